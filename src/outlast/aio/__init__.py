@@ -1,0 +1,1 @@
+"""Asyncio tools without a word of the domain."""

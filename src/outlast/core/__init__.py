@@ -1,0 +1,1 @@
+"""Values and decisions of Outlast: pure, no I/O, no clock and no random numbers of their own."""

@@ -1,0 +1,86 @@
+"""The wire format (docs/wire-format.md): one job as one JSON object, checked when it comes in."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from outlast.core.errors import InvalidArguments, WireError
+from outlast.core.ids import queue_of
+from outlast.core.message import Message, Signal
+
+__all__ = ["EMPTY_ARGS", "KIND_NAME", "decode", "encode", "encode_value", "redact_args", "scrub"]
+
+KIND_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z")
+EMPTY_ARGS: Final = Raw(b"{}")
+REDACTED: Final = "[redacted]"
+
+_encoder = msgspec.json.Encoder()
+_messages = msgspec.json.Decoder(Message)
+_objects = msgspec.json.Decoder(dict[str, Any])
+
+
+def encode(item: Message | Signal) -> bytes:
+    """Return the item's wire form."""
+    return _encoder.encode(item)
+
+
+def encode_value(value: object) -> Raw:
+    """Return a plain value (what `msgspec.to_builtins` knows) as JSON."""
+    return Raw(_encoder.encode(value))
+
+
+def decode(body: bytes) -> Message:
+    """Return the message in `body`; raise WireError naming the field that is wrong, or the Signal not served yet."""
+    try:
+        message = _messages.decode(body)
+    except msgspec.DecodeError as error:
+        if b'"signal"' in body and _is_signal(body):
+            raise WireError("signals between jobs are not served by this version: send a job") from None
+        raise WireError(f"not a job: {error}") from None
+    try:
+        queue = queue_of(message.id)
+    except InvalidArguments as error:
+        raise WireError(str(error)) from None
+    if queue != message.queue:
+        raise WireError(f"id {message.id!r} does not belong to queue {message.queue!r}: an id starts with its queue")
+    if not KIND_NAME.match(message.kind):
+        raise WireError(
+            f"kind {message.kind[:140]!r}: use 1 to 128 letters, digits or _ . - and begin with a letter or _"
+        )
+    if not bytes(message.args).lstrip().startswith(b"{"):
+        raise WireError("args must be a JSON object, keyed by parameter name")
+    for name in ("enqueued_at", "run_at", "expires_at"):
+        value = getattr(message, name)
+        if value is not None and not math.isfinite(value):
+            raise WireError(f"{name} must be a finite number of seconds")
+    return message
+
+
+def _is_signal(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=Signal)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def redact_args(args: Raw, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments for showing: those in `names` are masked."""
+    shown = _objects.decode(args)
+    for name in names:
+        if name in shown:
+            shown[name] = REDACTED
+    return shown
+
+
+def scrub(text: str, secrets: tuple[str, ...]) -> str:
+    """Return `text` without any of `secrets`; the longest first, so that none leaves a part of another."""
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, REDACTED)
+    return text

@@ -1,0 +1,273 @@
+"""The seam between Outlast and its stores; tests/conformance holds every implementation to these words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Raw, Struct
+
+from outlast.core.message import Delivery, Durability, Failure, Holder, Message, State
+from outlast.core.policy import Priority
+from outlast.core.settlement import Lost, Note, Published, Settlement
+from outlast.core.topology import Topology
+
+__all__ = [
+    "Answer",
+    "Broker",
+    "Cancel",
+    "Capabilities",
+    "Clock",
+    "Command",
+    "Control",
+    "Edit",
+    "JobRecord",
+    "Page",
+    "Pause",
+    "Prune",
+    "Purge",
+    "Query",
+    "QueueStats",
+    "Records",
+    "Redrive",
+    "RunNow",
+]
+
+
+class Clock(Protocol):
+    """Two clocks: due times and records are wall time, leases and deadlines monotonic. Both in seconds."""
+
+    def time(self) -> float:
+        """Return wall time, seconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return a time that never jumps; on one host the same for every process."""
+        ...
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a store can do; what it cannot is refused in `declare`, never left out in silence."""
+
+    durability: Durability
+    max_body: int
+    """Bytes of one message's arguments."""
+    shared: bool
+    """Other processes reach the same jobs."""
+
+
+class QueueStats(Struct, frozen=True, kw_only=True):
+    """One queue, counted. oldest: seconds that the first ready job has waited; drain_rate: ended jobs a second."""
+
+    depth: int = 0
+    ready: int = 0
+    scheduled: int = 0
+    running: int = 0
+    parked: int = 0
+    dead: int = 0
+    oldest: float = 0.0
+    drain_rate: float = 0.0
+    paused: bool = False
+    consumers: int = 0
+    """Live holders that have asked for this queue."""
+    max_depth: int | None = None
+
+
+class Broker(Protocol):
+    """Keep and hand out messages; decide nothing. Every operation is a batch, and all of it happens or none."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do; known once it is open."""
+        ...
+
+    async def open(self) -> None:
+        """Connect and make the store ready. Raise StoreError or UnsafeStore; opening twice is a no-op."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of the store. What is held stays held until its lease lapses."""
+        ...
+
+    async def declare(self, topology: Topology) -> None:
+        """Make these queues known with their bounds. Idempotent; raise ConfigurationError for what can't be kept."""
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> list[Published]:
+        """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists.
+
+        A queue that was not declared is made with the defaults. A message that is not due is `scheduled`.
+        """
+        ...
+
+    async def claim(
+        self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
+    ) -> list[Delivery]:
+        """Hand out at most `limit` ready jobs and at most `demand[q]` of queue q, in the order of core.select.
+
+        Wait up to `wait` seconds for the first one: it returns as soon as one is ready (promptly by a bell, a second
+        late without), due or lapsed. `lease` seconds run from now for all that the holder holds. Jobs whose holder's
+        lease has lapsed are ready again and count one crash; a flagged one ends cancelled. A paused queue gives none.
+        """
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+        """Apply each settlement whose fence still counts; return the superseded. Repeating one changes nothing.
+
+        A fence counts until its job is handed out again, ended or taken back by a command, even past its lease.
+        """
+        ...
+
+    async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
+        """Renew all that `holder` holds for `lease` seconds from now.
+
+        Returns the fences it lost since it last asked (superseded), and, each time, those to cancel. Jobs whose lease
+        had lapsed without being handed out again are held again, without the crash.
+        """
+        ...
+
+    async def save(self, notes: Sequence[Note]) -> list[Lost]:
+        """Keep notes about running jobs; return the superseded."""
+        ...
+
+    async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
+        """Make all that a dead holder held ready at once, each counting one crash if `crashed`; return how many."""
+        ...
+
+    async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        """Count these queues, all known ones when empty. A name that is not known is left out."""
+        ...
+
+
+class JobRecord(Struct, frozen=True, kw_only=True):
+    """All that may be shown of a job. args are redacted; times are wall time in seconds."""
+
+    id: str
+    queue: str
+    kind: str
+    state: State
+    reason: str | None = None
+    args: dict[str, Any]
+    priority: Priority = "normal"
+    key: str | None = None
+    unique: str | None = None
+    attempt: int = 1
+    crashes: int = 0
+    enqueued_at: float
+    run_at: float
+    """When it is, or was last, due."""
+    expires_at: float | None = None
+    finished_at: float | None = None
+    holder: str | None = None
+    cancelling: bool = False
+    result: Raw | None = None
+    progress: Raw | None = None
+    failures: tuple[Failure, ...] = ()
+    """The last ones, oldest first, at most `Defaults.failures_kept`."""
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """Which records: all given fields must match. Newest acceptance first; `cursor` from the page before."""
+
+    queue: str | None = None
+    states: tuple[State, ...] = ()
+    kind: str | None = None
+    key: str | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+class Page(Struct, frozen=True):
+    """Records and where the next page begins; cursor None: there is none."""
+
+    records: list[JobRecord]
+    cursor: str | None = None
+
+
+class Records(Protocol):
+    """Look at jobs; change nothing."""
+
+    async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return the records, aligned with `ids`; None for one that is not known. Reads compute `expired`."""
+        ...
+
+    async def find(self, query: Query) -> Page:
+        """Return one page of matching records."""
+        ...
+
+    async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:
+        """Return the records as soon as all have ended or are unknown, or as they are after `timeout` seconds."""
+        ...
+
+    async def count(self, query: Query) -> dict[State, int]:
+        """Count matching records by state; limit and cursor are not looked at."""
+        ...
+
+
+class Cancel(Struct, frozen=True):
+    """End a waiting job as cancelled; ask the holder of a running one to stop."""
+
+    id: str
+
+
+class Redrive(Struct, frozen=True):
+    """Make a dead, cancelled or expired job ready again, with its attempts and crashes at the start."""
+
+    id: str
+
+
+class Edit(Struct, frozen=True):
+    """Change a job that waits. None leaves a field as it is."""
+
+    id: str
+    args: Raw | None = None
+    priority: Priority | None = None
+    run_at: float | None = None
+
+
+class RunNow(Struct, frozen=True):
+    """Make a scheduled or parked job ready at once."""
+
+    id: str
+
+
+class Pause(Struct, frozen=True):
+    """Stop handing out jobs of a queue (`on`), or go on. Remembered by the store; what runs goes on."""
+
+    queue: str
+    on: bool = True
+
+
+class Purge(Struct, frozen=True):
+    """Remove jobs and all that is kept about them, for good: by id, or of a queue by states, or by key.
+
+    Running jobs are asked to stop, and removed when named by id or key; their holder's report then changes nothing.
+    """
+
+    id: str | None = None
+    queue: str | None = None
+    states: tuple[State, ...] = ()
+    key: str | None = None
+
+
+class Prune(Struct, frozen=True):
+    """Apply retention now."""
+
+
+Command = Cancel | Redrive | Edit | RunNow | Pause | Purge | Prune
+
+
+class Answer(Struct, frozen=True):
+    """What came of a command. changed: how many jobs (or queues). why: set when nothing could be done."""
+
+    ok: bool
+    changed: int = 0
+    why: Literal["", "unknown", "running", "ended", "not-ended", "not-waiting", "nothing-named", "conflict"] = ""
+
+
+class Control(Protocol):
+    """Change jobs and queues by command, for people and tools."""
+
+    async def apply(self, commands: Sequence[Command]) -> list[Answer]:
+        """Apply the commands in order, in one step; the answers align with them."""
+        ...

@@ -1,0 +1,32 @@
+"""Unique keys: at most one job of a queue holds a key at a time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from outlast.core.errors import ConfigurationError
+
+__all__ = ["Unique"]
+
+
+class Unique(Struct, frozen=True):
+    """Hold `key` within the job's queue.
+
+    until "finish": freed by every terminal state. until "start": freed when the job is handed out (an attempt that
+    runs again does not take it back). `seconds`: freed by itself that many seconds after acceptance, whatever the job
+    does. A job frees only a key that it holds itself.
+    """
+
+    key: str
+    until: Literal["start", "finish"] = "finish"
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.key) <= 512:
+            raise ConfigurationError(f"unique key of {len(self.key)} characters: give 1 to 512")
+        if self.until not in ("start", "finish"):
+            raise ConfigurationError(f"Unique(until={self.until!r}): give 'start' or 'finish', or seconds=")
+        if self.seconds is not None and not self.seconds > 0:
+            raise ConfigurationError(f"Unique(seconds={self.seconds}): give seconds above 0, or leave it out")
