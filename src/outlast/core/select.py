@@ -10,41 +10,38 @@ __all__ = ["Place", "Selection", "select"]
 
 
 class Place(Struct, frozen=True, order=True, gc=False):
-    """A waiting job's place in its queue: lower `rank` first (milliseconds), then the order of acceptance."""
+    """A due job's place in its queue: lower `rank` first (milliseconds), then the order of acceptance."""
 
     rank: int
     order: int
     id: str
-    at: float = 0.0
-    """When it is due, wall time in seconds; a job that is not due is passed over."""
 
 
 class Selection(Struct, frozen=True):
-    """What `select` looks at: the places of each queue that may be served, and the queue that was served last."""
+    """What `select` looks at: the due places of each queue that may be served, sorted, and the queue served last."""
 
     lines: Mapping[str, Sequence[Place]]
     last: str = ""
 
 
-def select(state: Selection, now: float, n: int, demand: Mapping[str, int]) -> tuple[list[str], Selection]:
-    """Return at most `n` ids, at most `demand[q]` of queue q, and the state without them.
+def select(state: Selection, n: int, demand: Mapping[str, int]) -> tuple[list[Place], str]:
+    """Return at most `n` places, at most `demand[q]` of queue q, and the queue that gave the last of them.
 
     Queues give one job each in turn, by name, beginning behind the one that gave the last job of the call before;
-    within a queue the due job with the lowest (rank, order) goes first. Costs O(w log w) for w waiting jobs.
+    within a queue the lowest (rank, order) goes first, so what is picked is the head of each line. Costs
+    O(q log q + n) for q queues asked for, however many jobs wait.
     """
-    names = sorted(name for name in demand if demand[name] > 0 and state.lines.get(name))
+    room = {name: min(demand[name], len(state.lines.get(name, ()))) for name in sorted(demand)}
+    names = [name for name, most in room.items() if most > 0]
     start = sum(name <= state.last for name in names)
     ring = names[start:] + names[:start]
-    due = {
-        name: sorted(place for place in state.lines[name] if place.at <= now)[: min(n, demand[name])] for name in ring
-    }
-    picked: list[str] = []
+    picked: list[Place] = []
     last = state.last
-    for turn in range(max(map(len, due.values()), default=0)):
-        for name in ring:
-            if turn < len(due[name]) and len(picked) < n:
-                picked.append(due[name][turn].id)
-                last = name
-    gone = set(picked)
-    lines = {name: [place for place in places if place.id not in gone] for name, places in state.lines.items()}
-    return picked, Selection(lines, last)
+    turn = 0
+    while ring and len(picked) < n:
+        for name in ring[: n - len(picked)]:
+            picked.append(state.lines[name][turn])
+            last = name
+        turn += 1
+        ring = [name for name in ring if room[name] > turn]
+    return picked, last

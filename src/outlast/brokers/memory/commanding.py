@@ -1,0 +1,143 @@
+"""Commands on the memory store, each with its answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from outlast.brokers.memory.reading import state_of
+from outlast.brokers.memory.tables import Job, Tables
+from outlast.core.message import TERMINAL, rank_of
+from outlast.core.policy import HEAD_START
+from outlast.core.protocols import Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+
+__all__ = ["obey"]
+
+
+def obey(tables: Tables, command: Command) -> Answer:
+    """Apply one command."""
+    match command:
+        case Pause():
+            return _pause(tables, command)
+        case Prune():
+            return Answer(True, sum(tables.prune(line) for line in list(tables.lines.values())))
+        case Purge():
+            return _purge(tables, command)
+    job = tables.jobs.get(command.id)
+    if job is None:
+        return Answer(False, why="unknown")
+    match command:
+        case Cancel():
+            return _cancel(tables, job)
+        case Redrive():
+            return _redrive(tables, job)
+        case Edit():
+            return _edit(tables, job, command)
+        case RunNow():
+            return _run_now(tables, job)
+
+
+def _cancel(tables: Tables, job: Job) -> Answer:
+    if job.state in TERMINAL:
+        return Answer(False, why="ended")
+    if job.state == "running":
+        job.cancelling = True
+        return Answer(True, 1)
+    tables.let_go(job, superseded=True)
+    tables.end(job, "cancelled", "cancelled")
+    tables.prune(tables.line(job.message.queue))
+    return Answer(True, 1)
+
+
+def _redrive(tables: Tables, job: Job) -> Answer:
+    now = tables.clock.time()
+    state = state_of(job, now)
+    if state == "succeeded":
+        return Answer(False, why="ended")
+    if state not in TERMINAL:
+        return Answer(False, why="not-ended")
+    unique = job.message.unique
+    retakes = unique is not None and unique.seconds is None
+    if retakes and tables.key_holder(job.message) not in (None, job.message.id):
+        return Answer(False, why="conflict")
+    if job.state in TERMINAL:
+        tables.revive(job)
+    else:
+        tables.lift(job)
+    if retakes:
+        tables.take_key(job)
+    job.message = msgspec.structs.replace(job.message, expires_at=None)  # or it would expire again at once
+    job.attempt, job.crashes, job.cancelling = 1, 0, False
+    job.rank = rank_of(now, job.message.priority)
+    tables.put(job, now, "scheduled")
+    return Answer(True, 1)
+
+
+def _not_waiting(job: Job) -> Answer | None:
+    if job.state in TERMINAL:
+        return Answer(False, why="ended")
+    return Answer(False, why="running") if job.state == "running" else None
+
+
+def _edit(tables: Tables, job: Job, edit: Edit) -> Answer:
+    if (refusal := _not_waiting(job)) is not None:
+        return refusal
+    tables.lift(job)
+    old, message = job.message, job.message
+    if edit.args is not None:
+        message = msgspec.structs.replace(message, args=edit.args)
+    if edit.priority is not None:
+        message = msgspec.structs.replace(message, priority=edit.priority)
+    if edit.run_at is not None:
+        message = msgspec.structs.replace(message, run_at=edit.run_at)
+        job.rank = rank_of(edit.run_at, message.priority)
+    else:
+        job.rank += int((HEAD_START[old.priority] - HEAD_START[message.priority]) * 1000)
+    job.message = message
+    state = "scheduled" if edit.run_at is not None else job.state
+    tables.put(job, job.at if edit.run_at is None else edit.run_at, state)
+    return Answer(True, 1)
+
+
+def _run_now(tables: Tables, job: Job) -> Answer:
+    if (refusal := _not_waiting(job)) is not None:
+        return refusal
+    now = tables.clock.time()
+    if job.at <= now:
+        return Answer(False, why="not-waiting")
+    job.rank = min(job.rank, rank_of(now, job.message.priority))
+    tables.put(job, now, "scheduled")
+    return Answer(True, 1)
+
+
+def _pause(tables: Tables, pause: Pause) -> Answer:
+    line = tables.lines.get(pause.queue)
+    if line is None:
+        return Answer(False, why="unknown")
+    changed = line.paused != pause.on
+    line.paused = pause.on
+    return Answer(True, int(changed))
+
+
+def _purge(tables: Tables, purge: Purge) -> Answer:
+    if purge.id is not None:
+        job = tables.jobs.get(purge.id)
+        if job is None:
+            return Answer(False, why="unknown")
+        tables.remove(job, purge=True)
+        return Answer(True, 1)
+    if purge.queue is None and purge.key is None:
+        return Answer(False, why="nothing-named")
+    now = tables.clock.time()
+    chosen = [
+        job
+        for job in tables.jobs.values()
+        if (purge.queue is None or job.message.queue == purge.queue)
+        and (purge.key is None or job.message.key == purge.key)
+        and (not purge.states or state_of(job, now) in purge.states)
+    ]
+    for job in chosen:
+        if job.state == "running" and purge.key is None:
+            job.cancelling = True
+        else:
+            tables.remove(job, purge=True)
+    return Answer(True, len(chosen))

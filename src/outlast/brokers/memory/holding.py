@@ -1,0 +1,208 @@
+"""Hand-outs of the memory store: claim, settle, extend, forfeit, save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from outlast.brokers.memory.tables import HeldBy, Job, Tables, add_failure
+from outlast.core.errors import WireError
+from outlast.core.message import Delivery, Fence, Holder, Message, Signal, rank_of
+from outlast.core.select import Selection, select
+from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Settlement
+
+__all__ = ["claim", "extend", "forfeit", "next_event", "refuse_signals", "save", "settle"]
+
+
+def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float) -> list[Delivery]:
+    """Hand out what may run now, after what lapsed or became due is ready again."""
+    lapse(tables)
+    tables.promote()
+    held_by = _renew(tables, holder, lease)
+    held_by.asked.update(name for name, most in demand.items() if most > 0)
+    open_lines = {
+        name: line.ready for name in demand if (line := tables.lines.get(name)) is not None and not line.paused
+    }
+    picked, tables.last = select(Selection(open_lines, tables.last), limit, demand)
+    if not picked:
+        return []
+    taken: dict[str, int] = {}
+    tables.token += 1
+    out: list[Delivery] = []
+    for place in picked:
+        job = tables.jobs[place.id]
+        taken[job.message.queue] = taken.get(job.message.queue, 0) + 1
+        out.append(_hand_out(tables, job, held_by))
+    for name, count in taken.items():
+        del tables.lines[name].ready[:count]  # select picks the head of each line
+    return out
+
+
+def _hand_out(tables: Tables, job: Job, held_by: HeldBy) -> Delivery:
+    tables.let_go(job, superseded=True)  # from a holder whose lease had lapsed
+    job.state, job.token, job.open, job.lapsed = "running", tables.token, True, False
+    job.holder = held_by
+    held_by.jobs[job.message.id] = job
+    tables.free_key(job, when="start")
+    return Delivery(job.message, job.fence, job.attempt, job.crashes)
+
+
+def _renew(tables: Tables, holder: Holder, lease: float) -> HeldBy:
+    until = tables.clock.monotonic() + lease
+    held_by = tables.holders.get(holder.id)
+    if held_by is None:
+        held_by = tables.holders[holder.id] = HeldBy(holder.id, until)
+    held_by.until = until
+    return held_by
+
+
+def lapse(tables: Tables) -> None:
+    """Make ready what lapsed leases held; forget holders that have nothing left to be told."""
+    now = tables.clock.monotonic()
+    for held_by in [each for each in tables.holders.values() if each.until <= now]:
+        for job in list(held_by.jobs.values()):
+            if job.state != "running":
+                continue
+            if job.cancelling:
+                tables.let_go(job, superseded=True)
+                tables.end(job, "cancelled", "cancelled")
+            else:
+                job.crashes += 1
+                job.lapsed = True
+                tables.put(job, min(job.at, tables.clock.time()), "scheduled")
+        if not held_by.jobs and not held_by.lost:
+            del tables.holders[held_by.id]
+
+
+def next_event(tables: Tables) -> float | None:
+    """Return the seconds until a job becomes due or a lease with jobs under it lapses."""
+    due = tables.next_due()
+    waits = [] if due is None else [due - tables.clock.time()]
+    now = tables.clock.monotonic()
+    waits += [
+        held_by.until - now
+        for held_by in tables.holders.values()
+        if any(job.state == "running" for job in held_by.jobs.values())
+    ]
+    return max(0.0, min(waits)) if waits else None
+
+
+def refuse_signals(settlements: Sequence[Settlement]) -> None:
+    """Raise WireError when any follow-up is a Signal, before anything of the batch has changed."""
+    for settlement in settlements:
+        if isinstance(settlement, Finish | Retry) and any(isinstance(item, Signal) for item in settlement.then):
+            raise WireError("signals between jobs are not served by this version: send a job")
+
+
+def settle(tables: Tables, settlements: Sequence[Settlement]) -> list[Lost]:
+    """Apply what still counts, in order; return the rest."""
+    lost: list[Lost] = []
+    touched: set[str] = set()
+    for settlement in settlements:
+        fence = settlement.fence
+        job = _held(tables, fence)
+        if job is not None:
+            _apply(tables, job, settlement)
+            touched.add(fence.queue)
+        elif not _repeated(tables, fence):
+            lost.append(Lost(fence, "superseded"))
+    for name in touched:
+        tables.prune(tables.line(name))
+    return lost
+
+
+def _held(tables: Tables, fence: Fence) -> Job | None:
+    job = tables.jobs.get(fence.id)
+    return job if job is not None and job.open and job.token == fence.token else None
+
+
+def _repeated(tables: Tables, fence: Fence) -> bool:
+    job = tables.jobs.get(fence.id)
+    return job is not None and not job.open and job.settled == fence.token
+
+
+def _apply(tables: Tables, job: Job, settlement: Settlement) -> None:
+    if job.lapsed:
+        job.crashes -= 1  # its holder was alive after all
+    tables.lift(job)
+    tables.let_go(job, superseded=False)
+    job.state = "running"
+    job.settled = job.token
+    match settlement:
+        case Finish():
+            add_failure(job, settlement.error)
+            if settlement.result is not None and settlement.result_ttl > 0 and settlement.state == "succeeded":
+                job.result = settlement.result
+                job.result_until = tables.clock.time() + settlement.result_ttl
+            tables.end(job, settlement.state, settlement.reason)
+            _follow(tables, settlement.then)
+        case Retry():
+            add_failure(job, settlement.error)
+            job.attempt, job.crashes = settlement.attempt, settlement.crashes
+            job.rank = rank_of(settlement.at, job.message.priority)
+            _wait(tables, job, settlement.at, parked=False)
+            _follow(tables, settlement.then)
+        case Release():
+            at = min(job.at, tables.clock.time()) if settlement.at is None else settlement.at
+            _wait(tables, job, at, parked=False)
+        case Park():
+            _wait(tables, job, settlement.at, parked=True)
+
+
+def _wait(tables: Tables, job: Job, at: float, *, parked: bool) -> None:
+    """Let the job wait again, unless it was cancelled while it ran."""
+    if job.cancelling:
+        tables.end(job, "cancelled", "cancelled")
+    else:
+        tables.put(job, at, "parked" if parked else "scheduled")
+
+
+def _follow(tables: Tables, then: Sequence[Message | Signal]) -> None:
+    tables.publish([item for item in then if isinstance(item, Message)], bounded=False)
+
+
+def extend(tables: Tables, holder: Holder, *, lease: float) -> list[Lost]:
+    """Renew the lease, take back what lapsed and nobody took; tell what is lost or to be cancelled."""
+    held_by = _renew(tables, holder, lease)
+    lost = [Lost(fence, "superseded") for fence in held_by.lost]
+    held_by.lost.clear()
+    for job in held_by.jobs.values():
+        if job.lapsed:
+            tables.lift(job)
+            job.state, job.lapsed = "running", False
+            job.crashes -= 1
+        if job.cancelling:
+            lost.append(Lost(job.fence, "cancelled"))
+    return lost
+
+
+def save(tables: Tables, notes: Sequence[Note]) -> list[Lost]:
+    """Keep notes of the fences that count."""
+    lost: list[Lost] = []
+    for note in notes:
+        job = _held(tables, note.fence)
+        if job is None:
+            lost.append(Lost(note.fence, "superseded"))
+        else:
+            job.notes[note.name] = note.value
+    return lost
+
+
+def forfeit(tables: Tables, holder: Holder, *, crashed: bool) -> int:
+    """Make ready all that a dead holder held; return how many jobs it held."""
+    held_by = tables.holders.pop(holder.id, None)
+    if held_by is None:
+        return 0
+    count = 0
+    for job in held_by.jobs.values():
+        job.holder = None  # the fence stays open: a settlement on its way still counts
+        if job.state != "running":
+            job.lapsed = False
+            continue
+        count += 1
+        if job.cancelling:
+            tables.let_go(job, superseded=False)
+            tables.end(job, "cancelled", "cancelled")
+        else:
+            job.crashes += crashed
+            tables.put(job, min(job.at, tables.clock.time()), "scheduled")
+    return count

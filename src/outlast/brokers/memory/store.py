@@ -1,0 +1,158 @@
+"""MemoryStore: Broker, Records and Control over tables in this process, safe for several loops and threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from outlast.brokers.memory import commanding, holding, reading
+from outlast.brokers.memory.bell import Bell
+from outlast.brokers.memory.tables import Tables
+from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
+from outlast.core.policy import DEFAULTS
+from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
+from outlast.core.settlement import Lost, Note, Published, Settlement
+from outlast.core.topology import Topology
+
+__all__ = ["MemoryStore"]
+
+T = TypeVar("T")
+
+LOOK_AGAIN = 1.0
+"""Seconds of real time after which a sleeper looks at the clock again, in case somebody else moves it."""
+
+
+class MemoryStore:
+    """Jobs in this process's memory: gone when it ends. Waits end by real time, or when the clock passes them."""
+
+    def __init__(self, clock: Clock, *, max_body: int = DEFAULTS.max_body) -> None:
+        self.capabilities = Capabilities(durability="memory", max_body=max_body, shared=False)
+        self._tables = Tables(clock, max_body)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._bell = Bell()
+        self._closed = False
+        subscribe: Callable[[Callable[[], None]], None] | None = getattr(clock, "subscribe", None)
+        if subscribe is not None:
+            subscribe(self._bell.ring)
+
+    async def open(self) -> None:
+        """Make the store usable, again after a close."""
+        self._closed = False
+
+    async def close(self) -> None:
+        """End all waits; jobs and leases stay."""
+        self._closed = True
+        self._bell.ring()
+
+    async def declare(self, topology: Topology) -> None:
+        """Set the bounds of these queues."""
+        with self._lock:
+            for queue in topology.queues:
+                self._tables.line(queue.name).queue = queue
+
+    async def publish(self, messages: Sequence[Message]) -> list[Published]:
+        """Keep the messages."""
+        with self._lock:
+            answers = self._tables.publish(messages, bounded=True)
+        self._bell.ring()
+        return answers
+
+    async def claim(
+        self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
+    ) -> list[Delivery]:
+        """Hand out jobs, or wait for the first one."""
+
+        def look() -> tuple[list[Delivery], float | None]:
+            given = holding.claim(self._tables, demand, limit=limit, holder=holder, lease=lease)
+            return given, None if given else holding.next_event(self._tables)
+
+        return await self._until(look, wait)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+        """Apply the settlements that count."""
+        holding.refuse_signals(settlements)
+        with self._lock:
+            lost = holding.settle(self._tables, settlements)
+        self._bell.ring()
+        return lost
+
+    async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
+        """Renew the holder's lease."""
+        with self._lock:
+            return holding.extend(self._tables, holder, lease=lease)
+
+    async def save(self, notes: Sequence[Note]) -> list[Lost]:
+        """Keep notes about running jobs."""
+        with self._lock:
+            return holding.save(self._tables, notes)
+
+    async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
+        """Make a dead holder's jobs ready."""
+        with self._lock:
+            count = holding.forfeit(self._tables, holder, crashed=crashed)
+        self._bell.ring()
+        return count
+
+    async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        """Count these queues."""
+        with self._lock:
+            return reading.stats(self._tables, queues)
+
+    async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return the records by id."""
+        with self._lock:
+            return self._get(ids)
+
+    async def find(self, query: Query) -> Page:
+        """Return one page of records."""
+        with self._lock:
+            return reading.find(self._tables, query)
+
+    async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:
+        """Return the records when all have ended, or after `timeout` seconds."""
+
+        def look() -> tuple[list[JobRecord | None], float | None]:
+            records = self._get(ids)
+            now = self._clock.time()
+            going = [each for each in records if each is not None and each.state not in TERMINAL]
+            expiries = [each.expires_at for each in going if each.expires_at is not None and each.expires_at > now]
+            return records if not going else [], min(expiries) - now if expiries else None
+
+        return await self._until(look, timeout if ids else 0) or await self.get(ids)
+
+    async def count(self, query: Query) -> dict[State, int]:
+        """Count records by state."""
+        with self._lock:
+            return reading.count(self._tables, query)
+
+    async def apply(self, commands: Sequence[Command]) -> list[Answer]:
+        """Apply the commands in order."""
+        with self._lock:
+            answers = [commanding.obey(self._tables, command) for command in commands]
+        self._bell.ring()
+        return answers
+
+    def _get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        now = self._clock.time()
+        found = (self._tables.jobs.get(id_) for id_ in ids)
+        return [None if job is None else reading.record(job, now) for job in found]
+
+    async def _until(self, look: Callable[[], tuple[list[T], float | None]], wait: float) -> list[T]:
+        """Look until there is something, at each ring, or until `wait` seconds have passed; [] then.
+
+        `look` also gives the seconds until something may change by itself, None when nothing will.
+        """
+        loop = asyncio.get_running_loop()
+        deadline, clock_deadline = loop.time() + wait, self._clock.monotonic() + wait
+        with self._bell.listen() as ear:
+            while True:
+                ear.clear()
+                with self._lock:
+                    found, soon = look()
+                left = min(deadline - loop.time(), clock_deadline - self._clock.monotonic())
+                if found or left <= 0 or self._closed:
+                    return found
+                await ear.wait(min(left, LOOK_AGAIN, LOOK_AGAIN if soon is None else max(soon, 0.001)))

@@ -1,0 +1,316 @@
+"""The tables of the memory store and the moves of one job between its states; no locks, no waiting."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from msgspec import Raw
+
+from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
+from outlast.core.policy import DEFAULTS
+from outlast.core.protocols import Clock
+from outlast.core.select import Place
+from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
+from outlast.core.topology import Queue
+
+__all__ = ["HeldBy", "Job", "Line", "Rate", "Tables", "add_failure"]
+
+RATE_TAU = 30.0
+"""Seconds over which the drain rate forgets."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One job and all that is kept about it."""
+
+    message: Message
+    order: int
+    rank: int
+    at: float
+    """When it is, or was last, due."""
+    state: State
+    accepted: float
+    attempt: int = 1
+    crashes: int = 0
+    token: int = 0
+    open: bool = False
+    """The last hand-out may still be settled."""
+    settled: int = 0
+    """The token of the last settlement that was accepted, so that a repeat is known as one."""
+    holder: HeldBy | None = None
+    """Who holds it, or held it when the lease lapsed and may still take it back."""
+    lapsed: bool = False
+    cancelling: bool = False
+    reason: str | None = None
+    finished_at: float | None = None
+    result: Raw | None = None
+    result_until: float = math.inf
+    failures: tuple[Failure, ...] = ()
+    notes: dict[str, Raw] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Its place in its queue's line."""
+        return Place(self.rank, self.order, self.message.id)
+
+    @property
+    def fence(self) -> Fence:
+        """The right to report on its last hand-out."""
+        return Fence(self.message.id, self.message.queue, self.token, self.order)
+
+
+@dataclass(slots=True, eq=False)
+class HeldBy:
+    """One holder: one lease for all its jobs, and what it has lost since it last asked."""
+
+    id: str
+    until: float
+    """Monotonic seconds."""
+    asked: set[str] = field(default_factory=set)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    lost: list[Fence] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Rate:
+    """Events a second, forgotten exponentially over RATE_TAU seconds."""
+
+    count: float = 0.0
+    at: float = 0.0
+
+    def add(self, now: float) -> None:
+        """Count one event at `now` (monotonic seconds)."""
+        self.count = self.per_second(now) * RATE_TAU + 1.0
+        self.at = now
+
+    def per_second(self, now: float) -> float:
+        """Return the rate at `now`."""
+        return self.count * math.exp((self.at - now) / RATE_TAU) / RATE_TAU
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One queue: its bounds, who is ready, and what has ended, oldest end first."""
+
+    queue: Queue
+    ready: list[Place] = field(default_factory=list)
+    depth: int = 0
+    paused: bool = False
+    rate: Rate = field(default_factory=Rate)
+    ended: OrderedDict[str, Job] = field(default_factory=OrderedDict)
+    dead: OrderedDict[str, Job] = field(default_factory=OrderedDict)
+    results: list[tuple[float, int, str]] = field(default_factory=list)
+    """Heap of (kept until, order, id)."""
+
+    def retry_after(self, now: float) -> float:
+        """Seconds until a tenth of the queue should have drained, 1 to 60."""
+        rate = self.rate.per_second(now)
+        jobs = max(1.0, (self.queue.max_depth or 0) / 10)
+        return min(60.0, max(1.0, jobs / rate)) if rate > 1e-9 else 60.0
+
+
+class Tables:
+    """Every job, queue, holder and key of one store. Callers hold the store's lock."""
+
+    def __init__(self, clock: Clock, max_body: int) -> None:
+        self.clock = clock
+        self.max_body = max_body
+        self.jobs: dict[str, Job] = {}
+        """By id, in order of acceptance."""
+        self.lines: dict[str, Line] = {}
+        self.holders: dict[str, HeldBy] = {}
+        self.last = ""
+        """The queue that gave the last job of the last claim."""
+        self.token = 0
+        self._order = 0
+        self._due: list[tuple[float, int, str]] = []
+        """Heap of (at, order, id) of scheduled and parked jobs; entries of jobs that moved on are skipped."""
+        self._held: dict[tuple[str, str], tuple[str, float]] = {}
+        """(queue, unique key) -> (id of the job that holds it, wall time when it lapses)."""
+        self._past: dict[str, float] = {}
+        """Ids whose record is gone -> wall time until which they are remembered."""
+        self._forget: list[tuple[float, str]] = []
+
+    def line(self, name: str) -> Line:
+        """Return a queue, made with the defaults when it was not declared."""
+        line = self.lines.get(name)
+        if line is None:
+            line = self.lines[name] = Line(Queue(name=name))
+        return line
+
+    def publish(self, messages: Sequence[Message], *, bounded: bool) -> list[Published]:
+        """Add the messages one after the other; `bounded` refuses those over `max_depth`."""
+        return [self._publish(message, bounded=bounded) for message in messages]
+
+    def _publish(self, message: Message, *, bounded: bool) -> Published:
+        now = self.clock.time()
+        if len(message.args) > self.max_body:
+            return TooLarge(len(message.args), self.max_body)
+        if message.id in self.jobs or self._past.get(message.id, -math.inf) > now:
+            return Exists(message.id, "id")
+        if (holder := self.key_holder(message)) is not None:
+            return Exists(holder, "unique")
+        line = self.line(message.queue)
+        if bounded and line.queue.max_depth is not None and line.depth >= line.queue.max_depth:
+            return Full(line.retry_after(self.clock.monotonic()))
+        self._order += 1
+        job = Job(
+            message, self._order, rank_of(message.run_at, message.priority), message.run_at, "scheduled", accepted=now
+        )
+        self.jobs[message.id] = job
+        self.take_key(job)
+        line.depth += 1
+        self.put(job, message.run_at, "scheduled")
+        return ACCEPTED
+
+    def key_holder(self, message: Message) -> str | None:
+        """Return the id of the job that holds the message's unique key, None when it is free or there is none."""
+        if message.unique is None:
+            return None
+        held = self._held.get((message.queue, message.unique.key))
+        return held[0] if held is not None and held[1] > self.clock.time() else None
+
+    def take_key(self, job: Job) -> None:
+        """Let the job hold its unique key."""
+        unique = job.message.unique
+        if unique is not None:
+            until = math.inf if unique.seconds is None else job.message.enqueued_at + unique.seconds
+            self._held[job.message.queue, unique.key] = (job.message.id, until)
+
+    def free_key(self, job: Job, *, when: str) -> None:
+        """Let go of the unique key at "start", "finish" or "purge", if the job holds it and this is its time."""
+        unique = job.message.unique
+        if unique is None:
+            return
+        if when != "purge" and (unique.seconds is not None or (when == "start" and unique.until != "start")):
+            return
+        name = (job.message.queue, unique.key)
+        held = self._held.get(name)
+        if held is not None and held[0] == job.message.id:
+            del self._held[name]
+
+    def put(self, job: Job, at: float, state: State) -> None:
+        """Let the job wait: ready when `at` has come, else in `state` until then."""
+        job.at = at
+        if at <= self.clock.time():
+            job.state = "ready"
+            insort(self.line(job.message.queue).ready, job.place)
+        else:
+            job.state = state
+            heapq.heappush(self._due, (at, job.order, job.message.id))
+
+    def lift(self, job: Job) -> None:
+        """Take the job out of its line, if it stands there."""
+        if job.state == "ready":
+            ready = self.line(job.message.queue).ready
+            del ready[bisect_left(ready, job.place)]
+
+    def promote(self) -> None:
+        """Make ready what has become due."""
+        now = self.clock.time()
+        while self._due and self._due[0][0] <= now:
+            at, order, id_ = heapq.heappop(self._due)
+            job = self._waits(at, order, id_)
+            if job is not None:
+                self.put(job, at, job.state)
+
+    def next_due(self) -> float | None:
+        """Return the wall time at which the next job is due."""
+        while self._due and self._waits(*self._due[0]) is None:
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def _waits(self, at: float, order: int, id_: str) -> Job | None:
+        job = self.jobs.get(id_)
+        if job is None or job.order != order or job.at != at or job.state not in ("scheduled", "parked"):
+            return None
+        return job
+
+    def let_go(self, job: Job, *, superseded: bool) -> None:
+        """Part the job from its holder, who is told of it at its next `extend` when it was `superseded`."""
+        if job.holder is not None:
+            job.holder.jobs.pop(job.message.id, None)
+            if superseded:
+                job.holder.lost.append(job.fence)
+        job.holder = None
+        job.lapsed = False
+        job.open = False
+
+    def end(self, job: Job, state: Terminal, reason: str | None) -> None:
+        """End the job: it counts no more, frees its key, and retention begins."""
+        self.lift(job)
+        line = self.line(job.message.queue)
+        line.depth -= 1
+        line.rate.add(self.clock.monotonic())
+        job.state, job.reason, job.finished_at = state, reason, self.clock.time()
+        job.cancelling = False
+        self.free_key(job, when="finish")
+        if state == "dead":
+            line.dead[job.message.id] = job
+        elif job.result is not None:
+            heapq.heappush(line.results, (job.result_until, job.order, job.message.id))
+        else:
+            line.ended[job.message.id] = job
+
+    def revive(self, job: Job) -> None:
+        """Take an ended job out of what has ended; it counts again."""
+        line = self.line(job.message.queue)
+        line.ended.pop(job.message.id, None)
+        line.dead.pop(job.message.id, None)
+        line.depth += 1
+        job.reason = job.finished_at = job.result = None
+
+    def remove(self, job: Job, *, purge: bool = False) -> None:
+        """Remove the job and all that is kept about it, but for its id as long as that must be remembered."""
+        line = self.line(job.message.queue)
+        self.lift(job)
+        self.let_go(job, superseded=True)
+        if job.state not in TERMINAL:
+            line.depth -= 1
+        if purge:
+            self.free_key(job, when="purge")
+        line.ended.pop(job.message.id, None)
+        line.dead.pop(job.message.id, None)
+        del self.jobs[job.message.id]
+        until = job.accepted + line.queue.retention.id_memory
+        if until > self.clock.time():
+            self._past[job.message.id] = until
+            heapq.heappush(self._forget, (until, job.message.id))
+
+    def prune(self, line: Line) -> int:
+        """Apply the queue's retention; return how many records went."""
+        now, kept, gone = self.clock.time(), line.queue.retention, 0
+        while line.ended and (
+            len(line.ended) > kept.records or _finished(next(iter(line.ended.values()))) + kept.record_ttl <= now
+        ):
+            self.remove(next(iter(line.ended.values())))
+            gone += 1
+        while line.dead and _finished(next(iter(line.dead.values()))) + kept.dead_ttl <= now:
+            self.remove(next(iter(line.dead.values())))
+            gone += 1
+        while line.results and line.results[0][0] <= now:
+            until, order, id_ = heapq.heappop(line.results)
+            job = self.jobs.get(id_)
+            if job is not None and job.order == order and job.result is not None and job.result_until == until:
+                self.remove(job)
+                gone += 1
+        while self._forget and self._forget[0][0] <= now:
+            until, id_ = heapq.heappop(self._forget)
+            if self._past.get(id_) == until:
+                del self._past[id_]
+        return gone
+
+
+def add_failure(job: Job, failure: Failure | None) -> None:
+    """Keep a failed attempt: the last ones only."""
+    if failure is not None:
+        job.failures = (*job.failures, failure)[-DEFAULTS.failures_kept :]
+
+
+def _finished(job: Job) -> float:
+    return job.finished_at or 0.0

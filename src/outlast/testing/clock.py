@@ -1,0 +1,37 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["FakeClock"]
+
+
+class FakeClock:
+    """Wall and monotonic time, both moved by `advance` only. Stores that wait look again at each move."""
+
+    def __init__(self, time: float = 1_700_000_000.0, monotonic: float = 1_000.0) -> None:
+        self._time = time
+        self._monotonic = monotonic
+        self._listeners: list[Callable[[], None]] = []
+
+    def time(self) -> float:
+        """Return wall time, seconds since 1970."""
+        return self._time
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump back."""
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks ahead by `seconds`, 0 or more, and tell the listeners."""
+        if not seconds >= 0:
+            raise ValueError(f"advance({seconds!r}): a clock moves ahead only, give 0 or more")
+        self._time += seconds
+        self._monotonic += seconds
+        for listener in tuple(self._listeners):
+            listener()
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every move, in the thread that moves the clock."""
+        self._listeners.append(listener)

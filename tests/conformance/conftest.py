@@ -1,0 +1,42 @@
+"""The one fixture of the suite: a store of each kind behind a desk; what a kind cannot do is not collected for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from outlast.core.policy import DEFAULTS
+from outlast.testing.clock import FakeClock
+from tests.support.jobs import Desk
+from tests.support.stores import CASES, StoreCase
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test the stores that can do what it asks for: `two` desks on one place need a shared store."""
+    if "case" in metafunc.fixturenames:
+        cases = [case for case in CASES if case.shared or "two" not in metafunc.fixturenames]
+        metafunc.parametrize("case", cases, ids=[case.name for case in cases])
+
+
+@pytest.fixture
+async def desk(case: StoreCase, tmp_path: Path) -> AsyncIterator[Desk]:
+    """A fresh store, open."""
+    clock = FakeClock()
+    store = case.make(tmp_path, clock, DEFAULTS.max_body)
+    await store.open()
+    yield Desk(store, clock)
+    await store.close()
+
+
+@pytest.fixture
+async def two(case: StoreCase, tmp_path: Path) -> AsyncIterator[tuple[Desk, Desk]]:
+    """Two store objects that reach the same jobs, with one clock, open."""
+    clock = FakeClock()
+    one, other = case.make(tmp_path, clock, DEFAULTS.max_body), case.make(tmp_path, clock, DEFAULTS.max_body)
+    await one.open()
+    await other.open()
+    yield Desk(one, clock), Desk(other, clock)
+    await other.close()
+    await one.close()

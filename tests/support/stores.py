@@ -1,0 +1,43 @@
+"""Every store there is, for the suites that hold each of them to the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from outlast.brokers import Store
+from outlast.brokers.memory import MemoryStore
+from outlast.core.message import Durability
+from outlast.core.policy import DEFAULTS
+from outlast.core.protocols import Clock
+
+__all__ = ["CASES", "StoreCase"]
+
+
+@dataclass(frozen=True)
+class StoreCase:
+    """One kind of store. make(folder, clock, max_body): a store not yet opened; the same folder, the same jobs."""
+
+    name: str
+    make: Callable[[Path, Clock, int], Store]
+    shared: bool
+    """Two stores made of one folder reach the same jobs."""
+    durabilities: tuple[Durability, ...]
+    """What it may say of itself, by where its files lie."""
+
+
+def _memory(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
+    return MemoryStore(clock, max_body=max_body)
+
+
+def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
+    from outlast.brokers.sqlite import SqliteStore
+
+    return SqliteStore(str(folder / "jobs.db"), clock=clock, max_body=max_body)
+
+
+CASES: list[StoreCase] = [StoreCase("memory", _memory, shared=False, durabilities=("memory",))]
+if find_spec("outlast.brokers.sqlite.store") is not None:
+    CASES.append(StoreCase("sqlite", _sqlite, shared=True, durabilities=("os-crash", "process-crash")))
