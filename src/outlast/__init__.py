@@ -1,3 +1,119 @@
-"""Outlast."""
+"""Outlast: durable jobs for services that survive what fails. Names load on first use, so that importing is light."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+    from outlast.arguments import Redacted
+    from outlast.core.backoff import Backoff, Constant, Exponential
+    from outlast.core.errors import (
+        BodyTooLarge,
+        ConfigurationError,
+        DuplicateKind,
+        EnqueueUnknown,
+        GiveUp,
+        InvalidArguments,
+        JobCancelled,
+        JobExpired,
+        JobFailed,
+        JobNotFound,
+        OutlastError,
+        QueueFull,
+        ResultTimeout,
+        Snooze,
+        StoreCorrupt,
+        StoreError,
+        StoreFull,
+        StoreUnavailable,
+        UniqueConflict,
+        UnsafeStore,
+        WireError,
+        WrongThread,
+    )
+    from outlast.core.policy import Policy, Retention, Retry
+    from outlast.core.topology import Queue
+    from outlast.core.unique import Unique
+    from outlast.handle import Handle
+    from outlast.job import Bound, Job
+    from outlast.router import JobRouter
+    from outlast.settings import Settings
+    from outlast.worker.context import Context
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Backoff",
+    "BodyTooLarge",
+    "Bound",
+    "ConfigurationError",
+    "Constant",
+    "Context",
+    "DuplicateKind",
+    "EnqueueUnknown",
+    "Exponential",
+    "GiveUp",
+    "Handle",
+    "InvalidArguments",
+    "Job",
+    "JobCancelled",
+    "JobExpired",
+    "JobFailed",
+    "JobNotFound",
+    "JobRouter",
+    "Outlast",
+    "OutlastError",
+    "Policy",
+    "Queue",
+    "QueueFull",
+    "Redacted",
+    "ResultTimeout",
+    "Retention",
+    "Retry",
+    "Settings",
+    "Snooze",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
+    "Unique",
+    "UniqueConflict",
+    "UnsafeStore",
+    "WireError",
+    "WrongThread",
+    "__version__",
+]
+
+_HOMES = {
+    "Outlast": "app",
+    "Redacted": "arguments",
+    "Backoff": "core.backoff",
+    "Constant": "core.backoff",
+    "Exponential": "core.backoff",
+    "Policy": "core.policy",
+    "Retention": "core.policy",
+    "Retry": "core.policy",
+    "Queue": "core.topology",
+    "Unique": "core.unique",
+    "Handle": "handle",
+    "Bound": "job",
+    "Job": "job",
+    "JobRouter": "router",
+    "Settings": "settings",
+    "Context": "worker.context",
+}
+"""The module of each name; a name of `__all__` that is not here is an error, in core.errors."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'outlast' has no attribute {name!r}")
+    value: object = getattr(import_module(f"outlast.{_HOMES.get(name, 'core.errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,1 +1,46 @@
-"""The stores: each keeps the promise of core.protocols in its own folder."""
+"""The stores: each keeps the promise of core.protocols in its own folder; `connect` makes the one that a URL names."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from outlast.core.errors import ConfigurationError
+from outlast.core.protocols import Broker, Clock, Control, Records
+
+__all__ = ["Store", "connect", "sqlite_path"]
+
+
+class Store(Broker, Records, Control, Protocol):
+    """All that Outlast asks of a place to keep jobs."""
+
+
+def connect(url: str, *, clock: Clock, max_body: int) -> Store:
+    """Return the store that `url` names, not opened: "memory:" or "sqlite:PATH". No I/O; ConfigurationError if wrong.
+
+    "sqlite:jobs.db" and "sqlite:dir/jobs.db" are relative to the working directory; "sqlite:/srv/jobs.db" and
+    "sqlite:///srv/jobs.db" are absolute.
+    """
+    scheme, colon, _ = url.partition(":")
+    if colon and scheme == "memory":
+        from outlast.brokers.memory import MemoryStore
+
+        return MemoryStore(clock, max_body=max_body)
+    if colon and scheme == "sqlite":
+        from outlast.brokers.sqlite import SqliteStore
+
+        return SqliteStore(sqlite_path(url), clock=clock, max_body=max_body)
+    raise ConfigurationError(f"url={scheme + colon!r}...: give 'sqlite:PATH' or 'memory:'")
+
+
+def sqlite_path(url: str) -> str:
+    """Return the file that a "sqlite:" URL names; raise ConfigurationError when it names none."""
+    path = url.removeprefix("sqlite:")
+    if path.startswith("//"):
+        if not path.startswith("///"):
+            raise ConfigurationError(
+                f"url={url!r}: 'sqlite://' takes no host; give 'sqlite:relative.db' or 'sqlite:///absolute.db'"
+            )
+        path = path[2:]
+    if not path or path.endswith("/"):
+        raise ConfigurationError(f"url={url!r}: name a file, such as 'sqlite:outlast.db'")
+    return path

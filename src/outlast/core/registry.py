@@ -39,6 +39,8 @@ class Registry:
 
     declarations: dict[str, Declaration] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    version: int = 0
+    """Grows with every change of `queues`, so that an open store is told."""
     _explicit: set[str] = field(default_factory=set)
 
     def add(self, declaration: Declaration) -> None:
@@ -50,7 +52,9 @@ class Registry:
                 "give one of them another name with kind=..."
             )
         self.declarations[declaration.kind] = declaration
-        self.queues.setdefault(declaration.queue, Queue(name=declaration.queue))
+        if declaration.queue not in self.queues:
+            self.queues[declaration.queue] = Queue(name=declaration.queue)
+            self.version += 1
 
     def add_queue(self, queue: Queue) -> None:
         """Set a queue's bounds; raise ConfigurationError when it was set before with others."""
@@ -58,6 +62,7 @@ class Registry:
             raise ConfigurationError(f"queue {queue.name!r} is declared twice with different settings: keep one")
         self._explicit.add(queue.name)
         self.queues[queue.name] = queue
+        self.version += 1
 
     def topology(self) -> Topology:
         """Return what a store must know."""

@@ -1,0 +1,199 @@
+"""Outlast: the facade. Declaring fills a registry and does no I/O; the parts are joined on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from outlast.aio.clock import SystemClock
+from outlast.aio.portal import portal
+from outlast.arguments import Arguments
+from outlast.brokers import Store, connect
+from outlast.connections import Connections
+from outlast.core.errors import ConfigurationError
+from outlast.core.events import Observer
+from outlast.core.ids import IdFactory
+from outlast.core.message import Message
+from outlast.core.policy import Retention
+from outlast.core.protocols import Clock
+from outlast.core.registry import Declaration, Registry
+from outlast.core.topology import Queue
+from outlast.handle import Handle
+from outlast.job import Declarer, Link
+from outlast.options import OnConflict, Options
+from outlast.router import JobRouter
+from outlast.runtime import Composer, Runtime, conflict_error, new_rng
+from outlast.settings import Settings
+
+if TYPE_CHECKING:
+    from outlast.testing import Testing
+
+__all__ = ["Outlast", "wire"]
+
+BATCH: Final = 1000
+"""Messages that enqueue_many publishes in one step."""
+
+
+def wire(composer: Composer, store: Store, observers: Sequence[Observer]) -> Runtime:
+    """Join what an app declared and one store, opened or not."""
+    return Runtime(
+        app_name=composer.app_name,
+        settings=composer.settings,
+        registry=composer.registry,
+        clock=composer.clock,
+        rng=composer.rng,
+        ids=composer.ids,
+        arguments=composer.arguments,
+        store=store,
+        observers=observers,
+    )
+
+
+class Outlast(Declarer):
+    """One application's jobs. Its name chooses its variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
+
+    Connections open on first use, one for each event loop; `async with shop:` opens and closes them in a script.
+    """
+
+    def __init__(self, name: str, *, settings: Settings | None = None) -> None:
+        if not name or not name.replace("-", "_").isidentifier():
+            raise ConfigurationError(f"Outlast({name!r}): name it with letters, digits, '_' or '-', such as 'shop'")
+        self.name: Final = name
+        self.registry: Final = Registry()
+        self._default_queue = "default"
+        self._link = Link(self)
+        self._given = settings
+        self._arguments: dict[str, Arguments] = {}
+        self._observers: list[Observer] = []
+        self._composer: Composer | None = None
+        self._connections = self._connect_by_url()
+
+    # Declaring
+
+    def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
+        self.registry.add(declaration)
+        self._arguments[declaration.kind] = arguments
+
+    def include(self, router: JobRouter) -> None:
+        """Take over a router's jobs; raise ConfigurationError when it has an app already, DuplicateKind."""
+        router._attach(self, self._declare)
+
+    def queue(self, name: str, *, max_depth: int | None = None, retention: Retention | None = None) -> Queue:
+        """Set a queue's bounds: at `max_depth` unfinished jobs an enqueue raises QueueFull.
+
+        A queue that is only named by jobs has the defaults. Raise ConfigurationError.
+        """
+        queue = Queue(name=name, max_depth=max_depth, retention=retention or Retention())
+        self.registry.add_queue(queue)
+        return queue
+
+    def observe(self, observer: Observer) -> Observer:
+        """Tell `observer` each event (core.events) of this process; usable as a decorator. It can fail no job."""
+        self._observers.append(observer)
+        return observer
+
+    # Wiring
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that hold, with the url really used; raise ConfigurationError for a wrong variable."""
+        return self._compose().settings
+
+    def _compose(self) -> Composer:
+        composer = self._composer
+        if composer is None:
+            composer = self._composer = self._new_composer(SystemClock())
+        return composer
+
+    def _new_composer(self, clock: Clock) -> Composer:
+        return Composer(
+            app_name=self.name,
+            settings=Settings.load(self.name, self._given),
+            registry=self.registry,
+            clock=clock,
+            rng=new_rng(),
+            ids=IdFactory(),
+            arguments=self._arguments,
+        )
+
+    def _connect_by_url(self) -> Connections:
+        def make() -> Store:
+            composer = self._compose()
+            return connect(composer.settings.url, clock=composer.clock, max_body=composer.settings.max_body)
+
+        return self._connect_through(make)
+
+    def _connect_through(self, make: Any) -> Connections:
+        return Connections(self.registry, make, lambda store: wire(self._compose(), store, self._observers))
+
+    async def runtime(self) -> Runtime:
+        """Return the running loop's Runtime, its store open and the queues declared; raise StoreError."""
+        return await self._connections.get()
+
+    async def close(self) -> None:
+        """Close the running loop's connection, if it is open. It opens again on the next use."""
+        await self._connections.close()
+
+    async def __aenter__(self) -> Outlast:
+        await self.runtime()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # Enqueueing
+
+    def compose(
+        self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Message:
+        """Return the message of a call, as `job.message` does."""
+        return self._compose().message(declaration, args, kwargs, options)
+
+    async def send(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
+        """Publish messages in one step; the handles align with them. Raises as `enqueue` does."""
+        runtime = await self._connections.get()
+        answers = await runtime.publish(messages)
+        durability = runtime.store.capabilities.durability
+        handles: list[Handle[Any]] = []
+        for message, answer in zip(messages, answers, strict=True):
+            if on_conflict == "raise" and (error := conflict_error(message, answer)):
+                raise error
+            handles.append(Handle.of(message, answer, self.runtime, durability))
+        return handles
+
+    def send_sync(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
+        """Do the same from code that blocks; raise WrongThread on a thread that runs an event loop."""
+        return portal().run(lambda: self._send_from_portal(messages, on_conflict))
+
+    async def _send_from_portal(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
+        if not self._connections.here():
+            portal().at_stop(self.close)
+        return await self.send(messages, on_conflict)
+
+    async def enqueue_many(
+        self, messages: Iterable[Message], *, on_conflict: OnConflict = "existing"
+    ) -> list[Handle[Any]]:
+        """Store messages (`job.message(...)`) in batches of 1,000, each one step; the handles align with them.
+
+        What was stored before an error stays. A message keeps its id, so after an error, EnqueueUnknown too, the
+        same messages may be given again: those already stored come back as handles with `created=False`.
+        """
+        handles: list[Handle[Any]] = []
+        rest: Iterator[Message] = iter(messages)
+        while batch := list(islice(rest, BATCH)):
+            handles += await self.send(batch, on_conflict)
+        return handles
+
+    def handle(self, job_id: str) -> Handle[Any]:
+        """Return the handle of any job of this app's store by its id; raise InvalidArguments if it is not an id."""
+        return Handle(job_id, self.runtime)
+
+    def testing(self) -> Testing:
+        """Keep jobs in memory, by a clock that the test moves: `with shop.testing() as t:`, also `async with`."""
+        from outlast.testing import Testing
+
+        return Testing(self)
+
+    def __repr__(self) -> str:
+        return f"Outlast({self.name!r})"

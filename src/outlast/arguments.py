@@ -1,0 +1,259 @@
+"""The arguments of one kind: validated and encoded at enqueue, decoded and validated again at run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NotRequired
+
+from msgspec import Raw
+
+from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.redaction import Redacted, is_redacted, refuse_unkept, texts
+from outlast.signature import Signature, hints_of, read, template_names
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+__all__ = ["Arguments", "Redacted"]
+
+_EMPTY: Final = Raw(b"{}")
+_PLAIN: Final = (int, str, bool, float, type(None))
+_CONFIG: Final = {
+    "extra": "forbid",
+    "ser_json_bytes": "base64",
+    "val_json_bytes": "base64",
+    # Without it NaN and the infinities would be stored as null, and be refused or lost at run.
+    "ser_json_inf_nan": "strings",
+}
+
+
+class Arguments:
+    """The arguments of one kind, by pydantic's lax rules ("7" is an int). Types are resolved on first use.
+
+    An argument that the caller leaves out is not stored: the handler's own default at run time applies. So a default
+    may be changed, and a parameter that has one added or removed, while jobs wait.
+    """
+
+    __slots__ = ("_count", "_dump", "_hints", "_kind", "_load", "_redacted", "_result", "_validate", "signature")
+
+    def __init__(self, handler: Callable[..., Any], *, kind: str, takes_context: bool) -> None:
+        self.signature: Signature = read(handler)
+        if self.signature.takes_context is not takes_context:
+            raise ConfigurationError(f"job {kind!r}: takes_context={takes_context} does not match its signature")
+        self._kind = kind
+        self._count = len(self.signature.names)
+        self._hints: Callable[[], dict[str, Any]] = lambda: hints_of(handler, self.signature, kind)
+        self._validate: Callable[[Any], dict[str, Any]] | None = None
+        self._redacted: tuple[str, ...] = ()
+        self._result: TypeAdapter[Any] | None = None
+
+    @property
+    def redacted(self) -> tuple[str, ...]:
+        """The arguments that nothing may show: marked `Annotated[T, Redacted]`, or with a marked field inside."""
+        if self._validate is None:
+            self._build()
+        return self._redacted
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Raw:
+        """Return the arguments of a call as JSON, keyed by name; raise InvalidArguments naming the parameter."""
+        return self._encode(self.validate(args, kwargs))
+
+    def validate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call as typed values, by name; raise InvalidArguments naming the parameter."""
+        validate = self._validate
+        if validate is None:
+            validate = self._build()
+        if args:
+            names = self.signature.names
+            if len(args) > self._count:
+                raise InvalidArguments(
+                    f"{self._kind}: {len(args)} positional arguments, and it takes {self._count} ({', '.join(names)})"
+                )
+            values = dict(zip(names, args, strict=False))
+            if kwargs:
+                if twice := values.keys() & kwargs.keys():
+                    raise InvalidArguments(f"{self._kind}: {min(twice)}: given twice, by place and by name")
+                values |= kwargs
+        else:
+            values = kwargs
+        try:
+            return validate(values)
+        except ValueError as error:  # pydantic's ValidationError
+            problem = self._problem(error)
+        raise InvalidArguments(problem)  # outside: the cause would carry the input, and with it what is redacted
+
+    def encode(self, values: dict[str, Any]) -> Raw:
+        """Return validated values as JSON; raise InvalidArguments when one has no JSON form."""
+        if self._validate is None:
+            self._build()
+        return self._encode(values)
+
+    def load(self, raw: Raw) -> dict[str, Any]:
+        """Return stored arguments as typed values, by name; raise InvalidArguments naming the parameter."""
+        if self._validate is None:
+            self._build()
+        try:
+            return self._load(bytes(raw))
+        except ValueError as error:
+            problem = self._problem(error)
+        raise InvalidArguments(problem)
+
+    def complete(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return `values` with the defaults of the arguments that were left out."""
+        return {**self.signature.defaults, **values}
+
+    def fingerprint(self, values: dict[str, Any]) -> str:
+        """Return a text that is the same for the same call, whether its defaults are given or left out."""
+        defaults = self.signature.defaults
+        told = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+        return hashlib.blake2b(self.encode(told), digest_size=16).hexdigest()
+
+    def secrets(self, values: dict[str, Any]) -> tuple[str, ...]:
+        """Return every text, as it may appear in a traceback, of what is marked Redacted in `values`."""
+        if not self.redacted:
+            return ()
+        found: set[str] = set()
+        for name in self._redacted:
+            if name in values:
+                value, marked = values[name], is_redacted(self._hints()[name])
+                # A plain dict does not tell which of its keys a TypedDict marked: then all of it is secret.
+                found.update(set(texts(value, marked=marked)) or texts(value, marked=True))
+        return tuple(found)
+
+    def dump_result(self, value: Any) -> Raw | None:
+        """Return a handler's result as JSON, None for None; raise InvalidArguments when it has no JSON form.
+
+        A value that is not of the declared return type is kept as what it is.
+        """
+        if value is None:
+            return None
+        if type(value) is str or type(value) is int or type(value) is bool:
+            from outlast.core.codec import encode_value
+
+            return encode_value(value)
+        from pydantic_core import to_json
+
+        try:
+            return Raw(self._returns().dump_json(value, warnings="error", round_trip=True))
+        except ValueError:
+            pass
+        try:
+            return Raw(to_json(value, bytes_mode="base64", inf_nan_mode="strings"))
+        except ValueError as error:
+            raise InvalidArguments(
+                f"{self._kind}: its result, a {type(value).__name__}, has no JSON form ({error}): return plain data, a "
+                "model or a dataclass"
+            ) from None
+
+    def load_result(self, raw: Raw | None) -> Any:
+        """Return a kept result as the handler's return type; raise InvalidArguments when it does not fit it."""
+        if raw is None:
+            return None
+        try:
+            return self._returns().validate_json(bytes(raw), by_alias=True, by_name=True)
+        except ValueError:
+            pass
+        raise InvalidArguments(f"{self._kind}: its kept result does not fit the declared return type")
+
+    def _encode(self, values: dict[str, Any]) -> Raw:
+        if not values:
+            return _EMPTY
+        try:
+            return Raw(self._dump(values))
+        except ValueError:  # pydantic's PydanticSerializationError is one
+            pass
+        culprit = next((name for name in values if not self._encodes({name: values[name]})), "?")
+        raise InvalidArguments(
+            f"{self._kind}: {culprit}: its value has no JSON form that reads back as its type: pass plain data, a "
+            "model or a dataclass"
+        )
+
+    def _encodes(self, values: dict[str, Any]) -> bool:
+        try:
+            self._dump(values)
+        except ValueError:
+            return False
+        return True
+
+    def _build(self) -> Callable[[Any], dict[str, Any]]:
+        """Resolve the types and make the validators; raise ConfigurationError for a type that cannot be a job's."""
+        from pydantic import TypeAdapter
+        from pydantic.errors import PydanticUserError
+        from typing_extensions import TypedDict
+
+        hints, defaults = self._hints(), self.signature.defaults
+        self._hints = lambda: hints
+        fields: dict[str, Any] = {}
+        for name in self.signature.names:
+            refuse_unkept(hints[name], f"job {self._kind!r}: parameter {name!r}")
+            fields[name] = NotRequired[hints[name]] if name in defaults else hints[name]
+        make: Any = TypedDict  # a checker wants its fields spelled out
+        shape = make(self._kind, fields)
+        shape.__pydantic_config__ = _CONFIG
+        try:
+            adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(shape)
+        except PydanticUserError as error:
+            raise ConfigurationError(f"job {self._kind!r}: a type cannot be kept as JSON: {error}") from None
+        validator, to_json = adapter.validator, adapter.serializer.to_json
+        validate_json = validator.validate_json
+
+        def dump(values: dict[str, Any]) -> bytes:
+            # By name, without computed fields, and never with a value that was changed after it was validated.
+            return to_json(values, by_alias=False, round_trip=True, warnings="error")
+
+        plain = all(hints[name] in _PLAIN for name in self.signature.names)
+        self._dump: Callable[[dict[str, Any]], bytes] = to_json if plain else dump
+        # Other senders may use a model's aliases, our own `dump` writes its names.
+        self._load: Callable[[bytes], dict[str, Any]] = lambda body: validate_json(body, by_alias=True, by_name=True)
+        self._redacted = tuple(name for name in self.signature.names if is_redacted(hints[name], inside=True))
+        self._validate = validator.validate_python
+        return self._validate
+
+    def _returns(self) -> TypeAdapter[Any]:
+        if self._result is None:
+            from pydantic import ConfigDict, TypeAdapter
+            from pydantic.errors import PydanticUserError
+
+            hint = self._hints()["return"]
+            config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+            try:
+                self._result = TypeAdapter(hint, config=config)
+            except PydanticUserError as error:
+                if error.code != "type-adapter-config-unused":
+                    raise ConfigurationError(
+                        f"job {self._kind!r}: its return type cannot be kept as JSON: {error}"
+                    ) from None
+                self._result = TypeAdapter(hint)
+        return self._result
+
+    def _problem(self, error: ValueError) -> str:
+        """Tell what is wrong without any value; of a redacted argument not even the validator's own words."""
+        from pydantic import ValidationError
+
+        if not isinstance(error, ValidationError):
+            return f"{self._kind}: {type(error).__name__}"
+        return f"{self._kind}: " + "; ".join(self._details(error))
+
+    def _details(self, error: ValidationError) -> list[str]:
+        lines = []
+        for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
+            place = ".".join(map(str, item["loc"])) or "arguments"
+            known = self.signature.names
+            if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+                lines.append(f"{place}: no such parameter (it takes {', '.join(known) or 'none'})")
+            elif item["type"] == "missing" and len(item["loc"]) == 1:
+                lines.append(f"{place}: missing")
+            elif item["loc"] and item["loc"][0] in self._redacted:
+                lines.append(f"{item['loc'][0]}: does not fit its type ({item['type']})")
+            else:
+                lines.append(f"{place}: {item['msg']}")
+        return lines
+
+
+def check_template(template: str, signature: Signature, setting: str) -> None:
+    """Raise ConfigurationError when a template names something that is not a parameter."""
+    if unknown := template_names(template, setting) - set(signature.names):
+        raise ConfigurationError(
+            f"{setting}={template!r}: no parameter {min(unknown)!r}; there are {', '.join(signature.names) or 'none'}"
+        )

@@ -1,0 +1,336 @@
+"""Declared jobs as a caller sees them, and the decorator that declares them, typed by the handler's own parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from msgspec import Struct, structs
+
+from outlast.arguments import Arguments, check_template
+from outlast.core.codec import KIND_NAME
+from outlast.core.errors import ConfigurationError
+from outlast.core.ids import check_queue_name
+from outlast.core.message import Message
+from outlast.core.policy import DEFAULTS, Policy, Priority, Retry, seconds
+from outlast.core.registry import Declaration, Mode
+from outlast.core.unique import Unique
+from outlast.handle import Handle
+from outlast.options import NO_OPTIONS, OnConflict, Options, check_priority
+from outlast.signature import check_importable, read
+
+if TYPE_CHECKING:
+    from outlast.worker.context import Context
+
+__all__ = ["Bound", "Declarer", "Home", "Job", "JobDecorator", "Link"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Duration = float | str | timedelta
+
+
+class Home(Protocol):
+    """The app behind a job."""
+
+    def compose(
+        self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Message:
+        """Return the message of a call."""
+        ...
+
+    async def send(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
+        """Publish the messages."""
+        ...
+
+    def send_sync(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
+        """Publish the messages from code that blocks."""
+        ...
+
+
+class Link:
+    """Where the jobs of one app or router belong; a router's is empty until an app includes it."""
+
+    __slots__ = ("home",)
+
+    def __init__(self, home: Home | None = None) -> None:
+        self.home = home
+
+
+class Bound(Generic[P, R]):
+    """A job with the options of its next enqueues. It may be kept, shared and used any number of times."""
+
+    def __init__(self, declaration: Declaration, link: Link, options: Options = NO_OPTIONS) -> None:
+        self.declaration: Final = declaration
+        self.options: Final = options
+        self._link = link
+
+    @property
+    def kind(self) -> str:
+        """The handler's registered name."""
+        return self.declaration.kind
+
+    @property
+    def queue(self) -> str:
+        """The queue its jobs go to."""
+        return self.declaration.queue
+
+    @property
+    def _home(self) -> Home:
+        home = self._link.home
+        if home is None:
+            raise ConfigurationError(
+                f"job {self.declaration.kind!r} belongs to a JobRouter that no app includes: call shop.include(router)"
+            )
+        return home
+
+    def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
+        """Return the checked message of a call, for `enqueue_many`; nothing is stored.
+
+        Raise InvalidArguments or BodyTooLarge.
+        """
+        return self._home.compose(self.declaration, args, kwargs, self.options)
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Store the job and return its handle: it is durable at the level that the handle names.
+
+        Raise InvalidArguments, BodyTooLarge, QueueFull, UniqueConflict (with `on_conflict="raise"`), StoreError;
+        EnqueueUnknown when the store did not answer in time: repeating with its id is safe.
+        """
+        home = self._home
+        message = home.compose(self.declaration, args, kwargs, self.options)
+        return (await home.send([message], self.options.on_conflict))[0]
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Do the same from code that blocks; raise WrongThread on a thread that runs an event loop."""
+        home = self._home
+        message = home.compose(self.declaration, args, kwargs, self.options)
+        return home.send_sync([message], self.options.on_conflict)[0]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.declaration.kind!r}, queue={self.declaration.queue!r})"
+
+
+class Job(Bound[P, R]):
+    """A declared job. `job.handler` is the function itself."""
+
+    def __init__(self, declaration: Declaration, link: Link) -> None:
+        super().__init__(declaration, link)
+        self.handler: Final = declaration.handler
+        self.__name__ = declaration.handler.__name__
+        self.__qualname__ = declaration.handler.__qualname__
+        self.__module__ = declaration.handler.__module__
+        self.__doc__ = declaration.handler.__doc__
+        self.__wrapped__ = declaration.handler
+
+    def with_options(
+        self,
+        *,
+        delay: Duration | None = None,
+        run_at: float | datetime | None = None,
+        priority: Priority | None = None,
+        unique: str | Unique | None = None,
+        id: str | None = None,  # noqa: A002 - the word that users know
+        key: str | None = None,
+        expires: Duration | None = None,
+        on_conflict: OnConflict = "existing",
+    ) -> Bound[P, R]:
+        """Return the job with options for its next enqueues; None leaves what was declared.
+
+        delay or run_at: when it is due (run_at: a datetime with a zone, or seconds since 1970). unique: the key to
+        hold. id: the job's own id, at most once in its queue while it is remembered (24 h at least). expires: not to
+        be started later than this after it is due. on_conflict: what a held unique key does. Raise ConfigurationError.
+        """
+        return Bound(
+            self.declaration,
+            self._link,
+            Options(
+                delay=delay,
+                run_at=run_at,
+                priority=priority,
+                unique=unique,
+                id=id,
+                key=key,
+                expires=expires,
+                on_conflict=on_conflict,
+            ),
+        )
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Just run the handler here: no queue, no retry. A context is supplied; a plain function runs in a thread."""
+        from outlast.inline import run_inline
+
+        async def publish(messages: Sequence[Message]) -> object:
+            return await self._home.send(messages, "existing")
+
+        value: R = await run_inline(self.declaration, args, kwargs, publish)
+        return value
+
+
+class JobDecorator(Protocol):
+    """Makes a Job of a handler: async or plain, with a context first or without."""
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Job[P, R]: ...
+    @overload
+    def __call__(self, handler: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R]: ...
+    @overload
+    def __call__(self, handler: Callable[Concatenate[Context, P], R], /) -> Job[P, R]: ...
+    @overload
+    def __call__(self, handler: Callable[P, R], /) -> Job[P, R]: ...
+
+
+class _Declared(Struct, frozen=True, kw_only=True):
+    """The options of the decorator, checked once for however many handlers it is put on."""
+
+    kind: str | None
+    queue: str
+    policy: Policy
+    priority: Priority
+    expires: float | None
+    key: str | Callable[..., str | None] | None
+    unique: bool | str | Callable[..., str | None] | None
+    unique_until: Literal["start", "finish"]
+    unique_seconds: float | None
+    isolated: bool
+
+
+class Declarer:
+    """What an app and a router have in common: the `job` decorator."""
+
+    _default_queue: str
+    _link: Link
+
+    def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
+        raise NotImplementedError
+
+    @overload
+    def job(self, handler: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Job[P, R]: ...
+    @overload
+    def job(self, handler: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R]: ...
+    @overload
+    def job(self, handler: Callable[Concatenate[Context, P], R], /) -> Job[P, R]: ...
+    @overload
+    def job(self, handler: Callable[P, R], /) -> Job[P, R]: ...
+    @overload
+    def job(
+        self,
+        /,
+        *,
+        kind: str | None = None,
+        queue: str | None = None,
+        timeout: Duration | None = DEFAULTS.timeout,
+        retry: Retry | None = None,
+        priority: Priority = "normal",
+        expires: Duration | None = None,
+        key: str | Callable[..., str | None] | None = None,
+        unique: bool | str | Callable[..., str | None] | None = None,
+        unique_until: Literal["start", "finish"] = "finish",
+        unique_for: Duration | None = None,
+        isolate: Literal["process"] | None = None,
+        result_ttl: Duration = DEFAULTS.result_ttl,
+    ) -> JobDecorator: ...
+    def job(
+        self,
+        handler: Callable[..., Any] | None = None,
+        /,
+        *,
+        kind: str | None = None,
+        queue: str | None = None,
+        timeout: Duration | None = DEFAULTS.timeout,
+        retry: Retry | None = None,
+        priority: Priority = "normal",
+        expires: Duration | None = None,
+        key: str | Callable[..., str | None] | None = None,
+        unique: bool | str | Callable[..., str | None] | None = None,
+        unique_until: Literal["start", "finish"] = "finish",
+        unique_for: Duration | None = None,
+        isolate: Literal["process"] | None = None,
+        result_ttl: Duration = DEFAULTS.result_ttl,
+    ) -> Any:
+        """Declare a handler as a job, bare or with options; raise ConfigurationError or DuplicateKind. Does no I/O.
+
+        An `async def` runs on the worker's loop; a plain function in a thread, which cannot be stopped: past its
+        timeout the job counts as timed out and the slot stays taken until the function returns.
+        `isolate="process"` runs it in a child process, which is killed instead.
+
+        kind: its name on the wire, the function's own if left out. timeout: of one run, None for none. expires: not
+        to be started later than this after it is due. key: a parameter, or a callable that gets the arguments by
+        name: what limits, fairness and erasure go by. unique: True (same arguments), a template such as
+        "receipt:{order_id}", or a callable; held until the job's start or finish, or `unique_for` a time.
+        """
+        declared = _Declared(
+            kind=kind,
+            queue=check_queue_name(queue or self._default_queue),
+            policy=Policy(
+                retry=retry or Retry(),
+                timeout=None if timeout is None else _positive(timeout, "timeout"),
+                result_ttl=seconds(result_ttl, "result_ttl"),
+            ),
+            priority=priority,
+            expires=None if expires is None else _positive(expires, "expires"),
+            key=key,
+            unique=unique,
+            unique_until=unique_until,
+            unique_seconds=None if unique_for is None else _positive(unique_for, "unique_for"),
+            isolated=_isolated(isolate),
+        )
+
+        def decorate(function: Callable[..., Any]) -> Job[Any, Any]:
+            declaration, arguments = _declaration(function, declared)
+            self._declare(declaration, arguments)
+            return Job(declaration, self._link)
+
+        return decorate if handler is None else decorate(handler)
+
+
+def _positive(value: Duration, setting: str) -> float:
+    number = seconds(value, setting)
+    if number == 0:
+        raise ConfigurationError(f"{setting}={value!r}: give more than 0 seconds, or None for none")
+    return number
+
+
+def _isolated(isolate: str | None) -> bool:
+    if isolate not in (None, "process"):
+        raise ConfigurationError(f"isolate={isolate!r}: give 'process' or None")
+    return isolate == "process"
+
+
+def _declaration(function: Callable[..., Any], declared: _Declared) -> tuple[Declaration, Arguments]:
+    """Check a handler against its options; return what the registry keeps of it."""
+    if isinstance(function, Bound):
+        raise ConfigurationError(f"{function!r} is a job already: put one @job decorator on a function")
+    signature = read(function)
+    kind = declared.kind or function.__name__
+    where = f"job {kind!r}"
+    if not KIND_NAME.match(kind):
+        raise ConfigurationError(f"{where}: a kind is 1 to 128 letters, digits or _ . -; name it with kind=...")
+    mode: Mode = "process" if declared.isolated else "async" if signature.is_async else "thread"
+    if declared.isolated:
+        check_importable(function)
+    check_priority(declared.priority)
+    if isinstance(declared.key, str) and declared.key not in signature.names:
+        raise ConfigurationError(
+            f"{where}: key={declared.key!r} names no parameter; there are {', '.join(signature.names) or 'none'}"
+        )
+    unique = "" if declared.unique is True else declared.unique or None
+    if isinstance(unique, str) and unique:
+        check_template(unique, signature, f"{where}: unique")
+    if unique is None and (declared.unique_seconds is not None or declared.unique_until != "finish"):
+        raise ConfigurationError(f"{where}: unique_until= and unique_for= need unique=")
+    Unique("-", declared.unique_until, declared.unique_seconds)
+    declaration = Declaration(
+        kind=kind,
+        handler=function,
+        mode=mode,
+        takes_context=signature.takes_context,
+        unique=unique,
+        **{
+            name: value
+            for name, value in structs.asdict(declared).items()
+            if name not in ("kind", "unique", "isolated")
+        },
+    )
+    return declaration, Arguments(function, kind=kind, takes_context=signature.takes_context)

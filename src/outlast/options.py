@@ -1,0 +1,78 @@
+"""What one enqueue may set beside the arguments."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from outlast.core.errors import ConfigurationError
+from outlast.core.policy import HEAD_START, Priority, seconds
+from outlast.core.unique import Unique
+
+__all__ = ["NO_OPTIONS", "OnConflict", "Options", "check_priority"]
+
+OnConflict = Literal["existing", "raise"]
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What one enqueue sets beside the arguments. delay, expires: durations. None: as declared.
+
+    run_at: wall time in seconds, or a datetime with a zone. expires counts from the time the job is due.
+    unique: text to hold as the key until the end, or a Unique. id: the job's own id within its queue.
+    """
+
+    delay: float | str | timedelta | None = None
+    run_at: float | datetime | None = None
+    priority: Priority | None = None
+    unique: str | Unique | None = None
+    id: str | None = None
+    key: str | None = None
+    expires: float | str | timedelta | None = None
+    on_conflict: OnConflict = "existing"
+
+    def __post_init__(self) -> None:
+        if self.delay is not None and self.run_at is not None:
+            raise ConfigurationError("with_options: delay= and run_at= both say when: give one")
+        if self.delay is not None:
+            seconds(self.delay, "delay")
+        if self.expires is not None:
+            seconds(self.expires, "expires")
+        _timestamp(self.run_at)
+        if self.priority is not None:
+            check_priority(self.priority)
+        if self.on_conflict not in ("existing", "raise"):
+            raise ConfigurationError(f"on_conflict={self.on_conflict!r}: give 'existing' or 'raise'")
+        if self.on_conflict == "raise" and self.id is not None and self.unique is None:
+            # Repeating an id is how an unknown enqueue is made safe, so it never raises.
+            raise ConfigurationError("on_conflict='raise' looks at unique keys, and a repeated id= is the same job")
+        if isinstance(self.unique, str):
+            Unique(self.unique)
+
+    def due(self, now: float) -> float:
+        """Return when the job is due, wall time in seconds."""
+        if self.delay is not None:
+            return now + seconds(self.delay, "delay")
+        moment = _timestamp(self.run_at)
+        return now if moment is None else moment
+
+
+def check_priority(priority: str) -> None:
+    """Raise ConfigurationError unless `priority` is one of the three."""
+    if priority not in HEAD_START:
+        raise ConfigurationError(f"priority={priority!r}: give 'high', 'normal' or 'low'")
+
+
+def _timestamp(moment: float | datetime | None) -> float | None:
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise ConfigurationError("run_at: give a datetime with a zone, such as datetime.now(UTC) + timedelta(...)")
+        return moment.timestamp()
+    if moment is not None and (type(moment) not in {int, float} or not math.isfinite(moment) or moment < 0):
+        raise ConfigurationError(f"run_at={moment!r}: give a datetime with a zone, or seconds since 1970")
+    return moment
+
+
+NO_OPTIONS: Final = Options()

@@ -1,0 +1,128 @@
+"""The mark for arguments that no record, traceback, log or page may show, and how it is found in types and values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from outlast.core.errors import ConfigurationError
+
+__all__ = ["Redacted", "is_redacted", "refuse_unkept", "texts"]
+
+
+class Redacted:
+    """`Annotated[str, Redacted]`: the handler gets the value whole, and nothing shows it.
+
+    On a field of a model, dataclass or TypedDict it masks the whole argument. The store itself keeps the value as it
+    is: this is about what people see, not encryption.
+    """
+
+
+def _is_mark(item: object) -> bool:
+    return item is Redacted or isinstance(item, Redacted)
+
+
+def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """Return the fields of a model, dataclass or TypedDict: their types and whether they are marked."""
+    if not isinstance(kind, type):
+        return {}
+    model = getattr(kind, "__pydantic_fields__", None)
+    if isinstance(model, dict) and all(hasattr(field, "annotation") for field in model.values()):
+        return {
+            name: (field.annotation, any(map(_is_mark, field.metadata)) or is_redacted(field.annotation))
+            for name, field in model.items()
+        }
+    if dataclasses.is_dataclass(kind) or hasattr(kind, "__required_keys__") or hasattr(kind, "_field_defaults"):
+        try:
+            hints = get_type_hints(kind, include_extras=True)
+        except NameError as error:
+            raise ConfigurationError(f"{kind.__qualname__}: a field's type is not found ({error})") from None
+        return {name: (hint, is_redacted(hint)) for name, hint in hints.items()}
+    return {}
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """Give every type within `hint`, itself first, each class and alias once: both may name themselves."""
+    seen: set[int] = set()
+    waiting = [hint]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        if isinstance(item, type) or hasattr(item, "__value__"):
+            seen.add(id(item))
+        value = getattr(item, "__value__", None)  # a `type X = ...` alias
+        if value is not None and not isinstance(item, type):
+            waiting.append(value)
+        yield item
+        waiting.extend(get_args(item))
+        if isinstance(item, type):
+            waiting.extend(kind for kind, _ in _fields(item).values())
+
+
+def is_redacted(hint: Any, *, inside: bool = False) -> bool:
+    """Tell whether a type carries the mark; with `inside`, also when a type or field within it does."""
+    if get_origin(hint) is Annotated and any(map(_is_mark, hint.__metadata__)):
+        return True
+    if not inside:
+        # Optional[Annotated[str, Redacted]] and list[Annotated[...]] say the same of the whole.
+        return get_origin(hint) is not Annotated and any(is_redacted(part) for part in get_args(hint))
+    return any(is_redacted(part) or any(marked for _, marked in _fields(part).values()) for part in _parts(hint))
+
+
+def refuse_unkept(hint: Any, where: str) -> None:
+    """Raise ConfigurationError for a type whose JSON is not its value: a job would run with a mask, or with less."""
+    from pydantic import BaseModel
+    from pydantic.types import Secret, SecretBytes, SecretStr
+
+    for part in _parts(hint):
+        origin = get_origin(part) or part
+        if not isinstance(origin, type):
+            continue
+        if issubclass(origin, SecretStr | SecretBytes | Secret):
+            raise ConfigurationError(
+                f"{where} is or holds a {origin.__name__}, which is written as '**********': use "
+                "Annotated[str, Redacted] (or bytes), which is kept whole and never shown"
+            )
+        if issubclass(origin, BaseModel):
+            for name, field in origin.model_fields.items():
+                if field.exclude:
+                    raise ConfigurationError(
+                        f"{where}: {origin.__name__}.{name} has exclude=True, so the job would run without it: pass a "
+                        "model that keeps all its fields"
+                    )
+
+
+def texts(value: Any, *, marked: bool) -> Iterator[str]:
+    """Give the texts to scrub: every leaf of what is marked, in each form in which a traceback may quote it."""
+    if isinstance(value, str):
+        if marked:
+            yield from _forms(value)
+    elif isinstance(value, bytes | bytearray):
+        if marked:
+            yield from _forms(bytes(value).decode("latin-1"))
+            yield repr(bytes(value))[2:-1]
+    elif isinstance(value, Mapping):
+        fields = _fields(type(value))
+        for name, item in value.items():
+            if marked:
+                yield from texts(name, marked=True)
+            yield from texts(item, marked=marked or fields.get(name, (None, False))[1])
+    elif isinstance(value, list | tuple | set | frozenset) and not hasattr(value, "_fields"):
+        for item in value:
+            yield from texts(item, marked=marked)
+    elif fields := _fields(type(value)):
+        for name, (_, field_marked) in fields.items():
+            yield from texts(getattr(value, name, None), marked=marked or field_marked)
+    elif marked and value is not None and not isinstance(value, bool):
+        yield from _forms(str(value))
+        yield from _forms(repr(value))
+
+
+def _forms(text: str) -> Iterator[str]:
+    if text:
+        yield text
+        yield repr(text)[1:-1]
+        yield json.dumps(text)[1:-1]

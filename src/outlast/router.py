@@ -1,0 +1,38 @@
+"""Jobs of a module that does not know the app yet: `jobs = JobRouter(queue="mail")`, later `shop.include(jobs)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from outlast.arguments import Arguments
+from outlast.core.errors import ConfigurationError
+from outlast.core.ids import check_queue_name
+from outlast.core.registry import Declaration
+from outlast.job import Declarer, Home, Link
+
+__all__ = ["JobRouter"]
+
+
+class JobRouter(Declarer):
+    """Declares jobs for one app that includes it, before or after; `queue` is theirs unless they name another."""
+
+    def __init__(self, *, queue: str = "default") -> None:
+        self._default_queue = check_queue_name(queue)
+        self._link = Link()
+        self._declared: list[tuple[Declaration, Arguments]] = []
+        self._forward: Callable[[Declaration, Arguments], None] | None = None
+
+    def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
+        if self._forward is not None:
+            self._forward(declaration, arguments)
+        self._declared.append((declaration, arguments))
+
+    def _attach(self, home: Home, declare: Callable[[Declaration, Arguments], None]) -> None:
+        """Hand every job to the app, those declared later too; raise ConfigurationError when another app has it."""
+        if self._link.home is not None:
+            again = "this app" if self._link.home is home else "another app"
+            raise ConfigurationError(f"this JobRouter is included in {again} already: include a router once")
+        for declaration, arguments in self._declared:
+            declare(declaration, arguments)
+        self._link.home = home
+        self._forward = declare

@@ -1,0 +1,196 @@
+"""What declarations and settings become: a Composer makes messages, a Runtime also publishes them to one store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from outlast.arguments import Arguments
+from outlast.core.errors import (
+    BodyTooLarge,
+    ConfigurationError,
+    EnqueueUnknown,
+    InvalidArguments,
+    QueueFull,
+    StoreError,
+    UniqueConflict,
+)
+from outlast.core.events import Event, Observer
+from outlast.core.ids import IdFactory, job_id
+from outlast.core.message import Message
+from outlast.core.policy import seconds
+from outlast.core.protocols import Clock
+from outlast.core.registry import Declaration, Registry
+from outlast.core.settlement import Accepted, Exists, Full, Published, TooLarge
+from outlast.core.unique import Unique
+from outlast.options import NO_OPTIONS, Options
+from outlast.settings import Settings
+
+if TYPE_CHECKING:
+    from outlast.brokers import Store
+
+__all__ = ["Composer", "Runtime", "conflict_error", "new_rng"]
+
+_log = logging.getLogger("outlast")
+
+
+def new_rng() -> Random:
+    """Return a generator that a forked child does not share: two processes with one state would make the same ids."""
+    rng = Random()  # noqa: S311 - ids must not repeat; nobody's secret hangs on them
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=rng.seed)
+    return rng
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composer:
+    """Makes messages; needs no store and no loop, and may be used from any thread."""
+
+    app_name: str
+    settings: Settings
+    registry: Registry
+    clock: Clock
+    rng: Random
+    ids: IdFactory
+    arguments: Mapping[str, Arguments]
+
+    def message(
+        self,
+        declaration: Declaration,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        options: Options = NO_OPTIONS,
+    ) -> Message:
+        """Return the message of a call: validated, encoded, with its id. Nothing is stored.
+
+        Raise InvalidArguments, BodyTooLarge, or ConfigurationError for an option that does not fit the kind.
+        """
+        kind, queue = declaration.kind, declaration.queue
+        arguments = self.arguments[kind]
+        values = arguments.validate(args, kwargs or {})
+        raw = arguments.encode(values)
+        limit = self.settings.max_body
+        if len(bytes(raw)) > limit:
+            raise BodyTooLarge(kind, len(bytes(raw)), limit)
+        now = self.clock.time()
+        if options is NO_OPTIONS:
+            own_id, run_at, priority, expires = None, now, declaration.priority, declaration.expires
+        else:
+            own_id, run_at = options.id, options.due(now)
+            priority = options.priority or declaration.priority
+            expires = declaration.expires if options.expires is None else seconds(options.expires, "expires")
+        return Message(
+            id=self.ids.new(queue, now, self.rng.getrandbits(62)) if own_id is None else job_id(queue, own_id),
+            queue=queue,
+            kind=kind,
+            args=raw,
+            enqueued_at=now,
+            run_at=run_at,
+            priority=priority,
+            key=None
+            if declaration.key is None and options.key is None
+            else _key(declaration, arguments, values, options),
+            unique=None
+            if declaration.unique is None and options.unique is None
+            else _unique(declaration, arguments, values, options),
+            expires_at=None if expires is None else run_at + expires,
+            redacted=arguments.redacted,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime(Composer):
+    """A Composer with an opened store. One for each event loop; `app.wire` makes it."""
+
+    store: Store
+    observers: Sequence[Observer] = ()
+    _muted: set[int] = field(default_factory=set)
+
+    async def publish(self, messages: Sequence[Message], timeout: float | None = None) -> list[Accepted | Exists]:
+        """Keep the messages in one step; the answers align with them. Repeating the same messages is safe.
+
+        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it; QueueFull, BodyTooLarge or
+        StoreError for the first message that was refused (others of the call may have been accepted).
+        """
+        if not messages:
+            return []
+        limit = self.settings.enqueue_timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(limit):
+                answers = await self.store.publish(messages)
+        except TimeoutError:
+            raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None
+        accepted: list[Accepted | Exists] = []
+        for message, answer in zip(messages, answers, strict=True):
+            if not isinstance(answer, Accepted | Exists):
+                raise self._refusal(message, answer, answers)
+            accepted.append(answer)
+        return accepted
+
+    def _refusal(self, message: Message, answer: Published, answers: Sequence[Published]) -> Exception:
+        error: Exception
+        match answer:
+            case Full():
+                error = QueueFull(message.queue, answer.retry_after)
+            case TooLarge():
+                error = BodyTooLarge(message.kind, answer.size, answer.limit)
+            case _:
+                error = StoreError(f"no queue takes a message for {message.queue!r}: declare the queue")
+        kept = sum(isinstance(each, Accepted | Exists) for each in answers)
+        if kept:
+            error.add_note(f"{kept} of the {len(answers)} messages in its batch were accepted; repeating all is safe")
+        return error
+
+    def emit(self, event: Event) -> None:
+        """Tell every observer; one that raises is logged once and changes nothing."""
+        for observer in self.observers:
+            try:
+                observer(event)
+            except Exception:
+                if id(observer) not in self._muted:
+                    self._muted.add(id(observer))
+                    _log.exception("observer %r failed; its further failures are not logged", observer)
+
+
+def conflict_error(message: Message, answer: Accepted | Exists) -> UniqueConflict | None:
+    """Return the error of a unique key that another job holds, None when there is no such conflict."""
+    if isinstance(answer, Exists) and answer.by == "unique":
+        return UniqueConflict(message.unique.key if message.unique else "", answer.id)
+    return None
+
+
+def _key(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> str | None:
+    if options.key is not None:
+        return options.key
+    rule = declaration.key
+    if callable(rule):
+        value: object = rule(**arguments.complete(values))
+    else:
+        if rule in arguments.redacted:
+            raise ConfigurationError(f"job {declaration.kind!r}: key={rule!r} would show a redacted argument")
+        value = arguments.complete(values)[str(rule)]
+    return None if value is None else str(value)
+
+
+def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> Unique | None:
+    if isinstance(options.unique, Unique):
+        return options.unique
+    text = options.unique
+    if text is None:
+        rule = declaration.unique
+        if callable(rule):
+            text = rule(**arguments.complete(values))
+        elif rule == "":
+            text = f"{declaration.kind}:{arguments.fingerprint(values)}"
+        else:
+            text = str(rule).format_map(arguments.complete(values))
+        if text is None:
+            return None
+    if not 1 <= len(text) <= 512:
+        raise InvalidArguments(f"{declaration.kind}: its unique key has {len(text)} characters: make it 1 to 512")
+    return Unique(text, declaration.unique_until, declaration.unique_seconds)

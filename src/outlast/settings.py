@@ -1,0 +1,117 @@
+"""What an app may set from outside, in one frozen value; the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from outlast.core.errors import ConfigurationError
+from outlast.core.policy import DEFAULTS, seconds
+
+__all__ = ["Settings"]
+
+_DURATIONS: Final = ("enqueue_timeout", "lease", "drain_grace", "kill_grace")
+_COUNTS: Final = ("max_body", "concurrency", "threads", "processes")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Where jobs are kept, and the bounds of one process. Durations are seconds; a variable may also say "30s", "5m".
+
+    Given to `Outlast(...)`, it is all that holds, and the environment is asked only for a `url` that is left out.
+    Not given, each field is read from OUTLAST_<APP>_<FIELD>, then OUTLAST_<FIELD>. `url` at last falls back to an
+    outlast.db beside the nearest pyproject.toml at or above the working directory, or in that directory.
+    """
+
+    url: str = ""
+    """"sqlite:PATH" or "memory:"."""
+    max_body: int = DEFAULTS.max_body
+    """The most bytes of one job's arguments, as JSON."""
+    enqueue_timeout: float = 5.0
+    """Seconds that an enqueue waits for the store before it raises EnqueueUnknown."""
+    concurrency: int = DEFAULTS.concurrency
+    """Jobs that one worker process runs at a time."""
+    threads: int = DEFAULTS.threads
+    """Of these, plain functions, each in a thread."""
+    processes: int = msgspec.field(default_factory=_cores)
+    """Of these, `isolate="process"` handlers, each in a child process."""
+    lease: float = DEFAULTS.lease
+    """Seconds after which the jobs of a silent machine run elsewhere."""
+    drain_grace: float = DEFAULTS.drain_grace
+    """Seconds that a stopping worker gives its running jobs."""
+    kill_grace: float = DEFAULTS.kill_grace
+    """Seconds past its timeout after which a child process that still runs is killed."""
+
+    def __post_init__(self) -> None:
+        for name in _DURATIONS:
+            value = seconds(getattr(self, name), name)
+            if value == 0 and name in ("enqueue_timeout", "lease"):
+                raise ConfigurationError(f"{name}=0: give more than 0 seconds")
+            msgspec.structs.force_setattr(self, name, value)
+        for name in _COUNTS:
+            count = getattr(self, name)
+            if type(count) is not int or count < 1:
+                raise ConfigurationError(f"{name}={count!r}: give a whole number, 1 or more")
+        if not isinstance(self.url, str):
+            raise ConfigurationError(f"url={self.url!r}: give text such as 'sqlite:outlast.db'")
+
+    @classmethod
+    def load(
+        cls,
+        app: str,
+        given: Settings | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> Settings:
+        """Return the settings that hold for `app`, with a url; raise ConfigurationError naming a wrong variable."""
+        environ = os.environ if environ is None else environ
+        prefixes = (f"OUTLAST_{re.sub('[^A-Z0-9]+', '_', app.upper())}_", "OUTLAST_")
+        if given is None:
+            given = cls(**_from_environment(prefixes, environ))
+        if given.url:
+            return given
+        found = (environ.get(prefix + "URL", "") for prefix in prefixes)
+        url = next(filter(None, found), "") or f"sqlite:{_default_file(directory or Path.cwd())}"
+        return msgspec.structs.replace(given, url=url)
+
+
+def _from_environment(prefixes: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        for prefix in prefixes:
+            variable = prefix + name.upper()
+            text = environ.get(variable, "").strip()
+            if text:
+                values[name] = _parse(name, variable, text)
+                break
+    return values
+
+
+def _parse(name: str, variable: str, text: str) -> Any:
+    if name in _COUNTS:
+        if not text.isdecimal() or int(text) < 1:
+            raise ConfigurationError(f"{variable}={text!r}: give a whole number, 1 or more")
+        return int(text)
+    if name in _DURATIONS:
+        try:
+            return float(text)
+        except ValueError:
+            return seconds(text, variable)
+    return text
+
+
+def _default_file(directory: Path) -> Path:
+    for folder in (directory, *directory.parents):
+        if (folder / "pyproject.toml").is_file():
+            return folder / "outlast.db"
+    return directory / "outlast.db"
