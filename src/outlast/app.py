@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from outlast.aio.clock import SystemClock
-from outlast.aio.portal import portal
 from outlast.arguments import Arguments
 from outlast.brokers import Store, connect
-from outlast.connections import Connections
-from outlast.core.errors import ConfigurationError
+from outlast.core.errors import ConfigurationError, UniqueConflict
 from outlast.core.events import Observer
-from outlast.core.ids import IdFactory
 from outlast.core.message import Message
 from outlast.core.policy import Retention
 from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration, Registry
+from outlast.core.settlement import Exists
 from outlast.core.topology import Queue
 from outlast.handle import Handle
 from outlast.job import Declarer, Link
 from outlast.options import OnConflict, Options
 from outlast.router import JobRouter
-from outlast.runtime import Composer, Runtime, conflict_error, new_rng
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
+    from outlast.runtime import Runtime
     from outlast.testing import Testing
+    from outlast.wiring import Wiring
 
-__all__ = ["Outlast", "wire"]
+__all__ = ["Outlast"]
 
 BATCH: Final = 1000
 """Messages that enqueue_many publishes in one step."""
-
-
-def wire(composer: Composer, store: Store, observers: Sequence[Observer]) -> Runtime:
-    """Join what an app declared and one store, opened or not."""
-    return Runtime(
-        app_name=composer.app_name,
-        settings=composer.settings,
-        registry=composer.registry,
-        clock=composer.clock,
-        rng=composer.rng,
-        ids=composer.ids,
-        arguments=composer.arguments,
-        store=store,
-        observers=observers,
-    )
 
 
 class Outlast(Declarer):
@@ -66,8 +50,7 @@ class Outlast(Declarer):
         self._given = settings
         self._arguments: dict[str, Arguments] = {}
         self._observers: list[Observer] = []
-        self._composer: Composer | None = None
-        self._connections = self._connect_by_url()
+        self._wiring: Wiring | None = None
 
     # Declaring
 
@@ -98,42 +81,33 @@ class Outlast(Declarer):
     @property
     def settings(self) -> Settings:
         """The settings that hold, with the url really used; raise ConfigurationError for a wrong variable."""
-        return self._compose().settings
+        return self._wired().composer.settings
 
-    def _compose(self) -> Composer:
-        composer = self._composer
-        if composer is None:
-            composer = self._composer = self._new_composer(SystemClock())
-        return composer
+    def _wired(self) -> Wiring:
+        if self._wiring is None:
+            self._wiring = self._wire(Settings.load(self.name, self._given), SystemClock(), _connect)
+        return self._wiring
 
-    def _new_composer(self, clock: Clock) -> Composer:
-        return Composer(
-            app_name=self.name,
-            settings=Settings.load(self.name, self._given),
+    def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
+        from outlast.wiring import Wiring  # brings asyncio, which declaring does without
+
+        return Wiring(
+            self.name,
+            settings=settings,
             registry=self.registry,
-            clock=clock,
-            rng=new_rng(),
-            ids=IdFactory(),
             arguments=self._arguments,
+            observers=self._observers,
+            clock=clock,
+            connect=connect,
         )
-
-    def _connect_by_url(self) -> Connections:
-        def make() -> Store:
-            composer = self._compose()
-            return connect(composer.settings.url, clock=composer.clock, max_body=composer.settings.max_body)
-
-        return self._connect_through(make)
-
-    def _connect_through(self, make: Any) -> Connections:
-        return Connections(self.registry, make, lambda store: wire(self._compose(), store, self._observers))
 
     async def runtime(self) -> Runtime:
         """Return the running loop's Runtime, its store open and the queues declared; raise StoreError."""
-        return await self._connections.get()
+        return await self._wired().connections.get()
 
     async def close(self) -> None:
         """Close the running loop's connection, if it is open. It opens again on the next use."""
-        await self._connections.close()
+        await self._wired().connections.close()
 
     async def __aenter__(self) -> Outlast:
         await self.runtime()
@@ -148,26 +122,30 @@ class Outlast(Declarer):
         self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> Message:
         """Return the message of a call, as `job.message` does."""
-        return self._compose().message(declaration, args, kwargs, options)
+        return self._wired().composer.message(declaration, args, kwargs, options)
 
     async def send(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
         """Publish messages in one step; the handles align with them. Raises as `enqueue` does."""
-        runtime = await self._connections.get()
+        runtime = await self._wired().connections.get()
         answers = await runtime.publish(messages)
         durability = runtime.store.capabilities.durability
         handles: list[Handle[Any]] = []
         for message, answer in zip(messages, answers, strict=True):
-            if on_conflict == "raise" and (error := conflict_error(message, answer)):
-                raise error
+            if on_conflict == "raise" and isinstance(answer, Exists) and answer.by == "unique":
+                raise UniqueConflict(message.unique.key if message.unique else "", answer.id)
             handles.append(Handle.of(message, answer, self.runtime, durability))
         return handles
 
     def send_sync(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
         """Do the same from code that blocks; raise WrongThread on a thread that runs an event loop."""
+        from outlast.aio.portal import portal
+
         return portal().run(lambda: self._send_from_portal(messages, on_conflict))
 
     async def _send_from_portal(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
-        if not self._connections.here():
+        from outlast.aio.portal import portal
+
+        if not self._wired().connections.here():
             portal().at_stop(self.close)
         return await self.send(messages, on_conflict)
 
@@ -197,3 +175,7 @@ class Outlast(Declarer):
 
     def __repr__(self) -> str:
         return f"Outlast({self.name!r})"
+
+
+def _connect(settings: Settings, clock: Clock) -> Store:
+    return connect(settings.url, clock=clock, max_body=settings.max_body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NotRequired
 
@@ -105,6 +104,8 @@ class Arguments:
 
     def fingerprint(self, values: dict[str, Any]) -> str:
         """Return a text that is the same for the same call, whether its defaults are given or left out."""
+        import hashlib
+
         defaults = self.signature.defaults
         told = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
         return hashlib.blake2b(self.encode(told), digest_size=16).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
 from outlast.core.ids import queue_of
@@ -11,7 +11,9 @@ from outlast.core.message import TERMINAL, Durability, Message, State
 from outlast.core.policy import seconds
 from outlast.core.protocols import Cancel, JobRecord
 from outlast.core.settlement import Accepted, Exists
-from outlast.runtime import Runtime
+
+if TYPE_CHECKING:
+    from outlast.runtime import Runtime
 
 __all__ = ["Handle"]
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from outlast.arguments import Arguments
 from outlast.core.errors import (
@@ -18,7 +18,6 @@ from outlast.core.errors import (
     InvalidArguments,
     QueueFull,
     StoreError,
-    UniqueConflict,
 )
 from outlast.core.events import Event, Observer
 from outlast.core.ids import IdFactory, job_id
@@ -34,17 +33,15 @@ from outlast.settings import Settings
 if TYPE_CHECKING:
     from outlast.brokers import Store
 
-__all__ = ["Composer", "Runtime", "conflict_error", "new_rng"]
+__all__ = ["Composer", "Runtime", "shared_rng"]
 
 _log = logging.getLogger("outlast")
 
 
-def new_rng() -> Random:
-    """Return a generator that a forked child does not share: two processes with one state would make the same ids."""
-    rng = Random()  # noqa: S311 - ids must not repeat; nobody's secret hangs on them
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=rng.seed)
-    return rng
+shared_rng: Final = Random()  # noqa: S311 - ids must not repeat; nobody's secret hangs on them
+if hasattr(os, "register_at_fork"):
+    # A forked child that went on with the same state would make its parent's ids.
+    os.register_at_fork(after_in_child=shared_rng.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,13 +152,6 @@ class Runtime(Composer):
                 if id(observer) not in self._muted:
                     self._muted.add(id(observer))
                     _log.exception("observer %r failed; its further failures are not logged", observer)
-
-
-def conflict_error(message: Message, answer: Accepted | Exists) -> UniqueConflict | None:
-    """Return the error of a unique key that another job holds, None when there is no such conflict."""
-    if isinstance(answer, Exists) and answer.by == "unique":
-        return UniqueConflict(message.unique.key if message.unique else "", answer.id)
-    return None
 
 
 def _key(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> str | None:
