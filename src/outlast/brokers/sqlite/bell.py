@@ -1,0 +1,108 @@
+"""Doorbells between the processes of one file: datagram sockets in a folder beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["Bells", "Listener"]
+
+_LONGEST = 90
+"""Bytes of a folder's path; a socket's whole path must fit in 104 (unix(7))."""
+
+
+class Bells:
+    """Rings everybody who listens for `name` on one file. A missed ring costs a listener its slow poll, never a job."""
+
+    def __init__(self, path: str) -> None:
+        folder = Path(f"{path}-bell").absolute()
+        if len(os.fsencode(folder)) > _LONGEST:
+            digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]
+            folder = Path(tempfile.gettempdir()) / f"outlast-{os.getuid()}" / digest
+        self.folder = folder
+        self._known: dict[str, list[str]] = {}
+        self._changed = -1
+        self._settled = False
+        self._out: socket.socket | None = None
+
+    def ring(self, name: str) -> None:
+        """Wake the listeners of `name`; never blocks, never raises."""
+        for address in self._listeners().get(name, ()):
+            if self._out is None:
+                self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._out.setblocking(False)
+            try:
+                self._out.sendto(b"!", address)
+            except BlockingIOError:
+                continue  # its buffer holds rings that it has not heard yet: it will wake
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(address)  # noqa: PTH108
+
+    def _listeners(self) -> dict[str, list[str]]:
+        try:
+            changed = os.stat(self.folder).st_mtime_ns  # noqa: PTH116
+        except OSError:
+            return {}
+        if changed != self._changed or not self._settled:
+            known: dict[str, list[str]] = {}
+            with contextlib.suppress(OSError):
+                for entry in os.listdir(self.folder):  # noqa: PTH208
+                    known.setdefault(entry.partition("-")[0], []).append(f"{self.folder}/{entry}")
+            # A file system's clock is coarse: a listener that came in the same tick as this look changes no time.
+            self._settled = time.time_ns() - changed > 100_000_000
+            self._known, self._changed = known, changed
+        return self._known
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+
+
+class Listener:
+    """Hears the rings for `name` on the running loop and calls `heard`."""
+
+    def __init__(self, bells: Bells, name: str, heard: Callable[[], None]) -> None:
+        self._bells = bells
+        self._heard = heard
+        self._socket: socket.socket | None = None
+        self._address = bells.folder / f"{name}-{os.getpid()}-{secrets.token_hex(4)}"
+
+    def open(self) -> None:
+        """Begin to listen. Where the folder cannot be made the slow poll has to do."""
+        try:
+            self._bells.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+            self._socket.bind(str(self._address))
+        except OSError:
+            self.close()
+            return
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def _read(self) -> None:
+        assert self._socket is not None
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            while self._socket.recv(64):
+                continue
+        self._heard()
+
+    def close(self) -> None:
+        """Stop listening and take the address away."""
+        if self._socket is not None:
+            with contextlib.suppress(ValueError, RuntimeError):
+                asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+        with contextlib.suppress(OSError):
+            self._address.unlink(missing_ok=True)

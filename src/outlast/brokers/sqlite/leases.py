@@ -1,0 +1,98 @@
+"""Who holds what: a holder has one lease for all its jobs; when it lapses they are ready again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from outlast.brokers.sqlite.transaction import Transaction
+from outlast.core.message import Fence, Holder
+from outlast.core.settlement import Lost
+
+__all__ = ["extend", "forfeit", "lapse_due", "register"]
+
+
+def register(tx: Transaction, holder: Holder, queues: Sequence[str], lease: float) -> int:
+    """Return the holder's number, its lease running from now."""
+    asked = msgspec.json.encode(sorted(queues)).decode()
+    known = tx.row("holder_row", (holder.id,))
+    if known is not None and known[1]:
+        _retake(tx, known[0])
+    number = int(tx.one("holder_claims", (holder.id, holder.label, tx.boot, tx.mono + lease, asked)))
+    tx.holders[holder.id] = number
+    tx.asked[holder.id] = asked
+    return number
+
+
+def lapse_due(tx: Transaction) -> None:
+    """Make ready what the holders held whose lease ran out, or who are of an earlier boot. Each job counts a crash."""
+    for (holder,) in tx.rows("lapsing", (tx.boot, tx.mono)):
+        _end_cancelled(tx, holder)
+        tx.run("lapse_note", (holder,))
+        if tx.run("held_ready", (1, holder)):
+            tx.work = True
+        tx.run("lapse_mark", (holder,))
+
+
+def extend(tx: Transaction, holder: Holder, lease: float) -> list[Lost]:
+    """Renew a holder; return what it lost, and what it is to cancel."""
+    known = tx.row("holder_row", (holder.id,))
+    if known is None:
+        tx.holders.pop(holder.id, None)
+        return []
+    number, lapsed = known
+    if lapsed:
+        _retake(tx, number)
+    tx.run("holder_renew", (tx.mono + lease, tx.boot, number))
+    lost = [
+        Lost(Fence(id_, queue, token, seq), "superseded") for seq, token, id_, queue in tx.rows("lost_of", (number,))
+    ]
+    if lost:
+        tx.run("lost_clear", (number,))
+    names = (
+        {tx.queue(name).number: name for name in tx.names()} if (rows := tx.rows("held_cancelling", (number,))) else {}
+    )
+    lost += [Lost(Fence(id_, names[queue], token, seq), "cancelled") for seq, id_, queue, token in rows]
+    return lost
+
+
+def forfeit(tx: Transaction, holder: Holder, *, crashed: bool) -> int:
+    """Make ready what a dead holder held, and forget it; return how many jobs."""
+    known = tx.row("holder_row", (holder.id,))
+    tx.holders.pop(holder.id, None)
+    tx.asked.pop(holder.id, None)
+    if known is None:
+        return 0
+    number = known[0]
+    ended = _end_cancelled(tx, number)
+    freed = tx.run("held_ready", (1 if crashed else 0, number))
+    tx.run("lost_clear", (number,))
+    tx.run("holder_gone", (number,))
+    if freed:
+        tx.work = True
+    return freed + ended
+
+
+def _end_cancelled(tx: Transaction, holder: int) -> int:
+    """End the held jobs that somebody wanted cancelled."""
+    rows = tx.rows("held_cancelling", (holder,))
+    if not rows:
+        return 0
+    by_number = {(row := tx.queue(name)).number: row for name in tx.names()}
+    for seq, _, queue, _ in rows:
+        ttl = by_number[queue].record_ttl
+        tx.run("cancel_waiting", (tx.now + ttl, tx.now, seq))
+        counts = tx.count(queue)
+        counts.depth -= 1
+        counts.records += 1
+        counts.drained += 1
+    tx.ended = True
+    return len(rows)
+
+
+def _retake(tx: Transaction, holder: int) -> None:
+    """Hold again what lapsed and was not handed out since; what remains noted is lost for certain."""
+    for seq, token, _, _ in tx.rows("lost_of", (holder,)):
+        if tx.run("retake", (holder, seq, token)):
+            tx.run("lost_drop", (holder, seq, token))

@@ -1,0 +1,194 @@
+"""Keeping messages: one statement a batch, and one by one only where an answer depends on the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from outlast.brokers.sqlite.transaction import PRIORITY_NUMBER, READY, SCHEDULED, QueueRow, Transaction
+from outlast.core.message import Message, rank_of
+from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
+from outlast.core.unique import Unique
+
+__all__ = ["Meta", "publish", "retry_after"]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Meta(Struct, frozen=True, omit_defaults=True):
+    """What few jobs carry, kept as one JSON text."""
+
+    headers: dict[str, str] | None = None
+    redacted: tuple[str, ...] = ()
+    unique: Unique | None = None
+
+
+def publish(tx: Transaction, messages: Sequence[Message], *, forced: bool = False) -> list[Published]:
+    """Keep `messages` and return an answer for each. forced: follow-ups, which pass a full queue."""
+    queues = {message.queue: tx.queue(message.queue) for message in messages}
+    answers: list[Published] = [ACCEPTED] * len(messages)
+    fitting = _too_large(tx, messages, answers)
+    tx.work = True
+    for name in {message.queue for message in messages if message.unique is not None}:
+        tx.run("queue_uniques", (queues[name].number,))
+    if not forced and _near_bound(tx, queues, [messages[index] for index in fitting]):
+        for index in fitting:
+            message = messages[index]
+            answers[index] = _publish_one(tx, message, queues[message.queue])
+        return answers
+    before = tx.one("last_seq")
+    inserted = _insert(tx, [messages[index] for index in fitting], queues)
+    if inserted != len(fitting):
+        _explain(tx, messages, fitting, answers, queues=queues, before=before)
+    for index in fitting:
+        if answers[index] is ACCEPTED:
+            tx.count(queues[messages[index].queue].number).depth += 1
+    return answers
+
+
+def _too_large(tx: Transaction, messages: Sequence[Message], answers: list[Published]) -> list[int]:
+    """Answer the messages that are over the limit; return where the others are."""
+    limit = tx.max_body
+    fitting = []
+    for index, message in enumerate(messages):
+        size = memoryview(message.args).nbytes
+        if size > limit:
+            answers[index] = TooLarge(size, limit)
+        else:
+            fitting.append(index)
+    return fitting
+
+
+def _near_bound(tx: Transaction, queues: dict[str, QueueRow], messages: Sequence[Message]) -> bool:
+    return any(row.max_depth is not None and tx.depth(row) + len(messages) > row.max_depth for row in queues.values())
+
+
+def _insert(tx: Transaction, messages: Sequence[Message], queues: dict[str, QueueRow]) -> int:
+    """Insert all that no id or unique key forbids; return how many went in."""
+    if not messages:
+        return 0
+    now = tx.now
+    numbers = {name: row.number for name, row in queues.items()}
+    plain = [
+        (
+            message.id,
+            numbers[message.queue],
+            rank_of(message.run_at, message.priority),
+            message.kind,
+            message.enqueued_at,
+            message.run_at,
+            PRIORITY_NUMBER[message.priority],
+            _text(message),
+        )
+        for message in messages
+        if message.run_at <= now
+        and message.key is None
+        and message.unique is None
+        and message.expires_at is None
+        and message.headers is None
+        and not message.redacted
+    ]
+    # All or none go the short way: rows of one rank are served in the order of insertion.
+    if len(plain) == len(messages):
+        return tx.run("insert_plain", (_encode(plain).decode(),))
+    return tx.run("insert_full", (_encode([_full_row(message, numbers, now) for message in messages]).decode(),))
+
+
+def _text(message: Message) -> str:
+    return bytes(message.args).decode()
+
+
+def _full_row(message: Message, numbers: dict[str, int], now: float) -> tuple[Any, ...]:
+    unique = message.unique
+    meta = None
+    if unique is not None or message.headers is not None or message.redacted:
+        meta = _encode(Meta(message.headers, message.redacted, unique)).decode()
+    due = message.run_at <= now
+    return (
+        message.id,
+        numbers[message.queue],
+        READY if due else SCHEDULED,
+        rank_of(message.run_at, message.priority),
+        None if due else message.run_at,
+        message.kind,
+        message.enqueued_at,
+        message.run_at,
+        message.expires_at,
+        PRIORITY_NUMBER[message.priority],
+        message.key,
+        unique.key if unique else None,
+        message.enqueued_at + unique.seconds if unique and unique.seconds is not None else None,
+        1 if unique and unique.seconds is None and unique.until == "start" else None,
+        meta,
+        _text(message),
+    )
+
+
+def _explain(
+    tx: Transaction,
+    messages: Sequence[Message],
+    fitting: Sequence[int],
+    answers: list[Published],
+    *,
+    queues: dict[str, QueueRow],
+    before: int,
+) -> None:
+    """Say which of an inserted batch were passed over, and why; rows above `before` are the batch's own."""
+    taken: set[str] = set()
+    for index in fitting:
+        message = messages[index]
+        row = tx.row("by_id", (message.id,))
+        if row is not None and row[0] > before and message.id not in taken:
+            taken.add(message.id)
+        elif row is not None:
+            answers[index] = Exists(message.id, "id")
+        else:
+            answers[index] = _insert_one(tx, message, queues[message.queue])
+            if answers[index] is ACCEPTED:
+                taken.add(message.id)
+
+
+def _publish_one(tx: Transaction, message: Message, queue: QueueRow) -> Published:
+    """Keep one message of a queue that may be full: a known id or a held key answers first."""
+    if tx.row("by_id", (message.id,)) is not None:
+        return Exists(message.id, "id")
+    holder = _unique_holder(tx, message, queue)
+    if holder is not None:
+        return Exists(holder, "unique")
+    if queue.max_depth is not None and tx.depth(queue) >= queue.max_depth:
+        return Full(retry_after(queue, tx.now))
+    _insert(tx, [message], {message.queue: queue})
+    tx.count(queue.number).depth += 1
+    return ACCEPTED
+
+
+def _insert_one(tx: Transaction, message: Message, queue: QueueRow) -> Published:
+    holder = _unique_holder(tx, message, queue)
+    if holder is not None:
+        return Exists(holder, "unique")
+    _insert(tx, [message], {message.queue: queue})
+    return ACCEPTED
+
+
+def _unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> str | None:
+    """Return the id of the job that holds the message's unique key; free the key when its time has passed."""
+    if message.unique is None:
+        return None
+    row = tx.row("uniq_holder", (queue.number, message.unique.key))
+    if row is None:
+        return None
+    holder, seq, until = row
+    if until is not None and until <= tx.now:
+        tx.run("uniq_free", (seq,))
+        return None
+    return str(holder)
+
+
+def retry_after(queue: QueueRow, now: float) -> float:
+    """Return the seconds until a tenth of a full queue is drained at the measured rate: 1 to 60, 60 if none is."""
+    rate = queue.drain_rate(now)
+    room = max(1.0, (queue.max_depth or 0) / 10)
+    return min(60.0, max(1.0, room / rate)) if rate > 1e-6 else 60.0

@@ -1,0 +1,147 @@
+"""Settling: what holders report, applied where their fence still counts."""
+
+from __future__ import annotations
+
+import array
+from collections import defaultdict
+from collections.abc import Sequence
+
+import apsw
+import msgspec
+
+from outlast.brokers.sqlite.publish import publish
+from outlast.brokers.sqlite.retention import keep_within
+from outlast.brokers.sqlite.transaction import (
+    DEAD,
+    PARKED,
+    PRIORITIES,
+    READY,
+    SCHEDULED,
+    STATE_NUMBER,
+    Transaction,
+)
+from outlast.core.message import Failure, Fence, Message, rank_of
+from outlast.core.policy import DEFAULTS
+from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Settlement
+
+__all__ = ["save", "settle"]
+
+
+def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
+    """Apply the settlements; return the superseded ones, in the order given."""
+    plain: dict[tuple[str, int], list[Fence]] = defaultdict(list)
+    lost: list[Lost] = []
+    for settlement in settlements:
+        match settlement:
+            case Finish(fence, "succeeded", _, None, _, then, _) if not then:
+                plain[fence.queue, fence.token].append(fence)
+            case Finish():
+                lost += _finish(tx, settlement)
+            case Retry():
+                lost += _retry(tx, settlement)
+            case Release() | Park():
+                lost += _give_back(tx, settlement)
+    for (queue, token), fences in plain.items():
+        lost += _finish_plain(tx, queue, token, fences)
+    for name in {settlement.fence.queue for settlement in settlements if isinstance(settlement, Finish)}:
+        keep_within(tx, tx.queue(name))
+    return lost
+
+
+def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -> list[Lost]:
+    """End a batch of one hand-out that succeeded without a result, in one step."""
+    queue = tx.queue(name)
+    seqs = apsw.carray(array.array("q", [fence.row for fence in fences]))
+    ended = tx.run("finish_plain", (seqs, token, tx.now + queue.record_ttl, tx.now))
+    if queue.uniques:
+        tx.run("free_ended", (seqs, token))
+    counts = tx.count(queue.number)
+    counts.depth -= ended
+    counts.records += ended
+    counts.drained += ended
+    if ended:
+        tx.ended = True
+    if ended == len(fences):
+        return []
+    return [Lost(fence, "superseded") for fence in fences if not tx.fence_counts(fence)]
+
+
+def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
+    fence = finish.fence
+    queue = tx.queue(fence.queue)
+    state = STATE_NUMBER[finish.state]
+    result = None if finish.result is None or finish.result_ttl <= 0 else bytes(finish.result).decode()
+    ttl = queue.record_ttl if result is None else finish.result_ttl
+    keep = queue.dead_ttl if state == DEAD else ttl
+    if not tx.run("finish", (state, tx.now + keep, tx.now, finish.reason, result, fence.row, fence.token)):
+        return _lost(tx, fence)
+    if queue.uniques:
+        tx.run("free_ended", (apsw.carray(array.array("q", [fence.row])), fence.token))
+    counts = tx.count(queue.number)
+    counts.depth -= 1
+    counts.drained += 1
+    if state == DEAD:
+        counts.dead += 1
+    elif result is None:
+        counts.records += 1
+    tx.ended = True
+    _keep_failure(tx, fence, finish.error)
+    _follow(tx, finish.then)
+    return []
+
+
+def _retry(tx: Transaction, retry: Retry) -> list[Lost]:
+    fence = retry.fence
+    row = tx.row("fence_row", (fence.row,))
+    if row is None or row[0] != fence.token:
+        return _lost(tx, fence)
+    due = retry.at <= tx.now
+    rank = rank_of(retry.at, PRIORITIES[row[1]])
+    state, at = (READY, None) if due else (SCHEDULED, retry.at)
+    if not tx.run("retry", (state, at, retry.attempt, retry.crashes, rank, fence.row, fence.token)):
+        return _lost(tx, fence)
+    tx.work = True
+    _keep_failure(tx, fence, retry.error)
+    _follow(tx, retry.then)
+    return []
+
+
+def _give_back(tx: Transaction, settlement: Release | Park) -> list[Lost]:
+    fence = settlement.fence
+    at = settlement.at
+    due = at is None or at <= tx.now
+    state = READY if due else PARKED if isinstance(settlement, Park) else SCHEDULED
+    if not tx.run("give_back", (state, None if due else at, fence.row, fence.token)):
+        return _lost(tx, fence)
+    tx.work = True
+    return []
+
+
+def _lost(tx: Transaction, fence: Fence) -> list[Lost]:
+    return [] if tx.fence_counts(fence) else [Lost(fence, "superseded")]
+
+
+def _keep_failure(tx: Transaction, fence: Fence, failure: Failure | None) -> None:
+    if failure is not None:
+        tx.run("failure_add", (fence.row, msgspec.json.encode(failure).decode()))
+        tx.run("failure_trim", (fence.row, DEFAULTS.failures_kept))
+        tx.run("failure_mark", (fence.row,))
+
+
+def _follow(tx: Transaction, then: Sequence[object]) -> None:
+    """Keep the follow-ups in this same transaction: in one file the outbox is the transaction itself."""
+    messages = [message for message in then if isinstance(message, Message)]
+    if messages:
+        publish(tx, messages, forced=True)
+
+
+def save(tx: Transaction, notes: Sequence[Note]) -> list[Lost]:
+    """Keep notes of running jobs; return those whose fence no longer holds its job."""
+    lost = []
+    for note in notes:
+        fence = note.fence
+        if tx.run("note_put", (fence.row, note.name, bytes(note.value).decode(), fence.token)):
+            tx.run("note_mark", (fence.row,))
+        else:
+            lost.append(Lost(fence, "superseded"))
+    return lost

@@ -1,0 +1,50 @@
+-- Schema 1 of an Outlast file. Run once, in one transaction, on an empty database.
+-- Times: *_at, at in wall seconds; lease in seconds of the host's monotonic clock, void after a boot; rank in milliseconds.
+
+-- One row. fence: the number of the last hand-out, never given twice. oldest_code: the lowest schema number of the code
+-- that may still work on this file (a migration expands first and raises this only a release later).
+create table store(one integer primary key check (one = 1), fence int not null, oldest_code int not null);
+insert into store values(1, 0, 1);
+
+-- depth: unfinished jobs; records: ended ones that count against the cap; dead: dead letters. They move only with their
+-- rows, in the same transaction, so they can't drift. drained: ended jobs, decaying (tau 30 s) since drained_at.
+-- pruned: where, in job_ended, the rows begin that still have a body. uniques: has ever held a unique key.
+create table queue(
+  queue integer primary key, name text not null unique,
+  paused int not null default 0, max_depth int,
+  record_ttl real not null, records_kept int not null, dead_ttl real not null, id_memory real not null,
+  depth int not null default 0, records int not null default 0, dead int not null default 0,
+  drained real not null default 0, drained_at real not null default 0,
+  pruned real not null default 0, uniques int not null default 0);
+
+-- A process that holds jobs. lapsed: its lease ran out and its jobs were made ready. queues: what it asks for, as JSON.
+create table holder(
+  holder integer primary key, id text not null unique, label text not null,
+  boot text not null, lease real not null, lapsed int not null default 0, queues text not null);
+
+-- state: 0 ready, 1 running, 2 scheduled, 3 waiting, 4 parked; ended: 10 succeeded, 11 dead, 12 cancelled, 13 expired.
+-- An ended row without a body is a tombstone: only its id is still remembered.
+-- token: the fence of the last hand-out; negative once its holder gave the job back; 0: no fence counts any more.
+-- at: when a scheduled or parked job is due, or when an ended one is to be pruned.
+create table job(
+  seq integer primary key, id text not null, queue int not null, state int not null, rank int not null, at real,
+  kind text not null, token int not null default 0, holder int, attempt int not null default 1,
+  crashes int not null default 0, cancelling int not null default 0, failed int not null default 0,
+  enqueued_at real not null, run_at real not null, expires_at real, finished_at real,
+  priority int not null default 1, key text, uniq text, uniq_until real, until_start int,
+  reason text, meta text, result text, body text);
+create unique index job_id on job(id);
+create unique index job_uniq on job(queue, uniq) where uniq is not null;
+create index job_ready on job(queue, rank) where state = 0;
+create index job_due on job(queue, state, at) where state in (2, 4);
+create index job_held on job(holder) where state = 1;
+create index job_ended on job(queue, at) where state >= 10;
+create index job_dead on job(queue) where state = 11;
+create index job_key on job(key) where key is not null;
+
+-- What failed attempts said, what running jobs noted, and which fences a lapsed holder no longer has for certain.
+create table failure(job int not null, nr integer primary key, body text not null);
+create index failure_job on failure(job);
+create table note(job int not null, name text not null, value text not null, primary key(job, name)) without rowid;
+create table lost(holder int not null, job int not null, token int not null, id text not null, queue text not null,
+                  primary key(holder, job, token)) without rowid;

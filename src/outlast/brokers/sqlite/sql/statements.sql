@@ -1,0 +1,274 @@
+-- Every statement of the SQLite store, by name. ?N are parameters, in the order that the name's line gives.
+-- The hot ones (insert_*, pick, hand_out, read_out, finish_plain, strip) take a whole batch as one JSON text or array and
+-- run in one step: between the steps of a statement the thread gives up the interpreter's lock, and beside a busy event
+-- loop it may get it back only milliseconds later, once for every row.
+
+-- name: queue_row (name)
+select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_ttl, id_memory, drained, drained_at,
+       pruned, uniques, name, dead from queue where name = ?1
+
+-- name: queue_add (name, record_ttl, records_kept, dead_ttl, id_memory)
+insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory) values(?1, ?2, ?3, ?4, ?5) on conflict do nothing
+
+-- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, max_depth)
+insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, max_depth) values(?1, ?2, ?3, ?4, ?5, ?6)
+on conflict(name) do update set record_ttl = ?2, records_kept = ?3, dead_ttl = ?4, id_memory = ?5, max_depth = ?6
+where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or max_depth is not ?6
+
+-- name: queue_names ()
+select name from queue order by name
+
+-- name: queue_count (depth +, records +, dead +, drained, drained_at, queue)
+update queue set depth = depth + ?1, records = records + ?2, dead = dead + ?3, drained = ?4, drained_at = ?5 where queue = ?6
+
+-- name: queue_uniques (queue)
+update queue set uniques = 1 where queue = ?1 and uniques = 0
+
+-- name: queue_pause (on, name)
+update queue set paused = ?1 where name = ?2
+
+-- name: last_seq ()
+select coalesce(max(seq), 0) from job
+
+-- A batch of jobs that are due, without key, unique key, expiry or meta. Taken ids are passed over.
+-- name: insert_plain (JSON [[id, queue, rank, kind, enqueued_at, run_at, priority, body], ...])
+insert into job(id, queue, state, rank, kind, enqueued_at, run_at, priority, body)
+select value ->> 0, value ->> 1, 0, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+from json_each(?1) where true on conflict do nothing
+
+-- name: insert_full (JSON [[id, queue, state, rank, at, kind, enqueued_at, run_at, expires_at, priority, key, uniq, uniq_until, until_start, meta, body], ...])
+insert into job(id, queue, state, rank, at, kind, enqueued_at, run_at, expires_at, priority, key, uniq, uniq_until,
+                until_start, meta, body)
+select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
+       value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15
+from json_each(?1) where true on conflict do nothing
+
+-- name: by_id (id)
+select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling from job where id = ?1
+
+-- name: uniq_holder (queue, uniq)
+select id, seq, uniq_until from job where queue = ?1 and uniq = ?2
+
+-- name: uniq_free (seq)
+update job set uniq = null where seq = ?1
+
+-- name: holder_row (id)
+select holder, lapsed from holder where id = ?1
+
+-- name: holder_claims (id, label, boot, lease, queues)
+insert into holder(id, label, boot, lease, queues) values(?1, ?2, ?3, ?4, ?5)
+on conflict(id) do update set boot = ?3, lease = ?4, queues = ?5, lapsed = 0 returning holder
+
+-- name: holder_renew (lease, boot, holder)
+update holder set lease = ?1, boot = ?2, lapsed = 0 where holder = ?3
+
+-- name: holder_gone (holder)
+delete from holder where holder = ?1
+
+-- Rows of holders that lapsed an hour ago and have nothing left to be told.
+-- name: holders_forget (boot, monotonic - 3600)
+delete from holder where lapsed = 1 and (boot <> ?1 or lease < ?2)
+and not exists(select 1 from job where job.holder = holder.holder and job.state = 1)
+
+-- name: lost_forget ()
+delete from lost where holder not in (select holder from holder)
+
+-- name: lapsing (boot, monotonic)
+select holder from holder where lapsed = 0 and (boot <> ?1 or lease <= ?2)
+
+-- The next lease to run out, of the others.
+-- name: next_lapse (id)
+select min(lease) from holder where lapsed = 0 and id <> ?1
+and exists(select 1 from job where job.holder = holder.holder and job.state = 1)
+
+-- name: live_holders (boot, monotonic)
+select queues from holder where lapsed = 0 and boot = ?1 and lease > ?2
+
+-- name: lapse_note (holder)
+insert or ignore into lost(holder, job, token, id, queue)
+select job.holder, job.seq, job.token, job.id, queue.name from job join queue using (queue)
+where job.holder = ?1 and job.state = 1
+
+-- name: lapse_mark (holder)
+update holder set lapsed = 1 where holder = ?1
+
+-- Held jobs that somebody wants cancelled: they end instead of running again.
+-- name: held_cancelling (holder)
+select seq, id, queue, token from job where holder = ?1 and state = 1 and cancelling = 1
+
+-- name: held_ready (crashes +, holder)
+update job set state = 0, crashes = crashes + ?1 where holder = ?2 and state = 1
+
+-- name: lost_of (holder)
+select job, token, id, queue from lost where holder = ?1 order by job, token
+
+-- name: lost_clear (holder)
+delete from lost where holder = ?1
+
+-- name: lost_drop (holder, seq, token)
+delete from lost where holder = ?1 and job = ?2 and token = ?3
+
+-- name: retake (holder, seq, token)
+update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?2 and token = ?3 and state = 0 and holder = ?1
+
+-- Is there anything to hand out, or due?
+-- name: probe (queue, now)
+select exists(select 1 from job where queue = ?1 and state = 0)
+    or exists(select 1 from job where queue = ?1 and state in (2, 4) and at <= ?2)
+
+-- name: next_due (queue)
+select min(at) from (select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 2) as at
+union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 4))
+
+-- A due job keeps its rank, so it keeps its age.
+-- name: promote (queue, now)
+update job set state = 0, at = null where queue = ?1 and state in (2, 4) and at <= ?2
+
+-- name: ready_count (queue, at most)
+select count(*) from (select 1 from job where queue = ?1 and state = 0 limit ?2)
+
+-- name: pick (queue, limit)
+select json_group_array(seq) from (select seq from job where queue = ?1 and state = 0 order by rank, seq limit ?2)
+
+-- name: next_fence ()
+update store set fence = fence + 1 returning fence
+
+-- name: hand_out (token, holder, JSON [seq, ...])
+update job set state = 1, token = ?1, holder = ?2 where seq in (select value from json_each(?3))
+
+-- name: free_at_start (JSON [seq, ...])
+update job set uniq = null where seq in (select value from json_each(?1)) and until_start = 1 and uniq is not null
+
+-- name: read_out (JSON [seq, ...])
+select json_group_array(json_array(job.seq, id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, job.key,
+                                   meta, body))
+from json_each(?1) as picked cross join job on job.seq = picked.value
+
+-- A fence counts while its job runs, or has lapsed and waits: then its row is ready and still carries the token.
+-- name: finish_plain (array of seq, token, at, finished_at)
+update job set state = 10, at = ?3, finished_at = ?4, cancelling = 0
+where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1)
+
+-- name: free_ended (array of seq, token)
+update job set uniq = null
+where seq in (select value from carray(?1)) and token = ?2 and state >= 10 and uniq is not null and uniq_until is null
+
+-- name: finish (state, at, finished_at, reason, result, seq, token)
+update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, cancelling = 0
+where seq = ?6 and token = ?7 and state in (0, 1)
+
+-- name: retry (state, at, attempt, crashes, rank, seq, token)
+update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, token = -token, holder = null
+where seq = ?6 and token = ?7 and state in (0, 1)
+
+-- name: give_back (state, at, seq, token)
+update job set state = ?1, at = ?2, token = -token, holder = null where seq = ?3 and token = ?4 and state in (0, 1)
+
+-- name: fence_row (seq)
+select token, priority, cancelling, state from job where seq = ?1
+
+-- name: failure_add (seq, JSON)
+insert into failure(job, body) values(?1, ?2)
+
+-- name: failure_mark (seq)
+update job set failed = failed + 1 where seq = ?1
+
+-- name: failure_trim (seq, kept)
+delete from failure where job = ?1 and nr not in (select nr from failure where job = ?1 order by nr desc limit ?2)
+
+-- name: note_put (seq, name, value, token)
+insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state = 1
+on conflict do update set value = excluded.value
+
+-- name: note_mark (seq)
+update job set failed = max(failed, 1) where seq = ?1 and failed = 0
+
+-- Retention. The rows to strip are the oldest ended ones that count against the cap; the tombstone keeps its place in
+-- job_ended, so stripping rewrites the row alone.
+-- name: strip_upto (queue, pruned, how many)
+select max(at) from (select at from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
+and result is null and body is not null order by at limit ?3)
+
+-- name: strip_extras (queue, pruned, how many)
+select json_group_array(seq) from (select seq, failed from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
+and result is null and body is not null order by at limit ?3) where failed > 0
+
+-- name: strip (queue, pruned, how many)
+update job set body = null, meta = null, reason = null, key = null
+where seq in (select seq from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
+              and result is null and body is not null order by at limit ?3)
+
+-- name: pruned (at, stripped, queue)
+update queue set pruned = ?1, records = records - ?2 where queue = ?3
+
+-- name: any_over (queue, now)
+select exists(select 1 from job where queue = ?1 and state >= 10 and at <= ?2)
+
+-- name: over (queue, now, limit)
+select seq, state, result is null, body is null, enqueued_at, failed, uniq_until from job
+where queue = ?1 and state >= 10 and at <= ?2 order by at limit ?3
+
+-- name: bury (at, seq)
+update job set at = ?1, body = null, meta = null, reason = null, key = null, result = null, failed = 0 where seq = ?2
+
+-- name: job_delete (seq)
+delete from job where seq = ?1
+
+-- name: extras_delete (JSON [seq, ...])
+delete from failure where job in (select value from json_each(?1))
+
+-- name: notes_delete (JSON [seq, ...])
+delete from note where job in (select value from json_each(?1))
+
+-- Commands.
+-- name: cancel_waiting (at, finished_at, seq)
+update job set state = 12, at = ?1, finished_at = ?2, reason = 'cancelled', token = 0, holder = null,
+uniq = case when uniq_until is not null then uniq end where seq = ?3
+
+-- name: cancel_running (seq)
+update job set cancelling = 1 where seq = ?1
+
+-- name: redrive (rank, now, seq)
+update job set state = 0, at = null, rank = ?1, run_at = ?2, attempt = 1, crashes = 0, token = 0, holder = null,
+cancelling = 0, reason = null, finished_at = null, expires_at = null, result = null where seq = ?3
+
+-- name: edit (state, at, run_at, rank, priority, body, seq)
+update job set state = ?1, at = ?2, run_at = ?3, rank = ?4, priority = ?5, body = ?6 where seq = ?7
+
+-- name: edit_row (seq)
+select state, at, run_at, rank, priority, body from job where seq = ?1
+
+-- name: run_now (seq)
+update job set state = 0, at = null where seq = ?1
+
+-- name: purge_key (key)
+select seq from job where key = ?1
+
+-- name: purge_queue (queue, state)
+select seq from job where queue = ?1 and state = ?2
+
+-- name: purge_row (seq)
+select job.state, job.queue, job.result is null, job.body is null, job.holder, job.token, job.id, queue.name
+from job join queue using (queue) where seq = ?1
+
+-- name: lost_add (holder, seq, token, id, queue)
+insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4, ?5)
+
+-- Records. @columns stands for what a record is made of.
+-- name: record (id)
+select @columns from job join queue using (queue) left join holder using (holder) where job.id = ?1 and body is not null
+
+-- name: running_count (queue)
+select count(*) from job indexed by job_held where state = 1 and queue = ?1
+
+-- name: scheduled_count (queue, state)
+select count(*) from job where queue = ?1 and state in (2, 4) and state = ?2
+
+-- name: first_ready (queue)
+select min(run_at) from (select run_at from job where queue = ?1 and state = 0 order by rank, seq limit 1)
+
+-- name: failures (seq)
+select body from failure where job = ?1 order by nr
+
+-- name: progress (seq)
+select value from note where job = ?1 and name = 'progress'

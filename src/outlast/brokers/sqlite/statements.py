@@ -1,0 +1,34 @@
+"""The store's SQL, read from the packaged .sql files: named statements and numbered migrations."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+__all__ = ["SCHEMA", "migrations", "statements"]
+
+SCHEMA: Final = 1
+"""The schema number that this code writes."""
+
+_NAME: Final = re.compile(r"^-- name: (\w+) \(.*\)\n", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
+
+
+@cache
+def statements() -> dict[str, str]:
+    """Return every named statement of sql/statements.sql."""
+    parts = _NAME.split(_read("statements.sql"))
+    return {name: _COMMENT.sub("", text).strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+@cache
+def migrations() -> dict[int, str]:
+    """Return the migrations by the schema number that each leads to, in order."""
+    names = sorted(entry.name for entry in files(__package__).joinpath("sql").iterdir() if entry.name[:4].isdigit())
+    return {int(name[:4]): _read(name) for name in names}
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath("sql", name).read_text(encoding="utf-8")

@@ -1,0 +1,54 @@
+"""Counting queues, from the counters that move with the rows and from indexes of few rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from outlast.brokers.sqlite.statements import statements
+from outlast.brokers.sqlite.transaction import PARKED, SCHEDULED, QueueRow
+from outlast.core.protocols import QueueStats
+
+__all__ = ["stats"]
+
+
+def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, boot: str) -> dict[str, QueueStats]:
+    """Return the counts of these queues, of all when `names` is empty."""
+    sql = statements()
+
+    def one(name: str, values: Sequence[Any]) -> Any:
+        return db.execute(sql[name], values).get
+
+    consumers: dict[str, int] = {}
+    found: dict[str, QueueStats] = {}
+    with db:
+        for (queues,) in db.execute(sql["live_holders"], (boot, mono)):
+            for name in msgspec.json.decode(queues):
+                consumers[name] = consumers.get(name, 0) + 1
+        for name in names or [name for (name,) in db.execute(sql["queue_names"])]:
+            row: list[Any] = db.execute(sql["queue_row"], (name,)).fetchall()
+            if not row:
+                continue
+            queue = QueueRow(*row[0])
+            running = one("running_count", (queue.number,))
+            scheduled = one("scheduled_count", (queue.number, SCHEDULED))
+            parked = one("scheduled_count", (queue.number, PARKED))
+            first = one("first_ready", (queue.number,))
+            found[name] = QueueStats(
+                depth=queue.depth,
+                ready=queue.depth - running - scheduled - parked,
+                scheduled=scheduled,
+                running=running,
+                parked=parked,
+                dead=queue.dead,
+                oldest=max(0.0, now - first) if first is not None and math.isfinite(first) else 0.0,
+                drain_rate=queue.drain_rate(now),
+                paused=bool(queue.paused),
+                consumers=consumers.get(name, 0),
+                max_depth=queue.max_depth,
+            )
+    return found

@@ -1,0 +1,283 @@
+"""The SQLite store: broker, records and control over one file, for any number of processes of one host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from outlast.brokers.sqlite import control, handout, leases, records, settle
+from outlast.brokers.sqlite.backup import back_up
+from outlast.brokers.sqlite.bell import Bells, Listener
+from outlast.brokers.sqlite.checkpoint import Checkpointer
+from outlast.brokers.sqlite.connection import boot_id, durability_of, open_connection, open_file, translated
+from outlast.brokers.sqlite.publish import publish
+from outlast.brokers.sqlite.stats import stats
+from outlast.brokers.sqlite.transaction import Transaction
+from outlast.brokers.sqlite.writer import Operation, Writer
+from outlast.core.errors import StoreUnavailable, WireError
+from outlast.core.message import TERMINAL, Delivery, Holder, Message, Signal
+from outlast.core.policy import DEFAULTS
+from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
+from outlast.core.settlement import Finish, Lost, Note, Published, Release, Retry, Settlement
+from outlast.core.topology import Topology
+
+__all__ = ["SqliteStore"]
+
+T = TypeVar("T")
+
+POLL: Final = 1.0
+"""Seconds after which a waiting claim looks again, should a ring have been missed."""
+RESULT_POLL: Final = 0.5
+"""Seconds after which somebody who waits for jobs to end looks again."""
+
+
+class SqliteStore:
+    """Broker, Records and Control of core.protocols over the file at `path`, which is made when it is missing.
+
+    One object serves one event loop. Durability: every answer follows a commit that was synced to the disk.
+    """
+
+    def __init__(self, path: str, *, clock: Clock, max_body: int = DEFAULTS.max_body) -> None:
+        self.path = os.path.abspath(path)  # noqa: PTH100
+        self._clock = clock
+        self._max_body = max_body
+        self._capabilities: Capabilities | None = None
+        self._bells = Bells(self.path)
+        self._work = _Rings()
+        self._ended = _Rings()
+        self._listeners: list[Listener] = []
+        self._ended_listener: Listener | None = None
+        self._db: apsw.Connection | None = None
+        self._reading: apsw.Connection | None = None
+        self._reader: ThreadPoolExecutor | None = None
+        self._writer: Writer | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._returning: set[asyncio.Task[Any]] = set()
+        self._opening = asyncio.Lock()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this file can do."""
+        if self._capabilities is None:
+            self._capabilities = Capabilities(durability=durability_of(self.path), max_body=self._max_body, shared=True)
+        return self._capabilities
+
+    async def open(self) -> None:
+        """Open the file, made or migrated as needed. Raise StoreError or UnsafeStore; opening twice is a no-op."""
+        async with self._opening:
+            if self._writer is not None:
+                return
+            reader = ThreadPoolExecutor(1, thread_name_prefix="outlast-sqlite-reader")
+            loop = asyncio.get_running_loop()
+            try:
+                self._db = await loop.run_in_executor(reader, open_file, self.path)
+                self._reading = await loop.run_in_executor(reader, _open_reader, self.path)
+            except BaseException:
+                if self._db is not None:
+                    self._db.close()
+                    self._db = None
+                reader.shutdown()
+                raise
+            self._reader = reader
+            self._checkpointer = Checkpointer(self.path, self._db)
+            tx = Transaction(self._db, self._clock, boot_id(), self._max_body)
+            self._writer = Writer(tx, self.path, self._bells, self._checkpointer)
+            self._listen("work", self._work)
+
+    def _listen(self, name: str, rings: _Rings) -> Listener:
+        listener = Listener(self._bells, name, rings.ring)
+        listener.open()
+        self._listeners.append(listener)
+        return listener
+
+    async def close(self) -> None:
+        """Finish what was submitted, then let go of the file. What is held stays held until its lease lapses."""
+        async with self._opening:
+            if self._writer is None:
+                return
+            writer, self._writer = self._writer, None
+            await writer.close()
+            for listener in self._listeners:
+                listener.close()
+            self._listeners.clear()
+            self._ended_listener = None
+            assert self._checkpointer is not None
+            assert self._reader is not None
+            await asyncio.to_thread(self._checkpointer.close)
+            loop = asyncio.get_running_loop()
+            for db in (self._reading, self._db):
+                if db is not None:
+                    await loop.run_in_executor(self._reader, db.close)
+            self._db = self._reading = None
+            self._reader.shutdown()
+            self._bells.close()
+
+    async def _submit(self, run: Callable[[Transaction], T], **how: Any) -> T:
+        if self._writer is None:
+            raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
+        result: T = await self._writer.submit(Operation(run, **how))
+        return result
+
+    async def _read(self, look: Callable[..., T], *args: object) -> T:
+        if self._reader is None or self._writer is None:
+            raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
+
+        def run() -> T:
+            with translated(self.path):
+                return look(self._reading, *args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, run)
+
+    # Broker
+
+    async def declare(self, topology: Topology) -> None:
+        """Make these queues known with their bounds."""
+
+        def run(tx: Transaction) -> None:
+            for queue in topology.queues:
+                keep = queue.retention
+                bounds = (keep.record_ttl, keep.records, keep.dead_ttl, keep.id_memory, queue.max_depth)
+                tx.run("queue_declare", (queue.name, *bounds))
+
+        await self._submit(run)
+
+    async def publish(self, messages: Sequence[Message]) -> list[Published]:
+        """Keep the messages; the answers align with the input."""
+        if not messages:
+            return []
+        answers = await self._submit(lambda tx: publish(tx, messages), messages=messages)
+        self._work.ring()
+        return answers
+
+    async def claim(
+        self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
+    ) -> list[Delivery]:
+        """Hand out ready jobs; wait up to `wait` seconds for the first."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
+
+        def run(tx: Transaction) -> tuple[list[Delivery], float | None]:
+            deliveries = handout.claim(tx, demand, limit, holder, lease)
+            return deliveries, None if deliveries else handout.next_look(tx, demand, holder)
+
+        def peek(tx: Transaction) -> tuple[list[Delivery], float | None] | None:
+            if handout.nothing_to_claim(tx, demand, holder):
+                return [], handout.next_look(tx, demand, holder)
+            return None
+
+        while True:
+            seen = self._work.count
+            deliveries, look = await self._submit(run, peek=peek, abandoned=self._give_back)
+            left = deadline - loop.time()
+            if deliveries or left <= 0:
+                return deliveries
+            await self._work.wait(seen, min(left, POLL, POLL if look is None else look + 0.001))
+
+    def _give_back(self, result: tuple[list[Delivery], float | None]) -> None:
+        """Release what was handed out to a claim that was cancelled meanwhile: nobody else would."""
+        if result[0] and self._writer is not None:
+            given = [Release(delivery.fence, why="claim cancelled") for delivery in result[0]]
+            task = asyncio.get_running_loop().create_task(self.settle(given))
+            self._returning.add(task)
+            task.add_done_callback(self._returning.discard)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+        """Apply each settlement whose fence still counts; return the superseded."""
+        for settlement in settlements:
+            if isinstance(settlement, Finish | Retry) and any(isinstance(item, Signal) for item in settlement.then):
+                raise WireError("signals between jobs are not served by this version: send a job")
+        if not settlements:
+            return []
+        return await self._submit(lambda tx: settle.settle(tx, settlements))
+
+    async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
+        """Renew all that `holder` holds; return what it lost and what it is to cancel."""
+        return await self._submit(lambda tx: leases.extend(tx, holder, lease))
+
+    async def save(self, notes: Sequence[Note]) -> list[Lost]:
+        """Keep notes about running jobs; return the superseded."""
+        return await self._submit(lambda tx: settle.save(tx, notes)) if notes else []
+
+    async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
+        """Make all that a dead holder held ready at once; return how many."""
+        return await self._submit(lambda tx: leases.forfeit(tx, holder, crashed=crashed))
+
+    async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        """Count these queues, all known ones when empty."""
+        return await self._read(stats, queues, self._clock.time(), self._clock.monotonic(), boot_id())
+
+    # Records
+
+    async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return the records, aligned with `ids`."""
+        return await self._read(records.get, ids, self._clock.time())
+
+    async def find(self, query: Query) -> Page:
+        """Return one page of matching records."""
+        return await self._read(records.find, query, self._clock.time())
+
+    async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:
+        """Return the records as soon as all have ended or are unknown, or as they are after `timeout` seconds."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        if self._ended_listener is None and self._writer is not None:
+            self._ended_listener = self._listen("ended", self._ended)
+        while True:
+            seen = self._ended.count
+            found = await self.get(ids)
+            left = deadline - loop.time()
+            if left <= 0 or all(record is None or record.state in TERMINAL for record in found):
+                return found
+            await self._ended.wait(seen, min(left, RESULT_POLL))
+
+    async def count(self, query: Query) -> dict[Any, int]:
+        """Count matching records by state."""
+        return await self._read(records.count, query, self._clock.time())
+
+    # Control
+
+    async def apply(self, commands: Sequence[Command]) -> list[Answer]:
+        """Apply the commands in order, in one transaction."""
+        return await self._submit(lambda tx: control.apply(tx, commands)) if commands else []
+
+    async def backup(self, target: str) -> None:
+        """Write a consistent copy of the file to `target`, which must not exist, while everybody works on."""
+        await asyncio.to_thread(back_up, self.path, target)
+
+
+class _Rings:
+    """Counts rings and wakes who waits for the next one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        self.count += 1
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    async def wait(self, seen: int, timeout: float) -> None:
+        """Return at the first ring after number `seen`, or after `timeout` seconds."""
+        if self.count != seen:
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await asyncio.wait([future], timeout=timeout)
+        finally:
+            self._waiting.discard(future)
+
+
+def _open_reader(path: str) -> apsw.Connection:
+    with translated(path):
+        db = open_connection(path)
+        db.pragma("query_only", 1)
+        return db
