@@ -1,0 +1,183 @@
+"""Leases: one for all that a holder holds; what lapses, what is taken back, what is lost."""
+
+from __future__ import annotations
+
+from outlast.core.message import Holder
+from outlast.core.protocols import Cancel, Purge
+from outlast.core.settlement import Finish, Lost, Release
+from tests.support.jobs import LEASE, A, B, C, Desk, lost
+
+
+async def test_a_live_lease_keeps_its_jobs(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    desk.clock.advance(LEASE - 1)
+    assert await desk.claim(holder=B) == []
+
+
+async def test_a_lapsed_lease_is_claimable_and_counts_a_crash(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    desk.clock.advance(LEASE + 1)
+    (delivery,) = await desk.claim(holder=B)
+    assert (delivery.message.id, delivery.attempt, delivery.crashes) == ("q.1", 1, 1)
+
+
+async def test_every_lapse_counts(desk: Desk) -> None:
+    await desk.publish("q.1")
+    crashes = []
+    for n in range(4):
+        (delivery,) = await desk.claim(holder=Holder(f"{n:032}"))
+        crashes.append(delivery.crashes)
+        desk.clock.advance(LEASE + 1)
+    assert crashes == [0, 1, 2, 3]
+
+
+async def test_a_lapse_is_noticed_by_a_claim_for_any_queue(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.lapse("elsewhere")
+    record = await desk.record("q.1")
+    assert (record.state, record.crashes, record.holder) == ("ready", 1, None)
+
+
+async def test_claim_renews_all_that_its_holder_holds(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    desk.clock.advance(LEASE - 1)
+    await desk.claim("r", holder=A)
+    desk.clock.advance(LEASE - 1)
+    assert await desk.claim(holder=B) == []
+    desk.clock.advance(2)
+    assert await desk.ids(holder=B) == ["q.1"]
+
+
+async def test_extend_renews_all_that_its_holder_holds(desk: Desk) -> None:
+    await desk.publish("q.1", "r.1")
+    await desk.claim("q", "r", holder=A)
+    desk.clock.advance(LEASE - 1)
+    assert await desk.extend(A) == []
+    desk.clock.advance(LEASE - 1)
+    assert await desk.claim("q", "r", holder=B) == []
+
+
+async def test_extend_renews_nobody_else(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    desk.clock.advance(LEASE - 1)
+    await desk.extend(B)
+    desk.clock.advance(2)
+    assert await desk.ids(holder=C) == ["q.1"]
+
+
+async def test_extend_of_a_holder_that_holds_nothing(desk: Desk) -> None:
+    assert await desk.extend(A) == []
+
+
+async def test_the_lease_asked_for_is_the_lease_given(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A, lease=100)
+    desk.clock.advance(99)
+    assert await desk.claim(holder=B) == []
+    await desk.extend(A, lease=3)
+    desk.clock.advance(4)
+    assert await desk.ids(holder=B) == ["q.1"]
+
+
+async def test_a_lease_does_not_follow_the_wall_clock_of_a_job(desk: Desk) -> None:
+    await desk.publish("q.1", delay=5)
+    desk.clock.advance(1000)
+    await desk.claim(holder=A)
+    desk.clock.advance(LEASE - 1)
+    assert await desk.claim(holder=B) == []
+
+
+async def test_extend_takes_back_what_lapsed_before_anybody_noticed(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    desk.clock.advance(LEASE + 1)
+    assert await desk.extend(A) == []
+    assert await desk.claim(holder=B) == []
+    record = await desk.record("q.1")
+    assert (record.state, record.holder, record.crashes) == ("running", A.id, 0)
+
+
+async def test_extend_takes_back_what_lapsed_and_was_not_handed_out_again(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2")
+    fences = [each.fence for each in await desk.claim(holder=A)]
+    desk.clock.advance(LEASE + 1)
+    assert await desk.ids(holder=B, limit=1) == ["q.1"]
+    assert await desk.extend(A) == lost([fences[0]])
+    record = await desk.record("q.2")
+    assert (record.state, record.holder, record.crashes) == ("running", A.id, 0)
+    assert await desk.claim(holder=C) == []
+    assert await desk.settle(Finish(fences[1], "succeeded")) == []
+
+
+async def test_extend_tells_of_a_superseded_fence_once(desk: Desk) -> None:
+    await desk.publish("q.1")
+    old = (await desk.claim(holder=A))[0].fence
+    desk.clock.advance(LEASE + 1)
+    await desk.claim(holder=B)
+    assert await desk.extend(A) == lost([old])
+    assert await desk.extend(A) == []
+
+
+async def test_a_holder_may_be_given_its_own_lapsed_job(desk: Desk) -> None:
+    await desk.publish("q.1")
+    old = (await desk.claim(holder=A))[0].fence
+    desk.clock.advance(LEASE + 1)
+    (delivery,) = await desk.claim(holder=A)
+    assert delivery.crashes == 1
+    assert delivery.fence.token > old.token
+    assert await desk.extend(A) == lost([old])
+    assert await desk.finish("q.1") == []
+
+
+async def test_what_was_settled_is_not_told_as_lost(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.finish("q.1")
+    desk.clock.advance(LEASE + 1)
+    await desk.claim(holder=B)
+    assert await desk.extend(A) == []
+
+
+async def test_extend_tells_of_a_job_to_be_cancelled_each_time(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2")
+    await desk.claim(holder=A)
+    await desk.do(Cancel("q.1"))
+    told = [Lost(desk.fence("q.1"), "cancelled")]
+    assert await desk.extend(A) == told
+    assert await desk.extend(A) == told
+    await desk.finish("q.1", state="cancelled")
+    assert await desk.extend(A) == []
+
+
+async def test_a_lapsed_job_that_was_to_be_cancelled_ends_cancelled(desk: Desk) -> None:
+    await desk.publish("q.1")
+    old = (await desk.claim(holder=A))[0].fence
+    await desk.do(Cancel("q.1"))
+    await desk.lapse()
+    record = await desk.record("q.1")
+    assert (record.state, record.reason, record.crashes) == ("cancelled", "cancelled", 0)
+    assert await desk.claim(holder=B) == []
+    assert (await desk.stats()).depth == 0
+    assert await desk.settle(Finish(old, "succeeded")) == lost([old])
+
+
+async def test_a_purged_running_job_is_told_as_superseded(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.do(Purge(id="q.1"))
+    assert await desk.extend(A) == lost([desk.fence("q.1")])
+    assert await desk.extend(A) == []
+
+
+async def test_what_a_holder_gave_back_late_is_not_taken_back(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.lapse()
+    await desk.settle(Release(desk.fence("q.1")))
+    assert await desk.extend(A) == []
+    assert await desk.ids(holder=B) == ["q.1"]

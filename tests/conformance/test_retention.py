@@ -1,0 +1,120 @@
+"""Retention: which ended jobs stay to be looked at, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+
+from outlast.core.protocols import Cancel, Prune, Redrive
+from tests.support.jobs import Desk, raw
+
+
+async def known(desk: Desk, *ids: str) -> list[str]:
+    return [id for id in ids if await desk.state(id) != "unknown"]
+
+
+async def test_the_oldest_end_goes_first_beyond_the_bound(desk: Desk) -> None:
+    await desk.declare("q", records=2)
+    await desk.publish("q.1", "q.2", "q.3")
+    await desk.claim()
+    for id in ("q.3", "q.1", "q.2"):
+        desk.clock.advance(1)
+        await desk.finish(id)
+    assert await known(desk, "q.1", "q.2", "q.3") == ["q.1", "q.2"]
+
+
+@pytest.mark.parametrize("state", ["succeeded", "cancelled", "expired"])
+async def test_each_end_but_dead_counts_to_the_bound(desk: Desk, state: str) -> None:
+    await desk.declare("q", records=1)
+    await desk.run("q.1", state=state)
+    desk.clock.advance(1)
+    await desk.run("q.2", state=state)
+    assert await known(desk, "q.1", "q.2") == ["q.2"]
+
+
+async def test_the_bound_is_each_queues_own(desk: Desk) -> None:
+    await desk.declare("q", records=1)
+    await desk.declare("r", records=1)
+    await desk.run("q.1", "r.1")
+    assert await known(desk, "q.1", "r.1") == ["q.1", "r.1"]
+
+
+async def test_records_go_after_their_time(desk: Desk) -> None:
+    await desk.declare("q", record_ttl=100)
+    await desk.run("q.1")
+    desk.clock.advance(60)
+    await desk.run("q.2")
+    desk.clock.advance(50)
+    assert (await desk.do(Prune())).ok
+    assert await known(desk, "q.1", "q.2") == ["q.2"]
+
+
+async def test_unfinished_jobs_stay_however_old(desk: Desk) -> None:
+    await desk.declare("q", record_ttl=1, records=0, dead_ttl=1)
+    await desk.publish("q.ready", "q.running")
+    await desk.publish("q.later", delay=10**7)
+    await desk.claim(limit=1)
+    desk.clock.advance(10**6)
+    await desk.do(Prune())
+    assert await known(desk, "q.ready", "q.running", "q.later") == ["q.ready", "q.running", "q.later"]
+    assert (await desk.stats()).depth == 3
+
+
+async def test_a_job_with_a_result_stays_for_the_results_time_and_is_not_counted(desk: Desk) -> None:
+    await desk.declare("q", records=1, record_ttl=10)
+    await desk.run("q.1", result=raw(1), result_ttl=1000.0)
+    await desk.run("q.2", "q.3")
+    desk.clock.advance(900)
+    await desk.do(Prune())
+    assert await known(desk, "q.1", "q.2", "q.3") == ["q.1"]
+    assert (await desk.record("q.1")).result == raw(1)
+    desk.clock.advance(200)
+    await desk.do(Prune())
+    assert await known(desk, "q.1") == []
+
+
+async def test_each_result_has_a_time_of_its_own(desk: Desk) -> None:
+    await desk.run("q.long", result=raw(1), result_ttl=1000.0)
+    await desk.run("q.short", result=raw(1), result_ttl=10.0)
+    desk.clock.advance(100)
+    await desk.do(Prune())
+    assert await known(desk, "q.long", "q.short") == ["q.long"]
+
+
+async def test_dead_letters_stay_for_their_own_time_and_are_not_counted(desk: Desk) -> None:
+    await desk.declare("q", records=1, record_ttl=10, dead_ttl=1000)
+    await desk.run("q.dead1", "q.dead2", state="dead")
+    await desk.run("q.1", "q.2")
+    desk.clock.advance(900)
+    await desk.do(Prune())
+    assert await known(desk, "q.dead1", "q.dead2", "q.1", "q.2") == ["q.dead1", "q.dead2"]
+    desk.clock.advance(200)
+    await desk.do(Prune())
+    assert await known(desk, "q.dead1", "q.dead2") == []
+
+
+async def test_prune_tells_how_many_went(desk: Desk) -> None:
+    await desk.declare("q", record_ttl=10)
+    await desk.run("q.1", "q.2")
+    assert (await desk.do(Prune())).changed == 0
+    desk.clock.advance(11)
+    assert (await desk.do(Prune())).changed == 2
+
+
+async def test_a_redriven_job_is_not_what_retention_takes(desk: Desk) -> None:
+    await desk.declare("q", record_ttl=10, dead_ttl=10, records=1)
+    await desk.run("q.dead", state="dead")
+    await desk.run("q.gone", state="cancelled")
+    await desk.apply(Redrive("q.dead"), Redrive("q.gone"))
+    desk.clock.advance(100)
+    await desk.do(Prune())
+    assert [await desk.state("q.dead"), await desk.state("q.gone")] == ["ready", "ready"]
+
+
+async def test_a_job_cancelled_by_command_is_kept_like_others(desk: Desk) -> None:
+    await desk.declare("q", record_ttl=10)
+    await desk.publish("q.1")
+    await desk.do(Cancel("q.1"))
+    assert await desk.state("q.1") == "cancelled"
+    desk.clock.advance(11)
+    await desk.do(Prune())
+    assert await desk.state("q.1") == "unknown"

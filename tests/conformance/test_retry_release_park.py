@@ -1,0 +1,109 @@
+"""Retry, Release, Park: how a job waits again, and what it keeps."""
+
+from __future__ import annotations
+
+from outlast.core.policy import DEFAULTS
+from outlast.core.settlement import Park, Release, Retry
+from tests.support.jobs import LEASE, A, B, Desk, failure
+
+
+async def test_a_retry_comes_again_at_its_time_as_its_attempt(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    at = desk.clock.time() + 5
+    await desk.settle(Retry(desk.fence("q.1"), at, 2, failure(1), crashes=1))
+    record = await desk.record("q.1")
+    assert (record.state, record.run_at, record.attempt, record.crashes) == ("scheduled", at, 2, 1)
+    desk.clock.advance(4)
+    assert await desk.claim() == []
+    desk.clock.advance(1)
+    (delivery,) = await desk.claim()
+    assert (delivery.attempt, delivery.crashes) == (2, 1)
+
+
+async def test_a_retry_keeps_the_time_the_job_was_first_due(desk: Desk) -> None:
+    await desk.publish("q.1")
+    (first,) = await desk.claim()
+    await desk.settle(Retry(first.fence, desk.clock.time() + 5, 2))
+    desk.clock.advance(5)
+    (second,) = await desk.claim()
+    assert second.message == first.message
+
+
+async def test_a_retry_that_is_due_is_ready(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2))
+    assert await desk.state("q.1") == "ready"
+    assert await desk.ids() == ["q.1"]
+
+
+async def test_the_last_failures_are_kept_oldest_first(desk: Desk) -> None:
+    await desk.publish("q.1")
+    for attempt in range(1, DEFAULTS.failures_kept + 4):
+        await desk.claim()
+        await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), attempt + 1, failure(attempt)))
+    kept = (await desk.record("q.1")).failures
+    assert [each.attempt for each in kept] == list(range(4, DEFAULTS.failures_kept + 4))
+
+
+async def test_a_snooze_leaves_no_failure(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time() + 5, 1))
+    record = await desk.record("q.1")
+    assert (record.attempt, record.failures) == (1, ())
+
+
+async def test_a_release_keeps_attempt_and_crashes_and_is_ready_at_once(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 3, crashes=2))
+    await desk.claim()
+    await desk.settle(Release(desk.fence("q.1"), why="draining"))
+    record = await desk.record("q.1")
+    assert (record.state, record.attempt, record.crashes, record.holder) == ("ready", 3, 2, None)
+    (delivery,) = await desk.claim(holder=B)
+    assert (delivery.attempt, delivery.crashes) == (3, 2)
+
+
+async def test_a_release_for_later_waits_and_keeps_its_rank(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    desk.clock.advance(1)
+    await desk.publish("q.2")
+    await desk.settle(Release(desk.fence("q.1"), desk.clock.time() + 5))
+    assert await desk.state("q.1") == "scheduled"
+    assert (await desk.record("q.1")).run_at == desk.clock.time() + 5
+    desk.clock.advance(5)
+    assert await desk.ids() == ["q.1", "q.2"]
+
+
+async def test_a_parked_job_is_offered_again_and_keeps_attempt_and_rank(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2, crashes=1))
+    await desk.claim()
+    desk.clock.advance(1)
+    await desk.publish("q.2")
+    await desk.settle(Park(desk.fence("q.1"), desk.clock.time() + 5))
+    record = await desk.record("q.1")
+    assert (record.state, record.attempt, record.run_at) == ("parked", 2, desk.clock.time() + 5)
+    assert (await desk.stats()).parked == 1
+    desk.clock.advance(5)
+    first, second = await desk.claim()
+    assert (first.message.id, first.attempt, first.crashes) == ("q.1", 2, 1)
+    assert second.message.id == "q.2"
+
+
+async def test_a_job_given_back_is_no_longer_its_holders(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2", "q.3")
+    await desk.claim(holder=A)
+    at = desk.clock.time() + 100
+    await desk.settle(Retry(desk.fence("q.1"), at, 2), Release(desk.fence("q.2"), at), Park(desk.fence("q.3"), at))
+    desk.clock.advance(LEASE + 1)
+    assert await desk.claim(holder=B) == []
+    assert await desk.extend(A) == []
+    assert await desk.store.forfeit(A, crashed=True) == 0
+    stats = await desk.stats()
+    assert (stats.scheduled, stats.parked, stats.running) == (2, 1, 0)
