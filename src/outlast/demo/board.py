@@ -1,0 +1,187 @@
+"""What is known of a run while it goes on: seen from outside, through the records of the parts. Pages draw it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from outlast.demo.journal import Run, Tail
+from outlast.demo.ledger import Ledger
+from outlast.demo.mail import Mail
+from outlast.demo.places import Places
+from outlast.demo.provider import Entry
+
+__all__ = ["Board", "Counts", "Incident", "Snapshot"]
+
+SAMPLES, INCIDENTS = 600, 40
+ACCEPTED, PAID, INVOICED, MAILED = "1", "2", "3", "4"
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """Orders that reached each stage; what the provider repeated, and runs that Outlast will try again."""
+
+    accepted: int
+    paid: int
+    invoiced: int
+    mailed: int
+    repeats: int
+    retries: int
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """Something worth a line, `at` seconds after the start."""
+
+    at: float
+    kind: Literal["info", "down", "up", "killed", "done", "failed"]
+    text: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a page shows at one moment. Times in seconds since the start of the run.
+
+    stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 invoiced, 4 mailed.
+    series: rows of time, accepted, paid, invoiced, mailed. outages: begin and end, which is None while it lasts.
+    """
+
+    at: float
+    planned: int
+    outage: float
+    counts: Counts
+    stages: str
+    series: Sequence[tuple[float, int, int, int, int]]
+    outages: Sequence[tuple[float, float | None]]
+    killed: Sequence[float]
+    incidents: Sequence[Incident]
+    per_second: float
+    answered_ms: float | None
+    workers: int
+    staying: bool
+    ledger: Ledger | None
+    balances: bool | None
+
+
+class Board:
+    """Follows the files that provider, mail catcher and workers write, and the folder of invoices."""
+
+    def __init__(self, places: Places, planned: int, started: float, *, workers: int, outage: float = 0.0) -> None:
+        self.accepted: dict[str, int] = {}
+        self.mails: list[Mail] = []
+        self.planned = planned
+        self.staying = False
+        self.ledger: Ledger | None = None
+        self.outages: list[tuple[float, float | None]] = []
+        self.killed: list[float] = []
+        self.incidents: deque[Incident] = deque(maxlen=INCIDENTS)
+        self.answers: list[float] = []
+        self.last_run: Run | None = None
+        self.started, self._workers, self._outage, self._places = started, workers, outage, places
+        self._paid: set[str] = set()
+        self._invoiced: set[str] = set()
+        self._mailed: set[str] = set()
+        self._repeats = self._retries = 0
+        self._series: list[tuple[float, int, int, int, int]] = []
+        self._provider, self._mail, self._runs = Tail(places.charges), Tail(places.mails), Tail(places.runs)
+
+    def accept(self, order: str, cents: int, seconds: float) -> None:
+        """Note that the client was told 202 for `order` after `seconds`."""
+        self.accepted[order] = cents
+        self.answers.append(seconds)
+
+    def note(self, kind: Literal["info", "down", "up", "killed", "done", "failed"], text: str, now: float) -> Incident:
+        """Add a line to the story and return it."""
+        incident = Incident(round(now - self.started, 1), kind, text)
+        self.incidents.append(incident)
+        return incident
+
+    def provider_down(self, now: float) -> None:
+        """An outage begins."""
+        self.outages.append((now - self.started, None))
+
+    def provider_up(self, now: float) -> float:
+        """End the outage; return how many seconds it took."""
+        begin, _ = self.outages[-1]
+        self.outages[-1] = (begin, now - self.started)
+        return now - self.started - begin
+
+    def look(self, now: float) -> None:
+        """Read what was added since the last look, and add a point to the series."""
+        for line in self._provider.lines():
+            entry = msgspec.json.decode(line, type=Entry)
+            self._paid.add(entry.order)
+            self._repeats += entry.what == "repeat"
+        self._invoiced = set(self.invoices())
+        for line in self._mail.lines():
+            mail = msgspec.json.decode(line, type=Mail)
+            self.mails.append(mail)
+            self._mailed.add(mail.order)
+        for line in self._runs.lines():
+            run = msgspec.json.decode(line, type=Run)
+            self._retries += run.what == "retried"
+            if run.what == "started" and run.kind == "take_payment":
+                self.last_run = run
+        if self._series and not self.unfinished() and self.ledger is not None:
+            return  # over, and nothing new: the chart ends with the run
+        counts = self.counts()
+        self._series.append(
+            (round(now - self.started, 2), counts.accepted, counts.paid, counts.invoiced, counts.mailed)
+        )
+        if len(self._series) > SAMPLES:
+            self._series = self._series[::2]
+
+    def invoices(self) -> list[str]:
+        """Return the orders that have an invoice; what begins with a dot is being drawn."""
+        return [path.stem for path in self._places.invoices.glob("*.pdf") if not path.name.startswith(".")]
+
+    def unfinished(self) -> list[str]:
+        """Return the accepted orders that are not yet paid, invoiced and mailed."""
+        return [o for o in self.accepted if not (o in self._paid and o in self._invoiced and o in self._mailed)]
+
+    def counts(self) -> Counts:
+        """Count what is known now."""
+        return Counts(
+            accepted=len(self.accepted),
+            paid=len(self._paid),
+            invoiced=len(self._invoiced),
+            mailed=len(self._mailed),
+            repeats=self._repeats,
+            retries=self._retries,
+        )
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Return what a page needs to draw this moment."""
+        at = now - self.started
+        return Snapshot(
+            at=round(at, 1),
+            planned=self.planned,
+            outage=self._outage,
+            counts=self.counts(),
+            stages="".join(self._stage(order) for order in self.accepted),
+            series=self._series,
+            outages=self.outages,
+            killed=self.killed,
+            incidents=list(self.incidents),
+            per_second=self._rate(at),
+            answered_ms=round(statistics.median(self.answers) * 1000, 1) if self.answers else None,
+            workers=self._workers,
+            staying=self.staying,
+            ledger=self.ledger,
+            balances=None if self.ledger is None else self.ledger.balances,
+        )
+
+    def _stage(self, order: str) -> str:
+        if order in self._mailed:
+            return MAILED
+        if order in self._invoiced:
+            return INVOICED
+        return PAID if order in self._paid else ACCEPTED
+
+    def _rate(self, at: float, window: float = 3.0) -> float:
+        """Return the orders finished per second over the last `window` seconds."""
+        recent = [(t, mailed) for t, _, _, _, mailed in self._series if t >= at - window]
+        if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
+            return 0.0
+        return round((recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0]), 1)

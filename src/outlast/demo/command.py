@@ -1,0 +1,154 @@
+"""`python -m outlast.demo` and `outlast demo`: run the demo, print the ledger, and exit 0 only if it balances."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import signal
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from outlast.demo.ledger import Ledger
+from outlast.demo.orchestrator import Demo, Plan
+from outlast.demo.processes import NotReady
+from outlast.demo.terminal import Terminal
+
+__all__ = ["Report", "main", "run"]
+
+BALANCED, UNBALANCED, INTERRUPTED = 0, 1, 130
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run went, in figures; `--json` writes it. Times in seconds, but for the answers (milliseconds)."""
+
+    balances: bool
+    ledger: Ledger
+    outage_seconds: float
+    workers_killed: int
+    retries: int
+    seconds: float
+    answered_ms_median: float
+    answered_ms_p99: float
+    directory: str | None
+    """Where the files of the run are, when they were kept."""
+
+
+def run(
+    *, orders: int = 200, outage: float = 8.0, processes: int = 2, stay: bool = False, json: Path | None = None
+) -> int:
+    """Run the demo; return 0 if the ledger balances, 1 if not, 130 when interrupted before there was one."""
+    plan = Plan(orders=orders, outage=outage, processes=processes, stay=stay)
+    terminal = Terminal(Console(highlight=False, soft_wrap=True))
+    try:
+        report = asyncio.run(_run(plan, terminal))
+    except asyncio.CancelledError:
+        terminal.say("Interrupted before the ledger could be settled.")
+        return INTERRUPTED
+    except NotReady as error:
+        terminal.say(str(error))
+        return UNBALANCED
+    if report.directory is not None:
+        terminal.say(f"The files of this run: {report.directory}")
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    return BALANCED if report.balances else UNBALANCED
+
+
+async def _run(plan: Plan, terminal: Terminal) -> Report:
+    stop = asyncio.Event()
+    main_task = asyncio.current_task()
+    staying = False
+
+    def interrupt() -> None:
+        stop.set()
+        if not staying and main_task is not None:
+            main_task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    async with Demo(plan, terminal.tell, random.Random()) as demo:  # noqa: S311
+        terminal.say(f"Watch it live: {demo.page}")
+        async with _following(terminal, demo):
+            ledger = await demo.run()
+        report = _report(demo, ledger)
+        _print(terminal, report)
+        if plan.stay:
+            staying = demo.board.staying = True
+            terminal.say(f"The page stays: {demo.page}  Ctrl-C ends the demo.")
+            await stop.wait()
+            if len(demo.board.accepted) != ledger.accepted or len(demo.board.outages) > 1:
+                report = _report(demo, await demo.settle_up())
+                _print(terminal, report)
+    return report
+
+
+@contextlib.asynccontextmanager
+async def _following(terminal: Terminal, demo: Demo) -> AsyncIterator[None]:
+    follower = asyncio.create_task(terminal.follow(demo.board))
+    try:
+        yield
+    finally:
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
+
+
+def _report(demo: Demo, ledger: Ledger) -> Report:
+    board = demo.board
+    answers = sorted(board.answers) or [0.0]
+    return Report(
+        balances=ledger.balances,
+        ledger=ledger,
+        outage_seconds=round(sum((end or begin) - begin for begin, end in board.outages), 2),
+        workers_killed=len(board.killed),
+        retries=board.counts().retries,
+        seconds=round(time.monotonic() - board.started, 1),
+        answered_ms_median=round(statistics.median(answers) * 1000, 2),
+        answered_ms_p99=round(answers[int(len(answers) * 0.99)] * 1000, 2),
+        directory=str(demo.places.directory) if demo.keep else None,
+    )
+
+
+def _print(terminal: Terminal, report: Report) -> None:
+    terminal.ledger(report.ledger, outage=report.outage_seconds, killed=report.workers_killed)
+    terminal.say(
+        f"{report.seconds:.1f} s in all; orders were answered after {report.answered_ms_median} ms (median), "
+        f"{report.answered_ms_p99} ms (p99); {report.retries} failed runs were tried again."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and run; see `run` for the exit codes."""
+    parser = argparse.ArgumentParser(prog="outlast demo", description="An order shop survives an outage.")
+    parser.add_argument("--orders", type=_count, default=200, metavar="N", help="orders to send (200)")
+    parser.add_argument(
+        "--outage", type=_seconds, default=8.0, metavar="SECONDS", help="how long the provider is down (8)"
+    )
+    parser.add_argument("--processes", type=_count, default=2, metavar="N", help="worker processes (2)")
+    parser.add_argument("--stay", action="store_true", help="keep everything running, and the page open, until Ctrl-C")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to this file")
+    given = parser.parse_args(arguments)
+    return run(orders=given.orders, outage=given.outage, processes=given.processes, stay=given.stay, json=given.json)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 to 100000")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.5 <= number <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r}: give seconds from 0.5 to 600")
+    return number

@@ -1,0 +1,72 @@
+"""The customers of the demo: they send orders at a steady pace and repeat one until they are told 202."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import httpx2
+from msgspec import Struct, to_builtins
+
+__all__ = ["Refused", "Wish", "send_orders", "wishes"]
+
+_ITEMS = ("Espresso machine", "Bicycle bell", "Desk lamp", "Crème brûlée torch", "Chess set", "Hiking boots", "Teapot")
+
+
+class Refused(Exception):
+    """The shop's answer says that this order will never be accepted."""
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """One order, as it is sent."""
+
+    id: str
+    item: str
+    cents: int
+    email: str
+
+
+def wishes(count: int, rng: random.Random, *, first: int = 1) -> Iterator[Wish]:
+    """Yield `count` different orders, numbered from `first`."""
+    for number in range(first, first + count):
+        yield Wish(
+            id=f"order-{number:05d}",
+            item=rng.choice(_ITEMS),
+            cents=rng.randrange(500, 50_000),
+            email=f"customer{number}@example.com",
+        )
+
+
+async def send_orders(
+    shop: str, orders: Sequence[Wish], *, seconds: float, accepted: Callable[[Wish, float], None]
+) -> None:
+    """Send the orders to the shop at URL `shop`, spread evenly over `seconds`.
+
+    `accepted` is told each order with the seconds that its answer took. Raise Refused in an exception group.
+    """
+    gap = seconds / max(len(orders), 1)
+    async with httpx2.AsyncClient(base_url=shop, timeout=10.0) as client, asyncio.TaskGroup() as group:
+        start = time.monotonic()
+        for number, order in enumerate(orders):
+            await asyncio.sleep(start + number * gap - time.monotonic())
+            group.create_task(_send(client, order, accepted))
+
+
+async def _send(client: httpx2.AsyncClient, order: Wish, accepted: Callable[[Wish, float], None]) -> None:
+    while True:
+        begin = time.monotonic()
+        wait = 0.5
+        try:
+            answer = await client.post("/orders", json=to_builtins(order))
+        except httpx2.TransportError:
+            pass  # it may have been accepted or not: the order's own id makes the repeat safe
+        else:
+            if answer.status_code == 202:
+                accepted(order, time.monotonic() - begin)
+                return
+            if answer.status_code not in (429, 503):
+                raise Refused(f"order {order.id}: {answer.status_code} {answer.text}")
+            wait = float(answer.headers.get("Retry-After", wait))
+        await asyncio.sleep(wait)

@@ -1,0 +1,77 @@
+"""What the workers of the demo tell about their runs, a line each, so that the page can show retries as they happen."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from outlast.core.events import Event, JobEnded, JobRetried, JobStarted
+
+__all__ = ["Journal", "Run", "Tail"]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to one run of one job, in worker process `pid`. at: wall time in seconds."""
+
+    what: Literal["started", "retried", "ended"]
+    job: str
+    kind: str
+    pid: int
+    at: float
+
+
+class Journal:
+    """An observer of Outlast that appends to a file; several processes append to the same one."""
+
+    def __init__(self, path: Callable[[], Path]) -> None:
+        self._path = path
+        self._file = -1
+
+    def __call__(self, event: Event) -> None:
+        """Append one line for what starts, is retried or ends."""
+        match event:
+            case JobStarted():
+                self._append("started", event.id, event.kind)
+            case JobRetried():
+                self._append("retried", event.id, event.kind)
+            case JobEnded():
+                self._append("ended", event.id, event.kind)
+            case _:
+                return
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _append(self, what: Literal["started", "retried", "ended"], job: str, kind: str) -> None:
+        if self._file < 0:
+            self._file = os.open(self._path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        run = Run(what=what, job=job, kind=kind, pid=os.getpid(), at=time.time())
+        # One write of one line: with O_APPEND the lines of several processes never mix.
+        os.write(self._file, msgspec.json.encode(run) + b"\n")
+
+
+class Tail:
+    """Reads what was appended to a file since it last looked; a line counts when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def lines(self) -> list[bytes]:
+        """Return the new lines; none while the file does not exist."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            fresh = file.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return whole.splitlines()

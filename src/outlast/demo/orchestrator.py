@@ -1,0 +1,222 @@
+"""One run of the demo: start everything, send orders, take the provider down, kill workers, and settle the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Literal
+
+import httpx2
+import msgspec
+
+from outlast import Outlast, Settings
+from outlast.demo.board import Board, Incident, Snapshot
+from outlast.demo.customers import Wish, send_orders, wishes
+from outlast.demo.invoice import is_whole
+from outlast.demo.ledger import Ledger, balance
+from outlast.demo.page import make_page, page_server
+from outlast.demo.places import Places, free_ports
+from outlast.demo.processes import Part
+from outlast.demo.provider import Statement
+
+__all__ = ["Demo", "Plan"]
+
+LOOK_EVERY = 0.25
+MORE_ORDERS = 10
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do. Orders are sent evenly over twice the outage and two seconds; the outage begins after a quarter."""
+
+    orders: int = 200
+    outage: float = 8.0
+    processes: int = 2
+    stay: bool = False
+
+    @property
+    def sending(self) -> float:
+        """Seconds over which the orders are sent."""
+        return 2 * self.outage + 2
+
+    @property
+    def patience(self) -> float:
+        """Seconds after the last order by which all must be done."""
+        return 60 + 0.1 * self.orders
+
+
+class Demo:
+    """One run, from the temporary directory to the ledger. `async with` starts the parts, and stops every one of them.
+
+    `tell` is called with each incident as it happens. A part that does not start raises NotReady with its log.
+    """
+
+    def __init__(self, plan: Plan, tell: Callable[[Incident], None], rng: random.Random) -> None:
+        shop, provider, smtp, page = free_ports(4, rng)
+        directory = Path(tempfile.mkdtemp(prefix="outlast-demo-")).resolve()
+        self.plan = plan
+        self.places = Places(root=str(directory), shop=shop, provider=provider, smtp=smtp)
+        self.board = Board(self.places, plan.orders, time.monotonic(), workers=plan.processes, outage=plan.outage)
+        self.page = f"http://127.0.0.1:{page}/"
+        self.shop = f"http://127.0.0.1:{shop}"
+        self.keep = plan.stay
+        self._tell, self._rng, self._page_port = tell, rng, page
+        self._stack = AsyncExitStack()
+        self._ordered = 0
+        self._outage = asyncio.Lock()
+        self._looked = asyncio.Event()
+        api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
+        worker = ["outlast.cli", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
+        self._provider = Part("provider", ["outlast.demo.provider"], directory)
+        self._mail = Part("mail", ["outlast.demo.mail"], directory)
+        self._api = Part("api", api, directory)
+        self._workers = Part("workers", worker, directory)
+
+    async def __aenter__(self) -> Demo:
+        """Start everything and wait until it listens."""
+        try:
+            await self._start()
+        except BaseException:
+            self.keep = True
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.keep = self.keep or kind is not None
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        self.places.save()
+        self._stack.callback(self._clean)
+        for part in (self._provider, self._mail, self._workers, self._api):  # stopped in the other order
+            self._stack.push_async_callback(part.stop)
+        await asyncio.gather(
+            self._provider.start(port=self.places.provider),
+            self._mail.start(port=self.places.smtp),
+            self._api.start(port=self.places.shop),
+        )
+        await self._workers.start()
+        tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        actions = {"order": self.order_more, "outage": self.outage, "kill": self.kill_worker}
+        server = page_server(make_page(self._snapshot, actions), self._page_port)
+        tasks.create_task(server.serve())
+        looking = tasks.create_task(self._look())
+
+        def rest() -> None:
+            server.should_exit = True
+            looking.cancel()
+
+        self._stack.callback(rest)
+        self._note("info", f"everything runs, on {self.plan.processes} worker processes")
+
+    async def run(self) -> Ledger:
+        """Send the orders through an outage and two killed workers; return the ledger once all is done, or too late."""
+        plan = self.plan
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._order(plan.orders, plan.sending))
+            group.create_task(self._trouble())
+        self._note("info", f"all {plan.orders} orders are accepted")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(plan.patience):
+                await self._finished()
+        return await self.settle_up()
+
+    async def settle_up(self) -> Ledger:
+        """Ask the witnesses, compare, and note the verdict."""
+        self.board.look(time.monotonic())
+        async with httpx2.AsyncClient() as client:
+            answer = await client.get(f"http://127.0.0.1:{self.places.provider}/ledger")
+        statement = msgspec.json.decode(answer.content, type=Statement)
+        ledger = balance(
+            self.board.accepted,
+            charges=statement.charges,
+            repeats=statement.repeats,
+            invoices=[order for order in self.board.invoices() if is_whole(self.places.invoices / f"{order}.pdf")],
+            emails=[mail.order for mail in self.board.mails if mail.pdf_bytes],
+        )
+        self.board.ledger = ledger
+        self.keep = self.keep or not ledger.balances
+        self._note(
+            "done" if ledger.balances else "failed", "the ledger " + ("balances" if ledger.balances else "fails")
+        )
+        return ledger
+
+    async def outage(self) -> None:
+        """Kill the provider and start it again after the planned time; a no-op while it is down."""
+        if self._outage.locked():
+            return
+        async with self._outage:
+            pid = await self._provider.kill()
+            self.board.provider_down(time.monotonic())
+            self._note("down", f"SIGKILL to the provider, pid {pid}")
+            await asyncio.sleep(self.plan.outage)
+            await self._provider.start(port=self.places.provider)
+            seconds = self.board.provider_up(time.monotonic())
+            self._note("up", f"provider is back after {seconds:.1f} s")
+
+    async def kill_worker(self) -> None:
+        """Kill the worker process that started the last payment, with SIGKILL; none when no payment ever started."""
+        run = self.board.last_run
+        if run is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(run.pid, signal.SIGKILL)
+            self.board.killed.append(time.monotonic() - self.board.started)
+            self._note("killed", f"SIGKILL to a worker, pid {run.pid}")
+
+    async def order_more(self) -> None:
+        """Send a few more orders at once."""
+        await self._order(MORE_ORDERS, 1.0)
+
+    async def _trouble(self) -> None:
+        """The outage, with one worker killed in its middle and one when payments flow again."""
+        await asyncio.sleep(self.plan.sending / 4)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.outage())
+            await asyncio.sleep(self.plan.outage / 2)
+            await self.kill_worker()
+        paid = self.board.counts().paid
+        while self.board.counts().paid == paid and self.board.unfinished():
+            await self._looked.wait()
+        await self.kill_worker()
+
+    async def _order(self, count: int, seconds: float) -> None:
+        orders = list(wishes(count, self._rng, first=self._ordered + 1))
+        self._ordered += count
+        await send_orders(self.shop, orders, seconds=seconds, accepted=self._accepted)
+
+    def _accepted(self, order: Wish, seconds: float) -> None:
+        self.board.accept(order.id, order.cents, seconds)
+
+    async def _finished(self) -> None:
+        """Return when each order went all the way, and no job of the shop is left: a repeat would still be counted."""
+        while self.board.unfinished():
+            await self._looked.wait()
+        async with Outlast("shop", settings=Settings(url=f"sqlite:{self.places.directory / 'shop.db'}")) as shop:
+            while any(queue.depth for queue in (await (await shop.runtime()).store.stats([])).values()):
+                await self._looked.wait()
+
+    async def _look(self) -> None:
+        while True:
+            self.board.look(time.monotonic())
+            self._looked.set()
+            self._looked.clear()
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _snapshot(self) -> Snapshot:
+        return self.board.snapshot(time.monotonic())
+
+    def _note(self, kind: Literal["info", "down", "up", "killed", "done", "failed"], text: str) -> None:
+        self._tell(self.board.note(kind, text, time.monotonic()))
+
+    def _clean(self) -> None:
+        if not self.keep:
+            shutil.rmtree(self.places.directory, ignore_errors=True)

@@ -1,0 +1,110 @@
+"""Shows a run in the terminal: bars while it goes on where there is a terminal, plain lines where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from outlast.demo.board import Board, Incident
+from outlast.demo.ledger import Ledger
+
+__all__ = ["Terminal"]
+
+_TONES = {
+    "info": "",
+    "down": "bold red",
+    "killed": "red",
+    "up": "bold green",
+    "done": "bold green",
+    "failed": "bold red",
+}
+
+
+class Terminal:
+    """Writes to one console; everything that came from an order is printed as text, never as markup."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def tell(self, incident: Incident) -> None:
+        """Print one incident on a line of its own."""
+        line = Text(f"{incident.at:6.1f} s  ")
+        line.append(incident.text, style=_TONES[incident.kind])
+        self._console.print(line)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(Text(text))
+
+    async def follow(self, board: Board) -> None:
+        """Show progress until cancelled: bars four times a second, or else a line every two seconds."""
+        if not self._console.is_terminal:
+            while True:
+                await asyncio.sleep(2)
+                self._console.print(self._line(board))
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            while True:
+                live.update(self._bars(board), refresh=True)
+                await asyncio.sleep(0.25)
+
+    def _line(self, board: Board) -> Text:
+        counts, down = board.counts(), bool(board.outages) and board.outages[-1][1] is None
+        return Text(
+            f"{time.monotonic() - board.started:6.1f} s  accepted {counts.accepted}  paid {counts.paid}  "
+            f"invoiced {counts.invoiced}  mailed {counts.mailed}  of {board.planned}"
+            f"  retries {counts.retries}{'  provider DOWN' if down else ''}"
+        )
+
+    def _bars(self, board: Board) -> RenderableType:
+        counts, down = board.counts(), bool(board.outages) and board.outages[-1][1] is None
+        grid = Table.grid(padding=(0, 2))
+        stages = [("accepted", counts.accepted), ("paid", counts.paid), ("invoiced", counts.invoiced)]
+        for name, count in [*stages, ("mailed", counts.mailed)]:
+            bar = ProgressBar(total=max(board.planned, 1), completed=count, width=40)
+            grid.add_row(Text(f"          {name}"), bar, Text(f"{count}/{board.planned}"))
+        state = Text("payment provider DOWN", style="bold red") if down else Text("payment provider up", style="green")
+        state.append(f"   {counts.retries} retries   {len(board.killed)} workers killed", style="default")
+        return Group(grid, Text("          ").append_text(state))
+
+    def ledger(self, ledger: Ledger, *, outage: float, killed: int) -> None:
+        """Print the ledger, with the orders that do not add up by name."""
+        table = Table(title="Ledger", title_justify="left", show_header=False, min_width=52)
+        table.add_column()
+        table.add_column(justify="right")
+        rows: list[tuple[str, str, bool]] = [
+            ("orders accepted (the client was told 202)", str(ledger.accepted), True),
+            ("charges", str(ledger.charges), ledger.charges == ledger.accepted),
+            ("requests repeated to the provider", str(ledger.repeats), True),
+            ("invoices", str(ledger.invoices), ledger.invoices == ledger.accepted),
+            ("e-mails", _mails(ledger), ledger.emails - ledger.extra_emails == ledger.accepted),
+            ("double charges", str(len(ledger.double_charges)), not ledger.double_charges),
+            ("wrong amounts", str(len(ledger.wrong_amounts)), not ledger.wrong_amounts),
+            ("charged or mailed, but never accepted", str(len(ledger.strangers)), not ledger.strangers),
+            ("lost", str(len(ledger.lost)), not ledger.lost),
+            ("seconds of outage", f"{outage:.1f}", True),
+            ("worker processes killed", str(killed), True),
+        ]
+        for name, value, right in rows:
+            table.add_row(Text(name), Text(value, style="" if right else "bold red"))
+        self._console.print(table)
+        for title, orders in (
+            ("lost", ledger.lost),
+            ("charged twice", ledger.double_charges),
+            ("wrong amount", ledger.wrong_amounts),
+            ("never accepted", ledger.strangers),
+        ):
+            if orders:
+                more = f" and {len(orders) - 20} more" if len(orders) > 20 else ""
+                self.say(f"{title}: {', '.join(orders[:20])}{more}")
+        verdict = "The ledger balances." if ledger.balances else "The ledger does not balance."
+        self._console.print(Text(verdict, style="bold green" if ledger.balances else "bold red"))
+
+
+def _mails(ledger: Ledger) -> str:
+    return f"{ledger.emails} ({ledger.extra_emails} second copies)" if ledger.extra_emails else str(ledger.emails)
