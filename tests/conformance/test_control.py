@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outlast.core.protocols import Answer, Cancel, Edit, Pause, Prune, Purge, Redrive, RunNow
-from outlast.core.settlement import ACCEPTED, Exists, Finish, Park, Release, Retry
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Park, Release, Retry, Settlement
 from tests.support.jobs import A, B, Desk, failure, raw
 
 
@@ -63,8 +63,12 @@ async def test_a_job_to_be_cancelled_that_is_given_back_ends_cancelled(desk: Des
     await desk.claim()
     await desk.do(Cancel("q.1"))
     fence, at = desk.fence("q.1"), desk.clock.time() + 5
-    given = {"retry": Retry(fence, at, 2, failure(1)), "release": Release(fence, at), "park": Park(fence, at)}[back]
-    assert await desk.settle(given) == []
+    given: dict[str, Settlement] = {
+        "retry": Retry(fence, at, 2, failure(1)),
+        "release": Release(fence, at),
+        "park": Park(fence, at),
+    }
+    assert await desk.settle(given[back]) == []
     record = await desk.record("q.1")
     assert (record.state, record.reason) == ("cancelled", "cancelled")
     desk.clock.advance(10)

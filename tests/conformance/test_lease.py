@@ -84,7 +84,7 @@ async def test_the_lease_asked_for_is_the_lease_given(desk: Desk) -> None:
     assert await desk.ids(holder=B) == ["q.1"]
 
 
-async def test_a_lease_does_not_follow_the_wall_clock_of_a_job(desk: Desk) -> None:
+async def test_a_lease_runs_from_the_claim_however_long_the_job_was_due(desk: Desk) -> None:
     await desk.publish("q.1", delay=5)
     desk.clock.advance(1000)
     await desk.claim(holder=A)
@@ -123,15 +123,26 @@ async def test_extend_tells_of_a_superseded_fence_once(desk: Desk) -> None:
     assert await desk.extend(A) == []
 
 
-async def test_a_holder_may_be_given_its_own_lapsed_job(desk: Desk) -> None:
+async def test_a_late_claim_takes_back_its_holders_own_jobs(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2")
+    await desk.claim(holder=A, limit=1)
+    desk.clock.advance(LEASE + 1)
+    assert await desk.ids(holder=A) == ["q.2"]
+    await desk.lapse()
+    assert await desk.claim(holder=A) == []
+    assert [(await desk.record(id)).crashes for id in ("q.1", "q.2")] == [0, 0]
+    assert await desk.claim(holder=B) == []
+    assert await desk.extend(A) == []
+    assert await desk.finish("q.1", "q.2") == []
+
+
+async def test_a_late_claim_does_not_hide_what_was_lost(desk: Desk) -> None:
     await desk.publish("q.1")
     old = (await desk.claim(holder=A))[0].fence
     desk.clock.advance(LEASE + 1)
-    (delivery,) = await desk.claim(holder=A)
-    assert delivery.crashes == 1
-    assert delivery.fence.token > old.token
+    await desk.claim(holder=B)
+    assert await desk.claim(holder=A) == []
     assert await desk.extend(A) == lost([old])
-    assert await desk.finish("q.1") == []
 
 
 async def test_what_was_settled_is_not_told_as_lost(desk: Desk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from outlast.core.protocols import Prune
 from outlast.core.settlement import ACCEPTED, Exists, TooLarge
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import A, Desk, message, raw
@@ -83,7 +84,8 @@ async def test_an_id_is_remembered_when_its_record_is_gone(desk: Desk) -> None:
     assert await desk.state("q.1") == "unknown"
     desk.clock.advance(99)
     assert await desk.publish("q.1") == [Exists("q.1", "id")]
-    desk.clock.advance(2)
+    desk.clock.advance(3 * 24 * 3600)
+    await desk.do(Prune())
     assert await desk.publish("q.1") == [ACCEPTED]
 
 

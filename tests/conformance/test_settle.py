@@ -12,13 +12,14 @@ from tests.support.jobs import LEASE, A, B, Desk, failure, lost, raw
 
 @pytest.mark.parametrize("state", ["succeeded", "dead", "cancelled", "expired"])
 async def test_a_finish_ends_the_job_in_its_state(desk: Desk, state: Terminal) -> None:
+    why, error = (None, None) if state == "succeeded" else ("why", failure(1))
     await desk.publish("q.1")
     await desk.claim()
     desk.clock.advance(3)
-    assert await desk.settle(Finish(desk.fence("q.1"), state, "why", error=failure(1))) == []
+    assert await desk.settle(Finish(desk.fence("q.1"), state, why, error=error)) == []
     record = await desk.record("q.1")
-    assert (record.state, record.reason, record.finished_at) == (state, "why", desk.clock.time())
-    assert record.failures == (failure(1),)
+    assert (record.state, record.reason, record.finished_at) == (state, why, desk.clock.time())
+    assert record.failures == ((error,) if error else ())
     assert record.holder is None
     assert (await desk.stats()).depth == 0
     desk.clock.advance(LEASE + 1)

@@ -65,7 +65,7 @@ def _redrive(tables: Tables, job: Job) -> Answer:
         tables.lift(job)
     if retakes:
         tables.take_key(job)
-    job.message = msgspec.structs.replace(job.message, expires_at=None)  # or it would expire again at once
+    job.message = msgspec.structs.replace(job.message, run_at=now, expires_at=None)  # or it would expire again at once
     job.attempt, job.crashes, job.cancelling = 1, 0, False
     job.rank = rank_of(now, job.message.priority)
     tables.put(job, now, "scheduled")

@@ -15,9 +15,9 @@ __all__ = ["claim", "extend", "forfeit", "next_event", "refuse_signals", "save",
 
 def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float) -> list[Delivery]:
     """Hand out what may run now, after what lapsed or became due is ready again."""
+    held_by = _renew(tables, holder, lease)
     lapse(tables)
     tables.promote()
-    held_by = _renew(tables, holder, lease)
     held_by.asked.update(name for name, most in demand.items() if most > 0)
     open_lines = {
         name: line.ready for name in demand if (line := tables.lines.get(name)) is not None and not line.paused
@@ -47,11 +47,17 @@ def _hand_out(tables: Tables, job: Job, held_by: HeldBy) -> Delivery:
 
 
 def _renew(tables: Tables, holder: Holder, lease: float) -> HeldBy:
+    """Let the holder's one lease run from now, and hold again what had lapsed."""
     until = tables.clock.monotonic() + lease
     held_by = tables.holders.get(holder.id)
     if held_by is None:
         held_by = tables.holders[holder.id] = HeldBy(holder.id, until)
     held_by.until = until
+    for job in held_by.jobs.values():
+        if job.lapsed:  # and nobody took it since: its holder was alive after all
+            tables.lift(job)
+            job.state, job.lapsed = "running", False
+            job.crashes -= 1
     return held_by
 
 
@@ -161,17 +167,11 @@ def _follow(tables: Tables, then: Sequence[Message | Signal]) -> None:
 
 
 def extend(tables: Tables, holder: Holder, *, lease: float) -> list[Lost]:
-    """Renew the lease, take back what lapsed and nobody took; tell what is lost or to be cancelled."""
+    """Renew the lease; tell what is lost or to be cancelled."""
     held_by = _renew(tables, holder, lease)
     lost = [Lost(fence, "superseded") for fence in held_by.lost]
     held_by.lost.clear()
-    for job in held_by.jobs.values():
-        if job.lapsed:
-            tables.lift(job)
-            job.state, job.lapsed = "running", False
-            job.crashes -= 1
-        if job.cancelling:
-            lost.append(Lost(job.fence, "cancelled"))
+    lost += [Lost(job.fence, "cancelled") for job in held_by.jobs.values() if job.cancelling]
     return lost
 
 
