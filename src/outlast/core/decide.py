@@ -133,7 +133,7 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
 
 def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng: Random) -> Settlement:
     retry = policy.retry
-    if isinstance(outcome.error, GiveUp | retry.give_up_on) or not isinstance(outcome.error, retry.retry_on):
+    if isinstance(outcome.error, (GiveUp, *retry.give_up_on)) or not isinstance(outcome.error, retry.retry_on):
         return Finish(delivery.fence, "dead", "gave-up", error=outcome.failure)
     return _again(delivery, outcome.failure, "attempts", policy=policy, now=now, rng=rng)
 

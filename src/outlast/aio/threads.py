@@ -1,0 +1,69 @@
+"""A fixed number of daemon threads that run plain functions for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from queue import SimpleQueue
+from typing import Any
+
+__all__ = ["Threads"]
+
+_Answer = Callable[[Any, BaseException | None], None]
+_Work = tuple[Context, Callable[[], Any], _Answer]
+
+
+class Threads:
+    """Run functions in at most `size` threads, made as they are needed.
+
+    They are daemons: a function that never returns keeps its thread, and does not keep the process from ending. The
+    caller counts slots; work beyond `size` waits in line.
+    """
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._name = name
+        self._work: SimpleQueue[_Work | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._busy = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def submit(self, call: Callable[[], Any], answer: _Answer) -> None:
+        """Run `call` in a thread, with a copy of the caller's context; `answer(value, error)` comes on this loop.
+
+        Call it on the loop. An answer for a loop that has closed meanwhile is dropped.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._busy += 1
+        if self._busy > len(self._threads) and len(self._threads) < self._size:
+            thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._work.put((copy_context(), call, answer))
+
+    def close(self) -> None:
+        """Let idle threads end; those at work end when they return."""
+        for _ in self._threads:
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            context, call, answer = work
+            value: Any = None
+            error: BaseException | None = None
+            try:
+                value = context.run(call)
+            except BaseException as raised:  # a SystemExit in a thread is an answer as well
+                error = raised
+            loop = self._loop
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits for this any more
+                if loop is not None:
+                    loop.call_soon_threadsafe(self._back, answer, value, error)
+            del work, context, call, answer, value, error  # hold nothing of a job while idle
+
+    def _back(self, answer: _Answer, value: Any, error: BaseException | None) -> None:
+        self._busy -= 1
+        answer(value, error)

@@ -1,0 +1,95 @@
+"""Asks the store for work: as much as there is room for, and never more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from outlast.core.errors import StoreCorrupt, StoreError
+from outlast.core.message import Holder
+from outlast.worker.executor import Executor
+from outlast.worker.link import Stalled, StoreLink
+
+__all__ = ["CLAIM_WAIT", "Claimer"]
+
+_logger = logging.getLogger("outlast.worker")
+
+CLAIM_WAIT: Final = 5.0
+"""Seconds that one claim waits for a job; a bell or a due time ends it sooner."""
+_DOUBT_LIMIT: Final = 60.0
+
+
+class Claimer:
+    """One claim at a time, the next while the jobs of the last run.
+
+    A claim that failed or was cut off may have been granted without our knowing: such jobs would be renewed for ever
+    and run nowhere. So at the next moment when nothing is held here, and within a minute by holding back, everything
+    that the store still counts as ours is handed back, without blame.
+    """
+
+    def __init__(
+        self,
+        link: StoreLink,
+        executor: Executor,
+        *,
+        queues: Sequence[str],
+        holder: Holder,
+        lease: float,
+        trip: Callable[[], float],
+    ) -> None:
+        self._link = link
+        self._executor = executor
+        self._queues = queues
+        self._holder = holder
+        self._lease = lease
+        self._trip = trip
+        self._failed = 0
+        self._doubt: float | None = None
+        self.returned = 0.0
+        """Monotonic seconds at which the last claim came back, 0 before the first."""
+
+    async def run(self) -> None:
+        """Claim until cancelled. Raise StoreCorrupt, or Stalled when a claim never came back."""
+        while True:
+            await self.step()
+
+    async def step(self, *, wait: float = CLAIM_WAIT) -> int:
+        """Claim once, when there is room; return how many jobs came."""
+        self._executor.room.clear()
+        demand, limit = self._executor.demand(self._queues, self._trip())
+        if self._doubt is not None and not await self._settle_doubt(self._doubt):
+            demand = {}
+        if not demand:
+            await self._executor.room.wait()
+            return 0
+        try:
+            given = await self._link.once(
+                lambda store: store.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait),
+                wait=wait,
+            )
+        except (StoreCorrupt, Stalled):
+            self._doubt = self._link.clock.monotonic()
+            raise
+        except StoreError as error:
+            self._doubt = self._link.clock.monotonic()
+            self._failed += 1
+            await self._link.pause("claim", self._failed, error)
+            return 0
+        self._failed = 0
+        self.returned = self._link.clock.monotonic()
+        self._executor.accept(given)
+        return len(given)
+
+    async def _settle_doubt(self, since: float) -> bool:
+        """Hand back what may have been granted unseen; tell whether claiming may go on."""
+        if self._executor.held:
+            return self._link.clock.monotonic() - since < _DOUBT_LIMIT
+        try:
+            found = await self._link.once(lambda store: store.forfeit(self._holder, crashed=False))
+        except StoreError:
+            return True  # still away: the claim that follows waits for it
+        self._doubt = None
+        if found:
+            _logger.warning("%d jobs that were granted while the store was failing were handed back", found)
+        return True

@@ -1,0 +1,359 @@
+"""From a delivery to its settlement: look up the kind, admit, load the arguments, run, decide."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from outlast.aio.threads import Threads
+from outlast.core.decide import Outcome, UnknownKind, admit, decide, runs_alone
+from outlast.core.message import Delivery
+from outlast.core.policy import Policy
+from outlast.core.protocols import Clock
+from outlast.core.registry import Mode
+from outlast.core.settlement import Finish, Lost, Release, Settlement
+from outlast.worker.lanes import AHEAD, Lane, claim_ahead
+from outlast.worker.ports import RuntimePort
+from outlast.worker.report import Reporter
+from outlast.worker.runs import Plan, Run, StopReason, conclude, fail, stopped
+from outlast.worker.slots import SlotMap
+
+__all__ = ["PATIENCE", "TICK", "Executor", "ProcessPort"]
+
+_logger = logging.getLogger("outlast.worker")
+
+TICK: Final = 0.05
+"""Seconds between two looks at the deadlines: a timeout is at most this much late."""
+PATIENCE: Final = 1.0
+"""Seconds that a claimed job may wait here for a slot before it is given back."""
+_NO_POLICY: Final = Policy()
+
+
+class ProcessPort(Protocol):
+    """Runs jobs in child processes."""
+
+    def start(self, run: Run, *, solo: bool, answer: Callable[[Run, Outcome | None, Settlement | None], None]) -> None:
+        """Run it; `answer` comes once, on the loop, with one of the two, when its process is free again or dead."""
+        ...
+
+    def kill(self, run: Run) -> None:
+        """Kill its process; the answer comes as ever, and `run.stop` says what it means."""
+        ...
+
+
+class Executor:
+    """Runs what was claimed, in three lanes. All its methods belong to the loop's thread.
+
+    There is no timer per job: `tick`, called every TICK seconds while anything is here, looks for what is overdue.
+    A handler that swallows its cancellation keeps its slot; the supervisor kills the process past the hard deadline.
+    """
+
+    def __init__(
+        self,
+        runtime: RuntimePort,
+        *,
+        concurrency: int,
+        threads: int,
+        processes: int,
+        settle: Callable[[Run, Settlement], None],
+        noted: Callable[[Run], None],
+        isolate: ProcessPort,
+        slot_map: SlotMap | None = None,
+    ) -> None:
+        self.clock: Clock = runtime.clock
+        self.max_body = runtime.settings.max_body
+        self.noted = noted
+        self.held = 0
+        self.finished = 0
+        self.room = asyncio.Event()
+        self._report = Reporter(runtime)
+        self._observed = self._report.observed
+        self._rng = runtime.rng
+        self._concurrency = concurrency
+        self._kill_grace = runtime.settings.kill_grace
+        self._settle = settle
+        self._isolate = isolate
+        self._slots = slot_map
+        self._threads = Threads(threads, "outlast-job")
+        self._async: Lane[Run] = Lane(concurrency)
+        self._thread: Lane[Run] = Lane(threads)
+        self._process: Lane[Run] = Lane(processes)
+        self._lanes = (self._async, self._thread, self._process)
+        by_mode: dict[Mode, Lane[Run]] = {"async": self._async, "thread": self._thread, "process": self._process}
+        self._plans = {
+            kind: Plan.of(declaration, runtime.arguments[kind], by_mode[declaration.mode])
+            for kind, declaration in runtime.registry.declarations.items()
+        }
+        self._taken = 0
+        self._runs: dict[Run, None] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ticking: asyncio.TimerHandle | None = None
+        self._pumping = False
+
+    # What to claim
+
+    def demand(self, queues: Iterable[str], trip: float) -> tuple[dict[str, int], int]:
+        """Return how many jobs of each queue there is room for, and how many in all. trip: seconds to the store.
+
+        A queue whose kinds run in several ways gets the room of the narrowest, so that no job waits here for a slot.
+        """
+        ahead = sum(claim_ahead(lane.slots, run=lane.run.value, trip=trip) for lane in self._lanes)
+        limit = self._concurrency + min(ahead, AHEAD * self._concurrency) - self.held
+        if limit <= 0:
+            return {}, 0
+        rooms: dict[str, int] = {}
+        for plan in self._plans.values():
+            queue = plan.declaration.queue
+            rooms[queue] = min(rooms.get(queue, limit), plan.lane.room(trip))
+        demand = {queue: rooms.get(queue, limit) for queue in queues}
+        return {queue: n for queue, n in demand.items() if n > 0}, limit
+
+    # Runs
+
+    def accept(self, deliveries: Sequence[Delivery]) -> None:
+        """Take what was claimed: start what has a slot, keep the rest in line for one."""
+        now = self.clock.monotonic()
+        wall = self.clock.time()
+        for delivery in deliveries:
+            message = delivery.message
+            plan = self._plans.get(message.kind)
+            lane = self._async if plan is None else plan.lane
+            if delivery.crashes and runs_alone(delivery):
+                lane = self._process
+            run = Run(delivery, plan, lane, self, now)
+            self.held += 1
+            lane.held += 1
+            self._runs[run] = None
+            if self._slots is not None:
+                run.slot = self._slots.take(delivery)
+            if plan is None:
+                self._report.unknown(message.kind)
+                self._end(run, UnknownKind())
+            elif message.expires_at is not None and (expired := admit(delivery, wall)) is not None:
+                self._end(run, expired)
+            elif lane.taken < lane.slots and self._taken < self._concurrency and not lane.waiting:
+                self._start(run, plan, now)
+            else:
+                lane.waiting.append(run)
+        if self._runs:
+            self._idle.clear()
+            if self._ticking is None:
+                self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def _start(self, run: Run, plan: Plan, now: float) -> None:
+        lane = run.lane
+        lane.taken += 1
+        self._taken += 1
+        run.began = True
+        run.started = now
+        if plan.timeout is not None:
+            run.deadline = now + plan.timeout
+        if self._slots is not None:
+            self._slots.start(run.slot, run.deadline + self._kill_grace if run.deadline else 0.0)
+        if self._observed:
+            self._report.started(run)
+        if lane is self._process:
+            self._isolate.start(run, solo=runs_alone(run.delivery), answer=self._process_back)
+            return
+        try:
+            values = run.values = plan.arguments.load(run.delivery.message.args)
+        except BaseException as error:  # a validator is user code
+            self._vacate(run)
+            self._end(run, fail(run, error))
+            return
+        if lane is self._async:
+            task = _spawn(self._drive(run, plan, values))
+            if not run.ended:
+                run.task = task
+        else:
+            call = functools.partial(plan.handler, *((run.context(),) if plan.takes_context else ()), **values)
+            self._threads.submit(call, functools.partial(self._thread_back, run))
+
+    async def _drive(self, run: Run, plan: Plan, values: dict[str, Any]) -> None:
+        try:
+            value = await (plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values))
+        except GeneratorExit:
+            raise  # the loop is gone, and with it whoever could settle
+        except BaseException as error:
+            outcome = fail(run, error)
+        else:
+            outcome = conclude(run, value)
+        self._vacate(run)
+        self._end(run, outcome)
+        self._next(run.lane)
+
+    def _thread_back(self, run: Run, value: Any, error: BaseException | None) -> None:
+        self._vacate(run)
+        if run.ended:
+            _logger.info("job %s: its thread came back after the job had ended", run.delivery.message.id)
+            self.room.set()
+        else:
+            self._end(run, conclude(run, value) if error is None else fail(run, error))
+        self._next(run.lane)
+
+    def _process_back(self, run: Run, outcome: Outcome | None, settlement: Settlement | None) -> None:
+        self._vacate(run)
+        if outcome is not None:
+            self._end(run, outcome)
+        elif settlement is not None:
+            self._close(run, settlement)
+        self._next(run.lane)
+
+    def _vacate(self, run: Run) -> None:
+        run.lane.taken -= 1
+        self._taken -= 1
+        run.lane.run.add(self.clock.monotonic() - run.started)
+
+    def _next(self, lane: Lane[Run]) -> None:
+        if lane.waiting:
+            self._pump(lane)
+        if self._taken + 1 >= self._concurrency:  # the process was full: other lanes may have waited for this slot
+            for other in self._lanes:
+                self._pump(other)
+
+    def _pump(self, lane: Lane[Run]) -> None:
+        if self._pumping:
+            return  # an eager run has ended inside `_start`: the loop below goes on, without growing the stack
+        self._pumping = True
+        try:
+            while lane.waiting and lane.taken < lane.slots and self._taken < self._concurrency:
+                run = lane.waiting.popleft()
+                assert run.plan is not None
+                self._start(run, run.plan, self.clock.monotonic())
+        finally:
+            self._pumping = False
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        if run.stop == "superseded":
+            self._drop(run)
+            return
+        policy = _NO_POLICY if run.plan is None else run.plan.declaration.policy
+        try:
+            settlement = decide(run.delivery, outcome, policy, self.clock.time(), self._rng)
+        except Exception:  # a backoff may be the user's own
+            _logger.exception("job %s: its policy failed; it runs again in 60 s", run.delivery.message.id)
+            at = self.clock.time() + 60
+            settlement = Release(run.delivery.fence, at=at, why="its policy failed")
+        self._close(run, settlement)
+
+    def _close(self, run: Run, settlement: Settlement) -> None:
+        run.ended = True
+        run.task = None
+        self.finished += 1
+        if self._slots is not None:
+            self._slots.end(run.slot)
+        self._settle(run, settlement)
+
+    def _drop(self, run: Run) -> None:
+        run.ended = True
+        run.task = None
+        fence = run.delivery.fence
+        self.settled(((run, Release(fence)),), frozenset(((fence.id, fence.token),)))
+
+    def settled(self, entries: Sequence[tuple[Run, Settlement]], superseded: frozenset[tuple[str, int]]) -> None:
+        """Free what the store has taken over; called by the settler."""
+        for run, settlement in entries:
+            run.lane.held -= 1
+            if self._slots is not None:
+                self._slots.clear(run.slot)
+            del self._runs[run]
+            if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
+                self._report.superseded(run)
+            elif self._observed or type(settlement) is not Finish or settlement.state != "succeeded":
+                self._report.settled(run, settlement)
+        self.held -= len(entries)
+        self.room.set()
+        if not self._runs:
+            self._idle.set()
+
+    # Stopping runs
+
+    def lost(self, losses: Sequence[Lost]) -> None:
+        """Stop the runs that no longer count, or whose jobs were cancelled."""
+        if not losses:
+            return
+        # A fence is its id and its token: all that one claim handed out may bear one token.
+        known = {(run.delivery.fence.id, run.delivery.fence.token): run for run in self._runs}
+        for loss in losses:
+            run = known.get((loss.fence.id, loss.fence.token))
+            if run is not None and not run.ended:
+                self._stop(run, loss.why)
+
+    def give_back(self, why: str) -> None:
+        """Release everything that waits here for a slot."""
+        for lane in self._lanes:
+            while lane.waiting:
+                run = lane.waiting.popleft()
+                self._close(run, Release(run.delivery.fence, why=why))
+
+    def abort(self) -> None:
+        """Stop every run; each gives its job back with its attempt. A thread cannot be stopped, only told."""
+        for run in list(self._runs):
+            if not run.ended:
+                self._stop(run, "aborted")
+
+    def abandon(self) -> None:
+        """Give back the jobs of coroutines that have not obeyed their cancellation."""
+        for run in list(self._runs):
+            if not run.ended and run.task is not None:
+                self._end(run, stopped(run))
+
+    async def idle(self) -> None:
+        """Return when nothing is held."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Stop looking at deadlines; let idle threads go."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self._threads.close()
+
+    def tick(self, now: float) -> None:
+        """Stop what is past its timeout; give back what has waited here too long."""
+        for run in [run for run in self._runs if 0 < run.deadline <= now and not run.ended]:
+            if run.stop is None:
+                self._stop(run, "timeout")
+            elif run.lane is self._thread:
+                self._end(run, stopped(run))  # cancelled, and its thread has not obeyed within the timeout
+        for lane in self._lanes:
+            while lane.waiting and lane.waiting[0].claimed + PATIENCE < now:
+                run = lane.waiting.popleft()
+                at = self.clock.time() + PATIENCE
+                self._close(run, Release(run.delivery.fence, at=at, why="no slot came free in time"))
+
+    def _tick(self) -> None:
+        self._ticking = None
+        self.tick(self.clock.monotonic())
+        if self._runs:
+            self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def _stop(self, run: Run, why: StopReason) -> None:
+        if run.stop is not None:
+            return  # asking again would break into the handler's clean-up
+        run.stop = why
+        if not run.began:
+            run.lane.waiting.remove(run)
+            self._end(run, stopped(run))
+        elif run.lane is self._process:
+            self._isolate.kill(run)
+        elif run.task is not None:
+            run.task.cancel()
+        elif why in ("timeout", "superseded"):
+            self._end(run, stopped(run))  # its thread, and the slot, stay taken until the function returns
+
+
+if sys.version_info >= (3, 12):
+
+    def _spawn(work: Any) -> asyncio.Task[None]:
+        """Run up to the first wait at once: a handler that does not wait costs no turn of the loop."""
+        return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+
+else:
+
+    def _spawn(work: Any) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)

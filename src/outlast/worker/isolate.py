@@ -1,0 +1,225 @@
+"""Runs jobs in child processes that are kept warm, recycled, and killed past their deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from outlast.aio.children import Child, kill_group
+from outlast.aio.frames import pack, read_frame
+from outlast.core.decide import Crashed, Outcome
+from outlast.core.settlement import Release, Settlement
+from outlast.worker.failures import plain_failure
+from outlast.worker.runs import Run, stopped
+from outlast.worker.wire import ChildConfig, Noted, Report, Task, decode_said, encode
+
+__all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool"]
+
+_logger = logging.getLogger("outlast.worker")
+
+JOBS_EACH: Final = 100
+"""Jobs that one child runs before a fresh one takes its place."""
+RESIDENT_LIMIT: Final = 512 * 1024 * 1024
+"""Bytes of memory beyond which a child is replaced after its job."""
+_LEAVE: Final = 5.0
+_NOT_STARTED: Final = 5.0
+
+Answer = Callable[[Run, Outcome | None, Settlement | None], None]
+
+
+class _Worker:
+    """One child: its process, and the run it is busy with."""
+
+    def __init__(self, child: Child, sock: socket.socket) -> None:
+        self.child = child
+        self.sock = sock
+        self.writer: asyncio.StreamWriter | None = None
+        self.inbox: list[bytes] = []
+        self.run: Run | None = None
+        self.answer: Answer | None = None
+        self.solo = False
+        self.ready = False
+        self.retired = False
+        self.jobs = 0
+
+    def send(self, body: bytes) -> None:
+        """Send a frame, as soon as there is a connection."""
+        if self.writer is None:
+            self.inbox.append(pack(body))
+        else:
+            self.writer.write(pack(body))
+
+
+class ProcessPool:
+    """At most `size` busy children (the executor counts), spawned when needed, each leading a process group.
+
+    A child that dies in mid run makes the outcome Crashed, and nothing else does: not a kill for the timeout or a
+    cancellation, not one before the app was imported, not one while the worker stops.
+    """
+
+    def __init__(self, target: str | None, *, size: int, main: str | None = None) -> None:
+        self._target = target
+        self._size = size
+        self._main = main
+        self._workers: dict[_Worker, asyncio.Task[None]] = {}
+        self._closing = False
+
+    def start(self, run: Run, *, solo: bool, answer: Answer) -> None:
+        """Run it in a warm child, or alone in a fresh one."""
+        loop = asyncio.get_running_loop()
+        if self._target is None:
+            _logger.error(
+                "job %s needs a process of its own, and no module-level Outlast was found to import there: "
+                "start the worker with a target such as 'main:shop'",
+                run.delivery.message.id,
+            )
+            loop.call_soon(answer, run, None, self._later(run, 60.0, "no target to import in a child process"))
+            return
+        worker = None if solo else next((each for each in self._workers if each.run is None and not each.retired), None)
+        if worker is None:
+            if len(self._workers) >= self._size:
+                self._retire_idle()
+            try:
+                worker = self._spawn(self._target)
+            except OSError as error:
+                _logger.error("no child process could be started: %s", error)  # noqa: TRY400
+                loop.call_soon(answer, run, None, self._later(run, _NOT_STARTED, "no process could be started"))
+                return
+        worker.run, worker.answer, worker.solo = run, answer, solo
+        delivery = run.delivery
+        worker.send(encode(Task(delivery.message, delivery.attempt, delivery.crashes, run.deadline)))
+
+    def kill(self, run: Run) -> None:
+        """Kill the child that runs it, and what that child started."""
+        for worker in self._workers:
+            if worker.run is run:
+                worker.retired = True
+                kill_group(worker.child.pid)
+
+    async def close(self) -> None:
+        """Kill every child; return when all are reaped."""
+        self._closing = True
+        for worker in self._workers:
+            worker.retired = True
+            kill_group(worker.child.pid)
+        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+
+    def stopping(self) -> None:
+        """From now on a death counts as the machine's doing: whoever stops us may be killing all there is."""
+        self._closing = True
+
+    def _later(self, run: Run, seconds: float, why: str) -> Release:
+        return Release(run.delivery.fence, at=run.office.clock.time() + seconds, why=why)
+
+    def _spawn(self, target: str) -> _Worker:
+        ours, theirs = socket.socketpair()
+        try:
+            config = ChildConfig(target, theirs.fileno(), os.getpid(), self._main)
+            command = [sys.executable, "-m", "outlast.worker.isolated", encode(config).decode()]
+            child = Child(command, fds=(theirs.fileno(),), own_session=False)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        worker = _Worker(child, ours)
+        self._workers[worker] = asyncio.get_running_loop().create_task(self._serve(worker))
+        return worker
+
+    def _retire_idle(self) -> None:
+        for worker in self._workers:
+            if worker.run is None and not worker.retired:
+                self._retire(worker)
+                return
+
+    def _retire(self, worker: _Worker) -> None:
+        worker.retired = True
+        if worker.writer is not None:
+            worker.writer.close()  # the child sees the end of its input and leaves
+
+    async def _serve(self, worker: _Worker) -> None:
+        listening = asyncio.ensure_future(self._listen(worker))
+        dying = asyncio.ensure_future(worker.child.dead.wait())
+        try:
+            await asyncio.wait((listening, dying), return_when=asyncio.FIRST_COMPLETED)
+            # Dead: what it said last may still be in the socket. Silent: it has a moment to leave by itself.
+            await asyncio.wait((listening, dying), timeout=_LEAVE if listening.done() else 0.5)
+        finally:
+            kill_group(worker.child.pid)
+            listening.cancel()
+            await asyncio.gather(listening, dying, return_exceptions=True)
+            if worker.writer is not None:
+                worker.writer.close()
+                with contextlib.suppress(OSError):
+                    await worker.writer.wait_closed()
+            worker.sock.close()
+            del self._workers[worker]
+            self._bury(worker)
+
+    async def _listen(self, worker: _Worker) -> None:
+        reader, worker.writer = await asyncio.open_connection(sock=worker.sock)
+        worker.writer.writelines(worker.inbox)
+        worker.inbox.clear()
+        if worker.retired and worker.run is None:
+            worker.writer.close()
+        while (frame := await read_frame(reader)) is not None:
+            try:
+                said = decode_said(frame)
+            except msgspec.DecodeError as error:
+                _logger.error("a child process spoke nonsense and is killed: %s", error)  # noqa: TRY400
+                return
+            if isinstance(said, Report):
+                self._finished(worker, said)
+            elif isinstance(said, Noted):
+                if worker.run is not None:
+                    worker.run.note(said.name, said.value)
+            else:
+                worker.ready = True
+
+    def _finished(self, worker: _Worker, report: Report) -> None:
+        run, answer = worker.run, worker.answer
+        worker.run = worker.answer = None
+        worker.jobs += 1
+        if worker.solo or worker.jobs >= JOBS_EACH or report.resident > RESIDENT_LIMIT:
+            self._retire(worker)
+        if run is not None and answer is not None:
+            if run.stop is None:
+                answer(run, None, report.settlement(run.delivery))
+            else:
+                answer(run, stopped(run), None)  # it was told to stop first, and ended in the same moment
+
+    def _bury(self, worker: _Worker) -> None:
+        run, answer = worker.run, worker.answer
+        worker.run = worker.answer = None
+        if run is None or answer is None:
+            return
+        code = worker.child.code
+        if run.stop is not None:
+            answer(run, stopped(run), None)
+        elif self._closing:
+            answer(run, None, Release(run.delivery.fence, why="the worker stopped"))
+        elif not worker.ready:
+            _logger.error("a child process ended (%s) before it had imported %s", _ended(code), self._target)
+            answer(run, None, self._later(run, _NOT_STARTED, "its process did not come up"))
+        else:
+            attempt, at = run.delivery.attempt, run.office.clock.time()
+            failure = plain_failure("Crashed", f"its process ended in mid run ({_ended(code)})", attempt=attempt, at=at)
+            answer(run, Crashed(failure, worker.solo), None)
+
+
+def _ended(code: int | None) -> str:
+    if code is None:
+        return "unknown"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"

@@ -1,0 +1,114 @@
+"""The child process of an isolated run: `python -m outlast.worker.isolated CONFIG`, one job at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+
+import msgspec
+
+from outlast.aio.children import die_with_parent, kill_group, resident_bytes
+from outlast.aio.frames import pack, receive_frame
+from outlast.core.decide import decide
+from outlast.core.message import Delivery, Fence
+from outlast.core.protocols import Clock
+from outlast.worker.lanes import Lane
+from outlast.worker.runs import Plan, Run, conclude, fail
+from outlast.worker.target import ComposerPort, load_app
+from outlast.worker.wire import ChildConfig, Noted, Ready, Report, Task, decode_task, encode
+
+__all__ = ["main"]
+
+
+class _Line:
+    """The socket to the worker. Its end means that the worker is gone, and so this process and its children go too."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+        self._busy = False
+        self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, name="outlast-line", daemon=True).start()
+
+    def say(self, item: Ready | Noted | Report) -> None:
+        """Send one message; from any thread."""
+        with self._lock:
+            self._sock.sendall(pack(encode(item)))
+
+    def next(self) -> Task | None:
+        """Return the next job, None when there will be none."""
+        self._busy = False
+        task = self.tasks.get()
+        self._busy = task is not None
+        return task
+
+    def _listen(self) -> None:
+        while (frame := receive_frame(self._sock)) is not None:
+            self.tasks.put(decode_task(frame))
+        self.tasks.put(None)
+        if self._busy:
+            kill_group(os.getpgrp())  # nobody is left to whom this run could be reported
+
+
+class _Office:
+    """What a run asks for here."""
+
+    def __init__(self, composer: ComposerPort, line: _Line) -> None:
+        self.clock: Clock = composer.clock
+        self.max_body = composer.settings.max_body
+        self._line = line
+
+    def noted(self, run: Run) -> None:
+        """Pass notes on to the worker, which saves them."""
+        notes, run.notes = run.notes, None
+        for name, value in (notes or {}).items():
+            self._line.say(Noted(name, value))
+
+
+def main() -> None:
+    """Import the app, then run jobs until the worker closes the line."""
+    config = msgspec.json.decode(sys.argv[1].encode(), type=ChildConfig)
+    die_with_parent(config.parent)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # An operator's stop goes to every process of the service: the worker decides what becomes of this one. A
+        # handler, since what is ignored would stay ignored in programs that a job starts.
+        signal.signal(name, lambda *_: None)
+    line = _Line(socket.socket(fileno=config.fd))
+    composer = load_app(config.target, config.main).composer
+    office = _Office(composer, line)
+    line.say(Ready())
+    with asyncio.Runner() as runner:
+        while (task := line.next()) is not None:
+            line.say(_run(task, composer, office, runner))
+
+
+def _run(task: Task, composer: ComposerPort, office: _Office, runner: asyncio.Runner) -> Report:
+    """Run one job and decide about it, since only this process has the exception itself."""
+    message = task.message
+    delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
+    lane: Lane[Run] = Lane(1)
+    declaration = composer.registry.declarations[message.kind]
+    plan = Plan.of(declaration, composer.arguments[message.kind], lane)
+    run = Run(delivery, plan, lane, office, 0.0)
+    run.deadline = task.deadline
+    try:
+        values = run.values = plan.arguments.load(message.args)
+        value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
+        if inspect.iscoroutine(value):
+            value = runner.run(value)
+    except BaseException as error:  # a handler's sys.exit() is a failed attempt, not the end of this process
+        outcome = fail(run, error)
+    else:
+        outcome = conclude(run, value)
+    settlement = decide(delivery, outcome, declaration.policy, office.clock.time(), composer.rng)
+    return Report.of(settlement, resident_bytes(os.getpid()))
+
+
+if __name__ == "__main__":
+    main()

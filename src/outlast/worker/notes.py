@@ -1,0 +1,79 @@
+"""Keeps what running jobs show of themselves (progress): the last value of each, a few times a second at most."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from outlast.core.errors import StoreError
+from outlast.core.settlement import Lost, Note
+from outlast.worker.link import StoreLink
+from outlast.worker.runs import Run
+
+__all__ = ["NoteKeeper"]
+
+_PAUSE: Final = 0.25
+
+
+class NoteKeeper:
+    """Collect the notes of runs and save them together. A note that the store refuses for a time is saved later.
+
+    The notes of a run that ends are saved with its settlement (see Settler), so the last one is never lost.
+    """
+
+    def __init__(self, link: StoreLink, lost: Callable[[Sequence[Lost]], None]) -> None:
+        self._link = link
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._changed: dict[Run, None] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def noted(self, run: Run) -> None:
+        """Hear of a change; from any thread."""
+        if threading.get_ident() == self._thread:
+            self._mark(run)
+        else:
+            self._loop.call_soon_threadsafe(self._mark, run)
+
+    async def close(self) -> None:
+        """Stop saving."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _mark(self, run: Run) -> None:
+        if run.ended:
+            return
+        self._changed[run] = None
+        if self._task is None:
+            self._task = self._loop.create_task(self._work(), name="outlast notes")
+
+    async def _work(self) -> None:
+        try:
+            while self._changed:
+                await self.step()
+                await asyncio.sleep(_PAUSE)
+        finally:
+            self._task = None
+
+    async def step(self) -> None:
+        """Save what has changed."""
+        changed, self._changed = self._changed, {}
+        notes: list[Note] = []
+        for run in changed:
+            if not run.ended and run.notes:
+                notes += [Note(run.delivery.fence, name, value) for name, value in run.notes.items()]
+                run.notes = None
+        if not notes:
+            return
+        try:
+            self._lost(await self._link.once(lambda store: store.save(notes)))
+        except StoreError:
+            # Progress is not worth more than the next value; a run that ends still saves its last one.
+            for run in changed:
+                if run.notes is None:
+                    run.notes = {note.name: note.value for note in notes if note.fence == run.delivery.fence}
+                    self._changed.setdefault(run)

@@ -1,0 +1,86 @@
+"""What the worker needs from the app around it, in words of its own: the parts below never import the app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, Protocol
+
+from msgspec import Raw
+
+from outlast.brokers import Store
+from outlast.core.events import Event, Observer
+from outlast.core.protocols import Clock
+from outlast.core.registry import Registry
+from outlast.settings import Settings
+
+__all__ = ["ArgumentsPort", "RuntimePort"]
+
+
+class ArgumentsPort(Protocol):
+    """One kind's arguments: checked on the way in, decoded on the way to the handler."""
+
+    @property
+    def redacted(self) -> tuple[str, ...]:
+        """Names of the arguments that nothing may show."""
+        ...
+
+    def load(self, raw: Raw) -> dict[str, Any]:
+        """Return the arguments by name; raise InvalidArguments."""
+        ...
+
+    def secrets(self, values: dict[str, Any]) -> tuple[str, ...]:
+        """Return the texts that must not be shown."""
+        ...
+
+    def dump_result(self, value: Any) -> Raw | None:
+        """Return a handler's value as JSON, None for none; raise when it has no JSON form."""
+        ...
+
+
+class RuntimePort(Protocol):
+    """One wired app."""
+
+    @property
+    def app_name(self) -> str:
+        """The app's name."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """What was set from outside."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """What the app declared."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Where its jobs are."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Its two clocks."""
+        ...
+
+    @property
+    def rng(self) -> Random:
+        """Its dice, for jitter."""
+        ...
+
+    @property
+    def arguments(self) -> Mapping[str, ArgumentsPort]:
+        """By kind."""
+        ...
+
+    @property
+    def observers(self) -> Sequence[Observer]:
+        """Who is told what happened."""
+        ...
+
+    def emit(self, event: Event) -> None:
+        """Tell every observer; never raises."""
+        ...

@@ -1,0 +1,102 @@
+"""Renews a worker's lease from inside its own process, for a worker that no supervisor watches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from outlast.brokers import Store
+from outlast.core.errors import StoreError
+from outlast.core.message import Holder
+from outlast.core.settlement import Lost
+
+__all__ = ["ThreadRenewal", "renew"]
+
+_logger = logging.getLogger("outlast.worker")
+
+Losses = Callable[[Sequence[Lost]], None]
+
+
+async def renew(store: Callable[[], Store], holder: Holder, *, lease: float, lost: Losses) -> None:
+    """Extend the lease three times within its length, for ever; pass on what was lost. An outage is waited out."""
+    while True:
+        try:
+            lost(await store().extend(holder, lease=lease))
+        except StoreError as error:
+            _logger.warning("the lease of %s could not be renewed: %s", holder.label or holder.id, error)
+        await asyncio.sleep(lease / 3)
+
+
+class ThreadRenewal:
+    """Renew in a thread with a loop and a connection of its own, so that a handler which blocks the loop loses nothing.
+
+    No help against a handler that holds the GIL: that takes a supervisor, which is another process.
+    """
+
+    def __init__(self, connect: Callable[[], Store], holder: Holder, *, lease: float, lost: Losses) -> None:
+        self._connect = connect
+        self._holder = holder
+        self._lease = lease
+        self._lost = lost
+        self._home = asyncio.get_running_loop()
+        self._ended = self._home.create_future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outlast-renewal", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End, and return when the connection is closed."""
+        self._stopped.set()
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self._cancel)
+        await self._ended
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._work())
+        finally:
+            self._home.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    async def _work(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        if self._stopped.is_set():
+            return
+        store = self._connect()
+        try:
+            await self._open(store)
+            await renew(lambda: store, self._holder, lease=self._lease, lost=self._pass_on)
+        except asyncio.CancelledError:
+            return
+        finally:
+            await store.close()
+
+    async def _open(self, store: Store) -> None:
+        while True:
+            try:
+                await store.open()
+            except StoreError as error:
+                _logger.warning("the lease of %s cannot be renewed yet: %s", self._holder.id, error)
+                await asyncio.sleep(self._lease / 10)
+            else:
+                return
+
+    def _pass_on(self, losses: Sequence[Lost]) -> None:
+        if losses:
+            self._home.call_soon_threadsafe(self._lost, losses)

@@ -1,0 +1,81 @@
+"""Tells people (one log line for what failed, none for what did not) and observers what became of a run."""
+
+from __future__ import annotations
+
+import logging
+
+from outlast.core.events import JobEnded, JobLost, JobRetried, JobStarted
+from outlast.core.settlement import Finish, Retry, Settlement
+from outlast.worker.ports import RuntimePort
+from outlast.worker.runs import Run
+
+__all__ = ["Reporter"]
+
+_logger = logging.getLogger("outlast.worker")
+
+
+class Reporter:
+    """Speaks after the store has taken a settlement. Lines name the job and the error, never an argument."""
+
+    def __init__(self, runtime: RuntimePort) -> None:
+        self.observed = bool(runtime.observers)
+        self._emit = runtime.emit
+        self._clock = runtime.clock
+        self._unknown: set[str] = set()
+
+    def started(self, run: Run) -> None:
+        """A run began."""
+        message = run.delivery.message
+        waited = max(0.0, self._clock.time() - message.run_at)
+        self._emit(JobStarted(message.id, message.queue, message.kind, run.delivery.attempt, waited))
+
+    def settled(self, run: Run, settlement: Settlement) -> None:
+        """A settlement counts."""
+        message = run.delivery.message
+        if isinstance(settlement, Finish):
+            if settlement.state == "dead":
+                error = settlement.error
+                what = "" if error is None else f": {error.type}: {error.message}"
+                _logger.error(
+                    "job %s (%s) is dead (%s) after attempt %d%s",
+                    message.id,
+                    message.kind,
+                    settlement.reason,
+                    run.delivery.attempt,
+                    what,
+                )
+            if self.observed:
+                seconds = self._clock.monotonic() - run.started if run.began else 0.0
+                self._emit(
+                    JobEnded(message.id, message.queue, message.kind, settlement.state, settlement.reason, seconds)
+                )
+        elif isinstance(settlement, Retry) and settlement.error is not None:
+            error = settlement.error
+            _logger.warning(
+                "job %s (%s) failed attempt %d, next in %.1f s: %s: %s",
+                message.id,
+                message.kind,
+                run.delivery.attempt,
+                max(0.0, settlement.at - self._clock.time()),
+                error.type,
+                error.message,
+            )
+            if self.observed:
+                told = f"{error.type}: {error.message}"
+                self._emit(
+                    JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, told)
+                )
+
+    def superseded(self, run: Run) -> None:
+        """A run no longer counts."""
+        message = run.delivery.message
+        _logger.warning("job %s was superseded: what this run did no longer counts", message.id)
+        self._emit(JobLost(message.id, message.queue))
+
+    def unknown(self, kind: str) -> None:
+        """A job of a kind that is not declared here was parked; said once per kind."""
+        if kind not in self._unknown and len(self._unknown) < 1000:
+            self._unknown.add(kind)
+            _logger.warning(
+                "no handler here is declared for kind %r: its jobs are parked for a worker that knows it", kind
+            )

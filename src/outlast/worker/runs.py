@@ -1,0 +1,197 @@
+"""One run of one job, from hand-out to settlement, and what is fixed for its kind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from msgspec import Raw
+
+from outlast.core.decide import Aborted, CancelledRun, Failed, Invalid, Outcome, Snoozed, Succeeded, TimedOut
+from outlast.core.errors import BodyTooLarge, GiveUp, InvalidArguments, Snooze
+from outlast.core.message import Delivery, Message
+from outlast.core.protocols import Clock
+from outlast.core.registry import Declaration
+from outlast.worker.context import Context
+from outlast.worker.failures import failure_of, plain_failure
+from outlast.worker.lanes import Lane
+from outlast.worker.ports import ArgumentsPort
+
+__all__ = ["SUCCEEDED", "Office", "Plan", "Run", "StopReason", "conclude", "fail", "stopped"]
+
+StopReason = Literal["timeout", "cancelled", "superseded", "aborted"]
+SUCCEEDED = Succeeded()
+
+
+class Office(Protocol):
+    """What a run asks of the worker that runs it."""
+
+    @property
+    def clock(self) -> Clock:
+        """The worker's clocks."""
+        ...
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of arguments or result that the store takes."""
+        ...
+
+    def noted(self, run: Run) -> None:
+        """Hear that the run has something to keep; from any thread."""
+        ...
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything about a kind that a run needs, looked up once."""
+
+    declaration: Declaration
+    arguments: ArgumentsPort
+    handler: Callable[..., Any]
+    lane: Lane[Run]
+    timeout: float | None
+    takes_context: bool
+
+    @classmethod
+    def of(cls, declaration: Declaration, arguments: ArgumentsPort, lane: Lane[Run]) -> Plan:
+        """Return the plan of a declared kind."""
+        timeout = declaration.policy.timeout
+        return cls(declaration, arguments, declaration.handler, lane, timeout, declaration.takes_context)
+
+
+class Run:
+    """A hand-out on its way through the worker. `stop` is why it was asked to stop, None while it was not."""
+
+    __slots__ = (
+        "began",
+        "claimed",
+        "deadline",
+        "delivery",
+        "ended",
+        "lane",
+        "notes",
+        "office",
+        "plan",
+        "slot",
+        "started",
+        "stop",
+        "task",
+        "then",
+        "values",
+    )
+
+    def __init__(self, delivery: Delivery, plan: Plan | None, lane: Lane[Run], office: Office, claimed: float) -> None:
+        self.delivery = delivery
+        self.plan = plan
+        self.lane = lane
+        self.office = office
+        self.claimed = claimed
+        self.began = False
+        self.started = 0.0
+        self.deadline = 0.0
+        self.slot = -1
+        self.stop: StopReason | None = None
+        self.ended = False
+        self.task: asyncio.Task[None] | None = None
+        self.values: dict[str, Any] | None = None
+        self.then: list[Message] | None = None
+        self.notes: dict[str, Raw] | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self.stop is not None or self.ended
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the timeout."""
+        return max(0.0, self.deadline - self.office.clock.monotonic()) if self.deadline else None
+
+    def follow(self, message: Message) -> None:
+        """Take a follow-up; raise BodyTooLarge now, while the handler can still do something about it."""
+        if len(bytes(message.args)) > self.office.max_body:
+            raise BodyTooLarge(message.kind, len(bytes(message.args)), self.office.max_body)
+        if self.then is None:
+            self.then = []
+        self.then.append(message)
+
+    def note(self, name: str, value: Raw) -> None:
+        """Take a note; the worker keeps the last one of each name."""
+        self.notes = {**(self.notes or {}), name: value}  # replaced whole: another thread may be reading it
+        self.office.noted(self)
+
+    def context(self) -> Context:
+        """Return the handler's view of this run."""
+        message = self.delivery.message
+        return Context(
+            id=message.id,
+            queue=message.queue,
+            kind=message.kind,
+            run=self,
+            attempt=self.delivery.attempt,
+            crashes=self.delivery.crashes,
+        )
+
+
+def conclude(run: Run, value: Any) -> Outcome:
+    """Return the outcome of a handler that returned `value`."""
+    assert run.plan is not None
+    if value is None:
+        return Succeeded(None, tuple(run.then)) if run.then else SUCCEEDED
+    try:
+        result = run.plan.arguments.dump_result(value)
+        size = 0 if result is None else len(bytes(result))
+        if size > run.office.max_body:
+            raise GiveUp(
+                f"the result has {size} bytes, more than max_body={run.office.max_body}: "
+                "store it elsewhere and return its address"
+            )
+    except Exception as error:
+        # The work was done; running it again would do it twice and end here again.
+        at = run.office.clock.time()
+        failure = failure_of(error, attempt=run.delivery.attempt, at=at, secrets=_secrets(run))
+        return Failed(error if isinstance(error, GiveUp) else GiveUp(failure.message), failure)
+    return Succeeded(result, tuple(run.then or ()))
+
+
+def fail(run: Run, error: BaseException) -> Outcome:
+    """Return the outcome of a run that raised `error`, whatever it was: a handler's SystemExit is a failed attempt."""
+    if run.stop is not None:
+        return stopped(run)
+    if isinstance(error, Snooze):
+        return Snoozed(error.seconds)
+    failure = failure_of(error, attempt=run.delivery.attempt, at=run.office.clock.time(), secrets=_secrets(run))
+    if isinstance(error, InvalidArguments) and run.values is None:
+        return Invalid(failure)
+    return Failed(_retryable(error), failure)
+
+
+def stopped(run: Run) -> Outcome:
+    """Return the outcome of a run that ended because the worker asked it to."""
+    match run.stop:
+        case "timeout":
+            assert run.plan is not None
+            message = f"ran longer than timeout={run.plan.timeout:g} s"
+            attempt = run.delivery.attempt
+            return TimedOut(plain_failure("TimedOut", message, attempt=attempt, at=run.office.clock.time()))
+        case "cancelled":
+            return CancelledRun()
+        case _:
+            return Aborted("the worker stopped")
+
+
+def _retryable(error: BaseException) -> BaseException:
+    """A handler's SystemExit, or a cancellation that nobody asked for, is retried like any other exception."""
+    if isinstance(error, Exception):
+        return error
+    stand_in = RuntimeError(f"{type(error).__name__}: {error}")
+    stand_in.__cause__ = error
+    return stand_in
+
+
+def _secrets(run: Run) -> tuple[str, ...]:
+    if run.plan is None or run.values is None or not run.plan.arguments.redacted:
+        return ()
+    return run.plan.arguments.secrets(run.values)

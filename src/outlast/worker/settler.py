@@ -1,0 +1,113 @@
+"""Group commit of settlements: everything that ended while the last flush was under way goes in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Sequence
+
+from outlast.core.errors import StoreError
+from outlast.core.protocols import Broker
+from outlast.core.settlement import Note, Release, Settlement
+from outlast.worker.lanes import Average
+from outlast.worker.link import StoreLink
+from outlast.worker.runs import Run
+
+__all__ = ["Settler"]
+
+_logger = logging.getLogger("outlast.worker")
+
+_Entry = tuple[Run, Settlement]
+Superseded = frozenset[tuple[str, int]]
+Settled = Callable[[Sequence[_Entry], Superseded], None]
+
+
+class Settler:
+    """Bring settlements to the store, for ever, in order of arrival.
+
+    A flush starts as soon as the last one came back. While the store is away it is tried again without end: the runs
+    keep their slots meanwhile, so what waits here is bounded. `settled(entries, superseded)` is called after each,
+    `broken(error)` when the store cannot be used any more.
+    """
+
+    def __init__(self, link: StoreLink, settled: Settled, broken: Callable[[StoreError], None]) -> None:
+        self._link = link
+        self._settled = settled
+        self._broken = broken
+        self._waiting: list[_Entry] = []
+        self._task: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.trip = Average(0.2)
+
+    def add(self, run: Run, settlement: Settlement) -> None:
+        """Take one settlement. Its flush includes everything that ends in the same turn of the loop."""
+        self._waiting.append((run, settlement))
+        if self._task is None:
+            self._idle.clear()
+            self._task = asyncio.get_running_loop().create_task(self._work(), name="outlast settler")
+
+    async def flushed(self) -> None:
+        """Return when everything that was taken is settled."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Give up what is not settled yet: its lease will lapse."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._settle(batch)
+        except StoreError as error:
+            self._broken(error)
+        finally:
+            self._task = None
+            self._idle.set()
+
+    async def _settle(self, batch: list[_Entry]) -> None:
+        notes = [
+            Note(run.delivery.fence, name, value) for run, _ in batch if run.notes for name, value in run.notes.items()
+        ]
+        settlements = [settlement for _, settlement in batch]
+        try:
+            began = self._link.clock.monotonic()
+            superseded = await self._link.insist("settle", functools.partial(_keep, notes, settlements))
+            self.trip.add(self._link.clock.monotonic() - began)
+        except StoreError:
+            raise
+        except Exception as error:
+            superseded = await self._one_by_one(batch, error)
+        self._settled(batch, superseded)
+
+    async def _one_by_one(self, batch: list[_Entry], error: Exception) -> Superseded:
+        """One settlement that the store cannot take must not hold back its neighbours."""
+        if len(batch) > 1:
+            superseded: set[tuple[str, int]] = set()
+            for entry in batch:
+                try:
+                    superseded |= await self._link.insist("settle", functools.partial(_keep, [], [entry[1]]))
+                except StoreError:
+                    raise
+                except Exception as single:
+                    superseded |= await self._one_by_one([entry], single)
+            return frozenset(superseded)
+        run, settlement = batch[0]
+        _logger.error(
+            "job %s: the store could not take its settlement (%s): it runs again in 60 s",
+            run.delivery.message.id,
+            type(error).__name__,
+            exc_info=error,
+        )
+        again = Release(settlement.fence, at=self._link.clock.time() + 60, why="its settlement could not be kept")
+        return await self._link.insist("settle", functools.partial(_keep, [], [again]))
+
+
+async def _keep(notes: list[Note], settlements: Sequence[Settlement], store: Broker) -> Superseded:
+    if notes:
+        await store.save(notes)  # before the settlement, which ends the right to write them
+    return frozenset((lost.fence.id, lost.fence.token) for lost in await store.settle(settlements))

@@ -1,0 +1,102 @@
+"""What a worker and its isolated children say to each other, as JSON in frames; never pickle."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from outlast.core.message import Delivery, Failure, Fence, Message, Terminal
+from outlast.core.settlement import Finish, Retry, Settlement
+
+__all__ = ["ChildConfig", "Noted", "Ready", "Report", "Task", "decode_said", "decode_task", "encode"]
+
+
+class ChildConfig(Struct, frozen=True):
+    """How a child finds the app. target: "module:attribute". main: the script's path when the module is __main__."""
+
+    target: str
+    fd: int
+    parent: int
+    main: str | None = None
+
+
+class Task(Struct, frozen=True):
+    """A job to run. deadline: monotonic seconds, 0 for none."""
+
+    message: Message
+    attempt: int
+    crashes: int
+    deadline: float
+
+
+class Ready(Struct, frozen=True, tag="ready"):
+    """The app is imported."""
+
+
+class Noted(Struct, frozen=True, tag="noted"):
+    """Something to keep about the run."""
+
+    name: str
+    value: Raw
+
+
+class Report(Struct, frozen=True, tag="report"):
+    """What the child has decided about its run; state None: a retry. resident: the child's memory in bytes."""
+
+    resident: int
+    state: Terminal | None = None
+    reason: str | None = None
+    result: Raw = Raw(b"null")
+    error: Failure | None = None
+    then: tuple[Message, ...] = ()
+    result_ttl: float = 0.0
+    at: float = 0.0
+    attempt: int = 0
+    crashes: int = 0
+
+    @classmethod
+    def of(cls, settlement: Settlement, resident: int) -> Report:
+        """Return the report of what `decide` said in the child."""
+        if isinstance(settlement, Finish):
+            return cls(
+                resident,
+                state=settlement.state,
+                reason=settlement.reason,
+                result=Raw(b"null") if settlement.result is None else settlement.result,
+                error=settlement.error,
+                then=tuple(item for item in settlement.then if isinstance(item, Message)),
+                result_ttl=settlement.result_ttl,
+            )
+        assert isinstance(settlement, Retry)
+        again = settlement
+        return cls(resident, error=again.error, at=again.at, attempt=again.attempt, crashes=again.crashes)
+
+    def settlement(self, delivery: Delivery) -> Settlement:
+        """Return it as the settlement of the worker's own delivery."""
+        fence: Fence = delivery.fence
+        if self.state is None:
+            return Retry(fence, self.at, self.attempt, self.error, crashes=self.crashes)
+        result = None if self.result == Raw(b"null") else self.result
+        return Finish(fence, self.state, self.reason, result, self.error, self.then, self.result_ttl)
+
+
+_encoder: Final = msgspec.json.Encoder()
+_said: Final[msgspec.json.Decoder[Ready | Noted | Report]] = msgspec.json.Decoder(Ready | Noted | Report)
+_task: Final = msgspec.json.Decoder(Task)
+
+
+def encode(item: ChildConfig | Task | Ready | Noted | Report) -> bytes:
+    """Return `item` as JSON."""
+    return _encoder.encode(item)
+
+
+def decode_said(body: bytes) -> Ready | Noted | Report:
+    """Return what a child said."""
+    return _said.decode(body)
+
+
+def decode_task(body: bytes) -> Task:
+    """Return a job to run."""
+    return _task.decode(body)

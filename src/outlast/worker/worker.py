@@ -1,0 +1,287 @@
+"""One worker in one event loop: claims, runs, settles, renews its lease, and stops without losing a job."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+from outlast.brokers import Store, connect
+from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.events import WorkerStalled
+from outlast.core.message import Holder
+from outlast.core.settlement import Lost, Settlement
+from outlast.worker.claimer import Claimer
+from outlast.worker.executor import Executor
+from outlast.worker.isolate import ProcessPool
+from outlast.worker.link import StoreLink
+from outlast.worker.notes import NoteKeeper
+from outlast.worker.ports import RuntimePort
+from outlast.worker.renewal import ThreadRenewal, renew
+from outlast.worker.runs import Run
+from outlast.worker.settler import Settler
+from outlast.worker.slots import SlotMap
+from outlast.worker.target import find_target
+from outlast.worker.watch import Attendance
+
+__all__ = ["STALL_PATIENCE", "Worker", "new_holder"]
+
+_logger = logging.getLogger("outlast.worker")
+
+STALL_PATIENCE: Final = 30.0
+"""Seconds beyond its own wait after which a call to the store counts as hung."""
+_UNWIND: Final = 2.0
+"""Seconds that a cancelled handler has for its clean-up when the worker stops."""
+_BEAT: Final = 1.0
+
+
+def new_holder() -> Holder:
+    """Return the name of a new incarnation of this process."""
+    return Holder(uuid4().hex, f"{socket.gethostname()}:{os.getpid()}")
+
+
+class Worker:
+    """Runs the jobs of some queues until it is told to stop.
+
+    Without a `slot_map` it is on its own: it renews its lease itself, in a thread, which helps against a handler that
+    blocks the loop and not against one that holds the GIL. With one it has a supervisor, which renews, and passes on
+    what is lost by `lose`; should that supervisor go, `orphaned` makes the worker its own again until it has stopped.
+    """
+
+    def __init__(
+        self,
+        runtime: RuntimePort,
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        threads: int | None = None,
+        processes: int | None = None,
+        holder: Holder | None = None,
+        slot_map: SlotMap | None = None,
+        target: str | None = None,
+        stall_patience: float = STALL_PATIENCE,
+    ) -> None:
+        """Make a worker of all declared queues, or of some; raise ConfigurationError for a queue nobody declared.
+
+        target: "module:attribute" of the app, for child processes; looked for among the imported modules if not given.
+        """
+        settings = runtime.settings
+        declared = runtime.registry.queues
+        unknown = [name for name in queues or () if name not in declared]
+        if unknown:
+            known = ", ".join(sorted(declared)) or "none"
+            raise ConfigurationError(f"queue {unknown[0]!r} is not declared by this app (declared: {known})")
+        self.holder: Final = holder or new_holder()
+        self._runtime = runtime
+        self._queues = tuple(queues or declared)
+        self._concurrency = settings.concurrency if concurrency is None else concurrency
+        self._thread_slots = settings.threads if threads is None else threads
+        self._process_slots = settings.processes if processes is None else processes
+        self._slots = slot_map
+        self._patience = stall_patience
+        self._target = self._find(target)
+        self._hurry = asyncio.Event()
+        self._orphaned = asyncio.Event()
+        self._failed: asyncio.Future[None] | None = None
+        self._executor: Executor | None = None
+
+    def _find(self, target: str | None) -> tuple[str | None, str | None]:
+        if target is not None:
+            return target, None
+        found = find_target(self._runtime.registry)
+        isolated = [each.kind for each in self._runtime.registry.declarations.values() if each.mode == "process"]
+        if found is None and isolated:
+            raise ConfigurationError(
+                f"job {isolated[0]!r} has isolate='process', and its child must import the app: keep the Outlast(...) "
+                "at the top level of a module, or start the worker with a target such as 'main:shop'"
+            )
+        return found or (None, None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is consuming: a claim has come back, or waits."""
+        return self._executor is not None
+
+    def hurry(self) -> None:
+        """End the grace of a stop now."""
+        self._hurry.set()
+
+    def orphaned(self) -> None:
+        """Hear that the supervisor is gone: renew here from now on. The caller stops the worker as well."""
+        self._orphaned.set()
+
+    def lose(self, losses: Sequence[Lost]) -> None:
+        """Stop the runs that no longer count."""
+        if self._executor is not None:
+            self._executor.lost(losses)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain for `drain_grace` seconds and give back the rest with its attempts.
+
+        Jobs whose thread still runs then are handed back too: end the process soon. Raise StoreError when the store
+        cannot be opened or used, Stalled when it stopped answering. Cancelling the call stops without grace.
+        """
+        store = self._runtime.store
+        await store.open()
+        await store.declare(self._runtime.registry.topology())
+        reconnect = self._connect if store.capabilities.shared else None
+        link = StoreLink(store, self._runtime.clock, self._runtime.rng, reconnect=reconnect, patience=self._patience)
+        link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
+        self._failed = asyncio.get_running_loop().create_future()
+        pool = ProcessPool(self._target[0], size=self._process_slots, main=self._target[1])
+        notes = NoteKeeper(link, self.lose)
+        settler = Settler(link, self._settled, self._unsettled)
+        executor = self._executor = Executor(
+            self._runtime,
+            concurrency=self._concurrency,
+            threads=self._thread_slots,
+            processes=self._process_slots,
+            settle=settler.add,
+            noted=notes.noted,
+            isolate=pool,
+            slot_map=self._slots,
+        )
+        claimer = Claimer(
+            link,
+            executor,
+            queues=self._queues,
+            holder=self.holder,
+            lease=self._runtime.settings.lease,
+            trip=lambda: settler.trip.value,
+        )
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_callback(link.close)
+                stack.callback(executor.close)
+                stack.push_async_callback(notes.close)
+                stack.push_async_callback(self._part, link, settler)
+                stack.push_async_callback(pool.close)
+                await self._accompany(stack, link, claimer)
+                try:
+                    await self._work(stop, claimer.run())
+                except asyncio.CancelledError:
+                    self._hurry.set()
+                    raise
+                finally:
+                    pool.stopping()
+                    await self._drain(executor)
+        finally:
+            self._executor = None
+        if self._failed.done():
+            self._failed.result()
+
+    # Working
+
+    async def _accompany(self, stack: contextlib.AsyncExitStack, link: StoreLink, claimer: Claimer) -> None:
+        """Start what goes on beside the claims until the last job is settled."""
+        if self._slots is None:
+            await self._renew(stack, link)
+            attendance = Attendance(lambda: link.store, self._runtime.clock, self._runtime.emit)
+            self._beside(stack, attendance.run())
+        else:
+            self._beside(stack, self._beat(self._slots, claimer))
+            self._beside(stack, self._when_orphaned(stack, link))
+
+    async def _when_orphaned(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
+        await self._orphaned.wait()
+        await self._renew(stack, link)
+
+    async def _renew(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
+        lease = self._runtime.settings.lease
+        if not link.store.capabilities.shared:
+            self._beside(stack, renew(lambda: link.store, self.holder, lease=lease, lost=self.lose))
+            return
+        renewal = ThreadRenewal(self._connect, self.holder, lease=lease, lost=self.lose)
+        renewal.start()
+        stack.push_async_callback(renewal.stop)
+
+    def _beside(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        stack.push_async_callback(_end_task, task)
+
+    async def _beat(self, slots: SlotMap, claimer: Claimer) -> None:
+        executor = self._executor
+        while executor is not None:
+            slots.beat(self._runtime.clock.monotonic(), claimer.returned, executor.finished, ready=True)
+            await asyncio.sleep(_BEAT)
+
+    async def _work(self, stop: asyncio.Event, claiming: Coroutine[Any, Any, None]) -> None:
+        """Claim until told to stop, or until claiming or settling cannot go on."""
+        assert self._failed is not None
+        claims = asyncio.get_running_loop().create_task(claiming, name="outlast claimer")
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait((claims, stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            claims.cancel()
+            (ended, _) = await asyncio.gather(claims, stopping, return_exceptions=True)
+        if isinstance(ended, Exception):
+            self._fail(ended)
+
+    def _fail(self, error: Exception) -> None:
+        if self._failed is not None and not self._failed.done():
+            _logger.error("the worker stops: %s", error)
+            self._failed.set_exception(error)
+
+    def _settled(self, entries: Sequence[tuple[Run, Settlement]], superseded: frozenset[tuple[str, int]]) -> None:
+        if self._executor is not None:
+            self._executor.settled(entries, superseded)
+
+    def _unsettled(self, error: Exception) -> None:
+        self._fail(error)
+        self._hurry.set()  # nothing that ends from now on can be settled: draining is in vain
+
+    # Stopping
+
+    async def _drain(self, executor: Executor) -> None:
+        """Let the runs end within the grace, stop the rest, and bring every settlement home."""
+        executor.give_back("the worker stopped")
+        if not await self._idle_within(executor, self._runtime.settings.drain_grace, self._hurry.wait()):
+            _logger.warning("%d jobs did not end within the grace and are given back", executor.held)
+            executor.abort()
+            if not await self._idle_within(executor, _UNWIND, None):
+                executor.abandon()
+                await self._idle_within(executor, _UNWIND, None)
+
+    async def _idle_within(
+        self, executor: Executor, seconds: float, interrupt: Coroutine[Any, Any, Any] | None
+    ) -> bool:
+        idle = asyncio.ensure_future(executor.idle())
+        waits: list[asyncio.Future[Any]] = [idle]
+        if interrupt is not None:
+            waits.append(asyncio.ensure_future(interrupt))
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            return idle.done()
+        finally:
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _part(self, link: StoreLink, settler: Settler) -> None:
+        """Hand back whatever the store still counts as ours: cut-off claims, jobs in threads."""
+        await settler.close()
+        try:
+            left = await link.once(lambda store: store.forfeit(self.holder, crashed=False))
+        except StoreError as error:
+            _logger.error("what this worker held could not be handed back, its lease will lapse: %s", error)  # noqa: TRY400
+        else:
+            if left:
+                _logger.warning("%d unfinished jobs were handed back", left)
+
+    def _connect(self) -> Store:
+        settings = self._runtime.settings
+        return connect(settings.url, clock=self._runtime.clock, max_body=settings.max_body)
+
+
+async def _end_task(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(ended, Exception):
+        _logger.error("a helper of the worker failed", exc_info=ended)
