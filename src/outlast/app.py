@@ -24,7 +24,7 @@ from outlast.router import JobRouter
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
-    from outlast.runtime import Runtime
+    from outlast.runtime import Composer, Runtime
     from outlast.testing import Testing
     from outlast.wiring import Wiring
 
@@ -82,6 +82,11 @@ class Outlast(Declarer):
     def settings(self) -> Settings:
         """The settings that hold, with the url really used; raise ConfigurationError for a wrong variable."""
         return self._wired().composer.settings
+
+    @property
+    def composer(self) -> Composer:
+        """What the app is without a store: its declarations, settings and clock. A child process needs no more."""
+        return self._wired().composer
 
     def _wired(self) -> Wiring:
         if self._wiring is None:
@@ -145,8 +150,9 @@ class Outlast(Declarer):
     async def _send_from_portal(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
         from outlast.aio.portal import portal
 
-        if not self._wired().connections.here():
-            portal().at_stop(self.close)
+        connections = self._wired().connections
+        if not connections.here():
+            portal().at_stop(connections.close)
         return await self.send(messages, on_conflict)
 
     async def enqueue_many(
