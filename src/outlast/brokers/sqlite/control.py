@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
+from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.retention import forget, prune
 from outlast.brokers.sqlite.transaction import (
     DEAD,
@@ -21,6 +24,7 @@ from outlast.brokers.sqlite.transaction import (
 )
 from outlast.core.ids import queue_of
 from outlast.core.message import rank_of
+from outlast.core.policy import HEAD_START, Priority
 from outlast.core.protocols import Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 
 __all__ = ["apply"]
@@ -42,11 +46,8 @@ def _apply(tx: Transaction, command: Command) -> Answer:
             return _edit(tx, command)
         case RunNow(id_):
             return _run_now(tx, id_)
-        case Pause(queue, on):
-            tx.queue(queue)
-            changed = tx.run("queue_pause", (int(on), queue))
-            tx.refresh(queue)
-            return Answer(ok=True, changed=changed)
+        case Pause():
+            return _pause(tx, command)
         case Purge():
             return _purge(tx, command)
         case Prune():
@@ -88,16 +89,35 @@ def _redrive(tx: Transaction, id_: str) -> Answer:
     if found is None:
         return Answer(ok=False, why="unknown")
     seq, state, priority, queue, _ = found
-    if state <= SUCCEEDED:
+    row = tx.row("edit_row", (seq,))
+    assert row is not None
+    *_, meta, expires_at, attempt, crashes = row
+    waits = state < ENDED and state != RUNNING
+    too_late = waits and attempt == 1 and not crashes and expires_at is not None and expires_at <= tx.now
+    if state <= SUCCEEDED and not too_late:
         return Answer(ok=False, why="not-ended" if state < ENDED else "ended")
-    tx.run("redrive", (rank_of(tx.now, PRIORITIES[priority]), tx.now, seq))
+    key = _key_to_retake(meta)
+    if key is not None:
+        holder = tx.row("uniq_holder", (queue.number, key))
+        if holder is not None and holder[1] != seq:
+            if holder[2] is None or holder[2] > tx.now:
+                return Answer(ok=False, why="conflict")
+            tx.run("uniq_free", (holder[1],))
+    tx.run("redrive", (rank_of(tx.now, PRIORITIES[priority]), tx.now, key, seq))
     counts = tx.count(queue.number)
-    counts.depth += 1
-    if state == DEAD:
-        counts.dead -= 1
-    else:
-        counts.records -= 1
+    if state >= ENDED:
+        counts.depth += 1
+        if state == DEAD:
+            counts.dead -= 1
+        else:
+            counts.records -= 1
     return Answer(ok=True, changed=1)
+
+
+def _key_to_retake(meta: str | None) -> str | None:
+    """Return the unique key that a job holds until it starts or ends; a timed one lapses by itself."""
+    unique = msgspec.json.decode(meta, type=Meta).unique if meta is not None else None
+    return unique.key if unique is not None and unique.seconds is None else None
 
 
 def _waiting(tx: Transaction, id_: str) -> int | Answer:
@@ -117,17 +137,18 @@ def _edit(tx: Transaction, edit: Edit) -> Answer:
         return seq
     row = tx.row("edit_row", (seq,))
     assert row is not None
-    state, at, run_at, rank, priority, body = row
+    state, at, run_at, rank, number, body, *_ = row
+    old: Priority = PRIORITIES[number]
+    priority = edit.priority or old
     if edit.args is not None:
         body = bytes(edit.args).decode()
-    if edit.priority is not None:
-        priority = PRIORITY_NUMBER[edit.priority]
     if edit.run_at is not None:
-        run_at = edit.run_at
-        state, at = (READY, None) if run_at <= tx.now else (SCHEDULED, run_at)
-    if edit.priority is not None or edit.run_at is not None:
-        rank = rank_of(run_at, PRIORITIES[priority])
-    tx.run("edit", (state, at, run_at, rank, priority, body, seq))
+        run_at = at = edit.run_at
+        state = READY if run_at <= tx.now else SCHEDULED
+        rank = rank_of(run_at, priority)
+    else:
+        rank += int((HEAD_START[old] - HEAD_START[priority]) * 1000)
+    tx.run("edit", (state, at, run_at, rank, PRIORITY_NUMBER[priority], body, seq))
     return Answer(ok=True, changed=1)
 
 
@@ -135,56 +156,61 @@ def _run_now(tx: Transaction, id_: str) -> Answer:
     seq = _waiting(tx, id_)
     if isinstance(seq, Answer):
         return seq
-    found = tx.row("edit_row", (seq,))
-    if found is None or found[0] not in (SCHEDULED, PARKED):
+    row = tx.row("edit_row", (seq,))
+    assert row is not None
+    state, at, *_ = row
+    if state not in {SCHEDULED, PARKED} or at <= tx.now:
         return Answer(ok=False, why="not-waiting")
-    tx.run("run_now", (seq,))
+    tx.run("run_now", (tx.now, rank_of(tx.now, PRIORITIES[row[4]]), seq))
     return Answer(ok=True, changed=1)
+
+
+def _pause(tx: Transaction, pause: Pause) -> Answer:
+    if tx.find_queue(pause.queue) is None:
+        return Answer(ok=False, why="unknown")
+    changed = tx.run("queue_pause", (int(pause.on), pause.queue))
+    tx.refresh(pause.queue)
+    return Answer(ok=True, changed=changed)
 
 
 def _purge(tx: Transaction, purge: Purge) -> Answer:
     if purge.id is not None:
         row = tx.row("by_id", (purge.id,))
-        if row is None:
+        if row is None or row[6]:
             return Answer(ok=False, why="unknown")
         seqs = [row[0]]
     elif purge.key is not None:
         seqs = [seq for (seq,) in tx.rows("purge_key", (purge.key,))]
-        if purge.queue is not None:
-            number = tx.queue(purge.queue).number
-            seqs = [seq for seq in seqs if (found := tx.row("purge_row", (seq,))) and found[1] == number]
     elif purge.queue is not None:
         queue = tx.find_queue(purge.queue)
-        if queue is None:
-            return Answer(ok=False, why="unknown")
-        states = [STATE_NUMBER[state] for state in purge.states] or [s for s in STATE_NUMBER.values() if s != RUNNING]
-        if RUNNING in states:
-            return Answer(ok=False, why="running")
-        seqs = [seq for state in states for (seq,) in tx.rows("purge_queue", (queue.number, state))]
+        states = msgspec.json.encode([STATE_NUMBER[state] for state in purge.states or STATE_NUMBER]).decode()
+        seqs = [seq for (seq,) in tx.rows("purge_queue", (queue.number, states, tx.now))] if queue else []
     else:
         return Answer(ok=False, why="nothing-named")
-    removed = 0
-    for seq in seqs:
-        removed += _remove(tx, seq)
-    forget(tx, seqs)
-    return Answer(ok=True, changed=removed)
+    changed = [seq for seq in seqs if _remove(tx, seq, purge)]
+    forget(tx, changed)
+    return Answer(ok=True, changed=len(changed))
 
 
-def _remove(tx: Transaction, seq: int) -> int:
-    """Remove one job; return 1 unless only its id was left."""
+def _remove(tx: Transaction, seq: int, purge: Purge) -> bool:
+    """Remove one job but for its id, which is remembered for its time; ask one that runs to stop unless it is named."""
     row = tx.row("purge_row", (seq,))
     assert row is not None
-    state, queue, no_result, stripped, holder, token, id_, name = row
-    tx.queue(name)
-    counts = tx.count(queue)
+    state, number, no_result, _, holder, token, id_, name, enqueued_at = row
+    if purge.queue is not None and name != purge.queue:
+        return False
+    queue = tx.queue(name)
+    counts = tx.count(number)
+    if state == RUNNING:
+        if purge.id is None and purge.key is None:
+            tx.run("cancel_running", (seq,))
+            return True
+        tx.run("lost_add", (holder, seq, token, id_, name))
     if state < ENDED:
         counts.depth -= 1
-        if state == RUNNING:
-            tx.run("lost_add", (holder, seq, token, id_, name))
-    elif not stripped:
-        if state == DEAD:
-            counts.dead -= 1
-        elif no_result:
-            counts.records -= 1
-    tx.run("job_delete", (seq,))
-    return 0 if stripped else 1
+    elif state == DEAD:
+        counts.dead -= 1
+    elif no_result:
+        counts.records -= 1
+    tx.run("bury_now", (max(tx.now, enqueued_at + queue.id_memory), seq))
+    return True

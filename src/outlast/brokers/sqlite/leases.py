@@ -28,8 +28,8 @@ def register(tx: Transaction, holder: Holder, queues: Sequence[str], lease: floa
 def lapse_due(tx: Transaction) -> None:
     """Make ready what the holders held whose lease ran out, or who are of an earlier boot. Each job counts a crash."""
     for (holder,) in tx.rows("lapsing", (tx.boot, tx.mono)):
-        _end_cancelled(tx, holder)
         tx.run("lapse_note", (holder,))
+        _end_cancelled(tx, holder)
         if tx.run("held_ready", (1, holder)):
             tx.work = True
         tx.run("lapse_mark", (holder,))
@@ -45,15 +45,14 @@ def extend(tx: Transaction, holder: Holder, lease: float) -> list[Lost]:
     if lapsed:
         _retake(tx, number)
     tx.run("holder_renew", (tx.mono + lease, tx.boot, number))
-    lost = [
-        Lost(Fence(id_, queue, token, seq), "superseded") for seq, token, id_, queue in tx.rows("lost_of", (number,))
-    ]
-    if lost:
+    lost = []
+    if rows := tx.rows("lost_of", (number,)):
+        fences = [Fence(id_, queue, token, seq) for seq, token, id_, queue in rows]
+        # What it reported on itself, if late, is not lost to it.
+        lost = [Lost(fence, "superseded") for fence in fences if not tx.fence_counts(fence)]
         tx.run("lost_clear", (number,))
-    names = (
-        {tx.queue(name).number: name for name in tx.names()} if (rows := tx.rows("held_cancelling", (number,))) else {}
-    )
-    lost += [Lost(Fence(id_, names[queue], token, seq), "cancelled") for seq, id_, queue, token in rows]
+    for seq, id_, queue, token in tx.rows("held_cancelling", (number,)):
+        lost.append(Lost(Fence(id_, queue, token, seq), "cancelled"))
     return lost
 
 
@@ -77,17 +76,14 @@ def forfeit(tx: Transaction, holder: Holder, *, crashed: bool) -> int:
 def _end_cancelled(tx: Transaction, holder: int) -> int:
     """End the held jobs that somebody wanted cancelled."""
     rows = tx.rows("held_cancelling", (holder,))
-    if not rows:
-        return 0
-    by_number = {(row := tx.queue(name)).number: row for name in tx.names()}
-    for seq, _, queue, _ in rows:
-        ttl = by_number[queue].record_ttl
-        tx.run("cancel_waiting", (tx.now + ttl, tx.now, seq))
-        counts = tx.count(queue)
+    for seq, _, name, _ in rows:
+        queue = tx.queue(name)
+        tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
+        counts = tx.count(queue.number)
         counts.depth -= 1
         counts.records += 1
         counts.drained += 1
-    tx.ended = True
+        tx.ended = True
     return len(rows)
 
 

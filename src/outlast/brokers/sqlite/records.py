@@ -10,8 +10,18 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.sqlite.publish import Meta
-from outlast.brokers.sqlite.statements import statements
-from outlast.brokers.sqlite.transaction import ENDED, PRIORITIES, STATE_NUMBER, STATES
+from outlast.brokers.sqlite.statements import state_at, statements
+from outlast.brokers.sqlite.transaction import (
+    ENDED,
+    EXPIRED,
+    PARKED,
+    PRIORITIES,
+    READY,
+    RUNNING,
+    SCHEDULED,
+    STATE_NUMBER,
+    STATES,
+)
 from outlast.core.codec import redact_args
 from outlast.core.message import Failure, State
 from outlast.core.protocols import JobRecord, Page, Query
@@ -22,7 +32,7 @@ _COLUMNS: Final = (
     "job.seq, job.id, queue.name, job.kind, job.state, job.reason, job.body, job.priority, job.key, job.uniq, "
     "job.attempt, job.crashes, job.enqueued_at, coalesce(case when job.state < 10 then job.at end, job.run_at), "
     "job.expires_at, job.finished_at, case when job.state = 1 then holder.id end, job.cancelling, job.result, "
-    "job.meta, job.failed"
+    "job.meta, job.failed, job.at"
 )
 _FROM: Final = " from job {index} join queue using (queue) left join holder using (holder) where job.body is not null"
 _meta: Final = msgspec.json.Decoder(Meta).decode
@@ -60,15 +70,13 @@ def count(db: apsw.Connection, query: Query, now: float) -> dict[State, int]:
     """Return how many records match, by state; a state without any is left out."""
     total: dict[State, int] = {}
     for index, condition, values in _searches(query, now):
-        expired = _EXPIRED.format(now=float(now))
-        state = f"case when {expired} then 13 else job.state end"
+        state = state_at(now)
         sql = f"select {state}, count(*){_FROM.format(index=index)}{condition} group by 1"
         for code, number in db.execute(sql, values):
             total[STATES[code]] = total.get(STATES[code], 0) + number
     return total
 
 
-_EXPIRED: Final = "(job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expires_at <= {now!r})"
 _INDEX: Final = {"running": "indexed by job_held", "dead": "indexed by job_dead"}
 """States with few rows among many: read from their own index, not by a walk over all jobs."""
 
@@ -83,27 +91,21 @@ def _searches(query: Query, now: float) -> list[tuple[str, str, list[Any]]]:
             values.append(value)
     if not query.states:
         return [("", common, values)]
-    expired = _EXPIRED.format(now=float(now))
-    searches: list[tuple[str, str, list[Any]]] = []
-    rest = [state for state in query.states if state not in _INDEX]
-    searches += [
+    searches = [
         (_INDEX[state], f" and job.state = {STATE_NUMBER[state]}{common}", values)
         for state in query.states
         if state in _INDEX
     ]
+    rest = ", ".join(str(STATE_NUMBER[state]) for state in query.states if state not in _INDEX)
     if rest:
-        numbers = ", ".join(str(STATE_NUMBER[state]) for state in rest)
-        wanted = f"(job.state in ({numbers}) and not {expired})" if numbers else ""
-        if "expired" in rest:
-            wanted = f"({wanted} or {expired})"
-        searches.append(("", f" and {wanted}{common}", values))
+        searches.append(("", f" and {state_at(now)} in ({rest}){common}", values))
     return searches
 
 
 def _record(db: apsw.Connection, row: tuple[Any, ...], now: float) -> JobRecord:
     (
         seq, id_, queue, kind, state, reason, body, priority, key, unique, attempt, crashes, enqueued_at, run_at,
-        expires_at, finished_at, holder, cancelling, result, meta, failed,
+        expires_at, finished_at, holder, cancelling, result, meta, failed, at,
     ) = row  # fmt: skip
     kept = _meta(meta) if meta is not None else Meta()
     failures: tuple[Failure, ...] = ()
@@ -113,8 +115,17 @@ def _record(db: apsw.Connection, row: tuple[Any, ...], now: float) -> JobRecord:
         failures = tuple(_failure(text) for (text,) in db.execute(sql["failures"], (seq,)))
         noted: list[Any] = db.execute(sql["progress"], (seq,)).fetchall()
         progress = Raw(noted[0][0].encode()) if noted else None
-    if state < ENDED and state != 1 and expires_at is not None and expires_at <= now and attempt == 1 and crashes == 0:
-        state, reason = STATE_NUMBER["expired"], "expired"
+    if (
+        state < ENDED
+        and state != RUNNING
+        and expires_at is not None
+        and expires_at <= now
+        and attempt == 1
+        and crashes == 0
+    ):
+        state, reason, finished_at = EXPIRED, "expired", expires_at
+    elif state in {SCHEDULED, PARKED} and run_at <= now:
+        state = READY
     return JobRecord(
         id=id_,
         queue=queue,
@@ -133,7 +144,7 @@ def _record(db: apsw.Connection, row: tuple[Any, ...], now: float) -> JobRecord:
         finished_at=finished_at,
         holder=holder,
         cancelling=bool(cancelling),
-        result=Raw(result.encode()) if result is not None else None,
+        result=Raw(result.encode()) if result is not None and at > now else None,
         progress=progress,
         failures=failures,
     )

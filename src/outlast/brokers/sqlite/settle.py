@@ -16,6 +16,7 @@ from outlast.brokers.sqlite.transaction import (
     PARKED,
     PRIORITIES,
     READY,
+    RUNNING,
     SCHEDULED,
     STATE_NUMBER,
     Transaction,
@@ -33,7 +34,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     lost: list[Lost] = []
     for settlement in settlements:
         match settlement:
-            case Finish(fence, "succeeded", _, None, _, then, _) if not then:
+            case Finish(fence, "succeeded", None, None, None, then, _) if not then:
                 plain[fence.queue, fence.token].append(fence)
             case Finish():
                 lost += _finish(tx, settlement)
@@ -45,7 +46,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
         lost += _finish_plain(tx, queue, token, fences)
     for name in {settlement.fence.queue for settlement in settlements if isinstance(settlement, Finish)}:
         keep_within(tx, tx.queue(name))
-    return lost
+    superseded = {each.fence for each in lost}
+    return [Lost(item.fence, "superseded") for item in settlements if item.fence in superseded]
 
 
 def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -> list[Lost]:
@@ -70,7 +72,9 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
     fence = finish.fence
     queue = tx.queue(fence.queue)
     state = STATE_NUMBER[finish.state]
-    result = None if finish.result is None or finish.result_ttl <= 0 else bytes(finish.result).decode()
+    result = None
+    if finish.result is not None and finish.result_ttl > 0 and finish.state == "succeeded":
+        result = bytes(finish.result).decode()
     ttl = queue.record_ttl if result is None else finish.result_ttl
     keep = queue.dead_ttl if state == DEAD else ttl
     if not tx.run("finish", (state, tx.now + keep, tx.now, finish.reason, result, fence.row, fence.token)):
@@ -93,12 +97,14 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
 def _retry(tx: Transaction, retry: Retry) -> list[Lost]:
     fence = retry.fence
     row = tx.row("fence_row", (fence.row,))
-    if row is None or row[0] != fence.token:
+    if row is None or row[0] != fence.token or row[3] not in {READY, RUNNING}:
         return _lost(tx, fence)
+    if row[2]:
+        return _finish(tx, Finish(fence, "cancelled", "cancelled", error=retry.error))
     due = retry.at <= tx.now
     rank = rank_of(retry.at, PRIORITIES[row[1]])
-    state, at = (READY, None) if due else (SCHEDULED, retry.at)
-    if not tx.run("retry", (state, at, retry.attempt, retry.crashes, rank, fence.row, fence.token)):
+    state = READY if due else SCHEDULED
+    if not tx.run("retry", (state, retry.at, retry.attempt, retry.crashes, rank, fence.row, fence.token)):
         return _lost(tx, fence)
     tx.work = True
     _keep_failure(tx, fence, retry.error)
@@ -108,10 +114,13 @@ def _retry(tx: Transaction, retry: Retry) -> list[Lost]:
 
 def _give_back(tx: Transaction, settlement: Release | Park) -> list[Lost]:
     fence = settlement.fence
+    row = tx.row("fence_row", (fence.row,))
+    if row is not None and row[0] == fence.token and row[2]:
+        return _finish(tx, Finish(fence, "cancelled", "cancelled"))
     at = settlement.at
     due = at is None or at <= tx.now
     state = READY if due else PARKED if isinstance(settlement, Park) else SCHEDULED
-    if not tx.run("give_back", (state, None if due else at, fence.row, fence.token)):
+    if not tx.run("give_back", (state, at, fence.row, fence.token)):
         return _lost(tx, fence)
     tx.work = True
     return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,9 +34,9 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 continue
             queue = QueueRow(*row[0])
             running = one("running_count", (queue.number,))
-            scheduled = one("scheduled_count", (queue.number, SCHEDULED))
-            parked = one("scheduled_count", (queue.number, PARKED))
-            first = one("first_ready", (queue.number,))
+            scheduled = one("scheduled_count", (queue.number, SCHEDULED, now))
+            parked = one("scheduled_count", (queue.number, PARKED, now))
+            first = one("first_ready", (queue.number, now))
             found[name] = QueueStats(
                 depth=queue.depth,
                 ready=queue.depth - running - scheduled - parked,
@@ -45,7 +44,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 running=running,
                 parked=parked,
                 dead=queue.dead,
-                oldest=max(0.0, now - first) if first is not None and math.isfinite(first) else 0.0,
+                oldest=max(0.0, now - first) if first is not None else 0.0,
                 drain_rate=queue.drain_rate(now),
                 paused=bool(queue.paused),
                 consumers=consumers.get(name, 0),

@@ -18,6 +18,7 @@ __all__ = [
     "CANCELLED",
     "DEAD",
     "ENDED",
+    "EXPIRED",
     "PARKED",
     "PRIORITIES",
     "PRIORITY_NUMBER",

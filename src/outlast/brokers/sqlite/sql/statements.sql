@@ -25,7 +25,7 @@ update queue set depth = depth + ?1, records = records + ?2, dead = dead + ?3, d
 update queue set uniques = 1 where queue = ?1 and uniques = 0
 
 -- name: queue_pause (on, name)
-update queue set paused = ?1 where name = ?2
+update queue set paused = ?1 where name = ?2 and paused <> ?1
 
 -- name: last_seq ()
 select coalesce(max(seq), 0) from job
@@ -94,7 +94,8 @@ update holder set lapsed = 1 where holder = ?1
 
 -- Held jobs that somebody wants cancelled: they end instead of running again.
 -- name: held_cancelling (holder)
-select seq, id, queue, token from job where holder = ?1 and state = 1 and cancelling = 1
+select job.seq, job.id, queue.name, job.token from job join queue using (queue)
+where job.holder = ?1 and job.state = 1 and job.cancelling = 1
 
 -- name: held_ready (crashes +, holder)
 update job set state = 0, crashes = crashes + ?1 where holder = ?2 and state = 1
@@ -122,7 +123,7 @@ union all select (select min(at) from job where queue = ?1 and state in (2, 4) a
 
 -- A due job keeps its rank, so it keeps its age.
 -- name: promote (queue, now)
-update job set state = 0, at = null where queue = ?1 and state in (2, 4) and at <= ?2
+update job set state = 0 where queue = ?1 and state in (2, 4) and at <= ?2
 
 -- name: ready_count (queue, at most)
 select count(*) from (select 1 from job where queue = ?1 and state = 0 limit ?2)
@@ -140,8 +141,8 @@ update job set state = 1, token = ?1, holder = ?2 where seq in (select value fro
 update job set uniq = null where seq in (select value from json_each(?1)) and until_start = 1 and uniq is not null
 
 -- name: read_out (JSON [seq, ...])
-select json_group_array(json_array(job.seq, id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, job.key,
-                                   meta, body))
+select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+                                   job.key, meta, body))
 from json_each(?1) as picked cross join job on job.seq = picked.value
 
 -- A fence counts while its job runs, or has lapsed and waits: then its row is ready and still carries the token.
@@ -161,8 +162,11 @@ where seq = ?6 and token = ?7 and state in (0, 1)
 update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, token = -token, holder = null
 where seq = ?6 and token = ?7 and state in (0, 1)
 
--- name: give_back (state, at, seq, token)
-update job set state = ?1, at = ?2, token = -token, holder = null where seq = ?3 and token = ?4 and state in (0, 1)
+-- A late report (the row is ready again) shows that its holder had not crashed.
+-- name: give_back (state, at or null to leave it, seq, token)
+update job set state = ?1, at = coalesce(?2, at), token = -token, holder = null,
+crashes = case state when 0 then max(crashes - 1, 0) else crashes end
+where seq = ?3 and token = ?4 and state in (0, 1)
 
 -- name: fence_row (seq)
 select token, priority, cancelling, state from job where seq = ?1
@@ -177,7 +181,7 @@ update job set failed = failed + 1 where seq = ?1
 delete from failure where job = ?1 and nr not in (select nr from failure where job = ?1 order by nr desc limit ?2)
 
 -- name: note_put (seq, name, value, token)
-insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state = 1
+insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state in (0, 1)
 on conflict do update set value = excluded.value
 
 -- name: note_mark (seq)
@@ -228,27 +232,31 @@ uniq = case when uniq_until is not null then uniq end where seq = ?3
 -- name: cancel_running (seq)
 update job set cancelling = 1 where seq = ?1
 
--- name: redrive (rank, now, seq)
-update job set state = 0, at = null, rank = ?1, run_at = ?2, attempt = 1, crashes = 0, token = 0, holder = null,
-cancelling = 0, reason = null, finished_at = null, expires_at = null, result = null where seq = ?3
+-- name: redrive (rank, now, unique key or null, seq)
+update job set state = 0, at = ?2, rank = ?1, uniq = coalesce(?3, uniq), attempt = 1, crashes = 0, token = 0, holder = null,
+cancelling = 0, reason = null, finished_at = null, expires_at = null, result = null where seq = ?4
 
 -- name: edit (state, at, run_at, rank, priority, body, seq)
 update job set state = ?1, at = ?2, run_at = ?3, rank = ?4, priority = ?5, body = ?6 where seq = ?7
 
 -- name: edit_row (seq)
-select state, at, run_at, rank, priority, body from job where seq = ?1
+select state, at, run_at, rank, priority, body, meta, expires_at, attempt, crashes from job where seq = ?1
 
--- name: run_now (seq)
-update job set state = 0, at = null where seq = ?1
+-- name: run_now (now, rank at most, seq)
+update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
 
 -- name: purge_key (key)
 select seq from job where key = ?1
 
--- name: purge_queue (queue, state)
-select seq from job where queue = ?1 and state = ?2
+-- name: purge_queue (queue, JSON [state, ...], now)
+select seq from job where queue = ?1 and body is not null and @state in (select value from json_each(?2))
+
+-- name: bury_now (at, seq)
+update job set state = 12, at = ?1, body = null, meta = null, reason = null, key = null, result = null, failed = 0,
+uniq = null, token = 0, holder = null, cancelling = 0 where seq = ?2
 
 -- name: purge_row (seq)
-select job.state, job.queue, job.result is null, job.body is null, job.holder, job.token, job.id, queue.name
+select job.state, job.queue, job.result is null, job.body is null, job.holder, job.token, job.id, queue.name, enqueued_at
 from job join queue using (queue) where seq = ?1
 
 -- name: lost_add (holder, seq, token, id, queue)
@@ -261,11 +269,15 @@ select @columns from job join queue using (queue) left join holder using (holder
 -- name: running_count (queue)
 select count(*) from job indexed by job_held where state = 1 and queue = ?1
 
--- name: scheduled_count (queue, state)
-select count(*) from job where queue = ?1 and state in (2, 4) and state = ?2
+-- name: scheduled_count (queue, state, now)
+select count(*) from job where queue = ?1 and state in (2, 4) and state = ?2 and at > ?3
 
--- name: first_ready (queue)
-select min(run_at) from (select run_at from job where queue = ?1 and state = 0 order by rank, seq limit 1)
+-- Since when the first in line has waited, or what came due and no claim has seen yet.
+-- name: first_ready (queue, now)
+select min(at) from (
+select (select coalesce(at, run_at) from job where queue = ?1 and state = 0 order by rank, seq limit 1) as at
+union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 2 and at <= ?2)
+union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 4 and at <= ?2))
 
 -- name: failures (seq)
 select body from failure where job = ?1 order by nr
