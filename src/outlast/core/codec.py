@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from outlast.core.errors import InvalidArguments, WireError
+from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import queue_of
 from outlast.core.message import Message, Signal
 
@@ -42,6 +42,8 @@ def decode(body: bytes) -> Message:
         if b'"signal"' in body and _is_signal(body):
             raise WireError("signals between jobs are not served by this version: send a job") from None
         raise WireError(f"not a job: {error}") from None
+    except ConfigurationError as error:
+        raise WireError(str(error)) from None
     try:
         queue = queue_of(message.id)
     except InvalidArguments as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import assert_never
 
 from msgspec import Raw, Struct
 
@@ -129,6 +130,8 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
             return Finish(fence, "expired", "expired")
         case UnknownKind():
             return Park(fence, now + DEFAULTS.park)
+        case _:
+            assert_never(outcome)
 
 
 def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng: Random) -> Settlement:

@@ -1,0 +1,151 @@
+"""The wire format: what goes out comes back, and what is wrong is named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlast.core.codec import EMPTY_ARGS, decode, encode, encode_value, redact_args, scrub
+from outlast.core.errors import WireError
+from outlast.core.message import Message, Signal
+from outlast.core.unique import Unique
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+text = st.text(st.characters(exclude_categories=["Cs"]))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | finite | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=10,
+)
+uniques = st.builds(
+    Unique,
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=512),
+    st.sampled_from(["start", "finish"]),
+    st.none() | st.floats(0.001, 1e9),
+)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> Message:
+    queue = draw(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True))
+    return Message(
+        id=f"{queue}.{draw(st.from_regex(r'[A-Za-z0-9_.:-]{1,40}', fullmatch=True))}",
+        queue=queue,
+        kind=draw(st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}", fullmatch=True)),
+        args=encode_value(draw(st.dictionaries(text, values, max_size=4))),
+        enqueued_at=draw(finite),
+        run_at=draw(finite),
+        priority=draw(st.sampled_from(["high", "normal", "low"])),
+        key=draw(st.none() | text),
+        unique=draw(st.none() | uniques),
+        expires_at=draw(st.none() | finite),
+        headers=draw(st.none() | st.dictionaries(text, text, max_size=3)),
+        redacted=tuple(draw(st.lists(text, max_size=3))),
+    )
+
+
+@given(messages())
+def test_a_message_comes_back_as_it_was(message: Message) -> None:
+    body = encode(message)
+    assert decode(body) == message
+    assert encode(decode(body)) == body
+    json.loads(body)  # any JSON reader can read it
+
+
+LEAST: dict[str, Any] = {
+    "id": "mail.1",
+    "queue": "mail",
+    "kind": "send",
+    "args": {"to": "a@b.c"},
+    "enqueued_at": 1.5,
+    "run_at": 2,
+}
+
+
+def wire(**changes: Any) -> bytes:
+    return json.dumps({**LEAST, **changes}).encode()
+
+
+def test_ten_lines_of_another_language_can_send_a_job() -> None:
+    message = decode(wire())
+    assert (message.id, message.priority, message.key, message.unique) == ("mail.1", "normal", None, None)
+    assert msgspec.json.decode(message.args) == {"to": "a@b.c"}
+
+
+def test_fields_of_a_later_version_are_passed_over() -> None:
+    assert decode(wire(invented="later")) == decode(wire())
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"", "not a job"),
+        (b"{", "not a job"),
+        (b"[]", "not a job"),
+        (b"\xff", "not a job"),
+        (wire(id=7), r"\$\.id"),
+        (wire(run_at="soon"), r"\$\.run_at"),
+        (wire(priority="urgent"), r"\$\.priority"),
+        (wire(unique={"key": ""}), "unique key"),
+        (wire(headers={"a": 1}), r"\$\.headers"),
+        (json.dumps({k: v for k, v in LEAST.items() if k != "kind"}).encode(), "kind"),
+        (wire(id="mail"), "an id reads"),
+        (wire(id="post.1"), "does not belong to queue 'mail'"),
+        (wire(kind="1send"), "kind '1send'"),
+        (wire(kind="x" * 129), "1 to 128 letters"),
+        (wire(args=[1]), "args must be a JSON object"),
+        (wire(args=None), "args must be a JSON object"),
+        (b'{"id":"mail.1","queue":"mail","kind":"send","args":{},"enqueued_at":1,"run_at":1e999}', "finite|run_at"),
+    ],
+)
+def test_what_is_wrong_is_named(body: bytes, named: str) -> None:
+    with pytest.raises(WireError, match=named):
+        decode(body)
+
+
+@pytest.mark.parametrize("name", ["enqueued_at", "run_at", "expires_at"])
+def test_times_must_be_finite(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {"enqueued_at": 1.0, "run_at": 1.0, "expires_at": None, name: float("inf")}
+    endless = Message(id="mail.1", queue="mail", kind="send", args=EMPTY_ARGS, **times)  # type: ignore[arg-type]
+
+    class Lenient:
+        def decode(self, body: bytes) -> Message:
+            return endless
+
+    monkeypatch.setattr("outlast.core.codec._messages", Lenient())
+    with pytest.raises(WireError, match=f"{name} must be a finite"):
+        decode(b"")
+
+
+def test_a_signal_is_encoded_and_refused() -> None:
+    body = encode(Signal("q.parent", "q.child", "dead"))
+    assert json.loads(body) == {"type": "signal", "parent": "q.parent", "child": "q.child", "state": "dead"}
+    with pytest.raises(WireError, match="signals"):
+        decode(body)
+
+
+def test_a_broken_signal_is_not_a_job() -> None:
+    with pytest.raises(WireError, match="not a job"):
+        decode(b'{"type":"signal"}')
+
+
+def test_redacted_arguments_are_masked_and_others_shown() -> None:
+    args = encode_value({"card": "4111", "n": 1})
+    assert redact_args(args, ("card", "absent")) == {"card": "[redacted]", "n": 1}
+    assert redact_args(args, ()) == {"card": "4111", "n": 1}
+
+
+def test_scrub_removes_every_secret_the_longest_first() -> None:
+    assert scrub("pin 1234, card 12345678", ("1234", "12345678", "")) == "pin [redacted], card [redacted]"
+    assert scrub("nothing here", ()) == "nothing here"
+
+
+@given(text, st.lists(text.filter(lambda s: len(s) > 1 and s not in "[redacted]"), max_size=3))
+def test_scrub_leaves_none_of_them_whole(shown: str, secrets: list[str]) -> None:
+    for secret in secrets:
+        assert secret not in scrub(shown, (secret,)).replace("[redacted]", "\0")

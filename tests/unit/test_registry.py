@@ -1,0 +1,92 @@
+"""The registry, topology and unique keys: what may be declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outlast.core.errors import ConfigurationError, DuplicateKind
+from outlast.core.policy import Policy, Retention
+from outlast.core.registry import Declaration, Registry
+from outlast.core.topology import Queue, Topology
+from outlast.core.unique import Unique
+
+
+def handler() -> None: ...
+
+
+def declared(kind: str, queue: str = "mail") -> Declaration:
+    return Declaration(kind=kind, queue=queue, handler=handler, mode="thread", takes_context=False, policy=Policy())
+
+
+def test_a_kind_brings_its_queue() -> None:
+    registry = Registry()
+    registry.add(declared("send"))
+    registry.add(declared("render", "pdf"))
+    assert set(registry.declarations) == {"send", "render"}
+    assert registry.topology() == Topology((Queue(name="mail"), Queue(name="pdf")))
+
+
+def test_a_kind_twice_is_refused_and_both_are_named() -> None:
+    registry = Registry()
+    registry.add(declared("send"))
+    with pytest.raises(DuplicateKind, match=r"'send' is declared twice, by .*handler and .*handler"):
+        registry.add(declared("send", "pdf"))
+    assert set(registry.queues) == {"mail"}
+
+
+def test_a_queues_bounds_hold_whichever_comes_first() -> None:
+    bounded = Queue(name="mail", max_depth=5)
+    first, last = Registry(), Registry()
+    first.add_queue(bounded)
+    first.add(declared("send"))
+    last.add(declared("send"))
+    last.add_queue(bounded)
+    assert first.topology() == last.topology() == Topology((bounded,))
+
+
+def test_a_queue_twice_must_say_the_same() -> None:
+    registry = Registry()
+    registry.add_queue(Queue(name="mail", max_depth=5))
+    registry.add_queue(Queue(name="mail", max_depth=5))
+    with pytest.raises(ConfigurationError, match="'mail' is declared twice"):
+        registry.add_queue(Queue(name="mail", max_depth=6))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"name": "a.b"}, "queue name"),
+        ({"name": "q", "max_depth": 0}, "max_depth=0"),
+        ({"name": "q", "on_full": "shed"}, "on_full='shed'"),
+    ],
+)
+def test_a_queue_refused(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        Queue(**wrong)
+
+
+def test_a_queue_has_the_default_retention() -> None:
+    assert Queue(name="q").retention == Retention()
+    assert Queue(name="q", max_depth=1).max_depth == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"key": ""}, "unique key of 0"),
+        ({"key": "x" * 513}, "unique key of 513"),
+        ({"key": "k", "until": "later"}, "until='later'"),
+        ({"key": "k", "seconds": 0}, "seconds=0"),
+        ({"key": "k", "seconds": -1}, "seconds=-1"),
+    ],
+)
+def test_a_unique_key_refused(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        Unique(**wrong)
+
+
+def test_a_unique_key() -> None:
+    assert Unique("k") == Unique("k", "finish", None)
+    assert Unique("x" * 512, "start", 5.0).seconds == 5.0
