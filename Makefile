@@ -1,0 +1,54 @@
+# Outlast: the commands. Each does all of its own set-up, in .venv* folders and system packages that are missing.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON := $(shell scripts/find-python oldest 2>/dev/null)
+NEWEST := $(shell scripts/find-python newest 2>/dev/null)
+DEMO ?=
+BENCH ?=
+PYTEST ?=
+
+.PHONY: help demo test check bench lock pictures clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/'
+
+demo:  ## the order shop survives an outage (DEMO="--orders 2000 --outage 20", --stay keeps the page)
+	@scripts/packages python-venv=python3-venv
+	@scripts/environment .venv-demo "$$(scripts/find-python oldest)" requirements/demo.txt
+	@.venv-demo/bin/python -m outlast.demo $(DEMO)
+
+test:  ## everything, on the oldest and the newest Python that are here
+	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git
+	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/coverage run -m pytest tests/unit -q
+	.venv/bin/coverage report
+	.venv/bin/python -m pytest --ignore tests/unit $(PYTEST)
+	@scripts/test-newest
+
+check:  ## lint, types, contracts and the fast tests
+	@scripts/packages python-venv=python3-venv
+	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest -q tests/unit tests/conformance tests/architecture $(PYTEST)
+
+bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick")
+	@scripts/packages python-venv=python3-venv
+	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	.venv/bin/python -m benchmarks.run $(BENCH)
+
+lock:  ## write requirements/*.txt anew, with hashes
+	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	@scripts/lock
+
+pictures:  ## make the screenshots of the docs anew
+	@scripts/packages chromium=chromium
+	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	.venv/bin/python docs/make_screenshots.py
+
+clean:  ## remove what the commands made
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
