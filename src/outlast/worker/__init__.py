@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from outlast.worker.context import Context
+    from outlast.worker.supervisor import Supervisor
     from outlast.worker.worker import Worker
 
-__all__ = ["Context", "Worker"]
+__all__ = ["Context", "Supervisor", "Worker"]
 
 
 def __getattr__(name: str) -> object:
-    # On demand: declaring a job needs Context alone.
-    if name == "Context":
-        from outlast.worker.context import Context
+    # On demand: declaring a job needs Context alone, and the supervisor no handler's machinery.
+    match name:
+        case "Context":
+            from outlast.worker.context import Context
 
-        return Context
-    if name == "Worker":
-        from outlast.worker.worker import Worker
+            return Context
+        case "Worker":
+            from outlast.worker.worker import Worker
 
-        return Worker
+            return Worker
+        case "Supervisor":
+            from outlast.worker.supervisor import Supervisor
+
+            return Supervisor
     raise AttributeError(f"module 'outlast.worker' has no attribute {name!r}")

@@ -22,7 +22,7 @@ from outlast.worker.failures import plain_failure
 from outlast.worker.runs import Run, stopped
 from outlast.worker.wire import ChildConfig, Noted, Report, Task, decode_said, encode
 
-__all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool"]
+__all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool", "how_ended"]
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -208,15 +208,18 @@ class ProcessPool:
         elif self._closing:
             answer(run, None, Release(run.delivery.fence, why="the worker stopped"))
         elif not worker.ready:
-            _logger.error("a child process ended (%s) before it had imported %s", _ended(code), self._target)
+            _logger.error("a child process ended (%s) before it had imported %s", how_ended(code), self._target)
             answer(run, None, self._later(run, _NOT_STARTED, "its process did not come up"))
         else:
             attempt, at = run.delivery.attempt, run.office.clock.time()
-            failure = plain_failure("Crashed", f"its process ended in mid run ({_ended(code)})", attempt=attempt, at=at)
+            failure = plain_failure(
+                "Crashed", f"its process ended in mid run ({how_ended(code)})", attempt=attempt, at=at
+            )
             answer(run, Crashed(failure, worker.solo), None)
 
 
-def _ended(code: int | None) -> str:
+def how_ended(code: int | None) -> str:
+    """Return a process's exit code in words."""
     if code is None:
         return "unknown"
     if code < 0:

@@ -60,8 +60,13 @@ class SlotMap:
         else:
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.ftruncate(fd, _HEAD_SIZE + size * _SIZE)
+        SlotMap.grow(fd, size)
         return fd
+
+    @staticmethod
+    def grow(fd: int, size: int) -> None:
+        """Give the file room for `size` records; before it is mapped."""
+        os.ftruncate(fd, _HEAD_SIZE + size * _SIZE)
 
     # The worker's side
 

@@ -1,0 +1,61 @@
+"""What a supervisor and a worker process say to each other, as JSON in frames over their own socket."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from outlast.core.settlement import Lost
+
+__all__ = ["Halt", "Hello", "Losses", "WorkerConfig", "decode_order", "encode"]
+
+
+class WorkerConfig(Struct, frozen=True, kw_only=True):
+    """What a worker process is started with. No secret: a command line can be read by every user of the machine."""
+
+    target: str
+    holder: str
+    slots_fd: int
+    control_fd: int
+    queues: tuple[str, ...] | None = None
+    concurrency: int | None = None
+    threads: int | None = None
+    isolated: int | None = None
+
+
+class Hello(Struct, frozen=True, kw_only=True):
+    """The worker has imported the app and read its settings. slots: the size of its map. Times in seconds."""
+
+    url: str
+    max_body: int
+    slots: int
+    lease: float
+    drain_grace: float
+
+
+class Losses(Struct, frozen=True, tag="lost"):
+    """These runs no longer count, or are to be cancelled."""
+
+    lost: tuple[Lost, ...]
+
+
+class Halt(Struct, frozen=True, tag="halt"):
+    """Stop: drain first, or (`hurry`) without any more grace."""
+
+    hurry: bool = False
+
+
+_encoder: Final = msgspec.json.Encoder()
+_order: Final[msgspec.json.Decoder[Losses | Halt]] = msgspec.json.Decoder(Losses | Halt)
+
+
+def encode(item: WorkerConfig | Hello | Losses | Halt) -> bytes:
+    """Return `item` as JSON."""
+    return _encoder.encode(item)
+
+
+def decode_order(body: bytes) -> Losses | Halt:
+    """Return what the supervisor said."""
+    return _order.decode(body)

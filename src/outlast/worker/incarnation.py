@@ -1,0 +1,206 @@
+"""One life of one supervised worker process, as its supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from typing import Final, Literal
+from uuid import uuid4
+
+import msgspec
+
+from outlast.aio.children import Child, kill_session, resident_bytes
+from outlast.aio.frames import pack, read_frame
+from outlast.core.message import Failure, Holder
+from outlast.core.protocols import Clock
+from outlast.core.settlement import Lost, Retry
+from outlast.worker.control import Halt, Hello, Losses, WorkerConfig, encode
+from outlast.worker.isolate import how_ended
+from outlast.worker.slots import STARTED, Slot, SlotMap
+
+__all__ = ["STALL_AFTER", "Death", "Incarnation", "blame"]
+
+_logger = logging.getLogger("outlast.supervisor")
+
+STALL_AFTER: Final = 30.0
+"""Seconds without a beat after which a worker that runs nothing counts as stalled."""
+_LINGER: Final = 10.0
+
+Verdict = Literal["", "overdue", "stalled", "forced"]
+
+
+class Death(msgspec.Struct, frozen=True):
+    """How it ended. verdict: why the supervisor killed it, "" when it did not. slots: what it held by its map."""
+
+    holder: Holder
+    code: int
+    verdict: Verdict
+    slots: tuple[Slot, ...]
+    ready: bool
+    lived: float
+    """Seconds since it was ready, 0 when it never was."""
+
+
+class Incarnation:
+    """A worker process in a session of its own, with its slot map and its socket."""
+
+    def __init__(self, config: WorkerConfig, clock: Clock) -> None:
+        """Start it; `config` lacks the descriptors and the holder, which are made here. Raise OSError."""
+        self.holder = Holder(uuid4().hex)
+        self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self.halted = False
+        self._clock = clock
+        self._slots_fd = SlotMap.create(0)
+        self._map: SlotMap | None = None
+        self._verdict: Verdict = ""
+        self._condemned: tuple[Slot, ...] = ()
+        self._born = clock.monotonic()
+        self._ready_at = 0.0
+        self._writer: asyncio.StreamWriter | None = None
+        self._sock, theirs = socket.socketpair()
+        try:
+            started = msgspec.structs.replace(
+                config, holder=self.holder.id, slots_fd=self._slots_fd, control_fd=theirs.fileno()
+            )
+            command = [sys.executable, "-m", "outlast.worker.child", encode(started).decode()]
+            self.child = Child(command, fds=(self._slots_fd, theirs.fileno()), own_session=True)
+        except OSError:
+            self._sock.close()
+            os.close(self._slots_fd)
+            raise
+        finally:
+            theirs.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it was seen consuming."""
+        return bool(self._ready_at)
+
+    async def live(self) -> Death:
+        """Listen to it until it is dead, and everything it started with it."""
+        listening = asyncio.ensure_future(self._listen())
+        try:
+            await self.child.dead.wait()
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            kill_session(self.child.pid)
+            if self._writer is not None:
+                self._writer.close()
+                with contextlib.suppress(OSError):
+                    await self._writer.wait_closed()
+            self._sock.close()
+        return self._obituary()
+
+    def _obituary(self) -> Death:
+        slots: tuple[Slot, ...] = ()
+        if self._map is not None:
+            slots = tuple(self._map.read())
+            if self._map.ready and not self._ready_at:
+                self._ready_at = self._clock.monotonic()
+            self._map.close()
+            self._map = None
+        os.close(self._slots_fd)
+        if not self.hello.done():
+            self.hello.cancel()
+        if self._verdict == "overdue":
+            guilty = {(slot.fence.id, slot.fence.token) for slot in self._condemned}
+            slots = tuple(slot for slot in slots if (slot.fence.id, slot.fence.token) in guilty)
+        lived = self._clock.monotonic() - self._ready_at if self._ready_at else 0.0
+        code = 0 if self.child.code is None else self.child.code
+        return Death(self.holder, code, self._verdict, slots, bool(self._ready_at), lived)
+
+    async def _listen(self) -> None:
+        reader, self._writer = await asyncio.open_connection(sock=self._sock)
+        frame = await read_frame(reader)
+        if frame is not None:
+            hello = msgspec.json.decode(frame, type=Hello)
+            self._map = SlotMap(self._slots_fd, hello.slots)
+            self.hello.set_result(hello)
+        while await read_frame(reader) is not None:
+            _logger.warning("worker %d said something unexpected", self.child.pid)
+
+    # Orders
+
+    def halt(self, *, hurry: bool = False) -> None:
+        """Tell it to stop; a child that is not listening yet is told when it is."""
+        self.halted = True
+        if self._writer is None:
+            with contextlib.suppress(OSError):
+                self._sock.send(pack(encode(Halt(hurry))))
+        else:
+            self._writer.write(pack(encode(Halt(hurry))))
+
+    def tell_lost(self, lost: list[Lost]) -> None:
+        """Pass on what the store said no longer counts."""
+        if lost and self._writer is not None:
+            self._writer.write(pack(encode(Losses(tuple(lost)))))
+
+    def kill(self, verdict: Verdict) -> None:
+        """Kill it with everything it started."""
+        self._verdict = verdict
+        kill_session(self.child.pid)
+
+    # Looking
+
+    def check(self, now: float) -> None:
+        """Note that it is ready; kill it when a job is past its hard deadline, or when it stalls with nothing to run.
+
+        A worker whose loop is blocked by a job that is not overdue is left alone: it loses nothing.
+        """
+        if self._map is None or self._verdict:
+            return
+        if not self._ready_at:
+            if self._map.ready:
+                self._ready_at = now
+            return
+        condemned = tuple(slot for slot in self._map.read() if slot.state == STARTED and 0 < slot.deadline <= now)
+        if condemned:
+            self._condemned = condemned
+            names = ", ".join(slot.fence.id for slot in condemned)
+            _logger.error("worker %d is killed: past its hard deadline: %s", self.child.pid, names)
+            self.kill("overdue")
+        elif now - self._map.last_beat > STALL_AFTER and not self._map.running():
+            _logger.error("worker %d is killed: it has not moved for %.0f s", self.child.pid, now - self._map.last_beat)
+            self.kill("stalled")
+
+    def outworn(self, now: float, *, jobs: int | None, age: float | None, resident: int | None) -> str:
+        """Return why it should be replaced by a fresh one, "" when it need not."""
+        if self.halted or self._map is None:
+            return ""
+        if jobs is not None and self._map.finished >= jobs:
+            return f"{self._map.finished} jobs"
+        if age is not None and now - self._born >= age:
+            return f"{now - self._born:.0f} s of age"
+        if resident is not None and (held := resident_bytes(self.child.pid)) > resident:
+            return f"{held >> 20} MiB of memory"
+        return ""
+
+
+def blame(death: Death, now: float) -> list[Retry]:
+    """Return what the jobs that a crash is counted for become: ready again at their old rank, one crash more.
+
+    Only those that had started count, and none when the process ended by itself in peace or stalled with nothing to
+    run; past a hard deadline, the overdue ones alone.
+    """
+    if death.code == 0 or death.verdict in ("stalled", "forced"):
+        return []
+    if death.verdict == "overdue":
+        text = "ran past its hard deadline: its worker process was killed"
+    else:
+        text = f"its worker process died in mid run ({how_ended(death.code)})"
+    return [
+        Retry(
+            slot.fence,
+            min(slot.run_at, now),
+            slot.attempt,
+            Failure(slot.attempt, now, "WorkerDied", text),
+            crashes=slot.crashes + 1,
+        )
+        for slot in death.slots
+        if slot.state == STARTED
+    ]

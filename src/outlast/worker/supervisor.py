@@ -1,0 +1,319 @@
+"""Keeps worker processes alive, their leases renewed and the jobs of the dead ones running; imports no user code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, Final
+
+from outlast.aio.clock import SystemClock
+from outlast.brokers import Store, connect
+from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.events import Event
+from outlast.core.message import Holder
+from outlast.core.protocols import Clock
+from outlast.core.settlement import Retry
+from outlast.worker.control import Hello, WorkerConfig
+from outlast.worker.exitcodes import CLEAN, CONFIG, CRASHING, STORE
+from outlast.worker.incarnation import Death, Incarnation, blame
+from outlast.worker.isolate import how_ended
+from outlast.worker.link import StoreLink
+from outlast.worker.watch import Attendance
+
+__all__ = ["Supervisor", "restart_delay"]
+
+_logger = logging.getLogger("outlast.supervisor")
+
+_CHECK: Final = 0.25
+_HEALTHY: Final = 10.0
+_DELAY_CAP: Final = 5.0
+_GIVE_UP: Final = 5
+_MARGIN: Final = 10.0
+_PATIENCE: Final = 10.0
+
+
+def restart_delay(short_lives: int) -> float:
+    """Return the seconds to wait after so many lives in a row that ended within 10 s: 0, then 0.2 s doubling to 5 s."""
+    return 0.0 if short_lives <= 0 else min(_DELAY_CAP, 0.1 * 2.0 ** min(short_lives, 16))
+
+
+class Supervisor:
+    """Runs `processes` workers of one app until it is told to stop.
+
+    It renews their leases, so that a handler which blocks its process loses nothing; kills a worker one of whose jobs
+    is past its hard deadline; and when a worker dies, kills what it left behind and makes its jobs ready at once: those
+    that had started count one crash, the others none. It gives up, with a code of `exitcodes`, when no worker has ever
+    come up and the reason will not go away, or when they die again and again before they are ready.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        processes: int = 1,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        threads: int | None = None,
+        isolated: int | None = None,
+        max_jobs: int | None = None,
+        max_age: float | None = None,
+        max_resident: int | None = None,
+        tell: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        """Take the app's "module:attribute"; None leaves a bound to the app's settings.
+
+        A worker is replaced, after it has drained, when it has run `max_jobs` jobs, is `max_age` seconds old or holds
+        `max_resident` bytes. Raise ConfigurationError.
+        """
+        if processes < 1:
+            raise ConfigurationError(f"processes={processes}: give 1 or more")
+        self._config = WorkerConfig(
+            target=target,
+            holder="",
+            slots_fd=-1,
+            control_fd=-1,
+            queues=None if queues is None else tuple(queues),
+            concurrency=concurrency,
+            threads=threads,
+            isolated=isolated,
+        )
+        self._processes = processes
+        self._bounds: dict[str, Any] = {"jobs": max_jobs, "age": max_age, "resident": max_resident}
+        self._tell = tell
+        self._clock: Clock = SystemClock()
+        self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
+        self._live: dict[Incarnation, asyncio.Event] = {}
+        self._lives: set[asyncio.Task[None]] = set()
+        self._link: StoreLink | None = None
+        self._linked = asyncio.Event()
+        self._hello: Hello | None = None
+        self._came_up = False
+        self._unready = 0
+        self._code = CLEAN
+        self._over = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    def serve(self) -> int:
+        """Run in this process until SIGTERM or SIGINT; a second one cuts the grace, a third kills. Return the code."""
+
+        async def work() -> int:
+            stop = asyncio.Event()
+
+            def on_signal() -> None:
+                if not stop.is_set():
+                    stop.set()
+                elif not self._hurried.is_set():
+                    self.hurry()
+                else:
+                    self._kill_all()
+
+            loop = asyncio.get_running_loop()
+            for name in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(name, on_signal)
+            return await self.run(stop)
+
+        return asyncio.run(work())
+
+    def hurry(self) -> None:
+        """End the grace of a stop now."""
+        self._hurried.set()
+        for life in self._live:
+            life.halt(hurry=True)
+
+    @property
+    def pids(self) -> list[int]:
+        """The worker processes that live."""
+        return [life.child.pid for life in self._live]
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Work until `stop` is set or nothing can be done; return an exit code of `exitcodes`."""
+        loop = asyncio.get_running_loop()
+        beside = [loop.create_task(work) for work in (self._renewals(), self._checks(), self._attend())]
+        seats = [loop.create_task(self._seat()) for _ in range(self._processes)]
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._over.wait())]
+        try:
+            await asyncio.wait((*waits, *seats), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._over.set()
+            await _end(waits)
+            await _end(seats)
+            await self._stop()
+            await _end(beside)
+            if self._link is not None:
+                with contextlib.suppress(StoreError):
+                    await self._link.store.close()
+        for seat in seats:
+            if not seat.cancelled():
+                seat.result()  # a fault of the supervisor's own
+        return self._code
+
+    # Workers
+
+    async def _seat(self) -> None:
+        """Have one worker alive at a time, and the next before an outworn one has drained."""
+        short = 0
+        while not self._over.is_set():
+            death = await self._sit()
+            if death is None:
+                continue
+            if self._over.is_set() or self._hopeless(death):
+                return
+            _logger.error("a worker process died (%s): the next one starts", how_ended(death.code))
+            short = short + 1 if death.lived < _HEALTHY else 0
+            await asyncio.sleep(restart_delay(short - 1))
+
+    async def _sit(self) -> Death | None:
+        """Start one worker; return its death, None when it was sent away as outworn."""
+        try:
+            life = Incarnation(self._config, self._clock)
+        except OSError as error:
+            _logger.error("no worker process could be started: %s", error)  # noqa: TRY400
+            return Death(Holder(""), 1, "", (), ready=False, lived=0.0)
+        sent_away = self._live[life] = asyncio.Event()
+        ended: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
+        task = asyncio.get_running_loop().create_task(self._live_and_bury(life, ended))
+        self._lives.add(task)
+        task.add_done_callback(self._lives.discard)
+        leaving = asyncio.ensure_future(sent_away.wait())
+        try:
+            await asyncio.wait((ended, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+        return ended.result() if ended.done() else None
+
+    async def _live_and_bury(self, life: Incarnation, ended: asyncio.Future[Death]) -> None:
+        greeting = asyncio.get_running_loop().create_task(self._greet(life))
+        try:
+            death = await life.live()
+        finally:
+            greeting.cancel()
+            await asyncio.gather(greeting, return_exceptions=True)
+            del self._live[life]
+        ended.set_result(death)
+        if self._link is not None:
+            await _bury(self._link, death, self._clock)
+
+    async def _greet(self, life: Incarnation) -> None:
+        hello = await life.hello
+        self._hello = hello
+        if self._link is None:
+            self._link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
+            await self._link.insist("open", lambda store: store.open())
+            self._linked.set()
+
+    def _connect(self) -> Store:
+        assert self._hello is not None
+        return connect(self._hello.url, clock=self._clock, max_body=self._hello.max_body)
+
+    def _hopeless(self, death: Death) -> bool:
+        """Tell whether to give up; set the code and end everything if so."""
+        if death.ready:
+            self._came_up = True
+            self._unready = 0
+            return False
+        self._unready += 1
+        if not self._came_up and death.code in (CONFIG, STORE):
+            self._code = death.code
+        elif self._unready >= _GIVE_UP * self._processes and not any(life.ready for life in self._live):
+            _logger.error("worker processes died %d times before they were ready: giving up", self._unready)
+            self._code = CRASHING
+        else:
+            return False
+        self._over.set()
+        return True
+
+    # Beside them
+
+    async def _renewals(self) -> None:
+        """Extend every worker's lease three times within its length."""
+        while True:
+            if self._link is not None:
+                await asyncio.gather(*(self._renew(self._link, life) for life in list(self._live)))
+            await asyncio.sleep(1.0 if self._hello is None else self._hello.lease / 3)
+
+    async def _renew(self, link: StoreLink, life: Incarnation) -> None:
+        if not life.hello.done() or self._hello is None:
+            return
+        lease = self._hello.lease
+        try:
+            life.tell_lost(await link.once(lambda store: store.extend(life.holder, lease=lease)))
+        except StoreError as error:
+            _logger.warning("the lease of worker %d could not be renewed: %s", life.child.pid, error)
+
+    async def _checks(self) -> None:
+        while True:
+            now = self._clock.monotonic()
+            for life, sent_away in list(self._live.items()):
+                life.check(now)
+                if life.ready and not self._came_up:
+                    self._came_up = True
+                if why := life.outworn(now, **self._bounds):
+                    _logger.info("worker %d is replaced after %s", life.child.pid, why)
+                    life.halt()
+                    sent_away.set()
+            await asyncio.sleep(_CHECK)
+
+    async def _attend(self) -> None:
+        await self._linked.wait()
+        link = self._link
+        assert link is not None
+        await Attendance(lambda: link.store, self._clock, self._tell).run()
+
+    # Stopping
+
+    async def _stop(self) -> None:
+        """Let the workers drain, kill those that do not leave in time, and bury them all."""
+        for life in self._live:
+            life.halt(hurry=self._hurried.is_set())
+        grace = self._hello.drain_grace if self._hello is not None else 0.0
+        if not await self._gone_within(grace + _MARGIN):
+            self._kill_all()
+            await self._gone_within(_MARGIN)
+        for task in list(self._lives):
+            task.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
+
+    async def _gone_within(self, seconds: float) -> bool:
+        """Wait for every worker to be dead and buried; `hurry` leaves them only the margin."""
+        lives = list(self._lives)
+        if not lives:
+            return True
+        gone = asyncio.ensure_future(asyncio.wait(lives))
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        try:
+            await asyncio.wait((gone, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if hurried.done() and not gone.done():
+                await asyncio.wait((gone,), timeout=_MARGIN)
+            return gone.done()
+        finally:
+            await _end([gone, hurried])
+
+    def _kill_all(self) -> None:
+        for life in self._live:
+            life.kill("forced")
+
+
+async def _bury(link: StoreLink, death: Death, clock: Clock) -> None:
+    """Make a dead worker's jobs ready: the blamed with one crash more, then whatever else it held."""
+    blamed: Sequence[Retry] = blame(death, clock.time())
+
+    async def hand_back(store: Store) -> int:
+        if blamed:
+            await store.settle(blamed)
+        return await store.forfeit(death.holder, crashed=False)
+
+    left = await link.insist("forfeit", hand_back)
+    if blamed or left:
+        _logger.warning(
+            "%d jobs of a dead worker run again; a crash is counted for %d", left + len(blamed), len(blamed)
+        )
+
+
+async def _end(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
