@@ -84,6 +84,11 @@ class Outlast(Declarer):
         return self._wired().composer.settings
 
     @property
+    def given(self) -> Settings | None:
+        """The settings that the code gave, None when the environment is asked for all of them."""
+        return self._given
+
+    @property
     def composer(self) -> Composer:
         """What the app is without a store: its declarations, settings and clock. A child process needs no more."""
         return self._wired().composer

@@ -17,6 +17,8 @@ from outlast.core.policy import DEFAULTS, seconds
 __all__ = ["Settings"]
 
 _DURATIONS: Final = ("enqueue_timeout", "lease", "drain_grace", "kill_grace")
+_OTHERS: Final = ("APP", "DEBUG")
+"""Variables of the command line alone."""
 _COUNTS: Final = ("max_body", "concurrency", "threads", "processes")
 
 
@@ -75,7 +77,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ) -> Settings:
         """Return the settings that hold for `app`, with a url; raise ConfigurationError naming a wrong variable."""
         environ = os.environ if environ is None else environ
-        prefixes = (f"OUTLAST_{re.sub('[^A-Z0-9]+', '_', app.upper())}_", "OUTLAST_")
+        prefixes = _prefixes(app)
         if given is None:
             given = cls(**_from_environment(prefixes, environ))
         if given.url:
@@ -83,6 +85,51 @@ class Settings(Struct, frozen=True, kw_only=True):
         found = (environ.get(prefix + "URL", "") for prefix in prefixes)
         url = next(filter(None, found), "") or f"sqlite:{_default_file(directory or Path.cwd())}"
         return msgspec.structs.replace(given, url=url)
+
+    @classmethod
+    def origins(
+        cls, app: str, given: Settings | None = None, *, environ: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Return where each field of what `load` returns comes from: a variable's name, "argument" or "default"."""
+        environ = os.environ if environ is None else environ
+        found: dict[str, str] = {}
+        for name in cls.__struct_fields__:
+            variables = [prefix + name.upper() for prefix in _prefixes(app)]
+            variable = next((each for each in variables if environ.get(each, "").strip()), "default")
+            asked = given is None or (name == "url" and not given.url)
+            found[name] = variable if asked else "argument"
+        return found
+
+    @classmethod
+    def idle_variables(
+        cls, app: str | None, given: Settings | None = None, *, environ: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Return the OUTLAST_ variables that change nothing here, each with why. app None: every app is meant."""
+        environ = os.environ if environ is None else environ
+        fields = {name.upper() for name in cls.__struct_fields__}
+        read = set() if app is None else set(cls.origins(app, given, environ=environ).values())
+        idle: dict[str, str] = {}
+        for variable in sorted(environ):
+            name = variable.removeprefix("OUTLAST_")
+            if name == variable or name in _OTHERS or variable in read:
+                continue
+            known = next((field for field in fields if name == field or name.endswith(f"_{field}")), None)
+            if known is None:
+                idle[variable] = "no setting has this name"
+            elif not environ[variable].strip():
+                idle[variable] = "it is empty"
+            elif app is not None and variable not in {prefix + known for prefix in _prefixes(app)}:
+                idle[variable] = f"it is for another app than {app!r}"
+            elif app is not None and given is not None:
+                idle[variable] = "the app is given Settings(...) in its code, which is all that holds"
+            elif app is not None:
+                idle[variable] = f"{_prefixes(app)[0]}{known} comes first"
+        return idle
+
+
+def _prefixes(app: str) -> tuple[str, ...]:
+    own = re.sub("[^A-Z0-9]+", "_", app.upper())
+    return (f"OUTLAST_{own}_", "OUTLAST_") if own else ("OUTLAST_",)
 
 
 def _from_environment(prefixes: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, Any]:
