@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import os
 import threading
 from typing import Final
 
 import apsw
 
-from outlast.brokers.sqlite.connection import open_connection
+from outlast.brokers.sqlite.connection import BusyWait, open_connection, page_size
+from outlast.brokers.sqlite.tuning import Tuning
 
 __all__ = ["Checkpointer"]
 
 logger = logging.getLogger("outlast.sqlite")
 
-PAGES: Final = 1000
-"""Pages in the log (4 MB) from which they are moved in the background."""
-TOO_MANY: Final = 16_000
-"""Pages (64 MB) at which the writer itself moves them and starts the log anew: writers that never pause let a
-background checkpoint finish, but never reset the log."""
+PATIENCE: Final = 0.05
+"""Seconds that the writer waits for readers and other processes to start the log anew; all jobs wait with it."""
 
 
 class Checkpointer:
-    """A thread with its own connection. The writer calls `look` after each commit, `idle` when it has no work."""
+    """A thread with its own connection. The writer's thread calls `look` after each commit, `idle` when it rests.
 
-    def __init__(self, path: str, writer: apsw.Connection) -> None:
+    None of it raises: what could not be moved now stays safe in the log, and is tried again.
+    """
+
+    def __init__(self, path: str, writer: apsw.Connection, tuning: Tuning) -> None:
         self._path = path
         self._writer = writer
+        self._tuning = tuning
         self._pages = 0
         self._moved = 0
+        self._restart_at = tuning.log_limit
+        self._page = page_size(writer)
         self._wanted = threading.Event()
         self._closed = False
         writer.set_wal_hook(self._committed)
@@ -45,36 +49,60 @@ class Checkpointer:
         pages = self._pages
         if pages < self._moved:
             self._moved = 0
-        if pages >= TOO_MANY:
-            with contextlib.suppress(apsw.BusyError):
-                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-        elif pages - self._moved >= PAGES:
+            self._restart_at = self._tuning.log_limit
+        if pages - self._moved >= self._tuning.log_pages:
+            self._moved = pages
             self._wanted.set()
+        if pages >= self._restart_at and not self._start_anew(apsw.SQLITE_CHECKPOINT_RESTART):
+            # A backup or a long look holds the log: not with every commit again.
+            self._restart_at = pages + self._tuning.log_pages
 
     def idle(self) -> None:
-        """Empty the log's file when nobody writes."""
-        if self._pages:
-            with contextlib.suppress(apsw.BusyError):
-                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                self._pages = self._moved = 0
+        """Empty the log's file, if it is not small."""
+        try:
+            size = os.stat(f"{self._path}-wal").st_size  # noqa: PTH116
+        except OSError:
+            return
+        if size > self._tuning.log_kept * self._page:
+            self._start_anew(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def make_room(self) -> bool:
+        """On a full disk: start the log anew, so that its own space can be written again; tell whether that worked."""
+        return self._pages > 0 and self._start_anew(apsw.SQLITE_CHECKPOINT_RESTART)
+
+    def _start_anew(self, mode: int) -> bool:
+        self._writer.set_busy_handler(BusyWait(PATIENCE))
+        try:
+            self._writer.wal_checkpoint(mode=mode)
+        except apsw.BusyError:
+            return False
+        except apsw.Error as error:
+            logger.warning("%s: the write-ahead log could not be started anew, trying later: %s", self._path, error)
+            return False
+        finally:
+            self._writer.set_busy_handler(BusyWait(self._tuning.busy))
+        self._pages = self._moved = 0
+        self._restart_at = self._tuning.log_limit
+        return True
 
     def _work(self) -> None:
-        db = open_connection(self._path)
+        db: apsw.Connection | None = None
         try:
             while True:
                 self._wanted.wait()
                 self._wanted.clear()
                 if self._closed:
                     return
-                self._moved = self._pages
                 try:
+                    db = db or open_connection(self._path, self._tuning.busy)
                     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 except apsw.BusyError:
                     continue  # another process is at it
                 except apsw.Error as error:
                     logger.warning("%s: the write-ahead log could not be moved, trying again: %s", self._path, error)
         finally:
-            db.close()
+            if db is not None:
+                db.close()
 
     def close(self) -> None:
         """End the thread."""
