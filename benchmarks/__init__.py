@@ -1,0 +1,1 @@
+"""Outlast beside the floor and its peers, in one run on the same work: `python -m benchmarks.run`."""

@@ -1,0 +1,139 @@
+"""Measure Outlast, the floor and the peers in one run, and write the table and the plot: `python -m benchmarks.run`.
+
+The repetitions are interleaved (A B C, A B C, ...), so that what the machine does meanwhile meets all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import environments, machine, measure, plot, report
+from benchmarks.processes import BenchError
+from benchmarks.rows import MEASURES, Measure
+from benchmarks.systems import SYSTEMS, System
+
+__all__ = ["main"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    names = [each.name for each in MEASURES]
+    parser.add_argument("--what", default=",".join(names), help=f"of {', '.join(names)}; all by default")
+    parser.add_argument(
+        "--peers", default="all", help="all, none, or some of " + ", ".join(s.name for s in SYSTEMS if not s.ours)
+    )
+    parser.add_argument("--only", default="", help="measure only these systems, of ours too")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of Outlast and the floor; at most 3 for the peers")
+    parser.add_argument(
+        "--jobs", type=int, default=50_000, help="jobs in one drain of Outlast; the rest is scaled by it"
+    )
+    parser.add_argument("--quick", action="store_true", help="a hundredth of everything, once: does it still work?")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT, help="write docs/ and benchmarks/results.json below this folder"
+    )
+    parser.add_argument("--no-plot", action="store_true", help="no docs/images/bench.svg")
+    return parser.parse_args(argv)
+
+
+def chosen(given: argparse.Namespace) -> list[System]:
+    """Return the systems that are asked for."""
+    if given.only:
+        return [system for system in SYSTEMS if system.name in given.only.split(",")]
+    peers = {system.name for system in SYSTEMS} if given.peers == "all" else set(given.peers.split(","))
+    return [system for system in SYSTEMS if system.ours or system.name in peers]
+
+
+def say(*words: object) -> None:
+    """Show progress."""
+    print(time.strftime("%H:%M:%S"), *words, file=sys.stderr, flush=True)
+
+
+def sample(bench: measure.Bench, what: str) -> list[dict[str, Any]]:
+    """Measure once; some measurements bring several samples."""
+    found = getattr(bench, what)()
+    return found if isinstance(found, list) else [found] if found else []
+
+
+def measured(what: Measure, benches: dict[str, measure.Bench], pairs: int, errors: list[str]) -> dict[str, list[Any]]:
+    """Return the samples of one measurement, by system."""
+    samples: dict[str, list[Any]] = {}
+    if what.name == "import":
+        return {"outlast": measure.import_time(4 * pairs - 1)} if "outlast" in benches else {}
+    broken: set[str] = set()
+    for turn in range(min(pairs, what.repeats or pairs)):
+        for name, bench in benches.items():
+            if name in what.skip | broken or (turn >= 3 and not bench.system.ours):
+                continue
+            try:
+                found = sample(bench, what.name)
+            except (BenchError, subprocess.TimeoutExpired) as error:
+                broken.add(name)
+                # The text names files of this machine: it is shown, and not kept.
+                errors.append(f"{name}, {what.name}")
+                say("FAILED", errors[-1], error)
+                continue
+            samples.setdefault(name, []).extend(found)
+            say(
+                what.name,
+                name,
+                *(f"{k}={v:,.4g}" for k, v in (found[-1] if found else {}).items() if isinstance(v, float)),
+            )
+    return samples
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and write. Return 1 when something could not be measured; the rest is written all the same."""
+    given = options(argv)
+    scale = measure.Scale(given.jobs / 50_000)
+    if given.quick:
+        given.pairs = 1
+        scale = measure.Scale(scale.part / 100, seconds=0.5, deep=3_000, shallow=300)
+    what = [each for each in MEASURES if each.name in given.what.split(",")]
+    environments.HOME.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=environments.HOME))
+    results = report.load(given.out / "benchmarks" / "results.json")
+    errors: list[str] = []
+    try:
+        benches: dict[str, measure.Bench] = {}
+        for system in chosen(given):
+            try:
+                benches[system.name] = measure.Bench(system, folder, scale)
+            except (BenchError, subprocess.CalledProcessError) as error:
+                errors.append(f"{system.name}: no environment")
+                say("FAILED", system.name, error)
+        run = report.Run(
+            at=time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+            pairs=given.pairs,
+            part=scale.part,
+            machine=machine.facts(folder),
+        )
+        for each in what:
+            results.rows[each.name] = report.Measured(run, measured(each, benches, given.pairs, errors))
+        results.versions |= {
+            name: environments.versions(bench.python, bench.system.packages or ("outlast", "apsw", "uvloop"))
+            for name, bench in benches.items()
+        }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    results.errors = errors
+    report.write(results, given.out)
+    if not given.no_plot:
+        plot.draw(given.out)
+    for text in errors:
+        print(text, file=sys.stderr)
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
