@@ -1,1 +1,25 @@
-"""Tools for testing an app of Outlast: a clock that the test moves, and stores that live in memory."""
+"""Tools for testing an app of Outlast: a clock that the test moves, and jobs that live in memory and run on demand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outlast.testing.bench import Enqueued, Testing
+    from outlast.testing.clock import FakeClock
+
+__all__ = ["Enqueued", "FakeClock", "Testing"]
+
+
+def __getattr__(name: str) -> object:
+    # On demand: pytest imports this package, for its plugin, in every run of every project that has Outlast installed.
+    if name == "FakeClock":
+        from outlast.testing.clock import FakeClock
+
+        return FakeClock
+    if name in __all__:
+        from outlast.testing import bench
+
+        value: object = getattr(bench, name)
+        return value
+    raise AttributeError(f"module 'outlast.testing' has no attribute {name!r}")

@@ -1,0 +1,155 @@
+"""`shop.testing()`: an app whose jobs stay in memory, are looked at by a test, and run when it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from outlast.aio.portal import portal
+from outlast.brokers.memory import MemoryStore
+from outlast.core.codec import redact_args
+from outlast.core.message import Message
+from outlast.core.policy import seconds
+from outlast.core.protocols import Clock, JobRecord
+from outlast.core.settlement import Accepted, Finish, Lost, Published, Retry, Settlement
+from outlast.settings import Settings
+from outlast.testing.clock import FakeClock
+from outlast.testing.drain import drain
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+    from outlast.job import Bound
+    from outlast.wiring import Wiring
+
+__all__ = ["Enqueued", "Testing"]
+
+
+class Enqueued(msgspec.Struct, frozen=True):
+    """One job that was enqueued while testing. args: the typed arguments that were given, by name, not redacted."""
+
+    id: str
+    queue: str
+    kind: str
+    args: dict[str, Any]
+    message: Message
+
+    def __repr__(self) -> str:
+        shown = redact_args(self.message.args, self.message.redacted)
+        told = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        due = self.message.run_at - self.message.enqueued_at
+        return f"{self.kind}({told})" + (f" in {due:g} s" if due > 0 else "") + f"  [{self.id}]"
+
+
+class _Store(MemoryStore):
+    """Remembers what was accepted, from callers and from handlers, in order, also when it has run since."""
+
+    def __init__(self, clock: Clock, *, max_body: int) -> None:
+        super().__init__(clock, max_body=max_body)
+        self.accepted: list[Message] = []
+
+    async def publish(self, messages: Sequence[Message]) -> list[Published]:
+        answers = await super().publish(messages)
+        self.accepted += [each for each, answer in zip(messages, answers, strict=True) if isinstance(answer, Accepted)]
+        return answers
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+        lost = await super().settle(settlements)
+        gone = {each.fence.token for each in lost}
+        for settlement in settlements:
+            if isinstance(settlement, Finish | Retry) and settlement.fence.token not in gone:
+                self.accepted += [item for item in settlement.then if isinstance(item, Message)]
+        return lost
+
+
+class Testing:
+    """Within the block the app keeps its jobs in memory, on every loop and thread; nothing runs by itself.
+
+    The clock stands still until `advance`. Leaving the block puts the app back as it was.
+    """
+
+    __test__ = False  # for pytest, which collects classes by this name
+
+    def __init__(self, app: Outlast, clock: FakeClock | None = None) -> None:
+        self.clock: Final = clock or FakeClock()
+        self._app = app
+        self._before: Wiring | None = None
+        settings = Settings.load(app.name, app._given)
+        self.store: Final = _Store(self.clock, max_body=settings.max_body)
+        """The MemoryStore behind the app."""
+        self._wiring = app._wire(msgspec.structs.replace(settings, url="memory:"), self.clock, self._connect)
+
+    def _connect(self, settings: Settings, clock: Clock) -> MemoryStore:
+        return self.store
+
+    def __enter__(self) -> Testing:
+        self._before, self._app._wiring = self._app._wiring, self._wiring
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._app._wiring = self._before
+
+    async def __aenter__(self) -> Testing:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+    def enqueued(self, job: Bound[Any, Any] | str | None = None) -> list[Enqueued]:
+        """Return what was enqueued in this block, oldest first, of one job (or kind) or of all; also what has run."""
+        kind = job if isinstance(job, str) or job is None else job.kind
+        return [self._enqueued(message) for message in self.store.accepted if kind is None or message.kind == kind]
+
+    def _enqueued(self, message: Message) -> Enqueued:
+        arguments = self._wiring.composer.arguments.get(message.kind)
+        args = msgspec.json.decode(message.args) if arguments is None else arguments.load(message.args)
+        return Enqueued(message.id, message.queue, message.kind, args, message)
+
+    def assert_enqueued(self, job: Bound[Any, Any] | str, /, **args: Any) -> list[Enqueued]:
+        """Return the jobs of this kind that were enqueued with (at least) these arguments; AssertionError if none."""
+        of_kind = self.enqueued(job)
+        found = [each for each in of_kind if self._fits(each, args)]
+        if found:
+            return found
+        kind = job if isinstance(job, str) else job.kind
+        names = ", ".join(args)
+        lines = [f"no {kind} job was enqueued" + (f" with those values of {names}" if args else "")]
+        everything = of_kind or self.enqueued()
+        lines += [f"enqueued of {kind}:" if of_kind else "enqueued:"] if everything else ["nothing was enqueued"]
+        lines += [f"  {each!r}" for each in everything[:20]]
+        if len(everything) > 20:
+            lines.append(f"  and {len(everything) - 20} more")
+        raise AssertionError("\n".join(lines))
+
+    def assert_not_enqueued(self, job: Bound[Any, Any] | str | None = None, /, **args: Any) -> None:
+        """Raise AssertionError if a job (of any kind, when none is given) was enqueued with these arguments."""
+        found = [each for each in self.enqueued(job) if self._fits(each, args)]
+        if found:
+            raise AssertionError("enqueued, and should not have been:\n" + "\n".join(f"  {each!r}" for each in found))
+
+    def _fits(self, enqueued: Enqueued, wanted: dict[str, Any]) -> bool:
+        arguments = self._wiring.composer.arguments.get(enqueued.kind)
+        known = enqueued.args if arguments is None else arguments.complete(enqueued.args)
+        if arguments is not None and (strange := wanted.keys() - set(arguments.signature.names)):
+            raise AssertionError(f"{enqueued.kind} has no parameter {min(strange)!r}")
+        return all(name in known and known[name] == value for name, value in wanted.items())
+
+    async def drain(self, *, max_runs: int = 1000) -> list[JobRecord]:
+        """Run every job that is due, one at a time, also those that they enqueue, until none is ready.
+
+        Returns the records of the jobs that ran, in the order of their last run. A failed job's retry waits for
+        `advance`. Raise AssertionError after `max_runs` runs.
+        """
+        runtime = await self._wiring.connections.get()
+        ids = await drain(runtime, max_runs=max_runs)
+        records = await self.store.get(list(dict.fromkeys(reversed(ids)))[::-1])
+        return [record for record in records if record is not None]
+
+    def drain_sync(self, *, max_runs: int = 1000) -> list[JobRecord]:
+        """Do the same from a test that is not async."""
+        return portal().run(lambda: self.drain(max_runs=max_runs))
+
+    def advance(self, duration: float | str) -> None:
+        """Move the clock ahead, by seconds or text such as "5m". Nothing runs until the next `drain`."""
+        self.clock.advance(seconds(duration, "advance"))

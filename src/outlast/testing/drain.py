@@ -1,0 +1,89 @@
+"""Runs what is due, one job at a time, through the worker's own executor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+from uuid import uuid4
+
+from outlast.core.decide import Outcome
+from outlast.core.message import Holder
+from outlast.core.settlement import Note, Release, Settlement
+from outlast.runtime import Runtime
+from outlast.worker.executor import Executor
+from outlast.worker.runs import Run, conclude, fail
+
+__all__ = ["drain"]
+
+_LEASE: Final = 1e9
+"""Seconds: a test that moves the clock while a job runs must not make its lease lapse."""
+
+
+class _InThread:
+    """Stands in for the child processes: a handler of `isolate="process"` runs in a thread of the test."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, run: Run, *, solo: bool, answer: Callable[[Run, Outcome | None, Settlement | None], None]) -> None:
+        async def work() -> None:
+            answer(run, await asyncio.to_thread(_call, run), None)
+
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def kill(self, run: Run) -> None:
+        """A thread cannot be killed: its outcome counts as stopped when it returns."""
+
+
+def _call(run: Run) -> Outcome:
+    plan = run.plan
+    assert plan is not None
+    try:
+        values = run.values = plan.arguments.load(run.delivery.message.args)
+        value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
+        if asyncio.iscoroutine(value):
+            value = asyncio.run(value)
+    except BaseException as error:
+        return fail(run, error)
+    return conclude(run, value)
+
+
+async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
+    """Run until nothing is ready; return the ids in the order of their runs. Raise AssertionError past `max_runs`."""
+    store = runtime.store
+    ended: asyncio.Queue[tuple[Run, Settlement]] = asyncio.Queue()
+    executor = Executor(
+        runtime,
+        concurrency=100,
+        threads=100,
+        processes=100,
+        settle=lambda run, settlement: ended.put_nowait((run, settlement)),
+        noted=lambda run: None,
+        isolate=_InThread(),
+    )
+    holder = Holder(f"testing-{uuid4().hex}", "testing")
+    ids: list[str] = []
+    try:
+        while True:
+            queues = await store.stats([])
+            deliveries = await store.claim(dict.fromkeys(queues, 1), limit=1, holder=holder, lease=_LEASE, wait=0)
+            if not deliveries:
+                return ids
+            if len(ids) >= max_runs:
+                await store.settle([Release(deliveries[0].fence)])
+                raise AssertionError(
+                    f"drain: {max_runs} runs, and {deliveries[0].message.kind} is ready again: does it enqueue itself, "
+                    "or retry without a delay? (max_runs=...)"
+                )
+            executor.accept(deliveries)
+            run, settlement = await ended.get()
+            if run.notes:
+                await store.save([Note(run.delivery.fence, name, value) for name, value in run.notes.items()])
+            lost = await store.settle([settlement])
+            executor.settled([(run, settlement)], frozenset(each.fence.token for each in lost))
+            ids.append(run.delivery.message.id)
+    finally:
+        executor.close()

@@ -1,0 +1,22 @@
+"""Pytest fixtures, found by pytest itself where Outlast is installed. Imports nothing until a test asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+    from outlast.testing.bench import Testing
+
+__all__ = ["outlast_testing"]
+
+
+@pytest.fixture
+def outlast_testing() -> Iterator[Callable[[Outlast], Testing]]:
+    """Put an app under test until the test ends: `t = outlast_testing(shop)`, as `with shop.testing() as t:` does."""
+    with ExitStack() as stack:
+        yield lambda app: stack.enter_context(app.testing())
