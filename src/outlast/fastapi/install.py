@@ -1,0 +1,79 @@
+"""`install(app, shop)`: the one call that joins both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from fastapi import FastAPI
+
+from outlast.core.errors import ConfigurationError, StoreFull, StoreUnavailable
+from outlast.fastapi import routes
+from outlast.fastapi.problems import handlers
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+
+__all__ = ["install"]
+
+_log = logging.getLogger("outlast.fastapi")
+_KEY = "_outlast_installed"
+
+
+def install(
+    app: FastAPI,
+    shop: Outlast,
+    *,
+    authorize: Callable[..., Any] | None = None,
+    prefix: str = "/outlast",
+    full_status: Literal[503, 429] = 503,
+) -> None:
+    """Open and close the shop's store with the app's own lifespan, answer its errors as RFC 9457, and add routes.
+
+    `GET {prefix}/jobs/{id}` gives a job's state and times; kind, arguments (redacted), result, error and progress
+    only when `authorize`, a FastAPI dependency, returns something true; one that raises refuses the request.
+    `GET {prefix}/health` tells live from ready. full_status: the answer of a full queue, always with Retry-After.
+    An error that the app handles already is left to it. A store that cannot be reached at start is tried again by
+    the first enqueue. Raise ConfigurationError when the shop or the prefix is installed already.
+    """
+    if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+        raise ConfigurationError(f"install: prefix={prefix!r} must begin with '/' and not end with one")
+    if full_status not in (503, 429):
+        raise ConfigurationError(f"install: full_status={full_status!r} must be 503 or 429")
+    installed: dict[str, tuple[Outlast, int]] = getattr(app.state, _KEY, {})
+    for taken, (other, status) in installed.items():
+        if other is shop:
+            raise ConfigurationError(f"install: {shop!r} is installed in this app already, at {taken!r}: install once")
+        if taken == prefix:
+            raise ConfigurationError(f"install: {other!r} is at prefix={prefix!r} already: give {shop!r} another one")
+        if status != full_status:
+            raise ConfigurationError(
+                f"install: {other!r} has full_status={status}; an app has one answer for full queues: give the same"
+            )
+    setattr(app.state, _KEY, {**installed, prefix: (shop, full_status)})
+    for error, handler in handlers(full_status).items():
+        app.exception_handlers.setdefault(error, handler)
+    _join_lifespan(app, shop)
+    app.include_router(routes.router(shop, authorize, name=shop.name if installed else ""), prefix=prefix)
+
+
+def _join_lifespan(app: FastAPI, shop: Outlast) -> None:
+    """Open before the app's own start-up, which may enqueue, and close behind its shutdown, which may too."""
+    inner: Any = app.router.lifespan_context  # Any: Starlette types those with a state and those without apart
+
+    @asynccontextmanager
+    async def lifespan(served: Any) -> AsyncIterator[Mapping[str, Any] | None]:
+        try:
+            await shop.runtime()
+        except (StoreUnavailable, StoreFull) as error:
+            _log.warning("the store of %r is away at start (%s): the first enqueue tries again", shop, error)
+        try:
+            async with inner(served) as state:
+                yield state
+        finally:
+            await shop.close()
+
+    router: Any = app.router
+    router.lifespan_context = lifespan

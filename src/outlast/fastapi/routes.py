@@ -1,0 +1,141 @@
+"""The routes: a job's state, and whether this process can take jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, Field
+
+from outlast.core.errors import InvalidArguments, JobNotFound, OutlastError
+from outlast.core.message import State
+from outlast.core.protocols import JobRecord
+from outlast.fastapi.problems import STORE_RETRY, answer, response_of
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+
+__all__ = ["Health", "JobView", "router"]
+
+HEALTH_TIMEOUT: Final = 2.0
+"""Seconds within which the store must answer to be called reachable."""
+LAST_MOMENT: Final = 253_402_300_799.0
+"""The end of the year 9999, which is as far as a datetime goes."""
+
+
+class JobView(BaseModel):
+    """A job. What comes after `finished_at` is there only for those whom `authorize` allows."""
+
+    id: str
+    queue: str
+    state: State
+    enqueued_at: datetime
+    run_at: datetime = Field(description="When it is, or was last, due.")
+    finished_at: datetime | None = None
+    kind: str | None = None
+    args: dict[str, Any] | None = Field(None, description="The arguments; marked ones are masked.")
+    attempt: int | None = None
+    reason: str | None = None
+    result: Any = None
+    error: str | None = None
+    progress: Any = None
+
+
+class Health(BaseModel):
+    """live: the process answers. ready: its store does, too."""
+
+    live: bool
+    ready: bool
+
+
+def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "") -> APIRouter:
+    """Return the routes. name: told apart by it when one app serves several shops."""
+    routes = APIRouter(tags=[f"outlast {name}".strip()])
+    allowed_by = Depends(authorize or _nobody)
+    suffix = f"_{name}" if name else ""
+
+    # A client's own id may hold a slash, so the id is all that is left of the path.
+    @routes.get(
+        "/jobs/{job_id:path}",
+        operation_id=f"outlast_job{suffix}",
+        summary="A job's state",
+        response_model=JobView,
+        response_model_exclude_unset=True,
+        responses={
+            404: response_of("No such job."),
+            503: response_of("The job store cannot be reached.", retry_after=True),
+        },
+    )
+    async def job(job_id: str, response: Response, allowed: Any = allowed_by) -> JobView:
+        response.headers["Cache-Control"] = "no-store"
+        try:
+            record = await shop.handle(job_id).record()
+        except InvalidArguments:
+            raise JobNotFound(f"{job_id!r} is not a job's id") from None
+        return _view(record, whole=bool(allowed))
+
+    @routes.get(
+        "/health",
+        operation_id=f"outlast_health{suffix}",
+        summary="Whether jobs can be taken",
+        response_model=Health,
+        responses={503: response_of("Live, and not ready: the store does not answer.", retry_after=True)},
+    )
+    async def health(response: Response) -> Any:
+        response.headers["Cache-Control"] = "no-store"
+        if await _reachable(shop):
+            return Health(live=True, ready=True)
+        return answer(
+            503, "not-ready", "the job store does not answer", retry_after=STORE_RETRY, live=True, ready=False
+        )
+
+    return routes
+
+
+def _nobody() -> bool:
+    return False
+
+
+async def _reachable(shop: Outlast) -> bool:
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT):
+            runtime = await shop.runtime()
+            await runtime.store.get(["health.none"])
+    except (OutlastError, TimeoutError, OSError):
+        return False
+    return True
+
+
+def _view(record: JobRecord, *, whole: bool) -> JobView:
+    view: dict[str, Any] = {
+        "id": record.id,
+        "queue": record.queue,
+        "state": record.state,
+        "enqueued_at": _moment(record.enqueued_at),
+        "run_at": _moment(record.run_at),
+        "finished_at": None if record.finished_at is None else _moment(record.finished_at),
+    }
+    if whole:
+        last = record.failures[-1] if record.failures else None
+        view |= {
+            "kind": record.kind,
+            "args": record.args,
+            "attempt": record.attempt,
+            "reason": record.reason,
+            "result": _json(record.result),
+            "error": f"{last.type}: {last.message}" if last else None,
+            "progress": _json(record.progress),
+        }
+    return JobView(**view)
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(min(seconds, LAST_MOMENT), UTC)
+
+
+def _json(raw: msgspec.Raw | None) -> Any:
+    return None if raw is None else msgspec.json.decode(raw)
