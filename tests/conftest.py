@@ -1,4 +1,4 @@
-"""What holds for every suite: hypothesis repeats the same examples, unless HYPOTHESIS_PROFILE=explore looks for new ones."""
+"""For every suite: hypothesis repeats the same examples, unless HYPOTHESIS_PROFILE=explore looks for new ones."""
 
 from __future__ import annotations
 

@@ -42,10 +42,10 @@ async def test_a_lapse_is_noticed_by_a_claim_for_any_queue(desk: Desk) -> None:
 
 
 async def test_claim_renews_all_that_its_holder_holds(desk: Desk) -> None:
-    await desk.publish("q.1")
+    await desk.publish("q.1", "r.1")
     await desk.claim(holder=A)
     desk.clock.advance(LEASE - 1)
-    await desk.claim("r", holder=A)
+    assert await desk.ids("r", holder=A) == ["r.1"]
     desk.clock.advance(LEASE - 1)
     assert await desk.claim(holder=B) == []
     desk.clock.advance(2)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
+from outlast.brokers.sqlite import SqliteStore
 from outlast.core.message import Durability
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Clock
@@ -33,11 +33,10 @@ def _memory(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> St
 
 
 def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
-    from outlast.brokers.sqlite import SqliteStore
-
     return SqliteStore(str(folder / "jobs.db"), clock=clock, max_body=max_body)
 
 
-CASES: list[StoreCase] = [StoreCase("memory", _memory, shared=False, durabilities=("memory",))]
-if find_spec("outlast.brokers.sqlite.store") is not None:
-    CASES.append(StoreCase("sqlite", _sqlite, shared=True, durabilities=("os-crash", "process-crash")))
+CASES: list[StoreCase] = [
+    StoreCase("memory", _memory, shared=False, durabilities=("memory",)),
+    StoreCase("sqlite", _sqlite, shared=True, durabilities=("os-crash", "process-crash")),
+]

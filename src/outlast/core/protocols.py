@@ -106,8 +106,9 @@ class Broker(Protocol):
         """Hand out at most `limit` ready jobs and at most `demand[q]` of queue q, in the order of core.select.
 
         Wait up to `wait` seconds for the first one: it returns as soon as one is ready (promptly by a bell, a second
-        late without), due or lapsed. `lease` seconds run from now for all that the holder holds. Jobs whose holder's
-        lease has lapsed are ready again and count one crash; a flagged one ends cancelled. A paused queue gives none.
+        late without), due or lapsed. `lease` seconds run from now for all that the holder holds; a claim that hands out
+        nothing may leave the lease as it was. Jobs whose holder's lease has lapsed are ready again and count one crash;
+        a flagged one ends cancelled. A paused queue gives none.
         """
         ...
 

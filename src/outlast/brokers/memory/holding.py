@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from outlast.brokers.memory.tables import HeldBy, Job, Tables, add_failure
 from outlast.core.errors import WireError
@@ -12,13 +13,16 @@ from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Se
 
 __all__ = ["claim", "extend", "forfeit", "next_event", "refuse_signals", "save", "settle"]
 
+FORGET: Final = 3600.0
+"""Seconds after its lease that a holder which has nothing left to be told may still come back as who it was."""
+
 
 def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float) -> list[Delivery]:
     """Hand out what may run now, after what lapsed or became due is ready again."""
     held_by = _renew(tables, holder, lease)
     lapse(tables)
     tables.promote()
-    held_by.asked.update(name for name, most in demand.items() if most > 0)
+    held_by.asked = set(demand)
     open_lines = {
         name: line.ready for name in demand if (line := tables.lines.get(name)) is not None and not line.paused
     }
@@ -75,7 +79,7 @@ def lapse(tables: Tables) -> None:
                 job.crashes += 1
                 job.lapsed = True
                 tables.put(job, min(job.at, tables.clock.time()), "scheduled")
-        if not held_by.jobs and not held_by.lost:
+        if not held_by.jobs and not held_by.lost and held_by.until + FORGET <= now:
             del tables.holders[held_by.id]
 
 
