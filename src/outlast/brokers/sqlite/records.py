@@ -104,7 +104,7 @@ def _searches(query: Query, now: float) -> list[tuple[str, str, list[Any]]]:
 
 def _record(db: apsw.Connection, row: tuple[Any, ...], now: float) -> JobRecord:
     (
-        seq, id_, queue, kind, state, reason, body, priority, key, unique, attempt, crashes, enqueued_at, run_at,
+        seq, id_, queue, kind, state, reason, body, priority, key, _, attempt, crashes, enqueued_at, run_at,
         expires_at, finished_at, holder, cancelling, result, meta, failed, at,
     ) = row  # fmt: skip
     kept = _meta(meta) if meta is not None else Meta()
@@ -135,7 +135,7 @@ def _record(db: apsw.Connection, row: tuple[Any, ...], now: float) -> JobRecord:
         args=redact_args(Raw(body.encode()), kept.redacted),
         priority=PRIORITIES[priority],
         key=key,
-        unique=unique,
+        unique=kept.unique.key if kept.unique is not None else None,
         attempt=attempt,
         crashes=crashes,
         enqueued_at=enqueued_at,
