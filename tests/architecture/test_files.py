@@ -84,7 +84,7 @@ def test_no_test_sleeps(path: Path) -> None:
                 inside = child.name.startswith("test_") or fixture
             if inside and isinstance(child, ast.Call) and ast.unparse(child.func) in ("time.sleep", "asyncio.sleep"):
                 yields = child.args and isinstance(child.args[0], ast.Constant) and child.args[0].value == 0
-                sleeps += [] if yields else [child.lineno]
+                sleeps.extend([] if yields else [child.lineno])
             walk(child, inside)
 
     walk(ast.parse(path.read_text()), False)
