@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 
+import apsw
+
 from outlast.brokers.sqlite.connection import open_connection, translated
-from outlast.core.errors import StoreError
+from outlast.core.errors import StoreError, StoreFull
 
 __all__ = ["back_up"]
 
 
-def back_up(path: str, target: str) -> None:
+def back_up(path: str, target: str, busy: float) -> None:
     """Write a consistent, compact copy of the file at `path` to `target`, synced, under its name only when whole.
 
     Writers go on; the write-ahead log can't be reset while it lasts, so it grows by what they write meanwhile.
-    Raise StoreError when `target` exists, StoreFull when there is no room (nothing is left behind).
+    Only this user may read the copy. Raise StoreError when `target` exists, StoreFull when there is no room (nothing is
+    left behind). busy: seconds to wait for locks.
     """
     final = Path(target)
     if final.exists():
         raise StoreError(f"{target} exists: name a new file, a backup never overwrites")
-    part = final.with_name(final.name + ".part")
+    part = final.with_name(f"{final.name}.{secrets.token_hex(4)}.part")
     with translated(target):
-        part.unlink(missing_ok=True)
-        db = open_connection(path)
-        try:
-            db.execute("vacuum into ?", (str(part),))
+        # SQLite itself would let the whole world read it.
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    try:
+        _copy(path, part, target, busy)
+        with translated(target):
             with part.open("rb") as written:
                 os.fsync(written.fileno())
             part.replace(final)
@@ -35,7 +40,17 @@ def back_up(path: str, target: str) -> None:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _copy(path: str, part: Path, target: str, busy: float) -> None:
+    with translated(path):
+        db = open_connection(path, busy)
+        try:
+            db.execute("vacuum into ?", (str(part),))
+        except apsw.FullError:
+            raise StoreFull(f"the disk under {target} is full: free some space, or name another place") from None
         finally:
             db.close()
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)

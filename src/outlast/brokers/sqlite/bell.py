@@ -35,17 +35,22 @@ class Bells:
 
     def ring(self, name: str) -> None:
         """Wake the listeners of `name`; never blocks, never raises."""
-        for address in self._listeners().get(name, ()):
-            if self._out is None:
-                self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-                self._out.setblocking(False)
-            try:
-                self._out.sendto(b"!", address)
-            except BlockingIOError:
-                continue  # its buffer holds rings that it has not heard yet: it will wake
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(address)  # noqa: PTH108
+        with contextlib.suppress(OSError):  # no descriptor left for a socket: the slow poll has to do
+            for address in self._listeners().get(name, ()):
+                if self._out is None:
+                    self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                    self._out.setblocking(False)
+                self._send(self._out, address)
+
+    @staticmethod
+    def _send(out: socket.socket, address: str) -> None:
+        try:
+            out.sendto(b"!", address)
+        except ConnectionRefusedError:
+            with contextlib.suppress(OSError):
+                os.unlink(address)  # noqa: PTH108  (its process was killed)
+        except OSError:
+            return  # its buffer is full of rings that it has not heard yet, or it just went
 
     def _listeners(self) -> dict[str, list[str]]:
         try:

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from outlast.brokers.sqlite.statements import SCHEMA, migrations
+from outlast.brokers.sqlite.statements import migrations
+from outlast.brokers.sqlite.tuning import Tuning
 from outlast.core.errors import StoreCorrupt, StoreError, StoreFull, StoreUnavailable, UnsafeStore
 from outlast.core.message import Durability
 
-__all__ = ["BUSY_DEADLINE", "boot_id", "durability_of", "open_connection", "open_file", "translated"]
+__all__ = [
+    "BusyWait",
+    "boot_id",
+    "check_sqlite",
+    "durability_of",
+    "open_connection",
+    "open_file",
+    "page_size",
+    "translated",
+]
 
 APPLICATION_ID: Final = 0x4F75744C  # "OutL"
 OLDEST_SQLITE: Final = 3_051_003
-BUSY_DEADLINE: Final = 10.0
-"""Seconds to wait for another process's transaction before StoreUnavailable."""
+BUSY: Final = Tuning().busy
+CREATION_WAIT: Final = 30.0
+"""Seconds to wait for another process that makes or migrates the file."""
+MOUNTS: Final = "/proc/self/mountinfo"
 
 _REFUSED: Final = frozenset(
     {"nfs", "nfs4", "9p", "virtiofs", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "ceph", "glusterfs"}
@@ -31,67 +45,85 @@ _REFUSED: Final = frozenset(
 _VOLATILE: Final = frozenset({"tmpfs", "ramfs"})
 
 
-def open_connection(path: str) -> apsw.Connection:
-    """Open `path`, which must exist, with every setting that safety and speed stand on."""
+def open_connection(path: str, busy: float = BUSY) -> apsw.Connection:
+    """Open `path`, which must exist, set for safety and speed. busy: seconds to wait for a lock."""
     db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=200)
-    # Without QPSG SQLite prepares "limit ?" anew at every binding.
-    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-    db.set_busy_handler(_BusyWait())
-    for pragma in (
-        "synchronous = full",
-        "fullfsync = 1",
-        "checkpoint_fullfsync = 1",
-        "wal_autocheckpoint = 0",
-        "journal_size_limit = 67108864",
-        "cache_size = -32768",
-        "temp_store = memory",
-    ):
-        db.pragma(*pragma.split(" = "))
+    try:
+        # Without QPSG SQLite prepares "limit ?" anew at every binding.
+        db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        db.set_busy_handler(BusyWait(busy))
+        for pragma in (
+            "synchronous = full",
+            "fullfsync = 1",
+            "checkpoint_fullfsync = 1",
+            "wal_autocheckpoint = 0",
+            "journal_size_limit = 67108864",
+            "cache_size = -32768",
+            "temp_store = memory",
+        ):
+            db.pragma(*pragma.split(" = "))
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
-class _BusyWait:
+class BusyWait:
     """Wait for another connection's lock in steps of at most 2 ms (SQLite's own back-off sleeps up to 100 ms)."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._since = 0.0
 
     def __call__(self, tries: int) -> bool:
+        """Sleep a little and have SQLite try again, or return False: too long."""
         now = time.monotonic()
         if tries == 0:
             self._since = now
-        elif now - self._since > BUSY_DEADLINE:
+        elif now - self._since > self._seconds:
             return False
         time.sleep(random.uniform(0.0001, min(0.002, 0.0002 * (tries + 1))))  # noqa: S311
         return True
 
 
-def open_file(path: str) -> apsw.Connection:
-    """Open the Outlast file at `path`, made or migrated as needed; any number of processes may do so at once.
+def page_size(db: apsw.Connection) -> int:
+    """Return the bytes of one page of the file."""
+    return int(db.pragma("page_size"))
 
-    Raise UnsafeStore, StoreCorrupt (not ours, damaged, or from a newer version), StoreFull or StoreUnavailable.
-    """
-    if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
+
+def check_sqlite(version: str) -> None:
+    """Raise UnsafeStore for an SQLite that may corrupt the file."""
+    major, minor, patch = (int(part) for part in version.split(".")[:3])
+    if major * 1_000_000 + minor * 1000 + patch < OLDEST_SQLITE:
         raise UnsafeStore(
-            f"SQLite {apsw.sqlite_lib_version()} can corrupt a file that several processes share (the WAL-reset bug): "
+            f"SQLite {version} can corrupt a file that several processes share (the WAL-reset bug): "
             "install apsw>=3.51.3, which brings its own"
         )
+
+
+def open_file(path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = None) -> apsw.Connection:
+    """Open the Outlast file at `path`, made or migrated as needed; any number of processes may do so at once.
+
+    steps: the migrations, by the schema number that each leads to. Raise UnsafeStore, StoreCorrupt (not ours, or
+    damaged), StoreError (from a newer version), StoreFull or StoreUnavailable.
+    """
+    check_sqlite(apsw.sqlite_lib_version())
     durability_of(path)  # refuses what can't be kept safely before a file is made
     with translated(path), _creation_lock(path):
         file = Path(path)
         if not file.exists():
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             os.close(descriptor)
-        db = open_connection(path)
+        db = open_connection(path, tuning.busy)
         try:
-            _prepare(db, path)
+            _prepare(db, path, migrations() if steps is None else steps)
         except BaseException:
             db.close()
             raise
     return db
 
 
-def _prepare(db: apsw.Connection, path: str) -> None:
+def _prepare(db: apsw.Connection, path: str, steps: Mapping[int, str]) -> None:
     version = int(db.pragma("user_version"))
     application = int(db.pragma("application_id"))
     if version == 0 and application == 0:
@@ -100,29 +132,35 @@ def _prepare(db: apsw.Connection, path: str) -> None:
         db.pragma("auto_vacuum", 2)
     elif application != APPLICATION_ID:
         raise StoreCorrupt(f"{path} is an SQLite file of something else: give Outlast a file of its own")
-    if str(db.pragma("journal_mode", "wal")) != "wal":
-        raise UnsafeStore(f"{path}: this file system cannot hold SQLite's write-ahead log; use a local disk")
-    if version > SCHEMA:
+    newest = max(steps)
+    if version > newest:
         oldest = int(db.execute("select oldest_code from store").get)
-        if oldest > SCHEMA:
+        if oldest > newest:
             raise StoreError(
-                f"{path} has schema {version}, and needs code of schema {oldest} or newer; this one is {SCHEMA}: "
+                f"{path} has schema {version}, and needs code of schema {oldest} or newer; this one is {newest}: "
                 "upgrade outlast here"
             )
-        return
-    for number, script in migrations().items():
+    if str(db.pragma("journal_mode", "wal")) != "wal":
+        raise UnsafeStore(f"{path}: this file system cannot hold SQLite's write-ahead log; use a local disk")
+    for number, script in steps.items():
         if number > version:
-            with db:
+            db.execute("begin immediate")
+            try:
                 db.execute(script)
                 db.pragma("application_id", APPLICATION_ID)
                 db.pragma("user_version", number)
+                db.execute("commit")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("rollback")
+                raise
 
 
 @contextmanager
 def _creation_lock(path: str) -> Iterator[None]:
     """One process at a time makes or migrates the file: two that switch a fresh one to WAL at once fail or deadlock."""
     descriptor = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + 3 * BUSY_DEADLINE
+    deadline = time.monotonic() + CREATION_WAIT
     try:
         while True:
             try:
@@ -140,63 +178,66 @@ def _creation_lock(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
-    """Turn what SQLite and the system raise into the errors of Outlast, each with its fix."""
+def translated(path: str, db: apsw.Connection | None = None) -> Iterator[None]:
+    """Turn what SQLite (on `db`) and the system raise into the errors of Outlast, each with its fix."""
     try:
         yield
     except apsw.Error as error:
-        raise _translate(error, path) from error
+        raise _translate(error, path, db) from error
     except OSError as error:
-        raise _translate_os(error, path) from error
+        if error.errno in _FULL:
+            raise _full(path) from error
+        raise StoreUnavailable(
+            f"{path}: {error.strerror}: does its folder exist and may this user write there?"
+        ) from error
 
 
-def _translate(error: apsw.Error, path: str) -> StoreError:
-    kinds: tuple[tuple[type[apsw.Error], Callable[[], StoreError]], ...] = (
-        (apsw.FullError, lambda: StoreFull(f"the disk under {path} is full: free some space; no accepted job is lost")),
-        (
-            apsw.BusyError,
-            lambda: StoreUnavailable(
-                f"{path} has been locked by another process for {BUSY_DEADLINE:.0f} s (a stopped process, a backup "
-                f"tool, an open sqlite3 shell?): see who with: fuser {path}"
-            ),
-        ),
-        (
-            apsw.NotADBError,
-            lambda: StoreCorrupt(f"{path} is not an SQLite file: point OUTLAST_URL elsewhere or move it away"),
-        ),
-        (
-            apsw.CorruptError,
-            lambda: StoreCorrupt(
-                f"{path} is damaged ({error}): stop all processes, keep the file and its -wal, restore the newest "
-                "backup, or recover what is there with the sqlite3 shell's .recover"
-            ),
-        ),
-        (
-            apsw.CantOpenError,
-            lambda: StoreUnavailable(f"{path} cannot be opened: does its folder exist and may this user write there?"),
-        ),
-        (
-            apsw.ReadOnlyError,
-            lambda: StoreUnavailable(f"{path} is read-only: mount the folder writable, or change its owner"),
-        ),
-    )
-    for kind, make in kinds:
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def _full(path: str) -> StoreFull:
+    return StoreFull(f"the disk (or the quota) under {path} is full: free some space; no accepted job is lost")
+
+
+_MEANINGS: Final[tuple[tuple[type[apsw.Error], type[StoreError], str], ...]] = (
+    (
+        apsw.BusyError,
+        StoreUnavailable,
+        "has been locked by another process for too long (a stopped process, a backup tool, an open sqlite3 shell?): "
+        "see who with: fuser {path}",
+    ),
+    (apsw.NotADBError, StoreCorrupt, "is not an SQLite file: point OUTLAST_URL elsewhere or move it away"),
+    (
+        apsw.CorruptError,
+        StoreCorrupt,
+        "is damaged ({error}): stop all processes, keep the file and its -wal, restore the newest backup, or recover "
+        "what is there with the sqlite3 shell's .recover",
+    ),
+    (apsw.CantOpenError, StoreUnavailable, "cannot be opened: does its folder exist and may this user write there?"),
+    (apsw.ReadOnlyError, StoreUnavailable, "is read-only: mount the folder writable, or change its owner"),
+)
+
+
+def _translate(error: apsw.Error, path: str, db: apsw.Connection | None) -> StoreError:
+    if isinstance(error, apsw.FullError):
+        return _full(path)
+    if isinstance(error, apsw.IOError):
+        # The shared memory beside the file could not grow, or the quota (which SQLite does not tell from a bad disk).
+        no_room = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+        if no_room or (db is not None and db.system_errno in _FULL):
+            return _full(path)
+    for kind, make, text in _MEANINGS:
         if isinstance(error, kind):
-            return make()
-    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_WRITE:
-        return StoreFull(f"{path} could not be written ({error}): is the disk or the quota full?")
+            return make(f"{path} {text.format(path=path, error=error)}")
     return StoreError(f"{path}: {type(error).__name__}: {error}")
 
 
-def _translate_os(error: OSError, path: str) -> StoreError:
-    if error.errno == 28:  # ENOSPC
-        return StoreFull(f"the disk under {path} is full: free some space; no accepted job is lost")
-    return StoreUnavailable(f"{path}: {error.strerror}: does its folder exist and may this user write there?")
+def durability_of(path: str, mounts: str = MOUNTS) -> Durability:
+    """Return what the file system under `path` survives; raise UnsafeStore where SQLite's locks can't be trusted.
 
-
-def durability_of(path: str) -> Durability:
-    """Return what the file system under `path` survives; raise UnsafeStore where SQLite's locks can't be trusted."""
-    kind = _file_system(Path(path).absolute().parent)
+    mounts: what the system has mounted, as /proc/self/mountinfo says it (proc(5)).
+    """
+    kind = _file_system(Path(path).resolve().parent, mounts)
     if kind in _REFUSED:
         raise UnsafeStore(
             f"{path} lies on {kind}, where SQLite's locks and shared memory are not safe: use a local disk, "
@@ -207,17 +248,17 @@ def durability_of(path: str) -> Durability:
     return "unknown" if kind.startswith("fuse") else "os-crash"
 
 
-def _file_system(folder: Path) -> str:
-    """Return the file system's name from /proc/self/mountinfo (proc(5)); "" where there is none to read."""
+def _file_system(folder: Path, mounts: str) -> str:
+    """Return the name of the file system that `folder` lies on; "" on systems that do not tell."""
     if not sys.platform.startswith("linux"):
         return ""
     best, kind = -1, ""
-    target = folder.resolve()
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123
+    with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123
         for line in lines:
             before, _, after = line.partition(" - ")
-            mount = before.split(" ")[4].encode("latin-1", "replace").decode("unicode_escape")
-            if target.is_relative_to(mount) and len(mount) >= best:
+            # Blanks in a mount's path are written in octal: \040.
+            mount = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), before.split(" ")[4])
+            if folder.is_relative_to(mount) and len(mount) >= best:
                 best, kind = len(mount), after.split(" ", 1)[0]
     return kind
 

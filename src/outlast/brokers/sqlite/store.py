@@ -16,13 +16,16 @@ from outlast.brokers.sqlite.bell import Bells, Listener
 from outlast.brokers.sqlite.checkpoint import Checkpointer
 from outlast.brokers.sqlite.connection import boot_id, durability_of, open_connection, open_file, translated
 from outlast.brokers.sqlite.publish import publish
+from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.stats import stats
+from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import Transaction
+from outlast.brokers.sqlite.tuning import Tuning
 from outlast.brokers.sqlite.writer import Operation, Writer
 from outlast.core.errors import StoreUnavailable, WireError
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, Signal
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
+from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Prune, Query, QueueStats
 from outlast.core.settlement import Finish, Lost, Note, Published, Release, Retry, Settlement
 from outlast.core.topology import Topology
 
@@ -42,8 +45,12 @@ class SqliteStore:
     One object serves one event loop. Durability: every answer follows a commit that was synced to the disk.
     """
 
-    def __init__(self, path: str, *, clock: Clock, max_body: int = DEFAULTS.max_body) -> None:
-        self.path = os.path.abspath(path)  # noqa: PTH100
+    def __init__(
+        self, path: str, *, clock: Clock, max_body: int = DEFAULTS.max_body, tuning: Tuning | None = None
+    ) -> None:
+        # By one name in all processes: what lies beside the file (log, lock, bells) is found by it.
+        self.path = os.path.realpath(path)
+        self._tuning = tuning or Tuning()
         self._clock = clock
         self._max_body = max_body
         self._capabilities: Capabilities | None = None
@@ -57,7 +64,6 @@ class SqliteStore:
         self._reader: ThreadPoolExecutor | None = None
         self._writer: Writer | None = None
         self._checkpointer: Checkpointer | None = None
-        self._returning: set[asyncio.Task[Any]] = set()
         self._opening = asyncio.Lock()
 
     @property
@@ -75,18 +81,16 @@ class SqliteStore:
             reader = ThreadPoolExecutor(1, thread_name_prefix="outlast-sqlite-reader")
             loop = asyncio.get_running_loop()
             try:
-                self._db = await loop.run_in_executor(reader, open_file, self.path)
-                self._reading = await loop.run_in_executor(reader, _open_reader, self.path)
+                db, self._reading = await loop.run_in_executor(reader, _open_both, self.path, self._tuning)
             except BaseException:
-                if self._db is not None:
-                    self._db.close()
-                    self._db = None
-                reader.shutdown()
+                reader.shutdown(wait=False)
                 raise
+            self._db = db
             self._reader = reader
-            self._checkpointer = Checkpointer(self.path, self._db)
-            tx = Transaction(self._db, self._clock, boot_id(), self._max_body)
-            self._writer = Writer(tx, self.path, self._bells, self._checkpointer)
+            self._checkpointer = Checkpointer(self.path, db, self._tuning)
+            tx = Transaction(db, self._clock, boot_id(), self._max_body)
+            tidier = Tidier(tx, self.path, self._checkpointer, self._tuning)
+            self._writer = Writer(tx, self.path, self._bells, self._checkpointer, tidier)
             self._listen("work", self._work)
 
     def _listen(self, name: str, rings: _Rings) -> Listener:
@@ -101,21 +105,29 @@ class SqliteStore:
             if self._writer is None:
                 return
             writer, self._writer = self._writer, None
-            await writer.close()
             for listener in self._listeners:
                 listener.close()
             self._listeners.clear()
             self._ended_listener = None
-            assert self._checkpointer is not None
-            assert self._reader is not None
-            await asyncio.to_thread(self._checkpointer.close)
-            loop = asyncio.get_running_loop()
-            for db in (self._reading, self._db):
-                if db is not None:
-                    await loop.run_in_executor(self._reader, db.close)
-            self._db = self._reading = None
-            self._reader.shutdown()
-            self._bells.close()
+            try:
+                await writer.close()
+            finally:
+                # A close that is cancelled lets go of the file all the same.
+                await asyncio.shield(asyncio.to_thread(self._let_go, writer))
+            self._work.ring()
+            self._ended.ring()
+
+    def _let_go(self, writer: Writer) -> None:
+        writer.join()
+        assert self._checkpointer is not None
+        assert self._reader is not None
+        self._checkpointer.close()
+        self._reader.shutdown()
+        for db in (self._reading, self._db):
+            if db is not None:
+                db.close()
+        self._db = self._reading = None
+        self._bells.close()
 
     async def _submit(self, run: Callable[[Transaction], T], **how: Any) -> T:
         if self._writer is None:
@@ -172,19 +184,11 @@ class SqliteStore:
 
         while True:
             seen = self._work.count
-            deliveries, look = await self._submit(run, peek=peek, abandoned=self._give_back)
+            deliveries, look = await self._submit(run, peek=peek, undo=_give_back)
             left = deadline - loop.time()
             if deliveries or left <= 0:
                 return deliveries
             await self._work.wait(seen, min(left, POLL, POLL if look is None else look + 0.001))
-
-    def _give_back(self, result: tuple[list[Delivery], float | None]) -> None:
-        """Release what was handed out to a claim that was cancelled meanwhile: nobody else would."""
-        if result[0] and self._writer is not None:
-            given = [Release(delivery.fence, why="claim cancelled") for delivery in result[0]]
-            task = asyncio.get_running_loop().create_task(self.settle(given))
-            self._returning.add(task)
-            task.add_done_callback(self._returning.discard)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded."""
@@ -243,11 +247,21 @@ class SqliteStore:
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply the commands in order, in one transaction."""
+        if list(commands) == [Prune()]:
+            return [await self._prune()]
         return await self._submit(lambda tx: control.apply(tx, commands)) if commands else []
+
+    async def _prune(self) -> Answer:
+        """Apply retention in many short transactions: one long one would lock every other writer out."""
+        total, more = 0, True
+        while more:
+            done, more = await self._submit(prune)
+            total += done
+        return Answer(ok=True, changed=total)
 
     async def backup(self, target: str) -> None:
         """Write a consistent copy of the file to `target`, which must not exist, while everybody works on."""
-        await asyncio.to_thread(back_up, self.path, target)
+        await asyncio.to_thread(back_up, self.path, target, self._tuning.busy)
 
 
 class _Rings:
@@ -276,8 +290,20 @@ class _Rings:
             self._waiting.discard(future)
 
 
-def _open_reader(path: str) -> apsw.Connection:
-    with translated(path):
-        db = open_connection(path)
-        db.pragma("query_only", 1)
-        return db
+def _give_back(result: tuple[list[Delivery], float | None]) -> Callable[[Transaction], Any] | None:
+    """Return what releases the jobs that were handed out to a claim that was cancelled meanwhile."""
+    given = [Release(delivery.fence, why="claim cancelled") for delivery in result[0]]
+    return (lambda tx: settle.settle(tx, given)) if given else None
+
+
+def _open_both(path: str, tuning: Tuning) -> tuple[apsw.Connection, apsw.Connection]:
+    """Open the file for the writer, and once more for those who only look."""
+    db = open_file(path, tuning)
+    try:
+        with translated(path):
+            reading = open_connection(path, tuning.busy)
+            reading.pragma("query_only", 1)
+    except BaseException:
+        db.close()
+        raise
+    return db, reading

@@ -6,38 +6,34 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
-
-import apsw
+from typing import Any
 
 from outlast.brokers.sqlite.bell import Bells
 from outlast.brokers.sqlite.checkpoint import Checkpointer
 from outlast.brokers.sqlite.connection import translated
 from outlast.brokers.sqlite.publish import publish
-from outlast.brokers.sqlite.retention import prune
+from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import Transaction
-from outlast.core.errors import OutlastError, StoreUnavailable
+from outlast.core.errors import StoreError, StoreFull, StoreUnavailable
 from outlast.core.message import Message
 
 __all__ = ["Operation", "Writer"]
 
 logger = logging.getLogger("outlast.sqlite")
 
-IDLE: Final = 5.0
-"""Seconds without work after which the thread looks at what can be tidied up."""
-TIDY_EVERY: Final = 12
-"""Idle looks between two applications of retention: a minute."""
-VACUUM_PAGES: Final = 1000
-"""Free pages that are worth giving back, and the most given back in one transaction."""
-
 Result = tuple["Operation", Any, BaseException | None]
 
 
 class Operation:
-    """One call waiting for the writer. peek may answer without a transaction; it returns None when one is needed."""
+    """One call waiting for the writer.
 
-    __slots__ = ("abandoned", "future", "messages", "peek", "run")
+    peek may answer without a transaction; it returns None when one is needed. undo is asked when the caller was
+    cancelled before it saw the result: it returns what takes the result back, or None.
+    """
+
+    __slots__ = ("future", "messages", "peek", "run", "undo")
 
     def __init__(
         self,
@@ -45,23 +41,24 @@ class Operation:
         *,
         messages: Sequence[Message] | None = None,
         peek: Callable[[Transaction], Any] | None = None,
-        abandoned: Callable[[Any], None] | None = None,
+        undo: Callable[[Any], Callable[[Transaction], Any] | None] | None = None,
     ) -> None:
         self.run = run
         self.messages = messages
         self.peek = peek
-        self.abandoned = abandoned
+        self.undo = undo
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
 class Writer:
-    """Runs operations on its own connection, batch by batch; `rung` is called on the loop after work was added."""
+    """Runs operations on its own connection, batch by batch, in a thread of its own."""
 
-    def __init__(self, tx: Transaction, path: str, bells: Bells, checkpointer: Checkpointer) -> None:
+    def __init__(self, tx: Transaction, path: str, bells: Bells, checkpointer: Checkpointer, tidier: Tidier) -> None:
         self._tx = tx
         self._path = path
         self._bells = bells
         self._checkpointer = checkpointer
+        self._tidier = tidier
         self._loop = asyncio.get_running_loop()
         self._pending: list[Operation] = []
         self._busy = False
@@ -69,7 +66,6 @@ class Writer:
         self._closed = False
         self._quiet = asyncio.Event()
         self._batches: queue.SimpleQueue[list[Operation] | None] = queue.SimpleQueue()
-        self._idle_looks = 0
         self._thread = threading.Thread(target=self._work, name="outlast-sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -80,18 +76,41 @@ class Writer:
         """
         if self._closed:
             raise StoreUnavailable(f"{self._path} is closed here: open it before use")
+        self._add(operation)
+        future = operation.future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # The result may have come in the same round of the loop as the cancellation, which then wins.
+            if not future.cancelled() and future.done() and future.exception() is None:
+                self._take_back(operation, future.result())
+            raise
+
+    def _add(self, operation: Operation) -> None:
         self._pending.append(operation)
         if not (self._busy or self._kicking):
             self._kicking = True
             # At the end of this round of the loop, so that all it has to say goes in one transaction.
             self._loop.call_soon(self._kick)
-        return await operation.future
+
+    def _take_back(self, operation: Operation, result: Any) -> None:
+        """Undo what was done for a caller who went away: nobody else would."""
+        run = operation.undo(result) if operation.undo is not None else None
+        if run is not None:
+            undoing = Operation(run)
+            undoing.future.add_done_callback(self._taken_back)
+            self._add(undoing)
+
+    def _taken_back(self, future: asyncio.Future[Any]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            logger.warning("%s: what a cancelled call had been given could not be given back: %s", self._path, error)
 
     def _kick(self) -> None:
         self._kicking = False
         if self._busy or not self._pending:
             return
-        batch = [operation for operation in self._pending if not operation.future.cancelled()]
+        batch = [operation for operation in self._pending if not operation.future.done()]
         self._pending.clear()
         if batch:
             self._busy = True
@@ -102,9 +121,9 @@ class Writer:
     def _done(self, results: list[Result]) -> None:
         self._busy = False
         for operation, result, error in results:
-            if operation.future.cancelled():
-                if operation.abandoned is not None and error is None:
-                    operation.abandoned(result)
+            if operation.future.done():
+                if error is None:
+                    self._take_back(operation, result)
             elif error is not None:
                 operation.future.set_exception(error)
             else:
@@ -115,47 +134,78 @@ class Writer:
         self._quiet.set()
 
     async def close(self) -> None:
-        """Finish what was submitted, then end the thread."""
+        """Finish what was submitted, then let the thread end; `join` waits for that. Cancelled, it drops the rest."""
         self._closed = True
-        while self._busy or self._pending:
-            self._quiet.clear()
-            await self._quiet.wait()
-        self._batches.put(None)
-        await asyncio.to_thread(self._thread.join)
+        try:
+            await asyncio.sleep(0)  # a caller cancelled in this very round has something to give back
+            while self._busy or self._pending:
+                self._quiet.clear()
+                await self._quiet.wait()
+        finally:
+            self._batches.put(None)
+            for operation in self._pending:
+                operation.future.cancel()
+            self._pending.clear()
+
+    def join(self) -> None:
+        """Wait, in another thread, for the end of this one."""
+        self._thread.join()
 
     def _work(self) -> None:
         while True:
             try:
-                batch = self._batches.get(timeout=IDLE)
+                batch = self._batches.get(timeout=max(0.0, self._tidier.next_at - time.monotonic()))
             except queue.Empty:
-                self._tidy()
-                continue
+                batch = []
             if batch is None:
                 return
-            results = self._run(batch)
-            try:
-                self._loop.call_soon_threadsafe(self._done, results)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
-            self._checkpointer.look()
+            if batch:
+                results = self._run(batch)
+                try:
+                    self._loop.call_soon_threadsafe(self._done, results)
+                except RuntimeError:
+                    break  # the loop was closed: nobody waits any more
+                self._checkpointer.look()
+            if time.monotonic() >= self._tidier.next_at:
+                if self._loop.is_closed():
+                    break
+                self._tidier.look(self._batches.empty)
+        # Left behind by a loop that ended without closing the store: leave no thread and no open file either.
+        self._checkpointer.close()
+        self._tx.db.close()
 
     def _run(self, batch: list[Operation]) -> list[Result]:
+        """Run a batch and return a result for each, whatever happens: who gets none would wait for ever."""
+        try:
+            try:
+                return self._attempt(batch)
+            except StoreFull:
+                if not self._checkpointer.make_room():
+                    raise
+                return self._attempt(batch)
+        except Exception as error:
+            return [(operation, None, error) for operation in batch]
+        except BaseException as error:
+            stopped = StoreError(f"{self._path}: the writer was interrupted: {error!r}")
+            stopped.__cause__ = error
+            return [(operation, None, stopped) for operation in batch]
+
+    def _attempt(self, batch: list[Operation]) -> list[Result]:
         tx = self._tx
         answered: list[Result] = []
-        try:
-            with translated(self._path):
-                tx.begin()
+        with translated(self._path, tx.db):
+            tx.begin()
+            writing = batch
+            if all(operation.peek is not None for operation in batch):
                 writing = []
                 for operation in batch:
-                    answer = operation.peek(tx) if operation.peek is not None and len(batch) == 1 else None
-                    if answer is not None:
-                        answered.append((operation, answer, None))
-                    else:
+                    answer = operation.peek(tx) if operation.peek is not None else None
+                    if answer is None:
                         writing.append(operation)
-                if writing:
-                    answered += self._transaction(writing)
-        except OutlastError as error:
-            return [(operation, None, error) for operation in batch]
+                    else:
+                        answered.append((operation, answer, None))
+            if writing:
+                answered += self._transaction(writing)
         if tx.work:
             self._bells.ring("work")
         if tx.ended:
@@ -165,25 +215,23 @@ class Writer:
     def _transaction(self, batch: list[Operation]) -> list[Result]:
         """Run a batch in one transaction; when one operation fails, run each in its own, so that only it fails."""
         tx = self._tx
+        self._tidier.wrote += 1
         tx.db.execute("begin immediate")
         try:
             tx.begin()
             results = self._apply(batch)
             tx.write_counts()
-        except Exception as error:
+        except Exception:
             self._roll_back()
             if len(batch) == 1:
-                with translated(self._path):
-                    if isinstance(error, apsw.Error):
-                        raise
-                return [(batch[0], None, error)]
+                raise
             return [result for operation in batch for result in self._run([operation])]
         except BaseException:
             self._roll_back()
             raise
         try:
             tx.db.execute("commit")
-        except apsw.Error:
+        except BaseException:
             self._roll_back()
             raise
         return results
@@ -209,23 +257,3 @@ class Writer:
             batch = [operation for operation in batch if operation.messages is None]
         results += [(operation, operation.run(self._tx), None) for operation in batch]
         return results
-
-    def _tidy(self) -> None:
-        """Retention, once a minute; a shorter file and log, when there is something to give back."""
-        tx = self._tx
-        try:
-            self._idle_looks += 1
-            if self._idle_looks % TIDY_EVERY == 0:
-                tx.begin()
-                due = any(tx.one("any_over", (tx.queue(name).number, tx.now)) for name in tx.names())
-                more = due
-                while more and self._batches.empty():
-                    with tx.db:
-                        tx.begin()
-                        _, more = prune(tx)
-                        tx.write_counts()
-            while self._batches.empty() and int(tx.db.pragma("freelist_count")) > VACUUM_PAGES:
-                tx.db.execute(f"pragma incremental_vacuum({VACUUM_PAGES})").fetchall()
-            self._checkpointer.idle()
-        except apsw.Error as error:
-            logger.warning("%s could not be tidied up, and will be at the next idle time: %s", self._path, error)
