@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NotRequired
+from typing import TYPE_CHECKING, Any, Final, NotRequired, cast
 
 from msgspec import Raw
 
@@ -12,19 +12,20 @@ from outlast.redaction import Redacted, is_redacted, refuse_unkept, texts
 from outlast.signature import Signature, hints_of, read, template_names
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic_core import CoreConfig
 
 __all__ = ["Arguments", "Redacted"]
 
 _EMPTY: Final = Raw(b"{}")
 _PLAIN: Final = (int, str, bool, float, type(None))
-_CONFIG: Final = {
-    "extra": "forbid",
+_CONFIG: Final[dict[str, Any]] = {
     "ser_json_bytes": "base64",
     "val_json_bytes": "base64",
     # Without it NaN and the infinities would be stored as null, and be refused or lost at run.
     "ser_json_inf_nan": "strings",
 }
+"""For what is not inside a model of the user's: a model has a configuration of its own."""
 
 
 class Arguments:
@@ -162,25 +163,33 @@ class Arguments:
             return _EMPTY
         try:
             return Raw(self._dump(values))
-        except ValueError:  # pydantic's PydanticSerializationError is one
-            pass
-        culprit = next((name for name in values if not self._encodes({name: values[name]})), "?")
+        except ValueError as error:  # pydantic's errors, of writing and of reading back
+            culprit = self._culprit(error, values)
         raise InvalidArguments(
             f"{self._kind}: {culprit}: its value has no JSON form that reads back as its type: pass plain data, a "
             "model or a dataclass"
         )
 
-    def _encodes(self, values: dict[str, Any]) -> bool:
-        try:
-            self._dump(values)
-        except ValueError:
-            return False
-        return True
+    def _culprit(self, error: ValueError, values: dict[str, Any]) -> str:
+        """Return which argument has no JSON form."""
+        from pydantic import ValidationError
+
+        if isinstance(error, ValidationError):
+            return str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+        for name, value in values.items():
+            try:
+                self._dump({name: value})
+            except ValidationError:
+                continue  # it only misses the other arguments
+            except ValueError:
+                return name
+        return "arguments"
 
     def _build(self) -> Callable[[Any], dict[str, Any]]:
         """Resolve the types and make the validators; raise ConfigurationError for a type that cannot be a job's."""
         from pydantic import TypeAdapter
         from pydantic.errors import PydanticUserError
+        from pydantic_core import SchemaSerializer
         from typing_extensions import TypedDict
 
         hints, defaults = self._hints(), self.signature.defaults
@@ -191,33 +200,42 @@ class Arguments:
             fields[name] = NotRequired[hints[name]] if name in defaults else hints[name]
         make: Any = TypedDict  # a checker wants its fields spelled out
         shape = make(self._kind, fields)
-        shape.__pydantic_config__ = _CONFIG
+        shape.__pydantic_config__ = {"extra": "forbid", **_CONFIG}
         try:
             adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(shape)
         except PydanticUserError as error:
             raise ConfigurationError(f"job {self._kind!r}: a type cannot be kept as JSON: {error}") from None
-        validator, to_json = adapter.validator, adapter.serializer.to_json
+        validator = adapter.validator
         validate_json = validator.validate_json
+        # Made again, because a TypedDict's own configuration does not reach its fields when they are written.
+        to_json = SchemaSerializer(adapter.core_schema, cast("CoreConfig", _CONFIG)).to_json
 
         def dump(values: dict[str, Any]) -> bytes:
             # By name, without computed fields, and never with a value that was changed after it was validated.
-            return to_json(values, by_alias=False, round_trip=True, warnings="error")
+            body = to_json(values, by_alias=False, round_trip=True, warnings="error")
+            if b"null" in body:
+                load(body)  # a NaN inside a model is written as null: refuse it here, not at run
+            return body
+
+        def load(body: bytes) -> dict[str, Any]:
+            # Other senders may use a model's aliases; `dump` writes its names.
+            values: dict[str, Any] = validate_json(body, by_alias=True, by_name=True)
+            return values
 
         plain = all(hints[name] in _PLAIN for name in self.signature.names)
         self._dump: Callable[[dict[str, Any]], bytes] = to_json if plain else dump
-        # Other senders may use a model's aliases, our own `dump` writes its names.
-        self._load: Callable[[bytes], dict[str, Any]] = lambda body: validate_json(body, by_alias=True, by_name=True)
+        self._load: Callable[[bytes], dict[str, Any]] = load
         self._redacted = tuple(name for name in self.signature.names if is_redacted(hints[name], inside=True))
         self._validate = validator.validate_python
         return self._validate
 
     def _returns(self) -> TypeAdapter[Any]:
         if self._result is None:
-            from pydantic import ConfigDict, TypeAdapter
+            from pydantic import TypeAdapter
             from pydantic.errors import PydanticUserError
 
             hint = self._hints()["return"]
-            config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+            config = cast("ConfigDict", _CONFIG)
             try:
                 self._result = TypeAdapter(hint, config=config)
             except PydanticUserError as error:

@@ -1,0 +1,95 @@
+"""What the checkers must accept, and the types that they must see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, assert_type
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from outlast import Bound, Context, Exponential, Handle, JobRouter, Outlast, Redacted, Retry
+from outlast.core.message import Message
+from outlast.fastapi import install
+
+shop = Outlast("shop")
+mail = JobRouter(queue="mail")
+
+
+class Order(BaseModel):
+    id: int
+    email: str
+
+
+@dataclass
+class Line:
+    sku: str
+    amount: int
+
+
+@shop.job
+async def bare(number: int) -> str:
+    return str(number)
+
+
+@shop.job
+async def bare_with_context(ctx: Context, number: int) -> str:
+    return f"{ctx.id} {number}"
+
+
+@shop.job
+def plain(number: int, text: str = "") -> float:
+    return number + len(text)
+
+
+@shop.job(queue="mail", timeout=30, retry=Retry(attempts=5, backoff=Exponential(base=1, cap=300)))
+async def send_receipt(ctx: Context, order_id: int, email: str) -> None:
+    assert ctx.attempt
+
+
+@shop.job(isolate="process", timeout="5m", key="name", unique="x:{name}", unique_for=60)
+def plain_with_context(ctx: Context, name: Annotated[str, Redacted]) -> list[int]:
+    return [ctx.attempt, len(name)]
+
+
+@mail.job(unique=True, unique_until="start", priority="low", expires="1h")
+async def models(order: Order, lines: list[Line]) -> Order:
+    return order
+
+
+async def use() -> None:
+    assert_type(await bare.enqueue(1), Handle[str])
+    assert_type(await bare.enqueue(number=1), Handle[str])
+    assert_type(await (await bare.enqueue(1)).result(), str)
+    assert_type(await bare(1), str)
+    assert_type(await bare_with_context(1), str)
+    assert_type(await bare_with_context.enqueue(1), Handle[str])
+    assert_type(await plain(1), float)
+    assert_type(plain.enqueue_sync(1, text="x"), Handle[float])
+    assert_type(await send_receipt(7, "a@b.c"), None)
+    assert_type(send_receipt.message(7, email="a@b.c"), Message)
+    assert_type(await (await plain_with_context.enqueue("x")).result(timeout=1), list[int])
+    assert_type(await (await models.enqueue(Order(id=1, email="x"), [Line("a", 1)])).result(), Order)
+    later = send_receipt.with_options(delay=60, priority="high", unique="receipt:7", id="order-7")
+    assert_type(await later.enqueue(7, "a@b.c"), Handle[None])
+    await shop.enqueue_many(send_receipt.message(number, "x") for number in range(3))
+
+
+def takes_any_bound(job: Bound[[int], str]) -> Handle[str]:
+    return job.enqueue_sync(1)
+
+
+@shop.job
+async def follows(ctx: Context) -> None:
+    ctx.enqueue(send_receipt, 7, "a@b.c")
+    ctx.enqueue(bare.with_options(delay=1), number=2)
+
+
+def who() -> bool:
+    return True
+
+
+install(FastAPI(), shop, authorize=who, full_status=429)
+with shop.testing() as t:
+    t.assert_enqueued(send_receipt, order_id=7)
+    t.assert_enqueued("bare", number=1)

@@ -1,0 +1,41 @@
+"""What the checkers must refuse: each line carries the error, and an ignore that is not needed is an error itself."""
+
+from __future__ import annotations
+
+from outlast import Context, Outlast
+
+shop = Outlast("shop")
+
+
+@shop.job
+async def send(ctx: Context, order_id: int, email: str) -> int:
+    return order_id
+
+
+@shop.job(queue="slow")
+def plain(path: str) -> str:
+    return path
+
+
+async def wrong() -> None:
+    await send.enqueue("7", "a@b.c")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await send.enqueue(7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await send.enqueue(7, "a", 3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await send.enqueue(7, mail="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    send.message(order_id=7, email=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    plain.enqueue_sync(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await plain(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await plain.with_options(delay=1).enqueue(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    plain.with_options(later=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    plain.with_options(priority="urgent")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    text: str = await (await send.enqueue(7, "a")).result()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    print(text)
+
+
+@shop.job
+async def follows(ctx: Context) -> None:
+    ctx.enqueue(send, "7", "a@b.c")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@shop.job(queue=7)  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportArgumentType]
+async def misdeclared(number: int) -> None: ...
