@@ -108,7 +108,7 @@ class Broker(Protocol):
         Wait up to `wait` seconds for the first one: it returns as soon as one is ready (promptly by a bell, a second
         late without), due or lapsed. `lease` seconds run from now for all that the holder holds; a claim that hands out
         nothing may leave the lease as it was. Jobs whose holder's lease has lapsed are ready again and count one crash;
-        a flagged one ends cancelled. A paused queue gives none.
+        a flagged one ends cancelled. A paused queue gives none. A call that is cancelled has handed out nothing.
         """
         ...
 
