@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 from outlast.core.errors import StoreCorrupt, StoreError
-from outlast.core.message import Holder
+from outlast.core.message import Delivery, Holder
 from outlast.worker.executor import Executor
 from outlast.worker.link import Stalled, StoreLink
 
@@ -18,6 +19,7 @@ _logger = logging.getLogger("outlast.worker")
 CLAIM_WAIT: Final = 5.0
 """Seconds that one claim waits for a job; a bell or a due time ends it sooner."""
 _DOUBT_LIMIT: Final = 60.0
+_GRANTING: Final = 0.02
 
 
 class Claimer:
@@ -52,9 +54,9 @@ class Claimer:
     async def run(self) -> None:
         """Claim until cancelled. Raise StoreCorrupt, or Stalled when a claim never came back."""
         while True:
-            await self.step()
+            await self.step(wait=CLAIM_WAIT)
 
-    async def step(self, *, wait: float = CLAIM_WAIT) -> int:
+    async def step(self, *, wait: float) -> int:
         """Claim once, when there is room; return how many jobs came."""
         self._executor.room.clear()
         demand, limit = self._executor.demand(self._queues, self._trip())
@@ -63,11 +65,12 @@ class Claimer:
         if not demand:
             await self._executor.room.wait()
             return 0
+        claim = self._link.once(
+            lambda store: store.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait),
+            wait=wait,
+        )
         try:
-            given = await self._link.once(
-                lambda store: store.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait),
-                wait=wait,
-            )
+            given = await (claim if len(demand) == len(self._queues) else self._unless_widened(claim, demand))
         except (StoreCorrupt, Stalled):
             self._doubt = self._link.clock.monotonic()
             raise
@@ -80,6 +83,30 @@ class Claimer:
         self.returned = self._link.clock.monotonic()
         self._executor.accept(given)
         return len(given)
+
+    async def _unless_widened(
+        self, claim: Coroutine[Any, Any, list[Delivery]], demand: Mapping[str, int]
+    ) -> list[Delivery]:
+        """Wait for a claim that leaves out full queues; take it back, empty-handed, when one of them has room."""
+        task: asyncio.Task[list[Delivery]] = asyncio.ensure_future(claim)
+        try:
+            while not task.done():
+                room = asyncio.ensure_future(self._executor.room.wait())
+                await asyncio.wait((task, room), return_when=asyncio.FIRST_COMPLETED)
+                room.cancel()
+                self._executor.room.clear()
+                wider, _ = self._executor.demand(self._queues, self._trip())
+                if wider.keys() <= demand.keys():
+                    continue
+                # One that is being granted comes back within this time: only one that waits is taken back.
+                await asyncio.wait((task,), timeout=_GRANTING)
+                if not task.done():
+                    return []
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     async def _settle_doubt(self, since: float) -> bool:
         """Hand back what may have been granted unseen; tell whether claiming may go on."""

@@ -103,7 +103,7 @@ class Executor:
         A queue whose kinds run in several ways gets the room of the narrowest, so that no job waits here for a slot.
         """
         ahead = sum(claim_ahead(lane.slots, run=lane.run.value, trip=trip) for lane in self._lanes)
-        limit = self._concurrency + min(ahead, AHEAD * self._concurrency) - self.held
+        limit = self._concurrency + min(ahead, AHEAD * self._concurrency) - self.held - self._thread.stuck
         if limit <= 0:
             return {}, 0
         rooms: dict[str, int] = {}
@@ -191,6 +191,7 @@ class Executor:
         self._vacate(run)
         if run.ended:
             _logger.info("job %s: its thread came back after the job had ended", run.delivery.message.id)
+            self._thread.stuck -= 1
             self.room.set()
         else:
             self._end(run, conclude(run, value) if error is None else fail(run, error))
@@ -292,10 +293,27 @@ class Executor:
                 self._close(run, Release(run.delivery.fence, why=why))
 
     def abort(self) -> None:
-        """Stop every run; each gives its job back with its attempt. A thread cannot be stopped, only told."""
+        """Stop every run; each gives its job back with its attempt.
+
+        A thread cannot be stopped, only told: its job is let go of here without a word to the store, which goes on
+        counting it as ours, so that it runs nowhere else before this process has handed back all it holds and ended.
+        """
         for run in list(self._runs):
             if not run.ended:
                 self._stop(run, "aborted")
+            if not run.ended and run.began and run.lane is self._thread:
+                self._forsake(run)
+
+    def _forsake(self, run: Run) -> None:
+        run.ended = True
+        if self._slots is not None:
+            self._slots.end(run.slot)
+        run.lane.stuck += 1
+        run.lane.held -= 1
+        self.held -= 1
+        del self._runs[run]
+        if not self._runs:
+            self._idle.set()
 
     def abandon(self) -> None:
         """Give back the jobs of coroutines that have not obeyed their cancellation."""
@@ -319,7 +337,7 @@ class Executor:
             if run.stop is None:
                 self._stop(run, "timeout")
             elif run.lane is self._thread:
-                self._end(run, stopped(run))  # cancelled, and its thread has not obeyed within the timeout
+                self._give_up_thread(run)  # cancelled, and it has not obeyed within the timeout
         for lane in self._lanes:
             while lane.waiting and lane.waiting[0].claimed + PATIENCE < now:
                 run = lane.waiting.popleft()
@@ -344,7 +362,12 @@ class Executor:
         elif run.task is not None:
             run.task.cancel()
         elif why in ("timeout", "superseded"):
-            self._end(run, stopped(run))  # its thread, and the slot, stay taken until the function returns
+            self._give_up_thread(run)
+
+    def _give_up_thread(self, run: Run) -> None:
+        """End a run whose thread goes on: the slot stays taken until the function returns."""
+        self._thread.stuck += 1
+        self._end(run, stopped(run))
 
 
 if sys.version_info >= (3, 12):

@@ -78,7 +78,7 @@ class Report(Struct, frozen=True, tag="report"):
         fence: Fence = delivery.fence
         if self.state is None:
             return Retry(fence, self.at, self.attempt, self.error, crashes=self.crashes)
-        result = None if self.result == Raw(b"null") else self.result
+        result = None if bytes(self.result) == b"null" else self.result
         return Finish(fence, self.state, self.reason, result, self.error, self.then, self.result_ttl)
 
 

@@ -1,0 +1,109 @@
+"""An app whose jobs run in child processes, which import it from here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from outlast import Constant, Context, Exponential, GiveUp, Outlast, Retry, Snooze
+from outlast.settings import Settings
+from tests.support.ledger import Ledger
+
+__all__ = ["app", "build"]
+
+AGAIN = Retry(attempts=2, backoff=Constant(0), retry_on=(LookupError,))
+
+
+def ledger() -> Ledger:
+    return Ledger(Path(os.environ["OUTLAST_TEST_LEDGER"]))
+
+
+def pid(ctx: Context) -> int:
+    ctx.progress("running")
+    return os.getpid()
+
+
+async def sleeps_async(seconds: float) -> int:
+    await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+def fails(ctx: Context, kind: str) -> str:
+    if ctx.attempt > 1:
+        return "second"
+    raise {"lookup": LookupError("retried"), "value": ValueError("not retried"), "give-up": GiveUp("never")}[kind]
+
+
+def snoozes(ctx: Context) -> str:
+    if ctx.attempt == 1 and not ledger().read():
+        ledger().write("snoozed", ctx.id)
+        raise Snooze(0)
+    return "awake"
+
+
+def exits_politely() -> None:
+    raise SystemExit(7)
+
+
+def hangs_with_a_child(ctx: Context) -> None:
+    child = subprocess.Popen(["sleep", "300"])
+    ledger().write("child", child.pid)
+    ctx.progress("hanging")
+    while True:
+        time.sleep(60)
+
+
+def dies(ctx: Context, how: str) -> None:
+    ledger().write("dies", ctx.id)
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(9)
+
+
+def terminated() -> str:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return "lives"
+
+
+def parent(ctx: Context) -> str:
+    return ctx.enqueue(build_jobs["pid"]).id
+
+
+def large() -> str:
+    return "x" * 300_000
+
+
+async def anywhere() -> int:
+    return os.getpid()
+
+
+build_jobs: dict[str, Any] = {}
+
+
+def build(url: str = "") -> Outlast:
+    """Return a fresh app with these jobs."""
+    made = Outlast("isolated", settings=Settings(url=url, processes=2, drain_grace=10, lease=0.9))
+    quick = Retry(attempts=2, backoff=Constant(0))
+    for function, retry, timeout in (
+        (pid, quick, 60.0),
+        (sleeps_async, quick, 60.0),
+        (fails, AGAIN, 60.0),
+        (snoozes, quick, 60.0),
+        (exits_politely, quick, 60.0),
+        (hangs_with_a_child, Retry(attempts=1), 1.5),
+        (dies, quick, 60.0),
+        (terminated, quick, 60.0),
+        (parent, Retry(backoff=Exponential()), 60.0),
+        (large, quick, 60.0),
+    ):
+        build_jobs[function.__name__] = made.job(isolate="process", retry=retry, timeout=timeout)(function)
+    build_jobs["anywhere"] = made.job(anywhere)
+    return made
+
+
+app = build()
