@@ -33,8 +33,7 @@ class Portal:
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what `work()` returns, run on the portal's loop; raise WrongThread on a thread that runs a loop."""
-        with suppress(RuntimeError):
-            asyncio.get_running_loop()
+        if asyncio._get_running_loop() is not None:
             raise WrongThread(
                 "a blocking call on the event loop's own thread would stop every other task: use 'await ...enqueue()' "
                 "there, or call it from a thread (asyncio.to_thread)"

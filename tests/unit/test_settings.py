@@ -1,0 +1,99 @@
+"""Settings: where each value comes from, and how a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast import ConfigurationError, Settings
+from outlast.brokers import connect, sqlite_path
+from outlast.core.policy import DEFAULTS
+from outlast.testing import FakeClock
+
+
+def load(environ: dict[str, str], directory: Path, given: Settings | None = None, app: str = "shop") -> Settings:
+    return Settings.load(app, given, environ=environ, directory=directory)
+
+
+def test_the_apps_own_variable_wins(tmp_path: Path) -> None:
+    environ = {"OUTLAST_URL": "sqlite:all.db", "OUTLAST_SHOP_URL": "sqlite:shop.db"}
+    assert load(environ, tmp_path).url == "sqlite:shop.db"
+    assert load(environ, tmp_path, app="other").url == "sqlite:all.db"
+
+
+def test_a_dash_in_a_name_is_an_underscore(tmp_path: Path) -> None:
+    assert load({"OUTLAST_MY_SHOP_URL": "memory:"}, tmp_path, app="my-shop").url == "memory:"
+
+
+def test_else_beside_the_nearest_project(tmp_path: Path) -> None:
+    inside = tmp_path / "project" / "src" / "deep"
+    inside.mkdir(parents=True)
+    (tmp_path / "project" / "pyproject.toml").touch()
+    assert load({}, inside).url == f"sqlite:{tmp_path}/project/outlast.db"
+
+
+def test_else_in_the_directory_itself(tmp_path: Path) -> None:
+    assert load({}, tmp_path).url == f"sqlite:{tmp_path}/outlast.db"
+
+
+def test_every_field_by_variable(tmp_path: Path) -> None:
+    found = load(
+        {
+            "OUTLAST_LEASE": "20s",
+            "OUTLAST_SHOP_CONCURRENCY": "7",
+            "OUTLAST_DRAIN_GRACE": "1.5",
+            "OUTLAST_URL": "memory:",
+        },
+        tmp_path,
+    )
+    assert (found.lease, found.concurrency, found.drain_grace, found.threads) == (20, 7, 1.5, DEFAULTS.threads)
+
+
+def test_what_is_given_is_not_overridden(tmp_path: Path) -> None:
+    environ = {"OUTLAST_URL": "sqlite:x.db", "OUTLAST_LEASE": "99"}
+    given = load(environ, tmp_path, Settings(lease=3))
+    assert (given.url, given.lease) == ("sqlite:x.db", 3)
+    assert load(environ, tmp_path, Settings(url="memory:")).url == "memory:"
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"OUTLAST_LEASE": "soon"}, "OUTLAST_LEASE='soon'"),
+        ({"OUTLAST_LEASE": "0"}, "lease=0"),
+        ({"OUTLAST_THREADS": "none"}, "OUTLAST_THREADS='none': give a whole number"),
+        ({"OUTLAST_SHOP_THREADS": "0"}, "OUTLAST_SHOP_THREADS='0'"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, environ: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        load(environ, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"url": 5}, {"threads": 1.5}, {"max_body": 0}, {"lease": -1}, {"enqueue_timeout": 0}]
+)
+def test_a_wrong_value_is_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:jobs.db", "jobs.db"),
+        ("sqlite:/srv/jobs.db", "/srv/jobs.db"),
+        ("sqlite:///srv/jobs.db", "/srv/jobs.db"),
+        ("sqlite:dir/jobs.db", "dir/jobs.db"),
+    ],
+)
+def test_the_file_of_a_url(url: str, path: str) -> None:
+    assert sqlite_path(url) == path
+
+
+@pytest.mark.parametrize("url", ["sqlite:", "sqlite://host/x.db", "sqlite:dir/", "redis://x", "jobs.db", ""])
+def test_a_wrong_url(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="url="):
+        connect(url, clock=FakeClock(), max_body=1)

@@ -1,0 +1,199 @@
+"""outlast.testing: what a test sees, how jobs run when it says so, and how it is told what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import pytest
+from pydantic import BaseModel
+
+from outlast import Constant, Context, Outlast, Redacted, Retry, Settings, Snooze
+from outlast.testing import FakeClock, Testing
+
+
+class Order(BaseModel):
+    id: int
+
+
+shop = Outlast("shop", settings=Settings(url="sqlite:/nowhere/never-opened.db"))
+ran: list[str] = []
+
+
+@shop.job
+async def send(ctx: Context, order_id: int, email: str = "a@b.c", token: Annotated[str, Redacted] = "") -> int:
+    ran.append(f"send {order_id}")
+    if order_id > 100:
+        ctx.enqueue(send, order_id - 100)
+    return order_id
+
+
+@shop.job(isolate="process")
+def double(order: Order) -> int:
+    if order.id < 0:
+        raise ValueError("negative")
+    return order.id * 2
+
+
+@shop.job(isolate="process")
+async def isolated(ctx: Context) -> str:
+    ctx.progress({"half": True})
+    return ctx.kind
+
+
+@shop.job(retry=Retry(attempts=3, backoff=Constant(60)))
+async def flaky(ctx: Context) -> int:
+    if ctx.attempt < 3:
+        raise ConnectionError("away")
+    return ctx.attempt
+
+
+@shop.job
+async def forever(ctx: Context) -> None:
+    raise Snooze(0)
+
+
+class TestAssertEnqueued:
+    async def test_with_some_of_the_arguments(self) -> None:
+        with shop.testing() as t:
+            await send.enqueue(7, token="t0p")
+            await double.enqueue(Order(id=1))
+            (found,) = t.assert_enqueued(send, order_id=7)
+            assert (found.kind, found.queue, found.args) == ("send", "default", {"order_id": 7, "token": "t0p"})
+            t.assert_enqueued(send, email="a@b.c")
+            t.assert_enqueued("double", order=Order(id=1))
+            assert [each.kind for each in t.enqueued()] == ["send", "double"]
+            assert len(t.enqueued(double)) == 1
+
+    async def test_says_what_was_enqueued_instead_and_shows_no_secret(self) -> None:
+        with shop.testing() as t:
+            await send.with_options(delay=60, id="a").enqueue(8, token="t0p")
+            with pytest.raises(AssertionError) as caught:
+                t.assert_enqueued(send, order_id=7, token="other")
+            assert str(caught.value).splitlines() == [
+                "no send job was enqueued with those values of order_id, token",
+                "enqueued of send:",
+                "  send(order_id=8, token='[redacted]') in 60 s  [default.a]",
+            ]
+            with pytest.raises(AssertionError, match=r"no double job was enqueued\nenqueued:\n  send\(order_id=8"):
+                t.assert_enqueued(double)
+
+    async def test_says_that_there_was_nothing(self) -> None:
+        with shop.testing() as t, pytest.raises(AssertionError, match="no send job was enqueued\nnothing was enqueued"):
+            t.assert_enqueued(send)
+
+    async def test_a_parameter_that_is_not_there(self) -> None:
+        with shop.testing() as t:
+            await send.enqueue(7)
+            with pytest.raises(AssertionError, match="send has no parameter 'order'"):
+                t.assert_enqueued(send, order=7)
+
+    async def test_a_long_list_is_cut(self) -> None:
+        with shop.testing() as t:
+            await shop.enqueue_many(send.message(number) for number in range(25))
+            with pytest.raises(AssertionError, match="  and 5 more"):
+                t.assert_enqueued(send, order_id=99)
+
+    async def test_not(self) -> None:
+        with shop.testing() as t:
+            t.assert_not_enqueued()
+            await send.enqueue(7)
+            t.assert_not_enqueued(send, order_id=8)
+            t.assert_not_enqueued(double)
+            with pytest.raises(AssertionError, match=r"should not have been:\n  send\(order_id=7\)"):
+                t.assert_not_enqueued(send)
+
+
+class TestDrain:
+    async def test_runs_in_order_and_what_they_enqueue(self) -> None:
+        ran.clear()
+        async with shop.testing() as t:
+            handle = await send.enqueue(201)
+            await send.with_options(priority="high").enqueue(5)
+            records = await t.drain()
+            assert ran == ["send 5", "send 201", "send 101", "send 1"]
+            assert [record.state for record in records] == ["succeeded"] * 4
+            assert [each.args["order_id"] for each in t.enqueued(send)] == [201, 5, 101, 1]
+            assert await handle.result() == 201
+            assert await t.drain() == []
+
+    async def test_what_waits_runs_when_its_time_has_come(self) -> None:
+        with shop.testing() as t:
+            await send.with_options(delay="1h").enqueue(7)
+            assert await t.drain() == []
+            t.advance("1h")
+            assert len(await t.drain()) == 1
+
+    async def test_a_retry_waits_for_the_clock_and_its_failure_is_seen(self) -> None:
+        with shop.testing() as t:
+            handle = await flaky.enqueue()
+            (record,) = await t.drain()
+            assert (record.state, record.attempt) == ("scheduled", 2)
+            assert (record.failures[0].type, record.failures[0].message) == ("ConnectionError", "away")
+            t.advance(60)
+            await t.drain()
+            t.advance(60)
+            await t.drain()
+            assert await handle.result() == 3
+
+    async def test_processes_are_threads_here(self) -> None:
+        with shop.testing() as t:
+            good, bad, other = (
+                await double.enqueue(Order(id=4)),
+                await double.enqueue(Order(id=-1)),
+                await isolated.enqueue(),
+            )
+            await t.drain()
+            assert await good.result() == 8
+            assert (await bad.record()).failures[0].message == "negative"
+            assert await other.result() == "isolated"
+            progress = (await other.record()).progress
+            assert progress is not None
+            assert bytes(progress) == b'{"half":true}'
+
+    async def test_an_unknown_kind_is_parked(self) -> None:
+        elsewhere = Outlast("elsewhere")
+        unknown = elsewhere.job(kind="unknown")(double.handler)
+        with elsewhere.testing():
+            message = unknown.message(Order(id=1))
+        with shop.testing() as t:
+            await shop.enqueue_many([message])
+            assert [record.state for record in await t.drain()] == ["parked"]
+            assert t.enqueued()[0].args == {"order": {"id": 1}}
+
+    async def test_too_many_runs(self) -> None:
+        with shop.testing() as t:
+            await forever.enqueue()
+            with pytest.raises(AssertionError, match="drain: 10 runs, and forever is ready again"):
+                await t.drain(max_runs=10)
+
+    def test_without_a_loop(self) -> None:
+        with shop.testing() as t:
+            send.enqueue_sync(7)
+            assert [record.kind for record in t.drain_sync()] == ["send"]
+
+
+class TestSwap:
+    def test_the_app_is_put_back(self) -> None:
+        with shop.testing() as outer:
+            send.enqueue_sync(1)
+            with shop.testing() as inner:
+                send.enqueue_sync(2)
+            send.enqueue_sync(3)
+        assert [each.args["order_id"] for each in outer.enqueued()] == [1, 3]
+        assert [each.args["order_id"] for each in inner.enqueued()] == [2]
+        assert shop.settings.url == "sqlite:/nowhere/never-opened.db"
+
+    def test_the_clock_is_the_tests(self) -> None:
+        with shop.testing() as t:
+            assert isinstance(t.clock, FakeClock)
+            assert send.message(1).enqueued_at == t.clock.time()
+
+    def test_the_fixture(self, outlast_testing: Callable[[Outlast], Testing]) -> None:
+        t = outlast_testing(shop)
+        send.enqueue_sync(7)
+        t.assert_enqueued(send, order_id=7)
+
+
+def test_the_plugin_is_found_by_pytest_and_light(pytestconfig: pytest.Config) -> None:
+    assert pytestconfig.pluginmanager.has_plugin("outlast")
