@@ -16,7 +16,7 @@ from outlast.fastapi.problems import handlers
 if TYPE_CHECKING:
     from outlast.app import Outlast
 
-__all__ = ["install"]
+__all__ = ["install", "installed"]
 
 _log = logging.getLogger("outlast.fastapi")
 _KEY = "_outlast_installed"
@@ -57,6 +57,12 @@ def install(
         app.exception_handlers.setdefault(error, handler)
     _join_lifespan(app, shop)
     app.include_router(routes.router(shop, authorize, name=shop.name if installed else ""), prefix=prefix)
+
+
+def installed(app: object) -> tuple[Outlast, ...]:
+    """Return the shops that were installed in an app, in order; none for what is no FastAPI app."""
+    kept: dict[str, tuple[Outlast, int]] = getattr(getattr(app, "state", None), _KEY, {})
+    return tuple(shop for shop, _ in kept.values())
 
 
 def _join_lifespan(app: FastAPI, shop: Outlast) -> None:

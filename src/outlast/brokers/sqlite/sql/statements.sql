@@ -284,3 +284,14 @@ select body from failure where job = ?1 order by nr
 
 -- name: progress (seq)
 select value from note where job = ?1 and name = 'progress'
+
+-- For the doctor. Holders whose jobs run by the file, though their lease has lapsed and nobody has noticed yet.
+-- name: stale_holders (boot, monotonic)
+select coalesce(nullif(holder.label, ''), holder.id), count(*) from job join holder using (holder)
+where job.state = 1 and (holder.lapsed = 1 or holder.boot <> ?1 or holder.lease <= ?2) group by 1 order by 1
+
+-- name: newest ()
+select enqueued_at from job order by seq desc limit 1
+
+-- name: unfinished_kinds ()
+select queue.name, job.kind, count(*) from job join queue using (queue) where job.state < 10 group by 1, 2 order by 1, 2

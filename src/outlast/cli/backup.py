@@ -1,0 +1,54 @@
+"""`outlast backup`: a consistent copy of a store that is in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from outlast.cli import show
+from outlast.cli.place import ask, find_place
+from outlast.cli.session import AppOption, JsonOption, UrlOption, session
+from outlast.cli.text import duration, size
+
+if TYPE_CHECKING:
+    from outlast.brokers import Store
+
+__all__ = ["register"]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the command."""
+    root.command("backup", short_help="Copy the store while it is in use.")(backup)
+
+
+def backup(
+    ctx: typer.Context,
+    *,
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new file; one that exists is refused.")],
+    url: UrlOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a consistent, compact copy of the store to a new file, while everybody works on."""
+    from outlast.brokers.sqlite import SqliteStore
+    from outlast.core.errors import StoreError
+
+    given = session(ctx, url, app, json)
+    place = find_place(given)
+    if target.is_dir():
+        raise StoreError(f"{target} is a folder: name the new file in it, such as {target / 'outlast-backup.db'}")
+
+    async def copy(store: Store) -> None:
+        assert isinstance(store, SqliteStore)  # `ask` opens files alone
+        await store.backup(str(target))
+
+    began = monotonic()
+    ask(place, copy)
+    took, length = monotonic() - began, target.stat().st_size
+    if given.json:
+        show.json({"file": place.shown, "target": str(target.absolute()), "bytes": length, "seconds": round(took, 3)})
+    else:
+        show.say(f"{place.shown} is copied to {target.absolute()}: {size(length)} in {duration(took)}")

@@ -1,0 +1,97 @@
+"""Finds what `outlast dev` runs: the ASGI app that was named, and the Outlast apps that belong to it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from outlast.cli.target import failed_import, load_outlast
+from outlast.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+
+__all__ = ["Loaded", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was found. asgi None: jobs alone."""
+
+    asgi: Any
+    shops: tuple[Outlast, ...]
+
+
+def load(target: str, jobs: str | None) -> Loaded:
+    """Import the target; its jobs are those of --jobs, else of `install(app, shop)`, else the module's only Outlast.
+
+    Raise ConfigurationError, whose cause is the exception when the user's own code raised one.
+    """
+    from outlast.app import Outlast
+
+    module, found = _import(target)
+    if isinstance(found, Outlast):
+        if jobs is not None:
+            raise ConfigurationError(f"dev: {target} is an Outlast(...) itself: leave out --jobs")
+        return Loaded(None, (found,))
+    if not callable(found):
+        raise ConfigurationError(f"dev: {target} is a {type(found).__name__}: name the FastAPI (ASGI) app")
+    if jobs is not None:
+        return Loaded(found, (load_outlast(jobs),))
+    shops = _installed(found) or tuple({id(each): each for each in _apps(module).values()}.values())
+    if not shops:
+        raise ConfigurationError(
+            f"dev: no Outlast(...) belongs to {target}: call install(app, shop) of outlast.fastapi, or give --jobs"
+        )
+    if not _installed(found) and len(shops) > 1:
+        names = ", ".join(f"{module.__name__}:{name}" for name in _apps(module))
+        raise ConfigurationError(f"dev: which jobs? Give --jobs with one of {names}, or install(app, ...) it")
+    return Loaded(found, shops)
+
+
+def _import(target: str) -> tuple[ModuleType, Any]:
+    name, _, path = target.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise ConfigurationError(f"dev: no module {error.name!r} in {Path.cwd()} or sys.path") from None
+        raise failed_import(target, error) from error
+    except Exception as error:
+        raise failed_import(target, error) from error
+    found: Any = module
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ConfigurationError(f"dev: module {name!r} has no {path!r}{_hint(module)}") from None
+    return module, found
+
+
+def _hint(module: ModuleType) -> str:
+    """Return the first thing in the module that could be meant."""
+    for name, value in vars(module).items():
+        if type(value).__name__ in ("FastAPI", "Starlette"):
+            return f" (try {module.__name__}:{name})"
+    return ""
+
+
+def _apps(module: ModuleType) -> dict[str, Outlast]:
+    from outlast.app import Outlast
+
+    return {name: value for name, value in vars(module).items() if isinstance(value, Outlast)}
+
+
+def _installed(app: Any) -> tuple[Outlast, ...]:
+    """Return what `install` joined to the app; an app without FastAPI has none."""
+    if "outlast.fastapi" not in sys.modules:
+        return ()
+    from outlast.fastapi.install import installed
+
+    return installed(app)

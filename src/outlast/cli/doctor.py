@@ -1,0 +1,147 @@
+"""`outlast doctor`: looks at the machine, the file, the queues and the app; each finding comes with its fix."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from outlast.cli import show
+from outlast.cli.place import Place, ask, find_place
+from outlast.cli.session import AppOption, JsonOption, UrlOption, session
+from outlast.core.errors import OutlastError
+from outlast.core.protocols import QueueStats
+from outlast.worker.exitcodes import FAILED
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+    from outlast.cli.findings import Finding
+
+__all__ = ["register"]
+
+_STYLES: Final = {"ok": "green", "warning": "bold yellow", "error": "bold red"}
+
+
+def register(root: typer.Typer) -> None:
+    """Add the command."""
+    root.command("doctor", short_help="Look for what is wrong, and how to fix it.")(doctor)
+
+
+def doctor(
+    ctx: typer.Context,
+    *,
+    integrity: Annotated[
+        bool, typer.Option("--integrity/--no-integrity", help="Have SQLite check every page (reads the whole file).")
+    ] = True,
+    url: UrlOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Look for what is wrong and say how to fix it; exit 1 when something must be fixed."""
+    given = session(ctx, url, app, json)
+    place = find_place(given)
+    findings = [*_machine(place), *_store(place, integrity=integrity, app=given.app or "")]
+    errors = sum(each.severity == "error" for each in findings)
+    warnings = sum(each.severity == "warning" for each in findings)
+    if given.json:
+        show.json({"store": place.shown, "errors": errors, "warnings": warnings, "findings": findings})
+    else:
+        rows = (((each.severity, _STYLES[each.severity]), each.check, each.text, each.fix) for each in findings)
+        show.table(("", "check", "found", "fix"), rows, empty="")
+        verdict = f"{errors} to fix, {warnings} to look at" if errors or warnings else "all is well"
+        show.note(f"{place.shown}: {verdict}")
+    if errors:
+        raise typer.Exit(FAILED)
+
+
+def _machine(place: Place) -> Iterator[Finding]:
+    import resource
+
+    from outlast.brokers.sqlite.inspection import sqlite_fault, sqlite_version
+    from outlast.cli.findings import Finding, of_limits, of_variables
+
+    yield Finding("python", "ok", ".".join(map(str, sys.version_info[:3])))
+    fault = sqlite_fault()
+    if fault:
+        yield Finding("sqlite", "error", fault, "pip install --upgrade apsw")
+    else:
+        yield Finding("sqlite", "ok", f"{sqlite_version()} (of apsw)")
+    yield of_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    app = place.app
+    idle = type(place.settings).idle_variables(None if app is None else app.name, None if app is None else app.given)
+    yield from of_variables(idle)
+
+
+def _store(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
+    from outlast.brokers.sqlite.inspection import look_around
+    from outlast.cli.findings import Finding, of_disk, of_files, of_log
+
+    if place.file is None:
+        yield Finding(
+            "store", "error", f"{place.shown} ({place.why}) keeps jobs in one process only", "use sqlite:PATH"
+        )
+        return
+    site = look_around(str(place.file))
+    if site.unsafe:
+        yield Finding("file system", "error", site.unsafe, "move the file to a local disk")
+        return
+    if site.durability == "process-crash":
+        fix = "fine for tests; else move the file to a disk"
+        yield Finding("file system", "warning", "in memory (tmpfs): jobs do not survive a reboot", fix)
+    else:
+        yield Finding("file system", "ok", f"an accepted job survives: {site.durability}")
+    yield of_disk(site.free)
+    if not site.exists:
+        fix = "enqueue a first job, or name the right one with --url, --app or OUTLAST_URL"
+        yield Finding("store", "error", f"no store at {place.file} ({place.why})", fix)
+        return
+    yield Finding("store", "ok", f"{place.file} ({place.why})")
+    yield from of_files(mode=site.mode, foreign=site.foreign, writable=site.writable, path=site.path)
+    yield of_log(site.log_size)
+    try:
+        yield from _inside(place, integrity=integrity, app=app)
+    except OutlastError as error:
+        yield Finding("file", "error", str(error), "see the message")
+
+
+def _inside(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
+    from outlast.aio.clock import SystemClock
+    from outlast.brokers.sqlite.inspection import examine
+    from outlast.cli.findings import Finding, of_clock, of_holders, of_queue
+
+    clock = SystemClock()
+    contents = examine(str(place.file), clock, whole=integrity)
+    if contents.faults:
+        fix = "stop all processes, keep the file and its -wal, restore a backup, or recover with sqlite3's .recover"
+        yield Finding("integrity", "error", "; ".join(contents.faults), fix)
+        return
+    yield Finding("integrity", "ok", "every page is sound" if integrity else "opens; its pages were not checked")
+    if contents.journal_mode == "wal":
+        yield Finding("journal", "ok", f"wal, schema {contents.schema}")
+    else:
+        fix = "start a worker: it sets the mode; and keep other tools from changing it"
+        yield Finding("journal", "error", f"journal_mode is {contents.journal_mode}, not wal", fix)
+    yield of_clock(contents.newest, clock.time())
+    stats = ask(place, lambda store: store.stats(()))
+    consumed = any(each.consumers for each in stats.values())
+    yield from of_holders(contents.stale, consumed=consumed)
+    for name, found in sorted(stats.items()):
+        yield from of_queue(name, found)
+    if place.app is not None:
+        yield from _declarations(place, place.app, stats, app)
+
+
+def _declarations(place: Place, app: Outlast, stats: Mapping[str, QueueStats], shown: str) -> Iterator[Finding]:
+    from outlast.brokers.sqlite.inspection import waiting_kinds
+    from outlast.cli.findings import of_declarations
+
+    registry = app.registry
+    yield from of_declarations(
+        waiting_kinds(str(place.file)),
+        declared_kinds={kind: each.queue for kind, each in registry.declarations.items()},
+        declared_queues=registry.queues,
+        stats=stats,
+        app=shown,
+    )

@@ -1,0 +1,206 @@
+"""What the doctor can find: each check is a small pure function from plain values to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from outlast.cli.text import duration, size
+from outlast.core.protocols import QueueStats
+
+__all__ = [
+    "Finding",
+    "Severity",
+    "of_clock",
+    "of_declarations",
+    "of_disk",
+    "of_files",
+    "of_holders",
+    "of_limits",
+    "of_log",
+    "of_queue",
+    "of_variables",
+]
+
+Severity = Literal["ok", "warning", "error"]
+
+LOW_DISK: Final = 256 << 20
+TIGHT_DISK: Final = 1 << 30
+LONG_LOG: Final = 256 << 20
+FEW_DESCRIPTORS: Final = 1024
+OLD: Final = 300.0
+SKEW: Final = 5.0
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at. error: it must be fixed; warning: it may be meant. fix: "" when all is well."""
+
+    check: str
+    severity: Severity
+    text: str
+    fix: str = ""
+
+
+def of_disk(free: int) -> Finding:
+    """Judge the bytes that are free where the file lies."""
+    if free < LOW_DISK:
+        return Finding("disk space", "error", f"{size(free)} free", "free some space: at 0 no job is accepted any more")
+    if free < TIGHT_DISK:
+        return Finding("disk space", "warning", f"{size(free)} free", "free some space soon")
+    return Finding("disk space", "ok", f"{size(free)} free")
+
+
+def of_files(*, mode: int, foreign: Iterable[str], writable: bool, path: str) -> Iterator[Finding]:
+    """Judge who may read and write the file."""
+    strangers = ", ".join(foreign)
+    if not writable:
+        yield Finding(
+            "permissions", "error", f"this user may not write {path} or its folder", "run as its owner, or chown it"
+        )
+    elif strangers:
+        yield Finding(
+            "permissions",
+            "error",
+            f"{strangers} belongs to somebody else than {path}",
+            "chown it to the file's owner: a command was run as another user",
+        )
+    elif mode & 0o007:
+        yield Finding(
+            "permissions", "warning", f"every user of this machine may read the jobs in {path}", f"chmod o-rwx {path}"
+        )
+    else:
+        yield Finding("permissions", "ok", f"mode {mode & 0o777:03o}, writable")
+
+
+def of_log(length: int) -> Finding:
+    """Judge the length of the write-ahead log."""
+    if length > LONG_LOG:
+        return Finding(
+            "write-ahead log",
+            "warning",
+            size(length),
+            "a process reads without end, or none runs: see who has the file open with fuser; restart the oldest",
+        )
+    return Finding("write-ahead log", "ok", size(length))
+
+
+def of_limits(soft: int) -> Finding:
+    """Judge `ulimit -n`."""
+    text = f"{soft} open files"
+    if 0 <= soft < FEW_DESCRIPTORS:
+        return Finding("ulimit -n", "warning", text, "ulimit -n 4096 before the start, or LimitNOFILE= in the unit")
+    return Finding("ulimit -n", "ok", text if soft >= 0 else "unlimited")
+
+
+def of_clock(newest: float | None, now: float) -> Finding:
+    """Judge this machine's wall clock by the newest job."""
+    if newest is not None and newest > now + SKEW:
+        return Finding(
+            "clock",
+            "error",
+            f"the newest job was accepted {duration(newest - now)} in the future",
+            "the clock of this machine, or of whoever enqueued it, is wrong: run an NTP client on both",
+        )
+    return Finding("clock", "ok", "not behind the newest job")
+
+
+def of_holders(stale: Iterable[tuple[str, int]], *, consumed: bool) -> Iterator[Finding]:
+    """Judge workers whose lease has lapsed while jobs still run in their name."""
+    for label, jobs in stale:
+        text = f"worker {label} is gone and held {jobs} jobs"
+        if consumed:
+            yield Finding("workers", "warning", text, "nothing to do: the next claim of a living worker takes them")
+        else:
+            yield Finding("workers", "error", text, "start a worker: its first claim takes them")
+
+
+def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
+    """Judge one queue."""
+    check = f"queue {name}"
+    waiting = stats.depth - stats.running
+    found: list[Finding] = []
+    if stats.paused and waiting:
+        found.append(Finding(check, "warning", f"paused, {waiting} jobs wait", f"outlast queues resume {name}"))
+    elif waiting and not stats.consumers:
+        found.append(
+            Finding(
+                check,
+                "error",
+                f"{waiting} jobs wait and nobody works on it",
+                f"start a worker that declares it, or outlast jobs purge --queue {name}",
+            )
+        )
+    elif stats.oldest > OLD and stats.ready:
+        found.append(
+            Finding(
+                check,
+                "warning",
+                f"the first job has waited for {duration(stats.oldest)}, {stats.ready} are ready",
+                "more --processes or --concurrency, or look for slow jobs: outlast jobs list --state running",
+            )
+        )
+    if stats.max_depth is not None and stats.depth >= stats.max_depth:
+        found.append(
+            Finding(check, "error", f"full: {stats.depth} of {stats.max_depth}", "more workers, or a larger max_depth")
+        )
+    if stats.parked:
+        found.append(
+            Finding(
+                check,
+                "warning",
+                f"{stats.parked} jobs are parked: no worker here knows their kind",
+                f"deploy the code that declares it: outlast jobs list --queue {name} --state parked",
+            )
+        )
+    if stats.dead:
+        found.append(
+            Finding(
+                check,
+                "warning",
+                f"{stats.dead} dead letters",
+                f"outlast dead list --queue {name}; then outlast dead redrive --all --queue {name}",
+            )
+        )
+    yield from found or [Finding(check, "ok", f"{stats.depth} jobs, {stats.consumers} workers")]
+
+
+def of_declarations(
+    kinds: Mapping[tuple[str, str], int],
+    *,
+    declared_kinds: Mapping[str, str],
+    declared_queues: Iterable[str],
+    stats: Mapping[str, QueueStats],
+    app: str,
+) -> Iterator[Finding]:
+    """Compare what waits with what the app declares. declared_kinds: the queue of each kind."""
+    well = True
+    for (queue, kind), number in sorted(kinds.items()):
+        if kind not in declared_kinds:
+            well = False
+            yield Finding(
+                "declarations",
+                "error",
+                f"{number} jobs of kind {kind!r} wait in {queue!r} and {app} does not declare it",
+                "declare it again, give its successor kind=..., or purge them",
+            )
+    for name in sorted(declared_queues):
+        if name not in stats or not stats[name].consumers:
+            well = False
+            yield Finding(
+                "declarations",
+                "warning",
+                f"queue {name!r} is declared by {app} and nobody works on it now",
+                "start a worker, or add it to --queues",
+            )
+    if well:
+        yield Finding("declarations", "ok", f"{app}: every kind that waits is declared, every queue has a worker")
+
+
+def of_variables(idle: Mapping[str, str]) -> Iterator[Finding]:
+    """Judge the variables that change nothing."""
+    for name, why in idle.items():
+        yield Finding("settings", "warning", f"{name} does nothing: {why}", "correct its name, or unset it")
+    if not idle:
+        yield Finding("settings", "ok", "no variable without effect")

@@ -1,0 +1,115 @@
+"""`outlast queues`: how full each queue is, how fast it drains, who works on it; pause and resume."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from outlast.cli import show
+from outlast.cli.place import ask, find_place
+from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
+from outlast.cli.text import duration
+from outlast.core.protocols import Pause, QueueStats
+from outlast.worker.exitcodes import NOT_FOUND
+
+__all__ = ["register"]
+
+group = typer.Typer(cls=DefaultGroup, help="Show the queues; pause and resume them.")
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Queues.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands."""
+    root.add_typer(group, name="queues")
+
+
+@group.command("list")
+def list_(
+    ctx: typer.Context,
+    *,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these queues.")] = None,
+    url: UrlOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show every queue: what waits, runs, is parked or dead, how fast it drains and who consumes it."""
+    given = session(ctx, url, app, json)
+    place = find_place(given)
+    stats = ask(place, lambda store: store.stats(names or ()))
+    if given.json:
+        show.json({"queues": [{"name": name, **_fields(found)} for name, found in sorted(stats.items())]})
+    else:
+        heads = (
+            "queue",
+            "depth",
+            "ready",
+            "scheduled",
+            "running",
+            "parked",
+            "dead",
+            "oldest",
+            "drained",
+            "workers",
+            "",
+        )
+        show.table(heads, (_row(*each) for each in sorted(stats.items())), empty=f"no queues in {place.shown}")
+    missing = [name for name in names or () if name not in stats]
+    for name in missing:
+        show.note(f"outlast: no queue {name!r} in {place.shown}")
+    if missing:
+        raise typer.Exit(NOT_FOUND)
+
+
+def _fields(stats: QueueStats) -> dict[str, object]:
+    return {name: getattr(stats, name) for name in QueueStats.__struct_fields__}
+
+
+def _row(name: str, stats: QueueStats) -> list[show.Cell]:
+    bounded = f"{stats.depth}/{stats.max_depth}" if stats.max_depth is not None else stats.depth
+    waits = stats.depth > stats.running
+    remarks = []
+    if stats.paused:
+        remarks.append("paused")
+    if waits and not stats.consumers and not stats.paused:
+        remarks.append("nobody works on it")
+    if stats.max_depth is not None and stats.depth >= stats.max_depth:
+        remarks.append("full")
+    return [
+        name,
+        bounded,
+        stats.ready,
+        stats.scheduled,
+        stats.running,
+        stats.parked,
+        (str(stats.dead), "bold red") if stats.dead and show.on_terminal() else stats.dead,
+        duration(stats.oldest) if stats.ready else "-",
+        f"{stats.drain_rate:.1f}/s",
+        stats.consumers,
+        (", ".join(remarks), "bold yellow"),
+    ]
+
+
+@group.command("pause")
+def pause(
+    ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
+) -> None:
+    """Stop handing out jobs of these queues. What runs goes on; enqueueing too. Remembered until resume."""
+    _set(ctx, names, (url, app, json), on=True)
+
+
+@group.command("resume")
+def resume(
+    ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
+) -> None:
+    """Hand out jobs of these queues again."""
+    _set(ctx, names, (url, app, json), on=False)
+
+
+def _set(ctx: typer.Context, names: list[str], where: tuple[str | None, str | None, bool], *, on: bool) -> None:
+    from outlast.cli.answers import tell
+
+    given = session(ctx, *where)
+    answers = ask(find_place(given), lambda store: store.apply([Pause(name, on) for name in names]))
+    done = "paused" if on else "resumed"
+    tell(names, answers, json=given.json, done=done, unchanged=f"is {done} already", noun="queue")

@@ -1,0 +1,54 @@
+"""Importing the user's app for a command, with errors that a user understands."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from outlast.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+
+__all__ = ["failed_import", "load_outlast"]
+
+
+def load_outlast(target: str) -> Outlast:
+    """Import "module:name" from the working directory and return the Outlast there; raise ConfigurationError."""
+    from outlast.app import Outlast
+    from outlast.worker.target import load_app
+
+    try:
+        found = load_app(target)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}{_hint(target)}") from error
+    except Exception as error:
+        raise failed_import(target, error) from error
+    if not isinstance(found, Outlast):
+        raise ConfigurationError(f"target {target!r} is a {type(found).__name__}: name the Outlast(...) itself")
+    return found
+
+
+def failed_import(target: str, error: Exception) -> ConfigurationError:
+    """Return the error that says where in the user's code the import of `target` failed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = ("importlib", "outlast")
+    at = next((frame for frame in reversed(frames) if not any(f"/{name}/" in frame.filename for name in ours)), None)
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f" ({error.filename}:{error.lineno})"
+    else:
+        where = f" ({at.filename}:{at.lineno})" if at is not None and not at.filename.startswith("<") else ""
+    told = error.msg if isinstance(error, SyntaxError) else str(error)
+    return ConfigurationError(
+        f"target {target!r}: importing it failed: {type(error).__name__}: {told}{where}; "
+        "OUTLAST_DEBUG=1 shows the traceback"
+    )
+
+
+def _hint(target: str) -> str:
+    """Return the apps that the target's module does have, if it was imported at all."""
+    name = target.partition(":")[0]
+    module = sys.modules.get(name)
+    apps = [each for each, value in vars(module).items() if type(value).__name__ == "Outlast"] if module else []
+    return "".join(f" (try {name}:{each})" for each in apps[:1])

@@ -1,0 +1,29 @@
+"""`outlast version`: what this installation is made of."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from outlast import __version__
+from outlast.cli import show
+from outlast.cli.session import JsonOption, session
+
+__all__ = ["register"]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the command."""
+    root.command("version", short_help="Print the versions.")(version)
+
+
+def version(ctx: typer.Context, *, json: JsonOption = False) -> None:
+    """Print the versions of Outlast, of Python and of the SQLite inside."""
+    from outlast.brokers.sqlite.inspection import sqlite_version
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    if session(ctx, json=json).json:
+        show.json({"outlast": __version__, "python": python, "sqlite": sqlite_version()})
+    else:
+        show.say(f"outlast {__version__} (Python {python}, SQLite {sqlite_version()})")
