@@ -56,9 +56,9 @@ class _Store(MemoryStore):
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         lost = await super().settle(settlements)
-        gone = {each.fence.token for each in lost}
+        gone = {(each.fence.id, each.fence.token) for each in lost}
         for settlement in settlements:
-            if isinstance(settlement, Finish | Retry) and settlement.fence.token not in gone:
+            if isinstance(settlement, Finish | Retry) and (settlement.fence.id, settlement.fence.token) not in gone:
                 self.accepted += [item for item in settlement.then if isinstance(item, Message)]
         return lost
 

@@ -83,7 +83,7 @@ async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
             if run.notes:
                 await store.save([Note(run.delivery.fence, name, value) for name, value in run.notes.items()])
             lost = await store.settle([settlement])
-            executor.settled([(run, settlement)], frozenset(each.fence.token for each in lost))
+            executor.settled([(run, settlement)], frozenset((each.fence.id, each.fence.token) for each in lost))
             ids.append(run.delivery.message.id)
     finally:
         executor.close()
