@@ -146,7 +146,7 @@ def _prepare(db: apsw.Connection, path: str, steps: Mapping[int, str]) -> None:
         if number > version:
             db.execute("begin immediate")
             try:
-                db.execute(script)
+                db.execute(script).fetchall()  # all of it: execute alone stops at the first row
                 db.pragma("application_id", APPLICATION_ID)
                 db.pragma("user_version", number)
                 db.execute("commit")

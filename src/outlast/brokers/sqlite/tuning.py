@@ -18,8 +18,8 @@ class Tuning(Struct, frozen=True, kw_only=True):
     """Between two applications of retention, whether the store is busy or not."""
     log_pages: int = 1000
     """Pages written to the log (4 MB) from which they are moved into the file in the background."""
-    log_limit: int = 16_000
-    """Pages in the log (64 MB) at which the writer itself moves them and starts the log anew: writers that never pause
+    log_limit: int = 4000
+    """Pages in the log (16 MB) at which the writer itself moves them and starts the log anew: writers that never pause
     let a background checkpoint finish, but never reset the log."""
     log_kept: int = 256
     """Pages (1 MB) that the log's file may keep at rest: emptying it each time costs syncs."""

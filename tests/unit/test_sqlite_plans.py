@@ -1,0 +1,77 @@
+"""How SQLite runs the store's statements: with a million jobs waiting none may look at more of them than it returns."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import apsw
+import pytest
+
+from outlast.brokers.sqlite.connection import open_file
+from outlast.brokers.sqlite.statements import statements
+from outlast.brokers.sqlite.tuning import Tuning
+
+FOR_PEOPLE = {
+    "newest",
+    "purge_queue",
+    "running_count",
+    "stale_holders",
+    "unfinished_kinds",
+}
+"""Statements that walk over jobs by their nature and that no job ever waits for."""
+FEW_ROWS = {"queue", "holder", "store", "lost"}
+"""Tables with a row for each queue or process."""
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> apsw.Connection:
+    """A fresh file."""
+    return open_file(str(tmp_path / "jobs.db"), Tuning())
+
+
+def plan(db: apsw.Connection, sql: str) -> list[str]:
+    """Return SQLite's plan, a line a step."""
+    values = [None] * max((int(number) for number in re.findall(r"\?(\d+)", sql)), default=0)
+    return [row[3] for row in db.execute(f"explain query plan {sql}", values)]
+
+
+@pytest.mark.parametrize("name", sorted(set(statements()) - FOR_PEOPLE - {"record"}))
+def test_it_uses_an_index(db: apsw.Connection, name: str) -> None:
+    for step in plan(db, statements()[name]):
+        scanned = re.match(r"SCAN (\w+)", step)
+        if scanned and scanned[1] not in FEW_ROWS | {"CONSTANT", "json_each", "picked", "carray"}:
+            assert step.startswith("SCAN (subquery"), step
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pick", "hand_out", "read_out", "probe", "promote", "next_due", "finish_plain", "strip", "strip_upto", "over"],
+)
+def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
+    assert not [step for step in plan(db, statements()[name]) if "TEMP B-TREE" in step and "DISTINCT" not in step]
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("pick", "job_ready"),
+        ("ready_count", "job_ready"),
+        ("probe", "job_ready"),
+        ("probe", "job_due"),
+        ("promote", "job_due"),
+        ("next_due", "job_due"),
+        ("held_ready", "job_held"),
+        ("held_cancelling", "job_held"),
+        ("strip", "job_ended"),
+        ("over", "job_ended"),
+        ("by_id", "job_id"),
+        ("uniq_holder", "job_uniq"),
+        ("purge_key", "job_key"),
+    ],
+)
+def test_it_uses_that_index(db: apsw.Connection, name: str, index: str) -> None:
+    assert any(f"INDEX {index} (" in step for step in plan(db, statements()[name]))
+    db.close()
