@@ -147,7 +147,7 @@ class Incarnation:
 
     # Looking
 
-    def check(self, now: float) -> None:
+    def check(self, now: float, stall_after: float) -> None:
         """Note that it is ready; kill it when a job is past its hard deadline, or when it stalls with nothing to run.
 
         A worker whose loop is blocked by a job that is not overdue is left alone: it loses nothing.
@@ -164,7 +164,7 @@ class Incarnation:
             names = ", ".join(slot.fence.id for slot in condemned)
             _logger.error("worker %d is killed: past its hard deadline: %s", self.child.pid, names)
             self.kill("overdue")
-        elif now - self._map.last_beat > STALL_AFTER and not self._map.running():
+        elif now - self._map.last_beat > stall_after and not self._map.running():
             _logger.error("worker %d is killed: it has not moved for %.0f s", self.child.pid, now - self._map.last_beat)
             self.kill("stalled")
 

@@ -19,7 +19,7 @@ from outlast.core.protocols import Clock
 from outlast.core.settlement import Retry
 from outlast.worker.control import Hello, WorkerConfig
 from outlast.worker.exitcodes import CLEAN, CONFIG, CRASHING, STORE
-from outlast.worker.incarnation import Death, Incarnation, blame
+from outlast.worker.incarnation import STALL_AFTER, Death, Incarnation, blame
 from outlast.worker.isolate import how_ended
 from outlast.worker.link import StoreLink
 from outlast.worker.watch import Attendance
@@ -62,12 +62,14 @@ class Supervisor:
         max_jobs: int | None = None,
         max_age: float | None = None,
         max_resident: int | None = None,
+        stall_after: float = STALL_AFTER,
         tell: Callable[[Event], None] = lambda event: None,
     ) -> None:
         """Take the app's "module:attribute"; None leaves a bound to the app's settings.
 
         A worker is replaced, after it has drained, when it has run `max_jobs` jobs, is `max_age` seconds old or holds
-        `max_resident` bytes. Raise ConfigurationError.
+        `max_resident` bytes; it is killed when it runs nothing and has not moved for `stall_after` seconds. Raise
+        ConfigurationError.
         """
         if processes < 1:
             raise ConfigurationError(f"processes={processes}: give 1 or more")
@@ -83,6 +85,7 @@ class Supervisor:
         )
         self._processes = processes
         self._bounds: dict[str, Any] = {"jobs": max_jobs, "age": max_age, "resident": max_resident}
+        self._stall_after = stall_after
         self._tell = tell
         self._clock: Clock = SystemClock()
         self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
@@ -248,7 +251,7 @@ class Supervisor:
         while True:
             now = self._clock.monotonic()
             for life, sent_away in list(self._live.items()):
-                life.check(now)
+                life.check(now, self._stall_after)
                 if life.ready and not self._came_up:
                     self._came_up = True
                 if why := life.outworn(now, **self._bounds):

@@ -1,0 +1,62 @@
+"""The app of the fault tests; every handler writes what it does into the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import time
+from pathlib import Path
+
+from outlast import Constant, Outlast, Retry
+from tests.support.ledger import Ledger
+
+__all__ = ["app", "blocks", "brief", "hogs", "holds_gil", "poison", "threaded"]
+
+app = Outlast("faults")
+AGAIN = Retry(attempts=3, backoff=Constant(0))
+
+
+def ledger() -> Ledger:
+    return Ledger(Path(os.environ["OUTLAST_TEST_LEDGER"]))
+
+
+@app.job
+async def brief(name: str, seconds: float) -> None:
+    ledger().write("start", name)
+    await asyncio.sleep(seconds)
+    ledger().write("end", name)
+
+
+@app.job
+def threaded(name: str, seconds: float) -> None:
+    ledger().write("start", name)
+    time.sleep(seconds)
+    ledger().write("end", name)
+
+
+@app.job
+async def blocks(name: str, seconds: float) -> None:
+    ledger().write("start", name)
+    time.sleep(seconds)
+    ledger().write("end", name)
+
+
+@app.job
+async def holds_gil(name: str, seconds: float) -> None:
+    ledger().write("start", name)
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # PyDLL keeps the GIL during the call
+    ledger().write("end", name)
+
+
+@app.job(timeout=0.5, retry=AGAIN)
+async def hogs(name: str) -> None:
+    ledger().write("start", name)
+    while True:
+        time.sleep(1)
+
+
+@app.job
+async def poison(name: str) -> None:
+    ledger().write("start", name)
+    os._exit(9)

@@ -1,0 +1,73 @@
+"""A supervisor as a process of its own: `python -m tests.support.supervise TARGET OPTIONS`, options as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = ["Supervised", "supervised"]
+
+
+class Supervised:
+    """A running supervisor and what it writes."""
+
+    def __init__(self, target: str, environ: Mapping[str, str], log: Path, options: dict[str, Any]) -> None:
+        self.log = log
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.supervise", target, json.dumps(options)],
+                env={**os.environ, **environ},
+                stderr=sink,
+                start_new_session=True,
+            )
+        self.everyone = psutil.Process(self.process.pid)
+
+    def workers(self) -> list[int]:
+        """The pids of its worker processes."""
+        with suppress(psutil.NoSuchProcess):
+            return [each.pid for each in self.everyone.children()]
+        return []
+
+    def family(self) -> list[psutil.Process]:
+        """The supervisor and everything below it."""
+        with suppress(psutil.NoSuchProcess):
+            return [self.everyone, *self.everyone.children(recursive=True)]
+        return []
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to each of them, the supervisor first."""
+        for each in self.family():
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(number)
+
+
+@contextmanager
+def supervised(target: str, environ: Mapping[str, str], log: Path, **options: Any) -> Iterator[Supervised]:
+    """Run a supervisor within the block; whatever of it is left at the end is killed."""
+    running = Supervised(target, environ, log, options)
+    family: list[psutil.Process] = []
+    try:
+        yield running
+    finally:
+        family = running.family()
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        running.process.wait()
+        psutil.wait_procs(family[1:], timeout=10)
+
+
+if __name__ == "__main__":
+    from outlast.worker import Supervisor
+    from outlast.worker.child import log_plainly
+
+    log_plainly()
+    sys.exit(Supervisor(sys.argv[1], **json.loads(sys.argv[2])).serve())
