@@ -84,12 +84,6 @@ def all_succeeded(records: list[JobRecord]) -> bool:
     return all(each.state == "succeeded" for each in records)
 
 
-def _stops(running: Supervised) -> bool:
-    if running.process.poll() is None:
-        running.process.terminate()
-    return running.process.poll() is not None
-
-
 async def exited(running: Supervised, within: float = 30.0) -> int:
     """Return the exit code of a supervisor that ends by itself."""
     await until(lambda: running.process.poll() is not None, "the supervisor ends", within=within)
@@ -205,8 +199,8 @@ async def test_a_stop_drains_and_a_second_one_cuts_it_short(scene: Scene) -> Non
     with scene.start() as running:
         await scene.started("long")
         running.process.terminate()
-        # The first signal shows nowhere before the drain ends, so the second is sent until one of them was second.
-        await until(lambda: _stops(running), "the second signal cuts the drain")
+        await until(lambda: scene.told().count("stopping") == 2, "the first signal arrives")
+        running.process.terminate()
         assert await exited(running) == 0
     (found,) = await (await scene.app.runtime()).store.get([long])
     assert found is not None

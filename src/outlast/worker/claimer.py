@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
+from outlast.brokers import Store
 from outlast.core.errors import StoreCorrupt, StoreError
 from outlast.core.message import Delivery, Holder
 from outlast.worker.executor import Executor
@@ -65,12 +66,13 @@ class Claimer:
         if not demand:
             await self._executor.room.wait()
             return 0
-        claim = self._link.once(
-            lambda store: store.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait),
-            wait=wait,
-        )
+
+        def claim(store: Store) -> Coroutine[Any, Any, list[Delivery]]:
+            asked = store.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait)
+            return asked if len(demand) == len(self._queues) else self._unless_widened(asked, demand)
+
         try:
-            given = await (claim if len(demand) == len(self._queues) else self._unless_widened(claim, demand))
+            given = await self._link.once(claim, wait=wait)
         except (StoreCorrupt, Stalled):
             self._doubt = self._link.clock.monotonic()
             raise
@@ -100,13 +102,13 @@ class Claimer:
                     continue
                 # One that is being granted comes back within this time: only one that waits is taken back.
                 await asyncio.wait((task,), timeout=_GRANTING)
-                if not task.done():
-                    return []
-            return task.result()
-        finally:
-            if not task.done():
+                # Cancel the store's own call, nothing around it: it alone knows whether it has just been granted jobs,
+                # which would otherwise be held here, renewed for ever and run nowhere.
                 task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await asyncio.wait((task,))
+            return [] if task.cancelled() else task.result()
+        finally:
+            task.cancel()
 
     async def _settle_doubt(self, since: float) -> bool:
         """Hand back what may have been granted unseen; tell whether claiming may go on."""

@@ -108,6 +108,7 @@ class Supervisor:
 
             def on_signal() -> None:
                 if not stop.is_set():
+                    _logger.info("stopping: the workers finish what they run; a second signal cuts that short")
                     stop.set()
                 elif not self._hurried.is_set():
                     self.hurry()
