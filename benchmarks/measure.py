@@ -111,7 +111,7 @@ class Bench:
         self.fresh()
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = str(probe.getsockname()[1])
-        argv = [self.python, "-m", "benchmarks.serve", self.system.module, port]
+        argv = [self.python, "-m", "benchmarks.serve", self.system.service or self.system.module, port]
         with Started(argv, self.env, self.folder / "serve.log") as server:
 
             def listening() -> bool:

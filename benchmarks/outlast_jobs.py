@@ -1,14 +1,13 @@
-"""Outlast at its defaults: one job on one queue, its producer, and the FastAPI service of the rows over HTTP."""
+"""Outlast at its defaults: one job on one queue, and its producer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from benchmarks import counter
 from outlast import Outlast
 
-__all__ = ["application", "client", "send", "shop"]
+__all__ = ["client", "send", "shop"]
 
 shop = Outlast("bench")
 
@@ -23,8 +22,9 @@ class OutlastClient:
     """Enqueues as a user would."""
 
     async def open(self) -> None:
-        """Connect."""
+        """Connect, and build what is built at the first call."""
         await shop.__aenter__()
+        send.message(0, "")
 
     async def close(self) -> None:
         """Close."""
@@ -44,21 +44,3 @@ class OutlastClient:
 def client() -> OutlastClient:
     """Return what enqueues."""
     return OutlastClient()
-
-
-def application() -> Any:
-    """Return the service, built as the README says."""
-    from fastapi import FastAPI
-
-    from benchmarks.serve import Order
-    from outlast.fastapi import install
-
-    app = FastAPI()
-    install(app, shop)
-
-    @app.post("/jobs", status_code=202)
-    async def enqueue(order: Order) -> dict[str, str]:
-        job = await send.enqueue(order.user_id, order.email)
-        return {"job": job.id, "kept": job.durability}
-
-    return app

@@ -146,7 +146,7 @@ def _checks(results: Results) -> Iterator[str]:
         what = "latency p99 at most twice the fdatasync p99 of the same disk in the same run, and 5 ms"
         yield line(what, latency <= 2 * syncs + 5, f"{number(latency)} ms; fdatasync p99 {number(syncs)} ms")
     few, many = (results.values("outlast", "deep", key) for key in ("few cpu", "many cpu"))
-    if few:
+    if few and median(few):
         ratio = median(many) / median(few)
         yield line("CPU a job with 1,000,000 waiting at most 1.1 times that with 20,000", ratio <= 1.1, number(ratio))
     idle, memory = (results.middle("outlast", "idle", key) for key in ("cpu", "rss"))

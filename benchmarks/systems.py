@@ -26,7 +26,8 @@ class System:
 
     packages: pinned, for a virtual environment of its own; none: it runs in ours, and is measured once a pair.
     jobs: in one drain. singles: one by one, over HTTP and from 50 coroutines. backlog: for four draining processes.
-    bulk: jobs in one bulk call, None where there is none. spreads: its worker command takes the number of processes.
+    service: a module with an `application()` of its own, for HTTP. bulk: jobs in one bulk call, None without one.
+    spreads: its worker command takes the number of processes.
     """
 
     name: str
@@ -40,6 +41,7 @@ class System:
     sync: str
     packages: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    service: str | None = None
     bulk: int | None = 500
     spreads: bool = False
     patch: Patch | None = None
@@ -74,6 +76,7 @@ SYSTEMS: tuple[System, ...] = (
         name="outlast",
         title="Outlast",
         module="benchmarks.outlast_jobs",
+        service="benchmarks.outlast_service",
         worker=_outlast,
         jobs=50_000,
         singles=5_000,
