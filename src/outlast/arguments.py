@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Arguments", "Redacted"]
 
-_EMPTY: Final = Raw(b"{}")
 _PLAIN: Final = (int, str, bool, float, type(None))
 _CONFIG: Final[dict[str, Any]] = {
     "ser_json_bytes": "base64",
@@ -57,7 +56,7 @@ class Arguments:
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Raw:
         """Return the arguments of a call as JSON, keyed by name; raise InvalidArguments naming the parameter."""
-        return self._encode(self.validate(args, kwargs))
+        return Raw(self._encode(self.validate(args, kwargs)))
 
     def validate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call as typed values, by name; raise InvalidArguments naming the parameter."""
@@ -83,7 +82,7 @@ class Arguments:
             problem = self._problem(error)
         raise InvalidArguments(problem)  # outside: the cause would carry the input, and with it what is redacted
 
-    def encode(self, values: dict[str, Any]) -> Raw:
+    def encode(self, values: dict[str, Any]) -> bytes:
         """Return validated values as JSON; raise InvalidArguments when one has no JSON form."""
         if self._validate is None:
             self._build()
@@ -158,11 +157,9 @@ class Arguments:
             pass
         raise InvalidArguments(f"{self._kind}: its kept result does not fit the declared return type")
 
-    def _encode(self, values: dict[str, Any]) -> Raw:
-        if not values:
-            return _EMPTY
+    def _encode(self, values: dict[str, Any]) -> bytes:
         try:
-            return Raw(self._dump(values))
+            return self._dump(values)
         except ValueError as error:  # pydantic's errors, of writing and of reading back
             culprit = self._culprit(error, values)
         raise InvalidArguments(

@@ -30,7 +30,7 @@ class Handle(Generic[R_co]):
     created: False when a job that was there before stands for this one: `conflict` says by what, "id" or "unique".
     """
 
-    __slots__ = ("_runtime", "conflict", "created", "durability", "id")
+    __slots__ = ("_runtime", "conflict", "durability", "id")
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class Handle(Generic[R_co]):
         self.id = job_id
         self.durability: Durability = durability
         self.conflict: Literal["id", "unique"] | None = conflict
-        self.created = conflict is None
         self._runtime = runtime
 
     @classmethod
@@ -60,11 +59,15 @@ class Handle(Generic[R_co]):
         handle.id = message.id
         handle.durability = durability
         handle.conflict = None
-        handle.created = True
         handle._runtime = runtime
-        if isinstance(answer, Exists):
-            handle.id, handle.conflict, handle.created = answer.id, answer.by, False
+        if type(answer) is Exists:
+            handle.id, handle.conflict = answer.id, answer.by
         return handle
+
+    @property
+    def created(self) -> bool:
+        """Whether this call's own job was accepted."""
+        return self.conflict is None
 
     @property
     def queue(self) -> str:

@@ -8,7 +8,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from msgspec import Raw
 
 from outlast.arguments import Arguments
 from outlast.core.errors import (
@@ -25,10 +27,11 @@ from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration, Registry
-from outlast.core.settlement import Accepted, Exists, Full, Published, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
 from outlast.core.unique import Unique
 from outlast.options import NO_OPTIONS, Options
 from outlast.settings import Settings
+from outlast.signature import template_names
 
 if TYPE_CHECKING:
     from outlast.brokers import Store
@@ -70,10 +73,9 @@ class Composer:
         kind, queue = declaration.kind, declaration.queue
         arguments = self.arguments[kind]
         values = arguments.validate(args, kwargs or {})
-        raw = arguments.encode(values)
-        limit = self.settings.max_body
-        if len(bytes(raw)) > limit:
-            raise BodyTooLarge(kind, len(bytes(raw)), limit)
+        body = arguments.encode(values)
+        if len(body) > self.settings.max_body:
+            raise BodyTooLarge(kind, len(body), self.settings.max_body)
         now = self.clock.time()
         if options is NO_OPTIONS:
             own_id, run_at, priority, expires = None, now, declaration.priority, declaration.expires
@@ -85,16 +87,12 @@ class Composer:
             id=self.ids.new(queue, now, self.rng.getrandbits(62)) if own_id is None else job_id(queue, own_id),
             queue=queue,
             kind=kind,
-            args=raw,
+            args=Raw(body),
             enqueued_at=now,
             run_at=run_at,
             priority=priority,
-            key=None
-            if declaration.key is None and options.key is None
-            else _key(declaration, arguments, values, options),
-            unique=None
-            if declaration.unique is None and options.unique is None
-            else _unique(declaration, arguments, values, options),
+            key=_key(declaration, arguments, values, options),
+            unique=_unique(declaration, arguments, values, options),
             expires_at=None if expires is None else run_at + expires,
             redacted=arguments.redacted,
         )
@@ -122,6 +120,8 @@ class Runtime(Composer):
                 answers = await self.store.publish(messages)
         except TimeoutError:
             raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None
+        if answers.count(ACCEPTED) == len(answers):
+            return cast("list[Accepted | Exists]", answers)
         accepted: list[Accepted | Exists] = []
         for message, answer in zip(messages, answers, strict=True):
             if not isinstance(answer, Accepted | Exists):
@@ -158,12 +158,14 @@ def _key(declaration: Declaration, arguments: Arguments, values: dict[str, Any],
     if options.key is not None:
         return options.key
     rule = declaration.key
+    if rule is None:
+        return None
     if callable(rule):
         value: object = rule(**arguments.complete(values))
     else:
         if rule in arguments.redacted:
             raise ConfigurationError(f"job {declaration.kind!r}: key={rule!r} would show a redacted argument")
-        value = arguments.complete(values)[str(rule)]
+        value = arguments.complete(values)[rule]
     return None if value is None else str(value)
 
 
@@ -173,14 +175,30 @@ def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, An
     text = options.unique
     if text is None:
         rule = declaration.unique
+        if rule is None:
+            return None
         if callable(rule):
             text = rule(**arguments.complete(values))
-        elif rule == "":
-            text = f"{declaration.kind}:{arguments.fingerprint(values)}"
         else:
-            text = str(rule).format_map(arguments.complete(values))
+            _check_shown(declaration, rule, arguments)
+            if rule == "":
+                text = f"{declaration.kind}:{arguments.fingerprint(values)}"
+            else:
+                text = rule.format_map(arguments.complete(values))
         if text is None:
             return None
     if not 1 <= len(text) <= 512:
         raise InvalidArguments(f"{declaration.kind}: its unique key has {len(text)} characters: make it 1 to 512")
     return Unique(text, declaration.unique_until, declaration.unique_seconds)
+
+
+def _check_shown(declaration: Declaration, rule: str, arguments: Arguments) -> None:
+    """Raise ConfigurationError for a unique key that tells a redacted argument; a hash of a short one tells it too."""
+    if not arguments.redacted:
+        return
+    told = template_names(rule, "unique") if rule else set(arguments.signature.names)
+    if secret := told & set(arguments.redacted):
+        raise ConfigurationError(
+            f"job {declaration.kind!r}: unique={rule or True!r} would show the redacted {min(secret)!r}: name other "
+            "parameters in a template, or give a callable"
+        )

@@ -6,7 +6,7 @@ import inspect
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from outlast import (
     Job,
     JobRouter,
     Outlast,
+    Redacted,
     Retry,
     Settings,
     Unique,
@@ -42,6 +43,7 @@ async def by_module(ctx: outlast.Context, order_id: int) -> int:
 
 async def send(order_id: int, email: str = "") -> None: ...
 def plain(order_id: int) -> None: ...
+def secretly(order_id: int, token: Annotated[str, Redacted]) -> None: ...
 
 
 @pytest.fixture
@@ -240,6 +242,14 @@ class TestKeys:
         message = job.with_options(key="k", unique="{order_id}").message(1)
         assert (message.key, message.unique) == ("k", Unique("{order_id}", until="start"))
         assert job.with_options(unique=Unique("u", seconds=3)).message(1).unique == Unique("u", seconds=3)
+
+    @pytest.mark.parametrize("options", [{"key": "token"}, {"unique": True}, {"unique": "t:{token}"}])
+    def test_none_may_tell_what_is_redacted(self, shop: Outlast, options: dict[str, Any]) -> None:
+        job = shop.job(**options)(secretly)
+        with pytest.raises(ConfigurationError, match=r"would show .*redacted"):
+            job.message(1, "t0p")
+        fine = shop.job(kind="fine", unique="{order_id}")(secretly)
+        assert fine.message(1, "t0p").unique == Unique("1")
 
     def test_a_key_of_the_wrong_length(self, shop: Outlast) -> None:
         job = shop.job(unique="{email}")(send)

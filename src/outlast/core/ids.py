@@ -13,7 +13,7 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9_.:@+=/-]{1,128}\Z")
 
 _RANDOM_BITS = 62
 _COUNTER_BITS = 12
-_VERSION = 0x7 << 76
+_CHANCE = (1 << _RANDOM_BITS) - 1
 _VARIANT = 0x2 << 62
 
 
@@ -45,11 +45,12 @@ class IdFactory:
     A store's unique index grows at one end only, which costs a third of what random ids cost.
     """
 
-    __slots__ = ("_counter", "_millis")
+    __slots__ = ("_counter", "_millis", "_stem")
 
     def __init__(self) -> None:
         self._millis = 0
         self._counter = 0
+        self._stem = ""
 
     def new(self, queue: str, now: float, chance: int) -> str:
         """Return a new id; `now` is wall time in seconds, `chance` at least 62 random bits."""
@@ -57,10 +58,11 @@ class IdFactory:
         if millis > self._millis:
             self._millis = millis
             self._counter = 0
+            self._stem = f"{millis:012x}7"  # the time and the version
         else:
             self._counter += 1
             if self._counter >> _COUNTER_BITS:
                 self._millis += 1
                 self._counter = 0
-        low = chance & ((1 << _RANDOM_BITS) - 1)
-        return f"{queue}.{(self._millis << 80) | _VERSION | (self._counter << 64) | _VARIANT | low:032x}"
+                self._stem = f"{self._millis:012x}7"
+        return f"{queue}.{self._stem}{self._counter:03x}{_VARIANT | (chance & _CHANCE):016x}"
