@@ -92,6 +92,7 @@ async def test_redrive_begins_anew(desk: Desk, state: str) -> None:
     assert (stats.depth, stats.dead) == (1, 0)
     (delivery,) = await desk.claim()
     assert (delivery.attempt, delivery.crashes) == (1, 0)
+    assert delivery.message.run_at == desk.clock.time(), "a retry budget counts from here"
     assert await desk.finish("q.1") == []
 
 

@@ -172,6 +172,7 @@ async def test_a_lapsed_job_that_was_to_be_cancelled_ends_cancelled(desk: Desk) 
     await desk.lapse()
     record = await desk.record("q.1")
     assert (record.state, record.reason, record.crashes) == ("cancelled", "cancelled", 0)
+    assert not record.cancelling
     assert await desk.claim(holder=B) == []
     assert (await desk.stats()).depth == 0
     assert await desk.settle(Finish(old, "succeeded")) == lost([old])

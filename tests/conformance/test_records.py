@@ -120,6 +120,7 @@ async def test_all_given_fields_must_match(desk: Desk) -> None:
     assert await found(Query(key="x")) == ["r.1", "q.3", "q.1"]
     assert await found(Query(states=("scheduled",))) == ["r.1"]
     assert await found(Query(states=("scheduled", "ready"), queue="q", key="x", kind="send")) == ["q.1"]
+    assert await found(Query(states=("ready", "ready"), key="y")) == ["q.2"]
     assert await found(Query(queue="nowhere")) == []
     assert await desk.store.count(Query(key="x")) == {"ready": 2, "scheduled": 1}
     assert await desk.store.count(Query(kind="none")) == {}

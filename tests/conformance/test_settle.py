@@ -44,6 +44,13 @@ async def test_a_repeated_finish_changes_nothing(desk: Desk) -> None:
     assert (await desk.stats()).depth == 0
 
 
+async def test_a_repeated_finish_is_none_lost_when_the_record_is_gone(desk: Desk) -> None:
+    await desk.declare("q", records=0)
+    await desk.run("q.1")
+    assert await desk.state("q.1") == "unknown"
+    assert await desk.finish("q.1") == []
+
+
 @pytest.mark.parametrize("kind", ["retry", "release", "park"])
 async def test_a_repeated_giving_back_changes_nothing(desk: Desk, kind: str) -> None:
     await desk.publish("q.1")

@@ -113,7 +113,7 @@ def settle(tables: Tables, settlements: Sequence[Settlement]) -> list[Lost]:
         if job is not None:
             _apply(tables, job, settlement)
             touched.add(fence.queue)
-        elif not _repeated(tables, fence):
+        elif not tables.was_settled(fence):
             lost.append(Lost(fence, "superseded"))
     for name in touched:
         tables.prune(tables.line(name))
@@ -123,11 +123,6 @@ def settle(tables: Tables, settlements: Sequence[Settlement]) -> list[Lost]:
 def _held(tables: Tables, fence: Fence) -> Job | None:
     job = tables.jobs.get(fence.id)
     return job if job is not None and job.open and job.token == fence.token else None
-
-
-def _repeated(tables: Tables, fence: Fence) -> bool:
-    job = tables.jobs.get(fence.id)
-    return job is not None and not job.open and job.settled == fence.token
 
 
 def _apply(tables: Tables, job: Job, settlement: Settlement) -> None:

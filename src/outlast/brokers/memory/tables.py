@@ -132,8 +132,8 @@ class Tables:
         """Heap of (at, order, id) of scheduled and parked jobs; entries of jobs that moved on are skipped."""
         self._held: dict[tuple[str, str], tuple[str, float]] = {}
         """(queue, unique key) -> (id of the job that holds it, wall time when it lapses)."""
-        self._past: dict[str, float] = {}
-        """Ids whose record is gone -> wall time until which they are remembered."""
+        self._past: dict[str, tuple[float, int]] = {}
+        """Ids whose record is gone -> (wall time until which they are remembered, token of the accepted settlement)."""
         self._forget: list[tuple[float, str]] = []
 
     def line(self, name: str) -> Line:
@@ -151,7 +151,7 @@ class Tables:
         now = self.clock.time()
         if len(message.args) > self.max_body:
             return TooLarge(len(message.args), self.max_body)
-        if message.id in self.jobs or self._past.get(message.id, -math.inf) > now:
+        if message.id in self.jobs or self._past.get(message.id, (-math.inf, 0))[0] > now:
             return Exists(message.id, "id")
         if (holder := self.key_holder(message)) is not None:
             return Exists(holder, "unique")
@@ -279,8 +279,15 @@ class Tables:
         del self.jobs[job.message.id]
         until = job.accepted + line.queue.retention.id_memory
         if until > self.clock.time():
-            self._past[job.message.id] = until
+            self._past[job.message.id] = (until, 0 if purge else job.settled)
             heapq.heappush(self._forget, (until, job.message.id))
+
+    def was_settled(self, fence: Fence) -> bool:
+        """Tell whether a settlement with this fence was accepted, and nothing has happened to its job since."""
+        job = self.jobs.get(fence.id)
+        if job is None:
+            return self._past.get(fence.id, (0.0, 0))[1] == fence.token
+        return not job.open and job.settled == fence.token
 
     def prune(self, line: Line) -> int:
         """Apply the queue's retention; return how many records went."""
@@ -301,7 +308,7 @@ class Tables:
                 gone += 1
         while self._forget and self._forget[0][0] <= now:
             until, id_ = heapq.heappop(self._forget)
-            if self._past.get(id_) == until:
+            if id_ in self._past and self._past[id_][0] == until:
                 del self._past[id_]
         return gone
 

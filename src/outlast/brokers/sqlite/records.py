@@ -93,10 +93,10 @@ def _searches(query: Query, now: float) -> list[tuple[str, str, list[Any]]]:
         return [("", common, values)]
     searches = [
         (_INDEX[state], f" and job.state = {STATE_NUMBER[state]}{common}", values)
-        for state in query.states
+        for state in dict.fromkeys(query.states)
         if state in _INDEX
     ]
-    rest = ", ".join(str(STATE_NUMBER[state]) for state in query.states if state not in _INDEX)
+    rest = ", ".join(str(STATE_NUMBER[state]) for state in dict.fromkeys(query.states) if state not in _INDEX)
     if rest:
         searches.append(("", f" and {state_at(now)} in ({rest}){common}", values))
     return searches

@@ -226,14 +226,14 @@ delete from note where job in (select value from json_each(?1))
 
 -- Commands.
 -- name: cancel_waiting (at, finished_at, seq)
-update job set state = 12, at = ?1, finished_at = ?2, reason = 'cancelled', token = 0, holder = null,
+update job set state = 12, at = ?1, finished_at = ?2, reason = 'cancelled', cancelling = 0, token = 0, holder = null,
 uniq = case when uniq_until is not null then uniq end where seq = ?3
 
 -- name: cancel_running (seq)
 update job set cancelling = 1 where seq = ?1
 
 -- name: redrive (rank, now, unique key or null, seq)
-update job set state = 0, at = ?2, rank = ?1, uniq = coalesce(?3, uniq), attempt = 1, crashes = 0, token = 0, holder = null,
+update job set state = 0, at = ?2, run_at = ?2, rank = ?1, uniq = coalesce(?3, uniq), attempt = 1, crashes = 0, token = 0, holder = null,
 cancelling = 0, reason = null, finished_at = null, expires_at = null, result = null where seq = ?4
 
 -- name: edit (state, at, run_at, rank, priority, body, seq)
