@@ -12,6 +12,7 @@ from outlast.cli import show
 from outlast.cli.place import ask, find_place
 from outlast.cli.session import AppOption, JsonOption, UrlOption, session
 from outlast.cli.text import duration, size
+from outlast.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from outlast.brokers import Store
@@ -34,12 +35,13 @@ def backup(
 ) -> None:
     """Write a consistent, compact copy of the store to a new file, while everybody works on."""
     from outlast.brokers.sqlite import SqliteStore
-    from outlast.core.errors import StoreError
 
     given = session(ctx, url, app, json)
     place = find_place(given)
     if target.is_dir():
-        raise StoreError(f"{target} is a folder: name the new file in it, such as {target / 'outlast-backup.db'}")
+        raise ConfigurationError(f"{target} is a folder: name the new file in it, such as {target / 'backup.db'}")
+    if target.exists():
+        raise ConfigurationError(f"{target} exists: name a new file, a backup never overwrites")
 
     async def copy(store: Store) -> None:
         assert isinstance(store, SqliteStore)  # `ask` opens files alone

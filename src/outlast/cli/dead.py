@@ -10,7 +10,7 @@ from outlast.cli import show
 from outlast.cli.jobs import CursorOption, KindOption, LimitOption, QueueOption, check_cursor, show_more
 from outlast.cli.place import ask, find_place
 from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.text import short, when
+from outlast.cli.text import counted, short, when
 from outlast.core.errors import ConfigurationError
 from outlast.core.protocols import Answer, JobRecord, Page, Query, Redrive
 
@@ -102,7 +102,7 @@ def redrive(
     if given.json:
         tell([name for name, _ in done], [answer for _, answer in done], json=True, done="")
         return
-    show.say(f"{len(done) - len(refused)} jobs are ready again")
+    show.say(f"{counted(len(done) - len(refused), 'job')} ready again")
     tell([name for name, _ in refused], [answer for _, answer in refused], json=False, done="")
 
 

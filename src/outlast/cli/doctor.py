@@ -48,10 +48,12 @@ def doctor(
     if given.json:
         show.json({"store": place.shown, "errors": errors, "warnings": warnings, "findings": findings})
     else:
-        rows = (((each.severity, _STYLES[each.severity]), each.check, each.text, each.fix) for each in findings)
-        show.table(("", "check", "found", "fix"), rows, empty="")
+        for each in findings:
+            show.line((f"{each.severity:<9}", _STYLES[each.severity]), f"{each.check}: {each.text}")
+            if each.fix:
+                show.line(" " * 9, ("fix: ", "dim"), (each.fix, "bold"))
         verdict = f"{errors} to fix, {warnings} to look at" if errors or warnings else "all is well"
-        show.note(f"{place.shown}: {verdict}")
+        show.line(f"{place.shown}: {verdict}")
     if errors:
         raise typer.Exit(FAILED)
 

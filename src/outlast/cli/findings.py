@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from outlast.cli.text import duration, size
+from outlast.cli.text import counted, duration, size
 from outlast.core.protocols import QueueStats
 
 __all__ = [
@@ -109,7 +109,7 @@ def of_clock(newest: float | None, now: float) -> Finding:
 def of_holders(stale: Iterable[tuple[str, int]], *, consumed: bool) -> Iterator[Finding]:
     """Judge workers whose lease has lapsed while jobs still run in their name."""
     for label, jobs in stale:
-        text = f"worker {label} is gone and held {jobs} jobs"
+        text = f"worker {label} is gone and held {counted(jobs, 'job')}"
         if consumed:
             yield Finding("workers", "warning", text, "nothing to do: the next claim of a living worker takes them")
         else:
@@ -122,13 +122,15 @@ def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
     waiting = stats.depth - stats.running
     found: list[Finding] = []
     if stats.paused and waiting:
-        found.append(Finding(check, "warning", f"paused, {waiting} jobs wait", f"outlast queues resume {name}"))
+        found.append(
+            Finding(check, "warning", f"paused with {counted(waiting, 'job')} waiting", f"outlast queues resume {name}")
+        )
     elif waiting and not stats.consumers:
         found.append(
             Finding(
                 check,
                 "error",
-                f"{waiting} jobs wait and nobody works on it",
+                f"{counted(waiting, 'job')} waiting and nobody works on it",
                 f"start a worker that declares it, or outlast jobs purge --queue {name}",
             )
         )
@@ -150,7 +152,7 @@ def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
             Finding(
                 check,
                 "warning",
-                f"{stats.parked} jobs are parked: no worker here knows their kind",
+                f"{counted(stats.parked, 'job')} parked: no worker knows the kind",
                 f"deploy the code that declares it: outlast jobs list --queue {name} --state parked",
             )
         )
@@ -159,11 +161,11 @@ def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
             Finding(
                 check,
                 "warning",
-                f"{stats.dead} dead letters",
+                counted(stats.dead, "dead letter"),
                 f"outlast dead list --queue {name}; then outlast dead redrive --all --queue {name}",
             )
         )
-    yield from found or [Finding(check, "ok", f"{stats.depth} jobs, {stats.consumers} workers")]
+    yield from found or [Finding(check, "ok", f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}")]
 
 
 def of_declarations(
@@ -182,18 +184,14 @@ def of_declarations(
             yield Finding(
                 "declarations",
                 "error",
-                f"{number} jobs of kind {kind!r} wait in {queue!r} and {app} does not declare it",
+                f"{counted(number, 'job')} of kind {kind!r} in queue {queue!r}, and {app} does not declare it",
                 "declare it again, give its successor kind=..., or purge them",
             )
-    for name in sorted(declared_queues):
-        if name not in stats or not stats[name].consumers:
-            well = False
-            yield Finding(
-                "declarations",
-                "warning",
-                f"queue {name!r} is declared by {app} and nobody works on it now",
-                "start a worker, or add it to --queues",
-            )
+    idle = [name for name in sorted(declared_queues) if name not in stats or not stats[name].consumers]
+    if idle:
+        well = False
+        text = f"nobody works now on what {app} declares: {', '.join(idle)}"
+        yield Finding("declarations", "warning", text, f"outlast worker {app}, or add them to its --queues")
     if well:
         yield Finding("declarations", "ok", f"{app}: every kind that waits is declared, every queue has a worker")
 

@@ -106,7 +106,7 @@ def _list(page: Page, where: str) -> None:
         )
         for record in page.records
     )
-    show.table(heads, rows, empty=f"no such jobs in {where}")
+    show.table(heads, rows, empty=f"no such jobs in {where}", spare=("attempt",))
 
 
 def _what(record: JobRecord, now: float) -> str:

@@ -10,9 +10,10 @@ import typer
 from outlast.cli import show
 from outlast.cli.place import Place, ask, find_place
 from outlast.cli.session import AppOption, JsonOption, UrlOption, session
+from outlast.cli.text import counted
 from outlast.core.errors import ConfigurationError
 from outlast.core.protocols import Purge, Query
-from outlast.worker.exitcodes import CLEAN
+from outlast.worker.exitcodes import FAILED
 
 __all__ = ["purge"]
 
@@ -58,7 +59,7 @@ def purge(
     elif given.json:
         show.json({"removed": answers[0].changed})
     else:
-        show.say(f"{answers[0].changed} jobs removed")
+        show.say(f"{counted(answers[0].changed, 'job')} removed")
 
 
 def _count(place: Place, query: Query) -> int:
@@ -67,6 +68,8 @@ def _count(place: Place, query: Query) -> int:
 
 def _ask(place: Place, number: int) -> None:
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"purge would remove {number} jobs for good: add --yes (there is nobody to ask here)")
-    if not typer.confirm(f"Remove {number} jobs of {place.shown} for good?", err=True):
-        raise typer.Exit(CLEAN)
+        raise ConfigurationError(
+            f"purge would remove {counted(number, 'job')} for good: add --yes (there is nobody to ask here)"
+        )
+    if not typer.confirm(f"Remove {counted(number, 'job')} of {place.shown} for good?", err=True):
+        raise typer.Exit(FAILED)

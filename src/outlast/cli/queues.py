@@ -53,7 +53,12 @@ def list_(
             "workers",
             "",
         )
-        show.table(heads, (_row(*each) for each in sorted(stats.items())), empty=f"no queues in {place.shown}")
+        show.table(
+            heads,
+            (_row(*each) for each in sorted(stats.items())),
+            empty=f"no queues in {place.shown}",
+            spare=("parked", "scheduled", "dead"),
+        )
     missing = [name for name in names or () if name not in stats]
     for name in missing:
         show.note(f"outlast: no queue {name!r} in {place.shown}")

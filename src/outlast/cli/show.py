@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from outlast.cli.text import clean
 
-__all__ = ["Cell", "facts", "json", "note", "on_terminal", "say", "state", "table"]
+__all__ = ["Cell", "facts", "json", "line", "note", "on_terminal", "say", "state", "table"]
 
 Cell = str | int | tuple[str, str]
 """Text, a number (aligned right), or text with a style."""
@@ -22,6 +22,10 @@ _STATES: Final = {
     "parked": "magenta",
     "scheduled": "blue",
 }
+
+_GAP: Final = 2
+_NARROWEST: Final = 20
+_NOTHING: Final = ("0", "1", "-", "")
 
 
 def on_terminal() -> bool:
@@ -51,13 +55,16 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
-    """Print rows under heads; `empty` (to stderr) when there are none. Where programs read, nothing is cut."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str, spare: Sequence[str] = ()) -> None:
+    """Print rows under heads; `empty` (to stderr) when there are none. Where programs read, nothing is left out.
+
+    spare: columns that a narrow terminal may do without while they say nothing (0, 1, "-").
+    """
     listed = [[_parts(cell) for cell in row] for row in rows]
     if not listed:
         note(empty)
     elif on_terminal():
-        _rich_table(heads, listed)
+        _rich_table(heads, listed, spare)
     else:
         _plain_table(heads, listed)
 
@@ -80,25 +87,51 @@ def _plain_table(heads: Sequence[str], rows: list[list[tuple[str, str, bool]]]) 
         say("  ".join(cells).rstrip())
 
 
-def _rich_table(heads: Sequence[str], rows: list[list[tuple[str, str, bool]]]) -> None:
+def _rich_table(heads: Sequence[str], rows: list[list[tuple[str, str, bool]]], spare: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column, head in enumerate(heads):
-        numbers = all(row[column][2] for row in rows)
-        # An id is there to be copied: it may take a second line but is never cut.
-        whole = head in ("id", "")
+    console = Console(highlight=False)
+    columns = list(zip(heads, *rows, strict=True))
+    widths = [max(len(head), *(len(text) for text, _, _ in cells)) for head, *cells in columns]
+    # The last column may take more lines; what comes before is there to be copied, and never cut.
+    widths[-1] = min(widths[-1], _NARROWEST)
+    kept = list(range(len(columns)))
+    for head in spare:
+        at = heads.index(head)
+        if _total(widths, kept) > console.width and all(text in _NOTHING for text, _, _ in columns[at][1:]):
+            kept.remove(at)
+    drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, _GAP, 0, 0))
+    for at in kept:
+        numbers = all(row[at][2] for row in rows)
+        last = at == len(columns) - 1
         drawn.add_column(
-            head,
+            heads[at],
             justify="right" if numbers else "left",
-            no_wrap=not whole and head not in ("fix", "error", "value"),
+            no_wrap=not last,
             overflow="fold",
+            min_width=widths[at],
         )
     for row in rows:
-        drawn.add_row(*(Text(text, style=style) for text, style, _ in row))
-    Console(highlight=False).print(drawn)
+        drawn.add_row(*(Text(row[at][0], style=row[at][1]) for at in kept))
+    console.print(drawn, width=max(console.width, _total(widths, kept)), crop=False)
+
+
+def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
+    return sum(widths[at] + _GAP for at in kept)
+
+
+def line(*parts: Cell) -> None:
+    """Print the parts beside each other, in their styles where people look."""
+    split = [_parts(part) for part in parts]
+    if not on_terminal():
+        say("".join(text for text, _, _ in split).rstrip())
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(highlight=False, soft_wrap=True).print(Text.assemble(*((text, style) for text, style, _ in split)))
 
 
 def facts(pairs: Iterable[tuple[str, Cell]]) -> None:

@@ -6,12 +6,17 @@ import re
 from datetime import datetime
 from typing import Final
 
-__all__ = ["clean", "duration", "local_time", "redact_url", "short", "size", "when"]
+__all__ = ["clean", "counted", "duration", "local_time", "redact_url", "short", "size", "when"]
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):[^/?#]*@")
 _SECRET: Final = re.compile(r"(?P<name>[?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 job", "2 jobs"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def clean(text: str) -> str:
