@@ -172,6 +172,7 @@ class Writer:
                 self._tidier.look(self._batches.empty)
         # Left behind by a loop that ended without closing the store: leave no thread and no open file either.
         self._checkpointer.close()
+        self._bells.close()
         self._tx.db.close()
 
     def _run(self, batch: list[Operation]) -> list[Result]:
