@@ -20,9 +20,9 @@ from outlast.worker.lanes import AHEAD, Lane, claim_ahead
 from outlast.worker.ports import RuntimePort
 from outlast.worker.report import Reporter
 from outlast.worker.runs import Plan, Run, StopReason, conclude, fail, stopped
-from outlast.worker.slots import SlotMap
+from outlast.worker.slots import STARTED, SlotMap
 
-__all__ = ["PATIENCE", "TICK", "Executor", "ProcessPort"]
+__all__ = ["PATIENCE", "SOLO_PAUSE", "TICK", "Executor", "ProcessPort"]
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -30,6 +30,8 @@ TICK: Final = 0.05
 """Seconds between two looks at the deadlines: a timeout is at most this much late."""
 PATIENCE: Final = 1.0
 """Seconds that a claimed job may wait here for a slot before it is given back."""
+SOLO_PAUSE: Final = 0.25
+"""Seconds until a job that must run alone, and found too many before it, is offered again."""
 _NO_POLICY: Final = Policy()
 
 
@@ -129,8 +131,6 @@ class Executor:
             self.held += 1
             lane.held += 1
             self._runs[run] = None
-            if self._slots is not None:
-                run.slot = self._slots.take(delivery)
             if plan is None:
                 self._report.unknown(message.kind)
                 self._end(run, UnknownKind())
@@ -138,8 +138,13 @@ class Executor:
                 self._end(run, expired)
             elif lane.taken < lane.slots and self._taken < self._concurrency and not lane.waiting:
                 self._start(run, plan, now)
+            elif lane is not plan.lane and len(lane.waiting) >= lane.slots:
+                # It was claimed for another lane's room: waiting here it would keep out jobs that could run now.
+                self._close(run, Release(delivery.fence, at=wall + SOLO_PAUSE, why="no slot to run alone in"))
             else:
                 lane.waiting.append(run)
+                if self._slots is not None:
+                    run.slot = self._slots.take(delivery)
         if self._runs:
             self._idle.clear()
             if self._ticking is None:
@@ -154,7 +159,11 @@ class Executor:
         if plan.timeout is not None:
             run.deadline = now + plan.timeout
         if self._slots is not None:
-            self._slots.start(run.slot, run.deadline + self._kill_grace if run.deadline else 0.0)
+            hard = run.deadline + self._kill_grace if run.deadline else 0.0
+            if run.slot < 0:
+                run.slot = self._slots.take(run.delivery, STARTED, hard)
+            else:
+                self._slots.start(run.slot, hard)
         if self._observed:
             self._report.started(run)
         if lane is self._process:
@@ -167,7 +176,7 @@ class Executor:
             self._end(run, fail(run, error))
             return
         if lane is self._async:
-            task = _spawn(self._drive(run, plan, values))
+            task = _spawn(self._drive(run, plan, values), run.delivery.message.id)
             if not run.ended:
                 run.task = task
         else:
@@ -246,7 +255,7 @@ class Executor:
         run.ended = True
         run.task = None
         self.finished += 1
-        if self._slots is not None:
+        if run.slot >= 0 and self._slots is not None:
             self._slots.end(run.slot)
         self._settle(run, settlement)
 
@@ -260,7 +269,7 @@ class Executor:
         """Free what the store has taken over; called by the settler."""
         for run, settlement in entries:
             run.lane.held -= 1
-            if self._slots is not None:
+            if run.slot >= 0 and self._slots is not None:
                 self._slots.clear(run.slot)
             del self._runs[run]
             if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
@@ -372,11 +381,11 @@ class Executor:
 
 if sys.version_info >= (3, 12):
 
-    def _spawn(work: Any) -> asyncio.Task[None]:
+    def _spawn(work: Any, name: str) -> asyncio.Task[None]:
         """Run up to the first wait at once: a handler that does not wait costs no turn of the loop."""
-        return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+        return asyncio.Task(work, loop=asyncio.get_running_loop(), name=name, eager_start=True)
 
 else:
 
-    def _spawn(work: Any) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(work)
+    def _spawn(work: Any, name: str) -> asyncio.Task[None]:
+        return asyncio.Task(work, loop=asyncio.get_running_loop(), name=name)
