@@ -116,8 +116,13 @@ class Outlast(Declarer):
         return await self._wired().connections.get()
 
     async def close(self) -> None:
-        """Close the running loop's connection, if it is open. It opens again on the next use."""
-        await self._wired().connections.close()
+        """Close the running loop's connection, and that of `enqueue_sync`; they open again on the next use."""
+        if self._wiring is None:
+            return
+        from outlast.aio.portal import portal
+
+        await self._wiring.connections.close()
+        await portal().visit(self._wiring.connections.close)
 
     async def __aenter__(self) -> Outlast:
         await self.runtime()

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, Final, TypeVar
 
 from outlast.core.errors import WrongThread
@@ -39,6 +40,12 @@ class Portal:
                 "there, or call it from a thread (asyncio.to_thread)"
             )
         return asyncio.run_coroutine_threadsafe(work(), self._start()).result()
+
+    async def visit(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Await `work()` on the portal's loop, from another loop; nothing happens while it is not running."""
+        loop = self._loop
+        if loop is not None and loop is not asyncio.get_running_loop():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
 
     def at_stop(self, closer: Callable[[], Awaitable[None]]) -> None:
         """Await `closer()` on the loop before it stops."""
@@ -81,11 +88,22 @@ class _Process:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.portal = Portal()
-        atexit.register(self._stop)
+        _before_pools_end(self._stop)
 
     def _stop(self) -> None:
         if self.pid == os.getpid():
             self.portal.stop()
+
+
+def _before_pools_end(stop: Callable[[], None]) -> None:
+    """Call `stop` at exit while thread pools still take work: a store needs one to close, and ends with none left.
+
+    Python ends the pools before it runs `atexit`; what is registered here, later than they are, runs before that.
+    """
+    import_module("concurrent.futures.thread")  # registers the end of the pools
+    register = getattr(threading, "_register_atexit", atexit.register)
+    with suppress(RuntimeError):  # the interpreter is ending already
+        register(stop)
 
 
 _guard: Final = threading.Lock()
