@@ -24,7 +24,7 @@ _BODY: Final = struct.Struct("=dqqdIIH206s")  # deadline, token, row, run_at, at
 _DEADLINE: Final = struct.Struct("=d")
 _HEAD_SIZE: Final = 64
 _SIZE: Final = 256
-_ID_LIMIT: Final = 206
+_pack: Final = _BODY.pack_into
 
 
 class Slot(Struct, frozen=True):
@@ -70,16 +70,19 @@ class SlotMap:
 
     # The worker's side
 
-    def take(self, delivery: Delivery) -> int:
-        """Record a job that was claimed; return its slot. The worker never holds more than `size`."""
+    def take(self, delivery: Delivery, state: int = CLAIMED, deadline: float = 0.0) -> int:
+        """Record a job that was claimed, or that starts at once; return its slot.
+
+        The worker never holds more than `size`. deadline: monotonic seconds, 0 for none.
+        """
         index = self._free.pop()
         fence = delivery.fence
-        id_ = fence.id.encode()[:_ID_LIMIT]
+        id_ = fence.id.encode()
         at = _HEAD_SIZE + index * _SIZE
-        _BODY.pack_into(
+        _pack(
             self._map,
             at + 8,
-            0.0,
+            deadline,
             fence.token,
             fence.row,
             delivery.message.run_at,
@@ -88,7 +91,7 @@ class SlotMap:
             len(id_),
             id_,
         )
-        self._map[at] = CLAIMED
+        self._map[at] = state
         return index
 
     def start(self, index: int, deadline: float) -> None:
