@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from outlast.core.settlement import Release, Retry
+from outlast.core.unique import Unique
 from tests.support.jobs import LEASE, A, B, Desk
 
 
 async def test_first_accepted_first_given(desk: Desk) -> None:
     await desk.publish("q.b", "q.a", "q.c")
     assert await desk.ids() == ["q.b", "q.a", "q.c"]
+
+
+async def test_a_batch_keeps_its_order_where_a_unique_key_has_lapsed(desk: Desk) -> None:
+    await desk.publish("q.old", unique=Unique("k", seconds=5))
+    desk.clock.advance(6)
+    batch = [desk.message("q.1"), desk.message("q.2", unique="k"), desk.message("q.3")]
+    await desk.store.publish(batch)
+    assert await desk.ids() == ["q.old", "q.1", "q.2", "q.3"]
 
 
 async def test_the_batch_comes_in_the_order_it_was_picked(desk: Desk) -> None:

@@ -156,7 +156,7 @@ class JobRecord(Struct, frozen=True, kw_only=True):
     crashes: int = 0
     enqueued_at: float
     run_at: float
-    """When it is, or was last, due."""
+    """When it is, or was last, due; once it has ended, when it was first due."""
     expires_at: float | None = None
     finished_at: float | None = None
     holder: str | None = None

@@ -126,8 +126,8 @@ def _held(tables: Tables, fence: Fence) -> Job | None:
 
 
 def _apply(tables: Tables, job: Job, settlement: Settlement) -> None:
-    if job.lapsed:
-        job.crashes -= 1  # its holder was alive after all
+    if job.lapsed and isinstance(settlement, Release | Park):
+        job.crashes -= 1  # its holder was alive after all; for one that ended it no longer matters
     tables.lift(job)
     tables.let_go(job, superseded=False)
     job.state = "running"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from outlast.brokers.memory.tables import Job, Line, Tables
 from outlast.core.codec import redact_args
-from outlast.core.message import State
+from outlast.core.message import TERMINAL, State
 from outlast.core.protocols import JobRecord, Page, Query, QueueStats
 
 __all__ = ["count", "find", "record", "state_of", "stats"]
@@ -39,7 +39,7 @@ def record(job: Job, now: float) -> JobRecord:
         attempt=job.attempt,
         crashes=job.crashes,
         enqueued_at=message.enqueued_at,
-        run_at=job.at,
+        run_at=message.run_at if job.state in TERMINAL else job.at,
         expires_at=message.expires_at,
         finished_at=message.expires_at if expired else job.finished_at,
         holder=job.holder.id if job.holder is not None and job.state == "running" else None,

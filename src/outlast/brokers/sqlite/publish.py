@@ -34,6 +34,9 @@ def publish(tx: Transaction, messages: Sequence[Message], *, forced: bool = Fals
     tx.work = True
     for name in {message.queue for message in messages if message.unique is not None}:
         tx.run("queue_uniques", (queues[name].number,))
+    keys = [(queues[message.queue].number, message.unique.key) for message in messages if message.unique is not None]
+    if keys:
+        tx.run("uniq_lapse", (_encode(keys).decode(), tx.now))
     if not forced and _near_bound(tx, queues, [messages[index] for index in fitting]):
         for index in fitting:
             message = messages[index]

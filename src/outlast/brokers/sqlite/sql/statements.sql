@@ -10,9 +10,11 @@ select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_
 -- name: queue_add (name, record_ttl, records_kept, dead_ttl, id_memory)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory) values(?1, ?2, ?3, ?4, ?5) on conflict do nothing
 
+-- With a shorter record_ttl the next jobs to end come before those that ended already, in job_ended.
 -- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, max_depth)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, max_depth) values(?1, ?2, ?3, ?4, ?5, ?6)
-on conflict(name) do update set record_ttl = ?2, records_kept = ?3, dead_ttl = ?4, id_memory = ?5, max_depth = ?6
+on conflict(name) do update set record_ttl = ?2, records_kept = ?3, dead_ttl = ?4, id_memory = ?5, max_depth = ?6,
+pruned = case when record_ttl > ?2 then 0 else pruned end
 where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or max_depth is not ?6
 
 -- name: queue_names ()
@@ -51,6 +53,11 @@ select id, seq, uniq_until from job where queue = ?1 and uniq = ?2
 
 -- name: uniq_free (seq)
 update job set uniq = null where seq = ?1
+
+-- Keys whose time has passed are free before a batch goes in, so that the batch keeps its order.
+-- name: uniq_lapse (JSON [[queue, uniq], ...], now)
+update job set uniq = null where uniq_until <= ?2 and seq in (
+select job.seq from json_each(?1) as wanted join job on job.queue = wanted.value ->> 0 and job.uniq = wanted.value ->> 1)
 
 -- name: holder_row (id)
 select holder, lapsed from holder where id = ?1
