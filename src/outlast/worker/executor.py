@@ -156,7 +156,7 @@ class Executor:
         self._taken += 1
         run.began = True
         run.started = now
-        if plan.timeout is not None:
+        if plan.timeout is not None and lane is not self._process:  # there it counts from when the child is up
             run.deadline = now + plan.timeout
         if self._slots is not None:
             hard = run.deadline + self._kill_grace if run.deadline else 0.0

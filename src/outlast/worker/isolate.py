@@ -26,11 +26,12 @@ __all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool", "how_ended"]
 
 _logger = logging.getLogger("outlast.worker")
 
-JOBS_EACH: Final = 100
+JOBS_EACH: Final = 1000
 """Jobs that one child runs before a fresh one takes its place."""
 RESIDENT_LIMIT: Final = 512 * 1024 * 1024
 """Bytes of memory beyond which a child is replaced after its job."""
 _LEAVE: Final = 5.0
+_COME_UP: Final = 60.0
 _NOT_STARTED: Final = 5.0
 
 Answer = Callable[[Run, Outcome | None, Settlement | None], None]
@@ -43,7 +44,6 @@ class _Worker:
         self.child = child
         self.sock = sock
         self.writer: asyncio.StreamWriter | None = None
-        self.inbox: list[bytes] = []
         self.run: Run | None = None
         self.answer: Answer | None = None
         self.solo = False
@@ -51,12 +51,14 @@ class _Worker:
         self.retired = False
         self.jobs = 0
 
-    def send(self, body: bytes) -> None:
-        """Send a frame, as soon as there is a connection."""
-        if self.writer is None:
-            self.inbox.append(pack(body))
-        else:
-            self.writer.write(pack(body))
+    def begin(self) -> None:
+        """Send the child its job, once it is up: until then the job's timeout does not count."""
+        run = self.run
+        if self.ready and self.writer is not None and run is not None:
+            run.begin(run.office.clock.monotonic())
+            delivery = run.delivery
+            task = Task(delivery.message, delivery.attempt, delivery.crashes, run.deadline)
+            self.writer.write(pack(encode(task)))
 
 
 class ProcessPool:
@@ -95,8 +97,7 @@ class ProcessPool:
                 loop.call_soon(answer, run, None, self._later(run, _NOT_STARTED, "no process could be started"))
                 return
         worker.run, worker.answer, worker.solo = run, answer, solo
-        delivery = run.delivery
-        worker.send(encode(Task(delivery.message, delivery.attempt, delivery.crashes, run.deadline)))
+        worker.begin()
 
     def kill(self, run: Run) -> None:
         """Kill the child that runs it, and what that child started."""
@@ -167,10 +168,16 @@ class ProcessPool:
 
     async def _listen(self, worker: _Worker) -> None:
         reader, worker.writer = await asyncio.open_connection(sock=worker.sock)
-        worker.writer.writelines(worker.inbox)
-        worker.inbox.clear()
         if worker.retired and worker.run is None:
             worker.writer.close()
+        try:
+            async with asyncio.timeout(_COME_UP):
+                if await read_frame(reader) is None:
+                    return
+        except TimeoutError:
+            return
+        worker.ready = True
+        worker.begin()
         while (frame := await read_frame(reader)) is not None:
             try:
                 said = decode_said(frame)
@@ -179,11 +186,8 @@ class ProcessPool:
                 return
             if isinstance(said, Report):
                 self._finished(worker, said)
-            elif isinstance(said, Noted):
-                if worker.run is not None:
-                    worker.run.note(said.name, said.value)
-            else:
-                worker.ready = True
+            elif isinstance(said, Noted) and worker.run is not None:
+                worker.run.note(said.name, said.value)
 
     def _finished(self, worker: _Worker, report: Report) -> None:
         run, answer = worker.run, worker.answer

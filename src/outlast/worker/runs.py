@@ -109,6 +109,12 @@ class Run:
         """Seconds until the timeout."""
         return max(0.0, self.deadline - self.office.clock.monotonic()) if self.deadline else None
 
+    def begin(self, now: float) -> None:
+        """Let the timeout count from `now`, monotonic seconds."""
+        self.started = now
+        if self.plan is not None and self.plan.timeout is not None:
+            self.deadline = now + self.plan.timeout
+
     def follow(self, message: Message) -> None:
         """Take a follow-up; raise BodyTooLarge now, while the handler can still do something about it."""
         if len(bytes(message.args)) > self.office.max_body:
