@@ -18,13 +18,14 @@ import httpx2
 import msgspec
 
 from outlast import Outlast, Settings
+from outlast.core.protocols import QueueStats
 from outlast.demo.board import Board, Incident, Snapshot
 from outlast.demo.customers import Wish, send_orders, wishes
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.page import make_page, page_server
 from outlast.demo.places import Places, free_ports
-from outlast.demo.processes import Part
+from outlast.demo.processes import NotReady, Part
 from outlast.demo.provider import Statement
 
 __all__ = ["Demo", "Plan"]
@@ -74,6 +75,7 @@ class Demo:
         self._looked = asyncio.Event()
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
         worker = ["outlast.cli", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
+        self._jobs = Outlast("shop", settings=Settings(url=f"sqlite:{directory / 'shop.db'}"))
         self._provider = Part("provider", ["outlast.demo.provider"], directory)
         self._mail = Part("mail", ["outlast.demo.mail"], directory)
         self._api = Part("api", api, directory)
@@ -104,6 +106,7 @@ class Demo:
             self._api.start(port=self.places.shop),
         )
         await self._workers.start()
+        await self._consuming()
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         actions = {"order": self.order_more, "outage": self.outage, "kill": self.kill_worker}
         server = page_server(make_page(self._snapshot, actions), self._page_port)
@@ -200,9 +203,20 @@ class Demo:
         """Return when each order went all the way, and no job of the shop is left: a repeat would still be counted."""
         while self.board.unfinished():
             await self._looked.wait()
-        async with Outlast("shop", settings=Settings(url=f"sqlite:{self.places.directory / 'shop.db'}")) as shop:
-            while any(queue.depth for queue in (await (await shop.runtime()).store.stats([])).values()):
-                await self._looked.wait()
+        while any(queue.depth for queue in (await self._stats()).values()):
+            await self._looked.wait()
+
+    async def _consuming(self, deadline: float = 30.0) -> None:
+        """Return when every worker process asks for payments; raise NotReady with the log."""
+        await self._stack.enter_async_context(self._jobs)
+        end = time.monotonic() + deadline
+        while (await self._stats())["payments"].consumers < self.plan.processes:
+            if self._workers.pid is None or time.monotonic() > end:
+                raise NotReady(f"the workers do not consume:\n{self._workers.tail()}")
+            await asyncio.sleep(LOOK_EVERY / 4)
+
+    async def _stats(self) -> dict[str, QueueStats]:
+        return await (await self._jobs.runtime()).store.stats([])
 
     async def _look(self) -> None:
         while True:
