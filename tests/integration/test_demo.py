@@ -1,0 +1,52 @@
+"""`python -m outlast.demo` as a user runs it: real processes, an outage, killed workers; the ledger balances."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from outlast.demo.command import Report
+
+ORDERS = 40
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo to its end; a run that hangs is asked to stop, so that its parts stop with it."""
+    command = [sys.executable, "-m", "outlast.demo", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            out, _ = process.communicate(timeout=100)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            out, _ = process.communicate()
+            pytest.fail(f"the demo did not end:\n{out}")
+    return subprocess.CompletedProcess(command, process.returncode, out, "")
+
+
+@pytest.mark.timeout(150)
+def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path) -> None:
+    ended = demo("--orders", str(ORDERS), "--outage", "2", "--json", str(tmp_path / "report.json"))
+    assert ended.returncode == 0, ended.stdout
+    report = msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=Report)
+    ledger = report.ledger
+    assert report.balances
+    assert (ledger.accepted, ledger.charges, ledger.invoices) == (ORDERS, ORDERS, ORDERS)
+    assert ledger.emails - ledger.extra_emails == ORDERS
+    assert ledger.lost == ledger.double_charges == ledger.wrong_amounts == ledger.strangers == ()
+    assert ledger.repeats > 0, "the provider drops answers, so some requests must come twice"
+    assert report.retries > 0
+    assert report.workers_killed == 2
+    assert report.outage_seconds >= 2
+    assert report.directory is None
+    assert "The ledger balances." in ended.stdout
+
+
+@pytest.mark.parametrize("argument", ["--orders=0", "--orders=many", "--outage=-1", "--processes=0"])
+def test_a_wrong_argument_is_refused_with_what_to_give(argument: str) -> None:
+    ended = demo(argument)
+    assert ended.returncode == 2
+    assert "give " in ended.stdout
