@@ -10,7 +10,7 @@ __all__ = ["clean", "counted", "duration", "local_time", "redact_url", "short", 
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
-_PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):[^/?#]*@")
+_PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):[^?#]*@")
 _SECRET: Final = re.compile(r"(?P<name>[?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
@@ -21,7 +21,7 @@ def counted(number: int, noun: str) -> str:
 
 def clean(text: str) -> str:
     """Return `text` without what could steer a terminal: a job of another service must not write on this screen."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
 
 
 def short(text: str, most: int = 60) -> str:

@@ -1,0 +1,247 @@
+"""`outlast dev`: one command runs the API and the jobs, follows the code, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from tests.support.command import Project, Running
+from tests.support.polling import until
+
+API = """from pathlib import Path
+import asyncio
+
+from fastapi import FastAPI
+from outlast import Outlast
+from outlast.fastapi import install
+
+app = FastAPI()
+shop = Outlast("shop")
+VERSION = 1
+
+
+@shop.job(queue="mail")
+async def send(order: int) -> str:
+    return f"sent {order} by {VERSION}"
+
+
+@shop.job(queue="slow")
+async def wait(seconds: float) -> None:
+    Path("waiting").touch()
+    await asyncio.sleep(seconds)
+
+
+@shop.job(queue="mail", isolate="process")
+def draw(order: int) -> str:
+    return f"drawn {order}"
+
+
+@app.get("/version")
+async def version() -> int:
+    return VERSION
+
+
+@app.post("/orders/{order}", status_code=202)
+async def take(order: int) -> str:
+    return (await send.enqueue(order)).id
+
+
+@app.post("/drawings/{order}", status_code=202)
+async def drawing(order: int) -> str:
+    return (await draw.enqueue(order)).id
+
+
+@app.post("/waits/{seconds}", status_code=202)
+async def waits(seconds: float) -> str:
+    return (await wait.enqueue(seconds)).id
+
+
+install(app, shop)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path, API)
+
+
+async def address(dev: Running) -> str:
+    found = await until(lambda: re.search(r"api +(http://\S+)", dev.text), "the address is printed")
+    return str(found[1])
+
+
+async def gone(dev: Running, family: list[psutil.Process]) -> int:
+    """Wait for the end of the command; return its exit code. Nobody of its family may be left."""
+    code = await until(lambda: None if dev.process.poll() is None else [dev.process.returncode], "it ends")
+    await until(lambda: not any(map(alive, family)), "nothing is left running")
+    return int(code[0])
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def ended(project: Project, id: str) -> str:
+    """Wait for a job to end; return its result."""
+
+    def look() -> list[str] | None:
+        job = project.run("jobs", "show", id, "--json").json
+        return [job["result"]] if job["state"] == "succeeded" else None
+
+    return str((await until(look, f"{id} succeeds"))[0])
+
+
+async def test_one_command_serves_works_reloads_and_stops(project: Project) -> None:
+    with project.running("dev", "main:app", "--port", "0") as dev:
+        url = await address(dev)
+        async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
+            job = (await client.post("/orders/7")).json()
+            assert await ended(project, job) == "sent 7 by 1"
+            drawn = (await client.post("/drawings/8")).json()
+            assert await ended(project, drawn) == "drawn 8"
+            assert (await client.get(f"/outlast/jobs/{job}")).json()["state"] == "succeeded"
+            await until(lambda: f"send {job} succeeded in" in dev.text, "the job's line is printed")
+            queues = {each["name"]: each["consumers"] for each in project.run("queues", "--json").json["queues"]}
+            assert queues == {"mail": 1, "slow": 1}
+
+            project.write("main.py", API.replace("VERSION = 1", "VERSION = 2"))
+
+            async def new_version() -> bool:
+                return (await client.get("/version")).json() == 2
+
+            await until(new_version, "the changed code answers")
+            assert "main.py changed, starting anew" in dev.text
+            job = (await client.post("/orders/9")).json()
+            assert await ended(project, job) == "sent 9 by 2"
+        family = dev.family()
+        assert len(family) >= 2
+        dev.interrupt()
+        assert await gone(dev, family) == 0
+    assert f"store    {project.file}  (the default)" in dev.text
+    assert "queues   mail, slow" in dev.text
+    assert "Traceback" not in dev.text
+
+
+async def test_broken_code_is_shown_and_waited_for(project: Project) -> None:
+    with project.running("dev", "main:app", "--port", "0") as dev:
+        url = await address(dev)
+        project.write("main.py", API + "\n1 / 0\n")
+        await until(lambda: "the app is down; it starts again when a file changes" in dev.text, "it says so")
+        assert "ZeroDivisionError" in dev.text
+        async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
+            project.write("main.py", API.replace("VERSION = 1", "VERSION = 3"))
+            # The port is kept, so this request waits for the mended code.
+            assert (await client.get("/version")).json() == 3
+        family = dev.family()
+        dev.process.send_signal(signal.SIGTERM)
+        assert await gone(dev, family) == 0
+
+
+async def test_code_that_is_broken_at_the_start_is_waited_for_as_well(project: Project) -> None:
+    project.write("main.py", "import nosuch_dependency\n")
+    with project.running("dev", "main:app", "--port", "0") as dev:
+        await until(lambda: "the app is down; it starts again when a file changes" in dev.text, "it says so")
+        project.write("main.py", API)
+        family = dev.family()
+        dev.interrupt()
+        assert await gone(dev, family) == 0
+
+
+async def test_a_reload_gives_running_jobs_back_with_their_attempts(project: Project) -> None:
+    with project.running("dev", "main:app", "--port", "0") as dev:
+        async with httpx2.AsyncClient(base_url=await address(dev), timeout=30) as client:
+            job = (await client.post("/waits/60")).json()
+            await until((project.folder / "waiting").exists, "the job runs")
+            (project.folder / "waiting").unlink()
+            project.write("main.py", API.replace("VERSION = 1", "VERSION = 2"))
+            await until((project.folder / "waiting").exists, "the job runs again, in the new child")
+        found = project.run("jobs", "show", job, "--json").json
+        assert (found["state"], found["attempt"], found["crashes"], found["failures"]) == ("running", 1, 0, [])
+        family = dev.family()
+        dev.interrupt()
+        await until(lambda: "jobs that run may finish" in dev.text, "it says what it waits for")
+        dev.interrupt()
+        assert await gone(dev, family) == 0
+    assert project.run("jobs", "show", job, "--json").json["state"] == "ready"
+
+
+async def test_nothing_outlives_a_killed_parent(project: Project) -> None:
+    with project.running("dev", "main:app", "--port", "0") as dev:
+        async with httpx2.AsyncClient(base_url=await address(dev), timeout=30) as client:
+            drawn = (await client.post("/drawings/8")).json()
+            assert await ended(project, drawn) == "drawn 8"
+        family = dev.family()
+        assert len(family) >= 3
+        dev.process.kill()
+        assert await gone(dev, family) == -signal.SIGKILL
+
+
+async def test_jobs_without_an_api(project: Project) -> None:
+    with project.running("dev", "main:shop") as dev:
+        await until(lambda: "queues   mail, slow" in dev.text, "it says what it works on")
+        assert "api " not in dev.text
+        family = dev.family()
+        dev.interrupt()
+        assert await gone(dev, family) == 0
+
+
+async def test_an_app_that_nothing_is_installed_in(project: Project) -> None:
+    bare = API.replace("install(app, shop)\n", "")
+    project.write("main.py", bare)
+    with project.running("dev", "main:app", "--port", "0", "--no-reload") as dev:
+        async with httpx2.AsyncClient(base_url=await address(dev), timeout=30) as client:
+            job = (await client.post("/orders/7")).json()
+            assert await ended(project, job) == "sent 7 by 1"
+        family = dev.family()
+        dev.interrupt()
+        assert await gone(dev, family) == 0
+    project.write("two.py", bare + "\nother = Outlast('other')\n")
+    ran = project.run("dev", "two:app", "--port", "0")
+    assert (ran.code, "Give --jobs with one of two:shop, two:other" in ran.err) == (2, True)
+    project.write("none.py", "from fastapi import FastAPI\napp = FastAPI()\n")
+    ran = project.run("dev", "none:app", "--port", "0")
+    assert (ran.code, "call install(app, shop) of outlast.fastapi, or give --jobs" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "outlast: dev: name the app, such as: outlast dev main:app"),
+        (("main",), "outlast: dev: name the app, such as: outlast dev main:app"),
+        (("nosuch:app", "--port", "0"), "outlast: dev: no module 'nosuch' in "),
+        (("main:nosuch", "--port", "0"), "outlast: dev: module 'main' has no 'nosuch' (try main:app)"),
+        (("main:VERSION", "--port", "0"), "outlast: dev: main:VERSION is a int: name the FastAPI (ASGI) app"),
+        (("main:shop", "--jobs", "main:shop"), "outlast: dev: main:shop is an Outlast(...) itself"),
+        (("main:app", "--reload-dir", "nosuch"), "outlast: --reload-dir nosuch: no such folder"),
+    ],
+)
+def test_a_wrong_target_ends_it_at_once(project: Project, arguments: tuple[str, ...], said: str) -> None:
+    ran = project.run("dev", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(said)
+    assert not project.file.exists()
+
+
+def test_a_taken_port_is_told(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = project.run("dev", "main:app", "--port", port)
+    assert ran.code == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in ran.err
+    assert "give another --port" in ran.err
+
+
+def test_a_store_that_cannot_be_used_ends_it(project: Project) -> None:
+    ran = project.run("dev", "main:app", "--port", "0", env={"OUTLAST_URL": f"sqlite:{os.devnull}/x.db"})
+    assert ran.code == 3
+    assert "outlast: " in ran.err
