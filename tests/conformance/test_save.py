@@ -61,5 +61,13 @@ async def test_a_fence_past_its_lease_saves_while_nobody_took_the_job(desk: Desk
     assert await desk.store.save([Note(desk.fence("q.1"), "progress", raw(1))]) == []
 
 
+async def test_a_job_that_a_purge_only_asks_to_stop_keeps_its_notes(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    await desk.store.save([Note(desk.fence("q.1"), "progress", raw(1))])
+    await desk.do(Purge(queue="q"))
+    assert (await desk.record("q.1")).progress == raw(1)
+
+
 async def test_nothing_to_save(desk: Desk) -> None:
     assert await desk.store.save([]) == []

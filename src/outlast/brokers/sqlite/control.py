@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
 from outlast.brokers.sqlite.publish import Meta
-from outlast.brokers.sqlite.retention import forget, prune
+from outlast.brokers.sqlite.retention import forget, merge, prune
 from outlast.brokers.sqlite.transaction import (
     DEAD,
     ENDED,
@@ -187,24 +188,26 @@ def _purge(tx: Transaction, purge: Purge) -> Answer:
         seqs = [seq for (seq,) in tx.rows("purge_queue", (queue.number, states, tx.now))] if queue else []
     else:
         return Answer(ok=False, why="nothing-named")
-    changed = [seq for seq in seqs if _remove(tx, seq, purge)]
-    forget(tx, changed)
-    return Answer(ok=True, changed=len(changed))
+    done = {seq: _remove(tx, seq, purge) for seq in seqs}
+    removed = [seq for seq, what in done.items() if what == "removed"]
+    forget(tx, removed)  # one that runs on keeps what it noted
+    merge(tx, removed)
+    return Answer(ok=True, changed=sum(what != "left" for what in done.values()))
 
 
-def _remove(tx: Transaction, seq: int, purge: Purge) -> bool:
+def _remove(tx: Transaction, seq: int, purge: Purge) -> Literal["removed", "asked", "left"]:
     """Remove one job but for its id, which is remembered for its time; ask one that runs to stop unless it is named."""
     row = tx.row("purge_row", (seq,))
     assert row is not None
     state, number, no_result, _, holder, token, id_, name, enqueued_at = row
     if purge.queue is not None and name != purge.queue:
-        return False
+        return "left"
     queue = tx.queue(name)
     counts = tx.count(number)
     if state == RUNNING:
         if purge.id is None and purge.key is None:
             tx.run("cancel_running", (seq,))
-            return True
+            return "asked"
         tx.run("lost_add", (holder, seq, token, id_, name))
     if state < ENDED:
         counts.depth -= 1
@@ -213,4 +216,4 @@ def _remove(tx: Transaction, seq: int, purge: Purge) -> bool:
     elif no_result:
         counts.records -= 1
     tx.run("bury_now", (max(tx.now, enqueued_at + queue.id_memory), seq))
-    return True
+    return "removed"
