@@ -86,7 +86,7 @@ async def gone(dev: Running, family: list[psutil.Process]) -> int:
 
 def alive(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
@@ -117,7 +117,7 @@ async def test_one_command_serves_works_reloads_and_stops(project: Project) -> N
             project.write("main.py", API.replace("VERSION = 1", "VERSION = 2"))
 
             async def new_version() -> bool:
-                return (await client.get("/version")).json() == 2
+                return bool((await client.get("/version")).json() == 2)
 
             await until(new_version, "the changed code answers")
             assert "main.py changed, starting anew" in dev.text

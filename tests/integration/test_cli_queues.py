@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
@@ -129,7 +128,7 @@ def test_a_narrow_terminal_cuts_no_id(project: Project, seeded: Seeded) -> None:
 
 
 def test_looking_creates_nothing(project: Project) -> None:
-    before = sorted(os.listdir(project.folder))
+    before = sorted(project.folder.iterdir())
     for arguments in (
         ("queues",), ("queues", "pause", "mail"), ("jobs",), ("jobs", "show", "a.b"), ("jobs", "cancel", "a.b"),
         ("jobs", "purge", "--key", "k", "--yes"), ("dead",), ("dead", "redrive", "--all"), ("backup", "x.db"),
@@ -139,7 +138,7 @@ def test_looking_creates_nothing(project: Project) -> None:
         assert ran.err.startswith(f"outlast: no store at {project.file} (the default, beside pyproject.toml): nothing")
         assert "--url sqlite:PATH" in ran.err
         assert len(ran.err.splitlines()) == 1
-    assert sorted(os.listdir(project.folder)) == before
+    assert sorted(project.folder.iterdir()) == before
 
 
 def test_which_store_is_meant(project: Project, seeded: Seeded, tmp_path_factory: pytest.TempPathFactory) -> None:
