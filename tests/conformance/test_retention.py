@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.protocols import Cancel, Prune, Redrive
+from outlast.core.protocols import Cancel, Prune, Query, Redrive
 from tests.support.jobs import Desk, raw
 
 
@@ -118,3 +118,11 @@ async def test_a_job_cancelled_by_command_is_kept_like_others(desk: Desk) -> Non
     desk.clock.advance(11)
     await desk.do(Prune())
     assert await desk.state("q.1") == "unknown"
+
+
+async def test_the_bound_holds_after_the_records_time_was_made_shorter(desk: Desk) -> None:
+    await desk.declare("q", records=3, record_ttl=86_400.0)
+    await desk.run(*(f"q.a{n}" for n in range(6)))
+    await desk.declare("q", records=3, record_ttl=60.0)
+    await desk.run(*(f"q.b{n}" for n in range(6)))
+    assert sum((await desk.store.count(Query(queue="q"))).values()) == 3

@@ -39,9 +39,9 @@ def plan(db: apsw.Connection, sql: str) -> list[str]:
 @pytest.mark.parametrize("name", sorted(set(statements()) - FOR_PEOPLE - {"record"}))
 def test_it_uses_an_index(db: apsw.Connection, name: str) -> None:
     for step in plan(db, statements()[name]):
-        scanned = re.match(r"SCAN (\w+)", step)
-        if scanned and scanned[1] not in FEW_ROWS | {"CONSTANT", "json_each", "picked", "carray"}:
-            assert step.startswith("SCAN (subquery"), step
+        scanned = re.match(r"SCAN (\w+)", step)  # not "SCAN (subquery-1)", which is what another step has found
+        if scanned and "VIRTUAL TABLE" not in step:
+            assert scanned[1] in FEW_ROWS | {"CONSTANT"}, step
     db.close()
 
 

@@ -57,13 +57,13 @@ class Checkpointer:
             # A backup or a long look holds the log: not with every commit again.
             self._restart_at = pages + self._tuning.log_pages
 
-    def idle(self) -> None:
-        """Empty the log's file, if it is not small."""
+    def idle(self, *, empty: bool) -> None:
+        """Empty the log's file, if it is not small, or `empty` asks for it."""
         try:
             size = os.stat(f"{self._path}-wal").st_size  # noqa: PTH116
         except OSError:
             return
-        if size > self._tuning.log_kept * self._page:
+        if empty or size > self._tuning.log_kept * self._page:
             self._start_anew(apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def make_room(self) -> bool:

@@ -51,11 +51,12 @@ class Tidier:
             if now >= self._retain_at:
                 if self._retain(free):
                     pause = PAUSE
-                else:
-                    self._retain_at = now + self._tuning.retention
-            elif at_rest:
-                self._give_back(free)
-                self._checkpointer.idle()
+                    return
+                self._retain_at = now + self._tuning.retention
+            if at_rest:
+                shorter = self._give_back(free)
+                # The file itself is cut only when the log is moved into it, however short that is.
+                self._checkpointer.idle(empty=shorter)
         except Exception as error:
             logger.warning("%s could not be tidied up, and will be later: %s", self._path, error)
         finally:
@@ -82,9 +83,12 @@ class Tidier:
                 break
         return more
 
-    def _give_back(self, free: Callable[[], bool]) -> None:
-        """Give free pages back to the disk, from the end of the file."""
+    def _give_back(self, free: Callable[[], bool]) -> bool:
+        """Take free pages off the end of the file; tell whether there were any."""
         db = self._tx.db
+        shorter = False
         while free() and int(db.pragma("freelist_count")) > self._tuning.vacuum_pages:
             db.execute(f"pragma incremental_vacuum({self._tuning.vacuum_pages})").fetchall()
             self._checkpointer.look()
+            shorter = True
+        return shorter
