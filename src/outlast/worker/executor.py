@@ -159,11 +159,11 @@ class Executor:
         if plan.timeout is not None and lane is not self._process:  # there it counts from when the child is up
             run.deadline = now + plan.timeout
         if self._slots is not None:
-            hard = run.deadline + self._kill_grace if run.deadline else 0.0
-            if run.slot < 0:
-                run.slot = self._slots.take(run.delivery, STARTED, hard)
+            if lane is self._process:  # it starts when its child is up: until then its death is no crash of this job
+                if run.slot < 0:
+                    run.slot = self._slots.take(run.delivery)
             else:
-                self._slots.start(run.slot, hard)
+                self._mark_started(self._slots, run)
         if self._observed:
             self._report.started(run)
         if lane is self._process:
@@ -182,6 +182,18 @@ class Executor:
         else:
             call = functools.partial(plan.handler, *((run.context(),) if plan.takes_context else ()), **values)
             self._threads.submit(call, functools.partial(self._thread_back, run))
+
+    def begun(self, run: Run) -> None:
+        """Hear that the child of an isolated run has got its job."""
+        if self._slots is not None:
+            self._mark_started(self._slots, run)
+
+    def _mark_started(self, slots: SlotMap, run: Run) -> None:
+        hard = run.deadline + self._kill_grace if run.deadline else 0.0
+        if run.slot < 0:
+            run.slot = slots.take(run.delivery, STARTED, hard)
+        else:
+            slots.start(run.slot, hard)
 
     async def _drive(self, run: Run, plan: Plan, values: dict[str, Any]) -> None:
         try:

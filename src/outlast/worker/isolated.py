@@ -70,6 +70,9 @@ class _Office:
         for name, value in (notes or {}).items():
             self._line.say(Noted(name, value))
 
+    def begun(self, run: Run) -> None:
+        """It has begun, or it would not be here."""
+
 
 def main() -> None:
     """Import the app, then run jobs until the worker closes the line."""

@@ -42,6 +42,10 @@ class Office(Protocol):
         """Hear that the run has something to keep; from any thread."""
         ...
 
+    def begun(self, run: Run) -> None:
+        """Hear that a run which had to wait for its process begins."""
+        ...
+
 
 @dataclass(slots=True)
 class Plan:
@@ -114,6 +118,7 @@ class Run:
         self.started = now
         if self.plan is not None and self.plan.timeout is not None:
             self.deadline = now + self.plan.timeout
+        self.office.begun(self)
 
     def follow(self, message: Message) -> None:
         """Take a follow-up; raise BodyTooLarge now, while the handler can still do something about it."""
