@@ -149,6 +149,17 @@ async def test_a_fence_of_a_job_cancelled_while_it_waited_is_superseded(desk: De
     assert await desk.state("q.1") == "cancelled"
 
 
+async def test_a_report_from_before_a_command_is_superseded(desk: Desk) -> None:
+    await desk.publish("q.1")
+    fence = (await desk.claim())[0].fence
+    await desk.settle(Retry(fence, desk.clock.time() + 5, 2))
+    await desk.do(Cancel("q.1"))
+    assert await desk.settle(Finish(fence, "succeeded")) == lost([fence])
+    await desk.do(Redrive("q.1"))
+    assert await desk.settle(Finish(fence, "succeeded")) == lost([fence])
+    assert await desk.state("q.1") == "ready"
+
+
 async def test_a_fence_of_a_purged_job_is_superseded(desk: Desk) -> None:
     await desk.publish("q.1")
     fence = (await desk.claim())[0].fence

@@ -43,6 +43,7 @@ def _cancel(tables: Tables, job: Job) -> Answer:
         job.cancelling = True
         return Answer(True, 1)
     tables.let_go(job, superseded=True)
+    job.settled = 0  # a report from before no longer counts, nor does it count as a repeat
     tables.end(job, "cancelled", "cancelled")
     tables.prune(tables.line(job.message.queue))
     return Answer(True, 1)
@@ -66,7 +67,7 @@ def _redrive(tables: Tables, job: Job) -> Answer:
     if retakes:
         tables.take_key(job)
     job.message = msgspec.structs.replace(job.message, run_at=now, expires_at=None)  # or it would expire again at once
-    job.attempt, job.crashes, job.cancelling = 1, 0, False
+    job.attempt, job.crashes, job.cancelling, job.settled = 1, 0, False, 0
     job.rank = rank_of(now, job.message.priority)
     tables.put(job, now, "scheduled")
     return Answer(True, 1)

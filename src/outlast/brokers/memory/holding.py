@@ -44,6 +44,7 @@ def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Hold
 def _hand_out(tables: Tables, job: Job, held_by: HeldBy) -> Delivery:
     tables.let_go(job, superseded=True)  # from a holder whose lease had lapsed
     job.state, job.token, job.open, job.lapsed = "running", tables.token, True, False
+    job.settled = 0
     job.holder = held_by
     held_by.jobs[job.message.id] = job
     tables.free_key(job, when="start")
