@@ -25,6 +25,7 @@ __all__ = ["ROOT", "journals", "start"]
 
 ROOT = Path(__file__).parents[2]
 LEASE = 1.0
+BODY = Raw(b'{"text":"%s"}' % (b"x" * 1000))
 
 
 def start(role: str, path: Path, journal: Path, name: str, count: int = 0) -> subprocess.Popen[str]:
@@ -44,7 +45,7 @@ def journals(folder: Path, kind: str) -> list[str]:
 
 def _message(id: str) -> Message:
     now = SystemClock().time()
-    return Message(id=id, queue="q", kind="k", args=Raw(b'{"n":1}'), enqueued_at=now, run_at=now)
+    return Message(id=id, queue="q", kind="k", args=BODY, enqueued_at=now, run_at=now)
 
 
 async def publisher(store: SqliteStore, say: Callable[[str], None], name: str, count: int) -> None:
