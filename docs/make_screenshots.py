@@ -23,15 +23,13 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-DURING = (
-    "document.getElementById('provider').dataset.state === 'down' && document.querySelector('.chart .kill') !== null"
-)
-OVER = "!document.getElementById('verdict').hidden"
+DURING = "body:has(#provider[data-state=down]) #chart .kill"
+OVER = "#verdict:not([hidden])"
 
 
 def photograph(page: Page, name: str, *, when: str) -> None:
-    """Save the page as docs/images/<name> as soon as the expression `when` holds in it."""
-    page.wait_for_function(when, timeout=120_000)
+    """Save the page as docs/images/<name> as soon as something in it matches the selector `when`."""
+    page.wait_for_selector(when, state="attached", timeout=120_000)
     page.wait_for_timeout(1_200)  # let the bars come to rest
     page.screenshot(path=IMAGES / name)
 
@@ -53,7 +51,9 @@ def main(chromium: str) -> None:
             browser.close()
         finally:
             demo.send_signal(signal.SIGINT)
-            demo.communicate()
+            rest, _ = demo.communicate()
+    if kept := re.search(r"files of this run: (\S+)", rest):
+        shutil.rmtree(kept[1])
     if demo.returncode != 0:
         raise SystemExit(f"the demo ended with {demo.returncode}")
 

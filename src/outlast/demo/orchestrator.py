@@ -118,6 +118,7 @@ class Demo:
             looking.cancel()
 
         self._stack.callback(rest)
+        self.board.started = time.monotonic()  # the chart begins with the first order, not with the start-up
         self._note("info", f"everything runs, on {self.plan.processes} worker processes")
 
     async def run(self) -> Ledger:
