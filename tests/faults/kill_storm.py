@@ -29,7 +29,7 @@ from tests.support.faults_app import brief
 from tests.support.ledger import Entry, Ledger
 from tests.support.supervise import Supervised, supervised
 
-__all__ = ["Verdict", "check", "storm"]
+__all__ = ["Verdict", "check", "storm", "unpack"]
 
 TARGET = "tests.support.faults_app:app"
 
@@ -182,6 +182,13 @@ def _below(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
+def unpack(kept: Path) -> list[Entry]:
+    """Return a ledger that was kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "ledger").write_bytes(gzip.decompress(kept.read_bytes()))
+        return Ledger(Path(folder, "ledger")).read()
+
+
 def main() -> int:
     """Run a storm, or check a ledger that was kept."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -194,8 +201,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.check is not None:
-            Path(folder, "ledger").write_bytes(gzip.decompress(options.check.read_bytes()))
-            entries = Ledger(Path(folder, "ledger")).read()
+            entries = unpack(options.check)
         else:
             work = storm(Path(folder), jobs=options.jobs, kills=options.kills, seed=options.seed, pause=options.pause)
             os.environ["OUTLAST_FAULTS_URL"] = f"sqlite:{folder}/jobs.db"

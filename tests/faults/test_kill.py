@@ -243,6 +243,12 @@ async def test_a_wrong_target_ends_the_supervisor_with_the_reason(
     assert text in scene.told()
 
 
+async def test_a_store_that_only_one_process_sees_is_refused(scene: Scene) -> None:
+    with supervised(TARGET, {**scene.environ, "OUTLAST_FAULTS_URL": "memory:"}, scene.log) as running:
+        assert await exited(running) == 2
+    assert "seen by one process only" in scene.told()
+
+
 async def test_a_damaged_store_ends_the_supervisor_and_is_left_as_it_was(scene: Scene) -> None:
     path = scene.log.parent / "damaged.db"
     path.write_bytes(b"not a database" * 1000)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.kill_storm import check, storm
+from tests.faults.kill_storm import check, storm, unpack
 from tests.support.ledger import Entry
 
 
@@ -17,6 +17,13 @@ async def test_nothing_is_lost_and_every_second_start_is_explained(
     verdict = check(await storm(tmp_path, jobs=600, kills=11, seed=7))
     print(verdict)
     assert (verdict.jobs, verdict.kills) == (600, 11)
+    assert verdict.clean, verdict
+
+
+def test_the_kept_ledger_of_200_kills_is_clean() -> None:
+    kept = Path(__file__).parent / "kill_storm.ledger.gz"
+    verdict = check(unpack(kept))
+    assert (verdict.jobs, verdict.kills) == (20_000, 200)
     assert verdict.clean, verdict
 
 

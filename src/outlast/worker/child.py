@@ -123,6 +123,11 @@ class _Process:
 
     async def _work(self, runtime: RuntimePort, writer: asyncio.StreamWriter) -> int:
         config, settings = self._config, runtime.settings
+        if not runtime.store.capabilities.shared:
+            raise ConfigurationError(
+                f"url={settings.url!r} is seen by one process only, so a worker process finds no jobs there: "
+                "give 'sqlite:PATH', or use `outlast dev`, which runs the API and the worker in one process"
+            )
         concurrency = settings.concurrency if config.concurrency is None else config.concurrency
         size = concurrency * (1 + AHEAD)
         SlotMap.grow(config.slots_fd, size)

@@ -51,7 +51,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     processes: int = 3
     burst: int = 190
     pause: float = 2.0
-    gap: float = 1.7
+    gap: float = 1.9
     machine_every: int = 10
     supervisors: int = 0
     freezes: int = 0
@@ -95,7 +95,7 @@ class _Drill:
         try:
             kinds = self._timetable()
             for number, kind in enumerate(kinds, 1):
-                await asyncio.sleep(self._rng.uniform(0.4, 2 * orders.gap - 0.4))
+                await asyncio.sleep(self._rng.uniform(orders.gap * 0.5, orders.gap * 1.5))
                 await self._strike(kind)
                 if sys.stderr.isatty() or number % 20 == 0:
                     print(f"{number} of {len(kinds)} blows, {await self._accepted()} jobs", file=sys.stderr)
