@@ -27,12 +27,16 @@ CAPACITY = 1_200_000
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of each: `part` of the jobs of systems.py, `seconds` of paced and idle measurements."""
+    """How much of each: `part` of the jobs of systems.py, `seconds` of paced and idle measurements.
+
+    strict: a backlog that did not last is an error.
+    """
 
     part: float = 1.0
     seconds: float = 5.0
     deep: int = 1_000_000
     shallow: int = 20_000
+    strict: bool = True
 
     def of(self, jobs: int) -> int:
         """Return a number of jobs to this scale."""
@@ -202,7 +206,9 @@ class Bench:
         finally:
             for worker in started:
                 worker.__exit__()
-        return {**figures["call"], "drained": drained, "left": backlog + jobs - self.board.count()}
+        if self.scale.strict and drained >= backlog - before:
+            raise BenchError(f"{self.system.name}: a backlog of {backlog} did not outlast the measurement")
+        return {**figures["call"], "drained": drained}
 
     def idle(self) -> Figures:
         """A worker with nothing to do."""

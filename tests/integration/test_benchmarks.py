@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+@pytest.mark.timeout(400)
 async def test_a_quick_run_measures_every_row_of_ours_and_writes_the_page(tmp_path: Path) -> None:
     arguments = ["--quick", "--peers", "none", "--no-plot", "--out", str(tmp_path / "out")]
     process = await asyncio.create_subprocess_exec(
