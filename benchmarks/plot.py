@@ -72,8 +72,9 @@ def main(source: str, target: str) -> None:
         labels = [f"{middle:,.0f}" if middle >= 100 else f"{middle:.1f}" for middle in middles]
         panel.bar_label(drawn, labels=labels, padding=4)
         better = "more is better" if row.better == "more" else "less is better"
-        panel.set_title(f"{row.title.split(',')[0]} ({row.unit}; {better})")
+        panel.set_title(f"{row.title} ({row.unit}; {better})")
         panel.margins(x=0.2)
+        panel.locator_params(axis="x", nbins=5)
         panel.spines[["top", "right"]].set_visible(False)
         panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     figure.tight_layout()
