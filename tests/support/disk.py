@@ -24,7 +24,7 @@ def mounted(folder: Path, size: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _as_root("umount", str(folder))
+        _as_root("umount", "--lazy", str(folder))  # a test that failed may still have a file open
 
 
 @contextmanager
