@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
+from outlast.aio.tasks import spawn
 from outlast.aio.threads import Threads
 from outlast.core.decide import Outcome, UnknownKind, admit, decide, runs_alone
 from outlast.core.message import Delivery
@@ -176,7 +176,7 @@ class Executor:
             self._end(run, fail(run, error))
             return
         if lane is self._async:
-            task = _spawn(self._drive(run, plan, values), run.delivery.message.id)
+            task = spawn(self._drive(run, plan, values), run.delivery.message.id)
             if not run.ended:
                 run.task = task
         else:
@@ -389,15 +389,3 @@ class Executor:
         """End a run whose thread goes on: the slot stays taken until the function returns."""
         self._thread.stuck += 1
         self._end(run, stopped(run))
-
-
-if sys.version_info >= (3, 12):
-
-    def _spawn(work: Any, name: str) -> asyncio.Task[None]:
-        """Run up to the first wait at once: a handler that does not wait costs no turn of the loop."""
-        return asyncio.Task(work, loop=asyncio.get_running_loop(), name=name, eager_start=True)
-
-else:
-
-    def _spawn(work: Any, name: str) -> asyncio.Task[None]:
-        return asyncio.Task(work, loop=asyncio.get_running_loop(), name=name)
