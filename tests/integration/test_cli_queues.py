@@ -165,6 +165,7 @@ def test_files_that_are_no_store(project: Project) -> None:
     ran = project.run("queues", "--url", "sqlite:text.db")
     assert (ran.code, ran.out) == (3, "")
     assert "not an SQLite file" in ran.err
+    assert not list(project.folder.glob("text.db-*"))
     project.write("empty.db", "")
     assert project.run("queues", "--url", "sqlite:empty.db").code == 3
     assert (project.folder / "empty.db").stat().st_size == 0

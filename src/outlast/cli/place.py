@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from outlast.cli.session import Session
 from outlast.cli.text import redact_url
-from outlast.core.errors import ConfigurationError, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Missing", "Place", "ask", "find_place", "opened"]
 
 T = TypeVar("T")
+
+_MAGIC: Final = b"SQLite format 3\0"
 
 
 class Missing(StoreUnavailable):
@@ -88,12 +90,24 @@ async def opened(place: Place) -> AsyncIterator[Store]:
             f"no store at {place.file} ({place.why}): nothing was enqueued there yet, or another one is meant: "
             f"give --url sqlite:PATH or --app module:name, or set OUTLAST_URL{_other_variables(place)}"
         )
+    if not _is_sqlite(place.file):  # seen here, before anything is made beside it
+        raise StoreCorrupt(
+            f"{place.file} ({place.why}) is not an SQLite file: name another one with --url or OUTLAST_URL"
+        )
     store = connect(place.settings.url, clock=SystemClock(), max_body=place.settings.max_body)
     await store.open()
     try:
         yield store
     finally:
         await store.close()
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be read ({error.strerror}): run as its owner") from error
 
 
 def _other_variables(place: Place) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -59,10 +60,14 @@ def worker(
     if given.url:
         raise ConfigurationError("worker: --url is for looking; the app's own store is used: set OUTLAST_URL for it")
     log_plainly()
+    named = split(queues)
+    logging.getLogger("outlast.supervisor").info(
+        "%d worker processes of %s start, for %s", processes, target, ", ".join(named) if named else "all its queues"
+    )
     supervisor = Supervisor(
         target,
         processes=processes,
-        queues=split(queues),
+        queues=named,
         concurrency=concurrency,
         threads=threads,
         isolated=isolated,
