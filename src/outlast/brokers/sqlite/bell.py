@@ -28,6 +28,8 @@ class Bells:
             digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]
             folder = Path(tempfile.gettempdir()) / f"outlast-{os.getuid()}" / digest
         self.folder = folder
+        self.own: set[str] = set()
+        """Addresses of this store's listeners: it tells them itself, without a socket."""
         self._known: dict[str, list[str]] = {}
         self._changed = -1
         self._settled = False
@@ -61,7 +63,8 @@ class Bells:
             known: dict[str, list[str]] = {}
             with contextlib.suppress(OSError):
                 for entry in os.listdir(self.folder):  # noqa: PTH208
-                    known.setdefault(entry.partition("-")[0], []).append(f"{self.folder}/{entry}")
+                    if entry not in self.own:
+                        known.setdefault(entry.partition("-")[0], []).append(f"{self.folder}/{entry}")
             # A file system's clock is coarse: a listener that came in the same tick as this look changes no time.
             self._settled = time.time_ns() - changed > 100_000_000
             self._known, self._changed = known, changed
@@ -82,6 +85,7 @@ class Listener:
         self._heard = heard
         self._socket: socket.socket | None = None
         self._address = bells.folder / f"{name}-{os.getpid()}-{secrets.token_hex(4)}"
+        bells.own.add(self._address.name)
 
     def open(self) -> None:
         """Begin to listen. Where the folder cannot be made the slow poll has to do."""

@@ -42,9 +42,10 @@ def publish(tx: Transaction, messages: Sequence[Message], *, forced: bool = Fals
             message = messages[index]
             answers[index] = _publish_one(tx, message, queues[message.queue])
         return answers
-    before = tx.one("last_seq")
     inserted = _insert(tx, [messages[index] for index in fitting], queues)
     if inserted != len(fitting):
+        # A new row's number is one above the highest, and nothing was deleted since: these are the last ones.
+        before = tx.one("last_seq") - inserted
         _explain(tx, messages, fitting, answers, queues=queues, before=before)
     for index in fitting:
         if answers[index] is ACCEPTED:

@@ -90,7 +90,14 @@ class SqliteStore:
             self._checkpointer = Checkpointer(self.path, db, self._tuning)
             tx = Transaction(db, self._clock, boot_id(), self._max_body)
             tidier = Tidier(tx, self.path, self._checkpointer, self._tuning)
-            self._writer = Writer(tx, self.path, self._bells, self._checkpointer, tidier)
+            self._writer = Writer(
+                tx,
+                self.path,
+                bells=self._bells,
+                rung=_rings(self._work, self._ended),
+                checkpointer=self._checkpointer,
+                tidier=tidier,
+            )
             self._listen("work", self._work)
 
     def _listen(self, name: str, rings: _Rings) -> Listener:
@@ -162,9 +169,7 @@ class SqliteStore:
         """Keep the messages; the answers align with the input."""
         if not messages:
             return []
-        answers = await self._submit(lambda tx: publish(tx, messages), messages=messages)
-        self._work.ring()
-        return answers
+        return await self._submit(lambda tx: publish(tx, messages), messages=messages)
 
     async def claim(
         self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
@@ -294,6 +299,18 @@ def _give_back(result: tuple[list[Delivery], float | None]) -> Callable[[Transac
     """Return what releases the jobs that were handed out to a claim that was cancelled meanwhile."""
     given = [Release(delivery.fence, why="claim cancelled") for delivery in result[0]]
     return (lambda tx: settle.settle(tx, given)) if given else None
+
+
+def _rings(at_work: _Rings, at_end: _Rings) -> Callable[[bool, bool], None]:
+    """Return what the writer calls after a batch; it must not hold the store, which may be dropped unclosed."""
+
+    def rung(work: bool, ended: bool) -> None:
+        if work:
+            at_work.ring()
+        if ended:
+            at_end.ring()
+
+    return rung
 
 
 def _open_both(path: str, tuning: Tuning) -> tuple[apsw.Connection, apsw.Connection]:

@@ -13,6 +13,7 @@ from typing import Any
 from outlast.brokers.sqlite.bell import Bells
 from outlast.brokers.sqlite.checkpoint import Checkpointer
 from outlast.brokers.sqlite.connection import translated
+from outlast.brokers.sqlite.line import Line
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import Transaction
@@ -51,14 +52,30 @@ class Operation:
 
 
 class Writer:
-    """Runs operations on its own connection, batch by batch, in a thread of its own."""
+    """Runs operations on its own connection, batch by batch, in a thread of its own.
 
-    def __init__(self, tx: Transaction, path: str, bells: Bells, checkpointer: Checkpointer, tidier: Tidier) -> None:
+    After each batch it calls `rung(work, ended)` on the loop: jobs may be ready, jobs have ended.
+    """
+
+    def __init__(
+        self,
+        tx: Transaction,
+        path: str,
+        *,
+        bells: Bells,
+        rung: Callable[[bool, bool], None],
+        checkpointer: Checkpointer,
+        tidier: Tidier,
+    ) -> None:
         self._tx = tx
         self._path = path
         self._bells = bells
+        self._rung = rung
+        self._work_rings = False
+        self._ended_rings = False
         self._checkpointer = checkpointer
         self._tidier = tidier
+        self._line = Line(bells.folder)
         self._loop = asyncio.get_running_loop()
         self._pending: list[Operation] = []
         self._busy = False
@@ -118,8 +135,9 @@ class Writer:
         else:
             self._quiet.set()
 
-    def _done(self, results: list[Result]) -> None:
+    def _done(self, results: list[Result], work: bool, ended: bool) -> None:
         self._busy = False
+        self._rung(work, ended)
         for operation, result, error in results:
             if operation.future.done():
                 if error is None:
@@ -150,6 +168,7 @@ class Writer:
     def join(self) -> None:
         """Wait, in another thread, for the end of this one."""
         self._thread.join()
+        self._line.close()
 
     def _work(self) -> None:
         while True:
@@ -160,11 +179,13 @@ class Writer:
             if batch is None:
                 return
             if batch:
+                self._work_rings = self._ended_rings = False
                 results = self._run(batch)
                 try:
-                    self._loop.call_soon_threadsafe(self._done, results)
+                    self._loop.call_soon_threadsafe(self._done, results, self._work_rings, self._ended_rings)
                 except RuntimeError:
                     break  # the loop was closed: nobody waits any more
+                self._ring()
                 self._checkpointer.look()
             if time.monotonic() >= self._tidier.next_at:
                 if self._loop.is_closed():
@@ -172,8 +193,16 @@ class Writer:
                 self._tidier.look(self._batches.empty)
         # Left behind by a loop that ended without closing the store: leave no thread and no open file either.
         self._checkpointer.close()
+        self._line.close()
         self._bells.close()
         self._tx.db.close()
+
+    def _ring(self) -> None:
+        """Wake the other processes, after this one has its answer."""
+        if self._work_rings:
+            self._bells.ring("work")
+        if self._ended_rings:
+            self._bells.ring("ended")
 
     def _run(self, batch: list[Operation]) -> list[Result]:
         """Run a batch and return a result for each, whatever happens: who gets none would wait for ever."""
@@ -207,17 +236,15 @@ class Writer:
                         answered.append((operation, answer, None))
             if writing:
                 answered += self._transaction(writing)
-        if tx.work:
-            self._bells.ring("work")
-        if tx.ended:
-            self._bells.ring("ended")
+        self._work_rings |= tx.work
+        self._ended_rings |= tx.ended
         return answered
 
     def _transaction(self, batch: list[Operation]) -> list[Result]:
         """Run a batch in one transaction; when one operation fails, run each in its own, so that only it fails."""
         tx = self._tx
         self._tidier.wrote += 1
-        tx.db.execute("begin immediate")
+        self._line.begin(tx.db)
         try:
             tx.begin()
             results = self._apply(batch)
