@@ -82,6 +82,16 @@ async def anywhere() -> int:
     return os.getpid()
 
 
+async def family() -> list[int]:
+    return [os.getpid(), os.getppid()]
+
+
+async def naps(ctx: Context, seconds: float) -> int:
+    ledger().write("naps", os.getppid())
+    await asyncio.sleep(seconds)
+    return ctx.crashes
+
+
 build_jobs: dict[str, Any] = {}
 
 
@@ -102,7 +112,8 @@ def build(url: str = "") -> Outlast:
         (large, quick, 60.0),
     ):
         build_jobs[function.__name__] = made.job(isolate="process", retry=retry, timeout=timeout)(function)
-    build_jobs["anywhere"] = made.job(anywhere)
+    for handler in (anywhere, family, naps):
+        build_jobs[handler.__name__] = made.job(handler)
     return made
 
 

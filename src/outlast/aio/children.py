@@ -41,6 +41,15 @@ class Child:
         """Its exit code, negative the signal that killed it, None while it lives."""
         return self.process.returncode
 
+    @property
+    def lost(self) -> bool:
+        """Whether its death says nothing about what it did: never, for one that we started ourselves."""
+        return False
+
+    def kill(self) -> None:
+        """Kill the process group that it leads."""
+        kill_group(self.pid)
+
     def _wait(self) -> None:
         self.process.wait()
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody asks any more

@@ -9,16 +9,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
-from outlast.aio.children import Child, kill_group
+from outlast.aio.children import Child
 from outlast.aio.frames import pack, read_frame
 from outlast.core.decide import Crashed, Outcome
 from outlast.core.settlement import Release, Settlement
 from outlast.worker.failures import plain_failure
+from outlast.worker.forks import Fork, Template
 from outlast.worker.runs import Run, stopped
 from outlast.worker.wire import ChildConfig, Noted, Report, Task, decode_said, encode
 
@@ -33,6 +34,7 @@ RESIDENT_LIMIT: Final = 512 * 1024 * 1024
 _LEAVE: Final = 5.0
 _COME_UP: Final = 60.0
 _NOT_STARTED: Final = 5.0
+_TEMPLATE_IDLE: Final = 60.0
 
 Answer = Callable[[Run, Outcome | None, Settlement | None], None]
 
@@ -40,7 +42,7 @@ Answer = Callable[[Run, Outcome | None, Settlement | None], None]
 class _Worker:
     """One child: its process, and the run it is busy with."""
 
-    def __init__(self, child: Child, sock: socket.socket) -> None:
+    def __init__(self, child: Child | Fork, sock: socket.socket) -> None:
         self.child = child
         self.sock = sock
         self.writer: asyncio.StreamWriter | None = None
@@ -74,6 +76,9 @@ class ProcessPool:
         self._main = main
         self._workers: dict[_Worker, asyncio.Task[None]] = {}
         self._closing = False
+        self._template: Template | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     def start(self, run: Run, *, solo: bool, answer: Answer) -> None:
         """Run it in a warm child, or alone in a fresh one."""
@@ -91,7 +96,7 @@ class ProcessPool:
             if len(self._workers) >= self._size:
                 self._retire_idle()
             try:
-                worker = self._spawn(self._target)
+                worker = self._spawn(self._target, alone=solo)
             except OSError as error:
                 _logger.error("no child process could be started: %s", error)  # noqa: TRY400
                 loop.call_soon(answer, run, None, self._later(run, _NOT_STARTED, "no process could be started"))
@@ -104,15 +109,22 @@ class ProcessPool:
         for worker in self._workers:
             if worker.run is run:
                 worker.retired = True
-                kill_group(worker.child.pid)
+                worker.child.kill()
 
     async def close(self) -> None:
         """Kill every child; return when all are reaped."""
         self._closing = True
         for worker in self._workers:
             worker.retired = True
-            kill_group(worker.child.pid)
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+            worker.child.kill()
+        if self._idle is not None:
+            self._idle.cancel()
+        ends: list[Awaitable[None]] = list(self._workers.values())
+        if self._leaving is not None:
+            ends.append(self._leaving)
+        if self._template is not None:
+            ends.append(self._template.close())
+        await asyncio.gather(*ends, return_exceptions=True)
 
     def stopping(self) -> None:
         """From now on a death counts as the machine's doing: whoever stops us may be killing all there is."""
@@ -121,12 +133,15 @@ class ProcessPool:
     def _later(self, run: Run, seconds: float, why: str) -> Release:
         return Release(run.delivery.fence, at=run.office.clock.time() + seconds, why=why)
 
-    def _spawn(self, target: str) -> _Worker:
+    def _spawn(self, target: str, *, alone: bool) -> _Worker:
+        """Make a fresh child: for a job that must run alone a fork, as soon as there is something to fork from."""
         ours, theirs = socket.socketpair()
         try:
-            config = ChildConfig(target, theirs.fileno(), os.getpid(), self._main)
-            command = [sys.executable, "-m", "outlast.worker.isolated", encode(config).decode()]
-            child = Child(command, fds=(theirs.fileno(),), own_session=False)
+            child: Child | Fork | None = self._fork(target, theirs) if alone else None
+            if child is None:
+                config = ChildConfig(target, theirs.fileno(), os.getpid(), self._main)
+                command = [sys.executable, "-m", "outlast.worker.isolated", encode(config).decode()]
+                child = Child(command, fds=(theirs.fileno(),), own_session=False)
         except OSError:
             ours.close()
             raise
@@ -135,6 +150,25 @@ class ProcessPool:
         worker = _Worker(child, ours)
         self._workers[worker] = asyncio.get_running_loop().create_task(self._serve(worker))
         return worker
+
+    def _fork(self, target: str, line: socket.socket) -> Fork | None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self._template is None:
+            # Whoever runs alone was there when a whole worker died, and so it is seldom the only one.
+            self._template = Template(target, self._main)
+        return self._template.fork(line)
+
+    def _rest(self) -> None:
+        """Send the template away when nothing has had to run alone for a while."""
+        if self._template is not None and not self._closing and not any(each.solo for each in self._workers):
+            self._idle = asyncio.get_running_loop().call_later(_TEMPLATE_IDLE, self._forget)
+
+    def _forget(self) -> None:
+        template, self._template = self._template, None
+        if template is not None:
+            self._leaving = asyncio.get_running_loop().create_task(template.close())
 
     def _retire_idle(self) -> None:
         for worker in self._workers:
@@ -155,7 +189,7 @@ class ProcessPool:
             # Dead: what it said last may still be in the socket. Silent: it has a moment to leave by itself.
             await asyncio.wait((listening, dying), timeout=_LEAVE if listening.done() else 0.5)
         finally:
-            kill_group(worker.child.pid)
+            worker.child.kill()
             listening.cancel()
             await asyncio.gather(listening, dying, return_exceptions=True)
             if worker.writer is not None:
@@ -165,6 +199,8 @@ class ProcessPool:
             worker.sock.close()
             del self._workers[worker]
             self._bury(worker)
+            if worker.solo:
+                self._rest()
 
     async def _listen(self, worker: _Worker) -> None:
         reader, worker.writer = await asyncio.open_connection(sock=worker.sock)
@@ -211,6 +247,9 @@ class ProcessPool:
             answer(run, stopped(run), None)
         elif self._closing:
             answer(run, None, Release(run.delivery.fence, why="the worker stopped"))
+        elif worker.child.lost:
+            _logger.error("the process that a child was forked from is gone, and the child with it")
+            answer(run, None, Release(run.delivery.fence, why="its process died with the one it was forked from"))
         elif not worker.ready:
             _logger.error("a child process ended (%s) before it had imported %s", how_ended(code), self._target)
             answer(run, None, self._later(run, _NOT_STARTED, "its process did not come up"))

@@ -23,7 +23,7 @@ from outlast.worker.runs import Plan, Run, conclude, fail
 from outlast.worker.target import ComposerPort, load_app
 from outlast.worker.wire import ChildConfig, Noted, Ready, Report, Task, decode_task, encode
 
-__all__ = ["main"]
+__all__ = ["ignore_stops", "main", "serve"]
 
 
 class _Line:
@@ -78,12 +78,26 @@ def main() -> None:
     """Import the app, then run jobs until the worker closes the line."""
     config = msgspec.json.decode(sys.argv[1].encode(), type=ChildConfig)
     die_with_parent(config.parent)
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # An operator's stop goes to every process of the service: the worker decides what becomes of this one. A
-        # handler, since what is ignored would stay ignored in programs that a job starts.
-        signal.signal(name, lambda *_: None)
+    ignore_stops()
     line = _Line(socket.socket(fileno=config.fd))
-    composer = load_app(config.target, config.main).composer
+    _work(line, load_app(config.target, config.main).composer)
+
+
+def serve(sock: socket.socket, composer: ComposerPort) -> None:
+    """Run jobs of an app that is imported already."""
+    _work(_Line(sock), composer)
+
+
+def ignore_stops() -> None:
+    """Let stop signals pass: an operator's go to every process of the service, and the worker decides about this one.
+
+    By a handler, since what is ignored would stay ignored in programs that a job starts.
+    """
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, lambda *_: None)
+
+
+def _work(line: _Line, composer: ComposerPort) -> None:
     office = _Office(composer, line)
     line.say(Ready())
     with asyncio.Runner() as runner:

@@ -1,4 +1,4 @@
-"""What a worker and its isolated children say to each other, as JSON in frames; never pickle."""
+"""What a worker, its isolated children and their template say to each other, as JSON in frames; never pickle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,25 @@ from msgspec import Raw, Struct
 from outlast.core.message import Delivery, Failure, Fence, Message, Terminal
 from outlast.core.settlement import Finish, Retry, Settlement
 
-__all__ = ["ChildConfig", "Noted", "Ready", "Report", "Task", "decode_said", "decode_task", "encode"]
+__all__ = [
+    "FORK",
+    "ChildConfig",
+    "Ended",
+    "Fit",
+    "Forked",
+    "Noted",
+    "Ready",
+    "Report",
+    "Task",
+    "decode_of_template",
+    "decode_said",
+    "decode_task",
+    "encode",
+]
+
+
+FORK: Final = b"f"
+"""What a worker sends its template, together with the descriptor of the new fork's line."""
 
 
 class ChildConfig(Struct, frozen=True):
@@ -82,12 +100,32 @@ class Report(Struct, frozen=True, tag="report"):
         return Finish(fence, self.state, self.reason, result, self.error, self.then, self.result_ttl)
 
 
+class Fit(Struct, frozen=True, tag="fit"):
+    """The template has imported the app. why: for what reason it must not be forked, "" when it may."""
+
+    why: str
+
+
+class Forked(Struct, frozen=True, tag="forked"):
+    """The template has forked, in the order it was asked to; pid 0: it could not."""
+
+    pid: int
+
+
+class Ended(Struct, frozen=True, tag="ended"):
+    """A fork has ended; code: negative the signal that killed it."""
+
+    pid: int
+    code: int
+
+
 _encoder: Final = msgspec.json.Encoder()
 _said: Final[msgspec.json.Decoder[Ready | Noted | Report]] = msgspec.json.Decoder(Ready | Noted | Report)
 _task: Final = msgspec.json.Decoder(Task)
+_of_template: Final[msgspec.json.Decoder[Fit | Forked | Ended]] = msgspec.json.Decoder(Fit | Forked | Ended)
 
 
-def encode(item: ChildConfig | Task | Ready | Noted | Report) -> bytes:
+def encode(item: ChildConfig | Task | Ready | Noted | Report | Fit | Forked | Ended) -> bytes:
     """Return `item` as JSON."""
     return _encoder.encode(item)
 
@@ -95,6 +133,11 @@ def encode(item: ChildConfig | Task | Ready | Noted | Report) -> bytes:
 def decode_said(body: bytes) -> Ready | Noted | Report:
     """Return what a child said."""
     return _said.decode(body)
+
+
+def decode_of_template(body: bytes) -> Fit | Forked | Ended:
+    """Return what a template said."""
+    return _of_template.decode(body)
 
 
 def decode_task(body: bytes) -> Task:

@@ -1,0 +1,125 @@
+"""The worker's side of the template process: asks for forks, and hears of their deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections import deque
+
+import msgspec
+
+from outlast.aio.children import Child, kill_group
+from outlast.aio.frames import read_frame
+from outlast.worker.wire import FORK, ChildConfig, Ended, Fit, Forked, decode_of_template, encode
+
+__all__ = ["Fork", "Template"]
+
+_logger = logging.getLogger("outlast.worker")
+
+
+class Fork:
+    """A forked child, as `aio.children.Child` is a started one. pid: 0 until it is known."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.code: int | None = None
+        self.lost = False
+        self.dead = asyncio.Event()
+        self._condemned = False
+
+    def kill(self) -> None:
+        """Kill its process group, as soon as it has one."""
+        self._condemned = True
+        if self.pid:
+            kill_group(self.pid)
+
+    def born(self, pid: int) -> None:
+        """Hear its pid."""
+        self.pid = pid
+        if self._condemned:
+            kill_group(pid)
+
+    def ended(self, code: int | None, *, lost: bool = False) -> None:
+        """Hear of its death. lost: it died with its template, which says nothing about the job that it ran."""
+        self.code = code
+        self.lost = lost
+        self.dead.set()
+
+
+class Template:
+    """One template process; `fork` gives a fork once it is up, and None when it is not, will not be, or is gone."""
+
+    def __init__(self, target: str, main: str | None) -> None:
+        """Start it; raise OSError."""
+        self._sock, theirs = socket.socketpair()
+        try:
+            config = ChildConfig(target, theirs.fileno(), os.getpid(), main)
+            command = [sys.executable, "-m", "outlast.worker.template", encode(config).decode()]
+            self.child = Child(command, fds=(theirs.fileno(),), own_session=False)
+        except OSError:
+            self._sock.close()
+            raise
+        finally:
+            theirs.close()
+        self.fit = asyncio.Event()
+        """Set while it can be forked."""
+        self._unborn: deque[Fork] = deque()
+        self._forks: dict[int, Fork] = {}
+        self._task = asyncio.get_running_loop().create_task(self._live())
+
+    def fork(self, line: socket.socket) -> Fork | None:
+        """Have a fork serve `line`, of which it gets a copy."""
+        if not self.fit.is_set():
+            return None
+        try:
+            socket.send_fds(self._sock, [FORK], [line.fileno()])
+        except OSError:
+            return None
+        fork = Fork()
+        self._unborn.append(fork)
+        return fork
+
+    async def close(self) -> None:
+        """Kill it with its forks; return when it is gone."""
+        self.fit.clear()
+        kill_group(self.child.pid)
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _live(self) -> None:
+        writer: asyncio.StreamWriter | None = None
+        try:
+            reader, writer = await asyncio.open_connection(sock=self._sock)
+            while (frame := await read_frame(reader)) is not None:
+                self._hear(decode_of_template(frame))
+        except msgspec.DecodeError as error:
+            _logger.error("a template process spoke nonsense and is killed: %s", error)  # noqa: TRY400
+        finally:
+            self.fit.clear()
+            for fork in (*self._unborn, *self._forks.values()):
+                fork.kill()
+                fork.ended(None, lost=True)
+            kill_group(self.child.pid)
+            if writer is not None:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+            self._sock.close()
+            await self.child.dead.wait()
+
+    def _hear(self, said: Fit | Forked | Ended) -> None:
+        match said:
+            case Fit(""):
+                self.fit.set()
+            case Fit(why):
+                _logger.info("%s: a job that must run alone waits for a process that is started anew", why)
+            case Forked(0):
+                self._unborn.popleft().ended(None, lost=True)
+            case Forked(pid):
+                fork = self._forks[pid] = self._unborn.popleft()
+                fork.born(pid)
+            case Ended(pid, code):
+                self._forks.pop(pid).ended(code)

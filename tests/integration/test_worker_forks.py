@@ -1,0 +1,131 @@
+"""Jobs that must run alone get a fork of a process that has the app imported, wherever that is safe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast import Outlast
+from outlast.core.message import Holder
+from outlast.handle import Handle
+from outlast.worker.forks import Template
+from outlast.worker.template import unfit
+from tests.support.isolated_app import build, build_jobs
+from tests.support.ledger import Ledger
+from tests.support.polling import until
+from tests.support.working import record, working
+
+TARGET = "tests.support.isolated_app:app"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setenv("OUTLAST_TEST_LEDGER", str(tmp_path / "ledger"))
+    return Ledger(tmp_path / "ledger")
+
+
+@pytest.fixture
+async def app(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Outlast]:
+    app = build(f"sqlite:{tmp_path}/jobs.db")
+    yield app
+    await app.close()
+
+
+async def suspects(app: Outlast, *calls: tuple[str, Any]) -> list[Handle[Any]]:
+    """Enqueue jobs that were there at two crashes, so that each must run alone. They are run in this order."""
+    handles = await app.enqueue_many(
+        build_jobs[name].message(*(() if given is None else (given,))) for name, given in calls
+    )
+    store = (await app.runtime()).store
+    for number in range(2):
+        holder = Holder(f"crasher-{number}")
+        given = await store.claim({"default": 100}, limit=100, holder=holder, lease=60, wait=5)
+        assert len(given) == len(calls)
+        await store.forfeit(holder, crashed=True)
+    return handles
+
+
+WARMING: list[tuple[str, Any]] = [("family", None)] * 8
+"""They run one after the other; while the first are started anew, the template comes up."""
+
+
+async def parent_of(job: Handle[Any]) -> int:
+    _, parent = await job.result(timeout=60)
+    return int(parent)
+
+
+async def test_once_the_template_is_up_a_fresh_fork_runs_each_job(app: Outlast) -> None:
+    jobs = await suspects(app, *WARMING)
+    async with working(app, target=TARGET, processes=1):
+        ran = [await job.result(timeout=60) for job in jobs]
+    assert len({pid for pid, _ in ran}) == len(jobs)
+    assert ran[-1][1] != os.getpid(), "the last ones are forked"
+    assert not Path(f"/proc/{ran[-1][1]}").exists(), "the template ends with the worker"
+
+
+async def test_poison_in_a_fork_is_dead_and_the_template_serves_the_next(app: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(app, *WARMING, ("dies", "signal"), ("dies", "exit"), ("family", None))
+    async with working(app, target=TARGET, processes=1):
+        for job, told in zip(jobs[8:10], ("SIGKILL", "exit code 9"), strict=True):
+            found = await record(app, job)
+            assert (found.state, found.reason) == ("dead", "poison")
+            assert told in found.failures[0].message
+        assert await parent_of(jobs[-1]) == await parent_of(jobs[7]) != os.getpid()
+    assert len(ledger.read("dies")) == 2
+
+
+async def test_past_its_timeout_a_fork_is_killed_with_what_it_started(app: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(app, *WARMING, ("hangs_with_a_child", None), ("family", None))
+    async with working(app, target=TARGET, processes=1):
+        found = await record(app, jobs[8])
+        assert (found.state, found.reason) == ("dead", "timeout")
+        (child,) = ledger.read("child")
+        await until(lambda: gone(int(child.name)) and gone(child.pid), "both are gone")
+        assert await parent_of(jobs[7]) == await parent_of(jobs[-1]) != os.getpid()
+
+
+async def test_the_death_of_the_template_is_nobodys_crash(app: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(app, *WARMING, ("naps", 2.0))
+    async with working(app, target=TARGET, processes=1):
+        await until(lambda: ledger.read("naps"), "it runs")
+        template = int(ledger.read("naps")[0].name)
+        assert template == await parent_of(jobs[7]) != os.getpid()
+        os.kill(template, signal.SIGKILL)
+        assert await jobs[-1].result(timeout=60) == 2
+    assert [int(entry.name) for entry in ledger.read("naps")] == [template, os.getpid()]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+async def test_an_app_that_cannot_be_imported_gives_no_forks() -> None:
+    template = Template("tests.support.no_such_module:app", None)
+    await template.child.dead.wait()
+    ours, theirs = socket.socketpair()
+    assert template.fork(theirs) is None
+    ours.close()
+    theirs.close()
+    await template.close()
+
+
+def test_threads_connections_and_shared_files_forbid_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    log, data = tmp_path / "log", tmp_path / "data"
+    with log.open("ab") as appended, data.open("w+b") as shared, log.open("rb") as read, socket.socket() as line:
+        assert unfit(set()) == ""
+        assert unfit({appended.fileno(), read.fileno(), 99_999}) == ""
+        assert str(data) in unfit({appended.fileno(), shared.fileno()})
+        assert "socket" in unfit({line.fileno()})
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert "thread" in unfit(set())
