@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -47,12 +48,28 @@ def test_constant() -> None:
     assert Constant(0).delay(1, Random(0)) == 0
 
 
-@pytest.mark.parametrize("wrong", [{"base": -1}, {"base": 10, "cap": 5}, {"factor": 0.5}, {"base": float("nan")}])
-def test_wrong_numbers_are_refused_by_name(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=r"Exponential\(base="):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base": -1},
+        {"base": 10, "cap": 5},
+        {"factor": 0.5},
+        {"factor": "2"},
+        {"base": float("nan")},
+        {"cap": "soon"},
+        {"jitter": "half"},
+    ],
+)
+def test_wrong_values_are_refused_by_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=f"Exponential.*{list(wrong)[-1]}"):
         Exponential(**wrong)
 
 
 def test_a_negative_constant_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"Constant\(seconds=-1\)"):
+    with pytest.raises(ConfigurationError, match=r"Constant\(seconds\)=-1"):
         Constant(-1)
+
+
+def test_times_are_any_duration() -> None:
+    assert Exponential(base="1s", cap=timedelta(minutes=5)) == Exponential(base=1, cap=300)
+    assert Constant("2m") == Constant(120)

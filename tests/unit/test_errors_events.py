@@ -34,10 +34,14 @@ def test_an_error_says_what_to_do_and_carries_its_facts(
     assert {name: getattr(error, name) for name in kept} == kept
 
 
-@pytest.mark.parametrize("wrong", [-1, float("nan")])
-def test_a_snooze_into_the_past_is_refused(wrong: float) -> None:
-    with pytest.raises(ValueError, match="must be 0 or more"):
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), 1e11, "soon"])
+def test_a_snooze_to_no_time_is_refused(wrong: float | str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"Snooze\(seconds\)="):
         errors.Snooze(wrong)
+
+
+def test_a_snooze_takes_any_duration() -> None:
+    assert errors.Snooze("5m").seconds == 300
 
 
 def test_every_error_is_ours_and_told_in_its_docstring() -> None:

@@ -79,7 +79,10 @@ def test_a_queue_has_the_default_retention() -> None:
         ({"key": "x" * 513}, "unique key of 513"),
         ({"key": "k", "until": "later"}, "until='later'"),
         ({"key": "k", "seconds": 0}, "seconds=0"),
-        ({"key": "k", "seconds": -1}, "seconds=-1"),
+        ({"key": "k", "seconds": -1}, "seconds.=-1"),
+        ({"key": "k", "seconds": float("nan")}, "seconds=nan"),
+        ({"key": "k", "seconds": "soon"}, "seconds.='soon'"),
+        ({"key": 5}, "unique=5"),
     ],
 )
 def test_a_unique_key_refused(wrong: dict[str, Any], named: str) -> None:
@@ -90,3 +93,19 @@ def test_a_unique_key_refused(wrong: dict[str, Any], named: str) -> None:
 def test_a_unique_key() -> None:
     assert Unique("k") == Unique("k", "finish", None)
     assert Unique("x" * 512, "start", 5.0).seconds == 5.0
+    assert Unique("k", seconds="5m").seconds == 300
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"name": 5}, "queue name 5"),
+        ({"name": "q", "max_depth": 0}, "max_depth=0"),
+        ({"name": "q", "max_depth": "10"}, "max_depth='10'"),
+        ({"name": "q", "max_depth": 1.5}, "max_depth=1.5"),
+        ({"name": "q", "retention": 3600}, "retention=3600"),
+    ],
+)
+def test_a_queue_refused(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        Queue(**wrong)
