@@ -41,8 +41,10 @@ class Outlast(Declarer):
     """
 
     def __init__(self, name: str, *, settings: Settings | None = None) -> None:
-        if not name or not name.replace("-", "_").isidentifier():
+        if not str(name).replace("-", "_").isidentifier():
             raise ConfigurationError(f"Outlast({name!r}): name it with letters, digits, '_' or '-', such as 'shop'")
+        if settings is not None and not isinstance(settings, Settings):
+            raise ConfigurationError(f"Outlast({name!r}, settings={settings!r}): give Settings(url=...)")
         self.name: Final = name
         self.registry: Final = Registry()
         self._default_queue = "default"
@@ -60,6 +62,8 @@ class Outlast(Declarer):
 
     def include(self, router: JobRouter) -> None:
         """Take over a router's jobs; raise ConfigurationError when it has an app already, DuplicateKind."""
+        if not isinstance(router, JobRouter):
+            raise ConfigurationError(f"include({router!r}): give a JobRouter(...)")
         router._attach(self, self._declare)
 
     def queue(self, name: str, *, max_depth: int | None = None, retention: Retention | None = None) -> Queue:
@@ -73,6 +77,8 @@ class Outlast(Declarer):
 
     def observe(self, observer: Observer) -> Observer:
         """Tell `observer` each event (core.events) of this process; usable as a decorator. It can fail no job."""
+        if not callable(observer):
+            raise ConfigurationError(f"observe({observer!r}): give a callable that takes an event")
         self._observers.append(observer)
         return observer
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from msgspec import Struct, structs
 
 from outlast.arguments import Arguments, check_template
 from outlast.core.codec import KIND_NAME
+from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
-from outlast.core.ids import check_queue_name
+from outlast.core.ids import check_queue_name, fits
 from outlast.core.message import Message
-from outlast.core.policy import DEFAULTS, Policy, Priority, Retry, seconds
+from outlast.core.policy import DEFAULTS, Policy, Priority, Retry
 from outlast.core.registry import Declaration, Mode
 from outlast.core.unique import Unique
 from outlast.handle import Handle
@@ -27,8 +28,6 @@ __all__ = ["Bound", "Declarer", "Home", "Job", "JobDecorator", "Link"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Duration = float | str | timedelta
 
 
 class Home(Protocol):
@@ -262,9 +261,9 @@ class Declarer:
         """
         declared = _Declared(
             kind=kind,
-            queue=check_queue_name(queue or self._default_queue),
+            queue=check_queue_name(self._default_queue if queue is None else queue),
             policy=Policy(
-                retry=retry or Retry(),
+                retry=_retry(retry),
                 timeout=None if timeout is None else _positive(timeout, "timeout"),
                 result_ttl=seconds(result_ttl, "result_ttl"),
             ),
@@ -292,6 +291,14 @@ def _positive(value: Duration, setting: str) -> float:
     return number
 
 
+def _retry(retry: object) -> Retry:
+    if retry is None:
+        return Retry()
+    if not isinstance(retry, Retry):
+        raise ConfigurationError(f"retry={retry!r}: give Retry(attempts=...), or None for the defaults")
+    return retry
+
+
 def _isolated(isolate: str | None) -> bool:
     if isolate not in (None, "process"):
         raise ConfigurationError(f"isolate={isolate!r}: give 'process' or None")
@@ -303,14 +310,17 @@ def _declaration(function: Callable[..., Any], declared: _Declared) -> tuple[Dec
     if isinstance(function, Bound):
         raise ConfigurationError(f"{function!r} is a job already: put one @job decorator on a function")
     signature = read(function)
-    kind = declared.kind or function.__name__
+    kind = function.__name__ if declared.kind is None else declared.kind
     where = f"job {kind!r}"
-    if not KIND_NAME.match(kind):
+    if not fits(KIND_NAME, kind):
         raise ConfigurationError(f"{where}: a kind is 1 to 128 letters, digits or _ . -; name it with kind=...")
     mode: Mode = "process" if declared.isolated else "async" if signature.is_async else "thread"
     if declared.isolated:
         check_importable(function)
     check_priority(declared.priority)
+    for name, rule in (("key", declared.key), ("unique", declared.unique)):
+        if rule == "" or not isinstance(rule, str | Callable | bool | None):
+            raise ConfigurationError(f"{where}: {name}={rule!r}: give text or a callable")
     if isinstance(declared.key, str) and declared.key not in signature.names:
         raise ConfigurationError(
             f"{where}: key={declared.key!r} names no parameter; there are {', '.join(signature.names) or 'none'}"

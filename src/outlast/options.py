@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -12,7 +11,11 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.policy import HEAD_START, Priority, seconds
 from outlast.core.unique import Unique
 
-__all__ = ["NO_OPTIONS", "OnConflict", "Options", "check_priority"]
+__all__ = ["KEY_LIMIT", "NO_OPTIONS", "OnConflict", "Options", "check_priority"]
+
+KEY_LIMIT: Final = 512
+LAST_MOMENT: Final = 253_402_300_799
+"""The end of the year 9999."""
 
 OnConflict = Literal["existing", "raise"]
 
@@ -48,8 +51,9 @@ class Options(Struct, frozen=True, kw_only=True):
         if self.on_conflict == "raise" and self.id is not None and self.unique is None:
             # Repeating an id is how an unknown enqueue is made safe, so it never raises.
             raise ConfigurationError("on_conflict='raise' looks at unique keys, and a repeated id= is the same job")
-        if isinstance(self.unique, str):
+        if self.unique is not None and not isinstance(self.unique, Unique):
             Unique(self.unique)
+        _check_key(self.key)
 
     def due(self, now: float) -> float:
         """Return when the job is due, wall time in seconds."""
@@ -61,16 +65,23 @@ class Options(Struct, frozen=True, kw_only=True):
 
 def check_priority(priority: str) -> None:
     """Raise ConfigurationError unless `priority` is one of the three."""
-    if priority not in HEAD_START:
+    if str(priority) not in HEAD_START:
         raise ConfigurationError(f"priority={priority!r}: give 'high', 'normal' or 'low'")
 
 
+def _check_key(key: object) -> None:
+    if key is not None and not (isinstance(key, str) and len(key) <= KEY_LIMIT):
+        told = f"key of {len(key)} characters" if isinstance(key, str) else f"key={key!r}"
+        raise ConfigurationError(f"{told}: give text of at most {KEY_LIMIT} characters")
+
+
 def _timestamp(moment: float | datetime | None) -> float | None:
+    """Return wall time in seconds; raise ConfigurationError for what is none, or lies beyond the year 9999."""
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise ConfigurationError("run_at: give a datetime with a zone, such as datetime.now(UTC) + timedelta(...)")
         return moment.timestamp()
-    if moment is not None and (type(moment) not in {int, float} or not math.isfinite(moment) or moment < 0):
+    if moment is not None and (type(moment) not in {int, float} or not 0 <= moment <= LAST_MOMENT):
         raise ConfigurationError(f"run_at={moment!r}: give a datetime with a zone, or seconds since 1970")
     return moment
 

@@ -29,7 +29,7 @@ from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration, Registry
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
 from outlast.core.unique import Unique
-from outlast.options import NO_OPTIONS, Options
+from outlast.options import KEY_LIMIT, NO_OPTIONS, Options
 from outlast.settings import Settings
 from outlast.signature import template_names
 
@@ -166,7 +166,12 @@ def _key(declaration: Declaration, arguments: Arguments, values: dict[str, Any],
         if rule in arguments.redacted:
             raise ConfigurationError(f"job {declaration.kind!r}: key={rule!r} would show a redacted argument")
         value = arguments.complete(values)[rule]
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    text = str(value)
+    if len(text) > KEY_LIMIT:
+        raise InvalidArguments(f"{declaration.kind}: its key has {len(text)} characters: make it at most {KEY_LIMIT}")
+    return text
 
 
 def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> Unique | None:

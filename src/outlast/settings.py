@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -150,10 +151,10 @@ def _parse(name: str, variable: str, text: str) -> Any:
             raise ConfigurationError(f"{variable}={text!r}: give a whole number, 1 or more")
         return int(text)
     if name in _DURATIONS:
-        try:
-            return float(text)
-        except ValueError:
-            return seconds(text, variable)
+        value: float | str = text
+        with suppress(ValueError):
+            value = float(text)
+        return seconds(value, variable)
     return text
 
 

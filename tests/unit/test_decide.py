@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from outlast.core.backoff import Constant
 from outlast.core.decide import (
@@ -24,7 +24,7 @@ from outlast.core.decide import (
     decide,
     runs_alone,
 )
-from outlast.core.errors import GiveUp
+from outlast.core.errors import ConfigurationError, GiveUp
 from outlast.core.message import Delivery, Fence
 from outlast.core.policy import DEFAULTS, Policy, Retry
 from outlast.core.settlement import Finish, Park, Release, Settlement
@@ -99,6 +99,21 @@ def test_give_up_on_wins_over_retry_on() -> None:
     assert settled(Failed(KeyError("x"), LOST), policy=policy) == GAVE_UP
     assert settled(Failed(IndexError("x"), LOST), policy=policy) == Again(FENCE, NOW + 1, 2, LOST)
     assert settled(Failed(ValueError("x"), LOST), policy=policy) == GAVE_UP
+
+
+class Broken(Struct, frozen=True):
+    """A backoff of a user's own that gives no time."""
+
+    wait: float
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        return self.wait
+
+
+@pytest.mark.parametrize("wait", [float("inf"), float("nan"), -1.0, 1e300])
+def test_a_backoff_that_gives_no_time_is_refused_before_a_store_hears_of_it(wait: float) -> None:
+    with pytest.raises(ConfigurationError, match="the delay of Broken="):
+        settled(TimedOut(LOST), policy=Policy(retry=Retry(backoff=Broken(wait))))
 
 
 def test_no_attempt_starts_after_the_budget() -> None:

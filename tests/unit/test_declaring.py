@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,6 +148,15 @@ class TestRefused:
             ({"unique_for": 5}, "unique_until= and unique_for= need unique="),
             ({"unique": True, "unique_until": "never"}, "until='never'"),
             ({"isolate": "thread"}, "isolate='thread'"),
+            ({"kind": ""}, "job '': a kind is 1 to 128"),
+            ({"kind": 5}, "job 5: a kind is 1 to 128"),
+            ({"queue": 5}, "queue name 5"),
+            ({"queue": ""}, "queue name ''"),
+            ({"retry": 3}, "retry=3: give Retry"),
+            ({"priority": []}, "priority="),
+            ({"key": 5}, "key=5: give text or a callable"),
+            ({"unique": 5}, "unique=5: give text or a callable"),
+            ({"unique": ""}, "unique='': give text or a callable"),
         ],
     )
     def test_options(self, shop: Outlast, options: dict[str, Any], said: str) -> None:
@@ -166,8 +176,22 @@ class TestRefused:
             shop.job(kind="again")(job)
 
     def test_a_name_that_is_no_name(self) -> None:
-        with pytest.raises(ConfigurationError, match="name it with letters"):
-            Outlast("my shop")
+        for wrong in ("my shop", "", 5):
+            with pytest.raises(ConfigurationError, match="name it with letters"):
+                Outlast(wrong)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("declare", "said"),
+        [
+            (lambda: Outlast("shop", settings="sqlite:x.db"), "give Settings"),  # type: ignore[arg-type]
+            (lambda: Outlast("shop").include(5), "give a JobRouter"),  # type: ignore[arg-type]
+            (lambda: Outlast("shop").observe(5), "give a callable"),  # type: ignore[arg-type]
+            (lambda: Outlast("shop").queue("mail", max_depth=0), "max_depth=0"),
+        ],
+    )
+    def test_what_an_app_is_given(self, declare: Callable[[], object], said: str) -> None:
+        with pytest.raises(ConfigurationError, match=said):
+            declare()
 
 
 class TestWithOptions:
@@ -181,6 +205,11 @@ class TestWithOptions:
             ({"expires": -1}, "expires=-1"),
             ({"priority": "x"}, "priority='x'"),
             ({"unique": ""}, "unique key of 0 characters"),
+            ({"unique": True}, "unique=True: give text"),
+            ({"key": 5}, "key=5: give text"),
+            ({"key": "x" * 513}, "key of 513 characters"),
+            ({"delay": 1e300}, "delay=1e.300: give at most"),
+            ({"run_at": 1e300}, "run_at=1e.300"),
             ({"on_conflict": "replace"}, "on_conflict='replace'"),
             ({"on_conflict": "raise", "id": "x"}, "a repeated id= is the same job"),
         ],
@@ -255,6 +284,9 @@ class TestKeys:
         job = shop.job(unique="{email}")(send)
         with pytest.raises(outlast.InvalidArguments, match="its unique key has 600 characters"):
             job.message(1, "x" * 600)
+        keyed = shop.job(kind="keyed", key="email")(send)
+        with pytest.raises(outlast.InvalidArguments, match="its key has 600 characters"):
+            keyed.message(1, "x" * 600)
 
 
 class TestRouter:

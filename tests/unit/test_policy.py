@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -31,19 +32,49 @@ def test_durations(value: float | str | timedelta, expected: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [-1, "-1s", "", "5", "5 parsecs", "s", float("nan"), float("inf"), timedelta(-1), True, None, [1], "1e3s"]
+    "wrong",
+    [-1, "-1s", "", "5", "5 parsecs", "s", float("nan"), float("inf"), 1e11, timedelta(-1), True, None, [1], "1e3s"],
 )
 def test_what_is_no_duration_is_refused_with_the_settings_name(wrong: object) -> None:
     with pytest.raises(ConfigurationError, match="timeout="):
         seconds(wrong, "timeout")  # type: ignore[arg-type]
 
 
-def test_retry_bounds() -> None:
-    Retry(attempts=1, budget=0.1)
-    with pytest.raises(ConfigurationError, match="attempts=0"):
-        Retry(attempts=0)
-    with pytest.raises(ConfigurationError, match="budget=0"):
-        Retry(budget=0)
+def test_retry_takes_one_class_or_several_and_any_duration() -> None:
+    assert Retry(give_up_on=KeyError, retry_on=[OSError, ValueError], budget="1h") == Retry(
+        give_up_on=(KeyError,), retry_on=(OSError, ValueError), budget=3600
+    )
+    assert Retry(attempts=1, budget=timedelta(milliseconds=100)).budget == 0.1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"attempts": 0}, "attempts=0"),
+        ({"attempts": "5"}, "attempts='5'"),
+        ({"attempts": 2.5}, "attempts=2.5"),
+        ({"backoff": 5}, "backoff=5"),
+        ({"retry_on": ("OSError",)}, "retry_on="),
+        ({"give_up_on": KeyError("x")}, "give_up_on="),
+        ({"give_up_on": (int,)}, "give_up_on="),
+        ({"budget": 0}, "budget=0"),
+        ({"budget": "soon"}, "budget.='soon'"),
+    ],
+)
+def test_a_retry_refused(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        Retry(**wrong)
+
+
+def test_retention_takes_any_duration_and_refuses_what_is_none() -> None:
+    assert Retention(record_ttl="1h", dead_ttl=timedelta(days=1)) == Retention(record_ttl=3600, dead_ttl=86400)
+    for wrong, named in (
+        ({"record_ttl": -1}, "record_ttl"),
+        ({"records": -1}, "records"),
+        ({"records": 1.5}, "records"),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"Retention\({named}"):
+            Retention(**wrong)
 
 
 def test_the_defaults_are_one_table() -> None:

@@ -63,6 +63,8 @@ def test_what_is_given_is_not_overridden(tmp_path: Path) -> None:
     [
         ({"OUTLAST_LEASE": "soon"}, "OUTLAST_LEASE='soon'"),
         ({"OUTLAST_LEASE": "0"}, "lease=0"),
+        ({"OUTLAST_LEASE": "-5"}, "OUTLAST_LEASE=-5"),
+        ({"OUTLAST_LEASE": "nan"}, "OUTLAST_LEASE=nan"),
         ({"OUTLAST_THREADS": "none"}, "OUTLAST_THREADS='none': give a whole number"),
         ({"OUTLAST_SHOP_THREADS": "0"}, "OUTLAST_SHOP_THREADS='0'"),
     ],
@@ -93,7 +95,9 @@ def test_the_file_of_a_url(url: str, path: str) -> None:
     assert sqlite_path(url) == path
 
 
-@pytest.mark.parametrize("url", ["sqlite:", "sqlite://host/x.db", "sqlite:dir/", "redis://x", "jobs.db", ""])
+@pytest.mark.parametrize(
+    "url", ["sqlite:", "sqlite::memory:", "sqlite://host/x.db", "sqlite:dir/", "redis://x", "jobs.db", ""]
+)
 def test_a_wrong_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="url="):
         connect(url, clock=FakeClock(), max_body=1)

@@ -29,7 +29,8 @@ def connect(url: str, *, clock: Clock, max_body: int) -> Store:
         from outlast.brokers.sqlite import SqliteStore
 
         return SqliteStore(sqlite_path(url), clock=clock, max_body=max_body)
-    raise ConfigurationError(f"url={scheme + colon!r}...: give 'sqlite:PATH' or 'memory:'")
+    # Without the rest, which may hold a password.
+    raise ConfigurationError(f"url={scheme + colon!r}... (Settings or OUTLAST_URL): give 'sqlite:PATH' or 'memory:'")
 
 
 def sqlite_path(url: str) -> str:
@@ -41,6 +42,8 @@ def sqlite_path(url: str) -> str:
                 f"url={url!r}: 'sqlite://' takes no host; give 'sqlite:relative.db' or 'sqlite:///absolute.db'"
             )
         path = path[2:]
+    if path == ":memory:":
+        raise ConfigurationError(f"url={url!r}: jobs that live in memory are 'memory:', for tests")
     if not path or path.endswith("/"):
         raise ConfigurationError(f"url={url!r}: name a file, such as 'sqlite:outlast.db'")
     return path

@@ -51,4 +51,5 @@ def _hint(target: str) -> str:
     name = target.partition(":")[0]
     module = sys.modules.get(name)
     apps = [each for each, value in vars(module).items() if type(value).__name__ == "Outlast"] if module else []
-    return "".join(f" (try {name}:{each})" for each in apps[:1])
+    others = [f"{name}:{each}" for each in apps if f"{name}:{each}" != target]
+    return "".join(f" (try {each})" for each in others[:1])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 
 __all__ = ["Backoff", "Constant", "Exponential"]
@@ -23,7 +24,7 @@ class Backoff(Protocol):
 
 
 class Exponential(Struct, frozen=True, kw_only=True):
-    """Wait `base * factor ** (attempt - 1)` seconds, at most `cap`, spread by `jitter`.
+    """Wait `base * factor ** (attempt - 1)`, at most `cap` (durations), spread by `jitter`.
 
     Full jitter draws evenly from 0 to that wait (M. Brooker, "Exponential Backoff and Jitter", AWS, 2015), so that
     jobs which failed together do not come back together.
@@ -34,12 +35,22 @@ class Exponential(Struct, frozen=True, kw_only=True):
     factor: float = 2.0
     jitter: Jitter = "full"
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, base: Duration = ..., cap: Duration = ..., factor: float = ..., jitter: Jitter = ...
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        if not (self.base >= 0 and self.cap >= self.base and self.factor >= 1):
+        for name in ("base", "cap"):
+            structs.force_setattr(self, name, seconds(getattr(self, name), f"Exponential({name})"))
+        if type(self.factor) not in {int, float} or not (self.cap >= self.base and self.factor >= 1):
             raise ConfigurationError(
-                f"Exponential(base={self.base}, cap={self.cap}, factor={self.factor}): "
-                "base must be 0 or more, cap at least base, factor at least 1"
+                f"Exponential(base={self.base:g}, cap={self.cap:g}, factor={self.factor!r}): "
+                "cap must be at least base, factor at least 1"
             )
+        if self.jitter not in ("full", "none"):
+            raise ConfigurationError(f"Exponential(jitter={self.jitter!r}): give 'full' or 'none'")
 
     def delay(self, attempt: int, rng: Random) -> float:
         """Return the seconds to wait after failed attempt `attempt`."""
@@ -51,13 +62,16 @@ class Exponential(Struct, frozen=True, kw_only=True):
 
 
 class Constant(Struct, frozen=True):
-    """Wait the same number of seconds after every failed attempt."""
+    """Wait the same time, a duration, after every failed attempt."""
 
     seconds: float
 
+    if TYPE_CHECKING:
+
+        def __init__(self, seconds: Duration) -> None: ...
+
     def __post_init__(self) -> None:
-        if not self.seconds >= 0:
-            raise ConfigurationError(f"Constant(seconds={self.seconds}): seconds must be 0 or more")
+        structs.force_setattr(self, "seconds", seconds(self.seconds, "Constant(seconds)"))
 
     def delay(self, attempt: int, rng: Random) -> float:
         """Return `seconds`."""

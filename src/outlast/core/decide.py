@@ -8,6 +8,7 @@ from typing import assert_never
 
 from msgspec import Raw, Struct
 
+from outlast.core.durations import seconds
 from outlast.core.errors import GiveUp
 from outlast.core.message import Delivery, Failure, Message, Signal
 from outlast.core.policy import DEFAULTS, Policy
@@ -105,7 +106,10 @@ def runs_alone(delivery: Delivery) -> bool:
 
 
 def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng: Random) -> Settlement:
-    """Return what the store is told about a run that came to `outcome` at `now` (wall time, seconds)."""
+    """Return what the store is told about a run that came to `outcome` at `now` (wall time, seconds).
+
+    Raise ConfigurationError when the user's own backoff gives no duration.
+    """
     fence = delivery.fence
     match outcome:
         case Succeeded():
@@ -148,7 +152,8 @@ def _again(
     retry = policy.retry
     if delivery.attempt >= retry.attempts:
         return Finish(delivery.fence, "dead", reason, error=failure)
-    at = now + retry.backoff.delay(delivery.attempt, rng)
+    # A backoff may be the user's own; what no store can sort by must not reach a batch that others are in.
+    at = now + seconds(retry.backoff.delay(delivery.attempt, rng), f"the delay of {type(retry.backoff).__name__}")
     if retry.budget is not None and at > delivery.message.run_at + retry.budget:
         return Finish(delivery.fence, "dead", "budget", error=failure)
     return Retry(delivery.fence, at, delivery.attempt + 1, failure, crashes=_kept_crashes(delivery))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outlast.core.durations import Duration
+
 __all__ = [
     "BodyTooLarge",
     "ConfigurationError",
@@ -140,13 +145,13 @@ class JobExpired(OutlastError):
 
 
 class Snooze(OutlastError):
-    """Raise in a handler to run again in `seconds`, without burning an attempt."""
+    """Raise in a handler to run again in `seconds`, any duration, without burning an attempt."""
 
-    def __init__(self, seconds: float) -> None:
-        if not seconds >= 0:
-            raise ValueError(f"Snooze(seconds={seconds!r}): seconds must be 0 or more")
-        super().__init__(f"snoozed for {seconds} s")
-        self.seconds = seconds
+    def __init__(self, seconds: Duration) -> None:
+        from outlast.core import durations  # which raises errors of this module
+
+        self.seconds: float = durations.seconds(seconds, "Snooze(seconds)")
+        super().__init__(f"snoozed for {self.seconds:g} s")
 
 
 class GiveUp(OutlastError):

@@ -6,7 +6,7 @@ import re
 
 from outlast.core.errors import ConfigurationError, InvalidArguments
 
-__all__ = ["IdFactory", "check_queue_name", "job_id", "queue_of"]
+__all__ = ["IdFactory", "check_queue_name", "fits", "job_id", "queue_of"]
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 CLIENT_ID = re.compile(r"[A-Za-z0-9_.:@+=/-]{1,128}\Z")
@@ -17,22 +17,29 @@ _CHANCE = (1 << _RANDOM_BITS) - 1
 _VARIANT = 0x2 << 62
 
 
+def fits(pattern: re.Pattern[str], text: object) -> bool:
+    """Tell whether `text` is text, and of this pattern."""
+    return isinstance(text, str) and pattern.match(text) is not None
+
+
 def check_queue_name(name: str) -> str:
     """Return `name`; raise ConfigurationError unless it is 1 to 64 letters, digits, `_` or `-` (no dot)."""
-    if not QUEUE_NAME.match(name):
+    if not fits(QUEUE_NAME, name):
         raise ConfigurationError(f"queue name {name!r}: use 1 to 64 letters, digits, '_' or '-' (no dot)")
     return name
 
 
 def job_id(queue: str, client_id: str) -> str:
     """Return the full id of a client's own `id=`; one that already carries the queue is taken as it is."""
-    if not CLIENT_ID.match(client_id):
+    if not fits(CLIENT_ID, client_id):
         raise InvalidArguments(f"id={client_id!r}: use 1 to 128 letters, digits or any of _ . : @ + = / -")
     return client_id if client_id.startswith(queue + ".") else f"{queue}.{client_id}"
 
 
 def queue_of(full_id: str) -> str:
     """Return the queue that an id carries; raise InvalidArguments when it carries none."""
+    if not isinstance(full_id, str):
+        raise InvalidArguments(f"job id {full_id!r}: give its text, as returned by enqueue")
     queue, dot, rest = full_id.partition(".")
     if not (dot and rest and QUEUE_NAME.match(queue)):
         raise InvalidArguments(f"job id {full_id!r}: an id reads 'queue.rest', as returned by enqueue")

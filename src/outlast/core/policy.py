@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
-from datetime import timedelta
-from typing import Final, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from outlast.core.backoff import Backoff, Exponential
+from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 
 __all__ = ["DEFAULTS", "HEAD_START", "Defaults", "Policy", "Priority", "Retention", "Retry", "seconds"]
@@ -50,34 +49,11 @@ HEAD_START: Final[dict[Priority, float]] = {
 }
 """Seconds a priority is moved ahead of its due time: a fixed number, so a waiting job ages by itself."""
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)\Z")
-
-
-def seconds(value: float | str | timedelta, setting: str) -> float:
-    """Return a duration in seconds from a number, a timedelta or text such as "5m" (units ms, s, m, h, d).
-
-    Raise ConfigurationError that names `setting` when it is not a duration of 0 or more.
-    """
-    number: float | None = None
-    if isinstance(value, timedelta):
-        number = value.total_seconds()
-    elif isinstance(value, str):
-        if match := _DURATION.match(value.strip()):
-            number = float(match["amount"]) * _UNITS[match["unit"]]
-    elif type(value) in {int, float}:
-        number = float(value)
-    if number is None or not math.isfinite(number) or number < 0:
-        raise ConfigurationError(
-            f"{setting}={value!r}: give seconds as a number, a timedelta, or text such as '30s', '5m', '2h' (0 or more)"
-        )
-    return number
-
 
 class Retry(Struct, frozen=True, kw_only=True):
     """When a failed run is tried again.
 
-    attempts: runs in all, 1 or more. retry_on, give_up_on: exception classes; give_up_on wins. budget: seconds from
+    attempts: runs in all, 1 or more. retry_on, give_up_on: exception classes; give_up_on wins. budget: a duration from
     the time the job was first due; no attempt starts after it.
     """
 
@@ -87,13 +63,42 @@ class Retry(Struct, frozen=True, kw_only=True):
     give_up_on: tuple[type[BaseException], ...] = ()
     budget: float | None = None
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            attempts: int = ...,
+            backoff: Backoff = ...,
+            retry_on: type[BaseException] | Iterable[type[BaseException]] = ...,
+            give_up_on: type[BaseException] | Iterable[type[BaseException]] = ...,
+            budget: Duration | None = ...,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        if self.attempts < 1:
+        if type(self.attempts) is not int or self.attempts < 1:
             raise ConfigurationError(
-                f"Retry(attempts={self.attempts}): attempts counts the first run, so give 1 or more"
+                f"Retry(attempts={self.attempts!r}): attempts counts the first run, so give a whole number, 1 or more"
             )
-        if self.budget is not None and not self.budget > 0:
-            raise ConfigurationError(f"Retry(budget={self.budget}): give seconds above 0, or None for no budget")
+        if not callable(getattr(self.backoff, "delay", None)):
+            raise ConfigurationError(
+                f"Retry(backoff={self.backoff!r}): give Exponential(...), Constant(...) or what has their delay()"
+            )
+        for name in ("retry_on", "give_up_on"):
+            structs.force_setattr(self, name, _classes(getattr(self, name), name))
+        if self.budget is not None:
+            structs.force_setattr(self, "budget", seconds(self.budget, "Retry(budget)"))
+            if self.budget == 0:
+                raise ConfigurationError("Retry(budget=0): give seconds above 0, or None for no budget")
+
+
+def _classes(given: object, setting: str) -> tuple[type[BaseException], ...]:
+    """Return one exception class, or several, as a tuple: anything else would fail when the first job does."""
+    several = tuple(given) if isinstance(given, tuple | list | set | frozenset) else (given,)
+    classes = tuple(each for each in several if isinstance(each, type) and issubclass(each, BaseException))
+    if len(classes) < len(several):
+        raise ConfigurationError(f"Retry({setting}={given!r}): give exception classes, such as (ConnectionError,)")
+    return classes
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -105,7 +110,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 class Retention(Struct, frozen=True, kw_only=True):
-    """How long ended jobs stay to be looked at. Seconds, but for `records`: the most ended jobs kept per queue.
+    """How long ended jobs stay to be looked at. Durations, but for `records`: the most ended jobs kept per queue.
 
     A job that left a result is kept for the result's own time (`Policy.result_ttl`) and not counted in `records`;
     ids are remembered for `id_memory` after acceptance whatever is removed.
@@ -115,3 +120,20 @@ class Retention(Struct, frozen=True, kw_only=True):
     records: int = DEFAULTS.records_kept
     dead_ttl: float = DEFAULTS.dead_ttl
     id_memory: float = DEFAULTS.id_memory
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            record_ttl: Duration = ...,
+            records: int = ...,
+            dead_ttl: Duration = ...,
+            id_memory: Duration = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in ("record_ttl", "dead_ttl", "id_memory"):
+            structs.force_setattr(self, name, seconds(getattr(self, name), f"Retention({name})"))
+        if type(self.records) is not int or self.records < 0:
+            raise ConfigurationError(f"Retention(records={self.records!r}): give a whole number, 0 or more")

@@ -23,10 +23,14 @@ class Queue(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_queue_name(self.name)
-        if self.max_depth is not None and self.max_depth < 1:
-            raise ConfigurationError(f"queue {self.name!r}: max_depth={self.max_depth} must be 1 or more, or None")
+        if self.max_depth is not None and (type(self.max_depth) is not int or self.max_depth < 1):
+            raise ConfigurationError(
+                f"queue {self.name!r}: max_depth={self.max_depth!r} must be a whole number, 1 or more, or None"
+            )
         if self.on_full != "reject":
             raise ConfigurationError(f"queue {self.name!r}: on_full={self.on_full!r} must be 'reject'")
+        if not isinstance(self.retention, Retention):
+            raise ConfigurationError(f"queue {self.name!r}: retention={self.retention!r} must be a Retention(...)")
 
 
 class Topology(Struct, frozen=True):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from outlast.core.durations import LONGEST, Duration, seconds
 from outlast.core.errors import ConfigurationError
 
 __all__ = ["Unique"]
@@ -15,18 +16,28 @@ class Unique(Struct, frozen=True):
     """Hold `key` within the job's queue.
 
     until "finish": freed by every terminal state. until "start": freed when the job is handed out (an attempt that
-    runs again does not take it back). `seconds`: freed by itself that many seconds after acceptance, whatever the job
-    does. A job frees only a key that it holds itself.
+    runs again does not take it back). `seconds`: freed by itself that long, a duration, after acceptance, whatever the
+    job does. A job frees only a key that it holds itself.
     """
 
     key: str
     until: Literal["start", "finish"] = "finish"
     seconds: float | None = None
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, key: str, until: Literal["start", "finish"] = ..., seconds: Duration | None = ...
+        ) -> None: ...
+
     def __post_init__(self) -> None:
+        if not isinstance(self.key, str):
+            raise ConfigurationError(f"unique={self.key!r}: give text, or Unique(text, ...)")
         if not 1 <= len(self.key) <= 512:
             raise ConfigurationError(f"unique key of {len(self.key)} characters: give 1 to 512")
         if self.until not in ("start", "finish"):
             raise ConfigurationError(f"Unique(until={self.until!r}): give 'start' or 'finish', or seconds=")
-        if self.seconds is not None and not self.seconds > 0:
+        if self.seconds is not None and type(self.seconds) is not float:
+            structs.force_setattr(self, "seconds", seconds(self.seconds, "Unique(seconds)"))
+        if self.seconds is not None and not 0 < self.seconds <= LONGEST:
             raise ConfigurationError(f"Unique(seconds={self.seconds}): give seconds above 0, or leave it out")

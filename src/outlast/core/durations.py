@@ -1,0 +1,43 @@
+"""One parser of durations, for every setting that is one."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+from typing import Final
+
+from outlast.core.errors import ConfigurationError
+
+__all__ = ["LONGEST", "Duration", "seconds"]
+
+Duration = float | str | timedelta
+"""Seconds, a timedelta, or text such as "5m"."""
+
+LONGEST: Final = 1e10
+"""Seconds, some 300 years: a time that is further off would not fit the numbers that stores sort by."""
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)\Z")
+
+
+def seconds(value: Duration, setting: str) -> float:
+    """Return a duration in seconds from a number, a timedelta or text such as "5m" (units ms, s, m, h, d).
+
+    Raise ConfigurationError that names `setting` when it is not a duration of 0 to LONGEST.
+    """
+    number: float | None = None
+    if isinstance(value, timedelta):
+        number = value.total_seconds()
+    elif isinstance(value, str):
+        if match := _DURATION.match(value.strip()):
+            number = float(match["amount"]) * _UNITS[match["unit"]]
+    elif type(value) in {int, float}:
+        number = value
+    if number is None or not math.isfinite(number) or number < 0:
+        raise ConfigurationError(
+            f"{setting}={value!r}: give seconds as a number, a timedelta, or text such as '30s', '5m', '2h' (0 or more)"
+        )
+    if number > LONGEST:
+        raise ConfigurationError(f"{setting}={value!r}: give at most {LONGEST:g} seconds")
+    return float(number)
