@@ -123,6 +123,8 @@ def texts(value: Any, *, marked: bool) -> Iterator[str]:
 
 def _forms(text: str) -> Iterator[str]:
     if text:
+        if "\n" in text:  # the traceback of a group indents each line
+            yield from filter(str.strip, text.splitlines())
         yield text
         yield repr(text)[1:-1]
         yield json.dumps(text)[1:-1]

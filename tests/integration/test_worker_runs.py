@@ -10,6 +10,7 @@ import time
 from typing import Annotated, Any
 
 import pytest
+from pydantic import AfterValidator
 
 from outlast import Constant, Context, GiveUp, Outlast, Redacted, Retry, Snooze
 from outlast.core.events import Event, JobEnded, JobLost, JobRetried, JobStarted
@@ -358,6 +359,48 @@ async def test_a_marked_argument_is_in_no_failure_and_no_line(app: Outlast, capl
     assert found.failures[0].message == "card [redacted] was refused"
     assert "4111" not in repr(found)
     assert "4111" not in caplog.text
+
+
+class Refuses:
+    """A validator that lets a value pass at enqueue and quotes it at run, in an error that is no ValueError."""
+
+    def __init__(self) -> None:
+        self.awake = False
+
+    def __call__(self, value: str) -> str:
+        if self.awake:
+            raise RuntimeError(f"{value} was looked up, and the lookup failed")
+        return value
+
+
+async def test_a_marked_argument_that_cannot_be_loaded_is_not_told(
+    app: Outlast, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuses = Refuses()
+
+    async def pays(card: Annotated[str, AfterValidator(refuses), Redacted]) -> None: ...
+    def prints(card: Annotated[str, AfterValidator(refuses), Redacted]) -> None: ...
+
+    pays.__annotations__ = prints.__annotations__ = {"card": Annotated[str, AfterValidator(refuses), Redacted]}
+    jobs = [app.job(retry=Retry(attempts=1))(handler) for handler in (pays, prints)]
+    handles = [await job.enqueue("4111-1111-1111-1111") for job in jobs]
+    refuses.awake = True
+    async with working(app):
+        found = [await record(app, handle) for handle in handles]
+    assert [each.failures[0].message for each in found] == ["[redacted] was looked up, and the lookup failed"] * 2
+    assert "4111" not in repr(found)
+    assert "4111" not in caplog.text
+
+
+async def test_a_marked_argument_of_several_lines_is_in_no_group(app: Outlast) -> None:
+    @app.job(retry=Retry(attempts=1))
+    async def signs(key: Annotated[str, Redacted]) -> None:
+        raise ExceptionGroup(f"with {key}", [ValueError(key)])
+
+    async with working(app):
+        found = await record(app, await signs.enqueue("-----BEGIN\nMIIEvQ\n-----END"))
+    assert "MIIEvQ" not in repr(found)
+    assert "BEGIN" not in repr(found)
 
 
 async def test_a_result_that_cannot_be_kept_ends_the_job_without_doing_it_again(url: str) -> None:

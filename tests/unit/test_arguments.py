@@ -270,6 +270,8 @@ class TestRedacted:
             "line\n'quoted'\u20ac",
             repr("line\n'quoted'\u20ac")[1:-1],
             json.dumps("line\n'quoted'\u20ac")[1:-1],
+            "line",
+            "'quoted'\u20ac",
         }
 
     def test_secrets_of_marked_fields_only(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 
+from outlast import Outlast
 from outlast.core.message import Failure, Fence, Holder
 from outlast.core.settlement import Finish, Retry
 from outlast.worker import exitcodes
@@ -12,6 +16,7 @@ from outlast.worker.incarnation import Death, blame
 from outlast.worker.lanes import AHEAD, Average, Lane, claim_ahead
 from outlast.worker.slots import CLAIMED, ENDED, STARTED, Slot
 from outlast.worker.supervisor import restart_delay
+from outlast.worker.target import find_target
 
 
 def test_short_jobs_are_claimed_ahead_and_long_ones_never() -> None:
@@ -100,3 +105,12 @@ def test_every_exit_code_has_a_meaning() -> None:
     codes = [value for name, value in vars(exitcodes).items() if name.isupper() and isinstance(value, int)]
     assert sorted(exitcodes.MEANING) == sorted(codes)
     assert all(exitcodes.MEANING.values())
+
+
+def test_an_app_that_a_script_imports_is_found_in_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Outlast("shop")
+    module = ModuleType("shop_of_its_own")
+    module.shop = app  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys.modules["__main__"], "shop", app, raising=False)
+    monkeypatch.setitem(sys.modules, "shop_of_its_own", module)
+    assert find_target(app.registry) == ("shop_of_its_own:shop", None)

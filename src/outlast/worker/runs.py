@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import msgspec
 from msgspec import Raw
 
 from outlast.core.decide import Aborted, CancelledRun, Failed, Invalid, Outcome, Snoozed, Succeeded, TimedOut
@@ -14,6 +15,7 @@ from outlast.core.errors import BodyTooLarge, GiveUp, InvalidArguments, Snooze
 from outlast.core.message import Delivery, Message
 from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration
+from outlast.redaction import texts
 from outlast.worker.context import Context
 from outlast.worker.failures import failure_of, plain_failure
 from outlast.worker.lanes import Lane
@@ -203,6 +205,19 @@ def _retryable(error: BaseException) -> BaseException:
 
 
 def _secrets(run: Run) -> tuple[str, ...]:
-    if run.plan is None or run.values is None or not run.plan.arguments.redacted:
+    if run.values is None:
+        return _stored_secrets(run.delivery.message)
+    if run.plan is None or not run.plan.arguments.redacted:
         return ()
     return run.plan.arguments.secrets(run.values)
+
+
+def _stored_secrets(message: Message) -> tuple[str, ...]:
+    """Return the texts to scrub when the arguments could not be loaded: a validator of the user's may have raised."""
+    if not message.redacted:
+        return ()
+    try:
+        stored = msgspec.json.decode(message.args, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return ()  # not even read, so nobody can have quoted them
+    return tuple({text for name in message.redacted for text in texts(stored.get(name), marked=True)})

@@ -100,7 +100,11 @@ def load_app(target: str, main: str | None = None) -> AppPort:
 
 
 def find_target(registry: Registry) -> tuple[str, str | None] | None:
-    """Return the target, and the script's path if it is in `__main__`, of the module-level app with this registry."""
+    """Return the target, and the script's path if it is in `__main__`, of the module-level app with this registry.
+
+    A script that imports its app from a module is left out of it: a child would run all that the script does.
+    """
+    script: tuple[str, str] | None = None
     for name, module in list(sys.modules.items()):
         for attribute, value in list(getattr(module, "__dict__", {}).items()):
             if type(value).__name__ == "Outlast" and getattr(value, "registry", None) is registry:
@@ -108,8 +112,8 @@ def find_target(registry: Registry) -> tuple[str, str | None] | None:
                     return f"{name}:{attribute}", None
                 path = getattr(module, "__file__", None)
                 if path is not None:
-                    return f"__main__:{attribute}", str(path)
-    return None
+                    script = f"__main__:{attribute}", str(path)
+    return script
 
 
 class _Names:
