@@ -65,3 +65,8 @@ def test_an_id_tells_its_queue() -> None:
 def test_an_id_without_a_queue(wrong: str) -> None:
     with pytest.raises(InvalidArguments, match=r"reads 'queue\.rest'"):
         queue_of(wrong)
+
+
+def test_an_id_that_is_no_text() -> None:
+    with pytest.raises(InvalidArguments, match="job id 7"):
+        queue_of(7)  # type: ignore[arg-type]
