@@ -88,6 +88,9 @@ async def test_jobs_that_must_run_alone_do_not_keep_the_places_of_others(app: Ou
         assert isinstance(settlement, Release)
         assert settlement.at is not None
         assert settlement.at >= before + SOLO_PAUSE
+    assert executor.demand(["default"], 0.0) == ({}, 0)
+    executor.settling(settled)
+    assert executor.demand(["default"], 0.0) == ({"default": 6}, 6)
     executor.settled(settled, frozenset())
     assert executor.demand(["default"], 0.0) == ({"default": 6}, 6)
     executor.close()

@@ -129,7 +129,7 @@ class _Process:
                 "give 'sqlite:PATH', or use `outlast dev`, which runs the API and the worker in one process"
             )
         concurrency = settings.concurrency if config.concurrency is None else config.concurrency
-        size = concurrency * (1 + AHEAD)
+        size = 2 * concurrency * (1 + AHEAD)  # what is held, and a batch on its way to the store
         SlotMap.grow(config.slots_fd, size)
         slots = SlotMap(config.slots_fd, size)
         worker = self._worker = Worker(

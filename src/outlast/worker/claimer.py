@@ -48,6 +48,7 @@ class Claimer:
         self._lease = lease
         self._trip = trip
         self._failed = 0
+        self._filled = False
         self._doubt: float | None = None
         self.returned = 0.0
         """Monotonic seconds at which the last claim came back, 0 before the first."""
@@ -60,6 +61,12 @@ class Claimer:
     async def step(self, *, wait: float) -> int:
         """Claim once, when there is room; return how many jobs came."""
         self._executor.room.clear()
+        if self._filled and self._executor.held:
+            # There is more where that came from, and no room that is not on its way to the store: ask together with
+            # the next settlement, in one transaction, not just before it in one of its own.
+            await self._executor.room.wait()
+            self._executor.room.clear()
+        self._filled = False
         demand, limit = self._executor.demand(self._queues, self._trip())
         if self._doubt is not None and not await self._settle_doubt(self._doubt):
             demand = {}
@@ -82,6 +89,7 @@ class Claimer:
             await self._link.pause("claim", self._failed, error)
             return 0
         self._failed = 0
+        self._filled = len(given) >= min(limit, sum(demand.values()))
         self.returned = self._link.clock.monotonic()
         self._executor.accept(given)
         return len(given)

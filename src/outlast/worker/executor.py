@@ -70,6 +70,7 @@ class Executor:
         self.max_body = runtime.settings.max_body
         self.noted = noted
         self.held = 0
+        self._settling = 0
         self.finished = 0
         self.room = asyncio.Event()
         self._report = Reporter(runtime)
@@ -105,7 +106,8 @@ class Executor:
         A queue whose kinds run in several ways gets the room of the narrowest, so that no job waits here for a slot.
         """
         ahead = sum(claim_ahead(lane.slots, run=lane.run.value, trip=trip) for lane in self._lanes)
-        limit = self._concurrency + min(ahead, AHEAD * self._concurrency) - self.held - self._thread.stuck
+        limit = self._concurrency + min(ahead, AHEAD * self._concurrency)
+        limit += self._settling - self.held - self._thread.stuck
         if limit <= 0:
             return {}, 0
         rooms: dict[str, int] = {}
@@ -275,11 +277,25 @@ class Executor:
         run.ended = True
         run.task = None
         fence = run.delivery.fence
-        self.settled(((run, Release(fence)),), frozenset(((fence.id, fence.token),)))
+        entries = ((run, Release(fence)),)
+        self.settling(entries)
+        self.settled(entries, frozenset(((fence.id, fence.token),)))
+
+    def settling(self, entries: Sequence[tuple[Run, Settlement]]) -> None:
+        """Count as room what is on its way to the store: the claim that takes it shares the settlement's transaction.
+
+        Called by the settler when a flush begins. While the store is away that flush does not come back, and no
+        other begins: what is held beyond the bound is one batch at most.
+        """
+        for run, _ in entries:
+            run.lane.settling += 1
+        self._settling += len(entries)
+        self.room.set()
 
     def settled(self, entries: Sequence[tuple[Run, Settlement]], superseded: frozenset[tuple[str, int]]) -> None:
         """Free what the store has taken over; called by the settler."""
         for run, settlement in entries:
+            run.lane.settling -= 1
             run.lane.held -= 1
             if run.slot >= 0 and self._slots is not None:
                 self._slots.clear(run.slot)
@@ -289,6 +305,7 @@ class Executor:
             elif self._observed or type(settlement) is not Finish or settlement.state != "succeeded":
                 self._report.settled(run, settlement)
         self.held -= len(entries)
+        self._settling -= len(entries)
         self.room.set()
         if not self._runs:
             self._idle.set()

@@ -43,21 +43,24 @@ class Average:
 
 
 class Lane(Generic[T]):
-    """Slots, how many are taken, and what waits for one. `held` counts both, and runs not settled yet.
+    """Slots, how many are taken, and what waits for one. `held` counts both, and runs not settled yet; `settling` those
+    of them that are on their way to the store.
 
     `stuck`: slots taken by runs that have ended all the same (a thread that did not return in time).
     """
 
-    __slots__ = ("held", "run", "slots", "stuck", "taken", "waiting")
+    __slots__ = ("held", "run", "settling", "slots", "stuck", "taken", "waiting")
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.taken = 0
         self.held = 0
+        self.settling = 0
         self.stuck = 0
         self.waiting: deque[T] = deque()
         self.run = Average(0.05)
 
     def room(self, trip: float) -> int:
         """Return how many more jobs to claim for this lane."""
-        return max(0, self.slots + claim_ahead(self.slots, run=self.run.value, trip=trip) - self.held - self.stuck)
+        ahead = claim_ahead(self.slots, run=self.run.value, trip=trip)
+        return max(0, self.slots + ahead + self.settling - self.held - self.stuck)

@@ -27,12 +27,20 @@ class Settler:
     """Bring settlements to the store, for ever, in order of arrival.
 
     A flush starts as soon as the last one came back. While the store is away it is tried again without end: the runs
-    keep their slots meanwhile, so what waits here is bounded. `settled(entries, superseded)` is called after each,
-    `broken(error)` when the store cannot be used any more.
+    keep their slots meanwhile, so what waits here is bounded. `settling(entries)` is called before each flush, and
+    `settled(entries, superseded)` after it; `broken(error)` when the store cannot be used any more.
     """
 
-    def __init__(self, link: StoreLink, settled: Settled, broken: Callable[[StoreError], None]) -> None:
+    def __init__(
+        self,
+        link: StoreLink,
+        *,
+        settling: Callable[[Sequence[_Entry]], None],
+        settled: Settled,
+        broken: Callable[[StoreError], None],
+    ) -> None:
         self._link = link
+        self._settling = settling
         self._settled = settled
         self._broken = broken
         self._waiting: list[_Entry] = []
@@ -62,6 +70,8 @@ class Settler:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
+                self._settling(batch)
+                await asyncio.sleep(0)  # the claim that this wakes is then asked in the same round, and shares the sync
                 await self._settle(batch)
         except StoreError as error:
             self._broken(error)

@@ -135,7 +135,7 @@ class Worker:
         self._failed = asyncio.get_running_loop().create_future()
         pool = ProcessPool(self._target[0], size=self._process_slots, main=self._target[1])
         notes = NoteKeeper(link, self.lose)
-        settler = Settler(link, self._settled, self._unsettled)
+        settler = Settler(link, settling=self._settling, settled=self._settled, broken=self._unsettled)
         executor = self._executor = Executor(
             self._runtime,
             concurrency=self._concurrency,
@@ -228,6 +228,10 @@ class Worker:
         if self._failed is not None and not self._failed.done():
             _logger.error("the worker stops: %s", error)
             self._failed.set_exception(error)
+
+    def _settling(self, entries: Sequence[tuple[Run, Settlement]]) -> None:
+        if self._executor is not None:
+            self._executor.settling(entries)
 
     def _settled(self, entries: Sequence[tuple[Run, Settlement]], superseded: frozenset[tuple[str, int]]) -> None:
         if self._executor is not None:
