@@ -103,7 +103,10 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop: timeout, cancel, or a stopping worker. A thread looks at this."""
+        """Whether the run was asked to stop: timeout, cancel, or a stopping worker.
+
+        A thread looks at this, and raises to stop: one that returns has succeeded.
+        """
         return self._run.cancelled
 
     @property

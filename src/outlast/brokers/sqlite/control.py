@@ -188,10 +188,14 @@ def _purge(tx: Transaction, purge: Purge) -> Answer:
         seqs = [seq for (seq,) in tx.rows("purge_queue", (queue.number, states, tx.now))] if queue else []
     else:
         return Answer(ok=False, why="nothing-named")
-    done = {seq: _remove(tx, seq, purge) for seq in seqs}
-    removed = [seq for seq, what in done.items() if what == "removed"]
-    forget(tx, removed)  # one that runs on keeps what it noted
-    merge(tx, removed)
+    tx.db.pragma("secure_delete", 1)  # also where it is a write of its own: erased is gone from the file's free pages
+    try:
+        done = {seq: _remove(tx, seq, purge) for seq in seqs}
+        removed = [seq for seq, what in done.items() if what == "removed"]
+        forget(tx, removed)  # one that runs on keeps what it noted
+        merge(tx, removed)
+    finally:
+        tx.db.pragma("secure_delete", "fast")
     return Answer(ok=True, changed=sum(what != "left" for what in done.values()))
 
 
