@@ -326,5 +326,5 @@ async def test_a_killed_listeners_bell_is_taken_away(desk: Desk, path: Path) -> 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
         bell.bind(str(stale))
     await desk.publish("q.1")
-    assert not stale.exists()
+    await until(lambda: not stale.exists(), "nobody listens there")
     assert Raw(b"{}") == (await desk.claim())[0].message.args

@@ -115,3 +115,4 @@ class Listener:
             self._socket = None
         with contextlib.suppress(OSError):
             self._address.unlink(missing_ok=True)
+        self._bells.own.discard(self._address.name)

@@ -71,7 +71,7 @@ def open_connection(path: str, busy: float = BUSY) -> apsw.Connection:
 
 
 class BusyWait:
-    """Wait for another connection's lock in steps of at most 2 ms (SQLite's own back-off sleeps up to 100 ms)."""
+    """Wait for another connection's lock in steps of at most 0.3 ms (SQLite's own back-off sleeps up to 100 ms)."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -84,7 +84,7 @@ class BusyWait:
             self._since = now
         elif now - self._since > self._seconds:
             return False
-        time.sleep(random.uniform(0.0001, min(0.002, 0.0002 * (tries + 1))))  # noqa: S311
+        time.sleep(random.uniform(0.0001, 0.0003))  # noqa: S311
         return True
 
 

@@ -1,0 +1,122 @@
+"""The line of those who want to write: it makes an order, and never stops anybody for good."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import apsw
+import pytest
+
+from outlast.brokers.sqlite import line
+from outlast.brokers.sqlite.connection import open_connection, open_file
+from outlast.brokers.sqlite.line import PLACES, Line
+from outlast.brokers.sqlite.tuning import Tuning
+from tests.support.sqlite_file import locked
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[apsw.Connection]:
+    """A connection to a fresh file."""
+    db = open_file(str(tmp_path / "jobs.db"), Tuning())
+    yield db
+    db.close()
+
+
+def turn(line: Line, db: apsw.Connection) -> None:
+    """Begin and end one transaction."""
+    line.begin(db)
+    db.execute("rollback")
+
+
+def in_company(db: apsw.Connection, folder: Path) -> Line:
+    """Return a line whose owner has just waited for somebody else."""
+    own = Line(folder)
+    path = Path(db.filename)
+    with ThreadPoolExecutor(1) as pool, locked(path):
+        waiting = pool.submit(turn, own, db)
+        assert not waiting.done()
+    waiting.result()
+    return own
+
+
+def test_alone_there_is_no_line(db: apsw.Connection, tmp_path: Path) -> None:
+    own = Line(tmp_path)
+    turn(own, db)
+    turn(own, db)
+    assert not list(tmp_path.glob("line-*"))
+
+
+def test_in_company_it_is_stood_in_and_left(db: apsw.Connection, tmp_path: Path) -> None:
+    own = in_company(db, tmp_path)
+    turn(own, db)
+    places = sorted(tmp_path.glob("line-*"))
+    assert len(places) == PLACES
+    for place in places:
+        with place.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    own.close()
+
+
+def test_a_line_that_is_stuck_is_passed_by_and_not_looked_at_for_a_while(
+    db: apsw.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a process in it was stopped."""
+    monkeypatch.setattr(line, "PATIENCE", 0.05)
+    monkeypatch.setattr(line, "CALM", 3600.0)
+    monkeypatch.setattr(line, "IGNORED", 3600.0)
+    own = in_company(db, tmp_path)
+    turn(own, db)
+    with (tmp_path / "line-1").open() as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        turn(own, db)
+        monkeypatch.setattr(line, "PATIENCE", 3600.0)
+        turn(own, db)
+        for number in range(2, PLACES):
+            with (tmp_path / f"line-{number}").open() as free:
+                fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    own.close()
+
+
+def test_without_a_folder_there_is_no_line_but_every_turn(db: apsw.Connection, tmp_path: Path) -> None:
+    own = in_company(db, tmp_path / "nowhere")
+    turn(own, db)
+    own.close()
+
+
+def test_a_transaction_that_cannot_begin_leaves_the_line(db: apsw.Connection, tmp_path: Path) -> None:
+    own = in_company(db, tmp_path)
+    short = open_connection(db.filename, 0.01)
+    with locked(Path(db.filename)), pytest.raises(apsw.BusyError):
+        own.begin(short)
+    turn(own, db)
+    with (tmp_path / "line-0").open() as first:
+        fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    short.close()
+    own.close()
+
+
+def test_many_take_turns_and_all_get_theirs(db: apsw.Connection, tmp_path: Path) -> None:
+    path, turns = db.filename, 50
+    counts = [0] * 6
+    start = threading.Barrier(len(counts))
+
+    def work(number: int) -> None:
+        mine, own = open_connection(path), Line(tmp_path)
+        start.wait()
+        for _ in range(turns):
+            own.begin(mine)
+            mine.execute("update store set fence = fence + 1")
+            mine.execute("commit")
+            counts[number] += 1
+        own.close()
+        mine.close()
+
+    with ThreadPoolExecutor(len(counts)) as pool:
+        for each in [pool.submit(work, number) for number in range(len(counts))]:
+            each.result()
+    assert counts == [turns] * len(counts)
+    assert db.execute("select fence from store").get == turns * len(counts)
