@@ -54,7 +54,7 @@ class Retry(Struct, frozen=True, kw_only=True):
     """When a failed run is tried again.
 
     attempts: runs in all, 1 or more. retry_on, give_up_on: exception classes; give_up_on wins. budget: a duration from
-    the time the job was first due; no attempt starts after it.
+    the time the job was first due; no retry is planned beyond it (a snooze is no retry).
     """
 
     attempts: int = DEFAULTS.attempts
