@@ -27,7 +27,7 @@ function drawFlow(state, down) {
     accepted: state.answered_ms === null ? "" : `202 after ${state.answered_ms} ms (median)`,
     paid: behind("accepted", "paid") ? `${number(behind("accepted", "paid"))} wait${down ? " for the provider" : ""}` : "",
     invoiced: behind("paid", "invoiced") ? `${number(behind("paid", "invoiced"))} wait` : "",
-    mailed: state.per_second > 0 ? `${state.per_second.toFixed(0)} orders a second` : "",
+    mailed: state.per_second > 0 && counts.mailed < total ? `${state.per_second.toFixed(0)} orders a second` : "",
   };
   for (const item of $("flow").children) {
     const stage = item.dataset.stage;
