@@ -403,6 +403,28 @@ async def test_a_marked_argument_of_several_lines_is_in_no_group(app: Outlast) -
     assert "BEGIN" not in repr(found)
 
 
+async def test_a_failure_that_is_no_text_is_kept_and_counts(app: Outlast) -> None:
+    @app.job(retry=AT_ONCE)
+    async def opens(number: int) -> None:
+        raise OSError(2, "not found", "caf\udce9.pdf")
+
+    async with working(app):
+        found = await record(app, await opens.enqueue(1))
+    assert (found.state, found.reason, len(found.failures)) == ("dead", "attempts", 3)
+
+
+async def test_progress_is_bounded(app: Outlast) -> None:
+    @app.job(retry=Retry(attempts=1))
+    async def tells(ctx: Context, size: int) -> None:
+        ctx.progress("x" * size)
+
+    async with working(app):
+        fine, much = [await record(app, await tells.enqueue(size)) for size in (1000, 2_000_000)]
+    assert (fine.state, much.state) == ("succeeded", "dead")
+    assert much.failures[0].type == "BodyTooLarge"
+    assert much.progress is None
+
+
 async def test_a_result_that_cannot_be_kept_ends_the_job_without_doing_it_again(url: str) -> None:
     app = new_app(url, max_body=1000)
     runs: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from outlast import Outlast
@@ -105,6 +106,13 @@ def test_every_exit_code_has_a_meaning() -> None:
     codes = [value for name, value in vars(exitcodes).items() if name.isupper() and isinstance(value, int)]
     assert sorted(exitcodes.MEANING) == sorted(codes)
     assert all(exitcodes.MEANING.values())
+
+
+def test_a_failure_with_a_name_that_is_no_text_can_be_kept() -> None:
+    failure = failure_of(OSError(2, "not found", "caf\udce9.pdf"), attempt=1, at=0.0)
+    assert "caf\\udce9.pdf" in failure.message
+    assert "caf\\udce9.pdf" in failure.traceback
+    assert msgspec.json.encode(failure).decode()
 
 
 def test_an_app_that_a_script_imports_is_found_in_its_module(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,11 +69,11 @@ class QueueFull(OutlastError):
 
 
 class BodyTooLarge(OutlastError, ValueError):
-    """The job's body is larger than `max_body` bytes; nothing was stored."""
+    """A job's body, or what it shows as progress, is larger than `max_body` bytes; it was not stored."""
 
     def __init__(self, kind: str, size: int, limit: int) -> None:
         super().__init__(
-            f"job {kind!r} has a body of {size} bytes, more than max_body={limit}: "
+            f"job {kind!r} has a body (or progress) of {size} bytes, more than max_body={limit}: "
             "store the data elsewhere and pass its address, or raise Settings(max_body=...)"
         )
         self.kind = kind

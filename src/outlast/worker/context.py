@@ -134,7 +134,7 @@ class Context:
         """Show `value` (anything with a JSON form) as this job's progress, soon; the last one wins.
 
         Never waits for the store: values that come faster than it keeps them are passed over. `await` is allowed
-        and not needed.
+        and not needed. Raise BodyTooLarge past `max_body` bytes.
         """
         self._run.note("progress", encode_value(value))
         return Done()

@@ -31,9 +31,9 @@ def failure_of(error: BaseException, *, attempt: int, at: float, secrets: tuple[
     return Failure(
         attempt=attempt,
         at=at,
-        type=type(error).__name__,
-        message=_cut(scrub(_text(error), secrets), MESSAGE_LIMIT),
-        traceback=_cut(scrub(text, secrets), TRACEBACK_LIMIT),
+        type=_kept(type(error).__name__),
+        message=_cut(_kept(scrub(_text(error), secrets)), MESSAGE_LIMIT),
+        traceback=_cut(_kept(scrub(text, secrets)), TRACEBACK_LIMIT),
     )
 
 
@@ -47,6 +47,11 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception as broken:
         return f"(no message: {type(broken).__name__} while it was formatted)"
+
+
+def _kept(text: str) -> str:
+    """Return text that has a UTF-8 form: a file name that is none (PEP 383) would keep the job from being settled."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _cut(text: str, limit: int) -> str:

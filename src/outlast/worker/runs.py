@@ -131,7 +131,9 @@ class Run:
         self.then.append(message)
 
     def note(self, name: str, value: Raw) -> None:
-        """Take a note; the worker keeps the last one of each name."""
+        """Take a note; the worker keeps the last one of each name. Raise BodyTooLarge."""
+        if len(bytes(value)) > self.office.max_body:
+            raise BodyTooLarge(self.delivery.message.kind, len(bytes(value)), self.office.max_body)
         self.notes = {**(self.notes or {}), name: value}  # replaced whole: another thread may be reading it
         self.office.noted(self)
 
