@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from datetime import date, time
+from enum import Enum
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 from outlast.core.errors import ConfigurationError
 
@@ -119,6 +122,12 @@ def texts(value: Any, *, marked: bool) -> Iterator[str]:
     elif marked and value is not None and not isinstance(value, bool):
         yield from _forms(str(value))
         yield from _forms(repr(value))
+        if isinstance(value, Enum):
+            yield from texts(value.value, marked=True)
+        elif isinstance(value, date | time):
+            yield value.isoformat()  # as it is written in JSON
+        elif isinstance(value, UUID):
+            yield value.hex
 
 
 def _forms(text: str) -> Iterator[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, assert_type
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from outlast import Bound, Context, Exponential, Handle, JobRouter, Outlast, Redacted, Retry
+from outlast import Bound, Context, Exponential, Handle, JobRouter, Outlast, Redacted, Retention, Retry, Unique
 from outlast.core.message import Message
 from outlast.fastapi import install
 
@@ -93,3 +94,8 @@ install(FastAPI(), shop, authorize=who, full_status=429)
 with shop.testing() as t:
     t.assert_enqueued(send_receipt, order_id=7)
     t.assert_enqueued("bare", number=1)
+
+Retry(budget="1h", give_up_on=KeyError, retry_on=[OSError], backoff=Exponential(base="1s", cap=timedelta(minutes=5)))
+assert_type(Retry(budget=timedelta(hours=1)).budget, float | None)
+shop.queue("mail", retention=Retention(record_ttl="1h", dead_ttl=timedelta(days=1)))
+Unique("key", seconds="5m")

@@ -87,6 +87,10 @@ def redacted(name: str, token: Annotated[str, Redacted]) -> None: ...
 def untyped(a: int, b) -> None: ...  # type: ignore[no-untyped-def]
 
 
+class Tone(Enum):
+    LOUD = "l0ud"
+
+
 class TestBind:
     def test_by_name_in_the_order_of_the_signature(self) -> None:
         assert bytes(of(plain).bind((), {"email": "a@b.c", "order_id": 7})) == b'{"order_id":7,"email":"a@b.c"}'
@@ -291,6 +295,13 @@ class TestRedacted:
         found = of(handler).secrets({"a": {"k": [1234, True, None, Decimal("9.5")]}, "b": b"\xffpw"})
         assert {"k", "1234", "9.5", "\\xffpw"} <= set(found)
         assert "True" not in found
+
+    def test_secrets_in_every_form_that_their_type_has(self) -> None:
+        def handler(a: Annotated[list[Any], Redacted]) -> None: ...
+
+        when, number = datetime(2026, 1, 2, 3, 4, tzinfo=UTC), UUID(int=7)
+        found = of(handler).secrets({"a": [when, number, Tone.LOUD]})
+        assert {"2026-01-02T03:04:00+00:00", "2026-01-02 03:04:00+00:00", number.hex, str(number), "l0ud"} <= set(found)
 
     def test_nothing_is_secret_without_a_mark(self) -> None:
         assert of(plain).secrets({"order_id": 1, "email": "x"}) == ()
