@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+from random import Random
 from typing import Annotated, Any
 
 import pytest
@@ -401,6 +402,26 @@ async def test_a_marked_argument_of_several_lines_is_in_no_group(app: Outlast) -
         found = await record(app, await signs.enqueue("-----BEGIN\nMIIEvQ\n-----END"))
     assert "MIIEvQ" not in repr(found)
     assert "BEGIN" not in repr(found)
+
+
+class Sulks:
+    """A backoff of a user's own that fails."""
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        raise RuntimeError("no idea")
+
+
+async def test_a_backoff_that_fails_keeps_no_job_from_its_attempts(
+    app: Outlast, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.job(retry=Retry(attempts=2, backoff=Sulks()))
+    async def fails(number: int) -> None:
+        raise ValueError("failed")
+
+    async with working(app):
+        found = await record(app, await fails.enqueue(1))
+    assert (found.state, found.reason, len(found.failures)) == ("dead", "attempts", 2)
+    assert "its backoff failed, and the default one is taken" in caplog.text
 
 
 async def test_a_failure_that_is_no_text_is_kept_and_counts(app: Outlast) -> None:

@@ -10,16 +10,15 @@ from typing import Any, Final, Protocol
 
 from outlast.aio.tasks import spawn
 from outlast.aio.threads import Threads
-from outlast.core.decide import Outcome, UnknownKind, admit, decide, runs_alone
+from outlast.core.decide import Outcome, UnknownKind, admit, runs_alone
 from outlast.core.message import Delivery
-from outlast.core.policy import Policy
 from outlast.core.protocols import Clock
 from outlast.core.registry import Mode
 from outlast.core.settlement import Finish, Lost, Release, Settlement
 from outlast.worker.lanes import AHEAD, Lane, claim_ahead
 from outlast.worker.ports import RuntimePort
 from outlast.worker.report import Reporter
-from outlast.worker.runs import Plan, Run, StopReason, conclude, fail, stopped
+from outlast.worker.runs import Plan, Run, StopReason, conclude, fail, settled_as, stopped
 from outlast.worker.slots import STARTED, SlotMap
 
 __all__ = ["PATIENCE", "SOLO_PAUSE", "TICK", "Executor", "ProcessPort"]
@@ -32,7 +31,6 @@ PATIENCE: Final = 1.0
 """Seconds that a claimed job may wait here for a slot before it is given back."""
 SOLO_PAUSE: Final = 0.25
 """Seconds until a job that must run alone, and found too many before it, is offered again."""
-_NO_POLICY: Final = Policy()
 
 
 class ProcessPort(Protocol):
@@ -256,14 +254,7 @@ class Executor:
         if run.stop == "superseded":
             self._drop(run)
             return
-        policy = _NO_POLICY if run.plan is None else run.plan.declaration.policy
-        try:
-            settlement = decide(run.delivery, outcome, policy, self.clock.time(), self._rng)
-        except Exception:  # a backoff may be the user's own
-            _logger.exception("job %s: its policy failed; it runs again in 60 s", run.delivery.message.id)
-            at = self.clock.time() + 60
-            settlement = Release(run.delivery.fence, at=at, why="its policy failed")
-        self._close(run, settlement)
+        self._close(run, settled_as(run, outcome, self._rng))
 
     def _close(self, run: Run, settlement: Settlement) -> None:
         run.ended = True

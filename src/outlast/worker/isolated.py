@@ -15,11 +15,10 @@ import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
-from outlast.core.decide import decide
 from outlast.core.message import Delivery, Fence
 from outlast.core.protocols import Clock
 from outlast.worker.lanes import Lane
-from outlast.worker.runs import Plan, Run, conclude, fail
+from outlast.worker.runs import Plan, Run, conclude, fail, settled_as
 from outlast.worker.target import ComposerPort, load_app
 from outlast.worker.wire import ChildConfig, Noted, Ready, Report, Task, decode_task, encode
 
@@ -123,8 +122,7 @@ def _run(task: Task, composer: ComposerPort, office: _Office, runner: asyncio.Ru
         outcome = fail(run, error)
     else:
         outcome = conclude(run, value)
-    settlement = decide(delivery, outcome, declaration.policy, office.clock.time(), composer.rng)
-    return Report.of(settlement, resident_bytes(os.getpid()))
+    return Report.of(settled_as(run, outcome, composer.rng), resident_bytes(os.getpid()))
 
 
 if __name__ == "__main__":

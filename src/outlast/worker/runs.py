@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any, Literal, Protocol
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
-from outlast.core.decide import Aborted, CancelledRun, Failed, Invalid, Outcome, Snoozed, Succeeded, TimedOut
+from outlast.core.decide import (
+    Aborted,
+    CancelledRun,
+    Failed,
+    Invalid,
+    Outcome,
+    Snoozed,
+    Succeeded,
+    TimedOut,
+    decide,
+)
 from outlast.core.errors import BodyTooLarge, GiveUp, InvalidArguments, Snooze
 from outlast.core.message import Delivery, Message
+from outlast.core.policy import Policy, Retry
 from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration
+from outlast.core.settlement import Settlement
 from outlast.redaction import texts
 from outlast.worker.context import Context
 from outlast.worker.failures import failure_of, plain_failure
 from outlast.worker.lanes import Lane
 from outlast.worker.ports import ArgumentsPort
 
-__all__ = ["SUCCEEDED", "Office", "Plan", "Run", "StopReason", "conclude", "fail", "stopped"]
+__all__ = ["SUCCEEDED", "Office", "Plan", "Run", "StopReason", "conclude", "fail", "settled_as", "stopped"]
 
 StopReason = Literal["timeout", "cancelled", "superseded", "aborted"]
 SUCCEEDED = Succeeded()
+_NO_POLICY = Policy()
+
+_logger = logging.getLogger("outlast.worker")
 
 
 class Office(Protocol):
@@ -195,6 +212,18 @@ def stopped(run: Run) -> Outcome:
             return CancelledRun()
         case _:
             return Aborted("the worker stopped")
+
+
+def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
+    """Return what the store is told of a run, by its kind's policy; by the default backoff when its own fails."""
+    policy = _NO_POLICY if run.plan is None else run.plan.declaration.policy
+    now = run.office.clock.time()
+    try:
+        return decide(run.delivery, outcome, policy, now, rng)
+    except Exception:  # a backoff may be the user's own
+        _logger.exception("job %s: its backoff failed, and the default one is taken", run.delivery.message.id)
+    retry = structs.replace(policy.retry, backoff=Retry().backoff)
+    return decide(run.delivery, outcome, structs.replace(policy, retry=retry), now, rng)
 
 
 def _retryable(error: BaseException) -> BaseException:
