@@ -120,5 +120,6 @@ def test_an_app_that_a_script_imports_is_found_in_its_module(monkeypatch: pytest
     module = ModuleType("shop_of_its_own")
     module.shop = app  # type: ignore[attr-defined]
     monkeypatch.setattr(sys.modules["__main__"], "shop", app, raising=False)
+    monkeypatch.setitem(sys.modules, "__mp_main__", sys.modules["__main__"])
     monkeypatch.setitem(sys.modules, "shop_of_its_own", module)
     assert find_target(app.registry) == ("shop_of_its_own:shop", None)

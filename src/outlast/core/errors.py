@@ -73,7 +73,7 @@ class BodyTooLarge(OutlastError, ValueError):
 
     def __init__(self, kind: str, size: int, limit: int) -> None:
         super().__init__(
-            f"job {kind!r} has a body (or progress) of {size} bytes, more than max_body={limit}: "
+            f"job {kind!r} has a body of {size} bytes, more than max_body={limit}: "
             "store the data elsewhere and pass its address, or raise Settings(max_body=...)"
         )
         self.kind = kind

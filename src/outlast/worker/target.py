@@ -108,7 +108,7 @@ def find_target(registry: Registry) -> tuple[str, str | None] | None:
     for name, module in list(sys.modules.items()):
         for attribute, value in list(getattr(module, "__dict__", {}).items()):
             if type(value).__name__ == "Outlast" and getattr(value, "registry", None) is registry:
-                if name != "__main__":
+                if name not in ("__main__", "__mp_main__"):  # the second: what multiprocessing calls the same script
                     return f"{name}:{attribute}", None
                 path = getattr(module, "__file__", None)
                 if path is not None:
