@@ -52,8 +52,8 @@ async def suspects(app: Outlast, *calls: tuple[str, Any]) -> list[Handle[Any]]:
     return handles
 
 
-WARMING: list[tuple[str, Any]] = [("family", None)] * 8
-"""They run one after the other; while the first are started anew, the template comes up."""
+FIRST: list[tuple[str, Any]] = [("family", None)] * 2
+"""They tell which process is the template; the first of them waits for it to come up."""
 
 
 async def parent_of(job: Handle[Any]) -> int:
@@ -61,42 +61,42 @@ async def parent_of(job: Handle[Any]) -> int:
     return int(parent)
 
 
-async def test_once_the_template_is_up_a_fresh_fork_runs_each_job(app: Outlast) -> None:
-    jobs = await suspects(app, *WARMING)
+async def test_a_fresh_fork_runs_each_job(app: Outlast) -> None:
+    jobs = await suspects(app, *FIRST * 3)
     async with working(app, target=TARGET, processes=1):
         ran = [await job.result(timeout=60) for job in jobs]
     assert len({pid for pid, _ in ran}) == len(jobs)
-    assert ran[-1][1] != os.getpid(), "the last ones are forked"
+    assert {parent for _, parent in ran} == {ran[0][1]} != {os.getpid()}
     assert not Path(f"/proc/{ran[-1][1]}").exists(), "the template ends with the worker"
 
 
 async def test_poison_in_a_fork_is_dead_and_the_template_serves_the_next(app: Outlast, ledger: Ledger) -> None:
-    jobs = await suspects(app, *WARMING, ("dies", "signal"), ("dies", "exit"), ("family", None))
+    jobs = await suspects(app, *FIRST, ("dies", "signal"), ("dies", "exit"), ("family", None))
     async with working(app, target=TARGET, processes=1):
-        for job, told in zip(jobs[8:10], ("SIGKILL", "exit code 9"), strict=True):
+        for job, told in zip(jobs[2:4], ("SIGKILL", "exit code 9"), strict=True):
             found = await record(app, job)
             assert (found.state, found.reason) == ("dead", "poison")
             assert told in found.failures[0].message
-        assert await parent_of(jobs[-1]) == await parent_of(jobs[7]) != os.getpid()
+        assert await parent_of(jobs[-1]) == await parent_of(jobs[1]) != os.getpid()
     assert len(ledger.read("dies")) == 2
 
 
 async def test_past_its_timeout_a_fork_is_killed_with_what_it_started(app: Outlast, ledger: Ledger) -> None:
-    jobs = await suspects(app, *WARMING, ("hangs_with_a_child", None), ("family", None))
+    jobs = await suspects(app, *FIRST, ("hangs_with_a_child", None), ("family", None))
     async with working(app, target=TARGET, processes=1):
-        found = await record(app, jobs[8])
+        found = await record(app, jobs[2])
         assert (found.state, found.reason) == ("dead", "timeout")
         (child,) = ledger.read("child")
         await until(lambda: gone(int(child.name)) and gone(child.pid), "both are gone")
-        assert await parent_of(jobs[7]) == await parent_of(jobs[-1]) != os.getpid()
+        assert await parent_of(jobs[1]) == await parent_of(jobs[-1]) != os.getpid()
 
 
 async def test_the_death_of_the_template_is_nobodys_crash(app: Outlast, ledger: Ledger) -> None:
-    jobs = await suspects(app, *WARMING, ("naps", 2.0))
+    jobs = await suspects(app, *FIRST, ("naps", 2.0))
     async with working(app, target=TARGET, processes=1):
         await until(lambda: ledger.read("naps"), "it runs")
         template = int(ledger.read("naps")[0].name)
-        assert template == await parent_of(jobs[7]) != os.getpid()
+        assert template == await parent_of(jobs[1]) != os.getpid()
         os.kill(template, signal.SIGKILL)
         assert await jobs[-1].result(timeout=60) == 2
     assert [int(entry.name) for entry in ledger.read("naps")] == [template, os.getpid()]
@@ -111,12 +111,25 @@ def gone(pid: int) -> bool:
 
 async def test_an_app_that_cannot_be_imported_gives_no_forks() -> None:
     template = Template("tests.support.no_such_module:app", None)
-    await template.child.dead.wait()
     ours, theirs = socket.socketpair()
+    fork = template.fork(theirs)
+    assert fork is not None
+    await fork.dead.wait()
+    assert fork.lost
     assert template.fork(theirs) is None
     ours.close()
     theirs.close()
     await template.close()
+
+
+async def test_an_app_that_must_not_be_forked_runs_such_jobs_in_processes_started_anew(
+    app: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLAST_TEST_THREAD", "1")
+    jobs = await suspects(app, *FIRST)
+    async with working(app, target=TARGET, processes=1):
+        assert {await parent_of(job) for job in jobs} == {os.getpid()}
+    assert [(await job.record()).crashes for job in jobs] == [2, 2]
 
 
 def test_threads_connections_and_shared_files_forbid_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

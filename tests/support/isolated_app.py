@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -116,5 +117,8 @@ def build(url: str = "") -> Outlast:
         build_jobs[handler.__name__] = made.job(handler)
     return made
 
+
+if os.environ.get("OUTLAST_TEST_THREAD"):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 app = build()

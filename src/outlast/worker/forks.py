@@ -51,7 +51,7 @@ class Fork:
 
 
 class Template:
-    """One template process; `fork` gives a fork once it is up, and None when it is not, will not be, or is gone."""
+    """One template process. What is asked of it before it is up waits for that: no slower than a process of its own."""
 
     def __init__(self, target: str, main: str | None) -> None:
         """Start it; raise OSError."""
@@ -65,27 +65,32 @@ class Template:
             raise
         finally:
             theirs.close()
-        self.fit = asyncio.Event()
-        """Set while it can be forked."""
+        self.usable = True
+        """False when it must not be forked, or is gone."""
+        self._up = False
+        self._early: list[socket.socket] = []
         self._unborn: deque[Fork] = deque()
         self._forks: dict[int, Fork] = {}
         self._task = asyncio.get_running_loop().create_task(self._live())
 
     def fork(self, line: socket.socket) -> Fork | None:
-        """Have a fork serve `line`, of which it gets a copy."""
-        if not self.fit.is_set():
+        """Have a fork serve `line`, of which it gets a copy; None when there will be none."""
+        if not self.usable:
             return None
-        try:
-            socket.send_fds(self._sock, [FORK], [line.fileno()])
-        except OSError:
-            return None
+        if self._up:
+            try:
+                socket.send_fds(self._sock, [FORK], [line.fileno()])
+            except OSError:
+                return None
+        else:
+            self._early.append(line.dup())
         fork = Fork()
         self._unborn.append(fork)
         return fork
 
     async def close(self) -> None:
         """Kill it with its forks; return when it is gone."""
-        self.fit.clear()
+        self.usable = False
         kill_group(self.child.pid)
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -95,10 +100,13 @@ class Template:
             reader, writer = await asyncio.open_connection(sock=self._sock)
             while (frame := await read_frame(reader)) is not None:
                 self._hear(decode_of_template(frame))
-        except msgspec.DecodeError as error:
-            _logger.error("a template process spoke nonsense and is killed: %s", error)  # noqa: TRY400
+        except (msgspec.DecodeError, OSError) as error:
+            _logger.error("a template process cannot be talked to and is killed: %s", error)  # noqa: TRY400
         finally:
-            self.fit.clear()
+            if self.usable:
+                _logger.error("the process that jobs are forked from to run alone is gone")
+            self.usable = False
+            self._forget_early()
             for fork in (*self._unborn, *self._forks.values()):
                 fork.kill()
                 fork.ended(None, lost=True)
@@ -110,12 +118,21 @@ class Template:
             self._sock.close()
             await self.child.dead.wait()
 
+    def _forget_early(self) -> None:
+        for line in self._early:
+            line.close()
+        self._early.clear()
+
     def _hear(self, said: Fit | Forked | Ended) -> None:
         match said:
             case Fit(""):
-                self.fit.set()
+                self._up = True
+                for line in self._early:
+                    socket.send_fds(self._sock, [FORK], [line.fileno()])
+                self._forget_early()
             case Fit(why):
-                _logger.info("%s: a job that must run alone waits for a process that is started anew", why)
+                self.usable = False  # those that wait are given back when it has left, which it does now
+                _logger.info("a job that must run alone needs a process that is started anew: %s", why)
             case Forked(0):
                 self._unborn.popleft().ended(None, lost=True)
             case Forked(pid):

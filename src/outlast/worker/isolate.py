@@ -134,7 +134,7 @@ class ProcessPool:
         return Release(run.delivery.fence, at=run.office.clock.time() + seconds, why=why)
 
     def _spawn(self, target: str, *, alone: bool) -> _Worker:
-        """Make a fresh child: for a job that must run alone a fork, as soon as there is something to fork from."""
+        """Make a fresh child: for a job that must run alone a fork, where that can be."""
         ours, theirs = socket.socketpair()
         try:
             child: Child | Fork | None = self._fork(target, theirs) if alone else None
@@ -248,8 +248,7 @@ class ProcessPool:
         elif self._closing:
             answer(run, None, Release(run.delivery.fence, why="the worker stopped"))
         elif worker.child.lost:
-            _logger.error("the process that a child was forked from is gone, and the child with it")
-            answer(run, None, Release(run.delivery.fence, why="its process died with the one it was forked from"))
+            answer(run, None, Release(run.delivery.fence, why="there was nothing to fork its process from"))
         elif not worker.ready:
             _logger.error("a child process ended (%s) before it had imported %s", how_ended(code), self._target)
             answer(run, None, self._later(run, _NOT_STARTED, "its process did not come up"))
