@@ -65,7 +65,7 @@ class _Sheet:
         self.id = ctx.id
         self.run = f"{os.getpid()}-{next(_runs)}"
         token = cast(Run, ctx._run).delivery.fence.token
-        worker = os.getpid() if token else os.getppid()
+        worker = os.getpid() if token else os.getsid(0)  # a worker leads the session of all that it starts
         _ledger.write(
             Started(id=ctx.id, run=self.run, attempt=ctx.attempt, crashes=ctx.crashes, token=token, worker=worker)
         )

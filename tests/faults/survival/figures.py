@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.faults.survival.check import cause_of
-from tests.faults.survival.history import Death, History, Job
+from tests.faults.survival.history import Death, Handout, History, Job
 
 __all__ = ["Figures", "figures_of", "quantile"]
 
@@ -129,19 +129,26 @@ def _end(job: Job) -> str:
 def _second_starts(
     job: Job, past: History, again: Counter[str], orphans: list[float], after_lease: list[float]
 ) -> None:
-    started = [handout for handout in job.handouts if handout.runs]
-    for before, after in pairwise(started):
+    blow: tuple[str, Handout] | None = None
+    ran = False
+    for before, after in pairwise(job.handouts):
+        ran = ran or bool(before.runs)
         cause = cause_of(before, after, past) or "unexplained"
-        again[cause] += 1
-        if cause not in ("worker", "own", "machine"):
+        if cause != "given back":
+            blow = (cause, before)
+        if not (ran and after.runs and blow):
             continue
-        death = past.deaths[before.worker]
-        begun = after.runs[0].t
-        end = _lapse(before.worker, death, begun, past)
-        if end is None:
-            orphans.append(begun - death.t)
-        else:
-            after_lease.append(begun - end)
+        cause, before = blow
+        again[cause] += 1
+        frozen = any(after.t <= frost.t <= after.runs[0].t for frost in past.frosts.get(after.worker, ()))
+        if cause in ("worker", "own", "machine") and not frozen:
+            # From the last blow to what held it: one that was struck again before it could start waits anew.
+            death, begun = past.deaths[before.worker], after.runs[0].t
+            end = _lapse(before.worker, death, begun, past)
+            if end is None:
+                orphans.append(begun - death.t)
+            else:
+                after_lease.append(begun - end)
 
 
 def _lapse(worker: int, death: Death, begun: float, past: History) -> float | None:
@@ -154,7 +161,7 @@ def _lapse(worker: int, death: Death, begun: float, past: History) -> float | No
 def _at_kills(past: History) -> tuple[list[int], list[int]]:
     """Count, at each kill of workers, the runs under way everywhere, and those in what was killed."""
     spans = [
-        (run.t, min(past.last if run.ended is None else run.ended, _death_of(run.worker, past)), run.worker)
+        (run.t, min(past.last if run.ended is None else run.ended, _halt_of(run.worker, past)), run.worker)
         for job in past.jobs.values()
         for run in job.runs
     ]
@@ -168,6 +175,11 @@ def _at_kills(past: History) -> tuple[list[int], list[int]]:
             running.append(bisect_left(begins, kill.t) - bisect_left(ends, kill.t))
             hit.append(sum(cut[pid] for pid in kill.workers))
     return sorted(running), sorted(hit)
+
+
+def _halt_of(worker: int, past: History) -> float:
+    """Return when a worker was killed or frozen."""
+    return min([_death_of(worker, past), *(frost.t for frost in past.frosts.get(worker, ()))])
 
 
 def _death_of(worker: int, past: History) -> float:

@@ -106,7 +106,7 @@ class Producer:
                 options["delay"] = round(self._rng.uniform(0.05, 3.0), 2)
             if self._rng.random() < 0.2:
                 options["priority"] = self._rng.choice(["high", "low"])
-            if job.kind != "sole" and self._rng.random() < 0.3:
+            if job.kind != "sole" and self._rng.random() < 0.6:
                 self._serial += 1
                 options["id"] = f"n{self._serial}"
         message = job.with_options(**options).message(**args)

@@ -35,7 +35,7 @@ __all__ = ["Orders", "main", "survive"]
 
 _UNFINISHED: Final = ("waiting", "scheduled", "ready", "running", "parked")
 _LOADED: Final = 100
-"""Three of four kills wait (a while) until so many jobs are held; the fourth comes when it comes."""
+"""Most kills wait (a while) until so many jobs are held, and then a random moment; one of seven comes when it comes."""
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -49,9 +49,9 @@ class Orders(Struct, frozen=True, kw_only=True):
     kills: int
     jobs: int
     processes: int = 3
-    burst: int = 190
-    pause: float = 2.0
-    gap: float = 1.9
+    burst: int = 150
+    pause: float = 1.2
+    gap: float = 1.5
     machine_every: int = 10
     supervisors: int = 0
     freezes: int = 0
@@ -138,9 +138,9 @@ class _Drill:
         )
 
     async def _strike(self, kind: str) -> None:
-        if self._rng.random() < 0.75 or kind == "freeze":
+        if self._rng.random() < 0.85 or kind == "freeze":
             await self._loaded()
-        await asyncio.sleep(self._rng.uniform(0, 0.15))
+        await asyncio.sleep(self._rng.uniform(0, 0.1))
         match kind:
             case "worker":
                 while not self.machine.kill_worker(self._rng):
@@ -249,7 +249,7 @@ def main() -> int:
     options.add_argument("--kills", type=int, default=220)
     options.add_argument("--jobs", type=int, default=20_000)
     options.add_argument("--processes", type=int, default=3)
-    options.add_argument("--burst", type=int, default=190)
+    options.add_argument("--burst", type=int, default=150)
     options.add_argument("--supervisors", type=int, default=5)
     options.add_argument("--freezes", type=int, default=2)
     options.add_argument("--poison", type=int, default=8)
