@@ -35,12 +35,18 @@ _PAUSE: Final = Exponential(base=0.2, cap=5.0)
 _EXIT: Final = 5.0
 
 
+_SWITCH: Final = 0.0001
+"""Seconds after which the store's thread gets the GIL from a busy loop, many times a transaction; Python's own 5 ms
+kept it waiting until the batch had run, so that the two took turns instead of working side by side."""
+
+
 def main() -> None:
     """Import the app, work until told to stop, and exit with a code of `exitcodes`."""
     config = msgspec.json.decode(sys.argv[1].encode(), type=WorkerConfig)
     try:
         app = load_app(config.target)
         log_plainly()
+        sys.setswitchinterval(_SWITCH)
         code = asyncio.run(_Process(config, app).run())
     except ConfigurationError as error:
         log_plainly()

@@ -60,12 +60,11 @@ class Claimer:
 
     async def step(self, *, wait: float) -> int:
         """Claim once, when there is room; return how many jobs came."""
-        self._executor.room.clear()
         if self._filled and self._executor.held:
             # There is more where that came from, and no room that is not on its way to the store: ask together with
             # the next settlement, in one transaction, not just before it in one of its own.
             await self._executor.room.wait()
-            self._executor.room.clear()
+        self._executor.room.clear()
         self._filled = False
         demand, limit = self._executor.demand(self._queues, self._trip())
         if self._doubt is not None and not await self._settle_doubt(self._doubt):

@@ -27,6 +27,8 @@ _logger = logging.getLogger("outlast.worker")
 
 TICK: Final = 0.05
 """Seconds between two looks at the deadlines: a timeout is at most this much late."""
+ROUNDS: Final = 4
+"""Rounds of the loop in which a settlement that begins, and the claim beside it, are handed to the store."""
 PATIENCE: Final = 1.0
 """Seconds that a claimed job may wait here for a slot before it is given back."""
 SOLO_PAUSE: Final = 0.25
@@ -69,6 +71,7 @@ class Executor:
         self.noted = noted
         self.held = 0
         self._settling = 0
+        self._starting = False
         self.finished = 0
         self.room = asyncio.Event()
         self._report = Reporter(runtime)
@@ -104,8 +107,11 @@ class Executor:
         A queue whose kinds run in several ways gets the room of the narrowest, so that no job waits here for a slot.
         """
         ahead = sum(claim_ahead(lane.slots, run=lane.run.value, trip=trip) for lane in self._lanes)
-        limit = self._concurrency + min(ahead, AHEAD * self._concurrency)
-        limit += self._settling - self.held - self._thread.stuck
+        most = self._concurrency + min(ahead, AHEAD * self._concurrency)
+        limit = most + self._settling - self.held - self._thread.stuck
+        if ahead:
+            # Two batches of like size: one runs while the store takes and gives the other.
+            limit = min(limit, (most + 1) // 2)
         if limit <= 0:
             return {}, 0
         rooms: dict[str, int] = {}
@@ -121,6 +127,7 @@ class Executor:
         """Take what was claimed: start what has a slot, keep the rest in line for one."""
         now = self.clock.monotonic()
         wall = self.clock.time()
+        later = self._settling > 0
         for delivery in deliveries:
             message = delivery.message
             plan = self._plans.get(message.kind)
@@ -136,7 +143,7 @@ class Executor:
                 self._end(run, UnknownKind())
             elif message.expires_at is not None and (expired := admit(delivery, wall)) is not None:
                 self._end(run, expired)
-            elif lane.taken < lane.slots and self._taken < self._concurrency and not lane.waiting:
+            elif not later and lane.taken < lane.slots and self._taken < self._concurrency and not lane.waiting:
                 self._start(run, plan, now)
             elif lane is not plan.lane and len(lane.waiting) >= lane.slots:
                 # It was claimed for another lane's room: waiting here it would keep out jobs that could run now.
@@ -145,10 +152,22 @@ class Executor:
                 lane.waiting.append(run)
                 if self._slots is not None:
                     run.slot = self._slots.take(delivery)
+        if later and not self._starting:
+            self._starting = True
+            self._start_after(ROUNDS)
         if self._runs:
             self._idle.clear()
             if self._ticking is None:
                 self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def _start_after(self, rounds: int) -> None:
+        """Start what waits, when a settlement on its way has reached the store: else both would wait for these runs."""
+        if rounds:
+            asyncio.get_running_loop().call_soon(self._start_after, rounds - 1)
+            return
+        self._starting = False
+        for lane in self._lanes:
+            self._pump(lane)
 
     def _start(self, run: Run, plan: Plan, now: float) -> None:
         lane = run.lane
@@ -297,9 +316,9 @@ class Executor:
                 self._report.settled(run, settlement)
         self.held -= len(entries)
         self._settling -= len(entries)
-        self.room.set()
         if not self._runs:
             self._idle.set()
+            self.room.set()
 
     # Stopping runs
 

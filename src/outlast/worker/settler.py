@@ -71,7 +71,6 @@ class Settler:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 self._settling(batch)
-                await asyncio.sleep(0)  # the claim that this wakes is then asked in the same round, and shares the sync
                 await self._settle(batch)
         except StoreError as error:
             self._broken(error)

@@ -107,8 +107,7 @@ class Writer:
         self._pending.append(operation)
         if not (self._busy or self._kicking):
             self._kicking = True
-            # At the end of this round of the loop, so that all it has to say goes in one transaction.
-            self._loop.call_soon(self._kick)
+            self._loop.call_soon(self._kick_next)
 
     def _take_back(self, operation: Operation, result: Any) -> None:
         """Undo what was done for a caller who went away: nobody else would."""
@@ -122,6 +121,10 @@ class Writer:
         error = None if future.cancelled() else future.exception()
         if error is not None:
             logger.warning("%s: what a cancelled call had been given could not be given back: %s", self._path, error)
+
+    def _kick_next(self) -> None:
+        """Two rounds of the loop: what one task says, and what another says because of it, share a transaction."""
+        self._loop.call_soon(self._kick)
 
     def _kick(self) -> None:
         self._kicking = False
@@ -148,7 +151,7 @@ class Writer:
                 operation.future.set_result(result)
         if self._pending and not self._kicking:
             self._kicking = True
-            self._loop.call_soon(self._kick)
+            self._loop.call_soon(self._kick_next)
         self._quiet.set()
 
     async def close(self) -> None:
@@ -283,5 +286,7 @@ class Writer:
                 results.append((operation, answers[at : at + size], None))
                 at += size
             batch = [operation for operation in batch if operation.messages is None]
+        # Claims last: what the others give back or add may be handed out at once.
+        batch = sorted(batch, key=lambda operation: operation.peek is not None)
         results += [(operation, operation.run(self._tx), None) for operation in batch]
         return results
