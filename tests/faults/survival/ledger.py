@@ -95,7 +95,7 @@ class Frozen(Fact, frozen=True, kw_only=True):
 
 
 class Thawed(Fact, frozen=True, kw_only=True):
-    """SIGCONT to the same, right after `t`."""
+    """SIGCONT to the same, right after `t`; the supervisor last."""
 
     workers: tuple[int, ...]
     supervisor: int

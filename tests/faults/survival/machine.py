@@ -24,6 +24,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 """The folder that the modules of the proof are imported from."""
 _STOPPED: Final = 5.0
 _TRIES: Final = 200
+_HEAD_START: Final = 0.3
 
 
 def environment(db: Path, ledger: Path, *, role: str) -> dict[str, str]:
@@ -77,7 +78,9 @@ class Machine:
         return _family(self.pid, all_of_it=False)
 
     def kill_worker(self, rng: random.Random) -> bool:
-        """Kill one of its workers, whatever it does; False when there is none."""
+        """Kill one of its workers, whatever it does; False when there is none. Raise when nothing is left to kill."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the supervisor gave up with code {self._process.returncode}: see output.txt")
         alive = self.workers()
         if not alive:
             return False
@@ -125,11 +128,13 @@ class Machine:
         raise RuntimeError("the machine was always inside a transaction")
 
     def thaw(self, stopped: list[int]) -> None:
-        """Let it go on."""
+        """Let it go on: its workers first, so that they report before their supervisor can tell them what they lost."""
         at = now()
         workers = self.workers()
-        for pid in (*stopped, self.pid):
+        for pid in stopped:
             _signal(pid, signal.SIGCONT)
+        time.sleep(_HEAD_START)
+        _signal(self.pid, signal.SIGCONT)
         self._ledger.write(Thawed(t=at, workers=tuple(workers), supervisor=self.pid))
 
     def stop(self) -> None:

@@ -1,6 +1,6 @@
 """Drives the proof: starts machines and a producer, kills at random moments, and judges the ledger when all is over.
 
-python -m tests.faults.survival.run --kills 220 --seed 1 --keep tests/faults/survival/ledger.jsonl.xz
+python -m tests.faults.survival.run --kills 212 --seed 1 --keep tests/faults/survival/ledger.jsonl.xz
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     jobs: int
     processes: int = 3
     burst: int = 150
-    pause: float = 1.2
+    pause: float = 1.5
     gap: float = 1.5
     machine_every: int = 10
     supervisors: int = 0
@@ -163,7 +163,7 @@ class _Drill:
         await self._loaded()
         stopped = await asyncio.to_thread(old.freeze, self._rng)
         await asyncio.sleep(DEFAULTS.lease + 2.0)
-        old.thaw(stopped)
+        await asyncio.to_thread(old.thaw, stopped)
         await asyncio.sleep(self._rng.uniform(1.0, 2.0))
         old.stop()
         if code := await asyncio.to_thread(old.wait, 60):
@@ -246,13 +246,13 @@ def main() -> int:
     """Run the proof as the command line says; exit code 0 when it holds."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--kills", type=int, default=220)
+    options.add_argument("--kills", type=int, default=212)
     options.add_argument("--jobs", type=int, default=20_000)
     options.add_argument("--processes", type=int, default=3)
     options.add_argument("--burst", type=int, default=150)
     options.add_argument("--supervisors", type=int, default=5)
     options.add_argument("--freezes", type=int, default=2)
-    options.add_argument("--poison", type=int, default=8)
+    options.add_argument("--poison", type=int, default=5)
     options.add_argument(
         "--folder", type=Path, help="an empty folder to work in, and to leave; one of its own if not given"
     )
