@@ -25,7 +25,7 @@ test:  ## everything, on the oldest and the newest Python that are here
 	.venv/bin/mypy
 	.venv/bin/coverage run -m pytest tests/unit -q
 	.venv/bin/coverage report
-	.venv/bin/python -m pytest --ignore tests/unit $(PYTEST)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/unit $(PYTEST)
 	@scripts/test-newest
 
 check:  ## lint, types, contracts and the fast tests
