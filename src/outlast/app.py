@@ -46,7 +46,7 @@ class Outlast(Declarer):
         if settings is not None and not isinstance(settings, Settings):
             raise ConfigurationError(f"Outlast({name!r}, settings={settings!r}): give Settings(url=...)")
         self.name: Final = name
-        self.registry: Final = Registry()
+        self.registry: Final = Registry(app=name)
         self._default_queue = "default"
         self._link = Link(self)
         self._given = settings
@@ -131,7 +131,11 @@ class Outlast(Declarer):
         await portal().visit(self._wiring.connections.close)
 
     async def __aenter__(self) -> Outlast:
-        await self.runtime()
+        try:
+            await self.runtime()
+        except BaseException:
+            await self.close()  # it may be open, and refuse what is declared
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from msgspec import Struct
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import DEFAULTS, seconds
+from outlast.core.topology import variables_of
 
 __all__ = ["Settings"]
 
@@ -129,8 +129,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def _prefixes(app: str) -> tuple[str, ...]:
-    own = re.sub("[^A-Z0-9]+", "_", app.upper())
-    return (f"OUTLAST_{own}_", "OUTLAST_") if own else ("OUTLAST_",)
+    return tuple(dict.fromkeys((variables_of(app), "OUTLAST_")))
 
 
 def _from_environment(prefixes: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from outlast.core.policy import DEFAULTS
+from outlast.core.protocols import Pause
 from outlast.core.settlement import Park, Release, Retry
+from outlast.core.topology import Queue, Topology
 from tests.support.jobs import LEASE, A, B, Desk, failure
 
 
@@ -107,3 +111,55 @@ async def test_a_job_given_back_is_no_longer_its_holders(desk: Desk) -> None:
     assert await desk.store.forfeit(A, crashed=True) == 0
     stats = await desk.stats()
     assert (stats.scheduled, stats.parked, stats.running) == (2, 1, 0)
+
+
+async def test_who_declares_a_kind_is_given_its_parked_jobs_at_once_at_their_rank(desk: Desk) -> None:
+    await desk.publish("q.1", "r.1", kind="new")
+    await desk.publish("q.2", kind="newer")
+    await desk.claim("q", "r")
+    desk.clock.advance(1)
+    await desk.publish("q.3")
+    at = desk.clock.time() + 1000
+    await desk.settle(*(Park(desk.fence(id), at) for id in ("q.1", "r.1", "q.2")))
+    await desk.store.declare(Topology(kinds=("send",)))
+    await desk.store.declare(Topology((Queue(name="q"),)))
+    assert await desk.ids("r", holder=B) == []
+    assert [await desk.state(id) for id in ("q.1", "q.2", "r.1")] == ["parked"] * 3
+    await desk.store.declare(Topology(kinds=("send", "new")))
+    assert await desk.ids("q", holder=B) == ["q.1", "q.3"]
+    assert await desk.ids("r", holder=B) == ["r.1"]
+    assert await desk.state("q.2") == "parked"
+
+
+async def test_a_claim_that_waits_is_given_what_a_declaration_made_due(desk: Desk) -> None:
+    await desk.publish("q.1", kind="new")
+    await desk.claim()
+    await desk.settle(Park(desk.fence("q.1"), desk.clock.time() + 1000))
+    waiting = asyncio.create_task(desk.ids(wait=60, holder=B))
+    await asyncio.sleep(0)
+    await desk.store.declare(Topology(kinds=("new",)))
+    assert await waiting == ["q.1"]
+
+
+async def test_a_paused_queue_keeps_what_is_parked(desk: Desk) -> None:
+    await desk.publish("q.1", kind="new")
+    await desk.claim()
+    await desk.settle(Park(desk.fence("q.1"), desk.clock.time() + 1000))
+    await desk.apply(Pause("q"))
+    await desk.store.declare(Topology(kinds=("new",)))
+    assert await desk.claim(holder=B) == []
+    await desk.apply(Pause("q", on=False))
+    assert await desk.ids(holder=B) == ["q.1"]
+
+
+async def test_what_one_parks_is_due_at_once_for_the_other_that_knows_it(two: tuple[Desk, Desk]) -> None:
+    """An old worker and a new one side by side."""
+    old, new = two
+    await new.store.declare(Topology(kinds=("new",)))
+    await old.publish("q.1", kind="new")
+    await old.claim()
+    waiting = asyncio.create_task(new.ids(wait=60, holder=B))
+    await asyncio.sleep(0)
+    await old.settle(Park(old.fence("q.1"), old.clock.time() + 5))
+    assert await old.claim() == []
+    assert await waiting == ["q.1"]

@@ -15,7 +15,9 @@ from pydantic import AfterValidator
 
 from outlast import Constant, Context, GiveUp, Outlast, Redacted, Retry, Snooze
 from outlast.core.events import Event, JobEnded, JobLost, JobRetried, JobStarted
+from outlast.core.message import Holder
 from outlast.core.protocols import Cancel, Purge
+from outlast.core.settlement import Park
 from tests.support.polling import until
 from tests.support.working import new_app, record, working
 
@@ -290,6 +292,19 @@ async def test_an_unknown_kind_is_parked(app: Outlast, caplog: pytest.LogCapture
 
         await until(parked, "the job is parked")
     assert "from-a-newer-version" in caplog.text
+
+
+async def test_what_was_parked_runs_as_soon_as_a_worker_comes_up_that_knows_it(app: Outlast) -> None:
+    @app.job(queue="mail")
+    async def newer() -> int:
+        return 7
+
+    job = await newer.enqueue()
+    runtime = await app.runtime()
+    (given,) = await runtime.store.claim({"mail": 1}, limit=1, holder=Holder("older"), lease=10.0, wait=0.0)
+    await runtime.store.settle([Park(given.fence, runtime.clock.time() + 1000)])
+    async with working(app):
+        assert await job.result(timeout=30) == 7
 
 
 async def test_an_expired_job_never_starts(app: Outlast) -> None:

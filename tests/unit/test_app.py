@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
@@ -324,3 +326,17 @@ class TestObservers:
         assert seen == [JobLost("a.1", "a"), JobLost("a.2", "a")]
         assert len(caplog.records) == 1
         assert "its further failures are not logged" in caplog.records[0].message
+
+
+async def test_an_app_whose_queues_belong_to_another_leaves_nothing_open(tmp_path: Path) -> None:
+    settings = Settings(url=f"sqlite:{tmp_path / 'jobs.db'}")
+    shop, blog = Outlast("shop", settings=settings), Outlast("blog", settings=settings)
+    shop.queue("mail")
+    blog.queue("mail")
+    async with shop:
+        before = set(threading.enumerate())
+        with pytest.raises(ConfigurationError, match="belongs to app 'shop'"):
+            async with blog:
+                raise AssertionError
+        left = {each.name for each in set(threading.enumerate()) - before}
+    assert not any(name.startswith("outlast") for name in left)

@@ -25,7 +25,7 @@ def test_a_kind_brings_its_queue() -> None:
     registry.add(declared("send"))
     registry.add(declared("render", "pdf"))
     assert set(registry.declarations) == {"send", "render"}
-    assert registry.topology() == Topology((Queue(name="mail"), Queue(name="pdf")))
+    assert registry.topology() == Topology((Queue(name="mail"), Queue(name="pdf")), kinds=("send", "render"))
 
 
 def test_a_kind_twice_is_refused_and_both_are_named() -> None:
@@ -43,7 +43,18 @@ def test_a_queues_bounds_hold_whichever_comes_first() -> None:
     first.add(declared("send"))
     last.add(declared("send"))
     last.add_queue(bounded)
-    assert first.topology() == last.topology() == Topology((bounded,))
+    assert first.topology() == last.topology() == Topology((bounded,), kinds=("send",))
+
+
+def test_every_declaration_is_a_change_that_an_open_store_is_told() -> None:
+    registry = Registry(app="shop")
+    versions = [registry.version]
+    for kind in ("send", "send_again"):
+        registry.add(declared(kind))
+        versions.append(registry.version)
+    registry.add_queue(Queue(name="mail", max_depth=1))
+    assert sorted({*versions, registry.version}) == [*versions, registry.version]
+    assert registry.topology().app == "shop"
 
 
 def test_a_queue_twice_must_say_the_same() -> None:

@@ -63,6 +63,8 @@ def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
         ("probe", "job_due"),
         ("promote", "job_due"),
         ("next_due", "job_due"),
+        ("parked_probe", "job_parked"),
+        ("unpark", "job_parked"),
         ("held_ready", "job_held"),
         ("held_cancelling", "job_held"),
         ("strip", "job_ended"),

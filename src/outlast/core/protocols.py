@@ -90,7 +90,11 @@ class Broker(Protocol):
         ...
 
     async def declare(self, topology: Topology) -> None:
-        """Make these queues known with their bounds. Idempotent; raise ConfigurationError for what can't be kept."""
+        """Make these queues known with their bounds, and this store's claims take parked jobs of `kinds`. Idempotent.
+
+        Raise ConfigurationError, with nothing changed, for what can't be kept and for a queue of another app: a queue
+        belongs to the first app that declares it.
+        """
         ...
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:

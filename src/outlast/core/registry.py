@@ -39,8 +39,10 @@ class Registry:
 
     declarations: dict[str, Declaration] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    app: str = ""
+    """Whose it is."""
     version: int = 0
-    """Grows with every change of `queues`, so that an open store is told."""
+    """Grows with every change of `topology()`, so that an open store is told."""
     _explicit: set[str] = field(default_factory=set)
 
     def add(self, declaration: Declaration) -> None:
@@ -54,7 +56,7 @@ class Registry:
         self.declarations[declaration.kind] = declaration
         if declaration.queue not in self.queues:
             self.queues[declaration.queue] = Queue(name=declaration.queue)
-            self.version += 1
+        self.version += 1
 
     def add_queue(self, queue: Queue) -> None:
         """Set a queue's bounds; raise ConfigurationError when it was set before with others."""
@@ -66,7 +68,7 @@ class Registry:
 
     def topology(self) -> Topology:
         """Return what a store must know."""
-        return Topology(tuple(self.queues.values()))
+        return Topology(tuple(self.queues.values()), self.app, tuple(self.declarations))
 
 
 def _where(declaration: Declaration) -> str:

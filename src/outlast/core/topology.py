@@ -1,7 +1,8 @@
-"""What a store must know before jobs flow: queues with their bounds and retention."""
+"""What a store must know before jobs flow: an app's queues with their bounds and retention."""
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from msgspec import Struct, field
@@ -10,7 +11,7 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.ids import check_queue_name
 from outlast.core.policy import Retention
 
-__all__ = ["Queue", "Topology"]
+__all__ = ["Queue", "Topology", "of_another_app", "variables_of"]
 
 
 class Queue(Struct, frozen=True, kw_only=True):
@@ -34,6 +35,26 @@ class Queue(Struct, frozen=True, kw_only=True):
 
 
 class Topology(Struct, frozen=True):
-    """Every queue of one app. Declaring is idempotent; a queue that is not named keeps what it has."""
+    """Queues of one app. Declaring is idempotent; a queue that is not named keeps what it has.
+
+    app: whose they are from now on; "" is nobody, which is refused nowhere and takes nothing. kinds: what whoever
+    declares this can run: a parked job of theirs is due for its claims at once. None named leaves what was said before.
+    """
 
     queues: tuple[Queue, ...] = ()
+    app: str = ""
+    kinds: tuple[str, ...] = ()
+
+
+def of_another_app(queue: str, owner: str, app: str) -> ConfigurationError:
+    """Return the error of an app that declares a queue which belongs to another one of the same store."""
+    return ConfigurationError(
+        f"queue {queue!r} belongs to app {owner!r} in this store, and app {app!r} declares it too: name the queue "
+        f"otherwise, or give {app!r} a store of its own with {variables_of(app)}URL"
+    )
+
+
+def variables_of(app: str) -> str:
+    """Return what the names of the variables begin with that set this app alone."""
+    own = re.sub("[^A-Z0-9]+", "_", app.upper())
+    return f"OUTLAST_{own}_" if own else "OUTLAST_"

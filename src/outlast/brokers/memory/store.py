@@ -48,10 +48,10 @@ class MemoryStore:
         self._bell.ring()
 
     async def declare(self, topology: Topology) -> None:
-        """Set the bounds of these queues."""
+        """Set the bounds of these queues, and what is parked no more."""
         with self._lock:
-            for queue in topology.queues:
-                self._tables.line(queue.name).queue = queue
+            self._tables.declare(topology)
+        self._bell.ring()
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Keep the messages."""

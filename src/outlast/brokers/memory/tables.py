@@ -16,7 +16,7 @@ from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Clock
 from outlast.core.select import Place
 from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
-from outlast.core.topology import Queue
+from outlast.core.topology import Queue, Topology, of_another_app
 
 __all__ = ["HeldBy", "Job", "Line", "Rate", "Tables", "add_failure"]
 
@@ -98,6 +98,8 @@ class Line:
     """One queue: its bounds, who is ready, and what has ended, oldest end first."""
 
     queue: Queue
+    app: str = ""
+    """Whose it is, "" while nobody's."""
     ready: list[Place] = field(default_factory=list)
     depth: int = 0
     paused: bool = False
@@ -127,6 +129,8 @@ class Tables:
         self.last = ""
         """The queue that gave the last job of the last claim."""
         self.token = 0
+        self.kinds: set[str] = set()
+        """What the claims of this store can run."""
         self._order = 0
         self._due: list[tuple[float, int, str]] = []
         """Heap of (at, order, id) of scheduled and parked jobs; entries of jobs that moved on are skipped."""
@@ -142,6 +146,21 @@ class Tables:
         if line is None:
             line = self.lines[name] = Line(Queue(name=name))
         return line
+
+    def declare(self, topology: Topology) -> None:
+        """Set the queues' bounds and whose they are; from now on jobs of the topology's kinds are parked no more."""
+        for queue in topology.queues:
+            owner = self.lines[queue.name].app if queue.name in self.lines else ""
+            if owner and topology.app and owner != topology.app:
+                raise of_another_app(queue.name, owner, topology.app)
+        for queue in topology.queues:
+            line = self.line(queue.name)
+            line.queue, line.app = queue, topology.app or line.app
+        if topology.kinds and self.kinds != set(topology.kinds):
+            self.kinds = set(topology.kinds)
+            for job in self.jobs.values():
+                if job.state == "parked":
+                    self.put(job, job.at, "parked")
 
     def publish(self, messages: Sequence[Message], *, bounded: bool) -> list[Published]:
         """Add the messages one after the other; `bounded` refuses those over `max_depth`."""
@@ -196,6 +215,8 @@ class Tables:
 
     def put(self, job: Job, at: float, state: State) -> None:
         """Let the job wait: ready when `at` has come, else in `state` until then."""
+        if state == "parked" and job.message.kind in self.kinds:
+            at = self.clock.time()
         job.at = at
         if at <= self.clock.time():
             job.state = "ready"

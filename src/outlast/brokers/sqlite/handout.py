@@ -29,7 +29,9 @@ def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder)
         return False
     for name in demand:
         queue = tx.find_queue(name)
-        if queue is not None and not queue.paused and tx.one("probe", (queue.number, tx.now)):
+        if queue is None or queue.paused:
+            continue
+        if tx.one("probe", (queue.number, tx.now)) or tx.one("parked_probe", (queue.number, tx.kinds)):
             return False
     return True
 
@@ -57,6 +59,8 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
     queues = {name: row for name in names if (row := tx.find_queue(name)) is not None and not row.paused}
     for row in queues.values():
         tx.run("promote", (row.number, tx.now))
+        if tx.one("parked_probe", (row.number, tx.kinds)):
+            tx.run("unpark", (row.number, tx.kinds, tx.now, limit))
     shares = _shares(tx, {name: (queues[name].number, min(limit, demand[name])) for name in queues}, limit)
     token = 0
     batches: list[list[Delivery]] = []

@@ -15,6 +15,7 @@ from outlast.brokers.sqlite.backup import back_up
 from outlast.brokers.sqlite.bell import Bells, Listener
 from outlast.brokers.sqlite.checkpoint import Checkpointer
 from outlast.brokers.sqlite.connection import boot_id, durability_of, open_connection, open_file, translated
+from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.stats import stats
@@ -155,15 +156,8 @@ class SqliteStore:
     # Broker
 
     async def declare(self, topology: Topology) -> None:
-        """Make these queues known with their bounds."""
-
-        def run(tx: Transaction) -> None:
-            for queue in topology.queues:
-                keep = queue.retention
-                bounds = (keep.record_ttl, keep.records, keep.dead_ttl, keep.id_memory, queue.max_depth)
-                tx.run("queue_declare", (queue.name, *bounds))
-
-        await self._submit(run)
+        """Make these queues known with their bounds, and have claims take what is parked of these kinds."""
+        await self._submit(lambda tx: declare(tx, topology))
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Keep the messages; the answers align with the input."""

@@ -72,6 +72,7 @@ class QueueRow(Struct, frozen=True):
     uniques: bool
     name: str
     dead: int
+    app: str
 
     def drain_rate(self, now: float) -> float:
         """Return ended jobs a second, averaged with an exponential decay."""
@@ -105,6 +106,8 @@ class Transaction:
         self.holders: dict[str, int] = {}
         self.asked: dict[str, str] = {}
         self.last_served = ""
+        self.kinds = "[]"
+        """What the claims of this process can run, as JSON."""
         self.now = 0.0
         self.mono = 0.0
         self.work = False

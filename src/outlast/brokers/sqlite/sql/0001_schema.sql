@@ -6,11 +6,11 @@
 create table store(one integer primary key check (one = 1), fence int not null, oldest_code int not null);
 insert into store values(1, 0, 1);
 
--- depth: unfinished jobs; records: ended ones that count against the cap; dead: dead letters. They move only with their
+-- app: whose queue it is, '' while nobody's. depth: unfinished jobs; records: ended ones that count against the cap; dead: dead letters. They move only with their
 -- rows, in the same transaction, so they can't drift. drained: ended jobs, decaying (tau 30 s) since drained_at.
 -- pruned: where, in job_ended, the rows begin that still have a body. uniques: has ever held a unique key.
 create table queue(
-  queue integer primary key, name text not null unique,
+  queue integer primary key, name text not null unique, app text not null default '',
   paused int not null default 0, max_depth int,
   record_ttl real not null, records_kept int not null, dead_ttl real not null, id_memory real not null,
   depth int not null default 0, records int not null default 0, dead int not null default 0,
@@ -37,6 +37,7 @@ create unique index job_id on job(id);
 create unique index job_uniq on job(queue, uniq) where uniq is not null;
 create index job_ready on job(queue, rank) where state = 0;
 create index job_due on job(queue, state, at) where state in (2, 4);
+create index job_parked on job(queue, kind) where state = 4;
 create index job_held on job(holder) where state = 1;
 create index job_ended on job(queue, at) where state >= 10;
 create index job_dead on job(queue) where state = 11;

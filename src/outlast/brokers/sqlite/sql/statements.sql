@@ -5,17 +5,18 @@
 
 -- name: queue_row (name)
 select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_ttl, id_memory, drained, drained_at,
-       pruned, uniques, name, dead from queue where name = ?1
+       pruned, uniques, name, dead, app from queue where name = ?1
 
 -- name: queue_add (name, record_ttl, records_kept, dead_ttl, id_memory)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory) values(?1, ?2, ?3, ?4, ?5) on conflict do nothing
 
 -- With a shorter record_ttl the next jobs to end come before those that ended already, in job_ended.
--- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, max_depth)
-insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, max_depth) values(?1, ?2, ?3, ?4, ?5, ?6)
+-- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, max_depth, app)
+insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, max_depth, app)
+values(?1, ?2, ?3, ?4, ?5, ?6, ?7)
 on conflict(name) do update set record_ttl = ?2, records_kept = ?3, dead_ttl = ?4, id_memory = ?5, max_depth = ?6,
-pruned = case when record_ttl > ?2 then 0 else pruned end
-where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or max_depth is not ?6
+pruned = case when record_ttl > ?2 then 0 else pruned end, app = coalesce(nullif(?7, ''), app)
+where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or max_depth is not ?6 or ?7 not in ('', app)
 
 -- name: queue_names ()
 select name from queue order by name
@@ -131,6 +132,15 @@ union all select (select min(at) from job where queue = ?1 and state in (2, 4) a
 -- A due job keeps its rank, so it keeps its age.
 -- name: promote (queue, now)
 update job set state = 0 where queue = ?1 and state in (2, 4) and at <= ?2
+
+-- Is anything parked, and of these kinds? The first question is cheap, and mostly answered with no.
+-- name: parked_probe (queue, JSON [kind, ...])
+select exists(select 1 from job where queue = ?1 and state = 4)
+   and exists(select 1 from json_each(?2) as known cross join job on queue = ?1 and state = 4 and kind = known.value)
+
+-- name: unpark (queue, JSON [kind, ...], now, limit)
+update job set state = 0, at = ?3 where seq in (
+select seq from json_each(?2) as known cross join job on queue = ?1 and state = 4 and kind = known.value limit ?4)
 
 -- name: ready_count (queue, at most)
 select count(*) from (select 1 from job where queue = ?1 and state = 0 limit ?2)
