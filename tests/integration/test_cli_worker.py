@@ -78,3 +78,45 @@ def test_a_wrong_command_line(project: Project, arguments: tuple[str, ...], code
 def test_a_url_before_the_command_is_refused(project: Project) -> None:
     ran = project.run("--url", "sqlite:x.db", "worker", "main:shop")
     assert (ran.code, "set OUTLAST_URL" in ran.err) == (2, True)
+
+
+OTHER = """from outlast import Outlast
+
+blog = Outlast("blog")
+
+
+@blog.job(queue="mail")
+async def send(post: int) -> None: ...
+"""
+
+
+async def test_a_queue_of_another_app_on_the_same_file_is_refused_at_once(project: Project) -> None:
+    await enqueue(project, 1)
+    project.write("other.py", OTHER)
+    ran = project.run("worker", "other:blog")
+    assert (ran.code, ran.out) == (2, "")
+    assert "queue 'mail' belongs to app 'shop' in this store, and app 'blog' declares it too" in ran.err
+    assert "OUTLAST_BLOG_URL" in ran.err
+    dev = project.run("dev", "other:blog", "--port", "0")
+    assert (dev.code, "OUTLAST_BLOG_URL" in dev.err) == (2, True)
+    (job,) = project.run("jobs", "--json").json["jobs"]
+    assert (job["state"], job["attempt"]) == ("ready", 1)
+    apart = project.run("config", "show", "--app", "other:blog", env={"OUTLAST_BLOG_URL": "sqlite:blog.db"})
+    assert "blog.db" in apart.out
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def shop(:", "SyntaxError"),
+        ("import nosuch_library", "No module named 'nosuch_library'"),
+        ("import os\nshop = os.nosuch", "has no attribute 'nosuch'"),
+    ],
+)
+def test_a_target_that_cannot_be_imported_ends_it_at_once(project: Project, code: str, said: str) -> None:
+    project.write("boom.py", code)
+    ran = project.run("worker", "boom:shop", "--processes", "2")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert "boom.py" in ran.err
+    assert "the next one starts" not in ran.err

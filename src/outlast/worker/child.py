@@ -44,7 +44,7 @@ def main() -> None:
     """Import the app, work until told to stop, and exit with a code of `exitcodes`."""
     config = msgspec.json.decode(sys.argv[1].encode(), type=WorkerConfig)
     try:
-        app = load_app(config.target)
+        app = _load(config.target)
         log_plainly()
         sys.setswitchinterval(_SWITCH)
         code = asyncio.run(_Process(config, app).run())
@@ -59,6 +59,16 @@ def main() -> None:
     # A thread of the app's own that never ends must not keep a stopped worker alive.
     threading.Thread(target=_leave, args=(code,), daemon=True).start()
     sys.exit(code)
+
+
+def _load(target: str) -> AppPort:
+    try:
+        return load_app(target)
+    except (SyntaxError, ImportError, AttributeError) as error:
+        # The next start would meet the same words. What else it may raise, such as a server that is away, may pass.
+        log_plainly()
+        _logger.exception("the target cannot be imported")
+        raise ConfigurationError(f"target {target!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def log_plainly() -> None:
