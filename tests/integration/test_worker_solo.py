@@ -36,8 +36,8 @@ def executor_of(runtime: Runtime, cells: _Cells, slot_map: SlotMap | None = None
     executor = Executor(
         runtime,
         concurrency=10,
-        threads=1,
-        processes=2,
+        threads=2,
+        processes=1,
         settle=lambda run, settlement: settled.append((run, settlement)),
         noted=lambda run: None,
         isolate=cells,

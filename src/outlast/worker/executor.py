@@ -48,7 +48,7 @@ class ProcessPort(Protocol):
 
 
 class Executor:
-    """Runs what was claimed, in three lanes. All its methods belong to the loop's thread.
+    """Runs what was claimed, in four lanes. All its methods belong to the loop's thread.
 
     There is no timer per job: `tick`, called every TICK seconds while anything is here, looks for what is overdue.
     A handler that swallows its cancellation keeps its slot; the supervisor kills the process past the hard deadline.
@@ -86,7 +86,8 @@ class Executor:
         self._async: Lane[Run] = Lane(concurrency)
         self._thread: Lane[Run] = Lane(threads)
         self._process: Lane[Run] = Lane(processes)
-        self._lanes = (self._async, self._thread, self._process)
+        self._solo: Lane[Run] = Lane(threads)  # forks, which wait for others more than they use the processor
+        self._lanes = (self._async, self._thread, self._process, self._solo)
         by_mode: dict[Mode, Lane[Run]] = {"async": self._async, "thread": self._thread, "process": self._process}
         self._plans = {
             kind: Plan.of(declaration, runtime.arguments[kind], by_mode[declaration.mode])
@@ -106,7 +107,8 @@ class Executor:
 
         A queue whose kinds run in several ways gets the room of the narrowest, so that no job waits here for a slot.
         """
-        ahead = sum(claim_ahead(lane.slots, run=lane.run.value, trip=trip) for lane in self._lanes)
+        chosen = (self._async, self._thread, self._process)  # nobody can claim for the fourth
+        ahead = sum(claim_ahead(lane.slots, run=lane.run.value, trip=trip) for lane in chosen)
         most = self._concurrency + min(ahead, AHEAD * self._concurrency)
         limit = most + self._settling - self.held - self._thread.stuck
         if ahead:
@@ -133,7 +135,7 @@ class Executor:
             plan = self._plans.get(message.kind)
             lane = self._async if plan is None else plan.lane
             if delivery.crashes and runs_alone(delivery):
-                lane = self._process
+                lane = self._solo
             run = Run(delivery, plan, lane, self, now)
             self.held += 1
             lane.held += 1
@@ -175,17 +177,18 @@ class Executor:
         self._taken += 1
         run.began = True
         run.started = now
-        if plan.timeout is not None and lane is not self._process:  # there it counts from when the child is up
+        apart = lane is self._process or lane is self._solo
+        if plan.timeout is not None and not apart:  # there it counts from when the child is up
             run.deadline = now + plan.timeout
         if self._slots is not None:
-            if lane is self._process:  # it starts when its child is up: until then its death is no crash of this job
+            if apart:  # it starts when its child is up: until then its death is no crash of this job
                 if run.slot < 0:
                     run.slot = self._slots.take(run.delivery)
             else:
                 self._mark_started(self._slots, run)
         if self._observed:
             self._report.started(run)
-        if lane is self._process:
+        if apart:
             self._isolate.start(run, solo=runs_alone(run.delivery), answer=self._process_back)
             return
         try:
@@ -405,7 +408,7 @@ class Executor:
         if not run.began:
             run.lane.waiting.remove(run)
             self._end(run, stopped(run))
-        elif run.lane is self._process:
+        elif run.lane is self._process or run.lane is self._solo:
             self._isolate.kill(run)
         elif run.task is not None:
             run.task.cancel()

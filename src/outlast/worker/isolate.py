@@ -34,6 +34,7 @@ RESIDENT_LIMIT: Final = 512 * 1024 * 1024
 _LEAVE: Final = 5.0
 _COME_UP: Final = 60.0
 _NOT_STARTED: Final = 5.0
+_CROWDED: Final = 0.25
 _TEMPLATE_IDLE: Final = 60.0
 
 Answer = Callable[[Run, Outcome | None, Settlement | None], None]
@@ -91,6 +92,9 @@ class ProcessPool:
             )
             loop.call_soon(answer, run, None, self._later(run, 60.0, "no target to import in a child process"))
             return
+        if solo and self._crowded():
+            loop.call_soon(answer, run, None, self._later(run, _CROWDED, "too many processes are being started"))
+            return
         worker = None if solo else next((each for each in self._workers if each.run is None and not each.retired), None)
         if worker is None:
             if len(self._workers) >= self._size:
@@ -129,6 +133,11 @@ class ProcessPool:
     def stopping(self) -> None:
         """From now on a death counts as the machine's doing: whoever stops us may be killing all there is."""
         self._closing = True
+
+    def _crowded(self) -> bool:
+        """Tell whether one more that runs alone would have to be started anew beside `size` others."""
+        busy = sum(each.run is not None for each in self._workers)
+        return self._template is not None and not self._template.usable and busy >= self._size
 
     def _later(self, run: Run, seconds: float, why: str) -> Release:
         return Release(run.delivery.fence, at=run.office.clock.time() + seconds, why=why)
