@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
@@ -195,14 +196,15 @@ class _Declared(Struct, frozen=True, kw_only=True):
     isolated: bool
 
 
-class Declarer:
+class Declarer(ABC):
     """What an app and a router have in common: the `job` decorator."""
 
     _default_queue: str
     _link: Link
 
+    @abstractmethod
     def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
-        raise NotImplementedError
+        """Keep a declaration."""
 
     @overload
     def job(self, handler: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Job[P, R]: ...

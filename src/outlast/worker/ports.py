@@ -14,7 +14,7 @@ from outlast.core.protocols import Clock
 from outlast.core.registry import Registry
 from outlast.settings import Settings
 
-__all__ = ["ArgumentsPort", "RuntimePort"]
+__all__ = ["ArgumentsPort", "ComposerPort", "RuntimePort"]
 
 
 class ArgumentsPort(Protocol):
@@ -38,13 +38,8 @@ class ArgumentsPort(Protocol):
         ...
 
 
-class RuntimePort(Protocol):
-    """One wired app."""
-
-    @property
-    def app_name(self) -> str:
-        """The app's name."""
-        ...
+class ComposerPort(Protocol):
+    """One app without its store."""
 
     @property
     def settings(self) -> Settings:
@@ -54,11 +49,6 @@ class RuntimePort(Protocol):
     @property
     def registry(self) -> Registry:
         """What the app declared."""
-        ...
-
-    @property
-    def store(self) -> Store:
-        """Where its jobs are."""
         ...
 
     @property
@@ -74,6 +64,20 @@ class RuntimePort(Protocol):
     @property
     def arguments(self) -> Mapping[str, ArgumentsPort]:
         """By kind."""
+        ...
+
+
+class RuntimePort(ComposerPort, Protocol):
+    """One wired app."""
+
+    @property
+    def app_name(self) -> str:
+        """The app's name."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Where its jobs are."""
         ...
 
     @property

@@ -5,47 +5,14 @@ from __future__ import annotations
 import importlib
 import runpy
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from random import Random
 from typing import Any, Protocol, cast
 
 from outlast.core.errors import ConfigurationError
-from outlast.core.protocols import Clock
 from outlast.core.registry import Registry
-from outlast.settings import Settings
-from outlast.worker.ports import ArgumentsPort, RuntimePort
+from outlast.worker.ports import ComposerPort, RuntimePort
 
-__all__ = ["AppPort", "ComposerPort", "find_target", "load_app"]
-
-
-class ComposerPort(Protocol):
-    """What can be known of an app without its store."""
-
-    @property
-    def settings(self) -> Settings:
-        """What was set from outside."""
-        ...
-
-    @property
-    def registry(self) -> Registry:
-        """What the app declared."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """Its clocks."""
-        ...
-
-    @property
-    def rng(self) -> Random:
-        """Its dice."""
-        ...
-
-    @property
-    def arguments(self) -> Mapping[str, ArgumentsPort]:
-        """By kind."""
-        ...
+__all__ = ["AppPort", "find_target", "load_app"]
 
 
 class AppPort(Protocol):
