@@ -18,8 +18,8 @@ from outlast.aio.frames import pack, receive_frame
 from outlast.core.message import Delivery, Fence
 from outlast.core.protocols import Clock
 from outlast.worker.lanes import Lane
-from outlast.worker.runs import Plan, Run, conclude, fail, settled_as
 from outlast.worker.ports import ComposerPort
+from outlast.worker.runs import Plan, Run, conclude, fail, settled_as
 from outlast.worker.target import load_app
 from outlast.worker.wire import ChildConfig, Noted, Ready, Report, Task, decode_task, encode
 
