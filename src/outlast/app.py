@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from outlast.aio.clock import SystemClock
 from outlast.arguments import Arguments
 from outlast.brokers import Store, connect
-from outlast.core.errors import ConfigurationError, UniqueConflict
+from outlast.core.errors import ConfigurationError, InvalidArguments, UniqueConflict
 from outlast.core.events import Observer
 from outlast.core.message import Message
 from outlast.core.policy import Retention
@@ -180,12 +180,16 @@ class Outlast(Declarer):
     ) -> list[Handle[Any]]:
         """Store messages (`job.message(...)`) in batches of 1,000, each one step; the handles align with them.
 
-        What was stored before an error stays. A message keeps its id, so after an error, EnqueueUnknown too, the
-        same messages may be given again: those already stored come back as handles with `created=False`.
+        Raises as `enqueue` does. What was stored before an error stays. A message keeps its id, so after an error,
+        EnqueueUnknown too, the same messages may be given again: those already stored come back as handles with
+        `created=False`.
         """
         handles: list[Handle[Any]] = []
         rest: Iterator[Message] = iter(messages)
         while batch := list(islice(rest, BATCH)):
+            for each in batch:
+                if not isinstance(each, Message):
+                    raise InvalidArguments(f"enqueue_many: {each!r} is no message: give job.message(...) of each call")
             handles += await self.send(batch, on_conflict)
         return handles
 

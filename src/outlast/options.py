@@ -7,15 +7,12 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, check_text
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import HEAD_START, Priority, seconds
 from outlast.core.unique import Unique
 
-__all__ = ["KEY_LIMIT", "NO_OPTIONS", "OnConflict", "Options", "check_priority"]
-
-KEY_LIMIT: Final = 512
-LAST_MOMENT: Final = 253_402_300_799
-"""The end of the year 9999."""
+__all__ = ["NO_OPTIONS", "OnConflict", "Options", "check_priority"]
 
 OnConflict = Literal["existing", "raise"]
 
@@ -70,9 +67,12 @@ def check_priority(priority: str) -> None:
 
 
 def _check_key(key: object) -> None:
-    if key is not None and not (isinstance(key, str) and len(key) <= KEY_LIMIT):
+    if key is None:
+        return
+    if not (isinstance(key, str) and len(key) <= KEY_LIMIT):
         told = f"key of {len(key)} characters" if isinstance(key, str) else f"key={key!r}"
         raise ConfigurationError(f"{told}: give text of at most {KEY_LIMIT} characters")
+    check_text(key, "key")
 
 
 def _timestamp(moment: float | datetime | None) -> float | None:

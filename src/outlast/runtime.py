@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from msgspec import Raw
 
 from outlast.arguments import Arguments
+from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, check_text
 from outlast.core.errors import (
     BodyTooLarge,
     ConfigurationError,
@@ -29,7 +30,7 @@ from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration, Registry
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
 from outlast.core.unique import Unique
-from outlast.options import KEY_LIMIT, NO_OPTIONS, Options
+from outlast.options import NO_OPTIONS, Options
 from outlast.settings import Settings
 from outlast.signature import template_names
 
@@ -93,7 +94,7 @@ class Composer:
             priority=priority,
             key=_key(declaration, arguments, values, options),
             unique=_unique(declaration, arguments, values, options),
-            expires_at=None if expires is None else run_at + expires,
+            expires_at=None if expires is None else min(run_at + expires, LAST_MOMENT),
             redacted=arguments.redacted,
         )
 
@@ -171,6 +172,7 @@ def _key(declaration: Declaration, arguments: Arguments, values: dict[str, Any],
     text = str(value)
     if len(text) > KEY_LIMIT:
         raise InvalidArguments(f"{declaration.kind}: its key has {len(text)} characters: make it at most {KEY_LIMIT}")
+    check_text(text, f"{declaration.kind}: its key")
     return text
 
 
@@ -192,8 +194,10 @@ def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, An
                 text = rule.format_map(arguments.complete(values))
         if text is None:
             return None
-    if not 1 <= len(text) <= 512:
-        raise InvalidArguments(f"{declaration.kind}: its unique key has {len(text)} characters: make it 1 to 512")
+    if not 1 <= len(text) <= KEY_LIMIT:
+        raise InvalidArguments(
+            f"{declaration.kind}: its unique key has {len(text)} characters: make it 1 to {KEY_LIMIT}"
+        )
     return Unique(text, declaration.unique_until, declaration.unique_seconds)
 
 

@@ -169,6 +169,13 @@ def test_a_wrong_command_line(project: Project, arguments: tuple[str, ...], said
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.parametrize("command", [("jobs", "show"), ("jobs", "list", "--key"), ("queues", "list")])
+def test_a_word_that_is_not_utf8(project: Project, seeded: Seeded, command: tuple[str, ...]) -> None:
+    ran = project.run(*command, "mail.\udcff")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("outlast: 'mail.\\udcff' is not UTF-8 text")
+
+
 def test_dead_letters_are_listed_and_redriven(project: Project, seeded: Seeded) -> None:
     listed = project.run("dead")
     assert listed.code == 0

@@ -328,6 +328,18 @@ class TestObservers:
         assert "its further failures are not logged" in caplog.records[0].message
 
 
+async def test_what_is_no_message_is_named_and_the_way_to_make_one() -> None:
+    shop = Outlast("shop", settings=Settings(url="memory:"))
+    async with shop:
+        with pytest.raises(InvalidArguments, match=r"enqueue_many: 5 is no message: give job\.message\("):
+            await shop.enqueue_many([5])  # type: ignore[list-item]
+
+
+def test_a_handle_of_what_is_no_id() -> None:
+    with pytest.raises(InvalidArguments, match="an id reads"):
+        Outlast("shop").handle("mail.\ud800")
+
+
 async def test_an_app_whose_queues_belong_to_another_leaves_nothing_open(tmp_path: Path) -> None:
     settings = Settings(url=f"sqlite:{tmp_path / 'jobs.db'}")
     shop, blog = Outlast("shop", settings=settings), Outlast("blog", settings=settings)

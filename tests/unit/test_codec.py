@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT
 from outlast.core.codec import EMPTY_ARGS, decode, encode, encode_value, redact_args, scrub
 from outlast.core.errors import WireError
 from outlast.core.message import Message, Signal
 from outlast.core.unique import Unique
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+moment = st.floats(0.0, LAST_MOMENT)
 text = st.text(st.characters(exclude_categories=["Cs"]))
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | finite | text,
@@ -24,7 +26,7 @@ values = st.recursive(
 )
 uniques = st.builds(
     Unique,
-    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=512),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=KEY_LIMIT),
     st.sampled_from(["start", "finish"]),
     st.none() | st.floats(0.001, 1e9),
 )
@@ -38,12 +40,12 @@ def messages(draw: st.DrawFn) -> Message:
         queue=queue,
         kind=draw(st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}", fullmatch=True)),
         args=encode_value(draw(st.dictionaries(text, values, max_size=4))),
-        enqueued_at=draw(finite),
-        run_at=draw(finite),
+        enqueued_at=draw(moment),
+        run_at=draw(moment),
         priority=draw(st.sampled_from(["high", "normal", "low"])),
-        key=draw(st.none() | text),
+        key=draw(st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=KEY_LIMIT)),
         unique=draw(st.none() | uniques),
-        expires_at=draw(st.none() | finite),
+        expires_at=draw(st.none() | moment),
         headers=draw(st.none() | st.dictionaries(text, text, max_size=3)),
         redacted=tuple(draw(st.lists(text, max_size=3))),
     )
@@ -95,6 +97,15 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
         (wire(headers={"a": 1}), r"\$\.headers"),
         (json.dumps({k: v for k, v in LEAST.items() if k != "kind"}).encode(), "kind"),
         (wire(id="mail"), "an id reads"),
+        (wire(id="mail." + "x" * 129), "an id reads"),
+        (wire(key="x" * (KEY_LIMIT + 1)), "key of 513 characters"),
+        (wire(unique={"key": "x" * (KEY_LIMIT + 1)}), "unique key of 513 characters"),
+        (wire(unique={"key": "x", "seconds": 1e11}), "seconds"),
+        (wire(run_at=LAST_MOMENT + 1), "run_at=.*the year 9999"),
+        (wire(expires_at=1e300), "expires_at=.*the year 9999"),
+        (wire(enqueued_at=-1), "enqueued_at=-1 must be"),
+        (wire(key="KEY").replace(b"KEY", b"\\ud800"), "not a job"),
+        (wire(key="KEY").replace(b"KEY", b"\xed\xa0\x80"), "not a job"),
         (wire(id="post.1"), "does not belong to queue 'mail'"),
         (wire(kind="1send"), "kind '1send'"),
         (wire(kind="x" * 129), "1 to 128 letters"),
@@ -118,7 +129,7 @@ def test_times_must_be_finite(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
             return endless
 
     monkeypatch.setattr("outlast.core.codec._messages", Lenient())
-    with pytest.raises(WireError, match=f"{name} must be a finite"):
+    with pytest.raises(WireError, match=f"{name}=inf must be"):
         decode(b"")
 
 

@@ -25,6 +25,8 @@ from outlast import (
     Unique,
 )
 from outlast import Context as Ctx
+from outlast.core.bounds import LAST_MOMENT
+from outlast.core.codec import decode, encode
 
 if TYPE_CHECKING:
     from outlast import Context
@@ -222,6 +224,11 @@ class TestWithOptions:
         with pytest.raises(outlast.InvalidArguments, match="id='a b'"):
             shop.job(send).with_options(id="a b").message(1)
 
+    @pytest.mark.parametrize("options", [{"key": "k\ud800"}, {"unique": "k\ud800"}])
+    def test_half_a_character_is_refused(self, shop: Outlast, options: dict[str, Any]) -> None:
+        with pytest.raises(outlast.InvalidArguments, match=r"key 'k\\ud800' holds half a character"):
+            shop.job(send).with_options(**options)
+
     def test_times_count_from_the_clock(self, shop: Outlast) -> None:
         job = shop.job(queue="mail", priority="low", expires=100)(send)
         with shop.testing() as t:
@@ -237,6 +244,11 @@ class TestWithOptions:
         )
         assert (delayed.run_at, delayed.expires_at, delayed.priority) == (now + 60, now + 65, "high")
         assert at.run_at == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+
+    def test_no_time_lies_beyond_what_the_wire_takes(self, shop: Outlast) -> None:
+        late = shop.job(send).with_options(run_at=LAST_MOMENT, expires=1e9).message(1)
+        assert late.expires_at == LAST_MOMENT
+        assert decode(encode(late)) == late
 
     def test_ids_carry_the_queue(self, shop: Outlast) -> None:
         job = shop.job(queue="mail")(send)
@@ -287,6 +299,14 @@ class TestKeys:
         keyed = shop.job(kind="keyed", key="email")(send)
         with pytest.raises(outlast.InvalidArguments, match="its key has 600 characters"):
             keyed.message(1, "x" * 600)
+
+    def test_a_computed_key_with_half_a_character(self, shop: Outlast) -> None:
+        def half(order_id: int, email: str) -> str:
+            return f"{order_id}\ud800"
+
+        for kind, options in {"keyed": {"key": half}, "alone": {"unique": half}}.items():
+            with pytest.raises(outlast.InvalidArguments, match=r"key '1\\ud800' holds half a character"):
+                shop.job(kind=kind, **options)(send).message(1)  # type: ignore[call-overload]
 
 
 class TestRouter:

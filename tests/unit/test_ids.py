@@ -61,7 +61,7 @@ def test_an_id_tells_its_queue() -> None:
     assert queue_of("mail.a.b.c") == "mail"
 
 
-@pytest.mark.parametrize("wrong", ["", "mail", "mail.", ".x", "a b.x"])
+@pytest.mark.parametrize("wrong", ["", "mail", "mail.", ".x", "a b.x", "q.a b", "q.\ud800", "q." + "x" * 129])
 def test_an_id_without_a_queue(wrong: str) -> None:
     with pytest.raises(InvalidArguments, match=r"reads 'queue\.rest'"):
         queue_of(wrong)

@@ -111,12 +111,22 @@ def run(arguments: Sequence[str] | None) -> int:
         return ended.code if isinstance(ended.code, int) else CLEAN if ended.code is None else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:
+    except Exception as failure:
+        error = _of_a_word(failure, words) or failure
         if _Debug.wanted:
             traceback.print_exc()
         show.note(f"outlast: {_line(error)}")
         return code_of(error)
     return CLEAN
+
+
+def _of_a_word(error: Exception, words: Sequence[str]) -> ConfigurationError | None:
+    """Return what to say when a word that is not UTF-8 was meant for the store; as a file's name it is fine."""
+    if isinstance(error, UnicodeEncodeError):
+        for word in words:
+            if error.object in word:
+                return ConfigurationError(f"{word!r} is not UTF-8 text: no id, key or name reads like that")
+    return None
 
 
 def code_of(error: BaseException) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
+from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import queue_of
 from outlast.core.message import Message, Signal
@@ -38,6 +38,8 @@ def decode(body: bytes) -> Message:
     """Return the message in `body`; raise WireError naming the field that is wrong, or the Signal not served yet."""
     try:
         message = _messages.decode(body)
+    except UnicodeDecodeError as error:
+        raise WireError(f"not a job: {error}") from None
     except msgspec.DecodeError as error:
         if b'"signal"' in body and _is_signal(body):
             raise WireError("signals between jobs are not served by this version: send a job") from None
@@ -58,8 +60,10 @@ def decode(body: bytes) -> Message:
         raise WireError("args must be a JSON object, keyed by parameter name")
     for name in ("enqueued_at", "run_at", "expires_at"):
         value = getattr(message, name)
-        if value is not None and not math.isfinite(value):
-            raise WireError(f"{name} must be a finite number of seconds")
+        if value is not None and not 0 <= value <= LAST_MOMENT:
+            raise WireError(f"{name}={value:g} must be seconds since 1970, at most {LAST_MOMENT:.0f} (the year 9999)")
+    if message.key is not None and len(message.key) > KEY_LIMIT:
+        raise WireError(f"key of {len(message.key)} characters: give at most {KEY_LIMIT}")
     return message
 
 

@@ -41,7 +41,7 @@ def queue_of(full_id: str) -> str:
     if not isinstance(full_id, str):
         raise InvalidArguments(f"job id {full_id!r}: give its text, as returned by enqueue")
     queue, dot, rest = full_id.partition(".")
-    if not (dot and rest and QUEUE_NAME.match(queue)):
+    if not (dot and QUEUE_NAME.match(queue) and CLIENT_ID.match(rest)):
         raise InvalidArguments(f"job id {full_id!r}: an id reads 'queue.rest', as returned by enqueue")
     return queue
 

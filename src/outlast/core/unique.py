@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, structs
 
+from outlast.core.bounds import KEY_LIMIT, check_text
 from outlast.core.durations import LONGEST, Duration, seconds
 from outlast.core.errors import ConfigurationError
 
@@ -33,8 +34,9 @@ class Unique(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not isinstance(self.key, str):
             raise ConfigurationError(f"unique={self.key!r}: give text, or Unique(text, ...)")
-        if not 1 <= len(self.key) <= 512:
-            raise ConfigurationError(f"unique key of {len(self.key)} characters: give 1 to 512")
+        if not 1 <= len(self.key) <= KEY_LIMIT:
+            raise ConfigurationError(f"unique key of {len(self.key)} characters: give 1 to {KEY_LIMIT}")
+        check_text(self.key, "unique key")
         if self.until not in ("start", "finish"):
             raise ConfigurationError(f"Unique(until={self.until!r}): give 'start' or 'finish', or seconds=")
         if self.seconds is not None and type(self.seconds) is not float:

@@ -11,6 +11,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
+from outlast.core.bounds import LAST_MOMENT
 from outlast.core.errors import InvalidArguments, JobNotFound, OutlastError
 from outlast.core.message import State
 from outlast.core.protocols import JobRecord
@@ -23,8 +24,6 @@ __all__ = ["Health", "JobView", "router"]
 
 HEALTH_TIMEOUT: Final = 2.0
 """Seconds within which the store must answer to be called reachable."""
-LAST_MOMENT: Final = 253_402_300_799.0
-"""The end of the year 9999, which is as far as a datetime goes."""
 
 
 class JobView(BaseModel):
