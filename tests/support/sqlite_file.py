@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apsw
 
-__all__ = ["commits", "locked", "log_pages", "look"]
+__all__ = ["commits", "locked", "log_pages", "look", "traces"]
 
 _HOLD = """
 import sys, apsw
@@ -20,6 +20,22 @@ db.execute(sys.argv[2]).fetchall()
 print("held", flush=True)
 sys.stdin.readline()
 """
+
+_COUNT = """
+import sys
+from pathlib import Path
+what, *paths = sys.argv[1:]
+print(sum(Path(path).read_bytes().count(what.encode()) for path in paths if Path(path).is_file()))
+"""
+
+
+def traces(path: Path, what: str) -> int:
+    """Return how often the bytes of the file and its log have `what`, as the disk would be read.
+
+    Another process reads: a close of the file in this one would drop SQLite's locks (fcntl(2)).
+    """
+    command = [sys.executable, "-c", _COUNT, what, str(path), f"{path}-wal"]
+    return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
 def look(path: Path, sql: str) -> list[tuple[object, ...]]:

@@ -57,14 +57,15 @@ class Checkpointer:
             # A backup or a long look holds the log: not with every commit again.
             self._restart_at = pages + self._tuning.log_pages
 
-    def idle(self, *, empty: bool) -> None:
-        """Empty the log's file, if it is not small, or `empty` asks for it."""
+    def idle(self, *, empty: bool) -> bool:
+        """Empty the log's file, if it is not small, or `empty` asks for it; tell whether nothing is left to be done."""
         try:
             size = os.stat(f"{self._path}-wal").st_size  # noqa: PTH116
         except OSError:
-            return
+            return True
         if empty or size > self._tuning.log_kept * self._page:
-            self._start_anew(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            return self._start_anew(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return True
 
     def make_room(self) -> bool:
         """On a full disk: start the log anew, so that its own space can be written again; tell whether that worked."""

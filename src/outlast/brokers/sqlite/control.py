@@ -188,7 +188,8 @@ def _purge(tx: Transaction, purge: Purge) -> Answer:
         seqs = [seq for (seq,) in tx.rows("purge_queue", (queue.number, states, tx.now))] if queue else []
     else:
         return Answer(ok=False, why="nothing-named")
-    tx.db.pragma("secure_delete", 1)  # also where it is a write of its own: erased is gone from the file's free pages
+    tx.run("purge_count")  # older copies of long rows are in free pages: the tidier sees to these
+    tx.db.pragma("secure_delete", 1)  # also where it is a write of its own
     try:
         done = {seq: _remove(tx, seq, purge) for seq in seqs}
         removed = [seq for seq, what in done.items() if what == "removed"]

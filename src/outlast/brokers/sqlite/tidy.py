@@ -20,6 +20,8 @@ AT_REST: Final = 2.0
 """Transactions a second up to which the store counts as at rest: an idle worker renews its lease."""
 PAUSE: Final = 0.02
 """Seconds between two chunks of retention while others wait to write: it keeps up with 25,000 ended jobs a second."""
+LAST: Final = 2.0
+"""Seconds that a close goes on with what a purge has left; what is left then is seen to by whoever opens the file."""
 
 
 class Tidier:
@@ -53,7 +55,10 @@ class Tidier:
                     pause = PAUSE
                     return
                 self._retain_at = now + self._tuning.retention
-            if at_rest:
+            purges = self._tx.one("to_erase")
+            if purges and not self._erase(purges, free):
+                pause = PAUSE
+            elif at_rest and not purges:
                 shorter = self._give_back(free)
                 # The file itself is cut only when the log is moved into it, however short that is.
                 self._checkpointer.idle(empty=shorter)
@@ -61,6 +66,44 @@ class Tidier:
             logger.warning("%s could not be tidied up, and will be later: %s", self._path, error)
         finally:
             self.next_at = time.monotonic() + pause
+
+    def close(self) -> None:
+        """Erase what was purged, before a process ends that may be the only one."""
+        until = time.monotonic() + LAST
+        try:
+            purges = self._tx.one("to_erase")
+            if purges:
+                self._erase(purges, lambda: time.monotonic() < until)
+        except Exception as error:
+            logger.warning("%s: what was purged is not erased yet, and will be later: %s", self._path, error)
+
+    def _erase(self, purges: int, free: Callable[[], bool]) -> bool:
+        """Give back every free page: rows longer than a page leave copies there each time that they move.
+
+        Tell whether it came to an end. That of the log waits for whoever reads from it, until the next look.
+        """
+        db = self._tx.db
+        while not self._all_given_back():
+            self._checkpointer.look()
+            if not free():
+                return False
+        if self._checkpointer.idle(empty=True):
+            db.execute(self._tx.sql["erased"], (purges,))
+        return True
+
+    def _all_given_back(self) -> bool:
+        """Give back a chunk of free pages; tell, as of that moment, whether it was the last."""
+        db = self._tx.db
+        db.execute("begin immediate")
+        try:
+            db.execute(f"pragma incremental_vacuum({self._tuning.vacuum_pages})").fetchall()
+            left = int(db.pragma("freelist_count"))
+            db.execute("commit")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("rollback")
+            raise
+        return left == 0
 
     def _retain(self, free: Callable[[], bool]) -> bool:
         """Forget what is over; tell whether there is more."""

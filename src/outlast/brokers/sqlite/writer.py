@@ -180,6 +180,7 @@ class Writer:
             except queue.Empty:
                 batch = []
             if batch is None:
+                self._tidier.close()
                 return
             if batch:
                 self._work_rings = self._ended_rings = False

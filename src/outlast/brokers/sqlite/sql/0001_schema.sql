@@ -2,9 +2,12 @@
 -- Times: *_at, at in wall seconds; lease in seconds of the host's monotonic clock, void after a boot; rank in milliseconds.
 
 -- One row. fence: the number of the last hand-out, never given twice. oldest_code: the lowest schema number of the code
--- that may still work on this file (a migration expands first and raises this only a release later).
-create table store(one integer primary key check (one = 1), fence int not null, oldest_code int not null);
-insert into store values(1, 0, 1);
+-- that may still work on this file (a migration expands first and raises this only a release later). purges: how many
+-- there were; erased: up to which of them nothing is left in free pages either.
+create table store(
+  one integer primary key check (one = 1), fence int not null, oldest_code int not null,
+  purges int not null default 0, erased int not null default 0);
+insert into store(one, fence, oldest_code) values(1, 0, 1);
 
 -- app: whose queue it is, '' while nobody's. depth: unfinished jobs; records: ended ones that count against the cap; dead: dead letters. They move only with their
 -- rows, in the same transaction, so they can't drift. drained: ended jobs, decaying (tau 30 s) since drained_at.

@@ -271,6 +271,15 @@ select state, at, run_at, rank, priority, body, meta, expires_at, attempt, crash
 -- name: run_now (now, rank at most, seq)
 update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
 
+-- name: purge_count ()
+update store set purges = purges + 1
+
+-- name: to_erase ()
+select purges from store where purges > erased
+
+-- name: erased (purges)
+update store set erased = max(erased, ?1)
+
 -- name: purge_key (key)
 select seq from job where key = ?1
 
