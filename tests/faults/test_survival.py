@@ -51,7 +51,7 @@ KEPT = Path(__file__).parent / "survival" / "ledger.jsonl.xz"
 
 @pytest.mark.timeout(400)
 async def test_workers_are_killed_and_nothing_is_lost(tmp_path: Path) -> None:
-    orders = Orders(seed=7, kills=10, jobs=1500, burst=100, supervisors=1, poison=1)
+    orders = Orders(seed=7, kills=10, jobs=1500, burst=100, gap=1.0, supervisors=1, poison=1)
     figures, found = judge(await survive(orders, tmp_path))
     print(figures)
     assert not found, "\n".join(map(str, found[:50]))

@@ -33,7 +33,9 @@ class Figures:
     hit: Sequence[int]
     """At each kill of workers: runs that it cut off."""
     orphans: Sequence[float]
-    """From a worker's kill to the next start of each job that it had started."""
+    """From a worker's kill to the next start of each job that it had started, in a process of its own too."""
+    poisoned: Sequence[float]
+    """The same where a poison job did the killing, mostly twice in a row with the same neighbours."""
     after_lease: Sequence[float]
     """From the end of a dead machine's lease to the next start of each job that it had started."""
     ends: Counter[str]
@@ -60,6 +62,7 @@ class Figures:
             "healthy jobs run alone after two crashes": f"{self.solo}",
             "settlements refused as superseded": f"{self.refused} ({self.told_lost} told to observers)",
             "kill of a worker to next start": _quantiles(self.orphans),
+            "death of a worker by poison to next start": _quantiles(self.poisoned),
             "end of a dead machine's lease to next start": _quantiles(self.after_lease),
         }
         width = max(map(len, rows))
@@ -85,10 +88,9 @@ def _quantiles(values: Sequence[float]) -> str:
 def figures_of(past: History) -> Figures:
     """Return the figures of a history."""
     again: Counter[str] = Counter()
-    orphans: list[float] = []
-    after_lease: list[float] = []
+    waits: dict[str, list[float]] = {"worker": [], "own": [], "lease": []}
     for job in past.jobs.values():
-        _second_starts(job, past, again, orphans, after_lease)
+        _second_starts(job, past, again, waits)
     known = [job for job in past.jobs.values() if job.records]
     accepted = [job for job in known if job.planned or job.parent]
     runs = [run for job in past.jobs.values() for run in job.runs]
@@ -107,8 +109,9 @@ def figures_of(past: History) -> Figures:
         processes_killed=sum(pid in past.supervisor_of for pid in past.deaths),
         running=running,
         hit=hit,
-        orphans=sorted(orphans),
-        after_lease=sorted(after_lease),
+        orphans=sorted(waits["worker"]),
+        poisoned=sorted(waits["own"]),
+        after_lease=sorted(waits["lease"]),
         ends=Counter(_end(job) for job in accepted),
         refused=sum(not each.accepted for job in past.jobs.values() for each in job.settlements),
         told_lost=past.told_lost,
@@ -126,9 +129,8 @@ def _end(job: Job) -> str:
     return f"{record.state} ({record.reason})" if record.reason else record.state
 
 
-def _second_starts(
-    job: Job, past: History, again: Counter[str], orphans: list[float], after_lease: list[float]
-) -> None:
+def _second_starts(job: Job, past: History, again: Counter[str], waits: dict[str, list[float]]) -> None:
+    """Count a job's second starts by cause; note how long it waited, from the blow, or from the end of a "lease"."""
     blow: tuple[str, Handout] | None = None
     ran = False
     for before, after in pairwise(job.handouts):
@@ -145,10 +147,10 @@ def _second_starts(
             # From the last blow to what held it: one that was struck again before it could start waits anew.
             death, begun = past.deaths[before.worker], after.runs[0].t
             end = _lapse(before.worker, death, begun, past)
-            if end is None:
-                orphans.append(begun - death.t)
-            else:
-                after_lease.append(begun - end)
+            if end is not None:
+                waits["lease"].append(begun - end)
+            elif cause in waits:
+                waits[cause].append(begun - death.t)
 
 
 def _lapse(worker: int, death: Death, begun: float, past: History) -> float | None:
