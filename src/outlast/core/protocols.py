@@ -274,5 +274,9 @@ class Control(Protocol):
     """Change jobs and queues by command, for people and tools."""
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
-        """Apply the commands in order, in one step; the answers align with them."""
+        """Apply the commands in order, in one step; the answers align with them.
+
+        A `Prune` or a `Purge` of a queue that comes alone may take many steps, so that nobody waits for it: what is
+        accepted meanwhile stays.
+        """
         ...

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
 from outlast.brokers.sqlite.publish import Meta
-from outlast.brokers.sqlite.retention import forget, merge, prune
+from outlast.brokers.sqlite.purge import purge
+from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.transaction import (
     DEAD,
     ENDED,
@@ -18,7 +18,6 @@ from outlast.brokers.sqlite.transaction import (
     READY,
     RUNNING,
     SCHEDULED,
-    STATE_NUMBER,
     SUCCEEDED,
     QueueRow,
     Transaction,
@@ -50,7 +49,7 @@ def _apply(tx: Transaction, command: Command) -> Answer:
         case Pause():
             return _pause(tx, command)
         case Purge():
-            return _purge(tx, command)
+            return purge(tx, command)
         case Prune():
             total, more = 0, True
             while more:
@@ -172,53 +171,3 @@ def _pause(tx: Transaction, pause: Pause) -> Answer:
     changed = tx.run("queue_pause", (int(pause.on), pause.queue))
     tx.refresh(pause.queue)
     return Answer(ok=True, changed=changed)
-
-
-def _purge(tx: Transaction, purge: Purge) -> Answer:
-    if purge.id is not None:
-        row = tx.row("by_id", (purge.id,))
-        if row is None or row[6]:
-            return Answer(ok=False, why="unknown")
-        seqs = [row[0]]
-    elif purge.key is not None:
-        seqs = [seq for (seq,) in tx.rows("purge_key", (purge.key,))]
-    elif purge.queue is not None:
-        queue = tx.find_queue(purge.queue)
-        states = msgspec.json.encode([STATE_NUMBER[state] for state in purge.states or STATE_NUMBER]).decode()
-        seqs = [seq for (seq,) in tx.rows("purge_queue", (queue.number, states, tx.now))] if queue else []
-    else:
-        return Answer(ok=False, why="nothing-named")
-    tx.run("purge_count")  # older copies of long rows are in free pages: the tidier sees to these
-    tx.db.pragma("secure_delete", 1)  # also where it is a write of its own
-    try:
-        done = {seq: _remove(tx, seq, purge) for seq in seqs}
-        removed = [seq for seq, what in done.items() if what == "removed"]
-        forget(tx, removed)  # one that runs on keeps what it noted
-        merge(tx, removed)
-    finally:
-        tx.db.pragma("secure_delete", "fast")
-    return Answer(ok=True, changed=sum(what != "left" for what in done.values()))
-
-
-def _remove(tx: Transaction, seq: int, purge: Purge) -> Literal["removed", "asked", "left"]:
-    """Remove one job but for its id, which is remembered for its time; ask one that runs to stop unless it is named."""
-    row = tx.row("purge_row", (seq,))
-    assert row is not None
-    state, number, no_result, _, holder, token, id_, name, enqueued_at = row
-    if purge.queue is not None and name != purge.queue:
-        return "left"
-    queue = tx.queue(name)
-    counts = tx.count(number)
-    if state == RUNNING:
-        if purge.id is None and purge.key is None:
-            tx.run("cancel_running", (seq,))
-            return "asked"
-        tx.run("lost_add", (holder, seq, token, id_, name))
-    if state < ENDED:
-        counts.depth -= 1
-    elif state == DEAD:
-        counts.dead -= 1
-    elif no_result:
-        counts.records -= 1
-    tx.run("bury_now", (max(tx.now, enqueued_at + queue.id_memory), seq))
-    return "removed"

@@ -6,11 +6,12 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import apsw
 
-from outlast.brokers.sqlite import control, handout, leases, records, settle
+from outlast.brokers.sqlite import control, handout, leases, purge, records, settle
 from outlast.brokers.sqlite.backup import back_up
 from outlast.brokers.sqlite.bell import Bells, Listener
 from outlast.brokers.sqlite.checkpoint import Checkpointer
@@ -26,7 +27,18 @@ from outlast.brokers.sqlite.writer import Operation, Writer
 from outlast.core.errors import StoreUnavailable, WireError
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, Signal
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Prune, Query, QueueStats
+from outlast.core.protocols import (
+    Answer,
+    Capabilities,
+    Clock,
+    Command,
+    JobRecord,
+    Page,
+    Prune,
+    Purge,
+    Query,
+    QueueStats,
+)
 from outlast.core.settlement import Finish, Lost, Note, Published, Release, Retry, Settlement
 from outlast.core.topology import Topology
 
@@ -245,9 +257,11 @@ class SqliteStore:
     # Control
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
-        """Apply the commands in order, in one transaction."""
+        """Apply the commands in order, in one transaction; but for a purge of a whole queue that comes alone."""
         if list(commands) == [Prune()]:
             return [await self._prune()]
+        if len(commands) == 1 and isinstance(commands[0], Purge) and purge.is_long(commands[0]):
+            return [await self._purge(commands[0])]
         return await self._submit(lambda tx: control.apply(tx, commands)) if commands else []
 
     async def _prune(self) -> Answer:
@@ -256,6 +270,15 @@ class SqliteStore:
         while more:
             done, more = await self._submit(prune)
             total += done
+        return Answer(ok=True, changed=total)
+
+    async def _purge(self, wanted: Purge) -> Answer:
+        """Remove the jobs of a queue, those accepted until now, in many short transactions."""
+        total, after = 0, 0
+        upto = await self._read(purge.last_seq)
+        while seqs := await self._read(purge.candidates, wanted, self._clock.time(), after, upto):
+            total += await self._submit(partial(purge.purge_some, wanted=wanted, seqs=seqs))
+            after = seqs[-1]
         return Answer(ok=True, changed=total)
 
     async def backup(self, target: str) -> None:

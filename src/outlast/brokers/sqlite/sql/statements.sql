@@ -283,8 +283,13 @@ update store set erased = max(erased, ?1)
 -- name: purge_key (key)
 select seq from job where key = ?1
 
--- name: purge_queue (queue, JSON [state, ...], now)
-select seq from job where queue = ?1 and body is not null and @state in (select value from json_each(?2))
+-- name: purge_queue (name, JSON [state, ...], now, after, up to, limit)
+select seq from job where queue = (select queue from queue where name = ?1) and seq > ?4 and seq <= ?5
+and body is not null and @state in (select value from json_each(?2)) order by seq limit ?6
+
+-- name: purge_still (JSON [seq, ...], JSON [state, ...], now)
+select seq from json_each(?1) as chosen cross join job on job.seq = chosen.value
+where body is not null and @state in (select value from json_each(?2))
 
 -- name: bury_now (at, seq)
 update job set state = 12, at = ?1, body = null, meta = null, reason = null, key = null, result = null, failed = 0,
