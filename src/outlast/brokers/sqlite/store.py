@@ -23,6 +23,7 @@ from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.brokers.sqlite.waiting import Ends, Rings, ended
 from outlast.brokers.sqlite.writer import Operation, Writer
 from outlast.core.errors import StoreUnavailable, WireError
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, Signal
@@ -48,8 +49,6 @@ T = TypeVar("T")
 
 POLL: Final = 1.0
 """Seconds after which a waiting claim looks again, should a ring have been missed."""
-RESULT_POLL: Final = 0.5
-"""Seconds after which somebody who waits for jobs to end looks again."""
 
 
 class SqliteStore:
@@ -68,8 +67,9 @@ class SqliteStore:
         self._max_body = max_body
         self._capabilities: Capabilities | None = None
         self._bells = Bells(self.path)
-        self._work = _Rings()
-        self._ended = _Rings()
+        self._work = Rings()
+        self._ended = Rings()
+        self._ends = Ends(self._ended)
         self._listeners: list[Listener] = []
         self._ended_listener: Listener | None = None
         self._db: apsw.Connection | None = None
@@ -113,7 +113,7 @@ class SqliteStore:
             )
             self._listen("work", self._work)
 
-    def _listen(self, name: str, rings: _Rings) -> Listener:
+    def _listen(self, name: str, rings: Rings) -> Listener:
         listener = Listener(self._bells, name, rings.ring)
         listener.open()
         self._listeners.append(listener)
@@ -246,9 +246,13 @@ class SqliteStore:
             seen = self._ended.count
             found = await self.get(ids)
             left = deadline - loop.time()
-            if left <= 0 or all(record is None or record.state in TERMINAL for record in found):
+            going = [record.id for record in found if record is not None and record.state not in TERMINAL]
+            if left <= 0 or not going:
                 return found
-            await self._ended.wait(seen, min(left, RESULT_POLL))
+            await self._ends.wait(going, seen, left, look=self._look_for_ends)
+
+    async def _look_for_ends(self, ids: Sequence[str]) -> list[str]:
+        return await self._read(ended, ids, self._clock.time())
 
     async def count(self, query: Query) -> dict[Any, int]:
         """Count matching records by state."""
@@ -286,39 +290,13 @@ class SqliteStore:
         await asyncio.to_thread(back_up, self.path, target, self._tuning.busy)
 
 
-class _Rings:
-    """Counts rings and wakes who waits for the next one."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._waiting: set[asyncio.Future[None]] = set()
-
-    def ring(self) -> None:
-        self.count += 1
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
-        self._waiting.clear()
-
-    async def wait(self, seen: int, timeout: float) -> None:
-        """Return at the first ring after number `seen`, or after `timeout` seconds."""
-        if self.count != seen:
-            return
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        try:
-            await asyncio.wait([future], timeout=timeout)
-        finally:
-            self._waiting.discard(future)
-
-
 def _give_back(result: tuple[list[Delivery], float | None]) -> Callable[[Transaction], Any] | None:
     """Return what releases the jobs that were handed out to a claim that was cancelled meanwhile."""
     given = [Release(delivery.fence, why="claim cancelled") for delivery in result[0]]
     return (lambda tx: settle.settle(tx, given)) if given else None
 
 
-def _rings(at_work: _Rings, at_end: _Rings) -> Callable[[bool, bool], None]:
+def _rings(at_work: Rings, at_end: Rings) -> Callable[[bool, bool], None]:
     """Return what the writer calls after a batch; it must not hold the store, which may be dropped unclosed."""
 
     def rung(work: bool, ended: bool) -> None:

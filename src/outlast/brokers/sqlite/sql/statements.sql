@@ -306,6 +306,10 @@ insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4,
 -- name: record (id)
 select @columns from job join queue using (queue) left join holder using (holder) where job.id = ?1 and body is not null
 
+-- name: ended (JSON [id, ...], now)
+select value from json_each(?1) left join job on job.id = value where job.body is null or job.state >= 10
+or (job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expires_at <= ?2)
+
 -- name: running_count (queue)
 select count(*) from job indexed by job_held where state = 1 and queue = ?1
 
