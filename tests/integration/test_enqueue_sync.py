@@ -67,7 +67,7 @@ else:
 
 @pytest.mark.parametrize("mode", ["script", "fork"])
 def test_a_script_ends_by_itself_without_a_warning(tmp_path: Path, mode: str) -> None:
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT, mode]
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, mode]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
