@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from typing import Final
 
 import apsw
@@ -36,6 +37,7 @@ class Checkpointer:
         self._page = page_size(writer)
         self._wanted = threading.Event()
         self._closed = False
+        self._told_at = -60.0
         writer.set_wal_hook(self._committed)
         self._thread = threading.Thread(target=self._work, name="outlast-sqlite-checkpoint", daemon=True)
         self._thread.start()
@@ -71,6 +73,13 @@ class Checkpointer:
         """On a full disk: start the log anew, so that its own space can be written again; tell whether that worked."""
         return self._pages > 0 and self._start_anew(apsw.SQLITE_CHECKPOINT_RESTART)
 
+    def _tell(self, what: str, error: apsw.Error) -> None:
+        """Say it once a minute at most: on a full disk it happens with every commit."""
+        now = time.monotonic()
+        if now >= self._told_at + 60:
+            self._told_at = now
+            logger.warning("%s: the write-ahead log could not be %s, trying again: %s", self._path, what, error)
+
     def _start_anew(self, mode: int) -> bool:
         self._writer.set_busy_handler(BusyWait(PATIENCE))
         try:
@@ -78,7 +87,7 @@ class Checkpointer:
         except apsw.BusyError:
             return False
         except apsw.Error as error:
-            logger.warning("%s: the write-ahead log could not be started anew, trying later: %s", self._path, error)
+            self._tell("started anew", error)
             return False
         finally:
             self._writer.set_busy_handler(BusyWait(self._tuning.busy))
@@ -100,7 +109,7 @@ class Checkpointer:
                 except apsw.BusyError:
                     continue  # another process is at it
                 except apsw.Error as error:
-                    logger.warning("%s: the write-ahead log could not be moved, trying again: %s", self._path, error)
+                    self._tell("moved", error)
         finally:
             if db is not None:
                 db.close()
