@@ -45,20 +45,13 @@ class Settler:
         self._broken = broken
         self._waiting: list[_Entry] = []
         self._task: asyncio.Task[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.trip = Average(0.2)
 
     def add(self, run: Run, settlement: Settlement) -> None:
         """Take one settlement. Its flush includes everything that ends in the same turn of the loop."""
         self._waiting.append((run, settlement))
         if self._task is None:
-            self._idle.clear()
             self._task = asyncio.get_running_loop().create_task(self._work(), name="outlast settler")
-
-    async def flushed(self) -> None:
-        """Return when everything that was taken is settled."""
-        await self._idle.wait()
 
     async def close(self) -> None:
         """Give up what is not settled yet: its lease will lapse."""
@@ -76,7 +69,6 @@ class Settler:
             self._broken(error)
         finally:
             self._task = None
-            self._idle.set()
 
     async def _settle(self, batch: list[_Entry]) -> None:
         notes = [
