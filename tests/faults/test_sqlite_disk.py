@@ -216,7 +216,8 @@ def _go(process: Any) -> None:
 async def test_publishers_and_a_worker_on_a_disk_that_fills_up_lose_nothing(disk: Path, tmp_path: Path) -> None:
     """Three processes fill the disk; each is told; space returns and they go on; file and journals agree."""
     path = disk / "jobs.db"
-    (disk / "ballast").write_bytes(b"\0" * 2_000_000)
+    for ballast in ("publishers", "worker"):
+        (disk / ballast).write_bytes(b"\0" * 2_000_000)
     processes = [
         start("publisher", path, tmp_path / "p1.journal", "p1"),
         start("publisher", path, tmp_path / "p2.journal", "p2"),
@@ -228,10 +229,13 @@ async def test_publishers_and_a_worker_on_a_disk_that_fills_up_lose_nothing(disk
         await until(lambda: len(journals(tmp_path, "full")) >= 5, "the disk is full", within=60)
         assert all("is full: free some space; no accepted job is lost" in line for line in journals(tmp_path, "full"))
         accepted, finished = len(journals(tmp_path, "accepted")), len(journals(tmp_path, "finished"))
-        (disk / "ballast").unlink()
+        (disk / "publishers").unlink()
         await until(lambda: len(journals(tmp_path, "accepted")) > accepted + 5, "publishers go on")
         for process in processes[:2]:
-            process.kill()  # or they fill the disk again before the worker has its turn
+            process.kill()
+            process.wait()
+        # They may have filled the disk again before that: the worker has room of its own.
+        (disk / "worker").unlink()
         await until(lambda: len(journals(tmp_path, "finished")) > finished + 5, "the worker goes on")
     finally:
         for process in processes:
