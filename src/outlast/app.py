@@ -58,7 +58,8 @@ class Outlast(Declarer):
 
     def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
         self.registry.add(declaration)
-        self._arguments[declaration.kind] = arguments
+        for kind, version in declaration.kinds.items():
+            self._arguments[kind] = arguments.of_version(version, declaration)
 
     def include(self, router: JobRouter) -> None:
         """Take over a router's jobs; raise ConfigurationError when it has an app already, DuplicateKind."""

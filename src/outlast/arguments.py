@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NotRequired, cast
 
 from msgspec import Raw
 
 from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.kinds import Upgrade
+from outlast.core.registry import Declaration
 from outlast.redaction import Redacted, is_redacted, refuse_unkept, texts
 from outlast.signature import Signature, hints_of, read, template_names
 
@@ -34,18 +37,39 @@ class Arguments:
     may be changed, and a parameter that has one added or removed, while jobs wait.
     """
 
-    __slots__ = ("_count", "_dump", "_hints", "_kind", "_load", "_redacted", "_result", "_validate", "signature")
+    __slots__ = (
+        "_chain",
+        "_count",
+        "_dump",
+        "_hints",
+        "_kind",
+        "_load",
+        "_redacted",
+        "_result",
+        "_validate",
+        "signature",
+    )
 
     def __init__(self, handler: Callable[..., Any], *, kind: str, takes_context: bool) -> None:
         self.signature: Signature = read(handler)
         if self.signature.takes_context is not takes_context:
             raise ConfigurationError(f"job {kind!r}: takes_context={takes_context} does not match its signature")
         self._kind = kind
+        self._chain: tuple[tuple[int, Upgrade], ...] = ()
         self._count = len(self.signature.names)
         self._hints: Callable[[], dict[str, Any]] = lambda: hints_of(handler, self.signature, kind)
         self._validate: Callable[[Any], dict[str, Any]] | None = None
         self._redacted: tuple[str, ...] = ()
         self._result: TypeAdapter[Any] | None = None
+
+    def of_version(self, version: int, declaration: Declaration) -> Arguments:
+        """Return the same arguments as they are read from jobs of an older version: through its upgrades."""
+        if version == declaration.version:
+            return self
+        older = copy.copy(self)
+        older._chain = tuple((each, declaration.upgrades[each]) for each in range(version, declaration.version))
+        older._validate = None
+        return older
 
     @property
     def redacted(self) -> tuple[str, ...]:
@@ -94,6 +118,8 @@ class Arguments:
             self._build()
         try:
             return self._load(bytes(raw))
+        except InvalidArguments:  # of an upgrade
+            raise
         except ValueError as error:
             problem = self._problem(error)
         raise InvalidArguments(problem)
@@ -222,6 +248,8 @@ class Arguments:
         plain = all(hints[name] in _PLAIN for name in self.signature.names)
         self._dump: Callable[[dict[str, Any]], bytes] = to_json if plain else dump
         self._load: Callable[[bytes], dict[str, Any]] = load
+        if self._chain:
+            self._load = lambda body: load(_upgraded(self._kind, body, self._chain))
         self._redacted = tuple(name for name in self.signature.names if is_redacted(hints[name], inside=True))
         self._validate = validator.validate_python
         return self._validate
@@ -265,6 +293,25 @@ class Arguments:
             else:
                 lines.append(f"{place}: {item['msg']}")
         return lines
+
+
+def _upgraded(kind: str, body: bytes, chain: tuple[tuple[int, Upgrade], ...]) -> bytes:
+    """Bring stored arguments to the present version; raise InvalidArguments naming the step that failed."""
+    import msgspec
+
+    values: Mapping[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    for version, upgrade in chain:
+        step = f"{kind}: the upgrade from version {version} to {version + 1}"
+        try:
+            values = upgrade(dict(values))
+        except Exception as error:
+            raise InvalidArguments(f"{step} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(values, Mapping):
+            raise InvalidArguments(f"{step} returned a {type(values).__name__}: return the arguments as a dict")
+    try:
+        return msgspec.json.encode(values)
+    except (TypeError, ValueError) as error:
+        raise InvalidArguments(f"{step} returned what has no JSON form: {error}") from error
 
 
 def check_template(template: str, signature: Signature, setting: str) -> None:

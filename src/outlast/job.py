@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from msgspec import Struct, structs
 
 from outlast.arguments import Arguments, check_template
-from outlast.core.codec import KIND_NAME
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.ids import check_queue_name, fits
+from outlast.core.kinds import KIND_NAME, Upgrade, check_aliases, check_upgrades
 from outlast.core.message import Message
 from outlast.core.policy import DEFAULTS, Policy, Priority, Retry
 from outlast.core.registry import Declaration, Mode
@@ -194,6 +194,9 @@ class _Declared(Struct, frozen=True, kw_only=True):
     unique_until: Literal["start", "finish"]
     unique_seconds: float | None
     isolated: bool
+    version: int
+    aliases: Iterable[str]
+    upgrades: Mapping[int, Upgrade] | None
 
 
 class Declarer(ABC):
@@ -230,6 +233,9 @@ class Declarer(ABC):
         unique_until: Literal["start", "finish"] = "finish",
         unique_for: Duration | None = None,
         isolate: Literal["process"] | None = None,
+        version: int = 1,
+        aliases: Iterable[str] = (),
+        upgrades: Mapping[int, Upgrade] | None = None,
         result_ttl: Duration = DEFAULTS.result_ttl,
     ) -> JobDecorator: ...
     def job(
@@ -248,6 +254,9 @@ class Declarer(ABC):
         unique_until: Literal["start", "finish"] = "finish",
         unique_for: Duration | None = None,
         isolate: Literal["process"] | None = None,
+        version: int = 1,
+        aliases: Iterable[str] = (),
+        upgrades: Mapping[int, Upgrade] | None = None,
         result_ttl: Duration = DEFAULTS.result_ttl,
     ) -> Any:
         """Declare a handler as a job, bare or with options; raise ConfigurationError or DuplicateKind. Does no I/O.
@@ -260,6 +269,10 @@ class Declarer(ABC):
         to be started later than this after it is due. key: a parameter, or a callable that gets the arguments by
         name: what limits, fairness and erasure go by. unique: True (same arguments), a template such as
         "receipt:{order_id}", or a callable; held until the job's start or finish, or `unique_for` a time.
+
+        version: of its arguments, one more with each change that jobs which wait would not fit. upgrades: by version, a
+        function that makes of a job's stored arguments (plain JSON values by name) those of the next version, without a
+        hole up to this one. aliases: names that the kind had before, whose jobs this handler runs too.
         """
         declared = _Declared(
             kind=kind,
@@ -276,6 +289,9 @@ class Declarer(ABC):
             unique_until=unique_until,
             unique_seconds=None if unique_for is None else _positive(unique_for, "unique_for"),
             isolated=_isolated(isolate),
+            version=version,
+            aliases=aliases,
+            upgrades=upgrades,
         )
 
         def decorate(function: Callable[..., Any]) -> Job[Any, Any]:
@@ -316,6 +332,8 @@ def _declaration(function: Callable[..., Any], declared: _Declared) -> tuple[Dec
     where = f"job {kind!r}"
     if not fits(KIND_NAME, kind):
         raise ConfigurationError(f"{where}: a kind is 1 to 128 letters, digits or _ . -; name it with kind=...")
+    aliases = check_aliases(kind, declared.aliases)
+    upgrades = check_upgrades(kind, declared.version, declared.upgrades)
     mode: Mode = "process" if declared.isolated else "async" if signature.is_async else "thread"
     if declared.isolated:
         check_importable(function)
@@ -339,10 +357,12 @@ def _declaration(function: Callable[..., Any], declared: _Declared) -> tuple[Dec
         mode=mode,
         takes_context=signature.takes_context,
         unique=unique,
+        aliases=aliases,
+        upgrades=upgrades,
         **{
             name: value
             for name, value in structs.asdict(declared).items()
-            if name not in ("kind", "unique", "isolated")
+            if name not in ("kind", "unique", "isolated", "aliases", "upgrades")
         },
     )
     return declaration, Arguments(function, kind=kind, takes_context=signature.takes_context)

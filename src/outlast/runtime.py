@@ -71,7 +71,7 @@ class Composer:
 
         Raise InvalidArguments, BodyTooLarge, or ConfigurationError for an option that does not fit the kind.
         """
-        kind, queue = declaration.kind, declaration.queue
+        kind, queue = declaration.wire, declaration.queue
         arguments = self.arguments[kind]
         values = arguments.validate(args, kwargs or {})
         body = arguments.encode(values)

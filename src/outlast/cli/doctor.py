@@ -142,7 +142,7 @@ def _declarations(place: Place, app: Outlast, stats: Mapping[str, QueueStats], s
     registry = app.registry
     yield from of_declarations(
         waiting_kinds(str(place.file)),
-        declared_kinds={kind: each.queue for kind, each in registry.declarations.items()},
+        declared_kinds={kind: each.queue for kind, each in registry.kinds.items()},
         declared_queues=registry.queues,
         stats=stats,
         app=shown,

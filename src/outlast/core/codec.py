@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -11,11 +10,11 @@ from msgspec import Raw
 from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import queue_of
+from outlast.core.kinds import WIRE_KIND
 from outlast.core.message import Message, Signal
 
-__all__ = ["EMPTY_ARGS", "KIND_NAME", "decode", "encode", "encode_value", "redact_args", "scrub"]
+__all__ = ["EMPTY_ARGS", "decode", "encode", "encode_value", "redact_args", "scrub"]
 
-KIND_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z")
 EMPTY_ARGS: Final = Raw(b"{}")
 REDACTED: Final = "[redacted]"
 
@@ -52,9 +51,10 @@ def decode(body: bytes) -> Message:
         raise WireError(str(error)) from None
     if queue != message.queue:
         raise WireError(f"id {message.id!r} does not belong to queue {message.queue!r}: an id starts with its queue")
-    if not KIND_NAME.match(message.kind):
+    if not WIRE_KIND.match(message.kind):
         raise WireError(
-            f"kind {message.kind[:140]!r}: use 1 to 128 letters, digits or _ . - and begin with a letter or _"
+            f"kind {message.kind[:140]!r}: use 1 to 128 letters, digits or _ . - and begin with a letter or _; a "
+            "version from 2 on follows as '@2'"
         )
     if not bytes(message.args).lstrip().startswith(b"{"):
         raise WireError("args must be a JSON object, keyed by parameter name")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from outlast.core.errors import ConfigurationError, DuplicateKind
+from outlast.core.kinds import Upgrade, runnable_kinds, wire_kind
 from outlast.core.policy import Policy, Priority
 from outlast.core.topology import Queue, Topology
 
@@ -17,7 +18,10 @@ Mode = Literal["async", "thread", "process"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """One kind of job: its handler and everything that holds for all jobs of the kind."""
+    """One kind of job: its handler and everything that holds for all jobs of the kind.
+
+    version: of its arguments. aliases: names that it had before. upgrades: from each older version the step to the next.
+    """
 
     kind: str
     queue: str
@@ -31,6 +35,19 @@ class Declaration:
     unique: str | Callable[..., str | None] | None = None
     unique_until: Literal["start", "finish"] = "finish"
     unique_seconds: float | None = None
+    version: int = 1
+    aliases: tuple[str, ...] = ()
+    upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
+    wire: str = field(init=False)
+    """The kind of its messages: the name, and the version from 2 on."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wire", wire_kind(self.kind, self.version))
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Every kind of message that the handler can run, with its version; `wire` comes first."""
+        return runnable_kinds(self.kind, self.aliases, self.version, self.upgrades)
 
 
 @dataclass(slots=True)
@@ -38,22 +55,28 @@ class Registry:
     """Every declaration of one app, by kind, and its queues, by name."""
 
     declarations: dict[str, Declaration] = field(default_factory=dict)
+    kinds: dict[str, Declaration] = field(default_factory=dict)
+    """Who runs each kind of message: older versions and former names too."""
     queues: dict[str, Queue] = field(default_factory=dict)
     app: str = ""
     """Whose it is."""
     version: int = 0
     """Grows with every change of `topology()`, so that an open store is told."""
     _explicit: set[str] = field(default_factory=set)
+    _names: dict[str, Declaration] = field(default_factory=dict)
 
     def add(self, declaration: Declaration) -> None:
-        """Add a kind; raise DuplicateKind when another handler has it."""
-        known = self.declarations.get(declaration.kind)
-        if known is not None:
-            raise DuplicateKind(
-                f"kind {declaration.kind!r} is declared twice, by {_where(known)} and {_where(declaration)}: "
-                "give one of them another name with kind=..."
-            )
+        """Add a kind; raise DuplicateKind when another handler has its name, or a former name of it, in any version."""
+        for name in (declaration.kind, *declaration.aliases):
+            known = self._names.get(name)
+            if known is not None:
+                raise DuplicateKind(
+                    f"kind {name!r} is declared twice, by {_where(known)} and {_where(declaration)}: "
+                    "give one of them another name with kind=..., or take it from the aliases= of one"
+                )
+        self._names |= dict.fromkeys((declaration.kind, *declaration.aliases), declaration)
         self.declarations[declaration.kind] = declaration
+        self.kinds |= dict.fromkeys(declaration.kinds, declaration)
         if declaration.queue not in self.queues:
             self.queues[declaration.queue] = Queue(name=declaration.queue)
         self.version += 1
@@ -68,7 +91,7 @@ class Registry:
 
     def topology(self) -> Topology:
         """Return what a store must know."""
-        return Topology(tuple(self.queues.values()), self.app, tuple(self.declarations))
+        return Topology(tuple(self.queues.values()), self.app, tuple(self.kinds))
 
 
 def _where(declaration: Declaration) -> str:

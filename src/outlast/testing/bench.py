@@ -10,6 +10,7 @@ import msgspec
 from outlast.aio.portal import portal
 from outlast.brokers.memory import MemoryStore
 from outlast.core.codec import redact_args
+from outlast.core.kinds import name_of
 from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.protocols import Clock, JobRecord
@@ -98,13 +99,14 @@ class Testing:
 
     def enqueued(self, job: Bound[Any, Any] | str | None = None) -> list[Enqueued]:
         """Return what was enqueued in this block, oldest first, of one job (or kind) or of all; also what has run."""
-        kind = job if isinstance(job, str) or job is None else job.kind
-        return [self._enqueued(message) for message in self.store.accepted if kind is None or message.kind == kind]
+        return [self._enqueued(message) for message in self.store.accepted if _is_of(message, job)]
 
     def _enqueued(self, message: Message) -> Enqueued:
         arguments = self._wiring.composer.arguments.get(message.kind)
         args = msgspec.json.decode(message.args) if arguments is None else arguments.load(message.args)
-        return Enqueued(message.id, message.queue, message.kind, args, message)
+        declaration = self._wiring.composer.registry.kinds.get(message.kind)
+        kind = message.kind if declaration is None else declaration.kind
+        return Enqueued(message.id, message.queue, kind, args, message)
 
     def assert_enqueued(self, job: Bound[Any, Any] | str, /, **args: Any) -> list[Enqueued]:
         """Return the jobs of this kind that were enqueued with (at least) these arguments; AssertionError if none."""
@@ -129,7 +131,7 @@ class Testing:
             raise AssertionError("enqueued, and should not have been:\n" + "\n".join(f"  {each!r}" for each in found))
 
     def _fits(self, enqueued: Enqueued, wanted: dict[str, Any]) -> bool:
-        arguments = self._wiring.composer.arguments.get(enqueued.kind)
+        arguments = self._wiring.composer.arguments.get(enqueued.message.kind)
         known = enqueued.args if arguments is None else arguments.complete(enqueued.args)
         if arguments is not None and (strange := wanted.keys() - set(arguments.signature.names)):
             raise AssertionError(f"{enqueued.kind} has no parameter {min(strange)!r}")
@@ -153,3 +155,12 @@ class Testing:
     def advance(self, duration: float | str) -> None:
         """Move the clock ahead, by seconds or text such as "5m". Nothing runs until the next `drain`."""
         self.clock.advance(seconds(duration, "advance"))
+
+
+def _is_of(message: Message, job: Bound[Any, Any] | str | None) -> bool:
+    """Tell whether a message is for a job, or for a kind in any version."""
+    if job is None:
+        return True
+    if isinstance(job, str):
+        return job in (message.kind, name_of(message.kind))
+    return message.kind in job.declaration.kinds

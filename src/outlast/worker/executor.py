@@ -91,7 +91,7 @@ class Executor:
         by_mode: dict[Mode, Lane[Run]] = {"async": self._async, "thread": self._thread, "process": self._process}
         self._plans = {
             kind: Plan.of(declaration, runtime.arguments[kind], by_mode[declaration.mode])
-            for kind, declaration in runtime.registry.declarations.items()
+            for kind, declaration in runtime.registry.kinds.items()
         }
         self._taken = 0
         self._runs: dict[Run, None] = {}

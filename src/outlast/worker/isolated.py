@@ -110,7 +110,7 @@ def _run(task: Task, composer: ComposerPort, office: _Office, runner: asyncio.Ru
     message = task.message
     delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
     lane: Lane[Run] = Lane(1)
-    declaration = composer.registry.declarations[message.kind]
+    declaration = composer.registry.kinds[message.kind]
     plan = Plan.of(declaration, composer.arguments[message.kind], lane)
     run = Run(delivery, plan, lane, office, 0.0)
     run.deadline = task.deadline

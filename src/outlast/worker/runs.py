@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, Protocol
@@ -23,7 +24,7 @@ from outlast.core.decide import (
     TimedOut,
     decide,
 )
-from outlast.core.errors import BodyTooLarge, GiveUp, InvalidArguments, Snooze
+from outlast.core.errors import BodyTooLarge, ConfigurationError, GiveUp, InvalidArguments, Snooze
 from outlast.core.message import Delivery, Message
 from outlast.core.policy import Policy, Retry
 from outlast.core.protocols import Clock
@@ -160,7 +161,7 @@ class Run:
         return Context(
             id=message.id,
             queue=message.queue,
-            kind=message.kind,
+            kind=message.kind if self.plan is None else self.plan.declaration.kind,
             run=self,
             attempt=self.delivery.attempt,
             crashes=self.delivery.crashes,
@@ -237,18 +238,25 @@ def _retryable(error: BaseException) -> BaseException:
 
 def _secrets(run: Run) -> tuple[str, ...]:
     if run.values is None:
-        return _stored_secrets(run.delivery.message)
+        return _stored_secrets(run.delivery.message, run.plan)
     if run.plan is None or not run.plan.arguments.redacted:
         return ()
     return run.plan.arguments.secrets(run.values)
 
 
-def _stored_secrets(message: Message) -> tuple[str, ...]:
-    """Return the texts to scrub when the arguments could not be loaded: a validator of the user's may have raised."""
-    if not message.redacted:
+def _stored_secrets(message: Message, plan: Plan | None) -> tuple[str, ...]:
+    """Return the texts to scrub when the arguments could not be loaded: a validator or an upgrade may have raised.
+
+    Of what was marked when they were stored, and what is marked now.
+    """
+    marked = set(message.redacted)
+    if plan is not None:
+        with suppress(ConfigurationError):  # its types are not found: that is the failure to be told
+            marked |= set(plan.arguments.redacted)
+    if not marked:
         return ()
     try:
         stored = msgspec.json.decode(message.args, type=dict[str, Any])
     except msgspec.DecodeError:
         return ()  # not even read, so nobody can have quoted them
-    return tuple({text for name in message.redacted for text in texts(stored.get(name), marked=True)})
+    return tuple({text for name in marked for text in texts(stored.get(name), marked=True)})
