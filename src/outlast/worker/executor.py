@@ -13,9 +13,8 @@ from outlast.aio.threads import Threads
 from outlast.core.decide import Outcome, UnknownKind, admit, runs_alone
 from outlast.core.message import Delivery
 from outlast.core.protocols import Clock
-from outlast.core.registry import Mode
 from outlast.core.settlement import Finish, Lost, Release, Settlement
-from outlast.worker.lanes import AHEAD, Lane, claim_ahead
+from outlast.worker.lanes import Lanes
 from outlast.worker.ports import RuntimePort
 from outlast.worker.report import Reporter
 from outlast.worker.runs import Plan, Run, StopReason, conclude, fail, settled_as, stopped
@@ -70,58 +69,34 @@ class Executor:
         self.max_body = runtime.settings.max_body
         self.noted = noted
         self.held = 0
-        self._settling = 0
         self._starting = False
         self.finished = 0
         self.room = asyncio.Event()
         self._report = Reporter(runtime)
         self._observed = self._report.observed
         self._rng = runtime.rng
-        self._concurrency = concurrency
         self._kill_grace = runtime.settings.kill_grace
         self._settle = settle
         self._isolate = isolate
         self._slots = slot_map
         self._threads = Threads(threads, "outlast-job")
-        self._async: Lane[Run] = Lane(concurrency)
-        self._thread: Lane[Run] = Lane(threads)
-        self._process: Lane[Run] = Lane(processes)
-        self._solo: Lane[Run] = Lane(threads)  # forks, which wait for others more than they use the processor
-        self._lanes = (self._async, self._thread, self._process, self._solo)
-        by_mode: dict[Mode, Lane[Run]] = {"async": self._async, "thread": self._thread, "process": self._process}
+        self._lanes: Lanes[Run] = Lanes(most=concurrency, threads=threads, processes=processes, start=self._start_next)
+        self._async, self._thread, self._process, self._solo = self._lanes.all
         self._plans = {
-            kind: Plan.of(declaration, runtime.arguments[kind], by_mode[declaration.mode])
+            kind: Plan.of(declaration, runtime.arguments[kind], self._lanes.of_mode[declaration.mode])
             for kind, declaration in runtime.registry.kinds.items()
         }
-        self._taken = 0
         self._runs: dict[Run, None] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._ticking: asyncio.TimerHandle | None = None
-        self._pumping = False
 
     # What to claim
 
     def demand(self, queues: Iterable[str], trip: float) -> tuple[dict[str, int], int]:
-        """Return how many jobs of each queue there is room for, and how many in all. trip: seconds to the store.
-
-        A queue whose kinds run in several ways gets the room of the narrowest, so that no job waits here for a slot.
-        """
-        chosen = (self._async, self._thread, self._process)  # nobody can claim for the fourth
-        ahead = sum(claim_ahead(lane.slots, run=lane.run.value, trip=trip) for lane in chosen)
-        most = self._concurrency + min(ahead, AHEAD * self._concurrency)
-        limit = most + self._settling - self.held - self._thread.stuck
-        if ahead:
-            # Two batches of like size: one runs while the store takes and gives the other.
-            limit = min(limit, (most + 1) // 2)
-        if limit <= 0:
-            return {}, 0
-        rooms: dict[str, int] = {}
-        for plan in self._plans.values():
-            queue = plan.declaration.queue
-            rooms[queue] = min(rooms.get(queue, limit), plan.lane.room(trip))
-        demand = {queue: rooms.get(queue, limit) for queue in queues}
-        return {queue: n for queue, n in demand.items() if n > 0}, limit
+        """Return how many jobs of each queue there is room for, and how many in all. trip: seconds to the store."""
+        fed = ((plan.declaration.queue, plan.lane) for plan in self._plans.values())
+        return self._lanes.demand(queues, fed, held=self.held, trip=trip)
 
     # Runs
 
@@ -129,7 +104,8 @@ class Executor:
         """Take what was claimed: start what has a slot, keep the rest in line for one."""
         now = self.clock.monotonic()
         wall = self.clock.time()
-        later = self._settling > 0
+        lanes = self._lanes
+        later = lanes.settling > 0
         for delivery in deliveries:
             message = delivery.message
             plan = self._plans.get(message.kind)
@@ -145,7 +121,7 @@ class Executor:
                 self._end(run, UnknownKind())
             elif message.expires_at is not None and (expired := admit(delivery, wall)) is not None:
                 self._end(run, expired)
-            elif not later and lane.taken < lane.slots and self._taken < self._concurrency and not lane.waiting:
+            elif not later and lane.taken < lane.slots and lanes.taken < lanes.most and not lane.waiting:
                 self._start(run, plan, now)
             elif lane is not plan.lane and len(lane.waiting) >= lane.slots:
                 # It was claimed for another lane's room: waiting here it would keep out jobs that could run now.
@@ -168,13 +144,16 @@ class Executor:
             asyncio.get_running_loop().call_soon(self._start_after, rounds - 1)
             return
         self._starting = False
-        for lane in self._lanes:
-            self._pump(lane)
+        self._lanes.pump(*self._lanes.all)
+
+    def _start_next(self, run: Run) -> None:
+        assert run.plan is not None
+        self._start(run, run.plan, self.clock.monotonic())
 
     def _start(self, run: Run, plan: Plan, now: float) -> None:
         lane = run.lane
         lane.taken += 1
-        self._taken += 1
+        self._lanes.taken += 1
         run.began = True
         run.started = now
         apart = lane is self._process or lane is self._solo
@@ -228,7 +207,7 @@ class Executor:
             outcome = conclude(run, value)
         self._vacate(run)
         self._end(run, outcome)
-        self._next(run.lane)
+        self._lanes.next(run.lane)
 
     def _thread_back(self, run: Run, value: Any, error: BaseException | None) -> None:
         self._vacate(run)
@@ -238,7 +217,7 @@ class Executor:
             self.room.set()
         else:
             self._end(run, conclude(run, value) if error is None else fail(run, error))
-        self._next(run.lane)
+        self._lanes.next(run.lane)
 
     def _process_back(self, run: Run, outcome: Outcome | None, settlement: Settlement | None) -> None:
         self._vacate(run)
@@ -246,31 +225,12 @@ class Executor:
             self._end(run, outcome)
         elif settlement is not None:
             self._close(run, settlement)
-        self._next(run.lane)
+        self._lanes.next(run.lane)
 
     def _vacate(self, run: Run) -> None:
         run.lane.taken -= 1
-        self._taken -= 1
+        self._lanes.taken -= 1
         run.lane.run.add(self.clock.monotonic() - run.started)
-
-    def _next(self, lane: Lane[Run]) -> None:
-        if lane.waiting:
-            self._pump(lane)
-        if self._taken + 1 >= self._concurrency:  # the process was full: other lanes may have waited for this slot
-            for other in self._lanes:
-                self._pump(other)
-
-    def _pump(self, lane: Lane[Run]) -> None:
-        if self._pumping:
-            return  # an eager run has ended inside `_start`: the loop below goes on, without growing the stack
-        self._pumping = True
-        try:
-            while lane.waiting and lane.taken < lane.slots and self._taken < self._concurrency:
-                run = lane.waiting.popleft()
-                assert run.plan is not None
-                self._start(run, run.plan, self.clock.monotonic())
-        finally:
-            self._pumping = False
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.stop == "superseded":
@@ -302,7 +262,7 @@ class Executor:
         """
         for run, _ in entries:
             run.lane.settling += 1
-        self._settling += len(entries)
+        self._lanes.settling += len(entries)
         self.room.set()
 
     def settled(self, entries: Sequence[tuple[Run, Settlement]], superseded: frozenset[tuple[str, int]]) -> None:
@@ -318,7 +278,7 @@ class Executor:
             elif self._observed or type(settlement) is not Finish or settlement.state != "succeeded":
                 self._report.settled(run, settlement)
         self.held -= len(entries)
-        self._settling -= len(entries)
+        self._lanes.settling -= len(entries)
         if not self._runs:
             self._idle.set()
             self.room.set()
@@ -338,10 +298,8 @@ class Executor:
 
     def give_back(self, why: str) -> None:
         """Release everything that waits here for a slot."""
-        for lane in self._lanes:
-            while lane.waiting:
-                run = lane.waiting.popleft()
-                self._close(run, Release(run.delivery.fence, why=why))
+        for run in self._lanes.give_up(lambda run: True):
+            self._close(run, Release(run.delivery.fence, why=why))
 
     def abort(self) -> None:
         """Stop every run; each gives its job back with its attempt.
@@ -389,11 +347,9 @@ class Executor:
                 self._stop(run, "timeout")
             elif run.lane is self._thread:
                 self._give_up_thread(run)  # cancelled, and it has not obeyed within the timeout
-        for lane in self._lanes:
-            while lane.waiting and lane.waiting[0].claimed + PATIENCE < now:
-                run = lane.waiting.popleft()
-                at = self.clock.time() + PATIENCE
-                self._close(run, Release(run.delivery.fence, at=at, why="no slot came free in time"))
+        for run in self._lanes.give_up(lambda run: run.claimed + PATIENCE < now):
+            at = self.clock.time() + PATIENCE
+            self._close(run, Release(run.delivery.fence, at=at, why="no slot came free in time"))
 
     def _tick(self) -> None:
         self._ticking = None

@@ -1,11 +1,14 @@
-"""The slots of one way to run (async, thread, process), and how far ahead it is worth claiming for them."""
+"""The slots of each way to run (async, thread, process, alone), who gets one next, and how many jobs to claim."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
-__all__ = ["AHEAD", "Average", "Lane", "claim_ahead"]
+from outlast.core.registry import Mode
+
+__all__ = ["AHEAD", "Average", "Lane", "Lanes", "claim_ahead"]
 
 T = TypeVar("T")
 
@@ -64,3 +67,75 @@ class Lane(Generic[T]):
         """Return how many more jobs to claim for this lane."""
         ahead = claim_ahead(self.slots, run=self.run.value, trip=trip)
         return max(0, self.slots + ahead + self.settling - self.held - self.stuck)
+
+
+class Lanes(Generic[T]):
+    """The four lanes under one bound: `most` runs at a time in all. `taken` counts them; `settling` as in a lane.
+
+    start: begins what waited for a slot. It takes the slot itself, and may give it back before it returns.
+    """
+
+    def __init__(self, *, most: int, threads: int, processes: int, start: Callable[[T], None]) -> None:
+        self.most = most
+        self.taken = 0
+        self.settling = 0
+        self.loop: Lane[T] = Lane(most)
+        self.thread: Lane[T] = Lane(threads)
+        self.process: Lane[T] = Lane(processes)
+        self.solo: Lane[T] = Lane(threads)  # forks, which wait for others more than they use the processor
+        self.all = (self.loop, self.thread, self.process, self.solo)
+        self.of_mode: Mapping[Mode, Lane[T]] = {
+            "async": self.loop,
+            "thread": self.thread,
+            "process": self.process,
+        }
+        self._start = start
+        self._pumping = False
+
+    def demand(
+        self, queues: Iterable[str], fed: Iterable[tuple[str, Lane[T]]], *, held: int, trip: float
+    ) -> tuple[dict[str, int], int]:
+        """Return how many jobs of each queue there is room for, and how many in all.
+
+        fed: which queue feeds which lane. held: jobs that are here already. trip: seconds to the store. A queue whose
+        kinds run in several ways gets the room of the narrowest, so that no job waits here for a slot.
+        """
+        chosen = (self.loop, self.thread, self.process)  # nobody can claim for the fourth
+        ahead = sum(claim_ahead(lane.slots, run=lane.run.value, trip=trip) for lane in chosen)
+        most = self.most + min(ahead, AHEAD * self.most)
+        limit = most + self.settling - held - self.thread.stuck
+        if ahead:
+            # Two batches of like size: one runs while the store takes and gives the other.
+            limit = min(limit, (most + 1) // 2)
+        if limit <= 0:
+            return {}, 0
+        rooms: dict[str, int] = {}
+        for queue, lane in fed:
+            rooms[queue] = min(rooms.get(queue, limit), lane.room(trip))
+        demand = {queue: rooms.get(queue, limit) for queue in queues}
+        return {queue: n for queue, n in demand.items() if n > 0}, limit
+
+    def next(self, lane: Lane[T]) -> None:
+        """Start what waits, when a slot of `lane` has come free."""
+        if lane.waiting:
+            self.pump(lane)
+        if self.taken + 1 >= self.most:  # the process was full: other lanes may have waited for this slot
+            self.pump(*self.all)
+
+    def pump(self, *lanes: Lane[T]) -> None:
+        """Start what waits and has a slot."""
+        for lane in lanes:
+            if self._pumping:
+                return  # an eager run has ended inside `start`: the loop below goes on, without growing the stack
+            self._pumping = True
+            try:
+                while lane.waiting and lane.taken < lane.slots and self.taken < self.most:
+                    self._start(lane.waiting.popleft())
+            finally:
+                self._pumping = False
+
+    def give_up(self, overdue: Callable[[T], bool]) -> Iterator[T]:
+        """Take out of line what has waited too long, oldest first."""
+        for lane in self.all:
+            while lane.waiting and overdue(lane.waiting[0]):
+                yield lane.waiting.popleft()
