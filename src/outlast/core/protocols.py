@@ -7,12 +7,14 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Raw, Struct
 
+from outlast.core.matching import ArgIs
 from outlast.core.message import Delivery, Durability, Failure, Holder, Message, State
 from outlast.core.policy import Priority
 from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.topology import Topology
 
 __all__ = [
+    "Adjust",
     "Answer",
     "Broker",
     "Cancel",
@@ -172,12 +174,20 @@ class JobRecord(Struct, frozen=True, kw_only=True):
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """Which records: all given fields must match. Newest acceptance first; `cursor` from the page before."""
+    """Which records: all given fields must match. Newest acceptance first; `cursor` from the page before.
+
+    accepted_before, accepted_after: bounds of `enqueued_at`, wall time in seconds; it is before the one and not before
+    the other. A search that no index serves walks over the jobs in short steps, and holds up no writer.
+    """
 
     queue: str | None = None
     states: tuple[State, ...] = ()
     kind: str | None = None
     key: str | None = None
+    reason: str | None = None
+    args: tuple[ArgIs, ...] = ()
+    accepted_before: float | None = None
+    accepted_after: float | None = None
     limit: int = 50
     cursor: str | None = None
 
@@ -243,6 +253,18 @@ class Pause(Struct, frozen=True):
     on: bool = True
 
 
+class Adjust(Struct, frozen=True):
+    """Set limits of a queue while it is in use; remembered by the store, over what any app declares.
+
+    changes: by the names of core.topology.adjusted, None for no limit. reset: names that are as declared again, from
+    now on. A value that is none raises ConfigurationError, with nothing of the batch applied.
+    """
+
+    queue: str
+    changes: dict[str, Any] = {}
+    reset: tuple[str, ...] = ()
+
+
 class Purge(Struct, frozen=True):
     """Remove jobs and all that is kept about them, for good: by id, or of a queue by states, or by key.
 
@@ -259,7 +281,7 @@ class Prune(Struct, frozen=True):
     """Apply retention now."""
 
 
-Command = Cancel | Redrive | Edit | RunNow | Pause | Purge | Prune
+Command = Cancel | Redrive | Edit | RunNow | Pause | Adjust | Purge | Prune
 
 
 class Answer(Struct, frozen=True):

@@ -3,35 +3,131 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
+from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.ids import check_queue_name
+from outlast.core.limits import NO_LIMIT, Gcra, Limit, Rate, check_limits
 from outlast.core.policy import Retention
 
-__all__ = ["Queue", "Topology", "of_another_app", "variables_of"]
+__all__ = ["ADJUSTABLE", "Queue", "Topology", "adjusted", "of_another_app", "variables_of"]
+
+MOST_WEIGHT: Final = 1000
+"""The most jobs that one key is given in its turn."""
 
 
 class Queue(Struct, frozen=True, kw_only=True):
-    """A queue and its bounds. max_depth: the most unfinished jobs, None for no bound; at it a new job is refused."""
+    """A queue: its bounds, its limits and its retention. None is no limit.
+
+    Bounds (what happens at them is `on_full`: a new job is refused, or old ones are shed for it): max_depth, unfinished
+    jobs; max_bytes, bytes of their arguments; max_age, a duration, how long the first in line may have waited.
+    Limits, kept by `claim`: concurrency, jobs running at once; rate, jobs that begin, with `burst` of them at once
+    (a tenth of the rate's count unless given). per_key: the same for each key. weights: jobs that a key is given in its
+    turn; 1 for every key not named.
+    """
 
     name: str
     max_depth: int | None = None
-    on_full: Literal["reject"] = "reject"
+    max_bytes: int | None = None
+    max_age: float | None = None
+    on_full: Literal["reject", "shed"] = "reject"
+    concurrency: int | None = None
+    rate: Rate | None = None
+    burst: int | None = None
+    per_key: Limit = NO_LIMIT
+    weights: dict[str, int] = field(default_factory=dict)
     retention: Retention = field(default_factory=Retention)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            max_depth: int | None = ...,
+            max_bytes: int | None = ...,
+            max_age: Duration | None = ...,
+            on_full: Literal["reject", "shed"] = ...,
+            concurrency: int | None = ...,
+            rate: str | Rate | None = ...,
+            burst: int | None = ...,
+            per_key: Limit = ...,
+            weights: Mapping[str, int] = ...,
+            retention: Retention = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         check_queue_name(self.name)
-        if self.max_depth is not None and (type(self.max_depth) is not int or self.max_depth < 1):
-            raise ConfigurationError(
-                f"queue {self.name!r}: max_depth={self.max_depth!r} must be a whole number, 1 or more, or None"
-            )
-        if self.on_full != "reject":
-            raise ConfigurationError(f"queue {self.name!r}: on_full={self.on_full!r} must be 'reject'")
+        owner = f"queue {self.name!r}"
+        check_limits(self, owner)
+        if self.on_full not in ("reject", "shed"):
+            raise ConfigurationError(f"{owner}: on_full={self.on_full!r} must be 'reject' or 'shed'")
+        if not isinstance(self.per_key, Limit):
+            raise ConfigurationError(f"{owner}: per_key={self.per_key!r} must be a Limit(...)")
+        if not isinstance(self.weights, Mapping):
+            raise ConfigurationError(f"{owner}: weights={self.weights!r} must map keys to whole numbers")
+        for key, weight in self.weights.items():
+            if type(key) is not str or type(weight) is not int or not 1 <= weight <= MOST_WEIGHT:
+                raise ConfigurationError(
+                    f"{owner}: weights={{{key!r}: {weight!r}}} must map a key to a whole number, 1 to {MOST_WEIGHT}"
+                )
         if not isinstance(self.retention, Retention):
-            raise ConfigurationError(f"queue {self.name!r}: retention={self.retention!r} must be a Retention(...)")
+            raise ConfigurationError(f"{owner}: retention={self.retention!r} must be a Retention(...)")
+
+    @property
+    def gcra(self) -> Gcra | None:
+        """The algorithm of the queue's own rate."""
+        return None if self.rate is None else Gcra.of(self.rate, self.burst)
+
+
+ADJUSTABLE: Final = (
+    "max_depth",
+    "max_bytes",
+    "max_age",
+    "on_full",
+    "concurrency",
+    "rate",
+    "burst",
+    "per_key",
+    "weights",
+)
+"""What an operator may set while the queue is in use."""
+
+
+def adjusted(queue: Queue, changes: Mapping[str, Any]) -> Queue:
+    """Return a queue as an operator has it: `changes` over what is declared.
+
+    changes: values of ADJUSTABLE by name; those of per_key as "per_key.rate" and so on, a weight as "weights.<key>".
+    Raise ConfigurationError for a name or a value that is none.
+    """
+    own: dict[str, Any] = {}
+    each: dict[str, Any] = {}
+    weights = dict(queue.weights)
+    for name, value in changes.items():
+        group, _, rest = name.partition(".")
+        if group == "per_key" and rest in Limit.__struct_fields__:
+            each[rest] = value
+        elif group == "weights" and rest:
+            if value is None:
+                weights.pop(rest, None)
+            else:
+                weights[rest] = value
+        elif name in ADJUSTABLE and name not in ("per_key", "weights"):
+            own[name] = value
+        else:
+            raise ConfigurationError(
+                f"queue {queue.name!r}: {name!r} can't be set: give one of {', '.join(ADJUSTABLE)} "
+                "(per_key.rate, weights.<key> and so on)"
+            )
+    for changed, of in ((own, queue), (each, queue.per_key)):
+        if "rate" in changed and "burst" not in changed and (changed["rate"] is None or of.rate is None):
+            changed["burst"] = None
+    per_key = structs.replace(queue.per_key, **each) if each else queue.per_key
+    return structs.replace(queue, per_key=per_key, weights=weights, **own)
 
 
 class Topology(Struct, frozen=True):

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from outlast.brokers.memory.reading import state_of
 from outlast.brokers.memory.tables import Job, Tables
+from outlast.core.limits import nanos
 from outlast.core.message import TERMINAL, rank_of
 from outlast.core.policy import HEAD_START
-from outlast.core.protocols import Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+from outlast.core.protocols import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+from outlast.core.topology import Queue, adjusted
 
-__all__ = ["obey"]
+__all__ = ["check", "obey"]
+
+
+def check(tables: Tables, commands: Sequence[Command]) -> None:
+    """Raise ConfigurationError for a limit that is none, before anything of the batch has changed."""
+    for command in commands:
+        if isinstance(command, Adjust):
+            line = tables.lines.get(command.queue)
+            adjusted(Queue(name=command.queue) if line is None else line.declared, command.changes)
 
 
 def obey(tables: Tables, command: Command) -> Answer:
@@ -18,7 +30,11 @@ def obey(tables: Tables, command: Command) -> Answer:
     match command:
         case Pause():
             return _pause(tables, command)
+        case Adjust():
+            return _adjust(tables, command)
         case Prune():
+            for line in tables.lines.values():
+                line.tidy(nanos(tables.clock.time()))
             return Answer(True, sum(tables.prune(line) for line in list(tables.lines.values())))
         case Purge():
             return _purge(tables, command)
@@ -117,6 +133,18 @@ def _pause(tables: Tables, pause: Pause) -> Answer:
     changed = line.paused != pause.on
     line.paused = pause.on
     return Answer(True, int(changed))
+
+
+def _adjust(tables: Tables, adjust: Adjust) -> Answer:
+    line = tables.lines.get(adjust.queue)
+    if line is None:
+        return Answer(False, why="unknown")
+    changes = {name: value for name, value in line.changes.items() if name not in adjust.reset} | adjust.changes
+    changed = adjusted(line.declared, changes)
+    answer = Answer(True, int(changed != line.queue))
+    line.changes = changes
+    line.change(changed)
+    return answer
 
 
 def _purge(tables: Tables, purge: Purge) -> Answer:

@@ -7,8 +7,10 @@ from typing import Final
 
 from outlast.brokers.memory.tables import HeldBy, Job, Tables, add_failure
 from outlast.core.errors import WireError
+from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, Message, Signal, rank_of
-from outlast.core.select import Selection, select
+from outlast.core.select import Line as Turns
+from outlast.core.select import select
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Settlement
 
 __all__ = ["claim", "extend", "forfeit", "next_event", "refuse_signals", "save", "settle"]
@@ -21,24 +23,18 @@ def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Hold
     """Hand out what may run now, after what lapsed or became due is ready again."""
     held_by = _renew(tables, holder, lease)
     lapse(tables)
-    tables.promote()
     held_by.asked = set(demand)
-    open_lines = {
-        name: line.ready for name in demand if (line := tables.lines.get(name)) is not None and not line.paused
-    }
-    picked, tables.last = select(Selection(open_lines, tables.last), limit, demand)
-    if not picked:
-        return []
-    taken: dict[str, int] = {}
-    tables.token += 1
-    out: list[Delivery] = []
-    for place in picked:
-        job = tables.jobs[place.id]
-        taken[job.message.queue] = taken.get(job.message.queue, 0) + 1
-        out.append(_hand_out(tables, job, held_by))
-    for name, count in taken.items():
-        del tables.lines[name].ready[:count]  # select picks the head of each line
-    return out
+    now = tables.clock.time()
+    open_lines: dict[str, Turns] = {}
+    for name in demand:
+        line = tables.lines.get(name)
+        if line is not None and not line.paused and demand[name] > 0 and line.room(nanos(now)) != 0:
+            tables.promote(line)
+            open_lines[name] = line
+    picked, tables.last = select(open_lines, tables.last, limit, demand, now)
+    if picked:
+        tables.token += 1
+    return [_hand_out(tables, tables.jobs[place.id], held_by) for place in picked]
 
 
 def _hand_out(tables: Tables, job: Job, held_by: HeldBy) -> Delivery:
@@ -58,11 +54,15 @@ def _renew(tables: Tables, holder: Holder, lease: float) -> HeldBy:
     if held_by is None:
         held_by = tables.holders[holder.id] = HeldBy(holder.id, until)
     held_by.until = until
-    for job in held_by.jobs.values():
-        if job.lapsed:  # and nobody took it since: its holder was alive after all
+    for job in list(held_by.jobs.values()):
+        line = tables.line(job.message.queue)
+        if job.lapsed and line.may_begin(job.message.key):  # nobody took it since: its holder was alive after all
             tables.lift(job)
+            line.begin(job.message.key)
             job.state, job.lapsed = "running", False
             job.crashes -= 1
+        elif job.lapsed:
+            tables.let_go(job, superseded=True)  # its slot is somebody else's now
     return held_by
 
 
@@ -70,9 +70,11 @@ def lapse(tables: Tables) -> None:
     """Make ready what lapsed leases held; forget holders that have nothing left to be told."""
     now = tables.clock.monotonic()
     for held_by in [each for each in tables.holders.values() if each.until <= now]:
-        for job in list(held_by.jobs.values()):
+        for job in sorted(held_by.jobs.values(), key=_order):
             if job.state != "running":
                 continue
+            line = tables.line(job.message.queue)
+            line.end(job.message.key)
             if job.cancelling:
                 tables.let_go(job, superseded=True)
                 tables.end(job, "cancelled", "cancelled")
@@ -80,14 +82,18 @@ def lapse(tables: Tables) -> None:
                 job.crashes += 1
                 job.lapsed = True
                 tables.put(job, min(job.at, tables.clock.time()), "scheduled")
+            line.freed(job.message.key)
         if not held_by.jobs and not held_by.lost and held_by.until + FORGET <= now:
             del tables.holders[held_by.id]
 
 
 def next_event(tables: Tables) -> float | None:
-    """Return the seconds until a job becomes due or a lease with jobs under it lapses."""
+    """Return the seconds until a job becomes due, a limit lets one begin, or a lease with jobs under it lapses."""
     due = tables.next_due()
-    waits = [] if due is None else [due - tables.clock.time()]
+    wall = tables.clock.time()
+    waits = [] if due is None else [due - wall]
+    looks = [line.next_look(nanos(wall)) for line in tables.lines.values() if not line.paused]
+    waits += [(look - nanos(wall)) / 1e9 for look in looks if look is not None]
     now = tables.clock.monotonic()
     waits += [
         held_by.until - now
@@ -108,17 +114,27 @@ def settle(tables: Tables, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply what still counts, in order; return the rest."""
     lost: list[Lost] = []
     touched: set[str] = set()
+    rested: list[Job] = []
     for settlement in settlements:
         fence = settlement.fence
         job = _held(tables, fence)
         if job is not None:
+            if job.state == "running":
+                tables.line(fence.queue).end(job.message.key)
+                rested.append(job)
             _apply(tables, job, settlement)
             touched.add(fence.queue)
         elif not tables.was_settled(fence):
             lost.append(Lost(fence, "superseded"))
+    for job in rested:
+        tables.line(job.message.queue).freed(job.message.key)
     for name in touched:
         tables.prune(tables.line(name))
     return lost
+
+
+def _order(job: Job) -> int:
+    return job.order
 
 
 def _held(tables: Tables, fence: Fence) -> Job | None:
@@ -193,16 +209,19 @@ def forfeit(tables: Tables, holder: Holder, *, crashed: bool) -> int:
     if held_by is None:
         return 0
     count = 0
-    for job in held_by.jobs.values():
+    for job in sorted(held_by.jobs.values(), key=_order):
         job.holder = None  # the fence stays open: a settlement on its way still counts
         if job.state != "running":
             job.lapsed = False
             continue
         count += 1
+        line = tables.line(job.message.queue)
+        line.end(job.message.key)
         if job.cancelling:
             tables.let_go(job, superseded=False)
             tables.end(job, "cancelled", "cancelled")
         else:
             job.crashes += crashed
             tables.put(job, min(job.at, tables.clock.time()), "scheduled")
+        line.freed(job.message.key)
     return count

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from outlast.brokers.memory.tables import Job, Line, Tables
 from outlast.core.codec import redact_args
-from outlast.core.message import TERMINAL, State
+from outlast.core.matching import ArgIs, holds
+from outlast.core.message import TERMINAL, Message, State
 from outlast.core.protocols import JobRecord, Page, Query, QueueStats
 
 __all__ = ["count", "find", "record", "state_of", "stats"]
@@ -79,33 +81,51 @@ def _matching(tables: Tables, query: Query, now: float) -> Iterator[Job]:
             and (query.kind is None or job.message.kind == query.kind)
             and (query.key is None or job.message.key == query.key)
             and (not query.states or state_of(job, now) in query.states)
+            and (query.reason is None or _reason(job, now) == query.reason)
+            and (query.accepted_before is None or job.message.enqueued_at < query.accepted_before)
+            and (query.accepted_after is None or job.message.enqueued_at >= query.accepted_after)
+            and (not query.args or _args_fit(job.message, query.args))
         ):
             yield job
 
 
+def _reason(job: Job, now: float) -> str | None:
+    return "expired" if state_of(job, now) == "expired" else job.reason
+
+
+def _args_fit(message: Message, wanted: Sequence[ArgIs]) -> bool:
+    args = redact_args(message.args, ())
+    return all(holds(args, message.redacted, each) for each in wanted)
+
+
 def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
     """Count the queues; what is due counts as ready, whether or not a claim has seen it."""
-    tables.promote()
+    now = tables.clock.time()
     lines = {name: tables.lines[name] for name in names or tables.lines if name in tables.lines}
-    waiting = {name: {"running": 0, "scheduled": 0, "parked": 0} for name in lines}
+    waiting = {name: {"ready": 0, "running": 0, "scheduled": 0, "parked": 0} for name in lines}
+    due: dict[str, float] = {}
     for job in tables.jobs.values():
         counts = waiting.get(job.message.queue)
         if counts is not None and job.state in counts:
-            counts[job.state] += 1
-    return {name: _counted(tables, name, line, waiting[name]) for name, line in lines.items()}
+            late = job.state in ("scheduled", "parked") and job.at <= now
+            counts["ready" if late else job.state] += 1
+            if late:
+                due[job.message.queue] = min(job.at, due.get(job.message.queue, job.at))
+    return {name: _counted(tables, name, line, waiting[name], due.get(name, math.inf)) for name, line in lines.items()}
 
 
-def _counted(tables: Tables, name: str, line: Line, waiting: dict[str, int]) -> QueueStats:
+def _counted(tables: Tables, name: str, line: Line, waiting: dict[str, int], due: float) -> QueueStats:
     now = tables.clock.monotonic()
-    first = tables.jobs[line.ready[0].id] if line.ready else None
+    first = min(line.heads(), default=None)
+    since = due if first is None else min(due, tables.jobs[first.id].at)
     return QueueStats(
         depth=line.depth,
-        ready=len(line.ready),
+        ready=waiting["ready"],
         scheduled=waiting["scheduled"],
         running=waiting["running"],
         parked=waiting["parked"],
         dead=len(line.dead),
-        oldest=0.0 if first is None else max(0.0, tables.clock.time() - first.at),
+        oldest=0.0 if since == math.inf else max(0.0, tables.clock.time() - since),
         drain_rate=line.rate.per_second(now),
         paused=line.paused,
         consumers=sum(name in each.asked and each.until > now for each in tables.holders.values()),

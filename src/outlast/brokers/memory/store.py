@@ -131,6 +131,7 @@ class MemoryStore:
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply the commands in order."""
         with self._lock:
+            commanding.check(self._tables, commands)
             answers = [commanding.obey(self._tables, command) for command in commands]
         self._bell.ring()
         return answers

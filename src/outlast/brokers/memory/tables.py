@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import heapq
 import math
-from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec import Raw
 
 from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Clock
+from outlast.core.select import Line as Turns
 from outlast.core.select import Place
 from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
-from outlast.core.topology import Queue, Topology, of_another_app
+from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
-__all__ = ["HeldBy", "Job", "Line", "Rate", "Tables", "add_failure"]
+__all__ = ["Drained", "HeldBy", "Job", "Line", "Tables", "add_failure"]
 
 RATE_TAU = 30.0
 """Seconds over which the drain rate forgets."""
@@ -77,7 +78,7 @@ class HeldBy:
 
 
 @dataclass(slots=True)
-class Rate:
+class Drained:
     """Events a second, forgotten exponentially over RATE_TAU seconds."""
 
     count: float = 0.0
@@ -94,16 +95,19 @@ class Rate:
 
 
 @dataclass(slots=True, eq=False)
-class Line:
-    """One queue: its bounds, who is ready, and what has ended, oldest end first."""
+class Line(Turns):
+    """One queue: who is ready and in what turn, who is due when, and what has ended, oldest end first."""
 
-    queue: Queue
     app: str = ""
     """Whose it is, "" while nobody's."""
-    ready: list[Place] = field(default_factory=list)
+    declared: Queue = field(default_factory=lambda: Queue(name="default"))
+    """What the app says; `queue` is that with what an operator has changed."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    due: list[tuple[float, int, str]] = field(default_factory=list)
+    """Heap of (at, order, id) of scheduled and parked jobs; entries of jobs that moved on are skipped."""
     depth: int = 0
     paused: bool = False
-    rate: Rate = field(default_factory=Rate)
+    rate: Drained = field(default_factory=Drained)
     ended: OrderedDict[str, Job] = field(default_factory=OrderedDict)
     dead: OrderedDict[str, Job] = field(default_factory=OrderedDict)
     results: list[tuple[float, int, str]] = field(default_factory=list)
@@ -132,8 +136,6 @@ class Tables:
         self.kinds: set[str] = set()
         """What the claims of this store can run."""
         self._order = 0
-        self._due: list[tuple[float, int, str]] = []
-        """Heap of (at, order, id) of scheduled and parked jobs; entries of jobs that moved on are skipped."""
         self._held: dict[tuple[str, str], tuple[str, float]] = {}
         """(queue, unique key) -> (id of the job that holds it, wall time when it lapses)."""
         self._past: dict[str, tuple[float, int]] = {}
@@ -144,7 +146,7 @@ class Tables:
         """Return a queue, made with the defaults when it was not declared."""
         line = self.lines.get(name)
         if line is None:
-            line = self.lines[name] = Line(Queue(name=name))
+            line = self.lines[name] = Line(Queue(name=name), declared=Queue(name=name))
         return line
 
     def declare(self, topology: Topology) -> None:
@@ -155,7 +157,9 @@ class Tables:
                 raise of_another_app(queue.name, owner, topology.app)
         for queue in topology.queues:
             line = self.line(queue.name)
-            line.queue, line.app = queue, topology.app or line.app
+            line.app = topology.app or line.app
+            line.declared = queue
+            line.change(adjusted(queue, line.changes))
         if topology.kinds and self.kinds != set(topology.kinds):
             self.kinds = set(topology.kinds)
             for job in self.jobs.values():
@@ -218,33 +222,43 @@ class Tables:
         if state == "parked" and job.message.kind in self.kinds:
             at = self.clock.time()
         job.at = at
+        line = self.line(job.message.queue)
         if at <= self.clock.time():
             job.state = "ready"
-            insort(self.line(job.message.queue).ready, job.place)
+            line.add(job.place, job.message.key)
         else:
             job.state = state
-            heapq.heappush(self._due, (at, job.order, job.message.id))
+            heapq.heappush(line.due, (at, job.order, job.message.id))
 
     def lift(self, job: Job) -> None:
         """Take the job out of its line, if it stands there."""
         if job.state == "ready":
-            ready = self.line(job.message.queue).ready
-            del ready[bisect_left(ready, job.place)]
+            self.line(job.message.queue).remove(job.place, job.message.key)
 
-    def promote(self) -> None:
-        """Make ready what has become due."""
+    def rest(self, job: Job) -> None:
+        """Count a running job as running no more; its key may join the ring at once."""
+        line = self.line(job.message.queue)
+        line.end(job.message.key)
+        line.freed(job.message.key)
+
+    def promote(self, line: Line) -> None:
+        """Make ready what has become due in a queue, first due first."""
         now = self.clock.time()
-        while self._due and self._due[0][0] <= now:
-            at, order, id_ = heapq.heappop(self._due)
+        while line.due and line.due[0][0] <= now:
+            at, order, id_ = heapq.heappop(line.due)
             job = self._waits(at, order, id_)
             if job is not None:
                 self.put(job, at, job.state)
 
     def next_due(self) -> float | None:
         """Return the wall time at which the next job is due."""
-        while self._due and self._waits(*self._due[0]) is None:
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
+        nexts = []
+        for line in self.lines.values():
+            while line.due and self._waits(*line.due[0]) is None:
+                heapq.heappop(line.due)
+            if line.due:
+                nexts.append(line.due[0][0])
+        return min(nexts) if nexts else None
 
     def _waits(self, at: float, order: int, id_: str) -> Job | None:
         job = self.jobs.get(id_)
@@ -290,6 +304,8 @@ class Tables:
         """Remove the job and all that is kept about it, but for its id as long as that must be remembered."""
         line = self.line(job.message.queue)
         self.lift(job)
+        if job.state == "running":
+            self.rest(job)
         self.let_go(job, superseded=True)
         if job.state not in TERMINAL:
             line.depth -= 1

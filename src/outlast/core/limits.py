@@ -1,0 +1,151 @@
+"""Limits: how many jobs run at once, and how often one may begin (GCRA, in whole nanoseconds)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, structs
+
+from outlast.core.durations import Duration, seconds
+from outlast.core.errors import ConfigurationError
+
+__all__ = ["NO_LIMIT", "Gcra", "Limit", "Rate", "check_limits", "nanos", "rate_of"]
+
+_RATE: Final = re.compile(r"(?P<count>\d+)\s*/\s*(?P<per>.+)\Z")
+_PER: Final = {
+    "ms": 0.001,
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+    "d": 86400.0,
+    "day": 86400.0,
+}
+
+
+def nanos(now: float) -> int:
+    """Return wall time in whole nanoseconds: what rates are counted in, so that no rounding adds up."""
+    return int(now * 1e9)
+
+
+class Rate(Struct, frozen=True):
+    """`count` jobs in `per` seconds."""
+
+    count: int
+    per: float = 1.0
+
+    def __str__(self) -> str:
+        unit = next((name for name in ("s", "m", "h", "d", "ms") if _PER[name] == self.per), f"{self.per:g}s")
+        return f"{self.count}/{unit}"
+
+
+def rate_of(value: object, setting: str) -> Rate:
+    """Return a rate from text such as "100/s", "10/minute" or "5/30s", or from a Rate.
+
+    Raise ConfigurationError that names `setting` when it is none, or no whole number of jobs.
+    """
+    count: object = None
+    per = 0.0
+    if isinstance(value, Rate):
+        count, per = value.count, value.per
+    elif isinstance(value, str) and (match := _RATE.match(value.strip())):
+        count, unit = int(match["count"]), match["per"].strip()
+        per = _PER[unit] if unit in _PER else seconds(unit, setting)
+    if type(count) is not int or count < 1 or per <= 0:
+        raise ConfigurationError(f"{setting}={value!r}: give a rate such as '100/s', '10/minute' or '5/30s'")
+    if count / per > 1e6:
+        raise ConfigurationError(f"{setting}={value!r}: give at most 1,000,000 jobs a second, or leave the limit out")
+    return Rate(count, float(per))
+
+
+class Gcra(Struct, frozen=True):
+    """The generic cell rate algorithm (ITU-T I.371): state is one number, the time at which all that began is paid for.
+
+    interval: nanoseconds a job costs, rounded up, so that a rate is never exceeded. burst: jobs that may begin at once;
+    in any stretch of t seconds at most burst + t / interval begin.
+    """
+
+    interval: int
+    burst: int
+
+    @classmethod
+    def of(cls, rate: Rate, burst: int | None) -> Gcra:
+        """Return a rate's own; burst None: a tenth of its count, 1 or more."""
+        interval = -(-int(rate.per * 1e9) // rate.count)
+        return cls(interval, burst if burst is not None else max(1, rate.count // 10))
+
+    def room(self, tat: int, now: int) -> int:
+        """Return how many may begin at `now`. A clock that was set back costs one burst at most."""
+        return self.burst - -(-max(0, min(tat - now, self.burst * self.interval)) // self.interval)
+
+    def taken(self, tat: int, now: int, jobs: int) -> int:
+        """Return the state after `jobs` more have begun at `now`."""
+        return min(max(tat, now), now + self.burst * self.interval) + jobs * self.interval
+
+    def next_at(self, tat: int, now: int) -> int:
+        """Return when there is room for one: `now` if there is."""
+        begun = min(tat, now + self.burst * self.interval)
+        return max(now, begun - (self.burst - 1) * self.interval)
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """What each key of a queue may have: None is no limit.
+
+    concurrency: jobs running at once. rate: jobs that may begin, such as "10/s"; burst: at once, a tenth of the rate's
+    count unless given. max_depth: unfinished jobs; max_bytes: bytes of their arguments; max_age: a duration, how long
+    the first in line may have waited. What happens at the last three is the queue's `on_full`.
+    """
+
+    concurrency: int | None = None
+    rate: Rate | None = None
+    burst: int | None = None
+    max_depth: int | None = None
+    max_bytes: int | None = None
+    max_age: float | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            concurrency: int | None = ...,
+            rate: str | Rate | None = ...,
+            burst: int | None = ...,
+            max_depth: int | None = ...,
+            max_bytes: int | None = ...,
+            max_age: Duration | None = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        check_limits(self, "Limit")
+
+    @property
+    def gcra(self) -> Gcra | None:
+        """The rate's algorithm."""
+        return None if self.rate is None else Gcra.of(self.rate, self.burst)
+
+
+def check_limits(given: Any, owner: str) -> None:
+    """Check and convert the six limits of a frozen struct; raise ConfigurationError that names the wrong one."""
+    for name in ("concurrency", "burst", "max_depth", "max_bytes"):
+        value = getattr(given, name)
+        if value is not None and (type(value) is not int or value < 1):
+            raise ConfigurationError(f"{owner}: {name}={value!r} must be a whole number, 1 or more, or None")
+    if given.rate is not None:
+        structs.force_setattr(given, "rate", rate_of(given.rate, f"{owner}: rate"))
+    elif given.burst is not None:
+        raise ConfigurationError(
+            f"{owner}: burst={given.burst!r} says how many a rate lets through at once: give rate="
+        )
+    if given.max_age is not None:
+        structs.force_setattr(given, "max_age", seconds(given.max_age, f"{owner}: max_age"))
+        if given.max_age == 0:
+            raise ConfigurationError(f"{owner}: max_age=0 would refuse every job: give seconds above 0, or None")
+
+
+NO_LIMIT: Final = Limit()
