@@ -19,6 +19,7 @@ from outlast.brokers.sqlite.connection import boot_id, durability_of, open_conne
 from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import prune
+from outlast.brokers.sqlite.searching import Search, Tally
 from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import Transaction
@@ -234,7 +235,10 @@ class SqliteStore:
 
     async def find(self, query: Query) -> Page:
         """Return one page of matching records."""
-        return await self._read(records.find, query, self._clock.time())
+        search = Search(query, self._clock.time())
+        while (page := await self._read(search.step)) is None:
+            pass  # each look is a short one, and other readers have their turn between them
+        return page
 
     async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:
         """Return the records as soon as all have ended or are unknown, or as they are after `timeout` seconds."""
@@ -256,7 +260,10 @@ class SqliteStore:
 
     async def count(self, query: Query) -> dict[Any, int]:
         """Count matching records by state."""
-        return await self._read(records.count, query, self._clock.time())
+        tally = Tally(query, self._clock.time())
+        while (counts := await self._read(tally.step)) is None:
+            pass
+        return counts
 
     # Control
 

@@ -1,0 +1,178 @@
+"""Finding and counting jobs in short looks, on a connection that never writes."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, Final
+
+import apsw
+from msgspec import structs
+
+from outlast.brokers.sqlite.records import COLUMNS, FROM, Row, record
+from outlast.brokers.sqlite.statements import state_at
+from outlast.brokers.sqlite.transaction import STATE_NUMBER, STATES
+from outlast.core.matching import WIDEST, ArgIs, JsonScalar
+from outlast.core.message import State
+from outlast.core.protocols import Page, Query
+
+__all__ = ["Search", "Tally"]
+
+WINDOW: Final = 20_000
+"""Rows that one look walks over: a look keeps the write-ahead log from starting anew, so it must be short."""
+_INDEX: Final = {"running": "indexed by job_held", "dead": "indexed by job_dead"}
+"""States with few rows among many: read from their own index, not by a walk over all jobs."""
+
+
+class _Looks:
+    """The looks that a query takes: one for each state with an index of its own, and a walk for the rest."""
+
+    def __init__(self, query: Query, now: float) -> None:
+        self._now = now
+        self._common, self._values = _conditions(query, now)
+        self._indexed = [state for state in dict.fromkeys(query.states) if state in _INDEX]
+        rest = [state for state in dict.fromkeys(query.states) if state not in _INDEX]
+        self._walks = bool(rest) or not query.states
+        self._rest = ""
+        if rest:
+            self._rest = f" and {state_at(now)} in ({', '.join(str(STATE_NUMBER[state]) for state in rest)})"
+        self._whole = query.key is not None
+        """The key's index leads to few rows: no walk."""
+        self._floor = -1
+        self._below = -1
+        self._first = int(query.cursor) if query.cursor is not None else None
+
+    def indexed(self) -> list[tuple[str, list[Any]]]:
+        """Return what follows `select ...` in each search that has an index."""
+        below = "" if self._first is None else " and job.seq < ?"
+        values = [*self._values, *([] if self._first is None else [self._first])]
+        return [
+            (
+                f"{FROM.format(index=_INDEX[state])} and job.state = {STATE_NUMBER[state]}{self._common}{below}",
+                list(values),
+            )
+            for state in self._indexed
+        ]
+
+    def window(self, db: apsw.Connection) -> tuple[str, list[Any]] | None:
+        """Return the next part of the walk, newest rows first; None when it is over."""
+        if not self._walks:
+            return None
+        if self._below < 0:
+            rows: list[Any] = db.execute("select coalesce(min(seq), 0), coalesce(max(seq), 0) from job").fetchall()
+            self._floor = rows[0][0]
+            self._below = rows[0][1] + 1 if self._first is None else self._first
+        if self._below <= self._floor:
+            return None
+        lower = self._floor if self._whole else max(self._floor, self._below - WINDOW)
+        values = [*self._values, self._below, lower]
+        self._below = lower
+        return f"{FROM.format(index='')}{self._rest}{self._common} and job.seq < ? and job.seq >= ?", values
+
+
+class Search:
+    """One page being looked for. `step` looks on, and returns it once it is complete."""
+
+    def __init__(self, query: Query, now: float) -> None:
+        self._limit = max(1, min(query.limit, 1000))
+        self._now = now
+        self._looks = _Looks(query, now)
+        self._few: list[Row] | None = None
+        self._walked: list[Row] = []
+
+    def step(self, db: apsw.Connection) -> Page | None:
+        """Look at the next rows."""
+        if self._few is None:
+            self._few = []
+            for source, values in self._looks.indexed():
+                self._few += self._rows(db, source, values, self._limit + 1)
+        look = self._looks.window(db)
+        if look is not None:
+            self._walked += self._rows(db, *look, self._limit + 1 - len(self._walked))
+            if len(self._walked) <= self._limit:
+                return None
+        rows = sorted([*self._few, *self._walked], key=lambda row: -row[0])
+        page = rows[: self._limit]
+        return Page([record(db, row, self._now) for row in page], str(page[-1][0]) if len(rows) > len(page) else None)
+
+    @staticmethod
+    def _rows(db: apsw.Connection, source: str, values: list[Any], most: int) -> list[Row]:
+        return db.execute(f"select {COLUMNS}{source} order by job.seq desc limit ?", [*values, most]).fetchall()
+
+
+class Tally:
+    """A count by state. `step` counts on, and returns it once it is complete; a state without any is left out."""
+
+    def __init__(self, query: Query, now: float) -> None:
+        self._now = now
+        self._looks = _Looks(structs.replace(query, cursor=None), now)
+        self._begun = False
+        self._counts: dict[State, int] = {}
+
+    def step(self, db: apsw.Connection) -> dict[State, int] | None:
+        """Count the next rows."""
+        if not self._begun:
+            self._begun = True
+            for look in self._looks.indexed():
+                self._add(db, *look)
+        window = self._looks.window(db)
+        if window is None:
+            return self._counts
+        self._add(db, *window)
+        return None
+
+    def _add(self, db: apsw.Connection, source: str, values: list[Any]) -> None:
+        for code, number in db.execute(f"select {state_at(self._now)}, count(*){source} group by 1", values):
+            self._counts[STATES[code]] = self._counts.get(STATES[code], 0) + number
+
+
+def _conditions(query: Query, now: float) -> tuple[str, list[Any]]:
+    """Return what every search asks for, beside the states, as SQL and its values."""
+    sql = ""
+    values: list[Any] = []
+    for condition, value in (
+        ("queue.name = ?", query.queue),
+        ("job.kind = ?", query.kind),
+        ("job.key = ?", query.key),
+        (f"case {state_at(now)} when 13 then 'expired' else job.reason end = ?", query.reason),
+        ("job.enqueued_at < ?", query.accepted_before),
+        ("job.enqueued_at >= ?", query.accepted_after),
+    ):
+        if value is not None:
+            sql += f" and {condition}"
+            values.append(value)
+    for wanted in query.args:
+        condition, more = _argument(wanted)
+        sql += f" and {condition}"
+        values += more
+    return sql, values
+
+
+def _argument(wanted: ArgIs) -> tuple[str, list[Any]]:
+    """Return the SQL of core.matching.holds."""
+    tests: list[str] = []
+    values: list[Any] = [wanted.path[0]]
+    for path in _paths(wanted.path):
+        for value in wanted.values:
+            test, more = _equals(path, value)
+            tests.append(test)
+            values += more
+    hidden = "exists(select 1 from json_each(job.meta, '$.redacted') where value = ?)"
+    return f"not {hidden} and case when json_valid(job.body) then {' or '.join(tests)} end", values
+
+
+def _paths(names: tuple[str, ...]) -> list[str]:
+    """Return the paths that the names may mean: one of digits is a key, and behind the first an element as well."""
+    ways = [
+        [f'."{name}"', f"[{int(name)}]"] if place and name.isdecimal() and name.isascii() else [f'."{name}"']
+        for place, name in enumerate(names)
+    ]
+    return ["$" + "".join(way) for way in product(*ways)]
+
+
+def _equals(path: str, value: JsonScalar) -> tuple[str, list[Any]]:
+    if value is None or isinstance(value, bool):
+        return "json_type(job.body, ?) = ?", [path, "null" if value is None else str(value).lower()]
+    if isinstance(value, str):
+        return "json_type(job.body, ?) = 'text' and json_extract(job.body, ?) = ?", [path, path, value]
+    number = float(value) if abs(value) >= WIDEST else value
+    return "json_type(job.body, ?) in ('integer', 'real') and json_extract(job.body, ?) = ?", [path, path, number]
