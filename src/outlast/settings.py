@@ -17,10 +17,12 @@ from outlast.core.topology import variables_of
 
 __all__ = ["Settings"]
 
-_DURATIONS: Final = ("enqueue_timeout", "lease", "drain_grace", "kill_grace")
+_DURATIONS: Final = ("enqueue_timeout", "lease", "drain_grace", "kill_grace", "recycle_age")
 _OTHERS: Final = ("APP", "DEBUG")
 """Variables of the command line alone."""
-_COUNTS: Final = ("max_body", "concurrency", "threads", "processes")
+_COUNTS: Final = ("max_body", "concurrency", "threads", "processes", "recycle_jobs", "recycle_memory")
+_OFF: Final = ("recycle_jobs", "recycle_memory")
+"""Counts that may be 0, for never."""
 
 
 def _cores() -> int:
@@ -53,6 +55,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds that a stopping worker gives its running jobs."""
     kill_grace: float = DEFAULTS.kill_grace
     """Seconds past its timeout after which a child process that still runs is killed."""
+    recycle_jobs: int = 0
+    """Jobs after which a supervised worker process is replaced by a fresh one; 0 for never."""
+    recycle_age: float = 0.0
+    """Seconds after which it is; 0 for never."""
+    recycle_memory: int = 0
+    """Bytes of resident memory beyond which it is; 0 for never."""
 
     def __post_init__(self) -> None:
         for name in _DURATIONS:
@@ -62,8 +70,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, name, value)
         for name in _COUNTS:
             count = getattr(self, name)
-            if type(count) is not int or count < 1:
-                raise ConfigurationError(f"{name}={count!r}: give a whole number, 1 or more")
+            if type(count) is not int or count < (name not in _OFF):
+                raise ConfigurationError(f"{name}={count!r}: give a whole number, {_least(name)}")
         if not isinstance(self.url, str):
             raise ConfigurationError(f"url={self.url!r}: give text such as 'sqlite:outlast.db'")
 
@@ -146,8 +154,8 @@ def _from_environment(prefixes: tuple[str, ...], environ: Mapping[str, str]) -> 
 
 def _parse(name: str, variable: str, text: str) -> Any:
     if name in _COUNTS:
-        if not text.isdecimal() or int(text) < 1:
-            raise ConfigurationError(f"{variable}={text!r}: give a whole number, 1 or more")
+        if not text.isdecimal() or int(text) < (name not in _OFF):
+            raise ConfigurationError(f"{variable}={text!r}: give a whole number, {_least(name)}")
         return int(text)
     if name in _DURATIONS:
         value: float | str = text
@@ -155,6 +163,10 @@ def _parse(name: str, variable: str, text: str) -> Any:
             value = float(text)
         return seconds(value, variable)
     return text
+
+
+def _least(name: str) -> str:
+    return "1 or more, or 0 for never" if name in _OFF else "1 or more"
 
 
 def _default_file(directory: Path) -> Path:

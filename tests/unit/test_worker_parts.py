@@ -15,8 +15,8 @@ from outlast.worker import exitcodes
 from outlast.worker.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, failure_of
 from outlast.worker.incarnation import Death, blame
 from outlast.worker.lanes import AHEAD, Average, Lane, claim_ahead
+from outlast.worker.seat import restart_delay
 from outlast.worker.slots import CLAIMED, ENDED, STARTED, Slot
-from outlast.worker.supervisor import restart_delay
 from outlast.worker.target import find_target
 
 

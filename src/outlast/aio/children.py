@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Child", "die_with_parent", "kill_group", "kill_session", "resident_bytes"]
+__all__ = ["Child", "die_with_parent", "kill_group", "kill_session", "named_directory", "resident_bytes"]
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -21,12 +21,18 @@ _PR_SET_PDEATHSIG: Final = 1
 class Child:
     """One started process. `dead` is set, on the loop that started it, as soon as the process has ended."""
 
-    def __init__(self, command: Sequence[str], *, fds: Sequence[int], own_session: bool) -> None:
-        """Start it with these descriptors; in a session of its own, or else in a process group of its own."""
+    def __init__(
+        self, command: Sequence[str], *, fds: Sequence[int], own_session: bool, directory: str | None = None
+    ) -> None:
+        """Start it with these descriptors; in a session of its own, or else in a process group of its own.
+
+        directory: where it works, None for the caller's own. Raise OSError.
+        """
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             pass_fds=tuple(fds),
+            cwd=directory,
             start_new_session=own_session,
             process_group=None if own_session else 0,
         )
@@ -54,6 +60,19 @@ class Child:
         self.process.wait()
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody asks any more
             self._loop.call_soon_threadsafe(self.dead.set)
+
+
+def named_directory() -> str | None:
+    """Return the working directory by the name that the shell has for it, None when there is no such name.
+
+    A process stays in the directory that it was started in: where "/srv/shop/current" leads to another release later,
+    only its name finds that.
+    """
+    name = os.environ.get("PWD", "")
+    try:
+        return name if Path(name).is_absolute() and Path(name).samefile(".") else None
+    except OSError:
+        return None
 
 
 def kill_group(pid: int) -> None:

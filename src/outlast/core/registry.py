@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,16 +12,25 @@ from outlast.core.kinds import Upgrade, runnable_kinds, wire_kind
 from outlast.core.policy import Policy, Priority
 from outlast.core.topology import Queue, Topology
 
-__all__ = ["Declaration", "Mode", "Registry"]
+__all__ = ["Declaration", "Mode", "Need", "Registry"]
 
 Mode = Literal["async", "thread", "process"]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A parameter of a handler that is injected, and what makes it. cached: a run shares it among all who need it."""
+
+    name: str
+    call: Callable[..., Any]
+    cached: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
     """One kind of job: its handler and everything that holds for all jobs of the kind.
 
-    version: of its arguments. aliases: names that it had before. upgrades: from each older version the step to the next.
+    version: of its arguments. aliases: names that it had before. upgrades: each step from an older one.
     """
 
     kind: str
@@ -38,11 +48,20 @@ class Declaration:
     version: int = 1
     aliases: tuple[str, ...] = ()
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
+    """Its dependencies, after `*`."""
+    middleware: Sequence[Callable[..., Any]] = ()
+    """What its router puts around its runs, within the app's: a list that may still grow."""
     wire: str = field(init=False)
     """The kind of its messages: the name, and the version from 2 on."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wire", wire_kind(self.kind, self.version))
+
+    @property
+    def on_loop(self) -> bool:
+        """Whether the handler is `async def`."""
+        return inspect.iscoroutinefunction(self.handler)
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -60,6 +79,10 @@ class Registry:
     queues: dict[str, Queue] = field(default_factory=dict)
     app: str = ""
     """Whose it is."""
+    middleware: list[Callable[..., Any]] = field(default_factory=list)
+    """What is put around every run, outermost first."""
+    overrides: dict[Any, Callable[..., Any]] = field(default_factory=dict)
+    """What a test makes instead of a dependency."""
     version: int = 0
     """Grows with every change of `topology()`, so that an open store is told."""
     _explicit: set[str] = field(default_factory=set)

@@ -101,6 +101,8 @@ class _Process:
             # Once is enough, however often: who kills a whole service signals us as well as our supervisor, and only
             # the supervisor can tell a second signal from that. It says so over the socket.
             loop.add_signal_handler(name, self._stop.set)
+        # It is for the supervisor: sent to all of a service, it must not kill workers in mid run.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=self._config.control_fd))
         orders = loop.create_task(self._obey(reader))
         try:
@@ -164,6 +166,9 @@ class _Process:
             slots=size,
             lease=settings.lease,
             drain_grace=settings.drain_grace,
+            recycle_jobs=settings.recycle_jobs,
+            recycle_age=settings.recycle_age,
+            recycle_memory=settings.recycle_memory,
         )
         writer.write(pack(encode(hello)))
         if self._alone:

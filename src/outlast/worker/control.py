@@ -26,13 +26,19 @@ class WorkerConfig(Struct, frozen=True, kw_only=True):
 
 
 class Hello(Struct, frozen=True, kw_only=True):
-    """The worker has imported the app and read its settings. slots: the size of its map. Times in seconds."""
+    """The worker has imported the app and read its settings. slots: the size of its map. Times in seconds.
+
+    recycle_*: when to replace it (jobs, seconds, bytes); 0 for never.
+    """
 
     url: str
     max_body: int
     slots: int
     lease: float
     drain_grace: float
+    recycle_jobs: int = 0
+    recycle_age: float = 0.0
+    recycle_memory: int = 0
 
 
 class Losses(Struct, frozen=True, tag="lost"):

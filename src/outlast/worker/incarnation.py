@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+from random import Random
 from typing import Final, Literal
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ from outlast.worker.control import Halt, Hello, Losses, WorkerConfig, encode
 from outlast.worker.isolate import how_ended
 from outlast.worker.slots import STARTED, Slot, SlotMap
 
-__all__ = ["STALL_AFTER", "Death", "Incarnation", "blame"]
+__all__ = ["STALL_AFTER", "Bounds", "Death", "Incarnation", "blame"]
 
 _logger = logging.getLogger("outlast.supervisor")
 
@@ -45,20 +46,35 @@ class Death(msgspec.Struct, frozen=True):
     """Seconds since it was ready, 0 when it never was."""
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """When a worker is replaced: after so many jobs, at this age in seconds, above this many bytes.
+
+    None: as the app's settings say. 0: never.
+    """
+
+    jobs: int | None = None
+    age: float | None = None
+    memory: int | None = None
+
+
 class Incarnation:
     """A worker process in a session of its own, with its slot map and its socket."""
 
-    def __init__(self, config: WorkerConfig, clock: Clock) -> None:
-        """Start it; `config` lacks the descriptors and the holder, which are made here. Raise OSError."""
+    def __init__(self, config: WorkerConfig, clock: Clock, rng: Random, directory: str | None = None) -> None:
+        """Start it in `directory`; `config` lacks descriptors and holder, which are made here. Raise OSError."""
         self.holder = Holder(uuid4().hex)
         self.hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
-        self.halted = False
+        self.up = asyncio.Event()
+        """Set when it was seen consuming."""
+        self.halted = 0.0
+        """When it was told to stop, monotonic seconds; 0 while it was not."""
         self._clock = clock
         self._slots_fd = SlotMap.create(0)
         self._map: SlotMap | None = None
         self._verdict: Verdict = ""
         self._condemned: tuple[Slot, ...] = ()
         self._born = clock.monotonic()
+        self._share = rng.uniform(0.9, 1.0)  # of its bounds: workers that began together are not outworn together
         self._ready_at = 0.0
         self._writer: asyncio.StreamWriter | None = None
         self._sock, theirs = socket.socketpair()
@@ -67,13 +83,18 @@ class Incarnation:
                 config, holder=self.holder.id, slots_fd=self._slots_fd, control_fd=theirs.fileno()
             )
             command = [sys.executable, "-m", "outlast.worker.child", encode(started).decode()]
-            self.child = Child(command, fds=(self._slots_fd, theirs.fileno()), own_session=True)
+            self.child = Child(command, fds=(self._slots_fd, theirs.fileno()), own_session=True, directory=directory)
         except OSError:
             self._sock.close()
             os.close(self._slots_fd)
             raise
         finally:
             theirs.close()
+
+    @property
+    def greeting(self) -> Hello | None:
+        """What it said of its settings, None before."""
+        return self.hello.result() if self.hello.done() and not self.hello.cancelled() else None
 
     @property
     def ready(self) -> bool:
@@ -128,7 +149,7 @@ class Incarnation:
 
     def halt(self, *, hurry: bool = False) -> None:
         """Tell it to stop; a child that is not listening yet is told when it is."""
-        self.halted = True
+        self.halted = self.halted or self._clock.monotonic()
         if self._writer is None:
             with contextlib.suppress(OSError):
                 self._sock.send(pack(encode(Halt(hurry))))
@@ -157,6 +178,7 @@ class Incarnation:
         if not self._ready_at:
             if self._map.ready:
                 self._ready_at = now
+                self.up.set()
             return
         condemned = tuple(slot for slot in self._map.read() if slot.state == STARTED and 0 < slot.deadline <= now)
         if condemned:
@@ -168,15 +190,19 @@ class Incarnation:
             _logger.error("worker %d is killed: it has not moved for %.0f s", self.child.pid, now - self._map.last_beat)
             self.kill("stalled")
 
-    def outworn(self, now: float, *, jobs: int | None, age: float | None, resident: int | None) -> str:
-        """Return why it should be replaced by a fresh one, "" when it need not."""
-        if self.halted or self._map is None:
+    def outworn(self, now: float, bounds: Bounds) -> str:
+        """Return why it should be replaced by a fresh one, "" when it need not. `bounds` come before its settings."""
+        greeting = self.greeting
+        if self.halted or self._map is None or greeting is None:
             return ""
-        if jobs is not None and self._map.finished >= jobs:
+        jobs = greeting.recycle_jobs if bounds.jobs is None else bounds.jobs
+        if jobs and self._map.finished >= jobs * self._share:
             return f"{self._map.finished} jobs"
-        if age is not None and now - self._born >= age:
+        age = greeting.recycle_age if bounds.age is None else bounds.age
+        if age and now - self._born >= age * self._share:
             return f"{now - self._born:.0f} s of age"
-        if resident is not None and (held := resident_bytes(self.child.pid)) > resident:
+        memory = greeting.recycle_memory if bounds.memory is None else bounds.memory
+        if memory and (held := resident_bytes(self.child.pid)) > memory:
             return f"{held >> 20} MiB of memory"
         return ""
 

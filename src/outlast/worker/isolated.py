@@ -15,6 +15,7 @@ import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
+from outlast.core.decide import UnknownKind
 from outlast.core.message import Delivery, Fence
 from outlast.core.protocols import Clock
 from outlast.worker.lanes import Lane
@@ -110,7 +111,10 @@ def _run(task: Task, composer: ComposerPort, office: _Office, runner: asyncio.Ru
     message = task.message
     delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
     lane: Lane[Run] = Lane(1)
-    declaration = composer.registry.kinds[message.kind]
+    declaration = composer.registry.kinds.get(message.kind)
+    if declaration is None:  # the code was changed between the worker's start and ours
+        unknown = settled_as(Run(delivery, None, lane, office, 0.0), UnknownKind(), composer.rng)
+        return Report.of(unknown, resident_bytes(os.getpid()))
     plan = Plan.of(declaration, composer.arguments[message.kind], lane)
     run = Run(delivery, plan, lane, office, 0.0)
     run.deadline = task.deadline

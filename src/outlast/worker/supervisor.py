@@ -6,39 +6,34 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
 
+from outlast.aio.children import named_directory
 from outlast.aio.clock import SystemClock
 from outlast.brokers import Store, connect
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.events import Event
-from outlast.core.message import Holder
 from outlast.core.protocols import Clock
 from outlast.core.settlement import Retry
 from outlast.worker.control import Hello, WorkerConfig
 from outlast.worker.exitcodes import CLEAN, CONFIG, CRASHING, STORE
-from outlast.worker.incarnation import STALL_AFTER, Death, Incarnation, blame
-from outlast.worker.isolate import how_ended
+from outlast.worker.incarnation import STALL_AFTER, Bounds, Death, Incarnation, blame
 from outlast.worker.link import StoreLink
+from outlast.worker.seat import Life, Seat
 from outlast.worker.watch import Attendance
 
-__all__ = ["Supervisor", "restart_delay"]
+__all__ = ["Supervisor"]
 
 _logger = logging.getLogger("outlast.supervisor")
 
 _CHECK: Final = 0.25
-_HEALTHY: Final = 10.0
-_DELAY_CAP: Final = 5.0
 _GIVE_UP: Final = 5
+_RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
 _PATIENCE: Final = 10.0
-
-
-def restart_delay(short_lives: int) -> float:
-    """Return the seconds to wait after so many lives in a row that ended within 10 s: 0, then 0.2 s doubling to 5 s."""
-    return 0.0 if short_lives <= 0 else min(_DELAY_CAP, 0.1 * 2.0 ** min(short_lives, 16))
 
 
 class Supervisor:
@@ -46,7 +41,8 @@ class Supervisor:
 
     It renews their leases, so that a handler which blocks its process loses nothing; kills a worker one of whose jobs
     is past its hard deadline; and when a worker dies, kills what it left behind and makes its jobs ready at once: those
-    that had started count one crash, the others none. It gives up, with a code of `exitcodes`, when no worker has ever
+    that had started count one crash, the others none. On `reload`, and for a worker that is outworn, a fresh one starts
+    first, and the old one drains when that consumes. It gives up, with a code of `exitcodes`, when no worker has ever
     come up and the reason will not go away, or when they die again and again before they are ready.
     """
 
@@ -67,9 +63,9 @@ class Supervisor:
     ) -> None:
         """Take the app's "module:attribute"; None leaves a bound to the app's settings.
 
-        A worker is replaced, after it has drained, when it has run `max_jobs` jobs, is `max_age` seconds old or holds
-        `max_resident` bytes; it is killed when it runs nothing and has not moved for `stall_after` seconds. Raise
-        ConfigurationError.
+        A worker is replaced when it has run `max_jobs` jobs or is `max_age` seconds old (up to a tenth less of either,
+        so that not all are outworn at once), or holds `max_resident` bytes; it is killed when it runs nothing and has
+        not moved for `stall_after` seconds. Raise ConfigurationError.
         """
         if processes < 1:
             raise ConfigurationError(f"processes={processes}: give 1 or more")
@@ -84,12 +80,17 @@ class Supervisor:
             isolated=isolated,
         )
         self._processes = processes
-        self._bounds: dict[str, Any] = {"jobs": max_jobs, "age": max_age, "resident": max_resident}
+        self._bounds = Bounds(max_jobs, max_age, max_resident)
         self._stall_after = stall_after
+        self._directory = named_directory()
         self._tell = tell
         self._clock: Clock = SystemClock()
         self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
-        self._live: dict[Incarnation, asyncio.Event] = {}
+        self._live: set[Incarnation] = set()
+        self._seats: list[Seat] = []
+        self._reloading = False
+        self._worn: dict[Seat, float] = {}
+        self._wanted = asyncio.Event()
         self._lives: set[asyncio.Task[None]] = set()
         self._link: StoreLink | None = None
         self._linked = asyncio.Event()
@@ -118,9 +119,23 @@ class Supervisor:
             loop = asyncio.get_running_loop()
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(name, on_signal)
+            at_terminal = sys.stdin is not None and sys.stdin.isatty()
+            # A terminal that was closed sends the same signal: then nobody is there to stop us later.
+            loop.add_signal_handler(
+                signal.SIGHUP, lambda: on_signal() if at_terminal and not sys.stdin.isatty() else self.reload()
+            )
             return await self.run(stop)
 
         return asyncio.run(work())
+
+    def reload(self) -> None:
+        """Replace the workers one after the other by fresh ones, which import the app anew. Called on the loop.
+
+        The first that does not come up ends it: what has not been replaced yet stays, and the log says so. Asked for
+        again while it is under way, it begins anew.
+        """
+        self._reloading = True
+        self._wanted.set()
 
     def hurry(self) -> None:
         """End the grace of a stop now."""
@@ -133,11 +148,17 @@ class Supervisor:
         """The worker processes that live."""
         return [life.child.pid for life in self._live]
 
+    def over(self) -> bool:
+        """Whether it is stopping."""
+        return self._over.is_set()
+
     async def run(self, stop: asyncio.Event) -> int:
         """Work until `stop` is set or nothing can be done; return an exit code of `exitcodes`."""
         loop = asyncio.get_running_loop()
-        beside = [loop.create_task(work) for work in (self._renewals(), self._checks(), self._attend())]
-        seats = [loop.create_task(self._seat()) for _ in range(self._processes)]
+        self._seats = [Seat(self) for _ in range(self._processes)]
+        work = (self._renewals(), self._checks(), self._changes(), self._attend())
+        beside = [loop.create_task(each) for each in work]
+        seats = [loop.create_task(seat.run()) for seat in self._seats]
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._over.wait())]
         try:
             await asyncio.wait((*waits, *seats), return_when=asyncio.FIRST_COMPLETED)
@@ -157,37 +178,16 @@ class Supervisor:
 
     # Workers
 
-    async def _seat(self) -> None:
-        """Have one worker alive at a time, and the next before an outworn one has drained."""
-        short = 0
-        while not self._over.is_set():
-            death = await self._sit()
-            if death is None:
-                continue
-            if self._over.is_set() or self._hopeless(death):
-                return
-            _logger.error("a worker process died (%s): the next one starts", how_ended(death.code))
-            short = short + 1 if death.lived < _HEALTHY else 0
-            await asyncio.sleep(restart_delay(short - 1))
-
-    async def _sit(self) -> Death | None:
-        """Start one worker; return its death, None when it was sent away as outworn."""
-        try:
-            life = Incarnation(self._config, self._clock)
-        except OSError as error:
-            _logger.error("no worker process could be started: %s", error)  # noqa: TRY400
-            return Death(Holder(""), 1, "", (), ready=False, lived=0.0)
-        sent_away = self._live[life] = asyncio.Event()
-        ended: asyncio.Future[Death] = asyncio.get_running_loop().create_future()
-        task = asyncio.get_running_loop().create_task(self._live_and_bury(life, ended))
+    def begin(self) -> Life:
+        """Start a worker process; raise OSError."""
+        process = Incarnation(self._config, self._clock, self._rng, self._directory)
+        self._live.add(process)
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Death] = loop.create_future()
+        task = loop.create_task(self._live_and_bury(process, ended))
         self._lives.add(task)
         task.add_done_callback(self._lives.discard)
-        leaving = asyncio.ensure_future(sent_away.wait())
-        try:
-            await asyncio.wait((ended, leaving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-        return ended.result() if ended.done() else None
+        return Life(process, ended)
 
     async def _live_and_bury(self, life: Incarnation, ended: asyncio.Future[Death]) -> None:
         greeting = asyncio.get_running_loop().create_task(self._greet(life))
@@ -196,13 +196,17 @@ class Supervisor:
         finally:
             greeting.cancel()
             await asyncio.gather(greeting, return_exceptions=True)
-            del self._live[life]
+            self._live.discard(life)
         ended.set_result(death)
         if self._link is not None:
             await _bury(self._link, death, self._clock)
 
     async def _greet(self, life: Incarnation) -> None:
         hello = await life.hello
+        if self._hello is not None and hello.url != self._hello.url:
+            _logger.error("the app has another store now, and one supervisor serves one store: restart the service")
+            life.kill("forced")
+            return
         self._hello = hello
         if self._link is None:
             self._link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
@@ -213,7 +217,7 @@ class Supervisor:
         assert self._hello is not None
         return connect(self._hello.url, clock=self._clock, max_body=self._hello.max_body)
 
-    def _hopeless(self, death: Death) -> bool:
+    def hopeless(self, death: Death) -> bool:
         """Tell whether to give up; set the code and end everything if so."""
         if death.ready:
             self._came_up = True
@@ -251,15 +255,64 @@ class Supervisor:
     async def _checks(self) -> None:
         while True:
             now = self._clock.monotonic()
-            for life, sent_away in list(self._live.items()):
+            for life in list(self._live):
                 life.check(now, self._stall_after)
-                if life.ready and not self._came_up:
-                    self._came_up = True
-                if why := life.outworn(now, **self._bounds):
-                    _logger.info("worker %d is replaced after %s", life.child.pid, why)
-                    life.halt()
-                    sent_away.set()
+                self._came_up = self._came_up or life.ready
+                if life.halted and now - life.halted > self._grace(life):
+                    _logger.error("worker %d has not left within its grace and is killed", life.child.pid)
+                    life.kill("forced")
+            if any(self._worn_out(seat, now) for seat in self._seats):
+                self._wanted.set()
             await asyncio.sleep(_CHECK)
+
+    def _grace(self, life: Incarnation) -> float:
+        """Return the seconds that a worker has to leave after it was told to."""
+        told = life.greeting or self._hello
+        return _MARGIN + (told.drain_grace if told is not None else 0.0)
+
+    def _worn_out(self, seat: Seat, now: float) -> str:
+        """Return why the seat's worker should be replaced, "" when it need not, or could not a moment ago."""
+        if seat.life is None or self._worn.get(seat, 0.0) > now:
+            return ""
+        return seat.life.process.outworn(now, self._bounds)
+
+    # Changing them
+
+    async def _changes(self) -> None:
+        """Make the changes that are wanted, one worker at a time: never more than one beyond `processes` starts up."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._reloading:
+                self._reloading = False
+                await self._reload()
+            for seat in self._seats:
+                if why := self._worn_out(seat, self._clock.monotonic()):
+                    await self._recycle(seat, why)
+
+    async def _reload(self) -> None:
+        _logger.info("reloading: %d workers are replaced by fresh ones, one after the other", len(self._seats))
+        for done, seat in enumerate(self._seats):
+            if why := await seat.change():
+                _logger.error(
+                    "the reload has failed, a fresh worker did not come up (%s): %d of %d workers are new, the others "
+                    "go on as they were; mend it and send SIGHUP again",
+                    why,
+                    done,
+                    len(self._seats),
+                )
+                return
+            if self._reloading:
+                _logger.info("reloading: asked again, so it begins anew")
+                return
+        _logger.info("reloaded: %d workers are new", len(self._seats))
+
+    async def _recycle(self, seat: Seat, why: str) -> None:
+        pid = seat.life.process.child.pid if seat.life is not None else 0
+        _logger.info("worker %d is replaced after %s", pid, why)
+        if failed := await seat.change():
+            _logger.error("a fresh worker did not come up (%s): worker %d stays for now", failed, pid)
+            self._worn[seat] = self._clock.monotonic() + _RECYCLE_AGAIN
 
     async def _attend(self) -> None:
         await self._linked.wait()

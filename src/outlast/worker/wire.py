@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.core.message import Delivery, Failure, Fence, Message, Terminal
-from outlast.core.settlement import Finish, Retry, Settlement
+from outlast.core.settlement import Finish, Park, Retry, Settlement
 
 __all__ = [
     "FORK",
@@ -61,7 +61,10 @@ class Noted(Struct, frozen=True, tag="noted"):
 
 
 class Report(Struct, frozen=True, tag="report"):
-    """What the child has decided about its run; state None: a retry. resident: the child's memory in bytes."""
+    """What the child has decided about its run; state None: a retry, or (`parked`) it does not know the kind.
+
+    resident: the child's memory in bytes.
+    """
 
     resident: int
     state: Terminal | None = None
@@ -73,6 +76,7 @@ class Report(Struct, frozen=True, tag="report"):
     at: float = 0.0
     attempt: int = 0
     crashes: int = 0
+    parked: bool = False
 
     @classmethod
     def of(cls, settlement: Settlement, resident: int) -> Report:
@@ -87,6 +91,8 @@ class Report(Struct, frozen=True, tag="report"):
                 then=tuple(item for item in settlement.then if isinstance(item, Message)),
                 result_ttl=settlement.result_ttl,
             )
+        if isinstance(settlement, Park):
+            return cls(resident, at=settlement.at, parked=True)
         assert isinstance(settlement, Retry)
         again = settlement
         return cls(resident, error=again.error, at=again.at, attempt=again.attempt, crashes=again.crashes)
@@ -94,6 +100,8 @@ class Report(Struct, frozen=True, tag="report"):
     def settlement(self, delivery: Delivery) -> Settlement:
         """Return it as the settlement of the worker's own delivery."""
         fence: Fence = delivery.fence
+        if self.parked:
+            return Park(fence, self.at)
         if self.state is None:
             return Retry(fence, self.at, self.attempt, self.error, crashes=self.crashes)
         result = None if bytes(self.result) == b"null" else self.result
