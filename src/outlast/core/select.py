@@ -280,10 +280,11 @@ def select(
     try:
         while ring and len(picked) < n:
             going = []
-            for each in ring[: n - len(picked)]:
+            for each in ring:
                 name, picks, most = each
-                place = next(picks, None)
-                if place is not None:
+                if len(picked) == n:
+                    break
+                if (place := next(picks, None)) is not None:
                     picked.append(place)
                     last = name
                     if turn + 1 < most:
