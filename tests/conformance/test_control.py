@@ -141,6 +141,35 @@ async def test_edit_changes_what_it_names(desk: Desk) -> None:
     assert delivery.message.priority == "high"
 
 
+@pytest.mark.parametrize("state", ["dead", "cancelled", "expired"])
+async def test_edit_of_an_ended_job_before_its_redrive(desk: Desk, state: str) -> None:
+    await desk.publish("q.1", args={"n": 1, "card": "4111"}, redacted=("card",))
+    await desk.claim()
+    await desk.finish("q.1", state=state)  # type: ignore[arg-type]
+    assert await desk.do(Edit("q.1", run_at=1.0)) == Answer(False, why="ended")
+    answers = await desk.apply(Edit("q.1", change=raw({"n": 2, "m": None}), priority="high"), Redrive("q.1"))
+    assert answers == [Answer(True, 1)] * 2
+    (delivery,) = await desk.claim()
+    assert delivery.message.args == raw({"n": 2, "card": "4111", "m": None})
+    assert delivery.message.priority == "high"
+
+
+async def test_edit_redrive_and_a_later_time_in_one_step(desk: Desk) -> None:
+    await desk.run("q.1", state="dead")
+    later = desk.clock.time() + 60
+    await desk.apply(Edit("q.1", args=raw({"n": 2})), Redrive("q.1"), Edit("q.1", run_at=later))
+    assert await desk.claim() == []
+    record = await desk.record("q.1")
+    assert (record.state, record.run_at, record.args) == ("scheduled", later, {"n": 2})
+    assert (await desk.stats()).dead == 0
+
+
+async def test_edit_of_some_arguments(desk: Desk) -> None:
+    await desk.publish("q.1", args={"n": 1, "m": 1})
+    await desk.do(Edit("q.1", change=raw({"n": {"deep": 2}})))
+    assert (await desk.record("q.1")).args == {"n": {"deep": 2}, "m": 1}
+
+
 async def test_edit_of_a_priority_moves_the_job(desk: Desk) -> None:
     await desk.publish("q.1", "q.2", "q.3")
     await desk.do(Edit("q.3", priority="high"))

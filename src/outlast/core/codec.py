@@ -13,7 +13,7 @@ from outlast.core.ids import queue_of
 from outlast.core.kinds import WIRE_KIND
 from outlast.core.message import Message, Signal
 
-__all__ = ["EMPTY_ARGS", "decode", "encode", "encode_value", "redact_args", "scrub"]
+__all__ = ["EMPTY_ARGS", "changed_args", "decode", "encode", "encode_value", "redact_args", "scrub"]
 
 EMPTY_ARGS: Final = Raw(b"{}")
 REDACTED: Final = "[redacted]"
@@ -21,6 +21,7 @@ REDACTED: Final = "[redacted]"
 _encoder = msgspec.json.Encoder()
 _messages = msgspec.json.Decoder(Message)
 _objects = msgspec.json.Decoder(dict[str, Any])
+_raws = msgspec.json.Decoder(dict[str, Raw])
 
 
 def encode(item: Message | Signal) -> bytes:
@@ -73,6 +74,11 @@ def _is_signal(body: bytes) -> bool:
     except msgspec.DecodeError:
         return False
     return True
+
+
+def changed_args(args: Raw, change: Raw) -> Raw:
+    """Return the arguments with those that `change` names set anew."""
+    return encode_value({**_raws.decode(args), **_raws.decode(change)})
 
 
 def redact_args(args: Raw, names: tuple[str, ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from outlast.core.matching import ArgIs
 from outlast.core.message import Delivery, Durability, Failure, Holder, Message, State
+from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import Priority
 from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.topology import Topology
@@ -226,18 +227,26 @@ class Cancel(Struct, frozen=True):
 
 
 class Redrive(Struct, frozen=True):
-    """Make a dead, cancelled or expired job ready again, with its attempts and crashes at the start."""
+    """Make a dead, cancelled or expired job ready again, with its attempts and crashes at the start.
+
+    One that was moved to another store is refused: it would run in both.
+    """
 
     id: str
 
 
 class Edit(Struct, frozen=True):
-    """Change a job that waits. None leaves a field as it is."""
+    """Change a job that waits, or one that is dead, cancelled or expired, before its redrive. None leaves a field.
+
+    args: all of them; change: those that it names, while the others stay, also the redacted ones that nobody sees. An
+    ended job takes no run_at. Its key and its unique key stay what they were.
+    """
 
     id: str
     args: Raw | None = None
     priority: Priority | None = None
     run_at: float | None = None
+    change: Raw | None = None
 
 
 class RunNow(Struct, frozen=True):
@@ -281,15 +290,34 @@ class Prune(Struct, frozen=True):
     """Apply retention now."""
 
 
-Command = Cancel | Redrive | Edit | RunNow | Pause | Adjust | Purge | Prune
+Command = Cancel | Redrive | Edit | RunNow | Pause | Adjust | Purge | Prune | Hold | Adopt | Moved | Unhold
+
+
+Why = Literal[
+    "",
+    "unknown",
+    "running",
+    "ended",
+    "not-ended",
+    "not-waiting",
+    "nothing-named",
+    "conflict",
+    "held",
+    "moved",
+    "too-large",
+]
 
 
 class Answer(Struct, frozen=True):
-    """What came of a command. changed: how many jobs (or queues). why: set when nothing could be done."""
+    """What came of a command. changed: how many jobs (or queues). why: set when nothing could be done.
+
+    parcel: the job that a `Hold` set aside.
+    """
 
     ok: bool
     changed: int = 0
-    why: Literal["", "unknown", "running", "ended", "not-ended", "not-waiting", "nothing-named", "conflict"] = ""
+    why: Why = ""
+    parcel: Parcel | None = None
 
 
 class Control(Protocol):

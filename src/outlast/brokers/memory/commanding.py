@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from outlast.brokers.memory import moving
 from outlast.brokers.memory.reading import state_of
 from outlast.brokers.memory.tables import Job, Tables
+from outlast.core.codec import changed_args
 from outlast.core.limits import nanos
 from outlast.core.message import TERMINAL, rank_of
+from outlast.core.moving import Adopt, Hold, Moved, Unhold
 from outlast.core.policy import HEAD_START
 from outlast.core.protocols import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 from outlast.core.topology import Queue, adjusted
@@ -38,9 +41,20 @@ def obey(tables: Tables, command: Command) -> Answer:
             return Answer(True, sum(tables.prune(line) for line in list(tables.lines.values())))
         case Purge():
             return _purge(tables, command)
+        case Adopt():
+            return moving.adopt(tables, command)
     job = tables.jobs.get(command.id)
     if job is None:
         return Answer(False, why="unknown")
+    match command:
+        case Hold():
+            return moving.hold(tables, job, command.why)
+        case Moved():
+            return moving.moved(tables, job)
+        case Unhold():
+            return moving.unhold(tables, job)
+    if job.state == "waiting":
+        return Answer(False, why="held")
     match command:
         case Cancel():
             return _cancel(tables, job)
@@ -70,6 +84,8 @@ def _redrive(tables: Tables, job: Job) -> Answer:
     state = state_of(job, now)
     if state == "succeeded":
         return Answer(False, why="ended")
+    if moving.went(job):
+        return Answer(False, why="moved")
     if state not in TERMINAL:
         return Answer(False, why="not-ended")
     unique = job.message.unique
@@ -96,14 +112,21 @@ def _not_waiting(job: Job) -> Answer | None:
 
 
 def _edit(tables: Tables, job: Job, edit: Edit) -> Answer:
-    if (refusal := _not_waiting(job)) is not None:
+    ended = job.state in TERMINAL
+    lives_again = job.state != "succeeded" and edit.run_at is None and not moving.went(job)
+    if (refusal := _not_waiting(job)) is not None and not (ended and lives_again):
         return refusal
-    tables.lift(job)
     old, message = job.message, job.message
     if edit.args is not None:
         message = msgspec.structs.replace(message, args=edit.args)
+    if edit.change is not None:
+        message = msgspec.structs.replace(message, args=changed_args(message.args, edit.change))
     if edit.priority is not None:
         message = msgspec.structs.replace(message, priority=edit.priority)
+    if ended:
+        job.message = message
+        return Answer(True, 1)
+    tables.lift(job)
     if edit.run_at is not None:
         message = msgspec.structs.replace(message, run_at=edit.run_at)
         job.rank = rank_of(edit.run_at, message.priority)

@@ -19,10 +19,12 @@ from outlast.core.select import Place
 from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
-__all__ = ["Drained", "HeldBy", "Job", "Line", "Tables", "add_failure"]
+__all__ = ["MOVED_TOKEN", "Drained", "HeldBy", "Job", "Line", "Tables", "add_failure"]
 
 RATE_TAU = 30.0
 """Seconds over which the drain rate forgets."""
+MOVED_TOKEN = -1
+"""What a job that lives in another store now was settled with: no claim gives it out."""
 
 
 @dataclass(slots=True, eq=False)
@@ -318,6 +320,11 @@ class Tables:
         if until > self.clock.time():
             self._past[job.message.id] = (until, 0 if purge else job.settled)
             heapq.heappush(self._forget, (until, job.message.id))
+
+    def forget_moved(self, id_: str) -> None:
+        """Let a job that went to another store come back: its id is remembered no more."""
+        if self._past.get(id_, (0.0, 0))[1] == MOVED_TOKEN:
+            del self._past[id_]
 
     def was_settled(self, fence: Fence) -> bool:
         """Tell whether a settlement with this fence was accepted, and nothing has happened to its job since."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import Raw
 
+from outlast.brokers.sqlite import moving
 from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.purge import purge
 from outlast.brokers.sqlite.retention import prune
@@ -19,11 +21,14 @@ from outlast.brokers.sqlite.transaction import (
     RUNNING,
     SCHEDULED,
     SUCCEEDED,
+    WAITING,
     QueueRow,
     Transaction,
 )
+from outlast.core.codec import changed_args
 from outlast.core.ids import queue_of
 from outlast.core.message import rank_of
+from outlast.core.moving import Adopt, Hold, Moved, Unhold
 from outlast.core.policy import HEAD_START, Priority
 from outlast.core.protocols import Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 
@@ -50,6 +55,15 @@ def _apply(tx: Transaction, command: Command) -> Answer:
             return _pause(tx, command)
         case Purge():
             return purge(tx, command)
+        case Hold(id_, why):
+            return moving.hold(tx, id_, why)
+        case Adopt():
+            return moving.adopt(tx, command)
+        case Moved(id_):
+            return _moved(tx, id_)
+        case Unhold(id_):
+            seq = _held(tx, id_)
+            return seq if isinstance(seq, Answer) else moving.unhold(tx, seq)
         case Prune():
             total, more = 0, True
             while more:
@@ -76,12 +90,37 @@ def _cancel(tx: Transaction, id_: str) -> Answer:
     if state == RUNNING:
         tx.run("cancel_running", (seq,))
         return Answer(ok=True, changed=1)
+    if state == WAITING:
+        return Answer(ok=False, why="held")
+    _end_waiting(tx, seq, queue)
+    return Answer(ok=True, changed=1)
+
+
+def _held(tx: Transaction, id_: str) -> int | Answer:
+    """Return the seq of a job that was set aside, or why there is none."""
+    found = _find(tx, id_)
+    if found is None:
+        return Answer(ok=False, why="unknown")
+    if found[1] != WAITING:
+        return Answer(ok=False, why="ended" if found[1] >= ENDED else "not-waiting")
+    return found[0]
+
+
+def _moved(tx: Transaction, id_: str) -> Answer:
+    seq = _held(tx, id_)
+    if isinstance(seq, Answer):
+        return seq
+    _end_waiting(tx, seq, tx.queue(queue_of(id_)))
+    moving.moved(tx, seq)
+    return Answer(ok=True, changed=1)
+
+
+def _end_waiting(tx: Transaction, seq: int, queue: QueueRow) -> None:
     tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
     counts = tx.count(queue.number)
     counts.depth -= 1
     counts.records += 1
     counts.drained += 1
-    return Answer(ok=True, changed=1)
 
 
 def _redrive(tx: Transaction, id_: str) -> Answer:
@@ -89,13 +128,17 @@ def _redrive(tx: Transaction, id_: str) -> Answer:
     if found is None:
         return Answer(ok=False, why="unknown")
     seq, state, priority, queue, _ = found
+    if state == WAITING:
+        return Answer(ok=False, why="held")
     row = tx.row("edit_row", (seq,))
     assert row is not None
-    *_, meta, expires_at, attempt, crashes = row
+    *_, meta, expires_at, attempt, crashes, token = row
     waits = state < ENDED and state != RUNNING
     too_late = waits and attempt == 1 and not crashes and expires_at is not None and expires_at <= tx.now
     if state <= SUCCEEDED and not too_late:
         return Answer(ok=False, why="not-ended" if state < ENDED else "ended")
+    if token == moving.MOVED_TOKEN:
+        return Answer(ok=False, why="moved")
     key = _key_to_retake(meta)
     if key is not None:
         holder = tx.row("uniq_holder", (queue.number, key))
@@ -126,27 +169,32 @@ def _waiting(tx: Transaction, id_: str) -> int | Answer:
     if found is None:
         return Answer(ok=False, why="unknown")
     seq, state, *_ = found
-    if state == RUNNING:
-        return Answer(ok=False, why="running")
+    if state in {RUNNING, WAITING}:
+        return Answer(ok=False, why="running" if state == RUNNING else "held")
     return Answer(ok=False, why="ended") if state >= ENDED else seq
 
 
 def _edit(tx: Transaction, edit: Edit) -> Answer:
-    seq = _waiting(tx, edit.id)
+    found = _find(tx, edit.id)
+    seq = _waiting(tx, edit.id) if found is None or found[1] <= SUCCEEDED or edit.run_at is not None else found[0]
     if isinstance(seq, Answer):
         return seq
     row = tx.row("edit_row", (seq,))
     assert row is not None
-    state, at, run_at, rank, number, body, *_ = row
+    state, at, run_at, rank, number, body, *_, token = row
+    if token == moving.MOVED_TOKEN:
+        return Answer(ok=False, why="ended")
     old: Priority = PRIORITIES[number]
     priority = edit.priority or old
     if edit.args is not None:
         body = bytes(edit.args).decode()
+    if edit.change is not None:
+        body = bytes(changed_args(Raw(body.encode()), edit.change)).decode()
     if edit.run_at is not None:
         run_at = at = edit.run_at
         state = READY if run_at <= tx.now else SCHEDULED
         rank = rank_of(run_at, priority)
-    else:
+    elif state < ENDED:
         rank += int((HEAD_START[old] - HEAD_START[priority]) * 1000)
     tx.run("edit", (state, at, run_at, rank, PRIORITY_NUMBER[priority], body, seq))
     return Answer(ok=True, changed=1)

@@ -12,12 +12,10 @@ from msgspec import Raw
 from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import (
-    ENDED,
     EXPIRED,
     PARKED,
     PRIORITIES,
     READY,
-    RUNNING,
     SCHEDULED,
     STATES,
 )
@@ -65,8 +63,7 @@ def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
         noted: list[Any] = db.execute(sql["progress"], (seq,)).fetchall()
         progress = Raw(noted[0][0].encode()) if noted else None
     if (
-        state < ENDED
-        and state != RUNNING
+        state in {READY, SCHEDULED, PARKED}
         and expires_at is not None
         and expires_at <= now
         and attempt == 1

@@ -28,6 +28,7 @@ __all__ = [
     "STATES",
     "STATE_NUMBER",
     "SUCCEEDED",
+    "WAITING",
     "QueueRow",
     "Transaction",
 ]

@@ -266,10 +266,27 @@ cancelling = 0, reason = null, finished_at = null, expires_at = null, result = n
 update job set state = ?1, at = ?2, run_at = ?3, rank = ?4, priority = ?5, body = ?6 where seq = ?7
 
 -- name: edit_row (seq)
-select state, at, run_at, rank, priority, body, meta, expires_at, attempt, crashes from job where seq = ?1
+select state, at, run_at, rank, priority, body, meta, expires_at, attempt, crashes, token from job where seq = ?1
 
 -- name: run_now (now, rank at most, seq)
 update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
+
+-- Jobs that go to another store, or come from one. Whoever held it before no longer counts.
+-- name: hold (why, seq)
+update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
+
+-- name: parcel (seq)
+select kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed
+from job where seq = ?1
+
+-- name: adopt (at, run_at, rank, attempt, crashes, why, seq)
+update job set state = 3, at = ?1, run_at = ?2, rank = ?3, attempt = ?4, crashes = ?5, reason = ?6 where seq = ?7
+
+-- name: unhold (seq)
+update job set state = 2, at = coalesce(at, run_at), reason = null where seq = ?1
+
+-- name: moved (token, seq)
+update job set reason = 'moved', token = ?1 where seq = ?2
 
 -- name: purge_count ()
 update store set purges = purges + 1
