@@ -10,14 +10,16 @@ from outlast.aio.clock import SystemClock
 from outlast.arguments import Arguments
 from outlast.brokers import Store, connect
 from outlast.core.errors import ConfigurationError, InvalidArguments, UniqueConflict
-from outlast.core.events import Observer
+from outlast.core.events import Observers
 from outlast.core.message import Message
 from outlast.core.policy import Retention
 from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration, Registry
+from outlast.core.schedule import Scheduled
 from outlast.core.settlement import Exists
 from outlast.core.topology import Queue
 from outlast.handle import Handle
+from outlast.hooks import Observed
 from outlast.job import Declarer, Link
 from outlast.options import OnConflict, Options
 from outlast.router import JobRouter
@@ -34,7 +36,7 @@ BATCH: Final = 1000
 """Messages that enqueue_many publishes in one step."""
 
 
-class Outlast(Declarer):
+class Outlast(Declarer, Observed):
     """One application's jobs. Its name chooses its variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
     Connections open on first use, one for each event loop; `async with shop:` opens and closes them in a script.
@@ -51,7 +53,9 @@ class Outlast(Declarer):
         self._link = Link(self)
         self._given = settings
         self._arguments: dict[str, Arguments] = {}
-        self._observers: list[Observer] = []
+        self._middleware = self.registry.middleware
+        self._overrides = self.registry.overrides
+        self._observers = Observers()
         self._wiring: Wiring | None = None
 
     # Declaring
@@ -61,11 +65,14 @@ class Outlast(Declarer):
         for kind, version in declaration.kinds.items():
             self._arguments[kind] = arguments.of_version(version, declaration)
 
+    def _schedule(self, scheduled: Scheduled) -> None:
+        self.registry.add_schedule(scheduled)
+
     def include(self, router: JobRouter) -> None:
         """Take over a router's jobs; raise ConfigurationError when it has an app already, DuplicateKind."""
         if not isinstance(router, JobRouter):
             raise ConfigurationError(f"include({router!r}): give a JobRouter(...)")
-        router._attach(self, self._declare)
+        router._attach(self, self._declare, self._schedule)
 
     def queue(self, name: str, *, max_depth: int | None = None, retention: Retention | None = None) -> Queue:
         """Set a queue's bounds: at `max_depth` unfinished jobs an enqueue raises QueueFull.
@@ -75,13 +82,6 @@ class Outlast(Declarer):
         queue = Queue(name=name, max_depth=max_depth, retention=retention or Retention())
         self.registry.add_queue(queue)
         return queue
-
-    def observe(self, observer: Observer) -> Observer:
-        """Tell `observer` each event (core.events) of this process; usable as a decorator. It can fail no job."""
-        if not callable(observer):
-            raise ConfigurationError(f"observe({observer!r}): give a callable that takes an event")
-        self._observers.append(observer)
-        return observer
 
     # Wiring
 

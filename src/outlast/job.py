@@ -16,23 +16,32 @@ from outlast.core.ids import check_queue_name, fits
 from outlast.core.kinds import KIND_NAME, Upgrade, check_aliases, check_upgrades
 from outlast.core.message import Message
 from outlast.core.policy import DEFAULTS, Policy, Priority, Retry
-from outlast.core.registry import Declaration, Mode
+from outlast.core.registry import Declaration, Mode, Registry
+from outlast.core.schedule import Misfire, Overlap, Scheduled
 from outlast.core.unique import Unique
+from outlast.depends import graph
 from outlast.handle import Handle
+from outlast.hooks import Surrounded
 from outlast.options import NO_OPTIONS, OnConflict, Options, check_priority
 from outlast.signature import check_importable, read
 
 if TYPE_CHECKING:
-    from outlast.worker.context import Context
+    from outlast.worker.context import Context, Middleware
 
 __all__ = ["Bound", "Declarer", "Home", "Job", "JobDecorator", "Link"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Home(Protocol):
     """The app behind a job."""
+
+    @property
+    def registry(self) -> Registry:
+        """What it declares."""
+        ...
 
     def compose(
         self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
@@ -135,12 +144,14 @@ class Job(Bound[P, R]):
         key: str | None = None,
         expires: Duration | None = None,
         on_conflict: OnConflict = "existing",
+        headers: dict[str, str] | None = None,
     ) -> Bound[P, R]:
         """Return the job with options for its next enqueues; None leaves what was declared.
 
         delay or run_at: when it is due (run_at: a datetime with a zone, or seconds since 1970). unique: the key to
         hold. id: the job's own id, at most once in its queue while it is remembered (24 h at least). expires: not to
-        be started later than this after it is due. on_conflict: what a held unique key does. Raise ConfigurationError.
+        be started later than this after it is due. on_conflict: what a held unique key does. headers: what the
+        run finds in `ctx.headers`, such as a request id. Raise ConfigurationError.
         """
         return Bound(
             self.declaration,
@@ -154,17 +165,22 @@ class Job(Bound[P, R]):
                 key=key,
                 expires=expires,
                 on_conflict=on_conflict,
+                headers=headers,
             ),
         )
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Just run the handler here: no queue, no retry. A context is supplied; a plain function runs in a thread."""
+        """Just run the handler here: no queue, no retry, no middleware. A plain function runs in a thread.
+
+        A context is supplied, and what it depends on and is not given.
+        """
         from outlast.inline import run_inline
 
         async def publish(messages: Sequence[Message]) -> object:
             return await self._home.send(messages, "existing")
 
-        value: R = await run_inline(self.declaration, args, kwargs, publish)
+        overrides = {} if self._link.home is None else self._link.home.registry.overrides
+        value: R = await run_inline(self.declaration, args, kwargs, publish, overrides)
         return value
 
 
@@ -199,15 +215,21 @@ class _Declared(Struct, frozen=True, kw_only=True):
     upgrades: Mapping[int, Upgrade] | None
 
 
-class Declarer(ABC):
+class Declarer(Surrounded, ABC):
     """What an app and a router have in common: the `job` decorator."""
 
     _default_queue: str
     _link: Link
+    _around: Sequence[Middleware] = ()
+    """The middleware of these jobs alone."""
 
     @abstractmethod
     def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
         """Keep a declaration."""
+
+    @abstractmethod
+    def _schedule(self, scheduled: Scheduled) -> None:
+        """Keep a schedule."""
 
     @overload
     def job(self, handler: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Job[P, R]: ...
@@ -295,11 +317,53 @@ class Declarer(ABC):
         )
 
         def decorate(function: Callable[..., Any]) -> Job[Any, Any]:
-            declaration, arguments = _declaration(function, declared)
+            declaration, arguments = _declaration(function, declared, self._around)
             self._declare(declaration, arguments)
+            if hasattr(function, "__outlast_schedules__"):
+                from outlast.scheduler.declare import pending
+
+                for scheduled in pending(function, declaration.kind):
+                    self._schedule(scheduled)
             return Job(declaration, self._link)
 
         return decorate if handler is None else decorate(handler)
+
+    def schedule(
+        self,
+        cron: str | None = None,
+        /,
+        *,
+        every: Duration | None = None,
+        tz: str = "UTC",
+        jitter: Duration = 0,
+        misfire: Misfire = "latest",
+        misfire_limit: int = 100,
+        overlap: Overlap = "allow",
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Callable[[F], F]:
+        """Run a job by the clock: a decorator above or below `@job`; raise ConfigurationError. docs/schedules.md.
+
+        cron: five fields, `H` for a value taken from the name; or every: an interval. name: the job's kind if left out.
+        args, kwargs: of each run. jitter: spreads schedules over a time, each by a fixed part of it. misfire: what runs
+        of the ticks that came due while no worker lived. overlap: what becomes of a tick while the run before goes on.
+        """
+        from outlast.scheduler.declare import scheduling  # brings cronsim
+
+        return scheduling(
+            self._schedule,
+            cron,
+            every=every,
+            tz=tz,
+            jitter=jitter,
+            misfire=misfire,
+            misfire_limit=misfire_limit,
+            overlap=overlap,
+            name=name,
+            args=args,
+            kwargs=kwargs,
+        )
 
 
 def _positive(value: Duration, setting: str) -> float:
@@ -323,7 +387,9 @@ def _isolated(isolate: str | None) -> bool:
     return isolate == "process"
 
 
-def _declaration(function: Callable[..., Any], declared: _Declared) -> tuple[Declaration, Arguments]:
+def _declaration(
+    function: Callable[..., Any], declared: _Declared, around: Sequence[Middleware]
+) -> tuple[Declaration, Arguments]:
     """Check a handler against its options; return what the registry keeps of it."""
     if isinstance(function, Bound):
         raise ConfigurationError(f"{function!r} is a job already: put one @job decorator on a function")
@@ -337,6 +403,8 @@ def _declaration(function: Callable[..., Any], declared: _Declared) -> tuple[Dec
     mode: Mode = "process" if declared.isolated else "async" if signature.is_async else "thread"
     if declared.isolated:
         check_importable(function)
+    if signature.needs:
+        graph(signature.needs, where=where, on_loop=signature.is_async)
     check_priority(declared.priority)
     for name, rule in (("key", declared.key), ("unique", declared.unique)):
         if rule == "" or not isinstance(rule, str | Callable | bool | None):
@@ -356,6 +424,8 @@ def _declaration(function: Callable[..., Any], declared: _Declared) -> tuple[Dec
         handler=function,
         mode=mode,
         takes_context=signature.takes_context,
+        needs=signature.needs,
+        middleware=around,
         unique=unique,
         aliases=aliases,
         upgrades=upgrades,

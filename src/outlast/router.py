@@ -8,6 +8,7 @@ from outlast.arguments import Arguments
 from outlast.core.errors import ConfigurationError
 from outlast.core.ids import check_queue_name
 from outlast.core.registry import Declaration
+from outlast.core.schedule import Scheduled
 from outlast.job import Declarer, Home, Link
 
 __all__ = ["JobRouter"]
@@ -19,20 +20,35 @@ class JobRouter(Declarer):
     def __init__(self, *, queue: str = "default") -> None:
         self._default_queue = check_queue_name(queue)
         self._link = Link()
+        self._around = self._middleware = []
         self._declared: list[tuple[Declaration, Arguments]] = []
         self._forward: Callable[[Declaration, Arguments], None] | None = None
+        self._scheduled: list[Scheduled] = []
+        self._forward_schedule: Callable[[Scheduled], None] | None = None
 
     def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
         if self._forward is not None:
             self._forward(declaration, arguments)
         self._declared.append((declaration, arguments))
 
-    def _attach(self, home: Home, declare: Callable[[Declaration, Arguments], None]) -> None:
+    def _schedule(self, scheduled: Scheduled) -> None:
+        if self._forward_schedule is not None:
+            self._forward_schedule(scheduled)
+        self._scheduled.append(scheduled)
+
+    def _attach(
+        self,
+        home: Home,
+        declare: Callable[[Declaration, Arguments], None],
+        schedule: Callable[[Scheduled], None],
+    ) -> None:
         """Hand every job to the app, those declared later too; raise ConfigurationError when another app has it."""
         if self._link.home is not None:
             again = "this app" if self._link.home is home else "another app"
             raise ConfigurationError(f"this JobRouter is included in {again} already: include a router once")
         for declaration, arguments in self._declared:
             declare(declaration, arguments)
+        for scheduled in self._scheduled:
+            schedule(scheduled)
         self._link.home = home
-        self._forward = declare
+        self._forward, self._forward_schedule = declare, schedule

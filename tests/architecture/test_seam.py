@@ -8,19 +8,19 @@ import pytest
 
 from outlast.brokers.memory import MemoryStore
 from outlast.brokers.sqlite import SqliteStore
-from outlast.core.protocols import Broker, Control, Records
+from outlast.core.protocols import Broker, Control, Records, Schedules
 
 
 def methods(protocol: type) -> set[str]:
     return {name for name, value in vars(protocol).items() if inspect.isfunction(value) and not name.startswith("_")}
 
 
-@pytest.mark.parametrize(("protocol", "most"), [(Broker, 12), (Records, 5), (Control, 1)])
+@pytest.mark.parametrize(("protocol", "most"), [(Broker, 12), (Records, 5), (Control, 1), (Schedules, 5)])
 def test_no_protocol_grows(protocol: type, most: int) -> None:
     assert 0 < len(methods(protocol)) <= most
 
 
-@pytest.mark.parametrize("protocol", [Broker, Records, Control])
+@pytest.mark.parametrize("protocol", [Broker, Records, Control, Schedules])
 def test_every_method_promises_something(protocol: type) -> None:
     assert [name for name in methods(protocol) if not getattr(protocol, name).__doc__] == []
 
@@ -28,4 +28,5 @@ def test_every_method_promises_something(protocol: type) -> None:
 @pytest.mark.parametrize(("store", "more"), [(MemoryStore, set()), (SqliteStore, {"backup"})])
 def test_a_store_offers_the_seam_and_no_more(store: type, more: set[str]) -> None:
     offered = {name for name, value in inspect.getmembers(store, inspect.isfunction) if not name.startswith("_")}
-    assert offered == methods(Broker) | methods(Records) | methods(Control) | more
+    seam = methods(Broker) | methods(Records) | methods(Control) | methods(Schedules)
+    assert offered == seam | more

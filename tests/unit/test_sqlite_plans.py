@@ -20,7 +20,7 @@ FOR_PEOPLE = {
     "unfinished_kinds",
 }
 """Statements that walk over jobs by their nature and that no job ever waits for."""
-FEW_ROWS = {"queue", "holder", "store", "lost"}
+FEW_ROWS = {"queue", "holder", "store", "lost", "schedule"}
 """Tables with a row for each queue or process."""
 
 

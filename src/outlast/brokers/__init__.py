@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from outlast.core.errors import ConfigurationError
-from outlast.core.protocols import Broker, Clock, Control, Records
+from outlast.core.protocols import Broker, Clock, Control, Records, Schedules
 
 __all__ = ["Store", "connect", "sqlite_path"]
 
 
-class Store(Broker, Records, Control, Protocol):
+class Store(Broker, Records, Control, Schedules, Protocol):
     """All that Outlast asks of a place to keep jobs."""
 
 

@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
 
 from outlast.core.message import State
 
-__all__ = ["Event", "JobEnded", "JobLost", "JobRetried", "JobStarted", "Observer", "QueueUnattended", "WorkerStalled"]
+__all__ = [
+    "EVENTS",
+    "Event",
+    "JobEnded",
+    "JobEnqueued",
+    "JobLost",
+    "JobRefused",
+    "JobRetried",
+    "JobStarted",
+    "Observer",
+    "Observers",
+    "Refusal",
+    "QueueUnattended",
+    "ScheduleFailed",
+    "WorkerStalled",
+]
+
+
+Refusal = Literal["full", "too-large", "unroutable", "store", "unknown"]
+
+
+class JobEnqueued(Struct, frozen=True):
+    """The store has accepted a job: from a caller in this process, or as the follow-up of a job that succeeded here."""
+
+    id: str
+    queue: str
+    kind: str
+    run_at: float
+    """When it is due, wall time."""
+
+
+class JobRefused(Struct, frozen=True):
+    """An enqueue in this process raised; reason "unknown": the store did not answer, and may have accepted it."""
+
+    id: str
+    queue: str
+    kind: str
+    reason: Refusal
 
 
 class JobStarted(Struct, frozen=True):
@@ -59,6 +97,13 @@ class QueueUnattended(Struct, frozen=True):
     seconds: float
 
 
+class ScheduleFailed(Struct, frozen=True):
+    """A schedule cannot run, for the reason `why`; none of its ticks fires until that is mended."""
+
+    schedule: str
+    why: str
+
+
 class WorkerStalled(Struct, frozen=True):
     """A worker was alive but did not consume for `seconds`; it rebuilds its connection or exits."""
 
@@ -66,5 +111,41 @@ class WorkerStalled(Struct, frozen=True):
     seconds: float
 
 
-Event = JobStarted | JobEnded | JobRetried | JobLost | QueueUnattended | WorkerStalled
-Observer = Callable[[Event], None]
+Event = (
+    JobEnqueued
+    | JobRefused
+    | JobStarted
+    | JobEnded
+    | JobRetried
+    | JobLost
+    | QueueUnattended
+    | ScheduleFailed
+    | WorkerStalled
+)
+Observer = Callable[[Any], object]
+EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)
+
+
+class Observers:
+    """Who is told what, in the order in which they came."""
+
+    __slots__ = ("_added", "_of")
+
+    def __init__(self) -> None:
+        self._added: list[tuple[Observer, tuple[type[Event], ...]]] = []
+        self._of: dict[type[Event], Sequence[Observer]] = {}
+
+    def add(self, observer: Observer, kinds: tuple[type[Event], ...] = ()) -> None:
+        """Tell `observer` the events of these types; of all when none is given."""
+        self._added.append((observer, kinds))
+        self._of = {}
+
+    def of(self, kind: type[Event]) -> Sequence[Observer]:
+        """Return who is told events of this type."""
+        found = self._of.get(kind)
+        if found is None:
+            found = self._of[kind] = tuple(each for each, kinds in self._added if not kinds or kind in kinds)
+        return found
+
+    def __bool__(self) -> bool:
+        return bool(self._added)

@@ -11,6 +11,7 @@ from outlast.core.matching import ArgIs
 from outlast.core.message import Delivery, Durability, Failure, Holder, Message, State
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import Priority
+from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
 from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.topology import Topology
 
@@ -34,6 +35,7 @@ __all__ = [
     "Records",
     "Redrive",
     "RunNow",
+    "Schedules",
 ]
 
 
@@ -74,6 +76,11 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     consumers: int = 0
     """Live holders that have asked for this queue."""
     max_depth: int | None = None
+    bytes: int | None = None
+    """Bytes of the arguments of unfinished jobs; counted where `max_bytes` is set."""
+    max_bytes: int | None = None
+    shed: int = 0
+    """Jobs that were shed for others, ever."""
 
 
 class Broker(Protocol):
@@ -103,7 +110,9 @@ class Broker(Protocol):
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists.
 
-        A queue that was not declared is made with the defaults. A message that is not due is `scheduled`.
+        A queue that was not declared is made with the defaults. A message that is not due is `scheduled`. A unique key
+        that a waiting job holds goes to a message with `Unique.replace`: that job ends cancelled ("replaced"). A queue
+        with bounds answers Full, or ends jobs as expired ("shed"), as core.admission.make_room says.
         """
         ...
 
@@ -305,6 +314,7 @@ Why = Literal[
     "held",
     "moved",
     "too-large",
+    "declared",
 ]
 
 
@@ -328,5 +338,41 @@ class Control(Protocol):
 
         A `Prune` or a `Purge` of a queue that comes alone may take many steps, so that nobody waits for it: what is
         accepted meanwhile stays.
+        """
+        ...
+
+
+class Schedules(Protocol):
+    """Keep schedules, and let each tick be taken once: what `core.ticking` says of a record is what is stored."""
+
+    async def schedules(self) -> list[ScheduleRecord]:
+        """Return all that are known, by name."""
+        ...
+
+    async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+        """Declare these schedules, in one step, and return their records, aligned: `core.ticking.enlisted`.
+
+        Raise ConfigurationError, with nothing changed, for one of another app.
+        """
+        ...
+
+    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+        """Make each move whose schedule still has the revision it expects, and publish its messages in the same step.
+
+        The answers align with the moves; False: somebody else was first, and nothing of the move has happened. Messages
+        pass a full queue, counted, as follow-ups do: a tick is not lost for want of room. Raise BodyTooLarge, with
+        nothing changed, for a message over the store's limit.
+        """
+        ...
+
+    async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
+        """Apply changes by people, in order, in one step: `core.ticking.amended`. Wakes who waits in `amended`."""
+        ...
+
+    async def amended(self, since: int, timeout: float) -> int:
+        """Return a number above `since` once schedules were changed by people after the call that returned `since`.
+
+        Begin with 0. After `timeout` seconds it returns what there is. A change by another process may be heard of
+        late, but within the timeout.
         """
         ...

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from outlast.core.errors import ConfigurationError, DuplicateKind
 from outlast.core.kinds import Upgrade, runnable_kinds, wire_kind
 from outlast.core.policy import Policy, Priority
+from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue, Topology
 
 __all__ = ["Declaration", "Mode", "Need", "Registry"]
@@ -77,6 +78,7 @@ class Registry:
     kinds: dict[str, Declaration] = field(default_factory=dict)
     """Who runs each kind of message: older versions and former names too."""
     queues: dict[str, Queue] = field(default_factory=dict)
+    schedules: dict[str, Scheduled] = field(default_factory=dict)
     app: str = ""
     """Whose it is."""
     middleware: list[Callable[..., Any]] = field(default_factory=list)
@@ -110,6 +112,17 @@ class Registry:
             raise ConfigurationError(f"queue {queue.name!r} is declared twice with different settings: keep one")
         self._explicit.add(queue.name)
         self.queues[queue.name] = queue
+        self.version += 1
+
+    def add_schedule(self, scheduled: Scheduled) -> None:
+        """Add a schedule; raise ConfigurationError when another one has its name."""
+        known = self.schedules.get(scheduled.name)
+        if known is not None:
+            raise ConfigurationError(
+                f"schedule {scheduled.name!r} is declared twice, for {known.kind!r} and {scheduled.kind!r}: "
+                "give one of them another name with name=..."
+            )
+        self.schedules[scheduled.name] = scheduled
         self.version += 1
 
     def topology(self) -> Topology:

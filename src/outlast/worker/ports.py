@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Protocol
 
 from msgspec import Raw
 
 from outlast.brokers import Store
-from outlast.core.events import Event, Observer
+from outlast.core.events import Event, Observers
+from outlast.core.message import Message
 from outlast.core.protocols import Clock
-from outlast.core.registry import Registry
+from outlast.core.registry import Declaration, Registry
+from outlast.options import Options
 from outlast.settings import Settings
 
 __all__ = ["ArgumentsPort", "ComposerPort", "RuntimePort"]
@@ -81,8 +83,14 @@ class RuntimePort(ComposerPort, Protocol):
         ...
 
     @property
-    def observers(self) -> Sequence[Observer]:
+    def observers(self) -> Observers:
         """Who is told what happened."""
+        ...
+
+    def message(
+        self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Message:
+        """Return the checked message of a call; nothing is stored."""
         ...
 
     def emit(self, event: Event) -> None:

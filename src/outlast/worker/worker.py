@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from outlast.brokers import Store, connect
@@ -28,6 +28,9 @@ from outlast.worker.settler import Settler
 from outlast.worker.slots import SlotMap
 from outlast.worker.target import find_target
 from outlast.worker.watch import Attendance
+
+if TYPE_CHECKING:
+    from outlast.scheduler.loop import Scheduler
 
 __all__ = ["STALL_PATIENCE", "Worker", "new_holder"]
 
@@ -132,6 +135,7 @@ class Worker:
         reconnect = self._connect if store.capabilities.shared else None
         link = StoreLink(store, self._runtime.clock, self._runtime.rng, reconnect=reconnect, patience=self._patience)
         link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
+        scheduler = await self._scheduler(link)
         self._failed = asyncio.get_running_loop().create_future()
         pool = ProcessPool(self._target[0], size=self._process_slots, main=self._target[1])
         notes = NoteKeeper(link, self.lose)
@@ -162,6 +166,8 @@ class Worker:
                 stack.push_async_callback(self._part, link, settler)
                 stack.push_async_callback(pool.close)
                 await self._accompany(stack, link, claimer)
+                if scheduler is not None:
+                    self._beside(stack, scheduler.run())
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:
@@ -186,6 +192,19 @@ class Worker:
         else:
             self._beside(stack, self._beat(self._slots, claimer))
             self._beside(stack, self._when_orphaned(stack, link))
+
+    async def _scheduler(self, link: StoreLink) -> Scheduler | None:
+        """Return what fires the app's schedules, all declared, None when there are none."""
+        runtime = self._runtime
+        if not runtime.registry.schedules:
+            return None
+        from outlast.scheduler.loop import Scheduler
+
+        scheduler = Scheduler(
+            link, runtime.registry, runtime.message, clock=runtime.clock, rng=runtime.rng, tell=runtime.emit
+        )
+        await scheduler.declare()
+        return scheduler
 
     async def _when_orphaned(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
         await self._orphaned.wait()

@@ -9,10 +9,12 @@ from typing import TypeVar
 
 from outlast.brokers.memory import commanding, holding, reading
 from outlast.brokers.memory.bell import Bell
+from outlast.brokers.memory.schedules import Shelf
 from outlast.brokers.memory.tables import Tables
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
+from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
 from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.topology import Topology
 
@@ -30,6 +32,7 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, max_body: int = DEFAULTS.max_body) -> None:
         self.capabilities = Capabilities(durability="memory", max_body=max_body, shared=False)
         self._tables = Tables(clock, max_body)
+        self._shelf = Shelf(lambda messages: self._tables.publish(messages, bounded=False), max_body)
         self._clock = clock
         self._lock = threading.Lock()
         self._bell = Bell()
@@ -135,6 +138,38 @@ class MemoryStore:
             answers = [commanding.obey(self._tables, command) for command in commands]
         self._bell.ring()
         return answers
+
+    async def schedules(self) -> list[ScheduleRecord]:
+        """Return all schedules by name."""
+        with self._lock:
+            return self._shelf.all()
+
+    async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+        """Declare schedules."""
+        with self._lock:
+            return self._shelf.enlist(entries, self._clock.time())
+
+    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+        """Take ticks and publish their messages."""
+        with self._lock:
+            made = self._shelf.advance(moves)
+        self._bell.ring()
+        return made
+
+    async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
+        """Change schedules."""
+        with self._lock:
+            answers = self._shelf.amend(changes, self._clock.time())
+        self._bell.ring()
+        return answers
+
+    async def amended(self, since: int, timeout: float) -> int:
+        """Return how often schedules were changed, once that is above `since`, or after `timeout` seconds."""
+
+        def look() -> tuple[list[int], float | None]:
+            return [self._shelf.changes] if self._shelf.changes > since else [], None
+
+        return (await self._until(look, timeout) or [self._shelf.changes])[0]
 
     def _get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         now = self._clock.time()

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from outlast.brokers.sqlite import control, handout, leases, purge, records, settle
+from outlast.brokers.sqlite import control, handout, leases, purge, records, schedules, settle
 from outlast.brokers.sqlite.backup import back_up
 from outlast.brokers.sqlite.bell import Bells, Listener
 from outlast.brokers.sqlite.checkpoint import Checkpointer
@@ -41,6 +41,7 @@ from outlast.core.protocols import (
     Query,
     QueueStats,
 )
+from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
 from outlast.core.settlement import Finish, Lost, Note, Published, Release, Retry, Settlement
 from outlast.core.topology import Topology
 
@@ -71,8 +72,12 @@ class SqliteStore:
         self._work = Rings()
         self._ended = Rings()
         self._ends = Ends(self._ended)
+        self._amendments = Rings()
+        self._amendment_bells = Bells(self.path)
+        self._amendment_bells.own = self._bells.own
         self._listeners: list[Listener] = []
         self._ended_listener: Listener | None = None
+        self._amendment_listener: Listener | None = None
         self._db: apsw.Connection | None = None
         self._reading: apsw.Connection | None = None
         self._reader: ThreadPoolExecutor | None = None
@@ -129,7 +134,7 @@ class SqliteStore:
             for listener in self._listeners:
                 listener.close()
             self._listeners.clear()
-            self._ended_listener = None
+            self._ended_listener = self._amendment_listener = None
             try:
                 await writer.close()
             finally:
@@ -137,6 +142,8 @@ class SqliteStore:
                 await asyncio.shield(asyncio.to_thread(self._let_go, writer))
             self._work.ring()
             self._ended.ring()
+            self._amendments.ring()
+            self._amendment_bells.close()
 
     def _let_go(self, writer: Writer) -> None:
         writer.join()
@@ -291,6 +298,34 @@ class SqliteStore:
             total += await self._submit(partial(purge.purge_some, wanted=wanted, seqs=seqs))
             after = seqs[-1]
         return Answer(ok=True, changed=total)
+
+    # Schedules
+
+    async def schedules(self) -> list[ScheduleRecord]:
+        """Return all that are known, by name."""
+        return await self._read(schedules.schedules)
+
+    async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+        """Declare schedules; return their records."""
+        return await self._submit(lambda tx: schedules.enlist(tx, entries)) if entries else []
+
+    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+        """Take ticks and publish their messages in one transaction."""
+        return await self._submit(lambda tx: schedules.advance(tx, moves)) if moves else []
+
+    async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
+        """Change schedules for people; wake the schedulers of all processes."""
+        answers = await self._submit(lambda tx: schedules.amend(tx, changes)) if changes else []
+        self._amendments.ring()
+        self._amendment_bells.ring("schedule")
+        return answers
+
+    async def amended(self, since: int, timeout: float) -> int:
+        """Return a number above `since` when schedules were changed by people, the old one after `timeout` seconds."""
+        if self._amendment_listener is None and self._writer is not None:
+            self._amendment_listener = self._listen("schedule", self._amendments)
+        await self._amendments.wait(since, timeout)
+        return self._amendments.count
 
     async def backup(self, target: str) -> None:
         """Write a consistent copy of the file to `target`, which must not exist, while everybody works on."""

@@ -52,3 +52,6 @@ create index failure_job on failure(job);
 create table note(job int not null, name text not null, value text not null, primary key(job, name)) without rowid;
 create table lost(holder int not null, job int not null, token int not null, id text not null, queue text not null,
                   primary key(holder, job, token)) without rowid;
+
+-- A schedule a row; body: core.schedule.ScheduleRecord as JSON, whose revision says if somebody else was first.
+create table schedule(name text not null primary key, body text not null) without rowid;

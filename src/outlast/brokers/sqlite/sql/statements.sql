@@ -356,3 +356,16 @@ select enqueued_at from job order by seq desc limit 1
 
 -- name: unfinished_kinds ()
 select queue.name, job.kind, count(*) from job join queue using (queue) where job.state < 10 group by 1, 2 order by 1, 2
+
+-- Schedules: few rows, each read and written whole.
+-- name: schedules ()
+select body from schedule order by name
+
+-- name: schedule (name)
+select body from schedule where name = ?1
+
+-- name: schedule_put (name, JSON)
+insert into schedule(name, body) values(?1, ?2) on conflict(name) do update set body = ?2
+
+-- name: schedule_delete (name)
+delete from schedule where name = ?1

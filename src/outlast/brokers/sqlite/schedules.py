@@ -1,0 +1,72 @@
+"""Schedules in the file: a row each, changed as core.ticking says, in the transaction that publishes their ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+import msgspec
+
+from outlast.brokers.sqlite.publish import publish
+from outlast.brokers.sqlite.statements import statements
+from outlast.brokers.sqlite.transaction import Transaction
+from outlast.core.protocols import Answer
+from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
+from outlast.core.ticking import advanced, amended, check_sizes, enlisted
+
+__all__ = ["advance", "amend", "enlist", "schedules"]
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(ScheduleRecord)
+
+
+def schedules(db: apsw.Connection) -> list[ScheduleRecord]:
+    """Return all records by name."""
+    return [_decoder.decode(body) for (body,) in db.execute(statements()["schedules"])]
+
+
+def enlist(tx: Transaction, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+    """Declare; raise ConfigurationError before anything has changed."""
+    records = [enlisted(_find(tx, entry.name), entry, tx.now) for entry in entries]
+    for record in records:
+        _put(tx, record)
+    return records
+
+
+def advance(tx: Transaction, moves: Sequence[Move]) -> list[bool]:
+    """Make the moves that are still expected; raise BodyTooLarge before anything has changed."""
+    check_sizes(moves, tx.max_body)
+    return [_advance(tx, move) for move in moves]
+
+
+def _advance(tx: Transaction, move: Move) -> bool:
+    record = _find(tx, move.name)
+    if record is None or record.revision != move.expect:
+        return False
+    answers = publish(tx, move.messages, forced=True) if move.messages else []
+    _put(tx, advanced(record, move, answers))
+    return True
+
+
+def amend(tx: Transaction, changes: Sequence[Amendment]) -> list[Answer]:
+    """Apply the changes in order."""
+    return [_amend(tx, change) for change in changes]
+
+
+def _amend(tx: Transaction, change: Amendment) -> Answer:
+    record, answer = amended(_find(tx, change.name), change, tx.now)
+    if record is not None:
+        _put(tx, record)
+    elif answer.ok:
+        tx.run("schedule_delete", (change.name,))
+    return answer
+
+
+def _find(tx: Transaction, name: str) -> ScheduleRecord | None:
+    body = tx.one("schedule", (name,))
+    return None if body is None else _decoder.decode(body)
+
+
+def _put(tx: Transaction, record: ScheduleRecord) -> None:
+    tx.run("schedule_put", (record.name, _encoder.encode(record).decode()))

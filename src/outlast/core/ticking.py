@@ -1,0 +1,211 @@
+"""What becomes of a schedule's record: declared again, changed by people, and which of its ticks fire. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct, structs
+
+from outlast.core.errors import BodyTooLarge, ConfigurationError
+from outlast.core.protocols import Answer
+from outlast.core.schedule import Amendment, EditSchedule, Entry, Move, PauseSchedule, RunSchedule, ScheduleRecord, Spec
+from outlast.core.settlement import ACCEPTED, Exists, Published
+
+__all__ = [
+    "CLOCK_SET_BACK",
+    "GRACE",
+    "TOUCH",
+    "Plan",
+    "advanced",
+    "amended",
+    "check_sizes",
+    "enlisted",
+    "needs_touch",
+    "orphaned",
+    "plan",
+    "position",
+    "stands_back",
+]
+
+GRACE: Final = 120.0
+"""Seconds after which a tick counts as missed, if the next one is not due before."""
+TOUCH: Final = 15.0
+"""Seconds after which some live worker says again that it declares a schedule."""
+STALE: Final = 45.0
+"""Seconds without that after which an older version of the code may take a schedule back: three of them."""
+ORPHANED: Final = 120.0
+"""Seconds without that after which nobody declares it: a restart of all workers takes less."""
+CLOCK_SET_BACK: Final = 3600.0
+"""Seconds that the clock must lie before the last tick for it to count as set back; less is waited for."""
+KNOWN_VERSIONS: Final = 10
+
+
+def enlisted(record: ScheduleRecord | None, entry: Entry, now: float) -> ScheduleRecord:
+    """Return the record when `entry` is declared at `now`; raise ConfigurationError for a schedule of another app.
+
+    A new version takes the schedule over at once. One that was replaced takes it back only when the version that holds
+    it has not been heard of for STALE seconds: while old and new workers run side by side the new code decides, and
+    after a roll-back the old. When the spec itself changes, ticks begin anew from now and an operator's edit ends.
+    """
+    if record is None:
+        return ScheduleRecord(
+            name=entry.name,
+            app=entry.app,
+            kind=entry.kind,
+            queue=entry.queue,
+            declared=entry.spec,
+            version=entry.version,
+            seen=now,
+            upto=now,
+        )
+    if record.app != entry.app:
+        raise ConfigurationError(
+            f"schedule {entry.name!r} belongs to app {record.app!r} in this store, and app {entry.app!r} declares it "
+            "too: give one of them another name with name=..."
+        )
+    if record.version == entry.version:
+        return structs.replace(record, seen=now)
+    if entry.version in record.older and abs(now - record.seen) < STALE:
+        return record
+    older = (record.version, *(each for each in record.older if each != entry.version))[:KNOWN_VERSIONS]
+    taken = structs.replace(
+        record,
+        kind=entry.kind,
+        queue=entry.queue,
+        version=entry.version,
+        older=older,
+        seen=now,
+        error="",
+        revision=record.revision + 1,
+    )
+    if entry.spec == record.declared:
+        return taken
+    return structs.replace(taken, declared=entry.spec, edited=None, upto=now, backlog=())
+
+
+def needs_touch(record: ScheduleRecord | None, entry: Entry, now: float) -> bool:
+    """Tell whether declaring `entry` again would change the record, or say something worth a write."""
+    if record is None or record.app != entry.app:
+        return True
+    if record.version == entry.version:
+        return abs(now - record.seen) >= TOUCH
+    return not stands_back(record, entry, now)
+
+
+def stands_back(record: ScheduleRecord, entry: Entry, now: float) -> bool:
+    """Tell whether a newer version of the code, seen lately, holds the schedule: the older one fires nothing."""
+    return record.version != entry.version and entry.version in record.older and abs(now - record.seen) < STALE
+
+
+def orphaned(record: ScheduleRecord, now: float) -> bool:
+    """Tell whether no live worker declares the schedule."""
+    return abs(now - record.seen) > ORPHANED
+
+
+def amended(record: ScheduleRecord | None, change: Amendment, now: float) -> tuple[ScheduleRecord | None, Answer]:
+    """Return the record after a change by people, None when it is gone, and what came of it."""
+    if record is None:
+        return None, Answer(False, why="unknown")
+    again = structs.replace(record, revision=record.revision + 1)
+    match change:
+        case EditSchedule():
+            if change.spec == record.edited:
+                return record, Answer(True, 0)
+            return structs.replace(again, edited=change.spec, upto=now, error=""), Answer(True, 1)
+        case PauseSchedule():
+            if change.on == record.paused:
+                return record, Answer(True, 0)
+            return structs.replace(again, paused=change.on, upto=record.upto if change.on else now), Answer(True, 1)
+        case RunSchedule():
+            return structs.replace(again, asked=now), Answer(True, 1)
+        case _:
+            if orphaned(record, now):
+                return None, Answer(True, 1)
+            return record, Answer(False, why="declared")
+
+
+def check_sizes(moves: Sequence[Move], limit: int) -> None:
+    """Raise BodyTooLarge, before anything of the moves has happened, when a message is over `limit` bytes."""
+    for message in (message for move in moves for message in move.messages):
+        size = memoryview(message.args).nbytes
+        if size > limit:
+            raise BodyTooLarge(message.kind, size, limit)
+
+
+def advanced(record: ScheduleRecord, move: Move, answers: Sequence[Published]) -> ScheduleRecord:
+    """Return the record after `move`, whose messages were answered thus.
+
+    A tick whose id is known was published before and is not counted again; one that met a unique key is skipped.
+    """
+    met = [each for each in answers if isinstance(each, Exists) and each.by == "unique"]
+    last = record.last
+    if move.messages:
+        answer = answers[-1]
+        last = answer.id if isinstance(answer, Exists) else move.messages[-1].id
+    return structs.replace(
+        record,
+        upto=move.upto,
+        backlog=move.backlog,
+        last=last,
+        last_tick=record.last_tick if move.tick is None else move.tick,
+        fired=record.fired + sum(each == ACCEPTED for each in answers),
+        skipped=record.skipped + move.skipped + len(met),
+        error=move.error,
+        asked=None if move.served else record.asked,
+        revision=record.revision + 1,
+    )
+
+
+def position(record: ScheduleRecord, now: float) -> float:
+    """Return the time after which ticks count: `upto`, or now when the clock was set back by more than an hour.
+
+    Without that a clock that once stood in the far future would silence the schedule until then. What was published
+    already is not published again: its id is known.
+    """
+    return now if now < record.upto - CLOCK_SET_BACK else record.upto
+
+
+class Plan(Struct, frozen=True):
+    """Which ticks fire now, which wait for their turn, how many are left out, and what is taken thereby."""
+
+    fire: tuple[float, ...]
+    backlog: tuple[float, ...]
+    skipped: int
+    upto: float
+
+
+def plan(record: ScheduleRecord, due: Sequence[float], passed: int, *, now: float, busy: bool) -> Plan:
+    """Decide about the ticks after `position` that are due at `now`, ascending.
+
+    passed: how many before them were left out of the list, which holds at least the last `misfire_limit`. busy: the run
+    before has not ended. Only the newest tick can be on time: one is missed when the next is due, or after GRACE.
+    """
+    if record.paused:
+        return Plan((), record.backlog, 0, record.upto)
+    spec = record.spec
+    chosen = _timely(spec, due, now)
+    skipped = passed + len(due) - len(chosen)
+    upto = due[-1] if due else position(record, now)
+    waiting = (*record.backlog, *chosen)
+    match spec.overlap:
+        case "allow":
+            return Plan(waiting, (), skipped, upto)
+        case "skip":
+            fire = () if busy else waiting[-1:]
+            return Plan(fire, (), skipped + len(waiting) - len(fire), upto)
+        case _:
+            fire = () if busy else waiting[:1]
+            rest = waiting[len(fire) :]
+            kept = rest[-spec.misfire_limit :]
+            return Plan(fire, kept, skipped + len(rest) - len(kept), upto)
+
+
+def _timely(spec: Spec, due: Sequence[float], now: float) -> tuple[float, ...]:
+    match spec.misfire:
+        case "skip":
+            return tuple(due[-1:]) if due and now - due[-1] <= GRACE else ()
+        case "latest":
+            return tuple(due[-1:])
+        case _:
+            return tuple(due[-spec.misfire_limit :])

@@ -1,0 +1,248 @@
+"""The loop that fires schedules: it runs in every worker process, and the store lets each tick be taken once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
+from typing import Final, Protocol, TypeVar
+
+from outlast.brokers import Store
+from outlast.core.errors import ConfigurationError, OutlastError, StoreError
+from outlast.core.events import Event, ScheduleFailed
+from outlast.core.message import TERMINAL
+from outlast.core.protocols import Clock
+from outlast.core.registry import Registry
+from outlast.core.schedule import Move, ScheduleRecord
+from outlast.core.ticking import TOUCH, needs_touch, orphaned, plan, position, stands_back
+from outlast.scheduler.planned import Compose, Planned
+
+__all__ = ["Line", "Scheduler"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("outlast.scheduler")
+
+LOOK: Final = TOUCH
+"""Seconds after which it looks at all schedules again: others may have changed them, or the clock may have jumped."""
+TURN: Final = 1.0
+"""Seconds after which a tick that waits for the run before looks if that has ended."""
+AGAIN: Final = 30.0
+"""Seconds after which what could not be fired is tried again."""
+RECALL: Final = 300.0
+"""Seconds after which an alarm that still holds is raised again."""
+SPREAD: Final = 0.05
+"""Seconds by which the processes wake apart, so that mostly the first one fires and the others see that it has."""
+BATCH: Final = 1000
+"""Messages of one step, roughly."""
+
+
+class Line(Protocol):
+    """The worker's line to its store, which replaces a store that hangs."""
+
+    async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0) -> T:
+        """Return what `call(store)` returns; raise StoreError."""
+        ...
+
+
+class Scheduler:
+    """Fires what an app declares. Any number of them may run: a tick is published once, whoever is first.
+
+    compose: makes the message of a run. tell: gets ScheduleFailed.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        registry: Registry,
+        compose: Compose,
+        *,
+        clock: Clock,
+        rng: Random,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._line = line
+        self._registry = registry
+        self._compose = compose
+        self._clock = clock
+        self._rng = rng
+        self._tell = tell
+        self._version = -1
+        self._planned: dict[str, Planned] = {}
+        self._heard = 0
+        self._alarms: dict[str, tuple[str, float]] = {}
+        self._later: dict[str, float] = {}
+        """When (monotonic) a schedule that could not fire is tried again."""
+
+    async def declare(self) -> None:
+        """Declare all schedules now; raise ConfigurationError for one of another app, and StoreError."""
+        await self._records()
+
+    async def run(self) -> None:
+        """Fire for ever. An outage of the store and a fault of its own cost time, and are told."""
+        while True:
+            try:
+                pause = await self.step()
+                await self.sleep(pause)
+            except StoreError as error:  # whoever claims tells about an outage
+                _logger.debug("schedules wait for the store: %s", error)
+                await asyncio.sleep(1.0 + self._rng.random())
+            except ConfigurationError as error:
+                for name in self._registry.schedules:
+                    self._alarm(name, str(error))
+                await asyncio.sleep(AGAIN)
+            except Exception as error:
+                _logger.exception("the scheduler failed, and goes on")
+                for name in self._registry.schedules:
+                    self._alarm(name, f"the scheduler failed: {error!r}")
+                await asyncio.sleep(AGAIN)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until then, or until somebody changes a schedule."""
+        heard = self._heard
+        self._heard = await self._line.once(lambda store: store.amended(heard, seconds), wait=seconds)
+
+    async def step(self) -> float:
+        """Fire what is due; return the seconds until there may be more to do."""
+        records = await self._records()
+        self._look_for_orphans(records)
+        mine = [
+            (each, records[name])
+            for name, each in self._planned.items()
+            if name in records and records[name].version == each.entry.version
+        ]
+        busy = await self._busy([record for _, record in mine])
+        now = self._clock.time()
+        moves: list[Move] = []
+        size = 0
+        for each, record in mine:
+            move = self._move(each, record, now, busy=record.name in busy)
+            if move is not None:
+                moves.append(move)
+                size += len(move.messages)
+            if size >= BATCH:
+                break
+        if moves:
+            made = await self._line.once(lambda store: store.advance(moves))
+            for move, first in zip(moves, made, strict=True):
+                if first and move.messages:
+                    _logger.debug("schedule %s fired %d times", move.name, len(move.messages))
+            if any(move.messages for move in moves):
+                return 0.0
+        return self._pause(mine, busy)
+
+    # What is known
+
+    async def _records(self) -> dict[str, ScheduleRecord]:
+        """Return all records, after declaring what is new, changed, or was not heard of lately."""
+        if self._version != self._registry.version:
+            self._version = self._registry.version
+            self._planned = {
+                name: Planned(scheduled, self._registry, self._compose)
+                for name, scheduled in self._registry.schedules.items()
+            }
+        found = await self._line.once(lambda store: store.schedules())
+        records = {record.name: record for record in found}
+        now = self._clock.time()
+        wanted = [each.entry for name, each in self._planned.items() if needs_touch(records.get(name), each.entry, now)]
+        if wanted:
+            said = await self._line.once(lambda store: store.enlist(wanted))
+            records.update((record.name, record) for record in said)
+        return records
+
+    async def _busy(self, records: Sequence[ScheduleRecord]) -> set[str]:
+        """Return the names of schedules whose last run has not ended and whose next one must not overlap it."""
+        careful = [record for record in records if record.spec.overlap != "allow" and record.last is not None]
+        if not careful:
+            return set()
+        ids = [record.last for record in careful if record.last is not None]
+        found = await self._line.once(lambda store: store.get(ids))
+        return {
+            record.name
+            for record, job in zip(careful, found, strict=True)
+            if job is not None and job.state not in TERMINAL
+        }
+
+    # Firing
+
+    def _move(self, each: Planned, record: ScheduleRecord, now: float, *, busy: bool) -> Move | None:
+        """Return what is to be done about one schedule now, None for nothing."""
+        if self._later.get(record.name, 0.0) > self._clock.monotonic():
+            return None
+        try:
+            move = self._firing(each, record, now, busy=busy)
+        except Exception as error:  # arguments, keys: what the user wrote; the other schedules go on
+            why = f"{type(error).__name__}: {error}" if not isinstance(error, OutlastError) else str(error)
+            self._later[record.name] = self._clock.monotonic() + AGAIN
+            self._alarm(record.name, why)
+            if why == record.error:
+                return None
+            return Move(name=record.name, expect=record.revision, upto=record.upto, backlog=record.backlog, error=why)
+        self._later.pop(record.name, None)
+        if move is not None:
+            self._alarms.pop(record.name, None)
+        return move
+
+    def _firing(self, each: Planned, record: ScheduleRecord, now: float, *, busy: bool) -> Move | None:
+        if each.fault:
+            each.message(now)  # whose error says why; what the user's own rules look at may have changed
+        begin = position(record, now)
+        due: list[float] = []
+        passed = 0
+        tick = None if record.paused else each.next_tick(record, begin)
+        if tick is not None and tick <= now:
+            due, passed = each.ticks(record.spec).due(begin, now, record.spec.misfire_limit)
+        step = plan(record, due, passed, now=now, busy=busy)
+        messages = [each.message(tick) for tick in step.fire]
+        if record.asked is not None:
+            messages.append(each.message(record.asked, asked=True))
+        changed = messages or step.skipped or step.upto != record.upto or step.backlog != record.backlog
+        if not changed and not record.error:
+            return None
+        return Move(
+            name=record.name,
+            expect=record.revision,
+            upto=step.upto,
+            messages=tuple(messages),
+            tick=step.fire[-1] if step.fire else None,
+            backlog=step.backlog,
+            skipped=step.skipped,
+            served=record.asked is not None,
+        )
+
+    def _pause(self, mine: Sequence[tuple[Planned, ScheduleRecord]], busy: set[str]) -> float:
+        """Return the seconds until the next tick, or until there is reason to look again."""
+        now = self._clock.time()
+        soonest = LOOK
+        for each, record in mine:
+            if record.backlog and not record.paused:
+                soonest = min(soonest, TURN if record.name in busy else 0.0)
+            if not record.paused and record.name not in self._later:
+                tick = each.next_tick(record, position(record, now))
+                if tick is not None:
+                    soonest = min(soonest, max(0.0, tick - now))
+        return soonest + self._rng.uniform(0.0, SPREAD)
+
+    # Alarms
+
+    def _look_for_orphans(self, records: Mapping[str, ScheduleRecord]) -> None:
+        now = self._clock.time()
+        for name, record in records.items():
+            each = self._planned.get(name)
+            if record.app != self._registry.app or (each is not None and stands_back(record, each.entry, now)):
+                continue
+            if orphaned(record, now):
+                self._alarm(
+                    name, f"no live worker declares it any more: declare it, or outlast schedules remove {name}"
+                )
+
+    def _alarm(self, name: str, why: str) -> None:
+        """Tell of a schedule that cannot run: at once, and every five minutes while it lasts."""
+        now = self._clock.monotonic()
+        told, at = self._alarms.get(name, ("", 0.0))
+        if told == why and now - at < RECALL:
+            return
+        self._alarms[name] = (why, now)
+        _logger.error("schedule %r cannot run: %s", name, why)
+        self._tell(ScheduleFailed(name, why))

@@ -1,0 +1,80 @@
+"""One declared schedule, ready to fire: its entry for the store, its ticks, and the message of each run."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from outlast.core.errors import ConfigurationError
+from outlast.core.message import Message
+from outlast.core.registry import Declaration, Registry
+from outlast.core.schedule import Entry, Scheduled, ScheduleRecord, Spec
+from outlast.core.spread import tick_id
+from outlast.options import Options
+from outlast.scheduler.ticks import Ticks
+
+__all__ = ["Compose", "Planned"]
+
+
+class Compose(Protocol):
+    """Makes the message of a call, as a Composer does."""
+
+    def __call__(
+        self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> Message:
+        """Return the message; raise InvalidArguments, BodyTooLarge or ConfigurationError."""
+        ...
+
+
+_PROBE: Final = 0.0
+
+
+class Planned:
+    """A schedule of this process's code. fault: why no run of it can be made, "" when one can."""
+
+    def __init__(self, scheduled: Scheduled, registry: Registry, compose: Compose) -> None:
+        self._scheduled = scheduled
+        self._declaration = registry.declarations.get(scheduled.kind)
+        self._compose = compose
+        self._ticks: tuple[Spec, Ticks] | None = None
+        self._next: tuple[Spec, float, float | None] | None = None
+        self.fault = ""
+        body = b""
+        try:
+            body = bytes(self.message(_PROBE).args)
+        except Exception as error:  # the user's own rules for keys run here
+            self.fault = str(error)
+        queue = "" if self._declaration is None else self._declaration.queue
+        said = (scheduled.kind, queue, scheduled.spec, body.decode() or self.fault)
+        self.entry: Final = Entry(
+            name=scheduled.name,
+            app=registry.app,
+            kind=scheduled.kind,
+            queue=queue,
+            spec=scheduled.spec,
+            version=sha256(msgspec.json.encode(said)).hexdigest()[:16],
+        )
+
+    def message(self, tick: float, *, asked: bool = False) -> Message:
+        """Return the message of one run; raise what making it raises."""
+        if self._declaration is None:
+            raise ConfigurationError(
+                f"kind {self._scheduled.kind!r} is not declared by this app: include its JobRouter, or remove it"
+            )
+        name, queue = self._scheduled.name, self._declaration.queue
+        options = Options(id=tick_id(queue, name, tick, asked=asked), run_at=tick)
+        return self._compose(self._declaration, self._scheduled.args, dict(self._scheduled.kwargs), options)
+
+    def ticks(self, spec: Spec) -> Ticks:
+        """Return the ticks of what holds now; raise ConfigurationError when this machine cannot tell them."""
+        if self._ticks is None or self._ticks[0] != spec:
+            self._ticks = (spec, Ticks(spec, self._scheduled.name))
+        return self._ticks[1]
+
+    def next_tick(self, record: ScheduleRecord, begin: float) -> float | None:
+        """Return the first tick after `begin`, None when there is none; raise ConfigurationError as `ticks`."""
+        if self._next is None or self._next[:2] != (record.spec, begin):
+            self._next = (record.spec, begin, self.ticks(record.spec).after(begin))
+        return self._next[2]
