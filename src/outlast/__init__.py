@@ -33,14 +33,26 @@ if TYPE_CHECKING:
         WireError,
         WrongThread,
     )
+    from outlast.core.events import (
+        JobEnded,
+        JobEnqueued,
+        JobLost,
+        JobRefused,
+        JobRetried,
+        JobStarted,
+        QueueUnattended,
+        ScheduleFailed,
+        WorkerStalled,
+    )
     from outlast.core.policy import Policy, Retention, Retry
     from outlast.core.topology import Queue
     from outlast.core.unique import Unique
+    from outlast.depends import Depends, injected
     from outlast.handle import Handle
     from outlast.job import Bound, Job
     from outlast.router import JobRouter
     from outlast.settings import Settings
-    from outlast.worker.context import Context
+    from outlast.worker.context import CallNext, Context, Middleware
 
 __version__ = "0.1.0"
 
@@ -48,9 +60,11 @@ __all__ = [
     "Backoff",
     "BodyTooLarge",
     "Bound",
+    "CallNext",
     "ConfigurationError",
     "Constant",
     "Context",
+    "Depends",
     "DuplicateKind",
     "EnqueueUnknown",
     "Exponential",
@@ -59,19 +73,28 @@ __all__ = [
     "InvalidArguments",
     "Job",
     "JobCancelled",
+    "JobEnded",
+    "JobEnqueued",
     "JobExpired",
     "JobFailed",
+    "JobLost",
     "JobNotFound",
+    "JobRefused",
+    "JobRetried",
     "JobRouter",
+    "JobStarted",
+    "Middleware",
     "Outlast",
     "OutlastError",
     "Policy",
     "Queue",
     "QueueFull",
+    "QueueUnattended",
     "Redacted",
     "ResultTimeout",
     "Retention",
     "Retry",
+    "ScheduleFailed",
     "Settings",
     "Snooze",
     "StoreCorrupt",
@@ -82,8 +105,10 @@ __all__ = [
     "UniqueConflict",
     "UnsafeStore",
     "WireError",
+    "WorkerStalled",
     "WrongThread",
     "__version__",
+    "injected",
 ]
 
 _HOMES = {
@@ -103,6 +128,19 @@ _HOMES = {
     "JobRouter": "router",
     "Settings": "settings",
     "Context": "worker.context",
+    "CallNext": "worker.context",
+    "Middleware": "worker.context",
+    "Depends": "depends",
+    "injected": "depends",
+    "JobEnded": "core.events",
+    "JobEnqueued": "core.events",
+    "JobLost": "core.events",
+    "JobRefused": "core.events",
+    "JobRetried": "core.events",
+    "JobStarted": "core.events",
+    "QueueUnattended": "core.events",
+    "ScheduleFailed": "core.events",
+    "WorkerStalled": "core.events",
 }
 """The module of each name; a name of `__all__` that is not here is an error, in core.errors."""
 

@@ -284,7 +284,9 @@ class Arguments:
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
             place = ".".join(map(str, item["loc"])) or "arguments"
             known = self.signature.names
-            if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+            if item["type"] == "extra_forbidden" and place in (need.name for need in self.signature.needs):
+                lines.append(f"{place}: is injected where the job runs, so it cannot be passed")
+            elif item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
                 lines.append(f"{place}: no such parameter (it takes {', '.join(known) or 'none'})")
             elif item["type"] == "missing" and len(item["loc"]) == 1:
                 lines.append(f"{place}: missing")

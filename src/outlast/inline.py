@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw
@@ -29,6 +29,10 @@ class _InlineRun:
     def remaining(self) -> float | None:
         return None
 
+    @property
+    def message(self) -> Message | None:
+        return None
+
     def follow(self, message: Message) -> None:
         self.follow_ups.append(message)
 
@@ -41,19 +45,26 @@ async def run_inline(
     args: Sequence[Any],
     kwargs: dict[str, Any],
     publish: Callable[[Sequence[Message]], Awaitable[object]],
+    overrides: Mapping[Any, Callable[..., Any]],
 ) -> Any:
-    """Call the handler and return its value; a plain function runs in a thread. No retry, no timeout, no record.
+    """Call the handler and return its value; a plain function runs in a thread. No middleware, retry, timeout, record.
 
+    What it depends on and is not given is made, or what `overrides` has instead.
     What it enqueued through its context is published when it has returned, as a worker would.
     """
     run = _InlineRun()
-    if declaration.takes_context:
+    handler = declaration.handler
+    if declaration.needs:
+        from outlast.resolve import supplied
+
+        handler = supplied(declaration, overrides)
+    if declaration.takes_context or declaration.needs:
         context = Context(id=f"{declaration.queue}.inline", queue=declaration.queue, kind=declaration.kind, run=run)
         args = (context, *args)
-    if declaration.mode == "async":
-        value = await declaration.handler(*args, **kwargs)
+    if declaration.on_loop:
+        value = await handler(*args, **kwargs)
     else:
-        value = await asyncio.to_thread(declaration.handler, *args, **kwargs)
+        value = await asyncio.to_thread(handler, *args, **kwargs)
     if run.follow_ups:
         await publish(run.follow_ups)
     return value

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, check_text
+from outlast.core.bounds import HEADERS_LIMIT, KEY_LIMIT, LAST_MOMENT, check_text, headers_size
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import HEAD_START, Priority, seconds
 from outlast.core.unique import Unique
@@ -21,7 +21,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """What one enqueue sets beside the arguments. delay, expires: durations. None: as declared.
 
     run_at: wall time in seconds, or a datetime with a zone. expires counts from the time the job is due.
-    unique: text to hold as the key until the end, or a Unique. id: the job's own id within its queue.
+    unique: text to hold as the key until the end, or a Unique. id: the job's own id within its queue. headers: what
+    the run finds in `ctx.headers`.
     """
 
     delay: float | str | timedelta | None = None
@@ -32,6 +33,7 @@ class Options(Struct, frozen=True, kw_only=True):
     key: str | None = None
     expires: float | str | timedelta | None = None
     on_conflict: OnConflict = "existing"
+    headers: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.delay is not None and self.run_at is not None:
@@ -51,6 +53,7 @@ class Options(Struct, frozen=True, kw_only=True):
         if self.unique is not None and not isinstance(self.unique, Unique):
             Unique(self.unique)
         _check_key(self.key)
+        _check_headers(self.headers)
 
     def due(self, now: float) -> float:
         """Return when the job is due, wall time in seconds."""
@@ -73,6 +76,18 @@ def _check_key(key: object) -> None:
         told = f"key of {len(key)} characters" if isinstance(key, str) else f"key={key!r}"
         raise ConfigurationError(f"{told}: give text of at most {KEY_LIMIT} characters")
     check_text(key, "key")
+
+
+def _check_headers(headers: object) -> None:
+    if headers is None:
+        return
+    if not (isinstance(headers, dict) and all(isinstance(text, str) for item in headers.items() for text in item)):
+        raise ConfigurationError(f"headers={headers!r}: give a dict of text to text")
+    if (size := headers_size(headers)) > HEADERS_LIMIT:
+        raise ConfigurationError(f"headers of {size} characters: give at most {HEADERS_LIMIT}")
+    for name, text in headers.items():
+        check_text(name, "header")
+        check_text(text, f"header {name!r}")
 
 
 def _timestamp(moment: float | datetime | None) -> float | None:

@@ -22,13 +22,13 @@ from outlast.core.errors import (
     QueueFull,
     StoreError,
 )
-from outlast.core.events import Event, Observer
+from outlast.core.events import Event, JobEnqueued, JobRefused, Observers, Refusal
 from outlast.core.ids import IdFactory, job_id
 from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration, Registry
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge, Unroutable
 from outlast.core.unique import Unique
 from outlast.options import NO_OPTIONS, Options
 from outlast.settings import Settings
@@ -95,6 +95,7 @@ class Composer:
             key=_key(declaration, arguments, values, options),
             unique=_unique(declaration, arguments, values, options),
             expires_at=None if expires is None else min(run_at + expires, LAST_MOMENT),
+            headers=options.headers,
             redacted=arguments.redacted,
         )
 
@@ -104,7 +105,7 @@ class Runtime(Composer):
     """A Composer with an opened store. One for each event loop; `app.wire` makes it."""
 
     store: Store
-    observers: Sequence[Observer] = ()
+    observers: Observers = field(default_factory=Observers)
     _muted: set[int] = field(default_factory=set)
 
     async def publish(self, messages: Sequence[Message], timeout: float | None = None) -> list[Accepted | Exists]:
@@ -120,7 +121,13 @@ class Runtime(Composer):
             async with asyncio.timeout(limit):
                 answers = await self.store.publish(messages)
         except TimeoutError:
+            self._tell_refused(messages, "unknown")
             raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None
+        except StoreError:
+            self._tell_refused(messages, "store")
+            raise
+        if self.observers:
+            self._tell_published(messages, answers)
         if answers.count(ACCEPTED) == len(answers):
             return cast("list[Accepted | Exists]", answers)
         accepted: list[Accepted | Exists] = []
@@ -144,9 +151,27 @@ class Runtime(Composer):
             error.add_note(f"{kept} of the {len(answers)} messages in its batch were accepted; repeating all is safe")
         return error
 
+    def _tell_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
+        for message, answer in zip(messages, answers, strict=True):
+            match answer:
+                case Accepted():
+                    self.emit(JobEnqueued(message.id, message.queue, message.kind, message.run_at))
+                case Full():
+                    self._tell_refused((message,), "full")
+                case TooLarge():
+                    self._tell_refused((message,), "too-large")
+                case Unroutable():
+                    self._tell_refused((message,), "unroutable")
+                case _:
+                    pass  # known already: nothing was enqueued
+
+    def _tell_refused(self, messages: Sequence[Message], reason: Refusal) -> None:
+        for message in messages:
+            self.emit(JobRefused(message.id, message.queue, message.kind, reason))
+
     def emit(self, event: Event) -> None:
         """Tell every observer; one that raises is logged once and changes nothing."""
-        for observer in self.observers:
+        for observer in self.observers.of(type(event)):
             try:
                 observer(event)
             except Exception:

@@ -6,25 +6,28 @@ import inspect
 import string
 import sys
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
-from typing import Any, Final, get_type_hints
+from typing import Annotated, Any, get_origin
 
 from msgspec import Struct
 
+from outlast.annotations import home_of, is_context, meaning, parameters
 from outlast.core.errors import ConfigurationError
+from outlast.core.registry import Need
 
 __all__ = ["Signature", "check_importable", "hints_of", "read", "template_names"]
 
-_CONTEXT_MODULE: Final = "outlast.worker.context"
-
 
 class Signature(Struct, frozen=True):
-    """The arguments of a job, in order, without the context. `defaults` holds those that may be left out."""
+    """The arguments of a job, in order, without the context. `defaults` holds those that may be left out.
+
+    needs: the parameters after `*`, which are injected.
+    """
 
     names: tuple[str, ...]
     defaults: Mapping[str, Any]
     takes_context: bool
     is_async: bool
+    needs: tuple[Need, ...] = ()
 
 
 def read(handler: Callable[..., Any]) -> Signature:
@@ -34,30 +37,34 @@ def read(handler: Callable[..., Any]) -> Signature:
         raise ConfigurationError(f"{where}: a job must be a function, 'def' or 'async def'")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise ConfigurationError(f"{where}: a job cannot be a generator: return a value instead of yielding")
-    parameters = list(_parameters(handler))
-    takes_context = bool(parameters) and _is_context(parameters[0].annotation, handler)
-    if parameters and parameters[0].annotation is inspect.Parameter.empty:
+    given: list[inspect.Parameter] = []
+    after: list[inspect.Parameter] = []
+    for parameter in parameters(handler):
+        (after if parameter.kind is inspect.Parameter.KEYWORD_ONLY else given).append(parameter)
+    takes_context = bool(given) and is_context(given[0].annotation, home_of(handler))
+    if given and given[0].annotation is inspect.Parameter.empty:
         raise ConfigurationError(
-            f"{where}: its first parameter {parameters[0].name!r} needs a type: a context is told from an argument "
-            f"by it ('{parameters[0].name}: Context')"
+            f"{where}: its first parameter {given[0].name!r} needs a type: a context is told from an argument "
+            f"by it ('{given[0].name}: Context')"
         )
-    for index, parameter in enumerate(parameters):
+    for index, parameter in enumerate(given):
         _check(where, parameter, handler, first=index == 0)
-    names = tuple(parameter.name for parameter in parameters[takes_context:])
+    names = tuple(parameter.name for parameter in given[takes_context:])
     defaults = {
         parameter.name: parameter.default
-        for parameter in parameters[takes_context:]
+        for parameter in given[takes_context:]
         if parameter.default is not inspect.Parameter.empty
     }
-    return Signature(names, defaults, takes_context, inspect.iscoroutinefunction(handler))
+    needs = _needs(handler, where, after)
+    return Signature(names, defaults, takes_context, inspect.iscoroutinefunction(handler), needs)
 
 
-def _parameters(handler: Callable[..., Any]) -> list[inspect.Parameter]:
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format
+def _needs(handler: Callable[..., Any], where: str, after: list[inspect.Parameter]) -> tuple[Need, ...]:
+    if not after:
+        return ()
+    from outlast.depends import needs_of
 
-        return list(inspect.signature(handler, annotation_format=Format.FORWARDREF).parameters.values())
-    return list(inspect.signature(handler).parameters.values())
+    return needs_of(handler, where, after)
 
 
 def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any], *, first: bool) -> None:
@@ -71,29 +78,23 @@ def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any]
             raise ConfigurationError(
                 f"{where}: parameter {name!r} is positional-only, and a job keeps arguments by name: remove the '/'"
             )
-        case inspect.Parameter.KEYWORD_ONLY:
-            raise ConfigurationError(
-                f"{where}: parameter {name!r} is keyword-only: that place is kept for injected dependencies, which "
-                "come in a later version: remove the '*'"
-            )
         case _:
             pass
-    if not first and _is_context(parameter.annotation, handler):
+    if not first and is_context(parameter.annotation, home_of(handler)):
         raise ConfigurationError(f"{where}: the context {name!r} must be the first parameter")
+    if _may_be_injected(parameter, home_of(handler)):
+        from outlast.depends import refuse_mark
+
+        refuse_mark(handler, where, parameter)
 
 
-def _is_context(annotation: Any, handler: Callable[..., Any]) -> bool:
-    if isinstance(annotation, str):
-        text = annotation.strip("'\" ")
-        if not all(part.isidentifier() for part in text.split(".")):
-            return False
-        try:
-            annotation = eval(text, getattr(handler, "__globals__", {}))  # noqa: S307 - the user's own annotation
-        except (NameError, AttributeError, SyntaxError):
-            return text.rpartition(".")[2] == "Context"  # imported for the type checker only
-    if not isinstance(annotation, type):
-        return False
-    return annotation.__module__ == _CONTEXT_MODULE and annotation.__name__ == "Context"
+def _may_be_injected(parameter: inspect.Parameter, names: dict[str, Any]) -> bool:
+    """Tell at little cost whether it is worth a closer look: most parameters are not."""
+    hint = parameter.annotation
+    if isinstance(hint, str):
+        hint = names.get(hint, hint)
+    marked = "Annotated[" in hint if isinstance(hint, str) else get_origin(hint) is Annotated
+    return marked or type(parameter.default).__name__ in ("Depends", "Security", "_Injected")
 
 
 def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> dict[str, Any]:
@@ -112,8 +113,7 @@ def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> di
     for name in wanted:
         try:
             # One at a time: a context imported for the type checker only is never looked up.
-            single = SimpleNamespace(__annotations__={name: known.get(name, Any)})
-            hints[name] = get_type_hints(single, getattr(handler, "__globals__", {}), include_extras=True)[name]
+            hints[name] = meaning(known.get(name, Any), home_of(handler))
         except NameError as error:
             raise ConfigurationError(
                 f"job {kind!r}: the type of {name!r} is not found ({error}): import it, or define it at the top of "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from outlast.arguments import Arguments
 from outlast.brokers import Store
 from outlast.connections import Connections
-from outlast.core.events import Observer
+from outlast.core.events import Observers
 from outlast.core.ids import IdFactory
 from outlast.core.protocols import Clock
 from outlast.core.registry import Registry
@@ -18,7 +18,7 @@ from outlast.settings import Settings
 __all__ = ["Wiring", "wire"]
 
 
-def wire(composer: Composer, store: Store, observers: Sequence[Observer] = ()) -> Runtime:
+def wire(composer: Composer, store: Store, observers: Observers) -> Runtime:
     """Join what an app declared and one store, opened or not."""
     return Runtime(
         app_name=composer.app_name,
@@ -43,7 +43,7 @@ class Wiring:
         settings: Settings,
         registry: Registry,
         arguments: Mapping[str, Arguments],
-        observers: Sequence[Observer],
+        observers: Observers,
         clock: Clock,
         connect: Callable[[Settings, Clock], Store],
     ) -> None:

@@ -121,7 +121,7 @@ class TestRefused:
             (star, r"\*args and \*\*kwargs cannot be kept by name"),
             (stars, r"\*args and \*\*kwargs cannot be kept by name"),
             (positional, "parameter 'number' is positional-only"),
-            (keyword, "parameter 'db' is keyword-only: that place is kept for injected dependencies"),
+            (keyword, "parameter 'db' is keyword-only, the place of dependencies"),
             (late, "the context 'ctx' must be the first parameter"),
             (later, "the context 'ctx' must be the first parameter"),
             (untyped, "its first parameter 'number' needs a type"),

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT
+from outlast.core.bounds import HEADERS_LIMIT, KEY_LIMIT, LAST_MOMENT, headers_size
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import queue_of
 from outlast.core.kinds import WIRE_KIND
@@ -65,6 +65,8 @@ def decode(body: bytes) -> Message:
             raise WireError(f"{name}={value:g} must be seconds since 1970, at most {LAST_MOMENT:.0f} (the year 9999)")
     if message.key is not None and len(message.key) > KEY_LIMIT:
         raise WireError(f"key of {len(message.key)} characters: give at most {KEY_LIMIT}")
+    if message.headers and (size := headers_size(message.headers)) > HEADERS_LIMIT:
+        raise WireError(f"headers of {size} characters: give at most {HEADERS_LIMIT}")
     return message
 
 

@@ -76,6 +76,7 @@ class Testing:
         self.clock: Final = clock or FakeClock()
         self._app = app
         self._before: Wiring | None = None
+        self._overrides = dict(app.dependency_overrides)
         settings = Settings.load(app.name, app._given)
         self.store: Final = _Store(self.clock, max_body=settings.max_body)
         """The MemoryStore behind the app."""
@@ -86,10 +87,13 @@ class Testing:
 
     def __enter__(self) -> Testing:
         self._before, self._app._wiring = self._app._wiring, self._wiring
+        self._overrides = dict(self._app.dependency_overrides)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._app._wiring = self._before
+        self._app.dependency_overrides.clear()
+        self._app.dependency_overrides.update(self._overrides)
 
     async def __aenter__(self) -> Testing:
         return self.__enter__()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
-from typing import Any, ParamSpec, Protocol
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, ParamSpec, Protocol, TypeAlias
 
 from msgspec import Raw
 
-from outlast.core.codec import encode_value
+from outlast.core.codec import encode_value, redact_args
 from outlast.core.message import Message
 
-__all__ = ["Context", "Done", "Enqueueable", "FollowUp", "RunPort"]
+__all__ = ["CallNext", "Context", "Done", "Enqueueable", "FollowUp", "Middleware", "RunPort"]
 
 P = ParamSpec("P")
 
@@ -37,6 +37,11 @@ class RunPort(Protocol):
     @property
     def remaining(self) -> float | None:
         """Seconds until the run's timeout, None when it has none."""
+        ...
+
+    @property
+    def message(self) -> Message | None:
+        """What was enqueued; None when the handler was called without a job."""
         ...
 
     def follow(self, message: Message) -> None:
@@ -115,6 +120,24 @@ class Context:
         return self._run.remaining
 
     @property
+    def key(self) -> str | None:
+        """What the job is limited and erased by: its tenant, say."""
+        message = self._run.message
+        return None if message is None else message.key
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What was sent along with `with_options(headers=...)`: a request id, a trace."""
+        message = self._run.message
+        return {} if message is None else message.headers or {}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments as they are stored, by name, for logs: those marked Redacted are masked, defaults left out."""
+        message = self._run.message
+        return {} if message is None else redact_args(message.args, message.redacted)
+
+    @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose records carry `job`, `queue`, `kind` and `attempt`."""
         extra = {"job": self.id, "queue": self.queue, "kind": self.kind, "attempt": self.attempt}
@@ -138,3 +161,9 @@ class Context:
         """
         self._run.note("progress", encode_value(value))
         return Done()
+
+
+CallNext: TypeAlias = Callable[[], Awaitable[Any]]
+"""What a middleware awaits to go on: the next one, and in the end the handler. Returns what that returned."""
+Middleware: TypeAlias = Callable[[Context, CallNext], Awaitable[Any]]
+"""Around a run: `async def mw(ctx: Context, call_next: CallNext) -> Any`."""

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from outlast.aio.tasks import spawn
 from outlast.aio.threads import Threads
@@ -14,13 +14,14 @@ from outlast.core.decide import Outcome, UnknownKind, admit, runs_alone
 from outlast.core.message import Delivery
 from outlast.core.protocols import Clock
 from outlast.core.settlement import Finish, Lost, Release, Settlement
+from outlast.worker.around import Threaded
 from outlast.worker.lanes import Lanes
 from outlast.worker.ports import RuntimePort
 from outlast.worker.report import Reporter
-from outlast.worker.runs import Plan, Run, StopReason, conclude, fail, settled_as, stopped
+from outlast.worker.runs import Plan, ProcessPort, Run, StopReason, conclude, fail, settled_as, stopped
 from outlast.worker.slots import STARTED, SlotMap
 
-__all__ = ["PATIENCE", "SOLO_PAUSE", "TICK", "Executor", "ProcessPort"]
+__all__ = ["PATIENCE", "SOLO_PAUSE", "TICK", "Executor"]
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -32,18 +33,6 @@ PATIENCE: Final = 1.0
 """Seconds that a claimed job may wait here for a slot before it is given back."""
 SOLO_PAUSE: Final = 0.25
 """Seconds until a job that must run alone, and found too many before it, is offered again."""
-
-
-class ProcessPort(Protocol):
-    """Runs jobs in child processes."""
-
-    def start(self, run: Run, *, solo: bool, answer: Callable[[Run, Outcome | None, Settlement | None], None]) -> None:
-        """Run it; `answer` comes once, on the loop, with one of the two, when its process is free again or dead."""
-        ...
-
-    def kill(self, run: Run) -> None:
-        """Kill its process; the answer comes as ever, and `run.stop` says what it means."""
-        ...
 
 
 class Executor:
@@ -73,7 +62,6 @@ class Executor:
         self.finished = 0
         self.room = asyncio.Event()
         self._report = Reporter(runtime)
-        self._observed = self._report.observed
         self._rng = runtime.rng
         self._kill_grace = runtime.settings.kill_grace
         self._settle = settle
@@ -83,7 +71,7 @@ class Executor:
         self._lanes: Lanes[Run] = Lanes(most=concurrency, threads=threads, processes=processes, start=self._start_next)
         self._async, self._thread, self._process, self._solo = self._lanes.all
         self._plans = {
-            kind: Plan.of(declaration, runtime.arguments[kind], self._lanes.of_mode[declaration.mode])
+            kind: Plan.of(declaration, runtime.arguments[kind], self._lanes.of_mode[declaration.mode], runtime.registry)
             for kind, declaration in runtime.registry.kinds.items()
         }
         self._runs: dict[Run, None] = {}
@@ -165,7 +153,7 @@ class Executor:
                     run.slot = self._slots.take(run.delivery)
             else:
                 self._mark_started(self._slots, run)
-        if self._observed:
+        if self._report.tells_starts:
             self._report.started(run)
         if apart:
             self._isolate.start(run, solo=runs_alone(run.delivery), answer=self._process_back)
@@ -176,8 +164,9 @@ class Executor:
             self._vacate(run)
             self._end(run, fail(run, error))
             return
-        if lane is self._async:
-            task = spawn(self._drive(run, plan, values), run.delivery.message.id)
+        if lane is self._async or plan.around is not None:
+            drive = self._drive if lane is self._async else self._drive_around
+            task = spawn(drive(run, plan, values), run.delivery.message.id)
             if not run.ended:
                 run.task = task
         else:
@@ -208,6 +197,30 @@ class Executor:
         self._vacate(run)
         self._end(run, outcome)
         self._lanes.next(run.lane)
+
+    async def _drive_around(self, run: Run, plan: Plan, values: dict[str, Any]) -> None:
+        """Run the middleware here, and within it the plain function in a thread."""
+        assert plan.around is not None
+        context = run.context()
+        call = functools.partial(plan.handler, *((context,) if plan.takes_context else ()), **values)
+        inner = Threaded(self._threads, call, late=functools.partial(self._thread_back, run, None, None))
+        try:
+            value = await plan.around(context, inner)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            outcome = fail(run, error)
+        else:
+            outcome = conclude(run, value)
+        inner.over = True
+        forsaken, late = run.ended, inner.working > 0
+        self._thread.stuck += late - forsaken  # a late function keeps the slot, and gives it up when it returns
+        if not late:
+            self._vacate(run)
+        if not forsaken:
+            self._end(run, outcome)
+        if not late:
+            self._lanes.next(run.lane)
 
     def _thread_back(self, run: Run, value: Any, error: BaseException | None) -> None:
         self._vacate(run)
@@ -275,7 +288,7 @@ class Executor:
             del self._runs[run]
             if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
                 self._report.superseded(run)
-            elif self._observed or type(settlement) is not Finish or settlement.state != "succeeded":
+            elif self._report.tells_ends or type(settlement) is not Finish or settlement.state != "succeeded":
                 self._report.settled(run, settlement)
         self.held -= len(entries)
         self._lanes.settling -= len(entries)
@@ -317,6 +330,8 @@ class Executor:
         run.ended = True
         if self._slots is not None:
             self._slots.end(run.slot)
+        if run.task is not None:
+            run.task.cancel()  # the middleware around it, which can be stopped
         run.lane.stuck += 1
         run.lane.held -= 1
         self.held -= 1
@@ -366,12 +381,16 @@ class Executor:
             self._end(run, stopped(run))
         elif run.lane is self._process or run.lane is self._solo:
             self._isolate.kill(run)
-        elif run.task is not None:
+        elif run.task is not None and run.lane is not self._thread:
             run.task.cancel()
         elif why in ("timeout", "superseded"):
             self._give_up_thread(run)
 
     def _give_up_thread(self, run: Run) -> None:
         """End a run whose thread goes on: the slot stays taken until the function returns."""
+        if run.task is not None:  # the middleware around it ends the run, once it has unwound
+            if not run.task.cancelling():
+                run.task.cancel()
+            return
         self._thread.stuck += 1
         self._end(run, stopped(run))

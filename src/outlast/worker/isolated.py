@@ -115,7 +115,7 @@ def _run(task: Task, composer: ComposerPort, office: _Office, runner: asyncio.Ru
     if declaration is None:  # the code was changed between the worker's start and ours
         unknown = settled_as(Run(delivery, None, lane, office, 0.0), UnknownKind(), composer.rng)
         return Report.of(unknown, resident_bytes(os.getpid()))
-    plan = Plan.of(declaration, composer.arguments[message.kind], lane)
+    plan = Plan.of(declaration, composer.arguments[message.kind], lane, composer.registry, apart=True)
     run = Run(delivery, plan, lane, office, 0.0)
     run.deadline = task.deadline
     try:

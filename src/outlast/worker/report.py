@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from outlast.core.events import JobEnded, JobLost, JobRetried, JobStarted
+from outlast.core.events import JobEnded, JobEnqueued, JobLost, JobRetried, JobStarted
+from outlast.core.message import Message
 from outlast.core.settlement import Finish, Retry, Settlement
 from outlast.worker.ports import RuntimePort
 from outlast.worker.runs import Run
@@ -18,7 +19,9 @@ class Reporter:
     """Speaks after the store has taken a settlement. Lines name the job and the error, never an argument."""
 
     def __init__(self, runtime: RuntimePort) -> None:
-        self.observed = bool(runtime.observers)
+        self.tells_starts = bool(runtime.observers.of(JobStarted))
+        self.tells_ends = bool(runtime.observers.of(JobEnded)) or bool(runtime.observers.of(JobEnqueued))
+        """Whether anybody wants to hear of what succeeded."""
         self._emit = runtime.emit
         self._clock = runtime.clock
         self._unknown: set[str] = set()
@@ -44,7 +47,10 @@ class Reporter:
                     run.delivery.attempt,
                     what,
                 )
-            if self.observed:
+            if self.tells_ends:
+                for then in settlement.then:
+                    if isinstance(then, Message):
+                        self._emit(JobEnqueued(then.id, then.queue, then.kind, then.run_at))
                 seconds = self._clock.monotonic() - run.started if run.began else 0.0
                 self._emit(
                     JobEnded(message.id, message.queue, message.kind, settlement.state, settlement.reason, seconds)
@@ -60,11 +66,8 @@ class Reporter:
                 error.type,
                 error.message,
             )
-            if self.observed:
-                told = f"{error.type}: {error.message}"
-                self._emit(
-                    JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, told)
-                )
+            told = f"{error.type}: {error.message}"
+            self._emit(JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, told))
 
     def superseded(self, run: Run) -> None:
         """A run no longer counts."""

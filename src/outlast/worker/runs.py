@@ -28,15 +28,27 @@ from outlast.core.errors import BodyTooLarge, ConfigurationError, GiveUp, Invali
 from outlast.core.message import Delivery, Message
 from outlast.core.policy import Policy, Retry
 from outlast.core.protocols import Clock
-from outlast.core.registry import Declaration
+from outlast.core.registry import Declaration, Registry
 from outlast.core.settlement import Settlement
 from outlast.redaction import texts
+from outlast.worker.around import Around, calling
 from outlast.worker.context import Context
 from outlast.worker.failures import failure_of, plain_failure
 from outlast.worker.lanes import Lane
 from outlast.worker.ports import ArgumentsPort
 
-__all__ = ["SUCCEEDED", "Office", "Plan", "Run", "StopReason", "conclude", "fail", "settled_as", "stopped"]
+__all__ = [
+    "SUCCEEDED",
+    "Office",
+    "Plan",
+    "ProcessPort",
+    "Run",
+    "StopReason",
+    "conclude",
+    "fail",
+    "settled_as",
+    "stopped",
+]
 
 StopReason = Literal["timeout", "cancelled", "superseded", "aborted"]
 SUCCEEDED = Succeeded()
@@ -77,12 +89,22 @@ class Plan:
     lane: Lane[Run]
     timeout: float | None
     takes_context: bool
+    around: Around | None = None
 
     @classmethod
-    def of(cls, declaration: Declaration, arguments: ArgumentsPort, lane: Lane[Run]) -> Plan:
-        """Return the plan of a declared kind."""
+    def of(
+        cls,
+        declaration: Declaration,
+        arguments: ArgumentsPort,
+        lane: Lane[Run],
+        registry: Registry,
+        *,
+        apart: bool = False,
+    ) -> Plan:
+        """Return the plan of a declared kind; apart: for a run in this process, which has been made for it."""
+        how = calling(declaration, registry, apart=apart or declaration.mode == "process")
         timeout = declaration.policy.timeout
-        return cls(declaration, arguments, declaration.handler, lane, timeout, declaration.takes_context)
+        return cls(declaration, arguments, how.handler, lane, timeout, how.takes_context, how.around)
 
 
 class Run:
@@ -122,6 +144,11 @@ class Run:
         self.values: dict[str, Any] | None = None
         self.then: list[Message] | None = None
         self.notes: dict[str, Raw] | None = None
+
+    @property
+    def message(self) -> Message:
+        """What was enqueued."""
+        return self.delivery.message
 
     @property
     def cancelled(self) -> bool:
@@ -166,6 +193,18 @@ class Run:
             attempt=self.delivery.attempt,
             crashes=self.delivery.crashes,
         )
+
+
+class ProcessPort(Protocol):
+    """Runs jobs in child processes."""
+
+    def start(self, run: Run, *, solo: bool, answer: Callable[[Run, Outcome | None, Settlement | None], None]) -> None:
+        """Run it; `answer` comes once, on the loop, with one of the two, when its process is free again or dead."""
+        ...
+
+    def kill(self, run: Run) -> None:
+        """Kill its process; the answer comes as ever, and `run.stop` says what it means."""
+        ...
 
 
 def conclude(run: Run, value: Any) -> Outcome:
