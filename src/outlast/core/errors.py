@@ -58,27 +58,35 @@ class WrongThread(OutlastError, RuntimeError):
 
 
 class QueueFull(OutlastError):
-    """A bounded queue refused the job; nothing was stored. Try again in `retry_after` seconds."""
+    """A bounded queue refused the job; nothing was stored. Try again in `retry_after` seconds.
 
-    def __init__(self, queue: str, retry_after: float) -> None:
-        super().__init__(
-            f"queue {queue!r} is full (max_depth): try again in {retry_after:.0f} s, raise max_depth, or add workers"
-        )
+    bound: the setting that it is at, such as "max_depth", or "per_key.max_depth" where only the job's key is.
+    """
+
+    def __init__(self, queue: str, retry_after: float, bound: str = "max_depth") -> None:
+        full = f"queue {queue!r} is full for this key" if bound.startswith("per_key.") else f"queue {queue!r} is full"
+        super().__init__(f"{full} ({bound}): try again in {retry_after:.0f} s, raise {bound}, or add workers")
         self.queue = queue
         self.retry_after = retry_after
+        self.bound = bound
 
 
 class BodyTooLarge(OutlastError, ValueError):
-    """A job's body, or what it shows as progress, is larger than `max_body` bytes; it was not stored."""
+    """A job's body, or what it shows as progress, is larger than `max_body` bytes; it was not stored.
 
-    def __init__(self, kind: str, size: int, limit: int) -> None:
+    bound: the setting, "max_body" unless the queue's `max_bytes` for all of its jobs is less than this one needs.
+    """
+
+    def __init__(self, kind: str, size: int, limit: int, bound: str = "max_body") -> None:
+        setting = "Settings(max_body=...)" if bound == "max_body" else f"the queue's {bound}"
         super().__init__(
-            f"job {kind!r} has a body of {size} bytes, more than max_body={limit}: "
-            "store the data elsewhere and pass its address, or raise Settings(max_body=...)"
+            f"job {kind!r} has a body of {size} bytes, more than {bound}={limit}: "
+            f"store the data elsewhere and pass its address, or raise {setting}"
         )
         self.kind = kind
         self.size = size
         self.limit = limit
+        self.bound = bound
 
 
 class UniqueConflict(OutlastError):

@@ -14,6 +14,7 @@ __all__ = [
     "ACCEPTED",
     "UNROUTABLE",
     "Accepted",
+    "Bound",
     "Exists",
     "Finish",
     "Full",
@@ -77,7 +78,10 @@ Settlement = Finish | Retry | Release | Park
 
 
 class Accepted(Struct, frozen=True):
-    """Durable at the store's level."""
+    """Durable at the store's level. Ended for it in the same step: `replaced`, who held its unique key, and `shed`."""
+
+    replaced: str | None = None
+    shed: tuple[str, ...] = ()
 
 
 class Exists(Struct, frozen=True):
@@ -88,21 +92,27 @@ class Exists(Struct, frozen=True):
 
 
 class Full(Struct, frozen=True):
-    """The queue is at `max_depth`; nothing was stored. retry_after: seconds, from the measured drain rate."""
+Bound = Literal["max_depth", "max_bytes", "max_age", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"]
+"""What may keep a job out of a queue, by the name of its setting."""
+
+
+    """The queue is at a bound; nothing was stored. retry_after: seconds, from the measured drain rate."""
 
     retry_after: float
 
+    bound: Bound = "max_depth"
 
 class Unroutable(Struct, frozen=True):
     """No queue takes this message; nothing was stored."""
 
 
 class TooLarge(Struct, frozen=True):
-    """The body of `size` bytes is over `limit`; nothing was stored."""
+    """The body of `size` bytes is over `limit`, the store's or that of all jobs of its queue; nothing was stored."""
 
     size: int
     limit: int
 
+    bound: Literal["max_body", "max_bytes", "per_key.max_bytes"] = "max_body"
 
 ACCEPTED: Final = Accepted()
 UNROUTABLE: Final = Unroutable()

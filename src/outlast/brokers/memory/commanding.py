@@ -8,7 +8,8 @@ import msgspec
 
 from outlast.brokers.memory import moving
 from outlast.brokers.memory.reading import state_of
-from outlast.brokers.memory.tables import Job, Tables
+from outlast.brokers.memory.rows import Job
+from outlast.brokers.memory.tables import Tables
 from outlast.core.codec import changed_args
 from outlast.core.limits import nanos
 from outlast.core.message import TERMINAL, rank_of
@@ -100,6 +101,7 @@ def _redrive(tables: Tables, job: Job) -> Answer:
         tables.take_key(job)
     job.message = msgspec.structs.replace(job.message, run_at=now, expires_at=None)  # or it would expire again at once
     job.attempt, job.crashes, job.cancelling, job.settled = 1, 0, False, 0
+    job.notes.pop("usage", None)
     job.rank = rank_of(now, job.message.priority)
     tables.put(job, now, "scheduled")
     return Answer(True, 1)
@@ -127,12 +129,15 @@ def _edit(tables: Tables, job: Job, edit: Edit) -> Answer:
         job.message = message
         return Answer(True, 1)
     tables.lift(job)
+    line = tables.line(message.queue)
+    line.count(job, -1)
     if edit.run_at is not None:
         message = msgspec.structs.replace(message, run_at=edit.run_at)
         job.rank = rank_of(edit.run_at, message.priority)
     else:
         job.rank += int((HEAD_START[old.priority] - HEAD_START[message.priority]) * 1000)
     job.message = message
+    line.count(job, 1)
     state = "scheduled" if edit.run_at is not None else job.state
     tables.put(job, job.at if edit.run_at is None else edit.run_at, state)
     return Answer(True, 1)

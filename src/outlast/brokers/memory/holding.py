@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from outlast.brokers.memory.tables import HeldBy, Job, Tables, add_failure
+from outlast.brokers.memory.rows import HeldBy, Job
+from outlast.brokers.memory.tables import Tables, add_failure
 from outlast.core.errors import WireError
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, Message, Signal, rank_of
@@ -152,6 +153,8 @@ def _apply(tables: Tables, job: Job, settlement: Settlement) -> None:
     match settlement:
         case Finish():
             add_failure(job, settlement.error)
+            if settlement.usage is not None:
+                job.notes["usage"] = encode_value(settlement.usage)
             if settlement.result is not None and settlement.result_ttl > 0 and settlement.state == "succeeded":
                 job.result = settlement.result
                 job.result_until = tables.clock.time() + settlement.result_ttl

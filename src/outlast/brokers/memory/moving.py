@@ -6,7 +6,8 @@ from typing import Final
 
 from msgspec import structs
 
-from outlast.brokers.memory.tables import MOVED_TOKEN, Job, Tables
+from outlast.brokers.memory.rows import Job
+from outlast.brokers.memory.tables import MOVED_TOKEN, Tables
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.message import TERMINAL
 from outlast.core.moving import Adopt, Parcel
@@ -51,7 +52,7 @@ def adopt(tables: Tables, command: Adopt) -> Answer:
         tables.remove(before)
     tables.forget_moved(message.id)
     # As one that is far from due: it must not stand in line for a moment.
-    (answer,) = tables.publish([structs.replace(message, run_at=LAST_MOMENT)], bounded=False)
+    (answer,) = tables.publish([structs.replace(message, run_at=LAST_MOMENT)], bounded=False, replacing=False)
     match answer:
         case Exists(by="id"):
             return Answer(True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from outlast.brokers.memory.tables import Job, Line, Tables
+from outlast.brokers.memory.rows import Job, Line
+from outlast.brokers.memory.tables import Tables
 from outlast.core.codec import redact_args
 from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Message, State
@@ -48,8 +49,14 @@ def record(job: Job, now: float) -> JobRecord:
         cancelling=job.cancelling,
         result=job.result if job.result_until > now else None,
         progress=job.notes.get("progress"),
+        usage=_usage(job),
         failures=job.failures,
     )
+
+
+def _usage(job: Job) -> Usage | None:
+    noted = job.notes.get("usage") if job.state in TERMINAL else None
+    return None if noted is None else msgspec.json.decode(noted, type=Usage)
 
 
 def find(tables: Tables, query: Query) -> Page:
@@ -130,4 +137,7 @@ def _counted(tables: Tables, name: str, line: Line, waiting: dict[str, int], due
         paused=line.paused,
         consumers=sum(name in each.asked and each.until > now for each in tables.holders.values()),
         max_depth=line.queue.max_depth,
+        bytes=line.bytes if line.queue.max_bytes is not None else None,
+        max_bytes=line.queue.max_bytes,
+        shed=line.shed,
     )

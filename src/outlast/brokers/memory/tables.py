@@ -4,122 +4,21 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-from msgspec import Raw
-
+from outlast.brokers.memory.places import Places
+from outlast.brokers.memory.rows import HeldBy, Job, Line
+from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
 from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Clock
-from outlast.core.select import Line as Turns
-from outlast.core.select import Place
-from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
-__all__ = ["MOVED_TOKEN", "Drained", "HeldBy", "Job", "Line", "Tables", "add_failure"]
+__all__ = ["MOVED_TOKEN", "Tables", "add_failure"]
 
-RATE_TAU = 30.0
-"""Seconds over which the drain rate forgets."""
 MOVED_TOKEN = -1
 """What a job that lives in another store now was settled with: no claim gives it out."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One job and all that is kept about it."""
-
-    message: Message
-    order: int
-    rank: int
-    at: float
-    """When it is, or was last, due."""
-    state: State
-    accepted: float
-    attempt: int = 1
-    crashes: int = 0
-    token: int = 0
-    open: bool = False
-    """The last hand-out may still be settled."""
-    settled: int = 0
-    """The token of the last settlement that was accepted, so that a repeat is known as one."""
-    holder: HeldBy | None = None
-    """Who holds it, or held it when the lease lapsed and may still take it back."""
-    lapsed: bool = False
-    cancelling: bool = False
-    reason: str | None = None
-    finished_at: float | None = None
-    result: Raw | None = None
-    result_until: float = math.inf
-    failures: tuple[Failure, ...] = ()
-    notes: dict[str, Raw] = field(default_factory=dict)
-
-    @property
-    def place(self) -> Place:
-        """Its place in its queue's line."""
-        return Place(self.rank, self.order, self.message.id)
-
-    @property
-    def fence(self) -> Fence:
-        """The right to report on its last hand-out."""
-        return Fence(self.message.id, self.message.queue, self.token, self.order)
-
-
-@dataclass(slots=True, eq=False)
-class HeldBy:
-    """One holder: one lease for all its jobs, and what it has lost since it last asked."""
-
-    id: str
-    until: float
-    """Monotonic seconds."""
-    asked: set[str] = field(default_factory=set)
-    jobs: dict[str, Job] = field(default_factory=dict)
-    lost: list[Fence] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Drained:
-    """Events a second, forgotten exponentially over RATE_TAU seconds."""
-
-    count: float = 0.0
-    at: float = 0.0
-
-    def add(self, now: float) -> None:
-        """Count one event at `now` (monotonic seconds)."""
-        self.count = self.per_second(now) * RATE_TAU + 1.0
-        self.at = now
-
-    def per_second(self, now: float) -> float:
-        """Return the rate at `now`."""
-        return self.count * math.exp((self.at - now) / RATE_TAU) / RATE_TAU
-
-
-@dataclass(slots=True, eq=False)
-class Line(Turns):
-    """One queue: who is ready and in what turn, who is due when, and what has ended, oldest end first."""
-
-    app: str = ""
-    """Whose it is, "" while nobody's."""
-    declared: Queue = field(default_factory=lambda: Queue(name="default"))
-    """What the app says; `queue` is that with what an operator has changed."""
-    changes: dict[str, Any] = field(default_factory=dict)
-    due: list[tuple[float, int, str]] = field(default_factory=list)
-    """Heap of (at, order, id) of scheduled and parked jobs; entries of jobs that moved on are skipped."""
-    depth: int = 0
-    paused: bool = False
-    rate: Drained = field(default_factory=Drained)
-    ended: OrderedDict[str, Job] = field(default_factory=OrderedDict)
-    dead: OrderedDict[str, Job] = field(default_factory=OrderedDict)
-    results: list[tuple[float, int, str]] = field(default_factory=list)
-    """Heap of (kept until, order, id)."""
-
-    def retry_after(self, now: float) -> float:
-        """Seconds until a tenth of the queue should have drained, 1 to 60."""
-        rate = self.rate.per_second(now)
-        jobs = max(1.0, (self.queue.max_depth or 0) / 10)
-        return min(60.0, max(1.0, jobs / rate)) if rate > 1e-9 else 60.0
 
 
 class Tables:
@@ -168,30 +67,63 @@ class Tables:
                 if job.state == "parked":
                     self.put(job, job.at, "parked")
 
-    def publish(self, messages: Sequence[Message], *, bounded: bool) -> list[Published]:
-        """Add the messages one after the other; `bounded` refuses those over `max_depth`."""
-        return [self._publish(message, bounded=bounded) for message in messages]
+    def publish(self, messages: Sequence[Message], *, bounded: bool, replacing: bool = True) -> list[Published]:
+        """Add the messages one after the other. bounded: bounds hold. replacing: a unique key may change hands."""
+        return [self._publish(message, bounded=bounded, replacing=replacing) for message in messages]
 
-    def _publish(self, message: Message, *, bounded: bool) -> Published:
+    def _publish(self, message: Message, *, bounded: bool, replacing: bool) -> Published:
         now = self.clock.time()
         if len(message.args) > self.max_body:
             return TooLarge(len(message.args), self.max_body)
         if message.id in self.jobs or self._past.get(message.id, (-math.inf, 0))[0] > now:
             return Exists(message.id, "id")
+        replaced: Job | None = None
         if (holder := self.key_holder(message)) is not None:
-            return Exists(holder, "unique")
+            replaced = self._replaceable(message, holder) if replacing else None
+            if replaced is None:
+                return Exists(holder, "unique")
+        answer = ACCEPTED
         line = self.line(message.queue)
-        if bounded and line.queue.max_depth is not None and line.depth >= line.queue.max_depth:
-            return Full(line.retry_after(self.clock.monotonic()))
+        if bounded and is_bounded(line.queue):
+            newcomer = Newcomer(len(message.args), urgency(message.priority), message.key is not None)
+            room = make_room(line.queue, newcomer, now, Places(self, line, message.key, replaced))
+            if isinstance(room, TooLarge):
+                return room
+            if isinstance(room, str):
+                rate = line.rate.per_second(self.clock.monotonic())
+                return Full(retry_after(room, line.queue, line.depth, rate), room)
+            for waiter in room:
+                self._drop(self.jobs[waiter.id], "expired", "shed")
+            line.shed += len(room)
+            answer = Accepted(shed=tuple(waiter.id for waiter in room)) if room else ACCEPTED
+        if replaced is not None:
+            self._drop(replaced, "cancelled", "replaced")
+            answer = Accepted(replaced.message.id, answer.shed)
         self._order += 1
         job = Job(
             message, self._order, rank_of(message.run_at, message.priority), message.run_at, "scheduled", accepted=now
         )
         self.jobs[message.id] = job
         self.take_key(job)
-        line.depth += 1
+        line.count(job, 1)
         self.put(job, message.run_at, "scheduled")
-        return ACCEPTED
+        if answer is not ACCEPTED:
+            self.prune(line)
+        return answer
+
+    def _replaceable(self, message: Message, holder: str) -> Job | None:
+        """Return the job that holds the message's unique key, if the message may take its place: one that waits."""
+        job = self.jobs.get(holder)
+        replaces = message.unique is not None and message.unique.replace
+        return job if replaces and job is not None and job.state in ("ready", "scheduled", "parked") else None
+
+    def _drop(self, job: Job, state: Terminal, reason: str) -> None:
+        """End a waiting job for another one that comes in: it is not counted as drained, and lets go of its key."""
+        self.let_go(job, superseded=True)
+        job.settled = 0
+        self.end(job, state, reason, drained=False)
+        if reason == "replaced":
+            self.free_key(job, when="purge")
 
     def key_holder(self, message: Message) -> str | None:
         """Return the id of the job that holds the message's unique key, None when it is free or there is none."""
@@ -278,12 +210,13 @@ class Tables:
         job.lapsed = False
         job.open = False
 
-    def end(self, job: Job, state: Terminal, reason: str | None) -> None:
+    def end(self, job: Job, state: Terminal, reason: str | None, *, drained: bool = True) -> None:
         """End the job: it counts no more, frees its key, and retention begins."""
         self.lift(job)
         line = self.line(job.message.queue)
-        line.depth -= 1
-        line.rate.add(self.clock.monotonic())
+        line.count(job, -1)
+        if drained:
+            line.rate.add(self.clock.monotonic())
         job.state, job.reason, job.finished_at = state, reason, self.clock.time()
         job.cancelling = False
         self.free_key(job, when="finish")
@@ -299,7 +232,7 @@ class Tables:
         line = self.line(job.message.queue)
         line.ended.pop(job.message.id, None)
         line.dead.pop(job.message.id, None)
-        line.depth += 1
+        line.count(job, 1)
         job.reason = job.finished_at = job.result = None
 
     def remove(self, job: Job, *, purge: bool = False) -> None:
@@ -310,7 +243,7 @@ class Tables:
             self.rest(job)
         self.let_go(job, superseded=True)
         if job.state not in TERMINAL:
-            line.depth -= 1
+            line.count(job, -1)
         if purge:
             self.free_key(job, when="purge")
         line.ended.pop(job.message.id, None)
