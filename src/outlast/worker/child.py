@@ -19,7 +19,7 @@ from outlast.aio.frames import pack, read_frame
 from outlast.core.backoff import Exponential
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
 from outlast.core.message import Holder
-from outlast.worker.control import Halt, Hello, Losses, WorkerConfig, decode_order, encode
+from outlast.worker.control import Alarm, Halt, Hello, Losses, WorkerConfig, decode_order, encode
 from outlast.worker.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.worker.lanes import AHEAD
 from outlast.worker.link import Stalled
@@ -184,6 +184,9 @@ class _Process:
             if isinstance(order, Losses):
                 if self._worker is not None:
                     self._worker.lose(order.lost)
+            elif isinstance(order, Alarm):
+                if self._worker is not None:
+                    self._worker.tell(order.event)
             elif isinstance(order, Halt):
                 self._stop.set()
                 if order.hurry:

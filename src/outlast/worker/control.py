@@ -7,9 +7,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from outlast.core.events import QueueUnattended
 from outlast.core.settlement import Lost
 
-__all__ = ["Halt", "Hello", "Losses", "WorkerConfig", "decode_order", "encode"]
+__all__ = ["Alarm", "Halt", "Hello", "Losses", "WorkerConfig", "decode_order", "encode"]
 
 
 class WorkerConfig(Struct, frozen=True, kw_only=True):
@@ -47,6 +48,12 @@ class Losses(Struct, frozen=True, tag="lost"):
     lost: tuple[Lost, ...]
 
 
+class Alarm(Struct, frozen=True, tag="alarm"):
+    """Something for the app's observers, which the supervisor has none of; told to one worker."""
+
+    event: QueueUnattended
+
+
 class Halt(Struct, frozen=True, tag="halt"):
     """Stop: drain first, or (`hurry`) without any more grace."""
 
@@ -54,14 +61,14 @@ class Halt(Struct, frozen=True, tag="halt"):
 
 
 _encoder: Final = msgspec.json.Encoder()
-_order: Final[msgspec.json.Decoder[Losses | Halt]] = msgspec.json.Decoder(Losses | Halt)
+_order: Final[msgspec.json.Decoder[Losses | Alarm | Halt]] = msgspec.json.Decoder(Losses | Alarm | Halt)
 
 
-def encode(item: WorkerConfig | Hello | Losses | Halt) -> bytes:
+def encode(item: WorkerConfig | Hello | Losses | Alarm | Halt) -> bytes:
     """Return `item` as JSON."""
     return _encoder.encode(item)
 
 
-def decode_order(body: bytes) -> Losses | Halt:
+def decode_order(body: bytes) -> Losses | Alarm | Halt:
     """Return what the supervisor said."""
     return _order.decode(body)

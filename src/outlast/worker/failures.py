@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from types import TracebackType
 from typing import Final
 
 from outlast.core.codec import scrub
@@ -12,18 +13,17 @@ __all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "failure_of", "plain_failure"]
 
 TRACEBACK_LIMIT: Final = 16 * 1024
 MESSAGE_LIMIT: Final = 2 * 1024
+_BETWEEN: Final = ("outlast.worker.around", "outlast.resolve")
 _CUT: Final = "\n... (cut) ...\n"
 
 
 def failure_of(error: BaseException, *, attempt: int, at: float, secrets: tuple[str, ...] = ()) -> Failure:
     """Return what is kept of `error`: no text in `secrets`, at most 2 KiB of message and 16 KiB of traceback.
 
-    The worker's own frame, outermost, is left out. `at` is wall time in seconds.
+    The worker's own frames, outermost, are left out. `at` is wall time in seconds.
     """
-    own = error.__traceback__
     try:
-        # Without the first frame, which is the worker's call of the handler.
-        lines = traceback.format_exception(type(error), error, own.tb_next if own is not None else None)
+        lines = traceback.format_exception(type(error), error, _from_the_handler_on(error.__traceback__))
         text = "".join(lines)
     except Exception as broken:  # an exception whose own __str__ or __cause__ fails must not end the worker
         text = f"(no traceback: {type(broken).__name__} while it was formatted)"
@@ -40,6 +40,14 @@ def failure_of(error: BaseException, *, attempt: int, at: float, secrets: tuple[
 def plain_failure(kind: str, message: str, *, attempt: int, at: float) -> Failure:
     """Return a failure that no exception stands for, such as a timeout."""
     return Failure(attempt=attempt, at=at, type=kind, message=message)
+
+
+def _from_the_handler_on(frames: TracebackType | None) -> TracebackType | None:
+    """Leave out the worker's call of the handler, and ours between middleware, dependencies and the handler."""
+    frames = frames.tb_next if frames is not None else None
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _BETWEEN:
+        frames = frames.tb_next
+    return frames
 
 
 def _text(error: BaseException) -> str:

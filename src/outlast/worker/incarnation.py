@@ -16,10 +16,11 @@ import msgspec
 
 from outlast.aio.children import Child, kill_session, resident_bytes
 from outlast.aio.frames import pack, read_frame
+from outlast.core.events import QueueUnattended
 from outlast.core.message import Failure, Holder
 from outlast.core.protocols import Clock
 from outlast.core.settlement import Lost, Retry
-from outlast.worker.control import Halt, Hello, Losses, WorkerConfig, encode
+from outlast.worker.control import Alarm, Halt, Hello, Losses, WorkerConfig, encode
 from outlast.worker.isolate import how_ended
 from outlast.worker.slots import STARTED, Slot, SlotMap
 
@@ -160,6 +161,11 @@ class Incarnation:
         """Pass on what the store said no longer counts."""
         if lost and self._writer is not None:
             self._writer.write(pack(encode(Losses(tuple(lost)))))
+
+    def tell_alarm(self, event: QueueUnattended) -> None:
+        """Pass on what the app's observers should hear."""
+        if self._writer is not None:
+            self._writer.write(pack(encode(Alarm(event))))
 
     def kill(self, verdict: Verdict) -> None:
         """Kill it with everything it started."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from outlast.aio.children import named_directory
 from outlast.aio.clock import SystemClock
 from outlast.brokers import Store, connect
 from outlast.core.errors import ConfigurationError, StoreError
-from outlast.core.events import Event
+from outlast.core.events import QueueUnattended
 from outlast.core.protocols import Clock
 from outlast.core.settlement import Retry
 from outlast.worker.control import Hello, WorkerConfig
@@ -59,7 +59,6 @@ class Supervisor:
         max_age: float | None = None,
         max_resident: int | None = None,
         stall_after: float = STALL_AFTER,
-        tell: Callable[[Event], None] = lambda event: None,
     ) -> None:
         """Take the app's "module:attribute"; None leaves a bound to the app's settings.
 
@@ -83,7 +82,6 @@ class Supervisor:
         self._bounds = Bounds(max_jobs, max_age, max_resident)
         self._stall_after = stall_after
         self._directory = named_directory()
-        self._tell = tell
         self._clock: Clock = SystemClock()
         self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
         self._live: set[Incarnation] = set()
@@ -318,7 +316,14 @@ class Supervisor:
         await self._linked.wait()
         link = self._link
         assert link is not None
-        await Attendance(lambda: link.store, self._clock, self._tell).run()
+        await Attendance(lambda: link.store, self._clock, self._alarm).run()
+
+    def _alarm(self, event: QueueUnattended) -> None:
+        """Tell the app's observers, in one worker: here there are none."""
+        for life in self._live:
+            if life.ready:
+                life.tell_alarm(event)
+                return
 
     # Stopping
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from outlast.brokers import Store
 from outlast.core.errors import StoreError
-from outlast.core.events import Event, QueueUnattended
+from outlast.core.events import QueueUnattended
 from outlast.core.protocols import Clock
 
 __all__ = ["Attendance"]
@@ -21,7 +21,7 @@ _EVERY: Final = 30.0
 class Attendance:
     """Look at every queue of the store, declared here or not, twice a minute."""
 
-    def __init__(self, store: Callable[[], Store], clock: Clock, tell: Callable[[Event], None]) -> None:
+    def __init__(self, store: Callable[[], Store], clock: Clock, tell: Callable[[QueueUnattended], None]) -> None:
         self._store = store
         self._clock = clock
         self._tell = tell

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from outlast.brokers import Store, connect
 from outlast.core.errors import ConfigurationError, StoreError
-from outlast.core.events import WorkerStalled
+from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Settlement
 from outlast.worker.claimer import Claimer
@@ -117,6 +117,10 @@ class Worker:
     def orphaned(self) -> None:
         """Hear that the supervisor is gone: renew here from now on. The caller stops the worker as well."""
         self._orphaned.set()
+
+    def tell(self, event: Event) -> None:
+        """Tell the app's observers."""
+        self._runtime.emit(event)
 
     def lose(self, losses: Sequence[Lost]) -> None:
         """Stop the runs that no longer count."""
