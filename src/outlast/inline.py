@@ -36,6 +36,9 @@ class _InlineRun:
     def follow(self, message: Message) -> None:
         self.follow_ups.append(message)
 
+    def used(self, cpu: float) -> None:
+        """Nobody measures a call."""
+
     def note(self, name: str, value: Raw) -> None:
         """Nobody reads the progress of a call."""
 

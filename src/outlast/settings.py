@@ -18,6 +18,7 @@ from outlast.core.topology import variables_of
 __all__ = ["Settings"]
 
 _DURATIONS: Final = ("enqueue_timeout", "lease", "drain_grace", "kill_grace", "recycle_age")
+_SWITCHES: Final = ("measure",)
 _OTHERS: Final = ("APP", "DEBUG")
 """Variables of the command line alone."""
 _COUNTS: Final = ("max_body", "concurrency", "threads", "processes", "recycle_jobs", "recycle_memory")
@@ -61,6 +62,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds after which it is; 0 for never."""
     recycle_memory: int = 0
     """Bytes of resident memory beyond which it is; 0 for never."""
+    measure: bool = False
+    """Measure the CPU seconds of runs in threads and on the loop; those in a process of their own always are."""
 
     def __post_init__(self) -> None:
         for name in _DURATIONS:
@@ -72,6 +75,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             count = getattr(self, name)
             if type(count) is not int or count < (name not in _OFF):
                 raise ConfigurationError(f"{name}={count!r}: give a whole number, {_least(name)}")
+        if type(self.measure) is not bool:
+            raise ConfigurationError(f"measure={self.measure!r}: give True or False")
         if not isinstance(self.url, str):
             raise ConfigurationError(f"url={self.url!r}: give text such as 'sqlite:outlast.db'")
 
@@ -157,6 +162,10 @@ def _parse(name: str, variable: str, text: str) -> Any:
         if not text.isdecimal() or int(text) < (name not in _OFF):
             raise ConfigurationError(f"{variable}={text!r}: give a whole number, {_least(name)}")
         return int(text)
+    if name in _SWITCHES:
+        if text.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+            raise ConfigurationError(f"{variable}={text!r}: give 1 or 0")
+        return text.lower() in ("1", "true", "yes", "on")
     if name in _DURATIONS:
         value: float | str = text
         with suppress(ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.message import Terminal
+from outlast.core.message import Terminal, Usage
 from outlast.core.protocols import Cancel, Purge, Redrive
 from outlast.core.settlement import Finish, Lost, Park, Release, Retry, Settlement
 from tests.support.jobs import LEASE, A, B, Desk, failure, lost, raw
@@ -202,3 +202,24 @@ async def test_many_in_one_batch_of_every_kind(desk: Desk) -> None:
     assert await desk.settle(*batch) == []
     stats = await desk.stats()
     assert (stats.depth, stats.scheduled, stats.parked, stats.running) == (300, 200, 100, 0)
+
+
+async def test_what_a_run_used_is_kept_until_the_job_runs_again(desk: Desk) -> None:
+    used = Usage(cpu=0.5, wall=1.25, peak=50_000_000)
+    await desk.publish("q.1", "q.2")
+    await desk.claim()
+    assert (
+        await desk.settle(
+            Finish(desk.fence("q.1"), "succeeded", usage=used),
+            Finish(desk.fence("q.2"), "dead", "gave-up", error=failure(1), usage=Usage(cpu=0.5, wall=1.25)),
+        )
+        == []
+    )
+    assert (await desk.record("q.1")).usage == used
+    assert (await desk.record("q.2")).usage == Usage(cpu=0.5, wall=1.25)
+    await desk.apply(Redrive("q.2"))
+    assert (await desk.record("q.2")).usage is None
+    await desk.claim()
+    await desk.finish("q.2")
+    record = await desk.record("q.2")
+    assert (record.state, record.usage, record.progress) == ("succeeded", None, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from outlast.cli import show
 from outlast.cli.text import clean, local_time, short, when
+from outlast.core.message import Usage
 from outlast.core.protocols import JobRecord
 
 __all__ = ["detail"]
@@ -32,6 +33,7 @@ def detail(record: JobRecord) -> None:
             ("expires", local_time(record.expires_at, now) if record.finished_at is None else ""),
             ("ended", local_time(record.finished_at, now)),
             ("holder", record.holder or ""),
+            ("used", _usage(record.usage)),
             ("progress", _json(record.progress)),
             ("arguments", _json(record.args)),
             ("result", _json(record.result)),
@@ -44,6 +46,13 @@ def detail(record: JobRecord) -> None:
     if record.failures and record.failures[-1].traceback:
         show.say()
         show.say(_indented(record.failures[-1].traceback))
+
+
+def _usage(usage: Usage | None) -> str:
+    if usage is None:
+        return ""
+    memory = "" if usage.peak is None else f", {usage.peak / 1e6:.0f} MB at most"
+    return f"{usage.cpu:.2f} s of CPU in {usage.wall:.2f} s{memory}"
 
 
 def _json(value: Any) -> str:

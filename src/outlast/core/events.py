@@ -7,11 +7,12 @@ from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
 
-from outlast.core.message import State
+from outlast.core.message import State, Usage
 
 __all__ = [
     "EVENTS",
     "Event",
+    "JobDropped",
     "JobEnded",
     "JobEnqueued",
     "JobLost",
@@ -38,6 +39,18 @@ class JobEnqueued(Struct, frozen=True):
     kind: str
     run_at: float
     """When it is due, wall time."""
+
+
+class JobDropped(Struct, frozen=True):
+    """A waiting job ended because this process enqueued another one, `by` (its id), which the queue took instead.
+
+    reason "shed": it made room in a full queue, and has expired; "replaced": it held the unique key, and is cancelled.
+    """
+
+    id: str
+    queue: str
+    reason: Literal["shed", "replaced"]
+    by: str
 
 
 class JobRefused(Struct, frozen=True):
@@ -69,6 +82,8 @@ class JobEnded(Struct, frozen=True):
     state: State
     reason: str | None
     seconds: float
+    usage: Usage | None = None
+    """What the run used, where that was measured."""
 
 
 class JobRetried(Struct, frozen=True):
@@ -113,6 +128,7 @@ class WorkerStalled(Struct, frozen=True):
 
 Event = (
     JobEnqueued
+    | JobDropped
     | JobRefused
     | JobStarted
     | JobEnded

@@ -20,6 +20,7 @@ __all__ = [
     "Signal",
     "State",
     "Terminal",
+    "Usage",
     "rank_of",
 ]
 
@@ -91,6 +92,17 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     type: str
     message: str
     traceback: str = ""
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """What the last run used. Seconds of CPU and of the clock; peak: the most bytes of memory, of a process of its own.
+
+    cpu is that of its own thread or process: what a coroutine starts as other tasks or threads is not in it.
+    """
+
+    cpu: float
+    wall: float
+    peak: int | None = None
 
 
 class Delivery(Struct, frozen=True, gc=False):

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Raw, Struct
 
 from outlast.core.matching import ArgIs
-from outlast.core.message import Delivery, Durability, Failure, Holder, Message, State
+from outlast.core.message import Delivery, Durability, Failure, Holder, Message, State, Usage
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import Priority
 from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
@@ -181,6 +181,8 @@ class JobRecord(Struct, frozen=True, kw_only=True):
     progress: Raw | None = None
     failures: tuple[Failure, ...] = ()
     """The last ones, oldest first, at most `Defaults.failures_kept`."""
+    usage: Usage | None = None
+    """What the run that ended it used, where that was measured and is worth keeping."""
 
 
 class Query(Struct, frozen=True, kw_only=True):

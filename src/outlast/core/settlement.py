@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from msgspec import Raw, Struct
 
-from outlast.core.message import Failure, Fence, Message, Signal, Terminal
+from outlast.core.message import Failure, Fence, Message, Signal, Terminal, Usage
 from outlast.core.policy import DEFAULTS
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 class Finish(Struct, frozen=True, gc=False):
     """The job ends in `state`. `then` becomes durable in the same step. reason: why, for every state but succeeded.
 
-    result: JSON, kept `result_ttl` seconds; None keeps none.
+    result: JSON, kept `result_ttl` seconds; None keeps none. usage: what the run used, None when that is not kept.
     """
 
     fence: Fence
@@ -43,6 +43,7 @@ class Finish(Struct, frozen=True, gc=False):
     error: Failure | None = None
     then: Sequence[Message | Signal] = ()
     result_ttl: float = DEFAULTS.result_ttl
+    usage: Usage | None = None
 
 
 class Retry(Struct, frozen=True):
@@ -91,16 +92,16 @@ class Exists(Struct, frozen=True):
     by: Literal["id", "unique"] = "id"
 
 
-class Full(Struct, frozen=True):
 Bound = Literal["max_depth", "max_bytes", "max_age", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"]
 """What may keep a job out of a queue, by the name of its setting."""
 
 
+class Full(Struct, frozen=True):
     """The queue is at a bound; nothing was stored. retry_after: seconds, from the measured drain rate."""
 
     retry_after: float
-
     bound: Bound = "max_depth"
+
 
 class Unroutable(Struct, frozen=True):
     """No queue takes this message; nothing was stored."""
@@ -111,8 +112,8 @@ class TooLarge(Struct, frozen=True):
 
     size: int
     limit: int
-
     bound: Literal["max_body", "max_bytes", "per_key.max_bytes"] = "max_body"
+
 
 ACCEPTED: Final = Accepted()
 UNROUTABLE: Final = Unroutable()

@@ -44,6 +44,10 @@ class RunPort(Protocol):
         """What was enqueued; None when the handler was called without a job."""
         ...
 
+    def used(self, cpu: float) -> None:
+        """Hear how many CPU seconds the handler took."""
+        ...
+
     def follow(self, message: Message) -> None:
         """Take a job that is to be enqueued when the run succeeds."""
         ...

@@ -18,7 +18,7 @@ from outlast.worker.around import Threaded
 from outlast.worker.lanes import Lanes
 from outlast.worker.ports import RuntimePort
 from outlast.worker.report import Reporter
-from outlast.worker.runs import Plan, ProcessPort, Run, StopReason, conclude, fail, settled_as, stopped
+from outlast.worker.runs import Plan, ProcessPort, Run, StopReason, conclude, fail, plans_of, settled_as, stopped
 from outlast.worker.slots import STARTED, SlotMap
 
 __all__ = ["PATIENCE", "SOLO_PAUSE", "TICK", "Executor"]
@@ -70,10 +70,7 @@ class Executor:
         self._threads = Threads(threads, "outlast-job")
         self._lanes: Lanes[Run] = Lanes(most=concurrency, threads=threads, processes=processes, start=self._start_next)
         self._async, self._thread, self._process, self._solo = self._lanes.all
-        self._plans = {
-            kind: Plan.of(declaration, runtime.arguments[kind], self._lanes.of_mode[declaration.mode], runtime.registry)
-            for kind, declaration in runtime.registry.kinds.items()
-        }
+        self._plans = plans_of(runtime, self._lanes.of_mode)
         self._runs: dict[Run, None] = {}
         self._idle = asyncio.Event()
         self._idle.set()

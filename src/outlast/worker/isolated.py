@@ -10,18 +10,20 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
 from outlast.core.decide import UnknownKind
-from outlast.core.message import Delivery, Fence
+from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.protocols import Clock
 from outlast.worker.lanes import Lane
 from outlast.worker.ports import ComposerPort
 from outlast.worker.runs import Plan, Run, conclude, fail, settled_as
 from outlast.worker.target import load_app
+from outlast.worker.usage import ProcessMeter
 from outlast.worker.wire import ChildConfig, Noted, Ready, Report, Task, decode_task, encode
 
 __all__ = ["ignore_stops", "main", "serve"]
@@ -118,6 +120,7 @@ def _run(task: Task, composer: ComposerPort, office: _Office, runner: asyncio.Ru
     plan = Plan.of(declaration, composer.arguments[message.kind], lane, composer.registry, apart=True)
     run = Run(delivery, plan, lane, office, 0.0)
     run.deadline = task.deadline
+    began, meter = time.monotonic(), ProcessMeter()
     try:
         values = run.values = plan.arguments.load(message.args)
         value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
@@ -127,6 +130,7 @@ def _run(task: Task, composer: ComposerPort, office: _Office, runner: asyncio.Ru
         outcome = fail(run, error)
     else:
         outcome = conclude(run, value)
+    run.usage = Usage(meter.cpu(), time.monotonic() - began, meter.peak())
     return Report.of(settled_as(run, outcome, composer.rng), resident_bytes(os.getpid()))
 
 

@@ -53,7 +53,15 @@ class Reporter:
                         self._emit(JobEnqueued(then.id, then.queue, then.kind, then.run_at))
                 seconds = self._clock.monotonic() - run.started if run.began else 0.0
                 self._emit(
-                    JobEnded(message.id, message.queue, message.kind, settlement.state, settlement.reason, seconds)
+                    JobEnded(
+                        message.id,
+                        message.queue,
+                        message.kind,
+                        settlement.state,
+                        settlement.reason,
+                        seconds,
+                        settlement.usage,
+                    )
                 )
         elif isinstance(settlement, Retry) and settlement.error is not None:
             error = settlement.error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -25,17 +25,18 @@ from outlast.core.decide import (
     decide,
 )
 from outlast.core.errors import BodyTooLarge, ConfigurationError, GiveUp, InvalidArguments, Snooze
-from outlast.core.message import Delivery, Message
+from outlast.core.message import Delivery, Message, Usage
 from outlast.core.policy import Policy, Retry
 from outlast.core.protocols import Clock
-from outlast.core.registry import Declaration, Registry
-from outlast.core.settlement import Settlement
+from outlast.core.registry import Declaration, Mode, Registry
+from outlast.core.settlement import Finish, Settlement
 from outlast.redaction import texts
-from outlast.worker.around import Around, calling
+from outlast.worker.around import Around, calling, measuring
 from outlast.worker.context import Context
 from outlast.worker.failures import failure_of, plain_failure
 from outlast.worker.lanes import Lane
-from outlast.worker.ports import ArgumentsPort
+from outlast.worker.ports import ArgumentsPort, RuntimePort
+from outlast.worker.usage import WORTH_KEEPING
 
 __all__ = [
     "SUCCEEDED",
@@ -46,6 +47,7 @@ __all__ = [
     "StopReason",
     "conclude",
     "fail",
+    "plans_of",
     "settled_as",
     "stopped",
 ]
@@ -100,11 +102,25 @@ class Plan:
         registry: Registry,
         *,
         apart: bool = False,
+        measured: bool = False,
     ) -> Plan:
         """Return the plan of a declared kind; apart: for a run in this process, which has been made for it."""
         how = calling(declaration, registry, apart=apart or declaration.mode == "process")
+        if measured:
+            how = measuring(how, on_loop=declaration.on_loop)
         timeout = declaration.policy.timeout
         return cls(declaration, arguments, how.handler, lane, timeout, how.takes_context, how.around)
+
+
+def plans_of(runtime: RuntimePort, lanes: Mapping[Mode, Lane[Run]]) -> dict[str, Plan]:
+    """Return the plan of every kind that the app can run."""
+    registry, measure = runtime.registry, runtime.settings.measure
+    return {
+        kind: Plan.of(
+            each, runtime.arguments[kind], lanes[each.mode], registry, measured=measure and each.mode != "process"
+        )
+        for kind, each in registry.kinds.items()
+    }
 
 
 class Run:
@@ -125,6 +141,7 @@ class Run:
         "stop",
         "task",
         "then",
+        "usage",
         "values",
     )
 
@@ -144,6 +161,7 @@ class Run:
         self.values: dict[str, Any] | None = None
         self.then: list[Message] | None = None
         self.notes: dict[str, Raw] | None = None
+        self.usage: Usage | None = None
 
     @property
     def message(self) -> Message:
@@ -159,6 +177,11 @@ class Run:
     def remaining(self) -> float | None:
         """Seconds until the timeout."""
         return max(0.0, self.deadline - self.office.clock.monotonic()) if self.deadline else None
+
+    def used(self, cpu: float) -> None:
+        """Note the CPU seconds of the run; from any thread. Few of them are not worth a record."""
+        if cpu >= WORTH_KEEPING:
+            self.usage = Usage(cpu, self.office.clock.monotonic() - self.started)
 
     def begin(self, now: float) -> None:
         """Let the timeout count from `now`, monotonic seconds."""
@@ -259,7 +282,10 @@ def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
     policy = _NO_POLICY if run.plan is None else run.plan.declaration.policy
     now = run.office.clock.time()
     try:
-        return decide(run.delivery, outcome, policy, now, rng)
+        settlement = decide(run.delivery, outcome, policy, now, rng)
+        if run.usage is not None and type(settlement) is Finish:
+            settlement = structs.replace(settlement, usage=run.usage)
+        return settlement
     except Exception:  # a backoff may be the user's own
         _logger.exception("job %s: its backoff failed, and the default one is taken", run.delivery.message.id)
     retry = structs.replace(policy.retry, backoff=Retry().backoff)

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from outlast.core.message import Delivery, Failure, Fence, Message, Terminal
+from outlast.core.message import Delivery, Failure, Fence, Message, Terminal, Usage
 from outlast.core.settlement import Finish, Park, Retry, Settlement
 
 __all__ = [
@@ -77,6 +77,7 @@ class Report(Struct, frozen=True, tag="report"):
     attempt: int = 0
     crashes: int = 0
     parked: bool = False
+    usage: Usage | None = None
 
     @classmethod
     def of(cls, settlement: Settlement, resident: int) -> Report:
@@ -90,6 +91,7 @@ class Report(Struct, frozen=True, tag="report"):
                 error=settlement.error,
                 then=tuple(item for item in settlement.then if isinstance(item, Message)),
                 result_ttl=settlement.result_ttl,
+                usage=settlement.usage,
             )
         if isinstance(settlement, Park):
             return cls(resident, at=settlement.at, parked=True)
@@ -105,7 +107,7 @@ class Report(Struct, frozen=True, tag="report"):
         if self.state is None:
             return Retry(fence, self.at, self.attempt, self.error, crashes=self.crashes)
         result = None if bytes(self.result) == b"null" else self.result
-        return Finish(fence, self.state, self.reason, result, self.error, self.then, self.result_ttl)
+        return Finish(fence, self.state, self.reason, result, self.error, self.then, self.result_ttl, self.usage)
 
 
 class Fit(Struct, frozen=True, tag="fit"):

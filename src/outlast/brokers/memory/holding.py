@@ -7,6 +7,7 @@ from typing import Final
 
 from outlast.brokers.memory.rows import HeldBy, Job
 from outlast.brokers.memory.tables import Tables, add_failure
+from outlast.core.codec import encode_value
 from outlast.core.errors import WireError
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, Message, Signal, rank_of

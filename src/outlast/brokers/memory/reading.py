@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from outlast.brokers.memory.rows import Job, Line
 from outlast.brokers.memory.tables import Tables
 from outlast.core.codec import redact_args
 from outlast.core.matching import ArgIs, holds
-from outlast.core.message import TERMINAL, Message, State
+from outlast.core.message import TERMINAL, Message, State, Usage
 from outlast.core.protocols import JobRecord, Page, Query, QueueStats
 
 __all__ = ["count", "find", "record", "state_of", "stats"]

@@ -146,6 +146,7 @@ def _redrive(tx: Transaction, id_: str) -> Answer:
             if holder[2] is None or holder[2] > tx.now:
                 return Answer(ok=False, why="conflict")
             tx.run("uniq_free", (holder[1],))
+    tx.run("usage_drop", (seq,))
     tx.run("redrive", (rank_of(tx.now, PRIORITIES[priority]), tx.now, key, seq))
     counts = tx.count(queue.number)
     if state >= ENDED:

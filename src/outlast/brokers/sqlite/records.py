@@ -12,6 +12,7 @@ from msgspec import Raw
 from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import (
+    ENDED,
     EXPIRED,
     PARKED,
     PRIORITIES,
@@ -20,7 +21,7 @@ from outlast.brokers.sqlite.transaction import (
     STATES,
 )
 from outlast.core.codec import redact_args
-from outlast.core.message import Failure
+from outlast.core.message import Failure, Usage
 from outlast.core.protocols import JobRecord
 
 __all__ = ["COLUMNS", "FROM", "Row", "get", "record"]
@@ -36,6 +37,7 @@ COLUMNS: Final = (
 FROM: Final = " from job {index} join queue using (queue) left join holder using (holder) where job.body is not null"
 _meta: Final = msgspec.json.Decoder(Meta).decode
 _failure: Final = msgspec.json.Decoder(Failure).decode
+_usage: Final = msgspec.json.Decoder(Usage).decode
 
 
 def get(db: apsw.Connection, ids: Sequence[str], now: float) -> list[JobRecord | None]:
@@ -56,12 +58,13 @@ def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
     ) = row  # fmt: skip
     kept = _meta(meta) if meta is not None else Meta()
     failures: tuple[Failure, ...] = ()
-    progress = None
+    progress = usage = None
     if failed:
         sql = statements()
         failures = tuple(_failure(text) for (text,) in db.execute(sql["failures"], (seq,)))
-        noted: list[Any] = db.execute(sql["progress"], (seq,)).fetchall()
-        progress = Raw(noted[0][0].encode()) if noted else None
+        noted: dict[Any, Any] = {name: value for name, value in db.execute(sql["notes"], (seq,))}  # noqa: C416
+        progress = Raw(noted["progress"].encode()) if "progress" in noted else None
+        usage = _usage(noted["usage"]) if "usage" in noted and state >= ENDED else None
     if (
         state in {READY, SCHEDULED, PARKED}
         and expires_at is not None
@@ -93,4 +96,5 @@ def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
         result=Raw(result.encode()) if result is not None and at > now else None,
         progress=progress,
         failures=failures,
+        usage=usage,
     )

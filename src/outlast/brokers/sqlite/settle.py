@@ -34,7 +34,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     lost: list[Lost] = []
     for settlement in settlements:
         match settlement:
-            case Finish(fence, "succeeded", None, None, None, then, _) if not then:
+            case Finish(fence, "succeeded", None, None, None, then, _, None) if not then:
                 plain[fence.queue, fence.token].append(fence)
             case Finish():
                 lost += _finish(tx, settlement)
@@ -90,6 +90,9 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
         counts.records += 1
     tx.ended = True
     _keep_failure(tx, fence, finish.error)
+    if finish.usage is not None:
+        tx.run("usage_keep", (fence.row, msgspec.json.encode(finish.usage).decode()))
+        tx.run("note_mark", (fence.row,))
     _follow(tx, finish.then)
     return []
 

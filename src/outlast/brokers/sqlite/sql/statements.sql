@@ -204,6 +204,12 @@ on conflict do update set value = excluded.value
 -- name: note_mark (seq)
 update job set failed = max(failed, 1) where seq = ?1 and failed = 0
 
+-- name: usage_keep (seq, JSON)
+insert into note(job, name, value) values(?1, 'usage', ?2) on conflict do update set value = excluded.value
+
+-- name: usage_drop (seq)
+delete from note where job = ?1 and name = 'usage'
+
 -- Retention. The rows to strip are the oldest ended ones that count against the cap; the tombstone keeps its place in
 -- job_ended, so stripping rewrites the row alone.
 -- name: strip_upto (queue, pruned, how many)
@@ -343,8 +349,8 @@ union all select (select min(at) from job where queue = ?1 and state in (2, 4) a
 -- name: failures (seq)
 select body from failure where job = ?1 order by nr
 
--- name: progress (seq)
-select value from note where job = ?1 and name = 'progress'
+-- name: notes (seq)
+select name, value from note where job = ?1 and name in ('progress', 'usage')
 
 -- For the doctor. Holders whose jobs run by the file, though their lease has lapsed and nobody has noticed yet.
 -- name: stale_holders (boot, monotonic)
