@@ -30,7 +30,7 @@ def supplied(declaration: Declaration, overrides: Mapping[Any, Callable[..., Any
 
 
 def _on_loop(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Maker], ...]) -> Handler:
-    async def run(context: Any, /, **values: Any) -> Any:
+    async def run(context: Any, /, *args: Any, **values: Any) -> Any:
         value, failed = None, None
         async with AsyncExitStack() as stack:
             try:
@@ -38,7 +38,7 @@ def _on_loop(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Make
                 for name, maker in needs:
                     if name not in values:
                         values[name] = await _make_async(maker, context, made, stack)
-                value = await (handler(context, **values) if takes_context else handler(**values))
+                value = await (handler(context, *args, **values) if takes_context else handler(*args, **values))
             except BaseException as error:
                 failed = error
                 raise
@@ -50,7 +50,7 @@ def _on_loop(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Make
 
 
 def _in_thread(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Maker], ...]) -> Handler:
-    def run(context: Any, /, **values: Any) -> Any:
+    def run(context: Any, /, *args: Any, **values: Any) -> Any:
         value, failed = None, None
         with ExitStack() as stack:
             try:
@@ -58,7 +58,7 @@ def _in_thread(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Ma
                 for name, maker in needs:
                     if name not in values:
                         values[name] = _make(maker, context, made, stack)
-                value = handler(context, **values) if takes_context else handler(**values)
+                value = handler(context, *args, **values) if takes_context else handler(*args, **values)
             except BaseException as error:
                 failed = error
                 raise
