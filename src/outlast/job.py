@@ -17,12 +17,12 @@ from outlast.core.kinds import KIND_NAME, Upgrade, check_aliases, check_upgrades
 from outlast.core.message import Message
 from outlast.core.policy import DEFAULTS, Policy, Priority, Retry
 from outlast.core.registry import Declaration, Mode, Registry
-from outlast.core.schedule import Misfire, Overlap, Scheduled
-from outlast.core.unique import Unique
+from outlast.core.unique import OnConflict, Unique
 from outlast.depends import graph
 from outlast.handle import Handle
 from outlast.hooks import Surrounded
-from outlast.options import NO_OPTIONS, OnConflict, Options, check_priority
+from outlast.options import NO_OPTIONS, Options, check_conflict, check_priority
+from outlast.scheduler.declare import Scheduling
 from outlast.signature import check_importable, read
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ __all__ = ["Bound", "Declarer", "Home", "Job", "JobDecorator", "Link"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Home(Protocol):
@@ -74,6 +73,7 @@ class Bound(Generic[P, R]):
         self.declaration: Final = declaration
         self.options: Final = options
         self._link = link
+        self._on_conflict = options.on_conflict or declaration.on_conflict
 
     @property
     def kind(self) -> str:
@@ -109,13 +109,13 @@ class Bound(Generic[P, R]):
         """
         home = self._home
         message = home.compose(self.declaration, args, kwargs, self.options)
-        return (await home.send([message], self.options.on_conflict))[0]
+        return (await home.send([message], self._on_conflict))[0]
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Do the same from code that blocks; raise WrongThread on a thread that runs an event loop."""
         home = self._home
         message = home.compose(self.declaration, args, kwargs, self.options)
-        return home.send_sync([message], self.options.on_conflict)[0]
+        return home.send_sync([message], self._on_conflict)[0]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.declaration.kind!r}, queue={self.declaration.queue!r})"
@@ -143,14 +143,14 @@ class Job(Bound[P, R]):
         id: str | None = None,  # noqa: A002 - the word that users know
         key: str | None = None,
         expires: Duration | None = None,
-        on_conflict: OnConflict = "existing",
+        on_conflict: OnConflict | None = None,
         headers: dict[str, str] | None = None,
     ) -> Bound[P, R]:
         """Return the job with options for its next enqueues; None leaves what was declared.
 
         delay or run_at: when it is due (run_at: a datetime with a zone, or seconds since 1970). unique: the key to
         hold. id: the job's own id, at most once in its queue while it is remembered (24 h at least). expires: not to
-        be started later than this after it is due. on_conflict: what a held unique key does. headers: what the
+        be started later than this after it is due. on_conflict: what a held unique key does (`job`). headers: what the
         run finds in `ctx.headers`, such as a request id. Raise ConfigurationError.
         """
         return Bound(
@@ -209,13 +209,14 @@ class _Declared(Struct, frozen=True, kw_only=True):
     unique: bool | str | Callable[..., str | None] | None
     unique_until: Literal["start", "finish"]
     unique_seconds: float | None
+    on_conflict: OnConflict
     isolated: bool
     version: int
     aliases: Iterable[str]
     upgrades: Mapping[int, Upgrade] | None
 
 
-class Declarer(Surrounded, ABC):
+class Declarer(Surrounded, Scheduling, ABC):
     """What an app and a router have in common: the `job` decorator."""
 
     _default_queue: str
@@ -226,10 +227,6 @@ class Declarer(Surrounded, ABC):
     @abstractmethod
     def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
         """Keep a declaration."""
-
-    @abstractmethod
-    def _schedule(self, scheduled: Scheduled) -> None:
-        """Keep a schedule."""
 
     @overload
     def job(self, handler: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Job[P, R]: ...
@@ -254,6 +251,7 @@ class Declarer(Surrounded, ABC):
         unique: bool | str | Callable[..., str | None] | None = None,
         unique_until: Literal["start", "finish"] = "finish",
         unique_for: Duration | None = None,
+        on_conflict: OnConflict = "existing",
         isolate: Literal["process"] | None = None,
         version: int = 1,
         aliases: Iterable[str] = (),
@@ -275,6 +273,7 @@ class Declarer(Surrounded, ABC):
         unique: bool | str | Callable[..., str | None] | None = None,
         unique_until: Literal["start", "finish"] = "finish",
         unique_for: Duration | None = None,
+        on_conflict: OnConflict = "existing",
         isolate: Literal["process"] | None = None,
         version: int = 1,
         aliases: Iterable[str] = (),
@@ -290,7 +289,9 @@ class Declarer(Surrounded, ABC):
         kind: its name on the wire, the function's own if left out. timeout: of one run, None for none. expires: not
         to be started later than this after it is due. key: a parameter, or a callable that gets the arguments by
         name: what limits, fairness and erasure go by. unique: True (same arguments), a template such as
-        "receipt:{order_id}", or a callable; held until the job's start or finish, or `unique_for` a time.
+        "receipt:{order_id}", or a callable; held until the job's start or finish, or `unique_for` a time. on_conflict:
+        while another job holds the key, that job stands for this one ("existing"), or UniqueConflict is raised
+        ("raise"), or this one takes its place if it waits, and else is the one that runs ("replace").
 
         version: of its arguments, one more with each change that jobs which wait would not fit. upgrades: by version, a
         function that makes of a job's stored arguments (plain JSON values by name) those of the next version, without a
@@ -309,6 +310,7 @@ class Declarer(Surrounded, ABC):
             key=key,
             unique=unique,
             unique_until=unique_until,
+            on_conflict=on_conflict,
             unique_seconds=None if unique_for is None else _positive(unique_for, "unique_for"),
             isolated=_isolated(isolate),
             version=version,
@@ -319,51 +321,10 @@ class Declarer(Surrounded, ABC):
         def decorate(function: Callable[..., Any]) -> Job[Any, Any]:
             declaration, arguments = _declaration(function, declared, self._around)
             self._declare(declaration, arguments)
-            if hasattr(function, "__outlast_schedules__"):
-                from outlast.scheduler.declare import pending
-
-                for scheduled in pending(function, declaration.kind):
-                    self._schedule(scheduled)
+            self._take_schedules(function, declaration.kind)
             return Job(declaration, self._link)
 
         return decorate if handler is None else decorate(handler)
-
-    def schedule(
-        self,
-        cron: str | None = None,
-        /,
-        *,
-        every: Duration | None = None,
-        tz: str = "UTC",
-        jitter: Duration = 0,
-        misfire: Misfire = "latest",
-        misfire_limit: int = 100,
-        overlap: Overlap = "allow",
-        name: str | None = None,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Callable[[F], F]:
-        """Run a job by the clock: a decorator above or below `@job`; raise ConfigurationError. docs/schedules.md.
-
-        cron: five fields, `H` for a value taken from the name; or every: an interval. name: the job's kind if left out.
-        args, kwargs: of each run. jitter: spreads schedules over a time, each by a fixed part of it. misfire: what runs
-        of the ticks that came due while no worker lived. overlap: what becomes of a tick while the run before goes on.
-        """
-        from outlast.scheduler.declare import scheduling  # brings cronsim
-
-        return scheduling(
-            self._schedule,
-            cron,
-            every=every,
-            tz=tz,
-            jitter=jitter,
-            misfire=misfire,
-            misfire_limit=misfire_limit,
-            overlap=overlap,
-            name=name,
-            args=args,
-            kwargs=kwargs,
-        )
 
 
 def _positive(value: Duration, setting: str) -> float:
@@ -416,8 +377,13 @@ def _declaration(
     unique = "" if declared.unique is True else declared.unique or None
     if isinstance(unique, str) and unique:
         check_template(unique, signature, f"{where}: unique")
-    if unique is None and (declared.unique_seconds is not None or declared.unique_until != "finish"):
-        raise ConfigurationError(f"{where}: unique_until= and unique_for= need unique=")
+    if unique is None and (declared.unique_seconds, declared.unique_until, declared.on_conflict) != (
+        None,
+        "finish",
+        "existing",
+    ):
+        raise ConfigurationError(f"{where}: unique_until=, unique_for= and on_conflict= need unique=")
+    check_conflict(declared.on_conflict)
     Unique("-", declared.unique_until, declared.unique_seconds)
     declaration = Declaration(
         kind=kind,

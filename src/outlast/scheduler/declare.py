@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -11,9 +12,8 @@ from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Declaration
 from outlast.core.schedule import Misfire, Overlap, Scheduled, Spec, check_schedule_name
-from outlast.scheduler.ticks import Ticks
 
-__all__ = ["pending", "scheduling"]
+__all__ = ["Scheduling"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,49 +32,70 @@ class _Wanted(Struct, frozen=True):
     def of(self, kind: str) -> Scheduled:
         """Return the schedule of a job; raise ConfigurationError for one that never ticks."""
         name = check_schedule_name(kind if self.name is None else self.name)
-        Ticks(self.spec, name)
+        _check(self.spec, name)
         return Scheduled(name=name, kind=kind, spec=self.spec, args=self.args, kwargs=self.kwargs)
 
 
-def scheduling(
-    keep: Callable[[Scheduled], None],
-    cron: str | None,
-    *,
-    every: Duration | None,
-    tz: str,
-    jitter: Duration,
-    misfire: Misfire,
-    misfire_limit: int,
-    overlap: Overlap,
-    name: str | None,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any] | None,
-) -> Callable[[F], F]:
-    """Return the decorator, which gives what it was put on back as it is; raise ConfigurationError."""
-    spec = Spec(
-        cron=cron, every=every, tz=tz, jitter=jitter, misfire=misfire, misfire_limit=misfire_limit, overlap=overlap
-    )
-    if isinstance(args, str | bytes) or not isinstance(args, Sequence):
-        raise ConfigurationError(f"schedule args={args!r}: give the job's arguments in a tuple, such as args=(7,)")
-    if kwargs is not None and not isinstance(kwargs, Mapping):
-        raise ConfigurationError(f"schedule kwargs={kwargs!r}: give the job's arguments by name, as a dict")
-    wanted = _Wanted(spec, name, tuple(args), dict(kwargs or {}))
-    Ticks(spec, "H" if name is None else check_schedule_name(name))  # what is wrong is said where it is written
+class Scheduling(ABC):
+    """What an app and a router have in common: the `schedule` decorator."""
 
-    def decorate(target: F) -> F:
-        declaration = getattr(target, "declaration", None)
-        if isinstance(declaration, Declaration):
-            keep(wanted.of(declaration.kind))
-        elif hasattr(target, "__dict__"):
-            setattr(target, _WAITING, (wanted, *getattr(target, _WAITING, ())))
-        else:
-            raise ConfigurationError(f"schedule: {target!r} is no job: put it on a function, or on a job")
-        return target
+    @abstractmethod
+    def _schedule(self, scheduled: Scheduled) -> None:
+        """Keep a schedule."""
 
-    return decorate
+    def schedule(
+        self,
+        cron: str | None = None,
+        /,
+        *,
+        every: Duration | None = None,
+        tz: str = "UTC",
+        jitter: Duration = 0,
+        misfire: Misfire = "latest",
+        misfire_limit: int = 100,
+        overlap: Overlap = "allow",
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Callable[[F], F]:
+        """Run a job by the clock: a decorator above or below `@job`, which gives back what it was put on.
+
+        cron: five fields, by the wall clock of zone `tz`, `H` for a value taken from the name; or every: an interval,
+        counted from 1970. jitter: all ticks are later by a part of it, taken from the name. misfire: which of the ticks
+        that came due while no worker lived run: none, the latest, or all, at most the newest `misfire_limit`. overlap:
+        what becomes of a tick while the run before has not ended. name: the job's kind if left out. args, kwargs: the
+        job's arguments, the same for each run. Raise ConfigurationError.
+        """
+        spec = Spec(
+            cron=cron, every=every, tz=tz, jitter=jitter, misfire=misfire, misfire_limit=misfire_limit, overlap=overlap
+        )
+        if isinstance(args, str | bytes) or not isinstance(args, Sequence):
+            raise ConfigurationError(f"schedule args={args!r}: give the job's arguments in a tuple, such as args=(7,)")
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise ConfigurationError(f"schedule kwargs={kwargs!r}: give the job's arguments by name, as a dict")
+        wanted = _Wanted(spec, name, tuple(args), dict(kwargs or {}))
+        _check(spec, "any" if name is None else check_schedule_name(name))  # an error is raised where it is written
+
+        def decorate(target: F) -> F:
+            declaration = getattr(target, "declaration", None)
+            if isinstance(declaration, Declaration):
+                self._schedule(wanted.of(declaration.kind))
+            elif hasattr(target, "__dict__"):
+                setattr(target, _WAITING, (wanted, *getattr(target, _WAITING, ())))
+            else:
+                raise ConfigurationError(f"schedule: {target!r} is no job: put it on a function, or on a job")
+            return target
+
+        return decorate
+
+    def _take_schedules(self, handler: Callable[..., Any], kind: str) -> None:
+        """Keep what stands below the job decorator, and forget it there: another job may be made of the function."""
+        waiting: tuple[_Wanted, ...] = getattr(handler, "__dict__", {}).pop(_WAITING, ())
+        for wanted in reversed(waiting):
+            self._schedule(wanted.of(kind))
 
 
-def pending(handler: Callable[..., Any], kind: str) -> list[Scheduled]:
-    """Return the schedules that stand below the job decorator, and forget them: another job may be made of it."""
-    waiting: tuple[_Wanted, ...] = getattr(handler, "__dict__", {}).pop(_WAITING, ())
-    return [wanted.of(kind) for wanted in reversed(waiting)]
+def _check(spec: Spec, name: str) -> None:
+    from outlast.scheduler.ticks import Ticks  # brings cronsim
+
+    Ticks(spec, name)
