@@ -1,0 +1,1 @@
+"""Limits and fairness under fire: what must never run together, rates over several processes, a flood beside a few."""
