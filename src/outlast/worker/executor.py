@@ -62,6 +62,7 @@ class Executor:
         self.finished = 0
         self.room = asyncio.Event()
         self._report = Reporter(runtime)
+        self._tells_starts, self._tells_ends = self._report.tells_starts, self._report.tells_ends
         self._rng = runtime.rng
         self._kill_grace = runtime.settings.kill_grace
         self._settle = settle
@@ -150,7 +151,7 @@ class Executor:
                     run.slot = self._slots.take(run.delivery)
             else:
                 self._mark_started(self._slots, run)
-        if self._report.tells_starts:
+        if self._tells_starts:
             self._report.started(run)
         if apart:
             self._isolate.start(run, solo=runs_alone(run.delivery), answer=self._process_back)
@@ -161,14 +162,16 @@ class Executor:
             self._vacate(run)
             self._end(run, fail(run, error))
             return
-        if lane is self._async or plan.around is not None:
-            drive = self._drive if lane is self._async else self._drive_around
-            task = spawn(drive(run, plan, values), run.delivery.message.id)
-            if not run.ended:
-                run.task = task
+        if lane is self._async:
+            task = spawn(self._drive(run, plan, values), run.delivery.message.id)
+        elif plan.around is not None:
+            task = spawn(self._drive_around(run, plan, values), run.delivery.message.id)
         else:
             call = functools.partial(plan.handler, *((run.context(),) if plan.takes_context else ()), **values)
             self._threads.submit(call, functools.partial(self._thread_back, run))
+            return
+        if not run.ended:
+            run.task = task
 
     def begun(self, run: Run) -> None:
         """Hear that the child of an isolated run has got its job."""
@@ -285,7 +288,7 @@ class Executor:
             del self._runs[run]
             if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
                 self._report.superseded(run)
-            elif self._report.tells_ends or type(settlement) is not Finish or settlement.state != "succeeded":
+            elif self._tells_ends or type(settlement) is not Finish or settlement.state != "succeeded":
                 self._report.settled(run, settlement)
         self.held -= len(entries)
         self._lanes.settling -= len(entries)
