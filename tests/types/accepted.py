@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, assert_type
+from typing import Annotated, Any, assert_type
 
+import fastapi
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from outlast import Bound, Context, Exponential, Handle, JobRouter, Outlast, Redacted, Retention, Retry, Unique
+from outlast import (
+    Bound,
+    CallNext,
+    Context,
+    Depends,
+    Exponential,
+    Handle,
+    JobEnded,
+    JobEnqueued,
+    JobRetried,
+    JobRouter,
+    Outlast,
+    Redacted,
+    Retention,
+    Retry,
+    Unique,
+    injected,
+)
+from outlast.core.events import Event
 from outlast.core.message import Message
 from outlast.fastapi import install
 
@@ -99,3 +118,59 @@ Retry(budget="1h", give_up_on=KeyError, retry_on=[OSError], backoff=Exponential(
 assert_type(Retry(budget=timedelta(hours=1)).budget, float | None)
 shop.queue("mail", retention=Retention(record_ttl="1h", dead_ttl=timedelta(days=1)))
 Unique("key", seconds="5m")
+
+
+def text_of(ctx: Context) -> str:
+    return ctx.headers.get("text", "")
+
+
+@shop.job
+async def depends(
+    ctx: Context,
+    number: int,
+    *,
+    text: Annotated[str, Depends(text_of)] = injected,
+    web: Annotated[str, fastapi.Depends(text_of)] = injected,
+) -> str:
+    return text * number
+
+
+@shop.job(queue="mail")
+def depends_plainly(number: int, *, text: Annotated[str, Depends(text_of)] = injected) -> str:
+    return text * number
+
+
+async def use_dependencies() -> None:
+    assert_type(await depends.enqueue(1), Handle[str])
+    assert_type(await depends(1, text="mine"), str)
+    assert_type(await depends_plainly(1), str)
+    assert_type(await depends.with_options(headers={"text": "a"}).enqueue(number=1), Handle[str])
+
+
+@shop.middleware
+@mail.middleware
+async def around(ctx: Context, call_next: CallNext) -> Any:
+    return await call_next()
+
+
+@shop.observe
+def hears_all(event: Event) -> None: ...
+
+
+@shop.observe(JobEnded)
+def hears_ends(event: JobEnded) -> None:
+    assert_type(event.seconds, float)
+
+
+@shop.observe(JobEnded, JobRetried)
+def hears_two(event: JobEnded | JobRetried) -> None:
+    assert_type(event.kind, str)
+
+
+@shop.observe(JobEnded, JobRetried, JobEnqueued)
+def hears_three(event: JobEnded | JobRetried | JobEnqueued) -> None: ...
+
+
+heard: list[Event] = []
+shop.observe(heard.append)
+shop.dependency_overrides[text_of] = lambda: "fake"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outlast import Context, Outlast
+from outlast import Context, JobEnded, JobRetried, Outlast
 
 shop = Outlast("shop")
 
@@ -39,3 +39,16 @@ async def follows(ctx: Context) -> None:
 
 @shop.job(queue=7)  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportArgumentType]
 async def misdeclared(number: int) -> None: ...
+
+
+async def no_next(ctx: Context) -> None: ...
+
+
+shop.middleware(no_next)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+
+@shop.observe(JobEnded)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+def hears_another(event: JobRetried) -> None: ...
+
+
+plain.with_options(headers={"a": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
