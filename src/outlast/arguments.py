@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any, Final, NotRequired, cast
 
 from msgspec import Raw
@@ -105,6 +105,20 @@ class Arguments:
         except ValueError as error:  # pydantic's ValidationError
             problem = self._problem(error)
         raise InvalidArguments(problem)  # outside: the cause would carry the input, and with it what is redacted
+
+    def some(self, values: dict[str, Any]) -> Raw:
+        """Return a few of the arguments as JSON, for changing those of a stored job: the others are not asked for.
+
+        Raise InvalidArguments naming the parameter.
+        """
+        if self._validate is None:
+            self._build()
+        adapter = self._adapter(self._hints(), optional=self.signature.names)
+        try:
+            return Raw(adapter.dump_json(adapter.validate_python(values), by_alias=False, round_trip=True))
+        except ValueError as error:
+            problem = self._problem(error)
+        raise InvalidArguments(problem)
 
     def encode(self, values: dict[str, Any]) -> bytes:
         """Return validated values as JSON; raise InvalidArguments when one has no JSON form."""
@@ -210,24 +224,13 @@ class Arguments:
 
     def _build(self) -> Callable[[Any], dict[str, Any]]:
         """Resolve the types and make the validators; raise ConfigurationError for a type that cannot be a job's."""
-        from pydantic import TypeAdapter
-        from pydantic.errors import PydanticUserError
         from pydantic_core import SchemaSerializer
-        from typing_extensions import TypedDict
 
-        hints, defaults = self._hints(), self.signature.defaults
+        hints = self._hints()
         self._hints = lambda: hints
-        fields: dict[str, Any] = {}
         for name in self.signature.names:
             refuse_unkept(hints[name], f"job {self._kind!r}: parameter {name!r}")
-            fields[name] = NotRequired[hints[name]] if name in defaults else hints[name]
-        make: Any = TypedDict  # a checker wants its fields spelled out
-        shape = make(self._kind, fields)
-        shape.__pydantic_config__ = {"extra": "forbid", **_CONFIG}
-        try:
-            adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(shape)
-        except PydanticUserError as error:
-            raise ConfigurationError(f"job {self._kind!r}: a type cannot be kept as JSON: {error}") from None
+        adapter = self._adapter(hints, optional=self.signature.defaults)
         validator = adapter.validator
         validate_json = validator.validate_json
         # Made again, because a TypedDict's own configuration does not reach its fields when they are written.
@@ -253,6 +256,21 @@ class Arguments:
         self._redacted = tuple(name for name in self.signature.names if is_redacted(hints[name], inside=True))
         self._validate = validator.validate_python
         return self._validate
+
+    def _adapter(self, hints: dict[str, Any], *, optional: Container[str]) -> TypeAdapter[dict[str, Any]]:
+        """Return what reads the arguments; those in `optional` may be left out."""
+        from pydantic import TypeAdapter
+        from pydantic.errors import PydanticUserError
+        from typing_extensions import TypedDict
+
+        make: Any = TypedDict  # a checker wants its fields spelled out
+        fields = {name: NotRequired[hints[name]] if name in optional else hints[name] for name in self.signature.names}
+        shape = make(self._kind, fields)
+        shape.__pydantic_config__ = {"extra": "forbid", **_CONFIG}
+        try:
+            return TypeAdapter(shape)
+        except PydanticUserError as error:
+            raise ConfigurationError(f"job {self._kind!r}: a type cannot be kept as JSON: {error}") from None
 
     def _returns(self) -> TypeAdapter[Any]:
         if self._result is None:

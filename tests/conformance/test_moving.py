@@ -78,6 +78,12 @@ async def test_the_parcel_is_the_whole_job(desk: Desk) -> None:
     assert await hold(desk, "q.1") == parcel, "holding twice answers the same"
 
 
+async def test_a_job_is_held_for_one_place_alone(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await hold(desk, "q.1")
+    assert await desk.do(Hold("q.1", "moving to a third")) == Answer(False, why="held")
+
+
 async def test_a_parcel_that_is_adopted_waits_as_the_job_did(desk: Desk) -> None:
     await desk.publish("q.1", delay=5, args={"n": 1}, priority="high", key="k", unique="u")
     await desk.publish("q.low", delay=99)

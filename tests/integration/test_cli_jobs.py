@@ -12,7 +12,7 @@ from tests.support.command import Project
 
 KEYS = {
     "id", "queue", "kind", "state", "reason", "args", "priority", "key", "unique", "attempt", "crashes", "enqueued_at",
-    "run_at", "expires_at", "finished_at", "holder", "cancelling", "result", "progress", "failures",
+    "run_at", "expires_at", "finished_at", "holder", "cancelling", "result", "progress", "failures", "usage",
 }  # fmt: skip
 
 
@@ -153,13 +153,14 @@ def test_purge_asks_on_a_terminal(project: Project, seeded: Seeded) -> None:
         (("jobs", "purge"), "name what to remove"),
         (("jobs", "purge", "--id", "a.b", "--queue", "q"), "name what to remove"),
         (("jobs", "purge", "--key", "k", "--state", "dead"), "--state goes with --queue"),
-        (("jobs", "list", "--state", "sleeping"), "--state sleeping: give one of waiting, scheduled"),
+        (("jobs", "list", "--state", "sleeping"), "no state 'sleeping': give one of waiting, scheduled"),
         (("jobs", "list", "--cursor", "last"), "--cursor last"),
         (("jobs", "list", "--limit", "0"), "--limit"),
         (("jobs", "cancel"), "Missing argument"),
-        (("dead", "redrive"), "name ids, or give --all"),
-        (("dead", "redrive", "a.b", "--all"), "name ids, or give --all"),
-        (("dead", "redrive", "a.b", "--queue", "q"), "go with --all"),
+        (("dead", "redrive"), "name ids or a filter, or give --all"),
+        (("dead", "redrive", "a.b", "--all"), "name ids or a filter, or give --all"),
+        (("dead", "purge"), "name ids or a filter, or give --all"),
+        (("dead", "redrive", "a.b", "--queue", "q"), "go with --all or a filter"),
     ],
 )
 def test_a_wrong_command_line(project: Project, arguments: tuple[str, ...], said: str) -> None:
@@ -185,7 +186,12 @@ def test_dead_letters_are_listed_and_redriven(project: Project, seeded: Seeded) 
     assert "ValueError: no luck\\x1b[31m with [redacted]" in line
     assert [job["id"] for job in project.run("dead", "--json", "--queue", "mail").json["jobs"]] == [seeded.dead]
     assert project.run("dead", "list", "--kind", "send").err == f"no dead letters in {project.file}\n"
-    assert project.run("dead", "redrive", "--all", "--queue", "slow").out == "0 jobs ready again\n"
-    assert project.run("dead", "redrive", "--all", "--queue", "mail").out == "1 job ready again\n"
+    assert project.run("dead", "redrive", "--all", "--queue", "slow", "-y").err == f"no such jobs in {project.file}\n"
+    assert project.run("dead", "redrive", "--all", "--queue", "mail", "-y").out == "1 job ready again\n"
     assert project.run("dead", "redrive", seeded.dead).code == 1
-    assert project.run("dead", "redrive", "--all", "--json").json == {"answers": []}
+    assert project.run("dead", "redrive", "--all", "--json", "--yes").json == {
+        "matched": 0,
+        "changed": 0,
+        "refused": [],
+        "interrupted": False,
+    }

@@ -21,13 +21,17 @@ _WHY: Final = {
     "not-ended": "has not ended: it still waits or runs",
     "not-waiting": "is not waiting for a time: it is due already",
     "nothing-named": "nothing was named",
+    "held": "is set aside by outlast move: repeat that move, or outlast jobs put-back it",
+    "declared": "is declared by an app, which would bring it back: take it out of the code, or pause it",
+    "moved": "lives in another store now (outlast move)",
+    "too-large": "its arguments are larger than max_body there",
     "conflict": "another job holds its unique key: wait for that one, or cancel it",
 }
 
 
-def explain(answer: Answer) -> str:
+def explain(why: str) -> str:
     """Return why nothing could be done, in words."""
-    return _WHY.get(answer.why, answer.why)
+    return _WHY.get(why, why)
 
 
 def tell(
@@ -43,7 +47,7 @@ def tell(
         if answer.ok and not json:
             show.say(f"{clean(name)} {done if answer.changed or not unchanged else unchanged}")
         elif not answer.ok and not json:
-            what = f"no {noun} of this name" if noun == "queue" and answer.why == "unknown" else explain(answer)
+            what = f"no {noun} of this name" if noun == "queue" and answer.why == "unknown" else explain(answer.why)
             show.note(f"outlast: {clean(name)}: {what}")
     failed = [answer for answer in answers if not answer.ok]
     if failed:

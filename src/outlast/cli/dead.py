@@ -1,29 +1,41 @@
-"""`outlast dead`: the dead letters, and giving them another life."""
+"""`outlast dead`: the dead letters: another life, with other arguments, or none."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from outlast.cli import show
-from outlast.cli.jobs import CursorOption, KindOption, LimitOption, QueueOption, check_cursor, show_more
-from outlast.cli.place import ask, find_place
-from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.text import counted, short, when
+from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs, change_matching
+from outlast.cli.complete import filters
+from outlast.cli.jobs import REDRIVE
+from outlast.cli.listing import CursorOption, KindOption, LimitOption, QueueOption, Words, list_jobs, query_of
+from outlast.cli.session import AppOption, DefaultGroup, JsonOption, Session, UrlOption, session
+from outlast.cli.text import short, when
 from outlast.core.errors import ConfigurationError
-from outlast.core.protocols import Answer, JobRecord, Page, Query, Redrive
-
-if TYPE_CHECKING:
-    from outlast.brokers import Store
+from outlast.core.filters import is_filter
+from outlast.core.protocols import JobRecord, Purge
 
 __all__ = ["register"]
 
-group = typer.Typer(cls=DefaultGroup, help="Look at dead letters and redrive them.")
+group = typer.Typer(cls=DefaultGroup, help="Look at dead letters; redrive, edit and purge them.")
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID...|FILTER...]", help="Ids, or a filter, such as kind:send reason:timeout.", autocompletion=filters
+    ),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Every dead letter, or those of --queue and --kind.")]
+PURGE = Change("Purge", lambda id_: Purge(id=id_), "is removed", "removed")
 
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
+    from outlast.cli import edit
+
+    group.command("edit")(edit.edit)
     root.add_typer(group, name="dead")
 
 
@@ -31,6 +43,7 @@ def register(root: typer.Typer) -> None:
 def list_(
     ctx: typer.Context,
     *,
+    words: Words = None,
     queue: QueueOption = None,
     kind: KindOption = None,
     limit: LimitOption = 20,
@@ -40,27 +53,17 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the dead letters with their reason and last error, the last accepted first."""
+    query = query_of(_only_dead(words), queue=queue, kind=kind, state=["dead"])
     given = session(ctx, url, app, json)
-    place = find_place(given)
-    query = Query(queue=queue, states=("dead",), kind=kind, limit=limit, cursor=check_cursor(cursor))
-    page = ask(place, lambda store: store.find(query))
-    if given.json:
-        show.json({"jobs": page.records, "cursor": page.cursor})
-        return
-    _list(page, place.shown)
-    show_more(page)
+    list_jobs(given, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no dead letters")
 
 
-def _list(page: Page, where: str) -> None:
-    from time import time
+_HEADS = ("id", "kind", "reason", "attempts", "died", "error")
 
-    now = time()
-    heads = ("id", "kind", "reason", "attempts", "died", "error")
-    rows = (
-        (record.id, record.kind, record.reason or "", record.attempt, when(record.finished_at, now), _error(record))
-        for record in page.records
-    )
-    show.table(heads, rows, empty=f"no dead letters in {where}")
+
+def _row(record: JobRecord, now: float) -> tuple[show.Cell, ...]:
+    died = when(record.finished_at, now)
+    return record.id, record.kind, record.reason or "", record.attempt, died, _error(record)
 
 
 def _error(record: JobRecord) -> str:
@@ -70,51 +73,68 @@ def _error(record: JobRecord) -> str:
     return short(f"{last.type}: {last.message}", 100)
 
 
+def _only_dead(words: list[str] | None) -> list[str]:
+    for word in words or ():
+        if word.startswith("state:") and word != "state:dead":
+            raise ConfigurationError(f"filter {word!r}: these are the dead letters: use outlast jobs for other states")
+    return words or []
+
+
 @group.command("redrive")
 def redrive(
     ctx: typer.Context,
     *,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These jobs.")] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every dead letter, or those of --queue and --kind.")
-    ] = False,
+    targets: Targets = None,
+    everything: AllOption = False,
     queue: QueueOption = None,
     kind: KindOption = None,
+    yes: YesOption = False,
+    rate: RateOption = None,
     url: UrlOption = None,
     app: AppOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make dead jobs ready again, with all their attempts."""
-    if bool(ids) == everything:
-        raise ConfigurationError("dead redrive: name ids, or give --all (also with --queue NAME, --kind NAME)")
-    if ids and (queue or kind):
-        raise ConfigurationError("dead redrive: --queue and --kind go with --all")
+    """Make dead jobs ready again, with all their attempts: these ids, or all that a filter finds, after asking."""
+    _change(session(ctx, url, app, json), REDRIVE, targets, everything, queue=queue, kind=kind, yes=yes, rate=rate)
+
+
+@group.command("purge")
+def purge(
+    ctx: typer.Context,
+    *,
+    targets: Targets = None,
+    everything: AllOption = False,
+    queue: QueueOption = None,
+    kind: KindOption = None,
+    yes: YesOption = False,
+    rate: RateOption = None,
+    url: UrlOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove dead letters for good: these ids, or all that a filter finds, after asking."""
     given = session(ctx, url, app, json)
-    place = find_place(given)
-    from outlast.cli.answers import tell
+    _change(given, PURGE, targets, everything, queue=queue, kind=kind, yes=yes, rate=rate)
 
-    if ids:
-        answers = ask(place, lambda store: store.apply([Redrive(each) for each in ids]))
-        tell(ids, answers, json=given.json, done="is ready again")
+
+def _change(
+    given: Session,
+    change: Change,
+    targets: list[str] | None,
+    everything: bool,
+    *,
+    queue: str | None,
+    kind: str | None,
+    yes: bool,
+    rate: str | None,
+) -> None:
+    what = f"dead {change.verb.lower()}"
+    if bool(targets) == everything:
+        raise ConfigurationError(f"{what}: name ids or a filter, or give --all (also with --queue NAME, --kind NAME)")
+    if targets and not is_filter(targets[0]):
+        if queue or kind:
+            raise ConfigurationError(f"{what}: --queue and --kind go with --all or a filter")
+        change_jobs(given, targets, change, yes=yes, rate=rate)
         return
-    done = ask(place, lambda store: _all(store, Query(queue=queue, states=("dead",), kind=kind, limit=500)))
-    refused = [(name, answer) for name, answer in done if not answer.ok]
-    if given.json:
-        tell([name for name, _ in done], [answer for _, answer in done], json=True, done="")
-        return
-    show.say(f"{counted(len(done) - len(refused), 'job')} ready again")
-    tell([name for name, _ in refused], [answer for _, answer in refused], json=False, done="")
-
-
-async def _all(store: Store, query: Query) -> list[tuple[str, Answer]]:
-    """Redrive page by page, so that a hundred thousand neither fill the memory nor hold the store for long."""
-    import msgspec
-
-    done: list[tuple[str, Answer]] = []
-    while True:
-        page = await store.find(query)
-        ids = [record.id for record in page.records]
-        done += zip(ids, await store.apply([Redrive(each) for each in ids]), strict=True)
-        if page.cursor is None:
-            return done
-        query = msgspec.structs.replace(query, cursor=page.cursor)
+    query = query_of(_only_dead(targets), queue=queue, kind=kind, state=["dead"])
+    change_matching(given, query, change, yes=yes, rate=rate)

@@ -1,36 +1,54 @@
-"""`outlast jobs`: list, show, cancel, redrive, run now, purge."""
+"""`outlast jobs`: list, show, edit, cancel, redrive, run now, put back, purge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from outlast.cli import show
+from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs
+from outlast.cli.complete import filters
+from outlast.cli.listing import (
+    CursorOption,
+    KindOption,
+    LimitOption,
+    QueueOption,
+    StateOption,
+    Words,
+    list_jobs,
+    query_of,
+)
 from outlast.cli.place import ask, find_place
 from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.text import when
-from outlast.core.errors import ConfigurationError
-from outlast.core.message import State
-from outlast.core.protocols import Cancel, Command, JobRecord, Page, Query, Redrive, RunNow
+from outlast.cli.text import short, when
+from outlast.core.moving import Unhold
+from outlast.core.protocols import Cancel, JobRecord, Redrive, RunNow
 from outlast.worker.exitcodes import NOT_FOUND
 
-__all__ = ["CursorOption", "KindOption", "LimitOption", "QueueOption", "register"]
+__all__ = ["REDRIVE", "register"]
 
 group = typer.Typer(cls=DefaultGroup, help="Look at jobs and change them.")
 
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Job ids, as enqueue returned them: queue.rest.")]
-QueueOption = Annotated[str | None, typer.Option("--queue", "-q", help="Only jobs of this queue.")]
-KindOption = Annotated[str | None, typer.Option("--kind", help="Only jobs of this kind (the handler's name).")]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")]
-CursorOption = Annotated[str | None, typer.Option("--cursor", help="Go on where the page before ended.")]
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID...|FILTER...",
+        help="Ids, as enqueue returned them (queue.rest), or a filter, such as state:dead queue:mail.",
+        autocompletion=filters,
+    ),
+]
+CANCEL = Change("Cancel", Cancel, "is cancelled, or asked to stop if it runs", "cancelled, or asked to stop")
+REDRIVE = Change("Redrive", Redrive, "is ready again", "ready again")
+RUN_NOW = Change("Run now", RunNow, "is ready now", "ready now")
+PUT_BACK = Change("Put back", Unhold, "waits in line again", "in line again")
 
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    from outlast.cli import purge
+    from outlast.cli import edit, purge
 
+    group.command("edit")(edit.edit)
     group.command("purge")(purge.purge)
     root.add_typer(group, name="jobs")
 
@@ -39,10 +57,9 @@ def register(root: typer.Typer) -> None:
 def list_(
     ctx: typer.Context,
     *,
+    words: Words = None,
     queue: QueueOption = None,
-    states: Annotated[
-        list[str] | None, typer.Option("--state", "-s", help="Only these states; may be repeated, or a,b.")
-    ] = None,
+    states: StateOption = None,
     kind: KindOption = None,
     key: Annotated[str | None, typer.Option("--key", help="Only jobs with this key.")] = None,
     limit: LimitOption = 20,
@@ -52,66 +69,20 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List jobs, the last accepted first."""
+    query = query_of(words, queue=queue, kind=kind, key=key, state=states)
     given = session(ctx, url, app, json)
-    query = Query(
-        queue=queue, states=parse_states(states), kind=kind, key=key, limit=limit, cursor=check_cursor(cursor)
-    )
-    place = find_place(given)
-    page = ask(place, lambda store: store.find(query))
-    if given.json:
-        show.json({"jobs": page.records, "cursor": page.cursor})
-        return
-    _list(page, place.shown)
-    show_more(page)
+    list_jobs(given, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no such jobs")
 
 
-def parse_states(given: list[str] | None) -> tuple[State, ...]:
-    """Return the states that were named, each as `--state a` or `--state a,b`; raise ConfigurationError."""
-    from typing import get_args
-
-    known = get_args(State)
-    named = [name.strip() for each in given or () for name in each.split(",") if name.strip()]
-    for name in named:
-        if name not in known:
-            raise ConfigurationError(f"--state {name}: give one of {', '.join(known)}")
-    return tuple(state for state in known if state in named)
+_HEADS = ("id", "kind", "state", "attempt", "accepted", "what")
 
 
-def check_cursor(cursor: str | None) -> str | None:
-    """Return the cursor; raise ConfigurationError for one that no page gave."""
-    if cursor is not None and not cursor.isdecimal():
-        raise ConfigurationError(f"--cursor {cursor}: give what the page before printed")
-    return cursor
-
-
-def show_more(page: Page) -> None:
-    """Say how to see the next page."""
-    if page.cursor is not None:
-        show.note(f"There are more: add --cursor {page.cursor}")
-
-
-def _list(page: Page, where: str) -> None:
-    from time import time
-
-    now = time()
-    heads = ("id", "kind", "state", "attempt", "accepted", "what")
-    rows = (
-        (
-            record.id,
-            record.kind,
-            show.state(record.state),
-            record.attempt,
-            when(record.enqueued_at, now),
-            _what(record, now),
-        )
-        for record in page.records
-    )
-    show.table(heads, rows, empty=f"no such jobs in {where}", spare=("attempt",))
+def _row(record: JobRecord, now: float) -> tuple[show.Cell, ...]:
+    accepted = when(record.enqueued_at, now)
+    return record.id, record.kind, show.state(record.state), record.attempt, accepted, _what(record, now)
 
 
 def _what(record: JobRecord, now: float) -> str:
-    from outlast.cli.text import short
-
     parts = []
     if record.state == "scheduled":
         parts.append(f"due {when(record.run_at, now)}")
@@ -152,37 +123,62 @@ def show_(
 
 @group.command("cancel")
 def cancel(
-    ctx: typer.Context, ids: Ids, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
+    ctx: typer.Context,
+    targets: Targets,
+    *,
+    yes: YesOption = False,
+    rate: RateOption = None,
+    url: UrlOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """End jobs that wait; ask those that run to stop."""
-    _apply(ctx, ids, (url, app, json), Cancel, "is cancelled, or asked to stop if it runs")
+    """End jobs that wait; ask those that run to stop. A filter finds those that have not ended, and asks first."""
+    states = ("scheduled", "ready", "running", "parked")
+    change_jobs(session(ctx, url, app, json), targets, CANCEL, yes=yes, rate=rate, states=states)
 
 
 @group.command("redrive")
 def redrive(
-    ctx: typer.Context, ids: Ids, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
+    ctx: typer.Context,
+    targets: Targets,
+    *,
+    yes: YesOption = False,
+    rate: RateOption = None,
+    url: UrlOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Make dead, cancelled or expired jobs ready again, with all their attempts."""
-    _apply(ctx, ids, (url, app, json), Redrive, "is ready again")
+    """Make dead, cancelled or expired jobs ready again, with all their attempts. A filter finds dead ones, unless it
+    names states, and asks first.
+    """
+    change_jobs(session(ctx, url, app, json), targets, REDRIVE, yes=yes, rate=rate, states=("dead",))
 
 
 @group.command("run-now")
 def run_now(
-    ctx: typer.Context, ids: Ids, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
+    ctx: typer.Context,
+    targets: Targets,
+    *,
+    yes: YesOption = False,
+    rate: RateOption = None,
+    url: UrlOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Make scheduled or parked jobs ready at once."""
-    _apply(ctx, ids, (url, app, json), RunNow, "is ready now")
+    change_jobs(session(ctx, url, app, json), targets, RUN_NOW, yes=yes, rate=rate, states=("scheduled", "parked"))
 
 
-def _apply(
+@group.command("put-back")
+def put_back(
     ctx: typer.Context,
-    ids: list[str],
-    where: tuple[str | None, str | None, bool],
-    command: Callable[[str], Command],
-    done: str,
+    targets: Targets,
+    *,
+    yes: YesOption = False,
+    rate: RateOption = None,
+    url: UrlOption = None,
+    app: AppOption = None,
+    json: JsonOption = False,
 ) -> None:
-    from outlast.cli.answers import tell
-
-    given = session(ctx, *where)
-    answers = ask(find_place(given), lambda store: store.apply([command(each) for each in ids]))
-    tell(ids, answers, json=given.json, done=done)
+    """Let jobs that an `outlast move` has set aside wait in line again: only when it is never to be repeated."""
+    change_jobs(session(ctx, url, app, json), targets, PUT_BACK, yes=yes, rate=rate, states=("waiting",))

@@ -38,9 +38,9 @@ def purge(
 
     Only the ids stay remembered for their time, so that a repeated enqueue does not bring a job back.
     """
-    from outlast.cli.jobs import parse_states
+    from outlast.cli.listing import query_of
 
-    named = parse_states(states)
+    named = query_of((), state=states).states
     if bool(ids) + (key is not None) + (queue is not None and key is None) != 1:
         raise ConfigurationError("purge: name what to remove: --id ID, --key KEY (also with --queue), or --queue NAME")
     if named and (ids or key is not None):

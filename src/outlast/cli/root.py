@@ -26,6 +26,8 @@ _COMMANDS: Final = (
     "queues",
     "jobs",
     "dead",
+    "call",
+    "move",
     "backup",
     "config",
     "doctor",

@@ -37,11 +37,12 @@ def session(ctx: typer.Context, url: str | None = None, app: str | None = None, 
 
 
 class DefaultGroup(TyperGroup):
-    """A group whose first command is meant when none is named: `outlast dead -q a` is `outlast dead list -q a`."""
+    """A group whose first command is meant when none is named: `outlast dead -q a` and `outlast dead queue:a`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the first command's name in front when the arguments begin with none."""
         asks_for_help = bool(args) and args[0] in ("--help", "-h")
-        if not ctx.resilient_parsing and not asks_for_help and (not args or args[0].startswith("-")):
+        meant = not args or args[0].startswith("-") or (":" in args[0] and args[0] not in self.commands)
+        if meant and not ctx.resilient_parsing and not asks_for_help:
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)

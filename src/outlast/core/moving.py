@@ -27,7 +27,8 @@ class Hold(Struct, frozen=True):
     """Set a job that waits aside as `waiting`, with `why` as its reason, and answer with its parcel.
 
     Nobody is handed it, and no command but a purge changes it, until `Unhold` or `Moved`; it does not expire meanwhile,
-    and stays through any restart. Holding what is held answers the same again.
+    and stays through any restart. Holding what is held for the same `why` answers the same again; for another it is
+    refused, since it may be at another place already.
     """
 
     id: str

@@ -30,6 +30,8 @@ def hold(tables: Tables, job: Job, why: str) -> Answer:
         return Answer(False, why="ended")
     if job.state == "running":
         return Answer(False, why="running")
+    if job.state == "waiting" and job.reason != why:
+        return Answer(False, why="held")
     if job.state != "waiting":
         tables.let_go(job, superseded=True)
         job.settled = 0  # a report from before no longer counts

@@ -34,6 +34,8 @@ def hold(tx: Transaction, id_: str, why: str) -> Answer:
         return Answer(ok=False, why="ended")
     if state == RUNNING:
         return Answer(ok=False, why="running")
+    if state == WAITING and tx.one("held_why", (seq,)) != why:
+        return Answer(ok=False, why="held")
     if state != WAITING:
         tx.run("hold", (why, seq))
     return Answer(ok=True, changed=1, parcel=_parcel(tx, seq, id_))

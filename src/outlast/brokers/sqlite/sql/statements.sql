@@ -281,6 +281,9 @@ update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
 -- name: hold (why, seq)
 update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
 
+-- name: held_why (seq)
+select reason from job where seq = ?1
+
 -- name: parcel (seq)
 select kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed
 from job where seq = ?1

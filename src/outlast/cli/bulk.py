@@ -1,0 +1,199 @@
+"""Changing many jobs at once: those that a filter finds, shown and asked about first, then at a rate."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+from msgspec import Struct
+
+from outlast.cli import show
+from outlast.cli.answers import explain, tell
+from outlast.cli.place import Place, ask, find_place
+from outlast.cli.session import Session
+from outlast.cli.text import clean, counted
+from outlast.core.errors import ConfigurationError
+from outlast.core.filters import is_filter, parse
+from outlast.core.protocols import Answer, Command, Query
+from outlast.worker.exitcodes import FAILED, INTERRUPTED
+
+if TYPE_CHECKING:
+    from outlast.brokers import Store
+    from outlast.core.limits import Rate
+
+__all__ = ["Change", "RateOption", "YesOption", "change_jobs", "change_matching"]
+
+RateOption = Annotated[
+    str | None, typer.Option("--rate", help="At most so many, such as 100/s or 10/minute; all at once if left out.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_PAGE: Final = 1000
+_BATCH: Final = 250
+"""Jobs that one step changes: it holds up other writers only for milliseconds."""
+_STEPS: Final = 4
+"""Steps a second at a rate."""
+
+
+class Change(Struct, frozen=True):
+    """What is done to jobs. verb: "Redrive"; each: what is said of one; done: of many."""
+
+    verb: str
+    command: Callable[[str], Command]
+    each: str
+    done: str
+
+
+class _Found(Struct):
+    """The jobs that a filter found; they alone are changed, whatever matches later."""
+
+    ids: list[str] = []
+    groups: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
+
+
+class _Outcome(Struct):
+    """How far it came."""
+
+    changed: int = 0
+    asked: int = 0
+    refused: list[tuple[str, Answer]] = []
+
+
+def change_jobs(
+    given: Session,
+    words: Sequence[str],
+    change: Change,
+    *,
+    yes: bool,
+    rate: str | None,
+    states: Sequence[str] = (),
+) -> None:
+    """Change the jobs of these ids, or all that these filter words find among those in `states`."""
+    filtering = [is_filter(word) for word in words]
+    if any(filtering) and not all(filtering):
+        raise ConfigurationError(f"{words[filtering.index(False)]!r}: give ids alone, or a filter alone")
+    if words and not filtering[0]:
+        if rate is not None or yes:
+            raise ConfigurationError("--rate and --yes go with a filter, such as state:dead; ids are taken at once")
+        place = find_place(given)
+        answers = ask(place, lambda store: store.apply([change.command(each) for each in words]))
+        tell(words, answers, json=given.json, done=change.each)
+        return
+    from time import time
+
+    query = parse(words, time())
+    if states:
+        # What cannot be changed so is not asked for, unless the filter names the states itself.
+        query = msgspec.structs.replace(query, states=query.states or tuple(states))
+    change_matching(given, query, change, yes=yes, rate=rate)
+
+
+def change_matching(given: Session, query: Query, change: Change, *, yes: bool, rate: str | None) -> None:
+    """Show how many jobs a query finds, ask, and change them, at most `rate` of them in a time."""
+    from outlast.core.limits import rate_of
+
+    pace = None if rate is None else rate_of(rate, "--rate")
+    place = find_place(given)
+    found = ask(place, lambda store: _gather(store, query))
+    if not found.ids and not given.json:
+        show.note(f"no such jobs in {place.shown}")
+        return
+    if found.ids and not yes:
+        _confirm(place, found, change)
+    outcome = ask(place, lambda store: _change(store, found.ids, change, pace))
+    _tell(given, found, outcome, change)
+
+
+async def _gather(store: Store, query: Query) -> _Found:
+    found = _Found()
+    query = msgspec.structs.replace(query, limit=_PAGE)
+    while True:
+        page = await store.find(query)
+        found.ids += [record.id for record in page.records]
+        found.groups.update((record.queue, record.kind, record.state) for record in page.records)
+        if page.cursor is None:
+            return found
+        query = msgspec.structs.replace(query, cursor=page.cursor)
+
+
+def _confirm(place: Place, found: _Found, change: Change) -> None:
+    number = counted(len(found.ids), "job")
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"{change.verb.lower()} would change {number}: add --yes (there is nobody to ask here)"
+        )
+    for (queue, kind, state), count in found.groups.most_common(20):
+        show.note(f"  {count:>9,}  {state} {clean(kind)} in {clean(queue)}")
+    examples = ", ".join(clean(each) for each in found.ids[:3])
+    show.note(f"  such as {examples}")
+    if not typer.confirm(f"{change.verb} {number} of {place.shown}?", err=True):
+        raise typer.Exit(FAILED)
+
+
+async def _change(store: Store, ids: Sequence[str], change: Change, rate: Rate | None) -> _Outcome:
+    """Apply the command to all; Ctrl-C ends it between two steps, so that what is told is what was done."""
+    stop, outcome = asyncio.Event(), _Outcome()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    per_second = None if rate is None else rate.count / rate.per
+    size = _BATCH if per_second is None else max(1, min(_BATCH, int(per_second / _STEPS)))
+    begun = loop.time()
+    try:
+        while outcome.asked < len(ids) and not stop.is_set():
+            batch = ids[outcome.asked : outcome.asked + size]
+            for id_, answer in zip(batch, await store.apply([change.command(each) for each in batch]), strict=True):
+                outcome.changed += answer.ok
+                if not answer.ok:
+                    outcome.refused.append((id_, answer))
+            outcome.asked += len(batch)
+            _progress(outcome.asked, len(ids))
+            if per_second is not None and outcome.asked < len(ids):
+                due = begun + outcome.asked / per_second
+                await _pause(stop, due - loop.time())
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+    return outcome
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty() and total > _BATCH:
+        sys.stderr.write(f"\r{done:,} of {total:,}" + ("\n" if done == total else ""))
+        sys.stderr.flush()
+
+
+def _tell(given: Session, found: _Found, outcome: _Outcome, change: Change) -> None:
+    interrupted = outcome.asked < len(found.ids)
+    if given.json:
+        show.json(
+            {
+                "matched": len(found.ids),
+                "changed": outcome.changed,
+                "refused": [{"id": id_, "why": answer.why} for id_, answer in outcome.refused],
+                "interrupted": interrupted,
+            }
+        )
+    else:
+        show.say(f"{counted(outcome.changed, 'job')} {change.done}")
+        for (why, words), number in Counter((each.why, explain(each.why)) for _, each in outcome.refused).items():
+            first = next(id_ for id_, each in outcome.refused if each.why == why)
+            show.note(f"outlast: {counted(number, 'job')} not changed, such as {clean(first)}: {words}")
+    if interrupted:
+        left = len(found.ids) - outcome.asked
+        show.note(f"outlast: interrupted: {outcome.asked:,} of {len(found.ids):,} done, {left:,} untouched")
+        raise typer.Exit(INTERRUPTED)
+    if outcome.refused:
+        raise typer.Exit(FAILED)
