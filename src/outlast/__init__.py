@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         WrongThread,
     )
     from outlast.core.events import (
+        JobDropped,
         JobEnded,
         JobEnqueued,
         JobLost,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         ScheduleFailed,
         WorkerStalled,
     )
+    from outlast.core.limits import Limit, Rate
     from outlast.core.policy import Policy, Retention, Retry
     from outlast.core.topology import Queue
     from outlast.core.unique import Unique
@@ -73,6 +75,7 @@ __all__ = [
     "InvalidArguments",
     "Job",
     "JobCancelled",
+    "JobDropped",
     "JobEnded",
     "JobEnqueued",
     "JobExpired",
@@ -83,6 +86,7 @@ __all__ = [
     "JobRetried",
     "JobRouter",
     "JobStarted",
+    "Limit",
     "Middleware",
     "Outlast",
     "OutlastError",
@@ -90,6 +94,7 @@ __all__ = [
     "Queue",
     "QueueFull",
     "QueueUnattended",
+    "Rate",
     "Redacted",
     "ResultTimeout",
     "Retention",
@@ -117,6 +122,8 @@ _HOMES = {
     "Backoff": "core.backoff",
     "Constant": "core.backoff",
     "Exponential": "core.backoff",
+    "Limit": "core.limits",
+    "Rate": "core.limits",
     "Policy": "core.policy",
     "Retention": "core.policy",
     "Retry": "core.policy",
@@ -132,6 +139,7 @@ _HOMES = {
     "Middleware": "worker.context",
     "Depends": "depends",
     "injected": "depends",
+    "JobDropped": "core.events",
     "JobEnded": "core.events",
     "JobEnqueued": "core.events",
     "JobLost": "core.events",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
 from outlast.arguments import Arguments
 from outlast.brokers import Store, connect
+from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError, InvalidArguments, UniqueConflict
 from outlast.core.events import Observers
+from outlast.core.limits import NO_LIMIT, Limit, Rate
 from outlast.core.message import Message
 from outlast.core.policy import Retention
 from outlast.core.protocols import Clock
@@ -18,10 +20,11 @@ from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled
 from outlast.core.settlement import Exists
 from outlast.core.topology import Queue
+from outlast.core.unique import OnConflict
 from outlast.handle import Handle
 from outlast.hooks import Observed
 from outlast.job import Declarer, Link
-from outlast.options import OnConflict, Options
+from outlast.options import Options
 from outlast.router import JobRouter
 from outlast.settings import Settings
 
@@ -74,12 +77,38 @@ class Outlast(Declarer, Observed):
             raise ConfigurationError(f"include({router!r}): give a JobRouter(...)")
         router._attach(self, self._declare, self._schedule)
 
-    def queue(self, name: str, *, max_depth: int | None = None, retention: Retention | None = None) -> Queue:
-        """Set a queue's bounds: at `max_depth` unfinished jobs an enqueue raises QueueFull.
+    def queue(
+        self,
+        name: str,
+        *,
+        max_depth: int | None = None,
+        max_bytes: int | None = None,
+        max_age: Duration | None = None,
+        on_full: Literal["reject", "shed"] = "reject",
+        concurrency: int | None = None,
+        rate: str | Rate | None = None,
+        burst: int | None = None,
+        per_key: Limit = NO_LIMIT,
+        weights: Mapping[str, int] | None = None,
+        retention: Retention | None = None,
+    ) -> Queue:
+        """Set a queue's bounds, limits and retention (`Queue`): at a bound an enqueue raises QueueFull, or old jobs go.
 
         A queue that is only named by jobs has the defaults. Raise ConfigurationError.
         """
-        queue = Queue(name=name, max_depth=max_depth, retention=retention or Retention())
+        queue = Queue(
+            name=name,
+            max_depth=max_depth,
+            max_bytes=max_bytes,
+            max_age=max_age,
+            on_full=on_full,
+            concurrency=concurrency,
+            rate=rate,
+            burst=burst,
+            per_key=per_key,
+            weights=weights or {},
+            retention=retention or Retention(),
+        )
         self.registry.add_queue(queue)
         return queue
 
@@ -177,14 +206,19 @@ class Outlast(Declarer, Observed):
         return await self.send(messages, on_conflict)
 
     async def enqueue_many(
-        self, messages: Iterable[Message], *, on_conflict: OnConflict = "existing"
+        self, messages: Iterable[Message], *, on_conflict: Literal["existing", "raise"] = "existing"
     ) -> list[Handle[Any]]:
         """Store messages (`job.message(...)`) in batches of 1,000, each one step; the handles align with them.
 
-        Raises as `enqueue` does. What was stored before an error stays. A message keeps its id, so after an error,
-        EnqueueUnknown too, the same messages may be given again: those already stored come back as handles with
-        `created=False`.
+        Raises as `enqueue` does; on_conflict="raise" for a held unique key, whatever is declared ("replace" is told to
+        each message). What was stored before an error stays. A message keeps its id, so after an error, EnqueueUnknown
+        too, the same messages may be given again: those already stored come back as handles with `created=False`.
         """
+        if on_conflict not in ("existing", "raise"):
+            raise ConfigurationError(
+                f"enqueue_many: on_conflict={on_conflict!r}: give 'existing' or 'raise'; a message of "
+                "job.with_options(on_conflict='replace') replaces"
+            )
         handles: list[Handle[Any]] = []
         rest: Iterator[Message] = iter(messages)
         while batch := list(islice(rest, BATCH)):

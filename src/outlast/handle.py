@@ -28,9 +28,10 @@ class Handle(Generic[R_co]):
 
     durability: what the accepted job survives at least; "unknown" when the handle was made from an id alone.
     created: False when a job that was there before stands for this one: `conflict` says by what, "id" or "unique".
+    replaced: the id of the job that held the unique key and was cancelled for this one.
     """
 
-    __slots__ = ("_runtime", "conflict", "durability", "id")
+    __slots__ = ("_runtime", "conflict", "durability", "id", "replaced")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Handle(Generic[R_co]):
         self.id = job_id
         self.durability: Durability = durability
         self.conflict: Literal["id", "unique"] | None = conflict
+        self.replaced: str | None = None
         self._runtime = runtime
 
     @classmethod
@@ -61,7 +63,10 @@ class Handle(Generic[R_co]):
         handle.conflict = None
         handle._runtime = runtime
         if type(answer) is Exists:
-            handle.id, handle.conflict = answer.id, answer.by
+            handle.id, handle.conflict, handle.replaced = answer.id, answer.by, None
+        else:
+            assert isinstance(answer, Accepted)
+            handle.replaced = answer.replaced
         return handle
 
     @property
@@ -126,9 +131,9 @@ class Handle(Generic[R_co]):
                     return json.decode(record.result)
                 return arguments.load_result(record.result)
             case "cancelled":
-                raise JobCancelled(f"job {self.id} was cancelled")
+                raise JobCancelled(f"job {self.id} was cancelled{_why(record)}")
             case "expired":
-                raise JobExpired(f"job {self.id} expired before it ran")
+                raise JobExpired(f"job {self.id} expired before it ran{_why(record)}")
             case _:
                 last = record.failures[-1] if record.failures else None
                 raise JobFailed(self.id, record.reason or "dead", f"{last.type}: {last.message}" if last else "")
@@ -141,3 +146,8 @@ class Handle(Generic[R_co]):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+def _why(record: JobRecord) -> str:
+    """Tell of a reason that the state does not tell."""
+    return f" ({record.reason})" if record.reason in ("shed", "replaced") else ""

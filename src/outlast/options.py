@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
 from outlast.core.bounds import HEADERS_LIMIT, KEY_LIMIT, LAST_MOMENT, check_text, headers_size
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import HEAD_START, Priority, seconds
-from outlast.core.unique import Unique
+from outlast.core.unique import OnConflict, Unique
 
-__all__ = ["NO_OPTIONS", "OnConflict", "Options", "check_priority"]
-
-OnConflict = Literal["existing", "raise"]
+__all__ = ["NO_OPTIONS", "Options", "check_conflict", "check_priority"]
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -32,7 +30,7 @@ class Options(Struct, frozen=True, kw_only=True):
     id: str | None = None
     key: str | None = None
     expires: float | str | timedelta | None = None
-    on_conflict: OnConflict = "existing"
+    on_conflict: OnConflict | None = None
     headers: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -45,8 +43,8 @@ class Options(Struct, frozen=True, kw_only=True):
         _timestamp(self.run_at)
         if self.priority is not None:
             check_priority(self.priority)
-        if self.on_conflict not in ("existing", "raise"):
-            raise ConfigurationError(f"on_conflict={self.on_conflict!r}: give 'existing' or 'raise'")
+        if self.on_conflict is not None:
+            check_conflict(self.on_conflict)
         if self.on_conflict == "raise" and self.id is not None and self.unique is None:
             # Repeating an id is how an unknown enqueue is made safe, so it never raises.
             raise ConfigurationError("on_conflict='raise' looks at unique keys, and a repeated id= is the same job")
@@ -61,6 +59,12 @@ class Options(Struct, frozen=True, kw_only=True):
             return now + seconds(self.delay, "delay")
         moment = _timestamp(self.run_at)
         return now if moment is None else moment
+
+
+def check_conflict(on_conflict: str) -> None:
+    """Raise ConfigurationError unless `on_conflict` is one of the three."""
+    if on_conflict not in ("existing", "replace", "raise"):
+        raise ConfigurationError(f"on_conflict={on_conflict!r}: give 'existing', 'replace' or 'raise'")
 
 
 def check_priority(priority: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from outlast.arguments import Arguments
 from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, check_text
@@ -22,7 +22,7 @@ from outlast.core.errors import (
     QueueFull,
     StoreError,
 )
-from outlast.core.events import Event, JobEnqueued, JobRefused, Observers, Refusal
+from outlast.core.events import Event, JobDropped, JobEnqueued, JobRefused, Observers, Refusal
 from outlast.core.ids import IdFactory, job_id
 from outlast.core.message import Message
 from outlast.core.policy import seconds
@@ -141,9 +141,9 @@ class Runtime(Composer):
         error: Exception
         match answer:
             case Full():
-                error = QueueFull(message.queue, answer.retry_after)
+                error = QueueFull(message.queue, answer.retry_after, answer.bound)
             case TooLarge():
-                error = BodyTooLarge(message.kind, answer.size, answer.limit)
+                error = BodyTooLarge(message.kind, answer.size, answer.limit, answer.bound)
             case _:
                 error = StoreError(f"no queue takes a message for {message.queue!r}: declare the queue")
         kept = sum(isinstance(each, Accepted | Exists) for each in answers)
@@ -156,6 +156,10 @@ class Runtime(Composer):
             match answer:
                 case Accepted():
                     self.emit(JobEnqueued(message.id, message.queue, message.kind, message.run_at))
+                    for id_ in answer.shed:
+                        self.emit(JobDropped(id_, message.queue, "shed", message.id))
+                    if answer.replaced is not None:
+                        self.emit(JobDropped(answer.replaced, message.queue, "replaced", message.id))
                 case Full():
                     self._tell_refused((message,), "full")
                 case TooLarge():
@@ -202,12 +206,18 @@ def _key(declaration: Declaration, arguments: Arguments, values: dict[str, Any],
 
 
 def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> Unique | None:
+    on_conflict = options.on_conflict or declaration.on_conflict
     if isinstance(options.unique, Unique):
-        return options.unique
+        replace = on_conflict == "replace" or (options.on_conflict is None and options.unique.replace)
+        return options.unique if replace == options.unique.replace else structs.replace(options.unique, replace=replace)
     text = options.unique
     if text is None:
         rule = declaration.unique
         if rule is None:
+            if options.on_conflict == "replace":
+                raise ConfigurationError(
+                    f"job {declaration.kind!r}: on_conflict='replace' needs a unique key: give unique="
+                )
             return None
         if callable(rule):
             text = rule(**arguments.complete(values))
@@ -223,7 +233,7 @@ def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, An
         raise InvalidArguments(
             f"{declaration.kind}: its unique key has {len(text)} characters: make it 1 to {KEY_LIMIT}"
         )
-    return Unique(text, declaration.unique_until, declaration.unique_seconds)
+    return Unique(text, declaration.unique_until, declaration.unique_seconds, on_conflict == "replace")
 
 
 def _check_shown(declaration: Declaration, rule: str, arguments: Arguments) -> None:

@@ -208,6 +208,8 @@ def _message(shop: Outlast, number: int, **options: Any) -> Message:
 
 RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
     (QueueFull("mail", 1.2), 503, "queue-full", "2", {"queue": "mail", "retry_after": 2}),
+    (QueueFull("mail", 1.2, "max_bytes"), 503, "queue-full", "2", {"bound": "max_bytes"}),
+    (QueueFull("mail", 1.2, "per_key.max_depth"), 429, "queue-full", "2", {"bound": "per_key.max_depth"}),
     (QueueFull("mail", 0.0), 503, "queue-full", "1", {}),
     (QueueFull("mail", float("inf")), 503, "queue-full", "86400", {}),
     (EnqueueUnknown("mail.1", "no answer"), 503, "enqueue-unknown", None, {"job": "mail.1"}),

@@ -73,11 +73,10 @@ class Desk:
         """Return a message accepted now."""
         return message(id, self.clock.time(), **options)
 
-    async def declare(self, name: str, *, max_depth: int | None = None, **retention: Any) -> None:
-        """Declare one queue."""
-        await self.store.declare(
-            Topology((Queue(name=name, max_depth=max_depth, retention=Retention(**retention)),)),
-        )
+    async def declare(self, name: str, **settings: Any) -> None:
+        """Declare one queue; settings are those of the queue and of its retention."""
+        kept = {name: settings.pop(name) for name in Retention.__struct_fields__ if name in settings}
+        await self.store.declare(Topology((Queue(name=name, retention=Retention(**kept), **settings),)))
 
     async def publish(self, *ids: str, **options: Any) -> list[Published]:
         """Publish one message an id, all with the same options."""

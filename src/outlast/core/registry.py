@@ -12,6 +12,7 @@ from outlast.core.kinds import Upgrade, runnable_kinds, wire_kind
 from outlast.core.policy import Policy, Priority
 from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue, Topology
+from outlast.core.unique import OnConflict
 
 __all__ = ["Declaration", "Mode", "Need", "Registry"]
 
@@ -46,6 +47,7 @@ class Declaration:
     unique: str | Callable[..., str | None] | None = None
     unique_until: Literal["start", "finish"] = "finish"
     unique_seconds: float | None = None
+    on_conflict: OnConflict = "existing"
     version: int = 1
     aliases: tuple[str, ...] = ()
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)

@@ -10,7 +10,10 @@ from outlast.core.bounds import KEY_LIMIT, check_text
 from outlast.core.durations import LONGEST, Duration, seconds
 from outlast.core.errors import ConfigurationError
 
-__all__ = ["Unique"]
+__all__ = ["OnConflict", "Unique"]
+
+OnConflict = Literal["existing", "replace", "raise"]
+"""What becomes of an enqueue whose unique key another job holds."""
 
 
 class Unique(Struct, frozen=True, omit_defaults=True):

@@ -33,7 +33,7 @@ Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
 
 class Problem(BaseModel):
-    """An answer by RFC 9457. Some carry more: `queue` and `retry_after`, or `job`, the id of the job it is about."""
+    """An answer by RFC 9457. Some carry more: `queue`, `bound` and `retry_after`, or `job`, the id it is about."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -67,7 +67,7 @@ def response_of(description: str, *, retry_after: bool = False) -> dict[str, Any
 
 
 def handlers(full_status: int) -> dict[type[Exception], Handler]:
-    """Return the handler of each error. What they tell a client names no file, no setting and no argument's value."""
+    """Return the handler of each error. What they tell a client names no file, no value of a setting or an argument."""
 
     def to(make: Callable[[Any], JSONResponse]) -> Handler:
         async def handle(request: Request, error: Exception) -> JSONResponse:
@@ -76,12 +76,14 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         return handle
 
     def full(error: QueueFull) -> JSONResponse:
+        of_key = error.bound.startswith("per_key.")
         return answer(
-            full_status,
+            HTTPStatus.TOO_MANY_REQUESTS if of_key else full_status,  # others are let in: it is this client's own share
             "queue-full",
-            f"queue {error.queue!r} is full: try again later",
+            f"queue {error.queue!r} is full{' for you' if of_key else ''} ({error.bound}): try again later",
             retry_after=error.retry_after,
             queue=error.queue,
+            bound=error.bound,
         )
 
     def unknown(error: EnqueueUnknown) -> JSONResponse:
