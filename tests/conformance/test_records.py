@@ -117,6 +117,12 @@ async def test_all_given_fields_must_match(desk: Desk) -> None:
 
     assert await found(Query(queue="q")) == ["q.3", "q.2", "q.1"]
     assert await found(Query(kind="send")) == ["r.1", "q.2", "q.1"]
+    await desk.publish("q.4", kind="send@2")
+    await desk.publish("q.5", kind="sender@2")
+    assert await found(Query(kind="send")) == ["q.4", "r.1", "q.2", "q.1"]
+    assert await found(Query(kind="send@2")) == ["q.4"]
+    assert await found(Query(kind="send@3")) == []
+    await desk.apply(Purge("q.4"), Purge("q.5"))
     assert await found(Query(key="x")) == ["r.1", "q.3", "q.1"]
     assert await found(Query(states=("scheduled",))) == ["r.1"]
     assert await found(Query(states=("scheduled", "ready"), queue="q", key="x", kind="send")) == ["q.1"]

@@ -79,6 +79,10 @@ def large() -> str:
     return "x" * 300_000
 
 
+def hungry(mebibytes: int) -> int:
+    return len(b"x" * (mebibytes << 20))
+
+
 async def anywhere() -> int:
     return os.getpid()
 
@@ -111,6 +115,7 @@ def build(url: str = "") -> Outlast:
         (terminated, quick, 60.0),
         (parent, Retry(backoff=Exponential()), 60.0),
         (large, quick, 60.0),
+        (hungry, quick, 60.0),
     ):
         build_jobs[function.__name__] = made.job(isolate="process", retry=retry, timeout=timeout)(function)
     for handler in (anywhere, family, naps):

@@ -188,6 +188,7 @@ class JobRecord(Struct, frozen=True, kw_only=True):
 class Query(Struct, frozen=True, kw_only=True):
     """Which records: all given fields must match. Newest acceptance first; `cursor` from the page before.
 
+    kind: a name means every version of it, "send@2" that one.
     accepted_before, accepted_after: bounds of `enqueued_at`, wall time in seconds; it is before the one and not before
     the other. A search that no index serves walks over the jobs in short steps, and holds up no writer.
     """

@@ -10,6 +10,7 @@ import msgspec
 from outlast.brokers.memory.rows import Job, Line
 from outlast.brokers.memory.tables import Tables
 from outlast.core.codec import redact_args
+from outlast.core.kinds import name_of
 from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Message, State, Usage
 from outlast.core.protocols import JobRecord, Page, Query, QueueStats
@@ -87,7 +88,7 @@ def _matching(tables: Tables, query: Query, now: float) -> Iterator[Job]:
     for job in reversed(tables.jobs.values()):
         if (
             (query.queue is None or job.message.queue == query.queue)
-            and (query.kind is None or job.message.kind == query.kind)
+            and (query.kind is None or query.kind in (job.message.kind, name_of(job.message.kind)))
             and (query.key is None or job.message.key == query.key)
             and (not query.states or state_of(job, now) in query.states)
             and (query.reason is None or _reason(job, now) == query.reason)
