@@ -214,7 +214,7 @@ async def roll(folder: Path, *, swaps: int, processes: int = 2, seed: int = 1) -
                     await running.reload()
                 else:
                     fresh = services.start()
-                    await until(lambda at=fresh: tail.count(at.workers(), "start"), "the new service works", within=60)
+                    await _works(tail, fresh)
                     await running.stop()
                     running = fresh
                 if sending.done():
@@ -261,6 +261,11 @@ def _judge(
 async def _ran(tail: Tail, service: Service, version: str) -> None:
     """Wait until the service's present workers have done some jobs."""
     await until(lambda: tail.count(service.workers(), version) >= _EACH, f"{version} works", within=60)
+
+
+async def _works(tail: Tail, service: Service) -> None:
+    """Wait until one of the service's workers has started a job."""
+    await until(lambda: tail.count(service.workers(), "start"), "the new service works", within=60)
 
 
 def point(folder: Path, version: str) -> None:
