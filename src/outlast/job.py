@@ -18,7 +18,6 @@ from outlast.core.message import Message
 from outlast.core.policy import DEFAULTS, Policy, Priority, Retry
 from outlast.core.registry import Declaration, Mode, Registry
 from outlast.core.unique import OnConflict, Unique
-from outlast.depends import graph
 from outlast.handle import Handle
 from outlast.hooks import Surrounded
 from outlast.options import NO_OPTIONS, Options, check_conflict, check_priority
@@ -365,6 +364,8 @@ def _declaration(
     if declared.isolated:
         check_importable(function)
     if signature.needs:
+        from outlast.depends import graph
+
         graph(signature.needs, where=where, on_loop=signature.is_async)
     check_priority(declared.priority)
     for name, rule in (("key", declared.key), ("unique", declared.unique)):
