@@ -18,7 +18,7 @@ from outlast.settings import Settings
 __all__ = ["Wiring", "wire"]
 
 
-def wire(composer: Composer, store: Store, observers: Observers) -> Runtime:
+def wire(composer: Composer, store: Store, observers: Observers | None = None) -> Runtime:
     """Join what an app declared and one store, opened or not."""
     return Runtime(
         app_name=composer.app_name,
@@ -29,7 +29,7 @@ def wire(composer: Composer, store: Store, observers: Observers) -> Runtime:
         ids=composer.ids,
         arguments=composer.arguments,
         store=store,
-        observers=observers,
+        observers=Observers() if observers is None else observers,
     )
 
 

@@ -95,6 +95,7 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
         (wire(priority="urgent"), r"\$\.priority"),
         (wire(unique={"key": ""}), "unique key"),
         (wire(headers={"a": 1}), r"\$\.headers"),
+        (wire(headers={"a": "x" * 8192}), "headers of 8193 characters: give at most 8192"),
         (json.dumps({k: v for k, v in LEAST.items() if k != "kind"}).encode(), "kind"),
         (wire(id="mail"), "an id reads"),
         (wire(id="mail." + "x" * 129), "an id reads"),

@@ -189,7 +189,7 @@ class TestRefused:
         [
             (lambda: Outlast("shop", settings="sqlite:x.db"), "give Settings"),  # type: ignore[arg-type]
             (lambda: Outlast("shop").include(5), "give a JobRouter"),  # type: ignore[arg-type]
-            (lambda: Outlast("shop").observe(5), "give a callable"),  # type: ignore[arg-type]
+            (lambda: Outlast("shop").observe(5), "give a callable"),  # type: ignore[call-overload]
             (lambda: Outlast("shop").queue("mail", max_depth=0), "max_depth=0"),
         ],
     )
