@@ -78,8 +78,12 @@ def _row(name: str, stats: QueueStats) -> list[show.Cell]:
         remarks.append("paused")
     if waits and not stats.consumers and not stats.paused:
         remarks.append("nobody works on it")
-    if stats.max_depth is not None and stats.depth >= stats.max_depth:
+    if (stats.max_depth is not None and stats.depth >= stats.max_depth) or (
+        stats.max_bytes is not None and (stats.bytes or 0) >= stats.max_bytes
+    ):
         remarks.append("full")
+    if stats.shed:
+        remarks.append(f"{stats.shed} shed")
     return [
         name,
         bounded,

@@ -73,8 +73,8 @@ class Line(Protocol):
     def other(self) -> Sequence[Waiter]:
         """Return the same of the longest line of another key, none if there is none.
 
-        Looked at are the first LINES of those that limits hold back, longest held back first, and the first LINES of
-        the ring; length counts to WINDOW, and of equals the first is taken.
+        Looked at are the first LINES of those that limits hold back, in the order in which they are to be looked at
+        again, then the first LINES of the ring; length counts to WINDOW, and of equals the first is taken.
         """
         ...
 

@@ -49,12 +49,13 @@ class Places:
     def other(self) -> Sequence[Waiter]:
         """Return the front of the longest of the other lines that are looked at."""
         lanes = self._line.lanes.values()
-        held_back = sorted((lane.turn, lane.key) for lane in lanes if lane.where in ("slot", "rate"))
+        held_back = sorted((lane.wake, lane.turn, lane.key) for lane in lanes if lane.where in ("slot", "rate"))
         ring: list[tuple[int, str | None]] = [(lane.turn, lane.key) for lane in lanes if lane.where == "ring"]
         if self._line.ready:
             ring.append((self._line.turn, None))
         best: list[Place] = []
-        for _, key in [*held_back[:LINES], *sorted(ring)[:LINES]]:
+        front = [*(key for *_, key in held_back[:LINES]), *(key for _, key in sorted(ring)[:LINES])]
+        for key in front:
             ready = self._ready(key)
             if key != self._key and min(len(ready), WINDOW) > min(len(best), WINDOW):
                 best = ready
