@@ -98,7 +98,7 @@ def declarations(kinds: dict[tuple[str, str], int], consumers: int) -> list[Find
     return list(
         of_declarations(
             kinds,
-            declared_kinds={"send": "mail"},
+            declared_kinds={"send": "mail", "bill@3": "bills", "bill@2": "bills"},
             declared_queues=["mail"],
             stats={"mail": QueueStats(consumers=consumers)},
             app="main:shop",
@@ -110,6 +110,10 @@ def test_what_is_declared_and_what_waits() -> None:
     assert only(declarations({("mail", "send"): 3}, 1)).severity == "ok"
     unknown = only(declarations({("mail", "send_old"): 3}, 1))
     assert (unknown.severity, "3 jobs of kind 'send_old'" in unknown.text) == ("error", True)
+    newer = only(declarations({("bills", "bill@4"): 1}, 1))
+    assert (newer.severity, "wait for newer code: main:shop runs it up to version 3" in newer.text) == ("warning", True)
+    older = only(declarations({("bills", "bill"): 1}, 1))
+    assert (older.severity, "upgrades= from version 1" in older.fix) == ("error", True)
     assert only(declarations({}, 0)).text == "nobody works now on what main:shop declares: mail"
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 from outlast import Outlast, Redacted
 from outlast.core.codec import decode, encode
 from outlast.core.errors import ConfigurationError, DuplicateKind, InvalidArguments, WireError
-from outlast.core.kinds import KIND_NAME, WIRE_KIND, name_of, runnable_kinds, wire_kind
+from outlast.core.kinds import KIND_NAME, WIRE_KIND, name_of, runnable_kinds, version_of, wire_kind
 from outlast.core.message import Message
 
 
@@ -21,7 +21,7 @@ def same(args: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_first_version_is_the_bare_name() -> None:
     assert [wire_kind("send", version) for version in (1, 2, 10)] == ["send", "send@2", "send@10"]
-    assert [name_of(kind) for kind in ("send", "send@2")] == ["send", "send"]
+    assert [(name_of(kind), version_of(kind)) for kind in ("send", "send@2")] == [("send", 1), ("send", 2)]
     assert all(WIRE_KIND.match(kind) for kind in ("send", "send@2", "send@10", "send@999999999"))
     assert not any(WIRE_KIND.match(kind) for kind in ("send@", "send@1", "send@0", "send@02", "send@2@3", "@2"))
     assert not KIND_NAME.match("send@2")

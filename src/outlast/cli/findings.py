@@ -8,6 +8,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from outlast.cli.text import counted, duration, size
+from outlast.core.kinds import name_of, version_of
 from outlast.core.protocols import QueueStats
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "of_limits",
     "of_log",
     "of_queue",
+    "of_schedule",
     "of_variables",
 ]
 
@@ -168,6 +170,20 @@ def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
     yield from found or [Finding(check, "ok", f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}")]
 
 
+def of_schedule(name: str, *, error: str, orphan: bool, due_since: float | None, app: str) -> Finding:
+    """Judge one schedule. due_since: seconds since a tick came due that nobody has fired."""
+    check = f"schedule {name}"
+    if error:
+        return Finding(check, "error", f"cannot run: {error}", "mend what it says; it is tried again every 30 s")
+    if orphan:
+        fix = f"start a worker of {app}; or, if the code no longer has it: outlast schedules remove {name}"
+        return Finding(check, "error", "no live worker declares it: it does not run", fix)
+    if due_since is not None:
+        fix = "look at the workers' logs; outlast schedules show " + name
+        return Finding(check, "error", f"was due {duration(due_since)} ago and has not run", fix)
+    return Finding(check, "ok", "runs")
+
+
 def of_declarations(
     kinds: Mapping[tuple[str, str], int],
     *,
@@ -181,11 +197,8 @@ def of_declarations(
     for (queue, kind), number in sorted(kinds.items()):
         if kind not in declared_kinds:
             well = False
-            yield Finding(
-                "declarations",
-                "error",
-                f"{counted(number, 'job')} of kind {kind!r} in queue {queue!r}, and {app} does not declare it",
-                "declare it again, give its successor kind=..., or purge them",
+            yield _undeclared(
+                kind, f"{counted(number, 'job')} of kind {kind!r} in queue {queue!r}", declared_kinds, app
             )
     idle = [name for name in sorted(declared_queues) if name not in stats or not stats[name].consumers]
     if idle:
@@ -194,6 +207,19 @@ def of_declarations(
         yield Finding("declarations", "warning", text, f"outlast worker {app}, or add them to its --queues")
     if well:
         yield Finding("declarations", "ok", f"{app}: every kind that waits is declared, every queue has a worker")
+
+
+def _undeclared(kind: str, jobs: str, declared: Iterable[str], app: str) -> Finding:
+    """Judge jobs that the app does not run: of an unknown kind, or of another version of a known one."""
+    versions = [version_of(each) for each in declared if name_of(each) == name_of(kind)]
+    if not versions:
+        fix = "declare it again, give its successor aliases=(...,), or purge them"
+        return Finding("declarations", "error", f"{jobs}, and {app} does not declare it", fix)
+    if version_of(kind) > max(versions):
+        text = f"{jobs} wait for newer code: {app} runs it up to version {max(versions)}"
+        return Finding("declarations", "warning", text, "deploy the code that knows the version, or purge them")
+    fix = f"give the job upgrades= from version {version_of(kind)} on, or purge them"
+    return Finding("declarations", "error", f"{jobs}, and {app} has no upgrade from that version", fix)
 
 
 def of_variables(idle: Mapping[str, str]) -> Iterator[Finding]:

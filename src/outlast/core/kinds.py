@@ -17,6 +17,7 @@ __all__ = [
     "check_upgrades",
     "name_of",
     "runnable_kinds",
+    "version_of",
     "wire_kind",
 ]
 
@@ -36,6 +37,11 @@ def wire_kind(name: str, version: int) -> str:
 def name_of(kind: str) -> str:
     """Return a wire kind's name, without its version."""
     return kind.partition("@")[0]
+
+
+def version_of(kind: str) -> int:
+    """Return a wire kind's version."""
+    return int(kind.partition("@")[2] or 1)
 
 
 def runnable_kinds(kind: str, aliases: Iterable[str], version: int, upgrades: Mapping[int, Upgrade]) -> dict[str, int]:
