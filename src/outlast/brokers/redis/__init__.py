@@ -1,0 +1,3 @@
+"""A store on a Redis or Valkey server: the same jobs for any number of machines."""
+
+from __future__ import annotations
