@@ -21,6 +21,7 @@ from outlast.core.errors import (
     InvalidArguments,
     QueueFull,
     StoreError,
+    StoreUncertain,
 )
 from outlast.core.events import Event, JobDropped, JobEnqueued, JobRefused, Observers, Refusal
 from outlast.core.ids import IdFactory, job_id
@@ -111,8 +112,9 @@ class Runtime(Composer):
     async def publish(self, messages: Sequence[Message], timeout: float | None = None) -> list[Accepted | Exists]:
         """Keep the messages in one step; the answers align with them. Repeating the same messages is safe.
 
-        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it; QueueFull, BodyTooLarge or
-        StoreError for the first message that was refused (others of the call may have been accepted).
+        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it, or when the line to the store broke;
+        QueueFull, BodyTooLarge or StoreError for the first message that was refused (others of the call may have been
+        accepted).
         """
         if not messages:
             return []
@@ -123,6 +125,9 @@ class Runtime(Composer):
         except TimeoutError:
             self._tell_refused(messages, "unknown")
             raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None
+        except StoreUncertain as error:
+            self._tell_refused(messages, "unknown")
+            raise EnqueueUnknown(messages[0].id, str(error)) from error
         except StoreError:
             self._tell_refused(messages, "store")
             raise
