@@ -1,4 +1,4 @@
-"""What a "redis:" URL says: where the servers are, who we are there, how long we wait, and the namespace of our keys."""
+"""What a "redis:" URL says: where the servers are, who we are there, how long we wait, and which keys are ours."""
 
 from __future__ import annotations
 
@@ -41,9 +41,8 @@ class Endpoint(Struct, frozen=True):
     path: str = ""
 
     def __str__(self) -> str:
-        return (
-            self.path or f"[{self.host}]:{self.port}" if ":" in self.host else self.path or f"{self.host}:{self.port}"
-        )
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.path or f"{host}:{self.port}"
 
 
 class Address(Struct, frozen=True, kw_only=True):

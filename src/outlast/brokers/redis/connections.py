@@ -1,4 +1,4 @@
-"""The connections to one server, to the master of a Sentinel setup, or to all masters of a Cluster; made when needed."""
+"""The connections to a server, to the master of a Sentinel setup, or to a Cluster's masters; made when needed."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Connections:
             tried = await asyncio.gather(
                 *(self.get("", endpoint) for endpoint in self.slots.masters), return_exceptions=True
             )
-            if failed := [each for each in tried if isinstance(each, BaseException)]:
-                if len(failed) == len(tried):  # the queues of the others go on
-                    raise failed[0]
+            failed = [each for each in tried if isinstance(each, BaseException)]
+            if failed and len(failed) == len(tried):  # else the queues of the others go on
+                raise failed[0]
         else:
             await self.get("", None)
 

@@ -155,7 +155,7 @@ class Link:
     async def _ask(
         self, request: Sequence[Argument], slot: int | None, *, script: Script | None = None, lane: str = ""
     ) -> Any:
-        """Send a request to where its slot lies and return the reply. What was not done is sent anew, up to HOPS times."""
+        """Send a request to where its slot lies and return the reply. What was not done is sent anew."""
         send, to, asking, hops = request, None, False, 0
         while True:
             wire = await self._wire(lane, slot, to)
@@ -180,7 +180,7 @@ class Link:
             asks.append(wire.ask(request))
             if lane:
                 asks.append(wire.ask(("WAIT", self.address.replicas, int(self.address.timeout * 500))))
-            replies = await asyncio.gather(*asks, return_exceptions=True)
+            replies: list[Any] = await asyncio.gather(*asks, return_exceptions=True)
         except asyncio.CancelledError:
             wire.retire()
             raise

@@ -38,7 +38,7 @@ class Wire(asyncio.Protocol):
     def __init__(self, address: Address, endpoint: Endpoint) -> None:
         self.alive = False
         self.endpoint = endpoint
-        self.shown = f"{address.scheme}://{endpoint}"
+        self.shown = f"{'rediss' if address.secure else 'redis'}://{endpoint}"
         self._timeout = address.timeout
         self._reader = hiredis.Reader(protocolError=StoreUncertain, replyError=Refused)
         self._asked: deque[asyncio.Future[Any]] = deque()
