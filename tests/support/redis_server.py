@@ -1,198 +1,85 @@
-"""Redis servers of a test's own: on free ports of this host, ended with the test, started again on the same port."""
+"""A real Redis server of a test's own: started on a free port of this host, ended with the process."""
 
 from __future__ import annotations
 
-import os
-import signal
+import atexit
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
 
-import hiredis
+__all__ = ["RedisServer", "shared_server"]
 
-__all__ = ["RedisServer", "cluster", "free_port", "redis_server", "sentinels"]
-
-COME_UP: Final = 20.0
-"""Seconds that a server has until it answers."""
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, and whose Cluster bus port (+10000) is none of the reserved ones."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55000:
-            return port
+PATIENCE = 20.0
+"""Seconds that a server may take to start."""
 
 
 class RedisServer:
-    """One redis-server process and its folder. options: of its configuration, underscores for dashes."""
+    """One server in a folder of its own, on a loopback port and a socket. aof: kept on disk, with this appendfsync."""
 
-    def __init__(self, folder: Path, *, port: int = 0, sentinel: bool = False, **options: Any) -> None:
-        self.folder = folder
-        self.port = port or free_port()
-        self.pid = 0
-        self._sentinel = sentinel
-        self._process: subprocess.Popen[bytes] | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / "redis.conf"
-        plain = {} if sentinel else {"save": '""', "appendonly": "no", "repl_diskless_sync_delay": "0"}
-        lines = {"port": self.port, "bind": "127.0.0.1", "dir": str(folder), "daemonize": "no", **plain, **options}
-        self._file.write_text(
-            "".join(
-                f"{name.replace('_', '-')} {each}\n"
-                for name, value in lines.items()
-                for each in (value if isinstance(value, list) else [value])
-            )
-        )
+    def __init__(self, *, aof: str | None = None, options: tuple[str, ...] = ()) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="outlast-redis-"))
+        self.socket = self.folder / "s"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._aof = aof
+        self._options = options
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Its URL."""
+        """Where it is."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> RedisServer:
-        """Start it, and return when it answers and has read its files."""
-        command = ["redis-server", str(self._file), *(["--sentinel"] if self._sentinel else [])]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.pid = self._process.pid
-        deadline = time.monotonic() + COME_UP
-        while True:
-            with suppress(OSError, hiredis.ReplyError):
-                self.ask("PING")
-                return self
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"redis-server did not come up: {(self.folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.01)
-
-    def ask(self, *command: str | int, port: int = 0, password: str = "") -> Any:
-        """Send one command on a connection of its own and return the reply; raise ReplyError."""
-        reader = hiredis.Reader(replyError=hiredis.ReplyError)
-        with socket.create_connection(("127.0.0.1", port or self.port), timeout=10) as line:
-            for each in ([("AUTH", password)] if password else []) + [command]:
-                line.sendall(hiredis.pack_command(tuple(each)))
-                while (reply := reader.gets()) is False:
-                    data = line.recv(65536)
-                    if not data:
-                        raise ConnectionResetError("the server closed the connection")
-                    reader.feed(data)
-                if isinstance(reply, Exception):
-                    raise reply
-        return reply
-
-    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """End its process, by SIGKILL as a rule, and return when it is gone."""
-        if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGCONT)
-            self._process.send_signal(how)
-            self._process.wait(COME_UP)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-
-@contextmanager
-def redis_server(folder: Path, **options: Any) -> Iterator[RedisServer]:
-    """Have a server for the block."""
-    server = RedisServer(folder, **options)
-    try:
-        yield server.start()
-    finally:
-        server.kill()
-
-
-@contextmanager
-def sentinels(
-    folder: Path, *, replicas: int = 1, **options: Any
-) -> Iterator[tuple[list[RedisServer], list[RedisServer]]]:
-    """Have a master with replicas, and three Sentinels that know it as "mymaster"; yield (servers, sentinels)."""
-    servers = [RedisServer(folder / "s0", **options)]
-    master = servers[0].port
-    servers += [
-        RedisServer(folder / f"s{n}", replicaof=f"127.0.0.1 {master}", **options) for n in range(1, replicas + 1)
-    ]
-    watchers = [
-        RedisServer(
-            folder / f"sentinel{n}",
-            sentinel=True,
-            **{
-                "sentinel monitor": f"mymaster 127.0.0.1 {master} 2",
-                "sentinel down-after-milliseconds": "mymaster 500",
-                "sentinel failover-timeout": "mymaster 3000",
-            },
+    def start(self) -> None:
+        """Start it, again after a stop, and wait until it answers."""
+        kept = ("--appendonly", "yes", "--appendfsync", self._aof) if self._aof else ("--appendonly", "no")
+        self.process = subprocess.Popen(
+            [
+                "redis-server",
+                *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
+                *("--dir", str(self.folder), "--save", "", "--daemonize", "no", "--loglevel", "warning"),
+                *kept,
+                *self._options,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        for n in range(3)
-    ]
-    try:
-        for each in servers:
-            each.start()
-        wait_for(lambda: servers[0].ask("INFO", "replication").count(b"state=online") == replicas)
-        for each in watchers:
-            each.start()
-        wait_for(lambda: all(_fields(each.ask("SENTINEL", "MASTER", "mymaster")) == (replicas, 2) for each in watchers))
-        yield servers, watchers
-    finally:
-        for each in (*watchers, *servers):
-            each.kill()
+        deadline = time.monotonic() + PATIENCE
+        while not self._answers():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError("redis-server did not start")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Kill it, and wait for its end."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def remove(self) -> None:
+        """Kill it, and remove its folder."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
+                link.sendall(b"PING\r\n")
+                return link.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
 
 
-def _fields(reply: list[bytes]) -> tuple[int, int]:
-    found: Mapping[bytes, bytes] = dict(zip(reply[::2], reply[1::2], strict=True))
-    return int(found[b"num-slaves"]), int(found[b"num-other-sentinels"])
-
-
-@contextmanager
-def cluster(folder: Path, *, masters: int = 3, replicas: int = 0, **options: Any) -> Iterator[list[RedisServer]]:
-    """Have a Cluster of these many masters, the slots shared out; the servers of the replicas come last."""
-    servers = [
-        RedisServer(folder / f"n{n}", cluster_enabled="yes", cluster_node_timeout="1000", **options)
-        for n in range(masters + replicas)
-    ]
-    try:
-        for each in servers:
-            each.start()
-        for n, each in enumerate(servers[:masters]):
-            first, last = 16384 * n // masters, 16384 * (n + 1) // masters - 1
-            each.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
-        for n, each in enumerate(servers):
-            each.ask("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
-        for each in servers[1:]:
-            each.ask("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
-        wait_for(lambda: all(len(each.ask("CLUSTER", "NODES").splitlines()) == len(servers) for each in servers))
-        for n, each in enumerate(servers[masters:]):
-            wanted = servers[n % masters].ask("CLUSTER", "MYID").decode()
-            wait_for(lambda each=each, wanted=wanted: _follows(each, wanted))
-        wait_for(lambda: all(b"cluster_state:ok" in each.ask("CLUSTER", "INFO") for each in servers))
-        yield servers
-    finally:
-        for each in servers:
-            each.kill()
-
-
-def _follows(server: RedisServer, master: str) -> bool:
-    try:
-        server.ask("CLUSTER", "REPLICATE", master)
-    except hiredis.ReplyError:
-        return False
-    return True
-
-
-def wait_for(true: Any, within: float = 30.0) -> None:
-    """Look every 20 ms until it is so."""
-    deadline = time.monotonic() + within
-    while True:
-        with suppress(OSError, hiredis.ReplyError):
-            if true():
-                return
-        if time.monotonic() > deadline:
-            raise TimeoutError("it did not become so")
-        time.sleep(0.02)
+@cache
+def shared_server() -> RedisServer:
+    """Return the one server of this test process, started on first use: each test has a namespace of its own."""
+    server = RedisServer()
+    server.start()
+    atexit.register(server.remove)
+    return server

@@ -29,6 +29,13 @@ def connect(url: str, *, clock: Clock, max_body: int) -> Store:
         from outlast.brokers.sqlite import SqliteStore
 
         return SqliteStore(sqlite_path(url), clock=clock, max_body=max_body)
+    if colon and scheme in ("redis", "rediss", "redis+unix"):
+        try:
+            from outlast.brokers.redis import RedisStore
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"url='{scheme}:...': pip install 'outlast[redis]' ({error})") from None
+
+        return RedisStore(url, clock=clock, max_body=max_body)
     # Without the rest, which may hold a password.
     raise ConfigurationError(f"url={scheme + colon!r}... (Settings or OUTLAST_URL): give 'sqlite:PATH' or 'memory:'")
 

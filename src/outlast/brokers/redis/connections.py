@@ -11,7 +11,7 @@ from outlast.brokers.redis.facts import PROBES, Facts, facts_of
 from outlast.brokers.redis.finding import Slots, find_master
 from outlast.brokers.redis.refusals import Refused, meaning
 from outlast.brokers.redis.wire import Wire
-from outlast.core.errors import StoreError, StoreUnavailable
+from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 
 __all__ = ["Connections"]
 
@@ -129,12 +129,18 @@ class Connections:
 
     async def _make(self, key: _Key) -> Wire:
         wire = await self._connect(key[1])
-        try:
-            if not key[0]:
-                await self._look(wire)
-        except BaseException:
-            await wire.close()
-            raise
+        if not key[0]:
+            try:
+                async with asyncio.timeout(self.address.connect_timeout):
+                    await self._look(wire)
+            except (StoreUncertain, TimeoutError) as error:  # nothing of ours was asked yet
+                await wire.close()
+                raise StoreUnavailable(
+                    f"{wire.shown} gives no answer within {self.address.connect_timeout:g} s"
+                ) from error
+            except BaseException:
+                await wire.close()
+                raise
         self._wires[key] = wire
         return wire
 

@@ -1,0 +1,174 @@
+"""Hand-outs: claim, settle, extend, save, forfeit as calls of scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from outlast.brokers.redis.codec import pack, unpack
+from outlast.brokers.redis.link import Argument
+from outlast.brokers.redis.place import Place
+from outlast.brokers.redis.scripts import script
+from outlast.core.errors import WireError
+from outlast.core.message import Delivery, Failure, Fence, Holder, Message, Signal
+from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Settlement
+
+__all__ = ["Asked", "Given", "claim", "extend", "forfeit", "refuse_signals", "save", "settle"]
+
+_CLAIM: Final = script("base", "moves", "claim")
+_SETTLE: Final = script("base", "moves", "admit", "settle")
+_HOLD: Final = script("base", "moves", "hold")
+_encode: Final = msgspec.msgpack.Encoder().encode
+_json: Final = msgspec.json.Encoder().encode
+LETTER: Final = {"succeeded": "s", "dead": "d", "cancelled": "c", "expired": "e"}
+
+
+class Asked(Struct, frozen=True):
+    """What a claim asks for. last: the queue that gave the last job before; bell: who is rung for if there is none."""
+
+    demand: Mapping[str, int]
+    limit: int
+    holder: str
+    lease: float
+    last: str
+    bell: str
+    kinds: tuple[str, ...]
+
+
+class Given(Struct, frozen=True):
+    """What it was given. soon: the seconds until something may change by itself; None: nothing will."""
+
+    deliveries: list[Delivery]
+    last: str
+    soon: float | None
+
+
+async def claim(place: Place, asked: Asked) -> Given:
+    """Hand out what may run now."""
+    queues = sorted(asked.demand)
+    reply = await place.run(
+        _CLAIM,
+        place.keys(queues),
+        asked.holder,
+        asked.lease,
+        asked.limit,
+        asked.last,
+        asked.bell,
+        _encode(asked.kinds) if asked.kinds else b"",
+        " ".join(queues),
+        *(asked.demand[queue] for queue in queues),
+    )
+    last = reply[0].decode()
+    if len(reply) == 2:
+        return Given([], last, float(reply[1]) if reply[1] else None)
+    deliveries = []
+    for at in range(1, len(reply), 6):
+        index, sid, token, attempt, crashes, record = reply[at : at + 6]
+        queue = queues[index]
+        id_ = f"{queue}.{sid.decode()}"
+        fence = Fence(id_, queue, int(token))
+        deliveries.append(Delivery(unpack(queue, id_, record), fence, attempt, crashes))
+    return Given(deliveries, last, None)
+
+
+def refuse_signals(settlements: Sequence[Settlement]) -> None:
+    """Raise WireError when any follow-up is a Signal, before anything of the batch has changed."""
+    for settlement in settlements:
+        if isinstance(settlement, Finish | Retry) and any(isinstance(item, Signal) for item in settlement.then):
+            raise WireError("signals between jobs are not served by this version: send a job")
+
+
+class _Batch:
+    """Settlements as the script reads them."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+        self.records: list[Argument] = []
+
+    def number(self, queue: str) -> int:
+        """Return the number of a queue's key."""
+        number = self.numbers.get(queue)
+        if number is None:
+            number = self.numbers[queue] = len(self.numbers) + 1
+        return number
+
+    def row(self, settlement: Settlement) -> list[Any]:
+        """Return one settlement."""
+        fence = settlement.fence
+        row: list[Any] = [self.number(fence.queue), fence.id[len(fence.queue) + 1 :], fence.token]
+        match settlement:
+            case Finish():
+                plain = settlement.result is None and settlement.error is None and settlement.usage is None
+                if plain and settlement.state == "succeeded" and settlement.reason is None and not settlement.then:
+                    return row
+                result = False if settlement.result is None else bytes(settlement.result).decode()
+                usage = "" if settlement.usage is None else _json(settlement.usage).decode()
+                row += ["f", LETTER[settlement.state], settlement.reason or "", result, settlement.result_ttl]
+                row += [_failure(settlement.error), usage, self._then(settlement.then)]
+            case Retry():
+                row += ["r", settlement.at, settlement.attempt, settlement.crashes, _failure(settlement.error)]
+                row.append(self._then(settlement.then))
+            case Release():
+                row += ["l", False if settlement.at is None else settlement.at]
+            case Park():
+                row += ["p", settlement.at]
+        return row
+
+    def _then(self, then: Sequence[Message | Signal]) -> list[tuple[int, str, int]]:
+        rows = []
+        for item in then:
+            if isinstance(item, Message):
+                self.records.append(pack(item))
+                rows.append((self.number(item.queue), item.id[len(item.queue) + 1 :], 4 + len(self.records)))
+        return rows
+
+
+def _failure(failure: Failure | None) -> str:
+    return "" if failure is None else _json(failure).decode()
+
+
+async def settle(place: Place, settlements: Sequence[Settlement]) -> list[Lost]:
+    """Apply what still counts, in one step; return the rest."""
+    batch = _Batch()
+    rows = [batch.row(settlement) for settlement in settlements]
+    reply = await place.run(
+        _SETTLE, place.keys(batch.numbers), place.default_limits, _encode(rows), *batch.records
+    )
+    return [Lost(settlements[index].fence, "superseded") for index in reply]
+
+
+async def extend(place: Place, holder: Holder, lease: float) -> list[Lost]:
+    """Renew the holder's lease; return what is lost or to be cancelled."""
+    reply = await place.run(_HOLD, [place.root], "extend", holder.id, lease)
+    lost = []
+    for at in range(0, len(reply), 4):
+        queue, sid, token, why = (part.decode() for part in reply[at : at + 4])
+        fence = Fence(f"{queue}.{sid}", queue, int(token))
+        lost.append(Lost(fence, "cancelled" if why == "cancelled" else "superseded"))
+    return lost
+
+
+async def forfeit(place: Place, holder: Holder, *, crashed: bool) -> int:
+    """Make ready all that a dead holder held; return how many jobs it ran."""
+    count: int = await place.run(_HOLD, [place.root], "forfeit", holder.id, int(crashed))
+    return count
+
+
+async def save(place: Place, notes: Sequence[Note]) -> list[Lost]:
+    """Keep notes of the fences that count; return the rest."""
+    batch = _Batch()
+    rows = [
+        (
+            batch.number(note.fence.queue),
+            note.fence.id[len(note.fence.queue) + 1 :],
+            note.fence.token,
+            note.name,
+            bytes(note.value).decode(),
+        )
+        for note in notes
+    ]
+    reply = await place.run(_HOLD, place.keys(batch.numbers), "save", _encode(rows))
+    return [Lost(notes[index].fence, "superseded") for index in reply]

@@ -1,0 +1,285 @@
+-- The moves of one job between its states, as brokers/memory/tables.py has them. Needs base.
+
+local notify = {}          -- ids that ended or went, for those who wait for it
+local has = {}
+local function exists(q, what)      -- asked once: most queues have no results, failures or notes
+  local key = q.P .. what
+  if has[key] == nil then has[key] = call('EXISTS', key) == 1 end
+  return has[key]
+end
+local function size_counts(j, by)
+  local s = j.q.s
+  s[S_DEPTH] = s[S_DEPTH] + by
+  s[S_BYTES] = s[S_BYTES] + by * j.size
+  if j.key then
+    local lane = lane_of(j.q, j.key)
+    lane.depth = lane.depth + by
+    lane.bytes = lane.bytes + by * j.size
+  end
+end
+local function rewrite(j, b)        -- another record in its place
+  j.b, j.rewritten = b, true
+  touch(j)
+end
+local function set_flags(j, flags)
+  j.flags = flags
+  rewrite(j, sub(j.b, 1, 27) .. string.char(flags) .. sub(j.b, 29))
+end
+
+-- Unique keys
+local function holder_of(q, uniq)   -- the id that holds it now, nil for none
+  local held = call('HGET', q.P .. ':u', uniq)
+  if not held then return nil end
+  local x = munpack(held)
+  if x[2] > now then return x[1] end
+end
+local function take_key(j)
+  if j.uniq then
+    call('HSET', j.q.P .. ':u', j.uniq, mpack({ j.sid, j.uniq_until or math.huge }))
+    if j.uniq_until then call('ZADD', j.q.P .. ':ut', j.uniq_until, j.uniq) end
+  end
+end
+local function free_key(j, when)
+  if not j.uniq then return end
+  if when ~= 'purge' and (j.uniq_until or (when == 'start' and not j.at_start)) then return end
+  local held = call('HGET', j.q.P .. ':u', j.uniq)
+  if held and munpack(held)[1] == j.sid then
+    call('HDEL', j.q.P .. ':u', j.uniq)
+    if j.uniq_until then call('ZREM', j.q.P .. ':ut', j.uniq) end
+  end
+end
+
+local function put(j, at, st)       -- let it wait: ready when its time has come, else in `st` until then
+  local q = j.q
+  j.at = at
+  if at <= now then stand(j)
+  else
+    j.st = st
+    later(q, 'ZADD', q.P .. ':due', at, member(j))
+    if at - now < 1 then q.ready = q.ready + 1 end      -- sooner than who waits looks again
+    if st == 'K' then
+      local kind = kind_of(j)
+      q.s[S_PARKED] = q.s[S_PARKED] + 1
+      q.ready = q.ready + 1                              -- somebody else may know the kind
+      call('SADD', q.P .. ':pk:' .. kind, j.sid)
+      call('HINCRBY', q.P .. ':pk', kind, 1)
+    end
+  end
+  touch(j)
+end
+local function promote(q)           -- what has become due stands in line
+  local members = call('ZRANGEBYSCORE', q.P .. ':due', '-inf', now, 'LIMIT', 0, 5000)
+  if #members == 0 then return end
+  local sids = {}
+  for i = 1, #members do sids[i] = sub(members[i], 15) end
+  load(q, sids)
+  many('ZREM', q.P .. ':due', members)
+  for i = 1, #sids do
+    local j = q.jobs[sids[i]]
+    if j and (j.st == 'S' or j.st == 'K') then
+      if j.st == 'K' then
+        local kind = kind_of(j)
+        q.s[S_PARKED] = q.s[S_PARKED] - 1
+        call('SREM', q.P .. ':pk:' .. kind, j.sid)
+        if call('HINCRBY', q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
+      end
+      if j.flags >= 8 then set_flags(j, j.flags - 8) end
+      stand(j)
+      touch(j)
+    end
+  end
+  sync(q)
+end
+local function let_go(j, superseded)    -- part it from its holder, who is told when it was superseded
+  if j.holder then
+    later(j.q, 'ZREM', j.q.P .. ':h:' .. j.holder, j.sid)
+    if superseded then
+      local key = D .. ':lost:' .. j.holder
+      call('RPUSH', key, mpack({ j.q.name, j.sid, j.token, j.order }))
+      call('EXPIRE', key, 7200)
+    end
+  end
+  j.holder, j.lapsed, j.open = nil, false, false
+  touch(j)
+end
+local function drain(q, n)
+  local s = q.s
+  s[S_DRAINED] = s[S_DRAINED] * math.exp((s[S_DRAINED_AT] - now) / TAU) + n
+  s[S_DRAINED_AT] = now
+end
+local function finish(j, st, reason, quiet)     -- it ends; retention begins
+  local q = j.q
+  lift(j)
+  size_counts(j, -1)
+  if not quiet then drain(q, 1) end
+  if j.cancelling then call('SREM', q.P .. ':x', j.sid) end
+  j.st, j.reason, j.fin, j.cancelling = st, reason, now, false
+  free_key(j, 'finish')
+  later(q, 'ZADD', q.P .. (st == 'd' and ':dead' or j.rtil > 0 and ':kept' or ':ended'), j.rtil > 0 and j.rtil or now, j.sid)
+  notify[#notify + 1] = { q, j.sid }
+  touch(j)
+end
+local function retained(j)          -- out of what has ended
+  local q = j.q
+  sync(q)
+  call('ZREM', q.P .. ':ended', j.sid); call('ZREM', q.P .. ':dead', j.sid); call('ZREM', q.P .. ':kept', j.sid)
+end
+local function rest(j)              -- a running job runs no more
+  begin(j.q, j.key, -1)
+  freed(j.q, j.key)
+end
+local function remember(j, settled)
+  local q = j.q
+  local upto = j.acc + q.limits[L_MEMORY]
+  if upto > now then
+    later(q, 'HSET', q.P .. ':p', j.sid, mpack({ upto, settled }))
+    later(q, 'RPUSH', q.P .. ':pl', j.sid)
+  end
+end
+local function erase(j, settled)    -- all that is kept about it, but for its id
+  local q, P, sid = j.q, j.q.P, j.sid
+  later(q, 'HDEL', P .. ':b', sid)
+  if j.had or j.dirty then later(q, 'HDEL', P .. ':d', sid) end
+  if exists(q, ':res') then later(q, 'HDEL', P .. ':res', sid) end
+  if exists(q, ':f') then later(q, 'HDEL', P .. ':f', sid) end
+  if exists(q, ':n') then later(q, 'HDEL', P .. ':n', sid) end
+  if j.cancelling then call('SREM', P .. ':x', sid) end
+  local page = floor(j.order / PAGE)
+  q.paged[page] = (q.paged[page] or 0) - 1
+  remember(j, settled)
+  j.gone = true
+  q.jobs[sid] = false
+end
+local function remove(j, purge)     -- for good
+  local q = j.q
+  if ended(j) then retained(j)
+  else
+    if j.st == 'R' then rest(j) else lift(j) end
+    size_counts(j, -1)
+  end
+  let_go(j, true)
+  if purge then free_key(j, 'purge') end
+  erase(j, purge and 0 or j.settled)
+  notify[#notify + 1] = { q, j.sid }
+end
+local function was_settled(q, sid, token)
+  local j = job(q, sid)
+  if j then return not j.open and j.settled == token end
+  local past = call('HGET', q.P .. ':p', sid)
+  return past and munpack(past)[2] == token or false
+end
+local function prune(q, most)       -- retention, at most `most` records of each sort; how many went
+  sync(q)
+  local P, limits, gone = q.P, q.limits, 0
+  local function drop(key, sids)
+    if #sids == 0 then return end
+    load(q, sids)
+    many('ZREM', P .. key, sids)
+    for _, sid in ipairs(sids) do
+      local j = q.jobs[sid]
+      if j then
+        if j.holder then let_go(j, true) end
+        erase(j, j.settled)
+        gone = gone + 1
+      end
+    end
+  end
+  local over = call('ZCARD', P .. ':ended') - limits[L_RECORDS]
+  if over > 0 then drop(':ended', call('ZRANGE', P .. ':ended', 0, min(over, most) - 1)) end
+  drop(':ended', call('ZRANGEBYSCORE', P .. ':ended', '-inf', now - limits[L_TTL], 'LIMIT', 0, most))
+  drop(':dead', call('ZRANGEBYSCORE', P .. ':dead', '-inf', now - limits[L_DEAD], 'LIMIT', 0, most))
+  drop(':kept', call('ZRANGEBYSCORE', P .. ':kept', '-inf', now, 'LIMIT', 0, most))
+  for _ = 1, most, 100 do           -- ids that need be remembered no more
+    local sids = call('LRANGE', P .. ':pl', 0, 99)
+    if #sids == 0 then break end
+    local past, n = call('HMGET', P .. ':p', unpack(sids)), 0
+    for i = 1, #sids do
+      if past[i] and munpack(past[i])[1] > now then break end
+      if past[i] then later(q, 'HDEL', P .. ':p', sids[i]) end
+      n = i
+    end
+    if n > 0 then call('LTRIM', P .. ':pl', n, -1) end
+    if n < #sids then break end
+  end
+  local free = call('ZRANGEBYSCORE', P .. ':ut', '-inf', now, 'LIMIT', 0, 100)
+  for _, uniq in ipairs(free) do
+    call('ZREM', P .. ':ut', uniq)
+    local held = call('HGET', P .. ':u', uniq)
+    if held and munpack(held)[2] <= now then call('HDEL', P .. ':u', uniq) end
+  end
+  sync(q)
+  return gone
+end
+
+-- Leases
+local function held_by(q, holder)   -- the jobs that a holder holds in a queue, in order of their hand-outs
+  local key = q.P .. ':h:' .. holder
+  if call('EXISTS', key) == 0 then return {} end
+  sync(q)
+  local sids, jobs = call('ZRANGE', key, 0, -1), {}
+  load(q, sids)
+  for _, sid in ipairs(sids) do
+    local j = q.jobs[sid]
+    if j and j.holder == holder then jobs[#jobs + 1] = j else call('ZREM', key, sid) end
+  end
+  return jobs
+end
+local function by_order(a, b) return a.order < b.order end
+local function lapse()              -- make ready what lapsed leases held
+  local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
+  if #holders == 0 then return end
+  for _, holder in ipairs(holders) do
+    local all = {}
+    for _, q in ipairs(every()) do
+      for _, j in ipairs(held_by(q, holder)) do
+        if j.st == 'R' then all[#all + 1] = j end
+      end
+    end
+    table.sort(all, by_order)
+    for _, j in ipairs(all) do
+      begin(j.q, j.key, -1)
+      if j.cancelling then
+        let_go(j, true)
+        finish(j, 'c', 'cancelled')
+      else
+        j.crashes, j.lapsed = j.crashes + 1, true
+        put(j, min(j.at, now), 'S')
+      end
+      freed(j.q, j.key)
+    end
+    call('ZREM', D .. ':leases', holder)
+    call('ZADD', D .. ':gone', now, holder)
+  end
+  local over = call('ZRANGEBYSCORE', D .. ':gone', '-inf', now - 3600, 'LIMIT', 0, 100)
+  for _, holder in ipairs(over) do
+    call('ZREM', D .. ':gone', holder)
+    call('HDEL', D .. ':asked', holder)
+  end
+  for _, q in ipairs(opened) do sync(q) end
+end
+local function renew(holder, lease) -- let its lease run from now, and hold again what had lapsed
+  call('ZADD', D .. ':leases', now + lease, holder)
+  if call('ZREM', D .. ':gone', holder) == 0 then return end
+  for _, q in ipairs(every()) do
+    for _, j in ipairs(held_by(q, holder)) do
+      if j.lapsed and may_begin(q, j.key) then
+        lift(j)
+        begin(q, j.key, 1)
+        j.st, j.lapsed, j.crashes = 'R', false, j.crashes - 1
+        touch(j)
+      elseif j.lapsed then let_go(j, true) end
+    end
+    sync(q)
+  end
+end
+local function tell()               -- who waits for the end of what ended
+  if #notify == 0 or call('EXISTS', D .. ':watch') == 0 then return end
+  for _, each in ipairs(notify) do
+    local id = each[1].name .. '.' .. each[2]
+    local bells = call('HGET', D .. ':watch', id)
+    if bells then
+      call('HDEL', D .. ':watch', id)
+      for bell in string.gmatch(bells, '%S+') do call('PUBLISH', D .. ':bell:' .. bell, id) end
+    end
+  end
+end
