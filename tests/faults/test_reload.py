@@ -35,6 +35,10 @@ async def work(name: str, seconds: float) -> str:
     ledger.write("{version}", name)
     return "{version}"
 
+@app.job(isolate="process", kind="{kind}")
+def apart() -> str:
+    return "{version}"
+
 @app.job
 async def grow(mebibytes: int) -> None:
     kept.append(bytearray(os.urandom(1024)) * (mebibytes << 10))
@@ -56,12 +60,15 @@ class Scene:
 
         async def grow(mebibytes: int) -> None: ...
 
-        self.work, self.grow = self.app.job(work), self.app.job(grow)
+        def apart() -> str:
+            return ""
+
+        self.work, self.grow, self.apart = self.app.job(work), self.app.job(grow), self.app.job(apart)
         self.deploy("v1")
 
-    def deploy(self, version: str, code: str = CODE) -> None:
+    def deploy(self, version: str, code: str = CODE, *, kind: str = "apart") -> None:
         """Write the app's code, of another length each time: a compiled file knows its source by second and size."""
-        text = code.replace("{version}", version) + f"# {version} {'-' * len(version)}\n"
+        text = code.replace("{version}", version).replace("{kind}", kind) + f"# {version} {'-' * len(version)}\n"
         (self.folder / "code").mkdir(exist_ok=True)
         (self.folder / "code/reloaded_app.py").write_text(text)
 
@@ -175,6 +182,36 @@ async def test_a_link_that_leads_to_another_release_is_followed(scene: Scene) ->
             assert version_of(await scene.run("after")) == "two-later"
     finally:
         os.chdir(before)
+
+
+async def test_a_child_process_with_newer_code_than_its_worker_costs_no_attempt(scene: Scene) -> None:
+    with scene.start() as running:
+        await scene.run("before")
+        scene.deploy("v2-other", kind="another")  # in place, and nobody has reloaded yet
+        id_ = (await scene.apart.enqueue()).id
+        store = (await scene.app.runtime()).store
+
+        async def put_off() -> bool:
+            (found,) = await store.get([id_])
+            return found is not None and found.state == "scheduled"
+
+        await until(put_off, "the child does not know it")
+        scene.deploy("v3-as-before")
+        running.process.send_signal(signal.SIGHUP)
+        await scene.tells("reloaded: 1 workers are new")
+        assert version_of(await scene.ended(id_)) == "v3-as-before"
+
+
+async def test_a_closed_terminal_stops_the_service(scene: Scene) -> None:
+    ours, theirs = os.openpty()
+    with scene.start(stdin=theirs) as running:
+        os.close(theirs)
+        await scene.run("before")
+        os.close(ours)
+        running.process.send_signal(signal.SIGHUP)
+        await until(lambda: running.process.poll() is not None, "it stops")
+        assert running.process.returncode == 0
+    assert "reloading" not in scene.told()
 
 
 async def test_a_hangup_that_reaches_the_workers_too_harms_no_run(scene: Scene) -> None:
