@@ -65,6 +65,7 @@ def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
         ("next_due", "job_due"),
         ("parked_probe", "job_parked"),
         ("unpark", "job_parked"),
+        ("aside_count", "job_aside"),
         ("held_ready", "job_held"),
         ("held_cancelling", "job_held"),
         ("strip", "job_ended"),

@@ -19,7 +19,7 @@ __all__ = ["Search", "Tally"]
 
 WINDOW: Final = 20_000
 """Rows that one look walks over: a look keeps the write-ahead log from starting anew, so it must be short."""
-_INDEX: Final = {"running": "indexed by job_held", "dead": "indexed by job_dead"}
+_INDEX: Final = {"running": "indexed by job_held", "waiting": "indexed by job_aside", "dead": "indexed by job_dead"}
 """States with few rows among many: read from their own index, not by a walk over all jobs."""
 
 

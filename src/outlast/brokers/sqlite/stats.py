@@ -36,10 +36,11 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
             running = one("running_count", (queue.number,))
             scheduled = one("scheduled_count", (queue.number, SCHEDULED, now))
             parked = one("scheduled_count", (queue.number, PARKED, now))
+            aside = one("aside_count", (queue.number,))
             first = one("first_ready", (queue.number, now))
             found[name] = QueueStats(
                 depth=queue.depth,
-                ready=queue.depth - running - scheduled - parked,
+                ready=queue.depth - running - scheduled - parked - aside,
                 scheduled=scheduled,
                 running=running,
                 parked=parked,

@@ -43,6 +43,7 @@ create index job_due on job(queue, state, at) where state in (2, 4);
 create index job_parked on job(queue, kind) where state = 4;
 create index job_held on job(holder) where state = 1;
 create index job_ended on job(queue, at) where state >= 10;
+create index job_aside on job(queue) where state = 3;
 create index job_dead on job(queue) where state = 11;
 create index job_key on job(key) where key is not null;
 

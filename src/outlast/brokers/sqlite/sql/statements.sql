@@ -339,6 +339,9 @@ or (job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expir
 -- name: running_count (queue)
 select count(*) from job indexed by job_held where state = 1 and queue = ?1
 
+-- name: aside_count (queue)
+select count(*) from job where queue = ?1 and state = 3
+
 -- name: scheduled_count (queue, state, now)
 select count(*) from job where queue = ?1 and state in (2, 4) and state = ?2 and at > ?3
 
