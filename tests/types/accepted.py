@@ -77,7 +77,17 @@ async def models(order: Order, lines: list[Line]) -> Order:
     return order
 
 
+def with_language(args: dict[str, Any]) -> dict[str, Any]:
+    return {**args, "language": "en"}
+
+
+@mail.job(version=2, upgrades={1: with_language}, aliases=("former",))
+async def versioned(order_id: int, language: str) -> str:
+    return language
+
+
 async def use() -> None:
+    assert_type(await (await versioned.enqueue(7, "de")).result(), str)
     assert_type(await bare.enqueue(1), Handle[str])
     assert_type(await bare.enqueue(number=1), Handle[str])
     assert_type(await (await bare.enqueue(1)).result(), str)
