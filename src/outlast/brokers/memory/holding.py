@@ -56,7 +56,7 @@ def _renew(tables: Tables, holder: Holder, lease: float) -> HeldBy:
     if held_by is None:
         held_by = tables.holders[holder.id] = HeldBy(holder.id, until)
     held_by.until = until
-    for job in list(held_by.jobs.values()):
+    for job in sorted(held_by.jobs.values(), key=_order):
         line = tables.line(job.message.queue)
         if job.lapsed and line.may_begin(job.message.key):  # nobody took it since: its holder was alive after all
             tables.lift(job)
@@ -71,7 +71,7 @@ def _renew(tables: Tables, holder: Holder, lease: float) -> HeldBy:
 def lapse(tables: Tables) -> None:
     """Make ready what lapsed leases held; forget holders that have nothing left to be told."""
     now = tables.clock.monotonic()
-    for held_by in [each for each in tables.holders.values() if each.until <= now]:
+    for held_by in sorted((each for each in tables.holders.values() if each.until <= now), key=_id):
         for job in sorted(held_by.jobs.values(), key=_order):
             if job.state != "running":
                 continue
@@ -137,6 +137,10 @@ def settle(tables: Tables, settlements: Sequence[Settlement]) -> list[Lost]:
 
 def _order(job: Job) -> int:
     return job.order
+
+
+def _id(held_by: HeldBy) -> str:
+    return held_by.id
 
 
 def _held(tables: Tables, fence: Fence) -> Job | None:

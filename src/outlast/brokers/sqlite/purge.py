@@ -8,9 +8,11 @@ from typing import Final, Literal
 import apsw
 import msgspec
 
+from outlast.brokers.sqlite.lanes import freed
 from outlast.brokers.sqlite.retention import forget, merge
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import DEAD, ENDED, RUNNING, STATE_NUMBER, Transaction
+from outlast.core.limits import nanos
 from outlast.core.protocols import Answer, Purge
 
 __all__ = ["candidates", "is_long", "last_seq", "purge", "purge_some"]
@@ -71,6 +73,8 @@ def _remove_all(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
         removed = [seq for seq, what in done.items() if what == "removed"]
         forget(tx, removed)  # one that runs on keeps what it noted
         merge(tx, removed)
+        if wanted.key is not None:
+            tx.run("lanes_purged", (wanted.key, wanted.queue))
     finally:
         tx.db.pragma("secure_delete", "fast")
     return sum(what != "left" for what in done.values())
@@ -80,7 +84,7 @@ def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "ask
     """Remove one job but for its id, which is remembered for its time; ask one that runs to stop unless it is named."""
     row = tx.row("purge_row", (seq,))
     assert row is not None
-    state, number, no_result, _, holder, token, id_, name, enqueued_at = row
+    state, number, no_result, _, holder, token, id_, name, enqueued_at, lane = row
     if wanted.queue is not None and name != wanted.queue:
         return "left"
     queue = tx.queue(name)
@@ -97,4 +101,8 @@ def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "ask
     elif no_result:
         counts.records -= 1
     tx.run("bury_now", (max(tx.now, enqueued_at + queue.id_memory), seq))
+    if state == RUNNING and lane is not None:
+        freed(tx, queue, (lane,))
+    if wanted.key is None and lane is not None:
+        tx.run("lane_empty", (lane, nanos(tx.now)))
     return "removed"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
+from outlast.brokers.sqlite.lanes import Rested, put
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.transaction import (
@@ -32,6 +33,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply the settlements; return the superseded ones, in the order given."""
     plain: dict[tuple[str, int], list[Fence]] = defaultdict(list)
     lost: list[Lost] = []
+    rested = Rested(tx, settlements)
     for settlement in settlements:
         match settlement:
             case Finish(fence, "succeeded", None, None, None, then, _, None) if not then:
@@ -44,6 +46,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
                 lost += _give_back(tx, settlement)
     for (queue, token), fences in plain.items():
         lost += _finish_plain(tx, queue, token, fences)
+    rested.free()
     for name in {settlement.fence.queue for settlement in settlements if isinstance(settlement, Finish)}:
         keep_within(tx, tx.queue(name))
     superseded = {each.fence for each in lost}
@@ -110,6 +113,8 @@ def _retry(tx: Transaction, retry: Retry) -> list[Lost]:
     if not tx.run("retry", (state, retry.at, retry.attempt, retry.crashes, rank, fence.row, fence.token)):
         return _lost(tx, fence)
     tx.work = True
+    if due:
+        put(tx, tx.queue(fence.queue), row[4])
     _keep_failure(tx, fence, retry.error)
     _follow(tx, retry.then)
     return []
@@ -126,6 +131,8 @@ def _give_back(tx: Transaction, settlement: Release | Park) -> list[Lost]:
     if not tx.run("give_back", (state, at, fence.row, fence.token)):
         return _lost(tx, fence)
     tx.work = True
+    if due and row is not None:
+        put(tx, tx.queue(fence.queue), row[4])
     return []
 
 

@@ -38,6 +38,8 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
             parked = one("scheduled_count", (queue.number, PARKED, now))
             aside = one("aside_count", (queue.number,))
             first = one("first_ready", (queue.number, now))
+            if queue.back and (of_keys := one("first_of_lanes", (queue.number,))) is not None:
+                first = of_keys if first is None else min(first, of_keys)
             found[name] = QueueStats(
                 depth=queue.depth,
                 ready=queue.depth - running - scheduled - parked - aside,

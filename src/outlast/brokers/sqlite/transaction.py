@@ -9,10 +9,12 @@ from typing import Any, Final
 import apsw
 from msgspec import Struct
 
+from outlast.brokers.sqlite.limits import rules
 from outlast.brokers.sqlite.statements import statements
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
 from outlast.core.protocols import Clock
+from outlast.core.topology import Queue
 
 __all__ = [
     "CANCELLED",
@@ -74,6 +76,15 @@ class QueueRow(Struct, frozen=True):
     name: str
     dead: int
     app: str
+    limits: str | None
+    back: int
+    turn: int
+    tat: int
+
+    @property
+    def rules(self) -> Queue:
+        """The limits that hold; its retention is not filled in."""
+        return rules(self.name, self.limits)
 
     def drain_rate(self, now: float) -> float:
         """Return ended jobs a second, averaged with an exponential decay."""
@@ -92,6 +103,18 @@ class Counts:
         self.drained = 0
 
 
+class Ring:
+    """Where a queue's ring stands, as this transaction has it; `changed` writes it back."""
+
+    __slots__ = ("back", "changed", "tat", "turn")
+
+    def __init__(self, row: QueueRow) -> None:
+        self.back = row.back
+        self.turn = row.turn
+        self.tat = row.tat
+        self.changed = False
+
+
 class Transaction:
     """The writer's hands: runs named statements, adds up the queues' counters, notes whom to ring.
 
@@ -107,6 +130,8 @@ class Transaction:
         self.holders: dict[str, int] = {}
         self.asked: dict[str, str] = {}
         self.last_served = ""
+        self.lanes_seen: dict[int, int] = {}
+        """By queue, how many keys the last claim met: a guess at how many jobs of each the next one needs."""
         self.kinds = "[]"
         """What the claims of this process can run, as JSON."""
         self.now = 0.0
@@ -115,6 +140,7 @@ class Transaction:
         self.ended = False
         self._queues: dict[str, QueueRow] = {}
         self._counts: dict[int, Counts] = {}
+        self._rings: dict[int, Ring] = {}
 
     def begin(self) -> None:
         """Start from what the file says now."""
@@ -123,6 +149,7 @@ class Transaction:
         self.work = self.ended = False
         self._queues.clear()
         self._counts.clear()
+        self._rings.clear()
 
     def rows(self, name: str, bindings: Sequence[Any] = ()) -> list[Any]:
         """Run a statement and return its rows."""
@@ -174,6 +201,13 @@ class Transaction:
             counts = self._counts[queue] = Counts()
         return counts
 
+    def ring(self, queue: QueueRow) -> Ring:
+        """Return a queue's ring; its `back` is 0 while the queue never had a key."""
+        ring = self._rings.get(queue.number)
+        if ring is None:
+            ring = self._rings[queue.number] = Ring(queue)
+        return ring
+
     def depth(self, queue: QueueRow) -> int:
         """Return the unfinished jobs of a queue, this transaction's included."""
         counts = self._counts.get(queue.number)
@@ -186,8 +220,12 @@ class Transaction:
             row = by_number[number]
             drained = row.drain_rate(self.now) * DRAIN_TAU + counts.drained
             self.run("queue_count", (counts.depth, counts.records, counts.dead, drained, self.now, number))
+        for number, ring in self._rings.items():
+            if ring.changed:
+                self.run("queue_ring", (ring.back, ring.turn, ring.tat, number))
         self._counts.clear()
         self._queues.clear()
+        self._rings.clear()
 
     def fence_counts(self, fence: Fence) -> bool:
         """Tell whether a fence that changed nothing was applied before: its job still carries its token."""
