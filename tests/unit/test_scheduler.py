@@ -224,6 +224,35 @@ async def test_a_schedule_of_another_app_is_refused() -> None:
             await hand.another(other).declare()
 
 
+async def test_a_test_fires_by_its_own_clock() -> None:
+    app = minutely(misfire="all")
+    async with app.testing() as t:
+        assert await t.fire() == []
+        t.advance("2m")
+        fired = await t.fire()
+        assert [each.id for each in fired] == [f"default.tick@2023-11-14T22:1{n}:00Z" for n in (4, 5)]
+        assert [each.state for each in await t.drain()] == ["succeeded"] * 2
+        assert await t.fire() == []
+
+
+def test_a_blocking_test_fires_too() -> None:
+    with minutely().testing() as t:
+        t.advance("1m")
+        assert len(t.fire_sync()) == 1
+
+
+async def test_a_test_is_told_of_a_schedule_that_cannot_run() -> None:
+    app = Outlast("shop")
+
+    @app.schedule("@daily", args=("seven",))
+    @app.job
+    async def work(number: int) -> None: ...
+
+    async with app.testing() as t:
+        with pytest.raises(ConfigurationError, match=r"schedule 'work' cannot run: .*valid integer"):
+            await t.fire()
+
+
 async def test_what_is_declared_later_is_fired_too() -> None:
     app = minutely()
     async with shift(app) as hand:
