@@ -14,10 +14,12 @@ from outlast.brokers.sqlite.tuning import Tuning
 
 FOR_PEOPLE = {
     "lanes_unrated",
+    "lanes_unweighed",
     "newest",
     "purge_queue",
     "stale_holders",
     "unfinished_kinds",
+    "weights",
 }
 """Statements that walk over jobs by their nature and that no job ever waits for."""
 FEW_ROWS = {"queue", "holder", "store", "lost", "schedule"}
@@ -51,7 +53,22 @@ def test_it_uses_an_index(db: apsw.Connection, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["pick", "hand_out", "read_out", "probe", "promote", "next_due", "finish_plain", "strip", "strip_upto", "over"],
+    [
+        "pick",
+        "hand_out",
+        "read_out",
+        "probe",
+        "promote",
+        "next_due",
+        "finish_plain",
+        "strip",
+        "strip_upto",
+        "over",
+        "lane_front",
+        "lanes_front",
+        "line_front",
+        "ring_front",
+    ],  # fmt: skip
 )
 def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
     assert not [step for step in plan(db, statements()[name]) if "TEMP B-TREE" in step and "DISTINCT" not in step]
@@ -78,6 +95,14 @@ def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
         ("uniq_holder", "job_uniq"),
         ("purge_key", "job_lane"),
         ("purge_key", "lane_key"),
+        ("lane_depth", "job_lane"),
+        ("lane_front", "job_lane"),
+        ("lanes_front", "job_lane"),
+        ("lanes_front", "lane_parked"),
+        ("line_front", "job_ready"),
+        ("ring_front", "job_lane"),
+        ("ring_front", "lane_ring"),
+        ("weights_of", "INTEGER PRIMARY KEY"),
         ("ring", "lane_ring"),
         ("ring", "job_lane"),
         ("heads", "job_lane"),

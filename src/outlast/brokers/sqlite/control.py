@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.sqlite import lanes, moving
+from outlast.brokers.sqlite.bounds import weigh_job
 from outlast.brokers.sqlite.declare import adjust, check
 from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.purge import purge
@@ -120,6 +121,7 @@ def _moved(tx: Transaction, id_: str) -> Answer:
 
 
 def _end_waiting(tx: Transaction, seq: int, queue: QueueRow) -> None:
+    weigh_job(tx, queue, seq, -1)
     tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
     counts = tx.count(queue.number)
     counts.depth -= 1
@@ -155,6 +157,7 @@ def _redrive(tx: Transaction, id_: str) -> Answer:
     _stand(tx, queue, seq)
     counts = tx.count(queue.number)
     if state >= ENDED:
+        weigh_job(tx, queue, seq, 1)
         counts.depth += 1
         if state == DEAD:
             counts.dead -= 1
@@ -210,7 +213,12 @@ def _edit(tx: Transaction, edit: Edit) -> Answer:
         rank += int((HEAD_START[old] - HEAD_START[priority]) * 1000)
         if state in {SCHEDULED, PARKED} and at <= tx.now:
             state = READY  # it is due, though no claim has seen it yet
+    queue = tx.queue(queue_of(edit.id))
+    if state < ENDED:
+        weigh_job(tx, queue, seq, -1)
     tx.run("edit", (state, at, run_at, rank, PRIORITY_NUMBER[priority], body, seq))
+    if state < ENDED:
+        weigh_job(tx, queue, seq, 1)
     if state == READY:
         _stand(tx, tx.queue(queue_of(edit.id)), seq)
     return Answer(ok=True, changed=1)

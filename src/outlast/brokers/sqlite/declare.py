@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from outlast.brokers.sqlite import lanes
+from outlast.brokers.sqlite.bounds import weigh_all
 from outlast.brokers.sqlite.limits import changes_of, changes_text, rules, text_of
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.core.protocols import Adjust, Answer
@@ -68,6 +69,7 @@ def _take_over(tx: Transaction, declared: Queue, changes: dict[str, Any], *, ane
     other = text != row.limits
     tx.run("queue_limits", (text, changes_text(queue, changes), queue.max_depth, row.number))
     tx.refresh(declared.name)
+    weigh_all(tx, row.rules, tx.queue(declared.name))
     if other or anew:
         lanes.unpark(tx, tx.queue(declared.name))
         tx.work = True

@@ -112,12 +112,9 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
 
 def _promote(tx: Transaction, row: QueueRow, limit: int) -> None:
     """Make ready what is due, and what is parked of kinds that this process knows."""
-    keyed = tx.ring(row).back > 0
-    if keyed:
-        lanes.join(tx, row, _seqs(tx.one("due_lanes", (row.number, tx.now))))
-    tx.run("promote", (row.number, tx.now))
+    lanes.promote(tx, row)
     if tx.one("parked_probe", (row.number, tx.kinds)):
-        if keyed:
+        if tx.ring(row).back:
             lanes.join(tx, row, _seqs(tx.one("unpark_lanes", (row.number, tx.kinds, limit))))
         tx.run("unpark", (row.number, tx.kinds, tx.now, limit))
 

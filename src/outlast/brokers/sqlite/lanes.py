@@ -11,11 +11,12 @@ from outlast.brokers.sqlite.transaction import QueueRow, Transaction
 from outlast.core.limits import nanos
 from outlast.core.settlement import Settlement
 
-__all__ = ["OUT", "RATE", "RING", "SLOT", "Rested", "find", "freed", "join", "put", "unpark", "wake"]
+__all__ = ["OUT", "RATE", "RING", "SLOT", "Rested", "find", "freed", "join", "promote", "put", "unpark", "wake"]
 
 OUT, RING, SLOT, RATE = 0, 1, 2, 3
 _encode: Final = msgspec.json.Encoder().encode
 _pairs: Final = msgspec.json.Decoder(list[tuple[int | None, int | None]]).decode
+_seqs: Final = msgspec.json.Decoder(list[int]).decode
 _numbers: Final = msgspec.json.Decoder(list[tuple[int, int]]).decode
 
 
@@ -43,6 +44,13 @@ def put(tx: Transaction, queue: QueueRow, lane: int | None) -> None:
     """Let the key of a job that is ready now join, unless it stands in the ring or is parked."""
     if lane is not None:
         join(tx, queue, (lane,))
+
+
+def promote(tx: Transaction, queue: QueueRow) -> None:
+    """Make ready what is due, first due first."""
+    if tx.ring(queue).back:
+        join(tx, queue, _seqs(tx.one("due_lanes", (queue.number, tx.now))))
+    tx.run("promote", (queue.number, tx.now))
 
 
 def freed(tx: Transaction, queue: QueueRow, lanes: Iterable[int]) -> None:

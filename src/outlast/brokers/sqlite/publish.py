@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from outlast.brokers.sqlite import lanes
-from outlast.brokers.sqlite.transaction import PRIORITY_NUMBER, READY, SCHEDULED, QueueRow, Transaction
+from outlast.brokers.sqlite import bounds, lanes
+from outlast.brokers.sqlite.retention import keep_within
+from outlast.brokers.sqlite.transaction import PARKED, PRIORITY_NUMBER, READY, SCHEDULED, QueueRow, Transaction
+from outlast.core.admission import is_bounded, retry_after
 from outlast.core.message import Message, rank_of
-from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
 from outlast.core.unique import Unique
 
-__all__ = ["Meta", "publish", "retry_after"]
+__all__ = ["Meta", "publish"]
 
 _encode: Final = msgspec.json.Encoder().encode
+_WAITS: Final = (READY, SCHEDULED, PARKED)
 Keys = dict[tuple[int, str], int]
 """The lane of each (queue, key)."""
 
@@ -29,8 +32,13 @@ class Meta(Struct, frozen=True, omit_defaults=True):
     unique: Unique | None = None
 
 
-def publish(tx: Transaction, messages: Sequence[Message], *, forced: bool = False) -> list[Published]:
-    """Keep `messages` and return an answer for each. forced: follow-ups, which pass a full queue."""
+def publish(
+    tx: Transaction, messages: Sequence[Message], *, forced: bool = False, replacing: bool = True
+) -> list[Published]:
+    """Keep `messages` and return an answer for each.
+
+    forced: follow-ups, which pass a full queue. replacing: a unique key may change hands.
+    """
     queues = {message.queue: tx.queue(message.queue) for message in messages}
     answers: list[Published] = [ACCEPTED] * len(messages)
     fitting = _too_large(tx, messages, answers)
@@ -41,11 +49,12 @@ def publish(tx: Transaction, messages: Sequence[Message], *, forced: bool = Fals
     if keys:
         tx.run("uniq_lapse", (_encode(keys).decode(), tx.now))
     lane_of = _lanes(tx, messages, queues)
-    if not forced and _near_bound(tx, queues, [messages[index] for index in fitting]):
+    batch = [messages[index] for index in fitting]
+    if (replacing and _replace(batch)) or (not forced and _near_bound(tx, queues, batch, lane_of)):
+        one = _One(tx, lane_of, forced=forced, replacing=replacing)
         for index in fitting:
-            message = messages[index]
-            answers[index] = _publish_one(tx, message, queues[message.queue], lane_of)
-        _join(tx, messages, answers, queues=queues, lane_of=lane_of)
+            answers[index] = one.publish(messages[index], queues[messages[index].queue])
+        one.tidy()
         return answers
     inserted = _insert(tx, [messages[index] for index in fitting], queues, lane_of)
     if inserted != len(fitting):
@@ -54,7 +63,9 @@ def publish(tx: Transaction, messages: Sequence[Message], *, forced: bool = Fals
         _explain(tx, messages, fitting, answers, queues=queues, lane_of=lane_of, before=before)
     for index in fitting:
         if answers[index] is ACCEPTED:
-            tx.count(queues[messages[index].queue].number).depth += 1
+            message = messages[index]
+            tx.count(queues[message.queue].number).depth += 1
+            _weigh(tx, message, queues[message.queue], lane_of)
     _join(tx, messages, answers, queues=queues, lane_of=lane_of)
     return answers
 
@@ -103,8 +114,23 @@ def _too_large(tx: Transaction, messages: Sequence[Message], answers: list[Publi
     return fitting
 
 
-def _near_bound(tx: Transaction, queues: dict[str, QueueRow], messages: Sequence[Message]) -> bool:
-    return any(row.max_depth is not None and tx.depth(row) + len(messages) > row.max_depth for row in queues.values())
+def _replace(messages: Sequence[Message]) -> bool:
+    return any(message.unique is not None and message.unique.replace for message in messages)
+
+
+def _near_bound(tx: Transaction, queues: dict[str, QueueRow], messages: Sequence[Message], lane_of: Keys) -> bool:
+    return any(
+        row.limits is not None
+        and bounds.may_not_fit(tx, row, [message for message in messages if message.queue == name], lane_of)
+        for name, row in queues.items()
+    )
+
+
+def _weigh(tx: Transaction, message: Message, queue: QueueRow, lane_of: Keys) -> None:
+    """Count the bytes of a job that was accepted, where they are counted."""
+    if queue.bytes is not None:
+        lane = None if message.key is None else lane_of[queue.number, message.key]
+        tx.weigh(queue, lane, memoryview(message.args).nbytes)
 
 
 def _insert(tx: Transaction, messages: Sequence[Message], queues: dict[str, QueueRow], lane_of: Keys) -> int:
@@ -200,44 +226,74 @@ def _explain(
                 taken.add(message.id)
 
 
-def _publish_one(tx: Transaction, message: Message, queue: QueueRow, lane_of: Keys) -> Published:
-    """Keep one message of a queue that may be full: a known id or a held key answers first."""
-    if tx.row("by_id", (message.id,)) is not None:
-        return Exists(message.id, "id")
-    holder = _unique_holder(tx, message, queue)
-    if holder is not None:
-        return Exists(holder, "unique")
-    if queue.max_depth is not None and tx.depth(queue) >= queue.max_depth:
-        return Full(retry_after(queue, tx.now))
-    _insert(tx, [message], {message.queue: queue}, lane_of)
-    tx.count(queue.number).depth += 1
-    return ACCEPTED
+class _One:
+    """Keeps messages one by one, where an answer depends on those before: near a bound, or where keys change hands."""
+
+    def __init__(self, tx: Transaction, lane_of: Keys, *, forced: bool, replacing: bool) -> None:
+        self._tx = tx
+        self._lane_of = lane_of
+        self._forced = forced
+        self._replacing = replacing
+        self._dropped: dict[str, QueueRow] = {}
+
+    def publish(self, message: Message, queue: QueueRow) -> Published:
+        """Keep one message: a known id or a held key answers first."""
+        tx = self._tx
+        if tx.row("by_id", (message.id,)) is not None:
+            return Exists(message.id, "id")
+        replaced: tuple[str, int] | None = None
+        if (holder := _unique_holder(tx, message, queue)) is not None:
+            id_, seq, state = holder
+            if not (self._replacing and message.unique is not None and message.unique.replace and state in _WAITS):
+                return Exists(id_, "unique")
+            replaced = id_, seq
+        lane = None if message.key is None else self._lane_of[queue.number, message.key]
+        shed: tuple[str, ...] = ()
+        if not self._forced and queue.limits is not None and is_bounded(queue.rules):
+            room = bounds.room(tx, queue, message, lane, None if replaced is None else replaced[1])
+            if isinstance(room, TooLarge):
+                return room
+            if isinstance(room, str):
+                return Full(retry_after(room, queue.rules, tx.depth(queue), queue.drain_rate(tx.now)), room)
+            for waiter in room:
+                self._drop(queue, waiter.row, "shed")
+            shed = tuple(waiter.id for waiter in room)
+        if replaced is not None:
+            self._drop(queue, replaced[1], "replaced")
+        _insert(tx, [message], {message.queue: queue}, self._lane_of)
+        tx.count(queue.number).depth += 1
+        _weigh(tx, message, queue, self._lane_of)
+        if lane is not None and message.run_at <= tx.now:
+            lanes.put(tx, queue, lane)
+        return Accepted(None if replaced is None else replaced[0], shed) if replaced or shed else ACCEPTED
+
+    def _drop(self, queue: QueueRow, seq: int, reason: Literal["shed", "replaced"]) -> None:
+        bounds.drop(self._tx, queue, seq, reason)
+        self._dropped[queue.name] = queue
+
+    def tidy(self) -> None:
+        """Keep the records of what was dropped within their cap."""
+        for name in self._dropped:
+            keep_within(self._tx, self._tx.queue(name))
 
 
 def _insert_one(tx: Transaction, message: Message, queue: QueueRow, lane_of: Keys) -> Published:
     holder = _unique_holder(tx, message, queue)
     if holder is not None:
-        return Exists(holder, "unique")
+        return Exists(holder[0], "unique")
     _insert(tx, [message], {message.queue: queue}, lane_of)
     return ACCEPTED
 
 
-def _unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> str | None:
-    """Return the id of the job that holds the message's unique key; free the key when its time has passed."""
+def _unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> tuple[str, int, int] | None:
+    """Return id, seq and state of the job that holds the message's unique key; free a key whose time has passed."""
     if message.unique is None:
         return None
     row = tx.row("uniq_holder", (queue.number, message.unique.key))
     if row is None:
         return None
-    holder, seq, until = row
+    holder, seq, until, state = row
     if until is not None and until <= tx.now:
         tx.run("uniq_free", (seq,))
         return None
-    return str(holder)
-
-
-def retry_after(queue: QueueRow, now: float) -> float:
-    """Return the seconds until a tenth of a full queue is drained at the measured rate: 1 to 60, 60 if none is."""
-    rate = queue.drain_rate(now)
-    room = max(1.0, (queue.max_depth or 0) / 10)
-    return min(60.0, max(1.0, room / rate)) if rate > 1e-6 else 60.0
+    return holder, seq, state

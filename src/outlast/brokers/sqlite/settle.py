@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
+from outlast.brokers.sqlite.bounds import weigh_ends
 from outlast.brokers.sqlite.lanes import Rested, put
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import keep_within
@@ -57,6 +58,7 @@ def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -
     """End a batch of one hand-out that succeeded without a result, in one step."""
     queue = tx.queue(name)
     seqs = apsw.carray(array.array("q", [fence.row for fence in fences]))
+    weigh_ends(tx, queue, [fence.row for fence in fences], token)
     ended = tx.run("finish_plain", (seqs, token, tx.now + queue.record_ttl, tx.now))
     if queue.uniques:
         tx.run("free_ended", (seqs, token))
@@ -80,6 +82,7 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
         result = bytes(finish.result).decode()
     ttl = queue.record_ttl if result is None else finish.result_ttl
     keep = queue.dead_ttl if state == DEAD else ttl
+    weigh_ends(tx, queue, (fence.row,), fence.token)
     if not tx.run("finish", (state, tx.now + keep, tx.now, finish.reason, result, fence.row, fence.token)):
         return _lost(tx, fence)
     if queue.uniques:

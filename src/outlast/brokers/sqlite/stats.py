@@ -52,5 +52,8 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 paused=bool(queue.paused),
                 consumers=consumers.get(name, 0),
                 max_depth=queue.max_depth,
+                bytes=queue.bytes if queue.rules.max_bytes is not None else None,
+                max_bytes=queue.rules.max_bytes,
+                shed=queue.shed,
             )
     return found

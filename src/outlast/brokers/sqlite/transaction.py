@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import apsw
+import msgspec
 from msgspec import Struct
 
 from outlast.brokers.sqlite.limits import rules
@@ -80,6 +81,8 @@ class QueueRow(Struct, frozen=True):
     back: int
     turn: int
     tat: int
+    bytes: int | None
+    shed: int
 
     @property
     def rules(self) -> Queue:
@@ -94,13 +97,15 @@ class QueueRow(Struct, frozen=True):
 class Counts:
     """What one transaction changes in a queue's counters."""
 
-    __slots__ = ("dead", "depth", "drained", "records")
+    __slots__ = ("bytes", "dead", "depth", "drained", "records", "shed")
 
     def __init__(self) -> None:
         self.depth = 0
         self.records = 0
         self.dead = 0
         self.drained = 0
+        self.bytes = 0
+        self.shed = 0
 
 
 class Ring:
@@ -141,6 +146,8 @@ class Transaction:
         self._queues: dict[str, QueueRow] = {}
         self._counts: dict[int, Counts] = {}
         self._rings: dict[int, Ring] = {}
+        self.lane_weights: dict[int, int] = {}
+        """Bytes that this transaction adds to each lane."""
 
     def begin(self) -> None:
         """Start from what the file says now."""
@@ -150,6 +157,7 @@ class Transaction:
         self._queues.clear()
         self._counts.clear()
         self._rings.clear()
+        self.lane_weights.clear()
 
     def rows(self, name: str, bindings: Sequence[Any] = ()) -> list[Any]:
         """Run a statement and return its rows."""
@@ -213,19 +221,36 @@ class Transaction:
         counts = self._counts.get(queue.number)
         return queue.depth + (counts.depth if counts else 0)
 
+    def weight(self, queue: QueueRow) -> int:
+        """Return the bytes of a queue's unfinished jobs, this transaction's included; 0 where they are not counted."""
+        counts = self._counts.get(queue.number)
+        return (queue.bytes or 0) + (counts.bytes if counts else 0)
+
+    def weigh(self, queue: QueueRow, lane: int | None, size: int) -> None:
+        """Add to the bytes of a queue and of a key."""
+        self.count(queue.number).bytes += size
+        if lane is not None and queue.rules.per_key.max_bytes is not None:
+            self.lane_weights[lane] = self.lane_weights.get(lane, 0) + size
+
     def write_counts(self) -> None:
         """Store what was added up."""
         by_number = {row.number: row for row in self._queues.values()}
         for number, counts in self._counts.items():
             row = by_number[number]
             drained = row.drain_rate(self.now) * DRAIN_TAU + counts.drained
-            self.run("queue_count", (counts.depth, counts.records, counts.dead, drained, self.now, number))
+            self.run(
+                "queue_count",
+                (counts.depth, counts.records, counts.dead, drained, self.now, counts.bytes, counts.shed, number),
+            )
+        if self.lane_weights:
+            self.run("lanes_weigh", (msgspec.json.encode(list(self.lane_weights.items())).decode(),))
         for number, ring in self._rings.items():
             if ring.changed:
                 self.run("queue_ring", (ring.back, ring.turn, ring.tat, number))
         self._counts.clear()
         self._queues.clear()
         self._rings.clear()
+        self.lane_weights.clear()
 
     def fence_counts(self, fence: Fence) -> bool:
         """Tell whether a fence that changed nothing was applied before: its job still carries its token."""

@@ -14,7 +14,8 @@ insert into store(one, fence, oldest_code) values(1, 0, 1);
 -- pruned: where, in job_ended, the rows begin that still have a body. uniques: has ever held a unique key.
 -- limits: what of core.topology.Queue holds, as JSON, null when all is as by default; declared and changes (an operator's)
 -- are what it comes from. back: the turn of the ring's last, 0 while it never had a key; turn: where its keyless jobs stand;
--- tat: the state of its rate (core.limits.Gcra).
+-- tat: the state of its rate (core.limits.Gcra). bytes: of the arguments of unfinished jobs, null while no bound asks for
+-- them; shed: jobs that were shed, ever.
 create table queue(
   queue integer primary key, name text not null unique, app text not null default '',
   paused int not null default 0, max_depth int,
@@ -22,15 +23,17 @@ create table queue(
   depth int not null default 0, records int not null default 0, dead int not null default 0,
   drained real not null default 0, drained_at real not null default 0,
   pruned real not null default 0, uniques int not null default 0,
-  limits text, declared text, changes text,
+  limits text, declared text, changes text, bytes int, shed int not null default 0,
   back int not null default 0, turn int not null default 0, tat int not null default 0);
 
 -- A key of a queue (core.select.Lane). place: 0 out, 1 in the ring at `turn`; parked until `wake` (nanoseconds) for want of
 -- 2 a slot, 3 its rate. Numbered in the order in which they come: so neighbours in the ring are neighbours in job_lane, and
--- a claim of many keys writes to few pages. Rows stay when they are empty; the tidier takes them away.
+-- a claim of many keys writes to few pages. Rows stay when they are empty; the tidier takes them away. bytes: as the queue's,
+-- while it has some.
 create table lane(
   lane integer primary key, queue int not null, key text not null, place int not null default 0,
-  turn int not null default 0, given int not null default 0, wake int not null default 0, tat int not null default 0);
+  turn int not null default 0, given int not null default 0, wake int not null default 0, tat int not null default 0,
+  bytes int not null default 0);
 create unique index lane_key on lane(key, queue);
 create index lane_ring on lane(queue, turn) where place = 1;
 create index lane_parked on lane(queue, wake, turn) where place > 1;

@@ -5,7 +5,7 @@
 
 -- name: queue_row (name)
 select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_ttl, id_memory, drained, drained_at,
-       pruned, uniques, name, dead, app, limits, back, turn, tat from queue where name = ?1
+       pruned, uniques, name, dead, app, limits, back, turn, tat, bytes, shed from queue where name = ?1
 
 -- name: queue_add (name, record_ttl, records_kept, dead_ttl, id_memory)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory) values(?1, ?2, ?3, ?4, ?5) on conflict do nothing
@@ -31,8 +31,12 @@ update queue set back = ?1, turn = ?2, tat = ?3 where queue = ?4
 -- name: queue_names ()
 select name from queue order by name
 
--- name: queue_count (depth +, records +, dead +, drained, drained_at, queue)
-update queue set depth = depth + ?1, records = records + ?2, dead = dead + ?3, drained = ?4, drained_at = ?5 where queue = ?6
+-- name: queue_count (depth +, records +, dead +, drained, drained_at, bytes +, shed +, queue)
+update queue set depth = depth + ?1, records = records + ?2, dead = dead + ?3, drained = ?4, drained_at = ?5,
+bytes = bytes + ?6, shed = shed + ?7 where queue = ?8
+
+-- name: lanes_weigh (JSON [[lane, bytes +], ...])
+update lane set bytes = bytes + (weight.value ->> 1) from json_each(?1) as weight where lane.lane = weight.value ->> 0
 
 -- name: queue_uniques (queue)
 update queue set uniques = 1 where queue = ?1 and uniques = 0
@@ -62,11 +66,55 @@ select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->
        value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15
 from json_each(?1) where true on conflict do nothing
 
+-- Bounds. What unfinished jobs weigh, by key: walks over all of a queue's, once when a bound in bytes is first declared.
+-- name: weights (queue, first ended state)
+select lane, sum(octet_length(body)) from job where queue = ?1 and state < ?2 group by lane
+
+-- name: queue_bytes (bytes or null, queue)
+update queue set bytes = ?1 where queue = ?2
+
+-- name: lanes_unweighed (queue)
+update lane set bytes = 0 where queue = ?1 and bytes <> 0
+
+-- name: weight_of (seq)
+select lane, octet_length(body) from job where seq = ?1
+
+-- name: weights_of (array of seq, token)
+select lane, octet_length(body) from job where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1)
+
+-- name: lane_depth (lane, count at most)
+select count(*) from (select 1 from job where lane = ?1 and state < 10 limit ?2)
+
+-- name: lane_bytes (lane)
+select bytes from lane where lane = ?1
+
+-- The front of a line: who is shed first, if anybody is.
+-- name: line_front (queue, how many)
+select seq, id, priority, coalesce(at, run_at), octet_length(body) from job
+where queue = ?1 and state = 0 and lane is null order by rank, seq limit ?2
+
+-- name: lane_front (lane, how many)
+select seq, id, priority, coalesce(at, run_at), octet_length(body) from job
+where lane = ?1 and state = 0 order by rank, seq limit ?2
+
+-- The lines that may have many: of those that limits hold back, and of the ring.
+-- name: lanes_front (queue, lines of each, count at most)
+select lane, turn, (select count(*) from (select 1 from job where job.lane = front.lane and state = 0 limit ?3)) from (
+select lane, turn from lane where queue = ?1 and place > 1 order by wake, turn limit ?2) as front
+
+-- name: ring_front (queue, lines, count at most)
+select lane, turn, (select count(*) from (select 1 from job where job.lane = front.lane and state = 0 limit ?3)) from (
+select lane, turn from lane where queue = ?1 and place = 1 order by turn limit ?2) as front
+
+-- name: drop (state, reason, at, finished_at, seq)
+update job set state = ?1, reason = ?2, at = ?3, finished_at = ?4, cancelling = 0, token = 0, holder = null,
+uniq = case when uniq_until is not null and ?1 = 13 then uniq end where seq = ?5
+
 -- name: by_id (id)
 select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling from job where id = ?1
 
 -- name: uniq_holder (queue, uniq)
-select id, seq, uniq_until from job where queue = ?1 and uniq = ?2
+select id, seq, uniq_until, state from job where queue = ?1 and uniq = ?2
 
 -- name: uniq_free (seq)
 update job set uniq = null where seq = ?1
@@ -425,16 +473,20 @@ select purges from store where purges > erased
 -- name: erased (purges)
 update store set erased = max(erased, ?1)
 
--- name: purge_key (key)
-select seq from job where lane in (select lane from lane where key = ?1)
+-- name: purge_key (key, JSON [state, ...], now, name of the queue or null)
+select seq from job where lane in (
+select lane from lane where key = ?1 and (?4 is null or queue = (select queue from queue where name = ?4)))
+and body is not null and @state in (select value from json_each(?2))
 
 -- name: purge_queue (name, JSON [state, ...], now, after, up to, limit)
 select seq from job where queue = (select queue from queue where name = ?1) and seq > ?4 and seq <= ?5
 and body is not null and @state in (select value from json_each(?2)) order by seq limit ?6
 
--- name: purge_still (JSON [seq, ...], JSON [state, ...], now)
+-- A number may have become another job's since.
+-- name: purge_still (JSON [seq, ...], JSON [state, ...], now, key or null)
 select seq from json_each(?1) as chosen cross join job on job.seq = chosen.value
 where body is not null and @state in (select value from json_each(?2))
+and (?4 is null or exists(select 1 from lane where lane.lane = job.lane and key = ?4))
 
 -- name: bury_now (at, seq)
 update job set state = 12, at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0,
