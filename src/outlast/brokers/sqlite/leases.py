@@ -65,7 +65,8 @@ def forfeit(tx: Transaction, holder: Holder, *, crashed: bool) -> int:
     if known is None:
         return 0
     number = known[0]
-    count = _let_go(tx, number, crashes=1 if crashed else 0)
+    count = _let_go(tx, number, crashes=1 if crashed else 0, gone=True)
+    tx.run("lapsed_part", (number,))
     tx.run("lost_clear", (number,))
     tx.run("holder_gone", (number,))
     if count:
@@ -73,11 +74,11 @@ def forfeit(tx: Transaction, holder: Holder, *, crashed: bool) -> int:
     return count
 
 
-def _let_go(tx: Transaction, holder: int, *, crashes: int) -> int:
-    """Make ready what a holder held, but for what somebody wanted cancelled; return how many jobs that were."""
+def _let_go(tx: Transaction, holder: int, *, crashes: int, gone: bool = False) -> int:
+    """Make ready what a holder held, or end it where that was wanted; return how many. gone: it takes none back."""
     held = tx.rows("held_lanes", (holder,))
     ended = _end_cancelled(tx, holder)
-    ready = tx.run("held_ready", (crashes, holder))
+    ready = tx.run("held_ready", (crashes, holder, None if gone else holder))
     for name, lane, cancelling in held:
         queue = tx.queue(name)
         if not cancelling:

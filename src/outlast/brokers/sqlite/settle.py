@@ -106,7 +106,7 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
 def _retry(tx: Transaction, retry: Retry) -> list[Lost]:
     fence = retry.fence
     row = tx.row("fence_row", (fence.row,))
-    if row is None or row[0] != fence.token or row[3] not in {READY, RUNNING}:
+    if row is None or row[0] != fence.token or row[3] not in {READY, RUNNING, SCHEDULED, PARKED}:
         return _lost(tx, fence)
     if row[2]:
         return _finish(tx, Finish(fence, "cancelled", "cancelled", error=retry.error))

@@ -79,9 +79,11 @@ class Window(Line):
             self.back = self.tx.ring(self.row).back
 
     def _first(self, taken: int) -> Lane | None:
+        lane = Line._first(self, taken)
         while not self.whole and (not self._ring or self._ring[0][0] > self.upto):
-            self._read()
-        return Line._first(self, taken)
+            self._read()  # somebody not yet read stands before whoever joined again
+            lane = Line._first(self, taken)
+        return lane
 
     def _read(self) -> None:
         """Read the next lanes of the ring."""

@@ -174,8 +174,12 @@ where job.holder = ?1 and job.state = 1 and job.cancelling = 1
 select queue.name, job.lane, job.cancelling from job join queue using (queue)
 where job.holder = ?1 and job.state = 1 and job.lane is not null order by job.seq
 
--- name: held_ready (crashes +, holder)
-update job set state = 0, crashes = crashes + ?1 where holder = ?2 and state = 1
+-- name: held_ready (crashes +, holder, holder from now on)
+update job set state = 0, crashes = crashes + ?1, holder = ?3 where holder = ?2 and state = 1
+
+-- What a dead holder had lost before is not his to take back any more.
+-- name: lapsed_part (holder)
+update job set holder = null where seq in (select job from lost where lost.holder = ?1) and job.holder = ?1 and state in (0, 2, 4)
 
 -- name: lost_of (holder)
 select job, token, id, queue from lost where holder = ?1 order by job, token
@@ -188,14 +192,14 @@ delete from lost where holder = ?1 and job = ?2 and token = ?3
 
 -- name: retaking (holder, seq, token)
 select queue.name, job.lane from job join queue using (queue)
-where job.seq = ?2 and job.token = ?3 and job.state = 0 and job.holder = ?1
+where job.seq = ?2 and job.token = ?3 and job.state in (0, 2, 4) and job.holder = ?1
 
 -- Somebody else has its slot: it stays ready, and the fence counts no more.
 -- name: take_away (seq)
 update job set token = 0, holder = null where seq = ?1
 
 -- name: retake (holder, seq, token)
-update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?2 and token = ?3 and state = 0 and holder = ?1
+update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?2 and token = ?3 and state in (0, 2, 4) and holder = ?1
 
 -- Is there anything to hand out, or due?
 -- name: probe (queue, now)
@@ -329,10 +333,11 @@ select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqu
                                    lane.key, meta, body, job.queue))
 from json_each(?1) as picked cross join job on job.seq = picked.value left join lane on lane.lane = job.lane
 
--- A fence counts while its job runs, or has lapsed and waits: then its row is ready and still carries the token.
+-- A fence counts while its job runs, or has lapsed and waits: then its row is ready, or somebody put it off, and still
+-- carries the token.
 -- name: finish_plain (array of seq, token, at, finished_at)
 update job set state = 10, at = ?3, finished_at = ?4, cancelling = 0
-where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1)
+where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2, 4)
 
 -- name: free_ended (array of seq, token)
 update job set uniq = null
@@ -340,17 +345,17 @@ where seq in (select value from carray(?1)) and token = ?2 and state >= 10 and u
 
 -- name: finish (state, at, finished_at, reason, result, seq, token)
 update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, cancelling = 0
-where seq = ?6 and token = ?7 and state in (0, 1)
+where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
 -- name: retry (state, at, attempt, crashes, rank, seq, token)
 update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, token = -token, holder = null
-where seq = ?6 and token = ?7 and state in (0, 1)
+where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
--- A late report (the row is ready again) shows that its holder had not crashed.
+-- A late report (the row is ready again, and still of its holder) shows that the holder had not crashed.
 -- name: give_back (state, at or null to leave it, seq, token)
 update job set state = ?1, at = coalesce(?2, at), token = -token, holder = null,
-crashes = case state when 0 then max(crashes - 1, 0) else crashes end
-where seq = ?3 and token = ?4 and state in (0, 1)
+crashes = case when state <> 1 and holder is not null then max(crashes - 1, 0) else crashes end
+where seq = ?3 and token = ?4 and state in (0, 1, 2, 4)
 
 -- name: fence_row (seq)
 select token, priority, cancelling, state, lane from job where seq = ?1
@@ -365,7 +370,7 @@ update job set failed = failed + 1 where seq = ?1
 delete from failure where job = ?1 and nr not in (select nr from failure where job = ?1 order by nr desc limit ?2)
 
 -- name: note_put (seq, name, value, token)
-insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state in (0, 1)
+insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state in (0, 1, 2, 4)
 on conflict do update set value = excluded.value
 
 -- name: note_mark (seq)
