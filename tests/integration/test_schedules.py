@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 
 from outlast import Outlast, Settings
+from outlast.brokers.sqlite import SqliteStore
 from outlast.cli.root import run
+from outlast.core.events import ScheduleFailed
+from outlast.core.schedule import Entry
+from outlast.core.ticking import ORPHANED
+from outlast.testing.clock import FakeClock
 from outlast.worker.exitcodes import CONFIG, FAILED, NOT_FOUND, STORE
 from tests.support.command import Project
 from tests.support.polling import until
 from tests.support.scheduling import scheduler_of
+from tests.support.working import working
 
 MAIN = """
 from outlast import Outlast
@@ -149,3 +155,24 @@ async def test_a_name_of_another_app_ends_the_worker_with_the_reason(project: Pr
     refused = project.run("worker", "other:shop", env=env)
     assert refused.code == CONFIG
     assert "schedule 'fast' belongs to app 'shop'" in refused.err
+
+
+async def test_a_worker_whose_code_has_dropped_all_schedules_tells_of_them(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path}/shop.db"
+    app = Outlast("shop", settings=Settings(url=url))
+    told: list[ScheduleFailed] = []
+    app.observe(lambda event: told.append(event) if isinstance(event, ScheduleFailed) else None)
+    app.job(kind="report", queue="mail")(lambda: None)
+    await declare(url)
+    async with app:
+        store = (await app.runtime()).store
+        (kept,) = await store.schedules()
+        long_ago = SqliteStore(f"{tmp_path}/shop.db", clock=FakeClock(kept.seen - ORPHANED - 60))
+        await long_ago.open()
+        entry = Entry(name="report", app="shop", kind="report", queue="mail", spec=kept.declared, version=kept.version)
+        await long_ago.enlist([entry])
+        await long_ago.close()
+        async with working(app):
+            await until(lambda: told, "the alarm")
+    assert told[0].schedule == "report"
+    assert "outlast schedules remove report" in told[0].why
