@@ -42,7 +42,7 @@ def hold(tx: Transaction, id_: str, why: str) -> Answer:
 
 
 def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
-    row = tx.row("parcel", (seq,))
+    row = tx.row("parcel", (seq, tx.now))
     assert row is not None
     (
         kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed,

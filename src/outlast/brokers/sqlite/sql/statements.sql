@@ -456,8 +456,10 @@ update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
 -- name: held_why (seq)
 select reason from job where seq = ?1
 
--- name: parcel (seq)
-select kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, (select key from lane where lane.lane = job.lane), uniq, meta, body, failed
+-- name: parcel (seq, now)
+select kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+       (select key from lane where lane.lane = job.lane),
+       case when uniq_until is null or uniq_until > ?2 then uniq end, meta, body, failed
 from job where seq = ?1
 
 -- name: adopt (at, run_at, rank, attempt, crashes, why, seq)
