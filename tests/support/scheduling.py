@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from outlast.core.events import Event, ScheduleFailed
 from outlast.core.protocols import Query
 from outlast.core.schedule import Amendment, ScheduleRecord
 from outlast.runtime import Runtime
-from outlast.scheduler.loop import Scheduler
+from outlast.scheduler.loop import Line, Scheduler
 from outlast.testing import Testing
 
 __all__ = ["Direct", "Shift", "scheduler_of", "shift"]
@@ -34,16 +35,22 @@ class Direct:
 
 
 def scheduler_of(
-    runtime: Runtime, app: Outlast | None = None, tell: Callable[[Event], None] = lambda event: None
+    runtime: Runtime,
+    app: Outlast | None = None,
+    tell: Callable[[Event], None] = lambda event: None,
+    *,
+    line: Line | None = None,
+    rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Scheduler:
     """Return a worker's scheduler; app: another version of the code."""
     return Scheduler(
-        Direct(runtime.store),
+        line or Direct(runtime.store),
         runtime.registry if app is None else app.registry,
         runtime.message if app is None else app.composer.message,
         clock=runtime.clock,
         rng=Random(0),
         tell=tell,
+        rest=rest,
     )
 
 

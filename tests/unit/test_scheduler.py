@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 
-from outlast import ConfigurationError, JobRouter, Outlast
+from outlast import ConfigurationError, JobRouter, Outlast, StoreUnavailable
+from outlast.brokers import Store
 from outlast.core.schedule import EditSchedule, PauseSchedule, RunSchedule, Spec
 from outlast.core.ticking import CLOCK_SET_BACK, ORPHANED, STALE
 from outlast.scheduler.loop import AGAIN, RECALL
-from tests.support.scheduling import shift
+from tests.support.polling import until
+from tests.support.scheduling import Direct, scheduler_of, shift
+
+T = TypeVar("T")
 
 # The tests' clock begins at 2023-11-14T22:13:20Z.
 
@@ -213,6 +219,41 @@ async def test_what_no_worker_declares_is_told_by_the_others() -> None:
         hand.testing.advance(ORPHANED + 1)
         await hand.fire()
         assert [why.partition(":")[0] for why in hand.alarms] == ["no live worker declares it any more"]
+
+
+class Shaky(Direct):
+    """A line that fails in these ways, one after the other, before it works."""
+
+    def __init__(self, store: Store, errors: list[Exception]) -> None:
+        super().__init__(store)
+        self.errors = errors
+
+    async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0) -> T:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().once(call, wait=wait)
+
+
+async def test_nothing_that_fails_ends_the_loop() -> None:
+    async with shift(minutely()) as hand:
+        errors: list[Exception] = [StoreUnavailable("away"), ConfigurationError("another app"), ValueError("a fault")]
+        rests: list[float] = []
+
+        async def rest(seconds: float) -> None:
+            rests.append(seconds)
+
+        scheduler = scheduler_of(
+            hand.runtime, tell=hand.events.append, line=Shaky(hand.runtime.store, errors), rest=rest
+        )
+        running = asyncio.create_task(scheduler.run())
+        await until(hand.runtime.store.schedules, "it goes on")
+        hand.testing.advance(40)
+        await until(hand.testing.drain, "it fires")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert 1 <= rests[0] <= 2
+        assert rests[1:] == [AGAIN, AGAIN]
+        assert hand.alarms == ["another app", "the scheduler failed: ValueError('a fault')"]
 
 
 async def test_a_schedule_of_another_app_is_refused() -> None:
