@@ -167,10 +167,13 @@ def _apply(tables: Tables, job: Job, settlement: Settlement) -> None:
             _follow(tables, settlement.then)
         case Retry():
             add_failure(job, settlement.error)
-            job.attempt, job.crashes = settlement.attempt, settlement.crashes
-            job.rank = rank_of(settlement.at, job.message.priority)
+            if not job.cancelling:  # else it ends here, and there is no other attempt
+                job.attempt, job.crashes = settlement.attempt, settlement.crashes
+                job.rank = rank_of(settlement.at, job.message.priority)
+            cancelling = job.cancelling
             _wait(tables, job, settlement.at, parked=False)
-            _follow(tables, settlement.then)
+            if not cancelling:
+                _follow(tables, settlement.then)
         case Release():
             at = min(job.at, tables.clock.time()) if settlement.at is None else settlement.at
             _wait(tables, job, at, parked=False)
