@@ -115,7 +115,10 @@ class Arguments:
             self._build()
         adapter = self._adapter(self._hints(), optional=self.signature.names)
         try:
-            return Raw(adapter.dump_json(adapter.validate_python(values), by_alias=False, round_trip=True))
+            found = adapter.validator.validate_python(values)
+            body = _writer(adapter)(found, by_alias=False, round_trip=True, warnings="error")
+            adapter.validator.validate_json(body, by_alias=True, by_name=True)  # what reads back as no such value
+            return Raw(body)
         except ValueError as error:
             problem = self._problem(error)
         raise InvalidArguments(problem)
@@ -224,8 +227,6 @@ class Arguments:
 
     def _build(self) -> Callable[[Any], dict[str, Any]]:
         """Resolve the types and make the validators; raise ConfigurationError for a type that cannot be a job's."""
-        from pydantic_core import SchemaSerializer
-
         hints = self._hints()
         self._hints = lambda: hints
         for name in self.signature.names:
@@ -233,8 +234,7 @@ class Arguments:
         adapter = self._adapter(hints, optional=self.signature.defaults)
         validator = adapter.validator
         validate_json = validator.validate_json
-        # Made again, because a TypedDict's own configuration does not reach its fields when they are written.
-        to_json = SchemaSerializer(adapter.core_schema, cast("CoreConfig", _CONFIG)).to_json
+        to_json = _writer(adapter)
 
         def dump(values: dict[str, Any]) -> bytes:
             # By name, without computed fields, and never with a value that was changed after it was validated.
@@ -332,6 +332,13 @@ def _upgraded(kind: str, body: bytes, chain: tuple[tuple[int, Upgrade], ...]) ->
         return msgspec.json.encode(values)
     except (TypeError, ValueError) as error:
         raise InvalidArguments(f"{step} returned what has no JSON form: {error}") from error
+
+
+def _writer(adapter: TypeAdapter[Any]) -> Callable[..., bytes]:
+    """Return what writes: made again, since a TypedDict's own configuration does not reach its fields."""
+    from pydantic_core import SchemaSerializer
+
+    return SchemaSerializer(adapter.core_schema, cast("CoreConfig", _CONFIG)).to_json
 
 
 def check_template(template: str, signature: Signature, setting: str) -> None:

@@ -320,7 +320,7 @@ class Declarer(Surrounded, Scheduling, ABC):
         def decorate(function: Callable[..., Any]) -> Job[Any, Any]:
             declaration, arguments = _declaration(function, declared, self._around)
             self._declare(declaration, arguments)
-            self._take_schedules(function, declaration.kind)
+            self._take_schedules(declaration)
             return Job(declaration, self._link)
 
         return decorate if handler is None else decorate(handler)

@@ -324,6 +324,30 @@ async def test_purge_by_key_erases_everywhere_and_running_jobs_too(desk: Desk) -
     assert sorted(await desk.ids("q", "r")) == ["q.none", "q.other"]
 
 
+async def test_purge_by_key_and_states(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2", "r.1", key="ann")
+    await desk.publish("q.3", key="ann", delay=100)
+    await desk.publish("q.4", key="ann", expires=5)
+    await desk.publish("q.5", key="bob")
+    await desk.claim(limit=1)
+    await desk.do(Cancel("q.2"))
+    desk.clock.advance(6)
+    assert await desk.do(Purge(queue="q", key="ann", states=("cancelled", "expired"))) == Answer(True, 2)
+    assert await desk.do(Purge(key="ann", states=("dead", "parked"))) == Answer(True, 0)
+    assert await desk.do(Purge(key="ann", states=("scheduled", "ready"))) == Answer(True, 2)
+    assert [await desk.state(id) for id in ("q.1", "q.3", "r.1", "q.5")] == ["running", "unknown", "unknown", "ready"]
+    assert await desk.do(Purge(key="ann", states=("running",))) == Answer(True, 1)
+    assert [each.why for each in await desk.finish("q.1")] == ["superseded"]
+
+
+async def test_purge_by_key_together_with_others_is_the_same(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2", key="ann")
+    await desk.publish("q.3", key="ann", delay=100)
+    answers = await desk.apply(Cancel("q.1"), Purge(key="ann", states=("ready", "cancelled")))
+    assert answers == [Answer(True, 1), Answer(True, 2)]
+    assert await desk.state("q.3") == "scheduled"
+
+
 async def test_purge_by_key_within_a_queue(desk: Desk) -> None:
     await desk.publish("q.1", "r.1", key="ann")
     assert await desk.do(Purge(queue="q", key="ann")) == Answer(True, 1)

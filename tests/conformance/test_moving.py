@@ -228,3 +228,26 @@ async def test_a_claim_for_nothing_takes_up_the_jobs_of_the_dead(desk: Desk) -> 
     desk.clock.advance(60)
     assert await desk.store.claim({}, limit=1, holder=Holder("m" * 32), lease=1, wait=0) == []
     assert await desk.state("q.1") == "ready"
+
+
+async def test_held_jobs_leave_their_keys_in_turn(desk: Desk) -> None:
+    for id, key in (("q.a1", "a"), ("q.a2", "a"), ("q.b1", "b"), ("q.n1", None)):
+        await desk.publish(id, key=key)
+        desk.clock.advance(1)
+    await hold(desk, "q.a1")
+    await hold(desk, "q.b1")
+    assert (await desk.stats()).ready == 2
+    assert sorted(await desk.ids()) == ["q.a2", "q.n1"]
+    await desk.apply(Unhold("q.a1"), Unhold("q.b1"))
+    assert (await desk.stats()).ready == 2
+    assert sorted(await desk.ids()) == ["q.a1", "q.b1"]
+    await desk.finish("q.a1")
+    parcel = await away(desk, await _published(desk, "q.b2", "b"))
+    await desk.apply(Adopt(parcel, WHY), Unhold("q.b2"))
+    assert await desk.ids() == ["q.b2"]
+    assert (await desk.stats()).depth == 4
+
+
+async def _published(desk: Desk, id: str, key: str) -> str:
+    await desk.publish(id, key=key)
+    return id

@@ -35,6 +35,10 @@ async def work(name: str, seconds: float) -> str:
     ledger.write("{version}", name)
     return "{version}"
 
+@app.job(isolate="process", kind="{kind}")
+def apart() -> str:
+    return "{version}"
+
 @app.job
 async def grow(mebibytes: int) -> None:
     kept.append(bytearray(os.urandom(1024)) * (mebibytes << 10))
@@ -56,12 +60,15 @@ class Scene:
 
         async def grow(mebibytes: int) -> None: ...
 
-        self.work, self.grow = self.app.job(work), self.app.job(grow)
+        def apart() -> str:
+            return ""
+
+        self.work, self.grow, self.apart = self.app.job(work), self.app.job(grow), self.app.job(apart)
         self.deploy("v1")
 
-    def deploy(self, version: str, code: str = CODE) -> None:
+    def deploy(self, version: str, code: str = CODE, *, kind: str = "apart") -> None:
         """Write the app's code, of another length each time: a compiled file knows its source by second and size."""
-        text = code.replace("{version}", version) + f"# {version} {'-' * len(version)}\n"
+        text = code.replace("{version}", version).replace("{kind}", kind) + f"# {version} {'-' * len(version)}\n"
         (self.folder / "code").mkdir(exist_ok=True)
         (self.folder / "code/reloaded_app.py").write_text(text)
 
@@ -96,6 +103,11 @@ class Scene:
         """What the processes logged."""
         return self.log.read_text() if self.log.exists() else ""
 
+    async def reloaded(self, running: Supervised, workers: int) -> None:
+        """Wait until it has reloaded and the old workers have left."""
+        await self.tells(f"reloaded: {workers} workers are new")
+        await until(lambda: len(running.workers()) == workers, "the old ones have left", within=60)
+
     async def tells(self, text: str, times: int = 1) -> None:
         """Wait until they have logged it so often."""
         await until(lambda: self.told().count(text) >= times, f"{text!r} is told", within=60)
@@ -122,11 +134,10 @@ async def test_a_hangup_puts_new_code_in_place_while_the_old_one_ends_what_it_ru
         await until(lambda: "long" in scene.ledger.names("start"), "it runs")
         scene.deploy("v2-later")
         running.process.send_signal(signal.SIGHUP)
-        await scene.tells("reloaded: 2 workers are new")
-        assert version_of(await scene.run("after")) == "v2-later"
+        await scene.reloaded(running, 2)
+        assert old.isdisjoint(running.workers())
         assert version_of(await scene.ended(long)) == "v1"
-        await until(lambda: old.isdisjoint(running.workers()), "the old ones have left")
-        assert len(running.workers()) == 2
+        assert version_of(await scene.run("after")) == "v2-later"
     assert "died" not in scene.told()
 
 
@@ -149,7 +160,7 @@ async def test_a_broken_deploy_leaves_the_old_workers_in_place_and_the_next_one_
         assert version_of(await scene.run("meanwhile")) == "v1"
         scene.deploy("v3-mended")
         running.process.send_signal(signal.SIGHUP)
-        await scene.tells("reloaded: 2 workers are new")
+        await scene.reloaded(running, 2)
         assert version_of(await scene.run("after")) == "v3-mended"
 
 
@@ -171,10 +182,66 @@ async def test_a_link_that_leads_to_another_release_is_followed(scene: Scene) ->
             current.unlink()
             current.symlink_to(scene.folder / "two-later")
             running.process.send_signal(signal.SIGHUP)
-            await scene.tells("reloaded: 1 workers are new")
+            await scene.reloaded(running, 1)
             assert version_of(await scene.run("after")) == "two-later"
     finally:
         os.chdir(before)
+
+
+async def test_a_reload_that_is_asked_for_meanwhile_begins_anew(scene: Scene) -> None:
+    with scene.start(processes=2) as running:
+        await scene.run("before")
+        scene.deploy("v2-half")
+        running.process.send_signal(signal.SIGHUP)
+        await scene.tells("reloading: ")
+        scene.deploy("v3-at-last")
+        running.process.send_signal(signal.SIGHUP)
+        await scene.tells("asked again")
+        await scene.reloaded(running, 2)
+        assert {version_of(await scene.run(f"after-{n}")) for n in range(10)} == {"v3-at-last"}
+
+
+async def test_code_with_another_store_is_not_put_in_place(scene: Scene) -> None:
+    moved = CODE.replace('Outlast("reloaded")', f'Outlast("reloaded", settings=Settings(url="{scene.url}-2"))')
+    with scene.start() as running:
+        await scene.run("before")
+        old = running.workers()
+        scene.deploy("v2-elsewhere", moved.replace("import Outlast", "import Outlast, Settings"))
+        running.process.send_signal(signal.SIGHUP)
+        await scene.tells("the reload has failed")
+        assert "the app has another store now" in scene.told()
+        assert running.workers() == old
+        assert version_of(await scene.run("after")) == "v1"
+
+
+async def test_a_child_process_with_newer_code_than_its_worker_costs_no_attempt(scene: Scene) -> None:
+    with scene.start() as running:
+        await scene.run("before")
+        scene.deploy("v2-other", kind="another")  # in place, and nobody has reloaded yet
+        id_ = (await scene.apart.enqueue()).id
+        store = (await scene.app.runtime()).store
+
+        async def put_off() -> bool:
+            (found,) = await store.get([id_])
+            return found is not None and found.state == "scheduled"
+
+        await until(put_off, "the child does not know it")
+        scene.deploy("v3-as-before")
+        running.process.send_signal(signal.SIGHUP)
+        await scene.reloaded(running, 1)
+        assert version_of(await scene.ended(id_)) == "v3-as-before"
+
+
+async def test_a_closed_terminal_stops_the_service(scene: Scene) -> None:
+    ours, theirs = os.openpty()
+    with scene.start(stdin=theirs) as running:
+        os.close(theirs)
+        await scene.run("before")
+        os.close(ours)
+        running.process.send_signal(signal.SIGHUP)
+        await until(lambda: running.process.poll() is not None, "it stops")
+        assert running.process.returncode == 0
+    assert "reloading" not in scene.told()
 
 
 async def test_a_hangup_that_reaches_the_workers_too_harms_no_run(scene: Scene) -> None:
@@ -183,7 +250,7 @@ async def test_a_hangup_that_reaches_the_workers_too_harms_no_run(scene: Scene) 
         held = await scene.enqueue("held", 1.0)
         await until(lambda: "held" in scene.ledger.names("start"), "it runs")
         running.signal_all(signal.SIGHUP)
-        await scene.tells("reloaded: 1 workers are new")
+        await scene.reloaded(running, 1)
         await scene.ended(held)
     assert "died" not in scene.told()
 

@@ -1,4 +1,4 @@
-"""A purge of a long queue is many short transactions, so that nobody who writes to the file waits for it."""
+"""A purge of a queue or a key is many short transactions, so that nobody who writes to the file waits for it."""
 
 from __future__ import annotations
 
@@ -61,6 +61,37 @@ async def test_what_is_accepted_meanwhile_stays(desk: Desk, tmp_path: Path) -> N
         assert await other.publish(f"q.new-{number}") == [ACCEPTED]
     assert (await purging).changed + (await desk.stats()).depth - 1 == JOBS + number
     assert await desk.state(f"q.new-{number}") == "ready"
+    await other.store.close()
+
+
+async def test_by_key_it_takes_many_too(desk: Desk, tmp_path: Path) -> None:
+    ids = [f"{queue}.k{number}" for number in range(JOBS // 2) for queue in ("q", "other")]
+    await desk.publish(*ids, key="ann")
+    await desk.publish("q.bob", key="bob")
+    before = commits(tmp_path / "jobs.db")
+    assert (await desk.do(Purge(key="ann"))).changed == JOBS
+    assert commits(tmp_path / "jobs.db") - before >= JOBS // 1000
+    assert [await desk.state(id) for id in ("q.k0", f"other.k{JOBS // 2 - 1}", "q.bob")] == [
+        "unknown",
+        "unknown",
+        "ready",
+    ]
+    assert (await desk.do(Purge(key="nobody"))).changed == 0
+
+
+async def test_by_key_what_is_accepted_meanwhile_stays(desk: Desk, tmp_path: Path) -> None:
+    await desk.publish(*(f"q.k{number}" for number in range(JOBS)), key="ann")
+    other = Desk(SqliteStore(str(tmp_path / "jobs.db"), clock=desk.clock), desk.clock)
+    await other.store.open()
+    purging = asyncio.create_task(desk.do(Purge(key="ann")))
+    number = 0
+    while not purging.done():
+        number += 1
+        assert await other.publish(f"q.new-{number}", key="ann") == [ACCEPTED]
+    assert (await purging).changed >= JOBS
+    assert await other.publish("q.last", key="ann") == [ACCEPTED]
+    assert (await other.do(Purge(key="ann"))).changed >= 1
+    assert (await desk.stats()).depth == JOBS - 1
     await other.store.close()
 
 

@@ -132,7 +132,6 @@ class Plain(RuleBasedStateMachine):
         self.tokens = 0
         self.paused: set[str] = set()
         self.handed: list[Fence] = []
-        self.handed_at: dict[str, int] = {}
         self.rings = {name: Ring(queue) for name, queue in DECLARED.items()}
         self.changes: dict[str, dict[str, Any]] = {name: {} for name in DECLARED}
         self.do(self.store.declare(Topology(tuple(DECLARED.values()))))
@@ -241,7 +240,7 @@ class Plain(RuleBasedStateMachine):
     def renew(self, holder: Holder) -> None:
         self.leases[holder.id] = self.clock.monotonic() + LEASE
         held = [each for each in self.entries.values() if each.lapsed == holder.id]
-        for entry in sorted(held, key=lambda each: self.handed_at[each.id]):
+        for entry in sorted(held, key=lambda each: each.order):
             entry.lapsed = ""
             if self.may_begin(entry):
                 entry.holder, entry.ready = holder.id, False
@@ -251,7 +250,7 @@ class Plain(RuleBasedStateMachine):
 
     def lapse(self) -> None:
         gone = {id for id, until in self.leases.items() if until <= self.clock.monotonic()}
-        for entry in self.entries.values():
+        for entry in sorted(self.entries.values(), key=lambda each: (each.holder, each.order)):
             if entry.holder in gone:
                 if entry.flagged:
                     entry.over, entry.holder, entry.open = "cancelled", "", False
@@ -305,7 +304,6 @@ class Plain(RuleBasedStateMachine):
             assert (delivery.attempt, delivery.crashes) == (entry.attempt, entry.crashes)
             assert delivery.fence.token > self.tokens
             entry.token, entry.open = delivery.fence.token, True
-            self.handed_at[entry.id] = len(self.handed)
             self.handed.append(delivery.fence)
         self.tokens = max([self.tokens, *(each.fence.token for each in given)])
 
@@ -383,6 +381,8 @@ class Plain(RuleBasedStateMachine):
         assert answer.changed == (changed != ring.queue)
         if changed != ring.queue:
             ring.queue = changed
+            if changed.per_key.rate is None:
+                ring.paid = {"": ring.paid.get("", 0)}
             for key in sorted(ring.parked, key=ring.joined.__getitem__):
                 ring.unpark(key)
 

@@ -20,10 +20,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec import structs
 
 from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
+from outlast.core.matching import ArgIs
 from outlast.core.message import Fence, Terminal
+from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import DEFAULTS, Priority, Retention
 from outlast.core.protocols import Cancel, Command, Edit, Pause, Prune, Purge, Query, Redrive, RunNow
 from outlast.core.settlement import Finish, Full, Lost, Note, Park, Release, Retry, Settlement
@@ -85,6 +88,7 @@ class TwoStores(RuleBasedStateMachine):
         self.both([store.open() for store in self.stores])
         self.given: list[HandOut] = []
         self.names: tuple[dict[Fence, int], dict[Fence, int]] = ({}, {})
+        self.parcels: list[Parcel] = []
         self.steps = 0
         self.uncapped = True
 
@@ -245,11 +249,28 @@ class TwoStores(RuleBasedStateMachine):
     @rule(
         id=ids,
         args=st.sampled_from([None, raw({"edited": 1})]),
+        change=st.sampled_from([None, raw({"more": 1})]),
         priority=st.sampled_from([None, "high", "low"]),
         later=st.sampled_from([None, 0.0, 15.0]),
     )
-    def edit(self, id: str, args: Any, priority: Priority | None, later: float | None) -> None:
-        self.command(Edit(id, args, priority, None if later is None else self.clock.time() + later))
+    def edit(self, id: str, args: Any, change: Any, priority: Priority | None, later: float | None) -> None:
+        self.command(Edit(id, args, priority, None if later is None else self.clock.time() + later, change))
+
+    @rule(id=ids, why=st.sampled_from(["moving to x", "moving to x", "moving to y"]))
+    def hold(self, id: str, why: str) -> None:
+        self.tick()
+        (answer,) = self.same([store.apply([Hold(id, why)]) for store in self.stores])
+        if answer.parcel is not None:
+            self.parcels.append(answer.parcel)
+
+    @rule(id=ids, again=st.booleans())
+    def unhold(self, id: str, again: bool) -> None:
+        self.command(Unhold(id) if again else Moved(id))
+
+    @precondition(lambda self: self.parcels)
+    @rule(data=st.data())
+    def adopt(self, data: st.DataObject) -> None:
+        self.command(Adopt(data.draw(st.sampled_from(self.parcels[-5:])), "moving from x"))
 
     @rule(queue=queues, on=st.booleans())
     def pause(self, queue: str, on: bool) -> None:
@@ -290,14 +311,17 @@ class TwoStores(RuleBasedStateMachine):
             assert shown == expected
 
     @rule(
-        states=st.lists(st.sampled_from(["ready", "scheduled", "running", "dead", "expired"]), max_size=2),
+        states=st.lists(st.sampled_from(["ready", "scheduled", "running", "waiting", "dead", "expired"]), max_size=2),
         key=st.sampled_from([None, "ann"]),
+        reason=st.sampled_from([None, None, "why", "expired", "moved"]),
+        args=st.sampled_from([(), (), (ArgIs(("n",), (1, 2)),), (ArgIs(("edited",), (1,)),)]),
     )
-    def find(self, states: Any, key: str | None) -> None:
-        query = Query(states=tuple(states), key=key, limit=3)
+    def find(self, states: Any, key: str | None, reason: str | None, args: Any) -> None:
+        query = Query(states=tuple(states), key=key, reason=reason, args=args, limit=3)
+        self.same([store.count(query) for store in self.stores])
         pages = self.both([store.find(query) for store in self.stores])
         assert pages[0].records == pages[1].records
-        following = [Query(states=tuple(states), key=key, limit=3, cursor=page.cursor or "0") for page in pages]
+        following = [structs.replace(query, cursor=page.cursor or "0") for page in pages]
         assert [(page.cursor is None) for page in pages] in ([True, True], [False, False])
         rest = self.both([store.find(following[side]) for side, store in enumerate(self.stores)])
         assert rest[0].records == rest[1].records

@@ -19,12 +19,15 @@ __all__ = ["Supervised", "supervised"]
 class Supervised:
     """A running supervisor and what it writes."""
 
-    def __init__(self, target: str, environ: Mapping[str, str], log: Path, options: dict[str, Any]) -> None:
+    def __init__(
+        self, target: str, environ: Mapping[str, str], log: Path, options: dict[str, Any], stdin: int | None = None
+    ) -> None:
         self.log = log
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.supervise", target, json.dumps(options)],
                 env={**os.environ, **environ},
+                stdin=stdin,
                 stderr=sink,
                 start_new_session=True,
             )
@@ -50,9 +53,11 @@ class Supervised:
 
 
 @contextmanager
-def supervised(target: str, environ: Mapping[str, str], log: Path, **options: Any) -> Iterator[Supervised]:
+def supervised(
+    target: str, environ: Mapping[str, str], log: Path, *, stdin: int | None = None, **options: Any
+) -> Iterator[Supervised]:
     """Run a supervisor within the block; whatever of it is left at the end is killed."""
-    running = Supervised(target, environ, log, options)
+    running = Supervised(target, environ, log, options, stdin)
     family: list[psutil.Process] = []
     try:
         yield running

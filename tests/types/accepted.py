@@ -77,7 +77,32 @@ async def models(order: Order, lines: list[Line]) -> Order:
     return order
 
 
+def with_language(args: dict[str, Any]) -> dict[str, Any]:
+    return {**args, "language": "en"}
+
+
+@mail.job(version=2, upgrades={1: with_language}, aliases=("former",))
+async def versioned(order_id: int, language: str) -> str:
+    return language
+
+
+@shop.schedule("0 5 * * 1-5", tz="Europe/Berlin", misfire="latest")
+@shop.schedule(every="5m", name="often", overlap="skip")
+@shop.job
+async def by_the_clock() -> int:
+    return 1
+
+
+@mail.job(queue="mail")
+@mail.schedule("@daily", kwargs={"number": 7})
+def nightly(number: int) -> str:
+    return str(number)
+
+
 async def use() -> None:
+    assert_type(await by_the_clock.enqueue(), Handle[int])
+    assert_type(await nightly.enqueue(1), Handle[str])
+    assert_type(await (await versioned.enqueue(7, "de")).result(), str)
     assert_type(await bare.enqueue(1), Handle[str])
     assert_type(await bare.enqueue(number=1), Handle[str])
     assert_type(await (await bare.enqueue(1)).result(), str)

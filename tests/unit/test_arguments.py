@@ -370,3 +370,28 @@ class TestResult:
     def test_no_json_form(self) -> None:
         with pytest.raises(InvalidArguments, match="its result, a object, has no JSON form"):
             of(plain).dump_result(object())
+
+
+def test_some_of_the_arguments_are_checked_alone() -> None:
+    arguments = of(plain)
+    assert arguments.some({"order_id": "7"}) == Raw(b'{"order_id":7}')
+    assert arguments.some({}) == Raw(b"{}")
+    with pytest.raises(InvalidArguments, match="order_id: Input should be a valid integer"):
+        arguments.some({"order_id": "x"})
+    with pytest.raises(InvalidArguments, match=r"other: no such parameter \(it takes order_id, email\)"):
+        arguments.some({"other": 1})
+    with pytest.raises(InvalidArguments, match="plain: email"):
+        arguments.bind((), {"order_id": 7})
+
+
+def test_some_of_the_arguments_are_written_as_all_of_them_are() -> None:
+    def odd(data: bytes, number: float) -> None: ...
+
+    arguments = of(odd)
+    assert arguments.some({"data": b"\xff", "number": math.inf}) == arguments.bind((b"\xff", math.inf), {})
+
+
+def test_of_a_redacted_argument_not_even_a_wrong_value_is_told() -> None:
+    with pytest.raises(InvalidArguments) as caught:
+        of(redacted).some({"token": ["hunter2"]})
+    assert "hunter2" not in str(caught.value)

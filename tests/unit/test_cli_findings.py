@@ -82,6 +82,7 @@ def test_workers_that_are_gone() -> None:
         (QueueStats(depth=3, ready=3, consumers=1, max_depth=3), "error", "full: 3 of 3"),
         (QueueStats(depth=1, parked=1, consumers=1), "warning", "1 job parked"),
         (QueueStats(dead=2), "warning", "2 dead letters"),
+        (QueueStats(depth=2, ready=1, consumers=1), "warning", "1 job set aside by a move"),
     ],
 )
 def test_queues(stats: QueueStats, severity: str, said: str) -> None:

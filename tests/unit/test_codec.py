@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT
-from outlast.core.codec import EMPTY_ARGS, decode, encode, encode_value, redact_args, scrub
+from outlast.core.codec import EMPTY_ARGS, changed_args, decode, encode, encode_value, redact_args, scrub
 from outlast.core.errors import WireError
 from outlast.core.message import Message, Signal
 from outlast.core.unique import Unique
@@ -161,3 +161,10 @@ def test_scrub_removes_every_secret_the_longest_first() -> None:
 def test_scrub_leaves_none_of_them_whole(shown: str, secrets: list[str]) -> None:
     for secret in secrets:
         assert secret not in scrub(shown, (secret,)).replace("[redacted]", "\0")
+
+
+def test_changed_arguments_leave_the_others_as_they_were() -> None:
+    args = encode_value({"n": 1, "deep": {"a": 1}, "card": "4111"})
+    assert changed_args(args, encode_value({"n": None, "deep": {"b": 2}, "new": 3})) == encode_value(
+        {"n": None, "deep": {"b": 2}, "card": "4111", "new": 3}
+    )

@@ -72,6 +72,13 @@ def test_every_outcome(outcome: Outcome, expected: Settlement) -> None:
     assert settled(outcome) == expected
 
 
+@pytest.mark.parametrize(("waited", "parked"), [(-60, 5), (0, 5), (8, 5), (40, 20), (599, 299.5), (86_400, 300)])
+def test_a_job_of_an_unknown_kind_is_offered_again_the_later_the_longer_it_has_waited(
+    waited: float, parked: float
+) -> None:
+    assert settled(UnknownKind(), delivery(run_at=NOW - waited)) == Park(FENCE, NOW + parked)
+
+
 @pytest.mark.parametrize(
     ("outcome", "reason"),
     [

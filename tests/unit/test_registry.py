@@ -70,7 +70,7 @@ def test_a_queue_twice_must_say_the_same() -> None:
     [
         ({"name": "a.b"}, "queue name"),
         ({"name": "q", "max_depth": 0}, "max_depth=0"),
-        ({"name": "q", "on_full": "shed"}, "on_full='shed'"),
+        ({"name": "q", "on_full": "drop"}, "on_full='drop'"),
         ({"name": 5}, "queue name 5"),
         ({"name": "q", "max_depth": "10"}, "max_depth='10'"),
         ({"name": "q", "max_depth": 1.5}, "max_depth=1.5"),

@@ -101,3 +101,32 @@ def test_the_file_of_a_url(url: str, path: str) -> None:
 def test_a_wrong_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="url="):
         connect(url, clock=FakeClock(), max_body=1)
+
+
+def test_recycling_and_measuring_by_variable(tmp_path: Path) -> None:
+    environ = {
+        "OUTLAST_RECYCLE_JOBS": "0",
+        "OUTLAST_RECYCLE_AGE": "12h",
+        "OUTLAST_RECYCLE_MEMORY": "500000000",
+        "OUTLAST_MEASURE": "Yes",
+    }
+    found = load(environ, tmp_path)
+    assert (found.recycle_jobs, found.recycle_age, found.recycle_memory) == (0, 43_200, 500_000_000)
+    assert found.measure is True
+    assert load({"OUTLAST_MEASURE": "off"}, tmp_path).measure is False
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "given", "words"),
+    [
+        ("MEASURE", "maybe", "yes", "give"),
+        ("RECYCLE_JOBS", "-1", -1, "give a whole number, 1 or more, or 0 for never"),
+        ("RECYCLE_MEMORY", "1GB", 1.5, "give a whole number, 1 or more, or 0 for never"),
+        ("RECYCLE_AGE", "never", -1, "RECYCLE_AGE|recycle_age"),
+    ],
+)
+def test_what_they_cannot_be(name: str, text: str, given: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        load({f"OUTLAST_{name}": text}, tmp_path)
+    with pytest.raises(ConfigurationError, match=words):
+        Settings(**{name.lower(): given})

@@ -47,7 +47,7 @@ def tell(
         if answer.ok and not json:
             show.say(f"{clean(name)} {done if answer.changed or not unchanged else unchanged}")
         elif not answer.ok and not json:
-            what = f"no {noun} of this name" if noun == "queue" and answer.why == "unknown" else explain(answer.why)
+            what = f"no {noun} of this name" if noun != "job" and answer.why == "unknown" else explain(answer.why)
             show.note(f"outlast: {clean(name)}: {what}")
     failed = [answer for answer in answers if not answer.ok]
     if failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs, change_
 from outlast.cli.complete import filters
 from outlast.cli.jobs import REDRIVE
 from outlast.cli.listing import CursorOption, KindOption, LimitOption, QueueOption, Words, list_jobs, query_of
-from outlast.cli.session import AppOption, DefaultGroup, JsonOption, Session, UrlOption, session
+from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
 from outlast.cli.text import short, when
 from outlast.core.errors import ConfigurationError
 from outlast.core.filters import is_filter
@@ -80,61 +81,43 @@ def _only_dead(words: list[str] | None) -> list[str]:
     return words or []
 
 
-@group.command("redrive")
-def redrive(
-    ctx: typer.Context,
-    *,
-    targets: Targets = None,
-    everything: AllOption = False,
-    queue: QueueOption = None,
-    kind: KindOption = None,
-    yes: YesOption = False,
-    rate: RateOption = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Make dead jobs ready again, with all their attempts: these ids, or all that a filter finds, after asking."""
-    _change(session(ctx, url, app, json), REDRIVE, targets, everything, queue=queue, kind=kind, yes=yes, rate=rate)
-
-
-@group.command("purge")
-def purge(
-    ctx: typer.Context,
-    *,
-    targets: Targets = None,
-    everything: AllOption = False,
-    queue: QueueOption = None,
-    kind: KindOption = None,
-    yes: YesOption = False,
-    rate: RateOption = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Remove dead letters for good: these ids, or all that a filter finds, after asking."""
-    given = session(ctx, url, app, json)
-    _change(given, PURGE, targets, everything, queue=queue, kind=kind, yes=yes, rate=rate)
-
-
-def _change(
-    given: Session,
-    change: Change,
-    targets: list[str] | None,
-    everything: bool,
-    *,
-    queue: str | None,
-    kind: str | None,
-    yes: bool,
-    rate: str | None,
-) -> None:
+def _changing(change: Change) -> Callable[..., None]:
+    """Return the command that makes this change."""
     what = f"dead {change.verb.lower()}"
-    if bool(targets) == everything:
-        raise ConfigurationError(f"{what}: name ids or a filter, or give --all (also with --queue NAME, --kind NAME)")
-    if targets and not is_filter(targets[0]):
-        if queue or kind:
-            raise ConfigurationError(f"{what}: --queue and --kind go with --all or a filter")
-        change_jobs(given, targets, change, yes=yes, rate=rate)
-        return
-    query = query_of(_only_dead(targets), queue=queue, kind=kind, state=["dead"])
-    change_matching(given, query, change, yes=yes, rate=rate)
+
+    def run(
+        ctx: typer.Context,
+        *,
+        targets: Targets = None,
+        everything: AllOption = False,
+        queue: QueueOption = None,
+        kind: KindOption = None,
+        yes: YesOption = False,
+        rate: RateOption = None,
+        url: UrlOption = None,
+        app: AppOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        if bool(targets) == everything:
+            raise ConfigurationError(
+                f"{what}: name ids or a filter, or give --all (also with --queue NAME, --kind NAME)"
+            )
+        given = session(ctx, url, app, json)
+        if targets and not is_filter(targets[0]):
+            if queue or kind:
+                raise ConfigurationError(f"{what}: --queue and --kind go with --all or a filter")
+            change_jobs(given, targets, change, yes=yes, rate=rate)
+            return
+        query = query_of(_only_dead(targets), queue=queue, kind=kind, state=["dead"])
+        change_matching(given, query, change, yes=yes, rate=rate)
+
+    return run
+
+
+group.command(
+    "redrive",
+    help="Make dead jobs ready again, with all their attempts: these ids, or all that a filter finds, after asking.",
+)(_changing(REDRIVE))
+group.command("purge", help="Remove dead letters for good: these ids, or all that a filter finds, after asking.")(
+    _changing(PURGE)
+)

@@ -11,7 +11,7 @@ import typer
 from outlast.cli import show
 from outlast.cli.place import Place, ask, find_place
 from outlast.cli.session import AppOption, JsonOption, UrlOption, session
-from outlast.core.errors import OutlastError
+from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.protocols import QueueStats
 from outlast.worker.exitcodes import FAILED
 
@@ -131,8 +131,29 @@ def _inside(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
     yield from of_holders(contents.stale, consumed=consumed)
     for name, found in sorted(stats.items()):
         yield from of_queue(name, found)
+    yield from _schedules(place, clock.time())
     if place.app is not None:
         yield from _declarations(place, place.app, stats, app)
+
+
+def _schedules(place: Place, now: float) -> Iterator[Finding]:
+    from outlast.cli.findings import of_schedule
+    from outlast.core.ticking import orphaned
+
+    records = ask(place, lambda store: store.schedules())
+    if not records:
+        return
+    from outlast.scheduler.words import overdue
+
+    for record in records:
+        error, since = record.error, None
+        try:
+            since = overdue(record, now)
+        except ConfigurationError as failure:
+            error = error or str(failure)
+        due_since = None if since is None else now - since
+        orphan = orphaned(record, now)
+        yield of_schedule(record.name, error=error, orphan=orphan, due_since=due_since, app=record.app)
 
 
 def _declarations(place: Place, app: Outlast, stats: Mapping[str, QueueStats], shown: str) -> Iterator[Finding]:

@@ -121,8 +121,18 @@ def of_holders(stale: Iterable[tuple[str, int]], *, consumed: bool) -> Iterator[
 def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
     """Judge one queue."""
     check = f"queue {name}"
-    waiting = stats.depth - stats.running
+    aside = stats.depth - stats.running - stats.ready - stats.scheduled - stats.parked
+    waiting = stats.depth - stats.running - aside
     found: list[Finding] = []
+    if aside > 0:
+        found.append(
+            Finding(
+                check,
+                "warning",
+                f"{counted(aside, 'job')} set aside by a move that has not ended",
+                f"repeat that outlast move: outlast jobs list queue:{name} state:waiting says where to",
+            )
+        )
     if stats.paused and waiting:
         found.append(
             Finding(check, "warning", f"paused with {counted(waiting, 'job')} waiting", f"outlast queues resume {name}")

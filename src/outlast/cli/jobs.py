@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
@@ -121,64 +122,45 @@ def show_(
     detail(record)
 
 
-@group.command("cancel")
-def cancel(
-    ctx: typer.Context,
-    targets: Targets,
-    *,
-    yes: YesOption = False,
-    rate: RateOption = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
-) -> None:
-    """End jobs that wait; ask those that run to stop. A filter finds those that have not ended, and asks first."""
-    states = ("scheduled", "ready", "running", "parked")
-    change_jobs(session(ctx, url, app, json), targets, CANCEL, yes=yes, rate=rate, states=states)
+def _changing(change: Change, states: tuple[str, ...]) -> Callable[..., None]:
+    """Return the command that makes this change; a filter that names no states means `states`."""
+
+    def run(
+        ctx: typer.Context,
+        targets: Targets,
+        *,
+        yes: YesOption = False,
+        rate: RateOption = None,
+        url: UrlOption = None,
+        app: AppOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        change_jobs(session(ctx, url, app, json), targets, change, yes=yes, rate=rate, states=states)
+
+    return run
 
 
-@group.command("redrive")
-def redrive(
-    ctx: typer.Context,
-    targets: Targets,
-    *,
-    yes: YesOption = False,
-    rate: RateOption = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Make dead, cancelled or expired jobs ready again, with all their attempts. A filter finds dead ones, unless it
-    names states, and asks first.
-    """
-    change_jobs(session(ctx, url, app, json), targets, REDRIVE, yes=yes, rate=rate, states=("dead",))
-
-
-@group.command("run-now")
-def run_now(
-    ctx: typer.Context,
-    targets: Targets,
-    *,
-    yes: YesOption = False,
-    rate: RateOption = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Make scheduled or parked jobs ready at once."""
-    change_jobs(session(ctx, url, app, json), targets, RUN_NOW, yes=yes, rate=rate, states=("scheduled", "parked"))
-
-
-@group.command("put-back")
-def put_back(
-    ctx: typer.Context,
-    targets: Targets,
-    *,
-    yes: YesOption = False,
-    rate: RateOption = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Let jobs that an `outlast move` has set aside wait in line again: only when it is never to be repeated."""
-    change_jobs(session(ctx, url, app, json), targets, PUT_BACK, yes=yes, rate=rate, states=("waiting",))
+_CHANGES: Final = (
+    (
+        "cancel",
+        CANCEL,
+        ("scheduled", "ready", "running", "parked"),
+        "End jobs that wait; ask those that run to stop. A filter finds those that have not ended, and asks first.",
+    ),
+    (
+        "redrive",
+        REDRIVE,
+        ("dead",),
+        "Make dead, cancelled or expired jobs ready again, with all their attempts. A filter finds dead ones, unless "
+        "it names states, and asks first.",
+    ),
+    ("run-now", RUN_NOW, ("scheduled", "parked"), "Make scheduled or parked jobs ready at once."),
+    (
+        "put-back",
+        PUT_BACK,
+        ("waiting",),
+        "Let jobs that an `outlast move` has set aside wait in line again: only when it is never to be repeated.",
+    ),
+)
+for _name, _change, _states, _help in _CHANGES:
+    group.command(_name, help=_help)(_changing(_change, _states))

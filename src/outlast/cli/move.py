@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +14,7 @@ import typer
 from outlast.cli import show
 from outlast.cli.answers import explain
 from outlast.cli.moving import Move, Mover
-from outlast.cli.place import Place, ask, find_place, opened
+from outlast.cli.place import Place, ask, find_place, made, opened
 from outlast.cli.session import AppOption, JsonOption, session
 from outlast.cli.text import clean, counted
 from outlast.core.errors import ConfigurationError
@@ -107,7 +105,7 @@ class _Outcome:
 async def _move(here: Place, there: Place, plan: Move, *, wait: bool) -> _Outcome:
     stop, outcome = asyncio.Event(), _Outcome()
     loop = asyncio.get_running_loop()
-    async with opened(here) as source, _made(there) as target:
+    async with opened(here) as source, made(there) as target:
         loop.add_signal_handler(signal.SIGINT, stop.set)
         try:
             outcome.mover = mover = Mover(plan, source, target)
@@ -135,20 +133,6 @@ async def _until_one_ends(source: Store, running: list[str], stop: asyncio.Event
     for each in (ended, stopped):
         each.cancel()
     await asyncio.gather(ended, stopped, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _made(place: Place) -> AsyncIterator[Store]:
-    """Open the target, which is made when it is missing."""
-    from outlast.aio.clock import SystemClock
-    from outlast.brokers import connect
-
-    store = connect(place.settings.url, clock=SystemClock(), max_body=place.settings.max_body)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def _tell(here: Place, outcome: _Outcome, *, json: bool) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from outlast.brokers import Store
     from outlast.settings import Settings
 
-__all__ = ["Missing", "Place", "ask", "find_place", "opened"]
+__all__ = ["Missing", "Place", "ask", "find_place", "made", "opened"]
 
 T = TypeVar("T")
 
@@ -78,9 +78,6 @@ def find_place(given: Session) -> Place:
 @asynccontextmanager
 async def opened(place: Place) -> AsyncIterator[Store]:
     """Open the store, which must be there already, and close it; raise StoreError or Missing."""
-    from outlast.aio.clock import SystemClock
-    from outlast.brokers import connect
-
     if place.file is None:
         raise Missing(
             f"{place.shown} ({place.why}) is in the memory of one process: no other can look at it; use 'sqlite:PATH'"
@@ -94,6 +91,16 @@ async def opened(place: Place) -> AsyncIterator[Store]:
         raise StoreCorrupt(
             f"{place.file} ({place.why}) is not an SQLite file: name another one with --url or OUTLAST_URL"
         )
+    async with made(place) as store:
+        yield store
+
+
+@asynccontextmanager
+async def made(place: Place) -> AsyncIterator[Store]:
+    """Open the store, made if it is missing, and close it; raise StoreError."""
+    from outlast.aio.clock import SystemClock
+    from outlast.brokers import connect
+
     store = connect(place.settings.url, clock=SystemClock(), max_body=place.settings.max_body)
     await store.open()
     try:

@@ -25,6 +25,7 @@ _COMMANDS: Final = (
     "worker",
     "queues",
     "jobs",
+    "schedules",
     "dead",
     "call",
     "move",

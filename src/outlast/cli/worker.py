@@ -48,9 +48,9 @@ def worker(
 ) -> None:
     """Run jobs until SIGTERM or Ctrl-C, with a supervisor that restarts what dies.
 
-    The first signal drains, a second one cuts the grace, a third kills. SIGHUP replaces the workers one by one with fresh
-    ones, which import the target anew (the workers alone import it): each consumes before an old one drains, and one that
-    does not come up leaves the old ones in place.
+    The first signal drains, a second one cuts the grace, a third kills. SIGHUP replaces the workers one by one with
+    fresh ones, which import the target anew (the workers alone import it): each consumes before an old one drains, and
+    one that does not come up leaves the old ones in place.
     """
     from outlast.worker import Supervisor
     from outlast.worker.child import log_plainly

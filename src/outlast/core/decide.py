@@ -133,7 +133,9 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
         case Expired():
             return Finish(fence, "expired", "expired")
         case UnknownKind():
-            return Park(fence, now + DEFAULTS.park)
+            # Half of what it has waited: a backlog for newer code must not pass through older hands again and again.
+            waited = now - delivery.message.run_at
+            return Park(fence, now + min(DEFAULTS.park_cap, max(DEFAULTS.park, waited / 2)))
         case _:
             assert_never(outcome)
 

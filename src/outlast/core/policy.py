@@ -36,6 +36,7 @@ class Defaults(Struct, frozen=True):
     max_body: int = 1024 * 1024
     head_start: float = 60.0
     park: float = 5.0
+    park_cap: float = 300.0
     solo_after_crashes: int = 2
     failures_kept: int = 10
 

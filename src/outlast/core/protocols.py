@@ -287,9 +287,10 @@ class Adjust(Struct, frozen=True):
 
 
 class Purge(Struct, frozen=True):
-    """Remove jobs and all that is kept about them, for good: by id, or of a queue by states, or by key.
+    """Remove jobs and all that is kept about them, for good: by id, or all of a queue, a key, or a key in a queue.
 
-    Running jobs are asked to stop, and removed when named by id or key; their holder's report then changes nothing.
+    states: only those that are in one of these now; none given means all. Running jobs are asked to stop, and removed
+    when named by id or key; their holder's report then changes nothing.
     """
 
     id: str | None = None
@@ -339,8 +340,8 @@ class Control(Protocol):
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply the commands in order, in one step; the answers align with them.
 
-        A `Prune` or a `Purge` of a queue that comes alone may take many steps, so that nobody waits for it: what is
-        accepted meanwhile stays.
+        A `Prune` or a `Purge` of a queue or a key that comes alone may take many steps, so that nobody waits for it:
+        what is accepted meanwhile stays.
         """
         ...
 

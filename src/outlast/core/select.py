@@ -115,6 +115,12 @@ class Line:
             if lane.tat <= now:
                 del self.lanes[lane.key]
 
+    def forget(self, key: str) -> None:
+        """Forget a key of which everything was purged, with its place and its rate; one that has jobs here stays."""
+        lane = self.lanes.get(key)
+        if lane is not None and not lane.ready and not lane.running:
+            del self.lanes[key]
+
     def may_begin(self, key: str | None) -> bool:
         """Tell whether concurrency leaves a slot for a job of this key; rates are not asked."""
         each = self.queue.per_key.concurrency
@@ -127,6 +133,9 @@ class Line:
         if queue == self.queue:
             return
         self.queue = queue
+        if queue.per_key.rate is None:
+            for lane in self.lanes.values():
+                lane.tat = 0
         for lane in sorted((each for each in self.lanes.values() if each.where in ("slot", "rate")), key=_turn):
             self._join(lane)
 

@@ -73,9 +73,13 @@ def _term(term: str, field: str, name: str, expression: str) -> str:
 
 
 def offset_of(name: str, jitter: float) -> float:
-    """Return by how many seconds all ticks of a schedule are late: at least 0, less than `jitter`, in milliseconds."""
-    millis = int(jitter * 1000)
-    return _dice(name, "jitter") % millis / 1000 if millis else 0.0
+    """Return by how many seconds all ticks of a schedule are late: at least 0 and less than `jitter`.
+
+    In milliseconds; in whole seconds from a jitter of a minute on.
+    """
+    parts = 1 if jitter >= 60 else 1000
+    choices = int(jitter * parts)
+    return _dice(name, "jitter") % choices / parts if choices else 0.0
 
 
 def written(at: float) -> str:

@@ -124,8 +124,8 @@ def adjusted(queue: Queue, changes: Mapping[str, Any]) -> Queue:
                 "(per_key.rate, weights.<key> and so on)"
             )
     for changed, of in ((own, queue), (each, queue.per_key)):
-        if "rate" in changed and "burst" not in changed and (changed["rate"] is None or of.rate is None):
-            changed["burst"] = None
+        if "rate" in changed and (changed["rate"] is None or ("burst" not in changed and of.rate is None)):
+            changed["burst"] = None  # of a rate that is no more
     per_key = structs.replace(queue.per_key, **each) if each else queue.per_key
     return structs.replace(queue, per_key=per_key, weights=weights, **own)
 

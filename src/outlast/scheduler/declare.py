@@ -12,6 +12,7 @@ from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Declaration
 from outlast.core.schedule import Misfire, Overlap, Scheduled, Spec, check_schedule_name
+from outlast.signature import read
 
 __all__ = ["Scheduling"]
 
@@ -29,11 +30,28 @@ class _Wanted(Struct, frozen=True):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
 
-    def of(self, kind: str) -> Scheduled:
-        """Return the schedule of a job; raise ConfigurationError for one that never ticks."""
-        name = check_schedule_name(kind if self.name is None else self.name)
+    def of(self, job: Declaration) -> Scheduled:
+        """Return the schedule of a job; raise ConfigurationError for one that never ticks, or with other arguments."""
+        name = check_schedule_name(job.kind if self.name is None else self.name)
         _check(self.spec, name)
-        return Scheduled(name=name, kind=kind, spec=self.spec, args=self.args, kwargs=self.kwargs)
+        self._check_arguments(name, job)
+        return Scheduled(name=name, kind=job.kind, spec=self.spec, args=self.args, kwargs=self.kwargs)
+
+    def _check_arguments(self, name: str, job: Declaration) -> None:
+        """Compare names and numbers only: types are resolved when a worker starts."""
+        signature = read(job.handler)
+        given = {*signature.names[: len(self.args)], *self.kwargs}
+        missing = [each for each in signature.names if each not in given and each not in signature.defaults]
+        strange = [each for each in self.kwargs if each not in signature.names[len(self.args) :]]
+        if missing:
+            raise ConfigurationError(
+                f"schedule {name!r}: job {job.kind!r} needs {', '.join(missing)}: give args=(...) or kwargs={{...}}"
+            )
+        if strange or len(self.args) > len(signature.names):
+            raise ConfigurationError(
+                f"schedule {name!r}: job {job.kind!r} takes ({', '.join(signature.names)}), and is given args="
+                f"{self.args!r} and kwargs={dict(self.kwargs)!r}"
+            )
 
 
 class Scheduling(ABC):
@@ -79,7 +97,7 @@ class Scheduling(ABC):
         def decorate(target: F) -> F:
             declaration = getattr(target, "declaration", None)
             if isinstance(declaration, Declaration):
-                self._schedule(wanted.of(declaration.kind))
+                self._schedule(wanted.of(declaration))
             elif hasattr(target, "__dict__"):
                 setattr(target, _WAITING, (wanted, *getattr(target, _WAITING, ())))
             else:
@@ -88,11 +106,11 @@ class Scheduling(ABC):
 
         return decorate
 
-    def _take_schedules(self, handler: Callable[..., Any], kind: str) -> None:
+    def _take_schedules(self, job: Declaration) -> None:
         """Keep what stands below the job decorator, and forget it there: another job may be made of the function."""
-        waiting: tuple[_Wanted, ...] = getattr(handler, "__dict__", {}).pop(_WAITING, ())
-        for wanted in reversed(waiting):
-            self._schedule(wanted.of(kind))
+        waiting: tuple[_Wanted, ...] = getattr(job.handler, "__dict__", {}).pop(_WAITING, ())
+        for wanted in waiting:
+            self._schedule(wanted.of(job))
 
 
 def _check(spec: Spec, name: str) -> None:

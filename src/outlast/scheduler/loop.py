@@ -49,7 +49,7 @@ class Line(Protocol):
 class Scheduler:
     """Fires what an app declares. Any number of them may run: a tick is published once, whoever is first.
 
-    compose: makes the message of a run. tell: gets ScheduleFailed.
+    compose: makes the message of a run. tell: gets ScheduleFailed. rest: sleeps after a failure.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Scheduler:
         clock: Clock,
         rng: Random,
         tell: Callable[[Event], None],
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._line = line
         self._registry = registry
@@ -68,6 +69,7 @@ class Scheduler:
         self._clock = clock
         self._rng = rng
         self._tell = tell
+        self._rest = rest
         self._version = -1
         self._planned: dict[str, Planned] = {}
         self._heard = 0
@@ -87,16 +89,16 @@ class Scheduler:
                 await self.sleep(pause)
             except StoreError as error:  # whoever claims tells about an outage
                 _logger.debug("schedules wait for the store: %s", error)
-                await asyncio.sleep(1.0 + self._rng.random())
+                await self._rest(1.0 + self._rng.random())
             except ConfigurationError as error:
                 for name in self._registry.schedules:
                     self._alarm(name, str(error))
-                await asyncio.sleep(AGAIN)
+                await self._rest(AGAIN)
             except Exception as error:
                 _logger.exception("the scheduler failed, and goes on")
                 for name in self._registry.schedules:
                     self._alarm(name, f"the scheduler failed: {error!r}")
-                await asyncio.sleep(AGAIN)
+                await self._rest(AGAIN)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep until then, or until somebody changes a schedule."""

@@ -14,6 +14,7 @@ from outlast.core.kinds import name_of
 from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.protocols import Clock, JobRecord
+from outlast.core.schedule import Entry, Move
 from outlast.core.settlement import Accepted, Finish, Lost, Published, Retry, Settlement
 from outlast.settings import Settings
 from outlast.testing.clock import FakeClock
@@ -55,6 +56,21 @@ class _Store(MemoryStore):
         self.accepted += [each for each, answer in zip(messages, answers, strict=True) if isinstance(answer, Accepted)]
         return answers
 
+    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+        known = set(await self._known([message.id for move in moves for message in move.messages]))
+        made = await super().advance(moves)
+        fired = [message for move, first in zip(moves, made, strict=True) if first for message in move.messages]
+        self.accepted += [each for each in fired if each.id not in known and await self._known([each.id])]
+        return made
+
+    async def _known(self, ids: Sequence[str]) -> list[str]:
+        return [record.id for record in await self.get(ids) if record is not None]
+
+    def begin(self, entries: Sequence[Entry], at: float) -> None:
+        """Declare the schedules that are not known yet, as if that had been at `at`."""
+        known = {record.name for record in self._shelf.all()}
+        self._shelf.enlist([each for each in entries if each.name not in known], at)
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         lost = await super().settle(settlements)
         gone = {(each.fence.id, each.fence.token) for each in lost}
@@ -76,6 +92,7 @@ class Testing:
         self.clock: Final = clock or FakeClock()
         self._app = app
         self._before: Wiring | None = None
+        self._begun = self.clock.time()
         self._overrides = dict(app.dependency_overrides)
         settings = Settings.load(app.name, app._given)
         self.store: Final = _Store(self.clock, max_body=settings.max_body)
@@ -151,6 +168,21 @@ class Testing:
         ids = await drain(runtime, max_runs=max_runs)
         records = await self.store.get(list(dict.fromkeys(reversed(ids)))[::-1])
         return [record for record in records if record is not None]
+
+    async def fire(self) -> list[Enqueued]:
+        """Fire the schedules that are due by the clock of the test, as a worker would that lived since it began.
+
+        Return what they enqueued; nothing runs until `drain`. Raise ConfigurationError for a schedule that cannot run.
+        """
+        from outlast.testing.firing import fire
+
+        before = len(self.store.accepted)
+        await fire(await self._wiring.connections.get(), lambda entries: self.store.begin(entries, self._begun))
+        return [self._enqueued(message) for message in self.store.accepted[before:]]
+
+    def fire_sync(self) -> list[Enqueued]:
+        """Do the same from a test that is not async."""
+        return portal().run(self.fire)
 
     def drain_sync(self, *, max_runs: int = 1000) -> list[JobRecord]:
         """Do the same from a test that is not async."""

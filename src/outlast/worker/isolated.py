@@ -16,9 +16,10 @@ import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
-from outlast.core.decide import UnknownKind
 from outlast.core.message import Delivery, Fence, Usage
+from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Clock
+from outlast.core.settlement import Release
 from outlast.worker.lanes import Lane
 from outlast.worker.ports import ComposerPort
 from outlast.worker.runs import Plan, Run, conclude, fail, settled_as
@@ -115,8 +116,8 @@ def _run(task: Task, composer: ComposerPort, office: _Office, runner: asyncio.Ru
     lane: Lane[Run] = Lane(1)
     declaration = composer.registry.kinds.get(message.kind)
     if declaration is None:  # the code was changed between the worker's start and ours
-        unknown = settled_as(Run(delivery, None, lane, office, 0.0), UnknownKind(), composer.rng)
-        return Report.of(unknown, resident_bytes(os.getpid()))
+        at = composer.clock.time() + DEFAULTS.park
+        return Report.of(Release(delivery.fence, at, "its process has other code"), resident_bytes(os.getpid()))
     plan = Plan.of(declaration, composer.arguments[message.kind], lane, composer.registry, apart=True)
     run = Run(delivery, plan, lane, office, 0.0)
     run.deadline = task.deadline

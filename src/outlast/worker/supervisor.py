@@ -31,6 +31,8 @@ _logger = logging.getLogger("outlast.supervisor")
 
 _CHECK: Final = 0.25
 _GIVE_UP: Final = 5
+_RECYCLED: Final = 10.0
+"""Seconds for which a place that was given to a fresh worker is left alone, lest one that is born too large spins."""
 _RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
 _PATIENCE: Final = 10.0
@@ -308,9 +310,10 @@ class Supervisor:
     async def _recycle(self, seat: Seat, why: str) -> None:
         pid = seat.life.process.child.pid if seat.life is not None else 0
         _logger.info("worker %d is replaced after %s", pid, why)
-        if failed := await seat.change():
+        failed = await seat.change()
+        if failed:
             _logger.error("a fresh worker did not come up (%s): worker %d stays for now", failed, pid)
-            self._worn[seat] = self._clock.monotonic() + _RECYCLE_AGAIN
+        self._worn[seat] = self._clock.monotonic() + (_RECYCLE_AGAIN if failed else _RECYCLED)
 
     async def _attend(self) -> None:
         await self._linked.wait()

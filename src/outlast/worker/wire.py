@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.core.message import Delivery, Failure, Fence, Message, Terminal, Usage
-from outlast.core.settlement import Finish, Park, Retry, Settlement
+from outlast.core.settlement import Finish, Release, Retry, Settlement
 
 __all__ = [
     "FORK",
@@ -61,7 +61,7 @@ class Noted(Struct, frozen=True, tag="noted"):
 
 
 class Report(Struct, frozen=True, tag="report"):
-    """What the child has decided about its run; state None: a retry, or (`parked`) it does not know the kind.
+    """What the child has decided about its run; state None: a retry, or (`later`) it has not run.
 
     resident: the child's memory in bytes.
     """
@@ -76,7 +76,7 @@ class Report(Struct, frozen=True, tag="report"):
     at: float = 0.0
     attempt: int = 0
     crashes: int = 0
-    parked: bool = False
+    later: bool = False
     usage: Usage | None = None
 
     @classmethod
@@ -93,8 +93,8 @@ class Report(Struct, frozen=True, tag="report"):
                 result_ttl=settlement.result_ttl,
                 usage=settlement.usage,
             )
-        if isinstance(settlement, Park):
-            return cls(resident, at=settlement.at, parked=True)
+        if isinstance(settlement, Release):
+            return cls(resident, at=settlement.at or 0.0, reason=settlement.why, later=True)
         assert isinstance(settlement, Retry)
         again = settlement
         return cls(resident, error=again.error, at=again.at, attempt=again.attempt, crashes=again.crashes)
@@ -102,8 +102,8 @@ class Report(Struct, frozen=True, tag="report"):
     def settlement(self, delivery: Delivery) -> Settlement:
         """Return it as the settlement of the worker's own delivery."""
         fence: Fence = delivery.fence
-        if self.parked:
-            return Park(fence, self.at)
+        if self.later:
+            return Release(fence, self.at, self.reason or "")
         if self.state is None:
             return Retry(fence, self.at, self.attempt, self.error, crashes=self.crashes)
         result = None if bytes(self.result) == b"null" else self.result

@@ -198,10 +198,12 @@ class Worker:
             self._beside(stack, self._when_orphaned(stack, link))
 
     async def _scheduler(self, link: StoreLink) -> Scheduler | None:
-        """Return what fires the app's schedules, all declared, None when there are none."""
+        """Return what fires the app's schedules, all declared; None when it has none, in its code and in the store."""
         runtime = self._runtime
         if not runtime.registry.schedules:
-            return None
+            kept = await link.once(lambda store: store.schedules())
+            if all(record.app != runtime.registry.app for record in kept):
+                return None  # else what the code no longer has must raise its alarm
         from outlast.scheduler.loop import Scheduler
 
         scheduler = Scheduler(

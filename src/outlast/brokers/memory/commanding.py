@@ -197,4 +197,8 @@ def _purge(tables: Tables, purge: Purge) -> Answer:
             job.cancelling = True
         else:
             tables.remove(job, purge=True)
+    if purge.key is not None:
+        for name, line in tables.lines.items():
+            if purge.queue in (None, name):
+                line.forget(purge.key)
     return Answer(True, len(chosen))

@@ -56,7 +56,7 @@ def _renew(tables: Tables, holder: Holder, lease: float) -> HeldBy:
     if held_by is None:
         held_by = tables.holders[holder.id] = HeldBy(holder.id, until)
     held_by.until = until
-    for job in list(held_by.jobs.values()):
+    for job in sorted(held_by.jobs.values(), key=_order):
         line = tables.line(job.message.queue)
         if job.lapsed and line.may_begin(job.message.key):  # nobody took it since: its holder was alive after all
             tables.lift(job)
@@ -71,7 +71,7 @@ def _renew(tables: Tables, holder: Holder, lease: float) -> HeldBy:
 def lapse(tables: Tables) -> None:
     """Make ready what lapsed leases held; forget holders that have nothing left to be told."""
     now = tables.clock.monotonic()
-    for held_by in [each for each in tables.holders.values() if each.until <= now]:
+    for held_by in sorted((each for each in tables.holders.values() if each.until <= now), key=_id):
         for job in sorted(held_by.jobs.values(), key=_order):
             if job.state != "running":
                 continue
@@ -139,6 +139,10 @@ def _order(job: Job) -> int:
     return job.order
 
 
+def _id(held_by: HeldBy) -> str:
+    return held_by.id
+
+
 def _held(tables: Tables, fence: Fence) -> Job | None:
     job = tables.jobs.get(fence.id)
     return job if job is not None and job.open and job.token == fence.token else None
@@ -163,10 +167,13 @@ def _apply(tables: Tables, job: Job, settlement: Settlement) -> None:
             _follow(tables, settlement.then)
         case Retry():
             add_failure(job, settlement.error)
-            job.attempt, job.crashes = settlement.attempt, settlement.crashes
-            job.rank = rank_of(settlement.at, job.message.priority)
+            if not job.cancelling:  # else it ends here, and there is no other attempt
+                job.attempt, job.crashes = settlement.attempt, settlement.crashes
+                job.rank = rank_of(settlement.at, job.message.priority)
+            cancelling = job.cancelling
             _wait(tables, job, settlement.at, parked=False)
-            _follow(tables, settlement.then)
+            if not cancelling:
+                _follow(tables, settlement.then)
         case Release():
             at = min(job.at, tables.clock.time()) if settlement.at is None else settlement.at
             _wait(tables, job, at, parked=False)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw
 
-from outlast.brokers.sqlite import moving
+from outlast.brokers.sqlite import lanes, moving
+from outlast.brokers.sqlite.bounds import weigh_job
+from outlast.brokers.sqlite.declare import adjust, check
 from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.purge import purge
 from outlast.brokers.sqlite.retention import prune
@@ -30,7 +32,7 @@ from outlast.core.ids import queue_of
 from outlast.core.message import rank_of
 from outlast.core.moving import Adopt, Hold, Moved, Unhold
 from outlast.core.policy import HEAD_START, Priority
-from outlast.core.protocols import Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+from outlast.core.protocols import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 
 __all__ = ["apply"]
 
@@ -38,6 +40,7 @@ __all__ = ["apply"]
 def apply(tx: Transaction, commands: Sequence[Command]) -> list[Answer]:
     """Apply the commands in order; return an answer for each."""
     tx.work = tx.ended = True
+    check(tx, [command for command in commands if isinstance(command, Adjust)])
     return [_apply(tx, command) for command in commands]
 
 
@@ -53,6 +56,8 @@ def _apply(tx: Transaction, command: Command) -> Answer:
             return _run_now(tx, id_)
         case Pause():
             return _pause(tx, command)
+        case Adjust():
+            return adjust(tx, command)
         case Purge():
             return purge(tx, command)
         case Hold(id_, why):
@@ -116,6 +121,7 @@ def _moved(tx: Transaction, id_: str) -> Answer:
 
 
 def _end_waiting(tx: Transaction, seq: int, queue: QueueRow) -> None:
+    weigh_job(tx, queue, seq, -1)
     tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
     counts = tx.count(queue.number)
     counts.depth -= 1
@@ -148,14 +154,22 @@ def _redrive(tx: Transaction, id_: str) -> Answer:
             tx.run("uniq_free", (holder[1],))
     tx.run("usage_drop", (seq,))
     tx.run("redrive", (rank_of(tx.now, PRIORITIES[priority]), tx.now, key, seq))
+    _stand(tx, queue, seq)
     counts = tx.count(queue.number)
     if state >= ENDED:
+        weigh_job(tx, queue, seq, 1)
         counts.depth += 1
         if state == DEAD:
             counts.dead -= 1
         else:
             counts.records -= 1
     return Answer(ok=True, changed=1)
+
+
+def _stand(tx: Transaction, queue: QueueRow, seq: int) -> None:
+    """Let the key of a job that is ready now join the ring."""
+    if tx.ring(queue).back:
+        lanes.put(tx, queue, tx.one("lane_of", (seq,)))
 
 
 def _key_to_retake(meta: str | None) -> str | None:
@@ -197,7 +211,16 @@ def _edit(tx: Transaction, edit: Edit) -> Answer:
         rank = rank_of(run_at, priority)
     elif state < ENDED:
         rank += int((HEAD_START[old] - HEAD_START[priority]) * 1000)
+        if state in {SCHEDULED, PARKED} and at <= tx.now:
+            state = READY  # it is due, though no claim has seen it yet
+    queue = tx.queue(queue_of(edit.id))
+    if state < ENDED:
+        weigh_job(tx, queue, seq, -1)
     tx.run("edit", (state, at, run_at, rank, PRIORITY_NUMBER[priority], body, seq))
+    if state < ENDED:
+        weigh_job(tx, queue, seq, 1)
+    if state == READY:
+        _stand(tx, tx.queue(queue_of(edit.id)), seq)
     return Answer(ok=True, changed=1)
 
 
@@ -211,6 +234,7 @@ def _run_now(tx: Transaction, id_: str) -> Answer:
     if state not in {SCHEDULED, PARKED} or at <= tx.now:
         return Answer(ok=False, why="not-waiting")
     tx.run("run_now", (tx.now, rank_of(tx.now, PRIORITIES[row[4]]), seq))
+    _stand(tx, tx.queue(queue_of(id_)), seq)
     return Answer(ok=True, changed=1)
 
 

@@ -8,14 +8,18 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from outlast.brokers.sqlite import lanes
 from outlast.brokers.sqlite.leases import lapse_due, register
 from outlast.brokers.sqlite.publish import Meta
-from outlast.brokers.sqlite.transaction import PRIORITIES, Transaction
+from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction
+from outlast.brokers.sqlite.window import Window, room_of
+from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, Message
+from outlast.core.select import select
 
 __all__ = ["claim", "next_look", "nothing_to_claim"]
 
-Row = tuple[int, str, str, int, int, float, float, float | None, int, str | None, str | None, str]
+Row = tuple[int, str, str, int, int, float, float, float | None, int, str | None, str | None, str, int]
 _rows: Final = msgspec.json.Decoder(list[Row]).decode
 _meta: Final = msgspec.json.Decoder(Meta).decode
 _seqs: Final = msgspec.json.Decoder(list[int]).decode
@@ -29,26 +33,46 @@ def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder)
         return False
     for name in demand:
         queue = tx.find_queue(name)
-        if queue is None or queue.paused:
+        if queue is None or queue.paused or room_of(tx, queue) == 0:
             continue
         if tx.one("probe", (queue.number, tx.now)) or tx.one("parked_probe", (queue.number, tx.kinds)):
+            return False
+        if queue.back and tx.one("lane_probe", (queue.number, nanos(tx.now))):
             return False
     return True
 
 
 def next_look(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> float | None:
-    """Return the seconds until a job of these queues comes due or a lease may lapse; None: neither is known."""
+    """Return the seconds until a job of these queues is due, its limits leave room, or a lease may lapse.
+
+    None: none of it is known. A slot that is given back rings.
+    """
     waits = []
     for name in demand:
         queue = tx.find_queue(name)
         if queue is not None and not queue.paused:
-            due = tx.one("next_due", (queue.number,))
-            if due is not None:
-                waits.append(due - tx.now)
+            waits += _looks(tx, queue)
     lapse = tx.one("next_lapse", (holder.id,))
     if lapse is not None:
         waits.append(lapse - tx.mono)
     return max(0.0, min(waits)) if waits else None
+
+
+def _looks(tx: Transaction, queue: QueueRow) -> list[float]:
+    """Return the seconds until each thing for whose sake a queue is to be looked at again."""
+    ring = tx.ring(queue)
+    if room_of(tx, queue) == 0:
+        rules = queue.rules
+        full = rules.concurrency is not None and tx.one("running_count", (queue.number,)) >= rules.concurrency
+        if full or rules.gcra is None:
+            return []
+        return [(rules.gcra.next_at(ring.tat, nanos(tx.now)) - nanos(tx.now)) / 1e9]
+    due = tx.one("next_due", (queue.number,))
+    wake = tx.one("lane_next", (queue.number,)) if ring.back else None
+    return [
+        *([] if due is None else [due - tx.now]),
+        *([] if wake is None else [(wake - nanos(tx.now)) / 1e9]),
+    ]
 
 
 def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder, lease: float) -> list[Delivery]:
@@ -56,11 +80,15 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
     number = register(tx, holder, list(demand), lease)
     lapse_due(tx)
     names = sorted(name for name, wanted in demand.items() if wanted > 0)
-    queues = {name: row for name in names if (row := tx.find_queue(name)) is not None and not row.paused}
+    queues = {
+        name: row
+        for name in names
+        if (row := tx.find_queue(name)) is not None and not row.paused and room_of(tx, row) != 0
+    }
     for row in queues.values():
-        tx.run("promote", (row.number, tx.now))
-        if tx.one("parked_probe", (row.number, tx.kinds)):
-            tx.run("unpark", (row.number, tx.kinds, tx.now, limit))
+        _promote(tx, row, limit)
+    if not all(_is_plain(tx, row) for row in queues.values()):
+        return _by_rules(tx, queues, {name: min(limit, demand[name]) for name in queues}, limit, number)
     shares = _shares(tx, {name: (queues[name].number, min(limit, demand[name])) for name in queues}, limit)
     token = 0
     batches: list[list[Delivery]] = []
@@ -80,6 +108,41 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
     if deliveries:
         tx.last_served = deliveries[-1].fence.queue
     return deliveries
+
+
+def _promote(tx: Transaction, row: QueueRow, limit: int) -> None:
+    """Make ready what is due, and what is parked of kinds that this process knows."""
+    lanes.promote(tx, row)
+    if tx.one("parked_probe", (row.number, tx.kinds)):
+        if tx.ring(row).back:
+            lanes.join(tx, row, _seqs(tx.one("unpark_lanes", (row.number, tx.kinds, limit))))
+        tx.run("unpark", (row.number, tx.kinds, tx.now, limit))
+
+
+def _is_plain(tx: Transaction, row: QueueRow) -> bool:
+    """Tell whether a queue has neither keys nor limits of its own: its order is that of one index."""
+    if tx.ring(row).back:
+        return False
+    return row.limits is None or (row.rules.concurrency is None and row.rules.rate is None)
+
+
+def _by_rules(
+    tx: Transaction, queues: Mapping[str, QueueRow], demand: Mapping[str, int], limit: int, holder: int
+) -> list[Delivery]:
+    """Hand out what core.select picks from these queues, of which some have keys or limits."""
+    windows = {name: Window.of(tx, row, demand[name]) for name, row in queues.items()}
+    places, tx.last_served = select(windows, tx.last_served, limit, demand, tx.now)
+    for window in windows.values():
+        window.save()
+    if not places:
+        return []
+    picked = msgspec.json.encode(places).decode()
+    token = tx.one("next_fence")
+    tx.run("hand_out", (token, holder, picked))
+    if any(row.uniques for row in queues.values()):
+        tx.run("free_at_start", (picked,))
+    names = {row.number: name for name, row in queues.items()}
+    return [_delivery(row, names[row[-1]], token) for row in _rows(tx.one("read_out_keys", (picked,)))]
 
 
 def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> dict[str, int]:
@@ -105,7 +168,7 @@ def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> 
 
 
 def _delivery(row: Row, queue: str, token: int) -> Delivery:
-    seq, id_, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, meta, body = row
+    seq, id_, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, meta, body, _ = row
     more: dict[str, Any] = {}
     if meta is not None:
         kept = _meta(meta)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from outlast.brokers.sqlite import lanes
+from outlast.brokers.sqlite.bounds import weigh_job
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.core.message import Fence, Holder
 from outlast.core.settlement import Lost
@@ -29,8 +31,7 @@ def lapse_due(tx: Transaction) -> None:
     """Make ready what the holders held whose lease ran out, or who are of an earlier boot. Each job counts a crash."""
     for (holder,) in tx.rows("lapsing", (tx.boot, tx.mono)):
         tx.run("lapse_note", (holder,))
-        _end_cancelled(tx, holder)
-        if tx.run("held_ready", (1, holder)):
+        if _let_go(tx, holder, crashes=1):
             tx.work = True
         tx.run("lapse_mark", (holder,))
 
@@ -64,13 +65,26 @@ def forfeit(tx: Transaction, holder: Holder, *, crashed: bool) -> int:
     if known is None:
         return 0
     number = known[0]
-    ended = _end_cancelled(tx, number)
-    freed = tx.run("held_ready", (1 if crashed else 0, number))
+    count = _let_go(tx, number, crashes=1 if crashed else 0, gone=True)
+    tx.run("lapsed_part", (number,))
     tx.run("lost_clear", (number,))
     tx.run("holder_gone", (number,))
-    if freed:
+    if count:
         tx.work = True
-    return freed + ended
+    return count
+
+
+def _let_go(tx: Transaction, holder: int, *, crashes: int, gone: bool = False) -> int:
+    """Make ready what a holder held, or end it where that was wanted; return how many. gone: it takes none back."""
+    held = tx.rows("held_lanes", (holder,))
+    ended = _end_cancelled(tx, holder)
+    ready = tx.run("held_ready", (crashes, holder, None if gone else holder))
+    for name, lane, cancelling in held:
+        queue = tx.queue(name)
+        if not cancelling:
+            lanes.put(tx, queue, lane)
+        lanes.freed(tx, queue, (lane,))
+    return ready + ended
 
 
 def _end_cancelled(tx: Transaction, holder: int) -> int:
@@ -78,6 +92,7 @@ def _end_cancelled(tx: Transaction, holder: int) -> int:
     rows = tx.rows("held_cancelling", (holder,))
     for seq, _, name, _ in rows:
         queue = tx.queue(name)
+        weigh_job(tx, queue, seq, -1)
         tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
         counts = tx.count(queue.number)
         counts.depth -= 1
@@ -90,5 +105,22 @@ def _end_cancelled(tx: Transaction, holder: int) -> int:
 def _retake(tx: Transaction, holder: int) -> None:
     """Hold again what lapsed and was not handed out since; what remains noted is lost for certain."""
     for seq, token, _, _ in tx.rows("lost_of", (holder,)):
-        if tx.run("retake", (holder, seq, token)):
+        found = tx.row("retaking", (holder, seq, token))
+        if found is None:
+            continue
+        if _may_begin(tx, *found):
+            tx.run("retake", (holder, seq, token))
             tx.run("lost_drop", (holder, seq, token))
+        else:
+            tx.run("take_away", (seq,))
+
+
+def _may_begin(tx: Transaction, name: str, lane: int | None) -> bool:
+    """Tell whether concurrency leaves a slot for a job of this key."""
+    queue = tx.queue(name)
+    if queue.limits is None:
+        return True
+    own, each = queue.rules.concurrency, queue.rules.per_key.concurrency
+    if own is not None and tx.one("running_count", (queue.number,)) >= own:
+        return False
+    return each is None or lane is None or tx.one("lane_running", (lane,)) < each

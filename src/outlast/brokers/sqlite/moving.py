@@ -42,7 +42,7 @@ def hold(tx: Transaction, id_: str, why: str) -> Answer:
 
 
 def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
-    row = tx.row("parcel", (seq,))
+    row = tx.row("parcel", (seq, tx.now))
     assert row is not None
     (
         kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed,
@@ -82,7 +82,7 @@ def adopt(tx: Transaction, command: Adopt) -> Answer:
             tx.count(row[3]).records -= 1
         tx.run("job_delete", (row[0],))
     # As one that is far from due: it must not stand in line for a moment.
-    (answer,) = publish(tx, [structs.replace(message, run_at=LAST_MOMENT)], forced=True)
+    (answer,) = publish(tx, [structs.replace(message, run_at=LAST_MOMENT)], forced=True, replacing=False)
     match answer:
         case Exists(by="id"):
             return Answer(ok=True)

@@ -1,4 +1,4 @@
-"""Removing jobs for good: by id or key in one step, a whole queue in many short ones."""
+"""Removing jobs for good: by id in one step, a whole queue or all of a key in many short ones."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import Final, Literal
 import apsw
 import msgspec
 
+from outlast.brokers.sqlite.bounds import weigh_job
+from outlast.brokers.sqlite.lanes import freed
 from outlast.brokers.sqlite.retention import forget, merge
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import DEAD, ENDED, RUNNING, STATE_NUMBER, Transaction
+from outlast.core.limits import nanos
 from outlast.core.protocols import Answer, Purge
 
-__all__ = ["candidates", "is_long", "last_seq", "purge", "purge_some"]
+__all__ = ["CHUNK", "candidates", "is_long", "last_seq", "of_key", "purge", "purge_some"]
 
 CHUNK: Final = 250
-"""Jobs that one transaction removes of a queue: it holds up the other writers only for milliseconds."""
+"""Jobs that one transaction removes of many: it holds up the other writers only for milliseconds."""
 _ALL: Final = (0, 2**62, -1)
 
 
 def is_long(wanted: Purge) -> bool:
-    """Tell whether it may be of any number of jobs: a whole queue."""
-    return wanted.id is None and wanted.key is None and wanted.queue is not None
+    """Tell whether it may be of any number of jobs."""
+    return wanted.id is None and (wanted.key is not None or wanted.queue is not None)
 
 
 def purge(tx: Transaction, wanted: Purge) -> Answer:
@@ -33,12 +36,18 @@ def purge(tx: Transaction, wanted: Purge) -> Answer:
             return Answer(ok=False, why="unknown")
         seqs = [row[0]]
     elif wanted.key is not None:
-        seqs = [seq for (seq,) in tx.rows("purge_key", (wanted.key,))]
+        seqs = of_key(tx.db, wanted, tx.now)
     elif wanted.queue is not None:
         seqs = [seq for (seq,) in tx.rows("purge_queue", (wanted.queue, _states(wanted), tx.now, *_ALL))]
     else:
         return Answer(ok=False, why="nothing-named")
     return Answer(ok=True, changed=_remove_all(tx, wanted, seqs))
+
+
+def of_key(db: apsw.Connection, wanted: Purge, now: float) -> list[int]:
+    """Return the rows of a key that are to be removed, without holding up anybody who writes."""
+    found = db.execute(statements()["purge_key"], (wanted.key, _states(wanted), now, wanted.queue))
+    return [seq for (seq,) in found]
 
 
 def last_seq(db: apsw.Connection) -> int:
@@ -56,7 +65,9 @@ def purge_some(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
     """Remove those of these rows that are still meant; return how many."""
     tx.work = tx.ended = True
     text = msgspec.json.encode(seqs).decode()
-    return _remove_all(tx, wanted, [seq for (seq,) in tx.rows("purge_still", (text, _states(wanted), tx.now))])
+    return _remove_all(
+        tx, wanted, [seq for (seq,) in tx.rows("purge_still", (text, _states(wanted), tx.now, wanted.key))]
+    )
 
 
 def _states(wanted: Purge) -> str:
@@ -71,6 +82,8 @@ def _remove_all(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
         removed = [seq for seq, what in done.items() if what == "removed"]
         forget(tx, removed)  # one that runs on keeps what it noted
         merge(tx, removed)
+        if wanted.key is not None:
+            tx.run("lanes_purged", (wanted.key, wanted.queue))
     finally:
         tx.db.pragma("secure_delete", "fast")
     return sum(what != "left" for what in done.values())
@@ -80,7 +93,7 @@ def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "ask
     """Remove one job but for its id, which is remembered for its time; ask one that runs to stop unless it is named."""
     row = tx.row("purge_row", (seq,))
     assert row is not None
-    state, number, no_result, _, holder, token, id_, name, enqueued_at = row
+    state, number, no_result, _, holder, token, id_, name, enqueued_at, lane = row
     if wanted.queue is not None and name != wanted.queue:
         return "left"
     queue = tx.queue(name)
@@ -91,10 +104,15 @@ def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "ask
             return "asked"
         tx.run("lost_add", (holder, seq, token, id_, name))
     if state < ENDED:
+        weigh_job(tx, queue, seq, -1)
         counts.depth -= 1
     elif state == DEAD:
         counts.dead -= 1
     elif no_result:
         counts.records -= 1
     tx.run("bury_now", (max(tx.now, enqueued_at + queue.id_memory), seq))
+    if state == RUNNING and lane is not None:
+        freed(tx, queue, (lane,))
+    if wanted.key is None and lane is not None:
+        tx.run("lane_empty", (lane, nanos(tx.now)))
     return "removed"

@@ -29,12 +29,15 @@ __all__ = ["COLUMNS", "FROM", "Row", "get", "record"]
 Row = tuple[Any, ...]
 
 COLUMNS: Final = (
-    "job.seq, job.id, queue.name, job.kind, job.state, job.reason, job.body, job.priority, job.key, job.uniq, "
+    "job.seq, job.id, queue.name, job.kind, job.state, job.reason, job.body, job.priority, lane.key, job.uniq, "
     "job.attempt, job.crashes, job.enqueued_at, coalesce(case when job.state < 10 then job.at end, job.run_at), "
     "job.expires_at, job.finished_at, case when job.state = 1 then holder.id end, job.cancelling, job.result, "
     "job.meta, job.failed, job.at"
 )
-FROM: Final = " from job {index} join queue using (queue) left join holder using (holder) where job.body is not null"
+FROM: Final = (
+    " from job {index} join queue using (queue) left join holder using (holder) "
+    "left join lane on lane.lane = job.lane where job.body is not null"
+)
 _meta: Final = msgspec.json.Decoder(Meta).decode
 _failure: Final = msgspec.json.Decoder(Failure).decode
 _usage: Final = msgspec.json.Decoder(Usage).decode

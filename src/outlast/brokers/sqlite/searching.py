@@ -19,7 +19,7 @@ __all__ = ["Search", "Tally"]
 
 WINDOW: Final = 20_000
 """Rows that one look walks over: a look keeps the write-ahead log from starting anew, so it must be short."""
-_INDEX: Final = {"running": "indexed by job_held", "dead": "indexed by job_dead"}
+_INDEX: Final = {"running": "indexed by job_held", "waiting": "indexed by job_aside", "dead": "indexed by job_dead"}
 """States with few rows among many: read from their own index, not by a walk over all jobs."""
 
 
@@ -132,7 +132,7 @@ def _conditions(query: Query, now: float) -> tuple[str, list[Any]]:
     for condition, value in (
         ("queue.name = ?", query.queue),
         ("? in (job.kind, substr(job.kind, 1, instr(job.kind || '@', '@') - 1))", query.kind),
-        ("job.key = ?", query.key),
+        ("job.lane in (select lane from lane where key = ?)", query.key),
         (f"case {state_at(now)} when 13 then 'expired' else job.reason end = ?", query.reason),
         ("job.enqueued_at < ?", query.accepted_before),
         ("job.enqueued_at >= ?", query.accepted_after),

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import apsw
 import msgspec
 
+from outlast.brokers.sqlite.bounds import weigh_ends
+from outlast.brokers.sqlite.lanes import Rested, put
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.transaction import (
@@ -32,6 +34,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply the settlements; return the superseded ones, in the order given."""
     plain: dict[tuple[str, int], list[Fence]] = defaultdict(list)
     lost: list[Lost] = []
+    rested = Rested(tx, settlements)
     for settlement in settlements:
         match settlement:
             case Finish(fence, "succeeded", None, None, None, then, _, None) if not then:
@@ -44,6 +47,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
                 lost += _give_back(tx, settlement)
     for (queue, token), fences in plain.items():
         lost += _finish_plain(tx, queue, token, fences)
+    rested.free()
     for name in {settlement.fence.queue for settlement in settlements if isinstance(settlement, Finish)}:
         keep_within(tx, tx.queue(name))
     superseded = {each.fence for each in lost}
@@ -54,6 +58,7 @@ def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -
     """End a batch of one hand-out that succeeded without a result, in one step."""
     queue = tx.queue(name)
     seqs = apsw.carray(array.array("q", [fence.row for fence in fences]))
+    weigh_ends(tx, queue, [fence.row for fence in fences], token)
     ended = tx.run("finish_plain", (seqs, token, tx.now + queue.record_ttl, tx.now))
     if queue.uniques:
         tx.run("free_ended", (seqs, token))
@@ -77,6 +82,7 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
         result = bytes(finish.result).decode()
     ttl = queue.record_ttl if result is None else finish.result_ttl
     keep = queue.dead_ttl if state == DEAD else ttl
+    weigh_ends(tx, queue, (fence.row,), fence.token)
     if not tx.run("finish", (state, tx.now + keep, tx.now, finish.reason, result, fence.row, fence.token)):
         return _lost(tx, fence)
     if queue.uniques:
@@ -100,7 +106,7 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
 def _retry(tx: Transaction, retry: Retry) -> list[Lost]:
     fence = retry.fence
     row = tx.row("fence_row", (fence.row,))
-    if row is None or row[0] != fence.token or row[3] not in {READY, RUNNING}:
+    if row is None or row[0] != fence.token or row[3] not in {READY, RUNNING, SCHEDULED, PARKED}:
         return _lost(tx, fence)
     if row[2]:
         return _finish(tx, Finish(fence, "cancelled", "cancelled", error=retry.error))
@@ -110,6 +116,8 @@ def _retry(tx: Transaction, retry: Retry) -> list[Lost]:
     if not tx.run("retry", (state, retry.at, retry.attempt, retry.crashes, rank, fence.row, fence.token)):
         return _lost(tx, fence)
     tx.work = True
+    if due:
+        put(tx, tx.queue(fence.queue), row[4])
     _keep_failure(tx, fence, retry.error)
     _follow(tx, retry.then)
     return []
@@ -126,6 +134,8 @@ def _give_back(tx: Transaction, settlement: Release | Park) -> list[Lost]:
     if not tx.run("give_back", (state, at, fence.row, fence.token)):
         return _lost(tx, fence)
     tx.work = True
+    if due and row is not None:
+        put(tx, tx.queue(fence.queue), row[4])
     return []
 
 

@@ -36,10 +36,13 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
             running = one("running_count", (queue.number,))
             scheduled = one("scheduled_count", (queue.number, SCHEDULED, now))
             parked = one("scheduled_count", (queue.number, PARKED, now))
+            aside = one("aside_count", (queue.number,))
             first = one("first_ready", (queue.number, now))
+            if queue.back and (of_keys := one("first_of_lanes", (queue.number,))) is not None:
+                first = of_keys if first is None else min(first, of_keys)
             found[name] = QueueStats(
                 depth=queue.depth,
-                ready=queue.depth - running - scheduled - parked,
+                ready=queue.depth - running - scheduled - parked - aside,
                 scheduled=scheduled,
                 running=running,
                 parked=parked,
@@ -49,5 +52,8 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 paused=bool(queue.paused),
                 consumers=consumers.get(name, 0),
                 max_depth=queue.max_depth,
+                bytes=queue.bytes if queue.rules.max_bytes is not None else None,
+                max_bytes=queue.rules.max_bytes,
+                shed=queue.shed,
             )
     return found

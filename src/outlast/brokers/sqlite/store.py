@@ -275,7 +275,7 @@ class SqliteStore:
     # Control
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
-        """Apply the commands in order, in one transaction; but for a purge of a whole queue that comes alone."""
+        """Apply the commands in order, in one transaction; but for a purge of many that comes alone."""
         if list(commands) == [Prune()]:
             return [await self._prune()]
         if len(commands) == 1 and isinstance(commands[0], Purge) and purge.is_long(commands[0]):
@@ -291,8 +291,16 @@ class SqliteStore:
         return Answer(ok=True, changed=total)
 
     async def _purge(self, wanted: Purge) -> Answer:
-        """Remove the jobs of a queue, those accepted until now, in many short transactions."""
+        """Remove the jobs of a queue or a key, those accepted until now, in many short transactions."""
         total, after = 0, 0
+        if wanted.key is not None:
+            keyed = await self._read(purge.of_key, wanted, self._clock.time())
+            for first in range(
+                0, max(1, len(keyed)), purge.CHUNK
+            ):  # once at least: the key itself goes with its last job
+                some = keyed[first : first + purge.CHUNK]
+                total += await self._submit(partial(purge.purge_some, wanted=wanted, seqs=some))
+            return Answer(ok=True, changed=total)
         upto = await self._read(purge.last_seq)
         while seqs := await self._read(purge.candidates, wanted, self._clock.time(), after, upto):
             total += await self._submit(partial(purge.purge_some, wanted=wanted, seqs=seqs))

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import apsw
+import msgspec
 from msgspec import Struct
 
+from outlast.brokers.sqlite.limits import rules
 from outlast.brokers.sqlite.statements import statements
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
 from outlast.core.protocols import Clock
+from outlast.core.topology import Queue
 
 __all__ = [
     "CANCELLED",
@@ -74,6 +77,17 @@ class QueueRow(Struct, frozen=True):
     name: str
     dead: int
     app: str
+    limits: str | None
+    back: int
+    turn: int
+    tat: int
+    bytes: int | None
+    shed: int
+
+    @property
+    def rules(self) -> Queue:
+        """The limits that hold; its retention is not filled in."""
+        return rules(self.name, self.limits)
 
     def drain_rate(self, now: float) -> float:
         """Return ended jobs a second, averaged with an exponential decay."""
@@ -83,13 +97,27 @@ class QueueRow(Struct, frozen=True):
 class Counts:
     """What one transaction changes in a queue's counters."""
 
-    __slots__ = ("dead", "depth", "drained", "records")
+    __slots__ = ("bytes", "dead", "depth", "drained", "records", "shed")
 
     def __init__(self) -> None:
         self.depth = 0
         self.records = 0
         self.dead = 0
         self.drained = 0
+        self.bytes = 0
+        self.shed = 0
+
+
+class Ring:
+    """Where a queue's ring stands, as this transaction has it; `changed` writes it back."""
+
+    __slots__ = ("back", "changed", "tat", "turn")
+
+    def __init__(self, row: QueueRow) -> None:
+        self.back = row.back
+        self.turn = row.turn
+        self.tat = row.tat
+        self.changed = False
 
 
 class Transaction:
@@ -107,6 +135,8 @@ class Transaction:
         self.holders: dict[str, int] = {}
         self.asked: dict[str, str] = {}
         self.last_served = ""
+        self.lanes_seen: dict[int, int] = {}
+        """By queue, how many keys the last claim met: a guess at how many jobs of each the next one needs."""
         self.kinds = "[]"
         """What the claims of this process can run, as JSON."""
         self.now = 0.0
@@ -115,6 +145,9 @@ class Transaction:
         self.ended = False
         self._queues: dict[str, QueueRow] = {}
         self._counts: dict[int, Counts] = {}
+        self._rings: dict[int, Ring] = {}
+        self.lane_weights: dict[int, int] = {}
+        """Bytes that this transaction adds to each lane."""
 
     def begin(self) -> None:
         """Start from what the file says now."""
@@ -123,6 +156,8 @@ class Transaction:
         self.work = self.ended = False
         self._queues.clear()
         self._counts.clear()
+        self._rings.clear()
+        self.lane_weights.clear()
 
     def rows(self, name: str, bindings: Sequence[Any] = ()) -> list[Any]:
         """Run a statement and return its rows."""
@@ -174,10 +209,28 @@ class Transaction:
             counts = self._counts[queue] = Counts()
         return counts
 
+    def ring(self, queue: QueueRow) -> Ring:
+        """Return a queue's ring; its `back` is 0 while the queue never had a key."""
+        ring = self._rings.get(queue.number)
+        if ring is None:
+            ring = self._rings[queue.number] = Ring(queue)
+        return ring
+
     def depth(self, queue: QueueRow) -> int:
         """Return the unfinished jobs of a queue, this transaction's included."""
         counts = self._counts.get(queue.number)
         return queue.depth + (counts.depth if counts else 0)
+
+    def weight(self, queue: QueueRow) -> int:
+        """Return the bytes of a queue's unfinished jobs, this transaction's included; 0 where they are not counted."""
+        counts = self._counts.get(queue.number)
+        return (queue.bytes or 0) + (counts.bytes if counts else 0)
+
+    def weigh(self, queue: QueueRow, lane: int | None, size: int) -> None:
+        """Add to the bytes of a queue and of a key."""
+        self.count(queue.number).bytes += size
+        if lane is not None and queue.rules.per_key.max_bytes is not None:
+            self.lane_weights[lane] = self.lane_weights.get(lane, 0) + size
 
     def write_counts(self) -> None:
         """Store what was added up."""
@@ -185,9 +238,19 @@ class Transaction:
         for number, counts in self._counts.items():
             row = by_number[number]
             drained = row.drain_rate(self.now) * DRAIN_TAU + counts.drained
-            self.run("queue_count", (counts.depth, counts.records, counts.dead, drained, self.now, number))
+            self.run(
+                "queue_count",
+                (counts.depth, counts.records, counts.dead, drained, self.now, counts.bytes, counts.shed, number),
+            )
+        if self.lane_weights:
+            self.run("lanes_weigh", (msgspec.json.encode(list(self.lane_weights.items())).decode(),))
+        for number, ring in self._rings.items():
+            if ring.changed:
+                self.run("queue_ring", (ring.back, ring.turn, ring.tat, number))
         self._counts.clear()
         self._queues.clear()
+        self._rings.clear()
+        self.lane_weights.clear()
 
     def fence_counts(self, fence: Fence) -> bool:
         """Tell whether a fence that changed nothing was applied before: its job still carries its token."""

@@ -12,13 +12,31 @@ insert into store(one, fence, oldest_code) values(1, 0, 1);
 -- app: whose queue it is, '' while nobody's. depth: unfinished jobs; records: ended ones that count against the cap; dead: dead letters. They move only with their
 -- rows, in the same transaction, so they can't drift. drained: ended jobs, decaying (tau 30 s) since drained_at.
 -- pruned: where, in job_ended, the rows begin that still have a body. uniques: has ever held a unique key.
+-- limits: what of core.topology.Queue holds, as JSON, null when all is as by default; declared and changes (an operator's)
+-- are what it comes from. back: the turn of the ring's last, 0 while it never had a key; turn: where its keyless jobs stand;
+-- tat: the state of its rate (core.limits.Gcra). bytes: of the arguments of unfinished jobs, null while no bound asks for
+-- them; shed: jobs that were shed, ever.
 create table queue(
   queue integer primary key, name text not null unique, app text not null default '',
   paused int not null default 0, max_depth int,
   record_ttl real not null, records_kept int not null, dead_ttl real not null, id_memory real not null,
   depth int not null default 0, records int not null default 0, dead int not null default 0,
   drained real not null default 0, drained_at real not null default 0,
-  pruned real not null default 0, uniques int not null default 0);
+  pruned real not null default 0, uniques int not null default 0,
+  limits text, declared text, changes text, bytes int, shed int not null default 0,
+  back int not null default 0, turn int not null default 0, tat int not null default 0);
+
+-- A key of a queue (core.select.Lane). place: 0 out, 1 in the ring at `turn`; parked until `wake` (nanoseconds) for want of
+-- 2 a slot, 3 its rate. Numbered in the order in which they come: so neighbours in the ring are neighbours in job_lane, and
+-- a claim of many keys writes to few pages. Rows stay when they are empty; the tidier takes them away. bytes: as the queue's,
+-- while it has some.
+create table lane(
+  lane integer primary key, queue int not null, key text not null, place int not null default 0,
+  turn int not null default 0, given int not null default 0, wake int not null default 0, tat int not null default 0,
+  bytes int not null default 0);
+create unique index lane_key on lane(key, queue);
+create index lane_ring on lane(queue, turn) where place = 1;
+create index lane_parked on lane(queue, wake, turn) where place > 1;
 
 -- A process that holds jobs. lapsed: its lease ran out and its jobs were made ready. queues: what it asks for, as JSON.
 create table holder(
@@ -28,23 +46,24 @@ create table holder(
 -- state: 0 ready, 1 running, 2 scheduled, 3 waiting, 4 parked; ended: 10 succeeded, 11 dead, 12 cancelled, 13 expired.
 -- An ended row without a body is a tombstone: only its id is still remembered.
 -- token: the fence of the last hand-out; negative once its holder gave the job back; 0: no fence counts any more.
--- at: when a scheduled or parked job is due, or when an ended one is to be pruned.
+-- at: when a scheduled or parked job is due, or when an ended one is to be pruned. lane: of its key, null without one.
 create table job(
   seq integer primary key, id text not null, queue int not null, state int not null, rank int not null, at real,
   kind text not null, token int not null default 0, holder int, attempt int not null default 1,
   crashes int not null default 0, cancelling int not null default 0, failed int not null default 0,
   enqueued_at real not null, run_at real not null, expires_at real, finished_at real,
-  priority int not null default 1, key text, uniq text, uniq_until real, until_start int,
+  priority int not null default 1, lane int, uniq text, uniq_until real, until_start int,
   reason text, meta text, result text, body text);
 create unique index job_id on job(id);
 create unique index job_uniq on job(queue, uniq) where uniq is not null;
-create index job_ready on job(queue, rank) where state = 0;
+create index job_ready on job(queue, rank) where state = 0 and lane is null;
+create index job_lane on job(lane, state, rank) where lane is not null;
 create index job_due on job(queue, state, at) where state in (2, 4);
 create index job_parked on job(queue, kind) where state = 4;
-create index job_held on job(holder) where state = 1;
+create index job_held on job(holder, queue) where state = 1;
 create index job_ended on job(queue, at) where state >= 10;
+create index job_aside on job(queue) where state = 3;
 create index job_dead on job(queue) where state = 11;
-create index job_key on job(key) where key is not null;
 
 -- What failed attempts said, what running jobs noted, and which fences a lapsed holder no longer has for certain.
 create table failure(job int not null, nr integer primary key, body text not null);

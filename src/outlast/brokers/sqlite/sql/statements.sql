@@ -5,24 +5,38 @@
 
 -- name: queue_row (name)
 select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_ttl, id_memory, drained, drained_at,
-       pruned, uniques, name, dead, app from queue where name = ?1
+       pruned, uniques, name, dead, app, limits, back, turn, tat, bytes, shed from queue where name = ?1
 
 -- name: queue_add (name, record_ttl, records_kept, dead_ttl, id_memory)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory) values(?1, ?2, ?3, ?4, ?5) on conflict do nothing
 
 -- With a shorter record_ttl the next jobs to end come before those that ended already, in job_ended.
--- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, max_depth, app)
-insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, max_depth, app)
+-- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, app, declared)
+insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, app, declared)
 values(?1, ?2, ?3, ?4, ?5, ?6, ?7)
-on conflict(name) do update set record_ttl = ?2, records_kept = ?3, dead_ttl = ?4, id_memory = ?5, max_depth = ?6,
-pruned = case when record_ttl > ?2 then 0 else pruned end, app = coalesce(nullif(?7, ''), app)
-where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or max_depth is not ?6 or ?7 not in ('', app)
+on conflict(name) do update set record_ttl = ?2, records_kept = ?3, dead_ttl = ?4, id_memory = ?5, declared = ?7,
+pruned = case when record_ttl > ?2 then 0 else pruned end, app = coalesce(nullif(?6, ''), app)
+where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or declared is not ?7 or ?6 not in ('', app)
+
+-- name: queue_limits (limits, changes, max_depth, queue)
+update queue set limits = ?1, changes = ?2, max_depth = ?3
+where queue = ?4 and (limits is not ?1 or changes is not ?2 or max_depth is not ?3)
+
+-- name: queue_said (queue)
+select declared, changes from queue where queue = ?1
+
+-- name: queue_ring (back, turn, tat, queue)
+update queue set back = ?1, turn = ?2, tat = ?3 where queue = ?4
 
 -- name: queue_names ()
 select name from queue order by name
 
--- name: queue_count (depth +, records +, dead +, drained, drained_at, queue)
-update queue set depth = depth + ?1, records = records + ?2, dead = dead + ?3, drained = ?4, drained_at = ?5 where queue = ?6
+-- name: queue_count (depth +, records +, dead +, drained, drained_at, bytes +, shed +, queue)
+update queue set depth = depth + ?1, records = records + ?2, dead = dead + ?3, drained = ?4, drained_at = ?5,
+bytes = bytes + ?6, shed = shed + ?7 where queue = ?8
+
+-- name: lanes_weigh (JSON [[lane, bytes +], ...])
+update lane set bytes = bytes + (weight.value ->> 1) from json_each(?1) as weight where lane.lane = weight.value ->> 0
 
 -- name: queue_uniques (queue)
 update queue set uniques = 1 where queue = ?1 and uniques = 0
@@ -39,18 +53,68 @@ insert into job(id, queue, state, rank, kind, enqueued_at, run_at, priority, bod
 select value ->> 0, value ->> 1, 0, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
 from json_each(?1) where true on conflict do nothing
 
--- name: insert_full (JSON [[id, queue, state, rank, at, kind, enqueued_at, run_at, expires_at, priority, key, uniq, uniq_until, until_start, meta, body], ...])
-insert into job(id, queue, state, rank, at, kind, enqueued_at, run_at, expires_at, priority, key, uniq, uniq_until,
+-- The same for a batch in which some have a key.
+-- name: insert_keyed (JSON [[id, queue, rank, kind, enqueued_at, run_at, priority, body, lane], ...])
+insert into job(id, queue, state, rank, kind, enqueued_at, run_at, priority, body, lane)
+select value ->> 0, value ->> 1, 0, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8
+from json_each(?1) where true on conflict do nothing
+
+-- name: insert_full (JSON [[id, queue, state, rank, at, kind, enqueued_at, run_at, expires_at, priority, lane, uniq, uniq_until, until_start, meta, body], ...])
+insert into job(id, queue, state, rank, at, kind, enqueued_at, run_at, expires_at, priority, lane, uniq, uniq_until,
                 until_start, meta, body)
 select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
        value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15
 from json_each(?1) where true on conflict do nothing
 
+-- Bounds. What unfinished jobs weigh, by key: walks over all of a queue's, once when a bound in bytes is first declared.
+-- name: weights (queue, first ended state)
+select lane, sum(octet_length(body)) from job where queue = ?1 and state < ?2 group by lane
+
+-- name: queue_bytes (bytes or null, queue)
+update queue set bytes = ?1 where queue = ?2
+
+-- name: lanes_unweighed (queue)
+update lane set bytes = 0 where queue = ?1 and bytes <> 0
+
+-- name: weight_of (seq)
+select lane, octet_length(body) from job where seq = ?1
+
+-- name: weights_of (array of seq, token)
+select lane, octet_length(body) from job where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1)
+
+-- name: lane_depth (lane, count at most)
+select count(*) from (select 1 from job where lane = ?1 and state < 10 limit ?2)
+
+-- name: lane_bytes (lane)
+select bytes from lane where lane = ?1
+
+-- The front of a line: who is shed first, if anybody is.
+-- name: line_front (queue, how many)
+select seq, id, priority, coalesce(at, run_at), octet_length(body) from job
+where queue = ?1 and state = 0 and lane is null order by rank, seq limit ?2
+
+-- name: lane_front (lane, how many)
+select seq, id, priority, coalesce(at, run_at), octet_length(body) from job
+where lane = ?1 and state = 0 order by rank, seq limit ?2
+
+-- The lines that may have many: of those that limits hold back, and of the ring.
+-- name: lanes_front (queue, lines of each, count at most)
+select lane, turn, (select count(*) from (select 1 from job where job.lane = front.lane and state = 0 limit ?3)) from (
+select lane, turn from lane where queue = ?1 and place > 1 order by wake, turn limit ?2) as front
+
+-- name: ring_front (queue, lines, count at most)
+select lane, turn, (select count(*) from (select 1 from job where job.lane = front.lane and state = 0 limit ?3)) from (
+select lane, turn from lane where queue = ?1 and place = 1 order by turn limit ?2) as front
+
+-- name: drop (state, reason, at, finished_at, seq)
+update job set state = ?1, reason = ?2, at = ?3, finished_at = ?4, cancelling = 0, token = 0, holder = null,
+uniq = case when uniq_until is not null and ?1 = 13 then uniq end where seq = ?5
+
 -- name: by_id (id)
 select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling from job where id = ?1
 
 -- name: uniq_holder (queue, uniq)
-select id, seq, uniq_until from job where queue = ?1 and uniq = ?2
+select id, seq, uniq_until, state from job where queue = ?1 and uniq = ?2
 
 -- name: uniq_free (seq)
 update job set uniq = null where seq = ?1
@@ -82,7 +146,7 @@ and not exists(select 1 from job where job.holder = holder.holder and job.state 
 delete from lost where holder not in (select holder from holder)
 
 -- name: lapsing (boot, monotonic)
-select holder from holder where lapsed = 0 and (boot <> ?1 or lease <= ?2)
+select holder from holder where lapsed = 0 and (boot <> ?1 or lease <= ?2) order by id
 
 -- The next lease to run out, of the others.
 -- name: next_lapse (id)
@@ -105,8 +169,17 @@ update holder set lapsed = 1 where holder = ?1
 select job.seq, job.id, queue.name, job.token from job join queue using (queue)
 where job.holder = ?1 and job.state = 1 and job.cancelling = 1
 
--- name: held_ready (crashes +, holder)
-update job set state = 0, crashes = crashes + ?1 where holder = ?2 and state = 1
+-- The keys of what a holder holds, and in which queue, in the order of acceptance.
+-- name: held_lanes (holder)
+select queue.name, job.lane, job.cancelling from job join queue using (queue)
+where job.holder = ?1 and job.state = 1 and job.lane is not null order by job.seq
+
+-- name: held_ready (crashes +, holder, holder from now on)
+update job set state = 0, crashes = crashes + ?1, holder = ?3 where holder = ?2 and state = 1
+
+-- What a dead holder had lost before is not his to take back any more.
+-- name: lapsed_part (holder)
+update job set holder = null where seq in (select job from lost where lost.holder = ?1) and job.holder = ?1 and state in (0, 2, 4)
 
 -- name: lost_of (holder)
 select job, token, id, queue from lost where holder = ?1 order by job, token
@@ -117,17 +190,38 @@ delete from lost where holder = ?1
 -- name: lost_drop (holder, seq, token)
 delete from lost where holder = ?1 and job = ?2 and token = ?3
 
+-- name: retaking (holder, seq, token)
+select queue.name, job.lane from job join queue using (queue)
+where job.seq = ?2 and job.token = ?3 and job.state in (0, 2, 4) and job.holder = ?1
+
+-- Somebody else has its slot: it stays ready, and the fence counts no more.
+-- name: take_away (seq)
+update job set token = 0, holder = null where seq = ?1
+
 -- name: retake (holder, seq, token)
-update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?2 and token = ?3 and state = 0 and holder = ?1
+update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?2 and token = ?3 and state in (0, 2, 4) and holder = ?1
 
 -- Is there anything to hand out, or due?
 -- name: probe (queue, now)
-select exists(select 1 from job where queue = ?1 and state = 0)
+select exists(select 1 from job where queue = ?1 and state = 0 and lane is null)
     or exists(select 1 from job where queue = ?1 and state in (2, 4) and at <= ?2)
 
 -- name: next_due (queue)
 select min(at) from (select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 2) as at
 union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 4))
+
+-- Does a key stand in the ring, or is it to be woken?
+-- name: lane_probe (queue, now in nanoseconds)
+select exists(select 1 from lane where queue = ?1 and place = 1)
+    or exists(select 1 from lane where queue = ?1 and place > 1 and wake <= ?2)
+
+-- name: lane_next (queue)
+select min(wake) from lane where queue = ?1 and place > 1
+
+-- The keys of what has become due, first due first.
+-- name: due_lanes (queue, now)
+select json_group_array(lane) from (
+select lane from job where queue = ?1 and state in (2, 4) and at <= ?2 and lane is not null order by at, seq)
 
 -- A due job keeps its rank, so it keeps its age.
 -- name: promote (queue, now)
@@ -142,11 +236,83 @@ select exists(select 1 from job where queue = ?1 and state = 4)
 update job set state = 0, at = ?3 where seq in (
 select seq from json_each(?2) as known cross join job on queue = ?1 and state = 4 and kind = known.value limit ?4)
 
+-- name: unpark_lanes (queue, JSON [kind, ...], limit)
+select json_group_array(lane) from (
+select seq, lane from json_each(?2) as known cross join job on queue = ?1 and state = 4 and kind = known.value limit ?3)
+where lane is not null
+
 -- name: ready_count (queue, at most)
-select count(*) from (select 1 from job where queue = ?1 and state = 0 limit ?2)
+select count(*) from (select 1 from job where queue = ?1 and state = 0 and lane is null limit ?2)
 
 -- name: pick (queue, limit)
-select json_group_array(seq) from (select seq from job where queue = ?1 and state = 0 order by rank, seq limit ?2)
+select json_group_array(seq) from (
+select seq from job where queue = ?1 and state = 0 and lane is null order by rank, seq limit ?2)
+
+-- Keys. Lanes join at the back of the ring in the order given, those of them that are in `place`.
+-- name: lanes_find (JSON [[queue, key], ...])
+select json_group_array(json_array(lane.lane, lane.place))
+from json_each(?1) as wanted left join lane on lane.key = wanted.value ->> 1 and lane.queue = wanted.value ->> 0
+
+-- name: lanes_add (JSON [[queue, key], ...])
+insert into lane(queue, key) select value ->> 0, value ->> 1 from json_each(?1) where true on conflict do nothing
+
+-- name: lanes_join (JSON [lane, ...], back, place)
+update lane set place = 1, given = 0, turn = ?2 + 1 + waiting.key
+from json_each(?1) as waiting where lane.lane = waiting.value and lane.place = ?3
+
+-- name: lanes_wake (queue, now in nanoseconds, back)
+update lane set place = 1, given = 0, turn = woken.turn
+from (select lane, ?3 + row_number() over (order by wake, turn) as turn from lane
+      where queue = ?1 and place > 1 and wake <= ?2) as woken
+where lane.lane = woken.lane
+
+-- Other limits: everybody has a new look.
+-- name: lanes_unpark (queue, back)
+update lane set place = 1, given = 0, turn = woken.turn
+from (select lane, ?2 + row_number() over (order by turn) as turn from lane where queue = ?1 and place > 1) as woken
+where lane.lane = woken.lane
+
+-- name: lanes_unrated (queue)
+update lane set tat = 0 where queue = ?1 and tat <> 0
+
+-- The first lanes of the ring behind a turn, each with its first jobs and, if asked for, how many of it run.
+-- name: ring (queue, turn, lanes, heads, 1 to count)
+select json_group_array(json_array(lane, key, turn, given, tat,
+  case ?5 when 1 then (select count(*) from job where job.lane = front.lane and state = 1) else 0 end,
+  json((select json_group_array(seq) from (
+    select seq from job where job.lane = front.lane and state = 0 order by rank, seq limit ?4)))))
+from (select lane, key, turn, given, tat from lane where queue = ?1 and place = 1 and turn > ?2 order by turn limit ?3) as front
+
+-- The next jobs of lanes, behind one that is known.
+-- name: heads (JSON [[lane, seq], ...], how many)
+select json_group_array(json((select json_group_array(seq) from (
+  select seq from job where job.lane = wanted.value ->> 0 and state = 0
+  and (rank, seq) > ((select known.rank from job as known where known.seq = wanted.value ->> 1), wanted.value ->> 1)
+  order by rank, seq limit ?2))))
+from json_each(?1) as wanted
+
+-- name: lanes_moved (JSON [[lane, place, turn, given, wake, tat], ...])
+update lane set place = moved.value ->> 1, turn = moved.value ->> 2, given = moved.value ->> 3, wake = moved.value ->> 4,
+tat = moved.value ->> 5 from json_each(?1) as moved where lane.lane = moved.value ->> 0
+
+-- name: lane_running (lane)
+select count(*) from job where lane = ?1 and state = 1
+
+-- The keys of what runs by these fences, in the order given.
+-- name: settled_lanes (JSON [[seq, token], ...])
+select json_group_array(json_array(job.queue, job.lane)) from json_each(?1) as fence
+cross join job on job.seq = fence.value ->> 0 and token = fence.value ->> 1 and state = 1 where lane is not null
+
+-- A key by whose name everything was purged is forgotten itself, with its place and its rate; others only when nothing
+-- is left of them.
+-- name: lanes_purged (key, name of the queue or null)
+delete from lane where key = ?1 and (?2 is null or queue = (select queue from queue where name = ?2)) and not exists(select 1 from job where job.lane = lane.lane)
+
+-- name: lane_empty (lane, now in nanoseconds)
+delete from lane where lane = ?1 and place = 0 and tat <= ?2 and not exists(select 1 from job where job.lane = lane.lane)
+
+-- name: lane_of (seq)
+select lane from job where seq = ?1
 
 -- name: next_fence ()
 update store set fence = fence + 1 returning fence
@@ -159,13 +325,19 @@ update job set uniq = null where seq in (select value from json_each(?1)) and un
 
 -- name: read_out (JSON [seq, ...])
 select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
-                                   job.key, meta, body))
+                                   null, meta, body, queue))
 from json_each(?1) as picked cross join job on job.seq = picked.value
 
--- A fence counts while its job runs, or has lapsed and waits: then its row is ready and still carries the token.
+-- name: read_out_keys (JSON [seq, ...])
+select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+                                   lane.key, meta, body, job.queue))
+from json_each(?1) as picked cross join job on job.seq = picked.value left join lane on lane.lane = job.lane
+
+-- A fence counts while its job runs, or has lapsed and waits: then its row is ready, or somebody put it off, and still
+-- carries the token.
 -- name: finish_plain (array of seq, token, at, finished_at)
 update job set state = 10, at = ?3, finished_at = ?4, cancelling = 0
-where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1)
+where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2, 4)
 
 -- name: free_ended (array of seq, token)
 update job set uniq = null
@@ -173,20 +345,20 @@ where seq in (select value from carray(?1)) and token = ?2 and state >= 10 and u
 
 -- name: finish (state, at, finished_at, reason, result, seq, token)
 update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, cancelling = 0
-where seq = ?6 and token = ?7 and state in (0, 1)
+where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
 -- name: retry (state, at, attempt, crashes, rank, seq, token)
 update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, token = -token, holder = null
-where seq = ?6 and token = ?7 and state in (0, 1)
+where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
--- A late report (the row is ready again) shows that its holder had not crashed.
+-- A late report (the row is ready again, and still of its holder) shows that the holder had not crashed.
 -- name: give_back (state, at or null to leave it, seq, token)
 update job set state = ?1, at = coalesce(?2, at), token = -token, holder = null,
-crashes = case state when 0 then max(crashes - 1, 0) else crashes end
-where seq = ?3 and token = ?4 and state in (0, 1)
+crashes = case when state <> 1 and holder is not null then max(crashes - 1, 0) else crashes end
+where seq = ?3 and token = ?4 and state in (0, 1, 2, 4)
 
 -- name: fence_row (seq)
-select token, priority, cancelling, state from job where seq = ?1
+select token, priority, cancelling, state, lane from job where seq = ?1
 
 -- name: failure_add (seq, JSON)
 insert into failure(job, body) values(?1, ?2)
@@ -198,7 +370,7 @@ update job set failed = failed + 1 where seq = ?1
 delete from failure where job = ?1 and nr not in (select nr from failure where job = ?1 order by nr desc limit ?2)
 
 -- name: note_put (seq, name, value, token)
-insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state in (0, 1)
+insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state in (0, 1, 2, 4)
 on conflict do update set value = excluded.value
 
 -- name: note_mark (seq)
@@ -224,7 +396,7 @@ from (select seq, failed, body from job where queue = ?1 and state >= 10 and at 
       and result is null and body is not null order by at limit ?3)
 
 -- name: strip (queue, pruned, how many)
-update job set body = null, meta = null, reason = null, key = null
+update job set body = null, meta = null, reason = null, lane = null
 where seq in (select seq from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
               and result is null and body is not null order by at limit ?3)
 
@@ -245,7 +417,7 @@ select seq, state, result is null, body is null, enqueued_at, failed, uniq_until
 from job where queue = ?1 and state >= 10 and at <= ?2 order by at limit ?3
 
 -- name: bury (at, seq)
-update job set at = ?1, body = null, meta = null, reason = null, key = null, result = null, failed = 0 where seq = ?2
+update job set at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0 where seq = ?2
 
 -- name: job_delete (seq)
 delete from job where seq = ?1
@@ -284,8 +456,10 @@ update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
 -- name: held_why (seq)
 select reason from job where seq = ?1
 
--- name: parcel (seq)
-select kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed
+-- name: parcel (seq, now)
+select kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+       (select key from lane where lane.lane = job.lane),
+       case when uniq_until is null or uniq_until > ?2 then uniq end, meta, body, failed
 from job where seq = ?1
 
 -- name: adopt (at, run_at, rank, attempt, crashes, why, seq)
@@ -306,23 +480,27 @@ select purges from store where purges > erased
 -- name: erased (purges)
 update store set erased = max(erased, ?1)
 
--- name: purge_key (key)
-select seq from job where key = ?1
+-- name: purge_key (key, JSON [state, ...], now, name of the queue or null)
+select seq from job where lane in (
+select lane from lane where key = ?1 and (?4 is null or queue = (select queue from queue where name = ?4)))
+and body is not null and @state in (select value from json_each(?2))
 
 -- name: purge_queue (name, JSON [state, ...], now, after, up to, limit)
 select seq from job where queue = (select queue from queue where name = ?1) and seq > ?4 and seq <= ?5
 and body is not null and @state in (select value from json_each(?2)) order by seq limit ?6
 
--- name: purge_still (JSON [seq, ...], JSON [state, ...], now)
+-- A number may have become another job's since.
+-- name: purge_still (JSON [seq, ...], JSON [state, ...], now, key or null)
 select seq from json_each(?1) as chosen cross join job on job.seq = chosen.value
 where body is not null and @state in (select value from json_each(?2))
+and (?4 is null or exists(select 1 from lane where lane.lane = job.lane and key = ?4))
 
 -- name: bury_now (at, seq)
-update job set state = 12, at = ?1, body = null, meta = null, reason = null, key = null, result = null, failed = 0,
+update job set state = 12, at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0,
 uniq = null, token = 0, holder = null, cancelling = 0 where seq = ?2
 
 -- name: purge_row (seq)
-select job.state, job.queue, job.result is null, job.body is null, job.holder, job.token, job.id, queue.name, enqueued_at
+select job.state, job.queue, job.result is null, job.body is null, job.holder, job.token, job.id, queue.name, enqueued_at, lane
 from job join queue using (queue) where seq = ?1
 
 -- name: lost_add (holder, seq, token, id, queue)
@@ -330,14 +508,18 @@ insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4,
 
 -- Records. @columns stands for what a record is made of.
 -- name: record (id)
-select @columns from job join queue using (queue) left join holder using (holder) where job.id = ?1 and body is not null
+select @columns from job join queue using (queue) left join holder using (holder)
+left join lane on lane.lane = job.lane where job.id = ?1 and body is not null
 
 -- name: ended (JSON [id, ...], now)
 select value from json_each(?1) left join job on job.id = value where job.body is null or job.state >= 10
 or (job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expires_at <= ?2)
 
 -- name: running_count (queue)
-select count(*) from job indexed by job_held where state = 1 and queue = ?1
+select count(*) from holder cross join job on job.holder = holder.holder and job.queue = ?1 and job.state = 1
+
+-- name: aside_count (queue)
+select count(*) from job where queue = ?1 and state = 3
 
 -- name: scheduled_count (queue, state, now)
 select count(*) from job where queue = ?1 and state in (2, 4) and state = ?2 and at > ?3
@@ -345,9 +527,21 @@ select count(*) from job where queue = ?1 and state in (2, 4) and state = ?2 and
 -- Since when the first in line has waited, or what came due and no claim has seen yet.
 -- name: first_ready (queue, now)
 select min(at) from (
-select (select coalesce(at, run_at) from job where queue = ?1 and state = 0 order by rank, seq limit 1) as at
+select (select coalesce(at, run_at) from job where queue = ?1 and state = 0 and lane is null order by rank, seq limit 1) as at
 union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 2 and at <= ?2)
 union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 4 and at <= ?2))
+
+-- The same of keys: of the first 200 in the ring and as many of those that are parked.
+-- name: first_of_lanes (queue)
+select coalesce(at, run_at) from (
+select job.rank, job.seq, job.at, job.run_at from (
+  select * from (select lane from lane where queue = ?1 and place = 1 order by turn limit 200) union all
+  select * from (select lane from lane where queue = ?1 and place > 1 order by wake limit 200)) as front
+cross join job on job.seq = (
+  select seq from job where job.lane = front.lane and state = 0 order by rank, seq limit 1)) order by rank, seq limit 1
+
+-- name: lanes_waiting (queue)
+select (select count(*) from lane where queue = ?1 and place = 1), (select count(*) from lane where queue = ?1 and place > 1)
 
 -- name: failures (seq)
 select body from failure where job = ?1 order by nr
