@@ -21,7 +21,7 @@ from outlast.brokers.redis.scripts import Script
 from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from tests.support.polling import until
 from tests.support.proxy import Proxy, proxied
-from tests.support.redis_server import RedisServer, cluster, redis_server, sentinels
+from tests.support.redis_fleet import Node, cluster, node, sentinels
 
 
 def _script(text: str) -> Script:
@@ -34,8 +34,8 @@ ADD = _script("redis.call('RPUSH', KEYS[1], ARGV[1]) return ARGV[1]")
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "redis", enable_debug_command="yes") as made:
+def server(tmp_path: Path) -> Iterator[Node]:
+    with node(tmp_path / "redis", enable_debug_command="yes") as made:
         yield made
 
 
@@ -59,7 +59,7 @@ async def echo(link: Link, text: str) -> Any:
     return (await link.run(ECHO, ["k"], [text])).decode()
 
 
-async def test_a_server_that_is_not_there_is_told_at_once(server: RedisServer) -> None:
+async def test_a_server_that_is_not_there_is_told_at_once(server: Node) -> None:
     server.kill()
     async with linked(server.url, opened=False) as link:
         with pytest.raises(StoreUnavailable, match="cannot be reached") as raised:
@@ -67,7 +67,7 @@ async def test_a_server_that_is_not_there_is_told_at_once(server: RedisServer) -
         assert not isinstance(raised.value, StoreUncertain)
 
 
-async def test_a_server_that_never_answers_is_given_up_within_the_deadline(server: RedisServer) -> None:
+async def test_a_server_that_never_answers_is_given_up_within_the_deadline(server: Node) -> None:
     async with proxied(server.port) as proxy, linked(through(proxy), opened=False) as link:
         proxy.faults.hold = True
         # All who wait for the connection share the one attempt: else the last of them would wait for all.
@@ -76,7 +76,7 @@ async def test_a_server_that_never_answers_is_given_up_within_the_deadline(serve
         assert proxy.accepted == 1
 
 
-async def test_a_line_that_goes_dead_is_cut_and_made_anew(server: RedisServer) -> None:
+async def test_a_line_that_goes_dead_is_cut_and_made_anew(server: Node) -> None:
     async with proxied(server.port) as proxy, linked(through(proxy)) as link:
         assert await echo(link, "before") == "before"
         proxy.deafen()
@@ -87,12 +87,12 @@ async def test_a_line_that_goes_dead_is_cut_and_made_anew(server: RedisServer) -
         assert proxy.accepted == 2
 
 
-async def test_a_cancelled_call_retires_its_connection_and_harms_no_other(server: RedisServer) -> None:
+async def test_a_cancelled_call_retires_its_connection_and_harms_no_other(server: Node) -> None:
     async with proxied(server.port) as proxy, linked(through(proxy)) as link:
-        proxy.faults.delay = 0.02
+        before, proxy.faults.delay = proxy.up, 0.02
         gone = asyncio.create_task(echo(link, "gone"))
         others = [asyncio.create_task(echo(link, f"other {n}")) for n in range(20)]
-        await asyncio.sleep(0.01)
+        await until(lambda: proxy.up > before, "it is on its way")
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
@@ -102,7 +102,7 @@ async def test_a_cancelled_call_retires_its_connection_and_harms_no_other(server
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_no_answer_ever_reaches_another_call(server: RedisServer, seed: int) -> None:
+async def test_no_answer_ever_reaches_another_call(server: Node, seed: int) -> None:
     rng = random.Random(seed)
     async with linked(server.url) as link:
         for start in range(0, 1000, 100):
@@ -113,7 +113,7 @@ async def test_no_answer_ever_reaches_another_call(server: RedisServer, seed: in
             assert all(task.cancelled() or task.result() == name for name, task in tasks.items())
 
 
-async def test_cut_at_every_byte_a_call_is_answered_rightly_or_told_as_it_is(server: RedisServer) -> None:
+async def test_cut_at_every_byte_a_call_is_answered_rightly_or_told_as_it_is(server: Node) -> None:
     async with proxied(server.port) as proxy, linked(through(proxy)) as link:
         up, down = proxy.up, proxy.down
         await link.run(ADD, ["sizes"], ["first"])
@@ -138,7 +138,7 @@ async def test_cut_at_every_byte_a_call_is_answered_rightly_or_told_as_it_is(ser
         assert "down:0" in kept
 
 
-async def test_a_call_that_may_be_repeated_survives_a_cut(server: RedisServer) -> None:
+async def test_a_call_that_may_be_repeated_survives_a_cut(server: Node) -> None:
     async with proxied(server.port) as proxy, linked(through(proxy)) as link:
         await echo(link, "warm")
         proxy.faults.cut_down = 0
@@ -147,7 +147,7 @@ async def test_a_call_that_may_be_repeated_survives_a_cut(server: RedisServer) -
         assert await link.run(PUT, ["k"], ["v"], again=True) == b"v"
 
 
-async def test_what_happened_before_a_failed_repeat_stays_uncertain(server: RedisServer) -> None:
+async def test_what_happened_before_a_failed_repeat_stays_uncertain(server: Node) -> None:
     async with proxied(server.port) as proxy, linked(through(proxy)) as link:
         await echo(link, "warm")
         proxy.faults.cut_down = 0
@@ -156,7 +156,7 @@ async def test_what_happened_before_a_failed_repeat_stays_uncertain(server: Redi
             await link.run(PUT, ["k"], ["v"], again=True)
 
 
-async def test_a_killed_connection_is_made_anew(server: RedisServer) -> None:
+async def test_a_killed_connection_is_made_anew(server: Node) -> None:
     async with linked(server.url) as link:
         await echo(link, "a")
         server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -165,19 +165,19 @@ async def test_a_killed_connection_is_made_anew(server: RedisServer) -> None:
         assert await echo(link, "c") == "c"
 
 
-async def test_a_server_that_sleeps_costs_the_deadline_and_comes_back(server: RedisServer) -> None:
+async def test_a_server_that_sleeps_costs_the_deadline_and_comes_back(server: Node) -> None:
     async with linked(server.url) as link:
         asleep = asyncio.create_task(asyncio.to_thread(server.ask, "DEBUG", "SLEEP", "1"))
-        await asyncio.sleep(0.1)
         with pytest.raises(StoreUncertain, match="no answer"):
-            await echo(link, "a")
+            while True:  # until it has fallen asleep
+                await echo(link, "a")
         with pytest.raises(StoreUnavailable, match="no answer within"):  # the system takes the call, nobody answers
             await link.command("SELECT", 0)
         await asleep
         assert await echo(link, "b") == "b"
 
 
-async def test_a_paused_server_costs_the_deadline_and_comes_back(server: RedisServer) -> None:
+async def test_a_paused_server_costs_the_deadline_and_comes_back(server: Node) -> None:
     async with linked(server.url) as link:
         server.ask("CLIENT", "PAUSE", 60_000, "WRITE")
         with pytest.raises(StoreUncertain, match="no answer"):
@@ -186,7 +186,7 @@ async def test_a_paused_server_costs_the_deadline_and_comes_back(server: RedisSe
         assert await link.run(PUT, ["k"], ["v"]) == b"v"
 
 
-async def test_a_stopped_server_is_a_black_hole_and_comes_back(server: RedisServer) -> None:
+async def test_a_stopped_server_is_a_black_hole_and_comes_back(server: Node) -> None:
     async with linked(server.url) as link:
         server.signal(signal.SIGSTOP)
         with pytest.raises(StoreUncertain, match="no answer"):
@@ -195,7 +195,7 @@ async def test_a_stopped_server_is_a_black_hole_and_comes_back(server: RedisServ
         assert await echo(link, "b") == "b"
 
 
-async def test_a_server_forgets_its_scripts(server: RedisServer) -> None:
+async def test_a_server_forgets_its_scripts(server: Node) -> None:
     async with linked(server.url) as link:
         for _ in range(2):
             calls = [Call(script=ECHO, keys=["k"], args=[n]) for n in range(5)]
@@ -203,7 +203,7 @@ async def test_a_server_forgets_its_scripts(server: RedisServer) -> None:
             server.ask("SCRIPT", "FLUSH")
 
 
-async def test_a_full_server_takes_nothing_and_says_so(server: RedisServer) -> None:
+async def test_a_full_server_takes_nothing_and_says_so(server: Node) -> None:
     async with linked(server.url) as link:
         server.ask("CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(StoreFull, match="at its maxmemory"):
@@ -212,8 +212,8 @@ async def test_a_full_server_takes_nothing_and_says_so(server: RedisServer) -> N
         assert await link.run(PUT, ["k"], ["v"]) == b"v"
 
 
-async def test_a_demoted_server_is_told(server: RedisServer, tmp_path: Path) -> None:
-    with redis_server(tmp_path / "other") as other:
+async def test_a_demoted_server_is_told(server: Node, tmp_path: Path) -> None:
+    with node(tmp_path / "other") as other:
         async with linked(server.url) as link:
             assert await link.run(PUT, ["k"], ["v"]) == b"v"
             server.ask("REPLICAOF", "127.0.0.1", other.port)
@@ -224,7 +224,7 @@ async def test_a_demoted_server_is_told(server: RedisServer, tmp_path: Path) -> 
 
 
 async def test_a_server_that_still_reads_its_file_is_told(tmp_path: Path) -> None:
-    slow = RedisServer(tmp_path / "slow", key_load_delay="2000", loading_process_events_interval_bytes="1024")
+    slow = Node(tmp_path / "slow", key_load_delay="2000", loading_process_events_interval_bytes="1024")
     try:
         slow.start()
         slow.ask("CONFIG", "SET", "key-load-delay", "0")
@@ -244,11 +244,11 @@ async def test_a_server_that_still_reads_its_file_is_told(tmp_path: Path) -> Non
         slow.kill()
 
 
-def _loading(server: RedisServer) -> bool:
+def _loading(server: Node) -> bool:
     return b"loading:1" in server.ask("INFO", "persistence")
 
 
-async def test_the_bell_is_heard_again_after_a_restart(server: RedisServer) -> None:
+async def test_the_bell_is_heard_again_after_a_restart(server: Node) -> None:
     heard: list[bytes] = []
     async with linked(server.url) as link:
         link.listen(["bell"], heard.append)
@@ -265,10 +265,10 @@ async def test_the_bell_is_heard_again_after_a_restart(server: RedisServer) -> N
 async def test_over_tls_with_a_ca_of_ones_own(tmp_path: Path) -> None:
     pem = certificates(tmp_path)
     tls: dict[str, Any] = {"tls_cert_file": pem["cert"], "tls_key_file": pem["key"], "tls_ca_cert_file": pem["ca"]}
-    with redis_server(tmp_path / "redis") as plain:
+    with node(tmp_path / "redis") as plain:
         port = plain.port
         plain.kill()
-        secure = RedisServer(tmp_path / "tls", port=port, **tls, tls_auth_clients="yes")
+        secure = Node(tmp_path / "tls", port=port, **tls, tls_auth_clients="yes")
         secure.start()
         try:
             tls_port = port + 1
@@ -300,7 +300,7 @@ def certificates(folder: Path) -> dict[str, Path]:
     return made
 
 
-async def test_users_and_passwords(server: RedisServer) -> None:
+async def test_users_and_passwords(server: Node) -> None:
     server.ask("ACL", "SETUSER", "shop", "on", ">secret:/@", "~k", "+eval", "+evalsha", "+select")
     async with linked(f"redis://shop:secret%3A%2F%40@127.0.0.1:{server.port}/0") as link:
         assert await echo(link, "a") == "a"
@@ -335,7 +335,7 @@ async def test_users_and_passwords(server: RedisServer) -> None:
 async def test_what_a_job_survives_is_what_the_server_does(
     tmp_path: Path, options: dict[str, str], level: tuple[str, float]
 ) -> None:
-    with redis_server(tmp_path / "redis", **options) as made:
+    with node(tmp_path / "redis", **options) as made:
         async with linked(made.url) as link:
             assert link.durability == level
 
@@ -400,7 +400,7 @@ async def test_slots_that_move_are_followed(tmp_path: Path) -> None:
             assert new.ask("GET", key) == b"moved"
 
 
-async def test_a_server_that_is_no_cluster_is_told(server: RedisServer) -> None:
+async def test_a_server_that_is_no_cluster_is_told(server: Node) -> None:
     async with linked(f"redis+cluster://127.0.0.1:{server.port}", opened=False) as link:
         with pytest.raises(StoreError, match="is no Cluster node: say 'redis://'"):
             await link.open()
