@@ -21,7 +21,7 @@ from outlast.brokers.redis.scripts import Script
 from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from tests.support.polling import until
 from tests.support.proxy import Proxy, proxied
-from tests.support.redis_fleet import Node, cluster, node, sentinels
+from tests.support.redis_fleet import Node, cluster, free_port, node, sentinels
 
 
 def _script(text: str) -> Script:
@@ -265,23 +265,20 @@ async def test_the_bell_is_heard_again_after_a_restart(server: Node) -> None:
 async def test_over_tls_with_a_ca_of_ones_own(tmp_path: Path) -> None:
     pem = certificates(tmp_path)
     tls: dict[str, Any] = {"tls_cert_file": pem["cert"], "tls_key_file": pem["key"], "tls_ca_cert_file": pem["ca"]}
-    with node(tmp_path / "redis") as plain:
-        port = plain.port
-        plain.kill()
-        secure = Node(tmp_path / "tls", port=port, **tls, tls_auth_clients="yes")
-        secure.start()
-        try:
-            tls_port = port + 1
-            secure.ask("CONFIG", "SET", "tls-port", tls_port)
-            url = f"rediss://localhost:{tls_port}/0?ca={pem['ca']}"
-            async with linked(f"{url}&cert={pem['cert']}&key={pem['key']}") as link:
-                assert await echo(link, "a") == "a"
-            for wrong in (url, f"rediss://localhost:{tls_port}/0?cert={pem['cert']}&key={pem['key']}"):
-                async with linked(wrong, opened=False) as link:
-                    with pytest.raises(StoreUnavailable):
-                        await link.open()
-        finally:
-            secure.kill()
+    port, secure = free_port(), Node(tmp_path / "redis", tls_auth_clients="yes", **tls)
+    secure.start()
+    try:
+        secure.ask("CONFIG", "SET", "tls-port", port)
+        url = f"rediss://localhost:{port}/0?ca={pem['ca']}"
+        own = f"cert={pem['cert']}&key={pem['key']}"
+        async with linked(f"{url}&{own}") as link:
+            assert await echo(link, "a") == "a"
+        for wrong in (url, f"rediss://localhost:{port}/0?{own}"):
+            async with linked(wrong, opened=False) as link:
+                with pytest.raises(StoreUnavailable):
+                    await link.open()
+    finally:
+        secure.kill()
 
 
 def certificates(folder: Path) -> dict[str, Path]:

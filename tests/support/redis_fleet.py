@@ -1,4 +1,4 @@
-"""Redis servers to be killed, demoted and joined, Sentinels and Clusters: on free ports of this host, ended with the test, started again on the same port."""
+"""Redis servers to be killed and demoted, Sentinels and Clusters: on free ports, ended with the test."""
 
 from __future__ import annotations
 

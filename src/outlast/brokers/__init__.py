@@ -29,7 +29,7 @@ def connect(url: str, *, clock: Clock, max_body: int) -> Store:
         from outlast.brokers.sqlite import SqliteStore
 
         return SqliteStore(sqlite_path(url), clock=clock, max_body=max_body)
-    if colon and scheme in ("redis", "rediss", "redis+unix"):
+    if colon and scheme.split("+")[0] in ("redis", "rediss"):
         try:
             from outlast.brokers.redis import RedisStore
         except ModuleNotFoundError as error:

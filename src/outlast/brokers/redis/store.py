@@ -15,7 +15,7 @@ from outlast.brokers.redis.link import Link
 from outlast.brokers.redis.place import Place
 from outlast.brokers.redis.schedules import Shelf
 from outlast.core.errors import StoreError
-from outlast.core.message import TERMINAL, Delivery, Durability, Holder, Message, State
+from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
 from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
@@ -43,7 +43,6 @@ class RedisStore:
         now: Callable[[], float] | None = None,
     ) -> None:
         address = Address.of(url)
-        self.capabilities = Capabilities(durability=self._durability(), max_body=max_body, shared=True)
         self._link = Link(address)
         self._place = Place(self._link, address.namespace, now)
         self._bell = Bell()
@@ -59,9 +58,11 @@ class RedisStore:
         if subscribe is not None:
             subscribe(self._bell.ring_from_anywhere)
 
-    @staticmethod
-    def _durability() -> Durability:
-        return "unknown"
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this server can do, as it said when it was last connected to; before that its durability is unknown."""
+        level, window = self._link.durability
+        return Capabilities(durability=level, max_body=self._max_body, shared=True, window=window)
 
     async def open(self) -> None:
         """Connect; raise StoreUnavailable. Opening twice is a no-op."""
