@@ -24,11 +24,12 @@ from msgspec import structs
 
 from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
+from outlast.core.limits import Limit
 from outlast.core.matching import ArgIs
 from outlast.core.message import Fence, Terminal
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import DEFAULTS, Priority, Retention
-from outlast.core.protocols import Cancel, Command, Edit, Pause, Prune, Purge, Query, Redrive, RunNow
+from outlast.core.protocols import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Query, Redrive, RunNow
 from outlast.core.settlement import Finish, Full, Lost, Note, Park, Release, Retry, Settlement
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
@@ -41,6 +42,20 @@ T = TypeVar("T")
 QUEUES = ("q", "r")
 IDS = [f"{queue}.{n}" for queue in QUEUES for n in range(9)]
 UNIQUES = [None, None, Unique("k"), Unique("k", "start"), Unique("k", seconds=20.0), Unique("l")]
+UNIQUES += [Unique("k", replace=True), Unique("l", seconds=20.0, replace=True)]
+BOUNDS: list[dict[str, Any]] = [
+    {},
+    {"max_depth": 3},
+    {"max_depth": 6, "on_full": "shed"},
+    {"max_depth": 5, "on_full": "shed", "per_key": Limit(concurrency=1)},
+    {"max_bytes": 30},
+    {"max_bytes": 40, "on_full": "shed"},
+    {"max_age": 6, "max_depth": 5, "on_full": "shed"},
+    {"max_age": 6},
+    {"per_key": Limit(max_depth=2, max_bytes=25)},
+    {"per_key": Limit(max_depth=2, max_bytes=25, max_age=10), "max_bytes": 60, "max_depth": 5, "on_full": "shed"},
+]
+"""What queue q may hold: there is always something at a bound."""
 HOLDERS = (A, B, C)
 
 ids = st.sampled_from(IDS)
@@ -64,8 +79,9 @@ def batches(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
             "priority": st.sampled_from(["normal", "normal", "high", "low"]),
             "unique": st.sampled_from(UNIQUES),
             "expires": st.sampled_from([None, None, None, 8.0]),
-            "key": st.sampled_from([None, "ann", "bob"]),
+            "key": st.sampled_from([None, "ann", "bob", "cat"]),
             "kind": st.sampled_from(["send", "render"]),
+            "args": st.sampled_from([{"n": 1}, {"n": 22}, {"n": 7777777}]),
         }
     )
     return draw(st.lists(st.tuples(ids, options), min_size=1, max_size=4, unique_by=lambda each: each[0]))
@@ -122,21 +138,28 @@ class TwoStores(RuleBasedStateMachine):
         """Let no two steps end jobs at the same time: which of them is the older would not be said."""
         self.clock.advance(0.001)
 
-    @initialize(
-        max_depth=st.sampled_from([None, 3, 6]), records=st.sampled_from([0, 1, 100]), ttl=st.sampled_from([25.0, 1e6])
-    )
-    def declare(self, max_depth: int | None, records: int, ttl: float) -> None:
+    @initialize(bounds=st.sampled_from(BOUNDS), records=st.sampled_from([0, 1, 100]), ttl=st.sampled_from([25.0, 1e6]))
+    def declare(self, bounds: dict[str, Any], records: int, ttl: float) -> None:
         self.uncapped = records == 100
         retention = Retention(records=records, record_ttl=ttl, dead_ttl=ttl * 2)
-        topology = Topology((Queue(name="q", max_depth=max_depth, retention=retention), Queue(name="r")))
+        topology = Topology((Queue(name="q", retention=retention, **bounds), Queue(name="r")))
         self.same([store.declare(topology) for store in self.stores])
+
+    @rule(bounds=st.sampled_from(BOUNDS), queue=queues)
+    def adjust(self, bounds: dict[str, Any], queue: str) -> None:
+        flat = {name: value for name, value in bounds.items() if name != "per_key"}
+        each = bounds.get("per_key", Limit())
+        flat |= {
+            f"per_key.{name}": getattr(each, name) for name in ("max_depth", "max_bytes", "max_age", "concurrency")
+        }
+        self.command(Adjust(queue, flat, reset=("max_depth", "max_bytes", "max_age", "on_full")))
 
     @rule(batch=batches())
     def publish(self, batch: list[tuple[str, dict[str, Any]]]) -> None:
-        messages = [message(id, self.clock.time(), args={"n": self.steps}, **options) for id, options in batch]
+        messages = [message(id, self.clock.time(), **options) for id, options in batch]
         tested, model = self.both([store.publish(messages) for store in self.stores])
         rounded = [
-            [Full(round(each.retry_after, 3)) if isinstance(each, Full) else each for each in answers]
+            [Full(round(each.retry_after, 3), each.bound) if isinstance(each, Full) else each for each in answers]
             for answers in (tested, model)
         ]
         assert rounded[0] == rounded[1]
@@ -287,6 +310,7 @@ class TwoStores(RuleBasedStateMachine):
                 Purge(key="ann"),
                 Purge(queue="r"),
                 Purge(queue="q", key="bob"),
+                Purge(key="ann", states=("scheduled", "cancelled", "expired")),
             ]
         )
     )

@@ -32,9 +32,9 @@ class Desk:
         self.asked.append("used_by_key")
         return _used(self._own, self.running)
 
-    def own(self) -> Sequence[Waiter]:
-        self.asked.append("own")
-        return self._own[:WINDOW]
+    def own(self, most: int) -> Sequence[Waiter]:
+        self.asked.append(f"own {most}")
+        return self._own[:most]
 
     def other(self) -> Sequence[Waiter]:
         self.asked.append("other")
@@ -73,7 +73,8 @@ def test_only_what_a_bound_needs_is_asked() -> None:
     for bounds, asked in (
         ({"max_depth": 9}, ["used"]),
         ({"per_key": Limit(max_bytes=9)}, ["used_by_key"]),
-        ({"max_age": 9}, ["own"]),
+        ({"max_age": 9}, ["own 1"]),
+        ({"max_age": 9, "on_full": "shed"}, ["own 1"]),
         ({"max_depth": 9, "on_full": "shed"}, ["used"]),
     ):
         desk = Desk(line(1))
@@ -148,6 +149,7 @@ def test_the_old_are_shed_from_the_front_and_counted() -> None:
     assert shed(Desk(waiters), max_age=5, max_depth=4, max_bytes=3) == ["old0", "old1"]
     assert shed(Desk(waiters), max_age=5, max_depth=2) == ["old0", "old1", "new0"]
     assert shed(Desk(line(0, age=9)), max_age=5) == "max_age"
+    assert shed(Desk(line(1, 0, age=9)), max_age=5) == "max_age"
     assert shed(Desk([]), max_age=5) == []
 
 

@@ -268,3 +268,26 @@ def test_no_key_is_more_than_one_turn_ahead_of_another_that_had_more(jobs: str, 
         for key in had:
             assert all(taken[other] - taken[key] <= 1 or taken[key] == had[key] for other in had)
     assert sum(taken.values()) == min(len(jobs), sum(sizes))
+
+
+def test_a_key_of_which_everything_was_purged_is_forgotten_with_its_place_and_its_rate() -> None:
+    made = keyed("ab", per_key=Limit(rate="1/h"))
+    assert take(made, 1) == "a0"
+    made.forget("a")
+    made.forget("b")
+    made.forget("nobody")
+    assert set(made.lanes) == {"a", "b"}, "the one runs, the other waits"
+    made.end("a")
+    made.forget("a")
+    assert set(made.lanes) == {"b"}
+    add(made, "a", 2)
+    assert take(made) == "b0 a2"
+
+
+def test_without_a_rate_nothing_of_it_is_remembered() -> None:
+    made = keyed("a", per_key=Limit(rate="1/h"))
+    assert take(made) == "a0"
+    made.change(Queue(name="q", per_key=Limit(concurrency=5)))
+    made.change(Queue(name="q", per_key=Limit(rate="1/h")))
+    add(made, "a", 2)
+    assert take(made) == "a2"

@@ -66,12 +66,12 @@ class Line(Protocol):
         """Return what the newcomer's key holds in the queue, counted no further than its bounds."""
         ...
 
-    def own(self) -> Sequence[Waiter]:
-        """Return the first WINDOW of the newcomer's line (its key's, or the one without a key), by rank and order."""
+    def own(self, most: int) -> Sequence[Waiter]:
+        """Return the first `most` of the newcomer's line (its key's, or the one without a key), by rank and order."""
         ...
 
     def other(self) -> Sequence[Waiter]:
-        """Return the same of the longest line of another key, none if there is none.
+        """Return the first WINDOW of the longest line of another key, none if there is none.
 
         Looked at are the first LINES of those that limits hold back, in the order in which they are to be looked at
         again, then the first LINES of the ring; length counts to WINDOW, and of equals the first is taken.
@@ -140,7 +140,12 @@ class _Making:
         most = queue.max_age if _tighter(queue, each) else each.max_age
         if most is None:
             return True
-        self.own = self.line.own()
+        first = self.line.own(1)
+        if not first or now - first[0].since <= most:
+            return True
+        if not self._may_shed(first[0]):
+            return False
+        self.own = self.line.own(WINDOW)
         for waiter in self.own:
             if now - waiter.since <= most:
                 break
@@ -177,7 +182,7 @@ class _Making:
 
     def _next(self, *, anywhere: bool) -> Waiter | None:
         if self.own is None:
-            self.own = self.line.own()
+            self.own = self.line.own(WINDOW)
         if self.left is None:
             self.left = _by_urgency(self.own[len(self.shed) :])
         if not self.left and anywhere and self.other is None:

@@ -23,9 +23,6 @@ def _random_id(queue: str, name: str, tick: float, *, asked: bool = False) -> st
     return f"{queue}.{name}@{written(tick)}/{uuid4().hex[:12]}"
 
 
-vars(planned)["tick_id"] = _random_id
-
-
 def make_app(path: str, schedules: int) -> Outlast:
     """Return an app whose schedules each tick ten times a second, into a queue that nobody works on."""
     app = Outlast("proof", settings=Settings(url=f"sqlite:{path}"))
@@ -51,4 +48,5 @@ async def _work(app: Outlast) -> None:
 
 
 if __name__ == "__main__":
+    vars(planned)["tick_id"] = _random_id
     asyncio.run(_work(make_app(sys.argv[1], int(sys.argv[2]))))

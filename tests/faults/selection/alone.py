@@ -60,17 +60,19 @@ def judge(entries: Iterable[Entry]) -> tuple[int, float, int]:
     entries = sorted(entries, key=lambda each: each.at)
     running: dict[str, Entry] = {}
     last: dict[str, float] = {}
+    killed: set[int] = set()
     overlaps = starts = 0
     pause = 0.0
     for entry in entries:
         if entry.word == "killed":
-            killed = int(entry.name)
-            running = {group: each for group, each in running.items() if each.pid != killed}
+            killed.add(int(entry.name))
+            running = {group: each for group, each in running.items() if each.pid not in killed}
         elif entry.word == "start":
             overlaps += entry.name in running
             starts += 1
             pause = max(pause, entry.at - last.get(entry.name, entry.at))
-            running[entry.name] = entry
+            if entry.pid not in killed:  # it may have written in the moment between the word and the blow
+                running[entry.name] = entry
             last[entry.name] = entry.at
         elif running.get(entry.name) is not None and running[entry.name].pid == entry.pid:
             del running[entry.name]
@@ -88,7 +90,7 @@ def _kill(ledger: Ledger, pids: Iterable[int]) -> int:
     return count
 
 
-async def alone(folder: Path, *, kills: int, seed: int = 1, gap: float = 0.5) -> Verdict:
+async def alone(folder: Path, *, kills: int, seed: int = 1, gap: float = 1.2) -> Verdict:
     """Run it in `folder`: `kills` workers die, one about every `gap` seconds, some with their whole supervisor."""
     rng = random.Random(seed)
     ledger = Ledger(folder / "ledger")

@@ -92,7 +92,17 @@ def rates(folder: Path, *, jobs: int, processes: int = 4, rate: str = "20000/s",
     queue = Queue(name="q", rate=rate, burst=burst)
     asyncio.run(_fill(path, queue, jobs))
     running = [
-        subprocess.Popen([sys.executable, "-m", __name__, "--consume", path, name, str(folder / f"{name}.journal")])
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.faults.selection.rates",
+                "--consume",
+                path,
+                name,
+                str(folder / f"{name}.journal"),
+            ]
+        )
         for name in "abcdefgh"[:processes]
     ]
     for process in running:

@@ -41,10 +41,10 @@ class Places:
             return Used(depth, size)
         return Used(depth - 1, size - gone.size)
 
-    def own(self) -> Sequence[Waiter]:
+    def own(self, most: int) -> Sequence[Waiter]:
         """Return the front of the newcomer's line, after what is due by now has joined it."""
         self._tables.promote(self._line)
-        return self._waiters(self._ready(self._key))
+        return self._waiters(self._ready(self._key), most)
 
     def other(self) -> Sequence[Waiter]:
         """Return the front of the longest of the other lines that are looked at."""
@@ -59,7 +59,7 @@ class Places:
             ready = self._ready(key)
             if key != self._key and min(len(ready), WINDOW) > min(len(best), WINDOW):
                 best = ready
-        return self._waiters(best)
+        return self._waiters(best, WINDOW)
 
     def _ready(self, key: str | None) -> list[Place]:
         if key is None:
@@ -67,9 +67,9 @@ class Places:
         lane = self._line.lanes.get(key)
         return [] if lane is None else lane.ready
 
-    def _waiters(self, ready: Sequence[Place]) -> list[Waiter]:
-        jobs = [self._tables.jobs[place.id] for place in ready[: WINDOW + 1]]
-        return [_waiter(job) for job in jobs if job is not self._without][:WINDOW]
+    def _waiters(self, ready: Sequence[Place], most: int) -> list[Waiter]:
+        jobs = [self._tables.jobs[place.id] for place in ready[: most + 1]]
+        return [_waiter(job) for job in jobs if job is not self._without][:most]
 
 
 def _waiter(job: Job) -> Waiter:

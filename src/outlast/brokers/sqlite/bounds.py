@@ -102,10 +102,10 @@ class Places:
         lane, size = self._tx.one("weight_of", (self._without,))
         return lane, size
 
-    def own(self) -> Sequence[Waiter]:
+    def own(self, most: int) -> Sequence[Waiter]:
         """Return the front of the newcomer's line, after what is due by now has joined it."""
         lanes.promote(self._tx, self._queue)
-        return self._front(self._lane)
+        return self._front(self._lane, most)
 
     def other(self) -> Sequence[Waiter]:
         """Return the front of the longest of the other lines that are looked at."""
@@ -119,15 +119,15 @@ class Places:
         for lane, _, length in [*held_back, *ring]:
             if lane != self._lane and length > most:
                 longest, most = lane, length
-        return () if most == 0 else self._front(longest)
+        return () if most == 0 else self._front(longest, WINDOW)
 
-    def _front(self, lane: int | None) -> Sequence[Waiter]:
+    def _front(self, lane: int | None, most: int) -> Sequence[Waiter]:
         if lane is None:
-            rows = self._tx.rows("line_front", (self._queue.number, WINDOW + 1))
+            rows = self._tx.rows("line_front", (self._queue.number, most + 1))
         else:
-            rows = self._tx.rows("lane_front", (lane, WINDOW + 1))
+            rows = self._tx.rows("lane_front", (lane, most + 1))
         found = [Waiter(id_, priority, since, size, seq) for seq, id_, priority, since, size in rows]
-        return [waiter for waiter in found if waiter.row != self._without][:WINDOW]
+        return [waiter for waiter in found if waiter.row != self._without][:most]
 
 
 def _turn(line: tuple[int | None, int, int]) -> int:

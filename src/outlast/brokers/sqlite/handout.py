@@ -13,13 +13,14 @@ from outlast.brokers.sqlite.leases import lapse_due, register
 from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction
 from outlast.brokers.sqlite.window import Window, room_of
+from outlast.core.ids import queue_of
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, Message
 from outlast.core.select import select
 
 __all__ = ["claim", "next_look", "nothing_to_claim"]
 
-Row = tuple[int, str, str, int, int, float, float, float | None, int, str | None, str | None, str, int]
+Row = tuple[int, str, str, int, int, float, float, float | None, int, str | None, str | None, str]
 _rows: Final = msgspec.json.Decoder(list[Row]).decode
 _meta: Final = msgspec.json.Decoder(Meta).decode
 _seqs: Final = msgspec.json.Decoder(list[int]).decode
@@ -141,8 +142,10 @@ def _by_rules(
     tx.run("hand_out", (token, holder, picked))
     if any(row.uniques for row in queues.values()):
         tx.run("free_at_start", (picked,))
-    names = {row.number: name for name, row in queues.items()}
-    return [_delivery(row, names[row[-1]], token) for row in _rows(tx.one("read_out_keys", (picked,)))]
+    rows = _rows(tx.one("read_out_keys", (picked,)))
+    if len(queues) == 1:
+        return [_delivery(row, tx.last_served, token) for row in rows]
+    return [_delivery(row, queue_of(row[1]), token) for row in rows]
 
 
 def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> dict[str, int]:
@@ -168,7 +171,7 @@ def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> 
 
 
 def _delivery(row: Row, queue: str, token: int) -> Delivery:
-    seq, id_, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, meta, body, _ = row
+    seq, id_, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, meta, body = row
     more: dict[str, Any] = {}
     if meta is not None:
         kept = _meta(meta)

@@ -82,8 +82,7 @@ def unpark(tx: Transaction, queue: QueueRow) -> None:
 class Rested:
     """The keys of what a batch of settlements ends, looked up before it does: they may join once all is applied."""
 
-    def __init__(self, tx: Transaction, settlements: Sequence[Settlement]) -> None:
-        names = {settlement.fence.queue for settlement in settlements}
+    def __init__(self, tx: Transaction, names: Iterable[str], settlements: Sequence[Settlement]) -> None:
         limited = {name for name in names if _limited(tx, name)}
         self._tx = tx
         self._queues = [

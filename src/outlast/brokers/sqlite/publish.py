@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -56,15 +57,16 @@ def publish(
             answers[index] = one.publish(messages[index], queues[messages[index].queue])
         one.tidy()
         return answers
-    inserted = _insert(tx, [messages[index] for index in fitting], queues, lane_of)
+    inserted = _insert(tx, batch, queues, lane_of)
     if inserted != len(fitting):
         # A new row's number is one above the highest, and nothing was deleted since: these are the last ones.
         before = tx.one("last_seq") - inserted
         _explain(tx, messages, fitting, answers, queues=queues, lane_of=lane_of, before=before)
-    for index in fitting:
-        if answers[index] is ACCEPTED:
-            message = messages[index]
-            tx.count(queues[message.queue].number).depth += 1
+    accepted = [message for message, answer in zip(messages, answers, strict=True) if answer is ACCEPTED]
+    for name, jobs in Counter([message.queue for message in accepted]).items():
+        tx.count(queues[name].number).depth += jobs
+    if any(row.bytes is not None for row in queues.values()):
+        for message in accepted:
             _weigh(tx, message, queues[message.queue], lane_of)
     _join(tx, messages, answers, queues=queues, lane_of=lane_of)
     return answers
@@ -72,14 +74,14 @@ def publish(
 
 def _lanes(tx: Transaction, messages: Sequence[Message], queues: dict[str, QueueRow]) -> Keys:
     """Return the lanes of the messages' keys."""
-    keys = dict.fromkeys((queues[message.queue].number, message.key) for message in messages if message.key is not None)
+    keys = list(dict.fromkeys([(each.queue, each.key) for each in messages if each.key is not None]))
     if not keys:
         return {}
-    for name in {message.queue for message in messages if message.key is not None}:
+    for name in {queue for queue, _ in keys}:
         ring = tx.ring(queues[name])
         if not ring.back:
             ring.back, ring.changed = 1, True
-    return lanes.find(tx, list(keys))
+    return lanes.find(tx, [(queues[queue].number, key) for queue, key in keys])
 
 
 def _join(

@@ -34,7 +34,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply the settlements; return the superseded ones, in the order given."""
     plain: dict[tuple[str, int], list[Fence]] = defaultdict(list)
     lost: list[Lost] = []
-    rested = Rested(tx, settlements)
+    names = {settlement.fence.queue for settlement in settlements}
+    rested = Rested(tx, names, settlements)
     for settlement in settlements:
         match settlement:
             case Finish(fence, "succeeded", None, None, None, then, _, None) if not then:
@@ -48,7 +49,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     for (queue, token), fences in plain.items():
         lost += _finish_plain(tx, queue, token, fences)
     rested.free()
-    for name in {settlement.fence.queue for settlement in settlements if isinstance(settlement, Finish)}:
+    for name in names:
         keep_within(tx, tx.queue(name))
     superseded = {each.fence for each in lost}
     return [Lost(item.fence, "superseded") for item in settlements if item.fence in superseded]

@@ -325,12 +325,12 @@ update job set uniq = null where seq in (select value from json_each(?1)) and un
 
 -- name: read_out (JSON [seq, ...])
 select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
-                                   null, meta, body, queue))
+                                   null, meta, body))
 from json_each(?1) as picked cross join job on job.seq = picked.value
 
 -- name: read_out_keys (JSON [seq, ...])
 select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
-                                   lane.key, meta, body, job.queue))
+                                   lane.key, meta, body))
 from json_each(?1) as picked cross join job on job.seq = picked.value left join lane on lane.lane = job.lane
 
 -- A fence counts while its job runs, or has lapsed and waits: then its row is ready, or somebody put it off, and still
