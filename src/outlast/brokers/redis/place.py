@@ -78,12 +78,17 @@ class Place:
         await self.link.command("SET", key, uuid4().hex, "NX")
         self._born = (await self.link.command("GET", key) or b"").decode()
 
-    async def run(self, called: Script, keys: Sequence[str], *args: Argument) -> Any:
-        """Call a script. A server that was emptied is told again what was declared, and that is logged."""
+    async def run(
+        self, called: Script, keys: Sequence[str], *args: Argument, sure: bool = False, again: bool = False
+    ) -> Any:
+        """Call a script. A server that was emptied is told again what was declared, and that is logged.
+
+        sure, again: as in Link.run.
+        """
         for _ in range(3):
             now: Argument = "" if self._now is None else repr(self._now())
             try:
-                return await self.link.run(called, keys, (now, self._born, *args))
+                return await self.link.run(called, keys, (now, self._born, *args), sure=sure, again=again)
             except Refused as refusal:
                 if refusal.code != "REBORN":
                     raise
@@ -112,9 +117,7 @@ class Place:
 
     async def changes(self, queues: Sequence[str]) -> list[bytes]:
         """Return what operators have changed of these queues, as it is kept: b"" for nothing."""
-        return [
-            (await self.link.command("HGET", f"{self.prefix(queue)}:c", "changes")) or b"" for queue in queues
-        ]
+        return [(await self.link.command("HGET", f"{self.prefix(queue)}:c", "changes")) or b"" for queue in queues]
 
     async def declared_of(self, queue: str) -> Queue:
         """Return a queue as it was declared, with the defaults when it was not."""

@@ -49,7 +49,7 @@ async def _publish(place: Place, messages: Sequence[Message], max_body: int) -> 
     if len(numbers) == 1:
         args[1] = 2
         del args[2::3]
-    reply = await place.run(_PUBLISH, place.keys(numbers), *args)
+    reply = await place.run(_PUBLISH, place.keys(numbers), *args, sure=True, again=True)
     for position in range(0, len(reply), 2):
         index = sent[reply[position]]
         answers[index] = answer_of(messages[index].queue, reply[position + 1])
