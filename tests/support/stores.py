@@ -47,6 +47,6 @@ def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Sto
 
 CASES: list[StoreCase] = [
     StoreCase("memory", _memory, shared=False, durabilities=("memory",)),
-    StoreCase("redis", _redis, shared=True, durabilities=("unknown",)),
+    StoreCase("redis", _redis, shared=True, durabilities=("memory",)),
     StoreCase("sqlite", _sqlite, shared=True, durabilities=("os-crash", "process-crash")),
 ]

@@ -93,5 +93,3 @@ def unpack(queue: str, id: str, record: bytes) -> Message:
         headers=headers,
         redacted=tuple(redacted or ()),
     )
-
-

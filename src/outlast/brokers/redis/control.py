@@ -76,9 +76,7 @@ class Desk:
 
     async def _send(self, rows: _Rows) -> list[Answer] | None:
         place = self._place
-        reply = await place.run(
-            _CONTROL, place.keys(rows.queues), place.default_limits, _encode(rows.rows), *rows.args
-        )
+        reply = await place.run(_CONTROL, place.keys(rows.queues), place.default_limits, _encode(rows.rows), *rows.args)
         if reply == [b"changed"]:
             return None
         return [
@@ -164,14 +162,17 @@ class Desk:
         changed = 0
         for queue in queues:
             for page in await pages(place, [queue]):
-                sids = [each.decode() for each in await place.link.command(
-                    "LRANGE", f"{place.prefix(queue)}:a:{page}", 0, -1
-                )]
+                sids = [
+                    each.decode()
+                    for each in await place.link.command("LRANGE", f"{place.prefix(queue)}:a:{page}", 0, -1)
+                ]
                 for start in range(0, len(sids), STEP):
                     runs = int(command.key is not None)
                     row = ["some", 1, sids[start : start + STEP], states, command.key or False, runs]
                     (answer,) = await self._send(_Rows([queue], [row], [])) or []
                     changed += answer.changed
+            if command.key is not None:
+                await self._send(_Rows([queue], [["forget", 1, command.key]], []))
         return Answer(True, changed)
 
 

@@ -134,9 +134,7 @@ async def settle(place: Place, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply what still counts, in one step; return the rest."""
     batch = _Batch()
     rows = [batch.row(settlement) for settlement in settlements]
-    reply = await place.run(
-        _SETTLE, place.keys(batch.numbers), place.default_limits, _encode(rows), *batch.records
-    )
+    reply = await place.run(_SETTLE, place.keys(batch.numbers), place.default_limits, _encode(rows), *batch.records)
     return [Lost(settlements[index].fence, "superseded") for index in reply]
 
 

@@ -128,9 +128,7 @@ async def find(place: Place, query: Query) -> Page:
     for page in await pages(place, queues) if queues else ():
         if query.cursor and page * 1000 > int(query.cursor):
             continue
-        reply = await place.run(
-            _LOOK, place.keys(queues), "page", page, states, wanted, "rows", query.cursor or ""
-        )
+        reply = await place.run(_LOOK, place.keys(queues), "page", page, states, wanted, "rows", query.cursor or "")
         now = float(reply[0])
         for order, queue, row in reply[1:]:
             if query.args:

@@ -96,9 +96,7 @@ class Shelf:
                 number = numbers.setdefault(message.queue, len(numbers) + 1)
                 messages.append((number, message.id[len(message.queue) + 1 :], 5 + len(blobs)))
             rows.append((move.name, expect, body, move.skipped, messages))
-        reply = await place.run(
-            _SCHEDULES, place.keys(numbers), "move", place.default_limits, _pack(rows), *blobs
-        )
+        reply = await place.run(_SCHEDULES, place.keys(numbers), "move", place.default_limits, _pack(rows), *blobs)
         return [bool(each) for each in reply]
 
     async def _kept(self) -> _Kept:

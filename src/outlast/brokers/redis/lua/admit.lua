@@ -1,12 +1,12 @@
 -- Taking a job in: known ids, unique keys, bounds as core.admission.make_room has them. Needs base and moves.
 
 local WINDOW, LINES = 100, 16
-local function front(q, line)       -- the first WINDOW jobs of a line, left where they are
+local function front(q, line, most) -- the first `most` jobs of a line and one more, left where they are
   if line.n == 0 then return {} end
   sync(q)
   local rs, zs, at = {}, {}, 0
-  while #rs < WINDOW + 1 do
-    local sids = call('LRANGE', line.R, at, at + WINDOW)
+  while #rs < most + 1 do
+    local sids = call('LRANGE', line.R, at, at + most)
     if #sids == 0 then break end
     at = at + #sids
     load(q, sids)
@@ -16,23 +16,23 @@ local function front(q, line)       -- the first WINDOW jobs of a line, left whe
     end
   end
   if line.z > 0 then
-    local members, sids = call('ZRANGE', line.Z, 0, WINDOW), {}
+    local members, sids = call('ZRANGE', line.Z, 0, most), {}
     for i = 1, #members do sids[i] = sub(members[i], 15) end
     load(q, sids)
     for i, sid in ipairs(sids) do zs[i] = q.jobs[sid] end
   end
   local merged, r, z = {}, 1, 1
-  while #merged < WINDOW + 1 and (rs[r] or zs[z]) do
+  while #merged < most + 1 and (rs[r] or zs[z]) do
     local a, b = rs[r], zs[z]
     if a and (not b or a.rank < b.rank or (a.rank == b.rank and a.order < b.order)) then merged[#merged + 1] = a; r = r + 1
     else merged[#merged + 1] = b; z = z + 1 end
   end
   return merged
 end
-local function without(jobs, gone)
+local function without(jobs, gone, most)
   local left = {}
   for _, j in ipairs(jobs) do
-    if j ~= gone and #left < WINDOW then left[#left + 1] = j end
+    if j ~= gone and #left < most then left[#left + 1] = j end
   end
   return left
 end
@@ -40,19 +40,21 @@ local function longest(q, key, gone)    -- the front of the longest line but the
   sync(q)
   local names, best, most = {}, nil, 0
   for _, name in ipairs(call('ZRANGE', q.P .. ':park', 0, LINES - 1)) do names[#names + 1] = sub(name, 16) end
-  local ring, keyless = call('LRANGE', q.P .. ':ring', 0, LINES - 1), q.plain.n > 0
-  lanes_of(q, names); lanes_of(q, ring)
+  local ring, keyless = call('LRANGE', q.P .. ':ring', 0, 4 * LINES - 1), q.plain.n > 0
+  lanes_of(q, names)
   local n = 0
-  for _, name in ipairs(ring) do
-    if keyless and n < LINES and q.s[S_TURN] < lane_of(q, name).turn then names[#names + 1] = false; keyless = false; n = n + 1 end
-    if n < LINES then names[#names + 1] = name; n = n + 1 end
+  for _, entry in ipairs(ring) do
+    local name = sub(entry, 16)
+    if lane_of(q, name).where ~= 1 or lane_of(q, name).turn ~= tonumber(sub(entry, 1, 15)) then name = nil end
+    if name and keyless and n < LINES and q.s[S_TURN] < lane_of(q, name).turn then names[#names + 1] = false; keyless = false; n = n + 1 end
+    if name and n < LINES then names[#names + 1] = name; n = n + 1 end
   end
   if keyless and n < LINES then names[#names + 1] = false end
   for _, name in ipairs(names) do
     local line = name and lane_of(q, name) or q.plain
     if (name or nil) ~= key and min(line.n, WINDOW) > most then best, most = line, min(line.n, WINDOW) end
   end
-  return best and without(front(q, best), gone) or {}
+  return best and without(front(q, best, WINDOW), gone, WINDOW) or {}
 end
 local function by_urgency(jobs, from)   -- to be taken from the back: the least urgent, of these the first in line
   local left = {}
@@ -70,15 +72,18 @@ local function make_room(q, new, gone)
   if L[L_BYTES] and new.size > L[L_BYTES] then return nil, 'large', 'max_bytes', L[L_BYTES] end
   if kbytes and new.size > kbytes then return nil, 'large', 'per_key.max_bytes', kbytes end
   local sheds, shed, own, other, left = L[L_SHED], {}, nil, nil, nil
+  local function first(most) return without(front(q, key and lane_of(q, key) or q.plain, most), gone, most) end
   local function mine()
-    if not own then promote(q); own = without(front(q, key and lane_of(q, key) or q.plain), gone) end
+    if not own then promote(q); own = first(WINDOW) end
     return own
   end
   local function may(j) return sheds and j.prio >= new.prio end
   local age, whose = L[L_AGE], 'max_age'
   if kage and not (age and age < kage) then age, whose = kage, 'per_key.max_age' end
   if age then
-    for _, j in ipairs(mine()) do
+    promote(q)
+    local eldest = first(1)[1]
+    for _, j in ipairs(eldest and now - eldest.at > age and mine() or {}) do
       if now - j.at <= age then break end
       if not may(j) then return nil, whose end
       shed[#shed + 1] = j

@@ -11,9 +11,9 @@
 --        b   hash id -> record: what was accepted (see parse)
 --        d   hash id -> what became of it (see parse); none: it is as it was accepted
 --        r, z; r:K, z:K   a line: ids in order of rank, and out of that order (zset rank, order..id); K: the key's own
---        k   hash key -> lane; ring: list of keys; park: zset wake -> turn..key
+--        k   hash key -> lane; ring: list of turn..key; park: zset wake -> turn..key
 --        due zset at -> order..id; pk hash kind -> parked jobs; pk:KIND set of them
---        h:H zset of what holder H holds; u hash unique key -> (id, until)
+--        h:H set of what holder H holds; u hash unique key -> (id, until)
 --        ended, dead, kept: zsets of what has ended, by the time of its end (kept: by that of its result's)
 --        p hash id -> (until, token): remembered; pl list of these ids; a:N list of ids by order; ac hash N -> how many
 --        res, f, n: hashes id -> result, failures, notes; w set of who waits for a job
@@ -28,7 +28,7 @@ end
 if call('GET', D .. ':born') ~= ARGV[2] then return redis.error_reply('REBORN the server has lost what this store knew') end
 
 local S_DEPTH, S_READY, S_RUN, S_WAIT, S_BYTES, S_SHED, S_BACK, S_TURN, S_TAT = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local S_DRAINED, S_DRAINED_AT, S_EPOCH, S_N, S_TAIL, S_TAILO, S_Z, S_HS, S_TOKEN, S_PARKED = 10, 11, 12, 13, 14, 15, 16, 17, 18, 19
+local S_DRAINED, S_DRAINED_AT, S_EPOCH, S_N, S_TAIL, S_TAILO, S_Z, S_ERA, S_TOKEN, S_PARKED = 10, 11, 12, 13, 14, 15, 16, 17, 18, 19
 local L_DEPTH, L_BYTES, L_AGE, L_SHED, L_CONC, L_INTERVAL, L_BURST, L_KCONC, L_KINTERVAL, L_KBURST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local L_KDEPTH, L_KBYTES, L_KAGE, L_TTL, L_RECORDS, L_DEAD, L_MEMORY, L_WEIGHTS = 11, 12, 13, 14, 15, 16, 17, 18
 local PAGE, TAU = 1000, 30
@@ -90,8 +90,8 @@ end
 -- A record: order, second of acceptance, run_at, enqueued_at, priority, flags, length of kind and of ext; then
 -- expires_at if flag 4; kind; ext: msgpack of (key, unique, until start, until, replace, seconds, headers, redacted);
 -- arguments. Flags: 1 key, 2 unique, 4 expires, 8 not due when it was accepted.
--- What became of it: msgpack of (state, rank, at, attempt, crashes, token, flags, settled, holder, hand-out, reason,
--- finished, result until). States: Q ready, S scheduled, K parked, R running, W waiting; s d c e as they end.
+-- What became of it: msgpack of (state, rank, at, attempt, crashes, token, flags, settled, holder, reason, finished,
+-- result until). States: Q ready, S scheduled, K parked, R running, W waiting; s d c e as they end.
 -- Flags: 1 open, 2 lapsed, 4 cancelling, 8 an entry in r stands for it no more, 16 it stands in z.
 local function parse(q, sid, b, d)
   local order, acc, run_at, enq, prio, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
@@ -111,14 +111,14 @@ local function parse(q, sid, b, d)
     local f = x[7]
     j.st, j.rank, j.at, j.attempt, j.crashes, j.token, j.settled = x[1], x[2], x[3], x[4], x[5], x[6], x[8]
     if x[9] ~= '' then j.holder = x[9] end
-    j.hs, j.fin, j.rtil = x[10], x[12], x[13]
-    if x[11] ~= '' then j.reason = x[11] end
+    j.fin, j.rtil = x[11], x[12]
+    if x[10] ~= '' then j.reason = x[10] end
     if f > 0 then
       j.open, j.lapsed, j.cancelling, j.ghost, j.inz = f % 2 == 1, f % 4 >= 2, f % 8 >= 4, f % 16 >= 8, f >= 16
     end
   else
     j.st, j.rank, j.at = flags >= 8 and 'S' or 'Q', rank_of(run_at, prio), run_at
-    j.attempt, j.crashes, j.token, j.settled, j.hs, j.fin, j.rtil = 1, 0, 0, 0, 0, 0, 0
+    j.attempt, j.crashes, j.token, j.settled, j.fin, j.rtil = 1, 0, 0, 0, 0, 0
   end
   return j
 end
@@ -147,13 +147,15 @@ end
 local function member(j) return fmt('%014.0f', j.order) .. j.sid end
 local function rel(q) return now * 1e9 - q.s[S_EPOCH] * 1e9 end      -- nanoseconds since the queue's epoch: exact
 
--- Lanes. where: 0 out, 1 in the ring, 2 parked for a slot, 3 parked for its rate.
+-- Lanes. where: 0 out, 1 in the ring, 2 parked for a slot, 3 parked for its rate. An era ends when the keys' rate is
+-- taken away: what was remembered of it counts no more.
 local function lane_from(q, key, packed)
   local lane = { key = key, R = q.P .. ':r:' .. key, Z = q.P .. ':z:' .. key }
   if packed then
     local x = munpack(packed)
     lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake = x[1], x[2], x[3], x[4], x[5], x[6]
     lane.depth, lane.bytes, lane.n, lane.tail, lane.tailo, lane.z = x[7], x[8], x[9], x[10], x[11], x[12]
+    if x[13] ~= q.s[S_ERA] then lane.tat = 0 end
   else
     lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake = 0, 0, 0, 0, 0, 0
     lane.depth, lane.bytes, lane.n, lane.tail, lane.tailo, lane.z = 0, 0, 0, 0, 0, 0
@@ -174,14 +176,15 @@ local function lanes_of(q, keys)
     for i, key in ipairs(want) do lane_from(q, key, got[i]) end
   end
 end
+local function in_turn(lane) return fmt('%015.0f', lane.turn) .. lane.key end     -- its name in ring and park
 local function join(q, lane)        -- at the back of the ring
   q.s[S_BACK] = q.s[S_BACK] + 1
   lane.where, lane.turn, lane.given = 1, q.s[S_BACK], 0
-  if q.joins then q.joins[#q.joins + 1] = lane.key else later(q, 'RPUSH', q.P .. ':ring', lane.key) end
+  local entry = in_turn(lane)
+  if q.joins then q.joins[#q.joins + 1] = entry else later(q, 'RPUSH', q.P .. ':ring', entry) end
 end
-local function parked_as(lane) return fmt('%015.0f', lane.turn) .. lane.key end
 local function unpark(q, lane)      -- it was parked, and joins
-  call('ZREM', q.P .. ':park', parked_as(lane))
+  call('ZREM', q.P .. ':park', in_turn(lane))
   join(q, lane)
 end
 local function freed(q, key)        -- a job of this key ended its run
@@ -324,7 +327,7 @@ local function flush()
       else
         local f = (j.open and 1 or 0) + (j.lapsed and 2 or 0) + (j.cancelling and 4 or 0) + (j.ghost and 8 or 0) + (j.inz and 16 or 0)
         later(q, 'HSET', P .. ':d', j.sid, mpack({ j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled,
-          j.holder or '', j.hs, j.reason or '', j.fin, j.rtil }))
+          j.holder or '', j.reason or '', j.fin, j.rtil }))
       end
       if j.rewritten and not j.gone then later(q, 'HSET', P .. ':b', j.sid, j.b) end
     end
@@ -333,7 +336,7 @@ local function flush()
         later(q, 'HDEL', P .. ':k', key)
       else
         later(q, 'HSET', P .. ':k', key, mpack({ lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake, lane.depth,
-          lane.bytes, lane.n, lane.tail, lane.tailo, lane.z }))
+          lane.bytes, lane.n, lane.tail, lane.tailo, lane.z, s[S_ERA] }))
       end
     end
     for page, n in pairs(q.paged) do

@@ -34,7 +34,7 @@ local function park(q, lane, t)
   lane.given = 0
   if L[L_KCONC] and lane.run >= L[L_KCONC] then lane.where, lane.wake = 2, t + RECHECK
   else lane.where, lane.wake = 3, gcra_next(L[L_KINTERVAL], L[L_KBURST], lane.tat, t) end
-  call('ZADD', q.P .. ':park', fmt('%.0f', lane.wake), parked_as(lane))
+  call('ZADD', q.P .. ':park', fmt('%.0f', lane.wake), in_turn(lane))
 end
 local function wake(q, t)           -- keys whose time has come join the ring
   while true do
@@ -52,19 +52,26 @@ local function begin_picks(q)       -- from here on joins stay at hand: a lane m
   q.joins, q.ji, q.ring, q.ri, q.rfrom = {}, 1, {}, 1, 0
   q.rlen = call('LLEN', q.P .. ':ring')
 end
-local function head(q, n)           -- the lane at the front of the ring, nil when it is empty
-  if q.rlen == 0 and q.ji > #q.joins then return nil end
-  if q.rfrom < q.rlen then
-    if q.ri > #q.ring then
-      q.ring, q.ri = call('LRANGE', q.P .. ':ring', q.rfrom, q.rfrom + min(n, 500)), 1
-      lanes_of(q, q.ring)
-    end
-    return lane_of(q, q.ring[q.ri])
-  end
-  return q.joins[q.ji] and lane_of(q, q.joins[q.ji])
-end
 local function off(q)               -- the lane at the front leaves it
   if q.rfrom < q.rlen then q.rfrom, q.ri = q.rfrom + 1, q.ri + 1 else q.ji = q.ji + 1 end
+end
+local function head(q, n)           -- the lane at the front of the ring, nil when it is empty
+  while true do
+    local entry
+    if q.rfrom < q.rlen then
+      if q.ri > #q.ring then
+        q.ring, q.ri = call('LRANGE', q.P .. ':ring', q.rfrom, q.rfrom + min(n, 500)), 1
+        local keys = {}
+        for i = 1, #q.ring do keys[i] = sub(q.ring[i], 16) end
+        lanes_of(q, keys)
+      end
+      entry = q.ring[q.ri]
+    else entry = q.joins[q.ji] end
+    if not entry then return nil end
+    local lane = lane_of(q, sub(entry, 16))
+    if lane.where == 1 and lane.turn == tonumber(sub(entry, 1, 15)) then return lane end
+    off(q)                          -- the key was forgotten, and may have come again since
+  end
 end
 local function end_picks(q)
   if q.rfrom > 0 then call('LTRIM', q.P .. ':ring', q.rfrom, -1) end
@@ -171,9 +178,8 @@ if #picked > 0 then
     local q = j.q
     if j.holder then let_go(j, true); sync(q) end
     q.s[S_TOKEN] = token
-    q.s[S_HS] = q.s[S_HS] + 1
-    j.st, j.token, j.open, j.lapsed, j.settled, j.holder, j.hs = 'R', token, true, false, 0, holder, q.s[S_HS]
-    later(q, 'ZADD', q.P .. ':h:' .. holder, j.hs, j.sid)
+    j.st, j.token, j.open, j.lapsed, j.settled, j.holder = 'R', token, true, false, 0, holder
+    later(q, 'SADD', q.P .. ':h:' .. holder, j.sid)
     if j.uniq then free_key(j, 'start') end
     touch(j)
     local n = #out

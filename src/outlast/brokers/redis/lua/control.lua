@@ -4,7 +4,8 @@
 --   edit: id, arguments or false, priority or -1, run_at or false, the arguments they were made of or false
 --   adjust: limits and changes as indices in ARGV, the changes they were made with
 --   some: ids to purge, states or '', key or false, 1 to remove what runs too           prune: at most so many
---   hold: id, why      adopt: id, index of its record, at, rank, attempt, crashes, failures, why
+--   forget: key                                              hold: id, why 
+--       adopt: id, index of its record, at, rank, attempt, crashes, failures, why
 -- Result: (ok, changed, why, parcel or false) each. {'changed'} alone: what an edit or an adjustment was made of is
 -- something else by now, and nothing has happened.
 local commands, out = munpack(ARGV[4]), {}
@@ -178,6 +179,13 @@ for _, c in ipairs(commands) do
     call('HSET', P .. ':c', 'changes', ARGV[c[4]])
     relimit(q, ARGV[c[3]])
     answer(true, changed and 1 or 0)
+  elseif name == 'forget' then      -- a key of which everything was purged, with its place and its rate
+    local lane = lane_of(q, c[3])
+    if lane.n == 0 and lane.run == 0 then
+      if lane.where >= 2 then call('ZREM', P .. ':park', in_turn(lane)) end
+      lane.where, lane.tat, lane.given = 0, 0, 0
+    end
+    answer(true, 0)
   elseif name == 'prune' then answer(true, prune(q, c[3]))
   elseif name == 'some' then
     load(q, c[3])

@@ -53,6 +53,7 @@ elseif op == 'stats' then
       end
       local best = peek(q, q.plain, 4)
       local keys = call('LRANGE', P .. ':ring', 0, 99)
+      for i = 1, #keys do keys[i] = sub(keys[i], 16) end
       for _, m in ipairs(call('ZRANGE', P .. ':park', 0, 99)) do keys[#keys + 1] = sub(m, 16) end
       lanes_of(q, keys)
       for _, key in ipairs(keys) do

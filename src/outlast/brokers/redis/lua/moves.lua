@@ -92,7 +92,7 @@ local function promote(q)           -- what has become due stands in line
 end
 local function let_go(j, superseded)    -- part it from its holder, who is told when it was superseded
   if j.holder then
-    later(j.q, 'ZREM', j.q.P .. ':h:' .. j.holder, j.sid)
+    later(j.q, 'SREM', j.q.P .. ':h:' .. j.holder, j.sid)
     if superseded then
       local key = D .. ':lost:' .. j.holder
       call('RPUSH', key, mpack({ j.q.name, j.sid, j.token, j.order }))
@@ -212,15 +212,15 @@ local function prune(q, most)       -- retention, at most `most` records of each
 end
 
 -- Leases
-local function held_by(q, holder)   -- the jobs that a holder holds in a queue, in order of their hand-outs
+local function held_by(q, holder)   -- the jobs that a holder holds in a queue
   local key = q.P .. ':h:' .. holder
   if call('EXISTS', key) == 0 then return {} end
   sync(q)
-  local sids, jobs = call('ZRANGE', key, 0, -1), {}
+  local sids, jobs = call('SMEMBERS', key), {}
   load(q, sids)
   for _, sid in ipairs(sids) do
     local j = q.jobs[sid]
-    if j and j.holder == holder then jobs[#jobs + 1] = j else call('ZREM', key, sid) end
+    if j and j.holder == holder then jobs[#jobs + 1] = j else call('SREM', key, sid) end
   end
   return jobs
 end
@@ -228,6 +228,7 @@ local function by_order(a, b) return a.order < b.order end
 local function lapse()              -- make ready what lapsed leases held
   local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
   if #holders == 0 then return end
+  table.sort(holders)
   for _, holder in ipairs(holders) do
     local all = {}
     for _, q in ipairs(every()) do
@@ -261,7 +262,9 @@ local function renew(holder, lease) -- let its lease run from now, and hold agai
   call('ZADD', D .. ':leases', now + lease, holder)
   if call('ZREM', D .. ':gone', holder) == 0 then return end
   for _, q in ipairs(every()) do
-    for _, j in ipairs(held_by(q, holder)) do
+    local held = held_by(q, holder)
+    table.sort(held, by_order)
+    for _, j in ipairs(held) do
       if j.lapsed and may_begin(q, j.key) then
         lift(j)
         begin(q, j.key, 1)

@@ -66,9 +66,10 @@ for i, each in ipairs(batch) do
       follow(each[11])
     elseif what == 'r' then
       fail(j, each[8])
-      j.attempt, j.crashes, j.rank = each[6], each[7], rank_of(each[5], j.prio)
+      local over = j.cancelling     -- then it ends here, and there is no other attempt
+      if not over then j.attempt, j.crashes, j.rank = each[6], each[7], rank_of(each[5], j.prio) end
       wait(j, each[5], 'S')
-      follow(each[9])
+      if not over then follow(each[9]) end
     elseif what == 'l' then wait(j, each[5] or min(j.at, now), 'S')
     else wait(j, each[5], 'K') end
     touched[q.P] = q
