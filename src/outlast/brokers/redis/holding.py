@@ -16,7 +16,7 @@ from outlast.core.errors import WireError
 from outlast.core.message import Delivery, Failure, Fence, Holder, Message, Signal
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Settlement
 
-__all__ = ["Asked", "Given", "claim", "extend", "forfeit", "refuse_signals", "save", "settle"]
+__all__ = ["Asked", "Given", "Stream", "claim", "extend", "forfeit", "refuse_signals", "save", "settle", "undo"]
 
 _CLAIM: Final = script("base", "moves", "claim")
 _SETTLE: Final = script("base", "moves", "admit", "settle")
@@ -38,6 +38,13 @@ class Asked(Struct, frozen=True):
     kinds: tuple[str, ...]
 
 
+class Stream(Struct):
+    """A line of claims, one at a time, by which the server tells a late one from the next. number: of the last one."""
+
+    name: str
+    number: int = 0
+
+
 class Given(Struct, frozen=True):
     """What it was given. soon: the seconds until something may change by itself; None: nothing will."""
 
@@ -46,7 +53,7 @@ class Given(Struct, frozen=True):
     soon: float | None
 
 
-async def claim(place: Place, asked: Asked) -> Given:
+async def claim(place: Place, asked: Asked, stream: Stream) -> Given:
     """Hand out what may run now."""
     queues = sorted(asked.demand)
     reply = await place.run(
@@ -59,18 +66,22 @@ async def claim(place: Place, asked: Asked) -> Given:
         asked.bell,
         _encode(asked.kinds) if asked.kinds else b"",
         " ".join(queues),
+        stream.name,
+        stream.number,
         *(asked.demand[queue] for queue in queues),
     )
     last = reply[0].decode()
     if len(reply) == 2:
         return Given([], last, float(reply[1]) if reply[1] else None)
+    token = int(reply[1])
     deliveries = []
-    for at in range(1, len(reply), 6):
-        index, sid, token, attempt, crashes, record = reply[at : at + 6]
-        queue = queues[index]
-        id_ = f"{queue}.{sid.decode()}"
-        fence = Fence(id_, queue, int(token))
-        deliveries.append(Delivery(unpack(queue, id_, record), fence, attempt, crashes))
+    parts = iter(reply)
+    next(parts), next(parts)
+    for number, raw, record in zip(parts, parts, parts, strict=True):
+        queue = queues[number >> 36]
+        id_ = f"{queue}.{raw.decode()}"
+        message = unpack(queue, id_, record)
+        deliveries.append(Delivery(message, Fence(id_, queue, token), number & 0xFFFFF, number >> 20 & 0xFFFF))
     return Given(deliveries, last, None)
 
 
@@ -152,6 +163,12 @@ async def extend(place: Place, holder: Holder, lease: float) -> list[Lost]:
 async def forfeit(place: Place, holder: Holder, *, crashed: bool) -> int:
     """Make ready all that a dead holder held; return how many jobs it ran."""
     count: int = await place.run(_HOLD, [place.root], "forfeit", holder.id, int(crashed))
+    return count
+
+
+async def undo(place: Place, holder: str, stream: Stream) -> int:
+    """Take back what the stream's last claim handed out to this holder, come what may of it; return how many jobs."""
+    count: int = await place.run(_HOLD, [place.root], "undo", holder, stream.name, stream.number)
     return count
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from outlast.brokers.redis import holding, publishing, records
 from outlast.brokers.redis.address import Address
 from outlast.brokers.redis.bell import Bell
+from outlast.brokers.redis.claiming import Claims
 from outlast.brokers.redis.control import Desk
 from outlast.brokers.redis.link import Link
 from outlast.brokers.redis.place import Place
 from outlast.brokers.redis.schedules import Shelf
-from outlast.core.errors import StoreError
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
 from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
-from outlast.core.settlement import Lost, Note, Published, Release, Settlement
+from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.topology import Topology
 
 __all__ = ["RedisStore"]
@@ -53,7 +52,7 @@ class RedisStore:
         self._last = ""
         self._opening = asyncio.Lock()
         self._open = False
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._claims = Claims(self._place, lambda: self._open)
         subscribe: Callable[[Callable[[], None]], None] | None = getattr(clock, "subscribe", None)
         if subscribe is not None:
             subscribe(self._bell.ring_from_anywhere)
@@ -81,8 +80,7 @@ class RedisStore:
         """Let go of the server. What is held stays held until its lease lapses."""
         async with self._opening:
             self._open = False
-            if self._undoing:
-                await asyncio.gather(*self._undoing, return_exceptions=True)
+            await self._claims.close()
             await self._link.close()
             self._bell.ring()
 
@@ -111,29 +109,12 @@ class RedisStore:
                 left = deadline - loop.time()
                 bell = ear.name if left > 0 else ""
                 asked = holding.Asked(demand, limit, holder.id, lease, self._last, bell, self._kinds)
-                given = await self._uncancelled(asked)
+                given = await self._claims.claim(asked)
                 self._last = given.last
                 left = deadline - loop.time()
                 if given.deliveries or left <= 0 or not self._open:
                     return given.deliveries
                 await ear.wait(min(left, POLL, POLL if given.soon is None else max(given.soon, 0.001)))
-
-    async def _uncancelled(self, asked: holding.Asked) -> holding.Given:
-        """Claim; a call that is cancelled gives back what it was handed, for it has handed out nothing."""
-        claiming = asyncio.ensure_future(holding.claim(self._place, asked))
-        try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            undoing = asyncio.create_task(self._give_back(claiming))
-            self._undoing.add(undoing)
-            undoing.add_done_callback(self._undoing.discard)
-            raise
-
-    async def _give_back(self, claiming: asyncio.Future[holding.Given]) -> None:
-        with contextlib.suppress(StoreError):  # then the lease gives it back
-            given = await claiming
-            if given.deliveries:
-                await self.settle([Release(each.fence, why="cancelled") for each in given.deliveries])
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded."""

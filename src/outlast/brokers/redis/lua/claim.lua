@@ -1,8 +1,10 @@
 -- Hand out jobs, as core.select has it. Needs base, moves.
 -- KEYS[2..] the queues asked for, by name. ARGV[3] holder; [4] lease; [5] limit; [6] the queue that gave the last job of
 -- the call before; [7] who is rung for when there is nothing, '' for nobody; [8] kinds known, msgpack list, or '';
--- [9] names asked for, with spaces; [10..] demand of each key.
--- Result: {last, {queue index, id, token, attempt, crashes, record} ...} or {last, seconds until something may change or ''}
+-- [9] names asked for, with spaces; [10] stream of this claim, [11] its number there: see 'undo' in hold; [12..] demand
+-- of each key.
+-- Result: {last, token, (number, id, record) ...} with number = (queue's index * 2^16 + crashes) * 2^20 + attempt; or
+-- {last, seconds until something may change, '' if nothing will}.
 local holder, lease, limit, last, bell = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local RECHECK = 10e9
 
@@ -131,12 +133,17 @@ local function unpark_known(q)      -- parked jobs of kinds that this holder kno
   sync(q)
 end
 
+local stream = D .. ':g:' .. ARGV[10]   -- of the last claim that handed out: its number and token
+do
+  local had = call('GET', stream)
+  if had and tonumber(string.match(had, '^%d+')) >= tonumber(ARGV[11]) then return { last, '' } end
+end
 renew(holder, lease)
 lapse()
 call('HSET', D .. ':asked', holder, ARGV[9])
 local serving, first = {}, 1
 for i = 2, #KEYS do
-  local q, demand = open(KEYS[i]), tonumber(ARGV[8 + i])
+  local q, demand = open(KEYS[i]), tonumber(ARGV[10 + i])
   if q and not q.paused and demand > 0 then
     local t = rel(q)
     if room(q, t) ~= 0 then
@@ -152,13 +159,25 @@ for i = 2, #KEYS do
 end
 local picked, open_lines = {}, {}
 for i = 0, #serving - 1 do open_lines[#open_lines + 1] = serving[(first - 1 + i) % #serving + 1] end
+if #open_lines == 1 then              -- mostly: the same, with less ado
+  local each = open_lines[1]
+  for i = 1, min(limit, each.most) do
+    local j = pick(each.q, each.t, min(limit, each.most) - i + 1)
+    if not j then break end
+    picked[i] = j
+    j.index = each.index
+  end
+  if #picked > 0 then last = each.q.name end
+  open_lines = {}
+end
 while #open_lines > 0 and #picked < limit do
   local going = {}
   for _, each in ipairs(open_lines) do
     if #picked == limit then break end
     local j = pick(each.q, each.t, min(limit - #picked, each.most - each.given))
     if j then
-      picked[#picked + 1] = { each.index, j }
+      picked[#picked + 1] = j
+      j.index = each.index
       last = each.q.name
       each.given = each.given + 1
       if each.given < each.most then going[#going + 1] = each end
@@ -170,20 +189,18 @@ for _, each in ipairs(serving) do end_picks(each.q) end
 
 local out = { last }
 if #picked > 0 then
-  local token = micros
+  local token, held = micros, 'SADD :h:' .. holder
   for _, each in ipairs(serving) do token = max(token, each.q.s[S_TOKEN] + 1) end
-  local shown = fmt('%.0f', token)
-  for _, each in ipairs(picked) do
-    local j = each[2]
+  for _, each in ipairs(serving) do each.q.s[S_TOKEN] = token end
+  out[2] = fmt('%.0f', token)
+  for i, j in ipairs(picked) do
     local q = j.q
     if j.holder then let_go(j, true); sync(q) end
-    q.s[S_TOKEN] = token
     j.st, j.token, j.open, j.lapsed, j.settled, j.holder = 'R', token, true, false, 0, holder
-    later(q, 'SADD', q.P .. ':h:' .. holder, j.sid)
+    later(q, held, j.sid)
     if j.uniq then free_key(j, 'start') end
     touch(j)
-    local n = #out
-    out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5], out[n + 6] = each[1], j.sid, shown, j.attempt, j.crashes, j.b
+    out[3 * i], out[3 * i + 1], out[3 * i + 2] = (j.index * 65536 + j.crashes) * 1048576 + j.attempt, j.sid, j.b
   end
   if bell ~= '' then
     for _, each in ipairs(serving) do call('SREM', each.q.P .. ':w', bell) end

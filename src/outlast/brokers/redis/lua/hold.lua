@@ -1,6 +1,8 @@
 -- Holders: extend, forfeit, save. Needs base, moves.
 -- ARGV[3] 'extend', [4] holder, [5] lease: all queues of this place. Result: (queue, id, token, why) each, flat.
 --         'forfeit', [4] holder, [5] '1' if it crashed. Result: how many it held.
+--         'undo', [4] holder, [5] stream, [6] number: nobody got what this claim handed out; it is ready again. A claim of
+--         this number that comes late hands out nothing. Result: how many it had handed out.
 --         'save', [4] msgpack of (queue's key, id, token, name, JSON) each. Result: indices (from 0) of the superseded.
 local op, out = ARGV[3], {}
 if op == 'extend' then
@@ -22,6 +24,26 @@ if op == 'extend' then
       end
     end
   end
+elseif op == 'undo' then
+  local holder, stream, number, all = ARGV[4], D .. ':g:' .. ARGV[5], ARGV[6], {}
+  local n, token = string.match(call('GET', stream) or '0 0', '^(%d+) (%d+)$')
+  call('SET', stream, number .. ' 0', 'EX', 3600)
+  if n == number then
+    for _, q in ipairs(every()) do
+      for _, j in ipairs(held_by(q, holder)) do
+        if j.st == 'R' and j.token == tonumber(token) then all[#all + 1] = j end
+      end
+    end
+  end
+  table.sort(all, by_order)
+  for _, j in ipairs(all) do
+    begin(j.q, j.key, -1)
+    let_go(j, false)
+    j.settled = j.token
+    if j.cancelling then finish(j, 'c', 'cancelled') else put(j, min(j.at, now), 'S') end
+  end
+  for _, j in ipairs(all) do freed(j.q, j.key) end
+  out = #all
 elseif op == 'forfeit' then
   local holder, crashed, all = ARGV[4], tonumber(ARGV[5]), {}
   for _, q in ipairs(every()) do
