@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from uuid import uuid4
+from zlib import crc32
 
 import msgspec
 
@@ -46,6 +47,7 @@ def limits_of(queue: Queue) -> bytes:
         kept.dead_ttl,
         kept.id_memory,
         dict(sorted(queue.weights.items())) or None,
+        crc32(msgspec.json.encode(queue, order="sorted")),  # two that are equal here may be told apart by their names
     )
     return msgspec.msgpack.encode([False if value is None else value for value in values])
 

@@ -149,7 +149,7 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid } end
   local past = call('HGET', P .. ':p', sid)
-  if past and munpack(past)[1] > now then return { 'exists', 'id', sid } end
+  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid } end
   local order = order_of()
   local j = parse(q, sid, spack('>I6I4', order, ceil(now)) .. blob, false)
   local replaced, answer
@@ -196,15 +196,15 @@ local function accept(q, sid, blob, bounded, replacing, aside)
     j.flags = j.flags + 8
     j.b = sub(j.b, 1, 27) .. string.char(j.flags) .. sub(j.b, 29)
     j.st = 'S'
-    later(q, 'ZADD', P .. ':due', j.run_at, member(j))
+    later(q, 'ZADD :due', j.run_at, member(j))
     if j.run_at - now < 1 then q.ready = q.ready + 1 end
   else
     stand(j)
     if j.inz then touch(j) end
   end
-  later(q, 'HSET', P .. ':b', sid, j.b)
+  later(q, 'HSET :b', sid, j.b)
   local page = floor(order / PAGE)
-  later(q, 'RPUSH', P .. ':a:' .. page, sid)
+  later(q, 'RPUSH :a:' .. page, sid)
   q.paged[page] = (q.paged[page] or 0) + 1
   if answer then prune(q, 100) end
   return answer

@@ -49,7 +49,7 @@ local function open(P)      -- a queue by its prefix, nil when nobody knows it
   local s = munpack(got[2])
   q = { P = P, name = string.match(P, ':(.*)}$'), limits = munpack(got[1]), s = s, before = got[2], paused = got[3] == '1',
         jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0, freed = 0, paged = {},
-        plain = { R = P .. ':r', Z = P .. ':z', n = s[S_N], tail = s[S_TAIL], tailo = s[S_TAILO], z = s[S_Z] } }
+        plain = { R = P .. ':r', Z = P .. ':z', push = 'RPUSH :r', zadd = 'ZADD :z', n = s[S_N], tail = s[S_TAIL], tailo = s[S_TAILO], z = s[S_Z] } }
   queues[P] = q
   opened[#opened + 1] = q
   return q
@@ -70,59 +70,72 @@ local function every()              -- all queues of this place, by name
   return all
 end
 
--- Writes of one kind to one key are held back and sent as one command; sync sends them, before somebody reads.
-local function later(q, cmd, key, a, b)
-  local slot = cmd .. key
-  local list = q.out[slot]
+-- Writes of one kind to one key ('HSET :b') are held back and sent as one command; sync sends them, before a read.
+local function held_back(q, what)
+  local list = q.out[what]
   if not list then
     list = {}
-    q.out[slot] = list
-    q.keys[#q.keys + 1] = { cmd, key, list }
+    q.out[what] = list
+    q.keys[#q.keys + 1] = what
   end
+  return list
+end
+local function later(q, what, a, b)
+  local list = q.out[what] or held_back(q, what)
   list[#list + 1] = a
   if b ~= nil then list[#list + 1] = b end
 end
 local function sync(q)
-  for _, each in ipairs(q.keys) do many(each[1], each[2], each[3]) end
+  for _, what in ipairs(q.keys) do
+    local space = string.find(what, ' ', 1, true)
+    many(sub(what, 1, space - 1), q.P .. sub(what, space + 1), q.out[what])
+  end
   if #q.keys > 0 then q.out, q.keys = {}, {} end
 end
 
 -- A record: order, second of acceptance, run_at, enqueued_at, priority, flags, length of kind and of ext; then
 -- expires_at if flag 4; kind; ext: msgpack of (key, unique, until start, until, replace, seconds, headers, redacted);
 -- arguments. Flags: 1 key, 2 unique, 4 expires, 8 not due when it was accepted.
--- What became of it: msgpack of (state, rank, at, attempt, crashes, token, flags, settled, holder, reason, finished,
--- result until). States: Q ready, S scheduled, K parked, R running, W waiting; s d c e as they end.
+-- What became of it: state, rank, at, attempt, crashes, token, flags, settled, finished, result until; of the record order,
+-- second of acceptance, size, flags; then the length of the holder, the holder, the reason.
+-- States: Q ready, S scheduled, K parked, R running, W waiting; s d c e as they end.
 -- Flags: 1 open, 2 lapsed, 4 cancelling, 8 an entry in r stands for it no more, 16 it stands in z.
+local BECAME = '>c1ddI4I2dBdddI6I4I4BB'
 local function parse(q, sid, b, d)
   local order, acc, run_at, enq, prio, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
-  local j = { q = q, sid = sid, b = b, order = order, acc = acc, run_at = run_at, prio = prio, had = d and true or false }
-  local at = 34
-  if flags % 8 >= 4 then j.expires = sunpack('>d', b, at); at = at + 8 end
-  j.kind_at, j.klen, j.ext_at, j.args_at, j.flags = at, klen, at + klen, at + klen + xlen, flags
-  j.size = #b - j.args_at + 1
+  local expires, key, uniq, at_start, uniq_until, replace, args_at
+  args_at = 34 + klen + xlen
+  if flags % 8 >= 4 then expires = sunpack('>d', b, 34); args_at = args_at + 8 end
   if flags % 4 > 0 then
-    local x = munpack(sub(b, j.ext_at, j.args_at - 1))
-    if flags % 2 == 1 then j.key = x[1] end
-    if flags % 4 >= 2 then j.uniq, j.at_start, j.uniq_until, j.replace = x[2], x[3], x[4] or nil, x[5] end
-    j.enq = enq
+    local x = munpack(sub(b, args_at - xlen, args_at - 1))
+    if flags % 2 == 1 then key = x[1] end
+    if flags % 4 >= 2 then uniq, at_start, uniq_until, replace = x[2], x[3], x[4] or nil, x[5] end
   end
+  local st, rank, at, attempt, crashes, token, f, settled, fin, rtil = 'Q', nil, run_at, 1, 0, 0, 0, 0, 0, 0
+  local holder, reason
   if d then
-    local x = munpack(d)
-    local f = x[7]
-    j.st, j.rank, j.at, j.attempt, j.crashes, j.token, j.settled = x[1], x[2], x[3], x[4], x[5], x[6], x[8]
-    if x[9] ~= '' then j.holder = x[9] end
-    j.fin, j.rtil = x[11], x[12]
-    if x[10] ~= '' then j.reason = x[10] end
-    if f > 0 then
-      j.open, j.lapsed, j.cancelling, j.ghost, j.inz = f % 2 == 1, f % 4 >= 2, f % 8 >= 4, f % 16 >= 8, f >= 16
-    end
+    local hlen, next_at, _
+    st, rank, at, attempt, crashes, token, f, settled, fin, rtil, _, _, _, _, hlen, next_at = sunpack(BECAME, d)
+    if hlen > 0 then holder = sub(d, next_at, next_at + hlen - 1) end
+    if #d >= next_at + hlen then reason = sub(d, next_at + hlen) end
   else
-    j.st, j.rank, j.at = flags >= 8 and 'S' or 'Q', rank_of(run_at, prio), run_at
-    j.attempt, j.crashes, j.token, j.settled, j.fin, j.rtil = 1, 0, 0, 0, 0, 0
+    rank = rank_of(run_at, prio)
+    if flags >= 8 then st = 'S' end
   end
-  return j
+  return { q = q, sid = sid, b = b, order = order, acc = acc, run_at = run_at, prio = prio, flags = flags, klen = klen,
+    xlen = xlen, args_at = args_at, size = #b - args_at + 1, expires = expires, key = key, uniq = uniq, at_start = at_start,
+    uniq_until = uniq_until, replace = replace, st = st, rank = rank, at = at, attempt = attempt, crashes = crashes,
+    token = token, settled = settled, fin = fin, rtil = rtil, holder = holder, reason = reason, had = d and true or false,
+    open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f >= 16,
+    dirty = false, passed = false, gone = false, rewritten = false }
 end
-local function kind_of(j) return sub(j.b, j.kind_at, j.ext_at - 1) end
+local function became(j)            -- what is written of it
+  local f = (j.open and 1 or 0) + (j.lapsed and 2 or 0) + (j.cancelling and 4 or 0) + (j.ghost and 8 or 0) + (j.inz and 16 or 0)
+  local holder = j.holder or ''
+  return spack(BECAME, j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled, j.fin, j.rtil, j.order, j.acc, j.size,
+    j.flags, #holder) .. holder .. (j.reason or '')
+end
+local function kind_of(j) return sub(j.b, j.args_at - j.xlen - j.klen, j.args_at - j.xlen - 1) end
 local function load(q, sids)        -- let q.jobs hold these, where they exist
   local want = {}
   for i = 1, #sids do
@@ -150,7 +163,8 @@ local function rel(q) return now * 1e9 - q.s[S_EPOCH] * 1e9 end      -- nanoseco
 -- Lanes. where: 0 out, 1 in the ring, 2 parked for a slot, 3 parked for its rate. An era ends when the keys' rate is
 -- taken away: what was remembered of it counts no more.
 local function lane_from(q, key, packed)
-  local lane = { key = key, R = q.P .. ':r:' .. key, Z = q.P .. ':z:' .. key }
+  local lane = { key = key, R = q.P .. ':r:' .. key, Z = q.P .. ':z:' .. key, push = 'RPUSH :r:' .. key,
+    zadd = 'ZADD :z:' .. key }
   if packed then
     local x = munpack(packed)
     lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake = x[1], x[2], x[3], x[4], x[5], x[6]
@@ -181,7 +195,7 @@ local function join(q, lane)        -- at the back of the ring
   q.s[S_BACK] = q.s[S_BACK] + 1
   lane.where, lane.turn, lane.given = 1, q.s[S_BACK], 0
   local entry = in_turn(lane)
-  if q.joins then q.joins[#q.joins + 1] = entry else later(q, 'RPUSH', q.P .. ':ring', entry) end
+  if q.joins then q.joins[#q.joins + 1] = entry else later(q, 'RPUSH :ring', entry) end
 end
 local function unpark(q, lane)      -- it was parked, and joins
   call('ZREM', q.P .. ':park', in_turn(lane))
@@ -210,11 +224,11 @@ local function stand(j)             -- in line: at the end of r if that keeps r 
   if not j.ghost and behind and j.rank <= now * 1000 then
     j.inz = false
     line.tail, line.tailo = j.rank, j.order
-    later(q, 'RPUSH', line.R, j.sid)
+    later(q, line.push, j.sid)
   else
     j.inz = true
     line.z = line.z + 1
-    later(q, 'ZADD', line.Z, j.rank, member(j))
+    later(q, line.zadd, j.rank, member(j))
   end
   line.n = line.n + 1
   q.s[S_READY] = q.s[S_READY] + 1
@@ -323,19 +337,17 @@ local function flush()
         -- removed: nothing to write
       elseif j.st == 'Q' and j.attempt == 1 and j.crashes == 0 and j.settled == 0 and not (j.open or j.lapsed or j.ghost or j.inz)
         and j.flags < 8 and j.at == j.run_at and j.rank == rank_of(j.run_at, j.prio) and j.token == 0 then
-        if j.had then later(q, 'HDEL', P .. ':d', j.sid) end
+        if j.had then later(q, 'HDEL :d', j.sid) end
       else
-        local f = (j.open and 1 or 0) + (j.lapsed and 2 or 0) + (j.cancelling and 4 or 0) + (j.ghost and 8 or 0) + (j.inz and 16 or 0)
-        later(q, 'HSET', P .. ':d', j.sid, mpack({ j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled,
-          j.holder or '', j.reason or '', j.fin, j.rtil }))
+        later(q, 'HSET :d', j.sid, became(j))
       end
-      if j.rewritten and not j.gone then later(q, 'HSET', P .. ':b', j.sid, j.b) end
+      if j.rewritten and not j.gone then later(q, 'HSET :b', j.sid, j.b) end
     end
     for key, lane in pairs(q.lanes) do
       if lane.where == 0 and lane.run == 0 and lane.depth == 0 and lane.n == 0 and lane.tat <= rel(q) then
-        later(q, 'HDEL', P .. ':k', key)
+        later(q, 'HDEL :k', key)
       else
-        later(q, 'HSET', P .. ':k', key, mpack({ lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake, lane.depth,
+        later(q, 'HSET :k', key, mpack({ lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake, lane.depth,
           lane.bytes, lane.n, lane.tail, lane.tailo, lane.z, s[S_ERA] }))
       end
     end

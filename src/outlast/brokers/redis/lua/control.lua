@@ -25,11 +25,9 @@ end
 local function reparse(j, b)        -- after its record was made anew
   rewrite(j, b)
   j.flags = string.byte(b, 28)
-  local klen, xlen = sunpack('>BI4', b, 29)
-  local at = 34
-  j.expires = nil
-  if j.flags % 8 >= 4 then j.expires = sunpack('>d', b, at); at = at + 8 end
-  j.kind_at, j.ext_at, j.args_at = at, at + klen, at + klen + xlen
+  j.klen, j.xlen = sunpack('>BI4', b, 29)
+  j.expires, j.args_at = nil, 34 + j.klen + j.xlen
+  if j.flags % 8 >= 4 then j.expires = sunpack('>d', b, 34); j.args_at = j.args_at + 8 end
   j.run_at, j.prio = sunpack('>d', b, 11), string.byte(b, 27)
   j.size = #b - j.args_at + 1
 end
@@ -142,7 +140,7 @@ local function adopt(P, c)
   local before = job(q, sid)
   if before and went(before) then remove(before, false); sync(q); q.jobs[sid] = nil end
   local past = call('HGET', P .. ':p', sid)
-  if past and munpack(past)[2] == -1 then call('HDEL', P .. ':p', sid) end
+  if past and select(2, sunpack('>dd', past)) == -1 then call('HDEL', P .. ':p', sid) end
   local refused = accept(q, sid, ARGV[c[4]], false, false, true)
   if refused then
     if refused[2] == 'id' then return answer(true, 0) end

@@ -55,7 +55,7 @@ local function put(j, at, st)       -- let it wait: ready when its time has come
   if at <= now then stand(j)
   else
     j.st = st
-    later(q, 'ZADD', q.P .. ':due', at, member(j))
+    later(q, 'ZADD :due', at, member(j))
     if at - now < 1 then q.ready = q.ready + 1 end      -- sooner than who waits looks again
     if st == 'K' then
       local kind = kind_of(j)
@@ -92,7 +92,7 @@ local function promote(q)           -- what has become due stands in line
 end
 local function let_go(j, superseded)    -- part it from its holder, who is told when it was superseded
   if j.holder then
-    later(j.q, 'SREM', j.q.P .. ':h:' .. j.holder, j.sid)
+    later(j.q, 'SREM :h:' .. j.holder, j.sid)
     if superseded then
       local key = D .. ':lost:' .. j.holder
       call('RPUSH', key, mpack({ j.q.name, j.sid, j.token, j.order }))
@@ -115,7 +115,7 @@ local function finish(j, st, reason, quiet)     -- it ends; retention begins
   if j.cancelling then call('SREM', q.P .. ':x', j.sid) end
   j.st, j.reason, j.fin, j.cancelling = st, reason, now, false
   free_key(j, 'finish')
-  later(q, 'ZADD', q.P .. (st == 'd' and ':dead' or j.rtil > 0 and ':kept' or ':ended'), j.rtil > 0 and j.rtil or now, j.sid)
+  later(q, st == 'd' and 'ZADD :dead' or j.rtil > 0 and 'ZADD :kept' or 'ZADD :ended', j.rtil > 0 and j.rtil or now, j.sid)
   notify[#notify + 1] = { q, j.sid }
   touch(j)
 end
@@ -132,17 +132,17 @@ local function remember(j, settled)
   local q = j.q
   local upto = j.acc + q.limits[L_MEMORY]
   if upto > now then
-    later(q, 'HSET', q.P .. ':p', j.sid, mpack({ upto, settled }))
-    later(q, 'RPUSH', q.P .. ':pl', j.sid)
+    later(q, 'HSET :p', j.sid, spack('>dd', upto, settled))
+    later(q, 'RPUSH :pl', j.sid)
   end
 end
 local function erase(j, settled)    -- all that is kept about it, but for its id
   local q, P, sid = j.q, j.q.P, j.sid
-  later(q, 'HDEL', P .. ':b', sid)
-  if j.had or j.dirty then later(q, 'HDEL', P .. ':d', sid) end
-  if exists(q, ':res') then later(q, 'HDEL', P .. ':res', sid) end
-  if exists(q, ':f') then later(q, 'HDEL', P .. ':f', sid) end
-  if exists(q, ':n') then later(q, 'HDEL', P .. ':n', sid) end
+  later(q, 'HDEL :b', sid)
+  if j.had or j.dirty then later(q, 'HDEL :d', sid) end
+  if exists(q, ':res') then later(q, 'HDEL :res', sid) end
+  if exists(q, ':f') then later(q, 'HDEL :f', sid) end
+  if exists(q, ':n') then later(q, 'HDEL :n', sid) end
   if j.cancelling then call('SREM', P .. ':x', sid) end
   local page = floor(j.order / PAGE)
   q.paged[page] = (q.paged[page] or 0) - 1
@@ -166,20 +166,34 @@ local function was_settled(q, sid, token)
   local j = job(q, sid)
   if j then return not j.open and j.settled == token end
   local past = call('HGET', q.P .. ':p', sid)
-  return past and munpack(past)[2] == token or false
+  return past and select(2, sunpack('>dd', past)) == token or false
 end
 local function prune(q, most)       -- retention, at most `most` records of each sort; how many went
   sync(q)
   local P, limits, gone = q.P, q.limits, 0
   local function drop(key, sids)
     if #sids == 0 then return end
-    load(q, sids)
     many('ZREM', P .. key, sids)
-    for _, sid in ipairs(sids) do
-      local j = q.jobs[sid]
-      if j then
-        if j.holder then let_go(j, true) end
-        erase(j, j.settled)
+    local res, f, n = exists(q, ':res'), exists(q, ':f'), exists(q, ':n')
+    for from = 1, #sids, 5000 do
+      local ds = call('HMGET', P .. ':d', unpack(sids, from, min(from + 4999, #sids)))
+      for i = 1, #ds do
+        local sid = sids[from + i - 1]
+        if q.jobs[sid] then erase(q.jobs[sid], q.jobs[sid].settled)    -- it has ended just now, and may not be written yet
+        elseif ds[i] then
+          local _, _, _, _, _, _, _, settled, _, _, order, acc = sunpack(BECAME, ds[i])
+          local page, upto = floor(order / PAGE), acc + limits[L_MEMORY]
+          later(q, 'HDEL :b', sid)
+          later(q, 'HDEL :d', sid)
+          if res then later(q, 'HDEL :res', sid) end
+          if f then later(q, 'HDEL :f', sid) end
+          if n then later(q, 'HDEL :n', sid) end
+          q.paged[page] = (q.paged[page] or 0) - 1
+          if upto > now then
+            later(q, 'HSET :p', sid, spack('>dd', upto, settled))
+            later(q, 'RPUSH :pl', sid)
+          end
+        end
         gone = gone + 1
       end
     end
@@ -194,8 +208,8 @@ local function prune(q, most)       -- retention, at most `most` records of each
     if #sids == 0 then break end
     local past, n = call('HMGET', P .. ':p', unpack(sids)), 0
     for i = 1, #sids do
-      if past[i] and munpack(past[i])[1] > now then break end
-      if past[i] then later(q, 'HDEL', P .. ':p', sids[i]) end
+      if past[i] and sunpack('>d', past[i]) > now then break end
+      if past[i] then later(q, 'HDEL :p', sids[i]) end
       n = i
     end
     if n > 0 then call('LTRIM', P .. ':pl', n, -1) end
