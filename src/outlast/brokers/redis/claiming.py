@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
@@ -12,6 +13,8 @@ from outlast.brokers.redis.place import Place
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 
 __all__ = ["Claims"]
+
+_log = logging.getLogger("outlast.redis")
 
 AGAIN: Final = 0.25
 """Seconds between two attempts to take back."""
@@ -66,7 +69,9 @@ class Claims:
         while True:
             try:
                 await holding.undo(self._place, holder, stream)
-            except StoreUnavailable:
+            except StoreError as error:
+                if not isinstance(error, StoreUnavailable):
+                    _log.warning("what a claim of %s handed out is not taken back yet: %s", holder, error)
                 if not self._is_open():
                     return
                 await asyncio.sleep(AGAIN)

@@ -106,15 +106,38 @@ class _Batch:
             number = self.numbers[queue] = len(self.numbers) + 1
         return number
 
-    def row(self, settlement: Settlement) -> list[Any]:
-        """Return one settlement."""
+    def rows(self, settlements: Sequence[Settlement]) -> list[list[Any]]:
+        """Return the settlements in their order: in one row those in sequence that succeeded and left nothing."""
+        rows: list[list[Any]] = []
+        last: list[Any] = []
+        plain: tuple[str | None, int] = (None, 0)
+        for settlement in settlements:
+            fence = settlement.fence
+            queue = fence.queue
+            if (
+                isinstance(settlement, Finish)
+                and settlement.state == "succeeded"
+                and settlement.result is None
+                and not settlement.then
+                and settlement.error is None
+                and settlement.usage is None
+                and settlement.reason is None
+            ):
+                if plain != (queue, fence.token):
+                    plain = (queue, fence.token)
+                    last = [self.number(queue), False, fence.token]
+                    rows.append(last)
+                last.append(fence.id[len(queue) + 1 :])
+            else:
+                plain = (None, 0)
+                rows.append(self._row(settlement))
+        return rows
+
+    def _row(self, settlement: Settlement) -> list[Any]:
         fence = settlement.fence
         row: list[Any] = [self.number(fence.queue), fence.id[len(fence.queue) + 1 :], fence.token]
         match settlement:
             case Finish():
-                plain = settlement.result is None and settlement.error is None and settlement.usage is None
-                if plain and settlement.state == "succeeded" and settlement.reason is None and not settlement.then:
-                    return row
                 result = False if settlement.result is None else bytes(settlement.result).decode()
                 usage = "" if settlement.usage is None else _json(settlement.usage).decode()
                 row += ["f", LETTER[settlement.state], settlement.reason or "", result, settlement.result_ttl]
@@ -144,7 +167,7 @@ def _failure(failure: Failure | None) -> str:
 async def settle(place: Place, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply what still counts, in one step; return the rest."""
     batch = _Batch()
-    rows = [batch.row(settlement) for settlement in settlements]
+    rows = batch.rows(settlements)
     reply = await place.run(_SETTLE, place.keys(batch.numbers), place.default_limits, _encode(rows), *batch.records)
     return [Lost(settlements[index].fence, "superseded") for index in reply]
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 from zlib import crc32
 
 import msgspec
+from msgspec import structs
 
 from outlast.brokers.redis.link import Argument, Link, Refused
 from outlast.brokers.redis.scripts import Script, script
@@ -47,7 +48,8 @@ def limits_of(queue: Queue) -> bytes:
         kept.dead_ttl,
         kept.id_memory,
         dict(sorted(queue.weights.items())) or None,
-        crc32(msgspec.json.encode(queue, order="sorted")),  # two that are equal here may be told apart by their names
+        # What is equal here may be other words all the same, and then counts as a change.
+        crc32(msgspec.json.encode(structs.replace(queue, name="-"), order="sorted")),
     )
     return msgspec.msgpack.encode([False if value is None else value for value in values])
 

@@ -1,6 +1,6 @@
 -- Apply what holders report. Needs base, moves, admit.
--- ARGV[3] limits of a queue that nobody has declared; ARGV[4] msgpack: (queue, id, token, what ...) each, where what is
---   none   it succeeded, and left nothing
+-- ARGV[3] limits of a queue that nobody has declared; ARGV[4] msgpack: (queue, false, token, id ...) of those that
+-- succeeded and left nothing, and (queue, id, token, what ...) of each other, where what is
 --   'f'    state, reason, result or false, seconds it is kept, failure or '', usage or '', follow-ups
 --   'r'    at, attempt, crashes, failure or '', follow-ups | 'l' at or false | 'p' at
 -- A follow-up: (queue, id, index of its record in ARGV). queue: the number of its key, from 1 on.
@@ -24,59 +24,105 @@ local function wait(j, at, st)      -- again, unless it was cancelled while it r
   if j.cancelling then finish(j, 'c', 'cancelled') else put(j, at, st) end
 end
 
-local batch, lost, rested, touched = munpack(ARGV[4]), {}, {}, {}
+local batch, lost, rested, touched, at = munpack(ARGV[4]), {}, {}, {}, 0
+local function settle(q, sid, token, each)
+  local what = each and each[4]
+  if q and q.done and q.done[sid] then sync(q); q.jobs[sid] = nil end     -- it was written a moment ago
+  local j = q and job(q, sid)
+  if not (j and j.open and j.token == token) then
+    if not (q and was_settled(q, sid, token)) then lost[#lost + 1] = at end
+    return
+  end
+  local ran = j.st == 'R'
+  if ran then begin(q, j.key, -1); rested[#rested + 1] = j end
+  if j.lapsed and (what == 'l' or what == 'p') then j.crashes = j.crashes - 1 end
+  if not ran then lift(j) end
+  let_go(j, false)
+  j.st, j.settled = 'R', j.token
+  if not what then finish(j, 's')
+  elseif what == 'f' then
+    fail(j, each[9])
+    if each[10] ~= '' then
+      local kept = call('HGET', q.P .. ':n', j.sid)
+      kept = kept and munpack(kept) or {}
+      kept.usage = each[10]
+      call('HSET', q.P .. ':n', j.sid, mpack(kept))
+      has[q.P .. ':n'] = true
+    end
+    if each[7] and each[8] > 0 and each[5] == 's' then
+      call('HSET', q.P .. ':res', j.sid, each[7])
+      has[q.P .. ':res'] = true
+      j.rtil = now + each[8]
+    end
+    finish(j, each[5], each[6] ~= '' and each[6] or nil)
+    follow(each[11])
+  elseif what == 'r' then
+    fail(j, each[8])
+    local over = j.cancelling           -- then it ends here, and there is no other attempt
+    if not over then j.attempt, j.crashes, j.rank = each[6], each[7], rank_of(each[5], j.prio) end
+    wait(j, each[5], 'S')
+    if not over then follow(each[9]) end
+  elseif what == 'l' then wait(j, each[5] or min(j.at, now), 'S')
+  else wait(j, each[5], 'K') end
+end
+-- Jobs without a key or a unique key that run, of which nothing more is to be said: the same, with less ado.
+local function succeed(q, token, row)
+  if not q then
+    for _ = 4, #row do lost[#lost + 1] = at; at = at + 1 end
+    return
+  end
+  local s, done, n, bytes = q.s, q.done or {}, 0, 0
+  q.done = done
+  sync(q)
+  local written, ended_at, watched = held_back(q, 'HSET :d'), held_back(q, 'ZADD :ended'), call('EXISTS', D .. ':watch') == 1
+  for from = 4, #row, 5000 do
+    local ds = call('HMGET', q.P .. ':d', unpack(row, from, min(from + 4999, #row)))
+    for i = 1, #ds do
+      local sid, d = row[from + i - 1], ds[i]
+      local fast = false
+      if d and q.jobs[sid] == nil and not done[sid] then
+        local st, rank, due, attempt, crashes, tok, f, _, _, _, order, acc, size, flags, hlen, next_at = sunpack(BECAME, d)
+        fast = st == 'R' and tok == token and f == 1 and flags % 4 == 0
+        if fast then
+          done[sid] = true
+          n, bytes = n + 1, bytes + size
+          written[#written + 1] = sid
+          written[#written + 1] = spack(BECAME, 's', rank, due, attempt, crashes, tok, 0, tok, now, 0, order, acc, size, flags, 0)
+          ended_at[#ended_at + 1] = now
+          ended_at[#ended_at + 1] = sid
+          later(q, 'SREM :h:' .. sub(d, next_at, next_at + hlen - 1), sid)
+          if watched then notify[#notify + 1] = { q, sid } end
+        end
+      end
+      if not fast then settle(q, sid, token) end
+      at = at + 1
+    end
+  end
+  if n > 0 then
+    s[S_DEPTH], s[S_BYTES], s[S_RUN], q.freed = s[S_DEPTH] - n, s[S_BYTES] - bytes, s[S_RUN] - n, q.freed + n
+    drain(q, n)
+  end
+end
+
 local wanted = {}
 for _, each in ipairs(batch) do
-  local list = wanted[each[1]]
-  if not list then list = {}; wanted[each[1]] = list end
-  list[#list + 1] = each[2]
+  if each[2] then
+    local list = wanted[each[1]]
+    if not list then list = {}; wanted[each[1]] = list end
+    list[#list + 1] = each[2]
+  end
 end
 for n, sids in pairs(wanted) do
   local q = open(KEYS[1 + n])
   if q then load(q, sids) end
 end
-for i, each in ipairs(batch) do
+for _, each in ipairs(batch) do
   local q = open(KEYS[1 + each[1]])
-  local j, what = q and job(q, each[2]), each[4]
-  if not (j and j.open and j.token == each[3]) then
-    if not (q and was_settled(q, each[2], each[3])) then lost[#lost + 1] = i - 1 end
-  else
-    local ran = j.st == 'R'
-    if ran then begin(q, j.key, -1); rested[#rested + 1] = j end
-    if j.lapsed and (what == 'l' or what == 'p') then j.crashes = j.crashes - 1 end
-    if not ran then lift(j) end
-    let_go(j, false)
-    j.st, j.settled = 'R', j.token
-    if not what then finish(j, 's')
-    elseif what == 'f' then
-      fail(j, each[9])
-      if each[10] ~= '' then
-        local kept = call('HGET', q.P .. ':n', j.sid)
-        kept = kept and munpack(kept) or {}
-        kept.usage = each[10]
-        call('HSET', q.P .. ':n', j.sid, mpack(kept))
-        has[q.P .. ':n'] = true
-      end
-      if each[7] and each[8] > 0 and each[5] == 's' then
-        call('HSET', q.P .. ':res', j.sid, each[7])
-        has[q.P .. ':res'] = true
-        j.rtil = now + each[8]
-      end
-      finish(j, each[5], each[6] ~= '' and each[6] or nil)
-      follow(each[11])
-    elseif what == 'r' then
-      fail(j, each[8])
-      local over = j.cancelling     -- then it ends here, and there is no other attempt
-      if not over then j.attempt, j.crashes, j.rank = each[6], each[7], rank_of(each[5], j.prio) end
-      wait(j, each[5], 'S')
-      if not over then follow(each[9]) end
-    elseif what == 'l' then wait(j, each[5] or min(j.at, now), 'S')
-    else wait(j, each[5], 'K') end
-    touched[q.P] = q
-  end
+  if each[2] then settle(q, each[2], each[3], each); at = at + 1 else succeed(q, each[3], each) end
+  if q then touched[q.P] = q end
 end
 for _, j in ipairs(rested) do freed(j.q, j.key) end
-for _, q in pairs(touched) do prune(q, 2 * #batch + 10) end
+for _, q in pairs(touched) do prune(q, 2 * at + 10) end
 count_orders()
 flush()
 tell()
