@@ -14,7 +14,7 @@ from msgspec import Struct
 from outlast.core import durations
 from outlast.core.errors import ConfigurationError
 
-__all__ = ["SCHEMES", "Address", "Endpoint"]
+__all__ = ["SCHEMES", "Address", "Endpoint", "Kind"]
 
 Kind = Literal["single", "sentinel", "cluster"]
 

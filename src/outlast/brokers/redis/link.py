@@ -67,6 +67,11 @@ class Link:
         """What each master that was connected to is like."""
         return self._to.facts
 
+    @property
+    def silent(self) -> int:
+        """How many masters of a Cluster have not been reached yet."""
+        return sum(each not in self._to.facts for each in self._to.slots.masters)
+
     async def open(self) -> None:
         """Connect; raise StoreUnavailable, StoreError. Opening twice is a no-op."""
         await self._to.open()
