@@ -14,9 +14,11 @@ import threading
 import time
 from pathlib import Path
 
-__all__ = ["Board", "create", "run"]
+__all__ = ["NAP", "Board", "create", "run"]
 
 WORDS = 64
+NAP = float(os.environ.get("BENCH_NAP", "0"))
+"""Seconds that each job sleeps after it was counted."""
 
 
 def create(path: Path, capacity: int) -> Board:
@@ -84,7 +86,7 @@ _board: Board | None = None
 
 
 def run(user_id: int, email: str) -> None:
-    """Run the job: note that it started, do nothing else."""
+    """Run the job: note that it started, do nothing else. A job that is to sleep does so itself, in its own way."""
     global _board
     if _board is None:
         _board = Board(Path(os.environ["BENCH_COUNTER"]))
