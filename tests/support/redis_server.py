@@ -11,6 +11,10 @@ import time
 from functools import cache
 from pathlib import Path
 
+import hiredis
+
+from tests.support.redis_acl import PASSWORD, USER, setuser
+
 __all__ = ["RedisServer", "shared_server"]
 
 PATIENCE = 20.0
@@ -34,6 +38,18 @@ class RedisServer:
     def url(self) -> str:
         """Where it is."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def users_url(self) -> str:
+        """Where it is, for the user of docs/redis.md: see `permit`."""
+        return f"redis://{USER}:{PASSWORD}@127.0.0.1:{self.port}/0"
+
+    def permit(self) -> None:
+        """Make that user known, for all namespaces."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as link:
+            link.sendall(hiredis.pack_command(tuple(setuser("*"))))  # type: ignore[arg-type]
+            answer = link.recv(1024)
+        assert answer == b"+OK\r\n", answer
 
     def start(self) -> None:
         """Start it, again after a stop, and wait until it answers."""
@@ -81,5 +97,6 @@ def shared_server() -> RedisServer:
     """Return the one server of this test process, started on first use: each test has a namespace of its own."""
     server = RedisServer()
     server.start()
+    server.permit()
     atexit.register(server.remove)
     return server

@@ -41,7 +41,7 @@ def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> St
 
 def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
     space = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    url = f"{shared_server().url}?namespace={space}"
+    url = f"{shared_server().users_url}?namespace={space}"
     return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)
 
 
