@@ -18,9 +18,9 @@ from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Se
 
 __all__ = ["Asked", "Given", "Stream", "claim", "extend", "forfeit", "refuse_signals", "save", "settle", "undo"]
 
-_CLAIM: Final = script("base", "moves", "claim")
-_SETTLE: Final = script("base", "moves", "admit", "settle")
-_HOLD: Final = script("base", "moves", "hold")
+_CLAIM: Final = script("base", "claim_plain", "retain", "jobs", "moves", "claim")
+_SETTLE: Final = script("base", "retain", "settle_plain", "jobs", "moves", "admit", "settle")
+_HOLD: Final = script("base", "retain", "jobs", "moves", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 LETTER: Final = {"succeeded": "s", "dead": "d", "cancelled": "c", "expired": "e"}

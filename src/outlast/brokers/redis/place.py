@@ -20,8 +20,8 @@ __all__ = ["Place", "limits_of"]
 
 logger = logging.getLogger("outlast.redis")
 
-_DECLARE: Final = script("base", "moves", "relimit", "declare")
-_LOOK: Final = script("base", "moves", "look")
+_DECLARE: Final = script("base", "retain", "jobs", "moves", "relimit", "declare")
+_LOOK: Final = script("base", "retain", "jobs", "moves", "look")
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _queue: Final = msgspec.json.Decoder(Queue).decode
 

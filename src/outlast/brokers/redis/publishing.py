@@ -14,7 +14,7 @@ from outlast.core.settlement import ACCEPTED, Accepted, Bound, Exists, Full, Pub
 
 __all__ = ["answer_of", "publish"]
 
-_PUBLISH: Final = script("base", "moves", "admit", "publish")
+_PUBLISH: Final = script("base", "publish_plain", "retain", "jobs", "moves", "admit", "publish")
 MOST: Final = 1000
 """Messages of one call: it holds up the server for some milliseconds."""
 

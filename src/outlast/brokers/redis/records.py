@@ -19,8 +19,8 @@ from outlast.core.protocols import JobRecord, Page, Query, QueueStats
 
 __all__ = ["LETTERS", "failures_of", "get", "find", "count", "pages", "stats", "watch"]
 
-_LOOK: Final = script("base", "moves", "look")
-_WATCH: Final = script("base", "moves", "watch")
+_LOOK: Final = script("base", "retain", "jobs", "moves", "look")
+_WATCH: Final = script("base", "retain", "jobs", "moves", "watch")
 LETTERS: Final[dict[State, str]] = {
     "ready": "Q",
     "scheduled": "S",

@@ -1,11 +1,10 @@
--- Hand out jobs, as core.select has it. Needs base, moves.
+-- Hand out jobs, as core.select has it. Needs base, claim_plain, retain, jobs, moves.
 -- KEYS[2..] the queues asked for, by name. ARGV[3] holder; [4] lease; [5] limit; [6] the queue that gave the last job of
 -- the call before; [7] who is rung for when there is nothing, '' for nobody; [8] kinds known, msgpack list, or '';
--- [9] names asked for, with spaces; [10] stream of this claim, [11] its number there: see 'undo' in hold; [12..] demand
--- of each key.
+-- [9] names asked for, with spaces, '' where they were told before; [10] stream of this claim, [11] its number there: see
+-- 'undo' in hold; [12..] demand of each key.
 -- Result: {last, token, (number, id, record) ...} with number = (queue's index * 2^16 + crashes) * 2^20 + attempt; or
 -- {last, seconds until something may change, '' if nothing will}.
-local holder, lease, limit, last, bell = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local RECHECK = 10e9
 
 local function gcra_room(interval, burst, tat, t)
@@ -133,14 +132,8 @@ local function unpark_known(q)      -- parked jobs of kinds that this holder kno
   sync(q)
 end
 
-local stream = D .. ':g:' .. ARGV[10]   -- of the last claim that handed out: its number and token
-do
-  local had = call('GET', stream)
-  if had and tonumber(string.match(had, '^%d+')) >= tonumber(ARGV[11]) then return { last, '' } end
-end
 renew(holder, lease)
 lapse()
-call('HSET', D .. ':asked', holder, ARGV[9])
 local serving, first = {}, 1
 for i = 2, #KEYS do
   local q, demand = open(KEYS[i]), tonumber(ARGV[10 + i])
@@ -159,60 +152,11 @@ for i = 2, #KEYS do
 end
 local picked, open_lines = {}, {}
 for i = 0, #serving - 1 do open_lines[#open_lines + 1] = serving[(first - 1 + i) % #serving + 1] end
-local out, taken, token, held = { last }, 0, micros, 'SADD :h:' .. holder
-for _, each in ipairs(serving) do token = max(token, each.q.s[S_TOKEN] + 1) end
--- The keyless jobs of one queue without keys and rates, nothing out of order: the same as pick and hand out, with less ado.
-local function at_once(each, most)
-  local q = each.q
-  local line, s, written, holds = q.plain, q.s, held_back(q, 'HSET :d'), held_back(q, held)
-  local at, shift, given = 0, each.index * 68719476736, {}
-  while taken < most and line.n > 0 do
-    local sids = call('LRANGE', line.R, at, at + min(most - taken, 5000) - 1)
-    if #sids == 0 then break end
-    local bs, ds = call('HMGET', q.P .. ':b', unpack(sids)), call('HMGET', q.P .. ':d', unpack(sids))
-    for i = 1, #sids do
-      local sid, b, d, flags, j = sids[i], bs[i], ds[i], nil, nil
-      at = at + 1
-      if given[sid] then b = nil      -- an id that went and came back stands twice
-      elseif b and not d and q.jobs[sid] == nil then flags = string.byte(b, 28) end
-      if flags and flags % 4 == 0 and flags < 8 then
-        local order, acc, run_at, _, prio, _, klen, xlen = sunpack('>I6I4ddBBBI4', b)
-        local size = #b - 33 - klen - xlen - (flags >= 4 and 8 or 0)
-        written[#written + 1] = sid
-        written[#written + 1] = spack(BECAME, 'R', rank_of(run_at, prio), run_at, 1, 0, token, 1, 0, 0, 0, order, acc, size, flags,
-          #holder) .. holder
-        holds[#holds + 1] = sid
-        given[sid] = true
-        taken = taken + 1
-        out[3 * taken], out[3 * taken + 1], out[3 * taken + 2] = shift + 1, sid, b
-      elseif b then
-        j = job(q, sid)
-        if j and j.ghost then j.ghost = false; touch(j)
-        elseif j and j.st == 'Q' and not j.inz then
-          if j.holder then let_go(j, true); sync(q); written, holds = held_back(q, 'HSET :d'), held_back(q, held) end
-          j.st, j.token, j.open, j.lapsed, j.settled, j.holder = 'R', token, true, false, 0, holder
-          later(q, held, sid)
-          if j.uniq then free_key(j, 'start') end
-          touch(j)
-          taken = taken + 1
-          out[3 * taken], out[3 * taken + 1], out[3 * taken + 2] = shift + j.crashes * 1048576 + j.attempt, sid, j.b
-        end
-      end
-    end
-  end
-  if at > 0 then call('LTRIM', line.R, at, -1) end
-  line.n, s[S_READY], s[S_RUN] = line.n - taken, s[S_READY] - taken, s[S_RUN] + taken
-  s[S_BACK] = s[S_BACK] + taken
-  if taken > 0 then s[S_TURN], s[S_TOKEN], last = s[S_BACK], token, q.name end
-end
-local only = #serving == 1 and serving[1]
-if only and only.q.rlen == 0 and #only.q.joins == 0 and only.q.plain.z == 0 and not only.q.limits[L_INTERVAL] then
-  at_once(only, min(limit, only.most))
-  open_lines = {}
-elseif #open_lines == 1 then
+if #open_lines == 1 then             -- the same, with less ado; claim_plain may have handed out some already
   local each = open_lines[1]
-  for i = 1, min(limit, each.most) do
-    local j = pick(each.q, each.t, min(limit, each.most) - i + 1)
+  local most = min(limit, each.most) - taken
+  for i = 1, most do
+    local j = pick(each.q, each.t, most - i + 1)
     if not j then break end
     picked[i] = j
     j.index = each.index
@@ -238,12 +182,13 @@ end
 for _, each in ipairs(serving) do end_picks(each.q) end
 
 out[1] = last
-if taken > 0 or #picked > 0 then
+for _, each in ipairs(serving) do
+  if taken == 0 then token = max(token, each.q.s[S_TOKEN] + 1) end
+end
+if taken + #picked > 0 then
   out[2] = fmt('%.0f', token)
   call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- or an answer that is lost could not be undone
-  if #picked > 0 then
-    for _, each in ipairs(serving) do each.q.s[S_TOKEN] = token end
-  end
+  for _, each in ipairs(serving) do each.q.s[S_TOKEN] = token end
   for i, j in ipairs(picked) do
     local q = j.q
     if j.holder then let_go(j, true); sync(q) end
@@ -251,10 +196,13 @@ if taken > 0 or #picked > 0 then
     later(q, held, j.sid)
     if j.uniq then free_key(j, 'start') end
     touch(j)
-    out[3 * i], out[3 * i + 1], out[3 * i + 2] = (j.index * 65536 + j.crashes) * 1048576 + j.attempt, j.sid, j.b
+    local n = 3 * (taken + i)
+    out[n], out[n + 1], out[n + 2] = (j.index * 65536 + j.crashes) * 1048576 + j.attempt, j.sid, j.b
   end
   if bell ~= '' then
-    for _, each in ipairs(serving) do call('SREM', each.q.P .. ':w', bell) end
+    for _, each in ipairs(serving) do
+      if each.q.waited then call('SREM', each.q.P .. ':w', bell) end
+    end
   end
 else
   local soon
@@ -274,7 +222,10 @@ else
         else at(parked and (parked - t) / 1e9) end
       end
     end
-    if bell ~= '' then call('SADD', KEYS[i] .. ':w', bell) end
+    if bell ~= '' then
+      call('SADD', KEYS[i] .. ':w', bell)
+      if not (q and q.waited) then call('HSET', KEYS[i] .. ':c', 'waited', 1) end
+    end
   end
   local leases = call('ZRANGE', D .. ':leases', 0, 1, 'WITHSCORES')
   for i = 1, #leases, 2 do
@@ -283,5 +234,4 @@ else
   out[2] = soon and fmt('%.6f', max(0, soon)) or ''
 end
 flush()
-tell()
 return out

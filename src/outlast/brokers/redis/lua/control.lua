@@ -206,5 +206,4 @@ for _, c in ipairs(commands) do
 end
 count_orders()
 flush()
-tell()
 return out

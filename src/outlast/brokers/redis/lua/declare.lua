@@ -16,5 +16,4 @@ for i = 2, #KEYS do
   relimit(q, limits)
 end
 flush()
-tell()
 return 'OK'

@@ -86,5 +86,4 @@ else
   end
 end
 flush()
-tell()
 return out

@@ -50,5 +50,4 @@ for n, move in ipairs(munpack(ARGV[5])) do
 end
 count_orders()
 flush()
-tell()
 return out

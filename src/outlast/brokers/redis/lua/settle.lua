@@ -1,4 +1,4 @@
--- Apply what holders report. Needs base, moves, admit.
+-- Apply what holders report. Needs base, retain, settle_plain, jobs, moves, admit.
 -- ARGV[3] limits of a queue that nobody has declared; ARGV[4] msgpack: (queue, false, token, id ...) of those that
 -- succeeded and left nothing, and (queue, id, token, what ...) of each other, where what is
 --   'f'    state, reason, result or false, seconds it is kept, failure or '', usage or '', follow-ups
@@ -24,10 +24,10 @@ local function wait(j, at, st)      -- again, unless it was cancelled while it r
   if j.cancelling then finish(j, 'c', 'cancelled') else put(j, at, st) end
 end
 
-local batch, lost, rested, touched, at = munpack(ARGV[4]), {}, {}, {}, 0
-local function settle(q, sid, token, each)
+local rested = {}
+local function settle(at, q, sid, token, each)
   local what = each and each[4]
-  if q and q.done and q.done[sid] then sync(q); q.jobs[sid] = nil end     -- it was written a moment ago
+  if q and q.done and q.done[sid] then sync(q) end      -- it was written a moment ago
   local j = q and job(q, sid)
   if not (j and j.open and j.token == token) then
     if not (q and was_settled(q, sid, token)) then lost[#lost + 1] = at end
@@ -65,65 +65,10 @@ local function settle(q, sid, token, each)
   elseif what == 'l' then wait(j, each[5] or min(j.at, now), 'S')
   else wait(j, each[5], 'K') end
 end
--- Jobs without a key or a unique key that run, of which nothing more is to be said: the same, with less ado.
-local function succeed(q, token, row)
-  if not q then
-    for _ = 4, #row do lost[#lost + 1] = at; at = at + 1 end
-    return
-  end
-  local s, done, n, bytes = q.s, q.done or {}, 0, 0
-  q.done = done
-  sync(q)
-  local written, ended_at, watched = held_back(q, 'HSET :d'), held_back(q, 'ZADD :ended'), call('EXISTS', D .. ':watch') == 1
-  for from = 4, #row, 5000 do
-    local ds = call('HMGET', q.P .. ':d', unpack(row, from, min(from + 4999, #row)))
-    for i = 1, #ds do
-      local sid, d = row[from + i - 1], ds[i]
-      local fast = false
-      if d and q.jobs[sid] == nil and not done[sid] then
-        local st, rank, due, attempt, crashes, tok, f, _, _, _, order, acc, size, flags, hlen, next_at = sunpack(BECAME, d)
-        fast = st == 'R' and tok == token and f == 1 and flags % 4 == 0
-        if fast then
-          done[sid] = true
-          n, bytes = n + 1, bytes + size
-          written[#written + 1] = sid
-          written[#written + 1] = spack(BECAME, 's', rank, due, attempt, crashes, tok, 0, tok, now, 0, order, acc, size, flags, 0)
-          ended_at[#ended_at + 1] = now
-          ended_at[#ended_at + 1] = sid
-          later(q, 'SREM :h:' .. sub(d, next_at, next_at + hlen - 1), sid)
-          if watched then notify[#notify + 1] = { q, sid } end
-        end
-      end
-      if not fast then settle(q, sid, token) end
-      at = at + 1
-    end
-  end
-  if n > 0 then
-    s[S_DEPTH], s[S_BYTES], s[S_RUN], q.freed = s[S_DEPTH] - n, s[S_BYTES] - bytes, s[S_RUN] - n, q.freed + n
-    drain(q, n)
-  end
-end
-
-local wanted = {}
-for _, each in ipairs(batch) do
-  if each[2] then
-    local list = wanted[each[1]]
-    if not list then list = {}; wanted[each[1]] = list end
-    list[#list + 1] = each[2]
-  end
-end
-for n, sids in pairs(wanted) do
-  local q = open(KEYS[1 + n])
-  if q then load(q, sids) end
-end
-for _, each in ipairs(batch) do
-  local q = open(KEYS[1 + each[1]])
-  if each[2] then settle(q, each[2], each[3], each); at = at + 1 else succeed(q, each[3], each) end
-  if q then touched[q.P] = q end
-end
+for _, q in pairs(touched) do sync(q) end
+for _, each in ipairs(slow) do settle(each[1], each[2] or nil, each[3], each[4], each[5]) end
 for _, j in ipairs(rested) do freed(j.q, j.key) end
 for _, q in pairs(touched) do prune(q, 2 * at + 10) end
 count_orders()
 flush()
-tell()
 return lost
