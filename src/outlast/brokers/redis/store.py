@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from outlast.brokers.redis import holding, publishing, records
+from outlast.brokers.redis import holding, records
 from outlast.brokers.redis.address import Address
 from outlast.brokers.redis.bell import Bell
 from outlast.brokers.redis.claiming import Claims
 from outlast.brokers.redis.control import Desk
 from outlast.brokers.redis.link import Link
 from outlast.brokers.redis.place import Place
+from outlast.brokers.redis.publishing import Publisher
 from outlast.brokers.redis.schedules import Shelf
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
@@ -45,6 +46,7 @@ class RedisStore:
         self._link = Link(address)
         self._place = Place(self._link, address.namespace, now)
         self._bell = Bell()
+        self._publisher = Publisher(self._place, max_body)
         self._desk = Desk(self._place, max_body)
         self._shelf = Shelf(self._place, max_body)
         self._max_body = max_body
@@ -95,7 +97,7 @@ class RedisStore:
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Keep the messages; the answers align with the input."""
-        return await publishing.publish(self._place, messages, self._max_body) if messages else []
+        return await self._publisher.publish(messages) if messages else []
 
     async def claim(
         self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float

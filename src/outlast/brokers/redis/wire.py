@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, cast
@@ -236,6 +237,8 @@ def _greetings(address: Address) -> list[Sequence[str | int]]:
 def _tune(connected: socket.socket, timeout: float) -> None:
     """Have the system itself give up on a peer that does not acknowledge; asyncio has set TCP_NODELAY."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # End with a reset: a wire is only ended when it has nothing to say, and many that end must not hold their ports.
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE),
         ("TCP_KEEPALIVE", KEEPALIVE),  # the same, on macOS
