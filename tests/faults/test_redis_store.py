@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.redis import RedisStore
+from outlast.brokers.redis.finding import slot_of
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder, Message
 from outlast.core.protocols import Query
@@ -23,7 +24,7 @@ from outlast.core.settlement import Finish
 from outlast.core.topology import Queue, Topology
 from tests.support.polling import until
 from tests.support.proxy import Proxy, proxied
-from tests.support.redis_fleet import Node, node, sentinels
+from tests.support.redis_fleet import Node, cluster, node, sentinels
 
 ANN, BOB = Holder("ann"), Holder("bob")
 
@@ -276,6 +277,37 @@ async def test_a_cancelled_claim_hands_out_nothing(server: Node) -> None:
 
             await until(all_of_them, "all are given back")
             assert {(each.attempt, each.crashes) for each in got} == {(1, 0)}
+
+
+async def test_a_cluster_that_loses_the_master_of_our_jobs_goes_on_without_losing_one(tmp_path: Path) -> None:
+    with cluster(tmp_path, masters=3, replicas=3, appendonly="yes") as nodes:
+        url = f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}?durability=replicated"
+        async with stored(url) as store:
+            for number in range(30):
+                await store.publish([message(str(number))])
+            held = await claim(store, 10)
+            ours = slot_of("{outlast}") * 3 // 16384
+            await asyncio.to_thread(nodes[ours].kill)
+
+            async def settled() -> Any:
+                with contextlib.suppress(StoreUnavailable):
+                    return await store.settle([Finish(each.fence, "succeeded") for each in held]) is not None
+                return False
+
+            await until(settled, "the replica has become the master")
+            assert set(await states(store)) == {f"mail.{number}" for number in range(30)}
+            assert len(await claim(store, 30)) == 20
+
+
+async def test_a_cluster_that_loses_another_master_is_not_stopped(tmp_path: Path) -> None:
+    with cluster(tmp_path, masters=3, cluster_require_full_coverage="no") as nodes:
+        async with stored(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as store:
+            await store.publish([message("1")])
+            ours = slot_of("{outlast}") * 3 // 16384
+            await asyncio.to_thread(nodes[(ours + 1) % 3].kill)
+            await store.publish([message("2")])
+            await finish(store, await claim(store))
+            assert set((await states(store)).values()) == {"succeeded"}
 
 
 async def test_a_failover_loses_nothing_that_was_replicated(tmp_path: Path) -> None:

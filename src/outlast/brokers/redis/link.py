@@ -85,8 +85,8 @@ class Link:
         await self._to.close()
 
     async def command(self, *args: Argument, key: str | None = None) -> Any:
-        """Send one plain command and return its reply. key: the key it is about; a Cluster is asked where that lies."""
-        return await self._ask(args, self._slot(key))
+        """Send one plain command and return its reply. key: where a Cluster is asked, by default its first argument."""
+        return await self._ask(args, self._slot(key if key is not None or len(args) < 2 else str(args[1])))
 
     async def everywhere(self, *args: Argument) -> list[Any]:
         """Send one plain command to every master, and return their replies."""

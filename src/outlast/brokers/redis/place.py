@@ -59,12 +59,13 @@ class Place:
 
     def __init__(self, link: Link, namespace: str, now: Callable[[], float] | None) -> None:
         self.link = link
-        self.root = f"{{{namespace}}}"
+        # On a Cluster all keys of a namespace have one tag, and so one slot: a script reaches no other node.
+        self.root = f"{{{namespace}}}:" if link.split else f"{{{namespace}}}"
         self.default_limits = limits_of(Queue(name="default"))
         self.declared: dict[str, tuple[Queue, str]] = {}
         """What this process has declared: queue and app, to be said again where the server has lost it."""
         self._now = now
-        self._stem = f"{{{namespace}:"
+        self._stem = self.root.removesuffix("}") + ":"
         self._born = ""
 
     def prefix(self, queue: str) -> str:
@@ -112,7 +113,7 @@ class Place:
         """Return wall time as the scripts take it."""
         if self._now is not None:
             return self._now()
-        seconds, micros = await self.link.command("TIME")
+        seconds, micros = await self.link.command("TIME", key=self.root)
         return int(seconds) + int(micros) / 1e6
 
     async def names(self) -> list[str]:

@@ -1,7 +1,8 @@
 -- What every script begins with: the clock, the queues as tables, writes that are held back, what is done at the end.
 -- What a plain call does not need stands in files that follow it: only what is reached costs anything.
 --
--- KEYS[1] D, "{space}" (on a cluster "{space:queue}"): what belongs to no queue alone. KEYS[2..] P, "{space:queue}".
+-- KEYS[1] D, "{space}": what belongs to no queue alone. KEYS[2..] P, "{space:queue}". On a Cluster "{space}:" and
+-- "{space}::queue}", so that all of them lie in the slot of the space.
 -- ARGV[1] now: seconds since 1970, '' for this server's clock. ARGV[2] the birth of this place: another one means that
 -- it was emptied, and is answered with the error REBORN before anything has changed.
 --
@@ -57,7 +58,7 @@ local function open(P)      -- a queue by its prefix, nil when nobody knows it
   end
   local s = { sunpack(S_FORMAT, got[2]) }
   s[21] = nil
-  q = { P = P, name = string.match(P, ':(.*)}$'), limits = munpack(got[1]), s = s, before = got[2], paused = got[3] == '1',
+  q = { P = P, name = string.match(P, '([^:]*)}$'), limits = munpack(got[1]), s = s, before = got[2], paused = got[3] == '1',
         waited = got[4], jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0, freed = 0, paged = {},
         plain = { R = P .. ':r', Z = P .. ':z', push = 'RPUSH :r', zadd = 'ZADD :z', n = s[S_N], tail = s[S_TAIL],
                   tailo = s[S_TAILO], z = s[S_Z] } }
@@ -70,10 +71,10 @@ local function make(P, limits)      -- the same, made with these limits when it 
   if q then return q end
   call('HSET', P .. ':c', 'limits', limits, 'born', ARGV[2], 's',
     spack(S_FORMAT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, floor(now), 0, 0, 0, 0, 0, 0, 0, 0))
-  call('SADD', D .. ':queues', string.match(P, ':(.*)}$'))
+  call('SADD', D .. ':queues', string.match(P, '([^:]*)}$'))
   return open(P)
 end
-local function prefix(name) return string.match(D, '^({[^:}]*)') .. ':' .. name .. '}' end
+local function prefix(name) return (sub(D, -1) == '}' and sub(D, 1, -2) or D) .. ':' .. name .. '}' end
 local function every()              -- all queues of this place, by name
   local names = call('SMEMBERS', D .. ':queues')
   table.sort(names)
