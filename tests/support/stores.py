@@ -42,7 +42,7 @@ def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> St
 
 def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
     space = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    # OUTLAST_TEST_REDIS_URL: another server to hold to the same words, a Cluster say; it is left with what was put there.
+    # OUTLAST_TEST_REDIS_URL: another server to hold to the same words, a Cluster say; what was put there stays.
     url = f"{os.environ.get('OUTLAST_TEST_REDIS_URL') or shared_server().users_url}?namespace={space}"
     return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)
 
