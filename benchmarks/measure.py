@@ -234,14 +234,14 @@ class Bench:
             asked, before, since = self.requests(), cpu(pids), time.monotonic()
             time.sleep(self.scale.seconds * 2)
             passed = time.monotonic() - since
-            share, asked = (cpu(pids) - before) / passed * 100, self.requests() - asked
+            share, now = (cpu(pids) - before) / passed * 100, self.requests()
             memory = resident(pids)
         figures = {"cpu": share, "rss": max(memory), "processes": [round(each, 1) for each in memory]}
-        return figures | ({"requests": asked / passed} if asked else {})
+        return figures if asked is None or now is None else {**figures, "requests": (now - asked) / passed}
 
-    def requests(self) -> int:
-        """Return how many requests the store's server has read, these calls left out."""
-        return 0
+    def requests(self) -> int | None:
+        """Return how many requests the store's server has read, these calls left out; None without a server."""
+        return None
 
     def deep(self) -> list[Figures]:
         """CPU and rate of the first jobs with many waiting beside as many jobs with only those waiting.

@@ -51,7 +51,7 @@ class RedisBench(Bench):
         """Return the CPU seconds that the server has used."""
         return self._server.cpu()
 
-    def requests(self) -> int:
+    def requests(self) -> int | None:
         """Return how many requests the server has read; each look at it is one."""
         self._looks = getattr(self, "_looks", 0) + 1
         return self._server.info("total_reads_processed") - self._looks
@@ -85,7 +85,11 @@ class RedisBench(Bench):
         started: list[Started] = []
         try:
             started += [command.__enter__() for command in commands]
-            until(lambda: self.board.processes() >= processes, 60, f"{self.system.name}: {processes} at work", 0.001)
+
+            def at_work() -> bool:
+                return self.board.processes() >= processes or self.board.count() >= last
+
+            until(at_work, 60, f"{self.system.name}: {processes} at work", 0.001)
             first, idle, since = self.board.count(), _idle(), time.monotonic()
             until(lambda: self.board.count() >= last, 300, f"{self.system.name}: {last} jobs")
             spare = (_idle() - idle) / (time.monotonic() - since)
@@ -95,7 +99,7 @@ class RedisBench(Bench):
         starts = self.board.starts()
         if last - first < jobs / 4 and self.scale.strict:
             raise BenchError(f"{self.system.name}: {first} of {jobs} had run before {processes} were at work")
-        first = min(first, last - 1)
+        first = min(max(first, 1), last - 1)
         return (last - first) / (starts[last - 1] - starts[first - 1]), spare
 
     def kill(self) -> Figures:
