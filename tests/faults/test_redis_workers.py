@@ -13,6 +13,7 @@ import pytest
 from outlast import Outlast
 from outlast.core.protocols import JobRecord
 from outlast.settings import Settings
+from tests.faults.redis_survival import Orders, survive
 from tests.support.faults_app import app as declared
 from tests.support.faults_app import brief
 from tests.support.ledger import Ledger
@@ -137,3 +138,10 @@ async def test_what_a_worker_ran_during_an_outage_past_its_lease_runs_again(tmp_
     for record in records:
         name = f"job-{ids.index(record.id)}"
         assert scene.ledger.names("start")[name] <= 1 + record.crashes + (record.attempt - 1)
+
+
+async def test_workers_and_server_are_killed_at_random_and_nothing_is_lost(tmp_path: Path) -> None:
+    verdict = await survive(Orders(jobs=600, kills=6, restarts=3, seed=3), tmp_path)
+    print(verdict)  # in full: python -m tests.faults.redis_survival
+    assert verdict.holds, verdict
+    assert verdict.accepted == 600
