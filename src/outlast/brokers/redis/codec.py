@@ -54,7 +54,7 @@ def pack(message: Message) -> bytes:
     return b"%b%b%b%b%b" % (head, expires, kind, ext, message.args)
 
 
-def unpack(queue: str, id: str, record: bytes) -> Message:
+def unpack(queue: str, id_: str, record: bytes) -> Message:
     """Return the message in a whole record."""
     run_at, enqueued_at, priority, flags, kind_length, ext_length = _read.unpack_from(record)
     at = 33
@@ -69,7 +69,7 @@ def unpack(queue: str, id: str, record: bytes) -> Message:
         kind = _kinds.setdefault(raw, raw.decode()) if len(_kinds) < 10_000 else raw.decode()
     if not ext_length:
         return Message(
-            id=id,
+            id=id_,
             queue=queue,
             kind=kind,
             args=Raw(record[end:]),
@@ -80,7 +80,7 @@ def unpack(queue: str, id: str, record: bytes) -> Message:
         )
     key, unique, at_start, _, replace, seconds, headers, redacted = _ext(record[end : end + ext_length])
     return Message(
-        id=id,
+        id=id_,
         queue=queue,
         kind=kind,
         args=Raw(record[end + ext_length :]),

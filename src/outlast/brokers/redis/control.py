@@ -24,7 +24,7 @@ _CONTROL: Final = script("base", "retain", "jobs", "moves", "admit", "relimit", 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
-STEP: Final = 500
+STEP: Final = 200
 """Jobs that one step removes."""
 TRIES: Final = 20
 

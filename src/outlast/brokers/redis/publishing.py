@@ -16,7 +16,7 @@ from outlast.core.settlement import ACCEPTED, Accepted, Bound, Exists, Full, Pub
 __all__ = ["Publisher", "answer_of"]
 
 _PUBLISH: Final = script("base", "publish_plain", "retain", "jobs", "moves", "admit", "publish")
-MOST: Final = 1000
+MOST: Final = 500
 """Messages of one call: it holds up the server for some milliseconds."""
 
 

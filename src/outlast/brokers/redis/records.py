@@ -33,6 +33,8 @@ LETTERS: Final[dict[State, str]] = {
     "expired": "e",
 }
 STATES: Final[dict[bytes, State]] = {letter.encode(): state for state, letter in LETTERS.items()}
+PAGE: Final = 1000
+"""Numbers of acceptance to a page, as in lua/base.lua."""
 _failure: Final = msgspec.json.Decoder(Failure).decode
 _usage: Final = msgspec.json.Decoder(Usage).decode
 _texts: Final = msgspec.msgpack.Decoder(list[str]).decode
@@ -49,10 +51,7 @@ def _record(queue: str, row: list[Any], now: float) -> JobRecord:
     message = unpack(queue, f"{queue}.{sid.decode()}", body)
     state = STATES[shown]
     expired = state == "expired" and kept != shown
-    if expired:
-        finished_at = message.expires_at
-    else:
-        finished_at = float(finished) if STATES[kept] in TERMINAL else None
+    finished_at = message.expires_at if expired else float(finished) if STATES[kept] in TERMINAL else None
     return JobRecord(
         id=message.id,
         queue=queue,
@@ -126,9 +125,10 @@ async def find(place: Place, query: Query) -> Page:
     states, wanted = _wanted(query)
     found: list[tuple[str, JobRecord]] = []
     for page in await pages(place, queues) if queues else ():
-        if query.cursor and page * 1000 > int(query.cursor):
+        if query.cursor and page * PAGE > int(query.cursor):
             continue
-        reply = await place.run(_LOOK, place.keys(queues), "page", page, states, wanted, "rows", query.cursor or "")
+        most = PAGE if query.args else query.limit + 1 - len(found)
+        reply = await place.run(_LOOK, place.keys(queues), "page", page, states, wanted, "rows", query.cursor or "", most)
         now = float(reply[0])
         for order, queue, row in reply[1:]:
             if query.args:
@@ -150,7 +150,7 @@ async def count(place: Place, query: Query) -> dict[State, int]:
     states, wanted = _wanted(query)
     counts: dict[State, int] = {}
     if query.args:
-        whole = msgspec.structs.replace(query, limit=1000, cursor=None)
+        whole = msgspec.structs.replace(query, limit=PAGE, cursor=None)
         while True:
             page = await find(place, whole)
             for record in page.records:

@@ -4,8 +4,8 @@
 --         'names': Result: the names of all queues.
 --         'pages': Result: the numbers of the pages of each key, a list each.
 --         'page': ARGV[4] page, [5] states or '', [6] msgpack of (key, reason, kind, before, after), false: any;
---           [7] 'count', or 'rows' with [8] order below which to look, '' for any. Result: now, then (order, row) each,
---           the newest first; or (state, how many) each.
+--           [7] 'count', or 'rows' with [8] order below which to look, '' for any, [9] the most of them. Result: now, then
+--           (order, queue, row) each, the newest first; or (state, how many) each.
 local op, out = ARGV[3], {}
 local function row(q, sid)
   local j = job(q, sid)
@@ -70,25 +70,40 @@ elseif op == 'stats' then
 elseif op == 'pages' then
   for i = 2, #KEYS do out[i - 1] = call('HKEYS', KEYS[i] .. ':ac') end
 else
-  local states, wanted, counting = ARGV[5], munpack(ARGV[6]), ARGV[7] == 'count'
-  local below, found, counts = tonumber(ARGV[8]) or math.huge, {}, {}
+  local states, wanted, counting, page = ARGV[5], munpack(ARGV[6]), ARGV[7] == 'count', tonumber(ARGV[4])
+  local below, most, found, counts = tonumber(ARGV[8]) or math.huge, tonumber(ARGV[9]) or 0, {}, {}
   local key, reason, kind, before, after = wanted[1], wanted[2], wanted[3], wanted[4], wanted[5]
   for i = 2, #KEYS do
     local q = open(KEYS[i])
-    local sids = q and call('LRANGE', q.P .. ':a:' .. ARGV[4], 0, -1) or {}
-    if #sids > 0 then load(q, sids) end
-    for n = 1, #sids do
-      local j = q.jobs[sids[n]]
-      if j and floor(j.order / PAGE) == tonumber(ARGV[4]) and j.order < below and not j.seen and (not key or j.key == key) then
-        j.seen = true
-        local st = state_of(j)
-        local why = st == 'e' and j.st ~= 'e' and 'expired' or (st == 'e' and 'expired') or j.reason
-        local name = kind and kind_of(j)
-        local enq = (before or after) and sunpack('>d', j.b, 19)
-        if (states == '' or string.find(states, st, 1, true)) and (not reason or why == reason)
-          and (not kind or name == kind or string.match(name, '^[^@]*') == kind)
-          and (not before or enq < before) and (not after or enq >= after) then
-          if counting then counts[st] = (counts[st] or 0) + 1 else found[#found + 1] = j end
+    local sids = q and call('LRANGE', q.P .. ':a:' .. page, 0, -1) or {}
+    local bs = #sids > 0 and call('HMGET', q.P .. ':b', unpack(sids)) or {}
+    local ds, mine = #sids > 0 and call('HMGET', q.P .. ':d', unpack(sids)) or {}, 0
+    for n = #sids, 1, -1 do         -- no tables here but for what is found: there may be a million to look through
+      local b, d = bs[n], ds[n]
+      local order, _, run_at, enq, _, flags, klen, xlen
+      if b then order, _, run_at, enq, _, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b) end
+      if b and order < below and floor(order / PAGE) == page and not found[order] and (counting or mine < most) then
+        local st, at, attempt, crashes = 'Q', run_at, 1, 0
+        if d then st, _, at, attempt, crashes = sunpack('>c1ddI4I2', d) elseif flags >= 8 then st = 'S' end
+        local kept, expires = st, flags % 8 >= 4
+        if st == 'Q' or st == 'S' or st == 'K' then
+          if expires and attempt == 1 and crashes == 0 and now >= sunpack('>d', b, 34) then st = 'e' elseif at <= now then st = 'Q' end
+        end
+        local fits = (states == '' or string.find(states, st, 1, true)) and (not before or enq < before) and (not after or enq >= after)
+        if fits and kind then
+          local from = expires and 42 or 34
+          local name = sub(b, from, from + klen - 1)
+          fits = name == kind or string.match(name, '^[^@]*') == kind
+        end
+        if key and flags % 2 == 0 then fits = false end
+        if fits and (key or reason) then
+          local j = job(q, sids[n])
+          fits = (not key or j.key == key) and (not reason or (st == 'e' and 'expired' or j.reason) == reason)
+        end
+        if fits then
+          mine = mine + 1
+          found[order] = { q, sids[n] }
+          counts[st] = (counts[st] or 0) + 1
         end
       end
     end
@@ -96,10 +111,13 @@ else
   if counting then
     for st, n in pairs(counts) do out[#out + 1] = st; out[#out + 1] = n end
   else
-    table.sort(found, function(a, b) return a.order > b.order end)
+    local orders_found = {}
+    for order in pairs(found) do orders_found[#orders_found + 1] = order end
+    table.sort(orders_found, function(one, other) return one > other end)
     out[1] = fmt('%.17g', now)
-    for _, j in ipairs(found) do
-      out[#out + 1] = { fmt('%.0f', j.order), j.q.name, row(j.q, j.sid) }
+    for n = 1, min(most, #orders_found) do
+      local order = orders_found[n]
+      out[#out + 1] = { fmt('%.0f', order), found[order][1].name, row(found[order][1], found[order][2]) }
     end
   end
 end
