@@ -11,9 +11,8 @@ from typing import Any, Final, Literal, TypeVar
 
 from outlast.brokers.sqlite.spool import Spool, Spooled
 from outlast.core.codec import decode, encode
-from outlast.core.errors import EnqueueUnknown, OutlastError, StoreFull, StoreUnavailable, WireError
+from outlast.core.errors import EnqueueUnknown, StoreFull, StoreUnavailable, WireError
 from outlast.core.message import Durability, Message
-from outlast.core.protocols import Clock
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge, Unroutable
 
 __all__ = ["Outbox"]
@@ -25,8 +24,6 @@ _log = logging.getLogger("outlast.outbox")
 
 BATCH: Final = 100
 """Messages that are relayed in one step."""
-AWAY: Final = 1.0
-"""Seconds for which a store that did not answer is not asked again by an enqueue."""
 PAUSES: Final = (0.1, 0.2, 0.5, 1.0)
 """Seconds between two attempts of the relay; the last goes on."""
 OTHER: Final = 1.0
@@ -46,14 +43,12 @@ class Outbox:
     """
 
     def __init__(
-        self, path: str, *, limit: int, clock: Clock, publish: Callable[[Sequence[Message]], Awaitable[list[Published]]]
+        self, path: str, *, limit: int, publish: Callable[[Sequence[Message]], Awaitable[list[Published]]]
     ) -> None:
         self._spool = Spool(path)
         self._limit = limit
-        self._clock = clock
         self._publish = publish
-        self._away_until = 0.0
-        self._told = False
+        self._away = False
         self._thread: ThreadPoolExecutor | None = None
         self._pid = 0
         self._relays: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
@@ -64,16 +59,17 @@ class Outbox:
         The second part of the answer is what the messages survive where they are now. Raise StoreFull when this file
         is full too, and what `direct` raises for any other reason.
         """
-        if self._clock.monotonic() >= self._away_until:
+        if not self._away:  # else the relay is the one who finds out that it is back: a deadline costs nobody else
             try:
-                kept = await direct()
+                return await direct()
             except (StoreUnavailable, StoreFull, EnqueueUnknown) as error:
                 self._is_away(error)
-            else:
-                self._told = False
-                return kept
         rows = [(message.id, message.queue, encode(message)) for message in messages]
-        await self._do(self._spool.add, rows, self._limit)
+        try:
+            await self._do(self._spool.add, rows, self._limit)
+        except BaseException:
+            self._away = False  # the next one asks the store again: no relay may be there to do so
+            raise
         self.relay()
         return [ACCEPTED] * len(messages), self._spool.durability
 
@@ -102,11 +98,12 @@ class Outbox:
         while True:
             try:
                 step, wait = await self._step()
-            except OutlastError:
+            except Exception:  # whatever it is, what is in the file is to arrive some time
                 _log.exception("the outbox %s cannot be relayed now", self._spool.path)
                 step, wait = "full", TROUBLE
             match step:
                 case "empty":
+                    self._away = False
                     return
                 case "some":
                     tries = 0
@@ -145,7 +142,7 @@ class Outbox:
         except (StoreUnavailable, StoreFull, EnqueueUnknown, TimeoutError) as error:
             self._is_away(error)
             return None
-        self._away_until, self._told = 0.0, False
+        self._away = False
         arrived: list[int] = []
         for each, answer in zip(batch, answers, strict=True):
             match answer:
@@ -163,9 +160,8 @@ class Outbox:
         return bool(arrived)
 
     def _is_away(self, error: Exception) -> None:
-        self._away_until = self._clock.monotonic() + AWAY
-        if not self._told:
-            self._told = True
+        if not self._away:
+            self._away = True
             _log.warning("the store is away (%s): jobs are spooled to %s", error, self._spool.path)
 
     async def _do(self, work: Callable[..., T], *args: Any, **options: Any) -> T:

@@ -67,17 +67,17 @@ class Wiring:
         self.connections: Final = Connections(
             registry, lambda: self._connect(connect), lambda store: wire(composer, store, observers)
         )
-        self.outbox: Final = None if not settings.spool or settings.url == "memory:" else self._outbox(settings, clock)
+        self.outbox: Final = None if not settings.spool or settings.url == "memory:" else self._outbox(settings)
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
         if self.outbox is not None:
             self.outbox.relay()  # what an earlier process has left
         return connect(self.composer.settings, self.composer.clock)
 
-    def _outbox(self, settings: Settings, clock: Clock) -> Outbox:
+    def _outbox(self, settings: Settings) -> Outbox:
         from outlast.outbox import Outbox
 
-        return Outbox(settings.spool, limit=settings.spool_limit, clock=clock, publish=self._relayed)
+        return Outbox(settings.spool, limit=settings.spool_limit, publish=self._relayed)
 
     async def publish(self, messages: Sequence[Message]) -> tuple[list[Accepted | Exists], Durability]:
         """Keep messages, in the store or in the outbox; return the answers, and what they survive. As Runtime.publish.

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from outlast import EnqueueUnknown, Job, Outlast, Settings, StoreFull, StoreUnavailable
-from outlast.aio.clock import SystemClock
 from outlast.brokers.sqlite.connection import durability_of
 from outlast.brokers.sqlite.spool import Spool
 from outlast.core.errors import StoreCorrupt
@@ -172,7 +171,7 @@ async def test_a_full_queue_keeps_its_jobs_in_the_file_and_holds_up_no_other(tmp
     async def away() -> Any:
         raise StoreUnavailable("away")
 
-    outbox = Outbox(str(tmp_path / "outbox.db"), limit=100, clock=SystemClock(), publish=publish)
+    outbox = Outbox(str(tmp_path / "outbox.db"), limit=100, publish=publish)
     sent = [message(queue, number) for number in (1, 2) for queue in ("full", "free", "large")]
     await outbox.through(sent, away)
     spool = Spool(str(tmp_path / "outbox.db"))
@@ -195,7 +194,7 @@ async def test_one_process_relays_at_a_time(tmp_path: Path) -> None:
     async def away() -> Any:
         raise StoreUnavailable("away")
 
-    outbox = Outbox(path, limit=100, clock=SystemClock(), publish=publish)
+    outbox = Outbox(path, limit=100, publish=publish)
     with Spool(path).relaying() as mine:
         assert mine
         await outbox.through([message("free", 1)], away)
@@ -203,4 +202,29 @@ async def test_one_process_relays_at_a_time(tmp_path: Path) -> None:
             assert not second
         assert not asked
     await until(lambda: asked == [1], "it takes over")
+    await outbox.close()
+
+
+async def test_a_store_that_is_away_costs_one_enqueue_its_deadline_and_the_others_nothing(tmp_path: Path) -> None:
+    asked = 0
+    back = False
+
+    async def direct() -> Any:
+        nonlocal asked
+        asked += 1
+        raise StoreUnavailable("away")
+
+    async def publish(messages: Sequence[Message]) -> list[Published]:
+        if not back:
+            raise StoreUnavailable("still away")
+        return [ACCEPTED] * len(messages)
+
+    outbox = Outbox(str(tmp_path / "outbox.db"), limit=100, publish=publish)
+    for number in range(50):
+        await outbox.through([message("free", number)], direct)
+    assert asked == 1
+    back = True
+    await until(lambda: Spool(str(tmp_path / "outbox.db")).count() == (0, 0), "the relay finds out that it is back")
+    await outbox.through([message("free", 50)], direct)
+    assert asked == 2
     await outbox.close()
