@@ -41,19 +41,24 @@ class Bell:
         self.name = uuid4().hex
         self._ears: set[Ear] = set()
         self._given = 0
+        self._free: list[str] = []
+        """Names of sleepers that are awake: used again, or the server would keep one for each wait of a quiet day."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextmanager
     def listen(self) -> Iterator[Ear]:
         """Listen for as long as the block runs."""
         self._loop = asyncio.get_running_loop()
-        self._given += 1
-        ear = Ear(f"{self.name}:{self._given}")
+        if not self._free:
+            self._given += 1
+            self._free.append(f"{self.name}:{self._given}")
+        ear = Ear(self._free.pop())
         self._ears.add(ear)
         try:
             yield ear
         finally:
             self._ears.discard(ear)
+            self._free.append(ear.name)
 
     def ring(self) -> None:
         """Wake all who listen, from the loop's own thread."""

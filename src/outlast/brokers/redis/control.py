@@ -159,6 +159,7 @@ class Desk:
             return Answer(False, why="nothing-named")
         queues = [command.queue] if command.queue is not None else await place.names()
         states = "".join(LETTERS[state] for state in command.states)
+        upto = int(await place.link.command("GET", f"{place.root}:order") or 0)
         changed = 0
         for queue in queues:
             for page in await pages(place, [queue]):
@@ -168,7 +169,7 @@ class Desk:
                 ]
                 for start in range(0, len(sids), STEP):
                     runs = int(command.key is not None)
-                    row = ["some", 1, sids[start : start + STEP], states, command.key or False, runs]
+                    row = ["some", 1, sids[start : start + STEP], states, command.key or False, runs, upto]
                     (answer,) = await self._send(_Rows([queue], [row], [])) or []
                     changed += answer.changed
             if command.key is not None:

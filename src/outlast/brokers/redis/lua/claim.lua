@@ -222,6 +222,7 @@ else
         else at(parked and (parked - t) / 1e9) end
       end
     end
+    if q and bell ~= '' and micros % 8 == 0 then prune(q, 200) end     -- a queue at rest forgets too
     if bell ~= '' then
       call('SADD', KEYS[i] .. ':w', bell)
       if not (q and q.waited) then call('HSET', KEYS[i] .. ':c', 'waited', 1) end

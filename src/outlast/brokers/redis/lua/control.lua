@@ -3,7 +3,8 @@
 --   cancel | redrive | now | purge | moved | unhold: id         pause: 1 or 0
 --   edit: id, arguments or false, priority or -1, run_at or false, the arguments they were made of or false
 --   adjust: limits and changes as indices in ARGV, the changes they were made with
---   some: ids to purge, states or '', key or false, 1 to remove what runs too           prune: at most so many
+--   some: ids to purge, states or '', key or false, 1 to remove what runs too, the last acceptance that is meant
+--   prune: at most so many
 --   forget: key                                              hold: id, why 
 --       adopt: id, index of its record, at, rank, attempt, crashes, failures, why
 -- Result: (ok, changed, why, parcel or false) each. {'changed'} alone: what an edit or an adjustment was made of is
@@ -190,7 +191,7 @@ for _, c in ipairs(commands) do
     local n = 0
     for _, sid in ipairs(c[3]) do
       local j = q.jobs[sid]
-      if j and (c[4] == '' or string.find(c[4], state_of(j), 1, true)) and (not c[5] or j.key == c[5]) then
+      if j and j.order <= c[7] and (c[4] == '' or string.find(c[4], state_of(j), 1, true)) and (not c[5] or j.key == c[5]) then
         if j.st == 'R' and c[6] ~= 1 then flag(j) else remove(j, true) end
         n = n + 1
       end
