@@ -32,21 +32,24 @@ function counting() {
   const capacity = (fs.fstatSync(fd).size / 8 - WORDS) / 2;
   const starts = new Float64Array(capacity);
   const word = Buffer.alloc(8);
-  let slot = 0, count = 0, written = 0, from = capacity, to = -1;
+  let slot = 0, count = 0, fresh = [];
   setInterval(() => {
-    if (count === written) return;
+    if (!fresh.length) return;
     slot = slot || takeSlot(fd);
-    const bytes = Buffer.from(starts.buffer, 8 * from, 8 * (to - from + 1));
-    fs.writeSync(fd, bytes, 0, bytes.length, 8 * (WORDS + from));
+    fresh.sort((a, b) => a - b);
+    for (let n = 0, end; n < fresh.length; n = end) {   // a run of neighbours a time: others' are not ours to write
+      for (end = n + 1; fresh[end] === fresh[end - 1] + 1;) end++;
+      const bytes = Buffer.from(starts.buffer, 8 * fresh[n], 8 * (end - n));
+      fs.writeSync(fd, bytes, 0, bytes.length, 8 * (WORDS + fresh[n]));
+    }
     word.writeBigUInt64LE(BigInt(count));
     fs.writeSync(fd, word, 0, 8, 8 * slot);
-    written = count; from = capacity; to = -1;
+    fresh = [];
   }, 5);
   return (id) => {
     starts[id] = clock();
     count++;
-    if (id < from) from = id;
-    if (id > to) to = id;
+    fresh.push(id);
   };
 }
 

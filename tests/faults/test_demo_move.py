@@ -1,4 +1,4 @@
-"""The order shop outgrows its file: half-finished, in mid outage, it is moved to a Redis server; the ledger balances."""
+"""The order shop outgrows its file: half-finished, in an outage, it is moved to a Redis server; the ledger balances."""
 
 from __future__ import annotations
 
