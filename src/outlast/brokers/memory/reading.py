@@ -100,7 +100,7 @@ def _matching(tables: Tables, query: Query, now: float) -> Iterator[Job]:
 
 
 def _reason(job: Job, now: float) -> str | None:
-    return "expired" if state_of(job, now) == "expired" else job.reason
+    return "expired" if job.state not in TERMINAL and state_of(job, now) == "expired" else job.reason
 
 
 def _args_fit(message: Message, wanted: Sequence[ArgIs]) -> bool:
