@@ -118,6 +118,8 @@ def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
         ("lanes_join", "INTEGER PRIMARY KEY"),
         ("lanes_moved", "INTEGER PRIMARY KEY"),
         ("settled_lanes", "INTEGER PRIMARY KEY"),
+        ("lanes_forget", "INTEGER PRIMARY KEY"),
+        ("lanes_forget", "job_lane"),
     ],
 )
 def test_it_uses_that_index(db: apsw.Connection, name: str, index: str) -> None:

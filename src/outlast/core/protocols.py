@@ -81,6 +81,16 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     max_bytes: int | None = None
     shed: int = 0
     """Jobs that were shed for others, ever."""
+    keys: int = 0
+    """Keys whose turn is to come."""
+    keys_held: int = 0
+    """Keys whose jobs wait for their own limits."""
+    held: Literal["", "concurrency", "rate"] = ""
+    """Which of the queue's own limits lets nothing begin now."""
+    limits: dict[str, Any] = {}
+    """What holds and is not as by default, by the names of `Adjust`."""
+    changed: tuple[str, ...] = ()
+    """Names that an operator has set, over what is declared."""
 
 
 class Broker(Protocol):

@@ -311,6 +311,18 @@ delete from lane where key = ?1 and (?2 is null or queue = (select queue from qu
 -- name: lane_empty (lane, now in nanoseconds)
 delete from lane where lane = ?1 and place = 0 and tat <= ?2 and not exists(select 1 from job where job.lane = lane.lane)
 
+-- Keys of which nothing is left and nothing to remember, among the next `how many` behind one.
+-- name: lanes_next (lane, how many)
+select max(lane) from (select lane from lane where lane > ?1 order by lane limit ?2)
+
+-- name: lanes_over (lane, up to, now in nanoseconds)
+select exists(select 1 from lane where lane > ?1 and lane <= ?2 and place = 0 and tat <= ?3
+and not exists(select 1 from job where job.lane = lane.lane))
+
+-- name: lanes_forget (lane, up to, now in nanoseconds)
+delete from lane where lane > ?1 and lane <= ?2 and place = 0 and tat <= ?3
+and not exists(select 1 from job where job.lane = lane.lane)
+
 -- name: lane_of (seq)
 select lane from job where seq = ?1
 
@@ -465,8 +477,9 @@ from job where seq = ?1
 -- name: adopt (at, run_at, rank, attempt, crashes, why, seq)
 update job set state = 3, at = ?1, run_at = ?2, rank = ?3, attempt = ?4, crashes = ?5, reason = ?6 where seq = ?7
 
--- name: unhold (seq)
-update job set state = 2, at = coalesce(at, run_at), reason = null where seq = ?1
+-- name: unhold (seq, now)
+update job set state = case when coalesce(at, run_at) <= ?2 then 0 else 2 end, at = coalesce(at, run_at), reason = null
+where seq = ?1
 
 -- name: moved (token, seq)
 update job set reason = 'moved', token = ?1 where seq = ?2
