@@ -20,7 +20,7 @@ from outlast.core.protocols import Pause, Query
 if TYPE_CHECKING:
     from outlast.brokers import Store
 
-__all__ = ["Move", "Moving"]
+__all__ = ["Move", "Mover", "Moving"]
 
 BATCH: Final = 250
 """Jobs of one round: they are held at most for its four steps, and hold up other writers only for milliseconds."""

@@ -47,12 +47,7 @@ def parse(words: Iterable[str], now: float) -> Query:
         elif field == "state":
             states += _states(word, value)
         elif field in _BOUNDS:
-            _once(
-                fields,
-                {"older": "accepted_before", "newer": "accepted_after"}[field],
-                word,
-                now - seconds(value, field),
-            )
+            _once(fields, _BOUNDS[field], word, now - seconds(value, field))
         elif field in FIELDS:
             _once(fields, field, word, value)
         else:

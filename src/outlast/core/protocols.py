@@ -299,8 +299,9 @@ class Adjust(Struct, frozen=True):
 class Purge(Struct, frozen=True):
     """Remove jobs and all that is kept about them, for good: by id, or all of a queue, a key, or a key in a queue.
 
-    states: only those that are in one of these now; none given means all. Running jobs are asked to stop, and removed
-    when named by id or key; their holder's report then changes nothing.
+    states: only those that are in one of these now; none given means all. A job named by id that is in another one is
+    refused: `ended` or `not-ended`. Running jobs are asked to stop, and removed when named by id or key; their holder's
+    report then changes nothing.
     """
 
     id: str | None = None

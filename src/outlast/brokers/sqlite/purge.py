@@ -14,6 +14,7 @@ from outlast.brokers.sqlite.retention import forget, merge
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import DEAD, ENDED, RUNNING, STATE_NUMBER, Transaction
 from outlast.core.limits import nanos
+from outlast.core.message import TERMINAL
 from outlast.core.protocols import Answer, Purge
 
 __all__ = ["CHUNK", "candidates", "is_long", "last_seq", "of_key", "purge", "purge_some"]
@@ -35,6 +36,9 @@ def purge(tx: Transaction, wanted: Purge) -> Answer:
         if row is None or row[6]:
             return Answer(ok=False, why="unknown")
         seqs = [row[0]]
+        if wanted.states and not _still(tx, wanted, seqs):
+            over = _still(tx, Purge(states=tuple(TERMINAL)), seqs)
+            return Answer(ok=False, why="ended" if over else "not-ended")
     elif wanted.key is not None:
         seqs = of_key(tx.db, wanted, tx.now)
     elif wanted.queue is not None:
@@ -64,10 +68,12 @@ def candidates(db: apsw.Connection, wanted: Purge, now: float, after: int, upto:
 def purge_some(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
     """Remove those of these rows that are still meant; return how many."""
     tx.work = tx.ended = True
+    return _remove_all(tx, wanted, _still(tx, wanted, seqs))
+
+
+def _still(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> list[int]:
     text = msgspec.json.encode(seqs).decode()
-    return _remove_all(
-        tx, wanted, [seq for (seq,) in tx.rows("purge_still", (text, _states(wanted), tx.now, wanted.key))]
-    )
+    return [seq for (seq,) in tx.rows("purge_still", (text, _states(wanted), tx.now, wanted.key))]
 
 
 def _states(wanted: Purge) -> str:
