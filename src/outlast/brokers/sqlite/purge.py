@@ -14,7 +14,6 @@ from outlast.brokers.sqlite.retention import forget, merge
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import DEAD, ENDED, RUNNING, STATE_NUMBER, Transaction
 from outlast.core.limits import nanos
-from outlast.core.message import TERMINAL
 from outlast.core.protocols import Answer, Purge
 
 __all__ = ["CHUNK", "candidates", "is_long", "last_seq", "of_key", "purge", "purge_some"]
@@ -37,7 +36,7 @@ def purge(tx: Transaction, wanted: Purge) -> Answer:
             return Answer(ok=False, why="unknown")
         seqs = [row[0]]
         if wanted.states and not _still(tx, wanted, seqs):
-            over = _still(tx, Purge(states=tuple(TERMINAL)), seqs)
+            over = row[2] >= ENDED or _still(tx, Purge(states=("expired",)), seqs)
             return Answer(ok=False, why="ended" if over else "not-ended")
     elif wanted.key is not None:
         seqs = of_key(tx.db, wanted, tx.now)
