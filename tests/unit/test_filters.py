@@ -69,6 +69,7 @@ def test_a_value_of_an_argument_is_a_scalar_or_text(text: str, values: tuple[Jso
     ("words", "told"),
     [
         (["dead"], "filter 'dead': give field:value"),
+        (["q.tick@2026-01-05T04:00:00Z"], "filter 'q.tick@2026-01-05T04:00:00Z': give field:value"),
         (["state:"], "filter 'state:': give field:value"),
         (["stat:dead"], "no field 'stat', did you mean 'state'? there are state, queue"),
         (["colour:red"], "no field 'colour'; there are state, queue"),

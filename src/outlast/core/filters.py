@@ -39,8 +39,8 @@ def parse(words: Iterable[str], now: float) -> Query:
     states: list[str] = []
     args: list[ArgIs] = []
     for word in words:
-        field, colon, value = word.partition(":")
-        if not colon or not value:
+        field, _, value = word.partition(":")
+        if not is_filter(word) or not value:
             raise ConfigurationError(f"filter {word!r}: give field:value, such as state:dead; {_known()}")
         if field.startswith("args."):
             args.append(ArgIs(tuple(field.split(".")[1:]), _values(value)))
