@@ -68,7 +68,7 @@ def test_it_uses_an_index(db: apsw.Connection, name: str) -> None:
         "lanes_front",
         "line_front",
         "ring_front",
-    ],  # fmt: skip
+    ],
 )
 def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
     assert not [step for step in plan(db, statements()[name]) if "TEMP B-TREE" in step and "DISTINCT" not in step]
