@@ -117,6 +117,8 @@ def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
         ("running_count", "job_held"),
         ("lanes_join", "INTEGER PRIMARY KEY"),
         ("lanes_moved", "INTEGER PRIMARY KEY"),
+        ("lanes_turned", "INTEGER PRIMARY KEY"),
+        ("lanes_gone", "INTEGER PRIMARY KEY"),
         ("settled_lanes", "INTEGER PRIMARY KEY"),
         ("lanes_forget", "INTEGER PRIMARY KEY"),
         ("lanes_forget", "job_lane"),

@@ -291,6 +291,12 @@ select json_group_array(json((select json_group_array(seq) from (
   order by rank, seq limit ?2))))
 from json_each(?1) as wanted
 
+-- name: lanes_gone (array of lanes)
+update lane set place = 0, given = 0 where lane in (select value from carray(?1))
+
+-- name: lanes_turned (JSON [[lane, turn], ...])
+update lane set turn = turned.value ->> 1, given = 0 from json_each(?1) as turned where lane.lane = turned.value ->> 0
+
 -- name: lanes_moved (JSON [[lane, place, turn, given, wake, tat], ...])
 update lane set place = moved.value ->> 1, turn = moved.value ->> 2, given = moved.value ->> 3, wake = moved.value ->> 4,
 tat = moved.value ->> 5 from json_each(?1) as moved where lane.lane = moved.value ->> 0
