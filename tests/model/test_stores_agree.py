@@ -26,7 +26,7 @@ from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
 from outlast.core.limits import Limit
 from outlast.core.matching import ArgIs
-from outlast.core.message import Fence, Terminal
+from outlast.core.message import Fence, State, Terminal
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import DEFAULTS, Priority, Retention
 from outlast.core.protocols import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Query, Redrive, RunNow
@@ -321,9 +321,9 @@ class TwoStores(RuleBasedStateMachine):
     def pause(self, queue: str, on: bool) -> None:
         self.command(Pause(queue, on))
 
-    @rule(id=ids)
-    def purge(self, id: str) -> None:
-        self.command(Purge(id=id))
+    @rule(id=ids, states=st.sampled_from([(), (), ("dead",), ("ready", "expired", "running")]))
+    def purge(self, id: str, states: tuple[State, ...]) -> None:
+        self.command(Purge(id=id, states=states))
 
     @rule(
         which=st.sampled_from(
