@@ -197,7 +197,8 @@ class Executor:
         else:
             outcome = conclude(run, value)
         self._vacate(run)
-        self._end(run, outcome)
+        if not run.ended:  # else it was abandoned
+            self._end(run, outcome)
         self._lanes.next(run.lane)
 
     async def _drive_around(self, run: Run, plan: Plan, values: dict[str, Any]) -> None:
