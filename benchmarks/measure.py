@@ -172,6 +172,10 @@ class Bench:
             "processes": [round(each, 1) for each in memory],
         }
 
+    def flood(self, jobs: int) -> Figures:
+        """Drain the first so many of a backlog that is there already."""
+        return self._drain(jobs)
+
     def latency(self) -> Figures:
         """200 jobs a second from another process to an idle worker; and what a sync of this disk takes meanwhile."""
         self.fresh()

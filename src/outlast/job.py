@@ -7,22 +7,20 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from msgspec import Struct, structs
-
-from outlast.arguments import Arguments, check_template
+from outlast.arguments import Arguments
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
-from outlast.core.ids import check_queue_name, fits
-from outlast.core.kinds import KIND_NAME, Upgrade, check_aliases, check_upgrades
+from outlast.core.ids import check_queue_name
+from outlast.core.kinds import Upgrade
 from outlast.core.message import Message
 from outlast.core.policy import DEFAULTS, Policy, Priority, Retry
-from outlast.core.registry import Declaration, Mode, Registry
+from outlast.core.registry import Declaration, Registry
 from outlast.core.unique import OnConflict, Unique
+from outlast.declaring import Declared, check_isolate, check_retry, declaration_of, positive
 from outlast.handle import Handle
 from outlast.hooks import Surrounded
-from outlast.options import NO_OPTIONS, Options, check_conflict, check_priority
+from outlast.options import NO_OPTIONS, Options
 from outlast.scheduler.declare import Scheduling
-from outlast.signature import check_importable, read
 
 if TYPE_CHECKING:
     from outlast.worker.context import Context, Middleware
@@ -196,25 +194,6 @@ class JobDecorator(Protocol):
     def __call__(self, handler: Callable[P, R], /) -> Job[P, R]: ...
 
 
-class _Declared(Struct, frozen=True, kw_only=True):
-    """The options of the decorator, checked once for however many handlers it is put on."""
-
-    kind: str | None
-    queue: str
-    policy: Policy
-    priority: Priority
-    expires: float | None
-    key: str | Callable[..., str | None] | None
-    unique: bool | str | Callable[..., str | None] | None
-    unique_until: Literal["start", "finish"]
-    unique_seconds: float | None
-    on_conflict: OnConflict
-    isolated: bool
-    version: int
-    aliases: Iterable[str]
-    upgrades: Mapping[int, Upgrade] | None
-
-
 class Declarer(Surrounded, Scheduling, ABC):
     """What an app and a router have in common: the `job` decorator."""
 
@@ -296,110 +275,33 @@ class Declarer(Surrounded, Scheduling, ABC):
         function that makes of a job's stored arguments (plain JSON values by name) those of the next version, without a
         hole up to this one. aliases: names that the kind had before, whose jobs this handler runs too.
         """
-        declared = _Declared(
+        declared = Declared(
             kind=kind,
             queue=check_queue_name(self._default_queue if queue is None else queue),
             policy=Policy(
-                retry=_retry(retry),
-                timeout=None if timeout is None else _positive(timeout, "timeout"),
+                retry=check_retry(retry),
+                timeout=None if timeout is None else positive(timeout, "timeout"),
                 result_ttl=seconds(result_ttl, "result_ttl"),
             ),
             priority=priority,
-            expires=None if expires is None else _positive(expires, "expires"),
+            expires=None if expires is None else positive(expires, "expires"),
             key=key,
             unique=unique,
             unique_until=unique_until,
             on_conflict=on_conflict,
-            unique_seconds=None if unique_for is None else _positive(unique_for, "unique_for"),
-            isolated=_isolated(isolate),
+            unique_seconds=None if unique_for is None else positive(unique_for, "unique_for"),
+            isolated=check_isolate(isolate),
             version=version,
             aliases=aliases,
             upgrades=upgrades,
         )
 
         def decorate(function: Callable[..., Any]) -> Job[Any, Any]:
-            declaration, arguments = _declaration(function, declared, self._around)
+            if isinstance(function, Bound):
+                raise ConfigurationError(f"{function!r} is a job already: put one @job decorator on a function")
+            declaration, arguments = declaration_of(function, declared, self._around)
             self._declare(declaration, arguments)
             self._take_schedules(declaration)
             return Job(declaration, self._link)
 
         return decorate if handler is None else decorate(handler)
-
-
-def _positive(value: Duration, setting: str) -> float:
-    number = seconds(value, setting)
-    if number == 0:
-        raise ConfigurationError(f"{setting}={value!r}: give more than 0 seconds, or None for none")
-    return number
-
-
-def _retry(retry: object) -> Retry:
-    if retry is None:
-        return Retry()
-    if not isinstance(retry, Retry):
-        raise ConfigurationError(f"retry={retry!r}: give Retry(attempts=...), or None for the defaults")
-    return retry
-
-
-def _isolated(isolate: str | None) -> bool:
-    if isolate not in (None, "process"):
-        raise ConfigurationError(f"isolate={isolate!r}: give 'process' or None")
-    return isolate == "process"
-
-
-def _declaration(
-    function: Callable[..., Any], declared: _Declared, around: Sequence[Middleware]
-) -> tuple[Declaration, Arguments]:
-    """Check a handler against its options; return what the registry keeps of it."""
-    if isinstance(function, Bound):
-        raise ConfigurationError(f"{function!r} is a job already: put one @job decorator on a function")
-    signature = read(function)
-    kind = function.__name__ if declared.kind is None else declared.kind
-    where = f"job {kind!r}"
-    if not fits(KIND_NAME, kind):
-        raise ConfigurationError(f"{where}: a kind is 1 to 128 letters, digits or _ . -; name it with kind=...")
-    aliases = check_aliases(kind, declared.aliases)
-    upgrades = check_upgrades(kind, declared.version, declared.upgrades)
-    mode: Mode = "process" if declared.isolated else "async" if signature.is_async else "thread"
-    if declared.isolated:
-        check_importable(function)
-    if signature.needs:
-        from outlast.depends import graph
-
-        graph(signature.needs, where=where, on_loop=signature.is_async)
-    check_priority(declared.priority)
-    for name, rule in (("key", declared.key), ("unique", declared.unique)):
-        if rule == "" or not isinstance(rule, str | Callable | bool | None):
-            raise ConfigurationError(f"{where}: {name}={rule!r}: give text or a callable")
-    if isinstance(declared.key, str) and declared.key not in signature.names:
-        raise ConfigurationError(
-            f"{where}: key={declared.key!r} names no parameter; there are {', '.join(signature.names) or 'none'}"
-        )
-    unique = "" if declared.unique is True else declared.unique or None
-    if isinstance(unique, str) and unique:
-        check_template(unique, signature, f"{where}: unique")
-    if unique is None and (declared.unique_seconds, declared.unique_until, declared.on_conflict) != (
-        None,
-        "finish",
-        "existing",
-    ):
-        raise ConfigurationError(f"{where}: unique_until=, unique_for= and on_conflict= need unique=")
-    check_conflict(declared.on_conflict)
-    Unique("-", declared.unique_until, declared.unique_seconds)
-    declaration = Declaration(
-        kind=kind,
-        handler=function,
-        mode=mode,
-        takes_context=signature.takes_context,
-        needs=signature.needs,
-        middleware=around,
-        unique=unique,
-        aliases=aliases,
-        upgrades=upgrades,
-        **{
-            name: value
-            for name, value in structs.asdict(declared).items()
-            if name not in ("kind", "unique", "isolated", "aliases", "upgrades")
-        },
-    )
-    return declaration, Arguments(function, kind=kind, takes_context=signature.takes_context)

@@ -10,7 +10,7 @@ import pytest
 from outlast.core.admission import WINDOW
 from outlast.core.limits import Limit
 from outlast.core.moving import Hold
-from outlast.core.protocols import Adjust, Cancel, Edit, Purge, Redrive, RunNow
+from outlast.core.protocols import Adjust, Cancel, Edit, Purge, Query, Redrive, RunNow
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Finish, Full, Release, Retry, TooLarge
 from tests.support.jobs import A, B, Desk, raw
 
@@ -489,6 +489,15 @@ class TestShedding:
         await desk.publish("q.1", "q.2", key="a")
         desk.clock.advance(61)
         assert await desk.publish("q.3", key="a") == [Accepted(shed=("q.1", "q.2"))]
+
+    async def test_a_shed_job_is_found_by_its_reason(self, desk: Desk) -> None:
+        await desk.declare("q", max_depth=1, on_full="shed")
+        await desk.publish("q.1", "q.2")
+        await desk.publish("r.1", expires=5)
+        desk.clock.advance(6)
+        for reason, found in (("shed", ["q.1"]), ("expired", ["r.1"])):
+            page = await desk.store.find(Query(states=("expired",), reason=reason))
+            assert [record.id for record in page.records] == found
 
     async def test_a_shed_job_frees_its_key(self, desk: Desk) -> None:
         await desk.declare("q", max_depth=1, on_full="shed")

@@ -301,6 +301,26 @@ async def test_purge_by_queue_and_states(desk: Desk) -> None:
     assert (stats.depth, stats.ready, stats.dead) == (0, 0, 0)
 
 
+async def test_purge_by_id_and_states_leaves_what_is_in_another_state_now(desk: Desk) -> None:
+    await desk.run("q.dead", state="dead")
+    await desk.run("q.done")
+    await desk.publish("q.ready", "q.over", expires=5)
+    await desk.publish("q.late", delay=10)
+    ids = ("q.dead", "q.done", "q.ready", "q.late", "q.no")
+    answers = await desk.apply(*(Purge(id=id, states=("dead", "scheduled")) for id in ids))
+    assert [(answer.ok, answer.why) for answer in answers] == [
+        (True, ""),
+        (False, "ended"),
+        (False, "not-ended"),
+        (True, ""),
+        (False, "unknown"),
+    ]
+    assert [await desk.state(id) for id in ids] == ["unknown", "succeeded", "ready", "unknown", "unknown"]
+    desk.clock.advance(6)
+    assert await desk.do(Purge(id="q.over", states=("ready",))) == Answer(False, why="ended")
+    assert await desk.do(Purge(id="q.over", states=("expired",))) == Answer(True, 1)
+
+
 async def test_purge_of_a_whole_queue_asks_what_runs_to_stop(desk: Desk) -> None:
     await desk.publish("q.1", "q.2")
     await desk.claim(limit=1)

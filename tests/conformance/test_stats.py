@@ -36,7 +36,7 @@ async def test_a_queue_that_is_not_known_is_left_out(desk: Desk) -> None:
 
 async def test_an_empty_queue(desk: Desk) -> None:
     await desk.declare("q", max_depth=7)
-    assert await desk.stats() == QueueStats(max_depth=7)
+    assert await desk.stats() == QueueStats(max_depth=7, limits={"max_depth": 7})
 
 
 async def test_what_is_due_counts_as_ready(desk: Desk) -> None:

@@ -119,6 +119,13 @@ def test_what_could_not_be_changed_is_told(project: Project, seeded: Seeded) -> 
     assert f"1 job not changed, such as {seeded.succeeded}: has already ended" in ran.err
 
 
+def test_only_a_dead_letter_is_purged_as_one(project: Project, seeded: Seeded) -> None:
+    refused = project.run("dead", "purge", seeded.ready)
+    assert (refused.code, refused.err) == (1, f"outlast: {seeded.ready}: has not ended: it still waits or runs\n")
+    assert project.run("jobs", "show", seeded.ready).code == 0
+    assert project.run("dead", "purge", seeded.dead).out == f"{seeded.dead} is removed\n"
+
+
 def test_dead_letters_are_purged_by_a_filter(project: Project, seeded: Seeded) -> None:
     assert project.run("dead", "purge", "args.order:1", "--yes").err == f"no such jobs in {project.file}\n"
     assert project.run("dead", "purge", "args.order:2", "--yes").out == "1 job removed\n"

@@ -58,6 +58,23 @@ def test_what_waits_moves_as_it_is(project: Project, seeded: Seeded) -> None:
     assert "paused" in project.run("queues", "list", "slow").out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--to", "sqlite:new.db", "--queue", "slwo"), 2, "move: no queue 'slwo' in "),
+        (("--to", "new.db"), 2, "url 'new.db' (--to): give 'sqlite:PATH' or 'memory:'"),
+        (("--from", "sqlite:no.db", "--to", "sqlite:new.db"), 3, "give --from sqlite:PATH or --app module:name"),
+        (("--to", "memory:"), 2, "its jobs would be gone with this command"),
+    ],
+)
+def test_a_move_that_means_nothing_says_so(
+    project: Project, seeded: Seeded, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    ran = project.run("move", *arguments, "--yes")
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err
+
+
 def test_a_moved_job_runs_there_with_its_secret_and_its_attempts(project: Project) -> None:
     async def publish() -> str:
         shop = Outlast("shop", settings=Settings(url=project.url))

@@ -41,12 +41,41 @@ def test_queues_as_json(project: Project, seeded: Seeded) -> None:
     (queue,) = ran.json["queues"]
     assert set(queue) == {
         "name", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drain_rate", "paused",
-        "consumers", "max_depth", "bytes", "max_bytes", "shed",
+        "consumers", "max_depth", "bytes", "max_bytes", "shed", "keys", "keys_held", "held", "limits", "changed",
     }  # fmt: skip
     assert (queue["name"], queue["depth"], queue["paused"], queue["max_depth"]) == ("slow", 2, False, None)
     missing = project.run("queues", "list", "slow", "nosuch")
     assert missing.code == 6
     assert missing.err == f"outlast: no queue 'nosuch' in {project.file}\n"
+
+
+def test_limits_are_set_shown_and_taken_back(project: Project, seeded: Seeded) -> None:
+    ran = project.run("queues", "set", "slow", "--concurrency", "5", "--per-key-rate", "10/s", "--weight", "gold=3")
+    first, note = ran.out.splitlines()
+    assert first == "slow  concurrency=5* per_key.rate=10/s* weights.gold=3*"
+    assert "--reset" in note
+    head, *rows = project.run("queues").out.splitlines()
+    assert head.split()[-1] == "limits"
+    assert any("concurrency=5* per_key.rate=10/s* weights.gold=3*" in row for row in rows)
+    ran = project.run("queues", "set", "slow", "--no-limit", "concurrency", "--reset", "weight=gold", "--json")
+    assert ran.json == {
+        "name": "slow", "limits": {"per_key.rate": "10/s"}, "changed": ["concurrency", "per_key.rate"],
+    }  # fmt: skip
+    assert project.run("queues", "set", "slow", "--reset", "all").out == "slow  -\n"
+
+
+def test_limits_that_are_none(project: Project, seeded: Seeded) -> None:
+    ran = project.run("queues", "set", "nosuch", "--rate", "1/s")
+    assert (ran.code, ran.err) == (6, "outlast: nosuch: no queue of this name\n")
+    for options, said in (
+        (("--rate", "fast"), "give a rate such as"),
+        (("--concurrency", "0"), "1 or more"),
+        (("--weight", "gold"), "--weight gold=3"),
+        ((), "--concurrency 5"),
+    ):
+        ran = project.run("queues", "set", "slow", *options)
+        assert ran.code == 2, ran
+        assert said in ran.err
 
 
 def test_pause_and_resume(project: Project, seeded: Seeded) -> None:

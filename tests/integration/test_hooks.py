@@ -197,6 +197,38 @@ async def test_middleware_may_wait_less_long_than_the_function_runs(app: Outlast
         assert await waiting.result(timeout=30) == "too slow"
 
 
+async def test_a_call_that_middleware_leaves_behind_gives_its_slot_back(app: Outlast) -> None:
+    started, release = threading.Event(), threading.Event()
+    left: list[asyncio.Task[Any]] = []
+
+    @app.middleware
+    async def leaves(ctx: Context, call_next: CallNext) -> Any:
+        left.append(asyncio.ensure_future(call_next()))
+        if ctx.arguments["wait"]:
+            await asyncio.to_thread(started.wait, 30)
+        return "left"
+
+    @app.job(retry=ONCE)
+    def slow(wait: bool) -> str:
+        started.set()
+        release.wait(60)
+        return "told to nobody"
+
+    try:
+        async with working(app, threads=1):
+            assert await (await slow.enqueue(True)).result(timeout=30) == "left"
+            waiting = await slow.enqueue(False)
+            release.set()
+            assert await left[0] == "told to nobody"
+            assert await waiting.result(timeout=30) == "left"
+            with pytest.raises(RuntimeError, match="after the middleware had returned"):
+                await left[1]
+            assert await (await slow.enqueue(False)).result(timeout=30) == "left"
+            await asyncio.gather(*left, return_exceptions=True)
+    finally:
+        release.set()
+
+
 @pytest.mark.parametrize("inside", [True, False])
 async def test_a_stop_gives_the_job_back_and_ends_its_middleware(tmp_path: Path, inside: bool) -> None:
     app = new_app(f"sqlite:{tmp_path}/jobs.db", drain_grace=0.1)

@@ -11,7 +11,7 @@ import pytest
 
 from outlast import Outlast
 from outlast.core.message import Delivery
-from outlast.worker import claimer
+from outlast.worker import claimer, lanes
 from tests.support.polling import until
 from tests.support.working import working
 
@@ -74,6 +74,31 @@ async def test_what_a_claim_is_given_in_the_moment_it_stops_waiting_runs(
         gate.set()
         await until(lambda: granted, "the claim for the other queue was stopped")
         assert await app.handle(granted[0]).result(timeout=30) == 7
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+async def test_long_runs_in_some_slots_keep_no_other_slot_empty(
+    app: Outlast, monkeypatch: pytest.MonkeyPatch, mixed: bool
+) -> None:
+    """A claim that got all it asked for waits for the next settlement; when nothing is about to end, none comes."""
+    monkeypatch.setattr(lanes, "claim_ahead", lambda *_, **__: 0 if mixed else 1)
+    gate = asyncio.Event()
+    ran: list[int] = []
+
+    @app.job
+    async def long(number: int) -> None:
+        ran.append(number)
+        await gate.wait()
+
+    if mixed:  # the queue is given the room of its narrowest way to run
+
+        @app.job
+        def plain() -> None: ...
+
+    async with working(app, threads=1, concurrency=8):
+        await app.enqueue_many(long.message(number) for number in range(8))
+        await until(lambda: len(ran) == 8, "every slot is in use")
+        gate.set()
 
 
 async def is_running(app: Outlast) -> bool:

@@ -109,12 +109,16 @@ async def test_a_second_signal_ends_the_grace(app: Outlast) -> None:
     assert await job.status() == "ready"
 
 
-async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_worker(url: str) -> None:
+async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_worker(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = new_app(url, drain_grace=0.05)
     started, gate = asyncio.Event(), asyncio.Event()
+    tasks: list[asyncio.Task[Any] | None] = []
 
     @app.job
     async def stubborn() -> None:
+        tasks.append(asyncio.current_task())
         started.set()
         while not gate.is_set():
             try:
@@ -127,7 +131,12 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_worker(
         async with working(app):
             await started.wait()
         assert await job.status() == "ready"
-        gate.set()
+    told = len(caplog.records)
+    gate.set()
+    await asyncio.gather(*(task for task in tasks if task is not None))
+    settlers = [task for task in asyncio.all_tasks() if task.get_name() == "outlast settler"]
+    assert settlers == []  # the store is closed, and its end is nobody's concern any more
+    assert caplog.records[told:] == []
 
 
 async def test_a_job_whose_thread_goes_on_is_handed_back_without_a_crash(url: str) -> None:

@@ -222,6 +222,7 @@ class History:
                 Pause(queue, on=False),
                 Pause(queue, on=False),
                 Purge(id=id_),
+                Purge(id=id_, states=("dead", "ready")),
                 Purge(key=self.random.choice(KEYS) or "ann"),
                 Purge(queue=queue, key="bob"),
                 Purge(queue=queue, states=("ready",)),

@@ -340,9 +340,9 @@ class Plain(RuleBasedStateMachine):
             return
         assert told == []
         entry.open = False
-        if kind == "retry":
+        if kind == "retry" and not entry.flagged:  # no other attempt begins of one that was cancelled
             entry.attempt, entry.crashes, entry.rank = 2, 0, rank_of(at, entry.priority)
-        elif kind != "finish" and entry.lapsed:
+        elif kind in ("release", "park") and entry.lapsed:
             entry.crashes -= 1
         ran = bool(entry.holder)
         entry.holder = entry.lapsed = ""

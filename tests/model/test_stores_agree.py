@@ -26,7 +26,7 @@ from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
 from outlast.core.limits import Limit
 from outlast.core.matching import ArgIs
-from outlast.core.message import Fence, Terminal
+from outlast.core.message import Fence, State, Terminal
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import DEFAULTS, Priority, Retention
 from outlast.core.protocols import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Query, Redrive, RunNow
@@ -57,6 +57,19 @@ BOUNDS: list[dict[str, Any]] = [
 ]
 """What queue q may hold: there is always something at a bound."""
 HOLDERS = (A, B, C)
+
+LIMITED = [
+    Queue(name="r"),
+    Queue(name="r", weights={"ann": 2}, concurrency=3),
+    Queue(name="r", per_key=Limit(concurrency=1), rate="1/s", burst=3),
+    Queue(name="r", per_key=Limit(rate="1/2s", burst=2)),
+]
+CHANGES: list[dict[str, Any]] = [
+    {"concurrency": 1},
+    {"concurrency": None, "rate": None},
+    {"per_key.concurrency": 2},
+    {"per_key.rate": "1/s", "weights.bob": 3},
+]
 
 ids = st.sampled_from(IDS)
 queues = st.sampled_from(QUEUES)
@@ -138,11 +151,16 @@ class TwoStores(RuleBasedStateMachine):
         """Let no two steps end jobs at the same time: which of them is the older would not be said."""
         self.clock.advance(0.001)
 
-    @initialize(bounds=st.sampled_from(BOUNDS), records=st.sampled_from([0, 1, 100]), ttl=st.sampled_from([25.0, 1e6]))
-    def declare(self, bounds: dict[str, Any], records: int, ttl: float) -> None:
+    @initialize(
+        bounds=st.sampled_from(BOUNDS),
+        records=st.sampled_from([0, 1, 100]),
+        ttl=st.sampled_from([25.0, 1e6]),
+        r=st.sampled_from(LIMITED),
+    )
+    def declare(self, bounds: dict[str, Any], records: int, ttl: float, r: Queue) -> None:
         self.uncapped = records == 100
         retention = Retention(records=records, record_ttl=ttl, dead_ttl=ttl * 2)
-        topology = Topology((Queue(name="q", retention=retention, **bounds), Queue(name="r")))
+        topology = Topology((Queue(name="q", retention=retention, **bounds), r))
         self.same([store.declare(topology) for store in self.stores])
 
     @rule(bounds=st.sampled_from(BOUNDS), queue=queues)
@@ -295,13 +313,17 @@ class TwoStores(RuleBasedStateMachine):
     def adopt(self, data: st.DataObject) -> None:
         self.command(Adopt(data.draw(st.sampled_from(self.parcels[-5:])), "moving from x"))
 
+    @rule(queue=queues, changes=st.sampled_from(CHANGES), reset=st.booleans())
+    def set_limits(self, queue: str, changes: dict[str, Any], reset: bool) -> None:
+        self.command(Adjust(queue, {}, tuple(changes)) if reset else Adjust(queue, changes))
+
     @rule(queue=queues, on=st.booleans())
     def pause(self, queue: str, on: bool) -> None:
         self.command(Pause(queue, on))
 
-    @rule(id=ids)
-    def purge(self, id: str) -> None:
-        self.command(Purge(id=id))
+    @rule(id=ids, states=st.sampled_from([(), (), ("dead",), ("ready", "expired", "running")]))
+    def purge(self, id: str, states: tuple[State, ...]) -> None:
+        self.command(Purge(id=id, states=states))
 
     @rule(
         which=st.sampled_from(

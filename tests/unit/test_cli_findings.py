@@ -16,6 +16,7 @@ from outlast.cli.findings import (
     of_limits,
     of_log,
     of_queue,
+    of_schedule,
     of_variables,
 )
 from outlast.cli.text import clean, counted, duration, redact_url, short, size, when
@@ -93,6 +94,22 @@ def test_queues(stats: QueueStats, severity: str, said: str) -> None:
 def test_a_queue_can_have_more_than_one_trouble() -> None:
     found = list(of_queue("mail", QueueStats(depth=5, ready=4, parked=1, dead=1, max_depth=5)))
     assert [each.severity for each in found] == ["error", "error", "warning", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("given", "severity", "said"),
+    [
+        ({}, "ok", "runs"),
+        ({"paused": True}, "warning", "paused"),
+        ({"paused": True, "orphan": True}, "error", "no live worker declares it"),
+        ({"error": "no such zone", "paused": True}, "error", "cannot run: no such zone"),
+        ({"due_since": 300.0}, "error", "was due 5 min ago and has not run"),
+    ],
+)
+def test_schedules(given: dict[str, Any], severity: str, said: str) -> None:
+    well: dict[str, Any] = {"error": "", "orphan": False, "paused": False, "due_since": None, "app": "shop"}
+    found = only([of_schedule("nightly", **{**well, **given})])
+    assert (found.check, found.severity, said in found.text) == ("schedule nightly", severity, True)
 
 
 def declarations(kinds: dict[tuple[str, str], int], consumers: int) -> list[Finding]:

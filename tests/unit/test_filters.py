@@ -69,6 +69,7 @@ def test_a_value_of_an_argument_is_a_scalar_or_text(text: str, values: tuple[Jso
     ("words", "told"),
     [
         (["dead"], "filter 'dead': give field:value"),
+        (["q.tick@2026-01-05T04:00:00Z"], "filter 'q.tick@2026-01-05T04:00:00Z': give field:value"),
         (["state:"], "filter 'state:': give field:value"),
         (["stat:dead"], "no field 'stat', did you mean 'state'? there are state, queue"),
         (["colour:red"], "no field 'colour'; there are state, queue"),
@@ -79,6 +80,8 @@ def test_a_value_of_an_argument_is_a_scalar_or_text(text: str, values: tuple[Jso
         (["args.:7"], "args.: give 1 to 8 names"),
         (["args.a..b:7"], "args.a..b: give 1 to 8 names"),
         (['args.a"b:7'], "no quote and no backslash"),
+        (["args.a." + "9" * 5000 + ":7"], "at most 1000 characters"),
+        (["older:300"], "older='300': give a number with its unit"),
     ],
 )
 def test_what_is_refused(words: list[str], told: str) -> None:

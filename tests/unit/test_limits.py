@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.limits import Gcra, Limit, Rate, nanos, rate_of
-from outlast.core.topology import Queue, adjusted
+from outlast.core.select import Line
+from outlast.core.topology import Queue, adjusted, limits_of
 
 NOW = nanos(1_800_000_000.0)
 SECOND = 10**9
@@ -162,3 +163,42 @@ def test_what_cannot_be_changed_is_refused(name: str) -> None:
 def test_a_change_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="queue 'q': concurrency=0"):
         adjusted(Queue(name="q"), {"concurrency": 0})
+
+
+def test_what_is_set_reads_by_the_names_that_change_it() -> None:
+    assert limits_of(Queue(name="q")) == {}
+    queue = Queue(
+        name="q",
+        concurrency=5,
+        rate="10/minute",
+        on_full="shed",
+        max_age="1m",
+        per_key=Limit(rate="1/2s", burst=3),
+        weights={"gold": 2, "ann": 3},
+    )
+    said = limits_of(queue)
+    assert said == {
+        "concurrency": 5,
+        "rate": "10/m",
+        "on_full": "shed",
+        "max_age": 60.0,
+        "per_key.rate": "1/2s",
+        "per_key.burst": 3,
+        "weights.ann": 3,
+        "weights.gold": 2,
+    }
+    assert adjusted(Queue(name="q"), said) == queue
+
+
+def test_a_rate_that_is_taken_away_takes_its_burst_along() -> None:
+    assert adjusted(Queue(name="q"), {"burst": 3, "rate": None}) == Queue(name="q")
+
+
+def test_which_limit_lets_nothing_begin() -> None:
+    line = Line(Queue(name="q", concurrency=1, rate="1/s", burst=1))
+    assert line.held(0) == ""
+    line.tat = 10**9
+    assert line.held(0) == "rate"
+    line.running = 1
+    assert line.held(0) == "concurrency"
+    assert Line(Queue(name="q")).held(0) == ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import pytest
 
-from outlast import ConfigurationError, JobRouter, Outlast, StoreUnavailable
+from outlast import ConfigurationError, JobRouter, Outlast, Redacted, StoreUnavailable
 from outlast.brokers import Store
 from outlast.core.schedule import EditSchedule, PauseSchedule, RunSchedule, Spec
 from outlast.core.ticking import CLOCK_SET_BACK, ORPHANED, STALE
@@ -280,6 +280,24 @@ def test_a_blocking_test_fires_too() -> None:
     with minutely().testing() as t:
         t.advance("1m")
         assert len(t.fire_sync()) == 1
+
+
+async def test_what_a_key_rule_says_of_a_redacted_argument_is_shown_nowhere() -> None:
+    app = Outlast("shop")
+
+    def key(number: int, password: str) -> str:
+        raise LookupError(f"no tenant {number} for {password}")
+
+    @app.schedule("* * * * *", kwargs={"number": 7, "password": "hunter2"})
+    @app.job(key=key)
+    async def login(number: int, password: Annotated[str, Redacted]) -> None: ...
+
+    async with shift(app) as hand:
+        hand.testing.advance(40)
+        assert await hand.fire() == []
+        record = await hand.record("login")
+        assert record.error == "LookupError: no tenant [redacted] for [redacted]"
+        assert hand.alarms == [record.error]
 
 
 async def test_a_test_is_told_of_a_schedule_that_cannot_run() -> None:

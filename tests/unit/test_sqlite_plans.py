@@ -68,7 +68,7 @@ def test_it_uses_an_index(db: apsw.Connection, name: str) -> None:
         "lanes_front",
         "line_front",
         "ring_front",
-    ],  # fmt: skip
+    ],
 )
 def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
     assert not [step for step in plan(db, statements()[name]) if "TEMP B-TREE" in step and "DISTINCT" not in step]
@@ -117,7 +117,11 @@ def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
         ("running_count", "job_held"),
         ("lanes_join", "INTEGER PRIMARY KEY"),
         ("lanes_moved", "INTEGER PRIMARY KEY"),
+        ("lanes_turned", "INTEGER PRIMARY KEY"),
+        ("lanes_gone", "INTEGER PRIMARY KEY"),
         ("settled_lanes", "INTEGER PRIMARY KEY"),
+        ("lanes_forget", "INTEGER PRIMARY KEY"),
+        ("lanes_forget", "job_lane"),
     ],
 )
 def test_it_uses_that_index(db: apsw.Connection, name: str, index: str) -> None:

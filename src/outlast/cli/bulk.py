@@ -158,6 +158,8 @@ async def _change(store: Store, ids: Sequence[str], change: Change, rate: Rate |
                 await _pause(stop, due - loop.time())
     finally:
         loop.remove_signal_handler(signal.SIGINT)
+        if outcome.asked < len(ids):
+            _progress_ends(len(ids))
     return outcome
 
 
@@ -173,6 +175,12 @@ def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty() and total > _BATCH:
         sys.stderr.write(f"\r{done:,} of {total:,}" + ("\n" if done == total else ""))
         sys.stderr.flush()
+
+
+def _progress_ends(total: int) -> None:
+    """Begin a new line: what is said next would stand behind the numbers."""
+    if sys.stderr.isatty() and total > _BATCH:
+        sys.stderr.write("\n")
 
 
 def _tell(given: Session, found: _Found, outcome: _Outcome, change: Change) -> None:

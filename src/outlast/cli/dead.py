@@ -29,7 +29,8 @@ Targets = Annotated[
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Every dead letter, or those of --queue and --kind.")]
-PURGE = Change("Purge", lambda id_: Purge(id=id_), "is removed", "removed")
+PURGE = Change("Purge", lambda id_: Purge(id=id_, states=("dead",)), "is removed", "removed")
+"""Not a job that somebody has redriven meanwhile, nor the id of another one."""
 
 
 def register(root: typer.Typer) -> None:

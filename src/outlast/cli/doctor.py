@@ -177,7 +177,9 @@ def _schedules(place: Place, now: float) -> Iterator[Finding]:
             error = error or str(failure)
         due_since = None if since is None else now - since
         orphan = orphaned(record, now)
-        yield of_schedule(record.name, error=error, orphan=orphan, due_since=due_since, app=record.app)
+        yield of_schedule(
+            record.name, error=error, orphan=orphan, paused=record.paused, due_since=due_since, app=record.app
+        )
 
 
 def _declarations(place: Place, app: Outlast, stats: Mapping[str, QueueStats], shown: str) -> Iterator[Finding]:

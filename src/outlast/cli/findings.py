@@ -180,7 +180,7 @@ def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
     yield from found or [Finding(check, "ok", f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}")]
 
 
-def of_schedule(name: str, *, error: str, orphan: bool, due_since: float | None, app: str) -> Finding:
+def of_schedule(name: str, *, error: str, orphan: bool, paused: bool, due_since: float | None, app: str) -> Finding:
     """Judge one schedule. due_since: seconds since a tick came due that nobody has fired."""
     check = f"schedule {name}"
     if error:
@@ -188,6 +188,8 @@ def of_schedule(name: str, *, error: str, orphan: bool, due_since: float | None,
     if orphan:
         fix = f"start a worker of {app}; or, if the code no longer has it: outlast schedules remove {name}"
         return Finding(check, "error", "no live worker declares it: it does not run", fix)
+    if paused:
+        return Finding(check, "warning", "paused: it does not run by itself", f"outlast schedules resume {name}")
     if due_since is not None:
         fix = "look at the workers' logs; outlast schedules show " + name
         return Finding(check, "error", f"was due {duration(due_since)} ago and has not run", fix)

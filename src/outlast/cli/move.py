@@ -56,10 +56,8 @@ def move(
     it goes on where it was. Exits 1 while something is left here.
     """
     given = session(ctx, source, app, json)
-    here = find_place(given)
-    there = replace(find_place(replace(given, url=to)), why="--to")
-    if source is not None:
-        here = replace(here, why="--from")
+    here = find_place(given, "--url" if source is None else "--from")
+    there = find_place(replace(given, url=to), "--to")
     if _same(here, there):
         raise ConfigurationError(f"move: {here.shown} is both: name another store with --to")
     if there.file is None and not there.is_server:

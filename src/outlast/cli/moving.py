@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from msgspec import Struct, field, structs
 
+from outlast.core.errors import ConfigurationError
 from outlast.core.message import Holder, State
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.protocols import Pause, Query
@@ -20,7 +21,7 @@ from outlast.core.protocols import Pause, Query
 if TYPE_CHECKING:
     from outlast.brokers import Store
 
-__all__ = ["Move", "Moving"]
+__all__ = ["Move", "Mover", "Moving"]
 
 BATCH: Final = 250
 """Jobs of one round: they are held at most for its four steps, and hold up other writers only for milliseconds."""
@@ -66,8 +67,12 @@ class Mover:
         self.progress = Moving()
 
     async def queues(self) -> list[str]:
-        """Return the queues of the source that are meant."""
+        """Return the queues of the source that are meant; raise ConfigurationError for one that is not there."""
         known = sorted(await self._source.stats(()))
+        if missing := sorted(set(self._move.queues) - set(known)):
+            raise ConfigurationError(
+                f"move: no queue {missing[0]!r} in {self._move.source}: there are {', '.join(known) or 'none'}"
+            )
         return [name for name in known if not self._move.queues or name in self._move.queues]
 
     async def pause(self) -> None:

@@ -50,8 +50,11 @@ class Place:
         return str(self.file) if self.file is not None else redact_url(self.settings.url)
 
 
-def find_place(given: Session) -> Place:
-    """Return the store that is meant: --url, the app's own, OUTLAST_URL, or the default file. No I/O on it."""
+def find_place(given: Session, option: str = "--url") -> Place:
+    """Return the store that is meant: --url, the app's own, OUTLAST_URL, or the default file. No I/O on it.
+
+    option: what the URL is called on this command line.
+    """
     import msgspec
 
     from outlast.brokers import sqlite_path
@@ -66,7 +69,7 @@ def find_place(given: Session) -> Place:
     else:
         settings, origin = Settings.load(""), Settings.origins("")["url"]
     if given.url:
-        settings, why = msgspec.structs.replace(settings, url=given.url), "--url"
+        settings, why = msgspec.structs.replace(settings, url=given.url), option
     elif origin == "default":
         folder = Path(settings.url.removeprefix("sqlite:")).parent
         beside = "beside pyproject.toml" if (folder / "pyproject.toml").is_file() else "in this folder"
@@ -92,9 +95,10 @@ async def opened(place: Place) -> AsyncIterator[Store]:
             f"{place.shown} ({place.why}) is in the memory of one process: no other can look at it; use 'sqlite:PATH'"
         )
     if not place.file.is_file() or place.file.stat().st_size == 0:
+        option = place.why if place.why.startswith("--") else "--url"
         raise Missing(
             f"no store at {place.file} ({place.why}): nothing was enqueued there yet, or another one is meant: "
-            f"give --url sqlite:PATH or --app module:name, or set OUTLAST_URL{_other_variables(place)}"
+            f"give {option} sqlite:PATH or --app module:name, or set OUTLAST_URL{_other_variables(place)}"
         )
     if not _is_sqlite(place.file):  # seen here, before anything is made beside it
         raise StoreCorrupt(
@@ -128,7 +132,7 @@ def _is_sqlite(path: Path) -> bool:
 
 def _other_variables(place: Place) -> str:
     """Return the apps' own variables that would name another store, for whoever has forgotten --app."""
-    if place.app is not None or place.why == "--url":
+    if place.app is not None or place.why.startswith("--"):
         return ""
     names = [name for name in type(place.settings).idle_variables("") if name.endswith("_URL")]
     return f" (note: {', '.join(names)} is only read with --app)" if names else ""

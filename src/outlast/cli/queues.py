@@ -1,4 +1,4 @@
-"""`outlast queues`: how full each queue is, how fast it drains, who works on it; pause and resume."""
+"""`outlast queues`: how full each queue is, how fast it drains, who works on it, what limits it; pause and resume."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from outlast.cli import show
+from outlast.cli import queue_limits, show
 from outlast.cli.place import ask, find_place
+from outlast.cli.queue_limits import limits_line
 from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
 from outlast.cli.text import duration
 from outlast.core.protocols import Pause, QueueStats
@@ -21,6 +22,7 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Queues.")]
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
+    queue_limits.register(group)
     root.add_typer(group, name="queues")
 
 
@@ -53,9 +55,10 @@ def list_(
             "workers",
             "",
         )
+        limited = any(limits_line(found) != "-" for found in stats.values())
         show.table(
-            heads,
-            (_row(*each) for each in sorted(stats.items())),
+            (*heads[:-1], "limits", "") if limited else heads,
+            (_row(*each, limited=limited) for each in sorted(stats.items())),
             empty=f"no queues in {place.shown}",
             spare=("parked", "scheduled", "dead"),
         )
@@ -70,7 +73,7 @@ def _fields(stats: QueueStats) -> dict[str, object]:
     return {name: getattr(stats, name) for name in QueueStats.__struct_fields__}
 
 
-def _row(name: str, stats: QueueStats) -> list[show.Cell]:
+def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
     bounded = f"{stats.depth}/{stats.max_depth}" if stats.max_depth is not None else stats.depth
     waits = stats.depth > stats.running
     remarks = []
@@ -82,6 +85,10 @@ def _row(name: str, stats: QueueStats) -> list[show.Cell]:
         stats.max_bytes is not None and (stats.bytes or 0) >= stats.max_bytes
     ):
         remarks.append("full")
+    if waits and stats.held:
+        remarks.append("its concurrency is full" if stats.held == "concurrency" else "its rate is used up")
+    if stats.keys_held:
+        remarks.append(f"{stats.keys_held} of {stats.keys + stats.keys_held} keys wait for their limits")
     if stats.shed:
         remarks.append(f"{stats.shed} shed")
     return [
@@ -95,6 +102,7 @@ def _row(name: str, stats: QueueStats) -> list[show.Cell]:
         duration(stats.oldest) if stats.ready else "-",
         f"{stats.drain_rate:.1f}/s",
         stats.consumers,
+        *([limits_line(stats)] if limited else []),
         (", ".join(remarks), "bold yellow"),
     ]
 

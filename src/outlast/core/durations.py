@@ -34,6 +34,10 @@ def seconds(value: Duration, setting: str) -> float:
             number = float(match["amount"]) * _UNITS[match["unit"]]
     elif type(value) in {int, float}:
         number = value
+    if number is None and isinstance(value, str):
+        raise ConfigurationError(
+            f"{setting}={value!r}: give a number with its unit (ms, s, m, h, d), such as '30s', '5m', '2h'"
+        )
     if number is None or not math.isfinite(number) or number < 0:
         raise ConfigurationError(
             f"{setting}={value!r}: give seconds as a number, a timedelta, or text such as '30s', '5m', '2h' (0 or more)"

@@ -39,20 +39,15 @@ def parse(words: Iterable[str], now: float) -> Query:
     states: list[str] = []
     args: list[ArgIs] = []
     for word in words:
-        field, colon, value = word.partition(":")
-        if not colon or not value:
+        field, _, value = word.partition(":")
+        if not is_filter(word) or not value:
             raise ConfigurationError(f"filter {word!r}: give field:value, such as state:dead; {_known()}")
         if field.startswith("args."):
             args.append(ArgIs(tuple(field.split(".")[1:]), _values(value)))
         elif field == "state":
             states += _states(word, value)
         elif field in _BOUNDS:
-            _once(
-                fields,
-                {"older": "accepted_before", "newer": "accepted_after"}[field],
-                word,
-                now - seconds(value, field),
-            )
+            _once(fields, _BOUNDS[field], word, now - seconds(value, field))
         elif field in FIELDS:
             _once(fields, field, word, value)
         else:

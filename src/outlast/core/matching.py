@@ -14,6 +14,8 @@ JsonScalar = str | int | float | bool | None
 
 DEEPEST: Final = 8
 """Names in one path."""
+LONGEST_NAME: Final = 1000
+"""Characters of one name: one of digits is read as a number, and Python reads none of more than 4,300."""
 WIDEST: Final = 1 << 63
 """Whole numbers from here on are compared as floats: no store keeps them exactly."""
 _MISSING: Final = object()
@@ -35,6 +37,8 @@ class ArgIs(Struct, frozen=True):
             raise ConfigurationError(
                 f"args.{shown}: give 1 to {DEEPEST} names with dots between, such as args.order.id"
             )
+        if any(len(name) > LONGEST_NAME for name in self.path):
+            raise ConfigurationError(f"args.{shown[:40]}...: a name in a path has at most {LONGEST_NAME} characters")
         if any(sign in name for name in self.path for sign in '"\\\0'):
             raise ConfigurationError(f"args.{shown}: a name in a path may hold no quote and no backslash")
 

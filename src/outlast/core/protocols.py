@@ -83,6 +83,16 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     max_bytes: int | None = None
     shed: int = 0
     """Jobs that were shed for others, ever."""
+    keys: int = 0
+    """Keys whose turn is to come."""
+    keys_held: int = 0
+    """Keys whose jobs wait for their own limits."""
+    held: Literal["", "concurrency", "rate"] = ""
+    """Which of the queue's own limits lets nothing begin now."""
+    limits: dict[str, Any] = {}
+    """What holds and is not as by default, by the names of `Adjust`."""
+    changed: tuple[str, ...] = ()
+    """Names that an operator has set, over what is declared."""
 
 
 class Broker(Protocol):
@@ -291,8 +301,9 @@ class Adjust(Struct, frozen=True):
 class Purge(Struct, frozen=True):
     """Remove jobs and all that is kept about them, for good: by id, or all of a queue, a key, or a key in a queue.
 
-    states: only those that are in one of these now; none given means all. Running jobs are asked to stop, and removed
-    when named by id or key; their holder's report then changes nothing.
+    states: only those that are in one of these now; none given means all. A job named by id that is in another one is
+    refused: `ended` or `not-ended`. Running jobs are asked to stop, and removed when named by id or key; their holder's
+    report then changes nothing.
     """
 
     id: str | None = None

@@ -148,6 +148,13 @@ class Line:
             rooms.append(gcra.room(self.tat, now))
         return min(rooms) if rooms else None
 
+    def held(self, now: int) -> Literal["", "concurrency", "rate"]:
+        """Tell which of the queue's own limits lets nothing begin now."""
+        if self.queue.concurrency is not None and self.running >= self.queue.concurrency:
+            return "concurrency"
+        gcra = self.queue.gcra
+        return "rate" if gcra is not None and gcra.room(self.tat, now) < 1 else ""
+
     def picks(self, now: int) -> Iterator[Place]:
         """Give one place after the other, each taken out of its line and counted, as long as there is one.
 

@@ -14,7 +14,7 @@ from outlast.core.ids import check_queue_name
 from outlast.core.limits import NO_LIMIT, Gcra, Limit, Rate, check_limits
 from outlast.core.policy import Retention
 
-__all__ = ["ADJUSTABLE", "Queue", "Topology", "adjusted", "of_another_app", "variables_of"]
+__all__ = ["ADJUSTABLE", "Queue", "Topology", "adjusted", "limits_of", "of_another_app", "variables_of"]
 
 MOST_WEIGHT: Final = 1000
 """The most jobs that one key is given in its turn."""
@@ -96,6 +96,18 @@ ADJUSTABLE: Final = (
     "weights",
 )
 """What an operator may set while the queue is in use."""
+
+
+def limits_of(queue: Queue) -> dict[str, Any]:
+    """Return what of ADJUSTABLE is set, by the names that `adjusted` takes, as plain values: a rate as "10/s"."""
+    named: dict[str, Any] = {name: getattr(queue, name) for name in ADJUSTABLE if name not in ("per_key", "weights")}
+    if queue.on_full == "reject":
+        del named["on_full"]
+    named |= {f"per_key.{name}": getattr(queue.per_key, name) for name in Limit.__struct_fields__}
+    named |= {f"weights.{key}": weight for key, weight in sorted(queue.weights.items())}
+    return {
+        name: str(value) if isinstance(value, Rate) else value for name, value in named.items() if value is not None
+    }
 
 
 def adjusted(queue: Queue, changes: Mapping[str, Any]) -> Queue:

@@ -48,9 +48,10 @@ class _Wanted(Struct, frozen=True):
                 f"schedule {name!r}: job {job.kind!r} needs {', '.join(missing)}: give args=(...) or kwargs={{...}}"
             )
         if strange or len(self.args) > len(signature.names):
-            raise ConfigurationError(
-                f"schedule {name!r}: job {job.kind!r} takes ({', '.join(signature.names)}), and is given args="
-                f"{self.args!r} and kwargs={dict(self.kwargs)!r}"
+            given_too = f" and {', '.join(map(str, self.kwargs))} by name" if self.kwargs else ""
+            raise ConfigurationError(  # without any value: it may be redacted
+                f"schedule {name!r}: job {job.kind!r} takes ({', '.join(signature.names)}), and is given "
+                f"{len(self.args)} by place{given_too}"
             )
 
 
@@ -88,9 +89,13 @@ class Scheduling(ABC):
             cron=cron, every=every, tz=tz, jitter=jitter, misfire=misfire, misfire_limit=misfire_limit, overlap=overlap
         )
         if isinstance(args, str | bytes) or not isinstance(args, Sequence):
-            raise ConfigurationError(f"schedule args={args!r}: give the job's arguments in a tuple, such as args=(7,)")
+            raise ConfigurationError(
+                f"schedule args= is a {type(args).__name__}: give the job's arguments in a tuple, such as args=(7,)"
+            )
         if kwargs is not None and not isinstance(kwargs, Mapping):
-            raise ConfigurationError(f"schedule kwargs={kwargs!r}: give the job's arguments by name, as a dict")
+            raise ConfigurationError(
+                f"schedule kwargs= is a {type(kwargs).__name__}: give the job's arguments by name, as a dict"
+            )
         wanted = _Wanted(spec, name, tuple(args), dict(kwargs or {}))
         _check(spec, "any" if name is None else check_schedule_name(name))  # an error is raised where it is written
 

@@ -9,7 +9,7 @@ from random import Random
 from typing import Final, Protocol, TypeVar
 
 from outlast.brokers import Store
-from outlast.core.errors import ConfigurationError, OutlastError, StoreError
+from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.events import Event, ScheduleFailed
 from outlast.core.message import TERMINAL
 from outlast.core.protocols import Clock
@@ -175,7 +175,7 @@ class Scheduler:
         try:
             move = self._firing(each, record, now, busy=busy)
         except Exception as error:  # arguments, keys: what the user wrote; the other schedules go on
-            why = f"{type(error).__name__}: {error}" if not isinstance(error, OutlastError) else str(error)
+            why = each.explain(error)
             self._later[record.name] = self._clock.monotonic() + AGAIN
             self._alarm(record.name, why)
             if why == record.error:

@@ -7,13 +7,16 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from outlast.core.errors import ConfigurationError
+from outlast.core.codec import scrub
+from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.message import Message
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Entry, Scheduled, ScheduleRecord, Spec
 from outlast.core.spread import tick_id
 from outlast.options import Options
+from outlast.redaction import is_redacted, texts
 from outlast.scheduler.ticks import Ticks
+from outlast.signature import hints_of, read
 
 __all__ = ["Compose", "Planned"]
 
@@ -66,6 +69,22 @@ class Planned:
         name, queue = self._scheduled.name, self._declaration.queue
         options = Options(id=tick_id(queue, name, tick, asked=asked), run_at=tick)
         return self._compose(self._declaration, self._scheduled.args, dict(self._scheduled.kwargs), options)
+
+    def explain(self, error: Exception) -> str:
+        """Return what is told of an error that making a run raised: all may see it, so nothing redacted is in it."""
+        if isinstance(error, OutlastError):
+            return str(error)
+        return scrub(f"{type(error).__name__}: {error}", self._secrets())
+
+    def _secrets(self) -> tuple[str, ...]:
+        """Return the texts of all arguments of a job that has a redacted one: its key rule may quote any part."""
+        if self._declaration is None:
+            return ()
+        handler, kind = self._declaration.handler, self._declaration.kind
+        hints = hints_of(handler, read(handler), kind)  # are found: the arguments were checked before a rule could run
+        if not any(is_redacted(hint, inside=True) for hint in hints.values()):
+            return ()
+        return tuple(texts((*self._scheduled.args, *self._scheduled.kwargs.values()), marked=True))
 
     def ticks(self, spec: Spec) -> Ticks:
         """Return the ticks of what holds now; raise ConfigurationError when this machine cannot tell them."""

@@ -111,7 +111,12 @@ class Threaded:
         self._late = late
 
     async def __call__(self) -> Any:
-        """Run it in a thread. Cancelled, this ends at once, and the function goes on."""
+        """Run it in a thread. Cancelled, this ends at once, and the function goes on.
+
+        Raise RuntimeError when the middleware is over: the slot is no longer this run's.
+        """
+        if self.over:
+            raise RuntimeError("call_next() after the middleware had returned")
         answer: asyncio.Future[tuple[Any, BaseException | None]] = asyncio.get_running_loop().create_future()
         self.working += 1
         self._threads.submit(self._call, functools.partial(self._back, answer))
@@ -122,7 +127,7 @@ class Threaded:
 
     def _back(self, answer: asyncio.Future[tuple[Any, BaseException | None]], value: Any, error: Any) -> None:
         self.working -= 1
-        if not answer.done():
+        if not answer.done():  # awaited still, if only by a task that the middleware has left behind
             answer.set_result((value, error))
-        elif self.over and not self.working:
+        if self.over and not self.working:
             self._late()

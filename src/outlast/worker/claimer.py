@@ -60,9 +60,9 @@ class Claimer:
 
     async def step(self, *, wait: float) -> int:
         """Claim once, when there is room; return how many jobs came."""
-        if self._filled and self._executor.held:
-            # There is more where that came from, and no room that is not on its way to the store: ask together with
-            # the next settlement, in one transaction, not just before it in one of its own.
+        if self._filled and self._executor.settles_soon():
+            # There is more where that came from: ask together with the next settlement, in one transaction, not just
+            # before it in one of its own.
             await self._executor.room.wait()
         self._executor.room.clear()
         self._filled = False

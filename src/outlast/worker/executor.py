@@ -84,6 +84,10 @@ class Executor:
         fed = ((plan.declaration.queue, plan.lane) for plan in self._plans.values())
         return self._lanes.demand(queues, fed, held=self.held, trip=trip)
 
+    def settles_soon(self) -> bool:
+        """Tell whether `room` is set before long: a run waits to be settled, or what is in line is about to start."""
+        return self._starting or self.held - self._lanes.settling > self._lanes.unended()
+
     # Runs
 
     def accept(self, deliveries: Sequence[Delivery]) -> None:
@@ -131,6 +135,8 @@ class Executor:
             return
         self._starting = False
         self._lanes.pump(*self._lanes.all)
+        if not self.settles_soon():
+            self.room.set()  # nothing of it has ended at once: a claim that waits for that would wait for long
 
     def _start_next(self, run: Run) -> None:
         assert run.plan is not None
@@ -145,12 +151,10 @@ class Executor:
         apart = lane is self._process or lane is self._solo
         if plan.timeout is not None and not apart:  # there it counts from when the child is up
             run.deadline = now + plan.timeout
-        if self._slots is not None:
-            if apart:  # it starts when its child is up: until then its death is no crash of this job
-                if run.slot < 0:
-                    run.slot = self._slots.take(run.delivery)
-            else:
-                self._mark_started(self._slots, run)
+        if not apart:
+            self.begun(run)
+        elif self._slots is not None and run.slot < 0:  # until its child is up, its death is no crash of this job
+            run.slot = self._slots.take(run.delivery)
         if self._tells_starts:
             self._report.started(run)
         if apart:
@@ -174,16 +178,14 @@ class Executor:
             run.task = task
 
     def begun(self, run: Run) -> None:
-        """Hear that the child of an isolated run has got its job."""
-        if self._slots is not None:
-            self._mark_started(self._slots, run)
-
-    def _mark_started(self, slots: SlotMap, run: Run) -> None:
+        """Mark for the supervisor that it runs from now on; an isolated one when its child has got its job."""
+        if self._slots is None:
+            return
         hard = run.deadline + self._kill_grace if run.deadline else 0.0
         if run.slot < 0:
-            run.slot = slots.take(run.delivery, STARTED, hard)
+            run.slot = self._slots.take(run.delivery, STARTED, hard)
         else:
-            slots.start(run.slot, hard)
+            self._slots.start(run.slot, hard)
 
     async def _drive(self, run: Run, plan: Plan, values: dict[str, Any]) -> None:
         try:
@@ -195,7 +197,8 @@ class Executor:
         else:
             outcome = conclude(run, value)
         self._vacate(run)
-        self._end(run, outcome)
+        if not run.ended:  # else it was abandoned
+            self._end(run, outcome)
         self._lanes.next(run.lane)
 
     async def _drive_around(self, run: Run, plan: Plan, values: dict[str, Any]) -> None:

@@ -115,6 +115,10 @@ class Lanes(Generic[T]):
         demand = {queue: rooms.get(queue, limit) for queue in queues}
         return {queue: n for queue, n in demand.items() if n > 0}, limit
 
+    def unended(self) -> int:
+        """Return how many are in line for a slot, or run and were not given up."""
+        return self.taken - self.thread.stuck + sum(len(lane.waiting) for lane in self.all)
+
     def next(self, lane: Lane[T]) -> None:
         """Start what waits, when a slot of `lane` has come free."""
         if lane.waiting:

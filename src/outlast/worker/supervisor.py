@@ -94,6 +94,7 @@ class Supervisor:
         self._lives: set[asyncio.Task[None]] = set()
         self._link: StoreLink | None = None
         self._linked = asyncio.Event()
+        self._linking = asyncio.Lock()
         self._hello: Hello | None = None
         self._came_up = False
         self._unready = 0
@@ -208,10 +209,12 @@ class Supervisor:
             life.kill("forced")
             return
         self._hello = hello
-        if self._link is None:
-            self._link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
-            await self._link.insist("open", lambda store: store.open())
-            self._linked.set()
+        async with self._linking:
+            if self._link is None:
+                link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
+                await link.insist("open", lambda store: store.open())
+                self._link = link
+                self._linked.set()
 
     def _connect(self) -> Store:
         assert self._hello is not None

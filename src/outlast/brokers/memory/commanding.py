@@ -180,6 +180,9 @@ def _purge(tables: Tables, purge: Purge) -> Answer:
         job = tables.jobs.get(purge.id)
         if job is None:
             return Answer(False, why="unknown")
+        state = state_of(job, tables.clock.time())
+        if purge.states and state not in purge.states:
+            return Answer(False, why="ended" if state in TERMINAL else "not-ended")
         tables.remove(job, purge=True)
         return Answer(True, 1)
     if purge.queue is None and purge.key is None:

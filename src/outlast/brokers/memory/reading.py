@@ -11,9 +11,11 @@ from outlast.brokers.memory.rows import Job, Line
 from outlast.brokers.memory.tables import Tables
 from outlast.core.codec import redact_args
 from outlast.core.kinds import name_of
+from outlast.core.limits import nanos
 from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Message, State, Usage
 from outlast.core.protocols import JobRecord, Page, Query, QueueStats
+from outlast.core.topology import limits_of
 
 __all__ = ["count", "find", "record", "state_of", "stats"]
 
@@ -100,7 +102,7 @@ def _matching(tables: Tables, query: Query, now: float) -> Iterator[Job]:
 
 
 def _reason(job: Job, now: float) -> str | None:
-    return "expired" if state_of(job, now) == "expired" else job.reason
+    return "expired" if job.state not in TERMINAL and state_of(job, now) == "expired" else job.reason
 
 
 def _args_fit(message: Message, wanted: Sequence[ArgIs]) -> bool:
@@ -143,4 +145,9 @@ def _counted(tables: Tables, name: str, line: Line, waiting: dict[str, int], due
         bytes=line.bytes if line.queue.max_bytes is not None else None,
         max_bytes=line.queue.max_bytes,
         shed=line.shed,
+        keys=sum(lane.where == "ring" for lane in line.lanes.values()),
+        keys_held=sum(lane.where in ("slot", "rate") for lane in line.lanes.values()),
+        held=line.held(nanos(tables.clock.time())),
+        limits=limits_of(line.queue),
+        changed=tuple(sorted(line.changes)),
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from outlast.brokers.memory.places import Places
 from outlast.brokers.memory.rows import HeldBy, Job, Line
 from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
+from outlast.core.limits import nanos
 from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Clock
@@ -187,7 +188,10 @@ class Tables:
     def next_due(self) -> float | None:
         """Return the wall time at which the next job is due."""
         nexts = []
+        now = nanos(self.clock.time())
         for line in self.lines.values():
+            if line.paused or line.room(now) == 0:
+                continue  # nothing of it is handed out, due or not
             while line.due and self._waits(*line.due[0]) is None:
                 heapq.heappop(line.due)
             if line.due:

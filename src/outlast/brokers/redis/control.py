@@ -107,6 +107,8 @@ class Desk:
                     row: list[Any] = [name, _number(rows, queue), sid]
                     if isinstance(command, Hold):
                         row.append(command.why)
+                    elif isinstance(command, Purge):
+                        row.append("".join(LETTERS[state] for state in command.states))
                     rows.rows.append(row)
                 case _:
                     raise TypeError(f"{type(command).__name__} is no command on one job or queue")

@@ -16,7 +16,7 @@ from outlast.brokers.redis.scripts import Script, script
 from outlast.core.errors import StoreError
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
-__all__ = ["Place", "limits_of"]
+__all__ = ["Place", "effective", "limits_of"]
 
 logger = logging.getLogger("outlast.redis")
 
@@ -52,6 +52,13 @@ def limits_of(queue: Queue) -> bytes:
         crc32(msgspec.json.encode(structs.replace(queue, name="-"), order="sorted")),
     )
     return msgspec.msgpack.encode([False if value is None else value for value in values])
+
+
+def effective(name: str, declared: bytes | None, changed: bytes | None) -> tuple[Queue, dict[str, Any]]:
+    """Return a queue as it is in use, from what is kept of it, and what operators have changed."""
+    queue = _queue(declared) if declared else Queue(name=name)
+    changes = _changes(changed) if changed else {}
+    return adjusted(queue, changes), changes
 
 
 class Place:

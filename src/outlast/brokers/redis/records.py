@@ -10,12 +10,13 @@ from msgspec import Raw
 
 from outlast.brokers.redis.codec import unpack
 from outlast.brokers.redis.link import Argument
-from outlast.brokers.redis.place import Place
+from outlast.brokers.redis.place import Place, effective
 from outlast.brokers.redis.scripts import script
 from outlast.core.codec import redact_args
 from outlast.core.matching import holds
 from outlast.core.message import TERMINAL, Failure, State, Usage
 from outlast.core.protocols import JobRecord, Page, Query, QueueStats
+from outlast.core.topology import limits_of
 
 __all__ = ["LETTERS", "failures_of", "get", "find", "count", "pages", "stats", "watch"]
 
@@ -128,7 +129,9 @@ async def find(place: Place, query: Query) -> Page:
         if query.cursor and page * PAGE > int(query.cursor):
             continue
         most = PAGE if query.args else query.limit + 1 - len(found)
-        reply = await place.run(_LOOK, place.keys(queues), "page", page, states, wanted, "rows", query.cursor or "", most)
+        reply = await place.run(
+            _LOOK, place.keys(queues), "page", page, states, wanted, "rows", query.cursor or "", most
+        )
         now = float(reply[0])
         for order, queue, row in reply[1:]:
             if query.args:
@@ -174,7 +177,8 @@ async def stats(place: Place, queues: Sequence[str]) -> dict[str, QueueStats]:
     found = {}
     for row in await place.run(_LOOK, place.keys(names), "stats"):
         name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
-        max_depth, size, max_bytes, shed = bounds
+        max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
+        queue, changes = effective(name.decode(), declared, changed)
         found[name.decode()] = QueueStats(
             depth=depth,
             ready=ready,
@@ -190,5 +194,10 @@ async def stats(place: Place, queues: Sequence[str]) -> dict[str, QueueStats]:
             bytes=size if max_bytes is not None else None,
             max_bytes=max_bytes,
             shed=shed,
+            keys=keys,
+            keys_held=keys_held,
+            held=held.decode(),
+            limits=limits_of(queue),
+            changed=tuple(sorted(changes)),
         )
     return found

@@ -68,7 +68,7 @@ def _apply(tx: Transaction, command: Command) -> Answer:
             return _moved(tx, id_)
         case Unhold(id_):
             seq = _held(tx, id_)
-            return seq if isinstance(seq, Answer) else moving.unhold(tx, seq)
+            return seq if isinstance(seq, Answer) else _unhold(tx, id_, seq)
         case Prune():
             total, more = 0, True
             while more:
@@ -109,6 +109,14 @@ def _held(tx: Transaction, id_: str) -> int | Answer:
     if found[1] != WAITING:
         return Answer(ok=False, why="ended" if found[1] >= ENDED else "not-waiting")
     return found[0]
+
+
+def _unhold(tx: Transaction, id_: str, seq: int) -> Answer:
+    answer = moving.unhold(tx, seq)
+    row = tx.row("fence_row", (seq,))
+    if row is not None and row[3] == READY:
+        _stand(tx, tx.queue(queue_of(id_)), seq)
+    return answer
 
 
 def _moved(tx: Transaction, id_: str) -> Answer:

@@ -106,6 +106,6 @@ def moved(tx: Transaction, seq: int) -> None:
 
 
 def unhold(tx: Transaction, seq: int) -> Answer:
-    """Let the job stand in line again: as one that is due at its time, so that the next claim makes it ready."""
-    tx.run("unhold", (seq,))
+    """Let the job stand in line again."""
+    tx.run("unhold", (seq, tx.now))
     return Answer(ok=True, changed=1)

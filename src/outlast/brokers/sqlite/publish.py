@@ -51,7 +51,7 @@ def publish(
         tx.run("uniq_lapse", (_encode(keys).decode(), tx.now))
     lane_of = _lanes(tx, messages, queues)
     batch = [messages[index] for index in fitting]
-    if (replacing and _replace(batch)) or (not forced and _near_bound(tx, queues, batch, lane_of)):
+    if (keys and replacing and _replace(batch)) or (not forced and _near_bound(tx, queues, batch, lane_of)):
         one = _One(tx, lane_of, forced=forced, replacing=replacing)
         for index in fitting:
             answers[index] = one.publish(messages[index], queues[messages[index].queue])

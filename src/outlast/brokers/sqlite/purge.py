@@ -35,6 +35,9 @@ def purge(tx: Transaction, wanted: Purge) -> Answer:
         if row is None or row[6]:
             return Answer(ok=False, why="unknown")
         seqs = [row[0]]
+        if wanted.states and not _still(tx, wanted, seqs):
+            over = row[2] >= ENDED or _still(tx, Purge(states=("expired",)), seqs)
+            return Answer(ok=False, why="ended" if over else "not-ended")
     elif wanted.key is not None:
         seqs = of_key(tx.db, wanted, tx.now)
     elif wanted.queue is not None:
@@ -64,10 +67,12 @@ def candidates(db: apsw.Connection, wanted: Purge, now: float, after: int, upto:
 def purge_some(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
     """Remove those of these rows that are still meant; return how many."""
     tx.work = tx.ended = True
+    return _remove_all(tx, wanted, _still(tx, wanted, seqs))
+
+
+def _still(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> list[int]:
     text = msgspec.json.encode(seqs).decode()
-    return _remove_all(
-        tx, wanted, [seq for (seq,) in tx.rows("purge_still", (text, _states(wanted), tx.now, wanted.key))]
-    )
+    return [seq for (seq,) in tx.rows("purge_still", (text, _states(wanted), tx.now, wanted.key))]
 
 
 def _states(wanted: Purge) -> str:

@@ -133,7 +133,7 @@ def _conditions(query: Query, now: float) -> tuple[str, list[Any]]:
         ("queue.name = ?", query.queue),
         ("? in (job.kind, substr(job.kind, 1, instr(job.kind || '@', '@') - 1))", query.kind),
         ("job.lane in (select lane from lane where key = ?)", query.key),
-        (f"case {state_at(now)} when 13 then 'expired' else job.reason end = ?", query.reason),
+        (f"case when job.state < 10 and {state_at(now)} = 13 then 'expired' else job.reason end = ?", query.reason),
         ("job.enqueued_at < ?", query.accepted_before),
         ("job.enqueued_at >= ?", query.accepted_after),
     ):

@@ -59,7 +59,8 @@ def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -
     """End a batch of one hand-out that succeeded without a result, in one step."""
     queue = tx.queue(name)
     seqs = apsw.carray(array.array("q", [fence.row for fence in fences]))
-    weigh_ends(tx, queue, [fence.row for fence in fences], token)
+    if queue.bytes is not None:
+        weigh_ends(tx, queue, [fence.row for fence in fences], token)
     ended = tx.run("finish_plain", (seqs, token, tx.now + queue.record_ttl, tx.now))
     if queue.uniques:
         tx.run("free_ended", (seqs, token))

@@ -8,9 +8,13 @@ from typing import Any
 import apsw
 import msgspec
 
+from outlast.brokers.sqlite.limits import changes_of
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import PARKED, SCHEDULED, QueueRow
+from outlast.core.limits import nanos
 from outlast.core.protocols import QueueStats
+from outlast.core.select import Line
+from outlast.core.topology import limits_of
 
 __all__ = ["stats"]
 
@@ -40,6 +44,8 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
             first = one("first_ready", (queue.number, now))
             if queue.back and (of_keys := one("first_of_lanes", (queue.number,))) is not None:
                 first = of_keys if first is None else min(first, of_keys)
+            rules = queue.rules
+            keys, keys_held = one("lanes_waiting", (queue.number,)) if queue.back else (0, 0)
             found[name] = QueueStats(
                 depth=queue.depth,
                 ready=queue.depth - running - scheduled - parked - aside,
@@ -55,5 +61,10 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 bytes=queue.bytes if queue.rules.max_bytes is not None else None,
                 max_bytes=queue.rules.max_bytes,
                 shed=queue.shed,
+                keys=keys,
+                keys_held=keys_held,
+                held=Line(rules, running=running, tat=queue.tat).held(nanos(now)),
+                limits=limits_of(rules),
+                changed=tuple(sorted(changes_of(one("queue_said", (queue.number,))[1]))),
             )
     return found

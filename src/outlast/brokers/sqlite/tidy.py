@@ -11,6 +11,7 @@ from outlast.brokers.sqlite.checkpoint import Checkpointer
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.core.limits import nanos
 
 __all__ = ["Tidier"]
 
@@ -18,6 +19,8 @@ logger = logging.getLogger("outlast.sqlite")
 
 AT_REST: Final = 2.0
 """Transactions a second up to which the store counts as at rest: an idle worker renews its lease."""
+KEYS: Final = 1000
+"""Keys that are looked at in one step: about 2 ms."""
 PAUSE: Final = 0.02
 """Seconds between two chunks of retention while others wait to write: it keeps up with 25,000 ended jobs a second."""
 LAST: Final = 2.0
@@ -38,6 +41,8 @@ class Tidier:
         self._tuning = tuning
         self._looked = time.monotonic()
         self._retain_at = self._looked + tuning.retention
+        self._lane: int | None = None
+        """Up to which key the keys were looked at, while they are."""
         self.wrote = 0
         """Transactions since the last look."""
         self.next_at = self._looked + tuning.idle
@@ -55,6 +60,7 @@ class Tidier:
                     pause = PAUSE
                     return
                 self._retain_at = now + self._tuning.retention
+                self._lane = 0
             purges = self._tx.one("to_erase")
             if purges and not self._erase(purges, free):
                 pause = PAUSE
@@ -62,6 +68,8 @@ class Tidier:
                 shorter = self._give_back(free)
                 # The file itself is cut only when the log is moved into it, however short that is.
                 self._checkpointer.idle(empty=shorter)
+                if self._lane is not None and not self._forget_keys(self._lane, free):
+                    pause = PAUSE
         except Exception as error:
             logger.warning("%s could not be tidied up, and will be later: %s", self._path, error)
         finally:
@@ -125,6 +133,23 @@ class Tidier:
             if not free():
                 break
         return more
+
+    def _forget_keys(self, after: int, free: Callable[[], bool]) -> bool:
+        """Take away the rows of keys of which nothing is left, a chunk at a time; tell whether it came to an end."""
+        tx = self._tx
+        while True:
+            upto = tx.one("lanes_next", (after, KEYS))
+            if upto is None:
+                self._lane = None
+                return True
+            tx.begin()
+            chunk = (after, upto, nanos(tx.now))
+            if tx.one("lanes_over", chunk):
+                tx.run("lanes_forget", chunk)  # a transaction of its own
+                self._checkpointer.look()
+            self._lane = after = upto
+            if not free():
+                return False
 
     def _give_back(self, free: Callable[[], bool]) -> bool:
         """Take free pages off the end of the file; tell whether there were any."""

@@ -1,24 +1,50 @@
-"""The front of one queue's line, read from the file as far as a claim goes into it; the rules are core.select's."""
+"""The front of one queue's line, read from the file as far as a claim goes into it, by the rules of core.select."""
 
 from __future__ import annotations
 
+from array import array
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import apsw
 import msgspec
+from msgspec import Struct
 
 from outlast.brokers.sqlite import lanes
 from outlast.brokers.sqlite.transaction import QueueRow, Transaction
 from outlast.core.limits import nanos
-from outlast.core.select import Lane, Line
+from outlast.core.select import RECHECK, Line
 
 if TYPE_CHECKING:
     from outlast.core.select import Place
 
 __all__ = ["Window", "room_of"]
 
-PLACES: Final = {"out": lanes.OUT, "ring": lanes.RING, "slot": lanes.SLOT, "rate": lanes.RATE}
-_ring: Final = msgspec.json.Decoder(list[tuple[int, str, int, int, int, int, list[int]]]).decode
+OUT, RING, SLOT, RATE = lanes.OUT, lanes.RING, lanes.SLOT, lanes.RATE
+
+
+class Front(Struct, array_like=True):
+    """A lane of which only the first jobs were read, as the statement `ring` gives it, and what becomes of it."""
+
+    number: int
+    key: str
+    turn: int
+    given: int
+    tat: int
+    running: int
+    ready: list[int]
+    next: int = 0
+    """Where in `ready` the next one is."""
+    whole: bool = False
+    """`ready` is all it has."""
+    place: int = RING
+    wake: int = 0
+    seen: bool = False
+
+
+_ring: Final = msgspec.json.Decoder(list[Front]).decode
 _heads: Final = msgspec.json.Decoder(list[list[int]]).decode
 _seqs: Final = msgspec.json.Decoder(list[int]).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -36,19 +62,12 @@ def room_of(tx: Transaction, queue: QueueRow) -> int | None:
 
 
 @dataclass(slots=True, eq=False)
-class Front(Lane):
-    """A lane of which only the first jobs were read. whole: those are all it has."""
-
-    number: int = 0
-    whole: bool = False
-    last: int = 0
-    """The last one that was read."""
-    before: tuple[int, int] = (0, 0)
-
-
-@dataclass(slots=True, eq=False)
 class Window(Line):
-    """A line whose places are the numbers of rows. `most`: as many as will be asked for."""
+    """A line whose places are the numbers of rows. `most`: as many as will be asked for.
+
+    It keeps the rules of `Line` in the order of the ring as it was read: first those that were read, then those that
+    stood at the back again. That both pick the same is what tests/model/test_long_histories.py is there for.
+    """
 
     tx: Transaction = field(kw_only=True)
     row: QueueRow = field(kw_only=True)
@@ -59,6 +78,12 @@ class Window(Line):
     """The turn up to which it was read."""
     share: int = 2
     """Jobs that are read of each lane at first."""
+    fronts: list[Front] = field(default_factory=list)
+    """All that was read."""
+    standing: deque[Front] = field(default_factory=deque)
+    """The ring from its first on."""
+    again: deque[Front] = field(default_factory=deque)
+    """Who joined again, behind those not yet read."""
 
     @classmethod
     def of(cls, tx: Transaction, row: QueueRow, most: int) -> Window:
@@ -78,60 +103,119 @@ class Window(Line):
             lanes.wake(self.tx, self.row)
             self.back = self.tx.ring(self.row).back
 
-    def _first(self, taken: int) -> Lane | None:
-        lane = Line._first(self, taken)
-        while not self.whole and (not self._ring or self._ring[0][0] > self.upto):
-            self._read()  # somebody not yet read stands before whoever joined again
-            lane = Line._first(self, taken)
-        return lane
+    def picks(self, now: int) -> Iterator[Place]:
+        """Give one place after the other, as `Line.picks` does."""
+        own, slots, rate = self.queue.gcra, self.queue.per_key.concurrency, self.queue.per_key.gcra
+        weights = self.queue.weights
+        limited = slots is not None or rate is not None
+        plain: list[Any] = self.ready
+        taken, last = 0, len(plain)
+        while True:
+            lane = self._next()
+            if taken < last and (lane is None or self.turn < lane.turn):
+                place = plain[taken]
+                taken += 1
+                self.back += 1
+                self.turn = self.back
+            elif lane is None:
+                return
+            else:
+                lane.seen = True
+                if not lane.whole and lane.next + 1 >= len(lane.ready):
+                    self._refill()
+                if lane.next == len(lane.ready):
+                    lane.place, lane.given = OUT, 0
+                    self.standing.popleft()
+                    continue
+                if limited and self._parked_lane(lane, now):
+                    continue
+                place = lane.ready[lane.next]
+                lane.next += 1
+                lane.running += 1
+                lane.given += 1
+                if rate is not None:
+                    lane.tat = rate.taken(lane.tat, now, 1)
+                if lane.next == len(lane.ready):
+                    lane.place, lane.given = OUT, 0
+                    self.standing.popleft()
+                elif limited and self._parked_lane(lane, now):
+                    pass
+                elif lane.given >= (weights.get(lane.key, 1) if weights else 1):
+                    self.back += 1
+                    lane.turn, lane.given = self.back, 0
+                    self.again.append(self.standing.popleft())
+            self.running += 1
+            if own is not None:
+                self.tat = own.taken(self.tat, now, 1)
+            yield place
+
+    def _next(self) -> Front | None:
+        """Return who stands first."""
+        while not self.standing:
+            if not self.whole:
+                self._read()
+            elif self.again:
+                self.standing, self.again = self.again, self.standing
+            else:
+                return None
+        return self.standing[0]
+
+    def _parked_lane(self, lane: Front, now: int) -> bool:
+        """Park the first lane when its limits keep it from giving; tell whether they do."""
+        each = self.queue.per_key
+        if each.concurrency is not None and lane.running >= each.concurrency:
+            lane.place, lane.wake = SLOT, now + RECHECK
+        elif each.gcra is not None and each.gcra.room(lane.tat, now) < 1:
+            lane.place, lane.wake = RATE, each.gcra.next_at(lane.tat, now)
+        else:
+            return False
+        lane.given = 0
+        self.standing.popleft()
+        return True
 
     def _read(self) -> None:
         """Read the next lanes of the ring."""
         count = 1 if self.queue.per_key.concurrency is not None else 0
-        most = self.most
-        rows = _ring(self.tx.one("ring", (self.row.number, self.upto, most, self.share, count)))
-        for number, key, turn, given, tat, running, seqs in rows:
-            lane = Front(key, seqs, running, tat, given, turn, "ring", number=number)  # type: ignore[arg-type]
-            lane.whole = len(seqs) < self.share
-            lane.last = seqs[-1] if seqs else 0
-            lane.before = (turn, given)
-            self.lanes[key] = lane
-            self._ring.append((turn, key))
-        self._ring.sort()
-        self.whole = len(rows) < most
-        if rows:
-            self.upto = rows[-1][2]
-        self.tx.lanes_seen[self.row.number] = max(1, min(most, len(self.lanes)))
-
-    def _give(self, lane: Lane, now: int) -> Place:
-        assert isinstance(lane, Front)
-        if len(lane.ready) < 2 and not lane.whole:
-            self._refill()
-        return Line._give(self, lane, now)
+        read = _ring(self.tx.one("ring", (self.row.number, self.upto, self.most, self.share, count)))
+        for lane in read:
+            lane.whole = len(lane.ready) < self.share
+        self.fronts += read
+        self.standing.extend(read)
+        self.whole = len(read) < self.most
+        if read:
+            self.upto = read[-1].turn
+        self.tx.lanes_seen[self.row.number] = max(1, min(self.most, len(self.fronts)))
 
     def _refill(self) -> None:
         """Read more of the jobs of all lanes that may be short of them."""
-        short = [
-            lane for lane in self.lanes.values() if isinstance(lane, Front) and not lane.whole and len(lane.ready) < 2
-        ]
+        short = [lane for lane in self.fronts if not lane.whole and lane.next + 1 >= len(lane.ready)]
         more = max(2, self.most // len(short) + 1)
-        wanted = _encode([(lane.number, lane.last) for lane in short]).decode()
+        wanted = _encode([(lane.number, lane.ready[-1]) for lane in short]).decode()
         for lane, seqs in zip(short, _heads(self.tx.one("heads", (wanted, more))), strict=True):
             lane.whole = len(seqs) < more
-            lane.ready += seqs  # type: ignore[arg-type]
-            lane.last = seqs[-1] if seqs else lane.last
+            lane.ready += seqs
 
     def save(self) -> None:
-        """Write back what has changed."""
+        """Write back what has changed: most lanes have left the ring, or stand at its back with a turn before them."""
         ring = self.tx.ring(self.row)
         if ring.back:
             if (self.back, self.turn) != (ring.back, ring.turn):
                 ring.back, ring.turn, ring.changed = self.back, self.turn, True
-            moved = [
-                (lane.number, PLACES[lane.where], lane.turn, lane.given, lane.wake, lane.tat)
-                for lane in self.lanes.values()
-                if isinstance(lane, Front) and (lane.where != "ring" or (lane.turn, lane.given) != lane.before)
-            ]
+            gone, turned, moved = [], [], []
+            rated = self.queue.per_key.rate is not None
+            for lane in self.fronts:
+                if not lane.seen:
+                    continue
+                if rated or lane.place > RING or lane.given:
+                    moved.append((lane.number, lane.place, lane.turn, lane.given, lane.wake, lane.tat))
+                elif lane.place == OUT:
+                    gone.append(lane.number)
+                else:
+                    turned.append((lane.number, lane.turn))
+            if gone:
+                self.tx.run("lanes_gone", (apsw.carray(array("q", gone)),))
+            if turned:
+                self.tx.run("lanes_turned", (_encode(turned).decode(),))
             if moved:
                 self.tx.run("lanes_moved", (_encode(moved).decode(),))
         if self.tat != ring.tat:

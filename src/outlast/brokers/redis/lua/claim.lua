@@ -7,11 +7,6 @@
 -- {last, seconds until something may change, '' if nothing will}.
 local RECHECK = 10e9
 
-local function gcra_room(interval, burst, tat, t)
-  local over = max(0, min(tat - t, burst * interval))
-  local r = math.fmod(over, interval)
-  return burst - ((over - r) / interval + (r > 0 and 1 or 0))
-end
 local function gcra_taken(interval, burst, tat, t) return min(max(tat, t), t + burst * interval) + interval end
 local function gcra_next(interval, burst, tat, t)
   return max(t, min(tat, t + burst * interval) - (burst - 1) * interval)
@@ -72,6 +67,7 @@ local function head(q, n)           -- the lane at the front of the ring, nil wh
     local lane = lane_of(q, sub(entry, 16))
     if lane.where == 1 and lane.turn == tonumber(sub(entry, 1, 15)) then return lane end
     off(q)                          -- the key was forgotten, and may have come again since
+    q.s[S_STALE] = q.s[S_STALE] - 1
   end
 end
 local function end_picks(q)
@@ -213,7 +209,7 @@ else
     local q = open(KEYS[i])
     if q and not q.paused then
       local L, s, t = q.limits, q.s, rel(q)
-      local due = call('ZRANGE', q.P .. ':due', 0, 0, 'WITHSCORES')[2]
+      local due = room(q, t) ~= 0 and call('ZRANGE', q.P .. ':due', 0, 0, 'WITHSCORES')[2]
       at(due and due - now)
       if not (L[L_CONC] and s[S_RUN] >= L[L_CONC]) then
         local parked = call('ZRANGE', q.P .. ':park', 0, 0, 'WITHSCORES')[2]

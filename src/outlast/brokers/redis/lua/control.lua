@@ -1,6 +1,6 @@
 -- Commands by people and tools, in order, in one step. Needs base, moves, admit, relimit.
 -- ARGV[3] limits of a queue that nobody has declared; ARGV[4] msgpack: (name, queue's key, ...) each:
---   cancel | redrive | now | purge | moved | unhold: id         pause: 1 or 0
+--   cancel | redrive | now | moved | unhold: id; purge: id, states or ''         pause: 1 or 0
 --   edit: id, arguments or false, priority or -1, run_at or false, the arguments they were made of or false
 --   adjust: limits and changes as indices in ARGV, the changes they were made with
 --   some: ids to purge, states or '', key or false, 1 to remove what runs too, the last acceptance that is meant
@@ -102,7 +102,12 @@ function does.now(j)
   put(j, now, 'S')
   answer(true, 1)
 end
-function does.purge(j)
+function does.purge(j, c)
+  if c[4] and c[4] ~= '' and not string.find(c[4], state_of(j), 1, true) then
+    local st = state_of(j)
+    local over = st == 's' or st == 'd' or st == 'c' or st == 'e'
+    return answer(false, 0, over and 'ended' or 'not-ended')
+  end
   remove(j, true)
   answer(true, 1)
 end
@@ -182,6 +187,7 @@ for _, c in ipairs(commands) do
     local lane = lane_of(q, c[3])
     if lane.n == 0 and lane.run == 0 then
       if lane.where >= 2 then call('ZREM', P .. ':park', in_turn(lane)) end
+      if lane.where == 1 then q.s[S_STALE] = q.s[S_STALE] + 1 end
       lane.where, lane.tat, lane.given = 0, 0, 0
     end
     answer(true, 0)

@@ -111,6 +111,11 @@ local function may_begin(q, key)
   local most, each = q.limits[L_CONC], q.limits[L_KCONC]
   return (not most or q.s[S_RUN] < most) and (not key or not each or lane_of(q, key).run < each)
 end
+local function gcra_room(interval, burst, tat, t)      -- core.limits.Gcra.room, exact
+  local over = max(0, min(tat - t, burst * interval))
+  local r = math.fmod(over, interval)
+  return burst - ((over - r) / interval + (r > 0 and 1 or 0))
+end
 local function begin(q, key, by)    -- count a job that runs (1) or no more (-1)
   q.s[S_RUN] = q.s[S_RUN] + by
   if key then local lane = lane_of(q, key); lane.run = lane.run + by end

@@ -62,9 +62,13 @@ elseif op == 'stats' then
       end
       if best then oldest = min(oldest, best.at) end
       local rate = s[S_DRAINED] * math.exp((s[S_DRAINED_AT] - now) / TAU) / TAU
+      local held, kept = '', call('HMGET', P .. ':c', 'declared', 'changes')
+      if L[L_CONC] and s[S_RUN] >= L[L_CONC] then held = 'concurrency'
+      elseif L[L_INTERVAL] and gcra_room(L[L_INTERVAL], L[L_BURST], s[S_TAT], rel(q)) < 1 then held = 'rate' end
       out[#out + 1] = { q.name, s[S_DEPTH], s[S_READY] + late, due - late - (s[S_PARKED] - parked_late), s[S_RUN],
         s[S_PARKED] - parked_late, call('ZCARD', P .. ':dead'), oldest < math.huge and fmt('%.17g', max(0, now - oldest)) or '0',
-        fmt('%.17g', rate), q.paused and 1 or 0, consumers[q.name] or 0, L[L_DEPTH] or false, s[S_BYTES], L[L_BYTES] or false, s[S_SHED] }
+        fmt('%.17g', rate), q.paused and 1 or 0, consumers[q.name] or 0, L[L_DEPTH] or false, s[S_BYTES], L[L_BYTES] or false, s[S_SHED],
+        call('LLEN', P .. ':ring') - s[S_STALE], call('ZCARD', P .. ':park'), held, kept[1] or false, kept[2] or false }
     end
   end
 elseif op == 'pages' then
@@ -98,7 +102,7 @@ else
         if key and flags % 2 == 0 then fits = false end
         if fits and (key or reason) then
           local j = job(q, sids[n])
-          fits = (not key or j.key == key) and (not reason or (st == 'e' and 'expired' or j.reason) == reason)
+          fits = (not key or j.key == key) and (not reason or (st == 'e' and kept ~= 'e' and 'expired' or j.reason) == reason)
         end
         if fits then
           mine = mine + 1

@@ -291,6 +291,12 @@ select json_group_array(json((select json_group_array(seq) from (
   order by rank, seq limit ?2))))
 from json_each(?1) as wanted
 
+-- name: lanes_gone (array of lanes)
+update lane set place = 0, given = 0 where lane in (select value from carray(?1))
+
+-- name: lanes_turned (JSON [[lane, turn], ...])
+update lane set turn = turned.value ->> 1, given = 0 from json_each(?1) as turned where lane.lane = turned.value ->> 0
+
 -- name: lanes_moved (JSON [[lane, place, turn, given, wake, tat], ...])
 update lane set place = moved.value ->> 1, turn = moved.value ->> 2, given = moved.value ->> 3, wake = moved.value ->> 4,
 tat = moved.value ->> 5 from json_each(?1) as moved where lane.lane = moved.value ->> 0
@@ -310,6 +316,18 @@ delete from lane where key = ?1 and (?2 is null or queue = (select queue from qu
 
 -- name: lane_empty (lane, now in nanoseconds)
 delete from lane where lane = ?1 and place = 0 and tat <= ?2 and not exists(select 1 from job where job.lane = lane.lane)
+
+-- Keys of which nothing is left and nothing to remember, among the next `how many` behind one.
+-- name: lanes_next (lane, how many)
+select max(lane) from (select lane from lane where lane > ?1 order by lane limit ?2)
+
+-- name: lanes_over (lane, up to, now in nanoseconds)
+select exists(select 1 from lane where lane > ?1 and lane <= ?2 and place = 0 and tat <= ?3
+and not exists(select 1 from job where job.lane = lane.lane))
+
+-- name: lanes_forget (lane, up to, now in nanoseconds)
+delete from lane where lane > ?1 and lane <= ?2 and place = 0 and tat <= ?3
+and not exists(select 1 from job where job.lane = lane.lane)
 
 -- name: lane_of (seq)
 select lane from job where seq = ?1
@@ -465,8 +483,9 @@ from job where seq = ?1
 -- name: adopt (at, run_at, rank, attempt, crashes, why, seq)
 update job set state = 3, at = ?1, run_at = ?2, rank = ?3, attempt = ?4, crashes = ?5, reason = ?6 where seq = ?7
 
--- name: unhold (seq)
-update job set state = 2, at = coalesce(at, run_at), reason = null where seq = ?1
+-- name: unhold (seq, now)
+update job set state = case when coalesce(at, run_at) <= ?2 then 0 else 2 end, at = coalesce(at, run_at), reason = null
+where seq = ?1
 
 -- name: moved (token, seq)
 update job set reason = 'moved', token = ?1 where seq = ?2
