@@ -89,6 +89,8 @@ class Drill:
         self.killed: dict[int, float] = {}
         self.workers: set[int] = set()
         self.back: list[float] = []
+        self._begun: set[int] = set()
+        self._read = 0
 
     async def run(self) -> Verdict:
         """Do all that is ordered, wait until all have ended, and judge."""
@@ -96,6 +98,7 @@ class Drill:
             "OUTLAST_FAULTS_URL": self.server.url + URL,
             "OUTLAST_TEST_LEDGER": str(self.ledger.path),
         }
+        self.ledger.path.touch()
         with supervised("tests.support.faults_app:app", environ, self.log, processes=3, concurrency=50) as running:
             producing = asyncio.create_task(self._produce())
             try:
@@ -130,9 +133,10 @@ class Drill:
         self.rng.shuffle(blows)
         for number, blow in enumerate(blows, 1):
             await asyncio.sleep(self.rng.uniform(0.3, 1.7) * self.orders.gap)
-            while not (pids := running.workers()):
+            while not (pids := self._at_work(running)):
+                if running.process.poll() is not None:
+                    raise RuntimeError(f"the supervisor gave up: {self.log.read_text()[-2000:]}")
                 await asyncio.sleep(0.05)
-            self.workers.update(pids)
             if blow == "kill":
                 victim = self.rng.choice(pids)
                 self.killed[victim] = time.monotonic()
@@ -145,6 +149,16 @@ class Drill:
                 self.back.append(time.monotonic())
             if number % 50 == 0:
                 print(f"{number} of {len(blows)} blows, {len(self.accepted):,} jobs", file=sys.stderr)
+
+    def _at_work(self, running: Supervised) -> list[int]:
+        """Return the workers that have begun a job: who dies before that, again and again, is given up for broken."""
+        with self.ledger.path.open("rb") as file:
+            file.seek(self._read)
+            fresh = file.read()
+        self._read += len(fresh)
+        self.workers.update(pids := running.workers())
+        self._begun.update(int(line.split()[2]) for line in fresh.splitlines())
+        return [pid for pid in pids if pid in self._begun]
 
     async def _quiet(self) -> tuple[int, int]:
         """Wait until nothing is left; return how many jobs are left, and dead, at last."""
