@@ -52,7 +52,7 @@ def test_a_url_says_where_and_how(url: str, shown: str, told: dict[str, object])
         ("redis+cluster://a/1", "only database 0"),
         ("redis://a?tiemout=1", r"\?tiemout= is unknown; give one of namespace"),
         ("redis://a?timeout=0", "more than 0 seconds"),
-        ("redis://a?timeout=soon", "give seconds"),
+        ("redis://a?timeout=soon", "timeout='soon'"),
         ("redis://a?namespace=a b", "namespace="),
         ("redis://a?durability=os-crash", "only 'replicated'"),
         ("redis://a?replicas=0", "1 or more"),
