@@ -103,7 +103,7 @@ local function finish(j, st, reason, quiet)     -- it ends; retention begins
   if j.cancelling then call('SREM', q.P .. ':x', j.sid) end
   j.st, j.reason, j.fin, j.cancelling = st, reason, now, false
   free_key(j, 'finish')
-  later(q, st == 'd' and 'ZADD :dead' or j.rtil > 0 and 'ZADD :kept' or 'ZADD :ended', j.rtil > 0 and j.rtil or now, j.sid)
+  later(q, st == 'd' and 'ZADD :dead' or j.rtil > 0 and 'ZADD :kept' or 'ZADD :ended', j.rtil > 0 and j.rtil or end_of(q), j.sid)
   notify[#notify + 1] = { q, j.sid }
   touch(j)
 end

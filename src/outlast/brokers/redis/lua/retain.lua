@@ -10,6 +10,10 @@ local function drain(q, n)
   s[S_DRAINED] = s[S_DRAINED] * math.exp((s[S_DRAINED_AT] - now) / TAU) + n
   s[S_DRAINED_AT] = now
 end
+local function end_of(q)             -- the time of an end, apart by a microsecond each: which is the older is kept so
+  q.ends = (q.ends or -1) + 1
+  return now + q.ends * 1e-6
+end
 local function prune(q, most)       -- retention, at most `most` records of each sort; how many went
   sync(q)
   local P, limits, gone = q.P, q.limits, 0
@@ -42,8 +46,8 @@ local function prune(q, most)       -- retention, at most `most` records of each
   end
   local over = call('ZCARD', P .. ':ended') - limits[L_RECORDS]
   if over > 0 then drop(':ended', call('ZRANGE', P .. ':ended', 0, min(over, most) - 1)) end
-  drop(':ended', call('ZRANGEBYSCORE', P .. ':ended', '-inf', now - limits[L_TTL], 'LIMIT', 0, most))
-  drop(':dead', call('ZRANGEBYSCORE', P .. ':dead', '-inf', now - limits[L_DEAD], 'LIMIT', 0, most))
+  drop(':ended', call('ZRANGEBYSCORE', P .. ':ended', '-inf', now - limits[L_TTL] + 0.0005, 'LIMIT', 0, most))
+  drop(':dead', call('ZRANGEBYSCORE', P .. ':dead', '-inf', now - limits[L_DEAD] + 0.0005, 'LIMIT', 0, most))
   drop(':kept', call('ZRANGEBYSCORE', P .. ':kept', '-inf', now, 'LIMIT', 0, most))
   for _ = 1, most, 100 do           -- ids that need be remembered no more
     local sids = call('LRANGE', P .. ':pl', 0, 99)

@@ -21,7 +21,7 @@ local function succeed(q, token, row)
           n, bytes = n + 1, bytes + size
           written[#written + 1] = sid
           written[#written + 1] = spack(BECAME, 's', rank, due, attempt, crashes, tok, 0, tok, now, 0, order, acc, size, flags, 0)
-          ended_at[#ended_at + 1] = now
+          ended_at[#ended_at + 1] = end_of(q)
           ended_at[#ended_at + 1] = sid
           by = sub(d, next_at, next_at + hlen - 1)
           if by ~= last_by then holds, last_by = held_back(q, 'SREM :h:' .. by), by end
