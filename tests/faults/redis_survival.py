@@ -19,6 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from outlast import EnqueueUnknown, Outlast, Settings, StoreUnavailable
 from tests.support.faults_app import app as declared
 from tests.support.faults_app import brief
@@ -139,7 +141,7 @@ class Drill:
                 await asyncio.sleep(0.05)
             if blow == "kill":
                 victim = self.rng.choice(pids)
-                self.killed[victim] = time.monotonic()
+                self._note(victim)
                 with suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
             else:
@@ -149,6 +151,14 @@ class Drill:
                 self.back.append(time.monotonic())
             if number % 50 == 0:
                 print(f"{number} of {len(blows)} blows, {len(self.accepted):,} jobs", file=sys.stderr)
+
+    def _note(self, victim: int) -> None:
+        """Write down who dies: a worker, and with it the children in which jobs run alone, if not in the same moment."""
+        below: list[int] = []
+        with suppress(psutil.NoSuchProcess):
+            below = [each.pid for each in psutil.Process(victim).children(recursive=True)]
+        at = time.monotonic()
+        self.killed.update(dict.fromkeys((victim, *below), at))
 
     def _at_work(self, running: Supervised) -> list[int]:
         """Return the workers that have begun a job: who dies before that, again and again, is given up for broken."""
@@ -176,13 +186,12 @@ class Drill:
         starts: dict[str, list[Entry]] = {}
         for entry in self.ledger.read("start"):
             starts.setdefault(entry.name, []).append(entry)
-        deaths = sorted(self.killed.values())
+        deaths = sorted(set(self.killed.values()))
         for name, runs in starts.items():
             for before, after in pairwise(runs):
                 verdict.second_starts += 1
-                if before.pid in self.workers:
-                    explained = self.killed.get(before.pid, after.at) < after.at
-                else:  # it ran alone, in a child of a worker: of whichever was killed meanwhile
+                explained = self.killed.get(before.pid, after.at) < after.at
+                if before.pid not in self.workers and not explained:  # alone, in a child begun since we looked
                     explained = bisect_right(deaths, before.at) < bisect_right(deaths, after.at)
                 if not explained:
                     verdict.unattributed.append(f"{name}: {before} and then {after}")
