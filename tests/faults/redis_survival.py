@@ -153,7 +153,7 @@ class Drill:
                 print(f"{number} of {len(blows)} blows, {len(self.accepted):,} jobs", file=sys.stderr)
 
     def _note(self, victim: int) -> None:
-        """Write down who dies: a worker, and with it the children in which jobs run alone, if not in the same moment."""
+        """Write down who dies: a worker, and with it the children in which jobs run alone, if a moment later."""
         below: list[int] = []
         with suppress(psutil.NoSuchProcess):
             below = [each.pid for each in psutil.Process(victim).children(recursive=True)]
