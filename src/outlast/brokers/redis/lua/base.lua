@@ -29,8 +29,9 @@ do
 end
 local S_DEPTH, S_READY, S_RUN, S_WAIT, S_BYTES, S_SHED, S_BACK, S_TURN, S_TAT = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local S_DRAINED, S_DRAINED_AT, S_EPOCH, S_N, S_TAIL, S_TAILO, S_Z, S_ERA, S_TOKEN, S_PARKED = 10, 11, 12, 13, 14, 15, 16, 17, 18, 19
-local S_KEYED, S_STALE, S_FORMAT = 20, 21, '>' .. string.rep('d', 21)
--- S_KEYED: it has ever had a job with a key; S_STALE: entries of the ring whose key was forgotten
+local S_KEYED, S_STALE, S_END, S_FORMAT = 20, 21, 22, '>' .. string.rep('d', 22)
+-- S_KEYED: it has ever had a job with a key; S_STALE: entries of the ring whose key was forgotten; S_END: when
+-- the last one ended
 local L_DEPTH, L_BYTES, L_AGE, L_SHED, L_CONC, L_INTERVAL, L_BURST, L_KCONC, L_KINTERVAL, L_KBURST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local L_KDEPTH, L_KBYTES, L_KAGE, L_TTL, L_RECORDS, L_DEAD, L_MEMORY, L_WEIGHTS = 11, 12, 13, 14, 15, 16, 17, 18
 local PAGE, TAU = 1000, 30
@@ -58,7 +59,7 @@ local function open(P)      -- a queue by its prefix, nil when nobody knows it
     call('HSET', P .. ':c', 'born', ARGV[2])
   end
   local s = { sunpack(S_FORMAT, got[2]) }
-  s[22] = nil
+  s[23] = nil
   q = { P = P, name = string.match(P, '([^:]*)}$'), limits = munpack(got[1]), s = s, before = got[2], paused = got[3] == '1',
         waited = got[4], jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0, freed = 0, paged = {},
         plain = { R = P .. ':r', Z = P .. ':z', push = 'RPUSH :r', zadd = 'ZADD :z', n = s[S_N], tail = s[S_TAIL],
@@ -71,7 +72,7 @@ local function make(P, limits)      -- the same, made with these limits when it 
   local q = open(P)
   if q then return q end
   call('HSET', P .. ':c', 'limits', limits, 'born', ARGV[2], 's',
-    spack(S_FORMAT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, floor(now), 0, 0, 0, 0, 0, 0, 0, 0, 0))
+    spack(S_FORMAT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, floor(now), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
   call('SADD', D .. ':queues', string.match(P, '([^:]*)}$'))
   return open(P)
 end
@@ -146,7 +147,7 @@ local function flush()
     sync(q)
     local line = q.plain
     s[S_N], s[S_TAIL], s[S_TAILO], s[S_Z] = line.n, line.tail, line.tailo, line.z
-    local packed = spack(S_FORMAT, unpack(s, 1, 21))
+    local packed = spack(S_FORMAT, unpack(s, 1, 22))
     if packed ~= q.before then call('HSET', P .. ':c', 's', packed) end
     if q.ready > 0 or q.freed > 0 then ring(q, max(q.ready, min(q.freed, s[S_READY]))) end
   end

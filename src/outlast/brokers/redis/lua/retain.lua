@@ -11,8 +11,10 @@ local function drain(q, n)
   s[S_DRAINED_AT] = now
 end
 local function end_of(q)             -- the time of an end, apart by a microsecond each: which is the older is kept so
-  q.ends = (q.ends or -1) + 1
-  return now + q.ends * 1e-6
+  local last = q.s[S_END]
+  local at = (now > last or last - now > 0.0005) and now or last + 1e-6
+  q.s[S_END] = at
+  return at
 end
 local function prune(q, most)       -- retention, at most `most` records of each sort; how many went
   sync(q)
