@@ -30,6 +30,8 @@ from tests.support.supervise import Supervised, supervised
 
 __all__ = ["Orders", "Verdict", "survive"]
 
+IDLE = 5.0
+"""Seconds without anybody at work after which no more blows are struck, when all jobs were enqueued."""
 URL = "?timeout=1&connect_timeout=1"
 
 
@@ -50,6 +52,8 @@ class Verdict:
     """What the ledger says. again: seconds from Redis being back to the next start of a job, each time."""
 
     accepted: int = 0
+    kills: int = 0
+    restarts: int = 0
     repeated: int = 0
     """Enqueues that were repeated, with the same ids, until they were answered."""
     lost: list[str] = field(default_factory=list)
@@ -67,6 +71,7 @@ class Verdict:
     def __str__(self) -> str:
         waits = sorted(self.again) or [0.0]
         return (
+            f"{self.kills} kills, {self.restarts} restarts; "
             f"{self.accepted:,} jobs accepted ({self.repeated} enqueues repeated), {len(self.lost)} lost, "
             f"{self.dead} dead, {self.left} left; {self.second_starts:,} second starts, {len(self.unattributed)} "
             f"unattributed; at work again {waits[len(waits) // 2]:.2f} s after Redis is back (median; most "
@@ -91,6 +96,7 @@ class Drill:
         self.killed: dict[int, float] = {}
         self.workers: set[int] = set()
         self.back: list[float] = []
+        self.kills = 0
         self._begun: set[int] = set()
         self._read = 0
 
@@ -128,20 +134,24 @@ class Drill:
                     break
             self.accepted.update(names)
             pause = size / self.orders.jobs * self.orders.gap * (self.orders.kills + self.orders.restarts)
-            await asyncio.sleep(self.rng.uniform(0.5, 1.5) * pause * 0.8)
+            await asyncio.sleep(self.rng.uniform(0.5, 1.5) * pause * 1.2)
 
     async def _strike(self, running: Supervised) -> None:
         blows = ["kill"] * self.orders.kills + ["restart"] * self.orders.restarts
         self.rng.shuffle(blows)
         for number, blow in enumerate(blows, 1):
             await asyncio.sleep(self.rng.uniform(0.3, 1.7) * self.orders.gap)
+            waited = time.monotonic()
             while not (pids := self._at_work(running)):
+                if len(self.accepted) == self.orders.jobs and time.monotonic() > waited + IDLE:
+                    return  # all is done, and who has come since has nothing to do
                 if running.process.poll() is not None:
                     raise RuntimeError(f"the supervisor gave up: {self.log.read_text()[-2000:]}")
                 await asyncio.sleep(0.05)
             if blow == "kill":
                 victim = self.rng.choice(pids)
                 self._note(victim)
+                self.kills += 1
                 with suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
             else:
@@ -181,7 +191,14 @@ class Drill:
             await asyncio.sleep(0.1)
 
     def _judge(self, left: int, dead: int) -> Verdict:
-        verdict = Verdict(accepted=len(self.accepted), repeated=self.repeated, left=left, dead=dead)
+        verdict = Verdict(
+            kills=self.kills,
+            restarts=len(self.back),
+            accepted=len(self.accepted),
+            repeated=self.repeated,
+            left=left,
+            dead=dead,
+        )
         verdict.lost = sorted(self.accepted - set(self.ledger.names("end")))
         starts: dict[str, list[Entry]] = {}
         for entry in self.ledger.read("start"):
