@@ -126,9 +126,9 @@ def _settings(results: Results, store: Store, shown: Sequence[System]) -> Iterat
 METHOD = """\
 - Each system runs in its own environment, each measurement on a fresh file on the same disk, or on a new Redis server
   that keeps nothing on disk. Repetitions are interleaved: Outlast, the floor and the peers take turns.
-- Enqueue: one producer process; the time of the loop only, not of the process's start. In bulk: 500 a call, or as the
-  settings say. From coroutines: 50 of them; blocking libraries through 50 threads. Over HTTP: FastAPI under one uvicorn
-  process, 50 keep-alive connections of another process.
+- Enqueue: one producer process, on uvloop where the system's environment has it; the time of the loop only, not of the
+  process's start. In bulk: 500 a call, or as the settings say. From coroutines: 50 of them; blocking libraries through
+  50 threads. Over HTTP: FastAPI under one uvicorn process, 50 keep-alive connections of another process.
 - Drain: the backlog is there, then one worker starts; from the start of the first job to the start of the last,
   noted by the job itself in a mapped file. Every job must have run exactly once, or the measurement fails. Slower
   peers have fewer jobs. CPU: user and system of all the worker's processes in that time, from /proc. Memory: the
@@ -138,7 +138,8 @@ METHOD = """\
 - While four drain: one producer, 200 calls a second, on a backlog that outlasts it.
 - 1,000,000 waiting: the first 20,000 jobs of three worker starts, in turns with as many of a store that holds just
   those.
-- Two worker processes, and one beside: twice the jobs of a drain, from when all are at work to 95% of the jobs.
+- Two worker processes, and one beside: twice the jobs of a drain, from when all are at work to 95% of the jobs. With
+  jobs that do nothing, one worker and the server can fill a small machine; so once more with jobs of 1 ms of CPU.
 - Memory of a queued job: what `used_memory` grows by with 20,000 jobs, divided by them.
 - Killed: one job of 3 s; SIGKILL for all the worker's processes 1 s after it began, a new worker at once, nothing else
   enqueued. All systems at once, each with a server of its own.

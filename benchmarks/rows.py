@@ -100,6 +100,7 @@ ROWS: tuple[Row, ...] = (
     Row("redis drain", "rate", "drain by one worker process", "jobs/s", "more", "redis"),
     Row("redis two", "two", "drain by two worker processes", "jobs/s", "more", "redis"),
     Row("redis two", "ratio", "two worker processes against one in the same run", "times", "more", "redis"),
+    Row("redis two", "worked ratio", "the same with jobs of 1 ms of CPU", "times", "more", "redis"),
     Row("redis drain", "cpu", "CPU while draining, worker and server", "s per 1,000 jobs", "less", "redis"),
     Row("redis drain", "server cpu", "of it the server's", "s per 1,000 jobs", "less", "redis"),
     Row("redis drain", "rss", "peak memory while draining, all the worker's processes", "MB", "less", "redis"),
