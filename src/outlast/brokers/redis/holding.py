@@ -16,7 +16,19 @@ from outlast.core.errors import WireError
 from outlast.core.message import Delivery, Failure, Fence, Holder, Message, Signal
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Settlement
 
-__all__ = ["Asked", "Given", "Stream", "claim", "extend", "forfeit", "refuse_signals", "save", "settle", "undo"]
+__all__ = [
+    "FURTHER",
+    "Asked",
+    "Given",
+    "Stream",
+    "claim",
+    "extend",
+    "forfeit",
+    "refuse_signals",
+    "save",
+    "settle",
+    "undo",
+]
 
 _CLAIM: Final = script("base", "claim_plain", "retain", "jobs", "moves", "claim")
 _SETTLE: Final = script("base", "retain", "settle_plain", "jobs", "moves", "admit", "settle")
@@ -24,6 +36,10 @@ _HOLD: Final = script("base", "retain", "jobs", "moves", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 LETTER: Final = {"succeeded": "s", "dead": "d", "cancelled": "c", "expired": "e"}
+
+
+FURTHER: Final = -1.0
+"""Instead of seconds: another claim at once comes further past what many purged jobs have left in line."""
 
 
 class Asked(Struct, frozen=True):

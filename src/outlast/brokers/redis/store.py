@@ -113,6 +113,8 @@ class RedisStore:
                 asked = holding.Asked(demand, limit, holder.id, lease, self._last, bell, self._kinds)
                 given = await self._claims.claim(asked)
                 self._last = given.last
+                if given.soon == holding.FURTHER and self._open:
+                    continue
                 left = deadline - loop.time()
                 if given.deliveries or left <= 0 or not self._open:
                     return given.deliveries

@@ -5,7 +5,7 @@ local function front(q, line, most) -- the first `most` jobs of a line and one m
   if line.n == 0 then return {} end
   sync(q)
   local rs, zs, at = {}, {}, 0
-  while #rs < most + 1 do
+  while #rs < most + 1 and at < SKIPS do
     local sids = call('LRANGE', line.R, at, at + most)
     if #sids == 0 then break end
     at = at + #sids

@@ -4,7 +4,7 @@
 -- [9] names asked for, with spaces, '' where they were told before; [10] stream of this claim, [11] its number there: see
 -- 'undo' in hold; [12..] demand of each key.
 -- Result: {last, token, (number, id, record) ...} with number = (queue's index * 2^16 + crashes) * 2^20 + attempt; or
--- {last, seconds until something may change, '' if nothing will}.
+-- {last, seconds until something may change, '' if nothing will, -1 if another call would come further}.
 local RECHECK = 10e9
 
 local function gcra_taken(interval, burst, tat, t) return min(max(tat, t), t + burst * interval) + interval end
@@ -97,6 +97,7 @@ local function pick(q, t, n)        -- the next job, nil when there is none
       park(q, lane, t)
     else
       j = peek(q, lane, min(n, (L[L_WEIGHTS] and L[L_WEIGHTS][lane.key] or 1) + 1))
+      if not j then return nil end     -- too many that are gone stand before it: the next call comes further
       take(q, lane, j)
       lane.run, lane.given = lane.run + 1, lane.given + 1
       if L[L_KINTERVAL] then lane.tat = gcra_taken(L[L_KINTERVAL], L[L_KBURST], lane.tat, t) end
@@ -229,6 +230,9 @@ else
     if leases[i] ~= holder then at(leases[i + 1] - now); break end
   end
   out[2] = soon and fmt('%.6f', max(0, soon)) or ''
+  for _, each in ipairs(serving) do
+    if each.q.skipping then out[2] = '-1' end
+  end
 end
 flush()
 return out

@@ -7,7 +7,7 @@ local function at_once(q, most)
   local line, s, written, holds = q.plain, q.s, held_back(q, 'HSET :d'), held_back(q, held)
   local at, given = 0, {}
   local stop = false
-  while taken < most and line.n > 0 and not stop do
+  while taken < most and line.n > 0 and not stop and at < most + 5000 do
     local sids = call('LRANGE', line.R, at, at + min(most - taken, 5000) - 1)
     if #sids == 0 then break end
     local bs, ds = call('HMGET', q.P .. ':b', unpack(sids)), call('HMGET', q.P .. ':d', unpack(sids))
@@ -37,7 +37,7 @@ local function at_once(q, most)
   line.n, s[S_READY], s[S_RUN] = line.n - taken, s[S_READY] - taken, s[S_RUN] + taken
   s[S_BACK] = s[S_BACK] + taken
   if taken > 0 then s[S_TURN], s[S_TOKEN], last = s[S_BACK], token, q.name end
-  return taken == most or not stop
+  return taken == most or (not stop and at < most + 5000)
 end
 local stream = D .. ':g:' .. ARGV[10]   -- of the last claim that handed out: its number and token
 do

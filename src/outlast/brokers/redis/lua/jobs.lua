@@ -150,6 +150,7 @@ local function lift(j)              -- out of its line or of what is due
     else j.ghost = true end
     line.n = line.n - 1
     q.s[S_READY] = q.s[S_READY] - 1
+    if line.n == 0 and not line.rc then sync(q); call('DEL', line.R) end      -- nobody stands there any more
     touch(j)
   elseif j.st == 'S' or j.st == 'K' then
     sync(q)
@@ -163,6 +164,9 @@ local function lift(j)              -- out of its line or of what is due
   elseif j.st == 'W' then q.s[S_WAIT] = q.s[S_WAIT] - 1 end
 end
 
+-- Entries that stand for nobody any more (a purge of a million leaves as many) are passed by SKIPS at a time: then there is
+-- nothing for now, and whoever asks again comes further.
+local SKIPS = 5000
 -- The front of a line: peek gives its first job, take goes on to the next; what was taken leaves it at shorten.
 local function more(q, line, n)
   local sids = call('LRANGE', line.R, line.rc, line.rc + n - 1)
@@ -171,18 +175,19 @@ local function more(q, line, n)
 end
 local function peek(q, line, n)
   if line.n == 0 then return nil end
-  if line.rc == nil then line.rc, line.zc, line.rb, line.ri, line.zb, line.zi = 0, 0, {}, 1, {}, 1 end
+  if line.rc == nil then line.rc, line.zc, line.rb, line.ri, line.zb, line.zi, line.skipped = 0, 0, {}, 1, {}, 1, 0 end
   local first
   while true do
     if line.ri > #line.rb then
       if line.rend then break end
-      more(q, line, n)
+      if line.skipped >= SKIPS then q.skipping = true; break end
+      more(q, line, line.skipped > 0 and 500 or n)
       if #line.rb == 0 then line.rend = true; break end
     end
     local j = q.jobs[line.rb[line.ri]]
     if j and j.st == 'Q' and not j.inz and not j.ghost and not j.passed then first = j; break end
     if j and j.ghost then j.ghost = false; touch(j) end
-    line.ri, line.rc = line.ri + 1, line.rc + 1
+    line.ri, line.rc, line.skipped = line.ri + 1, line.rc + 1, line.skipped + 1
   end
   if line.z > line.zc then
     if line.zi > #line.zb then
