@@ -15,8 +15,8 @@ from pathlib import Path
 
 __all__ = ["Bells", "Listener"]
 
-_LONGEST = 90
-"""Bytes of a folder's path; a socket's whole path must fit in 104 (unix(7))."""
+_LONGEST = 76
+"""Bytes of a folder's path; with "/schedule-4194304-" and 8 digits a socket's must fit in 103 and a zero (unix(7))."""
 
 
 class Bells:
