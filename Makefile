@@ -18,7 +18,7 @@ demo:  ## the order shop survives an outage (DEMO="--orders 2000 --outage 20", -
 	@.venv-demo/bin/python -m outlast.demo $(DEMO)
 
 test:  ## everything, on the oldest and the newest Python that are here
-	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git
+	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server openssl=openssl
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -29,15 +29,15 @@ test:  ## everything, on the oldest and the newest Python that are here
 	@scripts/test-newest
 
 check:  ## lint, types, contracts and the fast tests
-	@scripts/packages python-venv=python3-venv
+	@scripts/packages python-venv=python3-venv redis-server=redis-server
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/python -m pytest -q tests/unit tests/conformance tests/architecture $(PYTEST)
 
-bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick")
-	@scripts/packages python-venv=python3-venv
+bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", "--store redis")
+	@scripts/packages python-venv=python3-venv redis-server=redis-server node=nodejs npm=npm
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	.venv/bin/python -m benchmarks.run $(BENCH)
 

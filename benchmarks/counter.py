@@ -14,9 +14,13 @@ import threading
 import time
 from pathlib import Path
 
-__all__ = ["Board", "create", "run"]
+__all__ = ["NAP", "Board", "create", "run"]
 
 WORDS = 64
+NAP = float(os.environ.get("BENCH_NAP", "0"))
+"""Seconds that each job sleeps after it was counted."""
+WORK = float(os.environ.get("BENCH_WORK", "0"))
+"""CPU seconds that each job uses."""
 
 
 def create(path: Path, capacity: int) -> Board:
@@ -84,8 +88,12 @@ _board: Board | None = None
 
 
 def run(user_id: int, email: str) -> None:
-    """Run the job: note that it started, do nothing else."""
+    """Run the job: note that it started, and use WORK. A job that is to sleep does so itself, in its own way."""
     global _board
     if _board is None:
         _board = Board(Path(os.environ["BENCH_COUNTER"]))
     _board.started(user_id)
+    if WORK:
+        done = time.thread_time() + WORK
+        while time.thread_time() < done:
+            pass

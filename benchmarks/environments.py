@@ -1,4 +1,7 @@
-"""One virtual environment for each peer under OUTLAST_BENCH_HOME (~/.cache/outlast-bench), made when first needed."""
+"""One environment for each peer under OUTLAST_BENCH_HOME (~/.cache/outlast-bench), made when first needed.
+
+Virtual environments, and node_modules for what runs on Node.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.processes import BenchError
-from benchmarks.systems import System
+from benchmarks.system import System
 
-__all__ = ["HOME", "make", "python_of", "versions"]
+__all__ = ["HOME", "make", "modules_of", "python_of", "versions"]
 
 HOME = Path(os.environ.get("OUTLAST_BENCH_HOME") or Path.home() / ".cache" / "outlast-bench")
 
@@ -26,9 +29,13 @@ def _served() -> tuple[str, ...]:
 
 def python_of(system: System) -> str:
     """Return the interpreter that runs this system; make its environment if it is not there."""
-    if system.ours:
+    if system.node:
+        modules_of(system)
+        return shutil.which("node") or "node"
+    if not system.packages:
         return sys.executable
-    folder = make(system.name, (*system.packages, *_served()))
+    served = _served() if system.store == "sqlite" else ()
+    folder = make(system.name, (*system.packages, *served))
     if system.patch:
         (file,) = folder.glob(f"lib/python*/site-packages/{system.patch.file}")
         raw = file.read_bytes()
@@ -58,16 +65,39 @@ def make(name: str, packages: Sequence[str]) -> Path:
     return folder
 
 
-def _run(argv: Sequence[str]) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+def modules_of(system: System) -> Path:
+    """Return the node_modules of this system; install them if they are not there."""
+    folder = HOME / "node" / system.name
+    stamp = folder / "packages"
+    if not (stamp.exists() and stamp.read_text().split() == list(system.packages)):
+        for program in ("node", "npm"):
+            if not shutil.which(program):
+                raise BenchError(f"{system.name}: {program} is not installed")
+        print(f"installing {' '.join(system.packages)}", file=sys.stderr, flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _run(["npm", "install", "--silent", "--no-audit", "--no-fund", *system.packages], folder)
+        stamp.write_text("\n".join(system.packages))
+    return folder / "node_modules"
+
+
+def _run(argv: Sequence[str], folder: Path | None = None) -> None:
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchError(f"{Path(argv[0]).name} {' '.join(argv[1:3])}: {done.stderr[-1000:]}")
 
 
-def versions(python: str, packages: Sequence[str]) -> dict[str, str]:
-    """Return the installed versions of the packages named."""
-    names = [package.split("==")[0] for package in packages]
+def versions(system: System, python: str) -> dict[str, str]:
+    """Return the installed versions of what this system is made of."""
+    if system.node:
+        names = [package.rpartition("@")[0] for package in system.packages]
+        modules = modules_of(system)
+        found = {name: json.loads((modules / name / "package.json").read_text())["version"] for name in names}
+        node = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        return {**found, "Node": node.removeprefix("v")}
+    packages = system.packages or ("outlast", "apsw", "uvloop")
+    names = [package.split("==")[0].split("[")[0] for package in packages]
     code = f"import json, importlib.metadata as m; print(json.dumps({{n: m.version(n) for n in {names!r}}}))"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    versions: dict[str, str] = json.loads(done.stdout)
+    return versions

@@ -30,9 +30,11 @@ def _file_system(folder: Path) -> str:
     return kind
 
 
-def facts(folder: Path) -> dict[str, str]:
+def facts(folder: Path, *, redis: bool) -> dict[str, str]:
     """Return what tells machines apart, without any name."""
     import apsw
+
+    from benchmarks import redis_server
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
@@ -43,6 +45,7 @@ def facts(folder: Path) -> dict[str, str]:
         "Python": platform.python_version(),
         "SQLite of Outlast and the floor": apsw.sqlite_lib_version(),
         "interpreter": sys.implementation.name,
+        **({"redis-server": redis_server.facts()} if redis else {}),
     }
 
 

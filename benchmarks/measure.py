@@ -17,19 +17,20 @@ from benchmarks import counter, machine
 from benchmarks.environments import python_of
 from benchmarks.processes import BenchError, Started, ask, cpu, peak, resident, until
 from benchmarks.produce import percentiles
-from benchmarks.systems import System
+from benchmarks.system import System
 
-__all__ = ["Bench", "Scale", "import_time"]
+__all__ = ["Bench", "Figures", "Scale", "import_time"]
 
 Figures = dict[str, Any]
 CAPACITY = 1_200_000
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class Scale:
     """How much of each: `part` of the jobs of systems.py, `seconds` of paced and idle measurements.
 
-    strict: a backlog that did not last is an error.
+    strict: a backlog that did not last is an error. patience: seconds in which a killed worker's job may come back.
     """
 
     part: float = 1.0
@@ -37,6 +38,7 @@ class Scale:
     deep: int = 1_000_000
     shallow: int = 20_000
     strict: bool = True
+    patience: float = 90.0
 
     def of(self, jobs: int) -> int:
         """Return a number of jobs to this scale."""
@@ -56,13 +58,12 @@ class Bench:
         self.use("jobs")
 
     def use(self, name: str) -> None:
-        """Work on the file `name` from now on."""
+        """Work on the store `name` from now on."""
         self.store = self.folder / f"{name}.db"
-        root = str(Path(__file__).resolve().parent.parent)
         keep = {key: value for key, value in os.environ.items() if not key.startswith(("OUTLAST_", "PYTHON"))}
         self.env = {
             **keep,
-            "PYTHONPATH": root,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
             "BENCH_COUNTER": str(self.folder / "board"),
             "BENCH_STORE": str(self.store),
             "OUTLAST_URL": f"sqlite:{self.store}",
@@ -70,15 +71,22 @@ class Bench:
         }
 
     def fresh(self) -> None:
-        """Start with no file and an empty board."""
+        """Start with an empty store and an empty board."""
         for path in self.folder.glob(f"{self.store.stem}.db*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.board.clear()
 
+    def release(self) -> None:
+        """Let go of what a measurement has left."""
+
+    def server_cpu(self) -> float:
+        """Return the CPU seconds that the store's server has used."""
+        return 0.0
+
     def produce(self, mode: str, *numbers: int) -> Figures:
         """Run the producer in the system's environment."""
-        arguments = [self.python, "-m", "benchmarks.produce", self.system.module, mode, *map(str, numbers)]
-        return ask(arguments, self.env)
+        program = [self.system.module] if self.system.node else ["-m", "benchmarks.produce", self.system.module]
+        return ask([self.python, *program, mode, *map(str, numbers)], self.env)
 
     def fill(self, jobs: int, first: int = 0) -> Figures:
         """Enqueue a backlog by the fastest way there is."""
@@ -100,7 +108,7 @@ class Bench:
     def gather(self) -> Figures:
         """Enqueue from 50 coroutines."""
         self.fresh()
-        jobs = self.scale.of(self.system.singles) * (4 if self.system.ours else 1)
+        jobs = self.scale.of(self.system.singles) * (1 if self.system.peer else 4)
         return _rate(self.produce("gather", jobs, 50))
 
     def bulk(self) -> Figures:
@@ -144,10 +152,10 @@ class Bench:
                 return self.board.count() >= count
 
             until(lambda: ran(1), 60, f"{self.system.name}: first job")
-            before, seen = cpu(worker.pids()), self.board.count()
+            before, server, seen = cpu(worker.pids()), self.server_cpu(), self.board.count()
             until(lambda: ran(jobs), 300, f"{self.system.name}: {jobs} jobs")
             pids = worker.pids()
-            used, count = cpu(pids) - before, self.board.count()
+            used, served, count = cpu(pids) - before, self.server_cpu() - server, self.board.count()
             memory = peak(pids)
         starts = self.board.starts()
         if all_of is not None and (len(starts), self.board.count()) != (all_of, all_of):
@@ -158,7 +166,8 @@ class Bench:
         return {
             "jobs": jobs,
             "rate": (jobs - 1) / span,
-            "cpu": used / max(1, count - seen) * 1000,
+            "cpu": (used + served) / max(1, count - seen) * 1000,
+            "server cpu": served / max(1, count - seen) * 1000,
             "rss": sum(memory),
             "processes": [round(each, 1) for each in memory],
         }
@@ -176,8 +185,12 @@ class Bench:
             self._ready(worker)
             figures = self.produce("paced", jobs, 200, 1)
             until(lambda: self.board.count() > jobs, 30, f"{self.system.name}: {jobs} paced jobs")
-            sync = machine.syncs(self.folder, jobs // 2, 200)
-        return {**percentiles(self.board.delays()), "behind": figures["behind"], "fdatasync": sync}
+            beside = self.beside(jobs)
+        return {**percentiles(self.board.delays()), "behind": figures["behind"], **beside}
+
+    def beside(self, jobs: int) -> Figures:
+        """Return what the machine needs for the same, measured at once after a latency."""
+        return {"fdatasync": machine.syncs(self.folder, jobs // 2, 200)}
 
     def _ready(self, worker: Started) -> None:
         """Wait until the worker has run a first job, number 0, and is idle again."""
@@ -222,16 +235,22 @@ class Bench:
             self._ready(worker)
             time.sleep(1)
             pids = worker.pids()
-            before, since = cpu(pids), time.monotonic()
+            asked, before, since = self.requests(), cpu(pids), time.monotonic()
             time.sleep(self.scale.seconds * 2)
-            share = (cpu(pids) - before) / (time.monotonic() - since) * 100
+            passed = time.monotonic() - since
+            share, now = (cpu(pids) - before) / passed * 100, self.requests()
             memory = resident(pids)
-        return {"cpu": share, "rss": max(memory), "processes": [round(each, 1) for each in memory]}
+        figures = {"cpu": share, "rss": max(memory), "processes": [round(each, 1) for each in memory]}
+        return figures if asked is None or now is None else {**figures, "requests": (now - asked) / passed}
+
+    def requests(self) -> int | None:
+        """Return how many requests the store's server has read, these calls left out; None without a server."""
+        return None
 
     def deep(self) -> list[Figures]:
         """CPU and rate of the first jobs with many waiting beside as many jobs with only those waiting.
 
-        Both files first run as many jobs unmeasured, so that both have the same records behind them.
+        Both stores first run as many jobs unmeasured, so that both have the same records behind them.
         """
         shallow, waiting = self.scale.shallow, self.scale.deep
         self.use("deep")

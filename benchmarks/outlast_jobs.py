@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from benchmarks import counter
@@ -16,6 +17,8 @@ shop = Outlast("bench")
 async def send(user_id: int, email: str) -> None:
     """The job."""
     counter.run(user_id, email)
+    if counter.NAP:
+        await asyncio.sleep(counter.NAP)
 
 
 class OutlastClient:

@@ -1,43 +1,52 @@
-"""Draw docs/images/bench.svg from results.json by matplotlib, which lives in an environment of its own."""
+"""Draw docs/images/bench*.svg from results.json by matplotlib, which lives in an environment of its own."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.rows import ROWS, Row
+from benchmarks.system import Store
 from benchmarks.systems import SYSTEMS
 
-__all__ = ["draw"]
+__all__ = ["PICTURES", "draw"]
 
 PACKAGE = "matplotlib==3.11.2"
-PANELS = (
-    ("single", "rate"),
-    ("bulk", "rate"),
-    ("gather", "rate"),
-    ("http", "rate"),
-    ("drain", "rate"),
-    ("latency", "p99"),
-)
+PICTURES: dict[Store, str] = {"sqlite": "bench.svg", "redis": "bench-redis.svg"}
+PANELS: dict[Store, tuple[tuple[str, str], ...]] = {
+    "sqlite": (
+        ("single", "rate"),
+        ("bulk", "rate"),
+        ("gather", "rate"),
+        ("http", "rate"),
+        ("drain", "rate"),
+        ("latency", "p99"),
+    ),
+    "redis": (
+        ("redis single", "rate"),
+        ("redis bulk", "rate"),
+        ("redis gather", "rate"),
+        ("redis drain", "rate"),
+        ("redis drain", "cpu"),
+        ("redis latency", "p99"),
+    ),
+}
 
 
-def draw(out: Path) -> None:
-    """Draw the plot below `out`."""
+def draw(out: Path, stores: Sequence[Store]) -> None:
+    """Draw the plots of these stores below `out`."""
     from benchmarks.environments import make
 
     python = make("plot", (PACKAGE,)) / "bin" / "python"
-    argv = [
-        str(python),
-        "-m",
-        "benchmarks.plot",
-        str(out / "benchmarks/results.json"),
-        str(out / "docs/images/bench.svg"),
-    ]
-    subprocess.run(argv, cwd=Path(__file__).resolve().parent.parent, check=True)
+    for store in stores:
+        source, target = out / "benchmarks/results.json", out / "docs/images" / PICTURES[store]
+        argv = [str(python), "-m", "benchmarks.plot", store, str(source), str(target)]
+        subprocess.run(argv, cwd=Path(__file__).resolve().parent.parent, check=True)
 
 
 def _bars(results: dict[str, Any], row: Row) -> list[tuple[str, float, float, float]]:
@@ -51,7 +60,7 @@ def _bars(results: dict[str, Any], row: Row) -> list[tuple[str, float, float, fl
     return bars
 
 
-def main(source: str, target: str) -> None:
+def main(store: Store, source: str, target: str) -> None:
     """Draw `target` from `source`."""
     import matplotlib as mpl
 
@@ -60,14 +69,16 @@ def main(source: str, target: str) -> None:
     from matplotlib import pyplot
 
     results = json.loads(Path(source).read_text())
-    rows = [row for key in PANELS for row in ROWS if (row.measure, row.key) == key]
+    rows = [row for key in PANELS[store] for row in ROWS if (row.measure, row.key) == key]
     figure, panels = pyplot.subplots(3, 2, figsize=(11, 9))
     for row, panel in zip(rows, panels.flat, strict=True):
         bars = _bars(results, row)
         names = [name for name, *_ in bars]
         middles = [middle for _, middle, _, _ in bars]
         spread = [[middle - low for _, middle, low, _ in bars], [high - middle for _, middle, _, high in bars]]
-        colours = ["#d9480f" if name == "Outlast" else "#ced4da" if "floor" in name else "#748ffc" for name in names]
+        colours = [
+            "#d9480f" if name.startswith("Outlast") else "#ced4da" if "floor" in name else "#748ffc" for name in names
+        ]
         drawn = panel.barh(names, middles, xerr=spread, color=colours, ecolor="#495057", capsize=2)
         labels = [f"{middle:,.0f}" if middle >= 100 else f"{middle:.1f}" for middle in middles]
         panel.bar_label(drawn, labels=labels, padding=4)
@@ -82,4 +93,4 @@ def main(source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:])  # type: ignore[arg-type]

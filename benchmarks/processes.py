@@ -118,6 +118,12 @@ class Started:
             found |= more
         return sorted(found)
 
+    def kill(self) -> None:
+        """SIGKILL for all its processes at once."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def alive(self) -> None:
         """Raise BenchError if the command has ended."""
         if self._process.poll() is not None:

@@ -1,6 +1,7 @@
 """The producer that every system shares: `python -m benchmarks.produce MODULE MODE ...`, in that system's environment.
 
-Standard library only. MODULE has `client() -> Client`. Prints one line, RESULT and the figures as JSON.
+Standard library only; on uvloop where that is there, as under uvicorn. MODULE has `client() -> Client`. Prints one
+line, RESULT and the figures as JSON.
 """
 
 from __future__ import annotations
@@ -124,4 +125,9 @@ async def main(module: str, mode: str, *numbers: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main(*sys.argv[1:]))
+    else:
+        uvloop.run(main(*sys.argv[1:]))

@@ -16,7 +16,7 @@ from statistics import median
 
 from benchmarks import environments, measure
 from benchmarks.outlast_shapes import SHAPES
-from benchmarks.systems import System
+from benchmarks.system import System
 
 __all__ = ["main"]
 
@@ -33,6 +33,7 @@ def system(name: str, source: Path | None = None) -> System:
     return System(
         name=name,
         title=name,
+        peer=False,
         module="benchmarks.outlast_shapes",
         worker=lambda python, processes: [
             python,

@@ -1,83 +1,25 @@
-"""The systems that are measured: how each is set and started, and how many jobs a run of it has."""
+"""The systems that are measured: those on SQLite here, those on Redis beside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from benchmarks.system import Patch, System, module, outlast, script
+from benchmarks.systems_redis import REDIS
 
-__all__ = ["SYSTEMS", "Patch", "System"]
+__all__ = ["SYSTEMS"]
 
-Worker = Callable[[str, int], list[str]]
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A change to one installed file: `old` is there once, `new` is as long."""
-
-    file: str
-    old: bytes
-    new: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """One system. settings and sync are told below the table.
-
-    packages: pinned, for a virtual environment of its own; none: it runs in ours, and is measured once a pair.
-    jobs: in one drain. singles: one by one, over HTTP and from 50 coroutines. backlog: for four draining processes.
-    service: a module with an `application()` of its own, for HTTP. bulk: jobs in one bulk call, None without one.
-    spreads: its worker command takes the number of processes.
-    """
-
-    name: str
-    title: str
-    module: str
-    worker: Worker
-    jobs: int
-    singles: int
-    backlog: int
-    settings: str
-    sync: str
-    packages: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    service: str | None = None
-    bulk: int | None = 500
-    spreads: bool = False
-    patch: Patch | None = None
-
-    @property
-    def ours(self) -> bool:
-        """Whether it runs in our own environment."""
-        return not self.packages
-
-
-def _outlast(python: str, processes: int) -> list[str]:
-    command = str(Path(python).with_name("outlast"))
-    return [python, command, "worker", "benchmarks.outlast_jobs:shop", "--processes", str(processes)]
-
-
-def _module(module: str, *more: str) -> Worker:
-    return lambda python, processes: [python, "-m", module, *more]
-
-
-def _huey(python: str, processes: int) -> list[str]:
-    command = str(Path(python).with_name("huey_consumer"))
-    threads, polls = ["-k", "thread", "-w", "1"], ["-d", "0.01", "-m", "0.05", "-b", "1"]
-    return [python, command, "benchmarks.peers.huey.queue", "-q", *threads, *polls]
-
-
+HUEY = ("-q", "-k", "thread", "-w", "1", "-d", "0.01", "-m", "0.05", "-b", "1")
 TASKITO = (
     "async job, 8 workers, scheduler_batch_size 100, poll 1 ms, push_dispatch; its own defaults drain some 70 a second"
 )
 
-SYSTEMS: tuple[System, ...] = (
+_SQLITE: tuple[System, ...] = (
     System(
         name="outlast",
+        peer=False,
         title="Outlast",
         module="benchmarks.outlast_jobs",
         service="benchmarks.outlast_service",
-        worker=_outlast,
+        worker=outlast,
         jobs=50_000,
         singles=5_000,
         backlog=500_000,
@@ -87,9 +29,10 @@ SYSTEMS: tuple[System, ...] = (
     ),
     System(
         name="floor",
+        peer=False,
         title="floor, same retention",
         module="benchmarks.floor_sqlite",
-        worker=_module("benchmarks.floor_sqlite"),
+        worker=module("benchmarks.floor_sqlite"),
         jobs=50_000,
         singles=5_000,
         backlog=500_000,
@@ -98,9 +41,10 @@ SYSTEMS: tuple[System, ...] = (
     ),
     System(
         name="floor-delete",
+        peer=False,
         title="floor, no retention",
         module="benchmarks.floor_sqlite",
-        worker=_module("benchmarks.floor_sqlite", "--delete"),
+        worker=module("benchmarks.floor_sqlite", "--delete"),
         jobs=50_000,
         singles=5_000,
         backlog=500_000,
@@ -111,7 +55,7 @@ SYSTEMS: tuple[System, ...] = (
         name="huey",
         title="huey",
         module="benchmarks.peers.huey",
-        worker=_huey,
+        worker=script("huey_consumer", "benchmarks.peers.huey.queue", *HUEY),
         jobs=5_000,
         singles=5_000,
         backlog=24_000,
@@ -125,7 +69,7 @@ SYSTEMS: tuple[System, ...] = (
         name="taskito",
         title="taskito, as shipped",
         module="benchmarks.peers.taskito",
-        worker=_module("benchmarks.peers.taskito"),
+        worker=module("benchmarks.peers.taskito"),
         jobs=5_000,
         singles=5_000,
         backlog=32_000,
@@ -137,7 +81,7 @@ SYSTEMS: tuple[System, ...] = (
         name="taskito-full",
         title="taskito, FULL",
         module="benchmarks.peers.taskito",
-        worker=_module("benchmarks.peers.taskito"),
+        worker=module("benchmarks.peers.taskito"),
         jobs=5_000,
         singles=5_000,
         backlog=32_000,
@@ -150,7 +94,7 @@ SYSTEMS: tuple[System, ...] = (
         name="dbos",
         title="DBOS",
         module="benchmarks.peers.dbos",
-        worker=_module("benchmarks.peers.dbos"),
+        worker=module("benchmarks.peers.dbos"),
         jobs=2_000,
         singles=1_000,
         backlog=14_000,
@@ -161,3 +105,5 @@ SYSTEMS: tuple[System, ...] = (
         sync="FULL, SQLite's own default; nothing set",
     ),
 )
+
+SYSTEMS: tuple[System, ...] = (*_SQLITE, *REDIS)

@@ -1,50 +1,43 @@
-"""huey's SqliteHuey: `fsync=True` sets synchronous=FULL; no results kept; no bulk call."""
+"""huey's SqliteHuey (`fsync=True` sets synchronous=FULL) and RedisHuey; no results kept; no bulk call."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
 
-from huey import SqliteHuey
+from huey import RedisHuey, SqliteHuey
 
 from benchmarks import counter
+from benchmarks.peers.blocking import Blocking
 
 __all__ = ["client", "queue", "send"]
 
-queue = SqliteHuey("bench", filename=os.environ["BENCH_STORE"], fsync=True, results=False)
+if "BENCH_REDIS" in os.environ:
+    queue = RedisHuey("bench", url=os.environ["BENCH_REDIS"], results=False)
+else:
+    queue = SqliteHuey("bench", filename=os.environ["BENCH_STORE"], fsync=True, results=False)
 
 
 @queue.task(name="send")
 def send(user_id: int, email: str) -> None:
     """The job."""
     counter.run(user_id, email)
+    if counter.NAP:
+        time.sleep(counter.NAP)
 
 
-class HueyClient:
-    """huey blocks: one by one it is called straight, among coroutines through 50 threads."""
-
-    async def open(self) -> None:
-        """Make the threads."""
-        self._threads = ThreadPoolExecutor(50)
+class HueyClient(Blocking):
+    """huey blocks."""
 
     async def close(self) -> None:
         """End the threads."""
-        self._threads.shutdown()
-        queue.storage.close()
+        await super().close()
+        if "BENCH_REDIS" not in os.environ:
+            queue.storage.close()
 
-    async def one(self, user_id: int, email: str) -> object:
-        """Enqueue, blocking."""
+    def enqueue(self, user_id: int, email: str) -> object:
+        """Enqueue one job."""
         return send(user_id, email)
-
-    async def among(self, user_id: int, email: str) -> object:
-        """Enqueue in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, send, user_id, email)
-
-    async def many(self, batch: Sequence[tuple[int, str]]) -> object:
-        """huey has no bulk call: one after the other."""
-        return [send(user_id, email) for user_id, email in batch]
 
 
 def client() -> HueyClient:

@@ -157,8 +157,8 @@ class Outlast(Declarer, Observed):
             return
         from outlast.aio.portal import portal
 
-        await self._wiring.connections.close()
-        await portal().visit(self._wiring.connections.close)
+        await self._wiring.close()
+        await portal().visit(self._wiring.close)
 
     async def __aenter__(self) -> Outlast:
         try:
@@ -181,9 +181,7 @@ class Outlast(Declarer, Observed):
 
     async def send(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
         """Publish messages in one step; the handles align with them. Raises as `enqueue` does."""
-        runtime = await self._wired().connections.get()
-        answers = await runtime.publish(messages)
-        durability = runtime.store.capabilities.durability
+        answers, durability = await self._wired().publish(messages)
         handles: list[Handle[Any]] = []
         for message, answer in zip(messages, answers, strict=True):
             if on_conflict == "raise" and isinstance(answer, Exists) and answer.by == "unique":
@@ -200,9 +198,9 @@ class Outlast(Declarer, Observed):
     async def _send_from_portal(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
         from outlast.aio.portal import portal
 
-        connections = self._wired().connections
-        if not connections.here():
-            portal().at_stop(connections.close)
+        wiring = self._wired()
+        if not wiring.connections.here():
+            portal().at_stop(wiring.close)
         return await self.send(messages, on_conflict)
 
     async def enqueue_many(

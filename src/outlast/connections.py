@@ -46,6 +46,11 @@ class Connections:
         async with line.lock:
             return await self._ready(line)
 
+    def at_hand(self) -> Runtime | None:
+        """Return the running loop's Runtime if it is open and all queues are declared."""
+        line = self._lines.get((os.getpid(), asyncio.get_running_loop()))
+        return line.runtime if line is not None and line.declared == self._registry.version else None
+
     def here(self) -> bool:
         """Tell whether the running loop has a connection."""
         return (os.getpid(), asyncio.get_running_loop()) in self._lines

@@ -21,6 +21,7 @@ from outlast.core.errors import (
     InvalidArguments,
     QueueFull,
     StoreError,
+    StoreUncertain,
 )
 from outlast.core.events import Event, JobDropped, JobEnqueued, JobRefused, Observers, Refusal
 from outlast.core.ids import IdFactory, job_id
@@ -108,11 +109,14 @@ class Runtime(Composer):
     observers: Observers = field(default_factory=Observers)
     _muted: set[int] = field(default_factory=set)
 
-    async def publish(self, messages: Sequence[Message], timeout: float | None = None) -> list[Accepted | Exists]:
+    async def publish(
+        self, messages: Sequence[Message], timeout: float | None = None, *, quiet: bool = False
+    ) -> list[Accepted | Exists]:
         """Keep the messages in one step; the answers align with them. Repeating the same messages is safe.
 
-        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it; QueueFull, BodyTooLarge or
-        StoreError for the first message that was refused (others of the call may have been accepted).
+        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it, or when the line to the store broke;
+        QueueFull, BodyTooLarge or StoreError for the first message that was refused (others of the call may have been
+        accepted). quiet: observers hear nothing of a store that does not answer, for somebody else takes the messages.
         """
         if not messages:
             return []
@@ -121,13 +125,16 @@ class Runtime(Composer):
             async with asyncio.timeout(limit):
                 answers = await self.store.publish(messages)
         except TimeoutError:
-            self._tell_refused(messages, "unknown")
+            self._tell_refused(() if quiet else messages, "unknown")
             raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None
+        except StoreUncertain as error:
+            self._tell_refused(() if quiet else messages, "unknown")
+            raise EnqueueUnknown(messages[0].id, str(error)) from error
         except StoreError:
-            self._tell_refused(messages, "store")
+            self._tell_refused(() if quiet else messages, "store")
             raise
         if self.observers:
-            self._tell_published(messages, answers)
+            self.tell_published(messages, answers)
         if answers.count(ACCEPTED) == len(answers):
             return cast("list[Accepted | Exists]", answers)
         accepted: list[Accepted | Exists] = []
@@ -151,7 +158,8 @@ class Runtime(Composer):
             error.add_note(f"{kept} of the {len(answers)} messages in its batch were accepted; repeating all is safe")
         return error
 
-    def _tell_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
+    def tell_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
+        """Tell the observers what came of an enqueue."""
         for message, answer in zip(messages, answers, strict=True):
             match answer:
                 case Accepted():

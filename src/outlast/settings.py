@@ -21,7 +21,7 @@ _DURATIONS: Final = ("enqueue_timeout", "lease", "drain_grace", "kill_grace", "r
 _SWITCHES: Final = ("measure",)
 _OTHERS: Final = ("APP", "DEBUG")
 """Variables of the command line alone."""
-_COUNTS: Final = ("max_body", "concurrency", "threads", "processes", "recycle_jobs", "recycle_memory")
+_COUNTS: Final = ("max_body", "spool_limit", "concurrency", "threads", "processes", "recycle_jobs", "recycle_memory")
 _OFF: Final = ("recycle_jobs", "recycle_memory")
 """Counts that may be 0, for never."""
 
@@ -39,11 +39,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     url: str = ""
-    """"sqlite:PATH" or "memory:"."""
+    """"sqlite:PATH", "redis://..." (docs/redis.md) or "memory:"."""
     max_body: int = DEFAULTS.max_body
     """The most bytes of one job's arguments, as JSON."""
     enqueue_timeout: float = 5.0
     """Seconds that an enqueue waits for the store before it raises EnqueueUnknown."""
+    spool: str = ""
+    """A file that takes jobs while the store cannot be reached, and from which they are relayed; "" for none."""
+    spool_limit: int = 100_000
+    """Jobs that the file may hold; one more raises StoreFull."""
     concurrency: int = DEFAULTS.concurrency
     """Jobs that one worker process runs at a time."""
     threads: int = DEFAULTS.threads
@@ -79,6 +83,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"measure={self.measure!r}: give True or False")
         if not isinstance(self.url, str):
             raise ConfigurationError(f"url={self.url!r}: give text such as 'sqlite:outlast.db'")
+        if not isinstance(self.spool, str):
+            raise ConfigurationError(f"spool={self.spool!r}: give text, the path of a file such as 'outbox.db'")
+        if self.spool.endswith("/") or self.spool.startswith("sqlite:"):
+            raise ConfigurationError(f"spool={self.spool!r}: give the path of a file, such as 'outbox.db'")
 
     @classmethod
     def load(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from outlast.arguments import Arguments
 from outlast.brokers import Store
 from outlast.connections import Connections
+from outlast.core.errors import StoreUnavailable
 from outlast.core.events import Observers
 from outlast.core.ids import IdFactory
+from outlast.core.message import Durability, Message
 from outlast.core.protocols import Clock
 from outlast.core.registry import Registry
+from outlast.core.settlement import Accepted, Exists, Published
 from outlast.runtime import Composer, Runtime, shared_rng
 from outlast.settings import Settings
+
+if TYPE_CHECKING:
+    from outlast.outbox import Outbox
 
 __all__ = ["Wiring", "wire"]
 
@@ -58,5 +65,56 @@ class Wiring:
         )
         self.composer: Final = composer
         self.connections: Final = Connections(
-            registry, lambda: connect(settings, clock), lambda store: wire(composer, store, observers)
+            registry, lambda: self._connect(connect), lambda store: wire(composer, store, observers)
         )
+        self.outbox: Final = None if not settings.spool or settings.url == "memory:" else self._outbox(settings)
+
+    def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
+        if self.outbox is not None:
+            self.outbox.relay()  # what an earlier process has left
+        return connect(self.composer.settings, self.composer.clock)
+
+    def _outbox(self, settings: Settings) -> Outbox:
+        from outlast.outbox import Outbox
+
+        return Outbox(settings.spool, limit=settings.spool_limit, publish=self._relayed)
+
+    async def publish(self, messages: Sequence[Message]) -> tuple[list[Accepted | Exists], Durability]:
+        """Keep messages, in the store or in the outbox; return the answers, and what they survive. As Runtime.publish.
+
+        Connecting counts: past `enqueue_timeout` it raises StoreUnavailable, or EnqueueUnknown when they were sent.
+        """
+        if self.outbox is not None:
+            return await self.outbox.through(messages, lambda: self._publish(messages, quiet=True))
+        return await self._publish(messages)
+
+    async def _publish(
+        self, messages: Sequence[Message], *, quiet: bool = False
+    ) -> tuple[list[Accepted | Exists], Durability]:
+        runtime, left = self.connections.at_hand(), None
+        if runtime is None:
+            limit = self.composer.settings.enqueue_timeout
+            begun = self.composer.clock.monotonic()
+            try:
+                async with asyncio.timeout(limit):
+                    runtime = await self.connections.get()
+            except TimeoutError:
+                raise StoreUnavailable(f"the store could not be opened within {limit:g} s (enqueue_timeout)") from None
+            left = max(0.0, limit - (self.composer.clock.monotonic() - begun))
+        answers = await runtime.publish(messages, left, quiet=quiet)
+        return answers, runtime.store.capabilities.durability
+
+    async def _relayed(self, messages: Sequence[Message]) -> list[Published]:
+        """Hand spooled messages to the store, which may know them already; tell observers of those it did not."""
+        runtime = await self.connections.get()
+        async with asyncio.timeout(self.composer.settings.enqueue_timeout):
+            answers = await runtime.store.publish(messages)
+        if runtime.observers:
+            runtime.tell_published(messages, answers)
+        return answers
+
+    async def close(self) -> None:
+        """Close what the running loop has open."""
+        if self.outbox is not None:
+            await self.outbox.close()
+        await self.connections.close()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from outlast.demo.command import Report
+from tests.support.redis_server import RedisServer
 
 ORDERS = 40
 
@@ -27,11 +30,33 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(command, process.returncode, out, "")
 
 
+def keys(server: RedisServer) -> bytes:
+    """Return how many keys a server has, as it says it."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as link:
+        link.sendall(b"DBSIZE\r\n")
+        return link.recv(64)
+
+
 @pytest.mark.timeout(150)
-def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path) -> None:
-    ended = demo("--orders", str(ORDERS), "--outage", "2", "--json", str(tmp_path / "report.json"))
+@pytest.mark.parametrize("store", ["a file", "a server"])
+def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path, store: str) -> None:
+    with ExitStack() as stack:
+        words = ["--orders", str(ORDERS), "--outage", "2", "--json", str(tmp_path / "report.json")]
+        if store == "a server":
+            server = RedisServer()
+            stack.callback(server.remove)
+            server.start()
+            words += ["--url", server.url]
+        ended = demo(*words)
+        judge(ended, tmp_path / "report.json")
+        if store == "a server":
+            assert keys(server) == b":0\r\n", "a run leaves nothing behind"
+
+
+def judge(ended: subprocess.CompletedProcess[str], written: Path) -> None:
+    """Hold a run to what the demo promises."""
     assert ended.returncode == 0, ended.stdout
-    report = msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=Report)
+    report = msgspec.json.decode(written.read_bytes(), type=Report)
     ledger = report.ledger
     assert report.balances
     assert (ledger.accepted, ledger.charges, ledger.invoices) == (ORDERS, ORDERS, ORDERS)
@@ -45,7 +70,17 @@ def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path) -
     assert "The ledger balances." in ended.stdout
 
 
-@pytest.mark.parametrize("argument", ["--orders=0", "--orders=many", "--outage=-1", "--processes=0"])
+def test_a_server_that_is_not_there_is_told() -> None:
+    ended = demo("--url", "redis://127.0.0.1:1")
+    assert ended.returncode == 1
+    assert "127.0.0.1:1" in ended.stdout
+    assert "Traceback" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--orders=0", "--orders=many", "--outage=-1", "--processes=0", "--url=sqlite:a.db", "--url=redis://a?x=1"],
+)
 def test_a_wrong_argument_is_refused_with_what_to_give(argument: str) -> None:
     ended = demo(argument)
     assert ended.returncode == 2

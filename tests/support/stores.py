@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
+from outlast.brokers.redis import RedisStore
 from outlast.brokers.sqlite import SqliteStore
 from outlast.core.message import Durability
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Clock
+from tests.support.redis_server import shared_server
 
 __all__ = ["CASES", "StoreCase"]
 
@@ -36,7 +40,15 @@ def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> St
     return SqliteStore(str(folder / "jobs.db"), clock=clock, max_body=max_body)
 
 
+def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
+    space = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    # OUTLAST_TEST_REDIS_URL: another server to hold to the same words, a Cluster say; what was put there stays.
+    url = f"{os.environ.get('OUTLAST_TEST_REDIS_URL') or shared_server().users_url}?namespace={space}"
+    return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)
+
+
 CASES: list[StoreCase] = [
     StoreCase("memory", _memory, shared=False, durabilities=("memory",)),
+    StoreCase("redis", _redis, shared=True, durabilities=("memory",)),
     StoreCase("sqlite", _sqlite, shared=True, durabilities=("os-crash", "process-crash")),
 ]

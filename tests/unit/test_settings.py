@@ -96,7 +96,7 @@ def test_the_file_of_a_url(url: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:", "sqlite::memory:", "sqlite://host/x.db", "sqlite:dir/", "redis://x", "jobs.db", ""]
+    "url", ["sqlite:", "sqlite::memory:", "sqlite://host/x.db", "sqlite:dir/", "amqp://x", "jobs.db", ""]
 )
 def test_a_wrong_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="url="):
@@ -130,3 +130,14 @@ def test_what_they_cannot_be(name: str, text: str, given: Any, words: str, tmp_p
         load({f"OUTLAST_{name}": text}, tmp_path)
     with pytest.raises(ConfigurationError, match=words):
         Settings(**{name.lower(): given})
+
+
+def test_a_spool_is_a_file(tmp_path: Path) -> None:
+    found = load({"OUTLAST_SPOOL": "outbox.db", "OUTLAST_SHOP_SPOOL_LIMIT": "7"}, tmp_path)
+    assert (found.spool, found.spool_limit) == ("outbox.db", 7)
+    assert Settings(url="memory:").spool == ""
+    for wrong in ("folder/", "sqlite:outbox.db", 7):
+        with pytest.raises(ConfigurationError, match="spool="):
+            Settings(spool=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="spool_limit=0"):
+        Settings(spool_limit=0)

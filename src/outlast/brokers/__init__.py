@@ -15,8 +15,9 @@ class Store(Broker, Records, Control, Schedules, Protocol):
 
 
 def connect(url: str, *, clock: Clock, max_body: int) -> Store:
-    """Return the store that `url` names, not opened: "memory:" or "sqlite:PATH". No I/O; ConfigurationError if wrong.
+    """Return the store that `url` names, not opened. No I/O; ConfigurationError if it is wrong.
 
+    "memory:", "sqlite:PATH", or "redis://..." (outlast.brokers.redis.address.Address.of, and docs/redis.md).
     "sqlite:jobs.db" and "sqlite:dir/jobs.db" are relative to the working directory; "sqlite:/srv/jobs.db" and
     "sqlite:///srv/jobs.db" are absolute.
     """
@@ -29,8 +30,17 @@ def connect(url: str, *, clock: Clock, max_body: int) -> Store:
         from outlast.brokers.sqlite import SqliteStore
 
         return SqliteStore(sqlite_path(url), clock=clock, max_body=max_body)
+    if colon and scheme.split("+")[0] in ("redis", "rediss"):
+        try:
+            from outlast.brokers.redis import RedisStore
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"url='{scheme}:...': pip install 'outlast[redis]' ({error})") from None
+
+        return RedisStore(url, clock=clock, max_body=max_body)
     # Without the rest, which may hold a password.
-    raise ConfigurationError(f"url={scheme + colon!r}... (Settings or OUTLAST_URL): give 'sqlite:PATH' or 'memory:'")
+    raise ConfigurationError(
+        f"url={scheme + colon!r}... (Settings or OUTLAST_URL): give 'sqlite:PATH', 'redis://HOST' or 'memory:'"
+    )
 
 
 def sqlite_path(url: str) -> str:

@@ -38,6 +38,10 @@ def backup(
 
     given = session(ctx, url, app, json)
     place = find_place(given)
+    if place.is_server:
+        raise ConfigurationError(
+            f"{place.shown} is a server: have it save itself (redis-cli BGSAVE), and copy its files"
+        )
     if target.is_dir():
         raise ConfigurationError(f"{target} is a folder: name the new file in it, such as {target / 'backup.db'}")
     if target.exists():

@@ -80,6 +80,9 @@ def _store(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
     from outlast.brokers.sqlite.inspection import look_around
     from outlast.cli.findings import Finding, of_disk, of_files, of_log
 
+    if place.is_server:
+        yield from _server(place)
+        return
     if place.file is None:
         yield Finding(
             "store", "error", f"{place.shown} ({place.why}) keeps jobs in one process only", "use sqlite:PATH"
@@ -106,6 +109,27 @@ def _store(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
         yield from _inside(place, integrity=integrity, app=app)
     except OutlastError as error:
         yield Finding("file", "error", str(error), "see the message")
+
+
+def _server(place: Place) -> Iterator[Finding]:
+    import asyncio
+
+    from outlast.cli.findings import Finding, of_queue
+    from outlast.cli.servers import of_servers
+
+    try:
+        from outlast.brokers.redis.inspection import look_at
+    except ModuleNotFoundError as error:
+        yield Finding("store", "error", f"{place.shown} needs a package: {error}", "pip install 'outlast[redis]'")
+        return
+    try:
+        found = asyncio.run(look_at(place.settings.url))
+        yield Finding("store", "ok", f"{place.shown} ({place.why})")
+        yield from of_servers(found, spool=bool(place.settings.spool))
+        for name, stats in sorted(ask(place, lambda store: store.stats(())).items()):
+            yield from of_queue(name, stats)
+    except OutlastError as error:
+        yield Finding("store", "error", str(error), "see the message")
 
 
 def _inside(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:

@@ -60,8 +60,9 @@ def move(
     there = find_place(replace(given, url=to), "--to")
     if _same(here, there):
         raise ConfigurationError(f"move: {here.shown} is both: name another store with --to")
-    if there.file is None:
-        raise ConfigurationError(f"--to {there.shown}: its jobs would be gone with this command: give 'sqlite:PATH'")
+    if there.file is None and not there.is_server:
+        instead = "'sqlite:PATH' or 'redis://HOST'"
+        raise ConfigurationError(f"--to {there.shown}: its jobs would be gone with this command: give {instead}")
     plan = Move(_name(here), _name(there), tuple(queues or ()))
     if not yes:
         _confirm(here, there, plan)
@@ -75,6 +76,11 @@ def _same(here: Place, there: Place) -> bool:
 
 def _name(place: Place) -> str:
     """Return one name for one store, however it was written: what a repeated move finds its own jobs by."""
+    if place.is_server:
+        from outlast.brokers.redis.address import Address
+
+        address = Address.of(place.settings.url)
+        return f"{address.shown}?namespace={address.namespace}"
     return os.path.realpath(place.file) if place.file is not None else place.shown
 
 

@@ -40,6 +40,11 @@ class Place:
     app: Outlast | None = None
 
     @property
+    def is_server(self) -> bool:
+        """Whether the store is on a server that several hosts may reach."""
+        return self.settings.url.partition(":")[0].partition("+")[0] in ("redis", "rediss")
+
+    @property
     def shown(self) -> str:
         """The file, or the URL without its secrets."""
         return str(self.file) if self.file is not None else redact_url(self.settings.url)
@@ -72,15 +77,19 @@ def find_place(given: Session, option: str = "--url") -> Place:
     else:
         why = f"Settings(url=...) of {given.app}" if origin == "argument" else origin
     url = settings.url
-    if url.partition(":")[0] not in ("sqlite", "memory"):
-        raise ConfigurationError(f"url {redact_url(url)!r} ({why}): give 'sqlite:PATH' or 'memory:'")
+    if url.partition(":")[0] not in ("sqlite", "memory") and not Place(settings, why, None).is_server:
+        raise ConfigurationError(f"url {redact_url(url)!r} ({why}): give 'sqlite:PATH', 'redis://HOST' or 'memory:'")
     path = Path(os.path.abspath(sqlite_path(url))) if url.startswith("sqlite:") else None  # noqa: PTH100
     return Place(settings, why, path, app)
 
 
 @asynccontextmanager
 async def opened(place: Place) -> AsyncIterator[Store]:
-    """Open the store, which must be there already, and close it; raise StoreError or Missing."""
+    """Open the store, a file which must be there already, and close it; raise StoreError or Missing."""
+    if place.is_server:
+        async with made(place) as store:
+            yield store
+        return
     if place.file is None:
         raise Missing(
             f"{place.shown} ({place.why}) is in the memory of one process: no other can look at it; use 'sqlite:PATH'"

@@ -26,6 +26,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
+    "StoreUncertain",
     "UniqueConflict",
     "UnsafeStore",
     "WireError",
@@ -114,8 +115,12 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached or is locked by somebody else past the deadline."""
 
 
+class StoreUncertain(StoreUnavailable):
+    """The line to the store broke after the call was sent: it may have been done. Repeating the same call is safe."""
+
+
 class StoreFull(StoreError):
-    """The disk under the store is full. Nothing accepted is lost; the call may be repeated when space returns."""
+    """The store's disk, or memory, is full. Nothing accepted is lost; the call may be repeated when space returns."""
 
 
 class StoreCorrupt(StoreError):

@@ -59,6 +59,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Bytes of one message's arguments."""
     shared: bool
     """Other processes reach the same jobs."""
+    window: float = 0.0
+    """Seconds of acceptance that a crash beyond `durability` may lose; 0 where that is not known."""
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):

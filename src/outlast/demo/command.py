@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from outlast.core.errors import ConfigurationError, OutlastError
+from outlast.demo.keeping import checked
 from outlast.demo.ledger import Ledger
 from outlast.demo.orchestrator import Demo, Plan
 from outlast.demo.processes import NotReady
@@ -41,17 +43,26 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(
-    *, orders: int = 200, outage: float = 8.0, processes: int = 2, stay: bool = False, json: Path | None = None
+    *,
+    orders: int = 200,
+    outage: float = 8.0,
+    processes: int = 2,
+    stay: bool = False,
+    json: Path | None = None,
+    url: str = "",
 ) -> int:
-    """Run the demo; return 0 if the ledger balances, 1 if not, 130 when interrupted before there was one."""
-    plan = Plan(orders=orders, outage=outage, processes=processes, stay=stay)
+    """Run the demo, on the Redis server at `url` or on a file of its own.
+
+    Return 0 if the ledger balances, 1 if not, 130 when interrupted before there was one.
+    """
+    plan = Plan(orders=orders, outage=outage, processes=processes, stay=stay, url=url)
     terminal = Terminal(Console(highlight=False, soft_wrap=True))
     try:
         report = asyncio.run(_run(plan, terminal))
     except asyncio.CancelledError:
         terminal.say("Interrupted before the ledger could be settled.")
         return INTERRUPTED
-    except NotReady as error:
+    except (NotReady, OutlastError) as error:
         terminal.say(str(error))
         return UNBALANCED
     if report.directory is not None:
@@ -133,15 +144,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--processes", type=_count, default=2, metavar="N", help="worker processes (2)")
     parser.add_argument("--stay", action="store_true", help="keep everything running, and the page open, until Ctrl-C")
+    parser.add_argument("--url", type=_server, metavar="URL", help="keep the jobs on this server: redis://HOST")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to this file")
     given = parser.parse_args(arguments)
-    return run(orders=given.orders, outage=given.outage, processes=given.processes, stay=given.stay, json=given.json)
+    return run(
+        orders=given.orders,
+        outage=given.outage,
+        processes=given.processes,
+        stay=given.stay,
+        json=given.json,
+        url=given.url or "",
+    )
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 100_000:
         raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 to 100000")
     return int(text)
+
+
+def _server(text: str) -> str:
+    try:
+        return checked(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--url: ")) from None
 
 
 def _seconds(text: str) -> float:

@@ -18,10 +18,12 @@ import httpx2
 import msgspec
 
 from outlast import Outlast, Settings
+from outlast.core.errors import StoreError
 from outlast.core.protocols import QueueStats
 from outlast.demo.board import Board, Incident, Snapshot
 from outlast.demo.customers import Wish, send_orders, wishes
 from outlast.demo.invoice import is_whole
+from outlast.demo.keeping import forget, keep_at
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.page import make_page, page_server
 from outlast.demo.places import Places, free_ports
@@ -41,6 +43,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     outage: float = 8.0
     processes: int = 2
     stay: bool = False
+    url: str = ""
+    """The Redis server that keeps the jobs; "" for a file of the run."""
 
     @property
     def sending(self) -> float:
@@ -70,16 +74,18 @@ class Demo:
         self.keep = plan.stay
         self._tell, self._rng, self._page_port = tell, rng, page
         self._stack = AsyncExitStack()
+        self._url = keep_at(plan.url, directory, rng)
         self._ordered = 0
         self._outage = asyncio.Lock()
         self._looked = asyncio.Event()
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
         worker = ["outlast.cli", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
-        self._jobs = Outlast("shop", settings=Settings(url=f"sqlite:{directory / 'shop.db'}"))
+        told = {"OUTLAST_SHOP_URL": self._url}
+        self._jobs = Outlast("shop", settings=Settings(url=self._url))
         self._provider = Part("provider", ["outlast.demo.provider"], directory)
         self._mail = Part("mail", ["outlast.demo.mail"], directory)
-        self._api = Part("api", api, directory)
-        self._workers = Part("workers", worker, directory)
+        self._api = Part("api", api, directory, told)
+        self._workers = Part("workers", worker, directory, told)
 
     async def __aenter__(self) -> Demo:
         """Start everything and wait until it listens."""
@@ -97,7 +103,8 @@ class Demo:
 
     async def _start(self) -> None:
         self.places.save()
-        self._stack.callback(self._clean)
+        self._stack.push_async_callback(self._clean)
+        await self._stack.enter_async_context(self._jobs)
         for part in (self._provider, self._mail, self._workers, self._api):  # stopped in the other order
             self._stack.push_async_callback(part.stop)
         await asyncio.gather(
@@ -209,7 +216,6 @@ class Demo:
 
     async def _consuming(self, deadline: float = 30.0) -> None:
         """Return when every worker process asks for payments; raise NotReady with the log."""
-        await self._stack.enter_async_context(self._jobs)
         end = time.monotonic() + deadline
         while (await self._stats())["payments"].consumers < self.plan.processes:
             if self._workers.pid is None or time.monotonic() > end:
@@ -232,6 +238,8 @@ class Demo:
     def _note(self, kind: Literal["info", "down", "up", "killed", "done", "failed"], text: str) -> None:
         self._tell(self.board.note(kind, text, time.monotonic()))
 
-    def _clean(self) -> None:
+    async def _clean(self) -> None:
         if not self.keep:
             shutil.rmtree(self.places.directory, ignore_errors=True)
+            with suppress(StoreError):  # the ledger is settled: whether the server can still be reached changes nothing
+                await forget(self._url)

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 __all__ = ["NotReady", "Part", "listening"]
@@ -19,12 +19,15 @@ class NotReady(Exception):
 
 
 class Part:
-    """One process of the demo, started as `python -m <arguments>` in the run's directory."""
+    """One process of the demo, started as `python -m <arguments>` in the run's directory; `told`: more environment."""
 
-    def __init__(self, name: str, arguments: Sequence[str], directory: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], directory: Path, told: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self._command = [sys.executable, "-m", *arguments]
         self._directory = directory
+        self._environ = {**os.environ, **(told or {})}
         self._log = directory / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -41,6 +44,7 @@ class Part:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 cwd=self._directory,
+                env=self._environ,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -34,7 +34,7 @@ class Order(BaseModel):
 
 
 app = FastAPI(title="Order shop")
-shop = Outlast("shop", settings=Settings(url="sqlite:shop.db", processes=1))
+shop = Outlast("shop", settings=Settings(processes=1))  # kept where OUTLAST_URL says
 
 
 @cache

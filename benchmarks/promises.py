@@ -1,0 +1,106 @@
+"""What we hold ourselves to, judged by what was measured: a line for each promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from benchmarks.figures import Results, cell, number
+from benchmarks.systems import SYSTEMS
+
+__all__ = ["redis", "sqlite"]
+
+
+def _line(what: str, holds: bool, figures: str) -> str:
+    return f"- {what}: {'holds' if holds else '**does not hold**'} ({figures})"
+
+
+def sqlite(results: Results) -> Iterator[str]:
+    """Yield a line for each promise about SQLite that this run can judge."""
+    ours, floor = (results.values(name, "drain", "rate") for name in ("outlast", "floor"))
+    ratios = [a / b for a, b in zip(ours, floor, strict=False)]
+    if ratios:
+        what = "drain at least half as fast as the floor with the same retention"
+        yield _line(what, median(ratios) >= 0.5, f"{cell(ratios)} over {len(ratios)} interleaved pairs")
+    for measure, least, what in (("bulk", 60_000, "in bulk"), ("gather", 15_000, "from 50 coroutines")):
+        rate = results.middle("outlast", measure, "rate")
+        if rate is not None:
+            yield _line(f"enqueue {what} at least {least:,} jobs/s", rate >= least, number(rate))
+    latency = results.middle("outlast", "latency", "p99")
+    if latency is not None:
+        syncs = median(sample["fdatasync"]["p99"] for sample in results.rows["latency"].samples["outlast"])
+        what = "latency p99 at most twice the fdatasync p99 of the same disk in the same run, and 5 ms"
+        yield _line(what, latency <= 2 * syncs + 5, f"{number(latency)} ms; fdatasync p99 {number(syncs)} ms")
+    few, many = (results.values("outlast", "deep", key) for key in ("few cpu", "many cpu"))
+    if few and median(few):
+        ratio = median(many) / median(few)
+        yield _line("CPU a job with 1,000,000 waiting at most 1.1 times that with 20,000", ratio <= 1.1, number(ratio))
+    idle, memory = (results.middle("outlast", "idle", key) for key in ("cpu", "rss"))
+    if idle is not None and memory is not None:
+        figures = f"{number(idle)}% all processes together; {number(memory)} MB the largest"
+        yield _line("an idle worker: below 1% CPU, below 80 MB a process", idle < 1 and memory < 80, figures)
+    start = results.middle("outlast", "import", "ms")
+    if start is not None:
+        yield _line("import and one declared job below 150 ms", start < 150, f"{number(start)} ms")
+
+
+def redis(results: Results) -> Iterator[str]:
+    """Yield a line for each promise about Redis that this run can judge."""
+    yield from _ratios(
+        results, "drain", "floor-redis", 0.5, "drain at least half as fast as the floor with the same retention"
+    )
+    yield from _ratios(results, "drain", "bullmq", 2, "drain at least twice as fast as BullMQ on Node")
+    bulk = results.middle("outlast-redis", "redis bulk", "rate")
+    if bulk is not None:
+        yield _line("enqueue in bulk at least 60,000 jobs/s", bulk >= 60_000, number(bulk))
+    yield from _enqueue(results)
+    latency = results.middle("outlast-redis", "redis latency", "p99")
+    if latency is not None:
+        yield _line("latency p99 at 200 jobs/s at most 3 ms", latency <= 3, f"{number(latency)} ms")
+    few, many = (results.values("outlast-redis", "redis deep", key) for key in ("few cpu", "many cpu"))
+    if few and median(few):
+        ratio = median(many) / median(few)
+        what = "CPU a job, worker and server, with 1,000,000 waiting at most 1.1 times that with 20,000"
+        yield _line(what, ratio <= 1.1, number(ratio))
+    size = results.middle("outlast-redis", "redis memory", "bytes")
+    if size is not None:
+        yield _line("at most 300 bytes for a queued job", size <= 300, number(size))
+    yield from _two(results)
+    asked = results.middle("outlast-redis", "redis idle", "requests")
+    if asked is not None:
+        yield _line("an idle worker: at most 2 commands a second", asked <= 2, number(asked))
+
+
+def _ratios(results: Results, measure: str, other: str, least: float, what: str) -> Iterator[str]:
+    ours, theirs = (results.values(name, f"redis {measure}", "rate") for name in ("outlast-redis", other))
+    ratios = [a / b for a, b in zip(ours, theirs, strict=False)]
+    if ratios:
+        yield _line(what, median(ratios) >= least, f"{cell(ratios)} over {len(ratios)} interleaved pairs")
+
+
+def _two(results: Results) -> Iterator[str]:
+    """Judge the no-op jobs if they left most of a core; else those that work."""
+    for key in ("", "worked "):
+        ratios, spare = (results.values("outlast-redis", "redis two", key + name) for name in ("ratio", "spare"))
+        if ratios and (median(spare) >= 0.7 or key):
+            jobs = "jobs of 1 ms of CPU" if key else "jobs that do nothing"
+            figures = f"{cell(ratios)} with {jobs}; one left {number(median(spare))} cores unused"
+            yield _line(
+                "two worker processes at least 1.5 times one while a core is left", median(ratios) >= 1.5, figures
+            )
+            return
+
+
+def _enqueue(results: Results) -> Iterator[str]:
+    python = [system for system in SYSTEMS if system.store == "redis" and system.peer and not system.node]
+    rates = {each.title: results.middle(each.name, "redis single", "rate") or 0.0 for each in python}
+    ours, among = (results.middle("outlast-redis", f"redis {each}", "rate") for each in ("single", "gather"))
+    fastest = max(rates, key=lambda name: rates[name])
+    theirs = rates[fastest]
+    if ours is None or not theirs:
+        return
+    figures = f"{number(ours)}; {fastest} {number(theirs)}"
+    yield _line("enqueue one by one as fast as the fastest Python peer", ours >= theirs, figures)
+    if among is not None:
+        figures = f"{number(among)}; {fastest} one by one {number(theirs)}"
+        yield _line("enqueue from 50 coroutines at least 3 times as fast as that", among >= 3 * theirs, figures)

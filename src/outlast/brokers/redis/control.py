@@ -1,0 +1,224 @@
+"""Commands on the Redis store: those on single jobs in one step, those on many in short ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from outlast.brokers.redis.codec import PRIORITY_NUMBER, pack, unpack
+from outlast.brokers.redis.link import Argument
+from outlast.brokers.redis.place import Place, limits_of
+from outlast.brokers.redis.records import LETTERS, failures_of, pages
+from outlast.brokers.redis.scripts import script
+from outlast.core.codec import changed_args
+from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
+from outlast.core.protocols import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow, Why
+from outlast.core.topology import adjusted
+
+__all__ = ["Desk"]
+
+_CONTROL: Final = script("base", "retain", "jobs", "moves", "admit", "relimit", "control")
+_encode: Final = msgspec.msgpack.Encoder().encode
+_json: Final = msgspec.json.Encoder().encode
+_changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
+STEP: Final = 200
+"""Jobs that one step removes."""
+TRIES: Final = 20
+
+
+class _Rows(Struct):
+    """Commands as the script reads them."""
+
+    queues: list[str]
+    rows: list[list[Any]]
+    args: list[Argument]
+
+
+class Desk:
+    """Where commands are taken."""
+
+    def __init__(self, place: Place, max_body: int) -> None:
+        self._place = place
+        self._max_body = max_body
+
+    async def apply(self, commands: Sequence[Command]) -> list[Answer]:
+        """Apply the commands in order; raise ConfigurationError for a limit that is none, before anything else."""
+        for command in commands:
+            if isinstance(command, Adjust):
+                adjusted(await self._place.declared_of(command.queue), command.changes)
+        answers: list[Answer] = []
+        together: list[Command] = []
+        for command in commands:
+            if isinstance(command, Prune) or (isinstance(command, Purge) and command.id is None):
+                answers += await self._step(together)
+                together = []
+                answers.append(await self._many(command))
+            else:
+                together.append(command)
+        return answers + await self._step(together)
+
+    async def _step(self, commands: Sequence[Command]) -> list[Answer]:
+        """Apply commands on single jobs and queues in one step."""
+        if not commands:
+            return []
+        for _ in range(TRIES):
+            refused: dict[int, Answer] = {}
+            rows = await self._rows(commands, refused)
+            answers = [] if not rows.rows else await self._send(rows)
+            if answers is not None:
+                for index in sorted(refused):
+                    answers.insert(index, refused[index])
+                return answers
+        raise RuntimeError("a job changes faster than it can be edited")
+
+    async def _send(self, rows: _Rows) -> list[Answer] | None:
+        place = self._place
+        reply = await place.run(_CONTROL, place.keys(rows.queues), place.default_limits, _encode(rows.rows), *rows.args)
+        if reply == [b"changed"]:
+            return None
+        return [
+            _answer(rows.queues[row[1] - 1], row[2] if len(row) > 2 else "", answer)
+            for row, answer in zip(rows.rows, reply, strict=True)
+        ]
+
+    async def _rows(self, commands: Sequence[Command], refused: dict[int, Answer]) -> _Rows:
+        rows = _Rows([], [], [])
+        made: dict[str, Raw] = {}
+        for index, command in enumerate(commands):
+            match command:
+                case Pause():
+                    rows.rows.append(["pause", _number(rows, command.queue), int(command.on)])
+                case Adjust():
+                    rows.rows.append(await self._adjust(rows, command))
+                case Adopt():
+                    size = len(command.parcel.message.args)
+                    if size > self._max_body:
+                        refused[index] = Answer(False, why="too-large")
+                    else:
+                        rows.rows.append(_adopt(rows, command))
+                case Edit():
+                    rows.rows.append(await self._edit(rows, command, made))
+                case Cancel() | Redrive() | RunNow() | Purge() | Hold() | Moved() | Unhold():
+                    name = _NAMES[type(command)]
+                    queue, _, sid = (command.id or "").partition(".")
+                    row: list[Any] = [name, _number(rows, queue), sid]
+                    if isinstance(command, Hold):
+                        row.append(command.why)
+                    elif isinstance(command, Purge):
+                        row.append("".join(LETTERS[state] for state in command.states))
+                    rows.rows.append(row)
+                case _:
+                    raise TypeError(f"{type(command).__name__} is no command on one job or queue")
+        return rows
+
+    async def _adjust(self, rows: _Rows, adjust: Adjust) -> list[Any]:
+        declared = await self._place.declared_of(adjust.queue)
+        (kept,) = await self._place.changes([adjust.queue])
+        before = _changes(kept) if kept else {}
+        changes = {name: value for name, value in before.items() if name not in adjust.reset} | adjust.changes
+        rows.args += [limits_of(adjusted(declared, changes)), _json(changes)]
+        at = 4 + len(rows.args)
+        return ["adjust", _number(rows, adjust.queue), at - 1, at, kept.decode()]
+
+    async def _edit(self, rows: _Rows, edit: Edit, made: dict[str, Raw]) -> list[Any]:
+        queue, _, sid = edit.id.partition(".")
+        args: Raw | None = edit.args
+        expected: str | bool = False
+        if edit.change is not None:
+            if args is None:
+                args = made.get(edit.id)
+            if args is None:
+                record = await self._place.link.command("HGET", f"{self._place.prefix(queue)}:b", sid)
+                if record is not None:
+                    args = unpack(queue, edit.id, record).args
+                    expected = bytes(args).decode()
+            if args is not None:
+                args = changed_args(args, edit.change)
+        if args is not None:
+            made[edit.id] = args
+        priority = -1 if edit.priority is None else PRIORITY_NUMBER[edit.priority]
+        body: str | bool = False if args is None else bytes(args).decode()
+        run_at: float | bool = False if edit.run_at is None else edit.run_at
+        return ["edit", _number(rows, queue), sid, body, priority, run_at, expected]
+
+    async def _many(self, command: Command) -> Answer:
+        """Apply a command on any number of jobs in short steps; what is accepted meanwhile stays."""
+        place = self._place
+        if isinstance(command, Prune):
+            gone = 0
+            for queue in await place.names():
+                while True:
+                    (answer,) = await self._send(_Rows([queue], [["prune", 1, STEP]], [])) or []
+                    gone += answer.changed
+                    if answer.changed < STEP:
+                        break
+            return Answer(True, gone)
+        assert isinstance(command, Purge)
+        if command.queue is None and command.key is None:
+            return Answer(False, why="nothing-named")
+        queues = [command.queue] if command.queue is not None else await place.names()
+        states = "".join(LETTERS[state] for state in command.states)
+        upto = int(await place.link.command("GET", f"{place.root}:order") or 0)
+        changed = 0
+        for queue in queues:
+            for page in await pages(place, [queue]):
+                sids = [
+                    each.decode()
+                    for each in await place.link.command("LRANGE", f"{place.prefix(queue)}:a:{page}", 0, -1)
+                ]
+                for start in range(0, len(sids), STEP):
+                    runs = int(command.key is not None)
+                    row = ["some", 1, sids[start : start + STEP], states, command.key or False, runs, upto]
+                    (answer,) = await self._send(_Rows([queue], [row], [])) or []
+                    changed += answer.changed
+            if command.key is not None:
+                await self._send(_Rows([queue], [["forget", 1, command.key]], []))
+        return Answer(True, changed)
+
+
+_NAMES: Final[dict[type, str]] = {
+    Cancel: "cancel",
+    Redrive: "redrive",
+    RunNow: "now",
+    Purge: "purge",
+    Hold: "hold",
+    Moved: "moved",
+    Unhold: "unhold",
+}
+
+
+def _number(rows: _Rows, queue: str) -> int:
+    if queue not in rows.queues:
+        rows.queues.append(queue)
+    return rows.queues.index(queue) + 1
+
+
+def _adopt(rows: _Rows, adopt: Adopt) -> list[Any]:
+    parcel = adopt.parcel
+    message = parcel.message
+    rows.args.append(pack(message))
+    failures = [_json(each).decode() for each in parcel.failures]
+    row: list[Any] = ["adopt", _number(rows, message.queue), message.id[len(message.queue) + 1 :], 4 + len(rows.args)]
+    return [*row, parcel.at, parcel.rank, parcel.attempt, parcel.crashes, failures, adopt.why]
+
+
+def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
+    ok, changed, why, parcel = answer
+    held = None
+    if parcel is not None:
+        record, at, rank, attempt, crashes, failures, mine = parcel
+        message = unpack(queue, f"{queue}.{sid}", record)
+        if not mine:
+            message = msgspec.structs.replace(message, unique=None)
+        held = Parcel(
+            message=message,
+            at=float(at),
+            rank=int(rank),
+            attempt=attempt,
+            crashes=crashes,
+            failures=failures_of(failures),
+        )
+    return Answer(bool(ok), changed, cast("Why", why.decode()), held)

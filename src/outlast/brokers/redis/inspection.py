@@ -1,0 +1,57 @@
+"""Looks at the servers behind a URL for people, and changes nothing: what each is like, and what jobs survive there."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import Struct
+
+from outlast.brokers.redis.address import Address, Kind
+from outlast.brokers.redis.facts import Facts
+from outlast.brokers.redis.link import Link
+from outlast.core.message import Durability
+
+__all__ = ["Server", "Servers", "look_at"]
+
+
+class Server(Struct, frozen=True):
+    """One master: where it is, and what it says of itself."""
+
+    name: str
+    facts: Facts
+
+
+class Servers(Struct, frozen=True, kw_only=True):
+    """All masters behind one URL. window: seconds of acceptance that a crash beyond `durability` may lose.
+
+    round_trip: seconds that one request took. silent: masters of the Cluster that could not be reached.
+    """
+
+    kind: Kind
+    masters: tuple[Server, ...]
+    silent: int
+    durability: Durability
+    window: float
+    round_trip: float
+
+
+async def look_at(url: str) -> Servers:
+    """Return what there is; raise StoreError, ConfigurationError."""
+    link = Link(Address.of(url))
+    try:
+        await link.open()
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        await link.command("TIME")
+        round_trip = loop.time() - before
+        level, window = link.durability
+        return Servers(
+            kind=link.address.kind,
+            masters=tuple(Server(str(endpoint), facts) for endpoint, facts in sorted(link.facts.items(), key=str)),
+            silent=link.silent,
+            durability=level,
+            window=window,
+            round_trip=round_trip,
+        )
+    finally:
+        await link.close()

@@ -1,0 +1,214 @@
+-- Taking a job in: known ids, unique keys, bounds as core.admission.make_room has them. Needs base and moves.
+
+local WINDOW, LINES = 100, 16
+local function front(q, line, most) -- the first `most` jobs of a line and one more, left where they are
+  if line.n == 0 then return {} end
+  sync(q)
+  local rs, zs, at = {}, {}, 0
+  while #rs < most + 1 and at < SKIPS do
+    local sids = call('LRANGE', line.R, at, at + most)
+    if #sids == 0 then break end
+    at = at + #sids
+    load(q, sids)
+    for _, sid in ipairs(sids) do
+      local j = q.jobs[sid]
+      if j and j.st == 'Q' and not j.inz and not j.ghost then rs[#rs + 1] = j end
+    end
+  end
+  if line.z > 0 then
+    local members, sids = call('ZRANGE', line.Z, 0, most), {}
+    for i = 1, #members do sids[i] = sub(members[i], 15) end
+    load(q, sids)
+    for i, sid in ipairs(sids) do zs[i] = q.jobs[sid] end
+  end
+  local merged, r, z = {}, 1, 1
+  while #merged < most + 1 and (rs[r] or zs[z]) do
+    local a, b = rs[r], zs[z]
+    if a and (not b or a.rank < b.rank or (a.rank == b.rank and a.order < b.order)) then merged[#merged + 1] = a; r = r + 1
+    else merged[#merged + 1] = b; z = z + 1 end
+  end
+  return merged
+end
+local function without(jobs, gone, most)
+  local left = {}
+  for _, j in ipairs(jobs) do
+    if j ~= gone and #left < most then left[#left + 1] = j end
+  end
+  return left
+end
+local function longest(q, key, gone)    -- the front of the longest line but the newcomer's own
+  sync(q)
+  local names, best, most = {}, nil, 0
+  for _, name in ipairs(call('ZRANGE', q.P .. ':park', 0, LINES - 1)) do names[#names + 1] = sub(name, 16) end
+  local ring, keyless = call('LRANGE', q.P .. ':ring', 0, 4 * LINES - 1), q.plain.n > 0
+  lanes_of(q, names)
+  local n = 0
+  for _, entry in ipairs(ring) do
+    local name = sub(entry, 16)
+    if lane_of(q, name).where ~= 1 or lane_of(q, name).turn ~= tonumber(sub(entry, 1, 15)) then name = nil end
+    if name and keyless and n < LINES and q.s[S_TURN] < lane_of(q, name).turn then names[#names + 1] = false; keyless = false; n = n + 1 end
+    if name and n < LINES then names[#names + 1] = name; n = n + 1 end
+  end
+  if keyless and n < LINES then names[#names + 1] = false end
+  for _, name in ipairs(names) do
+    local line = name and lane_of(q, name) or q.plain
+    if (name or nil) ~= key and min(line.n, WINDOW) > most then best, most = line, min(line.n, WINDOW) end
+  end
+  return best and without(front(q, best, WINDOW), gone, WINDOW) or {}
+end
+local function by_urgency(jobs, from)   -- to be taken from the back: the least urgent, of these the first in line
+  local left = {}
+  for prio = 0, 2 do
+    for i = #jobs, from, -1 do
+      if jobs[i].prio == prio then left[#left + 1] = jobs[i] end
+    end
+  end
+  return left
+end
+-- Whom to shed for a newcomer: a list (nobody: there is room), or the bound that keeps it out, or 'large', bound, limit.
+local function make_room(q, new, gone)
+  local L, key = q.limits, new.key
+  local kdepth, kbytes, kage = key and L[L_KDEPTH], key and L[L_KBYTES], key and L[L_KAGE]
+  if L[L_BYTES] and new.size > L[L_BYTES] then return nil, 'large', 'max_bytes', L[L_BYTES] end
+  if kbytes and new.size > kbytes then return nil, 'large', 'per_key.max_bytes', kbytes end
+  local sheds, shed, own, other, left = L[L_SHED], {}, nil, nil, nil
+  local function first(most) return without(front(q, key and lane_of(q, key) or q.plain, most), gone, most) end
+  local function mine()
+    if not own then promote(q); own = first(WINDOW) end
+    return own
+  end
+  local function may(j) return sheds and j.prio >= new.prio end
+  local age, whose = L[L_AGE], 'max_age'
+  if kage and not (age and age < kage) then age, whose = kage, 'per_key.max_age' end
+  if age then
+    promote(q)
+    local eldest = first(1)[1]
+    for _, j in ipairs(eldest and now - eldest.at > age and mine() or {}) do
+      if now - j.at <= age then break end
+      if not may(j) then return nil, whose end
+      shed[#shed + 1] = j
+    end
+  end
+  local function next_one(anywhere)
+    mine()
+    if not left then left = by_urgency(own, #shed + 1) end
+    if #left == 0 and anywhere and not other then
+      other = #own < WINDOW and longest(q, key, gone) or {}
+      left = by_urgency(other, 1)
+    end
+    return table.remove(left)
+  end
+  local function room(depth, bytes, max_depth, max_bytes, anywhere)
+    depth = depth - #shed
+    for _, j in ipairs(shed) do bytes = bytes - j.size end
+    while true do
+      local bound
+      if max_depth and depth + 1 > max_depth then bound = 'max_depth'
+      elseif max_bytes and bytes + new.size > max_bytes then bound = 'max_bytes'
+      else return nil end
+      local j = sheds and next_one(anywhere)
+      if not j or not may(j) then return bound end
+      shed[#shed + 1] = j
+      depth, bytes = depth - 1, bytes - j.size
+    end
+  end
+  if kdepth or kbytes then
+    local lane, d, b = lane_of(q, key), 0, 0
+    if gone and gone.key == key then d, b = 1, gone.size end
+    local bound = room(lane.depth - d, lane.bytes - b, kdepth, kbytes, false)
+    if bound then return nil, 'per_key.' .. bound end
+  end
+  if L[L_DEPTH] or L[L_BYTES] then
+    local d, b = gone and 1 or 0, gone and gone.size or 0
+    local bound = room(q.s[S_DEPTH] - d, q.s[S_BYTES] - b, L[L_DEPTH], L[L_BYTES], true)
+    if bound then return nil, bound end
+  end
+  return shed
+end
+local function drop(j, st, reason)      -- end a waiting job for another one: not counted as drained
+  let_go(j, true)
+  j.settled = 0
+  finish(j, st, reason, true)
+  if reason == 'replaced' then free_key(j, 'purge') end
+end
+local function retry_after(q, bound)
+  local jobs = bound == 'max_depth' and q.limits[L_DEPTH] or q.s[S_DEPTH]
+  local rate = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU
+  return rate > 1e-6 and min(60, max(1, max(1, jobs / 10) / rate)) or 60
+end
+
+local orders, next_order = 0, 0         -- numbers of acceptance, taken in one step at flush
+local function order_of()
+  if orders == 0 then next_order = tonumber(call('GET', D .. ':order') or '0') end
+  orders = orders + 1
+  return next_order + orders
+end
+-- aside: held for a move. Accept one job; blob is its record without its first 10 bytes. nil: accepted; else the answer, a list that begins
+-- with its name: exists (by, id) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
+local function accept(q, sid, blob, bounded, replacing, aside)
+  local P = q.P
+  if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid } end
+  local past = call('HGET', P .. ':p', sid)
+  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid } end
+  local order = order_of()
+  local j = parse(q, sid, spack('>I6I4', order, ceil(now)) .. blob, false)
+  local replaced, answer
+  if j.uniq then
+    local id = holder_of(q, j.uniq)
+    if id then
+      local before = replacing and j.replace and job(q, id)
+      if before and (before.st == 'Q' or before.st == 'S' or before.st == 'K') then replaced = before
+      else orders = orders - 1; return { 'exists', 'unique', id } end
+    end
+  end
+  if bounded and q.bounded == nil then
+    local L = q.limits
+    q.bounded = (L[L_DEPTH] or L[L_BYTES] or L[L_AGE] or L[L_KDEPTH] or L[L_KBYTES] or L[L_KAGE]) and true or false
+  end
+  if bounded and q.bounded then
+    local shed, bound, name, limit = make_room(q, j, replaced)
+    if not shed then
+      orders = orders - 1
+      if bound == 'large' then return { 'large', j.size, limit, name } end
+      return { 'full', bound, fmt('%.17g', retry_after(q, bound)) }
+    end
+    if #shed > 0 then
+      answer = { 'done', '' }
+      for _, each in ipairs(shed) do
+        drop(each, 'e', 'shed')
+        answer[#answer + 1] = each.sid
+      end
+      q.s[S_SHED] = q.s[S_SHED] + #shed
+    end
+  end
+  if replaced then
+    drop(replaced, 'c', 'replaced')
+    answer = answer or { 'done', '' }
+    answer[2] = replaced.sid
+  end
+  q.jobs[sid] = j
+  take_key(j)
+  size_counts(j, 1)
+  if aside then
+    j.st = 'W'
+    q.s[S_WAIT] = q.s[S_WAIT] + 1
+  elseif j.run_at > now then
+    j.flags = j.flags + 8
+    j.b = sub(j.b, 1, 27) .. string.char(j.flags) .. sub(j.b, 29)
+    j.st = 'S'
+    later(q, 'ZADD :due', j.run_at, member(j))
+    if j.run_at - now < 1 then q.ready = q.ready + 1 end
+  else
+    stand(j)
+    if j.inz then touch(j) end
+  end
+  later(q, 'HSET :b', sid, j.b)
+  local page = floor(order / PAGE)
+  later(q, 'RPUSH :a:' .. page, sid)
+  q.paged[page] = (q.paged[page] or 0) + 1
+  if answer then prune(q, 100) end
+  return answer
+end
+local function count_orders()           -- before flush
+  if orders > 0 then call('INCRBY', D .. ':order', orders) end
+end

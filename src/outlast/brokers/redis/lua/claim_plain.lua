@@ -1,0 +1,63 @@
+-- The plain case of claim, before what it does not need. Needs base; claim tells the arguments.
+local holder, lease, limit, last, bell = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local out, taken, token, held = { last }, 0, micros, 'SADD :h:' .. holder
+-- The keyless jobs of one queue without keys and rates, nothing out of order: the same as pick and hand out, with less ado.
+local function at_once(q, most)
+  token = max(token, q.s[S_TOKEN] + 1)
+  local line, s, written, holds = q.plain, q.s, held_back(q, 'HSET :d'), held_back(q, held)
+  local at, given = 0, {}
+  local stop = false
+  while taken < most and line.n > 0 and not stop and at < most + 5000 do
+    local sids = call('LRANGE', line.R, at, at + min(most - taken, 5000) - 1)
+    if #sids == 0 then break end
+    local bs, ds = call('HMGET', q.P .. ':b', unpack(sids)), call('HMGET', q.P .. ':d', unpack(sids))
+    for i = 1, #sids do
+      local sid, b, d, flags = sids[i], bs[i], ds[i], nil
+      at = at + 1
+      if given[sid] then b = nil      -- an id that went and came back stands twice
+      elseif b and not d then flags = string.byte(b, 28) end
+      if flags and flags % 4 == 0 and flags < 8 then
+        local order, acc, run_at, _, prio, _, klen, xlen = sunpack('>I6I4ddBBBI4', b)
+        local size = #b - 33 - klen - xlen - (flags >= 4 and 8 or 0)
+        written[#written + 1] = sid
+        written[#written + 1] = spack(BECAME, 'R', rank_of(run_at, prio), run_at, 1, 0, token, 1, 0, 0, 0, order, acc, size, flags,
+          #holder) .. holder
+        holds[#holds + 1] = sid
+        given[sid] = true
+        taken = taken + 1
+        out[3 * taken], out[3 * taken + 1], out[3 * taken + 2] = 1, sid, b
+      elseif b then                 -- one with a past of its own: pick sees to the rest
+        at = at - 1
+        stop = true
+        break
+      end
+    end
+  end
+  if at > 0 then call('LTRIM', line.R, at, -1) end
+  line.n, s[S_READY], s[S_RUN] = line.n - taken, s[S_READY] - taken, s[S_RUN] + taken
+  s[S_BACK] = s[S_BACK] + taken
+  if taken > 0 then s[S_TURN], s[S_TOKEN], last = s[S_BACK], token, q.name end
+  return taken == most or (not stop and at < most + 5000)
+end
+local stream = D .. ':g:' .. ARGV[10]   -- of the last claim that handed out: its number and token
+do
+  local had = call('GET', stream)
+  if had and tonumber(string.match(had, '^%d+')) >= tonumber(ARGV[11]) then return { last, '' } end
+end
+call('ZADD', D .. ':leases', now + lease, holder)
+if ARGV[9] ~= '' then call('HSET', D .. ':asked', holder, ARGV[9]) end
+local only = #KEYS == 2 and open(KEYS[2])
+if only and not only.paused and only.s[S_KEYED] == 0 and not (only.limits[L_CONC] or only.limits[L_INTERVAL]) and only.plain.z == 0
+  and (only.s[S_PARKED] == 0 or ARGV[8] == '') and not call('ZSCORE', D .. ':gone', holder)
+  and #call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 1) == 0 then
+  local due = call('ZRANGE', only.P .. ':due', 0, 0, 'WITHSCORES')[2]
+  if not due or tonumber(due) > now then
+    if at_once(only, min(limit, tonumber(ARGV[12]))) and taken > 0 then
+      if bell ~= '' and only.waited then call('SREM', only.P .. ':w', bell) end
+      out[1], out[2] = last, fmt('%.0f', token)
+      call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- or an answer that is lost could not be undone
+      flush()
+      return out
+    end
+  end
+end

@@ -1,0 +1,15 @@
+-- Keep messages. Needs base, publish_plain, retain, jobs, moves, admit.
+-- ARGV[3] limits of a queue that nobody has declared; ARGV[4] width: 2 where all are of KEYS[2], else 3;
+-- ARGV[5..] (id, record) or (number of its key, id, record) each, records as admit.accept takes them.
+-- Result: index (from 0), answer of each that was not simply accepted.
+for i = 5, #ARGV, width do
+  local q, sid, blob
+  if width == 2 then q, sid, blob = make(KEYS[2], ARGV[3]), ARGV[i], ARGV[i + 1]
+  else q, sid, blob = make(KEYS[1 + ARGV[i]], ARGV[3]), ARGV[i + 1], ARGV[i + 2] end
+  local answer = accept(q, sid, blob, true, true)
+  if answer then out[#out + 1] = n; out[#out + 1] = answer end
+  n = n + 1
+end
+count_orders()
+flush()
+return out

@@ -1,0 +1,74 @@
+-- Apply what holders report. Needs base, retain, settle_plain, jobs, moves, admit.
+-- ARGV[3] limits of a queue that nobody has declared; ARGV[4] msgpack: (queue, false, token, id ...) of those that
+-- succeeded and left nothing, and (queue, id, token, what ...) of each other, where what is
+--   'f'    state, reason, result or false, seconds it is kept, failure or '', usage or '', follow-ups
+--   'r'    at, attempt, crashes, failure or '', follow-ups | 'l' at or false | 'p' at
+-- A follow-up: (queue, id, index of its record in ARGV). queue: the number of its key, from 1 on.
+-- Result: indices (from 0) of the superseded.
+local FAILURES = 10
+local function fail(j, failure)
+  if failure == '' then return end
+  local key = j.q.P .. ':f'
+  local kept = call('HGET', key, j.sid)
+  kept = kept and munpack(kept) or {}
+  kept[#kept + 1] = failure
+  while #kept > FAILURES do table.remove(kept, 1) end
+  call('HSET', key, j.sid, mpack(kept))
+end
+local function follow(then_)
+  for _, each in ipairs(then_) do
+    accept(make(KEYS[1 + each[1]], ARGV[3]), each[2], ARGV[each[3]], false, true)
+  end
+end
+local function wait(j, at, st)      -- again, unless it was cancelled while it ran
+  if j.cancelling then finish(j, 'c', 'cancelled') else put(j, at, st) end
+end
+
+local rested = {}
+local function settle(at, q, sid, token, each)
+  local what = each and each[4]
+  if q and q.done and q.done[sid] then sync(q) end      -- it was written a moment ago
+  local j = q and job(q, sid)
+  if not (j and j.open and j.token == token) then
+    if not (q and was_settled(q, sid, token)) then lost[#lost + 1] = at end
+    return
+  end
+  local ran = j.st == 'R'
+  if ran then begin(q, j.key, -1); rested[#rested + 1] = j end
+  if j.lapsed and (what == 'l' or what == 'p') then j.crashes = j.crashes - 1 end
+  if not ran then lift(j) end
+  let_go(j, false)
+  j.st, j.settled = 'R', j.token
+  if not what then finish(j, 's')
+  elseif what == 'f' then
+    fail(j, each[9])
+    if each[10] ~= '' then
+      local kept = call('HGET', q.P .. ':n', j.sid)
+      kept = kept and munpack(kept) or {}
+      kept.usage = each[10]
+      call('HSET', q.P .. ':n', j.sid, mpack(kept))
+      has[q.P .. ':n'] = true
+    end
+    if each[7] and each[8] > 0 and each[5] == 's' then
+      call('HSET', q.P .. ':res', j.sid, each[7])
+      has[q.P .. ':res'] = true
+      j.rtil = now + each[8]
+    end
+    finish(j, each[5], each[6] ~= '' and each[6] or nil)
+    follow(each[11])
+  elseif what == 'r' then
+    fail(j, each[8])
+    local over = j.cancelling           -- then it ends here, and there is no other attempt
+    if not over then j.attempt, j.crashes, j.rank = each[6], each[7], rank_of(each[5], j.prio) end
+    wait(j, each[5], 'S')
+    if not over then follow(each[9]) end
+  elseif what == 'l' then wait(j, each[5] or min(j.at, now), 'S')
+  else wait(j, each[5], 'K') end
+end
+for _, q in pairs(touched) do sync(q) end
+for _, each in ipairs(slow) do settle(each[1], each[2] or nil, each[3], each[4], each[5]) end
+for _, j in ipairs(rested) do freed(j.q, j.key) end
+for _, q in pairs(touched) do prune(q, 2 * at + 10) end
+count_orders()
+flush()
+return lost

@@ -1,0 +1,16 @@
+-- Ask to be rung for when jobs end. KEYS as in base. ARGV[3] the bell; [4..] (queue's key, id) each. Needs base, moves.
+-- Result: 1 when all have ended or are unknown by now.
+local over = 1
+for i = 4, #ARGV, 2 do
+  local q = open(KEYS[1 + ARGV[i]])
+  local j = q and job(q, ARGV[i + 1])
+  if j and not ended(j) then
+    over = 0
+    local id = q.name .. '.' .. j.sid
+    local bells = call('HGET', D .. ':watch', id) or ''
+    if not string.find(' ' .. bells .. ' ', ' ' .. ARGV[3] .. ' ', 1, true) then
+      call('HSET', D .. ':watch', id, bells == '' and ARGV[3] or bells .. ' ' .. ARGV[3])
+    end
+  end
+end
+return over

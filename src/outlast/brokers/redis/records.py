@@ -1,0 +1,203 @@
+"""Looking at jobs and queues: records by id, pages of them, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from outlast.brokers.redis.codec import unpack
+from outlast.brokers.redis.link import Argument
+from outlast.brokers.redis.place import Place, effective
+from outlast.brokers.redis.scripts import script
+from outlast.core.codec import redact_args
+from outlast.core.matching import holds
+from outlast.core.message import TERMINAL, Failure, State, Usage
+from outlast.core.protocols import JobRecord, Page, Query, QueueStats
+from outlast.core.topology import limits_of
+
+__all__ = ["LETTERS", "failures_of", "get", "find", "count", "pages", "stats", "watch"]
+
+_LOOK: Final = script("base", "retain", "jobs", "moves", "look")
+_WATCH: Final = script("base", "retain", "jobs", "moves", "watch")
+LETTERS: Final[dict[State, str]] = {
+    "ready": "Q",
+    "scheduled": "S",
+    "parked": "K",
+    "running": "R",
+    "waiting": "W",
+    "succeeded": "s",
+    "dead": "d",
+    "cancelled": "c",
+    "expired": "e",
+}
+STATES: Final[dict[bytes, State]] = {letter.encode(): state for state, letter in LETTERS.items()}
+PAGE: Final = 1000
+"""Numbers of acceptance to a page, as in lua/base.lua."""
+_failure: Final = msgspec.json.Decoder(Failure).decode
+_usage: Final = msgspec.json.Decoder(Usage).decode
+_texts: Final = msgspec.msgpack.Decoder(list[str]).decode
+
+
+def failures_of(packed: bytes | None) -> tuple[Failure, ...]:
+    """Return the failures that lua/settle.lua has kept."""
+    return () if packed is None else tuple(_failure(text) for text in _texts(packed))
+
+
+def _record(queue: str, row: list[Any], now: float) -> JobRecord:
+    sid, shown, kept, body, run_at, attempt, crashes, reason, finished, holder, cancelling, result, *notes = row
+    progress, usage, failures = notes
+    message = unpack(queue, f"{queue}.{sid.decode()}", body)
+    state = STATES[shown]
+    expired = state == "expired" and kept != shown
+    finished_at = message.expires_at if expired else float(finished) if STATES[kept] in TERMINAL else None
+    return JobRecord(
+        id=message.id,
+        queue=queue,
+        kind=message.kind,
+        state=state,
+        reason="expired" if expired else None if reason is None else reason.decode(),
+        args=redact_args(message.args, message.redacted),
+        priority=message.priority,
+        key=message.key,
+        unique=None if message.unique is None else message.unique.key,
+        attempt=attempt,
+        crashes=crashes,
+        enqueued_at=message.enqueued_at,
+        run_at=float(run_at),
+        expires_at=message.expires_at,
+        finished_at=finished_at,
+        holder=None if holder is None else holder.decode(),
+        cancelling=bool(cancelling),
+        result=None if result is None else Raw(result),
+        progress=None if progress is None else Raw(progress),
+        failures=failures_of(failures),
+        usage=None if usage is None else _usage(usage),
+    )
+
+
+def _addresses(ids: Sequence[str]) -> tuple[list[str], list[Argument]]:
+    """Return the queues of these ids, and (number of the queue's key, id within it) each."""
+    numbers: dict[str, int] = {}
+    args: list[Argument] = []
+    for id_ in ids:
+        queue, _, sid = id_.partition(".")
+        args += (numbers.setdefault(queue, len(numbers) + 1), sid)
+    return list(numbers), args
+
+
+async def get(place: Place, ids: Sequence[str]) -> list[JobRecord | None]:
+    """Return the records, aligned with `ids`."""
+    queues, args = _addresses(ids)
+    now, *rows = await place.run(_LOOK, place.keys(queues), "get", *args)
+    at = float(now)
+    return [
+        None if row is None else _record(id_.partition(".")[0], row, at) for id_, row in zip(ids, rows, strict=True)
+    ]
+
+
+async def watch(place: Place, bell: str, ids: Sequence[str]) -> None:
+    """Have this bell rung when these jobs end."""
+    queues, args = _addresses(ids)
+    await place.run(_WATCH, place.keys(queues), bell, *args)
+
+
+async def pages(place: Place, queues: Sequence[str]) -> list[int]:
+    """Return the numbers of the pages that these queues' jobs lie on, the newest first."""
+    reply = await place.run(_LOOK, place.keys(queues), "pages")
+    return sorted({int(number) for numbers in reply for number in numbers}, reverse=True)
+
+
+def _wanted(query: Query) -> tuple[str, bytes]:
+    states = "".join(LETTERS[state] for state in query.states)
+    given = (query.key, query.reason, query.kind, query.accepted_before, query.accepted_after)
+    return states, msgspec.msgpack.encode([False if each is None else each for each in given])
+
+
+async def _queues(place: Place, query: Query) -> list[str]:
+    return [query.queue] if query.queue is not None else await place.names()
+
+
+async def find(place: Place, query: Query) -> Page:
+    """Return one page, newest acceptance first: a thousand jobs a look, each a short one."""
+    queues = await _queues(place, query)
+    states, wanted = _wanted(query)
+    found: list[tuple[str, JobRecord]] = []
+    for page in await pages(place, queues) if queues else ():
+        if query.cursor and page * PAGE > int(query.cursor):
+            continue
+        most = PAGE if query.args else query.limit + 1 - len(found)
+        reply = await place.run(
+            _LOOK, place.keys(queues), "page", page, states, wanted, "rows", query.cursor or "", most
+        )
+        now = float(reply[0])
+        for order, queue, row in reply[1:]:
+            if query.args:
+                body = unpack(queue.decode(), "", row[3])
+                args = redact_args(body.args, ())
+                if not all(holds(args, body.redacted, each) for each in query.args):
+                    continue
+            found.append((order.decode(), _record(queue.decode(), row, now)))
+        if len(found) > query.limit:
+            break
+    page_of = found[: query.limit]
+    more = len(found) > query.limit and bool(page_of)
+    return Page([record for _, record in page_of], page_of[-1][0] if more else None)
+
+
+async def count(place: Place, query: Query) -> dict[State, int]:
+    """Count what matches, by state."""
+    queues = await _queues(place, query)
+    states, wanted = _wanted(query)
+    counts: dict[State, int] = {}
+    if query.args:
+        whole = msgspec.structs.replace(query, limit=PAGE, cursor=None)
+        while True:
+            page = await find(place, whole)
+            for record in page.records:
+                counts[record.state] = counts.get(record.state, 0) + 1
+            if page.cursor is None:
+                return counts
+            whole = msgspec.structs.replace(whole, cursor=page.cursor)
+    for number in await pages(place, queues) if queues else ():
+        reply = await place.run(_LOOK, place.keys(queues), "page", number, states, wanted, "count", "")
+        for at in range(0, len(reply), 2):
+            state = STATES[reply[at]]
+            counts[state] = counts.get(state, 0) + int(reply[at + 1])
+    return counts
+
+
+async def stats(place: Place, queues: Sequence[str]) -> dict[str, QueueStats]:
+    """Count these queues, all known ones when empty."""
+    names = list(queues) or await place.names()
+    if not names:
+        return {}
+    found = {}
+    for row in await place.run(_LOOK, place.keys(names), "stats"):
+        name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
+        max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
+        queue, changes = effective(name.decode(), declared, changed)
+        found[name.decode()] = QueueStats(
+            depth=depth,
+            ready=ready,
+            scheduled=scheduled,
+            running=running,
+            parked=parked,
+            dead=dead,
+            oldest=float(oldest),
+            drain_rate=float(rate),
+            paused=bool(paused),
+            consumers=consumers,
+            max_depth=max_depth,
+            bytes=size if max_bytes is not None else None,
+            max_bytes=max_bytes,
+            shed=shed,
+            keys=keys,
+            keys_held=keys_held,
+            held=held.decode(),
+            limits=limits_of(queue),
+            changed=tuple(sorted(changes)),
+        )
+    return found

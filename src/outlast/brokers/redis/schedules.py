@@ -1,0 +1,135 @@
+"""Schedules on the Redis store: each record with its revision, of which only who knows the last makes the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, structs
+
+from outlast.brokers.redis.codec import pack
+from outlast.brokers.redis.link import Argument
+from outlast.brokers.redis.place import Place
+from outlast.brokers.redis.scripts import script
+from outlast.core.protocols import Answer
+from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
+from outlast.core.settlement import Exists
+from outlast.core.ticking import advanced, amended, check_sizes, enlisted
+
+__all__ = ["Shelf"]
+
+_SCHEDULES: Final = script("base", "retain", "jobs", "moves", "admit", "schedules")
+_record: Final = msgspec.json.Decoder(ScheduleRecord).decode
+_pack: Final = msgspec.msgpack.Encoder().encode
+
+
+class _Kept(Struct, frozen=True):
+    """All records as they are, with what each was made of: its revision and when it was last seen."""
+
+    changes: int
+    records: dict[str, ScheduleRecord]
+    stamps: dict[str, str]
+
+
+class Shelf:
+    """The records of one place."""
+
+    def __init__(self, place: Place, max_body: int) -> None:
+        self._place = place
+        self._max_body = max_body
+
+    async def changes(self) -> int:
+        """Return how often people changed something."""
+        return int(await self._place.link.command("GET", f"{self._place.root}:amends") or 0)
+
+    async def all(self) -> list[ScheduleRecord]:
+        """Return all records by name."""
+        records = (await self._kept()).records
+        return [records[name] for name in sorted(records)]
+
+    async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+        """Declare; raise ConfigurationError before anything has changed."""
+        while entries:
+            kept, now = await self._kept(), await self._place.time()
+            records = [enlisted(kept.records.get(entry.name), entry, now) for entry in entries]
+            if await self._put(kept, {record.name: record for record in records}, by_people=False):
+                return records
+        return []
+
+    async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
+        """Apply the changes in order."""
+        while changes:
+            kept, now = await self._kept(), await self._place.time()
+            records: dict[str, ScheduleRecord | None] = {}
+            answers = []
+            for change in changes:
+                before = records[change.name] if change.name in records else kept.records.get(change.name)
+                record, answer = amended(before, change, now)
+                answers.append(answer)
+                if record is not None or answer.ok:
+                    records[change.name] = record
+            if await self._put(kept, records, by_people=True):
+                return answers
+        return []
+
+    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+        """Make the moves that are still expected, and publish their messages in the same step."""
+        check_sizes(moves, self._max_body)
+        if not moves:
+            return []
+        place, kept = self._place, await self._kept()
+        numbers: dict[str, int] = {}
+        rows: list[Any] = []
+        blobs: list[Argument] = []
+        records = dict(kept.records)
+        for move in moves:
+            record = records.get(move.name)
+            body, expect = "", -1
+            if record is not None and record.revision == move.expect:
+                after = advanced(record, move, [Exists("")] * len(move.messages))
+                body, expect = _body(after), move.expect
+                records[move.name] = after
+            messages = []
+            for message in move.messages:
+                blobs.append(pack(message))
+                number = numbers.setdefault(message.queue, len(numbers) + 1)
+                messages.append((number, message.id[len(message.queue) + 1 :], 5 + len(blobs)))
+            rows.append((move.name, expect, body, move.skipped, messages))
+        reply = await place.run(_SCHEDULES, place.keys(numbers), "move", place.default_limits, _pack(rows), *blobs)
+        return [bool(each) for each in reply]
+
+    async def _kept(self) -> _Kept:
+        changes, *parts = await self._place.run(_SCHEDULES, [self._place.root], "get")
+        records: dict[str, ScheduleRecord] = {}
+        stamps: dict[str, str] = {}
+        for at in range(0, len(parts), 7):
+            name, revision, seen, fired, skipped, last, body = parts[at : at + 7]
+            record = structs.replace(
+                _record(body),
+                revision=revision,
+                seen=float(seen),
+                fired=fired,
+                skipped=skipped,
+                last=last.decode() or None,
+            )
+            records[record.name] = record
+            stamps[record.name] = f"{revision} {seen.decode()}"
+            del name
+        return _Kept(changes, records, stamps)
+
+    async def _put(self, kept: _Kept, records: dict[str, Any], *, by_people: bool) -> bool:
+        args: list[Argument] = []
+        for name, record in records.items():
+            packed = b"" if record is None else _packed(record)
+            args += [name, kept.stamps.get(name, ""), packed]
+        return bool(await self._place.run(_SCHEDULES, [self._place.root], "put", "01"[by_people], *args))
+
+
+def _body(record: ScheduleRecord) -> str:
+    return msgspec.json.encode(record).decode()
+
+
+def _packed(record: ScheduleRecord) -> bytes:
+    counts = (record.revision, record.seen, record.fired, record.skipped, record.last or "")
+    return _pack((*counts, _body(record)))

@@ -1,0 +1,158 @@
+"""A file of messages on their way to a store that is away: kept in order, taken out when they have arrived."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+from msgspec import Struct
+
+from outlast.brokers.sqlite.connection import durability_of, open_connection, translated
+from outlast.core.errors import StoreCorrupt, StoreFull
+from outlast.core.message import Durability
+
+__all__ = ["Spool", "Spooled"]
+
+APPLICATION_ID: Final = 0x4F75744F  # "OutO"
+_SCHEMA: Final = """
+create table if not exists spooled (seq integer primary key autoincrement, id text not null unique, queue text not null,
+  body blob not null);
+create table if not exists refused (seq integer primary key, id text not null, body blob not null, why text not null);
+"""
+
+
+class Spooled(Struct, frozen=True):
+    """One message in its wire form, by its place in line."""
+
+    seq: int
+    id: str
+    queue: str
+    body: bytes
+
+
+class Spool:
+    """The file at `path`, which is made when it is missing; for any number of processes and threads of one host.
+
+    Every call blocks, and what it has kept is on the disk when it returns. Raises StoreError, UnsafeStore.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.realpath(path)
+        self._lock = threading.Lock()
+        self._db: apsw.Connection | None = None
+        self._pid = 0
+
+    @property
+    def durability(self) -> Durability:
+        """What a spooled message survives: that is up to the disk it lies on."""
+        return durability_of(self.path)
+
+    def exists(self) -> bool:
+        """Whether there is such a file; none is made."""
+        return Path(self.path).exists()
+
+    def add(self, rows: Sequence[tuple[str, str, bytes]], limit: int) -> None:
+        """Keep (id, queue, body) of each, in one step; an id that is there already stays as it is.
+
+        Raise StoreFull, with none of them kept, where the file would hold more than `limit`.
+        """
+        with self._using() as db:
+            db.execute("begin immediate")
+            try:
+                held = int(db.execute("select count(*) from spooled").get)
+                if held + len(rows) > limit:
+                    raise StoreFull(f"{self.path} holds {held} jobs and takes no more (spool_limit={limit})")
+                db.executemany("insert or ignore into spooled (id, queue, body) values (?, ?, ?)", rows)
+                db.execute("commit")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("rollback")
+                raise
+
+    def head(self, number: int, *, without: Sequence[str] = ()) -> list[Spooled]:
+        """Return the first ones in order of acceptance, leaving out those of some queues."""
+        marks = ", ".join("?" * len(without))
+        with self._using() as db:
+            found = db.execute(
+                f"select seq, id, queue, body from spooled where queue not in ({marks}) order by seq limit ?",  # noqa: S608
+                (*without, number),
+            )
+            return [Spooled(*row) for row in found]
+
+    def take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]] = ()) -> None:
+        """Forget those that have arrived; set aside, with the reason, those that the store can never take."""
+        with self._using() as db:
+            db.execute("begin immediate")
+            try:
+                db.executemany(
+                    "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1", refused
+                )
+                db.executemany("delete from spooled where seq = ?", [(seq,) for seq in arrived])
+                db.executemany("delete from spooled where seq = ?", [(seq,) for seq, _ in refused])
+                db.execute("commit")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("rollback")
+                raise
+
+    def count(self) -> tuple[int, int]:
+        """Return how many wait, and how many were refused."""
+        with self._using() as db:
+            waiting, refused = (db.execute(f"select count(*) from {each}").get for each in ("spooled", "refused"))  # noqa: S608
+            return int(waiting), int(refused)
+
+    @contextmanager
+    def relaying(self) -> Iterator[bool]:
+        """Be the only one who relays from this file, if nobody else is; yields whether so."""
+        with translated(self.path):
+            descriptor = os.open(f"{self.path}-relay", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            if self._db is not None and self._pid == os.getpid():
+                self._db.close()
+            self._db = None
+
+    @contextmanager
+    def _using(self) -> Iterator[apsw.Connection]:
+        with self._lock, translated(self.path, self._db):
+            if self._db is None or self._pid != os.getpid():  # a fork must not use its parent's connection
+                self._db, self._pid = self._opened(), os.getpid()
+            yield self._db
+
+    def _opened(self) -> apsw.Connection:
+        durability_of(self.path)  # refuses what can't be kept safely
+        descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # two that make the file at once would fail
+            db = open_connection(self.path)
+            try:
+                known = int(db.pragma("application_id"))
+                if known != APPLICATION_ID and db.execute("select count(*) from sqlite_master").get:
+                    raise StoreCorrupt(f"{self.path} is a file of something else: give `spool` a file of its own")
+                db.pragma("journal_mode", "wal")
+                db.pragma("wal_autocheckpoint", 1000)
+                db.execute(_SCHEMA)
+                db.pragma("application_id", APPLICATION_ID)
+            except BaseException:
+                db.close()
+                raise
+        finally:
+            os.close(descriptor)
+        return db

@@ -1,0 +1,96 @@
+"""What the Redis store costs: bytes of a waiting job, who is woken by one, what is left when all is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+
+from outlast.aio.clock import SystemClock
+from outlast.brokers.redis import RedisStore
+from outlast.core.ids import IdFactory
+from outlast.core.message import Message
+from outlast.core.protocols import Purge, Query
+from outlast.core.settlement import ACCEPTED, Finish
+from tests.support.jobs import A, B, message, raw
+from tests.support.redis_server import RedisServer
+
+JOBS = 20_000
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def store(server: RedisServer) -> AsyncIterator[RedisStore]:
+    store = RedisStore(server.url, clock=SystemClock())
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def info(store: RedisStore, section: str) -> dict[str, str]:
+    text = (await store._link.command("INFO", section)).decode()
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+async def test_a_small_waiting_job_is_300_bytes_at_most(store: RedisStore) -> None:
+    ids, now = IdFactory(), SystemClock().time()
+    args = raw({"user_id": 123_456, "email": "somebody@example.com"})
+    jobs = [
+        Message(id=ids.new("mail", now, uuid4().int), queue="mail", kind="send", args=args, enqueued_at=now, run_at=now)
+        for _ in range(JOBS)
+    ]
+    before = int((await info(store, "memory"))["used_memory"])
+    assert await store.publish(jobs) == [ACCEPTED] * JOBS
+    assert (int((await info(store, "memory"))["used_memory"]) - before) / JOBS <= 300
+
+
+async def test_one_job_wakes_one_of_those_who_wait(server: RedisServer, store: RedisStore) -> None:
+    others = [RedisStore(server.url, clock=SystemClock()) for _ in range(3)]
+    for other in others:
+        await other.open()
+    waiting = [
+        asyncio.create_task(each.claim({"q": 1}, limit=1, holder=holder, lease=10, wait=60))
+        for each, holder in zip([store, *others], (A, B, A, B), strict=True)
+    ]
+    while int(await store._link.command("SCARD", f"{store._place.prefix('q')}:w")) < len(waiting):
+        await asyncio.sleep(0)
+    await store.publish([message("q.1", SystemClock().time())])
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert [[each.message.id for each in task.result()] for task in done] == [["q.1"]]
+    assert (await info(store, "commandstats"))["cmdstat_publish"].startswith("calls=1,")
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for other in others:
+        await other.close()
+
+
+async def test_nothing_but_ids_is_left_of_what_was_purged(store: RedisStore) -> None:
+    now = SystemClock().time()
+    keyed = [message(f"q.{n}", now, key=f"key-{n % 7}", unique=f"u-{n}", delay=n % 2) for n in range(2000)]
+    await store.publish([*keyed, *(message(f"q.plain-{n}", now) for n in range(2000))])
+    given = await store.claim({"q": 500}, limit=500, holder=A, lease=10, wait=0)
+    await store.settle([Finish(each.fence, "succeeded", result=raw(1)) for each in given])
+    await store.apply([Purge(queue="q")])
+    assert await store.count(Query()) == {}
+    assert await store.claim({"q": 5000}, limit=5000, holder=A, lease=10, wait=0) == []
+    keys = {key.decode().rpartition("}:")[2] for key in await store._link.command("KEYS", "{outlast:q}*")}
+    assert keys <= {"c", "p", "pl", "k", "ring"}
+
+
+async def test_what_many_that_are_gone_have_left_in_line_is_passed_by_in_pieces(store: RedisStore) -> None:
+    now = SystemClock().time()
+    await store.publish([message(f"q.{n}", now) for n in range(12_001)])
+    for start in range(0, 12_000, 1000):
+        await store.apply([Purge(id=f"q.{n}") for n in range(start, start + 1000)])
+    given = await store.claim({"q": 1}, limit=1, holder=A, lease=10, wait=0)
+    assert [each.message.id for each in given] == ["q.12000"]
