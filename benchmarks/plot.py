@@ -80,14 +80,14 @@ def main(store: Store, source: str, target: str) -> None:
             "#d9480f" if name.startswith("Outlast") else "#ced4da" if "floor" in name else "#748ffc" for name in names
         ]
         drawn = panel.barh(names, middles, xerr=spread, color=colours, ecolor="#495057", capsize=2)
-        labels = [f"{middle:,.0f}" if middle >= 100 else f"{middle:.1f}" for middle in middles]
+        labels = [f"{middle:,.0f}" if middle >= 100 else f"{middle:.3g}" for middle in middles]
         panel.bar_label(drawn, labels=labels, padding=4)
         better = "more is better" if row.better == "more" else "less is better"
         panel.set_title(f"{row.title} ({row.unit}; {better})")
         panel.margins(x=0.2)
         panel.locator_params(axis="x", nbins=5)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 or not value else f"{value:g}")
     figure.tight_layout()
     figure.savefig(target, metadata={"Date": None})
 
