@@ -163,7 +163,8 @@ class Worker:
         acks, self._acks = self._acks, []
         now = time.time()
         head = [now, now + LEASE, limit, RECORDS, now - REMEMBERED, len(acks) // 2]
-        return asyncio.ensure_future(self._script(keys=KEYS, args=[*head, *acks]))
+        step: asyncio.Future[Any] = asyncio.ensure_future(self._script(keys=KEYS, args=[*head, *acks]))
+        return step
 
     async def _run(self, job: bytes, token: bytes, args: dict[str, Any]) -> None:
         await handler(**args)
