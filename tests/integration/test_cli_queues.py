@@ -134,7 +134,7 @@ def test_no_password_is_shown(project: Project) -> None:
             ran = project.run(*arguments, env=env)
             shown = f"{scheme}://user:***@host/0?token=***" in ran.out + ran.err
             assert shown or "url: ?token= is unknown" in ran.err
-            assert ran.code == (0 if ran.out.startswith("store") else 2)
+            assert ran.code in ((2,) if scheme == "amqp" else (0, 1, 2))
             assert "hunter2" not in ran.out + ran.err
             assert "abc" not in ran.out + ran.err
 
