@@ -17,7 +17,7 @@ demo:  ## the order shop survives an outage (DEMO="--orders 2000 --outage 20", -
 	@scripts/environment .venv-demo "$$(scripts/find-python oldest)" requirements/demo.txt
 	@.venv-demo/bin/python -m outlast.demo $(DEMO)
 
-test:  ## everything, on the oldest and the newest Python that are here
+test:  ## everything on the oldest Python that is here, the core of it on the newest
 	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server openssl=openssl
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	.venv/bin/ruff format --check .
