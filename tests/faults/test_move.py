@@ -25,6 +25,7 @@ from outlast.core.policy import DEFAULTS, Priority
 from outlast.core.protocols import Pause, Query
 from outlast.core.settlement import ACCEPTED
 from tests.support.ledger import Ledger
+from tests.support.polling import until
 from tests.support.supervise import supervised
 
 TARGET = "tests.support.faults_app:app"
@@ -102,11 +103,7 @@ class Scene:
         async def none_left() -> bool:
             return await new.count(unfinished) == {}
 
-        deadline = time.monotonic() + 120
-        while not await none_left():
-            assert time.monotonic() < deadline, await new.count(unfinished)
-            await new.wait([], 0.1)
-            await asyncio.sleep(0.1)
+        await until(none_left, "nothing is left to be done", within=120)
 
     def judge(self) -> Counter[int]:
         """Return how often jobs ran: how many ran so many times."""
@@ -142,8 +139,7 @@ async def random_kill(scene: Scene, old: SqliteStore) -> None:
         async def begun() -> bool:
             return process.poll() is not None or (await old.stats(["default"]))["default"].paused
 
-        while not await begun():
-            await asyncio.sleep(0.005)
+        await until(begun, "the move begins", within=60)
         await asyncio.sleep(scene.chance.uniform(0, 0.25))
     finally:
         process.kill()
