@@ -1,6 +1,6 @@
 """Kills workers and the Redis under them at random moments while jobs come and run, and judges by the ledger.
 
-`python -m tests.faults.redis_survival [always|everysec] [JOBS] [KILLS] [RESTARTS] [SEED]`
+`python -m tests.faults.redis_survival [always|everysec] [JOBS] [KILLS] [RESTARTS] [SEED] [GAP]`
 """
 
 from __future__ import annotations
@@ -12,93 +12,54 @@ import signal
 import sys
 import tempfile
 import time
-from bisect import bisect_right
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
 from outlast import EnqueueUnknown, Outlast, Settings, StoreUnavailable
+from tests.faults.redis_judge import Accepted, Evidence, Kill, Orders, Outage, Span, Verdict, judge
 from tests.support.faults_app import app as declared
-from tests.support.faults_app import brief
-from tests.support.ledger import Entry, Ledger
+from tests.support.faults_app import traced
+from tests.support.ledger import Ledger
 from tests.support.redis_fleet import Node, node
 from tests.support.supervise import Supervised, supervised
 
 __all__ = ["Orders", "Verdict", "survive"]
 
-IDLE = 5.0
-"""Seconds without anybody at work after which no more blows are struck, when all jobs were enqueued."""
-URL = "?timeout=1&connect_timeout=1"
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What is done. kills: of one worker each; restarts: kill -9 of Redis, back within 2 s. gap: seconds, about."""
-
-    jobs: int
-    kills: int
-    restarts: int
-    fsync: str = "always"
-    seed: int = 1
-    gap: float = 0.7
-
-
-@dataclass
-class Verdict:
-    """What the ledger says. again: seconds from Redis being back to the next start of a job, each time."""
-
-    accepted: int = 0
-    kills: int = 0
-    restarts: int = 0
-    repeated: int = 0
-    """Enqueues that were repeated, with the same ids, until they were answered."""
-    lost: list[str] = field(default_factory=list)
-    dead: int = 0
-    left: int = 0
-    second_starts: int = 0
-    unattributed: list[str] = field(default_factory=list)
-    again: list[float] = field(default_factory=list)
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing is wrong."""
-        return not (self.lost or self.dead or self.left or self.unattributed)
-
-    def __str__(self) -> str:
-        waits = sorted(self.again) or [0.0]
-        return (
-            f"{self.kills} kills, {self.restarts} restarts; "
-            f"{self.accepted:,} jobs accepted ({self.repeated} enqueues repeated), {len(self.lost)} lost, "
-            f"{self.dead} dead, {self.left} left; {self.second_starts:,} second starts, {len(self.unattributed)} "
-            f"unattributed; at work again {waits[len(waits) // 2]:.2f} s after Redis is back (median; most "
-            f"{waits[-1]:.2f} s, of {len(self.again)})"
-        )
+WORKERS: Final = 4
+"""Processes: one that died young comes back after up to 5 s, and somebody must be there to be killed."""
+IDLE: Final = 10.0
+"""Seconds without anybody in mid run after which no more blows are struck, when all jobs were enqueued."""
+LEFT: Final = 120.0
+"""Seconds that jobs have at the end to come to their end."""
+URL: Final = "?timeout=1&connect_timeout=1"
 
 
 class Drill:
-    """One run: a producer in this process, a supervisor with three workers, and blows from a seed."""
+    """One run: a producer in this process, a supervisor with workers, and blows from a seed."""
 
     def __init__(self, orders: Orders, folder: Path, server: Node) -> None:
         self.orders = orders
         self.server = server
         self.ledger = Ledger(folder / "ledger")
         self.log = folder / "log"
-        self.rng = random.Random(orders.seed)
         self.app = Outlast("faults", settings=Settings(url=server.url + URL))
         for declaration in declared.registry.declarations.values():
             self.app.registry.add(declaration)
-        self.accepted: set[str] = set()
+        self.accepted: dict[str, Accepted] = {}
         self.repeated = 0
-        self.killed: dict[int, float] = {}
-        self.workers: set[int] = set()
-        self.back: list[float] = []
-        self.kills = 0
-        self._begun: set[int] = set()
+        self.kills: list[Kill] = []
+        self.outages: list[Outage] = []
+        self.unmanned: list[Span] = []
+        self._struck = 0
+        self._more = asyncio.Event()
+        """Set when a blow waits for work, and when Redis has gone or come back: a batch is wanted at once."""
         self._read = 0
+        self._running: dict[str, int] = {}
+        """By job in mid run: its process."""
+        self._ended = 0
 
     async def run(self) -> Verdict:
         """Do all that is ordered, wait until all have ended, and judge."""
@@ -107,117 +68,147 @@ class Drill:
             "OUTLAST_TEST_LEDGER": str(self.ledger.path),
         }
         self.ledger.path.touch()
-        with supervised("tests.support.faults_app:app", environ, self.log, processes=3, concurrency=50) as running:
-            producing = asyncio.create_task(self._produce())
-            try:
+        target = "tests.support.faults_app:app"
+        with supervised(target, environ, self.log, processes=WORKERS, concurrency=50) as running:
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._watch(running))
+                producing = group.create_task(self._produce())
                 await self._strike(running)
-            finally:
                 await producing
-            left = await self._quiet()
+                left, dead = await self._quiet()
+                watching.cancel()
+            ended = time.monotonic()
         await self.app.close()
-        return self._judge(*left)
+        return judge(
+            Evidence(
+                orders=self.orders,
+                entries=self.ledger.read(),
+                accepted=self.accepted,
+                ended=ended,
+                kills=self.kills,
+                outages=self.outages,
+                unmanned=self.unmanned,
+                repeated=self.repeated,
+                left=left,
+                dead=dead,
+            )
+        )
 
     async def _produce(self) -> None:
+        """Enqueue in batches, spread over the blows: what is due after the last one is kept until then."""
+        rng = random.Random(f"produce {self.orders.seed}")
+        blows = self.orders.kills + self.orders.restarts
+        share = self.orders.jobs / (blows + 1)
         number = 0
         while number < self.orders.jobs:
-            size = min(self.rng.choice((1, 20, 100, 300)), self.orders.jobs - number)
+            size = min(rng.choice((1, 5, 20, 50)), self.orders.jobs - number)
             names = [f"job-{n}" for n in range(number, number + size)]
             number += size
-            messages = [brief.message(name, round(self.rng.uniform(0.005, 0.15), 3)) for name in names]
-            while True:
-                try:
-                    await self.app.enqueue_many(messages)
-                except (StoreUnavailable, EnqueueUnknown):
-                    self.repeated += 1
-                    await asyncio.sleep(0.05)
-                else:
+            await self._enqueue([traced.message(name, round(rng.uniform(0.05, 0.6), 3)) for name in names], names)
+            wait: float | None = rng.uniform(0.3, 1.3) * size / share * self.orders.gap
+            while wait is not None or (self._struck < blows and number >= share * (self._struck + 1)):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._more.wait(), wait if wait is not None else 0.05)
+                    self._more.clear()
                     break
-            self.accepted.update(names)
-            pause = size / self.orders.jobs * self.orders.gap * (self.orders.kills + self.orders.restarts)
-            await asyncio.sleep(self.rng.uniform(0.5, 1.5) * pause * 1.2)
+                wait = None
+
+    async def _enqueue(self, messages: list[Any], names: list[str]) -> None:
+        while True:
+            asked = time.monotonic()
+            try:
+                await self.app.enqueue_many(messages)
+            except (StoreUnavailable, EnqueueUnknown):
+                self.repeated += 1
+                await asyncio.sleep(0.05)
+            else:
+                self.accepted.update(dict.fromkeys(names, Accepted(asked, time.monotonic())))
+                return
 
     async def _strike(self, running: Supervised) -> None:
+        rng = random.Random(f"strike {self.orders.seed}")
         blows = ["kill"] * self.orders.kills + ["restart"] * self.orders.restarts
-        self.rng.shuffle(blows)
+        rng.shuffle(blows)
         for number, blow in enumerate(blows, 1):
-            await asyncio.sleep(self.rng.uniform(0.3, 1.7) * self.orders.gap)
-            waited = time.monotonic()
-            while not (pids := self._at_work(running)):
-                if len(self.accepted) == self.orders.jobs and time.monotonic() > waited + IDLE:
-                    return  # all is done, and who has come since has nothing to do
-                if running.process.poll() is not None:
-                    raise RuntimeError(f"the supervisor gave up: {self.log.read_text()[-2000:]}")
-                await asyncio.sleep(0.05)
+            await asyncio.sleep(rng.uniform(0.3, 1.7) * self.orders.gap)
+            busy = await self._busy(running)
+            if not busy:
+                return  # all is done, and the verdict says that not all blows were struck
             if blow == "kill":
-                victim = self.rng.choice(pids)
-                self._note(victim)
-                self.kills += 1
-                with suppress(ProcessLookupError):
-                    os.kill(victim, signal.SIGKILL)
+                self._kill(rng.choice(busy))
             else:
+                down = time.monotonic()
                 await asyncio.to_thread(self.server.kill)
-                await asyncio.sleep(self.rng.uniform(0, 1.5))
+                self._more.set()  # somebody enqueues while it is away
+                await asyncio.sleep(rng.uniform(0, 1.5))
                 await asyncio.to_thread(self.server.start)
-                self.back.append(time.monotonic())
+                self.outages.append(Outage(down, time.monotonic()))
+                self._more.set()
+            self._struck = number
             if number % 50 == 0:
                 print(f"{number} of {len(blows)} blows, {len(self.accepted):,} jobs", file=sys.stderr)
 
-    def _note(self, victim: int) -> None:
-        """Write down who dies: a worker, and with it the children in which jobs run alone, if a moment later."""
-        below: list[int] = []
-        with suppress(psutil.NoSuchProcess):
-            below = [each.pid for each in psutil.Process(victim).children(recursive=True)]
-        at = time.monotonic()
-        self.killed.update(dict.fromkeys((victim, *below), at))
+    async def _busy(self, running: Supervised) -> list[int]:
+        """Wait until workers are in mid run; return them, once for each job, or nobody when all is done."""
+        waited = time.monotonic()
+        while True:
+            self._look()
+            workers = set(running.workers())
+            if pids := [pid for pid in self._running.values() if pid in workers]:
+                return pids
+            if running.process.poll() is not None:
+                raise RuntimeError(f"the supervisor gave up: {self.log.read_text()[-2000:]}")
+            if self._ended >= len(self.accepted):
+                if self._ended >= self.orders.jobs and time.monotonic() > waited + IDLE:
+                    return []
+                self._more.set()
+            await asyncio.sleep(0.02)
 
-    def _at_work(self, running: Supervised) -> list[int]:
-        """Return the workers that have begun a job: who dies before that, again and again, is given up for broken."""
+    def _look(self) -> None:
+        """Read what is new in the ledger."""
         with self.ledger.path.open("rb") as file:
             file.seek(self._read)
             fresh = file.read()
-        self._read += len(fresh)
-        self.workers.update(pids := running.workers())
-        self._begun.update(int(line.split()[2]) for line in fresh.splitlines())
-        return [pid for pid in pids if pid in self._begun]
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.decode().splitlines():
+            word, name, pid, _ = line.split()
+            if word == "start":
+                self._running[name] = int(pid)
+            elif word == "end":
+                self._running.pop(name, None)
+                self._ended += 1
+
+    def _kill(self, victim: int) -> None:
+        """Write down who dies, and when: a worker, and with it the children in which jobs run alone."""
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            os.kill(victim, signal.SIGSTOP)  # or it would start one more child after we looked
+            below = [each.pid for each in psutil.Process(victim).children(recursive=True)]
+            self.kills.append(Kill(frozenset((victim, *below)), time.monotonic()))
+            os.kill(victim, signal.SIGKILL)
+
+    async def _watch(self, running: Supervised) -> None:
+        """Note when no worker process lives."""
+        since: float | None = time.monotonic()
+        while True:
+            manned = bool(await asyncio.to_thread(running.workers))
+            now = time.monotonic()
+            if not manned and since is None:
+                since = now
+            elif manned and since is not None:
+                self.unmanned.append((since, now))
+                since = None
+            await asyncio.sleep(0.1)
 
     async def _quiet(self) -> tuple[int, int]:
         """Wait until nothing is left; return how many jobs are left, and dead, at last."""
         store = (await self.app.runtime()).store
-        end = time.monotonic() + 120
+        end = time.monotonic() + LEFT
         while True:
             stats = (await store.stats(["default"]))["default"]
             if not stats.depth or time.monotonic() > end:
                 return stats.depth, stats.dead
             await asyncio.sleep(0.1)
-
-    def _judge(self, left: int, dead: int) -> Verdict:
-        verdict = Verdict(
-            kills=self.kills,
-            restarts=len(self.back),
-            accepted=len(self.accepted),
-            repeated=self.repeated,
-            left=left,
-            dead=dead,
-        )
-        verdict.lost = sorted(self.accepted - set(self.ledger.names("end")))
-        starts: dict[str, list[Entry]] = {}
-        for entry in self.ledger.read("start"):
-            starts.setdefault(entry.name, []).append(entry)
-        deaths = sorted(set(self.killed.values()))
-        for name, runs in starts.items():
-            for before, after in pairwise(runs):
-                verdict.second_starts += 1
-                explained = self.killed.get(before.pid, after.at) < after.at
-                if before.pid not in self.workers and not explained:  # alone, in a child begun since we looked
-                    explained = bisect_right(deaths, before.at) < bisect_right(deaths, after.at)
-                if not explained:
-                    verdict.unattributed.append(f"{name}: {before} and then {after}")
-        at = sorted(entry.at for entry in self.ledger.read("start"))
-        for back in self.back:
-            later = bisect_right(at, back)
-            if later < len(at):
-                verdict.again.append(at[later] - back)
-        return verdict
 
 
 async def survive(orders: Orders, folder: Path) -> Verdict:
@@ -229,13 +220,13 @@ async def survive(orders: Orders, folder: Path) -> Verdict:
 
 def main(words: list[str]) -> int:
     """Run it as the command line says; exit code 0 when it holds."""
-    fsync, jobs, kills, restarts, seed = [*words, *("always", "50000", "300", "20", "1")[len(words) :]][:5]
-    orders = Orders(int(jobs), int(kills), int(restarts), fsync, int(seed))
+    fsync, jobs, kills, restarts, seed, gap = [*words, *("always", "50000", "300", "20", "1", "1.8")[len(words) :]][:6]
+    orders = Orders(int(jobs), int(kills), int(restarts), fsync, int(seed), float(gap))
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         verdict = asyncio.run(survive(orders, Path(folder)))
-    print(f"{orders}: {verdict}; {time.monotonic() - began:.0f} s in all")
-    for each in [*verdict.lost[:20], *verdict.unattributed[:20]]:
+    print(f"{verdict}; {time.monotonic() - began:.0f} s in all")
+    for each in [*verdict.lost[:20], *verdict.unattributed[:20], *verdict.stalls[:20]]:
         print(each)
     return int(not verdict.holds)
 

@@ -8,10 +8,12 @@ import os
 import time
 from pathlib import Path
 
+import psutil
+
 from outlast import Constant, Outlast, Retry
 from tests.support.ledger import Ledger
 
-__all__ = ["app", "blocks", "brief", "hogs", "holds_gil", "poison", "threaded"]
+__all__ = ["app", "blocks", "brief", "hogs", "holds_gil", "poison", "threaded", "traced"]
 
 app = Outlast("faults")
 AGAIN = Retry(attempts=3, backoff=Constant(0))
@@ -23,6 +25,21 @@ def ledger() -> Ledger:
 
 @app.job
 async def brief(name: str, seconds: float) -> None:
+    ledger().write("start", name)
+    await asyncio.sleep(seconds)
+    ledger().write("end", name)
+
+
+_told: set[int] = set()
+
+
+@app.job
+async def traced(name: str, seconds: float) -> None:
+    """As `brief`; and each process says once, before its first start, who its parent and that one's parent are."""
+    if os.getpid() not in _told:
+        _told.add(os.getpid())
+        above = os.getppid()
+        ledger().write("above", f"{above},{psutil.Process(above).ppid()}")
     ledger().write("start", name)
     await asyncio.sleep(seconds)
     ledger().write("end", name)
