@@ -141,7 +141,7 @@ async def test_what_a_worker_ran_during_an_outage_past_its_lease_runs_again(tmp_
 
 
 async def test_workers_and_server_are_killed_at_random_and_nothing_is_lost(tmp_path: Path) -> None:
-    verdict = await survive(Orders(jobs=600, kills=6, restarts=3, seed=3), tmp_path)
+    verdict = await survive(Orders(jobs=600, kills=6, restarts=3, seed=3, gap=0.7), tmp_path)
     print(verdict)  # in full: python -m tests.faults.redis_survival
     assert verdict.holds, verdict
     assert verdict.accepted == 600

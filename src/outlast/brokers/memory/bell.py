@@ -7,27 +7,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["Bell", "Ear"]
+from outlast.aio.ear import Ear
+
+__all__ = ["Bell"]
 
 
-class Ear:
-    """One sleeper. Anything that happens after `clear` ends the next `wait` at once, so no ring is missed."""
+class _Far(Ear):
+    """A sleeper that any thread may ring for."""
 
-    __slots__ = ("_event", "_loop")
+    __slots__ = ("_loop",)
 
     def __init__(self) -> None:
+        super().__init__()
         self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-
-    def clear(self) -> None:
-        """Forget earlier rings: call it before looking at the store."""
-        self._event.clear()
-
-    async def wait(self, seconds: float) -> None:
-        """Return at the next ring, or after `seconds`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
 
     def wake(self) -> None:
         """Ring for this sleeper, from any thread."""
@@ -41,13 +33,13 @@ class Bell:
     __slots__ = ("_ears", "_lock")
 
     def __init__(self) -> None:
-        self._ears: set[Ear] = set()
+        self._ears: set[_Far] = set()
         self._lock = threading.Lock()
 
     @contextmanager
     def listen(self) -> Iterator[Ear]:
         """Listen for as long as the block runs."""
-        ear = Ear()
+        ear = _Far()
         with self._lock:
             self._ears.add(ear)
         try:

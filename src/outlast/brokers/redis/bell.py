@@ -7,31 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from uuid import uuid4
 
-__all__ = ["Bell", "Ear"]
+from outlast.aio.ear import Ear
+
+__all__ = ["Bell"]
 
 
-class Ear:
-    """One sleeper. What is rung after `clear` ends the next `wait` at once."""
+class _Named(Ear):
+    """A sleeper that the server can be told to ring for."""
 
-    __slots__ = ("_event", "name")
+    __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
-        self._event = asyncio.Event()
-
-    def clear(self) -> None:
-        """Forget earlier rings: call it before looking."""
-        self._event.clear()
-
-    async def wait(self, seconds: float) -> None:
-        """Return at the next ring, or after `seconds`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-
-    def wake(self) -> None:
-        """Ring for this sleeper."""
-        self._event.set()
 
 
 class Bell:
@@ -39,20 +27,20 @@ class Bell:
 
     def __init__(self) -> None:
         self.name = uuid4().hex
-        self._ears: set[Ear] = set()
+        self._ears: set[_Named] = set()
         self._given = 0
         self._free: list[str] = []
         """Names of sleepers that are awake: used again, or the server would keep one for each wait of a quiet day."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextmanager
-    def listen(self) -> Iterator[Ear]:
+    def listen(self) -> Iterator[_Named]:
         """Listen for as long as the block runs."""
         self._loop = asyncio.get_running_loop()
         if not self._free:
             self._given += 1
             self._free.append(f"{self.name}:{self._given}")
-        ear = Ear(self._free.pop())
+        ear = _Named(self._free.pop())
         self._ears.add(ear)
         try:
             yield ear
