@@ -1,4 +1,4 @@
-"""An app on each kind of store."""
+"""An app on each kind of store, and a project for the command line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from outlast import Outlast
+from tests.support.cli_app import Seeded, seed
+from tests.support.command import Project
 from tests.support.working import new_app
 
 
@@ -23,3 +25,15 @@ async def app(url: str) -> AsyncIterator[Outlast]:
     app = new_app(url)
     yield app
     await app.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A folder in which the command is run."""
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def seeded(project: Project) -> Seeded:
+    """The ids of the jobs that its store holds, one of each sort."""
+    return seed(project.url)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import apsw
-import pytest
 
 from outlast import Outlast, Settings
 from outlast.aio.clock import SystemClock
@@ -18,11 +16,6 @@ from outlast.core.message import Holder
 from tests.support.cli_app import declare, seed
 from tests.support.command import Project
 from tests.support.jobs import message
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
 
 
 def findings(project: Project, *arguments: str, code: int, env: dict[str, str] | None = None) -> dict[str, Any]:

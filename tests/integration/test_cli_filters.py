@@ -7,23 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from outlast import Outlast, Settings
-from tests.support.cli_app import SECRET, Seeded, declare, seed
+from tests.support.cli_app import SECRET, Seeded, declare
 from tests.support.command import Project
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
-
-
-@pytest.fixture
-def seeded(project: Project) -> Seeded:
-    return seed(project.url)
 
 
 def fill(project: Project, number: int) -> None:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.support.cli_app import SECRET, Seeded, seed
+from tests.support.cli_app import SECRET, Seeded
 from tests.support.command import Project
 
 KEYS = {
     "id", "queue", "kind", "state", "reason", "args", "priority", "key", "unique", "attempt", "crashes", "enqueued_at",
     "run_at", "expires_at", "finished_at", "holder", "cancelling", "result", "progress", "failures", "usage",
 }  # fmt: skip
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
-
-
-@pytest.fixture
-def seeded(project: Project) -> Seeded:
-    return seed(project.url)
 
 
 def test_list_as_a_table_shows_every_id_whole(project: Project, seeded: Seeded) -> None:

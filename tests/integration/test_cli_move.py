@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -11,18 +10,8 @@ from msgspec import structs
 from outlast import Outlast, Settings
 from outlast.brokers import Store
 from outlast.core.protocols import JobRecord, Pause, Query
-from tests.support.cli_app import SECRET, Seeded, declare, seed
+from tests.support.cli_app import SECRET, Seeded, declare
 from tests.support.command import Project
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
-
-
-@pytest.fixture
-def seeded(project: Project) -> Seeded:
-    return seed(project.url)
 
 
 def records(url: str) -> dict[str, JobRecord]:

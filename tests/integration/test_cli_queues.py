@@ -10,18 +10,8 @@ from pathlib import Path
 import pytest
 
 from outlast import __version__
-from tests.support.cli_app import Seeded, seed
+from tests.support.cli_app import Seeded
 from tests.support.command import Project
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
-
-
-@pytest.fixture
-def seeded(project: Project) -> Seeded:
-    return seed(project.url)
 
 
 def test_queues_as_a_table(project: Project, seeded: Seeded) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,6 @@ from outlast import Outlast, Settings
 from tests.support.cli_app import declare
 from tests.support.command import Project
 from tests.support.polling import until
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
 
 
 async def enqueue(project: Project, number: int) -> None:
