@@ -20,6 +20,7 @@ demo:  ## the order shop survives an outage (DEMO="--orders 2000 --outage 20", -
 test:  ## everything on the oldest Python that is here, the core of it on the newest
 	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server openssl=openssl
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	@scripts/servers redis-5.0 redis-6.2 valkey-9.1
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -51,4 +52,4 @@ pictures:  ## make the screenshots of the docs anew
 	.venv/bin/python docs/make_screenshots.py
 
 clean:  ## remove what the commands made
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
+	rm -rf .venv .venv-* .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist

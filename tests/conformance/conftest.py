@@ -10,13 +10,18 @@ import pytest
 from outlast.core.policy import DEFAULTS
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import Desk
-from tests.support.stores import CASES, StoreCase
+from tests.support.stores import CASES, OTHERS, StoreCase
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each test the stores that can do what it asks for: `two` desks on one place need a shared store."""
+    """Give each test the stores that can do what it asks for.
+
+    `two` desks on one place need a shared store; the mark `across_queues` one whose queues do not lie apart.
+    """
     if "case" in metafunc.fixturenames:
-        cases = [case for case in CASES if case.shared or "two" not in metafunc.fixturenames]
+        cases = [case for case in (*CASES, *OTHERS) if case.shared or "two" not in metafunc.fixturenames]
+        if metafunc.definition.get_closest_marker("across_queues"):
+            cases = [case for case in cases if not case.spread]
         metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 
 

@@ -21,7 +21,7 @@ from outlast.core.errors import ConfigurationError, StoreError, StoreFull, Store
 from tests.faults.redis_cancels import cancel
 from tests.support.polling import until
 from tests.support.proxy import Proxy, proxied
-from tests.support.redis_fleet import Node, cluster, free_port, node, sentinels
+from tests.support.redis_fleet import DEBUG, Node, cluster, free_port, node, sentinels
 
 
 def _script(text: str) -> Script:
@@ -35,7 +35,7 @@ ADD = _script("redis.call('RPUSH', KEYS[1], ARGV[1]) return ARGV[1]")
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Node]:
-    with node(tmp_path / "redis", enable_debug_command="yes") as made:
+    with node(tmp_path / "redis", **DEBUG) as made:
         yield made
 
 

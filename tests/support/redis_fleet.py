@@ -15,10 +15,14 @@ from typing import Any, Final
 
 import hiredis
 
-__all__ = ["Node", "cluster", "free_port", "node", "sentinels", "wait_for"]
+from tests.support.redis_programs import program, version_of
+
+__all__ = ["DEBUG", "Node", "cluster", "free_port", "node", "sentinels", "wait_for"]
 
 COME_UP: Final = 20.0
 """Seconds that a server has until it answers."""
+DEBUG: Final = {"enable_debug_command": "yes"} if version_of(program()) >= (7,) else {}
+"""Options with which a server permits DEBUG; an older one always does."""
 
 
 def free_port() -> int:
@@ -59,7 +63,7 @@ class Node:
 
     def start(self, *, ready: bool = True) -> Node:
         """Start it, and return when it answers and has read its files; with ready=False when it answers at all."""
-        command = ["redis-server", str(self._file), *(["--sentinel"] if self._sentinel else [])]
+        command = [program(), str(self._file), *(["--sentinel"] if self._sentinel else [])]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.pid = self._process.pid
@@ -167,7 +171,7 @@ def cluster(folder: Path, *, masters: int = 3, replicas: int = 0, **options: Any
             each.start()
         for n, each in enumerate(servers[:masters]):
             first, last = 16384 * n // masters, 16384 * (n + 1) // masters - 1
-            each.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+            each.ask("CLUSTER", "ADDSLOTS", *range(first, last + 1))
         for n, each in enumerate(servers):
             each.ask("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
         for each in servers[1:]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import hiredis
 
 from tests.support.redis_acl import PASSWORD, USER, setuser
+from tests.support.redis_programs import program
 
 __all__ = ["RedisServer", "shared_server"]
 
@@ -22,9 +23,13 @@ PATIENCE = 20.0
 
 
 class RedisServer:
-    """One server in a folder of its own, on a loopback port and a socket. aof: kept on disk, with this appendfsync."""
+    """One server in a folder of its own, on a loopback port and a socket. aof: kept on disk, with this appendfsync.
 
-    def __init__(self, *, aof: str | None = None, options: tuple[str, ...] = ()) -> None:
+    server: its program, by default that of the suite.
+    """
+
+    def __init__(self, *, aof: str | None = None, options: tuple[str, ...] = (), server: str = "") -> None:
+        self.program = server or program()
         self.folder = Path(tempfile.mkdtemp(prefix="outlast-redis-"))
         self.socket = self.folder / "s"
         with socket.socket() as free:
@@ -56,7 +61,7 @@ class RedisServer:
         kept = ("--appendonly", "yes", "--appendfsync", self._aof) if self._aof else ("--appendonly", "no")
         self.process = subprocess.Popen(
             [
-                "redis-server",
+                self.program,
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
                 *("--dir", str(self.folder), "--save", "", "--daemonize", "no", "--loglevel", "warning"),
                 *kept,
@@ -68,7 +73,7 @@ class RedisServer:
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise RuntimeError("redis-server did not start")
+                raise RuntimeError(f"{self.program} did not start")
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -93,9 +98,12 @@ class RedisServer:
 
 
 @cache
-def shared_server() -> RedisServer:
-    """Return the one server of this test process, started on first use: each test has a namespace of its own."""
-    server = RedisServer()
+def shared_server(program: str = "") -> RedisServer:
+    """Return the one server of this test process, started on first use: each test has a namespace of its own.
+
+    program: the one of this program instead.
+    """
+    server = RedisServer(server=program)
     server.start()
     server.permit()
     atexit.register(server.remove)

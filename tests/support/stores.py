@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from outlast.brokers import Store
@@ -15,9 +16,15 @@ from outlast.brokers.sqlite import SqliteStore
 from outlast.core.message import Durability
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Clock
+from tests.support.redis_cluster import shared_cluster
+from tests.support.redis_programs import IN_SUITE, installed
 from tests.support.redis_server import shared_server
 
-__all__ = ["CASES", "StoreCase"]
+__all__ = ["CASES", "OTHERS", "StoreCase"]
+
+
+_ELSEWHERE = os.environ.get("OUTLAST_TEST_REDIS_URL", "")
+"""Another server to hold to the same words, a Cluster say; what was put there stays."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class StoreCase:
     """Two stores made of one folder reach the same jobs."""
     durabilities: tuple[Durability, ...]
     """What it may say of itself, by where its files lie."""
+    spread: bool = False
+    """What spans its queues is not one step: `Capabilities.spread`."""
 
 
 def _memory(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
@@ -40,15 +49,29 @@ def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> St
     return SqliteStore(str(folder / "jobs.db"), clock=clock, max_body=max_body)
 
 
-def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
-    space = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    # OUTLAST_TEST_REDIS_URL: another server to hold to the same words, a Cluster say; what was put there stays.
-    url = f"{os.environ.get('OUTLAST_TEST_REDIS_URL') or shared_server().users_url}?namespace={space}"
+def _space(folder: Path) -> str:
+    return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+
+
+def _cluster(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
+    url = f"{shared_cluster()}?namespace={_space(folder)}"
+    return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)
+
+
+def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body, *, program: str = "") -> Store:
+    elsewhere = "" if program else _ELSEWHERE
+    url = f"{elsewhere or shared_server(program).users_url}?namespace={_space(folder)}"
     return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)
 
 
 CASES: list[StoreCase] = [
     StoreCase("memory", _memory, shared=False, durabilities=("memory",)),
-    StoreCase("redis", _redis, shared=True, durabilities=("memory",)),
+    StoreCase("redis", _redis, shared=True, durabilities=("memory",), spread="+cluster:" in _ELSEWHERE),
+    StoreCase("cluster", _cluster, shared=True, durabilities=("memory",), spread=True),
     StoreCase("sqlite", _sqlite, shared=True, durabilities=("os-crash", "process-crash")),
 ]
+OTHERS: list[StoreCase] = [
+    StoreCase(name, partial(_redis, program=program), shared=True, durabilities=("memory",))
+    for name, program in installed(*([] if _ELSEWHERE else IN_SUITE)).items()
+]
+"""The oldest server that is served, and a Valkey, where scripts/servers has installed them."""
