@@ -16,7 +16,7 @@ from outlast.core.message import Message
 from outlast.core.settlement import Bound, TooLarge
 from outlast.core.topology import Queue
 
-__all__ = ["drop", "may_not_fit", "room", "weigh_all", "weigh_ends", "weigh_job"]
+__all__ = ["cancel_job", "drop", "may_not_fit", "room", "weigh_all", "weigh_ends", "weigh_job"]
 
 _NOBODY: Final = -1
 """The number of no row."""
@@ -143,6 +143,17 @@ def drop(tx: Transaction, queue: QueueRow, seq: int, reason: Literal["shed", "re
     counts.depth -= 1
     counts.records += 1
     counts.shed += reason == "shed"
+    tx.ended = True
+
+
+def cancel_job(tx: Transaction, queue: QueueRow, seq: int) -> None:
+    """End a job that nobody runs because somebody wanted it cancelled, or because it lives elsewhere now."""
+    weigh_job(tx, queue, seq, -1)
+    tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
+    counts = tx.count(queue.number)
+    counts.depth -= 1
+    counts.records += 1
+    counts.drained += 1
     tx.ended = True
 
 

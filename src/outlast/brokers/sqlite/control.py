@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.sqlite import lanes, moving
-from outlast.brokers.sqlite.bounds import weigh_job
+from outlast.brokers.sqlite.bounds import cancel_job, weigh_job
 from outlast.brokers.sqlite.declare import adjust, check
 from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.purge import purge
@@ -97,7 +97,7 @@ def _cancel(tx: Transaction, id_: str) -> Answer:
         return Answer(ok=True, changed=1)
     if state == WAITING:
         return Answer(ok=False, why="held")
-    _end_waiting(tx, seq, queue)
+    cancel_job(tx, queue, seq)
     return Answer(ok=True, changed=1)
 
 
@@ -123,18 +123,9 @@ def _moved(tx: Transaction, id_: str) -> Answer:
     seq = _held(tx, id_)
     if isinstance(seq, Answer):
         return seq
-    _end_waiting(tx, seq, tx.queue(queue_of(id_)))
+    cancel_job(tx, tx.queue(queue_of(id_)), seq)
     moving.moved(tx, seq)
     return Answer(ok=True, changed=1)
-
-
-def _end_waiting(tx: Transaction, seq: int, queue: QueueRow) -> None:
-    weigh_job(tx, queue, seq, -1)
-    tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
-    counts = tx.count(queue.number)
-    counts.depth -= 1
-    counts.records += 1
-    counts.drained += 1
 
 
 def _redrive(tx: Transaction, id_: str) -> Answer:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from outlast.brokers.sqlite import lanes
-from outlast.brokers.sqlite.bounds import weigh_job
+from outlast.brokers.sqlite.bounds import cancel_job
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.core.message import Fence, Holder
 from outlast.core.settlement import Lost
@@ -91,14 +91,7 @@ def _end_cancelled(tx: Transaction, holder: int) -> int:
     """End the held jobs that somebody wanted cancelled."""
     rows = tx.rows("held_cancelling", (holder,))
     for seq, _, name, _ in rows:
-        queue = tx.queue(name)
-        weigh_job(tx, queue, seq, -1)
-        tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
-        counts = tx.count(queue.number)
-        counts.depth -= 1
-        counts.records += 1
-        counts.drained += 1
-        tx.ended = True
+        cancel_job(tx, tx.queue(name), seq)
     return len(rows)
 
 
