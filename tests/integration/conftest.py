@@ -10,6 +10,8 @@ import pytest
 from outlast import Outlast
 from tests.support.cli_app import Seeded, seed
 from tests.support.command import Project
+from tests.support.isolated_app import build
+from tests.support.ledger import Ledger
 from tests.support.working import new_app
 
 
@@ -37,3 +39,18 @@ def project(tmp_path: Path) -> Project:
 def seeded(project: Project) -> Seeded:
     """The ids of the jobs that its store holds, one of each sort."""
     return seed(project.url)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """The ledger that the handlers of a worker here, and of its children, write into."""
+    monkeypatch.setenv("OUTLAST_TEST_LEDGER", str(tmp_path / "ledger"))
+    return Ledger(tmp_path / "ledger")
+
+
+@pytest.fixture
+async def isolated(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Outlast]:
+    """An app whose handlers are found again by child processes; they write into the ledger."""
+    app = build(f"sqlite:{tmp_path}/jobs.db")
+    yield app
+    await app.close()

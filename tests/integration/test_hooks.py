@@ -260,12 +260,6 @@ async def test_a_stop_gives_the_job_back_and_ends_its_middleware(tmp_path: Path,
         release.set()
 
 
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    monkeypatch.setenv("OUTLAST_TEST_LEDGER", str(tmp_path / "ledger"))
-    return Ledger(tmp_path / "ledger")
-
-
 async def test_an_isolated_job_has_both_in_its_child(ledger: Ledger, tmp_path: Path) -> None:
     app = build(f"sqlite:{tmp_path}/jobs.db")
     async with app, working(app, target="tests.support.hooked_app:app", processes=1):

@@ -6,16 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlast import Retry
+from outlast import Outlast, Retry
 from outlast.core.events import JobEnded
 from outlast.core.message import Usage
 from outlast.worker.usage import Meter
-from tests.support.isolated_app import build, build_jobs
+from tests.support.isolated_app import build_jobs
 from tests.support.working import new_app, record, working
 
 
@@ -85,15 +84,11 @@ async def test_a_failed_run_is_measured_too(url: str) -> None:
     assert "outlast/worker" not in found.failures[0].traceback
 
 
-async def test_a_process_of_its_own_tells_its_cpu_and_its_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OUTLAST_TEST_LEDGER", str(tmp_path / "ledger"))
-    app = build(f"sqlite:{tmp_path}/jobs.db")
-    async with app, working(app, target="tests.support.isolated_app:app", processes=1):
-        small = await record(app, await build_jobs["hungry"].enqueue(0), within=60)
-        large = await record(app, await build_jobs["hungry"].enqueue(64), within=60)
-        again = await record(app, await build_jobs["hungry"].enqueue(0), within=60)
+async def test_a_process_of_its_own_tells_its_cpu_and_its_memory(isolated: Outlast) -> None:
+    async with working(isolated, target="tests.support.isolated_app:app", processes=1):
+        small = await record(isolated, await build_jobs["hungry"].enqueue(0), within=60)
+        large = await record(isolated, await build_jobs["hungry"].enqueue(64), within=60)
+        again = await record(isolated, await build_jobs["hungry"].enqueue(0), within=60)
     assert small.usage is not None
     assert large.usage is not None
     assert again.usage is not None

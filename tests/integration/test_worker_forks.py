@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,12 @@ from outlast.core.message import Holder
 from outlast.handle import Handle
 from outlast.worker.forks import Template
 from outlast.worker.template import unfit
-from tests.support.isolated_app import build, build_jobs
+from tests.support.isolated_app import build_jobs
 from tests.support.ledger import Ledger
 from tests.support.polling import until
 from tests.support.working import record, working
 
 TARGET = "tests.support.isolated_app:app"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    monkeypatch.setenv("OUTLAST_TEST_LEDGER", str(tmp_path / "ledger"))
-    return Ledger(tmp_path / "ledger")
-
-
-@pytest.fixture
-async def app(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Outlast]:
-    app = build(f"sqlite:{tmp_path}/jobs.db")
-    yield app
-    await app.close()
 
 
 async def suspects(app: Outlast, *calls: tuple[str, Any]) -> list[Handle[Any]]:
@@ -61,39 +47,39 @@ async def parent_of(job: Handle[Any]) -> int:
     return int(parent)
 
 
-async def test_a_fresh_fork_runs_each_job(app: Outlast) -> None:
-    jobs = await suspects(app, *FIRST * 3)
-    async with working(app, target=TARGET, processes=1):
+async def test_a_fresh_fork_runs_each_job(isolated: Outlast) -> None:
+    jobs = await suspects(isolated, *FIRST * 3)
+    async with working(isolated, target=TARGET, processes=1):
         ran = [await job.result(timeout=60) for job in jobs]
     assert len({pid for pid, _ in ran}) == len(jobs)
     assert {parent for _, parent in ran} == {ran[0][1]} != {os.getpid()}
     assert not Path(f"/proc/{ran[-1][1]}").exists(), "the template ends with the worker"
 
 
-async def test_poison_in_a_fork_is_dead_and_the_template_serves_the_next(app: Outlast, ledger: Ledger) -> None:
-    jobs = await suspects(app, *FIRST, ("dies", "signal"), ("dies", "exit"), ("family", None))
-    async with working(app, target=TARGET, processes=1):
+async def test_poison_in_a_fork_is_dead_and_the_template_serves_the_next(isolated: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(isolated, *FIRST, ("dies", "signal"), ("dies", "exit"), ("family", None))
+    async with working(isolated, target=TARGET, processes=1):
         for job, told in zip(jobs[2:4], ("SIGKILL", "exit code 9"), strict=True):
-            found = await record(app, job)
+            found = await record(isolated, job)
             assert (found.state, found.reason) == ("dead", "poison")
             assert told in found.failures[0].message
         assert await parent_of(jobs[-1]) == await parent_of(jobs[1]) != os.getpid()
     assert len(ledger.read("dies")) == 2
 
 
-async def test_past_its_timeout_a_fork_is_killed_with_what_it_started(app: Outlast, ledger: Ledger) -> None:
-    jobs = await suspects(app, *FIRST, ("hangs_with_a_child", None), ("family", None))
-    async with working(app, target=TARGET, processes=1):
-        found = await record(app, jobs[2])
+async def test_past_its_timeout_a_fork_is_killed_with_what_it_started(isolated: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(isolated, *FIRST, ("hangs_with_a_child", None), ("family", None))
+    async with working(isolated, target=TARGET, processes=1):
+        found = await record(isolated, jobs[2])
         assert (found.state, found.reason) == ("dead", "timeout")
         (child,) = ledger.read("child")
         await until(lambda: gone(int(child.name)) and gone(child.pid), "both are gone")
         assert await parent_of(jobs[1]) == await parent_of(jobs[-1]) != os.getpid()
 
 
-async def test_the_death_of_the_template_is_nobodys_crash(app: Outlast, ledger: Ledger) -> None:
-    jobs = await suspects(app, *FIRST, ("naps", 2.0))
-    async with working(app, target=TARGET, processes=1):
+async def test_the_death_of_the_template_is_nobodys_crash(isolated: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(isolated, *FIRST, ("naps", 2.0))
+    async with working(isolated, target=TARGET, processes=1):
         await until(lambda: ledger.read("naps"), "it runs")
         template = int(ledger.read("naps")[0].name)
         assert template == await parent_of(jobs[1]) != os.getpid()
@@ -123,11 +109,11 @@ async def test_an_app_that_cannot_be_imported_gives_no_forks() -> None:
 
 
 async def test_an_app_that_must_not_be_forked_runs_such_jobs_in_processes_started_anew(
-    app: Outlast, monkeypatch: pytest.MonkeyPatch
+    isolated: Outlast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OUTLAST_TEST_THREAD", "1")
-    jobs = await suspects(app, *FIRST * 2)
-    async with working(app, target=TARGET, processes=1):
+    jobs = await suspects(isolated, *FIRST * 2)
+    async with working(isolated, target=TARGET, processes=1):
         assert {await parent_of(job) for job in jobs} == {os.getpid()}
     assert [(await job.record()).crashes for job in jobs] == [2, 2, 2, 2]
 

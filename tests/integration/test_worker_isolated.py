@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,12 @@ from outlast import Outlast
 from outlast.core.message import Holder
 from outlast.core.protocols import Cancel
 from outlast.handle import Handle
-from tests.support.isolated_app import build, build_jobs
+from tests.support.isolated_app import build_jobs
 from tests.support.ledger import Ledger
 from tests.support.polling import until
 from tests.support.working import record, working
 
 TARGET = "tests.support.isolated_app:app"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    monkeypatch.setenv("OUTLAST_TEST_LEDGER", str(tmp_path / "ledger"))
-    return Ledger(tmp_path / "ledger")
-
-
-@pytest.fixture
-async def isolated(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Outlast]:
-    app = build(f"sqlite:{tmp_path}/jobs.db")
-    yield app
-    await app.close()
 
 
 async def enqueue(name: str, *args: Any) -> Handle[Any]:

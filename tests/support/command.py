@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from tests.support.family import end_all, family_of
+
 __all__ = ["Project", "Ran", "Running"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,9 +58,11 @@ class Running:
 
     def family(self) -> list[psutil.Process]:
         """It and everything below it."""
-        with suppress(psutil.NoSuchProcess):
-            return [self._everyone, *self._everyone.children(recursive=True)]
-        return []
+        return family_of(self._everyone)
+
+    def kill(self) -> None:
+        """Kill whatever is left of it."""
+        end_all(self.process, self._everyone)
 
     def interrupt(self) -> None:
         """Press Ctrl-C, which reaches everybody in the foreground."""
@@ -142,9 +146,4 @@ class Project:
         try:
             yield running
         finally:
-            family = running.family()
-            for each in family:
-                with suppress(psutil.NoSuchProcess):
-                    each.kill()
-            process.wait()
-            psutil.wait_procs(family[1:], timeout=10)
+            running.kill()

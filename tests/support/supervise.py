@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from tests.support.family import end_all, family_of
+
 __all__ = ["Supervised", "supervised"]
 
 
@@ -41,9 +43,7 @@ class Supervised:
 
     def family(self) -> list[psutil.Process]:
         """The supervisor and everything below it."""
-        with suppress(psutil.NoSuchProcess):
-            return [self.everyone, *self.everyone.children(recursive=True)]
-        return []
+        return family_of(self.everyone)
 
     def signal_all(self, number: int) -> None:
         """Send a signal to each of them, the supervisor first."""
@@ -58,16 +58,10 @@ def supervised(
 ) -> Iterator[Supervised]:
     """Run a supervisor within the block; whatever of it is left at the end is killed."""
     running = Supervised(target, environ, log, options, stdin)
-    family: list[psutil.Process] = []
     try:
         yield running
     finally:
-        family = running.family()
-        for each in family:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
-        running.process.wait()
-        psutil.wait_procs(family[1:], timeout=10)
+        end_all(running.process, running.everyone)
 
 
 if __name__ == "__main__":
