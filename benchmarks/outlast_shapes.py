@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import counter
+from benchmarks.outlast_client import OutlastClient
 from outlast import Outlast
 
 __all__ = ["SHAPES", "client", "send", "shop"]
@@ -41,23 +42,8 @@ async def send(user_id: int, email: str) -> None:
     counter.run(user_id, email)
 
 
-class ShapedClient:
-    """Enqueues in bulk; the rest is not measured here."""
-
-    async def open(self) -> None:
-        """Connect, and build what is built at the first call."""
-        await shop.__aenter__()
-        send.message(0, "")
-
-    async def close(self) -> None:
-        """Close."""
-        await shop.__aexit__(None, None, None)
-
-    async def one(self, user_id: int, email: str) -> object:
-        """Enqueue one job."""
-        return await send.enqueue(user_id, email)
-
-    among = one
+class ShapedClient(OutlastClient):
+    """Enqueues in bulk, in levels where the shape has some; the rest is not measured here."""
 
     async def many(self, batch: Sequence[tuple[int, str]]) -> object:
         """Enqueue a batch in one step."""
@@ -68,4 +54,4 @@ class ShapedClient:
 
 def client() -> ShapedClient:
     """Return what enqueues."""
-    return ShapedClient()
+    return ShapedClient(shop, send)
