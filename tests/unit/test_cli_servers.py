@@ -51,7 +51,6 @@ def test_a_server_that_keeps_what_it_took_is_well() -> None:
 @pytest.mark.parametrize(
     ("facts", "severity", "said"),
     [
-        (replace(WELL, version=(6, 0, 9)), "error", "Redis 6.0.9 is too old"),
         (replace(WELL, role="slave"), "error", "is a replica"),
         (replace(WELL, write_error=True), "error", "could not write"),
         (replace(WELL, policy="volatile-lru"), "warning", "that is for caches"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.facts import Facts, durability_of, facts_of, weakest
+from outlast.brokers.redis.facts import Facts, durability_of, facts_of, fault_of, weakest
 from outlast.brokers.redis.finding import endpoint_in, slot_of
 from outlast.brokers.redis.refusals import Refused, meaning
 from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable
@@ -22,6 +22,8 @@ from outlast.core.errors import ConfigurationError, StoreError, StoreFull, Store
         ("redis+unix:///run/redis.sock?db=2", "redis+unix:///run/redis.sock", {"db": 2}),
         ("redis://a?durability=replicated", "redis://a:6379/0", {"replicas": 1}),
         ("redis://a?durability=replicated&replicas=2", "redis://a:6379/0", {"replicas": 2}),
+        ("redis://a?durability=replicated&fsync=yes", "redis://a:6379/0", {"replicas": 1, "fsync": True}),
+        ("redis://a?fsync=no", "redis://a:6379/0", {"replicas": 0, "fsync": False}),
         ("redis://a?namespace=shop", "redis://a:6379/0", {"namespace": "shop"}),
         (
             "redis+sentinel://u:p@a,b:9/main/4?sentinel_user=s&sentinel_password=q",
@@ -56,6 +58,8 @@ def test_a_url_says_where_and_how(url: str, shown: str, told: dict[str, object])
         ("redis://a?namespace=a b", "namespace="),
         ("redis://a?durability=os-crash", "only 'replicated'"),
         ("redis://a?replicas=0", "1 or more"),
+        ("redis://a?fsync=always", "give 'yes' or 'no'"),
+        ("redis://a?fsync=yes", "is for '\\?durability=replicated'"),
         ("redis://a?sentinel_password=x", "for 'redis\\+sentinel://' only"),
         ("redis://a?ca=/etc/hosts", "need TLS"),
         ("rediss://a?ca=/nowhere", "no such file"),
@@ -93,6 +97,24 @@ def test_a_server_that_tells_nothing_promises_nothing() -> None:
     silent = facts_of([Refused("NOPERM")] * 7)
     assert silent == Facts()
     assert durability_of(silent, 0) == ("unknown", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "fsync", "fault"),
+    [
+        (Facts(), True, ""),  # it tells nothing, and may do
+        (Facts(version=(6, 2)), False, ""),
+        (Facts(version=(6, 0, 16)), False, "is Redis 6.0.16, which is too old: upgrade it to Redis 6.2 or newer"),
+        (Facts(version=(7, 0, 15), append_only=True), True, "is Redis 7.0.15, and ?fsync=yes needs 7.2"),
+        (Facts(version=(7, 2, 1), append_only=True), True, ""),
+        (Facts(version=(8, 1), valkey=True, append_only=False), False, ""),
+        (Facts(version=(8, 1), valkey=True, append_only=False), True, "has appendonly no, and ?fsync=yes needs it"),
+    ],
+)
+def test_a_server_that_cannot_do_what_is_asked(facts: Facts, fsync: bool, fault: str) -> None:
+    found = fault_of(facts, fsync=fsync)
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
 
 
 def test_a_server_is_read_from_its_answers() -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["of_servers"]
 
-OLDEST: Final = (6, 2)
 SLOW: Final = 0.05
 NEARLY_FULL: Final = 0.9
 FILLING: Final = 0.75
@@ -32,11 +31,8 @@ def of_servers(found: Servers, *, spool: bool) -> Iterator[Finding]:
 
 def _of_server(server: Server) -> Iterator[Finding]:
     facts, check = server.facts, f"server {server.name}"
-    version = ".".join(map(str, facts.version))
+    version = facts.version_shown
     well = True
-    if facts.version and facts.version < OLDEST and not facts.valkey:
-        well = False
-        yield Finding(check, "error", f"Redis {version} is too old", "upgrade to Redis 6.2 or newer, or to Valkey")
     if facts.role == "slave":
         well = False
         yield Finding(check, "error", "is a replica: it takes no jobs", "name the master, or use 'redis+sentinel://'")

@@ -69,6 +69,8 @@ class Address(Struct, frozen=True, kw_only=True):
     timeout: float = 4.0
     connect_timeout: float = 2.0
     replicas: int = 0
+    fsync: bool = False
+    """It is on the disks of the master and of those replicas by then, not only in their memory."""
 
     @property
     def scheme(self) -> str:
@@ -209,6 +211,12 @@ def _replicas(name: str, value: str) -> dict[str, Any]:
     return {"replicas": int(value)}
 
 
+def _fsync(name: str, value: str) -> dict[str, Any]:
+    if value not in ("yes", "no"):
+        raise ConfigurationError(f"url: ?{name}={value}: give 'yes' or 'no'")
+    return {name: value == "yes"}
+
+
 _OPTIONS: Final[dict[str, Callable[[str, str], dict[str, Any]]]] = {
     "namespace": _namespace,
     "db": _db,
@@ -216,6 +224,7 @@ _OPTIONS: Final[dict[str, Callable[[str, str], dict[str, Any]]]] = {
     "connect_timeout": _duration,
     "durability": _durability,
     "replicas": _replicas,
+    "fsync": _fsync,
     "ca": _file,
     "cert": _file,
     "key": _file,
@@ -232,5 +241,9 @@ def _check(made: Address) -> None:
         raise ConfigurationError("url: ?sentinel_password= is for 'redis+sentinel://' only")
     if not made.secure and (made.ca or made.cert or made.key):
         raise ConfigurationError("url: ?ca=, ?cert= and ?key= need TLS: say 'rediss://'")
+    if made.fsync and not made.replicas:
+        raise ConfigurationError(
+            "url: ?fsync=yes is for '?durability=replicated': one server's disk is its appendfsync"
+        )
     if made.key and not made.cert:
         raise ConfigurationError("url: ?key= needs ?cert=, the certificate it belongs to")

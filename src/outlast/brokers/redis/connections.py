@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import Final
 
 from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.facts import PROBES, Facts, facts_of
+from outlast.brokers.redis.facts import PROBES, Facts, facts_of, fault_of
 from outlast.brokers.redis.finding import Slots, find_master
 from outlast.brokers.redis.refusals import Refused, meaning
 from outlast.brokers.redis.wire import Wire
@@ -17,6 +18,8 @@ __all__ = ["Connections"]
 
 FRESH: Final = 5.0
 """Seconds for which a server is not asked again what it is like, when a connection to it is made anew."""
+REFRESH = 30.0
+"""Seconds after which it is asked again all the same: CONFIG SET may have changed what a job survives there."""
 
 _Key = tuple[str, Endpoint | None]
 
@@ -36,6 +39,7 @@ class Connections:
         self._wires: dict[_Key, Wire] = {}
         self._attempts: dict[_Key, asyncio.Task[Wire]] = {}
         self._learning: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._tls: ssl.SSLContext | None = None
         self._open = False
 
@@ -53,14 +57,17 @@ class Connections:
                 raise failed[0]
         else:
             await self.get("", None)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._keep_looking(), name="outlast-redis-facts")
 
     async def close(self) -> None:
         """End all connections, and all attempts."""
         self._open = False
-        tasks = [*self._attempts.values(), *([self._learning] if self._learning else [])]
+        tasks = [*self._attempts.values(), *(each for each in (self._learning, self._looking) if each)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._looking = None
         wires, self._wires = list(self._wires.values()), {}
         for wire in wires:
             await wire.close()
@@ -164,18 +171,34 @@ class Connections:
         return wire
 
     async def _look(self, wire: Wire) -> None:
-        """Ask the server what it is like, unless it was just asked. What it does not tell is unknown."""
+        """Ask the server what it is like, unless it was just asked; raise StoreError for one that cannot keep jobs.
+
+        What it does not tell is unknown.
+        """
         now = asyncio.get_running_loop().time()
-        if wire.endpoint in self.facts and now - self._asked_at[wire.endpoint] < FRESH:
+        if wire.endpoint in self.facts and now - self._asked_at[wire.endpoint] < min(FRESH, REFRESH):
             return
         replies = await asyncio.gather(*map(wire.ask, PROBES), return_exceptions=True)
         for reply in replies:
             if isinstance(reply, BaseException) and not isinstance(reply, Refused):
                 raise reply
+        facts = facts_of(replies)
+        fault = fault_of(facts, fsync=self.address.fsync)
+        if fault:
+            raise StoreError(f"{wire.shown} {fault}")
         if self.address.kind != "cluster":
             self.facts.clear()
-        self.facts[wire.endpoint] = facts_of(replies)
+        self.facts[wire.endpoint] = facts
         self._asked_at[wire.endpoint] = now
+
+    async def _keep_looking(self) -> None:
+        """Ask again every now and then. A server that gives no answer is left to those who need one."""
+        while True:
+            await asyncio.sleep(REFRESH)
+            for (lane, _), wire in list(self._wires.items()):
+                if not lane and wire.alive:
+                    with suppress(StoreError):
+                        await self._look(wire)
 
     def _made(self, key: _Key, done: asyncio.Task[Wire]) -> None:
         self._attempts.pop(key, None)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from outlast.brokers.redis.refusals import Refused
 from outlast.core.message import Durability
 
-__all__ = ["PROBES", "Facts", "durability_of", "facts_of", "weakest"]
+__all__ = ["PROBES", "Facts", "durability_of", "facts_of", "fault_of", "weakest"]
 
 PROBES: Final[Sequence[Sequence[str]]] = (
     ("INFO", "server"),
@@ -23,6 +23,9 @@ PROBES: Final[Sequence[Sequence[str]]] = (
 )
 """What is asked, each on its own: an ACL may deny one and permit another."""
 
+OLDEST: Final = (6, 2)
+"""The oldest Redis that is served. Each Valkey is newer."""
+HAS_WAITAOF: Final = (7, 2)
 EVERY_SECOND: Final = 2.0
 """Seconds of work that appendfsync everysec may lose in a power cut: one, and one more behind a slow disk."""
 
@@ -44,6 +47,11 @@ class Facts(Struct, frozen=True, kw_only=True):
     used_memory: int | None = None
     write_error: bool = False
     """The last write of its append-only file, or its last snapshot, has failed."""
+
+    @property
+    def version_shown(self) -> str:
+        """The version as people write it; "" when it is not told."""
+        return ".".join(map(str, self.version))
 
 
 def facts_of(replies: Sequence[Any]) -> Facts:
@@ -71,6 +79,21 @@ def facts_of(replies: Sequence[Any]) -> Facts:
         used_memory=_number(info, "used_memory"),
         write_error="err" in (info.get("aof_last_write_status"), info.get("rdb_last_bgsave_status")),
     )
+
+
+def fault_of(facts: Facts, *, fsync: bool = False) -> str:
+    """Return why this server cannot keep jobs, with the fix; "" when it can, or does not tell what is missing.
+
+    fsync: each job is to be on its disk, and on its replicas', before it is accepted.
+    """
+    known = bool(facts.version) and not facts.valkey
+    if known and facts.version < OLDEST:
+        return f"is Redis {facts.version_shown}, which is too old: upgrade it to Redis 6.2 or newer, or to Valkey"
+    if fsync and known and facts.version < HAS_WAITAOF:
+        return f"is Redis {facts.version_shown}, and ?fsync=yes needs 7.2 (WAITAOF): upgrade it, or leave that out"
+    if fsync and facts.append_only is False:
+        return "has appendonly no, and ?fsync=yes needs it: CONFIG SET appendonly yes, on its replicas too"
+    return ""
 
 
 def durability_of(facts: Facts, replicas: int) -> tuple[Durability, float]:

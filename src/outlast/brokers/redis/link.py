@@ -51,6 +51,8 @@ class Link:
         self.split: Final = address.kind == "cluster"
         """The queues lie on several servers: one call may then name the keys of one queue only."""
         self._to = Connections(address)
+        # How a call that must be sure goes on, but for the milliseconds.
+        self._patience = ("WAITAOF", 1, address.replicas) if address.fsync else ("WAIT", address.replicas)
         self._bell: Wire | None = None
         self._heard: Callable[[bytes], None] | None = None
         self._channels: list[str] = []
@@ -184,19 +186,25 @@ class Link:
             asks = [wire.ask(("ASKING",))] if asking else []
             asks.append(wire.ask(request))
             if lane:
-                asks.append(wire.ask(("WAIT", self.address.replicas, int(self.address.timeout * 500))))
+                asks.append(wire.ask((*self._patience, int(self.address.timeout * 500))))
             replies: list[Any] = await asyncio.gather(*asks, return_exceptions=True)
         except asyncio.CancelledError:
             wire.retire()
             raise
+        if lane and isinstance(replies[-1], Refused) and not isinstance(replies[-2], BaseException):
+            raise StoreUncertain(f"it is there, but {meaning(replies[-1], wire.shown)}")
         for reply in replies:
             if isinstance(reply, BaseException):
                 raise reply
-        if lane and replies[-1] < self.address.replicas:
-            raise StoreUncertain(
-                f"{wire.shown}: only {replies[-1]} of {self.address.replicas} replicas had it within "
-                f"{self.address.timeout / 2:g} s (?durability=replicated)"
-            )
+        if lane:
+            asked = self.address
+            here, there = replies[-1] if asked.fsync else (1, replies[-1])
+            if there < asked.replicas or not here:
+                who = f"only {there} of {asked.replicas} replicas" if here else "not even the master"
+                had = "had it on disk" if asked.fsync else "had it"
+                raise StoreUncertain(
+                    f"{wire.shown}: {who} {had} within {asked.timeout / 2:g} s (?durability=replicated)"
+                )
         return replies[-2] if lane else replies[-1]
 
     async def _follow(self, refusal: Refused, wire: Wire, slot: int | None) -> bool:
