@@ -27,7 +27,11 @@ OLDEST: Final = (6, 2)
 """The oldest Redis that is served. Each Valkey is newer."""
 HAS_WAITAOF: Final = (7, 2)
 EVERY_SECOND: Final = 2.0
-"""Seconds of work that appendfsync everysec may lose in a power cut: one, and one more behind a slow disk."""
+"""Seconds of work that appendfsync everysec may lose in a power cut: one, and one more behind a slow disk.
+
+Behind one that takes longer than a second, a kill of the server alone may lose them too: it goes on answering, for up
+to 2 s, while a sync under way keeps it from writing.
+"""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -111,7 +115,8 @@ def durability_of(facts: Facts, replicas: int) -> tuple[Durability, float]:
         return "memory", 0.0  # snapshots, if any, lose all since the last one
     if facts.fsync == "always":
         return "os-crash", 0.0
-    # Written to the system before the answer, so that the end of the server's process loses nothing.
+    # Written to the system before the answer, so that the end of the server's process loses nothing: with everysec
+    # as long as the disk keeps up.
     return "process-crash", EVERY_SECOND if facts.fsync == "everysec" else 30.0
 
 
