@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,7 @@ from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
 from outlast.outbox import Outbox
 from tests.support.polling import until
 from tests.support.proxy import proxied
-from tests.support.redis_fleet import Node, node
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Node]:
-    with node(tmp_path / "redis", appendonly="yes", appendfsync="always") as made:
-        yield made
+from tests.support.redis_fleet import Node
 
 
 def shop(port: int, spool: Path | str = "", **settings: Any) -> tuple[Outlast, Job[Any, Any]]:

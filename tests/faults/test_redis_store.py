@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,6 @@ from tests.support.proxy import Proxy, proxied
 from tests.support.redis_fleet import Node, cluster, node, sentinels
 
 ANN, BOB = Holder("ann"), Holder("bob")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Node]:
-    with node(tmp_path / "redis", appendonly="yes", appendfsync="always") as made:
-        yield made
 
 
 @asynccontextmanager

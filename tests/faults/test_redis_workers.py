@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
-
-import pytest
 
 from outlast import Outlast
 from outlast.core.protocols import JobRecord
@@ -19,16 +17,10 @@ from tests.support.faults_app import brief
 from tests.support.ledger import Ledger
 from tests.support.polling import until
 from tests.support.proxy import proxied
-from tests.support.redis_fleet import Node, node
+from tests.support.redis_fleet import Node
 from tests.support.supervise import Supervised, supervised
 
 TARGET = "tests.support.faults_app:app"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Node]:
-    with node(tmp_path / "redis", appendonly="yes", appendfsync="always") as made:
-        yield made
 
 
 class Scene:

@@ -26,6 +26,7 @@ __all__ = [
     "boot_id",
     "check_sqlite",
     "durability_of",
+    "immediate",
     "open_connection",
     "open_file",
     "page_size",
@@ -146,16 +147,10 @@ def _prepare(db: apsw.Connection, path: str, steps: Mapping[int, str]) -> None:
         raise UnsafeStore(f"{path}: this file system cannot hold SQLite's write-ahead log; use a local disk")
     for number, script in steps.items():
         if number > version:
-            db.execute("begin immediate")
-            try:
+            with immediate(db):
                 db.execute(script).fetchall()  # all of it: execute alone stops at the first row
                 db.pragma("application_id", APPLICATION_ID)
                 db.pragma("user_version", number)
-                db.execute("commit")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("rollback")
-                raise
 
 
 @contextmanager
@@ -177,6 +172,19 @@ def _creation_lock(path: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def immediate(db: apsw.Connection) -> Iterator[None]:
+    """Write in one step: all that the block does is there when it is left, or nothing of it."""
+    db.execute("begin immediate")
+    try:
+        yield
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Final
 import apsw
 from msgspec import Struct
 
-from outlast.brokers.sqlite.connection import durability_of, open_connection, translated
+from outlast.brokers.sqlite.connection import durability_of, immediate, open_connection, translated
 from outlast.core.errors import StoreCorrupt, StoreFull
 from outlast.core.message import Durability
 
@@ -62,18 +62,11 @@ class Spool:
 
         Raise StoreFull, with none of them kept, where the file would hold more than `limit`.
         """
-        with self._using() as db:
-            db.execute("begin immediate")
-            try:
-                held = int(db.execute("select count(*) from spooled").get)
-                if held + len(rows) > limit:
-                    raise StoreFull(f"{self.path} holds {held} jobs and takes no more (spool_limit={limit})")
-                db.executemany("insert or ignore into spooled (id, queue, body) values (?, ?, ?)", rows)
-                db.execute("commit")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("rollback")
-                raise
+        with self._using() as db, immediate(db):
+            held = int(db.execute("select count(*) from spooled").get)
+            if held + len(rows) > limit:
+                raise StoreFull(f"{self.path} holds {held} jobs and takes no more (spool_limit={limit})")
+            db.executemany("insert or ignore into spooled (id, queue, body) values (?, ?, ?)", rows)
 
     def head(self, number: int, *, without: Sequence[str] = ()) -> list[Spooled]:
         """Return the first ones in order of acceptance, leaving out those of some queues."""
@@ -87,19 +80,12 @@ class Spool:
 
     def take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]] = ()) -> None:
         """Forget those that have arrived; set aside, with the reason, those that the store can never take."""
-        with self._using() as db:
-            db.execute("begin immediate")
-            try:
-                db.executemany(
-                    "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1", refused
-                )
-                db.executemany("delete from spooled where seq = ?", [(seq,) for seq in arrived])
-                db.executemany("delete from spooled where seq = ?", [(seq,) for seq, _ in refused])
-                db.execute("commit")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("rollback")
-                raise
+        with self._using() as db, immediate(db):
+            db.executemany(
+                "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1", refused
+            )
+            db.executemany("delete from spooled where seq = ?", [(seq,) for seq in arrived])
+            db.executemany("delete from spooled where seq = ?", [(seq,) for seq, _ in refused])
 
     def count(self) -> tuple[int, int]:
         """Return how many wait, and how many were refused."""

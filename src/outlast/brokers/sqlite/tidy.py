@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from outlast.brokers.sqlite.checkpoint import Checkpointer
+from outlast.brokers.sqlite.connection import immediate
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
@@ -102,15 +103,9 @@ class Tidier:
     def _all_given_back(self) -> bool:
         """Give back a chunk of free pages; tell, as of that moment, whether it was the last."""
         db = self._tx.db
-        db.execute("begin immediate")
-        try:
+        with immediate(db):
             db.execute(f"pragma incremental_vacuum({self._tuning.vacuum_pages})").fetchall()
             left = int(db.pragma("freelist_count"))
-            db.execute("commit")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("rollback")
-            raise
         return left == 0
 
     def _retain(self, free: Callable[[], bool]) -> bool:
@@ -119,16 +114,10 @@ class Tidier:
         tx.begin()
         more = any(tx.one("any_over", (tx.queue(name).number, tx.now)) for name in tx.names())
         while more:
-            tx.db.execute("begin immediate")
-            try:
+            with immediate(tx.db):
                 tx.begin()
                 _, more = prune(tx)
                 tx.write_counts()
-                tx.db.execute("commit")
-            except BaseException:
-                if tx.db.in_transaction:
-                    tx.db.execute("rollback")
-                raise
             self._checkpointer.look()
             if not free():
                 break

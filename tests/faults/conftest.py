@@ -1,0 +1,17 @@
+"""A Redis of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.redis_fleet import Node, node
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Node]:
+    """One that keeps what it has answered, to be killed and started again."""
+    with node(tmp_path / "redis", appendonly="yes", appendfsync="always") as made:
+        yield made
