@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Raw, structs
 
+from outlast.aio.deadlines import Deadlines
 from outlast.arguments import Arguments
 from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, check_text
 from outlast.core.errors import (
@@ -108,6 +108,7 @@ class Runtime(Composer):
     store: Store
     observers: Observers = field(default_factory=Observers)
     _muted: set[int] = field(default_factory=set)
+    _deadlines: Deadlines = field(default_factory=Deadlines)
 
     async def publish(
         self, messages: Sequence[Message], timeout: float | None = None, *, quiet: bool = False
@@ -122,7 +123,7 @@ class Runtime(Composer):
             return []
         limit = self.settings.enqueue_timeout if timeout is None else timeout
         try:
-            async with asyncio.timeout(limit):
+            with self._deadlines.within(limit):
                 answers = await self.store.publish(messages)
         except TimeoutError:
             self._tell_refused(() if quiet else messages, "unknown")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from outlast.arguments import Arguments
 from outlast.brokers import Store
@@ -79,14 +79,14 @@ class Wiring:
 
         return Outbox(settings.spool, limit=settings.spool_limit, publish=self._relayed)
 
-    async def publish(self, messages: Sequence[Message]) -> tuple[list[Accepted | Exists], Durability]:
+    def publish(self, messages: Sequence[Message]) -> Coroutine[Any, Any, tuple[list[Accepted | Exists], Durability]]:
         """Keep messages, in the store or in the outbox; return the answers, and what they survive. As Runtime.publish.
 
         Connecting counts: past `enqueue_timeout` it raises StoreUnavailable, or EnqueueUnknown when they were sent.
         """
         if self.outbox is not None:
-            return await self.outbox.through(messages, lambda: self._publish(messages, quiet=True))
-        return await self._publish(messages)
+            return self.outbox.through(messages, lambda: self._publish(messages, quiet=True))
+        return self._publish(messages)
 
     async def _publish(
         self, messages: Sequence[Message], *, quiet: bool = False

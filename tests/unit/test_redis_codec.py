@@ -60,9 +60,16 @@ def test_limits_tell_queues_apart_by_what_holds_and_not_by_their_names() -> None
     assert limits_of(Queue(name="a", weights={"x": 1, "y": 2})) == limits_of(Queue(name="a", weights={"y": 2, "x": 1}))
 
 
+def test_a_plain_publish_sees_at_a_glance_whether_a_queue_has_a_bound() -> None:
+    free, glance = b"\xc2" * 3, slice(3, 6)  # lua/publish_plain.lua looks at these bytes
+    assert limits_of(Queue(name="a", concurrency=1, rate="2/8s"))[glance] == free
+    for bound in ({"max_depth": 1}, {"max_bytes": 1}, {"max_age": 1.0}):
+        assert limits_of(Queue(name="a", **bound))[glance] != free
+
+
 def test_a_script_is_known_by_its_text() -> None:
-    one, other = script("base", "look"), script("base", "watch")
-    assert one is script("base", "look")
+    one, other = script("clock", "base", "look"), script("clock", "base", "watch")
+    assert one is script("clock", "base", "look")
     assert one.sha != other.sha
     assert len(one.sha) == 40
 
@@ -76,5 +83,5 @@ def test_each_script_opens_with_its_contract(path: Path) -> None:
 
 
 def test_lua_and_the_core_have_the_same_head_start() -> None:
-    assert f"(1 - prio) * {DEFAULTS.head_start:.0f}" in (LUA / "base.lua").read_text()
+    assert f"(1 - prio) * {DEFAULTS.head_start:.0f}" in (LUA / "clock.lua").read_text()
     assert f"local FAILURES = {DEFAULTS.failures_kept}\n" in (LUA / "settle.lua").read_text()

@@ -1,4 +1,4 @@
-"""How a job lies on the server: one record of bytes (its layout is told in lua/base.lua), and back to a message."""
+"""How a job lies on the server: one record of bytes (its layout is told in lua/clock.lua), and back to a message."""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ from contextlib import suppress
 from typing import Final
 
 from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.facts import PROBES, Facts, facts_of, fault_of
+from outlast.brokers.redis.facts import PROBES, Facts, durability_of, facts_of, fault_of, weakest
 from outlast.brokers.redis.finding import Slots, find_master
 from outlast.brokers.redis.refusals import Refused, meaning
 from outlast.brokers.redis.wire import Wire
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
+from outlast.core.message import Durability
 
 __all__ = ["Connections"]
 
@@ -35,6 +36,8 @@ class Connections:
         self.slots: Final = Slots()
         self.facts: dict[Endpoint, Facts] = {}
         """What the masters that were connected to are like."""
+        self.durability: tuple[Durability, float] = weakest(())
+        """What follows from that for an accepted job; another object only when they were looked at anew."""
         self._asked_at: dict[Endpoint, float] = {}
         self._wires: dict[_Key, Wire] = {}
         self._attempts: dict[_Key, asyncio.Task[Wire]] = {}
@@ -189,6 +192,7 @@ class Connections:
         if self.address.kind != "cluster":
             self.facts.clear()
         self.facts[wire.endpoint] = facts
+        self.durability = weakest(durability_of(each, self.address.replicas) for each in self.facts.values())
         self._asked_at[wire.endpoint] = now
 
     async def _keep_looking(self) -> None:

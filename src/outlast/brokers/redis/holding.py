@@ -30,9 +30,9 @@ __all__ = [
     "undo",
 ]
 
-_CLAIM: Final = script("base", "claim_plain", "retain", "jobs", "moves", "claim")
-_SETTLE: Final = script("base", "retain", "settle_plain", "jobs", "moves", "admit", "settle")
-_HOLD: Final = script("base", "retain", "jobs", "moves", "hold")
+_CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves", "claim")
+_SETTLE: Final = script("clock", "base", "retain", "settle_plain", "jobs", "moves", "admit", "settle")
+_HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 LETTER: Final = {"succeeded": "s", "dead": "d", "cancelled": "c", "expired": "e"}

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from outlast.brokers.redis.address import Address, Endpoint
 from outlast.brokers.redis.connections import Connections
-from outlast.brokers.redis.facts import Facts, durability_of, weakest
+from outlast.brokers.redis.facts import Facts
 from outlast.brokers.redis.finding import endpoint_in, slot_of
 from outlast.brokers.redis.refusals import Refused, meaning
 from outlast.brokers.redis.scripts import Script
@@ -61,8 +61,7 @@ class Link:
     @property
     def durability(self) -> tuple[Durability, float]:
         """What an accepted job survives, and of how many seconds' acceptance a crash beyond it may lose, as of now."""
-        replicas = self.address.replicas
-        return weakest(durability_of(facts, replicas) for facts in self._to.facts.values())
+        return self._to.durability
 
     @property
     def facts(self) -> Mapping[Endpoint, Facts]:
@@ -165,9 +164,16 @@ class Link:
         """Send a request to where its slot lies and return the reply. What was not done is sent anew."""
         send, to, asking, hops = request, None, False, 0
         while True:
-            wire = await self._wire(lane, slot, to)
+            wire = None if self.split else self._to.at_hand(lane, None)
+            if wire is None:
+                wire = await self._wire(lane, slot, to)
             try:
-                return await self._answer(wire, send, asking=asking, lane=lane)
+                if asking or lane:
+                    return await self._answer(wire, send, asking=asking, lane=lane)
+                return await wire.ask(send)
+            except asyncio.CancelledError:
+                wire.retire()
+                raise
             except Refused as refusal:
                 hops += 1
                 if refusal.code == "NOSCRIPT" and script is not None and send is request:
@@ -227,7 +233,7 @@ class Link:
 
     async def _wire(self, lane: str, slot: int | None, to: Endpoint | None) -> Wire:
         if not self.split:
-            return self._to.at_hand(lane, None) or await self._to.get(lane, None)
+            return await self._to.get(lane, None)
         endpoint = to or self._node_of(slot)
         if endpoint is None:
             await self._to.learn()

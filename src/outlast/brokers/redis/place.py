@@ -20,14 +20,14 @@ __all__ = ["Place", "effective", "limits_of"]
 
 logger = logging.getLogger("outlast.redis")
 
-_DECLARE: Final = script("base", "retain", "jobs", "moves", "relimit", "declare")
-_LOOK: Final = script("base", "retain", "jobs", "moves", "look")
+_DECLARE: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "declare")
+_LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _queue: Final = msgspec.json.Decoder(Queue).decode
 
 
 def limits_of(queue: Queue) -> bytes:
-    """Return a queue's limits and retention as the scripts read them (L_ in lua/base.lua)."""
+    """Return a queue's limits and retention as the scripts read them (L_ in lua/clock.lua)."""
     each, gcra, each_gcra, kept = queue.per_key, queue.gcra, queue.per_key.gcra, queue.retention
     values = (
         queue.max_depth,

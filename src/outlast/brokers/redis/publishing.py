@@ -15,7 +15,7 @@ from outlast.core.settlement import ACCEPTED, Accepted, Bound, Exists, Full, Pub
 
 __all__ = ["Publisher", "answer_of"]
 
-_PUBLISH: Final = script("base", "publish_plain", "retain", "jobs", "moves", "admit", "publish")
+_PUBLISH: Final = script("clock", "publish_plain", "base", "retain", "jobs", "moves", "admit", "publish")
 MOST: Final = 500
 """Messages of one call: it holds up the server for some milliseconds."""
 
@@ -108,17 +108,19 @@ class _Parcel:
 
 async def _send(place: Place, parcels: Sequence[_Parcel]) -> None:
     """Send the rows of these parcels in one call, and write down their answers."""
-    numbers: dict[str, int] = {}
-    args: list[Argument] = [place.default_limits, 3]
+    first = parcels[0].rows[0][1]
+    numbers = {first: 1}
+    args: list[Argument] = [place.default_limits, 2]
     for parcel in parcels:
         for _, queue, sid, record in parcel.rows:
-            number = numbers.get(queue)
-            if number is None:
-                number = numbers[queue] = len(numbers) + 1
-            args += (number, sid, record)
-    if len(numbers) == 1:
-        args[1] = 2
-        del args[2::3]
+            if queue != first:
+                numbers.setdefault(queue, len(numbers) + 1)
+            args += (sid, record)
+    if len(numbers) > 1:
+        args = [place.default_limits, 3]
+        for parcel in parcels:
+            for _, queue, sid, record in parcel.rows:
+                args += (numbers[queue], sid, record)
     reply = await place.run(_PUBLISH, place.keys(numbers), *args, sure=True, again=True)
     if reply:
         rows = [(parcel, row) for parcel in parcels for row in parcel.rows]

@@ -20,8 +20,8 @@ from outlast.core.topology import limits_of
 
 __all__ = ["LETTERS", "failures_of", "get", "find", "count", "pages", "stats", "watch"]
 
-_LOOK: Final = script("base", "retain", "jobs", "moves", "look")
-_WATCH: Final = script("base", "retain", "jobs", "moves", "watch")
+_LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
+_WATCH: Final = script("clock", "base", "retain", "jobs", "moves", "watch")
 LETTERS: Final[dict[State, str]] = {
     "ready": "Q",
     "scheduled": "S",
@@ -35,7 +35,7 @@ LETTERS: Final[dict[State, str]] = {
 }
 STATES: Final[dict[bytes, State]] = {letter.encode(): state for state, letter in LETTERS.items()}
 PAGE: Final = 1000
-"""Numbers of acceptance to a page, as in lua/base.lua."""
+"""Numbers of acceptance to a page, as in lua/clock.lua."""
 _failure: Final = msgspec.json.Decoder(Failure).decode
 _usage: Final = msgspec.json.Decoder(Usage).decode
 _texts: Final = msgspec.msgpack.Decoder(list[str]).decode

@@ -19,7 +19,7 @@ from outlast.core.ticking import advanced, amended, check_sizes, enlisted
 
 __all__ = ["Shelf"]
 
-_SCHEDULES: Final = script("base", "retain", "jobs", "moves", "admit", "schedules")
+_SCHEDULES: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "schedules")
 _record: Final = msgspec.json.Decoder(ScheduleRecord).decode
 _pack: Final = msgspec.msgpack.Encoder().encode
 

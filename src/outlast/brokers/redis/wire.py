@@ -98,11 +98,16 @@ class Wire(asyncio.Protocol):
         if not self.alive:
             answer.set_exception(StoreUnavailable(f"{self.shown}: the connection is closed"))
             return answer
+        idle = not self._asked
         self._asked.append(answer)
         due = self._loop.time() + self._timeout
         self._due.append(due)
         if self._watch is None:
             self._watch = self._loop.call_at(due, self._look)
+        if idle:  # nothing to wait for; what else is asked meanwhile goes together
+            self._out.append(hiredis.pack_command(tuple(args)))
+            self._flush()
+            return answer
         if not self._out:
             self._loop.call_soon(self._flush)  # what else is asked in this turn of the loop goes along
         self._out.append(hiredis.pack_command(tuple(args)))

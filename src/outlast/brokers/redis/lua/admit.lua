@@ -205,7 +205,7 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   later(q, 'HSET :b', sid, j.b)
   local page = floor(order / PAGE)
   later(q, 'RPUSH :a:' .. page, sid)
-  q.paged[page] = (q.paged[page] or 0) + 1
+  q.paged[page] = q.paged[page] or 0
   if answer then prune(q, 100) end
   return answer
 end

@@ -117,12 +117,8 @@ local function rest(j)              -- a running job runs no more
   freed(j.q, j.key)
 end
 local function remember(j, settled)
-  local q = j.q
-  local upto = j.acc + q.limits[L_MEMORY]
-  if upto > now then
-    later(q, 'HSET :p', j.sid, spack('>dd', upto, settled))
-    later(q, 'RPUSH :pl', j.sid)
-  end
+  local upto = j.acc + j.q.limits[L_MEMORY]
+  if upto > now then keep_id(j.q, j.sid, upto, settled) end
 end
 erase = function(j, settled)    -- all that is kept about it, but for its id
   local q, P, sid = j.q, j.q.P, j.sid
@@ -133,7 +129,7 @@ erase = function(j, settled)    -- all that is kept about it, but for its id
   if exists(q, ':n') then later(q, 'HDEL :n', sid) end
   if j.cancelling then call('SREM', P .. ':x', sid) end
   local page = floor(j.order / PAGE)
-  q.paged[page] = (q.paged[page] or 0) - 1
+  q.paged[page] = (q.paged[page] or 0) + 1
   remember(j, settled)
   j.gone = true
   q.jobs[sid] = false

@@ -1,7 +1,8 @@
--- Keep messages. Needs base, publish_plain, retain, jobs, moves, admit.
+-- Keep messages. Needs clock, publish_plain, base, retain, jobs, moves, admit.
 -- ARGV[3] limits of a queue that nobody has declared; ARGV[4] width: 2 where all are of KEYS[2], else 3;
 -- ARGV[5..] (id, record) or (number of its key, id, record) each, records as admit.accept takes them.
 -- Result: index (from 0), answer of each that was not simply accepted.
+local n = 0
 for i = 5, #ARGV, width do
   local q, sid, blob
   if width == 2 then q, sid, blob = make(KEYS[2], ARGV[3]), ARGV[i], ARGV[i + 1]

@@ -1,64 +1,89 @@
--- The plain case of publish, before what it does not need. Needs base; publish tells the arguments.
-local width, out, n = tonumber(ARGV[4]), {}, 0
+-- The plain case of publish, before what it does not need: even base. Needs clock; publish tells the arguments.
+local width, out = tonumber(ARGV[4]), {}
 
--- All of one queue, none with a key or a unique key, no bound: the same as accept, with less ado. False: do it one by one.
-local function at_once(q)
-  local L, sids = q.limits, {}
-  if L[L_DEPTH] or L[L_BYTES] or L[L_AGE] then return false end
-  for i = 5, #ARGV, 2 do
-    if string.byte(ARGV[i + 1], 18) % 4 > 0 then return false end
-    sids[#sids + 1] = ARGV[i]
+-- All of one queue that is known, none with a key or a unique key, no bound: the same as accept, with less ado. False, with
+-- nothing changed: do it one by one.
+local function at_once(P)
+  local got = call('HMGET', P .. ':c', 's', 'limits', 'waited', 'past', 'born')
+  local packed, limits, sids, count = got[1], got[2], {}, 0
+  -- Of the limits the first three, L_DEPTH to L_AGE, behind the 3 bytes that open so long an array: false, a byte each.
+  if not packed or got[5] ~= ARGV[2] or sub(limits, 4, 6) ~= '\194\194\194' or #ARGV > 7000 then return false end
+  for i = 6, #ARGV, 2 do
+    if string.byte(ARGV[i], 18) % 4 > 0 then return false end
+    count = count + 1
+    sids[count] = ARGV[i - 1]
   end
-  local known = call('HMGET', q.P .. ':b', unpack(sids))
-  local past = call('HMGET', q.P .. ':p', unpack(sids))
-  local seen, order, added, bytes, second = {}, call('INCRBY', D .. ':order', #sids) - #sids, 0, 0, spack('>I4', ceil(now))
-  local line, records, push, page, paged = q.plain, held_back(q, 'HSET :b'), held_back(q, q.plain.push), nil, nil
-  local s, stood, latest, inf = q.s, 0, now * 1000, -math.huge
-  local tail, tailo = line.n > 0 and line.tail or inf, line.tailo
-  for i = 1, #sids do
-    local sid, blob = sids[i], ARGV[4 + 2 * i]
+  local B = P .. ':b'
+  local one = count == 1            -- whose record is written at once, unless it is known
+  local seen = {}
+  local known, past = one and seen or call('HMGET', B, unpack(sids)), got[4] and call('HMGET', P .. ':p', unpack(sids)) or {}
+  local order, soon, second, latest = call('INCRBY', D .. ':order', count) - count, 0, ceil(now), now * 1000
+  local depth, ready, bytes, n, tail, tailo, z = sunpack(S_PLAIN, packed)
+  local head, records, push, page, paged, due, zadd, became = spack('>I4', second), {}, {}, nil, nil, nil, nil, nil
+  if n == 0 then tail = -math.huge end
+  local function turn_page()
+    if paged and call('RPUSH', P .. ':a:' .. page, unpack(paged)) == #paged then call('HSETNX', P .. ':ac', page, 0) end
+  end
+  for i = 1, count do
+    local sid = sids[i]
     if known[i] or seen[sid] or (past[i] and sunpack('>d', past[i]) > now) then
       out[#out + 1] = i - 1
       out[#out + 1] = { 'exists', 'id', sid }
     else
-      seen[sid] = true
-      order, added = order + 1, added + 1
+      local blob = ARGV[4 + 2 * i]
       local run_at, _, prio, flags, klen, xlen = sunpack('>ddBBBI4', blob)
       local size = #blob - 23 - klen - xlen - (flags >= 4 and 8 or 0)
-      bytes = bytes + size
-      local record = spack('>I6', order) .. second .. blob
+      order, depth, bytes = order + 1, depth + 1, bytes + size
+      if run_at > now then blob = sub(blob, 1, 17) .. string.char(flags + 8) .. sub(blob, 19) end
+      local record = spack('>I6', order) .. head .. blob
+      if not one then
+        seen[sid] = true
+        records[#records + 1] = sid
+        records[#records + 1] = record
+      elseif call('HSETNX', B, sid, record) == 0 then
+        out[1], out[2] = 0, { 'exists', 'id', sid }
+        return true
+      end
       if run_at > now then
-        record = sub(record, 1, 27) .. string.char(flags + 8) .. sub(record, 29)
-        later(q, 'ZADD :due', run_at, fmt('%014.0f', order) .. sid)
-        if run_at - now < 1 then q.ready = q.ready + 1 end
+        due = due or {}
+        due[#due + 1] = run_at
+        due[#due + 1] = fmt('%014.0f', order) .. sid
+        if run_at - now < 1 then soon = soon + 1 end
       else
         local rank = rank_of(run_at, prio)
+        ready, soon = ready + 1, soon + 1
+        n = n + 1
         if rank <= latest and (rank > tail or (rank == tail and order > tailo)) then
-          tail, tailo, stood = rank, order, stood + 1
+          tail, tailo = rank, order
           push[#push + 1] = sid
         else
-          line.n, line.z = line.n + 1, line.z + 1
-          s[S_READY], q.ready = s[S_READY] + 1, q.ready + 1
-          later(q, 'ZADD :z', rank, fmt('%014.0f', order) .. sid)
-          later(q, 'HSET :d', sid, spack(BECAME, 'Q', rank, run_at, 1, 0, 0, 16, 0, 0, 0, order, ceil(now), size, flags, 0))
+          z, zadd, became = z + 1, zadd or {}, became or {}
+          zadd[#zadd + 1] = rank
+          zadd[#zadd + 1] = fmt('%014.0f', order) .. sid
+          became[#became + 1] = sid
+          became[#became + 1] = spack(BECAME, 'Q', rank, run_at, 1, 0, 0, 16, 0, 0, 0, order, second, size, flags, 0)
         end
       end
-      records[#records + 1] = sid
-      records[#records + 1] = record
       if floor(order / PAGE) ~= page then
-        page = floor(order / PAGE)
-        paged = held_back(q, 'RPUSH :a:' .. page)
+        turn_page()
+        page, paged = floor(order / PAGE), {}
       end
       paged[#paged + 1] = sid
-      q.paged[page] = (q.paged[page] or 0) + 1
     end
   end
-  line.n, line.tail, line.tailo = line.n + stood, tail == inf and line.tail or tail, tailo
-  s[S_READY], q.ready, s[S_DEPTH], s[S_BYTES] = s[S_READY] + stood, q.ready + stood, s[S_DEPTH] + added, s[S_BYTES] + bytes
+  if not paged then return true end
+  if not one then call('HSET', B, unpack(records)) end
+  turn_page()
+  if #push > 0 then call('RPUSH', P .. ':r', unpack(push)) end
+  if due then call('ZADD', P .. ':due', unpack(due)) end
+  if zadd then
+    call('ZADD', P .. ':z', unpack(zadd))
+    call('HSET', P .. ':d', unpack(became))
+  end
+  if tail == -math.huge then tail = select(5, sunpack(S_PLAIN, packed)) end
+  call('HSET', P .. ':c', 's', spack(S_PLAIN, depth, ready, bytes, n, tail, tailo, z) .. sub(packed, 57))
+  if got[3] and soon > 0 then ring({ P = P, waited = got[3] }, soon) end
   return true
 end
 
-if width == 2 and at_once(make(KEYS[2], ARGV[3])) then
-  flush()
-  return out
-end
+if width == 2 and at_once(KEYS[2]) then return out end

@@ -16,6 +16,14 @@ local function end_of(q)             -- the time of an end, apart by a microseco
   q.s[S_END] = at
   return at
 end
+local function keep_id(q, sid, upto, settled)      -- all that is left of a job that went
+  if not q.past then
+    q.past = '1'
+    later(q, 'HSET :c', 'past', '1')
+  end
+  later(q, 'HSET :p', sid, spack('>dd', upto, settled))
+  later(q, 'RPUSH :pl', sid)
+end
 local function prune(q, most)       -- retention, at most `most` records of each sort; how many went
   sync(q)
   local P, limits, gone = q.P, q.limits, 0
@@ -36,11 +44,8 @@ local function prune(q, most)       -- retention, at most `most` records of each
           if res then later(q, 'HDEL :res', sid) end
           if f then later(q, 'HDEL :f', sid) end
           if n then later(q, 'HDEL :n', sid) end
-          q.paged[page] = (q.paged[page] or 0) - 1
-          if upto > now then
-            later(q, 'HSET :p', sid, spack('>dd', upto, settled))
-            later(q, 'RPUSH :pl', sid)
-          end
+          q.paged[page] = (q.paged[page] or 0) + 1
+          if upto > now then keep_id(q, sid, upto, settled) end
         end
         gone = gone + 1
       end

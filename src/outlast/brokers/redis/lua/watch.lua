@@ -1,4 +1,4 @@
--- Ask to be rung for when jobs end. KEYS as in base. ARGV[3] the bell; [4..] (queue's key, id) each. Needs base, moves.
+-- Ask to be rung for when jobs end. KEYS as in clock. ARGV[3] the bell; [4..] (queue's key, id) each. Needs base, moves.
 -- Result: 1 when all have ended or are unknown by now.
 local over = 1
 for i = 4, #ARGV, 2 do

@@ -1,0 +1,79 @@
+"""Deadlines for many short calls of one event loop, by one timer for all: `asyncio.timeout` makes one for each."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Deadlines"]
+
+
+class Deadlines:
+    """`with deadlines.within(seconds):` around an await, for tasks of one event loop at a time.
+
+    The block is cancelled when its time is over, and then raises TimeoutError. A cancellation from elsewhere goes
+    through as it is.
+    """
+
+    __slots__ = ("_calls", "_loop", "_timer")
+
+    def __init__(self) -> None:
+        self._calls: set[_Within] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def within(self, seconds: float) -> _Within:
+        """Return what bounds one block to so many seconds from now."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a deadline needs a task to cancel")
+        if loop is not self._loop:  # a timer of a loop that is over would never fire
+            self._loop, self._timer = loop, None
+        due = loop.time() + seconds
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._look)
+        elif due < self._timer.when():
+            self._timer.cancel()
+            self._timer = loop.call_at(due, self._look)
+        return _Within(self._calls, task, due)
+
+    def _look(self) -> None:
+        """Cancel what is overdue, and look again when the next one may be."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for call in sorted((call for call in self._calls if call.due <= now), key=lambda call: call.due):
+            call.expire()
+        if self._calls:
+            self._timer = loop.call_at(min(call.due for call in self._calls), self._look)
+
+
+class _Within:
+    """One bounded block."""
+
+    __slots__ = ("_before", "_calls", "_over", "_task", "due")
+
+    def __init__(self, calls: set[_Within], task: asyncio.Task[Any], due: float) -> None:
+        self._calls = calls
+        self._task = task
+        self._before = task.cancelling()
+        self._over = False
+        self.due = due
+
+    def __enter__(self) -> None:
+        self._calls.add(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._calls.discard(self)
+        if self._over and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def expire(self) -> None:
+        """Cancel it."""
+        self._calls.discard(self)
+        self._over = True
+        self._task.cancel()
