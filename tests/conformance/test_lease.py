@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from outlast.core.message import Holder
 from outlast.core.protocols import Cancel, Purge
 from outlast.core.settlement import Finish, Lost, Release
@@ -33,6 +35,7 @@ async def test_every_lapse_counts(desk: Desk) -> None:
     assert crashes == [0, 1, 2, 3]
 
 
+@pytest.mark.across_queues
 async def test_a_lapse_is_noticed_by_a_claim_for_any_queue(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim(holder=A)
@@ -41,6 +44,7 @@ async def test_a_lapse_is_noticed_by_a_claim_for_any_queue(desk: Desk) -> None:
     assert (record.state, record.crashes, record.holder) == ("ready", 1, None)
 
 
+@pytest.mark.across_queues
 async def test_claim_renews_all_that_its_holder_holds(desk: Desk) -> None:
     await desk.publish("q.1", "r.1")
     await desk.claim(holder=A)

@@ -61,7 +61,7 @@ async def test_one_job_wakes_one_of_those_who_wait(server: RedisServer, store: R
         asyncio.create_task(each.claim({"q": 1}, limit=1, holder=holder, lease=10, wait=60))
         for each, holder in zip([store, *others], (A, B, A, B), strict=True)
     ]
-    while int(await store._link.command("SCARD", f"{store._place.prefix('q')}:w")) < len(waiting):
+    while int(await store._link.command("SCARD", "{outlast:q}:w")) < len(waiting):
         await asyncio.sleep(0)
     await store.publish([message("q.1", SystemClock().time())])
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -124,10 +124,10 @@ class Desk:
             assert await self.ids(id.partition(".")[0], holder=holder) == [id]
             assert await self.finish(id, **options) == []
 
-    async def lapse(self, queue: str = "elsewhere") -> None:
-        """Let every lease run out and be noticed by somebody's claim, who is given nothing."""
+    async def lapse(self, *queues: str) -> None:
+        """Let every lease run out and be noticed by somebody's claim, for nothing or for queues that give nothing."""
         self.clock.advance(LEASE + 1)
-        assert await self.claim(queue, holder=C) == []
+        assert await self.claim(demand=dict.fromkeys(queues, 1), holder=C) == []
 
     async def extend(self, holder: Holder = A, lease: float = LEASE) -> list[Lost]:
         """Extend a holder's lease."""

@@ -72,6 +72,8 @@ CASES: list[StoreCase] = [
 ]
 OTHERS: list[StoreCase] = [
     StoreCase(name, partial(_redis, program=program), shared=True, durabilities=("memory",))
-    for name, program in installed(*([] if _ELSEWHERE else IN_SUITE)).items()
+    for name, program in installed(
+        *([] if _ELSEWHERE or os.environ.get("OUTLAST_TEST_REDIS_SERVER") else IN_SUITE)
+    ).items()
 ]
 """The oldest server that is served, and a Valkey, where scripts/servers has installed them."""

@@ -61,6 +61,9 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Other processes reach the same jobs."""
     window: float = 0.0
     """Seconds of acceptance that a crash beyond `durability` may lose; 0 where that is not known."""
+    spread: bool = False
+    """Each queue lies by itself, on one of several servers. A call over several queues is then one step in each of
+    them, and may be done in some only when it raises; there is no order of acceptance over queues."""
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):

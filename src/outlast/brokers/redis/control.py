@@ -48,7 +48,7 @@ class Desk:
         """Apply the commands in order; raise ConfigurationError for a limit that is none, before anything else."""
         for command in commands:
             if isinstance(command, Adjust):
-                adjusted(await self._place.declared_of(command.queue), command.changes)
+                await self.check(command)
         answers: list[Answer] = []
         together: list[Command] = []
         for command in commands:
@@ -59,6 +59,10 @@ class Desk:
             else:
                 together.append(command)
         return answers + await self._step(together)
+
+    async def check(self, adjust: Adjust) -> None:
+        """Raise ConfigurationError for a limit that is none."""
+        adjusted(await self._place.declared_of(adjust.queue), adjust.changes)
 
     async def _step(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply commands on single jobs and queues in one step."""

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves", "claim")
-_SETTLE: Final = script("clock", "base", "retain", "settle_plain", "jobs", "moves", "admit", "settle")
+_SETTLE: Final = script("clock", "base", "retain", "settle_plain", "jobs", "moves", "admit", "follow", "settle")
 _HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
@@ -109,9 +109,10 @@ def refuse_signals(settlements: Sequence[Settlement]) -> None:
 
 
 class _Batch:
-    """Settlements as the script reads them."""
+    """Settlements as the script reads them, on their way to a place."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self.numbers: dict[str, int] = {}
         self.records: list[Argument] = []
 
@@ -167,12 +168,13 @@ class _Batch:
                 row += ["p", settlement.at]
         return row
 
-    def _then(self, then: Sequence[Message | Signal]) -> list[tuple[int, str, int]]:
-        rows = []
+    def _then(self, then: Sequence[Message | Signal]) -> list[tuple[int | str, str, int]]:
+        rows: list[tuple[int | str, str, int]] = []
         for item in then:
             if isinstance(item, Message):
                 self.records.append(pack(item))
-                rows.append((self.number(item.queue), item.id[len(item.queue) + 1 :], 4 + len(self.records)))
+                to = self.number(item.queue) if self._place.holds(item.queue) else item.queue
+                rows.append((to, item.id[len(item.queue) + 1 :], 4 + len(self.records)))
         return rows
 
 
@@ -182,7 +184,7 @@ def _failure(failure: Failure | None) -> str:
 
 async def settle(place: Place, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply what still counts, in one step; return the rest."""
-    batch = _Batch()
+    batch = _Batch(place)
     rows = batch.rows(settlements)
     reply = await place.run(_SETTLE, place.keys(batch.numbers), place.default_limits, _encode(rows), *batch.records)
     return [Lost(settlements[index].fence, "superseded") for index in reply]
@@ -213,7 +215,7 @@ async def undo(place: Place, holder: str, stream: Stream) -> int:
 
 async def save(place: Place, notes: Sequence[Note]) -> list[Lost]:
     """Keep notes of the fences that count; return the rest."""
-    batch = _Batch()
+    batch = _Batch(place)
     rows = [
         (
             batch.number(note.fence.queue),

@@ -62,25 +62,35 @@ def effective(name: str, declared: bytes | None, changed: bytes | None) -> tuple
 
 
 class Place:
-    """A namespace on a server. now: for tests, the time that scripts take instead of the server's own."""
+    """A namespace on a server; on a Cluster one queue of it, or what belongs to none. All its keys are in one slot.
 
-    def __init__(self, link: Link, namespace: str, now: Callable[[], float] | None) -> None:
+    queue: on a Cluster, the one that lies here, "" for none. now: for tests, the time that scripts take instead of the
+    server's own.
+    """
+
+    def __init__(
+        self, link: Link, namespace: str, now: Callable[[], float] | None, *, queue: str | None = None
+    ) -> None:
         self.link = link
-        # On a Cluster all keys of a namespace have one tag, and so one slot: a script reaches no other node.
-        self.root = f"{{{namespace}}}:" if link.split else f"{{{namespace}}}"
+        self.queue: Final = queue
+        self.root = f"{{{namespace}:{queue}}}:" if queue else f"{{{namespace}}}"
         self.default_limits = limits_of(Queue(name="default"))
         self.declared: dict[str, tuple[Queue, str]] = {}
         """What this process has declared: queue and app, to be said again where the server has lost it."""
         self._now = now
-        self._stem = self.root.removesuffix("}") + ":"
+        self._stem = f"{{{namespace}:"
         self._born = ""
 
-    def prefix(self, queue: str) -> str:
-        """Return what the keys of a queue begin with."""
-        return self._stem + queue + "}"
+    def holds(self, queue: str) -> bool:
+        """Tell whether the jobs of a queue lie here."""
+        return self.queue is None or self.queue == queue
+
 
     def keys(self, queues: Iterable[str]) -> list[str]:
         """Return the KEYS of a call about these queues."""
+    def prefix(self, queue: str) -> str:
+        """Return what the keys of a queue begin with."""
+        return self._stem + queue + "}"
         stem = self._stem
         return [self.root, *(stem + queue + "}" for queue in queues)]
 
@@ -134,6 +144,12 @@ class Place:
     async def declared_of(self, queue: str) -> Queue:
         """Return a queue as it was declared, with the defaults when it was not."""
         kept = await self.link.command("HGET", f"{self.prefix(queue)}:c", "declared")
+    async def check_owner(self, queue: str, app: str) -> None:
+        """Raise ConfigurationError for a queue of another app."""
+        owner = (await self.link.command("HGET", f"{self.prefix(queue)}:c", "app") or b"").decode()
+        if owner and app and owner != app:
+            raise of_another_app(queue, owner, app)
+
         return _queue(kept) if kept else Queue(name=queue)
 
     async def declare(self, topology: Topology) -> None:

@@ -19,7 +19,7 @@ from outlast.core.ticking import advanced, amended, check_sizes, enlisted
 
 __all__ = ["Shelf"]
 
-_SCHEDULES: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "schedules")
+_SCHEDULES: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "follow", "schedules")
 _record: Final = msgspec.json.Decoder(ScheduleRecord).decode
 _pack: Final = msgspec.msgpack.Encoder().encode
 
@@ -74,7 +74,10 @@ class Shelf:
         return []
 
     async def advance(self, moves: Sequence[Move]) -> list[bool]:
-        """Make the moves that are still expected, and publish their messages in the same step."""
+        """Make the moves that are still expected, and publish their messages in the same step.
+
+        Messages of a queue that lies elsewhere are kept here in that step, to be taken there.
+        """
         check_sizes(moves, self._max_body)
         if not moves:
             return []
@@ -93,8 +96,10 @@ class Shelf:
             messages = []
             for message in move.messages:
                 blobs.append(pack(message))
-                number = numbers.setdefault(message.queue, len(numbers) + 1)
-                messages.append((number, message.id[len(message.queue) + 1 :], 5 + len(blobs)))
+                to: int | str = message.queue
+                if place.holds(message.queue):
+                    to = numbers.setdefault(message.queue, len(numbers) + 1)
+                messages.append((to, message.id[len(message.queue) + 1 :], 5 + len(blobs)))
             rows.append((move.name, expect, body, move.skipped, messages))
         reply = await place.run(_SCHEDULES, place.keys(numbers), "move", place.default_limits, _pack(rows), *blobs)
         return [bool(each) for each in reply]

@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from outlast.brokers.redis import holding, records
+from outlast.brokers.redis import holding
 from outlast.brokers.redis.address import Address
 from outlast.brokers.redis.bell import Bell
-from outlast.brokers.redis.claiming import Claims
-from outlast.brokers.redis.control import Desk
 from outlast.brokers.redis.link import Link
+from outlast.brokers.redis.part import Part
 from outlast.brokers.redis.place import Place
-from outlast.brokers.redis.publishing import Publisher
-from outlast.brokers.redis.schedules import Shelf
+from outlast.brokers.redis.spread import Spread
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
 from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
@@ -44,17 +42,20 @@ class RedisStore:
     ) -> None:
         address = Address.of(url)
         self._link = Link(address)
-        self._place = Place(self._link, address.namespace, now)
         self._bell = Bell()
-        self._publisher = Publisher(self._place, max_body)
-        self._desk = Desk(self._place, max_body)
-        self._shelf = Shelf(self._place, max_body)
         self._max_body = max_body
         self._kinds: tuple[str, ...] = ()
         self._last = ""
         self._opening = asyncio.Lock()
         self._open = False
-        self._claims = Claims(self._place, lambda: self._open)
+
+        def part(queue: str | None) -> Part:
+            return Part(Place(self._link, address.namespace, now, queue=queue), max_body, lambda: self._open)
+
+        self._jobs: Part | Spread = part(None)
+        if self._link.split:
+            self._jobs = Spread(part, self._bell.ring, lambda: self._open)
+        self._root = f"{{{address.namespace}}}"
         subscribe: Callable[[Callable[[], None]], None] | None = getattr(clock, "subscribe", None)
         if subscribe is not None:
             subscribe(self._bell.ring_from_anywhere)
@@ -63,7 +64,9 @@ class RedisStore:
     def capabilities(self) -> Capabilities:
         """What this server can do, as it said when it was last connected to; before that its durability is unknown."""
         level, window = self._link.durability
-        return Capabilities(durability=level, max_body=self._max_body, shared=True, window=window)
+        return Capabilities(
+            durability=level, max_body=self._max_body, shared=True, window=window, spread=self._link.split
+        )
 
     async def open(self) -> None:
         """Connect; raise StoreUnavailable. Opening twice is a no-op."""
@@ -71,18 +74,16 @@ class RedisStore:
             if self._open:
                 return
             await self._link.open()
-            await self._place.open()
-            self._link.listen(
-                (f"{self._place.root}:bell:{self._bell.name}", f"{self._place.root}:amended"),
-                lambda _: self._bell.ring(),
-            )
+            await self._jobs.open()
+            channels = (f"{self._root}:bell:{self._bell.name}", f"{self._root}:amended")
+            self._link.listen(channels, lambda _: self._bell.ring())
             self._open = True
 
     async def close(self) -> None:
         """Let go of the server. What is held stays held until its lease lapses."""
         async with self._opening:
             self._open = False
-            await self._claims.close()
+            await self._jobs.close()
             await self._link.close()
             self._bell.ring()
 
@@ -90,14 +91,14 @@ class RedisStore:
 
     async def declare(self, topology: Topology) -> None:
         """Make these queues known with their bounds, and have claims take what is parked of these kinds."""
-        await self._place.declare(topology)
+        await self._jobs.declare(topology)
         if topology.kinds:
             self._kinds = topology.kinds
             self._bell.ring()
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Keep the messages; the answers align with the input."""
-        return await self._publisher.publish(messages) if messages else []
+        return await self._jobs.publish(messages) if messages else []
 
     async def claim(
         self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
@@ -111,7 +112,7 @@ class RedisStore:
                 left = deadline - loop.time()
                 bell = ear.name if left > 0 else ""
                 asked = holding.Asked(demand, limit, holder.id, lease, self._last, bell, self._kinds)
-                given = await self._claims.claim(asked)
+                given = await self._jobs.claim(asked)
                 self._last = given.last
                 if given.soon == holding.FURTHER and self._open:
                     continue
@@ -123,33 +124,33 @@ class RedisStore:
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded."""
         holding.refuse_signals(settlements)
-        return await holding.settle(self._place, settlements) if settlements else []
+        return await self._jobs.settle(settlements) if settlements else []
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
         """Renew all that `holder` holds; return what it lost and what it is to cancel."""
-        return await holding.extend(self._place, holder, lease)
+        return await self._jobs.extend(holder, lease)
 
     async def save(self, notes: Sequence[Note]) -> list[Lost]:
         """Keep notes about running jobs; return the superseded."""
-        return await holding.save(self._place, notes) if notes else []
+        return await self._jobs.save(notes) if notes else []
 
     async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
         """Make all that a dead holder held ready at once; return how many."""
-        return await holding.forfeit(self._place, holder, crashed=crashed)
+        return await self._jobs.forfeit(holder, crashed=crashed)
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Count these queues, all known ones when empty."""
-        return await records.stats(self._place, queues)
+        return await self._jobs.stats(queues)
 
     # Records
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records, aligned with `ids`."""
-        return await records.get(self._place, ids) if ids else []
+        return await self._jobs.get(ids) if ids else []
 
     async def find(self, query: Query) -> Page:
         """Return one page of matching records."""
-        return await records.find(self._place, query)
+        return await self._jobs.find(query)
 
     async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:
         """Return the records as soon as all have ended or are unknown, or as they are after `timeout` seconds."""
@@ -162,7 +163,7 @@ class RedisStore:
                 ear.clear()
                 left = deadline - loop.time()
                 if left > 0:
-                    await records.watch(self._place, self._bell.name, ids)
+                    await self._jobs.watch(self._bell.name, ids)
                 found = await self.get(ids)
                 if left <= 0 or not self._open or all(each is None or each.state in TERMINAL for each in found):
                     return found
@@ -170,31 +171,31 @@ class RedisStore:
 
     async def count(self, query: Query) -> dict[State, int]:
         """Count matching records by state."""
-        return await records.count(self._place, query)
+        return await self._jobs.count(query)
 
     # Control
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply the commands in order; a prune, and a purge of many, in steps of their own."""
-        return await self._desk.apply(commands)
+        return await self._jobs.apply(commands)
 
     # Schedules
 
     async def schedules(self) -> list[ScheduleRecord]:
         """Return all schedules by name."""
-        return await self._shelf.all()
+        return await (await self._jobs.shelf()).all()
 
     async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
         """Declare schedules."""
-        return await self._shelf.enlist(entries)
+        return await (await self._jobs.shelf()).enlist(entries)
 
     async def advance(self, moves: Sequence[Move]) -> list[bool]:
         """Take ticks and publish their messages."""
-        return await self._shelf.advance(moves)
+        return await self._jobs.advance(moves)
 
     async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
         """Change schedules."""
-        return await self._shelf.amend(changes)
+        return await (await self._jobs.shelf()).amend(changes)
 
     async def amended(self, since: int, timeout: float) -> int:
         """Return how often schedules were changed, once that is above `since`, or after `timeout` seconds."""
@@ -203,7 +204,7 @@ class RedisStore:
         with self._bell.listen() as ear:
             while True:
                 ear.clear()
-                count = await self._shelf.changes()
+                count = await (await self._jobs.shelf()).changes()
                 left = deadline - loop.time()
                 if count > since or left <= 0 or not self._open:
                     return count

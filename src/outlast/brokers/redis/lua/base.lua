@@ -38,7 +38,7 @@ local function make(P, limits)      -- the same, made with these limits when it 
   call('SADD', D .. ':queues', string.match(P, '([^:]*)}$'))
   return open(P)
 end
-local function prefix(name) return (sub(D, -1) == '}' and sub(D, 1, -2) or D) .. ':' .. name .. '}' end
+local function prefix(name) return alone and sub(D, 1, -2) or sub(D, 1, -2) .. ':' .. name .. '}' end
 local function every()              -- all queues of this place, by name
   local names = call('SMEMBERS', D .. ':queues')
   table.sort(names)

@@ -49,7 +49,7 @@ local function rank_of(at, prio) return trunc((at - (1 - prio) * 60) * 1000) end
 -- Flags: 1 open, 2 lapsed, 4 cancelling, 8 an entry in r stands for it no more, 16 it stands in z.
 local BECAME = '>c1ddI4I2dBdddI6I4I4BB'
 
-local alone = string.find(D, ':[^:]*}:$') ~= nil       -- the place of one queue
+local alone = sub(D, -1) == ':'         -- the place of one queue
 local function tell(bell, id)
   return call('PUBLISH', (alone and string.match(D, '^[^:]*') .. '}' or D) .. ':bell:' .. bell, id)
 end

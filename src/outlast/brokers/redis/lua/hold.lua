@@ -7,6 +7,8 @@
 local op, out = ARGV[3], {}
 if op == 'extend' then
   local holder = ARGV[4]
+  -- A queue of its own is asked about every holder: one that never claimed here has nothing to renew.
+  if alone and not (call('ZSCORE', D .. ':leases', holder) or call('ZSCORE', D .. ':gone', holder)) then return out end
   renew(holder, tonumber(ARGV[5]))
   local key = D .. ':lost:' .. holder
   for _, packed in ipairs(call('LRANGE', key, 0, -1)) do

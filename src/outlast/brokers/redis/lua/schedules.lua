@@ -1,10 +1,11 @@
--- Schedules: records with a revision, of which only one who knows the last makes the next. Needs base, moves, admit.
+-- Schedules: records with a revision, of which only one who knows the last makes the next. Needs base, moves, admit, follow.
 -- Of D  sched: hash name -> msgpack (revision, seen, fired, skipped, last, body), amends: how often people changed some.
 -- ARGV[3] 'get': Result: amends, then name, revision, seen, fired, skipped, last, body each.
 --   'put': ARGV[4] '1' when people did it; ARGV[5..] (name, revision it was made of or '', msgpack or '' to forget) each.
 --          Result: 1, or 0 when one of them has another revision or was seen since: then nothing has happened.
 --   'move': ARGV[4] limits of a queue that nobody has declared; ARGV[5] msgpack of (name, expect, body, skipped,
---          messages) each, a message being (queue's key, id, index of its record). Result: 1 or 0 each.
+--          messages) each, a message as in follow. Result: 1 or 0 each. A message of another place counts as fired
+--          until it is known there: see relay.
 local op, out, key = ARGV[3], {}, D .. ':sched'
 if op == 'get' then
   out[1] = tonumber(call('GET', D .. ':amends') or '0')
@@ -34,14 +35,13 @@ for n, move in ipairs(munpack(ARGV[5])) do
   out[n] = 0
   if x and x[1] == move[2] then
     for _, each in ipairs(move[5]) do
-      local answer = accept(make(KEYS[1 + each[1]], ARGV[4]), each[2], ARGV[each[3]], false, true)
-      local id = open(KEYS[1 + each[1]]).name .. '.' .. each[2]
+      local answer, sid = follow(each, ARGV[4], move[1]), each[2]
       if not answer then x[3] = x[3] + 1
       elseif answer[1] == 'exists' then
-        id = open(KEYS[1 + each[1]]).name .. '.' .. answer[3]
+        sid = answer[3]
         if answer[2] == 'unique' then x[4] = x[4] + 1 end
       end
-      x[5] = id
+      x[5] = queue_of(each) .. '.' .. sid
     end
     x[1], x[4], x[6] = x[1] + 1, x[4] + move[4], move[3]
     call('HSET', key, move[1], mpack(x))

@@ -1,9 +1,9 @@
--- Apply what holders report. Needs base, retain, settle_plain, jobs, moves, admit.
+-- Apply what holders report. Needs base, retain, settle_plain, jobs, moves, admit, follow.
 -- ARGV[3] limits of a queue that nobody has declared; ARGV[4] msgpack: (queue, false, token, id ...) of those that
 -- succeeded and left nothing, and (queue, id, token, what ...) of each other, where what is
 --   'f'    state, reason, result or false, seconds it is kept, failure or '', usage or '', follow-ups
 --   'r'    at, attempt, crashes, failure or '', follow-ups | 'l' at or false | 'p' at
--- A follow-up: (queue, id, index of its record in ARGV). queue: the number of its key, from 1 on.
+-- A follow-up: as in follow. queue: the number of its key, from 1 on.
 -- Result: indices (from 0) of the superseded.
 local FAILURES = 10
 local function fail(j, failure)
@@ -15,10 +15,8 @@ local function fail(j, failure)
   while #kept > FAILURES do table.remove(kept, 1) end
   call('HSET', key, j.sid, mpack(kept))
 end
-local function follow(then_)
-  for _, each in ipairs(then_) do
-    accept(make(KEYS[1 + each[1]], ARGV[3]), each[2], ARGV[each[3]], false, true)
-  end
+local function follow_all(then_)
+  for _, each in ipairs(then_) do follow(each, ARGV[3]) end
 end
 local function wait(j, at, st)      -- again, unless it was cancelled while it ran
   if j.cancelling then finish(j, 'c', 'cancelled') else put(j, at, st) end
@@ -55,13 +53,13 @@ local function settle(at, q, sid, token, each)
       j.rtil = now + each[8]
     end
     finish(j, each[5], each[6] ~= '' and each[6] or nil)
-    follow(each[11])
+    follow_all(each[11])
   elseif what == 'r' then
     fail(j, each[8])
     local over = j.cancelling           -- then it ends here, and there is no other attempt
     if not over then j.attempt, j.crashes, j.rank = each[6], each[7], rank_of(each[5], j.prio) end
     wait(j, each[5], 'S')
-    if not over then follow(each[9]) end
+    if not over then follow_all(each[9]) end
   elseif what == 'l' then wait(j, each[5] or min(j.at, now), 'S')
   else wait(j, each[5], 'K') end
 end

@@ -1,0 +1,14 @@
+-- Take in follow-ups that another place has kept for this queue: past its bounds, each id once.
+-- Needs base, retain, jobs, moves, admit.
+-- ARGV[3] limits, should nobody have declared it; ARGV[4..] (id, record) each.
+-- Result: (what was there already: '' | 'id' | 'unique', id) each.
+local out = {}
+for i = 4, #ARGV, 2 do
+  local answer = accept(make(KEYS[2], ARGV[3]), ARGV[i], ARGV[i + 1], false, true)
+  local known = answer and answer[1] == 'exists'
+  out[#out + 1] = known and answer[2] or ''
+  out[#out + 1] = known and answer[3] or ARGV[i]
+end
+count_orders()
+flush()
+return out

@@ -1,0 +1,38 @@
+-- Follow-ups that are kept here for other places, on their way. Needs base; see follow.
+-- ARGV[3] 'look': [4] the most of each queue, [5] bytes after which there are enough. Result: (queue, (id, record) ...) each.
+--         'gone': [4] queue, [5..] (id, '' | 'id' | 'unique', id that was there) each, as they stood in the list: the
+--          queue knows them now. Who comes first with that removes them, and tells the schedule whose tick was not new.
+if ARGV[3] == 'look' then
+  local out = {}
+  for _, name in ipairs(call('SMEMBERS', D .. ':out')) do
+    local found, bytes = { name }, 0
+    for at = 0, ARGV[4] - 1 do
+      local packed = bytes < tonumber(ARGV[5]) and call('LINDEX', D .. ':out:' .. name, at)
+      if not packed then break end
+      local x = munpack(packed)
+      bytes = bytes + #packed
+      found[#found + 1] = x[1]
+      found[#found + 1] = x[2]
+    end
+    out[#out + 1] = found
+  end
+  return out
+end
+local name, key = ARGV[4], D .. ':out:' .. ARGV[4]
+for i = 5, #ARGV, 3 do
+  local first = call('LINDEX', key, 0)
+  local x = first and munpack(first)
+  if x and x[1] == ARGV[i] then
+    call('LPOP', key)
+    local had = x[3] ~= '' and ARGV[i + 1] ~= '' and call('HGET', D .. ':sched', x[3])
+    if had then
+      local s = munpack(had)
+      s[3] = s[3] - 1
+      if ARGV[i + 1] == 'unique' then s[4] = s[4] + 1 end
+      if s[5] == name .. '.' .. x[1] then s[5] = name .. '.' .. ARGV[i + 2] end
+      call('HSET', D .. ':sched', x[3], mpack(s))
+    end
+  end
+end
+if call('EXISTS', key) == 0 then call('SREM', D .. ':out', name) end
+return 1

@@ -1,0 +1,78 @@
+"""All that is done at one place: on a server the whole namespace, on a Cluster one queue, or what belongs to none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
+
+from outlast.brokers.redis import holding, records
+from outlast.brokers.redis.claiming import Claims
+from outlast.brokers.redis.control import Desk
+from outlast.brokers.redis.place import Place
+from outlast.brokers.redis.publishing import Publisher
+from outlast.brokers.redis.schedules import Shelf
+from outlast.core.message import Holder, State
+from outlast.core.protocols import JobRecord, Page, Query, QueueStats
+from outlast.core.settlement import Lost, Note, Settlement
+
+__all__ = ["Part"]
+
+T = TypeVar("T")
+_Asking = Coroutine[Any, Any, T]
+
+
+class Part:
+    """One place. What is asked of a store that has all its queues here: each method is one of core.protocols."""
+
+    def __init__(self, place: Place, max_body: int, is_open: Callable[[], bool]) -> None:
+        self.place: Final = place
+        self.claims: Final = Claims(place, is_open)
+        self.desk: Final = Desk(place, max_body)
+        self.schedules: Final = Shelf(place, max_body)
+        self.open: Final = place.open
+        self.close: Final = self.claims.close
+        self.declare: Final = place.declare
+        self.publish: Final = Publisher(place, max_body).publish
+        self.claim: Final = self.claims.claim
+        self.apply: Final = self.desk.apply
+        self.advance: Final = self.schedules.advance
+
+    async def shelf(self) -> Shelf:
+        """Return where schedules are kept."""
+        return self.schedules
+
+    def settle(self, settlements: Sequence[Settlement]) -> _Asking[list[Lost]]:
+        """Apply each settlement whose fence still counts; return the superseded."""
+        return holding.settle(self.place, settlements)
+
+    def extend(self, holder: Holder, lease: float) -> _Asking[list[Lost]]:
+        """Renew all that the holder holds here."""
+        return holding.extend(self.place, holder, lease)
+
+    def save(self, notes: Sequence[Note]) -> _Asking[list[Lost]]:
+        """Keep notes about running jobs; return the superseded."""
+        return holding.save(self.place, notes)
+
+    def forfeit(self, holder: Holder, *, crashed: bool) -> _Asking[int]:
+        """Make all that a dead holder held here ready; return how many."""
+        return holding.forfeit(self.place, holder, crashed=crashed)
+
+    def stats(self, queues: Sequence[str]) -> _Asking[dict[str, QueueStats]]:
+        """Count these queues, all known ones when empty."""
+        return records.stats(self.place, queues)
+
+    def get(self, ids: Sequence[str]) -> _Asking[list[JobRecord | None]]:
+        """Return the records, aligned with `ids`."""
+        return records.get(self.place, ids)
+
+    def watch(self, bell: str, ids: Sequence[str]) -> _Asking[None]:
+        """Have this bell rung when these jobs end."""
+        return records.watch(self.place, bell, ids)
+
+    def find(self, query: Query) -> _Asking[Page]:
+        """Return one page of matching records."""
+        return records.find(self.place, query)
+
+    def count(self, query: Query) -> _Asking[dict[State, int]]:
+        """Count matching records by state."""
+        return records.count(self.place, query)

@@ -1,0 +1,109 @@
+"""Follow-ups on their way: from the place that kept them, in the step of their settlement, to their own queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from outlast.brokers.redis.link import Argument
+from outlast.brokers.redis.part import Part
+from outlast.brokers.redis.parts import ROOT, Parts
+from outlast.brokers.redis.place import Place
+from outlast.brokers.redis.scripts import script
+from outlast.core.errors import StoreError
+
+__all__ = ["Relay"]
+
+_RELAY: Final = script("clock", "base", "relay")
+_RECEIVE: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "receive")
+MOST: Final = 100
+"""Follow-ups of one step."""
+BYTES: Final = 1 << 20
+"""Bytes after which a step takes no more."""
+EVERY: Final = 2.0
+"""Seconds after which somebody looks whether a process that died has left some behind."""
+PATIENCE: Final = 1.0
+"""Seconds that who has settled a job waits for its follow-ups to arrive; they arrive without it too."""
+
+
+class Relay:
+    """Carries what is kept, in order, for each queue by itself. A queue whose server is away keeps its own waiting.
+
+    Taken there first and removed here then: a process that dies between the two leaves them to be taken again, and the
+    queue knows them by their ids.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._looked: dict[str, float] = {}
+        self._carrying: dict[str, asyncio.Task[None]] = {}
+
+    async def close(self) -> None:
+        """Stop; what has not arrived stays where it is kept."""
+        carrying = list(self._carrying.values())
+        for task in carrying:
+            task.cancel()
+        await asyncio.gather(*carrying, return_exceptions=True)
+
+    def look_at(self, queues: Iterable[str]) -> None:
+        """See to what a process that died may have left behind in these queues and in the root, now and then."""
+        now = asyncio.get_running_loop().time()
+        for queue in (*queues, ROOT):
+            part = self._parts.at_hand(queue)
+            if part is not None and now - self._looked.get(queue, 0.0) >= EVERY and not self._parts.away(queue):
+                self._begin(part)
+
+    async def carry(self, part: Part) -> None:
+        """Carry what was kept there by now, for up to PATIENCE seconds; the rest goes on behind."""
+        before = self._carrying.get(part.place.queue or ROOT)
+        if before is not None:  # it may have looked before
+            await asyncio.wait((before,), timeout=PATIENCE)
+        await asyncio.wait((self._begin(part),), timeout=PATIENCE)
+
+    def _begin(self, part: Part) -> asyncio.Task[None]:
+        queue = part.place.queue or ROOT
+        task = self._carrying.get(queue)
+        if task is None:
+            self._looked[queue] = asyncio.get_running_loop().time()
+            task = self._carrying[queue] = asyncio.create_task(
+                self._carry(queue, part.place), name="outlast-redis-relay"
+            )
+            task.add_done_callback(lambda _: self._carrying.pop(queue, None))
+        return task
+
+    async def _carry(self, queue: str, place: Place) -> None:
+        going = True
+        while going:
+            try:
+                found = await place.run(_RELAY, [place.root], "look", MOST, BYTES)
+            except StoreError as error:
+                self._parts.lost(queue, error)
+                return
+            names = [(each[0].decode(), each[1:]) for each in found]
+            # A batch that has gone may have had others behind it.
+            going = any(
+                await asyncio.gather(
+                    *(self._take(queue, place, name, kept) for name, kept in names if not self._parts.away(name))
+                )
+            )
+
+    async def _take(self, queue: str, place: Place, name: str, kept: list[bytes]) -> bool:
+        """Take follow-ups to a queue, then remove them here; tell whether that was done."""
+        try:
+            target = (await self._parts.used(name)).place
+            answers: list[Any] = await target.run(
+                _RECEIVE, target.keys([name]), target.default_limits, *kept, again=True
+            )
+        except StoreError as error:
+            self._parts.lost(name, error)
+            return False
+        gone: list[Argument] = []
+        for at in range(0, len(kept), 2):
+            gone += (kept[at], *answers[at : at + 2])
+        try:
+            await place.run(_RELAY, [place.root], "gone", name, *gone, again=True)
+        except StoreError as error:
+            self._parts.lost(queue, error)
+            return False
+        return bool(kept)
