@@ -135,7 +135,9 @@ class Drill:
             if not busy:
                 return  # all is done, and the verdict says that not all blows were struck
             if blow == "kill":
-                self._kill(rng.choice(busy))
+                while not self._kill(rng.choice(busy)):
+                    if not (busy := await self._busy(running)):
+                        return
             else:
                 down = time.monotonic()
                 await asyncio.to_thread(self.server.kill)
@@ -179,13 +181,18 @@ class Drill:
                 self._running.pop(name, None)
                 self._ended += 1
 
-    def _kill(self, victim: int) -> None:
-        """Write down who dies, and when: a worker, and with it the children in which jobs run alone."""
+    def _kill(self, victim: int) -> bool:
+        """Kill a worker, and with it the children in which jobs run alone; False when its jobs have just ended."""
         with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            os.kill(victim, signal.SIGSTOP)  # or it would start one more child after we looked
+            os.kill(victim, signal.SIGSTOP)  # or it would start one more child, or end its job, after we looked
             below = [each.pid for each in psutil.Process(victim).children(recursive=True)]
-            self.kills.append(Kill(frozenset((victim, *below)), time.monotonic()))
-            os.kill(victim, signal.SIGKILL)
+            self._look()
+            if victim in self._running.values():
+                self.kills.append(Kill(frozenset((victim, *below)), time.monotonic()))
+                os.kill(victim, signal.SIGKILL)
+                return True
+            os.kill(victim, signal.SIGCONT)
+        return False
 
     async def _watch(self, running: Supervised) -> None:
         """Note when no worker process lives."""
