@@ -280,7 +280,7 @@ async def test_a_cluster_that_loses_the_master_of_our_jobs_goes_on_without_losin
             for number in range(30):
                 await store.publish([message(str(number))])
             held = await claim(store, 10)
-            ours = slot_of("{outlast}") * 3 // 16384
+            ours = slot_of("{outlast:mail}") * 3 // 16384
             await asyncio.to_thread(nodes[ours].kill)
 
             async def settled() -> Any:
@@ -297,7 +297,7 @@ async def test_a_cluster_that_loses_another_master_is_not_stopped(tmp_path: Path
     with cluster(tmp_path, masters=3, cluster_require_full_coverage="no") as nodes:
         async with stored(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as store:
             await store.publish([message("1")])
-            ours = slot_of("{outlast}") * 3 // 16384
+            ours = slot_of("{outlast:mail}") * 3 // 16384
             await asyncio.to_thread(nodes[(ours + 1) % 3].kill)
             await store.publish([message("2")])
             await finish(store, await claim(store))

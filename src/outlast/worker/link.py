@@ -42,10 +42,10 @@ class StoreLink:
         self._rng = rng
         self._reconnect = reconnect
         self._made: list[Store] = []
-        self._away = False
+        self._away: set[str] = set()
 
-    async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0) -> T:
-        """Return what `call(store)` returns.
+    async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0, queue: str = "") -> T:
+        """Return what `call(store)` returns. queue: the one that it is about, where queues lie apart.
 
         Raise Stalled when it has not come back `patience` seconds after it should have; the store is a new one then.
         """
@@ -61,12 +61,12 @@ class StoreLink:
             task.cancel()
             await self._replace(store, wait + self.patience)
             raise Stalled(f"no answer from the store for {wait + self.patience:.0f} s")
-        if self._away and task.exception() is None:
-            self._away = False
-            _logger.warning("the store is back")
+        if queue in self._away and task.exception() is None:
+            self._away.discard(queue)
+            _logger.warning("the store is back%s", queue and f", for queue {queue!r}")
         return task.result()
 
-    async def insist(self, what: str, call: Callable[[Store], Awaitable[T]]) -> T:
+    async def insist(self, what: str, call: Callable[[Store], Awaitable[T]], *, queue: str = "") -> T:
         """Return what `call(store)` returns; on StoreError try again for ever, up to 2 s apart. `call` is idempotent.
 
         Raise StoreCorrupt at once, and Stalled when the call hangs a second time, on the new connection.
@@ -75,7 +75,7 @@ class StoreLink:
         stalls = 0
         while True:
             try:
-                return await self.once(call)
+                return await self.once(call, queue=queue)
             except StoreCorrupt:
                 raise
             except StoreError as error:
@@ -83,13 +83,14 @@ class StoreLink:
                 if stalls > 1:
                     raise
                 attempt += 1
-                await self.pause(what, attempt, error)
+                await self.pause(what, attempt, error, queue=queue)
 
-    async def pause(self, what: str, attempt: int, error: StoreError) -> None:
+    async def pause(self, what: str, attempt: int, error: StoreError, *, queue: str = "") -> None:
         """Wait before attempt number `attempt + 1`; say once per outage that the store is away."""
-        if not self._away:
-            self._away = True
-            _logger.warning("the store is away, %s is tried again until it is back: %s", what, error)
+        if queue not in self._away:
+            self._away.add(queue)
+            whose = queue and f" of queue {queue!r}"
+            _logger.warning("the store is away, %s%s is tried again until it is back: %s", what, whose, error)
         await asyncio.sleep(_PAUSE.delay(attempt, self._rng))
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from outlast.worker.lanes import Average
 from outlast.worker.link import StoreLink
 from outlast.worker.runs import Run
 
-__all__ = ["Settler"]
+__all__ = ["Settler", "Settlers"]
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -28,7 +28,8 @@ class Settler:
 
     A flush starts as soon as the last one came back. While the store is away it is tried again without end: the runs
     keep their slots meanwhile, so what waits here is bounded. `settling(entries)` is called before each flush, and
-    `settled(entries, superseded)` after it; `broken(error)` when the store cannot be used any more.
+    `settled(entries, superseded)` after it; `broken(error)` when the store cannot be used any more. queue: the only one
+    whose settlements come here, if that is so.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class Settler:
         settling: Callable[[Sequence[_Entry]], None],
         settled: Settled,
         broken: Callable[[StoreError], None],
+        queue: str = "",
     ) -> None:
+        self._insist = functools.partial(link.insist, "settle", queue=queue)
         self._link = link
         self._settling = settling
         self._settled = settled
@@ -77,7 +80,7 @@ class Settler:
         settlements = [settlement for _, settlement in batch]
         try:
             began = self._link.clock.monotonic()
-            superseded = await self._link.insist("settle", functools.partial(_keep, notes, settlements))
+            superseded = await self._insist(functools.partial(_keep, notes, settlements))
             self.trip.add(self._link.clock.monotonic() - began)
         except StoreError:
             raise
@@ -91,7 +94,7 @@ class Settler:
             superseded: set[tuple[str, int]] = set()
             for entry in batch:
                 try:
-                    superseded |= await self._link.insist("settle", functools.partial(_keep, [], [entry[1]]))
+                    superseded |= await self._insist(functools.partial(_keep, [], [entry[1]]))
                 except StoreError:
                     raise
                 except Exception as single:
@@ -105,7 +108,30 @@ class Settler:
             exc_info=error,
         )
         again = Release(settlement.fence, at=self._link.clock.time() + 60, why="its settlement could not be kept")
-        return await self._link.insist("settle", functools.partial(_keep, [], [again]))
+        return await self._insist(functools.partial(_keep, [], [again]))
+
+
+class Settlers:
+    """A settler for each queue, where queues lie apart: one whose server is away holds up its own settlements alone."""
+
+    def __init__(self, make: Callable[[str], Settler]) -> None:
+        self._make = make
+        self._by_queue: dict[str, Settler] = {}
+        self.trip = Average(0.2)
+
+    def add(self, run: Run, settlement: Settlement) -> None:
+        """Take one settlement."""
+        queue = settlement.fence.queue
+        settler = self._by_queue.get(queue)
+        if settler is None:
+            settler = self._by_queue[queue] = self._make(queue)
+            settler.trip = self.trip
+        settler.add(run, settlement)
+
+    async def close(self) -> None:
+        """Give up what is not settled yet: its lease will lapse."""
+        for settler in self._by_queue.values():
+            await settler.close()
 
 
 async def _keep(notes: list[Note], settlements: Sequence[Settlement], store: Broker) -> Superseded:

@@ -24,7 +24,7 @@ from outlast.worker.notes import NoteKeeper
 from outlast.worker.ports import RuntimePort
 from outlast.worker.renewal import ThreadRenewal, renew
 from outlast.worker.runs import Run
-from outlast.worker.settler import Settler
+from outlast.worker.settler import Settler, Settlers
 from outlast.worker.slots import SlotMap
 from outlast.worker.target import find_target
 from outlast.worker.watch import Attendance
@@ -143,7 +143,11 @@ class Worker:
         self._failed = asyncio.get_running_loop().create_future()
         pool = ProcessPool(self._target[0], size=self._process_slots, main=self._target[1])
         notes = NoteKeeper(link, self.lose)
-        settler = Settler(link, settling=self._settling, settled=self._settled, broken=self._unsettled)
+
+        def made(queue: str = "") -> Settler:
+            return Settler(link, settling=self._settling, settled=self._settled, broken=self._unsettled, queue=queue)
+
+        settler = Settlers(made) if store.capabilities.spread else made()
         executor = self._executor = Executor(
             self._runtime,
             concurrency=self._concurrency,
@@ -293,7 +297,7 @@ class Worker:
                 each.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _part(self, link: StoreLink, settler: Settler) -> None:
+    async def _part(self, link: StoreLink, settler: Settler | Settlers) -> None:
         """Hand back whatever the store still counts as ours: cut-off claims, jobs in threads."""
         await settler.close()
         try:

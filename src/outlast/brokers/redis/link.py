@@ -162,7 +162,7 @@ class Link:
         self, request: Sequence[Argument], slot: int | None, *, script: Script | None = None, lane: str = ""
     ) -> Any:
         """Send a request to where its slot lies and return the reply. What was not done is sent anew."""
-        send, to, asking, hops = request, None, False, 0
+        send, to, asking, hops, patience = request, None, False, 0, self.address.timeout / 2
         while True:
             wire = None if self.split else self._to.at_hand(lane, None)
             if wire is None:
@@ -178,6 +178,15 @@ class Link:
                 hops += 1
                 if refusal.code == "NOSCRIPT" and script is not None and send is request:
                     send = ("EVAL", script.text, *request[2:])
+                elif refusal.code == "ASK" and script is not None:
+                    # The keys of its slot are on their way, some here and some there: a script would miss either.
+                    patience -= HANDING_OVER
+                    if patience < 0:
+                        raise StoreUnavailable(
+                            f"{wire.shown}: slot {slot} is being moved to another server: see redis-cli --cluster check"
+                        ) from None
+                    hops, to, asking = 0, None, False
+                    await asyncio.sleep(HANDING_OVER)
                 elif hops < HOPS and await self._follow(refusal, wire, slot):
                     to = endpoint_in(refusal, wire.endpoint) if refusal.code in ("MOVED", "ASK") else None
                     asking = refusal.code == "ASK"
