@@ -10,10 +10,13 @@ import pytest
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.redis import RedisStore
+from outlast.brokers.redis.place import Place
 from outlast.core.ids import IdFactory
+from outlast.core.limits import Limit
 from outlast.core.message import Message
-from outlast.core.protocols import Purge, Query
+from outlast.core.protocols import Adjust, Purge, Query
 from outlast.core.settlement import ACCEPTED, Finish
+from outlast.core.topology import Queue, Topology
 from tests.support.jobs import A, B, message, raw
 from tests.support.redis_server import RedisServer
 
@@ -94,3 +97,66 @@ async def test_what_many_that_are_gone_have_left_in_line_is_passed_by_in_pieces(
         await store.apply([Purge(id=f"q.{n}") for n in range(start, start + 1000)])
     given = await store.claim({"q": 1}, limit=1, holder=A, lease=10, wait=0)
     assert [each.message.id for each in given] == ["q.12000"]
+
+
+KEYS = 1700
+"""More than one step looks at."""
+
+
+async def given(store: RedisStore) -> int:
+    """Hand out all that may run, and return how many."""
+    count = 0
+    while some := await store.claim({"q": 500}, limit=500, holder=A, lease=60, wait=0):
+        count += len(some)
+    return count
+
+
+async def parked(store: RedisStore) -> int:
+    return int(await store._link.command("ZCARD", "{outlast:q}:park"))
+
+
+async def two_for_each_key(store: RedisStore, limit: Limit) -> None:
+    """Have two jobs of each key there, one of them running and its key parked."""
+    await store.declare(Topology((Queue(name="q", per_key=limit),), app="x"))
+    now = SystemClock().time()
+    await store.publish([message(f"q.{key}-{n}", now, key=f"k{key}") for n in range(2) for key in range(KEYS)])
+    assert await given(store) == KEYS
+    assert await parked(store) == KEYS
+
+
+async def test_a_raised_limit_frees_thousands_of_parked_keys_in_steps(store: RedisStore) -> None:
+    await two_for_each_key(store, Limit(concurrency=1))
+    await store.apply([Adjust("q", {"per_key.concurrency": 2})])
+    assert await parked(store) == 0
+    assert await given(store) == KEYS
+
+
+async def test_steps_that_were_left_undone_are_done_at_the_next_declaration(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(name="q", per_key=Limit(concurrency=1))
+    await two_for_each_key(store, queue.per_key)
+
+    async def dies(place: Place, queue: str) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Place, "relook", dies)
+        with pytest.raises(asyncio.CancelledError):
+            await store.apply([Adjust("q", {"per_key.concurrency": 2})])
+    assert 0 < await parked(store) < KEYS
+    await store.declare(Topology((queue,), app="x"))
+    assert await parked(store) == 0
+    assert await given(store) == KEYS
+
+
+async def test_thousands_of_keys_whose_time_has_come_join_a_thousand_a_claim(server: RedisServer) -> None:
+    at = [SystemClock().time() + 60]
+    store = RedisStore(server.url, clock=SystemClock(), now=lambda: at[0])
+    await store.open()
+    await two_for_each_key(store, Limit(rate="1/s"))
+    at[0] += 5
+    assert len(await store.claim({"q": 1}, limit=1, holder=A, lease=60, wait=0)) == 1
+    assert await parked(store) == KEYS - 1000
+    assert await given(store) == KEYS - 1
+    await store.close()

@@ -75,6 +75,9 @@ class Desk:
             if answers is not None:
                 for index in sorted(refused):
                     answers.insert(index, refused[index])
+                for command in commands:
+                    if isinstance(command, Adjust):
+                        await self._place.relook(command.queue)
                 return answers
         raise RuntimeError("a job changes faster than it can be edited")
 

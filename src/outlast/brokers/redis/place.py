@@ -21,8 +21,11 @@ __all__ = ["Place", "effective", "limits_of"]
 logger = logging.getLogger("outlast.redis")
 
 _DECLARE: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "declare")
+_RELOOK: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "relook")
 _LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
+STEP: Final = 250
+"""Keys of one step: it holds up the server for some milliseconds."""
 _queue: Final = msgspec.json.Decoder(Queue).decode
 
 
@@ -85,12 +88,12 @@ class Place:
         """Tell whether the jobs of a queue lie here."""
         return self.queue is None or self.queue == queue
 
-
-    def keys(self, queues: Iterable[str]) -> list[str]:
-        """Return the KEYS of a call about these queues."""
     def prefix(self, queue: str) -> str:
         """Return what the keys of a queue begin with."""
         return self._stem + queue + "}"
+
+    def keys(self, queues: Iterable[str]) -> list[str]:
+        """Return the KEYS of a call about these queues."""
         stem = self._stem
         return [self.root, *(stem + queue + "}" for queue in queues)]
 
@@ -141,16 +144,32 @@ class Place:
         """Return what operators have changed of these queues, as it is kept: b"" for nothing."""
         return [(await self.link.command("HGET", f"{self.prefix(queue)}:c", "changes")) or b"" for queue in queues]
 
-    async def declared_of(self, queue: str) -> Queue:
-        """Return a queue as it was declared, with the defaults when it was not."""
-        kept = await self.link.command("HGET", f"{self.prefix(queue)}:c", "declared")
     async def check_owner(self, queue: str, app: str) -> None:
         """Raise ConfigurationError for a queue of another app."""
         owner = (await self.link.command("HGET", f"{self.prefix(queue)}:c", "app") or b"").decode()
         if owner and app and owner != app:
             raise of_another_app(queue, owner, app)
 
+    async def declared_of(self, queue: str) -> Queue:
+        """Return a queue as it was declared, with the defaults when it was not."""
+        kept = await self.link.command("HGET", f"{self.prefix(queue)}:c", "declared")
         return _queue(kept) if kept else Queue(name=queue)
+
+    async def relook(self, queue: str) -> None:
+        """Have the keys that other limits were not told yet looked at, in short steps; who dies here leaves it to them:
+        a key looks again by itself, within 10 s or when its rate lets it.
+        """
+        kept = f"{self.prefix(queue)}:c"
+        last = await self.link.command("HGET", kept, "relook")
+        cursor = b"0"
+        while last is not None:
+            cursor, found = await self.link.command("ZSCAN", f"{self.prefix(queue)}:park", cursor, "COUNT", STEP)
+            members = [each for each in found[::2] if int(each[:15]) <= int(last)]
+            if members:
+                await self.run(_RELOOK, self.keys([queue]), *members)
+            if cursor == b"0":
+                await self.link.command("HDEL", kept, "relook")
+                break
 
     async def declare(self, topology: Topology) -> None:
         """Make queues known with their bounds; raise ConfigurationError, with nothing changed, for another app's."""
@@ -165,4 +184,6 @@ class Place:
                 break
             if answer[1] == b"owner":
                 raise of_another_app(names[answer[0]], answer[2].decode(), topology.app)
+        for queue in topology.queues:
+            await self.relook(queue.name)
         self.declared.update((queue.name, (queue, topology.app)) for queue in topology.queues)

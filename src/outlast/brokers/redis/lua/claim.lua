@@ -32,16 +32,15 @@ local function park(q, lane, t)
   else lane.where, lane.wake = 3, gcra_next(L[L_KINTERVAL], L[L_KBURST], lane.tat, t) end
   call('ZADD', q.P .. ':park', fmt('%.0f', lane.wake), in_turn(lane))
 end
-local function wake(q, t)           -- keys whose time has come join the ring
-  while true do
-    local members = call('ZRANGEBYSCORE', q.P .. ':park', '-inf', fmt('%.0f', t), 'LIMIT', 0, 1000)
-    if #members == 0 then return end
-    call('ZREM', q.P .. ':park', unpack(members))
-    local keys = {}
-    for i = 1, #members do keys[i] = sub(members[i], 16) end
-    lanes_of(q, keys)
-    for _, key in ipairs(keys) do join(q, lane_of(q, key)) end
-  end
+local function wake(q, t)           -- keys whose time has come join the ring, as many as one call may look at
+  local members = call('ZRANGEBYSCORE', q.P .. ':park', '-inf', fmt('%.0f', t), 'LIMIT', 0, 1000)
+  if #members == 0 then return end
+  call('ZREM', q.P .. ':park', unpack(members))
+  local keys = {}
+  for i = 1, #members do keys[i] = sub(members[i], 16) end
+  lanes_of(q, keys)
+  for _, key in ipairs(keys) do join(q, lane_of(q, key)) end
+  q.skipping = q.skipping or #members == 1000
 end
 local function begin_picks(q)       -- from here on joins stay at hand: a lane may have several turns in one call
   sync(q)

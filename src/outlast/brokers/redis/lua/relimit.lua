@@ -1,5 +1,24 @@
--- Take over other limits: every parked key gets a new look, in the order of their turns. Needs base, moves.
+-- Take over other limits: parked keys get a new look, in the order of their turns, as many as one step may. That more are
+-- left stands in c as `relook`, the last turn that was given under the old limits: see lua/relook. Needs base, moves.
+local LOOKS = 500
 local function by_turn(a, b) return a.turn < b.turn end
+local function relook(q, members)   -- these join the ring, but for those that left the park meanwhile
+  local keys, lanes, out = {}, {}, {}
+  for i, member in ipairs(members) do keys[i] = sub(member, 16) end
+  lanes_of(q, keys)
+  for i, member in ipairs(members) do
+    local lane = lane_of(q, keys[i])
+    if lane.where >= 2 and in_turn(lane) == member then
+      lanes[#lanes + 1] = lane
+      out[#out + 1] = member
+    end
+  end
+  if #lanes == 0 then return end
+  many('ZREM', q.P .. ':park', out)
+  table.sort(lanes, by_turn)
+  for _, lane in ipairs(lanes) do join(q, lane) end
+  q.ready = q.ready + q.s[S_READY]
+end
 local function relimit(q, limits)
   if call('HGET', q.P .. ':c', 'limits') == limits then return end
   call('HSET', q.P .. ':c', 'limits', limits)
@@ -9,16 +28,7 @@ local function relimit(q, limits)
     q.s[S_ERA] = q.s[S_ERA] + 1
     for _, lane in pairs(q.lanes) do lane.tat = 0 end
   end
-  local keys, lanes = call('ZRANGE', q.P .. ':park', 0, -1), {}
-  for i = 1, #keys do keys[i] = sub(keys[i], 16) end
-  for i = 1, #keys, 1000 do
-    local some = {}
-    for n = i, min(i + 999, #keys) do some[#some + 1] = keys[n] end
-    lanes_of(q, some)
-  end
-  for i, key in ipairs(keys) do lanes[i] = lane_of(q, key) end
-  table.sort(lanes, by_turn)
-  call('DEL', q.P .. ':park')
-  for _, lane in ipairs(lanes) do join(q, lane) end
+  if call('ZCARD', q.P .. ':park') > LOOKS then call('HSET', q.P .. ':c', 'relook', fmt('%.0f', q.s[S_BACK])) end
+  relook(q, call('ZRANGE', q.P .. ':park', 0, LOOKS - 1))
   q.ready = q.ready + q.s[S_READY]
 end
