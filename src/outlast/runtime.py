@@ -81,10 +81,14 @@ class Composer:
         now = self.clock.time()
         if options is NO_OPTIONS:
             own_id, run_at, priority, expires = None, now, declaration.priority, declaration.expires
+            key = None if declaration.key is None else _key(declaration, arguments, values, options)
+            unique = None if declaration.unique is None else _unique(declaration, arguments, values, options)
         else:
             own_id, run_at = options.id, options.due(now)
             priority = options.priority or declaration.priority
             expires = declaration.expires if options.expires is None else seconds(options.expires, "expires")
+            key = _key(declaration, arguments, values, options)
+            unique = _unique(declaration, arguments, values, options)
         return Message(
             id=self.ids.new(queue, now, self.rng.getrandbits(62)) if own_id is None else job_id(queue, own_id),
             queue=queue,
@@ -93,8 +97,8 @@ class Composer:
             enqueued_at=now,
             run_at=run_at,
             priority=priority,
-            key=_key(declaration, arguments, values, options),
-            unique=_unique(declaration, arguments, values, options),
+            key=key,
+            unique=unique,
             expires_at=None if expires is None else min(run_at + expires, LAST_MOMENT),
             headers=options.headers,
             redacted=arguments.redacted,

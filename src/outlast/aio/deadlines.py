@@ -16,12 +16,13 @@ class Deadlines:
     through as it is.
     """
 
-    __slots__ = ("_calls", "_loop", "_timer")
+    __slots__ = ("_at", "_calls", "_loop", "_timer")
 
     def __init__(self) -> None:
         self._calls: set[_Within] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._at = 0.0
 
     def within(self, seconds: float) -> _Within:
         """Return what bounds one block to so many seconds from now."""
@@ -32,11 +33,8 @@ class Deadlines:
         if loop is not self._loop:  # a timer of a loop that is over would never fire
             self._loop, self._timer = loop, None
         due = loop.time() + seconds
-        if self._timer is None:
-            self._timer = loop.call_at(due, self._look)
-        elif due < self._timer.when():
-            self._timer.cancel()
-            self._timer = loop.call_at(due, self._look)
+        if self._timer is None or due < self._at:
+            self._set(due)
         return _Within(self._calls, task, due)
 
     def _look(self) -> None:
@@ -47,7 +45,13 @@ class Deadlines:
         for call in sorted((call for call in self._calls if call.due <= now), key=lambda call: call.due):
             call.expire()
         if self._calls:
-            self._timer = loop.call_at(min(call.due for call in self._calls), self._look)
+            self._set(min(call.due for call in self._calls))
+
+    def _set(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._at = due
+        self._timer = asyncio.get_running_loop().call_at(due, self._look)
 
 
 class _Within:

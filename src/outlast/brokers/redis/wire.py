@@ -98,19 +98,19 @@ class Wire(asyncio.Protocol):
         if not self.alive:
             answer.set_exception(StoreUnavailable(f"{self.shown}: the connection is closed"))
             return answer
+        packed = hiredis.pack_command(tuple(args))
         idle = not self._asked
         self._asked.append(answer)
         due = self._loop.time() + self._timeout
         self._due.append(due)
         if self._watch is None:
             self._watch = self._loop.call_at(due, self._look)
-        if idle:  # nothing to wait for; what else is asked meanwhile goes together
-            self._out.append(hiredis.pack_command(tuple(args)))
-            self._flush()
-            return answer
-        if not self._out:
-            self._loop.call_soon(self._flush)  # what else is asked in this turn of the loop goes along
-        self._out.append(hiredis.pack_command(tuple(args)))
+        if idle:  # nothing to go along with: at once
+            self._write(packed)
+        else:
+            if not self._out:
+                self._loop.call_soon(self._flush)  # what else is asked in this turn of the loop goes along
+            self._out.append(packed)
         return answer
 
     def retire(self) -> None:
@@ -198,8 +198,12 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if out:
+            self._write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def _look(self) -> None:
         """Cut the wire when its oldest request is overdue, else look again when that would be."""

@@ -1,23 +1,38 @@
 -- The plain case of publish, before what it does not need: even base. Needs clock; publish tells the arguments.
 local width, out = tonumber(ARGV[4]), {}
 
--- All of one queue that is known, none with a key or a unique key, no bound: the same as accept, with less ado. False, with
--- nothing changed: do it one by one.
-local function at_once(P)
-  local got = call('HMGET', P .. ':c', 's', 'limits', 'waited', 'past', 'born')
-  local packed, limits, sids, count = got[1], got[2], {}, 0
-  -- Of the limits the first three, L_DEPTH to L_AGE, behind the 3 bytes that open so long an array: false, a byte each.
-  if not packed or got[5] ~= ARGV[2] or sub(limits, 4, 6) ~= '\194\194\194' or #ARGV > 7000 then return false end
+-- One job, due, that stands at the end of its line: got is what c says. False, with nothing changed: see at_once.
+local function one(P, got, sid, blob)
+  local run_at, _, prio, flags, klen, xlen = sunpack('>ddBBBI4', blob)
+  local depth, ready, bytes, n, tail, tailo, z = sunpack(S_PLAIN, got[1])
+  local rank = rank_of(run_at, prio)
+  if flags % 4 > 0 or run_at > now or rank > now * 1000 or (n > 0 and rank < tail) then return false end
+  local past = got[4] and call('HGET', P .. ':p', sid)
+  local gone = past and sunpack('>d', past) > now       -- and remembered
+  local order = not gone and call('INCR', D .. ':order')    -- above all that were: behind those of the same rank
+  if gone or call('HSETNX', P .. ':b', sid, spack('>I6I4', order, ceil(now)) .. blob) == 0 then
+    out[1], out[2] = 0, { 'exists', 'id', sid }
+    return true
+  end
+  local page, size = floor(order / PAGE), #blob - 23 - klen - xlen - (flags >= 4 and 8 or 0)
+  if call('RPUSH', P .. ':a:' .. page, sid) == 1 then call('HSETNX', P .. ':ac', page, 0) end
+  call('RPUSH', P .. ':r', sid)
+  call('HSET', P .. ':c', 's', spack(S_PLAIN, depth + 1, ready + 1, bytes + size, n + 1, rank, order, z) .. sub(got[1], 57))
+  if got[3] then ring({ P = P, waited = got[3] }, 1) end
+  return true
+end
+
+-- All of one queue, none with a key or a unique key: the same as accept, with less ado. False, with nothing changed: do it
+-- one by one.
+local function at_once(P, got)
+  local packed, sids, count = got[1], {}, 0
   for i = 6, #ARGV, 2 do
     if string.byte(ARGV[i], 18) % 4 > 0 then return false end
     count = count + 1
     sids[count] = ARGV[i - 1]
   end
-  local B = P .. ':b'
-  local one = count == 1            -- whose record is written at once, unless it is known
-  local seen = {}
-  local known, past = one and seen or call('HMGET', B, unpack(sids)), got[4] and call('HMGET', P .. ':p', unpack(sids)) or {}
-  local order, soon, second, latest = call('INCRBY', D .. ':order', count) - count, 0, ceil(now), now * 1000
+  local known, past = call('HMGET', P .. ':b', unpack(sids)), got[4] and call('HMGET', P .. ':p', unpack(sids)) or {}
+  local order, seen, soon, second, latest = call('INCRBY', D .. ':order', count) - count, {}, 0, ceil(now), now * 1000
   local depth, ready, bytes, n, tail, tailo, z = sunpack(S_PLAIN, packed)
   local head, records, push, page, paged, due, zadd, became = spack('>I4', second), {}, {}, nil, nil, nil, nil, nil
   if n == 0 then tail = -math.huge end
@@ -34,17 +49,9 @@ local function at_once(P)
       local run_at, _, prio, flags, klen, xlen = sunpack('>ddBBBI4', blob)
       local size = #blob - 23 - klen - xlen - (flags >= 4 and 8 or 0)
       order, depth, bytes = order + 1, depth + 1, bytes + size
-      if run_at > now then blob = sub(blob, 1, 17) .. string.char(flags + 8) .. sub(blob, 19) end
-      local record = spack('>I6', order) .. head .. blob
-      if not one then
-        seen[sid] = true
-        records[#records + 1] = sid
-        records[#records + 1] = record
-      elseif call('HSETNX', B, sid, record) == 0 then
-        out[1], out[2] = 0, { 'exists', 'id', sid }
-        return true
-      end
+      seen[sid] = true
       if run_at > now then
+        blob = sub(blob, 1, 17) .. string.char(flags + 8) .. sub(blob, 19)
         due = due or {}
         due[#due + 1] = run_at
         due[#due + 1] = fmt('%014.0f', order) .. sid
@@ -64,6 +71,8 @@ local function at_once(P)
           became[#became + 1] = spack(BECAME, 'Q', rank, run_at, 1, 0, 0, 16, 0, 0, 0, order, second, size, flags, 0)
         end
       end
+      records[#records + 1] = sid
+      records[#records + 1] = spack('>I6', order) .. head .. blob
       if floor(order / PAGE) ~= page then
         turn_page()
         page, paged = floor(order / PAGE), {}
@@ -72,7 +81,7 @@ local function at_once(P)
     end
   end
   if not paged then return true end
-  if not one then call('HSET', B, unpack(records)) end
+  call('HSET', P .. ':b', unpack(records))
   turn_page()
   if #push > 0 then call('RPUSH', P .. ':r', unpack(push)) end
   if due then call('ZADD', P .. ':due', unpack(due)) end
@@ -86,4 +95,12 @@ local function at_once(P)
   return true
 end
 
-if width == 2 and at_once(KEYS[2]) then return out end
+if width == 2 and #ARGV < 7000 then
+  local P = KEYS[2]
+  local got = call('HMGET', P .. ':c', 's', 'limits', 'waited', 'past', 'born')
+  -- Known, and without a bound: of the limits the first three, L_DEPTH to L_AGE, are false, a byte each behind the 3 bytes
+  -- that open so long an array.
+  if got[1] and got[5] == ARGV[2] and sub(got[2], 4, 6) == '\194\194\194' then
+    if (#ARGV == 6 and one(P, got, ARGV[5], ARGV[6])) or at_once(P, got) then return out end
+  end
+end
