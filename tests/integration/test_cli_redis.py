@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli_app import seed
 from tests.support.command import Project
-from tests.support.redis_fleet import Node, free_port, node
+from tests.support.redis_fleet import Node, cluster, free_port, node
 
 
 @pytest.fixture
@@ -50,3 +51,22 @@ def test_a_server_makes_its_own_backups(server: Node, tmp_path: Path) -> None:
     ran = Project(tmp_path).run("backup", "copy.db", "--url", server.url)
     assert ran.code == 2
     assert "redis-cli BGSAVE" in ran.err
+
+
+@pytest.mark.parametrize("kind", ["a server", "a cluster"])
+def test_what_waits_is_compared_with_what_is_declared(kind: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        if kind == "a server":
+            url = stack.enter_context(node(tmp_path / "redis")).url
+        else:
+            nodes = stack.enter_context(cluster(tmp_path / "redis"))
+            url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        seed(url)
+        project = Project(tmp_path)
+        project.write("later.py", "from outlast import Outlast\nshop = Outlast('shop')\n")
+        doctor = project.run("doctor", "--json", "--url", url, "--app", "later:shop")
+        found = {each["text"]: each["severity"] for each in doctor.json["findings"] if each["check"] == "declarations"}
+        assert found == {
+            "2 jobs of kind 'wait' in queue 'slow', and later:shop does not declare it": "error",
+            "1 job of kind 'tiny' in queue 'small', and later:shop does not declare it": "error",
+        }

@@ -42,7 +42,7 @@ def doctor(
     """Look for what is wrong and say how to fix it; exit 1 when something must be fixed."""
     given = session(ctx, url, app, json)
     place = find_place(given)
-    findings = [*_machine(place), *_store(place, integrity=integrity, app=given.app or "")]
+    findings = [*_machine(place), *_store(place, integrity=integrity, shown=given.app or "")]
     errors = sum(each.severity == "error" for each in findings)
     warnings = sum(each.severity == "warning" for each in findings)
     if given.json:
@@ -76,12 +76,12 @@ def _machine(place: Place) -> Iterator[Finding]:
     yield from of_variables(idle)
 
 
-def _store(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
+def _store(place: Place, *, integrity: bool, shown: str) -> Iterator[Finding]:
     from outlast.brokers.sqlite.inspection import look_around
     from outlast.cli.findings import Finding, of_disk, of_files, of_log
 
     if place.is_server:
-        yield from _server(place)
+        yield from _server(place, shown)
         return
     if place.file is None:
         yield Finding(
@@ -106,19 +106,20 @@ def _store(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
     yield from of_files(mode=site.mode, foreign=site.foreign, writable=site.writable, path=site.path)
     yield of_log(site.log_size)
     try:
-        yield from _inside(place, integrity=integrity, app=app)
+        yield from _inside(place, integrity=integrity, shown=shown)
     except OutlastError as error:
         yield Finding("file", "error", str(error), "see the message")
 
 
-def _server(place: Place) -> Iterator[Finding]:
+def _server(place: Place, shown: str) -> Iterator[Finding]:
     import asyncio
 
+    from outlast.aio.clock import SystemClock
     from outlast.cli.findings import Finding, of_queue
     from outlast.cli.servers import of_servers
 
     try:
-        from outlast.brokers.redis.inspection import look_at
+        from outlast.brokers.redis.inspection import look_at, waiting_kinds
     except ModuleNotFoundError as error:
         yield Finding("store", "error", f"{place.shown} needs a package: {error}", "pip install 'outlast[redis]'")
         return
@@ -126,15 +127,20 @@ def _server(place: Place) -> Iterator[Finding]:
         found = asyncio.run(look_at(place.settings.url))
         yield Finding("store", "ok", f"{place.shown} ({place.why})")
         yield from of_servers(found, spool=bool(place.settings.spool))
-        for name, stats in sorted(ask(place, lambda store: store.stats(())).items()):
-            yield from of_queue(name, stats)
+        stats = ask(place, lambda store: store.stats(()))
+        for name, each in sorted(stats.items()):
+            yield from of_queue(name, each)
+        yield from _schedules(place, SystemClock().time())
+        if place.app is not None:
+            kinds = asyncio.run(waiting_kinds(place.settings.url, SystemClock(), stats))
+            yield from _declarations(place.app, kinds, stats, shown)
     except OutlastError as error:
         yield Finding("store", "error", str(error), "see the message")
 
 
-def _inside(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
+def _inside(place: Place, *, integrity: bool, shown: str) -> Iterator[Finding]:
     from outlast.aio.clock import SystemClock
-    from outlast.brokers.sqlite.inspection import examine
+    from outlast.brokers.sqlite.inspection import examine, waiting_kinds
     from outlast.cli.findings import Finding, of_clock, of_holders, of_queue
 
     clock = SystemClock()
@@ -157,7 +163,7 @@ def _inside(place: Place, *, integrity: bool, app: str) -> Iterator[Finding]:
         yield from of_queue(name, found)
     yield from _schedules(place, clock.time())
     if place.app is not None:
-        yield from _declarations(place, place.app, stats, app)
+        yield from _declarations(place.app, waiting_kinds(str(place.file)), stats, shown)
 
 
 def _schedules(place: Place, now: float) -> Iterator[Finding]:
@@ -182,13 +188,14 @@ def _schedules(place: Place, now: float) -> Iterator[Finding]:
         )
 
 
-def _declarations(place: Place, app: Outlast, stats: Mapping[str, QueueStats], shown: str) -> Iterator[Finding]:
-    from outlast.brokers.sqlite.inspection import waiting_kinds
+def _declarations(
+    app: Outlast, waiting: Mapping[tuple[str, str], int], stats: Mapping[str, QueueStats], shown: str
+) -> Iterator[Finding]:
     from outlast.cli.findings import of_declarations
 
     registry = app.registry
     yield from of_declarations(
-        waiting_kinds(str(place.file)),
+        waiting,
         declared_kinds={kind: each.queue for kind, each in registry.kinds.items()},
         declared_queues=registry.queues,
         stats=stats,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from outlast.brokers.redis.address import Address, Kind
 from outlast.brokers.redis.facts import Facts
 from outlast.brokers.redis.link import Link
+from outlast.brokers.redis.store import RedisStore
 from outlast.core.message import Durability
+from outlast.core.protocols import Clock
 
-__all__ = ["Server", "Servers", "look_at"]
+__all__ = ["Server", "Servers", "look_at", "waiting_kinds"]
 
 
 class Server(Struct, frozen=True):
@@ -55,3 +58,13 @@ async def look_at(url: str) -> Servers:
         )
     finally:
         await link.close()
+
+
+async def waiting_kinds(url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
+    """Return how many unfinished jobs there are by (queue, kind); reads each, a thousand a look. Raise StoreError."""
+    store = RedisStore(url, clock=clock)
+    try:
+        await store.open()
+        return {(queue, kind): n for queue in queues for kind, n in (await store.kinds(queue)).items()}
+    finally:
+        await store.close()

@@ -73,6 +73,10 @@ class Part:
         """Return one page of matching records."""
         return records.find(self.place, query)
 
+    def kinds(self, queue: str) -> _Asking[dict[str, int]]:
+        """Count the jobs of a queue that have not ended, by kind."""
+        return records.kinds(self.place, queue)
+
     def count(self, query: Query) -> _Asking[dict[State, int]]:
         """Count matching records by state."""
         return records.count(self.place, query)

@@ -195,6 +195,11 @@ class Spread:
                 return Page(found, f"{name}:{page.cursor}")
         return Page(found)
 
+    async def kinds(self, queue: str) -> dict[str, int]:
+        """Count the jobs of a queue that have not ended, by kind."""
+        part = await self._parts.known(queue)
+        return {} if part is None else await part.kinds(queue)
+
     async def count(self, query: Query) -> dict[State, int]:
         """Count matching records by state."""
 

@@ -173,6 +173,10 @@ class RedisStore:
         """Count matching records by state."""
         return await self._jobs.count(query)
 
+    async def kinds(self, queue: str) -> dict[str, int]:
+        """Count the jobs of a queue that have not ended, by kind; for the doctor."""
+        return await self._jobs.kinds(queue)
+
     # Control
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:

@@ -5,7 +5,7 @@
 --         'pages': Result: the numbers of the pages of each key, a list each.
 --         'page': ARGV[4] page, [5] states or '', [6] msgpack of (key, reason, kind, before, after), false: any;
 --           [7] 'count', or 'rows' with [8] order below which to look, '' for any, [9] the most of them. Result: now, then
---           (order, queue, row) each, the newest first; or (state, how many) each.
+--           (order, queue, row) each, the newest first; or (state, how many) each; with 'kinds' (kind, how many) each.
 local op, out = ARGV[3], {}
 local function row(q, sid)
   local j = job(q, sid)
@@ -74,7 +74,7 @@ elseif op == 'stats' then
 elseif op == 'pages' then
   for i = 2, #KEYS do out[i - 1] = call('HKEYS', KEYS[i] .. ':ac') end
 else
-  local states, wanted, counting, page = ARGV[5], munpack(ARGV[6]), ARGV[7] == 'count', tonumber(ARGV[4])
+  local states, wanted, counting, page = ARGV[5], munpack(ARGV[6]), ARGV[7] ~= 'rows', tonumber(ARGV[4])
   local below, most, found, counts = tonumber(ARGV[8]) or math.huge, tonumber(ARGV[9]) or 0, {}, {}
   local key, reason, kind, before, after = wanted[1], wanted[2], wanted[3], wanted[4], wanted[5]
   for i = 2, #KEYS do
@@ -107,13 +107,18 @@ else
         if fits then
           mine = mine + 1
           found[order] = { q, sids[n] }
-          counts[st] = (counts[st] or 0) + 1
+          local as = st
+          if ARGV[7] == 'kinds' then
+            local from = expires and 42 or 34
+            as = sub(b, from, from + klen - 1)
+          end
+          counts[as] = (counts[as] or 0) + 1
         end
       end
     end
   end
   if counting then
-    for st, n in pairs(counts) do out[#out + 1] = st; out[#out + 1] = n end
+    for as, n in pairs(counts) do out[#out + 1] = as; out[#out + 1] = n end
   else
     local orders_found = {}
     for order in pairs(found) do orders_found[#orders_found + 1] = order end
