@@ -38,6 +38,8 @@ class Relay:
         self._parts = parts
         self._looked: dict[str, float] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
+        self._left: set[str] = set()
+        """Places where something still waits for a queue that was away."""
 
     async def close(self) -> None:
         """Stop; what has not arrived stays where it is kept."""
@@ -49,7 +51,7 @@ class Relay:
     def look_at(self, queues: Iterable[str]) -> None:
         """See to what a process that died may have left behind in these queues and in the root, now and then."""
         now = asyncio.get_running_loop().time()
-        for queue in (*queues, ROOT):
+        for queue in {*queues, *self._left, ROOT}:
             part = self._parts.at_hand(queue)
             if part is not None and now - self._looked.get(queue, 0.0) >= EVERY and not self._parts.away(queue):
                 self._begin(part)
@@ -74,6 +76,7 @@ class Relay:
 
     async def _carry(self, queue: str, place: Place) -> None:
         going = True
+        self._left.discard(queue)
         while going:
             try:
                 found = await place.run(_RELAY, [place.root], "look", MOST, BYTES)
@@ -81,6 +84,8 @@ class Relay:
                 self._parts.lost(queue, error)
                 return
             names = [(each[0].decode(), each[1:]) for each in found]
+            if any(self._parts.away(name) for name, _ in names):
+                self._left.add(queue)
             # A batch that has gone may have had others behind it.
             going = any(
                 await asyncio.gather(
@@ -96,14 +101,19 @@ class Relay:
                 _RECEIVE, target.keys([name]), target.default_limits, *kept, again=True
             )
         except StoreError as error:
+            self._left.add(queue)
             self._parts.lost(name, error)
             return False
-        gone: list[Argument] = []
-        for at in range(0, len(kept), 2):
-            gone += (kept[at], *answers[at : at + 2])
         try:
-            await place.run(_RELAY, [place.root], "gone", name, *gone, again=True)
+            await self._gone(place, name, kept[::2], answers)
         except StoreError as error:
             self._parts.lost(queue, error)
             return False
         return bool(kept)
+
+    async def _gone(self, place: Place, name: str, ids: list[bytes], answers: list[Any]) -> None:
+        """Remove what its queue knows now. A crash before this takes it there again; the other order would lose it."""
+        gone: list[Argument] = []
+        for at, id_ in enumerate(ids):
+            gone += (id_, *answers[2 * at : 2 * at + 2])
+        await place.run(_RELAY, [place.root], "gone", name, *gone, again=True)
