@@ -170,10 +170,10 @@ async def test_a_master_that_is_gone_holds_up_its_own_queues_only(
         assert await supervisor.extend(A, lease=10) == []
 
 
-async def test_a_worker_goes_on_with_the_queues_of_the_others(fleet: Fleet) -> None:
-    gone = fleet.nodes[0]
-    lost, other = fleet.queue_on(gone), fleet.queue_on(fleet.nodes[1])
-    app = new_app(fleet.url)
+async def test_a_worker_goes_on_and_starts_with_the_queues_of_the_others(fleet: Fleet) -> None:
+    gone = fleet.home()
+    lost, other = fleet.queue_on(gone), fleet.queue_on(next(node for node in fleet.nodes if node is not gone))
+    app, fresh = new_app(fleet.url), new_app(fleet.url)
     begun, go = asyncio.Event(), asyncio.Event()
 
     @app.job(queue=lost)
@@ -185,7 +185,11 @@ async def test_a_worker_goes_on_with_the_queues_of_the_others(fleet: Fleet) -> N
     async def noop(n: int) -> int:
         return n
 
-    async with app, working(app, concurrency=8):
+    @fresh.job(queue=other)
+    async def late() -> str:
+        return "late"
+
+    async with app, fresh, working(app, concurrency=8):
         held = await hold.enqueue()
         await begun.wait()
         await asyncio.to_thread(gone.kill)
@@ -193,6 +197,8 @@ async def test_a_worker_goes_on_with_the_queues_of_the_others(fleet: Fleet) -> N
         for n in range(40):
             job = await noop.enqueue(n)
             assert await job.result(timeout=30) == n
+        async with working(fresh):
+            assert await (await late.enqueue()).result(timeout=30) == "late"
         await asyncio.to_thread(again, fleet, gone)
         assert (await record(app, held)).state == "succeeded"
 

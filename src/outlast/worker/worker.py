@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from outlast.brokers import Store, connect
-from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Settlement
@@ -204,17 +204,26 @@ class Worker:
     async def _scheduler(self, link: StoreLink) -> Scheduler | None:
         """Return what fires the app's schedules, all declared; None when it has none, in its code and in the store."""
         runtime = self._runtime
-        if not runtime.registry.schedules:
-            kept = await link.once(lambda store: store.schedules())
-            if all(record.app != runtime.registry.app for record in kept):
-                return None  # else what the code no longer has must raise its alarm
+        try:
+            if not runtime.registry.schedules:
+                kept = await link.once(lambda store: store.schedules())
+                if all(record.app != runtime.registry.app for record in kept):
+                    return None  # else what the code no longer has must raise its alarm
+            scheduler = self._make_scheduler(link)
+            await scheduler.declare()
+        except StoreUnavailable:
+            if not link.store.capabilities.spread:
+                raise
+            return self._make_scheduler(link)  # they lie apart from the jobs, and are declared when they can be
+        return scheduler
+
+    def _make_scheduler(self, link: StoreLink) -> Scheduler:
+        runtime = self._runtime
         from outlast.scheduler.loop import Scheduler
 
-        scheduler = Scheduler(
+        return Scheduler(
             link, runtime.registry, runtime.message, clock=runtime.clock, rng=runtime.rng, tell=runtime.emit
         )
-        await scheduler.declare()
-        return scheduler
 
     async def _when_orphaned(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
         await self._orphaned.wait()
