@@ -23,7 +23,8 @@ from outlast.core.errors import StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder
 from outlast.core.protocols import Query
 from outlast.core.schedule import Entry, Move, Spec
-from outlast.core.settlement import ACCEPTED, Exists, Finish
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Full
+from outlast.core.topology import Queue, Topology
 from tests.support.dying_relay import FOLLOWERS, follow_ups
 from tests.support.jobs import A, B, message
 from tests.support.polling import until
@@ -201,6 +202,74 @@ async def test_a_worker_goes_on_and_starts_with_the_queues_of_the_others(fleet: 
             assert await (await late.enqueue()).result(timeout=30) == "late"
         await asyncio.to_thread(again, fleet, gone)
         assert (await record(app, held)).state == "succeeded"
+
+
+async def test_what_a_silent_master_was_asked_for_is_taken_back(fleet: Fleet) -> None:
+    silent = fleet.nodes[1]
+    lost, other = fleet.queue_on(silent), fleet.queue_on(fleet.nodes[2])
+    async with fleet.store() as store:
+        await store.publish([message(f"{queue}.0", now()) for queue in (lost, other)])
+        await finish(store, *await claim(store, other))
+        silent.signal(signal.SIGSTOP)
+        try:
+            for n in range(10):
+                await store.publish([message(f"{other}.n{n}", now())])
+                given = await claim(store, lost, other)
+                assert [each.message.id for each in given] == [f"{other}.n{n}"]
+                await finish(store, *given)
+        finally:
+            silent.signal(signal.SIGCONT)
+        (given_back,) = await until(lambda: claim(store, lost, other, holder=B), "nobody has it")
+        assert (given_back.message.id, given_back.attempt, given_back.crashes) == (f"{lost}.0", 1, 0)
+
+
+async def test_a_cancelled_claim_over_masters_has_handed_out_nothing(fleet: Fleet) -> None:
+    silent = fleet.nodes[1]
+    lost, other = fleet.queue_on(silent), fleet.queue_on(fleet.nodes[2])
+    async with fleet.store() as store, fleet.store() as looking:
+        await store.publish([message(f"{queue}.0", now()) for queue in (lost, other)])
+        silent.signal(signal.SIGSTOP)
+        try:
+            claiming = asyncio.create_task(claim(store, lost, other))
+
+            async def handed_out() -> bool:
+                return (await looking.stats([other]))[other].running == 1
+
+            await until(handed_out, "one queue has given its job")
+            claiming.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await claiming
+        finally:
+            silent.signal(signal.SIGCONT)
+        got: list[str] = []
+
+        async def both() -> bool:
+            got.extend(each.message.id for each in await claim(looking, lost, other, holder=B))
+            return len(got) == 2
+
+        await until(both, "both are ready again")
+        assert sorted(got) == sorted([f"{lost}.0", f"{other}.0"])
+
+
+@pytest.mark.parametrize("root_too", [False, True], ids=["a queue", "and the names"])
+async def test_a_master_that_was_emptied_is_told_again(
+    fleet: Fleet, root_too: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    emptied = next(node for node in fleet.nodes if (node is fleet.home()) is root_too)
+    lost = fleet.queue_on(emptied)
+    other = fleet.queue_on(next(node for node in fleet.nodes if node is not emptied))
+    async with fleet.store() as store:
+        await store.declare(Topology((Queue(name=lost, max_depth=1), Queue(name=other, max_depth=1))))
+        await store.publish([message(f"{lost}.0", now()), message(f"{other}.0", now())])
+        emptied.ask("FLUSHALL")
+        with caplog.at_level(logging.ERROR, "outlast.redis"):
+            kept, kept_out = await store.publish([message(f"{lost}.1", now()), message(f"{lost}.2", now())])
+            assert (kept, type(kept_out)) == (ACCEPTED, Full)
+            found = await store.stats([])
+        assert any("was emptied" in line for line in caplog.messages)
+        assert {name: each.depth for name, each in found.items()} == {lost: 1, other: 1}
+    async with fleet.store() as fresh:
+        assert set(await fresh.stats([])) == {lost, other}
 
 
 @pytest.mark.parametrize("where", ["before", "between"])
