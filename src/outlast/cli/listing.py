@@ -12,7 +12,7 @@ from outlast.cli.complete import filters, kinds, queues, states
 from outlast.cli.place import ask, find_place
 from outlast.cli.session import Session
 from outlast.core.errors import ConfigurationError
-from outlast.core.protocols import JobRecord, Query
+from outlast.core.protocols import JobRecord, Page, Query
 
 __all__ = [
     "CursorOption",
@@ -92,6 +92,7 @@ def list_jobs(
 
 def check_cursor(cursor: str | None) -> str | None:
     """Return the cursor; raise ConfigurationError for one that no page gave."""
-    if cursor is not None and not cursor.isdecimal():
+    queue, colon, order = (cursor or "").rpartition(":")  # on a Cluster a page ends in a queue
+    if cursor is not None and not (order.isdecimal() or (colon and not order)) or (colon and not queue):
         raise ConfigurationError(f"--cursor {cursor}: give what the page before printed")
     return cursor

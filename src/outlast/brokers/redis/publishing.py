@@ -10,6 +10,7 @@ from outlast.brokers.redis.codec import pack
 from outlast.brokers.redis.link import Argument
 from outlast.brokers.redis.place import Place
 from outlast.brokers.redis.scripts import script
+from outlast.core.errors import StoreError, StoreUncertain
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Bound, Exists, Full, Published, TooLarge
 
@@ -37,7 +38,12 @@ class Publisher:
         if len(messages) > MOST:
             answers: list[Published] = []
             for start in range(0, len(messages), MOST):
-                answers += await self.publish(messages[start : start + MOST])
+                try:
+                    answers += await self.publish(messages[start : start + MOST])
+                except StoreError as error:
+                    if start == 0:
+                        raise
+                    raise StoreUncertain(f"of {len(messages)} messages the first {start} are kept: {error}") from error
             return answers
         if len(messages) == 1 and not self._busy:
             return [await self._publish_one(messages[0])]
