@@ -267,4 +267,4 @@ def _settlement(kind: str, fence: Fence, at: float, *, at_once: bool) -> Settlem
 def test_the_same_ids_in_the_same_order(case: StoreCase, seed: int, tmp_path: Path) -> None:
     history = History(case, tmp_path, seed)
     asyncio.run(history.run(STEPS))
-    assert history.handed_out > STEPS // 8
+    assert history.handed_out > STEPS // (20 if case.spread else 5)  # one queue alone may be limited for long
