@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore
+from outlast.brokers.redis import RedisStore, records
 from outlast.brokers.redis.place import Place
 from outlast.core.ids import IdFactory
 from outlast.core.limits import Limit
@@ -160,3 +161,20 @@ async def test_thousands_of_keys_whose_time_has_come_join_a_thousand_a_claim(ser
     assert await parked(store) == KEYS - 1000
     assert await given(store) == KEYS - 1
     await store.close()
+
+
+async def test_a_search_looks_at_so_many_jobs_a_call_and_says_where_it_goes_on(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "LOOKS", 2)
+    now = SystemClock().time()
+    rare = (10, 700, 4_100, 4_900)
+    await store.publish([message(f"q.{n}", now, key="rare" if n in rare else "often") for n in range(5_000)])
+    query, found = Query(key="rare", limit=3), list[list[str]]()
+    while True:
+        page = await store.find(query)
+        found.append([each.id for each in page.records])
+        if page.cursor is None:
+            break
+        query = msgspec.structs.replace(query, cursor=page.cursor)
+    assert found == [["q.4900", "q.4100"], [], ["q.700", "q.10"]]

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
+from outlast.brokers import Store
 from outlast.cli import show
 from outlast.cli.complete import filters, kinds, queues, states
 from outlast.cli.place import ask, find_place
@@ -75,11 +77,9 @@ def list_jobs(
     """Print one page of jobs: a table of `heads` with a `row` of each, or JSON; `empty` says that there are none."""
     from time import time
 
-    import msgspec
-
-    query = msgspec.structs.replace(query, limit=limit, cursor=check_cursor(cursor))
+    query = replace(query, limit=limit, cursor=check_cursor(cursor))
     place = find_place(given)
-    page = ask(place, lambda store: store.find(query))
+    page = ask(place, lambda store: _page(store, query))
     if given.json:
         show.json({"jobs": page.records, "cursor": page.cursor})
         return
@@ -90,9 +90,18 @@ def list_jobs(
         show.note(f"There are more: add --cursor {page.cursor}")
 
 
+async def _page(store: Store, query: Query) -> Page:
+    """Return a full page: one call of `find` looks at so many jobs only."""
+    page = await store.find(query)
+    while page.cursor is not None and len(page.records) < query.limit:
+        more = await store.find(replace(query, limit=query.limit - len(page.records), cursor=page.cursor))
+        page = Page([*page.records, *more.records], more.cursor)
+    return page
+
+
 def check_cursor(cursor: str | None) -> str | None:
     """Return the cursor; raise ConfigurationError for one that no page gave."""
     queue, colon, order = (cursor or "").rpartition(":")  # on a Cluster a page ends in a queue
-    if cursor is not None and not (order.isdecimal() or (colon and not order)) or (colon and not queue):
+    if (cursor is not None and not (order.isdecimal() or (colon and not order))) or (colon and not queue):
         raise ConfigurationError(f"--cursor {cursor}: give what the page before printed")
     return cursor

@@ -120,8 +120,7 @@ class Mover:
         """Return jobs that run at the source."""
         found: list[str] = []
         for queue in await self.queues():
-            page = await self._source.find(Query(queue=queue, states=("running",), limit=BATCH))
-            found += [record.id for record in page.records]
+            found += [id_ async for id_ in _pages(self._source, Query(queue=queue, states=("running",)))]
         return found
 
     async def _round(self, ids: Sequence[str]) -> None:

@@ -235,7 +235,10 @@ class Records(Protocol):
         ...
 
     async def find(self, query: Query) -> Page:
-        """Return one page of matching records."""
+        """Return one page of matching records.
+
+        One with fewer than `limit`, or none, may have a cursor all the same: so far one call has looked.
+        """
         ...
 
     async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:

@@ -99,7 +99,7 @@ else
           local name = sub(b, from, from + klen - 1)
           fits = name == kind or string.match(name, '^[^@]*') == kind
         end
-        if key and flags % 2 == 0 then fits = false end
+        if key and (flags % 2 == 0 or not string.find(b, key, 1, true)) then fits = false end
         if fits and (key or reason) then
           local j = job(q, sids[n])
           fits = (not key or j.key == key) and (not reason or (st == 'e' and kept ~= 'e' and 'expired' or j.reason) == reason)
