@@ -99,9 +99,9 @@ if SYNCS:
 
     @pytest.fixture(params=SYNCS)
     def pair(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Node]]:
-        """A master and a replica, both with a file; the replica waits for its disk each time."""
+        """A master and a replica, both with a file that is synced at each write."""
         monkeypatch.setenv("OUTLAST_TEST_REDIS_SERVER", SYNCS[request.param])
-        nodes = [Node(tmp_path / "master", appendonly="yes")]
+        nodes = [Node(tmp_path / "master", appendonly="yes", appendfsync="always")]
         nodes.append(
             Node(
                 tmp_path / "replica",
