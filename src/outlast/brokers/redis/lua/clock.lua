@@ -9,7 +9,7 @@
 -- Of D   born; queues: set of names; order: counter of acceptances; leases: zset holder -> end of its lease;
 --        gone: zset of holders whose lease lapsed; asked: hash holder -> the queues it asks for;
 --        lost:H list of (queue, id, token) that holder H lost; watch: hash id -> who waits for its end
--- Of P   c   hash: limits (msgpack array, see L_), s (counters, see S_), paused, app, declared, changes;
+-- Of P   c   hash: limits (msgpack array, see L_), s (counters, see S_), paused, app, declared, changes, relook;
 --            waited: w may hold somebody; past: p may hold something; born: as D's
 --        b   hash id -> record: what was accepted (see below)
 --        d   hash id -> what became of it (see below); none: it is as it was accepted
