@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -28,7 +28,7 @@ from outlast.core.topology import Queue, Topology
 from tests.support.dying_relay import FOLLOWERS, follow_ups
 from tests.support.jobs import A, B, message
 from tests.support.polling import until
-from tests.support.redis_cluster import permit
+from tests.support.redis_cluster import permit, user
 from tests.support.redis_fleet import Node, cluster, wait_for
 from tests.support.working import new_app, record, working
 
@@ -69,8 +69,12 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Node], str]]:
-    folder = tmp_path_factory.mktemp("masters")
-    with cluster(folder, masters=3, cluster_require_full_coverage="no", appendonly="yes") as nodes:
+    kept: dict[str, Any] = {
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "user": user(),
+    }  # what it knew before it was killed
+    with cluster(tmp_path_factory.mktemp("masters"), cluster_require_full_coverage="no", **kept) as nodes:
         yield nodes, permit(nodes)
 
 
@@ -87,9 +91,8 @@ def fleet(masters: tuple[list[Node], str], tmp_path: Path) -> Iterator[Fleet]:
 
 
 def again(fleet: Fleet, node: Node) -> None:
-    """Start a master that was killed, with its user, and return when the Cluster takes it for one of its own."""
+    """Start a master that was killed, and return when the Cluster takes it for one of its own."""
     node.start(ready=False)
-    permit([node])
     wait_for(lambda: all(_whole(each) for each in fleet.nodes))
 
 
@@ -168,7 +171,7 @@ async def test_a_master_that_is_gone_holds_up_its_own_queues_only(
         await finish(store, *given)
         answers = await store.publish(batch)
         assert [type(each) for each in answers] == [type(ACCEPTED), Exists, Exists]
-        assert await supervisor.extend(A, lease=10) == []
+        assert await insist(partial(supervisor.extend, A, lease=10)) == []
 
 
 async def test_a_worker_goes_on_and_starts_with_the_queues_of_the_others(fleet: Fleet) -> None:

@@ -12,7 +12,12 @@ from pathlib import Path
 from tests.support.redis_acl import PASSWORD, USER, setuser
 from tests.support.redis_fleet import Node, cluster
 
-__all__ = ["permit", "shared_cluster"]
+__all__ = ["permit", "shared_cluster", "user"]
+
+
+def user() -> str:
+    """Return what a configuration file says of the user of docs/redis.md."""
+    return " ".join(setuser("*", "+cluster|slots", "+asking")[2:])
 
 
 def permit(nodes: list[Node]) -> str:

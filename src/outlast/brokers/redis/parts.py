@@ -95,16 +95,18 @@ class Parts:
 
     async def names(self) -> list[str]:
         """Return all queues by name; while the root is away those that were known before, or raise."""
-        try:
-            root = (await self.root()).place
-            found = set(await root.names())
-            missing = self._named - found
-            if missing:  # its server was emptied
-                await root.link.command("SADD", f"{root.root}:queues", *missing)
-        except StoreUnavailable:
-            if not self._names:
-                raise
-            found = self._names
+        found = self._names
+        if not (found and ROOT in self._away):
+            try:
+                root = (await self.root()).place
+                found = set(await root.names())
+                missing = self._named - found
+                if missing:  # its server was emptied
+                    await root.link.command("SADD", f"{root.root}:queues", *missing)
+            except StoreUnavailable as error:
+                self.lost(ROOT, error)
+                if not found:
+                    raise
         self._names = found | self._parts.keys() - {ROOT}
         return sorted(self._names)
 

@@ -13,7 +13,7 @@ from outlast.brokers.redis.part import Part
 from outlast.brokers.redis.parts import Parts
 from outlast.brokers.redis.relay import Relay
 from outlast.brokers.redis.schedules import Shelf
-from outlast.core.errors import StoreError, StoreUncertain
+from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 from outlast.core.message import Fence, Holder, Message, State
 from outlast.core.moving import Adopt
 from outlast.core.protocols import Adjust, Answer, Command, JobRecord, Page, Pause, Prune, Purge, Query, QueueStats
@@ -93,6 +93,8 @@ class Spread:
             for each in settlements
         ):
             await self._relay.carry(part)
+        else:
+            self._relay.look_at((settlements[0].fence.queue,))
         return lost
 
     async def save(self, notes: Sequence[Note]) -> list[Lost]:
@@ -119,7 +121,13 @@ class Spread:
         """
 
         async def one(name: str) -> list[Lost]:
-            return await (await self._opened(name)).extend(holder, lease)
+            if self._parts.away(name):  # to wait for it again would make the next renewal of the others late
+                raise StoreUnavailable(f"queue {name!r} is away")
+            try:
+                return await (await self._opened(name)).extend(holder, lease)
+            except StoreUnavailable as error:
+                self._parts.lost(name, error)
+                raise
 
         names = await self._parts.names()
         told = await _all(one(name) for name in names)
