@@ -21,7 +21,7 @@ __all__ = ["DEBUG", "Node", "cluster", "free_port", "node", "sentinels", "wait_f
 
 COME_UP: Final = 20.0
 """Seconds that a server has until it answers."""
-DEBUG: Final = {"enable_debug_command": "yes"} if version_of(program()) >= (7,) else {}
+DEBUG: Final[dict[str, Any]] = {"enable_debug_command": "yes"} if version_of(program()) >= (7,) else {}
 """Options with which a server permits DEBUG; an older one always does."""
 
 
