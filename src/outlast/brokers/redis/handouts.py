@@ -45,7 +45,7 @@ class HandOuts:
         try:
             return await self._claim(asked, asking)
         except StoreError:
-            raise  # nobody has answered
+            raise  # nobody has given anything
         except BaseException:
             for task in asking:
                 task.cancel()  # what it hands out is taken back; and what others have, is given back
@@ -90,8 +90,8 @@ class HandOuts:
                 if isinstance(told, Given):
                     found[name] += told.deliveries
                     left -= len(told.deliveries)
-        if errors and len(errors) == len(found):
-            raise errors[0]
+        if len(errors) == len(found) and errors and not any(found.values()):
+            raise errors[0]  # else one that failed in a later round has given something before
         self._relay.look_at(found)
         turns = max(map(len, found.values()), default=0)
         deliveries = [some[turn] for turn in range(turns) for some in found.values() if turn < len(some)]
