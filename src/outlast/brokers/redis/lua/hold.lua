@@ -50,7 +50,7 @@ elseif op == 'forfeit' then
   local holder, crashed, all = ARGV[4], tonumber(ARGV[5]), {}
   for _, q in ipairs(every()) do
     for _, j in ipairs(held_by(q, holder)) do all[#all + 1] = j end
-    call('DEL', q.P .. ':h:' .. holder)
+    call('UNLINK', q.P .. ':h:' .. holder)
   end
   table.sort(all, by_order)
   out = 0

@@ -150,7 +150,7 @@ local function lift(j)              -- out of its line or of what is due
     else j.ghost = true end
     line.n = line.n - 1
     q.s[S_READY] = q.s[S_READY] - 1
-    if line.n == 0 and not line.rc then sync(q); call('DEL', line.R) end      -- nobody stands there any more
+    if line.n == 0 and not line.rc then sync(q); call('UNLINK', line.R) end      -- nobody stands there any more
     touch(j)
   elseif j.st == 'S' or j.st == 'K' then
     sync(q)
