@@ -66,12 +66,11 @@ class Relay:
     def _begin(self, part: Part) -> asyncio.Task[None]:
         queue = part.place.queue or ROOT
         task = self._carrying.get(queue)
-        if task is None:
+        if task is None or task.done():
             self._looked[queue] = asyncio.get_running_loop().time()
             task = self._carrying[queue] = asyncio.create_task(
                 self._carry(queue, part.place), name="outlast-redis-relay"
             )
-            task.add_done_callback(lambda _: self._carrying.pop(queue, None))
         return task
 
     async def _carry(self, queue: str, place: Place) -> None:
