@@ -154,6 +154,10 @@ def test_text_for_people() -> None:
     [
         ("sqlite:/srv/a.db", "sqlite:/srv/a.db"),
         ("redis://:pw@host:6379/0", "redis://:***@host:6379/0"),
+        ("redis://:p/w@host/0", "redis://:***@host/0"),
+        ("redis://:p?w#v@host/0", "redis://:***@host/0"),
+        ("redis://u:p#w@host/0?password=x", "redis://u:***@host/0?password=***"),
+        ("redis://host:6379/0?ca=a.pem", "redis://host:6379/0?ca=a.pem"),
         ("amqp://user:p@ss:w@host/%2f", "amqp://user:***@host/%2f"),
         ("redis://host?password=x&db=1", "redis://host?password=***&db=1"),
     ],

@@ -10,7 +10,8 @@ __all__ = ["clean", "counted", "duration", "local_time", "redact_url", "short", 
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
-_PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):[^?#]*@")
+# Up to the last '@': in a password that was not written with %2F, %3F, %23, what follows these is secret all the same.
+_PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):.*@", re.DOTALL)
 _SECRET: Final = re.compile(r"(?P<name>[?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 

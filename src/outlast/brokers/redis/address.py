@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -109,11 +109,15 @@ class Address(Struct, frozen=True, kw_only=True):
         """
         try:
             parts = urlsplit(url)
-        except ValueError as error:
-            raise ConfigurationError(f"url: {error}; give 'redis://host:6379/0'") from None
+        except ValueError:  # its text shows the password
+            raise ConfigurationError(
+                "url: it cannot be read: give 'redis://host:6379/0', an IPv6 host in [ ], "
+                "and write odd letters of a password as %5B and so on"
+            ) from None
         if parts.scheme not in SCHEMES:
             raise ConfigurationError(f"url={parts.scheme + ':'!r}...: give one of {', '.join(SCHEMES)}")
         kind, secure = SCHEMES[parts.scheme]
+        _check_marks(parts)
         who, _, hosts = parts.netloc.rpartition("@")
         user, _, password = who.partition(":")
         if who and ":" not in who:
@@ -139,6 +143,19 @@ class Address(Struct, frozen=True, kw_only=True):
         made = cls(kind=kind, secure=secure, user=unquote(user), password=unquote(password), **fields)
         _check(made)
         return made
+
+
+def _check_marks(parts: SplitResult) -> None:
+    """Refuse a password that ends early, for what follows its mark would be taken for another part, and be shown."""
+    path = "" if parts.scheme == "redis+unix" else parts.path
+    if parts.fragment or "@" in path or ("@" in parts.query and not _names(parts.query) <= _OPTIONS.keys()):
+        raise ConfigurationError(
+            "url: there is a '/', '?' or '#' before the '@': in a name or a password write / ? # @ as %2F %3F %23 %40"
+        )
+
+
+def _names(query: str) -> set[str]:
+    return {name for name, _ in parse_qsl(query, keep_blank_values=True)}
 
 
 def _endpoints(hosts: str, kind: Kind) -> tuple[Endpoint, ...]:

@@ -47,6 +47,8 @@ def meaning(refusal: Refused, shown: str) -> StoreError:
     code, text = refusal.code, str(refusal)
     if code == "ERR" and "max number of clients" in text:
         code = "MAXCLIENTS"
+    if code == "ERR" and "DB index" in text:
+        return StoreError(f"{shown} has no database of that number: correct it in the url, or use ?namespace= ({text})")
     if code == "OOM":
         return StoreFull(
             f"{shown} is at its maxmemory: raise it, or remove jobs; with noeviction none was lost ({text})"
