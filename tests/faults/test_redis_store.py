@@ -19,7 +19,7 @@ from outlast.brokers.redis import RedisStore
 from outlast.brokers.redis.finding import slot_of
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder, Message
-from outlast.core.protocols import Query
+from outlast.core.protocols import Purge, Query
 from outlast.core.settlement import Finish
 from outlast.core.topology import Queue, Topology
 from tests.support.polling import until
@@ -123,6 +123,21 @@ async def test_a_full_server_takes_nothing_and_loses_nothing(server: Node) -> No
         server.ask("CONFIG", "SET", "maxmemory", "0")
         assert await states(store) == {"mail.1": "ready"}
         await finish(store, await claim(store))
+
+
+async def test_on_a_full_server_what_runs_is_renewed_and_written_down_and_jobs_can_be_removed(server: Node) -> None:
+    async with stored(server.url) as store:
+        await store.publish([message(name) for name in "1234"])
+        one, two = await claim(store, 2)
+        server.ask("CONFIG", "SET", "maxmemory", "1")
+        assert await store.extend(ANN, lease=30.0) == []
+        await finish(store, [one])
+        assert await store.settle([Finish(two.fence, "succeeded", result=Raw(b'"done"'))]) == []
+        with pytest.raises(StoreFull, match="at its maxmemory"):  # nothing new begins, for what it leaves has no bound
+            await claim(store)
+        assert (await store.apply([Purge(id="mail.3")]))[0].changed == 1
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+        assert await states(store) == {"mail.1": "succeeded", "mail.2": "succeeded", "mail.4": "ready"}
 
 
 async def test_a_demoted_server_hands_out_nothing_and_takes_nothing(server: Node, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 --         'undo', [4] holder, [5] stream, [6] number: nobody got what this claim handed out; it is ready again. A claim of
 --         this number that comes late hands out nothing. Result: how many it had handed out.
 --         'save', [4] msgpack of (queue's key, id, token, name, JSON) each. Result: indices (from 0) of the superseded.
+call('DEL', D .. ':full')             -- first, so that a server at its maxmemory renews what runs
 local op, out = ARGV[3], {}
 if op == 'extend' then
   local holder = ARGV[4]

@@ -1,5 +1,6 @@
 -- The plain case of settle, before what it does not need: jobs without a key or a unique key that run, succeed, and leave
 -- nothing. Needs base, retain; settle tells the arguments.
+call('DEL', D .. ':full')             -- first, so that a server at its maxmemory lets the end of what runs be written down
 local batch, lost, slow, at, touched = munpack(ARGV[4]), {}, {}, 0, {}
 local others = {}                   -- ids that settle sees to: what else is said of them must come behind
 local function succeed(q, token, row)
