@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import signal
 
 import pytest
@@ -36,6 +38,30 @@ async def test_two_processes_do_the_jobs_and_leave_when_asked(project: Project) 
     states = {job["state"] for job in project.run("jobs", "--json", "--limit", "1000").json["jobs"]}
     assert states == {"succeeded"}
     assert "Traceback" not in worker.text
+
+
+async def test_a_store_that_cannot_be_opened_is_told_once(project: Project) -> None:
+    asked = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        with contextlib.suppress(ConnectionError):
+            asked += b"AUTH" in await reader.read(1 << 10)
+            writer.write(b"-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"redis://:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    async with server:
+        with project.running("worker", "main:shop", "--processes", "1", env={"OUTLAST_URL": url}) as worker:
+            await until(lambda: asked > 4, "it has tried again and again")
+            assert worker.text.count("cannot be opened yet") == 1
+            assert "does not know this user and password" in worker.text
+            assert "secret" not in worker.text
+            worker.interrupt()
+            await until(lambda: worker.process.poll() is not None, "it ends")
+            assert worker.process.returncode == 0
 
 
 async def test_the_target_may_come_from_the_environment(project: Project) -> None:

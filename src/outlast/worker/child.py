@@ -123,7 +123,7 @@ class _Process:
 
     async def _open(self) -> RuntimePort | None:
         """Open the store, waiting for one that is away; None when told to stop meanwhile."""
-        attempt = 0
+        attempt, told = 0, ""
         while not self._stop.is_set():
             try:
                 return await self._app.runtime()
@@ -131,7 +131,9 @@ class _Process:
                 raise
             except StoreError as error:
                 attempt += 1
-                _logger.warning("the store cannot be opened yet: %s", error)
+                if str(error) != told:  # once for each reason: an outage may last
+                    told = str(error)
+                    _logger.warning("the store cannot be opened yet, it is tried again until it can: %s", error)
             try:
                 # Its dice need no seed: the pause is only to be unlike that of the other processes.
                 await asyncio.wait_for(self._stop.wait(), _PAUSE.delay(attempt, Random()))  # noqa: S311
