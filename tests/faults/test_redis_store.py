@@ -140,6 +140,20 @@ async def test_on_a_full_server_what_runs_is_renewed_and_written_down_and_jobs_c
         assert await states(store) == {"mail.1": "succeeded", "mail.2": "succeeded", "mail.4": "ready"}
 
 
+async def test_a_full_server_can_be_looked_at_and_purged_by_who_comes_new(server: Node) -> None:
+    async with stored(server.url) as store:
+        await store.publish([message("1"), message("2")])
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    async with stored(server.url) as store:
+        assert await states(store) == {"mail.1": "ready", "mail.2": "ready"}
+        assert (await store.stats(["mail"]))["mail"].depth == 2
+        assert (await store.apply([Purge(queue="mail", states=("ready",))]))[0].changed == 2
+        assert await states(store) == {}
+    async with stored(f"{server.url}?namespace=new", opened=False) as store:
+        with pytest.raises(StoreFull, match="at its maxmemory"):
+            await store.open()
+
+
 async def test_a_demoted_server_hands_out_nothing_and_takes_nothing(server: Node, tmp_path: Path) -> None:
     with node(tmp_path / "other") as other:
         async with stored(server.url) as store:

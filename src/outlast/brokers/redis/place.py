@@ -13,7 +13,7 @@ from msgspec import structs
 
 from outlast.brokers.redis.link import Argument, Link, Refused
 from outlast.brokers.redis.scripts import Script, script
-from outlast.core.errors import StoreError
+from outlast.core.errors import StoreError, StoreFull
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
 __all__ = ["Place", "effective", "limits_of"]
@@ -98,10 +98,16 @@ class Place:
         return [self.root, *(stem + queue + "}" for queue in queues)]
 
     async def open(self) -> None:
-        """Learn when the place was made; make it when it is new."""
+        """Learn when the place was made; make it when it is new. A full server can be looked at, and purged."""
         key = f"{self.root}:born"
-        await self.link.command("SET", key, uuid4().hex, "NX")
+        full: StoreFull | None = None
+        try:
+            await self.link.command("SET", key, uuid4().hex, "NX")
+        except StoreFull as error:
+            full = error
         self._born = (await self.link.command("GET", key) or b"").decode()
+        if full is not None and not self._born:
+            raise full
 
     async def run(
         self, called: Script, keys: Sequence[str], *args: Argument, sure: bool = False, again: bool = False
