@@ -26,8 +26,9 @@ local spack, sunpack, mpack, munpack, sub = struct.pack, struct.unpack, cmsgpack
 local now, micros = tonumber(ARGV[1]), nil
 do
   local t = call('TIME')
-  micros = t[1] * 1000000 + t[2]
-  if not now then now = t[1] + t[2] / 1000000 end
+  local seconds, rest = tonumber(t[1]), tonumber(t[2])
+  micros = seconds * 1000000 + rest
+  if not now then now = seconds + rest / 1000000 end
 end
 local S_DEPTH, S_READY, S_BYTES, S_N, S_TAIL, S_TAILO, S_Z, S_RUN, S_WAIT, S_SHED, S_BACK = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local S_EPOCH, S_TURN, S_TAT, S_DRAINED, S_DRAINED_AT, S_ERA, S_TOKEN, S_PARKED = 12, 13, 14, 15, 16, 17, 18, 19

@@ -101,6 +101,6 @@ if width == 2 and #ARGV < 7000 then
   -- Known, and without a bound: of the limits the first three, L_DEPTH to L_AGE, are false, a byte each behind the 3 bytes
   -- that open so long an array.
   if got[1] and got[5] == ARGV[2] and sub(got[2], 4, 6) == '\194\194\194' then
-    if (#ARGV == 6 and one(P, got, ARGV[5], ARGV[6])) or at_once(P, got) then return out end
+    if (#ARGV == 6 and one(P, got, ARGV[5], ARGV[6])) or at_once(P, got) then return #out > 0 and out or nil end
   end
 end
