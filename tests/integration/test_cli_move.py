@@ -34,7 +34,7 @@ def test_what_waits_moves_as_it_is(project: Project, seeded: Seeded) -> None:
     assert "move would take 4 jobs along: add --yes" in refused.err
     assert not (project.folder / "new.db").exists()
     ran = project.run("move", "--to", "sqlite:new.db", "--yes")
-    assert (ran.code, ran.out, ran.err) == (0, "4 jobs moved\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, f"4 jobs moved; the queues of {project.file} stay paused\n", "")
     moved = records(f"sqlite:{project.folder}/new.db")
     assert set(moved) == {seeded.ready, seeded.scheduled, seeded.full, seeded.dead}
     for id, record in moved.items():
@@ -88,9 +88,9 @@ def test_a_moved_job_runs_there_with_its_secret_and_its_attempts(project: Projec
 
 def test_a_move_there_and_back(project: Project, seeded: Seeded) -> None:
     before = records(project.url)
-    assert project.run("move", "--to", "sqlite:new.db", "--queue", "slow", "--yes").out == "2 jobs moved\n"
+    assert project.run("move", "--to", "sqlite:new.db", "--queue", "slow", "--yes").out.startswith("2 jobs moved; ")
     back = project.run("move", "--from", "sqlite:new.db", "--to", project.url, "--yes")
-    assert (back.code, back.out) == (0, "2 jobs moved\n")
+    assert (back.code, back.out) == (0, f"2 jobs moved; the queues of {project.folder}/new.db stay paused\n")
     after = records(project.url)
     assert {id: record.state for id, record in after.items()} == {id: record.state for id, record in before.items()}
 
@@ -104,7 +104,7 @@ def test_what_is_refused_stays_and_is_told(project: Project) -> None:
     asyncio.run(publish(project.url, "old"))
     asyncio.run(publish(f"sqlite:{project.folder}/new.db", "new"))
     ran = project.run("move", "--to", "sqlite:new.db", "--yes")
-    assert (ran.code, ran.out) == (1, "0 jobs moved\n")
+    assert (ran.code, ran.out) == (1, f"0 jobs moved; the queues of {project.file} stay paused\n")
     assert "1 job stay, such as small.old: another job holds its unique key" in ran.err
     assert f"1 ready left in {project.file}" in ran.err
     assert records(project.url)["small.old"].state == "ready"

@@ -157,7 +157,7 @@ def _tell(here: Place, outcome: _Outcome, *, json: bool) -> None:
             }
         )
     else:
-        show.say(f"{counted(progress.moved, 'job')} moved")
+        show.say(f"{counted(progress.moved, 'job')} moved; the queues of {here.shown} stay paused")
         if outcome.recovered:
             show.say(f"{counted(outcome.recovered, 'job')} of an earlier move let in line")
     for why, number in progress.refused.items():
