@@ -235,10 +235,7 @@ class Records(Protocol):
         ...
 
     async def find(self, query: Query) -> Page:
-        """Return one page of matching records.
-
-        One with fewer than `limit`, or none, may have a cursor all the same: so far one call has looked.
-        """
+        """Return one page; one with fewer than `limit` may have a cursor all the same: so far one call has looked."""
         ...
 
     async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:

@@ -33,8 +33,8 @@ end
 local S_DEPTH, S_READY, S_BYTES, S_N, S_TAIL, S_TAILO, S_Z, S_RUN, S_WAIT, S_SHED, S_BACK = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local S_EPOCH, S_TURN, S_TAT, S_DRAINED, S_DRAINED_AT, S_ERA, S_TOKEN, S_PARKED = 12, 13, 14, 15, 16, 17, 18, 19
 local S_KEYED, S_STALE, S_END, S_PLAIN, S_FORMAT = 20, 21, 22, '>ddddddd', '>dddddddddddddddddddddd'
--- S_PLAIN: what a plain publish changes stands first. S_KEYED: it has ever had a job with a key; S_STALE: entries of the ring whose key was forgotten; S_END: when
--- the last one ended
+-- S_PLAIN: what a plain publish changes stands first. S_KEYED: it has ever had a job with a key; S_STALE: entries of the
+-- ring whose key was forgotten; S_END: when the last one ended
 local L_DEPTH, L_BYTES, L_AGE, L_SHED, L_CONC, L_INTERVAL, L_BURST, L_KCONC, L_KINTERVAL, L_KBURST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local L_KDEPTH, L_KBYTES, L_KAGE, L_TTL, L_RECORDS, L_DEAD, L_MEMORY, L_WEIGHTS = 11, 12, 13, 14, 15, 16, 17, 18
 local PAGE, TAU = 1000, 30
