@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
-    from outlast.arguments import Redacted
     from outlast.core.backoff import Backoff, Constant, Exponential
+    from outlast.core.control_flow import GiveUp, Snooze
     from outlast.core.errors import (
         BodyTooLarge,
         ConfigurationError,
         DuplicateKind,
         EnqueueUnknown,
-        GiveUp,
         InvalidArguments,
         JobCancelled,
         JobExpired,
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
         OutlastError,
         QueueFull,
         ResultTimeout,
-        Snooze,
         StoreCorrupt,
         StoreError,
         StoreFull,
@@ -50,12 +48,13 @@ if TYPE_CHECKING:
     from outlast.core.policy import Policy, Retention, Retry
     from outlast.core.topology import Queue
     from outlast.core.unique import Unique
-    from outlast.depends import Depends, injected
-    from outlast.handle import Handle
-    from outlast.job import Bound, Job
+    from outlast.declare.arguments import Redacted
+    from outlast.declare.context import CallNext, Context, Middleware
+    from outlast.declare.dependencies import Depends, injected
+    from outlast.enqueue.handle import Handle
+    from outlast.enqueue.job import Bound, Job
     from outlast.router import JobRouter
     from outlast.settings import Settings
-    from outlast.worker.context import CallNext, Context, Middleware
 
 __version__ = "0.1.0"
 
@@ -120,7 +119,7 @@ __all__ = [
 
 _HOMES = {
     "Outlast": "app",
-    "Redacted": "arguments",
+    "Redacted": "declare.arguments",
     "Backoff": "core.backoff",
     "Constant": "core.backoff",
     "Exponential": "core.backoff",
@@ -131,16 +130,18 @@ _HOMES = {
     "Retry": "core.policy",
     "Queue": "core.topology",
     "Unique": "core.unique",
-    "Handle": "handle",
-    "Bound": "job",
-    "Job": "job",
+    "Handle": "enqueue.handle",
+    "Bound": "enqueue.job",
+    "Job": "enqueue.job",
     "JobRouter": "router",
     "Settings": "settings",
-    "Context": "worker.context",
-    "CallNext": "worker.context",
-    "Middleware": "worker.context",
-    "Depends": "depends",
-    "injected": "depends",
+    "Context": "declare.context",
+    "CallNext": "declare.context",
+    "Middleware": "declare.context",
+    "GiveUp": "core.control_flow",
+    "Snooze": "core.control_flow",
+    "Depends": "declare.dependencies",
+    "injected": "declare.dependencies",
     "JobDropped": "core.events",
     "JobEnded": "core.events",
     "JobEnqueued": "core.events",

@@ -7,31 +7,32 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
-from outlast.arguments import Arguments
 from outlast.brokers import Store, connect
+from outlast.core.clock import Clock
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError, InvalidArguments, UniqueConflict
 from outlast.core.events import Observers
 from outlast.core.limits import NO_LIMIT, Limit, Rate
 from outlast.core.message import Message
 from outlast.core.policy import Retention
-from outlast.core.protocols import Clock
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled
 from outlast.core.settlement import Exists
 from outlast.core.topology import Queue
 from outlast.core.unique import OnConflict
-from outlast.handle import Handle
-from outlast.hooks import Observed
-from outlast.job import Declarer, Link
-from outlast.options import Options
+from outlast.declare.arguments import Arguments
+from outlast.declare.hooks import EventsMixin
+from outlast.declare.options import Options
+from outlast.enqueue.handle import Handle
+from outlast.enqueue.job import AppLink
+from outlast.job import Declarer
 from outlast.router import JobRouter
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
-    from outlast.runtime import Composer, Runtime
+    from outlast.enqueue.runtime import Composer, Runtime
+    from outlast.enqueue.wiring import Wiring
     from outlast.testing import Testing
-    from outlast.wiring import Wiring
 
 __all__ = ["Outlast"]
 
@@ -39,7 +40,7 @@ BATCH: Final = 1000
 """Messages that enqueue_many publishes in one step."""
 
 
-class Outlast(Declarer, Observed):
+class Outlast(Declarer, EventsMixin):
     """One application's jobs. Its name chooses its variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
     Connections open on first use, one for each event loop; `async with shop:` opens and closes them in a script.
@@ -53,7 +54,7 @@ class Outlast(Declarer, Observed):
         self.name: Final = name
         self.registry: Final = Registry(app=name)
         self._default_queue = "default"
-        self._link = Link(self)
+        self._link = AppLink(self)
         self._given = settings
         self._arguments: dict[str, Arguments] = {}
         self._middleware = self.registry.middleware
@@ -135,7 +136,7 @@ class Outlast(Declarer, Observed):
         return self._wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
-        from outlast.wiring import Wiring  # brings asyncio, which declaring does without
+        from outlast.enqueue.wiring import Wiring  # brings asyncio, which declaring does without
 
         return Wiring(
             self.name,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from outlast.arguments import Arguments
 from outlast.core.errors import ConfigurationError
 from outlast.core.ids import check_queue_name
 from outlast.core.registry import Declaration
 from outlast.core.schedule import Scheduled
-from outlast.job import Declarer, Home, Link
+from outlast.declare.arguments import Arguments
+from outlast.enqueue.job import AppLink, Home
+from outlast.job import Declarer
 
 __all__ = ["JobRouter"]
 
@@ -19,7 +20,7 @@ class JobRouter(Declarer):
 
     def __init__(self, *, queue: str = "default") -> None:
         self._default_queue = check_queue_name(queue)
-        self._link = Link()
+        self._link = AppLink()
         self._around = self._middleware = []
         self._declared: list[tuple[Declaration, Arguments]] = []
         self._forward: Callable[[Declaration, Arguments], None] | None = None

@@ -8,7 +8,10 @@ import pytest
 
 from outlast.brokers.memory import MemoryStore
 from outlast.brokers.sqlite import SqliteStore
-from outlast.core.protocols import Broker, Control, Records, Schedules
+from outlast.core.store.broker import Broker
+from outlast.core.store.control import Control
+from outlast.core.store.records import Records
+from outlast.core.store.schedules import Schedules
 
 
 def methods(protocol: type) -> set[str]:

@@ -10,8 +10,9 @@ import pytest
 from outlast.core.admission import WINDOW
 from outlast.core.limits import Limit
 from outlast.core.moving import Hold
-from outlast.core.protocols import Adjust, Cancel, Edit, Purge, Query, Redrive, RunNow
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Finish, Full, Release, Retry, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Finish, Full, Release, Reschedule, TooLarge
+from outlast.core.store.control import Adjust, Cancel, Edit, Purge, Redrive, RunNow
+from outlast.core.store.records import Query
 from tests.support.jobs import A, B, Desk, raw
 
 
@@ -81,7 +82,7 @@ class TestBytes:
         await desk.publish("q.1", "q.2", args=of(20))
         await desk.claim()
         await desk.finish("q.1", result=raw([1]), result_ttl=60.0)
-        await desk.settle(Retry(desk.fence("q.2"), desk.clock.time(), 2))
+        await desk.settle(Reschedule(desk.fence("q.2"), desk.clock.time(), 2))
         assert (await desk.stats()).bytes == 20
 
     async def test_commands_move_them(self, desk: Desk) -> None:
@@ -186,7 +187,7 @@ class TestAge:
         await desk.publish("q.1")
         await desk.claim(lease=1000)
         desk.clock.advance(100)
-        await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2))
+        await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 2))
         assert await desk.publish("q.2") == [ACCEPTED]
 
     async def test_each_key_has_a_line_of_its_own(self, desk: Desk) -> None:
@@ -290,7 +291,7 @@ class TestPassing:
         stats = await desk.stats()
         assert (stats.depth, stats.bytes, stats.shed) == (3, 50, 0)
         await desk.claim(holder=B)
-        await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2))
+        await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 2))
         assert (await desk.stats()).depth == 3
         assert await desk.publish("q.9", key="a") == full("per_key.max_depth")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from outlast.core.protocols import Pause, RunNow
 from outlast.core.settlement import Release
+from outlast.core.store.control import Pause, RunNow
 from tests.support.jobs import LEASE, A, B, Desk
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.protocols import Answer, Cancel, Edit, Pause, Prune, Purge, Redrive, RunNow
-from outlast.core.settlement import ACCEPTED, Exists, Finish, Park, Release, Retry, Settlement
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Park, Release, Reschedule, Settlement
+from outlast.core.store.control import Answer, Cancel, Edit, Pause, Prune, Purge, Redrive, RunNow
 from tests.support.jobs import A, B, Desk, failure, raw
 
 
@@ -64,7 +64,7 @@ async def test_a_job_to_be_cancelled_that_is_given_back_ends_cancelled(desk: Des
     await desk.do(Cancel("q.1"))
     fence, at = desk.fence("q.1"), desk.clock.time() + 5
     given: dict[str, Settlement] = {
-        "retry": Retry(fence, at, 2, failure(1)),
+        "retry": Reschedule(fence, at, 2, failure(1)),
         "release": Release(fence, at),
         "park": Park(fence, at),
     }
@@ -80,7 +80,7 @@ async def test_a_job_to_be_cancelled_that_is_given_back_ends_cancelled(desk: Des
 async def test_redrive_begins_anew(desk: Desk, state: str) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 4, failure(3), crashes=2))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 4, failure(3), crashes=2))
     await desk.claim()
     await desk.finish("q.1", state=state, error=failure(4))  # type: ignore[arg-type]
     desk.clock.advance(5)
@@ -212,7 +212,7 @@ async def test_run_now_makes_a_parked_job_ready(desk: Desk) -> None:
 async def test_run_now_keeps_the_attempt(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time() + 1000, 3, crashes=1))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time() + 1000, 3, crashes=1))
     await desk.do(RunNow("q.1"))
     (delivery,) = await desk.claim()
     assert (delivery.attempt, delivery.crashes) == (3, 1)
@@ -237,7 +237,7 @@ async def test_pause_lets_running_jobs_end_and_retries_wait(desk: Desk) -> None:
     await desk.publish("q.1", "q.2")
     await desk.claim(limit=1)
     assert await desk.do(Pause("q")) == Answer(True, 1)
-    assert await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2)) == []
+    assert await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 2)) == []
     assert await desk.claim() == []
     assert await desk.publish("q.3") == [ACCEPTED]
     assert await desk.do(Pause("q", on=False)) == Answer(True, 1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.protocols import Cancel, Purge, Redrive
-from outlast.core.settlement import ACCEPTED, Exists, Finish, Full, Park, Release, Retry, Settlement
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Full, Park, Release, Reschedule, Settlement
+from outlast.core.store.control import Cancel, Purge, Redrive
 from tests.support.jobs import A, B, Desk
 
 
@@ -57,7 +57,7 @@ async def test_every_unfinished_job_counts(desk: Desk, back: str) -> None:
         await desk.claim(holder=A)
         at = desk.clock.time() + 100
         settlements: dict[str, Settlement] = {
-            "retry": Retry(desk.fence("q.1"), at, 2),
+            "retry": Reschedule(desk.fence("q.1"), at, 2),
             "release": Release(desk.fence("q.1"), at),
             "park": Park(desk.fence("q.1"), at),
         }

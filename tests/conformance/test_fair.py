@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from outlast.core.protocols import Adjust, Cancel, Purge
-from outlast.core.settlement import Release, Retry
+from outlast.core.settlement import Release, Reschedule
+from outlast.core.store.control import Adjust, Cancel, Purge
 from outlast.core.topology import Queue, Topology
 from tests.support.jobs import B, Desk
 
@@ -91,7 +91,7 @@ class TestTurns:
         await flood(desk, "ann", 1)
         await order(desk, 1)
         await flood(desk, "bob", 1)
-        await desk.settle(Retry(desk.fence("q.ann-0"), desk.clock.time(), 2))
+        await desk.settle(Reschedule(desk.fence("q.ann-0"), desk.clock.time(), 2))
         assert await order(desk, 9) == ["bob-0", "ann-0"]
 
     async def test_lapsed_jobs_come_back_in_the_order_of_acceptance(self, desk: Desk) -> None:

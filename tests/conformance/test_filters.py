@@ -6,7 +6,7 @@ import pytest
 
 from outlast.brokers.sqlite import searching
 from outlast.core.matching import ArgIs, JsonScalar
-from outlast.core.protocols import Query
+from outlast.core.store.records import Query
 from tests.support.jobs import Desk
 
 

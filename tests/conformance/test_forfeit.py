@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.protocols import Cancel
+from outlast.core.store.control import Cancel
 from tests.support.jobs import A, B, Desk
 
 

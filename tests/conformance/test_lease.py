@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from outlast.core.message import Holder
-from outlast.core.protocols import Cancel, Purge
 from outlast.core.settlement import Finish, Lost, Release
+from outlast.core.store.control import Cancel, Purge
 from tests.support.jobs import LEASE, A, B, C, Desk, lost
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.limits import Limit
-from outlast.core.protocols import Adjust, Cancel, Pause, Purge
-from outlast.core.settlement import Finish, Park, Release, Retry, Settlement
+from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
+from outlast.core.store.control import Adjust, Cancel, Pause, Purge
 from outlast.core.topology import Queue, Topology
 from tests.support.jobs import LEASE, A, B, C, Desk
 
@@ -53,7 +53,7 @@ class TestConcurrencyOfAQueue:
         fence, later = desk.fence("q.none-0"), desk.clock.time() + 60
         ways: dict[str, Settlement] = {
             "finish": Finish(fence, "dead", "why"),
-            "retry": Retry(fence, later, 2),
+            "retry": Reschedule(fence, later, 2),
             "release": Release(fence, later),
             "park": Park(fence, later),
         }

@@ -8,8 +8,9 @@ import pytest
 
 from outlast.core.message import Holder
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
-from outlast.core.protocols import Answer, Cancel, Edit, Prune, Purge, Query, Redrive, RunNow
-from outlast.core.settlement import ACCEPTED, Exists, Finish, Park, Retry
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Park, Reschedule
+from outlast.core.store.control import Answer, Cancel, Edit, Prune, Purge, Redrive, RunNow
+from outlast.core.store.records import Query
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import A, B, Desk, failure, lost
@@ -71,7 +72,7 @@ async def test_the_parcel_is_the_whole_job(desk: Desk) -> None:
     await desk.store.publish([message])
     desk.clock.advance(5)
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), now + 100, 3, failure(2), crashes=1))
+    await desk.settle(Reschedule(desk.fence("q.1"), now + 100, 3, failure(2), crashes=1))
     parcel = await hold(desk, "q.1")
     assert parcel.message == message
     assert (parcel.at, parcel.attempt, parcel.crashes, parcel.failures) == (now + 100, 3, 1, (failure(2),))
@@ -89,7 +90,7 @@ async def test_a_parcel_that_is_adopted_waits_as_the_job_did(desk: Desk) -> None
     await desk.publish("q.low", delay=99)
     desk.clock.advance(5)
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time() + 100, 3, failure(2), crashes=1))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time() + 100, 3, failure(2), crashes=1))
     before = await desk.record("q.1")
     parcel = await away(desk, "q.1")
     assert await desk.do(Adopt(parcel, "moving from there")) == Answer(True, 1)
@@ -199,7 +200,7 @@ async def test_a_parcel_whose_key_is_held_here_is_refused(desk: Desk) -> None:
 async def test_a_key_that_was_freed_at_the_start_is_not_taken_along(desk: Desk) -> None:
     await desk.publish("q.1", unique=Unique("u", until="start"))
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 2))
     assert (await hold(desk, "q.1")).message.unique is None
 
 

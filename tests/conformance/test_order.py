@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outlast.core.settlement import Release, Retry
+from outlast.core.settlement import Release, Reschedule
 from outlast.core.unique import Unique
 from tests.support.jobs import LEASE, A, B, Desk
 
@@ -87,7 +87,7 @@ async def test_a_job_given_back_keeps_its_place(desk: Desk) -> None:
 async def test_a_retry_moves_to_the_time_it_is_due(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time() + 5, 2))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time() + 5, 2))
     desk.clock.advance(1)
     await desk.publish("q.2")
     desk.clock.advance(9)
@@ -99,6 +99,6 @@ async def test_a_retry_keeps_its_head_start(desk: Desk) -> None:
     await desk.publish("q.1", priority="high")
     await desk.claim()
     await desk.publish("q.2")
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time() + 30, 2))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time() + 30, 2))
     desk.clock.advance(30)
     assert await desk.ids() == ["q.1", "q.2"]

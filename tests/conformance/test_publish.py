@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from outlast.core.protocols import Prune
 from outlast.core.settlement import ACCEPTED, Exists, TooLarge
+from outlast.core.store.control import Prune
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import A, Desk, message, raw
 from tests.support.stores import StoreCase

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from outlast.core.protocols import Cancel, JobRecord, Purge, Query
-from outlast.core.settlement import Retry
+from outlast.core.settlement import Reschedule
+from outlast.core.store.control import Cancel, Purge
+from outlast.core.store.records import JobRecord, Query
 from tests.support.jobs import A, B, Desk, raw
 
 
@@ -69,7 +70,7 @@ async def test_a_scheduled_job_may_expire_before_it_is_due(desk: Desk) -> None:
 async def test_a_job_that_has_started_once_does_not_expire(desk: Desk) -> None:
     await desk.publish("q.run", "q.retried", "q.lapsed", expires=5)
     await desk.claim(holder=A)
-    await desk.settle(Retry(desk.fence("q.retried"), desk.clock.time(), 2))
+    await desk.settle(Reschedule(desk.fence("q.retried"), desk.clock.time(), 2))
     await desk.lapse()
     assert [await desk.state("q.retried"), await desk.state("q.lapsed")] == ["ready", "ready"]
 

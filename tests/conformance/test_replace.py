@@ -9,8 +9,8 @@ from msgspec import structs
 
 from outlast.core.limits import Limit
 from outlast.core.moving import Adopt, Hold
-from outlast.core.protocols import Answer, Cancel, Purge, Redrive
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Finish, Full, Park, Retry, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Finish, Full, Park, Reschedule, TooLarge
+from outlast.core.store.control import Answer, Cancel, Purge, Redrive
 from outlast.core.unique import Unique
 from tests.support.jobs import A, B, Desk
 
@@ -34,7 +34,7 @@ async def test_a_job_that_waits_is_replaced(desk: Desk, waits: str) -> None:
             await desk.lapse()
         else:
             fence = desk.fence("q.1")
-            await desk.settle(Park(fence, later) if waits == "parked" else Retry(fence, later, 2))
+            await desk.settle(Park(fence, later) if waits == "parked" else Reschedule(fence, later, 2))
     assert await desk.publish("q.2", unique=NEW) == [Accepted("q.1")]
     record = await desk.record("q.1")
     assert (record.state, record.reason, record.finished_at) == ("cancelled", "replaced", desk.clock.time())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.protocols import Cancel, Prune, Query, Redrive
+from outlast.core.store.control import Cancel, Prune, Redrive
+from outlast.core.store.records import Query
 from tests.support.jobs import Desk, raw
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Pause
-from outlast.core.settlement import Park, Release, Retry
+from outlast.core.settlement import Park, Release, Reschedule
+from outlast.core.store.control import Pause
 from outlast.core.topology import Queue, Topology
 from tests.support.jobs import LEASE, A, B, Desk, failure
 
@@ -15,7 +15,7 @@ async def test_a_retry_comes_again_at_its_time_as_its_attempt(desk: Desk) -> Non
     await desk.publish("q.1")
     await desk.claim()
     at = desk.clock.time() + 5
-    await desk.settle(Retry(desk.fence("q.1"), at, 2, failure(1), crashes=1))
+    await desk.settle(Reschedule(desk.fence("q.1"), at, 2, failure(1), crashes=1))
     record = await desk.record("q.1")
     assert (record.state, record.run_at, record.attempt, record.crashes) == ("scheduled", at, 2, 1)
     desk.clock.advance(4)
@@ -28,7 +28,7 @@ async def test_a_retry_comes_again_at_its_time_as_its_attempt(desk: Desk) -> Non
 async def test_a_retry_keeps_the_time_the_job_was_first_due(desk: Desk) -> None:
     await desk.publish("q.1")
     (first,) = await desk.claim()
-    await desk.settle(Retry(first.fence, desk.clock.time() + 5, 2))
+    await desk.settle(Reschedule(first.fence, desk.clock.time() + 5, 2))
     desk.clock.advance(5)
     (second,) = await desk.claim()
     assert second.message == first.message
@@ -37,7 +37,7 @@ async def test_a_retry_keeps_the_time_the_job_was_first_due(desk: Desk) -> None:
 async def test_a_retry_that_is_due_is_ready(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 2))
     assert await desk.state("q.1") == "ready"
     assert await desk.ids() == ["q.1"]
 
@@ -46,7 +46,7 @@ async def test_the_last_failures_are_kept_oldest_first(desk: Desk) -> None:
     await desk.publish("q.1")
     for attempt in range(1, DEFAULTS.failures_kept + 4):
         await desk.claim()
-        await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), attempt + 1, failure(attempt)))
+        await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), attempt + 1, failure(attempt)))
     kept = (await desk.record("q.1")).failures
     assert [each.attempt for each in kept] == list(range(4, DEFAULTS.failures_kept + 4))
 
@@ -54,7 +54,7 @@ async def test_the_last_failures_are_kept_oldest_first(desk: Desk) -> None:
 async def test_a_snooze_leaves_no_failure(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time() + 5, 1))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time() + 5, 1))
     record = await desk.record("q.1")
     assert (record.attempt, record.failures) == (1, ())
 
@@ -62,7 +62,7 @@ async def test_a_snooze_leaves_no_failure(desk: Desk) -> None:
 async def test_a_release_keeps_attempt_and_crashes_and_is_ready_at_once(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 3, crashes=2))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 3, crashes=2))
     await desk.claim()
     await desk.settle(Release(desk.fence("q.1"), why="draining"))
     record = await desk.record("q.1")
@@ -86,7 +86,7 @@ async def test_a_release_for_later_waits_and_keeps_its_rank(desk: Desk) -> None:
 async def test_a_parked_job_is_offered_again_and_keeps_attempt_and_rank(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2, crashes=1))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 2, crashes=1))
     await desk.claim()
     desk.clock.advance(1)
     await desk.publish("q.2")
@@ -104,7 +104,7 @@ async def test_a_job_given_back_is_no_longer_its_holders(desk: Desk) -> None:
     await desk.publish("q.1", "q.2", "q.3")
     await desk.claim(holder=A)
     at = desk.clock.time() + 100
-    await desk.settle(Retry(desk.fence("q.1"), at, 2), Release(desk.fence("q.2"), at), Park(desk.fence("q.3"), at))
+    await desk.settle(Reschedule(desk.fence("q.1"), at, 2), Release(desk.fence("q.2"), at), Park(desk.fence("q.3"), at))
     desk.clock.advance(LEASE + 1)
     assert await desk.claim(holder=B) == []
     assert await desk.extend(A) == []

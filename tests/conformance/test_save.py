@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from outlast.core.protocols import Purge
-from outlast.core.settlement import Note, Retry
+from outlast.core.settlement import Note, Reschedule
+from outlast.core.store.control import Purge
 from tests.support.jobs import LEASE, A, B, Desk, lost, raw
 
 
@@ -48,7 +48,7 @@ async def test_a_settled_or_purged_job_takes_no_notes(desk: Desk) -> None:
     await desk.publish("q.done", "q.later", "q.gone")
     fences = [each.fence for each in await desk.claim()]
     await desk.finish("q.done")
-    await desk.settle(Retry(desk.fence("q.later"), desk.clock.time() + 5, 2))
+    await desk.settle(Reschedule(desk.fence("q.later"), desk.clock.time() + 5, 2))
     await desk.do(Purge(id="q.gone"))
     assert await desk.store.save([Note(fence, "progress", raw(1)) for fence in fences]) == lost(fences)
     assert (await desk.record("q.done")).progress is None

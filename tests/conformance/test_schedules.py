@@ -10,37 +10,37 @@ from msgspec import structs
 
 from outlast.core.errors import BodyTooLarge, ConfigurationError
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Answer
 from outlast.core.schedule import (
     Amendment,
     EditSchedule,
-    Entry,
-    Move,
     PauseSchedule,
     RemoveSchedule,
     RunSchedule,
+    ScheduleAdvance,
+    ScheduleEntry,
     ScheduleRecord,
     Spec,
 )
+from outlast.core.store.control import Answer
 from outlast.core.ticking import ORPHANED, amended, enlisted
 from tests.support.jobs import Desk
 
 SPEC = Spec(cron="0 5 * * *", tz="Europe/Berlin", jitter=30, misfire="all", misfire_limit=7, overlap="queue")
 
 
-def entry(name: str = "nightly", version: str = "v1", **changes: Any) -> Entry:
+def entry(name: str = "nightly", version: str = "v1", **changes: Any) -> ScheduleEntry:
     given = {"name": name, "app": "shop", "kind": "clean", "queue": "q", "spec": SPEC, "version": version}
-    return Entry(**{**given, **changes})
+    return ScheduleEntry(**{**given, **changes})
 
 
-def move(desk: Desk, record: ScheduleRecord, *ids: str, **changes: Any) -> Move:
+def move(desk: Desk, record: ScheduleRecord, *ids: str, **changes: Any) -> ScheduleAdvance:
     given = {
         "name": record.name,
         "expect": record.revision,
         "upto": record.upto + 60,
         "messages": tuple(desk.message(id) for id in ids),
     }
-    return Move(**{**given, **changes})
+    return ScheduleAdvance(**{**given, **changes})
 
 
 async def only(desk: Desk) -> ScheduleRecord:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from outlast.core.message import Terminal, Usage
-from outlast.core.protocols import Cancel, Purge, Redrive
-from outlast.core.settlement import Finish, Lost, Park, Release, Retry, Settlement
+from outlast.core.settlement import Finish, Lost, Park, Release, Reschedule, Settlement
+from outlast.core.store.control import Cancel, Purge, Redrive
 from tests.support.jobs import LEASE, A, B, Desk, failure, lost, raw
 
 
@@ -57,7 +57,7 @@ async def test_a_repeated_giving_back_changes_nothing(desk: Desk, kind: str) -> 
     (delivery,) = await desk.claim()
     at = desk.clock.time() + 5
     back: dict[str, Settlement] = {
-        "retry": Retry(delivery.fence, at, 2, failure(1)),
+        "retry": Reschedule(delivery.fence, at, 2, failure(1)),
         "release": Release(delivery.fence, at),
         "park": Park(delivery.fence, at),
     }
@@ -71,7 +71,7 @@ async def test_a_repeated_giving_back_changes_nothing(desk: Desk, kind: str) -> 
 async def test_a_settlement_twice_in_one_batch_counts_once(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    again = Retry(desk.fence("q.1"), desk.clock.time(), 2, failure(1))
+    again = Reschedule(desk.fence("q.1"), desk.clock.time(), 2, failure(1))
     assert await desk.settle(again, again) == []
     record = await desk.record("q.1")
     assert (record.attempt, len(record.failures)) == (2, 1)
@@ -82,7 +82,7 @@ async def test_a_fence_handed_out_again_is_superseded(desk: Desk) -> None:
     old = (await desk.claim(holder=A))[0].fence
     desk.clock.advance(LEASE + 1)
     await desk.claim(holder=B)
-    for settlement in (Finish(old, "succeeded"), Retry(old, 0.0, 2), Release(old), Park(old, 0.0)):
+    for settlement in (Finish(old, "succeeded"), Reschedule(old, 0.0, 2), Release(old), Park(old, 0.0)):
         assert await desk.settle(settlement) == lost([old])
     assert (await desk.record("q.1")).holder == B.id
     assert await desk.finish("q.1") == []
@@ -134,7 +134,7 @@ async def test_a_late_retry_counts(desk: Desk) -> None:
     await desk.claim(holder=A)
     await desk.lapse()
     at = desk.clock.time() + 50
-    assert await desk.settle(Retry(desk.fence("q.1"), at, 2, failure(1), crashes=0)) == []
+    assert await desk.settle(Reschedule(desk.fence("q.1"), at, 2, failure(1), crashes=0)) == []
     record = await desk.record("q.1")
     assert (record.state, record.attempt, record.crashes, record.run_at) == ("scheduled", 2, 0, at)
     assert await desk.claim(holder=B) == []
@@ -152,7 +152,7 @@ async def test_a_fence_of_a_job_cancelled_while_it_waited_is_superseded(desk: De
 async def test_a_report_from_before_a_command_is_superseded(desk: Desk) -> None:
     await desk.publish("q.1")
     fence = (await desk.claim())[0].fence
-    await desk.settle(Retry(fence, desk.clock.time() + 5, 2))
+    await desk.settle(Reschedule(fence, desk.clock.time() + 5, 2))
     await desk.do(Cancel("q.1"))
     assert await desk.settle(Finish(fence, "succeeded")) == lost([fence])
     await desk.do(Redrive("q.1"))
@@ -198,7 +198,7 @@ async def test_many_in_one_batch_of_every_kind(desk: Desk) -> None:
     batch: list[Settlement] = []
     for n, id in enumerate(ids):
         fence = desk.fence(id)
-        batch.append((Finish(fence, "succeeded"), Retry(fence, at, 2), Release(fence, at), Park(fence, at))[n % 4])
+        batch.append((Finish(fence, "succeeded"), Reschedule(fence, at, 2), Release(fence, at), Park(fence, at))[n % 4])
     assert await desk.settle(*batch) == []
     stats = await desk.stats()
     assert (stats.depth, stats.scheduled, stats.parked, stats.running) == (300, 200, 100, 0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from outlast.core.protocols import Cancel, Pause, Query
 from outlast.core.settlement import Exists, Finish, Full, Lost, Release
+from outlast.core.store.control import Cancel, Pause
+from outlast.core.store.records import Query
 from tests.support.jobs import LEASE, A, B, Desk, lost, raw
 
 

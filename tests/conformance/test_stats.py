@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from outlast.core.protocols import Cancel, Pause, QueueStats
 from outlast.core.settlement import Park
+from outlast.core.store.broker import QueueStats
+from outlast.core.store.control import Cancel, Pause
 from tests.support.jobs import LEASE, A, B, Desk
 
 

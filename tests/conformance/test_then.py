@@ -6,7 +6,7 @@ import pytest
 
 from outlast.core.errors import WireError
 from outlast.core.message import Signal
-from outlast.core.settlement import Finish, Retry
+from outlast.core.settlement import Finish, Reschedule
 from tests.support.jobs import LEASE, A, B, Desk, lost
 
 
@@ -29,7 +29,7 @@ async def test_follow_ups_in_other_queues(desk: Desk) -> None:
 async def test_a_retry_may_have_follow_ups(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time() + 5, 2, then=[desk.message("q.2")]))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time() + 5, 2, then=[desk.message("q.2")]))
     assert await desk.ids() == ["q.2"]
 
 
@@ -80,5 +80,5 @@ async def test_a_signal_is_refused_before_anything_changes(desk: Desk) -> None:
             Finish(desk.fence("q.2"), "succeeded", then=[signal]),
         )
     with pytest.raises(WireError):
-        await desk.settle(Retry(desk.fence("q.2"), 0.0, 2, then=[signal]))
+        await desk.settle(Reschedule(desk.fence("q.2"), 0.0, 2, then=[signal]))
     assert [await desk.state(id) for id in ("q.1", "q.2", "q.3")] == ["running", "running", "unknown"]

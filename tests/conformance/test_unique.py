@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from outlast.core.message import Terminal
-from outlast.core.protocols import Cancel, Purge, Redrive
-from outlast.core.settlement import ACCEPTED, Exists, Finish, Release, Retry
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Release, Reschedule
+from outlast.core.store.control import Cancel, Purge, Redrive
 from outlast.core.unique import Unique
 from tests.support.jobs import A, B, Desk
 
@@ -59,7 +59,7 @@ async def test_until_finish_is_held_while_it_runs_and_freed_by_every_end(desk: D
 async def test_until_finish_is_held_through_retries_and_lapses(desk: Desk) -> None:
     await desk.publish("q.1", unique="k")
     await desk.claim()
-    await desk.settle(Retry(desk.fence("q.1"), desk.clock.time(), 2))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 2))
     assert await desk.publish("q.2", unique="k") == [Exists("q.1", "unique")]
     await desk.claim()
     await desk.lapse()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.redis_fleet import Node, node
+from tests.support.servers.redis_fleet import Node, node
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from outlast import Outlast
-from tests.support.cli_app import Seeded, seed
+from tests.support.apps.cli_app import Seeded, seed
+from tests.support.apps.isolated_app import build
 from tests.support.command import Project
-from tests.support.isolated_app import build
 from tests.support.ledger import Ledger
 from tests.support.working import new_app
 

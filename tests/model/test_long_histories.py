@@ -16,8 +16,8 @@ from outlast.brokers.memory import MemoryStore
 from outlast.core.limits import Limit
 from outlast.core.message import Delivery, Fence
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
-from outlast.core.settlement import Finish, Park, Release, Retry, Settlement
+from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
+from outlast.core.store.control import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
@@ -255,7 +255,7 @@ def _settlement(kind: str, fence: Fence, at: float, *, at_once: bool) -> Settlem
         case "dead":
             return Finish(fence, "dead", "why", error=failure())
         case "retry":
-            return Retry(fence, at, 2, failure())
+            return Reschedule(fence, at, 2, failure())
         case "release":
             return Release(fence, None if at_once else at)
         case _:

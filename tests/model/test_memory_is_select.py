@@ -17,8 +17,8 @@ from outlast.brokers.memory import MemoryStore
 from outlast.core.limits import Limit, nanos
 from outlast.core.message import Fence, Holder, rank_of
 from outlast.core.policy import Priority
-from outlast.core.protocols import Adjust, Cancel, Pause
-from outlast.core.settlement import ACCEPTED, Exists, Finish, Lost, Park, Release, Retry, Settlement
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Lost, Park, Release, Reschedule, Settlement
+from outlast.core.store.control import Adjust, Cancel, Pause
 from outlast.core.topology import Queue, Topology, adjusted
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import LEASE, A, B, message
@@ -328,7 +328,7 @@ class Plain(RuleBasedStateMachine):
         at = self.clock.time() + later
         settlements: dict[str, Settlement] = {
             "finish": Finish(fence, "succeeded"),
-            "retry": Retry(fence, at, 2),
+            "retry": Reschedule(fence, at, 2),
             "release": Release(fence, at),
             "park": Park(fence, at),
         }

@@ -29,8 +29,9 @@ from outlast.core.matching import ArgIs
 from outlast.core.message import Fence, State, Terminal
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import DEFAULTS, Priority, Retention
-from outlast.core.protocols import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Query, Redrive, RunNow
-from outlast.core.settlement import Finish, Full, Lost, Note, Park, Release, Retry, Settlement
+from outlast.core.settlement import Finish, Full, Lost, Note, Park, Release, Reschedule, Settlement
+from outlast.core.store.control import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+from outlast.core.store.records import Query
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
@@ -241,7 +242,7 @@ class TwoStores(RuleBasedStateMachine):
                 case "then":
                     return Finish(fence, "succeeded", then=follow)
                 case "retry":
-                    return Retry(fence, at, attempt, failure(attempt), crashes=crashes)
+                    return Reschedule(fence, at, attempt, failure(attempt), crashes=crashes)
                 case "release":
                     return Release(fence, None if now else at)
                 case _:

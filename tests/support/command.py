@@ -22,7 +22,7 @@ __all__ = ["Project", "Ran", "Running"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = """from outlast import Outlast
-from tests.support.cli_app import declare
+from tests.support.apps.cli_app import declare
 
 shop = Outlast("shop")
 jobs = declare(shop)

@@ -12,8 +12,10 @@ from outlast.brokers import Store
 from outlast.core.codec import encode_value
 from outlast.core.message import Delivery, Failure, Fence, Holder, Message
 from outlast.core.policy import Priority, Retention
-from outlast.core.protocols import Answer, Command, JobRecord, QueueStats
 from outlast.core.settlement import Finish, Lost, Published, Settlement
+from outlast.core.store.broker import QueueStats
+from outlast.core.store.control import Answer, Command
+from outlast.core.store.records import JobRecord
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock

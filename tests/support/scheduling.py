@@ -12,10 +12,10 @@ from typing import TypeVar
 from outlast import Outlast
 from outlast.brokers import Store
 from outlast.core.events import Event, ScheduleFailed
-from outlast.core.protocols import Query
 from outlast.core.schedule import Amendment, ScheduleRecord
-from outlast.runtime import Runtime
-from outlast.scheduler.loop import Line, Scheduler
+from outlast.core.store.records import Query
+from outlast.enqueue.runtime import Runtime
+from outlast.scheduler.loop import Scheduler, StoreCalls
 from outlast.testing import Testing
 
 __all__ = ["Direct", "Shift", "scheduler_of", "shift"]
@@ -39,7 +39,7 @@ def scheduler_of(
     app: Outlast | None = None,
     tell: Callable[[Event], None] = lambda event: None,
     *,
-    line: Line | None = None,
+    line: StoreCalls | None = None,
     rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Scheduler:
     """Return a worker's scheduler; app: another version of the code."""

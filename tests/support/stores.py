@@ -13,12 +13,12 @@ from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
 from outlast.brokers.redis import RedisStore
 from outlast.brokers.sqlite import SqliteStore
-from outlast.core.message import Durability
+from outlast.core.clock import Clock
+from outlast.core.durability import Durability
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Clock
-from tests.support.redis_cluster import shared_cluster
-from tests.support.redis_programs import IN_SUITE, installed
-from tests.support.redis_server import shared_server
+from tests.support.servers.redis_cluster import shared_cluster
+from tests.support.servers.redis_programs import IN_SUITE, installed
+from tests.support.servers.redis_server import shared_server
 
 __all__ = ["CASES", "OTHERS", "StoreCase"]
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from outlast import Outlast
-from outlast.core.protocols import JobRecord
-from outlast.handle import Handle
+from outlast.core.store.records import JobRecord
+from outlast.enqueue.handle import Handle
 from outlast.settings import Settings
 from outlast.worker import Worker
 

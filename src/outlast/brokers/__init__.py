@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
-from outlast.core.protocols import Broker, Clock, Control, Records, Schedules
+from outlast.core.store.broker import Broker
+from outlast.core.store.control import Control
+from outlast.core.store.records import Records
+from outlast.core.store.schedules import Schedules
 
 __all__ = ["Store", "connect", "sqlite_path"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outlast.cli import show
-from outlast.cli.place import ask, find_place
+from outlast.cli.output import show
 from outlast.cli.session import AppOption, JsonOption, UrlOption, session
-from outlast.cli.text import duration, size
+from outlast.cli.store_access import ask, find_store
 from outlast.core.errors import ConfigurationError
+from outlast.core.text import duration, size
 
 if TYPE_CHECKING:
     from outlast.brokers import Store
@@ -37,7 +37,7 @@ def backup(
     from outlast.brokers.sqlite import SqliteStore
 
     given = session(ctx, url, app, json)
-    place = find_place(given)
+    place = find_store(given)
     if place.is_server:
         raise ConfigurationError(
             f"{place.shown} is a server: have it save itself (redis-cli BGSAVE), and copy its files"

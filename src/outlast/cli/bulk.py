@@ -13,15 +13,16 @@ import msgspec
 import typer
 from msgspec import Struct
 
-from outlast.cli import show
-from outlast.cli.answers import explain, tell
-from outlast.cli.place import Place, ask, find_place
+from outlast.cli.output import show
+from outlast.cli.output.answers import explain, tell
 from outlast.cli.session import Session
-from outlast.cli.text import clean, counted
+from outlast.cli.store_access import StoreAccess, ask, find_store
 from outlast.core.errors import ConfigurationError
+from outlast.core.exitcodes import FAILED, INTERRUPTED
 from outlast.core.filters import is_filter, parse
-from outlast.core.protocols import Answer, Command, Query
-from outlast.worker.exitcodes import FAILED, INTERRUPTED
+from outlast.core.store.control import Answer, Command
+from outlast.core.store.records import Query
+from outlast.core.text import clean, counted
 
 if TYPE_CHECKING:
     from outlast.brokers import Store
@@ -50,14 +51,14 @@ class Change(Struct, frozen=True):
     done: str
 
 
-class _Found(Struct):
+class _BulkSelection(Struct):
     """The jobs that a filter found; they alone are changed, whatever matches later."""
 
     ids: list[str] = []
     groups: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
 
 
-class _Outcome(Struct):
+class _BulkOutcome(Struct):
     """How far it came."""
 
     changed: int = 0
@@ -81,7 +82,7 @@ def change_jobs(
     if words and not filtering[0]:
         if rate is not None or yes:
             raise ConfigurationError("--rate and --yes go with a filter, such as state:dead; ids are taken at once")
-        place = find_place(given)
+        place = find_store(given)
         answers = ask(place, lambda store: store.apply([change.command(each) for each in words]))
         tell(words, answers, json=given.json, done=change.each)
         return
@@ -99,7 +100,7 @@ def change_matching(given: Session, query: Query, change: Change, *, yes: bool, 
     from outlast.core.limits import rate_of
 
     pace = None if rate is None else rate_of(rate, "--rate")
-    place = find_place(given)
+    place = find_store(given)
     found = ask(place, lambda store: _gather(store, query))
     if not found.ids and not given.json:
         show.note(f"no such jobs in {place.shown}")
@@ -110,8 +111,8 @@ def change_matching(given: Session, query: Query, change: Change, *, yes: bool, 
     _tell(given, found, outcome, change)
 
 
-async def _gather(store: Store, query: Query) -> _Found:
-    found = _Found()
+async def _gather(store: Store, query: Query) -> _BulkSelection:
+    found = _BulkSelection()
     query = msgspec.structs.replace(query, limit=_PAGE)
     while True:
         page = await store.find(query)
@@ -122,7 +123,7 @@ async def _gather(store: Store, query: Query) -> _Found:
         query = msgspec.structs.replace(query, cursor=page.cursor)
 
 
-def _confirm(place: Place, found: _Found, change: Change) -> None:
+def _confirm(place: StoreAccess, found: _BulkSelection, change: Change) -> None:
     number = counted(len(found.ids), "job")
     if not sys.stdin.isatty():
         raise ConfigurationError(
@@ -136,9 +137,9 @@ def _confirm(place: Place, found: _Found, change: Change) -> None:
         raise typer.Exit(FAILED)
 
 
-async def _change(store: Store, ids: Sequence[str], change: Change, rate: Rate | None) -> _Outcome:
+async def _change(store: Store, ids: Sequence[str], change: Change, rate: Rate | None) -> _BulkOutcome:
     """Apply the command to all; Ctrl-C ends it between two steps, so that what is told is what was done."""
-    stop, outcome = asyncio.Event(), _Outcome()
+    stop, outcome = asyncio.Event(), _BulkOutcome()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, stop.set)
     per_second = None if rate is None else rate.count / rate.per
@@ -183,7 +184,7 @@ def _progress_ends(total: int) -> None:
         sys.stderr.write("\n")
 
 
-def _tell(given: Session, found: _Found, outcome: _Outcome, change: Change) -> None:
+def _tell(given: Session, found: _BulkSelection, outcome: _BulkOutcome, change: Change) -> None:
     interrupted = outcome.asked < len(found.ids)
     if given.json:
         show.json(

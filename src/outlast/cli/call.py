@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from outlast.cli import show
-from outlast.cli.complete import kinds
-from outlast.cli.given import ArgOption, moment_of, values_of
+from outlast.cli.arguments import ArgOption, moment_of, values_of
+from outlast.cli.completion import kinds
+from outlast.cli.output import show
 from outlast.cli.session import JsonOption, session
 from outlast.cli.target import load_outlast
-from outlast.cli.text import short
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.exitcodes import CLEAN, FAILED, INTERRUPTED
 from outlast.core.message import TERMINAL
-from outlast.options import check_priority
-from outlast.worker.exitcodes import CLEAN, FAILED, INTERRUPTED
+from outlast.core.text import short
+from outlast.declare.options import check_priority
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
-    from outlast.core.protocols import JobRecord
     from outlast.core.registry import Declaration
-    from outlast.handle import Handle
+    from outlast.core.store.records import JobRecord
+    from outlast.enqueue.handle import Handle
 
 __all__ = ["register"]
 
@@ -77,7 +77,7 @@ def call(
     declaration = _declared(app, target, kind)
     values = values_of(arg or [], app.composer.arguments[declaration.wire])
     given = session(ctx, json=json)
-    told = _Told(given.json)
+    told = _CallOutput(given.json)
     raise typer.Exit(asyncio.run(_call(app, declaration, values, options, wait=wait, limit=limit, told=told)))
 
 
@@ -92,7 +92,7 @@ def _declared(app: Outlast, target: str, kind: str) -> Declaration:
     )
 
 
-class _Told:
+class _CallOutput:
     """What was printed: an id as soon as there is one, and one JSON document at the end."""
 
     def __init__(self, json: bool) -> None:
@@ -122,12 +122,12 @@ async def _call(
     *,
     wait: bool,
     limit: float | None,
-    told: _Told,
+    told: _CallOutput,
 ) -> int:
-    from outlast.job import Job, Link
+    from outlast.enqueue.job import AppLink, Job
 
     async with app:
-        job: Job[Any, Any] = Job(declaration, Link(app))
+        job: Job[Any, Any] = Job(declaration, AppLink(app))
         handle = await job.with_options(**options).enqueue(**values)
         told.accepted(handle)
         if not wait:

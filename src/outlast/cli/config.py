@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from outlast.cli import show
-from outlast.cli.place import find_place
+from outlast.cli.output import show
 from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.text import redact_url
+from outlast.cli.store_access import find_store
+from outlast.core.text import redact_url
 
 __all__ = ["register"]
 
@@ -25,7 +25,7 @@ def show_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, j
     from outlast.settings import Settings
 
     given = session(ctx, url, app, json)
-    place = find_place(given)
+    place = find_store(given)
     origins = Settings.origins("", None) if place.app is None else Settings.origins(place.app.name, place.app.given)
     if given.url:
         origins["url"] = "--url"

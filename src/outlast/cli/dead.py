@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
-from outlast.cli import show
 from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs, change_matching
-from outlast.cli.complete import filters
+from outlast.cli.completion import filters
 from outlast.cli.jobs import REDRIVE
-from outlast.cli.listing import CursorOption, KindOption, LimitOption, QueueOption, Words, list_jobs, query_of
+from outlast.cli.output import show
+from outlast.cli.output.listing import CursorOption, KindOption, LimitOption, QueueOption, Words, list_jobs, query_of
 from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.text import short, when
 from outlast.core.errors import ConfigurationError
 from outlast.core.filters import is_filter
-from outlast.core.protocols import JobRecord, Purge
+from outlast.core.store.control import Purge
+from outlast.core.store.records import JobRecord
+from outlast.core.text import short, when
 
 __all__ = ["register"]
 
@@ -35,9 +36,9 @@ PURGE = Change("Purge", lambda id_: Purge(id=id_, states=("dead",)), "is removed
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    from outlast.cli import edit
+    from outlast.cli import jobs_edit
 
-    group.command("edit")(edit.edit)
+    group.command("edit")(jobs_edit.edit)
     root.add_typer(group, name="dead")
 
 

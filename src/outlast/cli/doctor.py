@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from outlast.cli import show
-from outlast.cli.place import Place, ask, find_place
+from outlast.cli.output import show
 from outlast.cli.session import AppOption, JsonOption, UrlOption, session
+from outlast.cli.store_access import StoreAccess, ask, find_store
 from outlast.core.errors import ConfigurationError, OutlastError
-from outlast.core.protocols import QueueStats
-from outlast.worker.exitcodes import FAILED
+from outlast.core.exitcodes import FAILED
+from outlast.core.store.broker import QueueStats
 
 if TYPE_CHECKING:
+    from outlast.admin.findings import Finding
     from outlast.app import Outlast
-    from outlast.cli.findings import Finding
 
 __all__ = ["register"]
 
@@ -41,7 +41,7 @@ def doctor(
 ) -> None:
     """Look for what is wrong and say how to fix it; exit 1 when something must be fixed."""
     given = session(ctx, url, app, json)
-    place = find_place(given)
+    place = find_store(given)
     findings = [*_machine(place), *_store(place, integrity=integrity, shown=given.app or "")]
     errors = sum(each.severity == "error" for each in findings)
     warnings = sum(each.severity == "warning" for each in findings)
@@ -58,11 +58,11 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _machine(place: Place) -> Iterator[Finding]:
+def _machine(place: StoreAccess) -> Iterator[Finding]:
     import resource
 
+    from outlast.admin.findings import Finding, of_limits, of_variables
     from outlast.brokers.sqlite.inspection import sqlite_fault, sqlite_version
-    from outlast.cli.findings import Finding, of_limits, of_variables
 
     yield Finding("python", "ok", ".".join(map(str, sys.version_info[:3])))
     fault = sqlite_fault()
@@ -76,9 +76,9 @@ def _machine(place: Place) -> Iterator[Finding]:
     yield from of_variables(idle)
 
 
-def _store(place: Place, *, integrity: bool, shown: str) -> Iterator[Finding]:
+def _store(place: StoreAccess, *, integrity: bool, shown: str) -> Iterator[Finding]:
+    from outlast.admin.findings import Finding, of_disk, of_files, of_log
     from outlast.brokers.sqlite.inspection import look_around
-    from outlast.cli.findings import Finding, of_disk, of_files, of_log
 
     if place.is_server:
         yield from _server(place, shown)
@@ -111,12 +111,12 @@ def _store(place: Place, *, integrity: bool, shown: str) -> Iterator[Finding]:
         yield Finding("file", "error", str(error), "see the message")
 
 
-def _server(place: Place, shown: str) -> Iterator[Finding]:
+def _server(place: StoreAccess, shown: str) -> Iterator[Finding]:
     import asyncio
 
+    from outlast.admin.findings import Finding, of_queue
+    from outlast.admin.redis_findings import of_servers
     from outlast.aio.clock import SystemClock
-    from outlast.cli.findings import Finding, of_queue
-    from outlast.cli.servers import of_servers
 
     try:
         from outlast.brokers.redis.inspection import look_at, waiting_kinds
@@ -138,10 +138,10 @@ def _server(place: Place, shown: str) -> Iterator[Finding]:
         yield Finding("store", "error", str(error), "see the message")
 
 
-def _inside(place: Place, *, integrity: bool, shown: str) -> Iterator[Finding]:
+def _inside(place: StoreAccess, *, integrity: bool, shown: str) -> Iterator[Finding]:
+    from outlast.admin.findings import Finding, of_clock, of_holders, of_queue
     from outlast.aio.clock import SystemClock
     from outlast.brokers.sqlite.inspection import examine, waiting_kinds
-    from outlast.cli.findings import Finding, of_clock, of_holders, of_queue
 
     clock = SystemClock()
     contents = examine(str(place.file), clock, whole=integrity)
@@ -166,8 +166,8 @@ def _inside(place: Place, *, integrity: bool, shown: str) -> Iterator[Finding]:
         yield from _declarations(place.app, waiting_kinds(str(place.file)), stats, shown)
 
 
-def _schedules(place: Place, now: float) -> Iterator[Finding]:
-    from outlast.cli.findings import of_schedule
+def _schedules(place: StoreAccess, now: float) -> Iterator[Finding]:
+    from outlast.admin.findings import of_schedule
     from outlast.core.ticking import orphaned
 
     records = ask(place, lambda store: store.schedules())
@@ -191,7 +191,7 @@ def _schedules(place: Place, now: float) -> Iterator[Finding]:
 def _declarations(
     app: Outlast, waiting: Mapping[tuple[str, str], int], stats: Mapping[str, QueueStats], shown: str
 ) -> Iterator[Finding]:
-    from outlast.cli.findings import of_declarations
+    from outlast.admin.findings import of_declarations
 
     registry = app.registry
     yield from of_declarations(

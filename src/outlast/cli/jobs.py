@@ -7,10 +7,10 @@ from typing import Annotated, Final
 
 import typer
 
-from outlast.cli import show
 from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs
-from outlast.cli.complete import filters
-from outlast.cli.listing import (
+from outlast.cli.completion import filters
+from outlast.cli.output import show
+from outlast.cli.output.listing import (
     CursorOption,
     KindOption,
     LimitOption,
@@ -20,12 +20,13 @@ from outlast.cli.listing import (
     list_jobs,
     query_of,
 )
-from outlast.cli.place import ask, find_place
 from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.text import short, when
+from outlast.cli.store_access import ask, find_store
+from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.moving import Unhold
-from outlast.core.protocols import Cancel, JobRecord, Redrive, RunNow
-from outlast.worker.exitcodes import NOT_FOUND
+from outlast.core.store.control import Cancel, Redrive, RunNow
+from outlast.core.store.records import JobRecord
+from outlast.core.text import short, when
 
 __all__ = ["REDRIVE", "register"]
 
@@ -47,10 +48,10 @@ PUT_BACK = Change("Put back", Unhold, "waits in line again", "in line again")
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    from outlast.cli import edit, purge
+    from outlast.cli import jobs_edit, jobs_purge
 
-    group.command("edit")(edit.edit)
-    group.command("purge")(purge.purge)
+    group.command("edit")(jobs_edit.edit)
+    group.command("purge")(jobs_purge.purge)
     root.add_typer(group, name="jobs")
 
 
@@ -108,7 +109,7 @@ def show_(
 ) -> None:
     """Show all that is kept about one job; arguments marked Redacted are masked."""
     given = session(ctx, url, app, json)
-    place = find_place(given)
+    place = find_store(given)
     (record,) = ask(place, lambda store: store.get([id]))
     if record is None:
         dot = "" if "." in id else " (an id reads queue.rest)"
@@ -117,7 +118,7 @@ def show_(
     if given.json:
         show.json(record)
         return
-    from outlast.cli.detail import detail
+    from outlast.cli.output.job_detail import detail
 
     detail(record)
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outlast.cli import show
-from outlast.cli.answers import explain
-from outlast.cli.moving import Move, Mover
-from outlast.cli.place import Place, ask, find_place, made, opened
+from outlast.admin.moving import MovePlan, Mover
+from outlast.cli.output import show
+from outlast.cli.output.answers import explain
 from outlast.cli.session import AppOption, JsonOption, session
-from outlast.cli.text import clean, counted
+from outlast.cli.store_access import StoreAccess, ask, find_store, made, opened
 from outlast.core.errors import ConfigurationError
-from outlast.worker.exitcodes import FAILED, INTERRUPTED
+from outlast.core.exitcodes import FAILED, INTERRUPTED
+from outlast.core.text import clean, counted
 
 if TYPE_CHECKING:
     from outlast.brokers import Store
@@ -56,25 +56,25 @@ def move(
     it goes on where it was. Exits 1 while something is left here.
     """
     given = session(ctx, source, app, json)
-    here = find_place(given, "--url" if source is None else "--from")
-    there = find_place(replace(given, url=to), "--to")
+    here = find_store(given, "--url" if source is None else "--from")
+    there = find_store(replace(given, url=to), "--to")
     if _same(here, there):
         raise ConfigurationError(f"move: {here.shown} is both: name another store with --to")
     if there.file is None and not there.is_server:
         instead = "'sqlite:PATH' or 'redis://HOST'"
         raise ConfigurationError(f"--to {there.shown}: its jobs would be gone with this command: give {instead}")
-    plan = Move(_name(here), _name(there), tuple(queues or ()))
+    plan = MovePlan(_name(here), _name(there), tuple(queues or ()))
     if not yes:
         _confirm(here, there, plan)
     outcome = asyncio.run(_move(here, there, plan, wait=wait))
     _tell(here, outcome, json=given.json)
 
 
-def _same(here: Place, there: Place) -> bool:
+def _same(here: StoreAccess, there: StoreAccess) -> bool:
     return _name(here) == _name(there)
 
 
-def _name(place: Place) -> str:
+def _name(place: StoreAccess) -> str:
     """Return one name for one store, however it was written: what a repeated move finds its own jobs by."""
     if place.is_server:
         from outlast.brokers.redis.address import Address
@@ -84,7 +84,7 @@ def _name(place: Place) -> str:
     return os.path.realpath(place.file) if place.file is not None else place.shown
 
 
-def _confirm(here: Place, there: Place, plan: Move) -> None:
+def _confirm(here: StoreAccess, there: StoreAccess, plan: MovePlan) -> None:
     async def count(store: Store) -> dict[State, int]:
         return await Mover(plan, store, store).left()
 
@@ -96,7 +96,7 @@ def _confirm(here: Place, there: Place, plan: Move) -> None:
         raise typer.Exit(FAILED)
 
 
-class _Outcome:
+class _MoveOutcome:
     """What a move came to."""
 
     def __init__(self) -> None:
@@ -106,8 +106,8 @@ class _Outcome:
         self.interrupted = False
 
 
-async def _move(here: Place, there: Place, plan: Move, *, wait: bool) -> _Outcome:
-    stop, outcome = asyncio.Event(), _Outcome()
+async def _move(here: StoreAccess, there: StoreAccess, plan: MovePlan, *, wait: bool) -> _MoveOutcome:
+    stop, outcome = asyncio.Event(), _MoveOutcome()
     loop = asyncio.get_running_loop()
     async with opened(here) as source, made(there) as target:
         loop.add_signal_handler(signal.SIGINT, stop.set)
@@ -139,7 +139,7 @@ async def _until_one_ends(source: Store, running: list[str], stop: asyncio.Event
     await asyncio.gather(ended, stopped, return_exceptions=True)
 
 
-def _tell(here: Place, outcome: _Outcome, *, json: bool) -> None:
+def _tell(here: StoreAccess, outcome: _MoveOutcome, *, json: bool) -> None:
     mover = outcome.mover
     assert mover is not None
     progress = mover.progress

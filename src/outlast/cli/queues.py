@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from outlast.cli import queue_limits, show
-from outlast.cli.place import ask, find_place
-from outlast.cli.queue_limits import limits_line
+from outlast.cli import queues_set
+from outlast.cli.output import show
+from outlast.cli.queues_set import limits_line
 from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.text import duration
-from outlast.core.protocols import Pause, QueueStats
-from outlast.worker.exitcodes import NOT_FOUND
+from outlast.cli.store_access import ask, find_store
+from outlast.core.exitcodes import NOT_FOUND
+from outlast.core.store.broker import QueueStats
+from outlast.core.store.control import Pause
+from outlast.core.text import duration
 
 __all__ = ["register"]
 
@@ -22,7 +24,7 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Queues.")]
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    queue_limits.register(group)
+    queues_set.register(group)
     root.add_typer(group, name="queues")
 
 
@@ -37,7 +39,7 @@ def list_(
 ) -> None:
     """Show every queue: what waits, runs, is parked or dead, how fast it drains and who consumes it."""
     given = session(ctx, url, app, json)
-    place = find_place(given)
+    place = find_store(given)
     stats = ask(place, lambda store: store.stats(names or ()))
     if given.json:
         show.json({"queues": [{"name": name, **_fields(found)} for name, found in sorted(stats.items())]})
@@ -124,9 +126,9 @@ def resume(
 
 
 def _set(ctx: typer.Context, names: list[str], where: tuple[str | None, str | None, bool], *, on: bool) -> None:
-    from outlast.cli.answers import tell
+    from outlast.cli.output.answers import tell
 
     given = session(ctx, *where)
-    answers = ask(find_place(given), lambda store: store.apply([Pause(name, on) for name in names]))
+    answers = ask(find_store(given), lambda store: store.apply([Pause(name, on) for name in names]))
     done = "paused" if on else "resumed"
     tell(names, answers, json=given.json, done=done, unchanged=f"is {done} already", noun="queue")

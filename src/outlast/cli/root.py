@@ -12,11 +12,11 @@ from typing import Annotated, Final
 import typer
 
 from outlast import __version__
-from outlast.cli import show
+from outlast.cli.output import show
 from outlast.cli.session import JsonOption, Session, UrlOption
-from outlast.cli.text import clean
 from outlast.core.errors import ConfigurationError, OutlastError, StoreError, UnsafeStore
-from outlast.worker.exitcodes import CLEAN, CONFIG, FAILED, INTERRUPTED, STORE
+from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, INTERRUPTED, STORE
+from outlast.core.text import clean
 
 __all__ = ["build", "code_of", "run"]
 
@@ -36,6 +36,8 @@ _COMMANDS: Final = (
     "version",
 )
 """Each is a module of this package, which adds itself to the tree by `register`."""
+_MODULES: Final = {"dev": "dev.command"}
+"""Commands that are not in the module of their name."""
 
 
 class _Debug:
@@ -59,7 +61,7 @@ def build(names: Sequence[str] = _COMMANDS) -> typer.Typer:
     )
     root.callback()(_before)
     for name in names:
-        import_module(f"outlast.cli.{name}").register(root)
+        import_module(f"outlast.cli.{_MODULES.get(name, name)}").register(root)
     return root
 
 

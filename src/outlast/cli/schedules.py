@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from outlast.cli import show
-from outlast.cli.place import ask, find_place
+from outlast.cli.output import show
+from outlast.cli.output.times import local_time
 from outlast.cli.session import AppOption, DefaultGroup, JsonOption, Session, UrlOption, session
-from outlast.cli.text import counted, local_time, short, when
+from outlast.cli.store_access import ask, find_store
 from outlast.core.errors import ConfigurationError
+from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.schedule import (
     Amendment,
     EditSchedule,
@@ -21,10 +22,10 @@ from outlast.core.schedule import (
     ScheduleRecord,
     Spec,
 )
-from outlast.worker.exitcodes import NOT_FOUND
+from outlast.core.text import counted, short, when
 
 if TYPE_CHECKING:
-    from outlast.cli.place import Place
+    from outlast.cli.store_access import StoreAccess
 
 __all__ = ["register"]
 
@@ -42,7 +43,7 @@ def register(root: typer.Typer) -> None:
 def list_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False) -> None:
     """Show every schedule in words, with its next five runs."""
     given = session(ctx, url, app, json)
-    place = find_place(given)
+    place = find_store(given)
     records = ask(place, lambda store: store.schedules())
     now = time()
     if given.json:
@@ -54,7 +55,7 @@ def list_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, j
     _not_there(place, records)
 
 
-def _not_there(place: Place, records: list[ScheduleRecord]) -> None:
+def _not_there(place: StoreAccess, records: list[ScheduleRecord]) -> None:
     if place.app is not None:
         missing = sorted(set(place.app.registry.schedules) - {record.name for record in records})
         if missing:
@@ -128,7 +129,7 @@ def show_(
     from outlast.scheduler import words
 
     given = session(ctx, url, app, json)
-    record = _find(find_place(given), name)
+    record = _find(find_store(given), name)
     now = time()
     document = _document(record, now)
     if given.json:
@@ -156,7 +157,7 @@ def show_(
         show.say(f"  {words.local(at, spec, now)}  ({when(at, now)})")
 
 
-def _find(place: Place, name: str) -> ScheduleRecord:
+def _find(place: StoreAccess, name: str) -> ScheduleRecord:
     found = [each for each in ask(place, lambda store: store.schedules()) if each.name == name]
     if not found:
         show.note(f"outlast: no schedule {name!r} in {place.shown}")
@@ -199,7 +200,7 @@ def edit(
         raise ConfigurationError("schedules edit: say what to change, such as --cron '0 6 * * *', or --reset alone")
     spec = None
     if wanted:
-        spec = _changed(_find(find_place(given), name).spec, wanted)
+        spec = _changed(_find(find_store(given), name).spec, wanted)
         Ticks(spec, name)
     _amend(given, [EditSchedule(name, spec)], "is reset to its code" if reset else "is changed", "is so already")
 
@@ -251,8 +252,8 @@ def remove(
 
 
 def _amend(given: Session, changes: list[Amendment], done: str, unchanged: str = "") -> None:
-    from outlast.cli.answers import tell
+    from outlast.cli.output.answers import tell
 
-    answers = ask(find_place(given), lambda store: store.amend(changes))
+    answers = ask(find_store(given), lambda store: store.amend(changes))
     names = [change.name for change in changes]
     tell(names, answers, json=given.json, done=done, unchanged=unchanged, noun="schedule")

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from outlast import __version__
-from outlast.cli import show
+from outlast.cli.output import show
 from outlast.cli.session import JsonOption, session
 
 __all__ = ["register"]

@@ -10,10 +10,21 @@ from msgspec import Struct
 
 from outlast.core.limits import NO_LIMIT, Limit
 from outlast.core.policy import Priority
-from outlast.core.settlement import Bound, TooLarge
+from outlast.core.settlement import FullBound, TooLarge
 from outlast.core.topology import Queue
 
-__all__ = ["LINES", "WINDOW", "Line", "Newcomer", "Used", "Waiter", "is_bounded", "make_room", "retry_after", "urgency"]
+__all__ = [
+    "LINES",
+    "WINDOW",
+    "WaitingJobs",
+    "Newcomer",
+    "Used",
+    "Waiter",
+    "is_bounded",
+    "make_room",
+    "retry_after",
+    "urgency",
+]
 
 WINDOW: Final = 100
 """Jobs at the front of a line that are looked at, and the most of a line that are shed for one newcomer."""
@@ -55,7 +66,7 @@ class Used(Struct, frozen=True, gc=False):
     size: int
 
 
-class Line(Protocol):
+class WaitingJobs(Protocol):
     """What a store tells about those whom the newcomer would stand among; asked only for what a bound needs."""
 
     def used(self) -> Used:
@@ -88,7 +99,7 @@ def _bounds(of: Queue | Limit) -> bool:
     return of.max_depth is not None or of.max_bytes is not None or of.max_age is not None
 
 
-def make_room(queue: Queue, newcomer: Newcomer, now: float, line: Line) -> list[Waiter] | Bound | TooLarge:
+def make_room(queue: Queue, newcomer: Newcomer, now: float, line: WaitingJobs) -> list[Waiter] | FullBound | TooLarge:
     """Return whom to shed for the newcomer, nobody if there is room; else the bound that keeps it out.
 
     Bounds are looked at in this order: max_age (the tighter of the key's and the queue's), then depth and bytes of the
@@ -97,14 +108,14 @@ def make_room(queue: Queue, newcomer: Newcomer, now: float, line: Line) -> list[
 
     For age: the first of its line, while that one has waited too long. For depth and bytes: of the first WINDOW of its
     own line the least urgent, of these the first. Once its own line has nobody left, and the bound is the queue's, the
-    same of the longest other line (`Line.other`). What runs, or waits for its time, is never shed.
+    same of the longest other line (`WaitingJobs.other`). What runs, or waits for its time, is never shed.
     """
     each = queue.per_key if newcomer.keyed else NO_LIMIT
     if queue.max_bytes is not None and newcomer.size > queue.max_bytes:
         return TooLarge(newcomer.size, queue.max_bytes, "max_bytes")
     if each.max_bytes is not None and newcomer.size > each.max_bytes:
         return TooLarge(newcomer.size, each.max_bytes, "per_key.max_bytes")
-    making = _Making(queue.on_full == "shed", newcomer, line)
+    making = _Admission(queue.on_full == "shed", newcomer, line)
     if not making.young(queue, each, now):
         return "max_age" if _tighter(queue, each) else "per_key.max_age"
     if each.max_depth is not None or each.max_bytes is not None:
@@ -124,12 +135,12 @@ def _tighter(queue: Queue, each: Limit) -> bool:
 
 
 @dataclass(slots=True)
-class _Making:
+class _Admission:
     """Makes room for one newcomer. left: whom to shed next, the last first, once it is known."""
 
     sheds: bool
     newcomer: Newcomer
-    line: Line
+    line: WaitingJobs
     shed: list[Waiter] = field(default_factory=list)
     own: Sequence[Waiter] | None = None
     other: Sequence[Waiter] | None = None
@@ -203,7 +214,7 @@ def _urgency_of(waiter: Waiter) -> int:
     return waiter.urgency
 
 
-def retry_after(bound: Bound, queue: Queue, depth: int, rate: float) -> float:
+def retry_after(bound: FullBound, queue: Queue, depth: int, rate: float) -> float:
     """Return the seconds until a tenth of a full queue should have drained: 1 to 60, 60 if nothing drains.
 
     depth: its unfinished jobs; rate: jobs that end in a second, as measured. Where max_depth is the bound, a tenth of

@@ -8,11 +8,11 @@ from typing import assert_never
 
 from msgspec import Raw, Struct
 
+from outlast.core.control_flow import GiveUp
 from outlast.core.durations import seconds
-from outlast.core.errors import GiveUp
 from outlast.core.message import Delivery, Failure, Message, Signal
 from outlast.core.policy import DEFAULTS, Policy
-from outlast.core.settlement import Finish, Park, Release, Retry, Settlement
+from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
 
 __all__ = [
     "Aborted",
@@ -125,7 +125,7 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
         case Invalid():
             return Finish(fence, "dead", "invalid-arguments", error=outcome.failure)
         case Snoozed():
-            return Retry(fence, now + outcome.seconds, delivery.attempt, crashes=_kept_crashes(delivery))
+            return Reschedule(fence, now + outcome.seconds, delivery.attempt, crashes=_kept_crashes(delivery))
         case CancelledRun():
             return Finish(fence, "cancelled", "cancelled")
         case Aborted():
@@ -149,7 +149,7 @@ def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng
 
 def _again(
     delivery: Delivery, failure: Failure, reason: str, *, policy: Policy, now: float, rng: Random
-) -> Finish | Retry:
+) -> Finish | Reschedule:
     """Try once more while attempts and budget last; else dead for `reason`."""
     retry = policy.retry
     if delivery.attempt >= retry.attempts:
@@ -158,7 +158,7 @@ def _again(
     at = now + seconds(retry.backoff.delay(delivery.attempt, rng), f"the delay of {type(retry.backoff).__name__}")
     if retry.budget is not None and at > delivery.message.run_at + retry.budget:
         return Finish(delivery.fence, "dead", "budget", error=failure)
-    return Retry(delivery.fence, at, delivery.attempt + 1, failure, crashes=_kept_crashes(delivery))
+    return Reschedule(delivery.fence, at, delivery.attempt + 1, failure, crashes=_kept_crashes(delivery))
 
 
 def _kept_crashes(delivery: Delivery) -> int:

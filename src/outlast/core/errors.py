@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from outlast.core.durations import Duration
-
 __all__ = [
     "BodyTooLarge",
     "ConfigurationError",
     "DuplicateKind",
     "EnqueueUnknown",
-    "GiveUp",
     "InvalidArguments",
     "JobCancelled",
     "JobExpired",
@@ -21,7 +15,6 @@ __all__ = [
     "OutlastError",
     "QueueFull",
     "ResultTimeout",
-    "Snooze",
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
@@ -155,17 +148,3 @@ class JobCancelled(OutlastError):
 
 class JobExpired(OutlastError):
     """The job's time to start (`expires`) passed before it ran."""
-
-
-class Snooze(OutlastError):
-    """Raise in a handler to run again in `seconds`, any duration, without burning an attempt."""
-
-    def __init__(self, seconds: Duration) -> None:
-        from outlast.core import durations  # which raises errors of this module
-
-        self.seconds: float = durations.seconds(seconds, "Snooze(seconds)")
-        super().__init__(f"snoozed for {self.seconds:g} s")
-
-
-class GiveUp(OutlastError):
-    """Raise in a handler to end the job as dead at once, whatever attempts are left."""

@@ -12,7 +12,7 @@ from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.matching import ArgIs, JsonScalar
 from outlast.core.message import State
-from outlast.core.protocols import Query
+from outlast.core.store.records import Query
 
 __all__ = ["FIELDS", "is_filter", "parse"]
 

@@ -12,7 +12,6 @@ from outlast.core.unique import Unique
 __all__ = [
     "TERMINAL",
     "Delivery",
-    "Durability",
     "Failure",
     "Fence",
     "Holder",
@@ -27,8 +26,6 @@ __all__ = [
 Terminal = Literal["succeeded", "dead", "cancelled", "expired"]
 State = Literal["waiting", "scheduled", "ready", "running", "parked", "succeeded", "dead", "cancelled", "expired"]
 TERMINAL: Final[frozenset[str]] = frozenset(("succeeded", "dead", "cancelled", "expired"))
-
-Durability = Literal["memory", "process-crash", "os-crash", "replicated", "unknown"]
 
 
 def rank_of(at: float, priority: Priority) -> int:

@@ -17,9 +17,9 @@ __all__ = [
     "SCHEDULE_NAME",
     "Amendment",
     "EditSchedule",
-    "Entry",
+    "ScheduleEntry",
     "Misfire",
-    "Move",
+    "ScheduleAdvance",
     "Overlap",
     "PauseSchedule",
     "RemoveSchedule",
@@ -116,7 +116,7 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True):
         structs.force_setattr(self, "every", every)
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class ScheduleEntry(Struct, frozen=True, kw_only=True):
     """A schedule as one version of an app's code declares it. version: a digest of all that it says."""
 
     name: str
@@ -172,7 +172,7 @@ class ScheduleRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.declared if self.edited is None else self.edited
 
 
-class Move(Struct, frozen=True, kw_only=True):
+class ScheduleAdvance(Struct, frozen=True, kw_only=True):
     """Take ticks: publish `messages` and go on from `upto`, if the record still has revision `expect`.
 
     tick: the last one among the messages. skipped: how many ticks are left out. error: why the schedule cannot fire, ""

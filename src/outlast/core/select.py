@@ -13,13 +13,13 @@ from msgspec import Struct
 from outlast.core.limits import nanos
 from outlast.core.topology import Queue
 
-__all__ = ["RECHECK", "Lane", "Line", "Place", "select"]
+__all__ = ["RECHECK", "KeyState", "QueueState", "Ticket", "select"]
 
 RECHECK: Final = 10 * 10**9
 """Nanoseconds after which a key without a free slot is looked at again, whether it was told of one or not."""
 
 
-class Place(Struct, frozen=True, order=True, gc=False):
+class Ticket(Struct, frozen=True, order=True, gc=False):
     """A due job's place among those of its key: lower `rank` first (milliseconds), then the order of acceptance."""
 
     rank: int
@@ -28,7 +28,7 @@ class Place(Struct, frozen=True, order=True, gc=False):
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class KeyState:
     """One key of a queue: its due jobs, and what it was given.
 
     A lane stands in the queue's ring at `turn`, or is parked until `wake` (nanoseconds of wall time) or until one of
@@ -36,7 +36,7 @@ class Lane:
     """
 
     key: str
-    ready: list[Place] = field(default_factory=list)
+    ready: list[Ticket] = field(default_factory=list)
     running: int = 0
     tat: int = 0
     given: int = 0
@@ -48,13 +48,13 @@ class Lane:
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class QueueState:
     """One queue: its keyless jobs, its keys in a ring, and its limits."""
 
     queue: Queue
-    ready: list[Place] = field(default_factory=list)
+    ready: list[Ticket] = field(default_factory=list)
     """Due jobs without a key, sorted: together they are one more key, with a weight of 1 and no limit of its own."""
-    lanes: dict[str, Lane] = field(default_factory=dict)
+    lanes: dict[str, KeyState] = field(default_factory=dict)
     running: int = 0
     tat: int = 0
     back: int = 0
@@ -64,7 +64,7 @@ class Line:
     _ring: list[tuple[int, str]] = field(default_factory=list)
     _parked: list[tuple[int, int, str]] = field(default_factory=list)
 
-    def add(self, place: Place, key: str | None) -> None:
+    def add(self, place: Ticket, key: str | None) -> None:
         """Let a due job stand in line; a key that has nothing in the ring, and is not parked, joins at its back."""
         if key is None:
             insort(self.ready, place)
@@ -74,9 +74,9 @@ class Line:
         if lane.where == "out":
             self._join(lane)
 
-    def lane(self, key: str) -> Lane:
+    def lane(self, key: str) -> KeyState:
         """Return a key's lane, made when it is new."""
-        return self.lanes.get(key) or self.lanes.setdefault(key, Lane(key))
+        return self.lanes.get(key) or self.lanes.setdefault(key, KeyState(key))
 
     def begin(self, key: str | None) -> None:
         """Count a job that runs without having been picked: its holder came back in time."""
@@ -98,12 +98,12 @@ class Line:
         elif lane is not None and lane.where == "out" and not lane.running and self.queue.per_key.rate is None:
             del self.lanes[lane.key]
 
-    def remove(self, place: Place, key: str | None) -> None:
+    def remove(self, place: Ticket, key: str | None) -> None:
         """Take a due job out of its line; a key keeps its turn until then, whether it has more jobs or not."""
         ready = self.ready if key is None else self.lanes[key].ready
         del ready[bisect_left(ready, place)]
 
-    def heads(self) -> Iterator[Place]:
+    def heads(self) -> Iterator[Ticket]:
         """Give the first place of the keyless jobs and of each key."""
         for ready in (self.ready, *(lane.ready for lane in self.lanes.values())):
             if ready:
@@ -155,7 +155,7 @@ class Line:
         gcra = self.queue.gcra
         return "rate" if gcra is not None and gcra.room(self.tat, now) < 1 else ""
 
-    def picks(self, now: int) -> Iterator[Place]:
+    def picks(self, now: int) -> Iterator[Ticket]:
         """Give one place after the other, each taken out of its line and counted, as long as there is one.
 
         Whoever stands first in the ring gives `weight` jobs, lowest (rank, order) first, and goes to its back. One that
@@ -199,7 +199,7 @@ class Line:
             return None
         return min(wakes) if wakes else None
 
-    def _first(self, taken: int) -> Lane | None:
+    def _first(self, taken: int) -> KeyState | None:
         """Return the lane whose turn it is; None when it is the keyless jobs', or nobody's."""
         ring = self._ring
         while ring and not self._stands(*ring[0]):
@@ -216,21 +216,21 @@ class Line:
         self.back += 1
         return self.back
 
-    def _join(self, lane: Lane) -> None:
+    def _join(self, lane: KeyState) -> None:
         lane.where, lane.turn, lane.given = "ring", self._step(), 0
         heappush(self._ring, (lane.turn, lane.key))
 
-    def _leave(self, lane: Lane) -> None:
+    def _leave(self, lane: KeyState) -> None:
         lane.where, lane.given = "out", 0
 
-    def _room(self, lane: Lane, now: int) -> bool:
+    def _room(self, lane: KeyState, now: int) -> bool:
         """Tell whether the limits of each key let one more of this one begin."""
         each = self.queue.per_key
         if each.concurrency is not None and lane.running >= each.concurrency:
             return False
         return each.gcra is None or each.gcra.room(lane.tat, now) > 0
 
-    def _park(self, lane: Lane, now: int) -> None:
+    def _park(self, lane: KeyState, now: int) -> None:
         """Let the lane wait for a slot; when it has one, for its rate."""
         each = self.queue.per_key
         lane.given = 0
@@ -249,7 +249,7 @@ class Line:
             if lane is not None and lane.where in ("slot", "rate") and (lane.wake, lane.turn) == (wake, turn):
                 self._join(lane)
 
-    def _give(self, lane: Lane, now: int) -> Place:
+    def _give(self, lane: KeyState, now: int) -> Ticket:
         gcra = self.queue.per_key.gcra
         place = lane.ready.pop(0)
         lane.running += 1
@@ -265,22 +265,22 @@ class Line:
         return place
 
 
-def _turn(lane: Lane) -> int:
+def _turn(lane: KeyState) -> int:
     return lane.turn
 
 
 def select(
-    lines: Mapping[str, Line], last: str, n: int, demand: Mapping[str, int], now: float
-) -> tuple[list[Place], str]:
+    lines: Mapping[str, QueueState], last: str, n: int, demand: Mapping[str, int], now: float
+) -> tuple[list[Ticket], str]:
     """Pick at most `n` places, at most `demand[q]` of queue q; return them and the queue that gave the last of them.
 
     What is picked leaves its line, and turns, rates and running jobs are counted in it. Queues give one job each in
     turn, by name, beginning behind `last`, the one that gave the last job of the call before; one that its limits leave
-    no room is not looked at. Within a queue see `Line.picks`. now: wall time, seconds. Costs O(q log q + n log k) for
-    q queues and k keys, and once for each key that is parked or found empty, however many jobs wait.
+    no room is not looked at. Within a queue see `QueueState.picks`. now: wall time, seconds. Costs O(q log q + n log k)
+    for q queues and k keys, and once for each key that is parked or found empty, however many jobs wait.
     """
     at = nanos(now)
-    ring: Sequence[tuple[str, Iterator[Place], int]] = []
+    ring: Sequence[tuple[str, Iterator[Ticket], int]] = []
     for name in sorted(demand):
         if name in lines:
             room = lines[name].room(at)
@@ -291,7 +291,7 @@ def select(
     start = sum(name <= last for name, _, _ in ring)
     ring = [*ring[start:], *ring[:start]]
     serving = list(ring)
-    picked: list[Place] = []
+    picked: list[Ticket] = []
     turn = 0
     try:
         while ring and len(picked) < n:

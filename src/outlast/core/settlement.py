@@ -14,7 +14,7 @@ __all__ = [
     "ACCEPTED",
     "UNROUTABLE",
     "Accepted",
-    "Bound",
+    "FullBound",
     "Exists",
     "Finish",
     "Full",
@@ -23,7 +23,7 @@ __all__ = [
     "Park",
     "Published",
     "Release",
-    "Retry",
+    "Reschedule",
     "Settlement",
     "TooLarge",
     "Unroutable",
@@ -46,7 +46,7 @@ class Finish(Struct, frozen=True, gc=False):
     usage: Usage | None = None
 
 
-class Retry(Struct, frozen=True):
+class Reschedule(Struct, frozen=True):
     """Run again at `at` (wall time) as attempt number `attempt`, counted as `crashes` times crashed.
 
     error None: a snooze. The job's rank moves to `at`.
@@ -75,7 +75,7 @@ class Park(Struct, frozen=True):
     at: float
 
 
-Settlement = Finish | Retry | Release | Park
+Settlement = Finish | Reschedule | Release | Park
 
 
 class Accepted(Struct, frozen=True):
@@ -92,7 +92,7 @@ class Exists(Struct, frozen=True):
     by: Literal["id", "unique"] = "id"
 
 
-Bound = Literal["max_depth", "max_bytes", "max_age", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"]
+FullBound = Literal["max_depth", "max_bytes", "max_age", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"]
 """What may keep a job out of a queue, by the name of its setting."""
 
 
@@ -100,7 +100,7 @@ class Full(Struct, frozen=True):
     """The queue is at a bound; nothing was stored. retry_after: seconds, from the measured drain rate."""
 
     retry_after: float
-    bound: Bound = "max_depth"
+    bound: FullBound = "max_depth"
 
 
 class Unroutable(Struct, frozen=True):

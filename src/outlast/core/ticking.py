@@ -8,15 +8,24 @@ from typing import Final
 from msgspec import Struct, structs
 
 from outlast.core.errors import BodyTooLarge, ConfigurationError
-from outlast.core.protocols import Answer
-from outlast.core.schedule import Amendment, EditSchedule, Entry, Move, PauseSchedule, RunSchedule, ScheduleRecord, Spec
+from outlast.core.schedule import (
+    Amendment,
+    EditSchedule,
+    PauseSchedule,
+    RunSchedule,
+    ScheduleAdvance,
+    ScheduleEntry,
+    ScheduleRecord,
+    Spec,
+)
 from outlast.core.settlement import ACCEPTED, Exists, Published
+from outlast.core.store.control import Answer
 
 __all__ = [
     "CLOCK_SET_BACK",
     "GRACE",
     "TOUCH",
-    "Plan",
+    "TickPlan",
     "advanced",
     "amended",
     "check_sizes",
@@ -41,7 +50,7 @@ CLOCK_SET_BACK: Final = 3600.0
 KNOWN_VERSIONS: Final = 10
 
 
-def enlisted(record: ScheduleRecord | None, entry: Entry, now: float) -> ScheduleRecord:
+def enlisted(record: ScheduleRecord | None, entry: ScheduleEntry, now: float) -> ScheduleRecord:
     """Return the record when `entry` is declared at `now`; raise ConfigurationError for a schedule of another app.
 
     A new version takes the schedule over at once. One that was replaced takes it back only when the version that holds
@@ -84,7 +93,7 @@ def enlisted(record: ScheduleRecord | None, entry: Entry, now: float) -> Schedul
     return structs.replace(taken, declared=entry.spec, edited=None, upto=now, backlog=())
 
 
-def needs_touch(record: ScheduleRecord | None, entry: Entry, now: float) -> bool:
+def needs_touch(record: ScheduleRecord | None, entry: ScheduleEntry, now: float) -> bool:
     """Tell whether declaring `entry` again would change the record, or say something worth a write."""
     if record is None or record.app != entry.app:
         return True
@@ -93,7 +102,7 @@ def needs_touch(record: ScheduleRecord | None, entry: Entry, now: float) -> bool
     return not stands_back(record, entry, now)
 
 
-def stands_back(record: ScheduleRecord, entry: Entry, now: float) -> bool:
+def stands_back(record: ScheduleRecord, entry: ScheduleEntry, now: float) -> bool:
     """Tell whether a newer version of the code, seen lately, holds the schedule: the older one fires nothing."""
     return record.version != entry.version and entry.version in record.older and abs(now - record.seen) < STALE
 
@@ -125,7 +134,7 @@ def amended(record: ScheduleRecord | None, change: Amendment, now: float) -> tup
             return record, Answer(False, why="declared")
 
 
-def check_sizes(moves: Sequence[Move], limit: int) -> None:
+def check_sizes(moves: Sequence[ScheduleAdvance], limit: int) -> None:
     """Raise BodyTooLarge, before anything of the moves has happened, when a message is over `limit` bytes."""
     for message in (message for move in moves for message in move.messages):
         size = memoryview(message.args).nbytes
@@ -133,7 +142,7 @@ def check_sizes(moves: Sequence[Move], limit: int) -> None:
             raise BodyTooLarge(message.kind, size, limit)
 
 
-def advanced(record: ScheduleRecord, move: Move, answers: Sequence[Published]) -> ScheduleRecord:
+def advanced(record: ScheduleRecord, move: ScheduleAdvance, answers: Sequence[Published]) -> ScheduleRecord:
     """Return the record after `move`, whose messages were answered thus.
 
     A tick whose id is known was published before and is not counted again; one that met a unique key is skipped.
@@ -166,7 +175,7 @@ def position(record: ScheduleRecord, now: float) -> float:
     return now if now < record.upto - CLOCK_SET_BACK else record.upto
 
 
-class Plan(Struct, frozen=True):
+class TickPlan(Struct, frozen=True):
     """Which ticks fire now, which wait for their turn, how many are left out, and what is taken thereby."""
 
     fire: tuple[float, ...]
@@ -175,14 +184,14 @@ class Plan(Struct, frozen=True):
     upto: float
 
 
-def plan(record: ScheduleRecord, due: Sequence[float], passed: int, *, now: float, busy: bool) -> Plan:
+def plan(record: ScheduleRecord, due: Sequence[float], passed: int, *, now: float, busy: bool) -> TickPlan:
     """Decide about the ticks after `position` that are due at `now`, ascending.
 
     passed: how many before them were left out of the list, which holds at least the last `misfire_limit`. busy: the run
     before has not ended. Only the newest tick can be on time: one is missed when the next is due, or after GRACE.
     """
     if record.paused:
-        return Plan((), record.backlog, 0, record.upto)
+        return TickPlan((), record.backlog, 0, record.upto)
     spec = record.spec
     chosen = _timely(spec, due, now)
     skipped = passed + len(due) - len(chosen)
@@ -190,15 +199,15 @@ def plan(record: ScheduleRecord, due: Sequence[float], passed: int, *, now: floa
     waiting = (*record.backlog, *chosen)
     match spec.overlap:
         case "allow":
-            return Plan(waiting, (), skipped, upto)
+            return TickPlan(waiting, (), skipped, upto)
         case "skip":
             fire = () if busy else waiting[-1:]
-            return Plan(fire, (), skipped + len(waiting) - len(fire), upto)
+            return TickPlan(fire, (), skipped + len(waiting) - len(fire), upto)
         case _:
             fire = () if busy else waiting[:1]
             rest = waiting[len(fire) :]
             kept = rest[-spec.misfire_limit :]
-            return Plan(fire, kept, skipped + len(rest) - len(kept), upto)
+            return TickPlan(fire, kept, skipped + len(rest) - len(kept), upto)
 
 
 def _timely(spec: Spec, due: Sequence[float], now: float) -> tuple[float, ...]:

@@ -9,19 +9,19 @@ from typing import Literal
 
 import msgspec
 
-from outlast.demo.journal import Run, Tail
+from outlast.demo.journal import JournalLine, Tail
 from outlast.demo.ledger import Ledger
 from outlast.demo.mail import Mail
-from outlast.demo.places import Places
-from outlast.demo.provider import Entry
+from outlast.demo.provider import BookEntry
+from outlast.demo.run_files import RunFiles
 
-__all__ = ["Board", "Counts", "Incident", "Snapshot"]
+__all__ = ["Board", "JobCounts", "Incident", "Snapshot"]
 
 SAMPLES, INCIDENTS = 600, 40
 ACCEPTED, PAID, INVOICED, MAILED = "1", "2", "3", "4"
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Orders that reached each stage; what the provider repeated, and runs that Outlast will try again."""
 
     accepted: int
@@ -50,7 +50,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     planned: int
     outage: float
-    counts: Counts
+    counts: JobCounts
     stages: str
     series: Sequence[tuple[float, int, int, int, int]]
     outages: Sequence[tuple[float, float | None]]
@@ -67,7 +67,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 class Board:
     """Follows the files that provider, mail catcher and workers write, and the folder of invoices."""
 
-    def __init__(self, places: Places, planned: int, started: float, *, workers: int, outage: float = 0.0) -> None:
+    def __init__(self, places: RunFiles, planned: int, started: float, *, workers: int, outage: float = 0.0) -> None:
         self.accepted: dict[str, int] = {}
         self.mails: list[Mail] = []
         self.planned = planned
@@ -77,7 +77,7 @@ class Board:
         self.killed: list[float] = []
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS)
         self.answers: list[float] = []
-        self.last_run: Run | None = None
+        self.last_run: JournalLine | None = None
         self.started, self._workers, self._outage, self._places = started, workers, outage, places
         self._paid: set[str] = set()
         self._invoiced: set[str] = set()
@@ -110,7 +110,7 @@ class Board:
     def look(self, now: float) -> None:
         """Read what was added since the last look, and add a point to the series."""
         for line in self._provider.lines():
-            entry = msgspec.json.decode(line, type=Entry)
+            entry = msgspec.json.decode(line, type=BookEntry)
             self._paid.add(entry.order)
             self._repeats += entry.what == "repeat"
         self._invoiced = set(self.invoices())
@@ -119,7 +119,7 @@ class Board:
             self.mails.append(mail)
             self._mailed.add(mail.order)
         for line in self._runs.lines():
-            run = msgspec.json.decode(line, type=Run)
+            run = msgspec.json.decode(line, type=JournalLine)
             self._retries += run.what == "retried"
             if run.what == "started" and run.kind == "take_payment":
                 self.last_run = run
@@ -140,9 +140,9 @@ class Board:
         """Return the accepted orders that are not yet paid, invoiced and mailed."""
         return [o for o in self.accepted if not (o in self._paid and o in self._invoiced and o in self._mailed)]
 
-    def counts(self) -> Counts:
+    def counts(self) -> JobCounts:
         """Count what is known now."""
-        return Counts(
+        return JobCounts(
             accepted=len(self.accepted),
             paid=len(self._paid),
             invoiced=len(self._invoiced),

@@ -16,18 +16,18 @@ import msgspec
 from rich.console import Console
 
 from outlast.core.errors import ConfigurationError, OutlastError
-from outlast.demo.keeping import checked
 from outlast.demo.ledger import Ledger
-from outlast.demo.orchestrator import Demo, Plan
+from outlast.demo.orchestrator import Demo, DemoPlan
 from outlast.demo.processes import NotReady
+from outlast.demo.store import checked
 from outlast.demo.terminal import Terminal
 
-__all__ = ["Report", "main", "run"]
+__all__ = ["DemoReport", "main", "run"]
 
 BALANCED, UNBALANCED, INTERRUPTED = 0, 1, 130
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a run went, in figures; `--json` writes it. Times in seconds, but for the answers (milliseconds)."""
 
     balances: bool
@@ -55,7 +55,7 @@ def run(
 
     Return 0 if the ledger balances, 1 if not, 130 when interrupted before there was one.
     """
-    plan = Plan(orders=orders, outage=outage, processes=processes, stay=stay, url=url)
+    plan = DemoPlan(orders=orders, outage=outage, processes=processes, stay=stay, url=url)
     terminal = Terminal(Console(highlight=False, soft_wrap=True))
     try:
         report = asyncio.run(_run(plan, terminal))
@@ -72,7 +72,7 @@ def run(
     return BALANCED if report.balances else UNBALANCED
 
 
-async def _run(plan: Plan, terminal: Terminal) -> Report:
+async def _run(plan: DemoPlan, terminal: Terminal) -> DemoReport:
     stop = asyncio.Event()
     main_task = asyncio.current_task()
     staying = False
@@ -111,10 +111,10 @@ async def _following(terminal: Terminal, demo: Demo) -> AsyncIterator[None]:
         await asyncio.gather(follower, return_exceptions=True)
 
 
-def _report(demo: Demo, ledger: Ledger) -> Report:
+def _report(demo: Demo, ledger: Ledger) -> DemoReport:
     board = demo.board
     answers = sorted(board.answers) or [0.0]
-    return Report(
+    return DemoReport(
         balances=ledger.balances,
         ledger=ledger,
         outage_seconds=round(sum((end or begin) - begin for begin, end in board.outages), 2),
@@ -127,7 +127,7 @@ def _report(demo: Demo, ledger: Ledger) -> Report:
     )
 
 
-def _print(terminal: Terminal, report: Report) -> None:
+def _print(terminal: Terminal, report: DemoReport) -> None:
     terminal.ledger(report.ledger, outage=report.outage_seconds, killed=report.workers_killed)
     terminal.say(
         f"{report.seconds:.1f} s in all; orders were answered after {report.answered_ms_median} ms (median), "

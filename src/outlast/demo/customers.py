@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 import httpx2
 from msgspec import Struct, to_builtins
 
-__all__ = ["Refused", "Wish", "send_orders", "wishes"]
+__all__ = ["OrderRefused", "OrderRequest", "send_orders", "wishes"]
 
 _ITEMS = ("Espresso machine", "Bicycle bell", "Desk lamp", "Crème brûlée torch", "Chess set", "Hiking boots", "Teapot")
 
 
-class Refused(Exception):
+class OrderRefused(Exception):
     """The shop's answer says that this order will never be accepted."""
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class OrderRequest(Struct, frozen=True, kw_only=True):
     """One order, as it is sent."""
 
     id: str
@@ -28,10 +28,10 @@ class Wish(Struct, frozen=True, kw_only=True):
     email: str
 
 
-def wishes(count: int, rng: random.Random, *, first: int = 1) -> Iterator[Wish]:
+def wishes(count: int, rng: random.Random, *, first: int = 1) -> Iterator[OrderRequest]:
     """Yield `count` different orders, numbered from `first`."""
     for number in range(first, first + count):
-        yield Wish(
+        yield OrderRequest(
             id=f"order-{number:05d}",
             item=rng.choice(_ITEMS),
             cents=rng.randrange(500, 50_000),
@@ -40,7 +40,7 @@ def wishes(count: int, rng: random.Random, *, first: int = 1) -> Iterator[Wish]:
 
 
 async def send_orders(
-    shop: str, orders: Sequence[Wish], *, seconds: float, accepted: Callable[[Wish, float], None]
+    shop: str, orders: Sequence[OrderRequest], *, seconds: float, accepted: Callable[[OrderRequest, float], None]
 ) -> None:
     """Send the orders to the shop at URL `shop`, spread evenly over `seconds`.
 
@@ -54,7 +54,9 @@ async def send_orders(
             group.create_task(_send(client, order, accepted))
 
 
-async def _send(client: httpx2.AsyncClient, order: Wish, accepted: Callable[[Wish, float], None]) -> None:
+async def _send(
+    client: httpx2.AsyncClient, order: OrderRequest, accepted: Callable[[OrderRequest, float], None]
+) -> None:
     while True:
         begin = time.monotonic()
         wait = 0.5
@@ -67,6 +69,6 @@ async def _send(client: httpx2.AsyncClient, order: Wish, accepted: Callable[[Wis
                 accepted(order, time.monotonic() - begin)
                 return
             if answer.status_code not in (429, 503):
-                raise Refused(f"order {order.id}: {answer.status_code} {answer.text}")
+                raise OrderRefused(f"order {order.id}: {answer.status_code} {answer.text}")
             wait = float(answer.headers.get("Retry-After", wait))
         await asyncio.sleep(wait)

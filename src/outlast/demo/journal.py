@@ -12,10 +12,10 @@ import msgspec
 
 from outlast.core.events import Event, JobEnded, JobRetried, JobStarted
 
-__all__ = ["Journal", "Run", "Tail"]
+__all__ = ["Journal", "JournalLine", "Tail"]
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class JournalLine(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to one run of one job, in worker process `pid`. at: wall time in seconds."""
 
     what: Literal["started", "retried", "ended"]
@@ -53,7 +53,7 @@ class Journal:
     def _append(self, what: Literal["started", "retried", "ended"], job: str, kind: str) -> None:
         if self._file < 0:
             self._file = os.open(self._path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        run = Run(what=what, job=job, kind=kind, pid=os.getpid(), at=time.time())
+        run = JournalLine(what=what, job=job, kind=kind, pid=os.getpid(), at=time.time())
         # One write of one line: with O_APPEND the lines of several processes never mix.
         os.write(self._file, msgspec.json.encode(run) + b"\n")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from outlast.demo.places import here
+from outlast.demo.run_files import here
 
 __all__ = ["Catcher", "Mail"]
 

@@ -19,24 +19,24 @@ import msgspec
 
 from outlast import Outlast, Settings
 from outlast.core.errors import StoreError
-from outlast.core.protocols import QueueStats
+from outlast.core.store.broker import QueueStats
 from outlast.demo.board import Board, Incident, Snapshot
-from outlast.demo.customers import Wish, send_orders, wishes
+from outlast.demo.customers import OrderRequest, send_orders, wishes
 from outlast.demo.invoice import is_whole
-from outlast.demo.keeping import forget, keep_at
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.page import make_page, page_server
-from outlast.demo.places import Places, free_ports
-from outlast.demo.processes import NotReady, Part
+from outlast.demo.processes import DemoProcess, NotReady
 from outlast.demo.provider import Statement
+from outlast.demo.run_files import RunFiles, free_ports
+from outlast.demo.store import forget, keep_at
 
-__all__ = ["Demo", "Plan"]
+__all__ = ["Demo", "DemoPlan"]
 
 LOOK_EVERY = 0.25
 MORE_ORDERS = 10
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What to do. Orders are sent evenly over twice the outage and two seconds; the outage begins after a quarter."""
 
     orders: int = 200
@@ -63,11 +63,11 @@ class Demo:
     `tell` is called with each incident as it happens. A part that does not start raises NotReady with its log.
     """
 
-    def __init__(self, plan: Plan, tell: Callable[[Incident], None], rng: random.Random) -> None:
+    def __init__(self, plan: DemoPlan, tell: Callable[[Incident], None], rng: random.Random) -> None:
         shop, provider, smtp, page = free_ports(4, rng)
         directory = Path(tempfile.mkdtemp(prefix="outlast-demo-")).resolve()
         self.plan = plan
-        self.places = Places(root=str(directory), shop=shop, provider=provider, smtp=smtp)
+        self.places = RunFiles(root=str(directory), shop=shop, provider=provider, smtp=smtp)
         self.board = Board(self.places, plan.orders, time.monotonic(), workers=plan.processes, outage=plan.outage)
         self.page = f"http://127.0.0.1:{page}/"
         self.shop = f"http://127.0.0.1:{shop}"
@@ -82,10 +82,10 @@ class Demo:
         worker = ["outlast.cli", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
         told = {"OUTLAST_SHOP_URL": self._url}
         self._jobs = Outlast("shop", settings=Settings(url=self._url))
-        self._provider = Part("provider", ["outlast.demo.provider"], directory)
-        self._mail = Part("mail", ["outlast.demo.mail"], directory)
-        self._api = Part("api", api, directory, told)
-        self._workers = Part("workers", worker, directory, told)
+        self._provider = DemoProcess("provider", ["outlast.demo.provider"], directory)
+        self._mail = DemoProcess("mail", ["outlast.demo.mail"], directory)
+        self._api = DemoProcess("api", api, directory, told)
+        self._workers = DemoProcess("workers", worker, directory, told)
 
     async def __aenter__(self) -> Demo:
         """Start everything and wait until it listens."""
@@ -204,7 +204,7 @@ class Demo:
         self._ordered += count
         await send_orders(self.shop, orders, seconds=seconds, accepted=self._accepted)
 
-    def _accepted(self, order: Wish, seconds: float) -> None:
+    def _accepted(self, order: OrderRequest, seconds: float) -> None:
         self.board.accept(order.id, order.cents, seconds)
 
     async def _finished(self) -> None:

@@ -56,7 +56,7 @@ def make_page(snapshot: Callable[[], Snapshot], actions: Mapping[str, Action]) -
     return Starlette(routes=[*routes, Route("/state", state), Route("/do/{name}", act, methods=["POST"])])
 
 
-class _Server(uvicorn.Server):
+class _PageServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave the signals to the orchestrator: uvicorn would stop only itself."""
@@ -74,4 +74,4 @@ def page_server(app: Starlette, port: int) -> uvicorn.Server:
         lifespan="off",
         timeout_graceful_shutdown=2,
     )
-    return _Server(config)
+    return _PageServer(config)

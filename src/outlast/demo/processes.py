@@ -11,14 +11,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["NotReady", "Part", "listening"]
+__all__ = ["NotReady", "DemoProcess", "listening"]
 
 
 class NotReady(Exception):
     """A part ended, or did not listen in time; the message holds the end of its log."""
 
 
-class Part:
+class DemoProcess:
     """One process of the demo, started as `python -m <arguments>` in the run's directory; `told`: more environment."""
 
     def __init__(

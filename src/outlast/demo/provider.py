@@ -18,9 +18,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from outlast.demo.ledger import Charge
-from outlast.demo.places import here
+from outlast.demo.run_files import here
 
-__all__ = ["Book", "Entry", "KeyReused", "Statement", "make_app"]
+__all__ = ["Book", "BookEntry", "KeyReused", "Statement", "make_app"]
 
 DROP_EVERY, LATE_EVERY, LATE_SECONDS = 12, 20, 3.0
 
@@ -29,7 +29,7 @@ class KeyReused(ValueError):
     """An idempotency key came back with another order or amount."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class BookEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the record: money taken, or a request that was recognised and took none."""
 
     what: Literal["charge", "repeat"]
@@ -54,23 +54,23 @@ class Book:
         kept = path.read_bytes()
         # What a kill left of a line was never answered. Cut it off, or the next line would be glued to it.
         whole = kept[: kept.rfind(b"\n") + 1]
-        entries = [msgspec.json.decode(line, type=Entry) for line in whole.splitlines()]
+        entries = [msgspec.json.decode(line, type=BookEntry) for line in whole.splitlines()]
         self.charges = {entry.key: entry for entry in entries if entry.what == "charge"}
         self.repeats = sum(entry.what == "repeat" for entry in entries)
         self._file = path.open("r+b", buffering=0)
         self._file.truncate(len(whole))
         self._file.seek(len(whole))
 
-    def charge(self, key: str, order: str, cents: int, *, now: float) -> tuple[Entry, bool]:
+    def charge(self, key: str, order: str, cents: int, *, now: float) -> tuple[BookEntry, bool]:
         """Return the charge for `key`, and whether it is new. Raise KeyReused when `key` stands for something else."""
         known = self.charges.get(key)
         if known is not None:
             if (known.order, known.cents) != (order, cents):
                 raise KeyReused(f"key {key!r} was used for order {known.order!r} and {known.cents} cents")
-            self._append(Entry(what="repeat", key=key, order=order, cents=cents, at=now))
+            self._append(BookEntry(what="repeat", key=key, order=order, cents=cents, at=now))
             self.repeats += 1
             return known, False
-        entry = Entry(what="charge", key=key, order=order, cents=cents, at=now)
+        entry = BookEntry(what="charge", key=key, order=order, cents=cents, at=now)
         self._append(entry)
         self.charges[key] = entry
         return entry, True
@@ -83,17 +83,17 @@ class Book:
         """Let go of the file."""
         self._file.close()
 
-    def _append(self, entry: Entry) -> None:
+    def _append(self, entry: BookEntry) -> None:
         self._file.write(msgspec.json.encode(entry) + b"\n")
         os.fsync(self._file.fileno())
 
 
-class _Wish(msgspec.Struct, frozen=True, kw_only=True):
+class _ChargeRequest(msgspec.Struct, frozen=True, kw_only=True):
     order: str
     cents: int
 
 
-class _Dropped(Response):
+class _ConnectionDropped(Response):
     """An answer that breaks off in the middle, as when a network fails after the money was taken."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +114,7 @@ def make_app(book: Book, rng: random.Random) -> Starlette:
         if not key:
             return JSONResponse({"error": "send an Idempotency-Key header"}, 400)
         try:
-            wish = msgspec.json.decode(await request.body(), type=_Wish)
+            wish = msgspec.json.decode(await request.body(), type=_ChargeRequest)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             return JSONResponse({"error": str(error)}, 422)
         await asyncio.sleep(rng.uniform(0.03, 0.12))  # the bank is asked
@@ -124,7 +124,7 @@ def make_app(book: Book, rng: random.Random) -> Starlette:
             return JSONResponse({"error": str(error)}, 409)
         number = len(book.charges)
         if new and number % DROP_EVERY == 5:
-            return _Dropped()
+            return _ConnectionDropped()
         if new and number % LATE_EVERY == 11:
             await asyncio.sleep(LATE_SECONDS)
         return JSONResponse({"charge": entry.key, "order": entry.order, "cents": entry.cents}, 201 if new else 200)

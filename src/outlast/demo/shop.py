@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from outlast import Context, Exponential, GiveUp, Outlast, Retry, Settings
 from outlast.demo.invoice import draw_invoice
 from outlast.demo.journal import Journal
-from outlast.demo.places import here
+from outlast.demo.run_files import here
 from outlast.fastapi import install
 
 __all__ = ["Order", "app", "render_invoice", "send_invoice", "shop", "take_payment"]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.errors import InvalidArguments, JobNotFound, OutlastError
 from outlast.core.message import State
-from outlast.core.protocols import JobRecord
+from outlast.core.store.records import JobRecord
 from outlast.fastapi.problems import STORE_RETRY, answer, response_of
 
 if TYPE_CHECKING:

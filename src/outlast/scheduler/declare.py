@@ -12,7 +12,7 @@ from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Declaration
 from outlast.core.schedule import Misfire, Overlap, Scheduled, Spec, check_schedule_name
-from outlast.signature import read
+from outlast.declare.signature import read
 
 __all__ = ["Scheduling"]
 
@@ -22,7 +22,7 @@ _WAITING: Final = "__outlast_schedules__"
 """Where a function keeps its schedules until the job decorator above them takes them."""
 
 
-class _Wanted(Struct, frozen=True):
+class _DeclaredSchedule(Struct, frozen=True):
     """What one decorator said, until the job is known."""
 
     spec: Spec
@@ -96,7 +96,7 @@ class Scheduling(ABC):
             raise ConfigurationError(
                 f"schedule kwargs= is a {type(kwargs).__name__}: give the job's arguments by name, as a dict"
             )
-        wanted = _Wanted(spec, name, tuple(args), dict(kwargs or {}))
+        wanted = _DeclaredSchedule(spec, name, tuple(args), dict(kwargs or {}))
         _check(spec, "any" if name is None else check_schedule_name(name))  # an error is raised where it is written
 
         def decorate(target: F) -> F:
@@ -113,7 +113,7 @@ class Scheduling(ABC):
 
     def _take_schedules(self, job: Declaration) -> None:
         """Keep what stands below the job decorator, and forget it there: another job may be made of the function."""
-        waiting: tuple[_Wanted, ...] = getattr(job.handler, "__dict__", {}).pop(_WAITING, ())
+        waiting: tuple[_DeclaredSchedule, ...] = getattr(job.handler, "__dict__", {}).pop(_WAITING, ())
         for wanted in waiting:
             self._schedule(wanted.of(job))
 

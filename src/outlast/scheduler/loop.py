@@ -9,16 +9,16 @@ from random import Random
 from typing import Final, Protocol, TypeVar
 
 from outlast.brokers import Store
+from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.events import Event, ScheduleFailed
 from outlast.core.message import TERMINAL
-from outlast.core.protocols import Clock
 from outlast.core.registry import Registry
-from outlast.core.schedule import Move, ScheduleRecord
+from outlast.core.schedule import ScheduleAdvance, ScheduleRecord
 from outlast.core.ticking import TOUCH, needs_touch, orphaned, plan, position, stands_back
 from outlast.scheduler.planned import Compose, Planned
 
-__all__ = ["Line", "Scheduler"]
+__all__ = ["StoreCalls", "Scheduler"]
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ BATCH: Final = 1000
 """Messages of one step, roughly."""
 
 
-class Line(Protocol):
+class StoreCalls(Protocol):
     """The worker's line to its store, which replaces a store that hangs."""
 
     async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0) -> T:
@@ -54,7 +54,7 @@ class Scheduler:
 
     def __init__(
         self,
-        line: Line,
+        line: StoreCalls,
         registry: Registry,
         compose: Compose,
         *,
@@ -116,7 +116,7 @@ class Scheduler:
         ]
         busy = await self._busy([record for _, record in mine])
         now = self._clock.time()
-        moves: list[Move] = []
+        moves: list[ScheduleAdvance] = []
         size = 0
         for each, record in mine:
             move = self._move(each, record, now, busy=record.name in busy)
@@ -168,7 +168,7 @@ class Scheduler:
 
     # Firing
 
-    def _move(self, each: Planned, record: ScheduleRecord, now: float, *, busy: bool) -> Move | None:
+    def _move(self, each: Planned, record: ScheduleRecord, now: float, *, busy: bool) -> ScheduleAdvance | None:
         """Return what is to be done about one schedule now, None for nothing."""
         if self._later.get(record.name, 0.0) > self._clock.monotonic():
             return None
@@ -180,13 +180,15 @@ class Scheduler:
             self._alarm(record.name, why)
             if why == record.error:
                 return None
-            return Move(name=record.name, expect=record.revision, upto=record.upto, backlog=record.backlog, error=why)
+            return ScheduleAdvance(
+                name=record.name, expect=record.revision, upto=record.upto, backlog=record.backlog, error=why
+            )
         self._later.pop(record.name, None)
         if move is not None:
             self._alarms.pop(record.name, None)
         return move
 
-    def _firing(self, each: Planned, record: ScheduleRecord, now: float, *, busy: bool) -> Move | None:
+    def _firing(self, each: Planned, record: ScheduleRecord, now: float, *, busy: bool) -> ScheduleAdvance | None:
         if each.fault:
             each.message(now)  # whose error says why; what the user's own rules look at may have changed
         begin = position(record, now)
@@ -202,7 +204,7 @@ class Scheduler:
         changed = messages or step.skipped or step.upto != record.upto or step.backlog != record.backlog
         if not changed and not record.error:
             return None
-        return Move(
+        return ScheduleAdvance(
             name=record.name,
             expect=record.revision,
             upto=step.upto,

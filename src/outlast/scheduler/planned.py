@@ -11,12 +11,12 @@ from outlast.core.codec import scrub
 from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.message import Message
 from outlast.core.registry import Declaration, Registry
-from outlast.core.schedule import Entry, Scheduled, ScheduleRecord, Spec
+from outlast.core.schedule import Scheduled, ScheduleEntry, ScheduleRecord, Spec
 from outlast.core.spread import tick_id
-from outlast.options import Options
-from outlast.redaction import is_redacted, texts
+from outlast.declare.options import Options
+from outlast.declare.redaction import is_redacted, texts
+from outlast.declare.signature import hints_of, read
 from outlast.scheduler.ticks import Ticks
-from outlast.signature import hints_of, read
 
 __all__ = ["Compose", "Planned"]
 
@@ -51,7 +51,7 @@ class Planned:
             self.fault = str(error)
         queue = "" if self._declaration is None else self._declaration.queue
         said = (scheduled.kind, queue, scheduled.spec, body.decode() or self.fault)
-        self.entry: Final = Entry(
+        self.entry: Final = ScheduleEntry(
             name=scheduled.name,
             app=registry.app,
             kind=scheduled.kind,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from outlast.testing.bench import Enqueued, Testing
     from outlast.testing.clock import FakeClock
+    from outlast.testing.harness import Enqueued, Testing
 
 __all__ = ["Enqueued", "FakeClock", "Testing"]
 
@@ -18,8 +18,8 @@ def __getattr__(name: str) -> object:
 
         return FakeClock
     if name in __all__:
-        from outlast.testing import bench
+        from outlast.testing import harness
 
-        value: object = getattr(bench, name)
+        value: object = getattr(harness, name)
         return value
     raise AttributeError(f"module 'outlast.testing' has no attribute {name!r}")

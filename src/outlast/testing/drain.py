@@ -10,9 +10,9 @@ from uuid import uuid4
 from outlast.core.decide import Outcome
 from outlast.core.message import Holder
 from outlast.core.settlement import Note, Release, Settlement
-from outlast.runtime import Runtime
+from outlast.enqueue.runtime import Runtime
 from outlast.worker.executor import Executor
-from outlast.worker.runs import Run, conclude, fail
+from outlast.worker.run import Run, conclude, fail
 
 __all__ = ["drain"]
 

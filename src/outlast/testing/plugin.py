@@ -10,7 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
-    from outlast.testing.bench import Testing
+    from outlast.testing.harness import Testing
 
 __all__ = ["outlast_testing"]
 

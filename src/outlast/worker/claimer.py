@@ -11,7 +11,7 @@ from outlast.brokers import Store
 from outlast.core.errors import StoreCorrupt, StoreError
 from outlast.core.message import Delivery, Holder
 from outlast.worker.executor import Executor
-from outlast.worker.link import Stalled, StoreLink
+from outlast.worker.store_link import StoreLink, StoreStalled
 
 __all__ = ["CLAIM_WAIT", "Claimer"]
 
@@ -79,7 +79,7 @@ class Claimer:
 
         try:
             given = await self._link.once(claim, wait=wait)
-        except (StoreCorrupt, Stalled):
+        except (StoreCorrupt, StoreStalled):
             self._doubt = self._link.clock.monotonic()
             raise
         except StoreError as error:

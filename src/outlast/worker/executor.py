@@ -10,16 +10,16 @@ from typing import Any, Final
 
 from outlast.aio.tasks import spawn
 from outlast.aio.threads import Threads
+from outlast.core.clock import Clock
 from outlast.core.decide import Outcome, UnknownKind, admit, runs_alone
 from outlast.core.message import Delivery
-from outlast.core.protocols import Clock
 from outlast.core.settlement import Finish, Lost, Release, Settlement
-from outlast.worker.around import Threaded
-from outlast.worker.lanes import Lanes
+from outlast.worker.call_plan import ThreadCall
+from outlast.worker.job_map import STARTED, SharedJobMap
 from outlast.worker.ports import RuntimePort
 from outlast.worker.report import Reporter
-from outlast.worker.runs import Plan, ProcessPort, Run, StopReason, conclude, fail, plans_of, settled_as, stopped
-from outlast.worker.slots import STARTED, SlotMap
+from outlast.worker.run import ProcessPort, Run, RunPlan, StopReason, conclude, fail, run_plans, settled_as, stopped
+from outlast.worker.slot_groups import SlotGroups
 
 __all__ = ["PATIENCE", "SOLO_PAUSE", "TICK", "Executor"]
 
@@ -52,7 +52,7 @@ class Executor:
         settle: Callable[[Run, Settlement], None],
         noted: Callable[[Run], None],
         isolate: ProcessPort,
-        slot_map: SlotMap | None = None,
+        slot_map: SharedJobMap | None = None,
     ) -> None:
         self.clock: Clock = runtime.clock
         self.max_body = runtime.settings.max_body
@@ -69,9 +69,11 @@ class Executor:
         self._isolate = isolate
         self._slots = slot_map
         self._threads = Threads(threads, "outlast-job")
-        self._lanes: Lanes[Run] = Lanes(most=concurrency, threads=threads, processes=processes, start=self._start_next)
+        self._lanes: SlotGroups[Run] = SlotGroups(
+            most=concurrency, threads=threads, processes=processes, start=self._start_next
+        )
         self._async, self._thread, self._process, self._solo = self._lanes.all
-        self._plans = plans_of(runtime, self._lanes.of_mode)
+        self._plans = run_plans(runtime, self._lanes.of_mode)
         self._runs: dict[Run, None] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -142,7 +144,7 @@ class Executor:
         assert run.plan is not None
         self._start(run, run.plan, self.clock.monotonic())
 
-    def _start(self, run: Run, plan: Plan, now: float) -> None:
+    def _start(self, run: Run, plan: RunPlan, now: float) -> None:
         lane = run.lane
         lane.taken += 1
         self._lanes.taken += 1
@@ -187,7 +189,7 @@ class Executor:
         else:
             self._slots.start(run.slot, hard)
 
-    async def _drive(self, run: Run, plan: Plan, values: dict[str, Any]) -> None:
+    async def _drive(self, run: Run, plan: RunPlan, values: dict[str, Any]) -> None:
         try:
             value = await (plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values))
         except GeneratorExit:
@@ -201,12 +203,12 @@ class Executor:
             self._end(run, outcome)
         self._lanes.next(run.lane)
 
-    async def _drive_around(self, run: Run, plan: Plan, values: dict[str, Any]) -> None:
+    async def _drive_around(self, run: Run, plan: RunPlan, values: dict[str, Any]) -> None:
         """Run the middleware here, and within it the plain function in a thread."""
         assert plan.around is not None
         context = run.context()
         call = functools.partial(plan.handler, *((context,) if plan.takes_context else ()), **values)
-        inner = Threaded(self._threads, call, late=functools.partial(self._thread_back, run, None, None))
+        inner = ThreadCall(self._threads, call, late=functools.partial(self._thread_back, run, None, None))
         try:
             value = await plan.around(context, inner)
         except GeneratorExit:

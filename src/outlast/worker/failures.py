@@ -13,7 +13,7 @@ __all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "failure_of", "plain_failure"]
 
 TRACEBACK_LIMIT: Final = 16 * 1024
 MESSAGE_LIMIT: Final = 2 * 1024
-_BETWEEN: Final = ("outlast.worker.around", "outlast.worker.usage", "outlast.resolve")
+_BETWEEN: Final = ("outlast.worker.call_plan", "outlast.worker.usage", "outlast.declare.injection")
 _CUT: Final = "\n... (cut) ...\n"
 
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from outlast.core.errors import StoreError
 from outlast.core.settlement import Lost, Note
-from outlast.worker.link import StoreLink
-from outlast.worker.runs import Run
+from outlast.worker.run import Run
+from outlast.worker.store_link import StoreLink
 
 __all__ = ["NoteKeeper"]
 

@@ -6,9 +6,9 @@ import logging
 
 from outlast.core.events import JobEnded, JobEnqueued, JobLost, JobRetried, JobStarted
 from outlast.core.message import Message
-from outlast.core.settlement import Finish, Retry, Settlement
+from outlast.core.settlement import Finish, Reschedule, Settlement
 from outlast.worker.ports import RuntimePort
-from outlast.worker.runs import Run
+from outlast.worker.run import Run
 
 __all__ = ["Reporter"]
 
@@ -63,7 +63,7 @@ class Reporter:
                         settlement.usage,
                     )
                 )
-        elif isinstance(settlement, Retry) and settlement.error is not None:
+        elif isinstance(settlement, Reschedule) and settlement.error is not None:
             error = settlement.error
             _logger.warning(
                 "job %s (%s) failed attempt %d, next in %.1f s: %s: %s",

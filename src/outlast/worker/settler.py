@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable, Sequence
 
 from outlast.core.errors import StoreError
-from outlast.core.protocols import Broker
 from outlast.core.settlement import Note, Release, Settlement
-from outlast.worker.lanes import Average
-from outlast.worker.link import StoreLink
-from outlast.worker.runs import Run
+from outlast.core.store.broker import Broker
+from outlast.worker.run import Run
+from outlast.worker.slot_groups import Average
+from outlast.worker.store_link import StoreLink
 
 __all__ = ["Settler", "Settlers"]
 

@@ -17,17 +17,17 @@ from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Settlement
 from outlast.worker.claimer import Claimer
+from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.executor import Executor
-from outlast.worker.isolate import ProcessPool
-from outlast.worker.link import StoreLink
+from outlast.worker.isolation.pool import ProcessPool
+from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
 from outlast.worker.ports import RuntimePort
 from outlast.worker.renewal import ThreadRenewal, renew
-from outlast.worker.runs import Run
+from outlast.worker.run import Run
 from outlast.worker.settler import Settler, Settlers
-from outlast.worker.slots import SlotMap
+from outlast.worker.store_link import StoreLink
 from outlast.worker.target import find_target
-from outlast.worker.watch import Attendance
 
 if TYPE_CHECKING:
     from outlast.scheduler.loop import Scheduler
@@ -65,7 +65,7 @@ class Worker:
         threads: int | None = None,
         processes: int | None = None,
         holder: Holder | None = None,
-        slot_map: SlotMap | None = None,
+        slot_map: SharedJobMap | None = None,
         target: str | None = None,
         stall_patience: float = STALL_PATIENCE,
     ) -> None:
@@ -195,7 +195,7 @@ class Worker:
         """Start what goes on beside the claims until the last job is settled."""
         if self._slots is None:
             await self._renew(stack, link)
-            attendance = Attendance(lambda: link.store, self._runtime.clock, self._runtime.emit)
+            attendance = ConsumerWatch(lambda: link.store, self._runtime.clock, self._runtime.emit)
             self._beside(stack, attendance.run())
         else:
             self._beside(stack, self._beat(self._slots, claimer))
@@ -242,7 +242,7 @@ class Worker:
         task = asyncio.get_running_loop().create_task(work)
         stack.push_async_callback(_end_task, task)
 
-    async def _beat(self, slots: SlotMap, claimer: Claimer) -> None:
+    async def _beat(self, slots: SharedJobMap, claimer: Claimer) -> None:
         executor = self._executor
         while executor is not None:
             slots.beat(self._runtime.clock.monotonic(), claimer.returned, executor.finished, ready=True)

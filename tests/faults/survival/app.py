@@ -12,9 +12,9 @@ from typing import Final, cast
 from outlast import Constant, Context, Exponential, GiveUp, Outlast, Retention, Retry, Settings
 from outlast.aio.clock import SystemClock
 from outlast.brokers import Store, sqlite_path
+from outlast.core.clock import Clock
 from outlast.core.events import Event, JobLost
-from outlast.core.protocols import Clock
-from outlast.worker.runs import Run
+from outlast.worker.run import Run
 from tests.faults.survival.ledger import Dying, Effect, Finished, Followed, Ledger, Lost, Opened, Started
 from tests.faults.survival.names import APP, LEDGER, ROLE
 from tests.faults.survival.witness import WitnessedStore

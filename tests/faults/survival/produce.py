@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from outlast.core.errors import EnqueueUnknown, StoreError
 from outlast.core.message import Message
-from outlast.handle import Handle
-from outlast.job import Job
+from outlast.enqueue.handle import Handle
+from outlast.enqueue.job import Job
 from tests.faults.survival import app
 from tests.faults.survival.ledger import Enqueued, Ledger, Planned, Twice, now
 from tests.faults.survival.names import LEDGER

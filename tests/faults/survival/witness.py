@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from outlast.brokers.sqlite import SqliteStore
+from outlast.core.clock import Clock
 from outlast.core.message import Delivery, Holder
-from outlast.core.protocols import Clock
 from outlast.core.settlement import Finish, Lost, Settlement
 from tests.faults.survival.ledger import Handed, Ledger, Settled, now
 

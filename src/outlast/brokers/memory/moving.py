@@ -6,25 +6,25 @@ from typing import Final
 
 from msgspec import structs
 
-from outlast.brokers.memory.rows import Job
+from outlast.brokers.memory.rows import JobRow
 from outlast.brokers.memory.tables import MOVED_TOKEN, Tables
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.message import TERMINAL
 from outlast.core.moving import Adopt, Parcel
-from outlast.core.protocols import Answer
 from outlast.core.settlement import Exists, TooLarge
+from outlast.core.store.control import Answer
 
 __all__ = ["adopt", "hold", "moved", "unhold", "went"]
 
 MOVED: Final = "moved"
 
 
-def went(job: Job) -> bool:
+def went(job: JobRow) -> bool:
     """Tell whether a job lives in another store now."""
     return job.state == "cancelled" and job.reason == MOVED
 
 
-def hold(tables: Tables, job: Job, why: str) -> Answer:
+def hold(tables: Tables, job: JobRow, why: str) -> Answer:
     """Set the job aside."""
     if job.state in TERMINAL:
         return Answer(False, why="ended")
@@ -69,7 +69,7 @@ def adopt(tables: Tables, command: Adopt) -> Answer:
     return Answer(True, 1)
 
 
-def moved(tables: Tables, job: Job) -> Answer:
+def moved(tables: Tables, job: JobRow) -> Answer:
     """End the job here."""
     if job.state != "waiting":
         return Answer(False, why="ended" if job.state in TERMINAL else "not-waiting")
@@ -79,7 +79,7 @@ def moved(tables: Tables, job: Job) -> Answer:
     return Answer(True, 1)
 
 
-def unhold(tables: Tables, job: Job) -> Answer:
+def unhold(tables: Tables, job: JobRow) -> Answer:
     """Let the job stand in line again."""
     if job.state != "waiting":
         return Answer(False, why="ended" if job.state in TERMINAL else "not-waiting")

@@ -10,18 +10,17 @@ from typing import Any
 from msgspec import Raw
 
 from outlast.core.message import Failure, Fence, Message, State
-from outlast.core.select import Line as Turns
-from outlast.core.select import Place
+from outlast.core.select import QueueState, Ticket
 from outlast.core.topology import Queue
 
-__all__ = ["Drained", "HeldBy", "Job", "Line"]
+__all__ = ["DrainRate", "HolderRow", "JobRow", "QueueData"]
 
 RATE_TAU = 30.0
 """Seconds over which the drain rate forgets."""
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class JobRow:
     """One job and all that is kept about it."""
 
     message: Message
@@ -38,7 +37,7 @@ class Job:
     """The last hand-out may still be settled."""
     settled: int = 0
     """The token of the last settlement that was accepted, so that a repeat is known as one."""
-    holder: HeldBy | None = None
+    holder: HolderRow | None = None
     """Who holds it, or held it when the lease lapsed and may still take it back."""
     lapsed: bool = False
     cancelling: bool = False
@@ -55,9 +54,9 @@ class Job:
         return len(self.message.args)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Ticket:
         """Its place in its queue's line."""
-        return Place(self.rank, self.order, self.message.id)
+        return Ticket(self.rank, self.order, self.message.id)
 
     @property
     def fence(self) -> Fence:
@@ -66,19 +65,19 @@ class Job:
 
 
 @dataclass(slots=True, eq=False)
-class HeldBy:
+class HolderRow:
     """One holder: one lease for all its jobs, and what it has lost since it last asked."""
 
     id: str
     until: float
     """Monotonic seconds."""
     asked: set[str] = field(default_factory=set)
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[str, JobRow] = field(default_factory=dict)
     lost: list[Fence] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Drained:
+class DrainRate:
     """Events a second, forgotten exponentially over RATE_TAU seconds."""
 
     count: float = 0.0
@@ -95,7 +94,7 @@ class Drained:
 
 
 @dataclass(slots=True, eq=False)
-class Line(Turns):
+class QueueData(QueueState):
     """One queue: who is ready and in what turn, who is due when, and what has ended, oldest end first."""
 
     app: str = ""
@@ -112,13 +111,13 @@ class Line(Turns):
     """Unfinished jobs, and the bytes of their arguments, of each key that has any."""
     shed: int = 0
     paused: bool = False
-    rate: Drained = field(default_factory=Drained)
-    ended: OrderedDict[str, Job] = field(default_factory=OrderedDict)
-    dead: OrderedDict[str, Job] = field(default_factory=OrderedDict)
+    rate: DrainRate = field(default_factory=DrainRate)
+    ended: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
+    dead: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
     results: list[tuple[float, int, str]] = field(default_factory=list)
     """Heap of (kept until, order, id)."""
 
-    def count(self, job: Job, change: int) -> None:
+    def count(self, job: JobRow, change: int) -> None:
         """Count a job (`change` 1) or count it no more (-1)."""
         self.depth += change
         self.bytes += change * job.size

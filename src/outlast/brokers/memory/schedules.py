@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from outlast.core.message import Message
-from outlast.core.protocols import Answer
-from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
+from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Published
+from outlast.core.store.control import Answer
 from outlast.core.ticking import advanced, amended, check_sizes, enlisted
 
-__all__ = ["Shelf"]
+__all__ = ["MemorySchedules"]
 
 
-class Shelf:
+class MemorySchedules:
     """The records by name. Callers hold the store's lock."""
 
     def __init__(self, publish: Callable[[Sequence[Message]], list[Published]], max_body: int) -> None:
@@ -27,18 +27,18 @@ class Shelf:
         """Return all records by name."""
         return [self._records[name] for name in sorted(self._records)]
 
-    def enlist(self, entries: Sequence[Entry], now: float) -> list[ScheduleRecord]:
+    def enlist(self, entries: Sequence[ScheduleEntry], now: float) -> list[ScheduleRecord]:
         """Declare; raise ConfigurationError before anything has changed."""
         records = [enlisted(self._records.get(entry.name), entry, now) for entry in entries]
         self._records.update((record.name, record) for record in records)
         return records
 
-    def advance(self, moves: Sequence[Move]) -> list[bool]:
+    def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
         """Make the moves that are still expected."""
         check_sizes(moves, self._max_body)
         return [self._advance(move) for move in moves]
 
-    def _advance(self, move: Move) -> bool:
+    def _advance(self, move: ScheduleAdvance) -> bool:
         record = self._records.get(move.name)
         if record is None or record.revision != move.expect:
             return False

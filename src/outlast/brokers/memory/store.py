@@ -7,15 +7,19 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from outlast.brokers.memory import commanding, holding, reading
+from outlast.brokers.memory import delivery, records
 from outlast.brokers.memory.bell import Bell
-from outlast.brokers.memory.schedules import Shelf
+from outlast.brokers.memory.commands import apply, check
+from outlast.brokers.memory.schedules import MemorySchedules
 from outlast.brokers.memory.tables import Tables
+from outlast.core.clock import Clock
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
-from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
+from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Lost, Note, Published, Settlement
+from outlast.core.store.broker import Capabilities, QueueStats
+from outlast.core.store.control import Answer, Command
+from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import Topology
 
 __all__ = ["MemoryStore"]
@@ -32,7 +36,7 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, max_body: int = DEFAULTS.max_body) -> None:
         self.capabilities = Capabilities(durability="memory", max_body=max_body, shared=False)
         self._tables = Tables(clock, max_body)
-        self._shelf = Shelf(lambda messages: self._tables.publish(messages, bounded=False), max_body)
+        self._shelf = MemorySchedules(lambda messages: self._tables.publish(messages, bounded=False), max_body)
         self._clock = clock
         self._lock = threading.Lock()
         self._bell = Bell()
@@ -69,40 +73,40 @@ class MemoryStore:
         """Hand out jobs, or wait for the first one."""
 
         def look() -> tuple[list[Delivery], float | None]:
-            given = holding.claim(self._tables, demand, limit=limit, holder=holder, lease=lease)
-            return given, None if given else holding.next_event(self._tables)
+            given = delivery.claim(self._tables, demand, limit=limit, holder=holder, lease=lease)
+            return given, None if given else delivery.next_event(self._tables)
 
         return await self._until(look, wait)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply the settlements that count."""
-        holding.refuse_signals(settlements)
+        delivery.refuse_signals(settlements)
         with self._lock:
-            lost = holding.settle(self._tables, settlements)
+            lost = delivery.settle(self._tables, settlements)
         self._bell.ring()
         return lost
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
         """Renew the holder's lease."""
         with self._lock:
-            return holding.extend(self._tables, holder, lease=lease)
+            return delivery.extend(self._tables, holder, lease=lease)
 
     async def save(self, notes: Sequence[Note]) -> list[Lost]:
         """Keep notes about running jobs."""
         with self._lock:
-            return holding.save(self._tables, notes)
+            return delivery.save(self._tables, notes)
 
     async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
         """Make a dead holder's jobs ready."""
         with self._lock:
-            count = holding.forfeit(self._tables, holder, crashed=crashed)
+            count = delivery.forfeit(self._tables, holder, crashed=crashed)
         self._bell.ring()
         return count
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Count these queues."""
         with self._lock:
-            return reading.stats(self._tables, queues)
+            return records.stats(self._tables, queues)
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records by id."""
@@ -112,7 +116,7 @@ class MemoryStore:
     async def find(self, query: Query) -> Page:
         """Return one page of records."""
         with self._lock:
-            return reading.find(self._tables, query)
+            return records.find(self._tables, query)
 
     async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:
         """Return the records when all have ended, or after `timeout` seconds."""
@@ -129,13 +133,13 @@ class MemoryStore:
     async def count(self, query: Query) -> dict[State, int]:
         """Count records by state."""
         with self._lock:
-            return reading.count(self._tables, query)
+            return records.count(self._tables, query)
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply the commands in order."""
         with self._lock:
-            commanding.check(self._tables, commands)
-            answers = [commanding.obey(self._tables, command) for command in commands]
+            check(self._tables, commands)
+            answers = [apply(self._tables, command) for command in commands]
         self._bell.ring()
         return answers
 
@@ -144,12 +148,12 @@ class MemoryStore:
         with self._lock:
             return self._shelf.all()
 
-    async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+    async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
         """Declare schedules."""
         with self._lock:
             return self._shelf.enlist(entries, self._clock.time())
 
-    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+    async def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
         """Take ticks and publish their messages."""
         with self._lock:
             made = self._shelf.advance(moves)
@@ -174,7 +178,7 @@ class MemoryStore:
     def _get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         now = self._clock.time()
         found = (self._tables.jobs.get(id_) for id_ in ids)
-        return [None if job is None else reading.record(job, now) for job in found]
+        return [None if job is None else records.record(job, now) for job in found]
 
     async def _until(self, look: Callable[[], tuple[list[T], float | None]], wait: float) -> list[T]:
         """Look until there is something, at each ring, or until `wait` seconds have passed; [] then.

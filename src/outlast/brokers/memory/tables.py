@@ -6,13 +6,13 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from outlast.brokers.memory.places import Places
-from outlast.brokers.memory.rows import HeldBy, Job, Line
+from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
+from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
 from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
+from outlast.core.clock import Clock
 from outlast.core.limits import nanos
 from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Clock
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
@@ -28,10 +28,10 @@ class Tables:
     def __init__(self, clock: Clock, max_body: int) -> None:
         self.clock = clock
         self.max_body = max_body
-        self.jobs: dict[str, Job] = {}
+        self.jobs: dict[str, JobRow] = {}
         """By id, in order of acceptance."""
-        self.lines: dict[str, Line] = {}
-        self.holders: dict[str, HeldBy] = {}
+        self.lines: dict[str, QueueData] = {}
+        self.holders: dict[str, HolderRow] = {}
         self.last = ""
         """The queue that gave the last job of the last claim."""
         self.token = 0
@@ -44,11 +44,11 @@ class Tables:
         """Ids whose record is gone -> (wall time until which they are remembered, token of the accepted settlement)."""
         self._forget: list[tuple[float, str]] = []
 
-    def line(self, name: str) -> Line:
+    def line(self, name: str) -> QueueData:
         """Return a queue, made with the defaults when it was not declared."""
         line = self.lines.get(name)
         if line is None:
-            line = self.lines[name] = Line(Queue(name=name), declared=Queue(name=name))
+            line = self.lines[name] = QueueData(Queue(name=name), declared=Queue(name=name))
         return line
 
     def declare(self, topology: Topology) -> None:
@@ -78,7 +78,7 @@ class Tables:
             return TooLarge(len(message.args), self.max_body)
         if message.id in self.jobs or self._past.get(message.id, (-math.inf, 0))[0] > now:
             return Exists(message.id, "id")
-        replaced: Job | None = None
+        replaced: JobRow | None = None
         if (holder := self.key_holder(message)) is not None:
             replaced = self._replaceable(message, holder) if replacing else None
             if replaced is None:
@@ -87,7 +87,7 @@ class Tables:
         line = self.line(message.queue)
         if bounded and is_bounded(line.queue):
             newcomer = Newcomer(len(message.args), urgency(message.priority), message.key is not None)
-            room = make_room(line.queue, newcomer, now, Places(self, line, message.key, replaced))
+            room = make_room(line.queue, newcomer, now, MemoryWaitingJobs(self, line, message.key, replaced))
             if isinstance(room, TooLarge):
                 return room
             if isinstance(room, str):
@@ -101,7 +101,7 @@ class Tables:
             self._drop(replaced, "cancelled", "replaced")
             answer = Accepted(replaced.message.id, answer.shed)
         self._order += 1
-        job = Job(
+        job = JobRow(
             message, self._order, rank_of(message.run_at, message.priority), message.run_at, "scheduled", accepted=now
         )
         self.jobs[message.id] = job
@@ -112,13 +112,13 @@ class Tables:
             self.prune(line)
         return answer
 
-    def _replaceable(self, message: Message, holder: str) -> Job | None:
+    def _replaceable(self, message: Message, holder: str) -> JobRow | None:
         """Return the job that holds the message's unique key, if the message may take its place: one that waits."""
         job = self.jobs.get(holder)
         replaces = message.unique is not None and message.unique.replace
         return job if replaces and job is not None and job.state in ("ready", "scheduled", "parked") else None
 
-    def _drop(self, job: Job, state: Terminal, reason: str) -> None:
+    def _drop(self, job: JobRow, state: Terminal, reason: str) -> None:
         """End a waiting job for another one that comes in: it is not counted as drained, and lets go of its key."""
         self.let_go(job, superseded=True)
         job.settled = 0
@@ -133,14 +133,14 @@ class Tables:
         held = self._held.get((message.queue, message.unique.key))
         return held[0] if held is not None and held[1] > self.clock.time() else None
 
-    def take_key(self, job: Job) -> None:
+    def take_key(self, job: JobRow) -> None:
         """Let the job hold its unique key."""
         unique = job.message.unique
         if unique is not None:
             until = math.inf if unique.seconds is None else job.message.enqueued_at + unique.seconds
             self._held[job.message.queue, unique.key] = (job.message.id, until)
 
-    def free_key(self, job: Job, *, when: str) -> None:
+    def free_key(self, job: JobRow, *, when: str) -> None:
         """Let go of the unique key at "start", "finish" or "purge", if the job holds it and this is its time."""
         unique = job.message.unique
         if unique is None:
@@ -152,7 +152,7 @@ class Tables:
         if held is not None and held[0] == job.message.id:
             del self._held[name]
 
-    def put(self, job: Job, at: float, state: State) -> None:
+    def put(self, job: JobRow, at: float, state: State) -> None:
         """Let the job wait: ready when `at` has come, else in `state` until then."""
         if state == "parked" and job.message.kind in self.kinds:
             at = self.clock.time()
@@ -165,18 +165,18 @@ class Tables:
             job.state = state
             heapq.heappush(line.due, (at, job.order, job.message.id))
 
-    def lift(self, job: Job) -> None:
+    def lift(self, job: JobRow) -> None:
         """Take the job out of its line, if it stands there."""
         if job.state == "ready":
             self.line(job.message.queue).remove(job.place, job.message.key)
 
-    def rest(self, job: Job) -> None:
+    def rest(self, job: JobRow) -> None:
         """Count a running job as running no more; its key may join the ring at once."""
         line = self.line(job.message.queue)
         line.end(job.message.key)
         line.freed(job.message.key)
 
-    def promote(self, line: Line) -> None:
+    def promote(self, line: QueueData) -> None:
         """Make ready what has become due in a queue, first due first."""
         now = self.clock.time()
         while line.due and line.due[0][0] <= now:
@@ -198,13 +198,13 @@ class Tables:
                 nexts.append(line.due[0][0])
         return min(nexts) if nexts else None
 
-    def _waits(self, at: float, order: int, id_: str) -> Job | None:
+    def _waits(self, at: float, order: int, id_: str) -> JobRow | None:
         job = self.jobs.get(id_)
         if job is None or job.order != order or job.at != at or job.state not in ("scheduled", "parked"):
             return None
         return job
 
-    def let_go(self, job: Job, *, superseded: bool) -> None:
+    def let_go(self, job: JobRow, *, superseded: bool) -> None:
         """Part the job from its holder, who is told of it at its next `extend` when it was `superseded`."""
         if job.holder is not None:
             job.holder.jobs.pop(job.message.id, None)
@@ -214,7 +214,7 @@ class Tables:
         job.lapsed = False
         job.open = False
 
-    def end(self, job: Job, state: Terminal, reason: str | None, *, drained: bool = True) -> None:
+    def end(self, job: JobRow, state: Terminal, reason: str | None, *, drained: bool = True) -> None:
         """End the job: it counts no more, frees its key, and retention begins."""
         self.lift(job)
         line = self.line(job.message.queue)
@@ -231,7 +231,7 @@ class Tables:
         else:
             line.ended[job.message.id] = job
 
-    def revive(self, job: Job) -> None:
+    def revive(self, job: JobRow) -> None:
         """Take an ended job out of what has ended; it counts again."""
         line = self.line(job.message.queue)
         line.ended.pop(job.message.id, None)
@@ -239,7 +239,7 @@ class Tables:
         line.count(job, 1)
         job.reason = job.finished_at = job.result = None
 
-    def remove(self, job: Job, *, purge: bool = False) -> None:
+    def remove(self, job: JobRow, *, purge: bool = False) -> None:
         """Remove the job and all that is kept about it, but for its id as long as that must be remembered."""
         line = self.line(job.message.queue)
         self.lift(job)
@@ -270,7 +270,7 @@ class Tables:
             return self._past.get(fence.id, (0.0, 0))[1] == fence.token
         return not job.open and job.settled == fence.token
 
-    def prune(self, line: Line) -> int:
+    def prune(self, line: QueueData) -> int:
         """Apply the queue's retention; return how many records went."""
         now, kept, gone = self.clock.time(), line.queue.retention, 0
         while line.ended and (
@@ -294,11 +294,11 @@ class Tables:
         return gone
 
 
-def add_failure(job: Job, failure: Failure | None) -> None:
+def add_failure(job: JobRow, failure: Failure | None) -> None:
     """Keep a failed attempt: the last ones only."""
     if failure is not None:
         job.failures = (*job.failures, failure)[-DEFAULTS.failures_kept :]
 
 
-def _finished(job: Job) -> float:
+def _finished(job: JobRow) -> float:
     return job.finished_at or 0.0

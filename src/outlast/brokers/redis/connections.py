@@ -10,12 +10,12 @@ from typing import Final
 from outlast.brokers.redis.address import Address, Endpoint
 from outlast.brokers.redis.facts import PROBES, Facts, durability_of, facts_of, fault_of, weakest
 from outlast.brokers.redis.finding import Slots, find_master
-from outlast.brokers.redis.refusals import Refused, meaning
-from outlast.brokers.redis.wire import Wire
+from outlast.brokers.redis.refusals import ScriptRefused, meaning
+from outlast.brokers.redis.wire import Connection
+from outlast.core.durability import Durability
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
-from outlast.core.message import Durability
 
-__all__ = ["Connections"]
+__all__ = ["ServerConnections"]
 
 FRESH: Final = 5.0
 """Seconds for which a server is not asked again what it is like, when a connection to it is made anew."""
@@ -25,7 +25,7 @@ REFRESH = 30.0
 _Key = tuple[str, Endpoint | None]
 
 
-class Connections:
+class ServerConnections:
     """Wires by lane and server. Whoever needs one while it is being made waits for that one attempt, and its failure.
 
     A lane is a connection of its own, for requests that would hold up others.
@@ -39,8 +39,8 @@ class Connections:
         self.durability: tuple[Durability, float] = weakest(())
         """What follows from that for an accepted job; another object only when they were looked at anew."""
         self._asked_at: dict[Endpoint, float] = {}
-        self._wires: dict[_Key, Wire] = {}
-        self._attempts: dict[_Key, asyncio.Task[Wire]] = {}
+        self._wires: dict[_Key, Connection] = {}
+        self._attempts: dict[_Key, asyncio.Task[Connection]] = {}
         self._learning: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._tls: ssl.SSLContext | None = None
@@ -75,12 +75,12 @@ class Connections:
         for wire in wires:
             await wire.close()
 
-    def at_hand(self, lane: str, endpoint: Endpoint | None) -> Wire | None:
+    def at_hand(self, lane: str, endpoint: Endpoint | None) -> Connection | None:
         """Return the connection if it is there already. endpoint None: the only server, or the master."""
         wire = self._wires.get((lane, endpoint))
         return wire if wire is not None and wire.alive else None
 
-    async def get(self, lane: str, endpoint: Endpoint | None) -> Wire:
+    async def get(self, lane: str, endpoint: Endpoint | None) -> Connection:
         """Return the connection, made if needed; raise StoreUnavailable within `connect_timeout`, StoreError."""
         wire = self.at_hand(lane, endpoint)
         if wire is not None:
@@ -99,7 +99,7 @@ class Connections:
                 raise StoreUnavailable(f"{self.address.shown} was closed meanwhile") from None
             raise
 
-    async def apart(self) -> Wire:
+    async def apart(self) -> Connection:
         """Return a connection of the caller's own, to the server or any node of the Cluster that answers."""
         if self.address.kind != "cluster":
             return await self._connect(None)
@@ -137,7 +137,7 @@ class Connections:
         finally:
             await wire.close()
 
-    async def _make(self, key: _Key) -> Wire:
+    async def _make(self, key: _Key) -> Connection:
         wire = await self._connect(key[1])
         if not key[0]:
             try:
@@ -154,15 +154,15 @@ class Connections:
         self._wires[key] = wire
         return wire
 
-    async def _connect(self, endpoint: Endpoint | None) -> Wire:
+    async def _connect(self, endpoint: Endpoint | None) -> Connection:
         if endpoint is None and self.address.kind != "sentinel":
             endpoint = self.address.endpoints[0]
         if endpoint is not None:
-            return await Wire.connect(self.address, endpoint, tls=self._tls)
-        wire = await Wire.connect(self.address, await find_master(self.address, self._tls), tls=self._tls)
+            return await Connection.connect(self.address, endpoint, tls=self._tls)
+        wire = await Connection.connect(self.address, await find_master(self.address, self._tls), tls=self._tls)
         try:
             role = (await wire.ask(("ROLE",)))[0]
-        except Refused as refusal:
+        except ScriptRefused as refusal:
             await wire.close()
             raise meaning(refusal, wire.shown) from refusal
         except BaseException:
@@ -173,7 +173,7 @@ class Connections:
             raise StoreUnavailable(f"{wire.shown} is named as the master and is a {role.decode()} yet: a failover runs")
         return wire
 
-    async def _look(self, wire: Wire) -> None:
+    async def _look(self, wire: Connection) -> None:
         """Ask the server what it is like, unless it was just asked; raise StoreError for one that cannot keep jobs.
 
         What it does not tell is unknown.
@@ -183,7 +183,7 @@ class Connections:
             return
         replies = await asyncio.gather(*map(wire.ask, PROBES), return_exceptions=True)
         for reply in replies:
-            if isinstance(reply, BaseException) and not isinstance(reply, Refused):
+            if isinstance(reply, BaseException) and not isinstance(reply, ScriptRefused):
                 raise reply
         facts = facts_of(replies)
         fault = fault_of(facts, fsync=self.address.fsync)
@@ -204,12 +204,12 @@ class Connections:
                     with suppress(StoreError):
                         await self._look(wire)
 
-    def _made(self, key: _Key, done: asyncio.Task[Wire]) -> None:
+    def _made(self, key: _Key, done: asyncio.Task[Connection]) -> None:
         self._attempts.pop(key, None)
         _heed(done)
 
 
-def _heed(done: asyncio.Task[Wire] | asyncio.Task[None]) -> None:
+def _heed(done: asyncio.Task[Connection] | asyncio.Task[None]) -> None:
     """Look at how a task ended: whoever waited for it may have gone."""
     if not done.cancelled():
         done.exception()

@@ -9,16 +9,16 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.brokers.redis.codec import PRIORITY_NUMBER, pack, unpack
+from outlast.brokers.redis.keyspace import Keyspace, limits_of
 from outlast.brokers.redis.link import Argument
-from outlast.brokers.redis.place import Place, limits_of
 from outlast.brokers.redis.records import LETTERS, failures_of, pages
 from outlast.brokers.redis.scripts import script
 from outlast.core.codec import changed_args
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
-from outlast.core.protocols import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow, Why
+from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow, Why
 from outlast.core.topology import adjusted
 
-__all__ = ["Desk"]
+__all__ = ["RedisCommands"]
 
 _CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "relimit", "control")
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -37,10 +37,10 @@ class _Rows(Struct):
     args: list[Argument]
 
 
-class Desk:
+class RedisCommands:
     """Where commands are taken."""
 
-    def __init__(self, place: Place, max_body: int) -> None:
+    def __init__(self, place: Keyspace, max_body: int) -> None:
         self._place = place
         self._max_body = max_body
 

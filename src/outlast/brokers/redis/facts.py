@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from outlast.brokers.redis.refusals import Refused
-from outlast.core.message import Durability
+from outlast.brokers.redis.refusals import ScriptRefused
+from outlast.core.durability import Durability
 
 __all__ = ["PROBES", "Facts", "durability_of", "facts_of", "fault_of", "weakest"]
 
@@ -62,11 +62,11 @@ def facts_of(replies: Sequence[Any]) -> Facts:
     """Return the facts in the replies to PROBES, where a refused one is the Refused itself."""
     info: dict[str, str] = {}
     for reply in replies[:4]:
-        if not isinstance(reply, Refused):
+        if not isinstance(reply, ScriptRefused):
             info |= _pairs(reply.decode(errors="replace").splitlines())
     config: dict[str, str] = {}
     for reply in replies[4:]:
-        if not isinstance(reply, Refused):
+        if not isinstance(reply, ScriptRefused):
             texts = [each.decode() for each in reply]
             config |= dict(zip(texts[::2], texts[1::2], strict=True))
     version = info.get("valkey_version") or info.get("redis_version", "")

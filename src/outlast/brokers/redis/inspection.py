@@ -9,38 +9,38 @@ from msgspec import Struct
 
 from outlast.brokers.redis.address import Address, Kind
 from outlast.brokers.redis.facts import Facts
-from outlast.brokers.redis.link import Link
+from outlast.brokers.redis.link import RedisClient
 from outlast.brokers.redis.store import RedisStore
-from outlast.core.message import Durability
-from outlast.core.protocols import Clock
+from outlast.core.clock import Clock
+from outlast.core.durability import Durability
 
-__all__ = ["Server", "Servers", "look_at", "waiting_kinds"]
+__all__ = ["ServerReport", "ServersReport", "look_at", "waiting_kinds"]
 
 
-class Server(Struct, frozen=True):
+class ServerReport(Struct, frozen=True):
     """One master: where it is, and what it says of itself."""
 
     name: str
     facts: Facts
 
 
-class Servers(Struct, frozen=True, kw_only=True):
+class ServersReport(Struct, frozen=True, kw_only=True):
     """All masters behind one URL. window: seconds of acceptance that a crash beyond `durability` may lose.
 
     round_trip: seconds that one request took. silent: masters of the Cluster that could not be reached.
     """
 
     kind: Kind
-    masters: tuple[Server, ...]
+    masters: tuple[ServerReport, ...]
     silent: int
     durability: Durability
     window: float
     round_trip: float
 
 
-async def look_at(url: str) -> Servers:
+async def look_at(url: str) -> ServersReport:
     """Return what there is; raise StoreError, ConfigurationError."""
-    link = Link(Address.of(url))
+    link = RedisClient(Address.of(url))
     try:
         await link.open()
         loop = asyncio.get_running_loop()
@@ -48,9 +48,11 @@ async def look_at(url: str) -> Servers:
         await link.command("TIME")
         round_trip = loop.time() - before
         level, window = link.durability
-        return Servers(
+        return ServersReport(
             kind=link.address.kind,
-            masters=tuple(Server(str(endpoint), facts) for endpoint, facts in sorted(link.facts.items(), key=str)),
+            masters=tuple(
+                ServerReport(str(endpoint), facts) for endpoint, facts in sorted(link.facts.items(), key=str)
+            ),
             silent=link.silent,
             durability=level,
             window=window,

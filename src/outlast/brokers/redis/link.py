@@ -9,16 +9,16 @@ from typing import Any, Final
 from msgspec import Struct
 
 from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.connections import Connections
+from outlast.brokers.redis.connections import ServerConnections
 from outlast.brokers.redis.facts import Facts
 from outlast.brokers.redis.finding import endpoint_in, slot_of
-from outlast.brokers.redis.refusals import Refused, meaning
+from outlast.brokers.redis.refusals import ScriptRefused, meaning
 from outlast.brokers.redis.scripts import Script
-from outlast.brokers.redis.wire import Mute, Wire
+from outlast.brokers.redis.wire import Connection, Mute
+from outlast.core.durability import Durability
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
-from outlast.core.message import Durability
 
-__all__ = ["Call", "Link", "Refused"]
+__all__ = ["Call", "RedisClient", "ScriptRefused"]
 
 Argument = bytes | str | int | float
 
@@ -38,7 +38,7 @@ class Call(Struct, frozen=True):
     args: Sequence[Argument]
 
 
-class Link:
+class RedisClient:
     """A server, the master of a Sentinel setup, or a Cluster; for one event loop.
 
     All calls raise Refused for an error reply that only the caller can understand; StoreUnavailable when nothing was
@@ -50,10 +50,10 @@ class Link:
         self.address = address
         self.split: Final = address.kind == "cluster"
         """The queues lie on several servers: one call may then name the keys of one queue only."""
-        self._to = Connections(address)
+        self._to = ServerConnections(address)
         # How a call that must be sure goes on, but for the milliseconds.
         self._patience = ("WAITAOF", 1, address.replicas) if address.fsync else ("WAIT", address.replicas)
-        self._bell: Wire | None = None
+        self._bell: Connection | None = None
         self._heard: Callable[[bytes], None] | None = None
         self._channels: list[str] = []
         self._listening: asyncio.Task[None] | None = None
@@ -97,7 +97,7 @@ class Link:
         wires = [await self._to.get("", endpoint) for endpoint in self._to.slots.masters]
         try:
             return list(await asyncio.gather(*(self._answer(wire, args) for wire in wires)))
-        except Refused as refusal:
+        except ScriptRefused as refusal:
             raise meaning(refusal, self.address.shown) from None
 
     async def run(
@@ -174,7 +174,7 @@ class Link:
             except asyncio.CancelledError:
                 wire.retire()
                 raise
-            except Refused as refusal:
+            except ScriptRefused as refusal:
                 hops += 1
                 if refusal.code == "NOSCRIPT" and script is not None and send is request:
                     send = ("EVAL", script.text, *request[2:])
@@ -193,7 +193,9 @@ class Link:
                 else:
                     raise meaning(refusal, wire.shown) from None
 
-    async def _answer(self, wire: Wire, request: Sequence[Argument], *, asking: bool = False, lane: str = "") -> Any:
+    async def _answer(
+        self, wire: Connection, request: Sequence[Argument], *, asking: bool = False, lane: str = ""
+    ) -> Any:
         try:
             if not asking and not lane:
                 return await wire.ask(request)
@@ -206,7 +208,7 @@ class Link:
         except asyncio.CancelledError:
             wire.retire()
             raise
-        if lane and isinstance(replies[-1], Refused) and not isinstance(replies[-2], BaseException):
+        if lane and isinstance(replies[-1], ScriptRefused) and not isinstance(replies[-2], BaseException):
             raise StoreUncertain(f"it is there, but {meaning(replies[-1], wire.shown)}")
         for reply in replies:
             if isinstance(reply, BaseException):
@@ -222,7 +224,7 @@ class Link:
                 )
         return replies[-2] if lane else replies[-1]
 
-    async def _follow(self, refusal: Refused, wire: Wire, slot: int | None) -> bool:
+    async def _follow(self, refusal: ScriptRefused, wire: Connection, slot: int | None) -> bool:
         """Learn from a reply of a server that was not the one to ask; tell whether to ask again."""
         match refusal.code:
             case "MOVED" if slot is not None:
@@ -240,7 +242,7 @@ class Link:
                 return False
         return True
 
-    async def _wire(self, lane: str, slot: int | None, to: Endpoint | None) -> Wire:
+    async def _wire(self, lane: str, slot: int | None, to: Endpoint | None) -> Connection:
         if not self.split:
             return await self._to.get(lane, None)
         endpoint = to or self._node_of(slot)

@@ -9,13 +9,14 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.redis.codec import unpack
+from outlast.brokers.redis.keyspace import Keyspace, effective
 from outlast.brokers.redis.link import Argument
-from outlast.brokers.redis.place import Place, effective
 from outlast.brokers.redis.scripts import script
 from outlast.core.codec import redact_args
 from outlast.core.matching import holds
 from outlast.core.message import TERMINAL, Failure, State, Usage
-from outlast.core.protocols import JobRecord, Page, Query, QueueStats
+from outlast.core.store.broker import QueueStats
+from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import limits_of
 
 __all__ = ["LETTERS", "failures_of", "get", "find", "count", "kinds", "pages", "stats", "watch"]
@@ -90,7 +91,7 @@ def _addresses(ids: Sequence[str]) -> tuple[list[str], list[Argument]]:
     return list(numbers), args
 
 
-async def get(place: Place, ids: Sequence[str]) -> list[JobRecord | None]:
+async def get(place: Keyspace, ids: Sequence[str]) -> list[JobRecord | None]:
     """Return the records, aligned with `ids`."""
     queues, args = _addresses(ids)
     now, *rows = await place.run(_LOOK, place.keys(queues), "get", *args)
@@ -100,13 +101,13 @@ async def get(place: Place, ids: Sequence[str]) -> list[JobRecord | None]:
     ]
 
 
-async def watch(place: Place, bell: str, ids: Sequence[str]) -> None:
+async def watch(place: Keyspace, bell: str, ids: Sequence[str]) -> None:
     """Have this bell rung when these jobs end."""
     queues, args = _addresses(ids)
     await place.run(_WATCH, place.keys(queues), bell, *args)
 
 
-async def pages(place: Place, queues: Sequence[str]) -> list[int]:
+async def pages(place: Keyspace, queues: Sequence[str]) -> list[int]:
     """Return the numbers of the pages that these queues' jobs lie on, the newest first."""
     reply = await place.run(_LOOK, place.keys(queues), "pages")
     return sorted({int(number) for numbers in reply for number in numbers}, reverse=True)
@@ -118,11 +119,11 @@ def _wanted(query: Query) -> tuple[str, bytes]:
     return states, msgspec.msgpack.encode([False if each is None else each for each in given])
 
 
-async def _queues(place: Place, query: Query) -> list[str]:
+async def _queues(place: Keyspace, query: Query) -> list[str]:
     return [query.queue] if query.queue is not None else await place.names()
 
 
-async def find(place: Place, query: Query) -> Page:
+async def find(place: Keyspace, query: Query) -> Page:
     """Return one page, newest acceptance first: a thousand jobs a look, each a short one, and at most LOOKS of them."""
     queues = await _queues(place, query)
     states, wanted = _wanted(query)
@@ -153,7 +154,7 @@ async def find(place: Place, query: Query) -> Page:
     return Page([record for _, record in page_of], page_of[-1][0] if more else None)
 
 
-async def count(place: Place, query: Query) -> dict[State, int]:
+async def count(place: Keyspace, query: Query) -> dict[State, int]:
     """Count what matches, by state."""
     queues = await _queues(place, query)
     states, wanted = _wanted(query)
@@ -175,7 +176,7 @@ async def count(place: Place, query: Query) -> dict[State, int]:
     return counts
 
 
-async def kinds(place: Place, queue: str) -> dict[str, int]:
+async def kinds(place: Keyspace, queue: str) -> dict[str, int]:
     """Count the jobs of a queue that have not ended, by kind: a thousand a look."""
     states = "".join(LETTERS[state] for state in LETTERS if state not in TERMINAL)
     _, anything = _wanted(Query())
@@ -188,7 +189,7 @@ async def kinds(place: Place, queue: str) -> dict[str, int]:
     return counts
 
 
-async def stats(place: Place, queues: Sequence[str]) -> dict[str, QueueStats]:
+async def stats(place: Keyspace, queues: Sequence[str]) -> dict[str, QueueStats]:
     """Count these queues, all known ones when empty."""
     names = list(queues) or await place.names()
     if not names:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
+from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.link import Argument
-from outlast.brokers.redis.part import Part
-from outlast.brokers.redis.parts import ROOT, Parts
-from outlast.brokers.redis.place import Place
+from outlast.brokers.redis.queue_directory import ROOT, QueueDirectory
+from outlast.brokers.redis.queue_store import QueueStore
 from outlast.brokers.redis.scripts import script
 from outlast.core.errors import StoreError
 
@@ -34,7 +34,7 @@ class Relay:
     queue knows them by their ids.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: QueueDirectory) -> None:
         self._parts = parts
         self._looked: dict[str, float] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
@@ -56,14 +56,14 @@ class Relay:
             if part is not None and now - self._looked.get(queue, 0.0) >= EVERY and not self._parts.away(queue):
                 self._begin(part)
 
-    async def carry(self, part: Part) -> None:
+    async def carry(self, part: QueueStore) -> None:
         """Carry what was kept there by now, for up to PATIENCE seconds; the rest goes on behind."""
         before = self._carrying.get(part.place.queue or ROOT)
         if before is not None:  # it may have looked before
             await asyncio.wait((before,), timeout=PATIENCE)
         await asyncio.wait((self._begin(part),), timeout=PATIENCE)
 
-    def _begin(self, part: Part) -> asyncio.Task[None]:
+    def _begin(self, part: QueueStore) -> asyncio.Task[None]:
         queue = part.place.queue or ROOT
         task = self._carrying.get(queue)
         if task is None or task.done():
@@ -73,7 +73,7 @@ class Relay:
             )
         return task
 
-    async def _carry(self, queue: str, place: Place) -> None:
+    async def _carry(self, queue: str, place: Keyspace) -> None:
         going = True
         self._left.discard(queue)
         while going:
@@ -92,7 +92,7 @@ class Relay:
                 )
             )
 
-    async def _take(self, queue: str, place: Place, name: str, kept: list[bytes]) -> bool:
+    async def _take(self, queue: str, place: Keyspace, name: str, kept: list[bytes]) -> bool:
         """Take follow-ups to a queue, then remove them here; tell whether that was done."""
         try:
             target = (await self._parts.used(name)).place
@@ -110,7 +110,7 @@ class Relay:
             return False
         return bool(kept)
 
-    async def _gone(self, place: Place, name: str, ids: list[bytes], answers: list[Any]) -> None:
+    async def _gone(self, place: Keyspace, name: str, ids: list[bytes], answers: list[Any]) -> None:
         """Remove what its queue knows now. A crash before this takes it there again; the other order would lose it."""
         gone: list[Argument] = []
         for at, id_ in enumerate(ids):

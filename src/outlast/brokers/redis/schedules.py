@@ -9,15 +9,15 @@ import msgspec
 from msgspec import Struct, structs
 
 from outlast.brokers.redis.codec import pack
+from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.link import Argument
-from outlast.brokers.redis.place import Place
 from outlast.brokers.redis.scripts import script
-from outlast.core.protocols import Answer
-from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
+from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Exists
+from outlast.core.store.control import Answer
 from outlast.core.ticking import advanced, amended, check_sizes, enlisted
 
-__all__ = ["Shelf"]
+__all__ = ["RedisSchedules"]
 
 _SCHEDULES: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "follow", "schedules")
 _record: Final = msgspec.json.Decoder(ScheduleRecord).decode
@@ -32,10 +32,10 @@ class _Kept(Struct, frozen=True):
     stamps: dict[str, str]
 
 
-class Shelf:
+class RedisSchedules:
     """The records of one place."""
 
-    def __init__(self, place: Place, max_body: int) -> None:
+    def __init__(self, place: Keyspace, max_body: int) -> None:
         self._place = place
         self._max_body = max_body
 
@@ -48,7 +48,7 @@ class Shelf:
         records = (await self._kept()).records
         return [records[name] for name in sorted(records)]
 
-    async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+    async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
         """Declare; raise ConfigurationError before anything has changed."""
         while entries:
             kept, now = await self._kept(), await self._place.time()
@@ -73,7 +73,7 @@ class Shelf:
                 return answers
         return []
 
-    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+    async def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
         """Make the moves that are still expected, and publish their messages in the same step.
 
         Messages of a queue that lies elsewhere are kept here in that step, to be taken there.

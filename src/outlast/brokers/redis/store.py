@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from outlast.brokers.redis import holding
+from outlast.brokers.redis import delivery
 from outlast.brokers.redis.address import Address
 from outlast.brokers.redis.bell import Bell
-from outlast.brokers.redis.link import Link
-from outlast.brokers.redis.part import Part
-from outlast.brokers.redis.place import Place
-from outlast.brokers.redis.spread import Spread
+from outlast.brokers.redis.cluster_store import ClusterStore
+from outlast.brokers.redis.keyspace import Keyspace
+from outlast.brokers.redis.link import RedisClient
+from outlast.brokers.redis.queue_store import QueueStore
+from outlast.core.clock import Clock
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import Answer, Capabilities, Clock, Command, JobRecord, Page, Query, QueueStats
-from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
+from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Lost, Note, Published, Settlement
+from outlast.core.store.broker import Capabilities, QueueStats
+from outlast.core.store.control import Answer, Command
+from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import Topology
 
 __all__ = ["RedisStore"]
@@ -41,7 +44,7 @@ class RedisStore:
         now: Callable[[], float] | None = None,
     ) -> None:
         address = Address.of(url)
-        self._link = Link(address)
+        self._link = RedisClient(address)
         self._bell = Bell()
         self._max_body = max_body
         self._kinds: tuple[str, ...] = ()
@@ -49,12 +52,12 @@ class RedisStore:
         self._opening = asyncio.Lock()
         self._open = False
 
-        def part(queue: str | None) -> Part:
-            return Part(Place(self._link, address.namespace, now, queue=queue), max_body, lambda: self._open)
+        def part(queue: str | None) -> QueueStore:
+            return QueueStore(Keyspace(self._link, address.namespace, now, queue=queue), max_body, lambda: self._open)
 
-        self._jobs: Part | Spread = part(None)
+        self._jobs: QueueStore | ClusterStore = part(None)
         if self._link.split:
-            self._jobs = Spread(part, self._bell.ring, lambda: self._open)
+            self._jobs = ClusterStore(part, self._bell.ring, lambda: self._open)
         self._root = f"{{{address.namespace}}}"
         subscribe: Callable[[Callable[[], None]], None] | None = getattr(clock, "subscribe", None)
         if subscribe is not None:
@@ -111,10 +114,10 @@ class RedisStore:
                 ear.clear()
                 left = deadline - loop.time()
                 bell = ear.name if left > 0 else ""
-                asked = holding.Asked(demand, limit, holder.id, lease, self._last, bell, self._kinds)
+                asked = delivery.Asked(demand, limit, holder.id, lease, self._last, bell, self._kinds)
                 given = await self._jobs.claim(asked)
                 self._last = given.last
-                if given.soon == holding.FURTHER and self._open:
+                if given.soon == delivery.FURTHER and self._open:
                     continue
                 left = deadline - loop.time()
                 if given.deliveries or left <= 0 or not self._open:
@@ -123,7 +126,7 @@ class RedisStore:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded."""
-        holding.refuse_signals(settlements)
+        delivery.refuse_signals(settlements)
         return await self._jobs.settle(settlements) if settlements else []
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
@@ -189,11 +192,11 @@ class RedisStore:
         """Return all schedules by name."""
         return await (await self._jobs.shelf()).all()
 
-    async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+    async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
         """Declare schedules."""
         return await (await self._jobs.shelf()).enlist(entries)
 
-    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+    async def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
         """Take ticks and publish their messages."""
         return await self._jobs.advance(moves)
 

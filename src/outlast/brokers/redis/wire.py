@@ -13,10 +13,10 @@ from typing import Any, Final, cast
 import hiredis
 
 from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.refusals import Refused, meaning
+from outlast.brokers.redis.refusals import ScriptRefused, meaning
 from outlast.core.errors import StoreUnavailable, StoreUncertain
 
-__all__ = ["Mute", "Wire"]
+__all__ = ["Mute", "Connection"]
 
 KEEPALIVE: Final = 15
 """Seconds of silence after which the system asks whether the other end is still there."""
@@ -28,7 +28,7 @@ class Mute(StoreUncertain):
     """The server did not answer in time."""
 
 
-class Wire(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """Made by `connect`, in one event loop.
 
     Every request is answered, or fails, within the address's `timeout`: the wire that leaves one unanswered longer is
@@ -41,7 +41,7 @@ class Wire(asyncio.Protocol):
         self.endpoint = endpoint
         self.shown = f"{'rediss' if address.secure else 'redis'}://{endpoint}"
         self._timeout = address.timeout
-        self._reader = hiredis.Reader(protocolError=StoreUncertain, replyError=Refused)
+        self._reader = hiredis.Reader(protocolError=StoreUncertain, replyError=ScriptRefused)
         self._asked: deque[asyncio.Future[Any]] = deque()
         self._due: deque[float] = deque()
         self._out: list[bytes] = []
@@ -59,7 +59,7 @@ class Wire(asyncio.Protocol):
         *,
         tls: ssl.SSLContext | None = None,
         greetings: Sequence[Sequence[str | int]] | None = None,
-    ) -> Wire:
+    ) -> Connection:
         """Connect and greet, within `connect_timeout`; raise StoreUnavailable, or StoreError for who we are not.
 
         greetings: the commands to begin with; by default those of the address's user, database and name.
@@ -76,7 +76,7 @@ class Wire(asyncio.Protocol):
                 for reply in await asyncio.gather(*map(wire.ask, begin), return_exceptions=True):
                     if isinstance(reply, BaseException):
                         raise reply
-        except Refused as refusal:
+        except ScriptRefused as refusal:
             await wire.close()
             raise meaning(refusal, wire.shown) from refusal
         except (OSError, StoreUncertain) as error:

@@ -9,11 +9,11 @@ from typing import Final, Literal
 import apsw
 import msgspec
 
-from outlast.brokers.sqlite import lanes
+from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.transaction import CANCELLED, ENDED, EXPIRED, QueueRow, Transaction
 from outlast.core.admission import LINES, WINDOW, Newcomer, Used, Waiter, is_bounded, make_room, urgency
 from outlast.core.message import Message
-from outlast.core.settlement import Bound, TooLarge
+from outlast.core.settlement import FullBound, TooLarge
 from outlast.core.topology import Queue
 
 __all__ = ["cancel_job", "drop", "may_not_fit", "room", "weigh_all", "weigh_ends", "weigh_job"]
@@ -31,7 +31,7 @@ def may_not_fit(
     rules, each = queue.rules, queue.rules.per_key
     if rules.max_age is not None or each.max_age is not None:
         return True
-    place = Places(tx, queue, None, _NOBODY)
+    place = SqliteWaitingJobs(tx, queue, None, _NOBODY)
     if _over(place.used(), rules.max_depth, rules.max_bytes, messages):
         return True
     if each.max_depth is None and each.max_bytes is None:
@@ -42,7 +42,10 @@ def may_not_fit(
             by_key.setdefault(message.key, []).append(message)
     return any(
         _over(
-            Places(tx, queue, lane_of[queue.number, key], _NOBODY).used_by_key(), each.max_depth, each.max_bytes, group
+            SqliteWaitingJobs(tx, queue, lane_of[queue.number, key], _NOBODY).used_by_key(),
+            each.max_depth,
+            each.max_bytes,
+            group,
         )
         for key, group in by_key.items()
     )
@@ -60,14 +63,14 @@ def _size(message: Message) -> int:
 
 def room(
     tx: Transaction, queue: QueueRow, message: Message, lane: int | None, replaced: int | None
-) -> list[Waiter] | Bound | TooLarge:
+) -> list[Waiter] | FullBound | TooLarge:
     """Return whom to shed for a message of this lane, or why it is kept out. replaced: the row whose place it takes."""
     newcomer = Newcomer(_size(message), urgency(message.priority), lane is not None)
-    places = Places(tx, queue, lane, _NOBODY if replaced is None else replaced)
+    places = SqliteWaitingJobs(tx, queue, lane, _NOBODY if replaced is None else replaced)
     return make_room(queue.rules, newcomer, tx.now, places)
 
 
-class Places:
+class SqliteWaitingJobs:
     """One queue's lines as a newcomer of `lane` finds them, without the row that it replaces."""
 
     __slots__ = ("_lane", "_queue", "_tx", "_without")
@@ -104,7 +107,7 @@ class Places:
 
     def own(self, most: int) -> Sequence[Waiter]:
         """Return the front of the newcomer's line, after what is due by now has joined it."""
-        lanes.promote(self._tx, self._queue)
+        key_states.promote(self._tx, self._queue)
         return self._front(self._lane, most)
 
     def other(self) -> Sequence[Waiter]:

@@ -18,8 +18,8 @@ import apsw
 
 from outlast.brokers.sqlite.statements import migrations
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, StoreError, StoreFull, StoreUnavailable, UnsafeStore
-from outlast.core.message import Durability
 
 __all__ = [
     "BusyWait",

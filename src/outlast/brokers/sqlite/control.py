@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw
 
-from outlast.brokers.sqlite import lanes, moving
+from outlast.brokers.sqlite import key_states, moving
 from outlast.brokers.sqlite.bounds import cancel_job, weigh_job
 from outlast.brokers.sqlite.declare import adjust, check
 from outlast.brokers.sqlite.publish import Meta
@@ -32,7 +32,7 @@ from outlast.core.ids import queue_of
 from outlast.core.message import rank_of
 from outlast.core.moving import Adopt, Hold, Moved, Unhold
 from outlast.core.policy import HEAD_START, Priority
-from outlast.core.protocols import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 
 __all__ = ["apply"]
 
@@ -168,7 +168,7 @@ def _redrive(tx: Transaction, id_: str) -> Answer:
 def _stand(tx: Transaction, queue: QueueRow, seq: int) -> None:
     """Let the key of a job that is ready now join the ring."""
     if tx.ring(queue).back:
-        lanes.put(tx, queue, tx.one("lane_of", (seq,)))
+        key_states.put(tx, queue, tx.one("lane_of", (seq,)))
 
 
 def _key_to_retake(meta: str | None) -> str | None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from outlast.brokers.sqlite import lanes
+from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.bounds import weigh_all
 from outlast.brokers.sqlite.limits import changes_of, changes_text, rules, text_of
 from outlast.brokers.sqlite.transaction import Transaction
-from outlast.core.protocols import Adjust, Answer
+from outlast.core.store.control import Adjust, Answer
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
 __all__ = ["adjust", "check", "declare"]
@@ -71,6 +71,6 @@ def _take_over(tx: Transaction, declared: Queue, changes: dict[str, Any], *, ane
     tx.refresh(declared.name)
     weigh_all(tx, row.rules, tx.queue(declared.name))
     if other or anew:
-        lanes.unpark(tx, tx.queue(declared.name))
+        key_states.unpark(tx, tx.queue(declared.name))
         tx.work = True
     return other

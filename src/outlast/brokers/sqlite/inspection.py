@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from outlast.brokers.sqlite.connection import APPLICATION_ID, boot_id, check_sqlite, durability_of, translated
 from outlast.brokers.sqlite.statements import migrations, statements
+from outlast.core.clock import Clock
+from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore
-from outlast.core.message import Durability
-from outlast.core.protocols import Clock
 
 __all__ = ["Contents", "Site", "examine", "look_around", "sqlite_fault", "sqlite_version", "waiting_kinds"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlast.brokers.sqlite import lanes
+from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.bounds import cancel_job
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.core.message import Fence, Holder
@@ -82,8 +82,8 @@ def _let_go(tx: Transaction, holder: int, *, crashes: int, gone: bool = False) -
     for name, lane, cancelling in held:
         queue = tx.queue(name)
         if not cancelling:
-            lanes.put(tx, queue, lane)
-        lanes.freed(tx, queue, (lane,))
+            key_states.put(tx, queue, lane)
+        key_states.freed(tx, queue, (lane,))
     return ready + ended
 
 

@@ -13,8 +13,8 @@ from outlast.core.bounds import LAST_MOMENT
 from outlast.core.ids import queue_of
 from outlast.core.message import Failure, Message
 from outlast.core.moving import Adopt, Parcel
-from outlast.core.protocols import Answer
 from outlast.core.settlement import Exists, TooLarge
+from outlast.core.store.control import Answer
 
 __all__ = ["MOVED_TOKEN", "adopt", "hold", "moved", "unhold"]
 

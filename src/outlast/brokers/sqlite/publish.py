@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from outlast.brokers.sqlite import bounds, lanes
+from outlast.brokers.sqlite import bounds, key_states
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.transaction import PARKED, PRIORITY_NUMBER, READY, SCHEDULED, QueueRow, Transaction
 from outlast.core.admission import is_bounded, retry_after
@@ -52,7 +52,7 @@ def publish(
     lane_of = _lanes(tx, messages, queues)
     batch = [messages[index] for index in fitting]
     if (keys and replacing and _replace(batch)) or (not forced and _near_bound(tx, queues, batch, lane_of)):
-        one = _One(tx, lane_of, forced=forced, replacing=replacing)
+        one = _SinglePublisher(tx, lane_of, forced=forced, replacing=replacing)
         for index in fitting:
             answers[index] = one.publish(messages[index], queues[messages[index].queue])
         one.tidy()
@@ -81,7 +81,7 @@ def _lanes(tx: Transaction, messages: Sequence[Message], queues: dict[str, Queue
         ring = tx.ring(queues[name])
         if not ring.back:
             ring.back, ring.changed = 1, True
-    return lanes.find(tx, [(queues[queue].number, key) for queue, key in keys])
+    return key_states.find(tx, [(queues[queue].number, key) for queue, key in keys])
 
 
 def _join(
@@ -100,7 +100,7 @@ def _join(
                 lane = lane_of[queues[message.queue].number, message.key]
                 standing.setdefault(message.queue, []).append(lane)
         for name, each in standing.items():
-            lanes.join(tx, queues[name], each)
+            key_states.join(tx, queues[name], each)
 
 
 def _too_large(tx: Transaction, messages: Sequence[Message], answers: list[Published]) -> list[int]:
@@ -228,7 +228,7 @@ def _explain(
                 taken.add(message.id)
 
 
-class _One:
+class _SinglePublisher:
     """Keeps messages one by one, where an answer depends on those before: near a bound, or where keys change hands."""
 
     def __init__(self, tx: Transaction, lane_of: Keys, *, forced: bool, replacing: bool) -> None:
@@ -266,7 +266,7 @@ class _One:
         tx.count(queue.number).depth += 1
         _weigh(tx, message, queue, self._lane_of)
         if lane is not None and message.run_at <= tx.now:
-            lanes.put(tx, queue, lane)
+            key_states.put(tx, queue, lane)
         return Accepted(None if replaced is None else replaced[0], shed) if replaced or shed else ACCEPTED
 
     def _drop(self, queue: QueueRow, seq: int, reason: Literal["shed", "replaced"]) -> None:

@@ -9,12 +9,12 @@ import apsw
 import msgspec
 
 from outlast.brokers.sqlite.bounds import weigh_job
-from outlast.brokers.sqlite.lanes import freed
+from outlast.brokers.sqlite.key_states import freed
 from outlast.brokers.sqlite.retention import forget, merge
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import DEAD, ENDED, RUNNING, STATE_NUMBER, Transaction
 from outlast.core.limits import nanos
-from outlast.core.protocols import Answer, Purge
+from outlast.core.store.control import Answer, Purge
 
 __all__ = ["CHUNK", "candidates", "is_long", "last_seq", "of_key", "purge", "purge_some"]
 

@@ -22,7 +22,7 @@ from outlast.brokers.sqlite.transaction import (
 )
 from outlast.core.codec import redact_args
 from outlast.core.message import Failure, Usage
-from outlast.core.protocols import JobRecord
+from outlast.core.store.records import JobRecord
 
 __all__ = ["COLUMNS", "FROM", "Row", "get", "record"]
 

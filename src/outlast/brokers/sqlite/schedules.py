@@ -11,8 +11,8 @@ import msgspec
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import Transaction
-from outlast.core.protocols import Answer
-from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
+from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
+from outlast.core.store.control import Answer
 from outlast.core.ticking import advanced, amended, check_sizes, enlisted
 
 __all__ = ["advance", "amend", "enlist", "schedules"]
@@ -26,7 +26,7 @@ def schedules(db: apsw.Connection) -> list[ScheduleRecord]:
     return [_decoder.decode(body) for (body,) in db.execute(statements()["schedules"])]
 
 
-def enlist(tx: Transaction, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+def enlist(tx: Transaction, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
     """Declare; raise ConfigurationError before anything has changed."""
     records = [enlisted(_find(tx, entry.name), entry, tx.now) for entry in entries]
     for record in records:
@@ -34,13 +34,13 @@ def enlist(tx: Transaction, entries: Sequence[Entry]) -> list[ScheduleRecord]:
     return records
 
 
-def advance(tx: Transaction, moves: Sequence[Move]) -> list[bool]:
+def advance(tx: Transaction, moves: Sequence[ScheduleAdvance]) -> list[bool]:
     """Make the moves that are still expected; raise BodyTooLarge before anything has changed."""
     check_sizes(moves, tx.max_body)
     return [_advance(tx, move) for move in moves]
 
 
-def _advance(tx: Transaction, move: Move) -> bool:
+def _advance(tx: Transaction, move: ScheduleAdvance) -> bool:
     record = _find(tx, move.name)
     if record is None or record.revision != move.expect:
         return False

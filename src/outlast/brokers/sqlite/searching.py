@@ -13,9 +13,9 @@ from outlast.brokers.sqlite.statements import state_at
 from outlast.brokers.sqlite.transaction import STATE_NUMBER, STATES
 from outlast.core.matching import WIDEST, ArgIs, JsonScalar
 from outlast.core.message import State
-from outlast.core.protocols import Page, Query
+from outlast.core.store.records import Page, Query
 
-__all__ = ["Search", "Tally"]
+__all__ = ["Search", "CountSearch"]
 
 WINDOW: Final = 20_000
 """Rows that one look walks over: a look keeps the write-ahead log from starting anew, so it must be short."""
@@ -23,7 +23,7 @@ _INDEX: Final = {"running": "indexed by job_held", "waiting": "indexed by job_as
 """States with few rows among many: read from their own index, not by a walk over all jobs."""
 
 
-class _Looks:
+class _SearchSteps:
     """The looks that a query takes: one for each state with an index of its own, and a walk for the rest."""
 
     def __init__(self, query: Query, now: float) -> None:
@@ -75,7 +75,7 @@ class Search:
     def __init__(self, query: Query, now: float) -> None:
         self._limit = max(1, min(query.limit, 1000))
         self._now = now
-        self._looks = _Looks(query, now)
+        self._looks = _SearchSteps(query, now)
         self._few: list[Row] | None = None
         self._walked: list[Row] = []
 
@@ -99,12 +99,12 @@ class Search:
         return db.execute(f"select {COLUMNS}{source} order by job.seq desc limit ?", [*values, most]).fetchall()
 
 
-class Tally:
+class CountSearch:
     """A count by state. `step` counts on, and returns it once it is complete; a state without any is left out."""
 
     def __init__(self, query: Query, now: float) -> None:
         self._now = now
-        self._looks = _Looks(structs.replace(query, cursor=None), now)
+        self._looks = _SearchSteps(structs.replace(query, cursor=None), now)
         self._begun = False
         self._counts: dict[State, int] = {}
 

@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from outlast.brokers.sqlite.bounds import weigh_ends
-from outlast.brokers.sqlite.lanes import Rested, put
+from outlast.brokers.sqlite.key_states import FreedKeys, put
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.transaction import (
@@ -25,7 +25,7 @@ from outlast.brokers.sqlite.transaction import (
 )
 from outlast.core.message import Failure, Fence, Message, rank_of
 from outlast.core.policy import DEFAULTS
-from outlast.core.settlement import Finish, Lost, Note, Park, Release, Retry, Settlement
+from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
 __all__ = ["save", "settle"]
 
@@ -35,14 +35,14 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     plain: dict[tuple[str, int], list[Fence]] = defaultdict(list)
     lost: list[Lost] = []
     names = {settlement.fence.queue for settlement in settlements}
-    rested = Rested(tx, names, settlements)
+    rested = FreedKeys(tx, names, settlements)
     for settlement in settlements:
         match settlement:
             case Finish(fence, "succeeded", None, None, None, then, _, None) if not then:
                 plain[fence.queue, fence.token].append(fence)
             case Finish():
                 lost += _finish(tx, settlement)
-            case Retry():
+            case Reschedule():
                 lost += _retry(tx, settlement)
             case Release() | Park():
                 lost += _give_back(tx, settlement)
@@ -105,7 +105,7 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
     return []
 
 
-def _retry(tx: Transaction, retry: Retry) -> list[Lost]:
+def _retry(tx: Transaction, retry: Reschedule) -> list[Lost]:
     fence = retry.fence
     row = tx.row("fence_row", (fence.row,))
     if row is None or row[0] != fence.token or row[3] not in {READY, RUNNING, SCHEDULED, PARKED}:

@@ -14,10 +14,10 @@ import apsw
 from msgspec import Struct
 
 from outlast.brokers.sqlite.connection import durability_of, immediate, open_connection, translated
+from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, StoreFull
-from outlast.core.message import Durability
 
-__all__ = ["Spool", "Spooled"]
+__all__ = ["SpoolFile", "SpooledMessage"]
 
 APPLICATION_ID: Final = 0x4F75744F  # "OutO"
 _SCHEMA: Final = """
@@ -27,7 +27,7 @@ create table if not exists refused (seq integer primary key, id text not null, b
 """
 
 
-class Spooled(Struct, frozen=True):
+class SpooledMessage(Struct, frozen=True):
     """One message in its wire form, by its place in line."""
 
     seq: int
@@ -36,7 +36,7 @@ class Spooled(Struct, frozen=True):
     body: bytes
 
 
-class Spool:
+class SpoolFile:
     """The file at `path`, which is made when it is missing; for any number of processes and threads of one host.
 
     Every call blocks, and what it has kept is on the disk when it returns. Raises StoreError, UnsafeStore.
@@ -68,7 +68,7 @@ class Spool:
                 raise StoreFull(f"{self.path} holds {held} jobs and takes no more (spool_limit={limit})")
             db.executemany("insert or ignore into spooled (id, queue, body) values (?, ?, ?)", rows)
 
-    def head(self, number: int, *, without: Sequence[str] = ()) -> list[Spooled]:
+    def head(self, number: int, *, without: Sequence[str] = ()) -> list[SpooledMessage]:
         """Return the first ones in order of acceptance, leaving out those of some queues."""
         marks = ", ".join("?" * len(without))
         with self._using() as db:
@@ -76,7 +76,7 @@ class Spool:
                 f"select seq, id, queue, body from spooled where queue not in ({marks}) order by seq limit ?",  # noqa: S608
                 (*without, number),
             )
-            return [Spooled(*row) for row in found]
+            return [SpooledMessage(*row) for row in found]
 
     def take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]] = ()) -> None:
         """Forget those that have arrived; set aside, with the reason, those that the store can never take."""

@@ -12,8 +12,8 @@ from outlast.brokers.sqlite.limits import changes_of
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import PARKED, SCHEDULED, QueueRow
 from outlast.core.limits import nanos
-from outlast.core.protocols import QueueStats
-from outlast.core.select import Line
+from outlast.core.select import QueueState
+from outlast.core.store.broker import QueueStats
 from outlast.core.topology import limits_of
 
 __all__ = ["stats"]
@@ -63,7 +63,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 shed=queue.shed,
                 keys=keys,
                 keys_held=keys_held,
-                held=Line(rules, running=running, tat=queue.tat).held(nanos(now)),
+                held=QueueState(rules, running=running, tat=queue.tat).held(nanos(now)),
                 limits=limits_of(rules),
                 changed=tuple(sorted(changes_of(one("queue_said", (queue.number,))[1]))),
             )

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from outlast.brokers.sqlite import control, handout, leases, purge, records, schedules, settle
+from outlast.brokers.sqlite import claim, control, leases, purge, records, schedules, settle
 from outlast.brokers.sqlite.backup import back_up
 from outlast.brokers.sqlite.bell import Bells, Listener
 from outlast.brokers.sqlite.checkpoint import Checkpointer
@@ -19,30 +19,22 @@ from outlast.brokers.sqlite.connection import boot_id, durability_of, open_conne
 from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import prune
-from outlast.brokers.sqlite.searching import Search, Tally
+from outlast.brokers.sqlite.searching import CountSearch, Search
 from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
 from outlast.brokers.sqlite.waiting import Ends, Rings, ended
 from outlast.brokers.sqlite.writer import Operation, Writer
+from outlast.core.clock import Clock
 from outlast.core.errors import StoreUnavailable, WireError
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, Signal
 from outlast.core.policy import DEFAULTS
-from outlast.core.protocols import (
-    Answer,
-    Capabilities,
-    Clock,
-    Command,
-    JobRecord,
-    Page,
-    Prune,
-    Purge,
-    Query,
-    QueueStats,
-)
-from outlast.core.schedule import Amendment, Entry, Move, ScheduleRecord
-from outlast.core.settlement import Finish, Lost, Note, Published, Release, Retry, Settlement
+from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
+from outlast.core.settlement import Finish, Lost, Note, Published, Release, Reschedule, Settlement
+from outlast.core.store.broker import Capabilities, QueueStats
+from outlast.core.store.control import Answer, Command, Prune, Purge
+from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import Topology
 
 __all__ = ["SqliteStore"]
@@ -193,12 +185,12 @@ class SqliteStore:
         deadline = loop.time() + wait
 
         def run(tx: Transaction) -> tuple[list[Delivery], float | None]:
-            deliveries = handout.claim(tx, demand, limit, holder, lease)
-            return deliveries, None if deliveries else handout.next_look(tx, demand, holder)
+            deliveries = claim.claim(tx, demand, limit, holder, lease)
+            return deliveries, None if deliveries else claim.next_look(tx, demand, holder)
 
         def peek(tx: Transaction) -> tuple[list[Delivery], float | None] | None:
-            if handout.nothing_to_claim(tx, demand, holder):
-                return [], handout.next_look(tx, demand, holder)
+            if claim.nothing_to_claim(tx, demand, holder):
+                return [], claim.next_look(tx, demand, holder)
             return None
 
         while True:
@@ -212,7 +204,9 @@ class SqliteStore:
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded."""
         for settlement in settlements:
-            if isinstance(settlement, Finish | Retry) and any(isinstance(item, Signal) for item in settlement.then):
+            if isinstance(settlement, Finish | Reschedule) and any(
+                isinstance(item, Signal) for item in settlement.then
+            ):
                 raise WireError("signals between jobs are not served by this version: send a job")
         if not settlements:
             return []
@@ -267,7 +261,7 @@ class SqliteStore:
 
     async def count(self, query: Query) -> dict[Any, int]:
         """Count matching records by state."""
-        tally = Tally(query, self._clock.time())
+        tally = CountSearch(query, self._clock.time())
         while (counts := await self._read(tally.step)) is None:
             pass
         return counts
@@ -313,11 +307,11 @@ class SqliteStore:
         """Return all that are known, by name."""
         return await self._read(schedules.schedules)
 
-    async def enlist(self, entries: Sequence[Entry]) -> list[ScheduleRecord]:
+    async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
         """Declare schedules; return their records."""
         return await self._submit(lambda tx: schedules.enlist(tx, entries)) if entries else []
 
-    async def advance(self, moves: Sequence[Move]) -> list[bool]:
+    async def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
         """Take ticks and publish their messages in one transaction."""
         return await self._submit(lambda tx: schedules.advance(tx, moves)) if moves else []
 

@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from outlast.brokers.sqlite.limits import rules
 from outlast.brokers.sqlite.statements import statements
+from outlast.core.clock import Clock
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
-from outlast.core.protocols import Clock
 from outlast.core.topology import Queue
 
 __all__ = [
@@ -94,7 +94,7 @@ class QueueRow(Struct, frozen=True):
         return self.drained * math.exp(-max(0.0, now - self.drained_at) / DRAIN_TAU) / DRAIN_TAU
 
 
-class Counts:
+class CounterChanges:
     """What one transaction changes in a queue's counters."""
 
     __slots__ = ("bytes", "dead", "depth", "drained", "records", "shed")
@@ -108,7 +108,7 @@ class Counts:
         self.shed = 0
 
 
-class Ring:
+class RoundRobin:
     """Where a queue's ring stands, as this transaction has it; `changed` writes it back."""
 
     __slots__ = ("back", "changed", "tat", "turn")
@@ -144,8 +144,8 @@ class Transaction:
         self.work = False
         self.ended = False
         self._queues: dict[str, QueueRow] = {}
-        self._counts: dict[int, Counts] = {}
-        self._rings: dict[int, Ring] = {}
+        self._counts: dict[int, CounterChanges] = {}
+        self._rings: dict[int, RoundRobin] = {}
         self.lane_weights: dict[int, int] = {}
         """Bytes that this transaction adds to each lane."""
 
@@ -202,18 +202,18 @@ class Transaction:
         self._queues.pop(name, None)
         self.find_queue(name)
 
-    def count(self, queue: int) -> Counts:
+    def count(self, queue: int) -> CounterChanges:
         """Return the counters that this transaction adds to."""
         counts = self._counts.get(queue)
         if counts is None:
-            counts = self._counts[queue] = Counts()
+            counts = self._counts[queue] = CounterChanges()
         return counts
 
-    def ring(self, queue: QueueRow) -> Ring:
+    def ring(self, queue: QueueRow) -> RoundRobin:
         """Return a queue's ring; its `back` is 0 while the queue never had a key."""
         ring = self._rings.get(queue.number)
         if ring is None:
-            ring = self._rings[queue.number] = Ring(queue)
+            ring = self._rings[queue.number] = RoundRobin(queue)
         return ring
 
     def depth(self, queue: QueueRow) -> int:

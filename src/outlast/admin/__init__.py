@@ -1,0 +1,1 @@
+"""Operations on stores for people and tools, without a terminal: findings, moves and bulk changes, for every edge."""

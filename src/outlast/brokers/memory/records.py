@@ -1,0 +1,154 @@
+"""Records and counts of the memory store: reads only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from outlast.brokers.memory.rows import JobRow, QueueData
+from outlast.brokers.memory.tables import Tables
+from outlast.core.codec import redact_args
+from outlast.core.kinds import name_of
+from outlast.core.limits import nanos
+from outlast.core.matching import ArgIs, holds
+from outlast.core.message import TERMINAL, Message, State, Usage
+from outlast.core.store.broker import QueueStats
+from outlast.core.store.records import JobRecord, Page, Query
+from outlast.core.topology import limits_of
+
+__all__ = ["count", "find", "record", "state_of", "stats"]
+
+
+def state_of(job: JobRow, now: float) -> State:
+    """Return the state that holds at `now`: what is due is ready, what is past its time to start has expired."""
+    if job.state not in ("ready", "scheduled", "parked"):
+        return job.state
+    expires_at = job.message.expires_at
+    if expires_at is not None and now >= expires_at and job.attempt == 1 and job.crashes == 0:
+        return "expired"
+    return "ready" if job.at <= now else job.state
+
+
+def record(job: JobRow, now: float) -> JobRecord:
+    """Return what may be shown of the job at `now`."""
+    message, state = job.message, state_of(job, now)
+    expired = state == "expired" and job.state != "expired"
+    return JobRecord(
+        id=message.id,
+        queue=message.queue,
+        kind=message.kind,
+        state=state,
+        reason="expired" if expired else job.reason,
+        args=redact_args(message.args, message.redacted),
+        priority=message.priority,
+        key=message.key,
+        unique=None if message.unique is None else message.unique.key,
+        attempt=job.attempt,
+        crashes=job.crashes,
+        enqueued_at=message.enqueued_at,
+        run_at=message.run_at if job.state in TERMINAL else job.at,
+        expires_at=message.expires_at,
+        finished_at=message.expires_at if expired else job.finished_at,
+        holder=job.holder.id if job.holder is not None and job.state == "running" else None,
+        cancelling=job.cancelling,
+        result=job.result if job.result_until > now else None,
+        progress=job.notes.get("progress"),
+        usage=_usage(job),
+        failures=job.failures,
+    )
+
+
+def _usage(job: JobRow) -> Usage | None:
+    noted = job.notes.get("usage") if job.state in TERMINAL else None
+    return None if noted is None else msgspec.json.decode(noted, type=Usage)
+
+
+def find(tables: Tables, query: Query) -> Page:
+    """Return one page, newest acceptance first; the cursor is the order of the last record given."""
+    now, jobs = tables.clock.time(), []
+    for job in _matching(tables, query, now):
+        if query.cursor is None or job.order < int(query.cursor):
+            jobs.append(job)
+            if len(jobs) > query.limit:
+                break
+    more = len(jobs) > query.limit
+    page = jobs[: query.limit]
+    return Page([record(job, now) for job in page], str(page[-1].order) if more and page else None)
+
+
+def count(tables: Tables, query: Query) -> dict[State, int]:
+    """Count what matches, by state."""
+    now, counts = tables.clock.time(), dict[State, int]()
+    for job in _matching(tables, query, now):
+        state = state_of(job, now)
+        counts[state] = counts.get(state, 0) + 1
+    return counts
+
+
+def _matching(tables: Tables, query: Query, now: float) -> Iterator[JobRow]:
+    for job in reversed(tables.jobs.values()):
+        if (
+            (query.queue is None or job.message.queue == query.queue)
+            and (query.kind is None or query.kind in (job.message.kind, name_of(job.message.kind)))
+            and (query.key is None or job.message.key == query.key)
+            and (not query.states or state_of(job, now) in query.states)
+            and (query.reason is None or _reason(job, now) == query.reason)
+            and (query.accepted_before is None or job.message.enqueued_at < query.accepted_before)
+            and (query.accepted_after is None or job.message.enqueued_at >= query.accepted_after)
+            and (not query.args or _args_fit(job.message, query.args))
+        ):
+            yield job
+
+
+def _reason(job: JobRow, now: float) -> str | None:
+    return "expired" if job.state not in TERMINAL and state_of(job, now) == "expired" else job.reason
+
+
+def _args_fit(message: Message, wanted: Sequence[ArgIs]) -> bool:
+    args = redact_args(message.args, ())
+    return all(holds(args, message.redacted, each) for each in wanted)
+
+
+def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
+    """Count the queues; what is due counts as ready, whether or not a claim has seen it."""
+    now = tables.clock.time()
+    lines = {name: tables.lines[name] for name in names or tables.lines if name in tables.lines}
+    waiting = {name: {"ready": 0, "running": 0, "scheduled": 0, "parked": 0} for name in lines}
+    due: dict[str, float] = {}
+    for job in tables.jobs.values():
+        counts = waiting.get(job.message.queue)
+        if counts is not None and job.state in counts:
+            late = job.state in ("scheduled", "parked") and job.at <= now
+            counts["ready" if late else job.state] += 1
+            if late:
+                due[job.message.queue] = min(job.at, due.get(job.message.queue, job.at))
+    return {name: _counted(tables, name, line, waiting[name], due.get(name, math.inf)) for name, line in lines.items()}
+
+
+def _counted(tables: Tables, name: str, line: QueueData, waiting: dict[str, int], due: float) -> QueueStats:
+    now = tables.clock.monotonic()
+    first = min(line.heads(), default=None)
+    since = due if first is None else min(due, tables.jobs[first.id].at)
+    return QueueStats(
+        depth=line.depth,
+        ready=waiting["ready"],
+        scheduled=waiting["scheduled"],
+        running=waiting["running"],
+        parked=waiting["parked"],
+        dead=len(line.dead),
+        oldest=0.0 if since == math.inf else max(0.0, tables.clock.time() - since),
+        drain_rate=line.rate.per_second(now),
+        paused=line.paused,
+        consumers=sum(name in each.asked and each.until > now for each in tables.holders.values()),
+        max_depth=line.queue.max_depth,
+        bytes=line.bytes if line.queue.max_bytes is not None else None,
+        max_bytes=line.queue.max_bytes,
+        shed=line.shed,
+        keys=sum(lane.where == "ring" for lane in line.lanes.values()),
+        keys_held=sum(lane.where in ("slot", "rate") for lane in line.lanes.values()),
+        held=line.held(nanos(tables.clock.time())),
+        limits=limits_of(line.queue),
+        changed=tuple(sorted(line.changes)),
+    )

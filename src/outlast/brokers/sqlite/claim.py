@@ -1,0 +1,191 @@
+"""Handing jobs out: who is next, in the order of core.select, and when to look again when nobody is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from outlast.brokers.sqlite import key_states
+from outlast.brokers.sqlite.claim_window import ClaimWindow, room_of
+from outlast.brokers.sqlite.leases import lapse_due, register
+from outlast.brokers.sqlite.publish import Meta
+from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction
+from outlast.core.ids import queue_of
+from outlast.core.limits import nanos
+from outlast.core.message import Delivery, Fence, Holder, Message
+from outlast.core.select import select
+
+__all__ = ["claim", "next_look", "nothing_to_claim"]
+
+Row = tuple[int, str, str, int, int, float, float, float | None, int, str | None, str | None, str]
+_rows: Final = msgspec.json.Decoder(list[Row]).decode
+_meta: Final = msgspec.json.Decoder(Meta).decode
+_seqs: Final = msgspec.json.Decoder(list[int]).decode
+
+
+def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> bool:
+    """Tell, without writing, whether a claim would hand out nothing: then it must not cost a synced transaction."""
+    if tx.asked.get(holder.id) != msgspec.json.encode(sorted(demand)).decode():
+        return False
+    if tx.rows("lapsing", (tx.boot, tx.mono)):
+        return False
+    for name in demand:
+        queue = tx.find_queue(name)
+        if queue is None or queue.paused or room_of(tx, queue) == 0:
+            continue
+        if tx.one("probe", (queue.number, tx.now)) or tx.one("parked_probe", (queue.number, tx.kinds)):
+            return False
+        if queue.back and tx.one("lane_probe", (queue.number, nanos(tx.now))):
+            return False
+    return True
+
+
+def next_look(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> float | None:
+    """Return the seconds until a job of these queues is due, its limits leave room, or a lease may lapse.
+
+    None: none of it is known. A slot that is given back rings.
+    """
+    waits = []
+    for name in demand:
+        queue = tx.find_queue(name)
+        if queue is not None and not queue.paused:
+            waits += _looks(tx, queue)
+    lapse = tx.one("next_lapse", (holder.id,))
+    if lapse is not None:
+        waits.append(lapse - tx.mono)
+    return max(0.0, min(waits)) if waits else None
+
+
+def _looks(tx: Transaction, queue: QueueRow) -> list[float]:
+    """Return the seconds until each thing for whose sake a queue is to be looked at again."""
+    ring = tx.ring(queue)
+    if room_of(tx, queue) == 0:
+        rules = queue.rules
+        full = rules.concurrency is not None and tx.one("running_count", (queue.number,)) >= rules.concurrency
+        if full or rules.gcra is None:
+            return []
+        return [(rules.gcra.next_at(ring.tat, nanos(tx.now)) - nanos(tx.now)) / 1e9]
+    due = tx.one("next_due", (queue.number,))
+    wake = tx.one("lane_next", (queue.number,)) if ring.back else None
+    return [
+        *([] if due is None else [due - tx.now]),
+        *([] if wake is None else [(wake - nanos(tx.now)) / 1e9]),
+    ]
+
+
+def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder, lease: float) -> list[Delivery]:
+    """Hand out at most `limit` jobs, at most `demand[q]` of queue q; queues give one each in turn."""
+    number = register(tx, holder, list(demand), lease)
+    lapse_due(tx)
+    names = sorted(name for name, wanted in demand.items() if wanted > 0)
+    queues = {
+        name: row
+        for name in names
+        if (row := tx.find_queue(name)) is not None and not row.paused and room_of(tx, row) != 0
+    }
+    for row in queues.values():
+        _promote(tx, row, limit)
+    if not all(_is_plain(tx, row) for row in queues.values()):
+        return _by_rules(tx, queues, {name: min(limit, demand[name]) for name in queues}, limit, number)
+    shares = _shares(tx, {name: (queues[name].number, min(limit, demand[name])) for name in queues}, limit)
+    token = 0
+    batches: list[list[Delivery]] = []
+    for name, share in shares.items():
+        picked = tx.one("pick", (queues[name].number, share))
+        if picked == "[]":
+            continue
+        token = token or tx.one("next_fence")
+        tx.run("hand_out", (token, number, picked))
+        if queues[name].uniques:
+            tx.run("free_at_start", (picked,))
+        batches.append([_delivery(row, name, token) for row in _rows(tx.one("read_out", (picked,)))])
+    if len(batches) <= 1:
+        deliveries = batches[0] if batches else []
+    else:
+        deliveries = [batch[turn] for turn in range(max(map(len, batches))) for batch in batches if turn < len(batch)]
+    if deliveries:
+        tx.last_served = deliveries[-1].fence.queue
+    return deliveries
+
+
+def _promote(tx: Transaction, row: QueueRow, limit: int) -> None:
+    """Make ready what is due, and what is parked of kinds that this process knows."""
+    key_states.promote(tx, row)
+    if tx.one("parked_probe", (row.number, tx.kinds)):
+        if tx.ring(row).back:
+            key_states.join(tx, row, _seqs(tx.one("unpark_lanes", (row.number, tx.kinds, limit))))
+        tx.run("unpark", (row.number, tx.kinds, tx.now, limit))
+
+
+def _is_plain(tx: Transaction, row: QueueRow) -> bool:
+    """Tell whether a queue has neither keys nor limits of its own: its order is that of one index."""
+    if tx.ring(row).back:
+        return False
+    return row.limits is None or (row.rules.concurrency is None and row.rules.rate is None)
+
+
+def _by_rules(
+    tx: Transaction, queues: Mapping[str, QueueRow], demand: Mapping[str, int], limit: int, holder: int
+) -> list[Delivery]:
+    """Hand out what core.select picks from these queues, of which some have keys or limits."""
+    windows = {name: ClaimWindow.of(tx, row, demand[name]) for name, row in queues.items()}
+    places, tx.last_served = select(windows, tx.last_served, limit, demand, tx.now)
+    for window in windows.values():
+        window.save()
+    if not places:
+        return []
+    picked = msgspec.json.encode(places).decode()
+    token = tx.one("next_fence")
+    tx.run("hand_out", (token, holder, picked))
+    if any(row.uniques for row in queues.values()):
+        tx.run("free_at_start", (picked,))
+    rows = _rows(tx.one("read_out_keys", (picked,)))
+    if len(queues) == 1:
+        return [_delivery(row, tx.last_served, token) for row in rows]
+    return [_delivery(row, queue_of(row[1]), token) for row in rows]
+
+
+def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> dict[str, int]:
+    """Return how many each queue gives, in the ring's order, beginning behind the queue that served last."""
+    names = list(wanted)
+    start = sum(name <= tx.last_served for name in names)
+    ring = names[start:] + names[:start]
+    if len(ring) == 1:
+        return {ring[0]: wanted[ring[0]][1]} if limit > 0 else {}
+    waiting = {name: tx.one("ready_count", wanted[name]) for name in ring}
+    ring = [name for name in ring if waiting[name]]
+    shares = dict.fromkeys(ring, 0)
+    left = limit
+    while left > 0:
+        open_ = [name for name in ring if shares[name] < waiting[name]]
+        if not open_:
+            break
+        each = min(max(1, left // len(open_)), *(waiting[name] - shares[name] for name in open_))
+        for name in open_[:left]:
+            shares[name] += each
+            left -= each
+    return {name: share for name, share in shares.items() if share}
+
+
+def _delivery(row: Row, queue: str, token: int) -> Delivery:
+    seq, id_, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, meta, body = row
+    more: dict[str, Any] = {}
+    if meta is not None:
+        kept = _meta(meta)
+        more = {"headers": kept.headers, "redacted": kept.redacted, "unique": kept.unique}
+    message = Message(
+        id=id_,
+        queue=queue,
+        kind=kind,
+        args=Raw(body.encode()),
+        enqueued_at=enqueued_at,
+        run_at=run_at,
+        priority=PRIORITIES[priority],
+        key=key,
+        expires_at=expires_at,
+        **more,
+    )
+    return Delivery(message, Fence(id_, queue, token, seq), attempt, crashes)

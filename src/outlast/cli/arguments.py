@@ -1,0 +1,92 @@
+"""Arguments and times of a job as they are typed on a command line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from msgspec import Raw
+
+from outlast.core.durations import seconds
+from outlast.core.errors import ConfigurationError, InvalidArguments
+
+if TYPE_CHECKING:
+    from outlast.declare.arguments import Arguments
+
+__all__ = ["ArgOption", "given_arguments", "moment_of", "values_of"]
+
+ArgOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arg",
+        "-a",
+        metavar="NAME=VALUE",
+        help="An argument; may be repeated. JSON where it reads as such, else text.",
+    ),
+]
+
+
+def given_arguments(pairs: list[str], arguments: Arguments | None) -> Raw:
+    """Return `name=value` pairs as a JSON object, checked against the handler's parameters when they are known."""
+    values = values_of(pairs, arguments)
+    return Raw(msgspec.json.encode(values)) if arguments is None else arguments.some(values)
+
+
+def values_of(pairs: list[str], arguments: Arguments | None) -> dict[str, Any]:
+    """Return `name=value` pairs by name. A value is JSON where it reads as such and the parameter takes it, else text.
+
+    Raise ConfigurationError or InvalidArguments naming the pair or the parameter.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (equals and name):
+            raise ConfigurationError(f"--arg {pair}: give NAME=VALUE")
+        if name in values:
+            raise ConfigurationError(f"--arg {pair}: {name} is given twice")
+        values[name] = _value(name, text, arguments)
+    return values
+
+
+def _value(name: str, text: str, arguments: Arguments | None) -> Any:
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    if arguments is None or _fits(arguments, name, value) or not _fits(arguments, name, text):
+        return value
+    return text
+
+
+def _fits(arguments: Arguments, name: str, value: Any) -> bool:
+    try:
+        arguments.some({name: value})
+    except InvalidArguments:
+        return False
+    return True
+
+
+def moment_of(run_at: str | None, delay: str | None) -> float | None:
+    """Return the wall time in seconds that --run-at or --delay stands for, None for neither; ConfigurationError."""
+    from time import time
+
+    if run_at is not None and delay is not None:
+        raise ConfigurationError("--run-at and --delay both say when: give one")
+    if delay is not None:
+        return time() + seconds(delay, "--delay")
+    if run_at is None:
+        return None
+    from outlast.declare.options import Options
+
+    try:
+        moment: float | datetime = float(run_at)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(run_at)
+        except ValueError:
+            raise ConfigurationError(
+                f"--run-at {run_at}: give a time with its zone, such as 2026-05-01T09:00+02:00, or seconds since 1970"
+            ) from None
+    return Options(run_at=moment).due(0)

@@ -1,0 +1,1 @@
+"""`outlast dev`: the reloading parent, its child, and what they print."""

@@ -1,0 +1,1 @@
+"""What commands print: tables, JSON, and values as people read them."""

@@ -1,0 +1,107 @@
+"""Pages of jobs, for `outlast jobs` and `outlast dead`: what is asked for, and the table that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+from msgspec.structs import replace
+
+from outlast.brokers import Store
+from outlast.cli.completion import filters, kinds, queues, states
+from outlast.cli.output import show
+from outlast.cli.session import Session
+from outlast.cli.store_access import ask, find_store
+from outlast.core.errors import ConfigurationError
+from outlast.core.store.records import JobRecord, Page, Query
+
+__all__ = [
+    "CursorOption",
+    "KindOption",
+    "LimitOption",
+    "QueueOption",
+    "StateOption",
+    "Words",
+    "check_cursor",
+    "list_jobs",
+    "query_of",
+]
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILTER]...",
+        help="Such as state:dead kind:send_receipt key:acme args.order_id:7 older:2h; all must match.",
+        autocompletion=filters,
+    ),
+]
+QueueOption = Annotated[
+    str | None, typer.Option("--queue", "-q", help="Only jobs of this queue.", autocompletion=queues)
+]
+KindOption = Annotated[
+    str | None, typer.Option("--kind", help="Only jobs of this kind (the handler's name).", autocompletion=kinds)
+]
+StateOption = Annotated[
+    list[str] | None,
+    typer.Option("--state", "-s", help="Only these states; may be repeated, or a,b.", autocompletion=states),
+]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")]
+CursorOption = Annotated[str | None, typer.Option("--cursor", help="Go on where the page before ended.")]
+
+Row = Callable[[JobRecord, float], Sequence[show.Cell]]
+
+
+def query_of(
+    words: Sequence[str] | None,
+    *,
+    queue: str | None = None,
+    kind: str | None = None,
+    key: str | None = None,
+    state: Sequence[str] | None = None,
+) -> Query:
+    """Return the query that filter words and options ask for together; raise ConfigurationError."""
+    from time import time
+
+    from outlast.core.filters import parse
+
+    named = {"queue": queue, "kind": kind, "key": key}
+    options = [f"{name}:{value}" for name, value in named.items() if value is not None]
+    options += [f"state:{each.strip()}" for given in state or () for each in given.split(",") if each.strip()]
+    return parse([*options, *(words or ())], time())
+
+
+def list_jobs(
+    given: Session, query: Query, *, limit: int, cursor: str | None, heads: Sequence[str], row: Row, empty: str
+) -> None:
+    """Print one page of jobs: a table of `heads` with a `row` of each, or JSON; `empty` says that there are none."""
+    from time import time
+
+    query = replace(query, limit=limit, cursor=check_cursor(cursor))
+    place = find_store(given)
+    page = ask(place, lambda store: _page(store, query))
+    if given.json:
+        show.json({"jobs": page.records, "cursor": page.cursor})
+        return
+    now = time()
+    spare = ("attempt",) if "attempt" in heads else ()
+    show.table(heads, (row(record, now) for record in page.records), empty=f"{empty} in {place.shown}", spare=spare)
+    if page.cursor is not None:
+        show.note(f"There are more: add --cursor {page.cursor}")
+
+
+async def _page(store: Store, query: Query) -> Page:
+    """Return a full page: one call of `find` looks at so many jobs only."""
+    page = await store.find(query)
+    while page.cursor is not None and len(page.records) < query.limit:
+        more = await store.find(replace(query, limit=query.limit - len(page.records), cursor=page.cursor))
+        page = Page([*page.records, *more.records], more.cursor)
+    return page
+
+
+def check_cursor(cursor: str | None) -> str | None:
+    """Return the cursor; raise ConfigurationError for one that no page gave."""
+    queue, colon, order = (cursor or "").rpartition(":")  # on a Cluster a page ends in a queue
+    if (cursor is not None and not (order.isdecimal() or (colon and not order))) or (colon and not queue):
+        raise ConfigurationError(f"--cursor {cursor}: give what the page before printed")
+    return cursor

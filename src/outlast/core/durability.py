@@ -1,0 +1,10 @@
+"""What an accepted job survives: one word, from the weakest to the strongest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["Durability"]
+
+Durability = Literal["memory", "process-crash", "os-crash", "replicated", "unknown"]
+"""`unknown`: the store hides its settings, and no more is claimed than is known."""

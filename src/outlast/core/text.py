@@ -1,0 +1,59 @@
+"""Values as people read them: ages, sizes, times, and text that came from elsewhere made harmless."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["clean", "counted", "duration", "redact_url", "short", "size", "when"]
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+# Up to the last '@': in a password that was not written with %2F, %3F, %23, what follows these is secret all the same.
+_PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):.*@", re.DOTALL)
+_SECRET: Final = re.compile(r"(?P<name>[?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 job", "2 jobs"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def clean(text: str) -> str:
+    """Return `text` without what could steer a terminal: a job of another service must not write on this screen."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
+
+
+def short(text: str, most: int = 60) -> str:
+    """Return the first line, cut to `most` characters."""
+    line = clean(text).strip().partition("\n")[0]
+    return line if len(line) <= most else line[: most - 3].rstrip() + "..."
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in its largest unit: 0.4 s, 12 s, 3 min, 5 h, 2 d."""
+    for unit, name in _STEPS:
+        if seconds >= unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def when(at: float | None, now: float) -> str:
+    """Return a wall time as seen from now: "12 s ago", "in 5 min"."""
+    if at is None:
+        return ""
+    return f"{duration(now - at)} ago" if at <= now else f"in {duration(at - now)}"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes in its largest unit."""
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"
+
+
+def redact_url(url: str) -> str:
+    """Return a store's URL without its password and without any secret in its query."""
+    return _SECRET.sub(r"\g<name>***", _PASSWORD.sub(r"\g<before>:***@", url))

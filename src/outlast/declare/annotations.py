@@ -1,0 +1,56 @@
+"""What a parameter's annotation says, also when it is text that the module has not been able to mean yet."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final, get_type_hints
+
+__all__ = ["home_of", "is_context", "meaning", "parameters"]
+
+_CONTEXT_MODULE: Final = "outlast.declare.context"
+
+
+def parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a callable; raise ValueError or TypeError when it does not tell them."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        return list(inspect.signature(call, annotation_format=Format.FORWARDREF).parameters.values())
+    return list(inspect.signature(call).parameters.values())
+
+
+def home_of(call: Callable[..., Any]) -> dict[str, Any]:
+    """Return the names that the annotations of a callable are looked up among."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    call = inspect.unwrap(call)
+    if not hasattr(call, "__globals__"):
+        inner = getattr(call, "__init__" if isinstance(call, type) else "__call__", None)
+        call = inspect.unwrap(inner) if inner is not None else call
+    found: dict[str, Any] = getattr(getattr(call, "__func__", call), "__globals__", {})
+    return found
+
+
+def meaning(annotation: Any, names: dict[str, Any]) -> Any:
+    """Return the type that an annotation means, its marks included; raise NameError for a name that is not there."""
+    single = SimpleNamespace(__annotations__={"it": annotation})
+    return get_type_hints(single, names, include_extras=True)["it"]
+
+
+def is_context(annotation: Any, names: dict[str, Any]) -> bool:
+    """Tell whether an annotation means `outlast.Context`, also one imported for the type checker only."""
+    if isinstance(annotation, str):
+        text = annotation.strip("'\" ")
+        if not all(part.isidentifier() for part in text.split(".")):
+            return False
+        try:
+            annotation = eval(text, names)  # noqa: S307 - the user's own annotation
+        except (NameError, AttributeError, SyntaxError):
+            return text.rpartition(".")[2] == "Context"  # imported for the type checker only
+    if not isinstance(annotation, type):
+        return False
+    return annotation.__module__ == _CONTEXT_MODULE and annotation.__name__ == "Context"

@@ -1,0 +1,349 @@
+"""The arguments of one kind: validated and encoded at enqueue, decoded and validated again at run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Container, Mapping
+from typing import TYPE_CHECKING, Any, Final, NotRequired, cast
+
+from msgspec import Raw
+
+from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.kinds import Upgrade
+from outlast.core.registry import Declaration
+from outlast.declare.redaction import Redacted, is_redacted, refuse_unkept, texts
+from outlast.declare.signature import Signature, hints_of, read, template_names
+
+if TYPE_CHECKING:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic_core import CoreConfig
+
+__all__ = ["Arguments", "Redacted"]
+
+_PLAIN: Final = (int, str, bool, float, type(None))
+_CONFIG: Final[dict[str, Any]] = {
+    "ser_json_bytes": "base64",
+    "val_json_bytes": "base64",
+    # Without it NaN and the infinities would be stored as null, and be refused or lost at run.
+    "ser_json_inf_nan": "strings",
+}
+"""For what is not inside a model of the user's: a model has a configuration of its own."""
+
+
+class Arguments:
+    """The arguments of one kind, by pydantic's lax rules ("7" is an int). Types are resolved on first use.
+
+    An argument that the caller leaves out is not stored: the handler's own default at run time applies. So a default
+    may be changed, and a parameter that has one added or removed, while jobs wait.
+    """
+
+    __slots__ = (
+        "_chain",
+        "_count",
+        "_dump",
+        "_hints",
+        "_kind",
+        "_load",
+        "_redacted",
+        "_result",
+        "_validate",
+        "signature",
+    )
+
+    def __init__(self, handler: Callable[..., Any], *, kind: str, takes_context: bool) -> None:
+        self.signature: Signature = read(handler)
+        if self.signature.takes_context is not takes_context:
+            raise ConfigurationError(f"job {kind!r}: takes_context={takes_context} does not match its signature")
+        self._kind = kind
+        self._chain: tuple[tuple[int, Upgrade], ...] = ()
+        self._count = len(self.signature.names)
+        self._hints: Callable[[], dict[str, Any]] = lambda: hints_of(handler, self.signature, kind)
+        self._validate: Callable[[Any], dict[str, Any]] | None = None
+        self._redacted: tuple[str, ...] = ()
+        self._result: TypeAdapter[Any] | None = None
+
+    def of_version(self, version: int, declaration: Declaration) -> Arguments:
+        """Return the same arguments as they are read from jobs of an older version: through its upgrades."""
+        if version == declaration.version:
+            return self
+        older = copy.copy(self)
+        older._chain = tuple((each, declaration.upgrades[each]) for each in range(version, declaration.version))
+        older._validate = None
+        return older
+
+    @property
+    def redacted(self) -> tuple[str, ...]:
+        """The arguments that nothing may show: marked `Annotated[T, Redacted]`, or with a marked field inside."""
+        if self._validate is None:
+            self._build()
+        return self._redacted
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Raw:
+        """Return the arguments of a call as JSON, keyed by name; raise InvalidArguments naming the parameter."""
+        return Raw(self._encode(self.validate(args, kwargs)))
+
+    def validate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call as typed values, by name; raise InvalidArguments naming the parameter."""
+        validate = self._validate
+        if validate is None:
+            validate = self._build()
+        if args:
+            names = self.signature.names
+            if len(args) > self._count:
+                raise InvalidArguments(
+                    f"{self._kind}: {len(args)} positional arguments, and it takes {self._count} ({', '.join(names)})"
+                )
+            values = dict(zip(names, args, strict=False))
+            if kwargs:
+                if twice := values.keys() & kwargs.keys():
+                    raise InvalidArguments(f"{self._kind}: {min(twice)}: given twice, by place and by name")
+                values |= kwargs
+        else:
+            values = kwargs
+        try:
+            return validate(values)
+        except ValueError as error:  # pydantic's ValidationError
+            problem = self._problem(error)
+        raise InvalidArguments(problem)  # outside: the cause would carry the input, and with it what is redacted
+
+    def some(self, values: dict[str, Any]) -> Raw:
+        """Return a few of the arguments as JSON, for changing those of a stored job: the others are not asked for.
+
+        Raise InvalidArguments naming the parameter.
+        """
+        if self._validate is None:
+            self._build()
+        adapter = self._adapter(self._hints(), optional=self.signature.names)
+        try:
+            found = adapter.validator.validate_python(values)
+            body = _writer(adapter)(found, by_alias=False, round_trip=True, warnings="error")
+            adapter.validator.validate_json(body, by_alias=True, by_name=True)  # what reads back as no such value
+            return Raw(body)
+        except ValueError as error:
+            problem = self._problem(error)
+        raise InvalidArguments(problem)
+
+    def encode(self, values: dict[str, Any]) -> bytes:
+        """Return validated values as JSON; raise InvalidArguments when one has no JSON form."""
+        if self._validate is None:
+            self._build()
+        return self._encode(values)
+
+    def load(self, raw: Raw) -> dict[str, Any]:
+        """Return stored arguments as typed values, by name; raise InvalidArguments naming the parameter."""
+        if self._validate is None:
+            self._build()
+        try:
+            return self._load(bytes(raw))
+        except InvalidArguments:  # of an upgrade
+            raise
+        except ValueError as error:
+            problem = self._problem(error)
+        raise InvalidArguments(problem)
+
+    def complete(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return `values` with the defaults of the arguments that were left out."""
+        return {**self.signature.defaults, **values}
+
+    def fingerprint(self, values: dict[str, Any]) -> str:
+        """Return a text that is the same for the same call, whether its defaults are given or left out."""
+        import hashlib
+
+        defaults = self.signature.defaults
+        told = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+        return hashlib.blake2b(self.encode(told), digest_size=16).hexdigest()
+
+    def secrets(self, values: dict[str, Any]) -> tuple[str, ...]:
+        """Return every text, as it may appear in a traceback, of what is marked Redacted in `values`."""
+        if not self.redacted:
+            return ()
+        found: set[str] = set()
+        for name in self._redacted:
+            if name in values:
+                value, marked = values[name], is_redacted(self._hints()[name])
+                # A plain dict does not tell which of its keys a TypedDict marked: then all of it is secret.
+                found.update(set(texts(value, marked=marked)) or texts(value, marked=True))
+        return tuple(found)
+
+    def dump_result(self, value: Any) -> Raw | None:
+        """Return a handler's result as JSON, None for None; raise InvalidArguments when it has no JSON form.
+
+        A value that is not of the declared return type is kept as what it is.
+        """
+        if value is None:
+            return None
+        if type(value) is str or type(value) is int or type(value) is bool:
+            from outlast.core.codec import encode_value
+
+            return encode_value(value)
+        from pydantic_core import to_json
+
+        try:
+            return Raw(self._returns().dump_json(value, warnings="error", round_trip=True))
+        except ValueError:
+            pass
+        try:
+            return Raw(to_json(value, bytes_mode="base64", inf_nan_mode="strings"))
+        except ValueError as error:
+            raise InvalidArguments(
+                f"{self._kind}: its result, a {type(value).__name__}, has no JSON form ({error}): return plain data, a "
+                "model or a dataclass"
+            ) from None
+
+    def load_result(self, raw: Raw | None) -> Any:
+        """Return a kept result as the handler's return type; raise InvalidArguments when it does not fit it."""
+        if raw is None:
+            return None
+        try:
+            return self._returns().validate_json(bytes(raw), by_alias=True, by_name=True)
+        except ValueError:
+            pass
+        raise InvalidArguments(f"{self._kind}: its kept result does not fit the declared return type")
+
+    def _encode(self, values: dict[str, Any]) -> bytes:
+        try:
+            return self._dump(values)
+        except ValueError as error:  # pydantic's errors, of writing and of reading back
+            culprit = self._culprit(error, values)
+        raise InvalidArguments(
+            f"{self._kind}: {culprit}: its value has no JSON form that reads back as its type: pass plain data, a "
+            "model or a dataclass"
+        )
+
+    def _culprit(self, error: ValueError, values: dict[str, Any]) -> str:
+        """Return which argument has no JSON form."""
+        from pydantic import ValidationError
+
+        if isinstance(error, ValidationError):
+            return str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+        for name, value in values.items():
+            try:
+                self._dump({name: value})
+            except ValidationError:
+                continue  # it only misses the other arguments
+            except ValueError:
+                return name
+        return "arguments"
+
+    def _build(self) -> Callable[[Any], dict[str, Any]]:
+        """Resolve the types and make the validators; raise ConfigurationError for a type that cannot be a job's."""
+        hints = self._hints()
+        self._hints = lambda: hints
+        for name in self.signature.names:
+            refuse_unkept(hints[name], f"job {self._kind!r}: parameter {name!r}")
+        adapter = self._adapter(hints, optional=self.signature.defaults)
+        validator = adapter.validator
+        validate_json = validator.validate_json
+        to_json = _writer(adapter)
+
+        def dump(values: dict[str, Any]) -> bytes:
+            # By name, without computed fields, and never with a value that was changed after it was validated.
+            body = to_json(values, by_alias=False, round_trip=True, warnings="error")
+            if b"null" in body:
+                load(body)  # a NaN inside a model is written as null: refuse it here, not at run
+            return body
+
+        def load(body: bytes) -> dict[str, Any]:
+            # Other senders may use a model's aliases; `dump` writes its names.
+            values: dict[str, Any] = validate_json(body, by_alias=True, by_name=True)
+            return values
+
+        plain = all(hints[name] in _PLAIN for name in self.signature.names)
+        self._dump: Callable[[dict[str, Any]], bytes] = to_json if plain else dump
+        self._load: Callable[[bytes], dict[str, Any]] = load
+        if self._chain:
+            self._load = lambda body: load(_upgraded(self._kind, body, self._chain))
+        self._redacted = tuple(name for name in self.signature.names if is_redacted(hints[name], inside=True))
+        self._validate = validator.validate_python
+        return self._validate
+
+    def _adapter(self, hints: dict[str, Any], *, optional: Container[str]) -> TypeAdapter[dict[str, Any]]:
+        """Return what reads the arguments; those in `optional` may be left out."""
+        from pydantic import TypeAdapter
+        from pydantic.errors import PydanticUserError
+        from typing_extensions import TypedDict
+
+        make: Any = TypedDict  # a checker wants its fields spelled out
+        fields = {name: NotRequired[hints[name]] if name in optional else hints[name] for name in self.signature.names}
+        shape = make(self._kind, fields)
+        shape.__pydantic_config__ = {"extra": "forbid", **_CONFIG}
+        try:
+            return TypeAdapter(shape)
+        except PydanticUserError as error:
+            raise ConfigurationError(f"job {self._kind!r}: a type cannot be kept as JSON: {error}") from None
+
+    def _returns(self) -> TypeAdapter[Any]:
+        if self._result is None:
+            from pydantic import TypeAdapter
+            from pydantic.errors import PydanticUserError
+
+            hint = self._hints()["return"]
+            config = cast("ConfigDict", _CONFIG)
+            try:
+                self._result = TypeAdapter(hint, config=config)
+            except PydanticUserError as error:
+                if error.code != "type-adapter-config-unused":
+                    raise ConfigurationError(
+                        f"job {self._kind!r}: its return type cannot be kept as JSON: {error}"
+                    ) from None
+                self._result = TypeAdapter(hint)
+        return self._result
+
+    def _problem(self, error: ValueError) -> str:
+        """Tell what is wrong without any value; of a redacted argument not even the validator's own words."""
+        from pydantic import ValidationError
+
+        if not isinstance(error, ValidationError):
+            return f"{self._kind}: {type(error).__name__}"
+        return f"{self._kind}: " + "; ".join(self._details(error))
+
+    def _details(self, error: ValidationError) -> list[str]:
+        lines = []
+        for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
+            place = ".".join(map(str, item["loc"])) or "arguments"
+            known = self.signature.names
+            if item["type"] == "extra_forbidden" and place in (need.name for need in self.signature.needs):
+                lines.append(f"{place}: is injected where the job runs, so it cannot be passed")
+            elif item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+                lines.append(f"{place}: no such parameter (it takes {', '.join(known) or 'none'})")
+            elif item["type"] == "missing" and len(item["loc"]) == 1:
+                lines.append(f"{place}: missing")
+            elif item["loc"] and item["loc"][0] in self._redacted:
+                lines.append(f"{item['loc'][0]}: does not fit its type ({item['type']})")
+            else:
+                lines.append(f"{place}: {item['msg']}")
+        return lines
+
+
+def _upgraded(kind: str, body: bytes, chain: tuple[tuple[int, Upgrade], ...]) -> bytes:
+    """Bring stored arguments to the present version; raise InvalidArguments naming the step that failed."""
+    import msgspec
+
+    values: Mapping[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    for version, upgrade in chain:
+        step = f"{kind}: the upgrade from version {version} to {version + 1}"
+        try:
+            values = upgrade(dict(values))
+        except Exception as error:
+            raise InvalidArguments(f"{step} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(values, Mapping):
+            raise InvalidArguments(f"{step} returned a {type(values).__name__}: return the arguments as a dict")
+    try:
+        return msgspec.json.encode(values)
+    except (TypeError, ValueError) as error:
+        raise InvalidArguments(f"{step} returned what has no JSON form: {error}") from error
+
+
+def _writer(adapter: TypeAdapter[Any]) -> Callable[..., bytes]:
+    """Return what writes: made again, since a TypedDict's own configuration does not reach its fields."""
+    from pydantic_core import SchemaSerializer
+
+    return SchemaSerializer(adapter.core_schema, cast("CoreConfig", _CONFIG)).to_json
+
+
+def check_template(template: str, signature: Signature, setting: str) -> None:
+    """Raise ConfigurationError when a template names something that is not a parameter."""
+    if unknown := template_names(template, setting) - set(signature.names):
+        raise ConfigurationError(
+            f"{setting}={template!r}: no parameter {min(unknown)!r}; there are {', '.join(signature.names) or 'none'}"
+        )

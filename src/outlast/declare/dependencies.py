@@ -1,0 +1,253 @@
+"""Dependencies of handlers, as they are declared: the mark, the sentinel, and the graph that they make."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+from msgspec import Struct
+
+from outlast.core.errors import ConfigurationError
+from outlast.core.registry import Need
+from outlast.declare.annotations import home_of, is_context, meaning, parameters
+
+__all__ = ["Depends", "Maker", "graph", "injected", "needs_of", "refuse_mark"]
+
+FORM: Final = "'db: Annotated[Session, Depends(get_db)] = injected'"
+_NO_OVERRIDES: Final[Mapping[Any, Callable[..., Any]]] = {}
+
+
+class Depends:
+    """`db: Annotated[Session, Depends(get_db)] = injected`, after `*`: what makes the parameter, for each run anew.
+
+    dependency: a function, plain or async, one that yields once (what follows the `yield` runs when the handler has
+    ended, however it did), or a class; the annotated type itself when left out. use_cache: whether one run shares what
+    was made among all who need it. `fastapi.Depends` marks are read just the same.
+    """
+
+    __slots__ = ("dependency", "use_cache")
+
+    def __init__(self, dependency: Callable[..., Any] | None = None, *, use_cache: bool = True) -> None:
+        self.dependency: Final = dependency
+        self.use_cache: Final = use_cache
+
+    def __repr__(self) -> str:
+        return f"Depends({'' if self.dependency is None else _name(self.dependency)})"
+
+
+class _Injected:
+    """Stands where a dependency will be."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "injected"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{name!r} of a dependency that nobody injected: run the job with 'await job(...)', or pass the dependency "
+            "to its handler yourself"
+        )
+
+
+injected: Final[Any] = _Injected()
+"""The default of a parameter that is injected: callers leave it out, and type checkers see that they may."""
+
+
+class Maker(Struct, frozen=True, eq=False):
+    """One dependency, and those that it has itself. way: how what it makes is had."""
+
+    call: Callable[..., Any]
+    key: Hashable
+    cached: bool
+    way: Literal["returns", "awaits", "yields", "yields async"]
+    context: tuple[str, ...]
+    needs: tuple[tuple[str, Maker], ...]
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it, or one below it, can be made on an event loop only."""
+        return self.way in ("awaits", "yields async") or any(maker.is_async for _, maker in self.needs)
+
+
+def needs_of(handler: Callable[..., Any], where: str, found: Sequence[inspect.Parameter]) -> tuple[Need, ...]:
+    """Return what the parameters after a handler's `*` ask for; raise ConfigurationError that names the fix."""
+    needs = []
+    for parameter in found:
+        name = parameter.name
+        hint = _resolved(parameter, home_of(handler), where)
+        mark = _mark(hint)
+        if mark is None and _is_mark(parameter.default):
+            raise ConfigurationError(f"{where}: write the dependency {name!r} as {FORM}: the mark in the type")
+        if mark is None:
+            raise ConfigurationError(
+                f"{where}: parameter {name!r} is keyword-only, the place of dependencies: mark it as in {FORM}, or "
+                "remove the '*'"
+            )
+        if parameter.default is not injected:
+            raise ConfigurationError(
+                f"{where}: the dependency {name!r} needs the default 'injected', so that callers may leave it out: "
+                f"{FORM}"
+            )
+        needs.append(Need(name, _dependency(mark, hint, where, name), bool(mark.use_cache)))
+    return tuple(needs)
+
+
+def refuse_mark(handler: Callable[..., Any], where: str, parameter: inspect.Parameter) -> None:
+    """Raise ConfigurationError for a dependency that does not stand after the `*`."""
+    hint = parameter.annotation
+    try:
+        hint = meaning(hint, home_of(handler))
+    except Exception:  # not there yet: it is looked at again, and told, when the types are needed
+        return
+    if parameter.default is injected or _is_mark(parameter.default) or _mark(hint) is not None:
+        raise ConfigurationError(
+            f"{where}: the dependency {parameter.name!r} must come after '*', since nobody passes it: "
+            f"(..., *, {FORM[1:-1]})"
+        )
+
+
+def graph(
+    needs: Sequence[Need],
+    *,
+    where: str,
+    on_loop: bool,
+    overrides: Mapping[Any, Callable[..., Any]] = _NO_OVERRIDES,
+) -> tuple[tuple[str, Maker], ...]:
+    """Return how each need is made, those of dependencies included.
+
+    on_loop: whether the handler is `async def`. overrides: what is made instead of what. Raise ConfigurationError for
+    a cycle, for an async dependency of a plain handler, and for a dependency with a parameter that nothing can fill.
+    """
+    made = tuple((need.name, _maker(need.call, need.cached, where, (), overrides)) for need in needs)
+    for _, maker in made:
+        if not on_loop and maker.is_async:
+            raise ConfigurationError(
+                f"{where}: it is a plain function, which runs in a thread, and its dependency {_name(maker.call)!r} is "
+                "async or has one that is: make the handler 'async def', or the dependency plain"
+            )
+    return made
+
+
+def _maker(
+    call: Callable[..., Any],
+    cached: bool,
+    where: str,
+    above: tuple[Callable[..., Any], ...],
+    overrides: Mapping[Any, Callable[..., Any]],
+) -> Maker:
+    key = _key(call)
+    call = overrides.get(key, call)
+    if call in above:
+        circle = " -> ".join(map(_name, (*above[above.index(call) :], call)))
+        raise ConfigurationError(f"{where}: dependencies in a circle: {circle}: let one of them do without")
+    try:
+        found = parameters(call)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"{where}: the dependency {_name(call)!r} does not tell its parameters") from None
+    names = home_of(call)
+    context: list[str] = []
+    needs: list[tuple[str, Maker]] = []
+    here = f"{where}: dependency {_name(call)!r}"
+    for parameter in found:
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            continue
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise ConfigurationError(f"{here}: its parameter {parameter.name!r} is positional-only: remove the '/'")
+        if is_context(parameter.annotation, names):
+            context.append(parameter.name)
+            continue
+        hint, mark = _looked_up(parameter, names, here)
+        if mark is not None:
+            inner = _dependency(mark, hint, here, parameter.name)
+            needs.append((parameter.name, _maker(inner, bool(mark.use_cache), where, (*above, call), overrides)))
+        elif parameter.default is inspect.Parameter.empty or _of_the_web(parameter.default):
+            raise ConfigurationError(
+                f"{here}: nothing fills its parameter {parameter.name!r}: give it a default, the type Context, or a "
+                "Depends of its own (a job has no request)"
+            )
+    return Maker(call, key, cached, _way(call), tuple(context), tuple(needs))
+
+
+def _looked_up(parameter: inspect.Parameter, names: dict[str, Any], where: str) -> tuple[Any, Any]:
+    """Return the type and the mark of a dependency's parameter; its default may be the mark, as FastAPI has it."""
+    try:
+        hint = _resolved(parameter, names, where)
+    except ConfigurationError:
+        if parameter.default is inspect.Parameter.empty or _is_mark(parameter.default):
+            raise
+        return Any, None  # nobody needs the type of what keeps its default
+    mark = _mark(hint)
+    return hint, parameter.default if mark is None and _is_mark(parameter.default) else mark
+
+
+def _resolved(parameter: inspect.Parameter, names: dict[str, Any], where: str) -> Any:
+    if parameter.annotation is inspect.Parameter.empty:
+        return Any
+    try:
+        return meaning(parameter.annotation, names)
+    except NameError as error:
+        raise ConfigurationError(
+            f"{where}: the type of {parameter.name!r} is not found ({error}): import it, or define it, before the "
+            "function and at the top of the module (not under TYPE_CHECKING, not inside a function)"
+        ) from None
+
+
+def _mark(hint: Any) -> Any:
+    """Return the mark of a type, the last one if there are several; None if there is none."""
+    while hasattr(hint, "__value__") and not isinstance(hint, type):  # a `type X = ...` alias
+        hint = hint.__value__
+    if get_origin(hint) is not Annotated:
+        return None
+    return next((item for item in reversed(hint.__metadata__) if _is_mark(item)), None)
+
+
+def _is_mark(item: Any) -> bool:
+    """Tell a Depends, ours or one that looks like it: FastAPI's."""
+    return isinstance(item, Depends) or (
+        type(item).__name__ in ("Depends", "Security") and hasattr(item, "dependency") and hasattr(item, "use_cache")
+    )
+
+
+def _dependency(mark: Any, hint: Any, where: str, name: str) -> Callable[..., Any]:
+    call: Any = mark.dependency
+    if call is None:
+        call = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        call = get_origin(call) or call
+    if not callable(call) or call is Any:
+        raise ConfigurationError(f"{where}: Depends({call!r}) of {name!r}: give a function, a class or a callable")
+    found: Callable[..., Any] = call
+    return found
+
+
+def _of_the_web(default: object) -> bool:
+    """Tell FastAPI's Header(), Query() and the like, which are read from a request."""
+    return type(default).__module__.partition(".")[0] == "fastapi"
+
+
+def _way(call: Callable[..., Any]) -> Literal["returns", "awaits", "yields", "yields async"]:
+    while isinstance(call, functools.partial):
+        call = call.func
+    inner = None if isinstance(call, type) else getattr(call, "__call__", None)  # noqa: B004 - an object's own method
+    for each in (call, inner):
+        if inspect.isasyncgenfunction(each):
+            return "yields async"
+        if inspect.isgeneratorfunction(each):
+            return "yields"
+        if inspect.iscoroutinefunction(each):
+            return "awaits"
+    return "returns"
+
+
+def _key(call: Callable[..., Any]) -> Hashable:
+    try:
+        hash(call)
+    except TypeError:
+        return id(call)
+    return call
+
+
+def _name(call: object) -> str:
+    return getattr(call, "__name__", None) or repr(call)

@@ -1,0 +1,101 @@
+"""Making the dependencies of one run, around its handler, and letting them end after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from typing import Any
+
+from outlast.core.registry import Declaration
+from outlast.declare.dependencies import Maker, graph
+
+__all__ = ["supplied"]
+
+Handler = Callable[..., Any]
+
+
+def supplied(declaration: Declaration, overrides: Mapping[Any, Callable[..., Any]]) -> Handler:
+    """Return the handler as a function of a context and the arguments alone, which makes what it depends on.
+
+    Dependencies are made where the handler runs, each once a run, in the order of the parameters, and ended in the
+    opposite order before the run is settled, whether it succeeded, failed or was cancelled: what the handler raised is
+    raised at their `yield`, and what one of them raises takes its place. One that swallows it changes nothing. After a
+    success, one that raises fails the run. Raise ConfigurationError when an override cannot be made.
+    """
+    where = f"job {declaration.kind!r}"
+    on_loop = declaration.on_loop
+    needs = graph(declaration.needs, where=where, on_loop=on_loop, overrides=overrides)
+    handler, takes_context = declaration.handler, declaration.takes_context
+    return _on_loop(handler, takes_context, needs) if on_loop else _in_thread(handler, takes_context, needs)
+
+
+def _on_loop(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Maker], ...]) -> Handler:
+    async def run(context: Any, /, *args: Any, **values: Any) -> Any:
+        value, failed = None, None
+        async with AsyncExitStack() as stack:
+            try:
+                made: dict[Hashable, Any] = {}
+                for name, maker in needs:
+                    if name not in values:
+                        values[name] = await _make_async(maker, context, made, stack)
+                value = await (handler(context, *args, **values) if takes_context else handler(*args, **values))
+            except BaseException as error:
+                failed = error
+                raise
+        if failed is not None:  # a dependency has swallowed it
+            raise failed
+        return value
+
+    return run
+
+
+def _in_thread(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Maker], ...]) -> Handler:
+    def run(context: Any, /, *args: Any, **values: Any) -> Any:
+        value, failed = None, None
+        with ExitStack() as stack:
+            try:
+                made: dict[Hashable, Any] = {}
+                for name, maker in needs:
+                    if name not in values:
+                        values[name] = _make(maker, context, made, stack)
+                value = handler(context, *args, **values) if takes_context else handler(*args, **values)
+            except BaseException as error:
+                failed = error
+                raise
+        if failed is not None:  # a dependency has swallowed it
+            raise failed
+        return value
+
+    return run
+
+
+async def _make_async(maker: Maker, context: Any, made: dict[Hashable, Any], stack: AsyncExitStack) -> Any:
+    if maker.cached and maker.key in made:
+        return made[maker.key]
+    values = dict.fromkeys(maker.context, context)
+    for name, need in maker.needs:
+        values[name] = await _make_async(need, context, made, stack)
+    match maker.way:
+        case "returns":
+            value = maker.call(**values)
+        case "awaits":
+            value = await maker.call(**values)
+        case "yields":
+            value = stack.enter_context(contextmanager(maker.call)(**values))
+        case "yields async":
+            value = await stack.enter_async_context(asynccontextmanager(maker.call)(**values))
+    made.setdefault(maker.key, value)
+    return value
+
+
+def _make(maker: Maker, context: Any, made: dict[Hashable, Any], stack: ExitStack) -> Any:
+    if maker.cached and maker.key in made:
+        return made[maker.key]
+    values = dict.fromkeys(maker.context, context)
+    for name, need in maker.needs:
+        values[name] = _make(need, context, made, stack)
+    value = maker.call(**values)
+    if maker.way == "yields":
+        value = stack.enter_context(contextmanager(lambda: value)())
+    made.setdefault(maker.key, value)
+    return value

@@ -1,0 +1,144 @@
+"""What a handler's signature says, and the refusal of what cannot be a job."""
+
+from __future__ import annotations
+
+import inspect
+import string
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_origin
+
+from msgspec import Struct
+
+from outlast.core.errors import ConfigurationError
+from outlast.core.registry import Need
+from outlast.declare.annotations import home_of, is_context, meaning, parameters
+
+__all__ = ["Signature", "check_importable", "hints_of", "read", "template_names"]
+
+
+class Signature(Struct, frozen=True):
+    """The arguments of a job, in order, without the context. `defaults` holds those that may be left out.
+
+    needs: the parameters after `*`, which are injected.
+    """
+
+    names: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    takes_context: bool
+    is_async: bool
+    needs: tuple[Need, ...] = ()
+
+
+def read(handler: Callable[..., Any]) -> Signature:
+    """Return the signature of a handler; raise ConfigurationError that names the parameter and the fix."""
+    where = f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', repr(handler))}"
+    if not (inspect.isfunction(handler) or inspect.ismethod(handler)):
+        raise ConfigurationError(f"{where}: a job must be a function, 'def' or 'async def'")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise ConfigurationError(f"{where}: a job cannot be a generator: return a value instead of yielding")
+    given: list[inspect.Parameter] = []
+    after: list[inspect.Parameter] = []
+    for parameter in parameters(handler):
+        (after if parameter.kind is inspect.Parameter.KEYWORD_ONLY else given).append(parameter)
+    takes_context = bool(given) and is_context(given[0].annotation, home_of(handler))
+    if given and given[0].annotation is inspect.Parameter.empty:
+        raise ConfigurationError(
+            f"{where}: its first parameter {given[0].name!r} needs a type: a context is told from an argument "
+            f"by it ('{given[0].name}: Context')"
+        )
+    for index, parameter in enumerate(given):
+        _check(where, parameter, handler, first=index == 0)
+    names = tuple(parameter.name for parameter in given[takes_context:])
+    defaults = {
+        parameter.name: parameter.default
+        for parameter in given[takes_context:]
+        if parameter.default is not inspect.Parameter.empty
+    }
+    needs = _needs(handler, where, after)
+    return Signature(names, defaults, takes_context, inspect.iscoroutinefunction(handler), needs)
+
+
+def _needs(handler: Callable[..., Any], where: str, after: list[inspect.Parameter]) -> tuple[Need, ...]:
+    if not after:
+        return ()
+    from outlast.declare.dependencies import needs_of
+
+    return needs_of(handler, where, after)
+
+
+def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any], *, first: bool) -> None:
+    name = parameter.name
+    match parameter.kind:
+        case inspect.Parameter.VAR_POSITIONAL | inspect.Parameter.VAR_KEYWORD:
+            raise ConfigurationError(
+                f"{where}: *args and **kwargs cannot be kept by name: declare each parameter, or one list or dict"
+            )
+        case inspect.Parameter.POSITIONAL_ONLY:
+            raise ConfigurationError(
+                f"{where}: parameter {name!r} is positional-only, and a job keeps arguments by name: remove the '/'"
+            )
+        case _:
+            pass
+    if not first and is_context(parameter.annotation, home_of(handler)):
+        raise ConfigurationError(f"{where}: the context {name!r} must be the first parameter")
+    if _may_be_injected(parameter, home_of(handler)):
+        from outlast.declare.dependencies import refuse_mark
+
+        refuse_mark(handler, where, parameter)
+
+
+def _may_be_injected(parameter: inspect.Parameter, names: dict[str, Any]) -> bool:
+    """Tell at little cost whether it is worth a closer look: most parameters are not."""
+    hint = parameter.annotation
+    if isinstance(hint, str):
+        hint = names.get(hint, hint)
+    marked = "Annotated[" in hint if isinstance(hint, str) else get_origin(hint) is Annotated
+    return marked or type(parameter.default).__name__ in ("Depends", "Security", "_Injected")
+
+
+def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> dict[str, Any]:
+    """Return the types of the arguments and of "return", resolved, Any where there is none.
+
+    Raise ConfigurationError when a name in an annotation cannot be found.
+    """
+    wanted = (*signature.names, "return")
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format, get_annotations
+
+        known = get_annotations(handler, format=Format.FORWARDREF)
+    else:
+        known = handler.__annotations__
+    hints: dict[str, Any] = {}
+    for name in wanted:
+        try:
+            # One at a time: a context imported for the type checker only is never looked up.
+            hints[name] = meaning(known.get(name, Any), home_of(handler))
+        except NameError as error:
+            raise ConfigurationError(
+                f"job {kind!r}: the type of {name!r} is not found ({error}): import it, or define it at the top of "
+                "the module (not under TYPE_CHECKING, not inside a function)"
+            ) from None
+    return hints
+
+
+def check_importable(handler: Callable[..., Any]) -> None:
+    """Raise ConfigurationError unless a child process finds the handler by importing its module."""
+    name = handler.__qualname__
+    if "<" in name:  # <locals>, <lambda>
+        raise ConfigurationError(
+            f"{handler.__module__}.{name}: isolate='process' runs in a child that imports the module, so the function "
+            "must be defined at the module's top level"
+        )
+
+
+def template_names(template: str, setting: str) -> set[str]:
+    """Return the parameters that a template such as "receipt:{order_id}" names; raise ConfigurationError if wrong."""
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        raise ConfigurationError(f"{setting}={template!r} is not a template: {error}") from None
+    names = {field.partition(".")[0].partition("[")[0] for field in fields}
+    if "" in names or any(name.isdecimal() for name in names):
+        raise ConfigurationError(f"{setting}={template!r}: name the parameters, such as '{{order_id}}'")
+    return names

@@ -1,0 +1,92 @@
+"""The opened store of each event loop: opened on first use, declared again when queues were added, closed with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from outlast.brokers import Store
+from outlast.core.registry import Registry
+from outlast.enqueue.runtime import Runtime
+
+__all__ = ["Connections"]
+
+
+class _LoopConnection:
+    """One loop's connection. The lock keeps coroutines that come first together from opening twice."""
+
+    __slots__ = ("declared", "lock", "runtime")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.runtime: Runtime | None = None
+        self.declared = -1
+
+
+class Connections:
+    """Runtimes by process and event loop. A store that only this process reaches is one for all its loops."""
+
+    def __init__(self, registry: Registry, connect: Callable[[], Store], wire: Callable[[Store], Runtime]) -> None:
+        self._registry = registry
+        self._connect = connect
+        self._wire = wire
+        self._lines: dict[tuple[int, asyncio.AbstractEventLoop], _LoopConnection] = {}
+        self._single: Store | None = None
+
+    async def get(self) -> Runtime:
+        """Return the running loop's Runtime, its store open and its queues declared; raise StoreError."""
+        here = (os.getpid(), asyncio.get_running_loop())
+        line = self._lines.get(here)
+        if line is None:
+            self._forget()
+            line = self._lines.setdefault(here, _LoopConnection())
+        if line.runtime is not None and line.declared == self._registry.version:
+            return line.runtime
+        async with line.lock:
+            return await self._ready(line)
+
+    def at_hand(self) -> Runtime | None:
+        """Return the running loop's Runtime if it is open and all queues are declared."""
+        line = self._lines.get((os.getpid(), asyncio.get_running_loop()))
+        return line.runtime if line is not None and line.declared == self._registry.version else None
+
+    def here(self) -> bool:
+        """Tell whether the running loop has a connection."""
+        return (os.getpid(), asyncio.get_running_loop()) in self._lines
+
+    async def _ready(self, line: _LoopConnection) -> Runtime:
+        if line.runtime is None:
+            store = self._single or self._connect()
+            try:
+                await store.open()
+            except BaseException:
+                await store.close()
+                raise
+            if not store.capabilities.shared:
+                store = self._single = self._single or store
+            line.runtime = self._wire(store)
+            line.declared = -1
+        version = self._registry.version
+        if line.declared != version:
+            await line.runtime.store.declare(self._registry.topology())
+            line.declared = version
+        return line.runtime
+
+    async def close(self) -> None:
+        """Close the running loop's store, if it has one."""
+        line = self._lines.pop((os.getpid(), asyncio.get_running_loop()), None)
+        if line is None:
+            return
+        async with line.lock:
+            runtime, line.runtime = line.runtime, None
+        if runtime is None:
+            return
+        store = runtime.store
+        if not any(other.runtime is not None and other.runtime.store is store for other in self._lines.values()):
+            await store.close()
+
+    def _forget(self) -> None:
+        """Drop the lines of loops that were closed, and of the process that this one was forked from."""
+        for key in [key for key in self._lines if key[0] != os.getpid() or key[1].is_closed()]:
+            del self._lines[key]

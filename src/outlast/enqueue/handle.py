@@ -1,0 +1,155 @@
+"""What an enqueue returns: an accepted job's id, and the way to its state, its result and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+from outlast.core.durability import Durability
+from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
+from outlast.core.ids import queue_of
+from outlast.core.message import TERMINAL, Message, State
+from outlast.core.policy import seconds
+from outlast.core.settlement import Accepted, Exists
+from outlast.core.store.control import Cancel
+from outlast.core.store.records import JobRecord
+
+if TYPE_CHECKING:
+    from outlast.enqueue.runtime import Runtime
+
+__all__ = ["Handle"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+_STEP: Final = 60.0
+"""Seconds of one wait at the store; a longer wait is several of them."""
+
+
+class Handle(Generic[R_co]):
+    """One job, found by its id.
+
+    durability: what the accepted job survives at least; "unknown" when the handle was made from an id alone.
+    created: False when a job that was there before stands for this one: `conflict` says by what, "id" or "unique".
+    replaced: the id of the job that held the unique key and was cancelled for this one.
+    """
+
+    __slots__ = ("_runtime", "conflict", "durability", "id", "replaced")
+
+    def __init__(
+        self,
+        job_id: str,
+        runtime: Callable[[], Awaitable[Runtime]],
+        *,
+        durability: Durability = "unknown",
+        conflict: Literal["id", "unique"] | None = None,
+    ) -> None:
+        queue_of(job_id)
+        self.id = job_id
+        self.durability: Durability = durability
+        self.conflict: Literal["id", "unique"] | None = conflict
+        self.replaced: str | None = None
+        self._runtime = runtime
+
+    @classmethod
+    def of(
+        cls,
+        message: Message,
+        answer: Accepted | Exists,
+        runtime: Callable[[], Awaitable[Runtime]],
+        durability: Durability,
+    ) -> Handle[Any]:
+        """Return the handle of a published message."""
+        handle: Handle[Any] = cls.__new__(cls)
+        handle.id = message.id
+        handle.durability = durability
+        handle.conflict = None
+        handle._runtime = runtime
+        if type(answer) is Exists:
+            handle.id, handle.conflict, handle.replaced = answer.id, answer.by, None
+        else:
+            assert isinstance(answer, Accepted)
+            handle.replaced = answer.replaced
+        return handle
+
+    @property
+    def created(self) -> bool:
+        """Whether this call's own job was accepted."""
+        return self.conflict is None
+
+    @property
+    def queue(self) -> str:
+        """The queue that the id carries."""
+        return queue_of(self.id)
+
+    async def record(self) -> JobRecord:
+        """Return all that is kept about the job, redacted; raise JobNotFound."""
+        runtime = await self._runtime()
+        return self._found((await runtime.store.get([self.id]))[0])
+
+    async def status(self) -> State:
+        """Return the job's state now; raise JobNotFound."""
+        return (await self.record()).state
+
+    async def result(self, timeout: float | None = None) -> R_co:
+        """Wait until the job has ended and return what its handler returned, None when nothing was kept.
+
+        timeout: seconds, None waits as long as it takes. Raise JobFailed, JobCancelled, JobExpired, JobNotFound, or
+        ResultTimeout when it has not ended by then (it goes on).
+        """
+        runtime = await self._runtime()
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        deadline = None if limit is None else runtime.clock.monotonic() + limit
+        while True:
+            wait = _STEP if deadline is None else min(_STEP, max(0.0, deadline - runtime.clock.monotonic()))
+            record = self._found((await runtime.store.wait([self.id], wait))[0])
+            if record.state in TERMINAL:
+                value: R_co = self._outcome(runtime, record)
+                return value
+            if deadline is not None and runtime.clock.monotonic() >= deadline:
+                raise ResultTimeout(f"job {self.id} is still {record.state} after {limit:g} s; it goes on")
+
+    async def cancel(self) -> bool:
+        """End the job if it waits, ask it to stop if it runs; False: it had ended already. Raise JobNotFound."""
+        runtime = await self._runtime()
+        answer = (await runtime.store.apply([Cancel(self.id)]))[0]
+        if answer.why == "unknown":
+            self._found(None)
+        return answer.ok
+
+    def _found(self, record: JobRecord | None) -> JobRecord:
+        if record is None:
+            raise JobNotFound(f"no record of job {self.id}: it never was here, or was removed (retention or purge)")
+        return record
+
+    def _outcome(self, runtime: Runtime, record: JobRecord) -> Any:
+        match record.state:
+            case "succeeded":
+                if record.result is None:
+                    return None
+                arguments = runtime.arguments.get(record.kind)
+                if arguments is None:
+                    from msgspec import json
+
+                    return json.decode(record.result)
+                return arguments.load_result(record.result)
+            case "cancelled":
+                raise JobCancelled(f"job {self.id} was cancelled{_why(record)}")
+            case "expired":
+                raise JobExpired(f"job {self.id} expired before it ran{_why(record)}")
+            case _:
+                last = record.failures[-1] if record.failures else None
+                raise JobFailed(self.id, record.reason or "dead", f"{last.type}: {last.message}" if last else "")
+
+    def __repr__(self) -> str:
+        return f"Handle({self.id!r}, durability={self.durability!r}, created={self.created})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+def _why(record: JobRecord) -> str:
+    """Tell of a reason that the state does not tell."""
+    return f" ({record.reason})" if record.reason in ("shed", "replaced") else ""

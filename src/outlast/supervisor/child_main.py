@@ -1,0 +1,206 @@
+"""One supervised worker process: `python -m outlast.supervisor.child_main CONFIG`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from random import Random
+from typing import Final
+
+import msgspec
+
+from outlast.aio.frames import pack, read_frame
+from outlast.core.backoff import Exponential
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
+from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
+from outlast.core.message import Holder
+from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode_order, encode
+from outlast.worker.job_map import SharedJobMap
+from outlast.worker.ports import RuntimePort
+from outlast.worker.slot_groups import AHEAD
+from outlast.worker.store_link import StoreStalled
+from outlast.worker.target import AppPort, load_app
+from outlast.worker.worker import Worker
+
+__all__ = ["log_plainly", "main"]
+
+_logger = logging.getLogger("outlast.worker")
+_PAUSE: Final = Exponential(base=0.2, cap=5.0)
+_EXIT: Final = 5.0
+
+
+_SWITCH: Final = 0.0001
+"""Seconds after which the store's thread gets the GIL from a busy loop, many times a transaction; Python's own 5 ms
+kept it waiting until the batch had run, so that the two took turns instead of working side by side."""
+
+
+def main() -> None:
+    """Import the app, work until told to stop, and exit with a code of `exitcodes`."""
+    config = msgspec.json.decode(sys.argv[1].encode(), type=WorkerConfig)
+    try:
+        app = _load(config.target)
+        log_plainly()
+        sys.setswitchinterval(_SWITCH)
+        code = asyncio.run(_SupervisedWorker(config, app).run())
+    except ConfigurationError as error:
+        log_plainly()
+        _logger.error("%s", error)  # noqa: TRY400 - the message is written for people
+        code = CONFIG
+    except Exception:
+        log_plainly()
+        _logger.exception("the worker process failed")
+        code = FAILED
+    # A thread of the app's own that never ends must not keep a stopped worker alive.
+    threading.Thread(target=_leave, args=(code,), daemon=True).start()
+    sys.exit(code)
+
+
+def _load(target: str) -> AppPort:
+    try:
+        return load_app(target)
+    except (SyntaxError, ImportError, AttributeError) as error:
+        # The next start would meet the same words. What else it may raise, such as a server that is away, may pass.
+        log_plainly()
+        _logger.exception("the target cannot be imported")
+        raise ConfigurationError(f"target {target!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def log_plainly() -> None:
+    """Show INFO and above on stderr, unless the app has set up logging itself."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _leave(code: int) -> None:
+    time.sleep(_EXIT)
+    logging.shutdown()
+    os._exit(code)
+
+
+class _SupervisedWorker:
+    """The loop's side of the process: the supervisor's orders, signals, and the worker."""
+
+    def __init__(self, config: WorkerConfig, app: AppPort) -> None:
+        self._config = config
+        self._app = app
+        self._stop = asyncio.Event()
+        self._hurry = False
+        self._alone = False
+        self._worker: Worker | None = None
+
+    async def run(self) -> int:
+        """Work; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            # Once is enough, however often: who kills a whole service signals us as well as our supervisor, and only
+            # the supervisor can tell a second signal from that. It says so over the socket.
+            loop.add_signal_handler(name, self._stop.set)
+        # It is for the supervisor: sent to all of a service, it must not kill workers in mid run.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=self._config.control_fd))
+        orders = loop.create_task(self._obey(reader))
+        try:
+            runtime = await self._open()
+            if runtime is None:
+                return CLEAN
+            return await self._work(runtime, writer)
+        except StoreCorrupt as error:
+            _logger.error("%s", error)  # noqa: TRY400 - the message is written for people
+            return STORE
+        except StoreStalled:
+            return STALLED
+        finally:
+            orders.cancel()
+            await asyncio.gather(orders, return_exceptions=True)
+            await self._app.close()
+            writer.close()
+
+    async def _open(self) -> RuntimePort | None:
+        """Open the store, waiting for one that is away; None when told to stop meanwhile."""
+        attempt, told = 0, ""
+        while not self._stop.is_set():
+            try:
+                return await self._app.runtime()
+            except StoreCorrupt:
+                raise
+            except StoreError as error:
+                attempt += 1
+                if str(error) != told:  # once for each reason: an outage may last
+                    told = str(error)
+                    _logger.warning("the store cannot be opened yet, it is tried again until it can: %s", error)
+            try:
+                # Its dice need no seed: the pause is only to be unlike that of the other processes.
+                await asyncio.wait_for(self._stop.wait(), _PAUSE.delay(attempt, Random()))  # noqa: S311
+            except TimeoutError:
+                continue
+        return None
+
+    async def _work(self, runtime: RuntimePort, writer: asyncio.StreamWriter) -> int:
+        config, settings = self._config, runtime.settings
+        if not runtime.store.capabilities.shared:
+            raise ConfigurationError(
+                f"url={settings.url!r} is seen by one process only, so a worker process finds no jobs there: "
+                "give 'sqlite:PATH', or use `outlast dev`, which runs the API and the worker in one process"
+            )
+        concurrency = settings.concurrency if config.concurrency is None else config.concurrency
+        size = 2 * concurrency * (1 + AHEAD)  # what is held, and a batch on its way to the store
+        SharedJobMap.grow(config.slots_fd, size)
+        slots = SharedJobMap(config.slots_fd, size)
+        worker = self._worker = Worker(
+            runtime,
+            queues=config.queues,
+            concurrency=concurrency,
+            threads=config.threads,
+            processes=config.isolated,
+            holder=Holder(config.holder, f"{socket.gethostname()}:{os.getpid()}"),
+            slot_map=slots,
+            target=config.target,
+        )
+        hello = WorkerHello(
+            url=settings.url,
+            max_body=settings.max_body,
+            slots=size,
+            lease=settings.lease,
+            drain_grace=settings.drain_grace,
+            recycle_jobs=settings.recycle_jobs,
+            recycle_age=settings.recycle_age,
+            recycle_memory=settings.recycle_memory,
+        )
+        writer.write(pack(encode(hello)))
+        if self._alone:
+            worker.orphaned()
+        if self._hurry:
+            worker.hurry()
+        await worker.run(self._stop)
+        return CLEAN
+
+    async def _obey(self, reader: asyncio.StreamReader) -> None:
+        while (frame := await read_frame(reader)) is not None:
+            order = decode_order(frame)
+            if isinstance(order, Losses):
+                if self._worker is not None:
+                    self._worker.lose(order.lost)
+            elif isinstance(order, QueueAlarm):
+                if self._worker is not None:
+                    self._worker.tell(order.event)
+            elif isinstance(order, StopWorker):
+                self._stop.set()
+                if order.hurry:
+                    self._hurry = True
+                    if self._worker is not None:
+                        self._worker.hurry()
+        _logger.warning("the supervisor is gone: this worker finishes what it has and leaves")
+        self._alone = True
+        if self._worker is not None:
+            self._worker.orphaned()
+        self._stop.set()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""`shop.testing()`: an app whose jobs stay in memory, are looked at by a test, and run when it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from outlast.aio.portal import portal
+from outlast.brokers.memory import MemoryStore
+from outlast.core.clock import Clock
+from outlast.core.codec import redact_args
+from outlast.core.kinds import name_of
+from outlast.core.message import Message
+from outlast.core.policy import seconds
+from outlast.core.schedule import ScheduleAdvance, ScheduleEntry
+from outlast.core.settlement import Accepted, Finish, Lost, Published, Reschedule, Settlement
+from outlast.core.store.records import JobRecord
+from outlast.settings import Settings
+from outlast.testing.clock import FakeClock
+from outlast.testing.drain import drain
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+    from outlast.enqueue.job import Bound
+    from outlast.enqueue.wiring import Wiring
+
+__all__ = ["Enqueued", "Testing"]
+
+
+class Enqueued(msgspec.Struct, frozen=True):
+    """One job that was enqueued while testing. args: the typed arguments that were given, by name, not redacted."""
+
+    id: str
+    queue: str
+    kind: str
+    args: dict[str, Any]
+    message: Message
+
+    def __repr__(self) -> str:
+        shown = redact_args(self.message.args, self.message.redacted)
+        told = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        due = self.message.run_at - self.message.enqueued_at
+        return f"{self.kind}({told})" + (f" in {due:g} s" if due > 0 else "") + f"  [{self.id}]"
+
+
+class _TestStore(MemoryStore):
+    """Remembers what was accepted, from callers and from handlers, in order, also when it has run since."""
+
+    def __init__(self, clock: Clock, *, max_body: int) -> None:
+        super().__init__(clock, max_body=max_body)
+        self.accepted: list[Message] = []
+
+    async def publish(self, messages: Sequence[Message]) -> list[Published]:
+        answers = await super().publish(messages)
+        self.accepted += [each for each, answer in zip(messages, answers, strict=True) if isinstance(answer, Accepted)]
+        return answers
+
+    async def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
+        known = set(await self._known([message.id for move in moves for message in move.messages]))
+        made = await super().advance(moves)
+        fired = [message for move, first in zip(moves, made, strict=True) if first for message in move.messages]
+        self.accepted += [each for each in fired if each.id not in known and await self._known([each.id])]
+        return made
+
+    async def _known(self, ids: Sequence[str]) -> list[str]:
+        return [record.id for record in await self.get(ids) if record is not None]
+
+    def begin(self, entries: Sequence[ScheduleEntry], at: float) -> None:
+        """Declare the schedules that are not known yet, as if that had been at `at`."""
+        known = {record.name for record in self._shelf.all()}
+        self._shelf.enlist([each for each in entries if each.name not in known], at)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+        lost = await super().settle(settlements)
+        gone = {(each.fence.id, each.fence.token) for each in lost}
+        for settlement in settlements:
+            if (
+                isinstance(settlement, Finish | Reschedule)
+                and (settlement.fence.id, settlement.fence.token) not in gone
+            ):
+                self.accepted += [item for item in settlement.then if isinstance(item, Message)]
+        return lost
+
+
+class Testing:
+    """Within the block the app keeps its jobs in memory, on every loop and thread; nothing runs by itself.
+
+    The clock stands still until `advance`. Leaving the block puts the app back as it was.
+    """
+
+    __test__ = False  # for pytest, which collects classes by this name
+
+    def __init__(self, app: Outlast, clock: FakeClock | None = None) -> None:
+        self.clock: Final = clock or FakeClock()
+        self._app = app
+        self._before: Wiring | None = None
+        self._begun = self.clock.time()
+        self._overrides = dict(app.dependency_overrides)
+        settings = Settings.load(app.name, app._given)
+        self.store: Final = _TestStore(self.clock, max_body=settings.max_body)
+        """The MemoryStore behind the app."""
+        self._wiring = app._wire(msgspec.structs.replace(settings, url="memory:"), self.clock, self._connect)
+
+    def _connect(self, settings: Settings, clock: Clock) -> MemoryStore:
+        return self.store
+
+    def __enter__(self) -> Testing:
+        self._before, self._app._wiring = self._app._wiring, self._wiring
+        self._overrides = dict(self._app.dependency_overrides)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._app._wiring = self._before
+        self._app.dependency_overrides.clear()
+        self._app.dependency_overrides.update(self._overrides)
+
+    async def __aenter__(self) -> Testing:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+    def enqueued(self, job: Bound[Any, Any] | str | None = None) -> list[Enqueued]:
+        """Return what was enqueued in this block, oldest first, of one job (or kind) or of all; also what has run."""
+        return [self._enqueued(message) for message in self.store.accepted if _is_of(message, job)]
+
+    def _enqueued(self, message: Message) -> Enqueued:
+        arguments = self._wiring.composer.arguments.get(message.kind)
+        args = msgspec.json.decode(message.args) if arguments is None else arguments.load(message.args)
+        declaration = self._wiring.composer.registry.kinds.get(message.kind)
+        kind = message.kind if declaration is None else declaration.kind
+        return Enqueued(message.id, message.queue, kind, args, message)
+
+    def assert_enqueued(self, job: Bound[Any, Any] | str, /, **args: Any) -> list[Enqueued]:
+        """Return the jobs of this kind that were enqueued with (at least) these arguments; AssertionError if none."""
+        of_kind = self.enqueued(job)
+        found = [each for each in of_kind if self._fits(each, args)]
+        if found:
+            return found
+        kind = job if isinstance(job, str) else job.kind
+        names = ", ".join(args)
+        lines = [f"no {kind} job was enqueued" + (f" with those values of {names}" if args else "")]
+        everything = of_kind or self.enqueued()
+        lines += [f"enqueued of {kind}:" if of_kind else "enqueued:"] if everything else ["nothing was enqueued"]
+        lines += [f"  {each!r}" for each in everything[:20]]
+        if len(everything) > 20:
+            lines.append(f"  and {len(everything) - 20} more")
+        raise AssertionError("\n".join(lines))
+
+    def assert_not_enqueued(self, job: Bound[Any, Any] | str | None = None, /, **args: Any) -> None:
+        """Raise AssertionError if a job (of any kind, when none is given) was enqueued with these arguments."""
+        found = [each for each in self.enqueued(job) if self._fits(each, args)]
+        if found:
+            raise AssertionError("enqueued, and should not have been:\n" + "\n".join(f"  {each!r}" for each in found))
+
+    def _fits(self, enqueued: Enqueued, wanted: dict[str, Any]) -> bool:
+        arguments = self._wiring.composer.arguments.get(enqueued.message.kind)
+        known = enqueued.args if arguments is None else arguments.complete(enqueued.args)
+        if arguments is not None and (strange := wanted.keys() - set(arguments.signature.names)):
+            raise AssertionError(f"{enqueued.kind} has no parameter {min(strange)!r}")
+        return all(name in known and known[name] == value for name, value in wanted.items())
+
+    async def drain(self, *, max_runs: int = 1000) -> list[JobRecord]:
+        """Run every job that is due, one at a time, also those that they enqueue, until none is ready.
+
+        Returns the records of the jobs that ran, in the order of their last run. A failed job's retry waits for
+        `advance`. Raise AssertionError after `max_runs` runs.
+        """
+        runtime = await self._wiring.connections.get()
+        ids = await drain(runtime, max_runs=max_runs)
+        records = await self.store.get(list(dict.fromkeys(reversed(ids)))[::-1])
+        return [record for record in records if record is not None]
+
+    async def fire(self) -> list[Enqueued]:
+        """Fire the schedules that are due by the clock of the test, as a worker would that lived since it began.
+
+        Return what they enqueued; nothing runs until `drain`. Raise ConfigurationError for a schedule that cannot run.
+        """
+        from outlast.testing.schedules import fire
+
+        before = len(self.store.accepted)
+        await fire(await self._wiring.connections.get(), lambda entries: self.store.begin(entries, self._begun))
+        return [self._enqueued(message) for message in self.store.accepted[before:]]
+
+    def fire_sync(self) -> list[Enqueued]:
+        """Do the same from a test that is not async."""
+        return portal().run(self.fire)
+
+    def drain_sync(self, *, max_runs: int = 1000) -> list[JobRecord]:
+        """Do the same from a test that is not async."""
+        return portal().run(lambda: self.drain(max_runs=max_runs))
+
+    def advance(self, duration: float | str) -> None:
+        """Move the clock ahead, by seconds or text such as "5m". Nothing runs until the next `drain`."""
+        self.clock.advance(seconds(duration, "advance"))
+
+
+def _is_of(message: Message, job: Bound[Any, Any] | str | None) -> bool:
+    """Tell whether a message is for a job, or for a kind in any version."""
+    if job is None:
+        return True
+    if isinstance(job, str):
+        return job in (message.kind, name_of(message.kind))
+    return message.kind in job.declaration.kinds

@@ -1,0 +1,48 @@
+"""Fires what is due by a test's clock, through the worker's own scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from outlast.brokers import Store
+from outlast.core.errors import ConfigurationError
+from outlast.core.events import Event, ScheduleFailed
+from outlast.core.schedule import ScheduleEntry
+from outlast.enqueue.runtime import Runtime
+from outlast.scheduler.loop import Scheduler
+from outlast.scheduler.planned import Planned
+
+__all__ = ["fire"]
+
+T = TypeVar("T")
+
+
+class _DirectCalls:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0) -> T:
+        return await call(self._store)
+
+
+async def fire(runtime: Runtime, begin: Callable[[list[ScheduleEntry]], None]) -> None:
+    """Fire until nothing more is due; `begin` declares the schedules that are not known yet, as of the test's start.
+
+    Raise ConfigurationError for a schedule that cannot run.
+    """
+    failed: list[ScheduleFailed] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, ScheduleFailed):
+            failed.append(event)
+
+    registry = runtime.registry
+    begin([Planned(each, registry, runtime.message).entry for each in registry.schedules.values()])
+    scheduler = Scheduler(
+        _DirectCalls(runtime.store), registry, runtime.message, clock=runtime.clock, rng=runtime.rng, tell=tell
+    )
+    while await scheduler.step() == 0.0:
+        continue
+    if failed:
+        raise ConfigurationError(f"schedule {failed[0].schedule!r} cannot run: {failed[0].why}")

@@ -1,0 +1,56 @@
+"""The alarm for queues in which jobs wait and nobody works."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from outlast.brokers import Store
+from outlast.core.clock import Clock
+from outlast.core.errors import StoreError
+from outlast.core.events import QueueUnattended
+
+__all__ = ["ConsumerWatch"]
+
+_logger = logging.getLogger("outlast.worker")
+_EVERY: Final = 30.0
+
+
+class ConsumerWatch:
+    """Look at every queue of the store, declared here or not, twice a minute."""
+
+    def __init__(self, store: Callable[[], Store], clock: Clock, tell: Callable[[QueueUnattended], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._tell = tell
+        self._since: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Look for ever; the first time after 30 s, when every worker has had time to come up."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            await self.step()
+
+    async def step(self) -> None:
+        """Look once; raise the alarm for each queue that has work and no consumer."""
+        try:
+            stats = await self._store().stats(())
+        except StoreError:
+            return  # whoever claims tells about the outage
+        now = self._clock.monotonic()
+        unattended = {
+            name: found
+            for name, found in stats.items()
+            if found.depth > found.running and found.consumers == 0 and not found.paused
+        }
+        self._since = {name: self._since.get(name, now) for name in unattended}
+        for name, found in unattended.items():
+            waited = max(now - self._since[name], found.oldest)
+            _logger.warning(
+                "queue %r has %d jobs and no worker consumes it: start one with this queue, or purge it",
+                name,
+                found.depth,
+            )
+            self._tell(QueueUnattended(name, found.depth, waited))

@@ -1,0 +1,134 @@
+"""A process with the app imported, which forks one child for each job that must run alone.
+
+`python -m outlast.worker.isolation.fork_server CONFIG`: a fork is there in milliseconds, fresh, and costs no import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import stat
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from outlast.aio.children import die_with_parent
+from outlast.aio.frames import pack
+from outlast.worker.isolation.child_main import ignore_stops, serve
+from outlast.worker.isolation.messages import FORK, Forked, ForkEnded, ForkServerReady, IsolatedConfig, encode
+from outlast.worker.target import load_app
+
+__all__ = ["main", "unfit"]
+
+
+def main() -> None:
+    """Import the app, tell whether it may be forked, and fork until the worker closes the line."""
+    config = msgspec.json.decode(sys.argv[1].encode(), type=IsolatedConfig)
+    die_with_parent(config.parent)
+    ignore_stops()
+    before = _descriptors()
+    composer = load_app(config.target, config.main).composer
+    for arguments in composer.arguments.values():
+        _ = arguments.redacted  # builds its validator here, once, instead of in every fork
+    sock = socket.socket(fileno=config.fd)
+    why = unfit(_descriptors() - before)
+    sock.sendall(pack(encode(ForkServerReady(why))))
+    if why:
+        return
+    gc.collect()
+    gc.freeze()  # a collection in a fork must not write to every page that it shares with us
+    line = _serve(sock)
+    if line is not None:
+        serve(line, composer)
+
+
+def unfit(opened: set[int]) -> str:
+    """Return why a process that has `opened` these descriptors must not be forked, "" when it may.
+
+    Threads do not go along, and leave their locks taken; a connection or a database that two processes use is broken.
+    Log files that are only appended to, and files that are only read, do no harm.
+    """
+    if sys.platform != "linux":
+        return f"forking is not safe on {sys.platform}"
+    if threading.active_count() > 1:
+        return "the app started a thread when it was imported"
+    for fd in opened:
+        with contextlib.suppress(OSError):
+            kind = os.fstat(fd).st_mode
+            flags = _flags(fd)
+            shared = stat.S_ISREG(kind) and flags & os.O_ACCMODE == os.O_RDWR
+            if shared or not (stat.S_ISREG(kind) or stat.S_ISCHR(kind) or stat.S_ISDIR(kind)):
+                return f"the app opened {Path(f'/proc/self/fd/{fd}').readlink()} when it was imported"
+    return ""
+
+
+def _flags(fd: int) -> int:
+    for row in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
+        if row.startswith("flags:"):
+            return int(row.split()[1], 8)
+    return os.O_RDWR
+
+
+def _descriptors() -> set[int]:
+    folder = Path("/proc/self/fd")
+    return {int(entry.name) for entry in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _serve(sock: socket.socket) -> socket.socket | None:
+    """Fork whenever a line comes, and tell what became of the forks. Return the line in a fork, None at the end."""
+    here = os.getpid()
+    bell, ringer = socket.socketpair()
+    for each in (bell, ringer):
+        each.setblocking(False)
+    signal.set_wakeup_fd(ringer.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    while True:
+        ready, _, _ = select.select([sock, bell], [], [])
+        if bell in ready:
+            with contextlib.suppress(BlockingIOError):
+                bell.recv(4096)
+            _tell_ended(sock)
+        if sock not in ready:
+            continue
+        asked, lines, _, _ = socket.recv_fds(sock, len(FORK), 1)
+        if not asked:
+            return None
+        try:
+            pid = os.fork()
+        except OSError:
+            pid = -1
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in (bell, ringer, sock):
+                each.close()
+            os.setpgid(0, 0)
+            die_with_parent(here)
+            return socket.socket(fileno=lines[0])
+        os.close(lines[0])
+        if pid > 0:
+            with contextlib.suppress(OSError):  # it has done so itself, or is gone
+                os.setpgid(pid, pid)  # here too: whoever hears of it may kill its group at once
+        sock.sendall(pack(encode(Forked(max(pid, 0)))))
+
+
+def _tell_ended(sock: socket.socket) -> None:
+    """Reap every fork that has ended, and pass its exit code on."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        sock.sendall(pack(encode(ForkEnded(pid, os.waitstatus_to_exitcode(status)))))
+
+
+if __name__ == "__main__":
+    main()

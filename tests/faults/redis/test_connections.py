@@ -1,0 +1,408 @@
+"""Connections to Redis, through a proxy that fails and servers that are killed, paused, filled and demoted."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast.brokers.redis.address import Address
+from outlast.brokers.redis.finding import slot_of
+from outlast.brokers.redis.link import Call, RedisClient
+from outlast.brokers.redis.scripts import Script
+from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable, StoreUncertain
+from tests.faults.proofs.redis_cancels import cancel
+from tests.support.polling import until
+from tests.support.servers.proxy import Proxy, proxied
+from tests.support.servers.redis_fleet import DEBUG, Node, cluster, free_port, node, sentinels
+
+
+def _script(text: str) -> Script:
+    return Script(text, sha1(text.encode()).hexdigest())
+
+
+ECHO = _script("return ARGV[1]")
+PUT = _script("redis.call('SET', KEYS[1], ARGV[1]) return ARGV[1]")
+ADD = _script("redis.call('RPUSH', KEYS[1], ARGV[1]) return ARGV[1]")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Node]:
+    with node(tmp_path / "redis", **DEBUG) as made:
+        yield made
+
+
+@asynccontextmanager
+async def linked(url: str, *, opened: bool = True) -> AsyncIterator[RedisClient]:
+    """Have a link that waits 0.4 s for anything."""
+    link = RedisClient(Address.of(f"{url}{'&' if '?' in url else '?'}timeout=0.4&connect_timeout=0.4"))
+    try:
+        if opened:
+            await link.open()
+        yield link
+    finally:
+        await link.close()
+
+
+def through(proxy: Proxy) -> str:
+    return f"redis://127.0.0.1:{proxy.port}/0"
+
+
+async def echo(link: RedisClient, text: str) -> Any:
+    return (await link.run(ECHO, ["k"], [text])).decode()
+
+
+async def test_a_server_that_is_not_there_is_told_at_once(server: Node) -> None:
+    server.kill()
+    async with linked(server.url, opened=False) as link:
+        with pytest.raises(StoreUnavailable, match="cannot be reached") as raised:
+            await link.open()
+        assert not isinstance(raised.value, StoreUncertain)
+
+
+async def test_a_server_that_never_answers_is_given_up_within_the_deadline(server: Node) -> None:
+    async with proxied(server.port) as proxy, linked(through(proxy), opened=False) as link:
+        proxy.faults.hold = True
+        # All who wait for the connection share the one attempt: else the last of them would wait for all.
+        tried = await asyncio.gather(link.open(), *(echo(link, str(n)) for n in range(50)), return_exceptions=True)
+        assert {type(each) for each in tried} == {StoreUnavailable}
+        assert proxy.accepted == 1
+
+
+async def test_a_line_that_goes_dead_is_cut_and_made_anew(server: Node) -> None:
+    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
+        assert await echo(link, "before") == "before"
+        proxy.deafen()
+        with pytest.raises(StoreUncertain, match=r"no answer within 0\.4 s"):
+            await echo(link, "lost")
+        proxy.heal()
+        assert await echo(link, "after") == "after"
+        assert proxy.accepted == 2
+
+
+async def test_a_cancelled_call_retires_its_connection_and_harms_no_other(server: Node) -> None:
+    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
+        before, proxy.faults.delay = proxy.up, 0.02
+        gone = asyncio.create_task(echo(link, "gone"))
+        others = [asyncio.create_task(echo(link, f"other {n}")) for n in range(20)]
+        await until(lambda: proxy.up > before, "it is on its way")
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert await echo(link, "next") == "next"
+        assert await asyncio.gather(*others) == [f"other {n}" for n in range(20)]
+        assert proxy.accepted == 2
+
+
+async def test_no_answer_ever_reaches_another_call(server: Node) -> None:
+    count = await cancel(server.url, 1000, seed=7)  # in full: python -m tests.faults.proofs.redis_cancels
+    assert count.crossed == 0
+    assert count.answered
+
+
+async def test_cut_at_every_byte_a_call_is_answered_rightly_or_told_as_it_is(server: Node) -> None:
+    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
+        up, down = proxy.up, proxy.down
+        await link.run(ADD, ["sizes"], ["first"])
+        up, down = proxy.up - up, proxy.down - down
+        sent: dict[str, str] = {}
+        for side, size in (("up", up), ("down", down)):
+            for byte in range(size + 1):
+                name = f"{side}:{byte}"
+                setattr(proxy.faults, f"cut_{side}", byte)
+                try:
+                    assert await link.run(ADD, ["list"], [name]) == name.encode()
+                    sent[name] = "done"
+                except StoreUncertain:
+                    sent[name] = "uncertain"
+                proxy.heal()
+                assert await echo(link, "well") == "well"
+        kept = [each.decode() for each in await link.command("LRANGE", "list", 0, -1)]
+        assert len(kept) == len(set(kept))
+        assert {name for name, how in sent.items() if how == "done"} <= set(kept) <= set(sent)
+        assert {sent["up:0"], sent["down:0"]} == {"uncertain"}
+        assert "up:0" not in kept
+        assert "down:0" in kept
+
+
+async def test_a_call_that_may_be_repeated_survives_a_cut(server: Node) -> None:
+    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
+        await echo(link, "warm")
+        proxy.faults.cut_down = 0
+        asyncio.get_running_loop().call_later(0.05, proxy.heal)
+        proxy.faults.delay = 0.06
+        assert await link.run(PUT, ["k"], ["v"], again=True) == b"v"
+
+
+async def test_what_happened_before_a_failed_repeat_stays_uncertain(server: Node) -> None:
+    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
+        await echo(link, "warm")
+        proxy.faults.cut_down = 0
+        proxy.faults.refuse = True
+        with pytest.raises(StoreUncertain):
+            await link.run(PUT, ["k"], ["v"], again=True)
+
+
+async def test_a_killed_connection_is_made_anew(server: Node) -> None:
+    async with linked(server.url) as link:
+        await echo(link, "a")
+        server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        with suppress(StoreUncertain):
+            await echo(link, "b")
+        assert await echo(link, "c") == "c"
+
+
+async def test_a_server_that_sleeps_costs_the_deadline_and_comes_back(server: Node) -> None:
+    async with linked(server.url) as link:
+        asleep = asyncio.create_task(asyncio.to_thread(server.ask, "DEBUG", "SLEEP", "1"))
+        with pytest.raises(StoreUncertain, match="no answer"):
+            while True:  # until it has fallen asleep
+                await echo(link, "a")
+        with pytest.raises(StoreUnavailable, match="no answer within"):  # the system takes the call, nobody answers
+            await link.command("SELECT", 0)
+        await asleep
+        assert await echo(link, "b") == "b"
+
+
+async def test_a_paused_server_costs_the_deadline_and_comes_back(server: Node) -> None:
+    async with linked(server.url) as link:
+        server.ask("CLIENT", "PAUSE", 60_000, "WRITE")
+        with pytest.raises(StoreUncertain, match="no answer"):
+            await link.run(PUT, ["k"], ["v"])
+        server.ask("CLIENT", "UNPAUSE")
+        assert await link.run(PUT, ["k"], ["v"]) == b"v"
+
+
+async def test_a_stopped_server_is_a_black_hole_and_comes_back(server: Node) -> None:
+    async with linked(server.url) as link:
+        server.signal(signal.SIGSTOP)
+        with pytest.raises(StoreUncertain, match="no answer"):
+            await echo(link, "a")
+        server.signal(signal.SIGCONT)
+        assert await echo(link, "b") == "b"
+
+
+async def test_a_server_forgets_its_scripts(server: Node) -> None:
+    async with linked(server.url) as link:
+        for _ in range(2):
+            calls = [Call(script=ECHO, keys=["k"], args=[n]) for n in range(5)]
+            assert await link.run_all(calls) == [b"0", b"1", b"2", b"3", b"4"]
+            server.ask("SCRIPT", "FLUSH")
+
+
+async def test_a_full_server_takes_nothing_and_says_so(server: Node) -> None:
+    async with linked(server.url) as link:
+        server.ask("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(StoreFull, match="at its maxmemory"):
+            await link.run(PUT, ["k"], ["v"])
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+        assert await link.run(PUT, ["k"], ["v"]) == b"v"
+
+
+async def test_a_demoted_server_is_told(server: Node, tmp_path: Path) -> None:
+    with node(tmp_path / "other") as other:
+        async with linked(server.url) as link:
+            assert await link.run(PUT, ["k"], ["v"]) == b"v"
+            server.ask("REPLICAOF", "127.0.0.1", other.port)
+            with pytest.raises(StoreUnavailable, match="is a replica"):
+                await link.run(PUT, ["k"], ["v"])
+            server.ask("REPLICAOF", "NO", "ONE")
+            assert await link.run(PUT, ["k"], ["v"]) == b"v"
+
+
+async def test_a_server_that_still_reads_its_file_is_told(tmp_path: Path) -> None:
+    slow = Node(tmp_path / "slow", key_load_delay="2000", loading_process_events_interval_bytes="1024")
+    try:
+        slow.start()
+        slow.ask("CONFIG", "SET", "key-load-delay", "0")
+        for n in range(2000):
+            slow.ask("SET", f"key{n}", "x" * 100)
+        slow.ask("SAVE")
+        slow.kill()
+        slow.start(ready=False)
+        async with linked(slow.url, opened=False) as link:
+            with pytest.raises(StoreUnavailable, match="is starting and reads its file"):
+                await link.open()
+                await echo(link, "a")
+            await until(lambda: slow.ask("PING") == b"PONG" if not _loading(slow) else None, "it has read all")
+            await link.open()
+            assert await echo(link, "b") == "b"
+    finally:
+        slow.kill()
+
+
+def _loading(server: Node) -> bool:
+    return b"loading:1" in server.ask("INFO", "persistence")
+
+
+async def test_the_bell_is_heard_again_after_a_restart(server: Node) -> None:
+    heard: list[bytes] = []
+    async with linked(server.url) as link:
+        link.listen(["bell"], heard.append)
+        await until(lambda: b"" in heard, "it listens")
+        server.ask("PUBLISH", "bell", "one")
+        await until(lambda: b"one" in heard, "it hears")
+        server.kill()
+        server.start()
+        await until(lambda: heard.count(b"") == 2, "it listens again, and says that something may be missed")
+        server.ask("PUBLISH", "bell", "two")
+        await until(lambda: b"two" in heard, "it hears again")
+
+
+async def test_over_tls_with_a_ca_of_ones_own(tmp_path: Path) -> None:
+    pem = certificates(tmp_path)
+    tls: dict[str, Any] = {"tls_cert_file": pem["cert"], "tls_key_file": pem["key"], "tls_ca_cert_file": pem["ca"]}
+    port, secure = free_port(), Node(tmp_path / "redis", tls_auth_clients="yes", **tls)
+    secure.start()
+    try:
+        secure.ask("CONFIG", "SET", "tls-port", port)
+        url = f"rediss://localhost:{port}/0?ca={pem['ca']}"
+        own = f"cert={pem['cert']}&key={pem['key']}"
+        async with linked(f"{url}&{own}") as link:
+            assert await echo(link, "a") == "a"
+        for wrong in (url, f"rediss://localhost:{port}/0?{own}"):
+            async with linked(wrong, opened=False) as link:
+                with pytest.raises(StoreUnavailable):
+                    await link.open()
+    finally:
+        secure.kill()
+
+
+def certificates(folder: Path) -> dict[str, Path]:
+    """Make a CA, and a certificate of it for localhost."""
+    made = {name: folder / f"{name}.pem" for name in ("ca", "ca_key", "cert", "key", "request")}
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+
+    def openssl(*arguments: str | Path) -> None:
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+    new = ("req", "-newkey", "rsa:2048", "-nodes")
+    openssl(*new, "-x509", "-subj", "/CN=ca", "-keyout", made["ca_key"], "-out", made["ca"])
+    openssl(*new, "-subj", "/CN=localhost", "-keyout", made["key"], "-out", made["request"])
+    of = ("-CA", made["ca"], "-CAkey", made["ca_key"], "-CAcreateserial", "-extfile", folder / "names")
+    openssl("x509", "-req", "-in", made["request"], *of, "-out", made["cert"])
+    return made
+
+
+async def test_users_and_passwords(server: Node) -> None:
+    server.ask("ACL", "SETUSER", "shop", "on", ">secret:/@", "~k", "+eval", "+evalsha", "+select")
+    async with linked(f"redis://shop:secret%3A%2F%40@127.0.0.1:{server.port}/0") as link:
+        assert await echo(link, "a") == "a"
+        assert link.durability == ("unknown", 0.0)  # neither INFO nor CONFIG is permitted
+        with pytest.raises(StoreError, match="does not permit this to our user"):
+            await link.command("GET", "other")
+    server.ask("ACL", "SETUSER", "default", "off")
+    for url, said in (
+        (f"shop:wrong@127.0.0.1:{server.port}", "does not know this user"),
+        (f"127.0.0.1:{server.port}", "NOAUTH"),
+    ):
+        async with linked(f"redis://{url}/0", opened=False) as link:
+            with pytest.raises(StoreError, match=said) as raised:
+                await link.open()
+                await echo(link, "a")
+            assert "wrong" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [
+        ({}, ("memory", 0.0)),
+        ({"appendonly": "yes", "appendfsync": "everysec"}, ("process-crash", 2.0)),
+        ({"appendonly": "yes", "appendfsync": "no"}, ("process-crash", 30.0)),
+        ({"appendonly": "yes", "appendfsync": "always"}, ("os-crash", 0.0)),
+        (
+            {"appendonly": "yes", "appendfsync": "always", "maxmemory": "1gb", "maxmemory_policy": "allkeys-lru"},
+            ("memory", 0.0),
+        ),
+    ],
+)
+async def test_what_a_job_survives_is_what_the_server_does(
+    tmp_path: Path, options: dict[str, str], level: tuple[str, float]
+) -> None:
+    with node(tmp_path / "redis", **options) as made:
+        async with linked(made.url) as link:
+            assert link.durability == level
+
+
+async def test_a_sentinel_failover_is_followed(tmp_path: Path) -> None:
+    with sentinels(tmp_path) as (servers, watchers):
+        hosts = ",".join(f"127.0.0.1:{each.port}" for each in watchers)
+        async with linked(f"redis+sentinel://{hosts}/mymaster?durability=replicated") as link:
+            assert link.durability == ("replicated", 0.0)
+            assert await link.run(PUT, ["k"], ["v"], sure=True) == b"v"
+            servers[0].kill()
+            watchers[0].kill()  # another one is asked
+
+            async def moved() -> bool:
+                with suppress(StoreUnavailable):
+                    return bool(await link.run(PUT, ["k"], ["w"]) == b"w")
+                return False
+
+            await until(moved, "the new master is found")
+            assert servers[1].ask("GET", "k") == b"w"
+            with pytest.raises(StoreUncertain, match="only 0 of 1 replicas had it"):
+                await link.run(PUT, ["k"], ["x"], sure=True)
+        async with linked(f"redis+sentinel://{hosts}/nobody", opened=False) as link:
+            with pytest.raises(StoreUnavailable, match="knows no master 'nobody'"):
+                await link.open()
+
+
+async def test_a_cluster_that_loses_a_master_goes_on(tmp_path: Path) -> None:
+    with cluster(tmp_path, masters=3, replicas=3) as nodes:
+        keys = {slot_of(f"{{{n}}}") * 3 // 16384: f"{{{n}}}" for n in range(50)}
+        async with linked(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as link:
+
+            async def all_take(value: bytes) -> bool:
+                with suppress(StoreUnavailable):
+                    return [await link.run(PUT, [keys[n]], [value]) for n in range(3)] == [value] * 3
+                return False
+
+            await until(lambda: all_take(b"before"), "all masters take something")
+            assert sum(await link.everywhere("DBSIZE")) == 3
+            nodes[0].kill()
+            await until(lambda: all_take(b"after"), "the replica has become the master")
+            assert nodes[3].ask("GET", keys[0]) == b"after"
+
+
+async def test_slots_that_move_are_followed(tmp_path: Path) -> None:
+    with cluster(tmp_path, masters=2) as nodes:
+        async with linked(f"redis+cluster://127.0.0.1:{nodes[1].port}") as link:
+            key = "{tag}"
+            slot = slot_of(key)
+            old, new = (nodes[0], nodes[1]) if slot < 8192 else (nodes[1], nodes[0])
+            ids = {each: each.ask("CLUSTER", "MYID").decode() for each in nodes}
+            assert await link.run(PUT, [key], ["v"]) == b"v"
+            new.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[old])
+            old.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[new])
+            old.ask("MIGRATE", "127.0.0.1", new.port, key, 0, 1000)
+            assert await link.command("GET", key) == b"v", "a command is sent after its key"
+            with pytest.raises(StoreUnavailable, match="is being moved"):
+                await link.run(PUT, [key], ["asked"])  # a script finds half of its keys here and half there
+            waiting = asyncio.create_task(link.run(PUT, [key], ["waited"]))
+            await asyncio.sleep(0)
+            for each in (new, old):
+                each.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[new])
+            assert await waiting == b"waited"
+            assert await link.run(PUT, [key], ["moved"]) == b"moved"
+            assert new.ask("GET", key) == b"moved"
+
+
+async def test_a_server_that_is_no_cluster_is_told(server: Node) -> None:
+    async with linked(f"redis+cluster://127.0.0.1:{server.port}", opened=False) as link:
+        with pytest.raises(StoreError, match="is no Cluster node: say 'redis://'"):
+            await link.open()
+
+
+async def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("nothing")
+    async with linked(f"rediss://127.0.0.1:1/0?ca={wrong}", opened=False) as link:
+        with pytest.raises(ConfigurationError, match="ca="):
+            await link.open()

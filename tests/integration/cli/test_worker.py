@@ -1,0 +1,142 @@
+"""`outlast worker`: the supervisor as it is started in production."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+
+import pytest
+
+from outlast import Outlast, Settings
+from tests.support.apps.cli_app import declare
+from tests.support.command import Project
+from tests.support.polling import until
+
+
+async def enqueue(project: Project, number: int) -> None:
+    shop = Outlast("shop", settings=Settings(url=project.url))
+    jobs = declare(shop)
+    async with shop:
+        await shop.enqueue_many(jobs.send.message(order, "a@b.c") for order in range(number))
+
+
+async def test_two_processes_do_the_jobs_and_leave_when_asked(project: Project) -> None:
+    await enqueue(project, 500)
+    with project.running("worker", "main:shop", "--processes", "2", "--queues", "mail,slow", "-c", "10") as worker:
+
+        def consumers() -> dict[str, int]:
+            return {each["name"]: each["consumers"] for each in project.run("queues", "--json").json["queues"]}
+
+        await until(lambda: consumers() == {"mail": 2, "slow": 2, "small": 0}, "both have come up")
+        await until(lambda: project.run("queues", "list", "mail", "--json").json["queues"][0]["depth"] == 0, "all done")
+        assert len(worker.family()) >= 3
+        worker.process.send_signal(signal.SIGTERM)
+        await until(lambda: worker.process.poll() is not None, "it ends")
+        assert worker.process.returncode == 0
+        assert worker.family()[1:] == []
+    states = {job["state"] for job in project.run("jobs", "--json", "--limit", "1000").json["jobs"]}
+    assert states == {"succeeded"}
+    assert "Traceback" not in worker.text
+
+
+async def test_a_store_that_cannot_be_opened_is_told_once(project: Project) -> None:
+    asked = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        with contextlib.suppress(ConnectionError):
+            asked += b"AUTH" in await reader.read(1 << 10)
+            writer.write(b"-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"redis://:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    async with server:
+        with project.running("worker", "main:shop", "--processes", "1", env={"OUTLAST_URL": url}) as worker:
+            await until(lambda: asked > 4, "it has tried again and again")
+            assert worker.text.count("cannot be opened yet") == 1
+            assert "does not know this user and password" in worker.text
+            assert "secret" not in worker.text
+            worker.interrupt()
+            await until(lambda: worker.process.poll() is not None, "it ends")
+            assert worker.process.returncode == 0
+
+
+async def test_the_target_may_come_from_the_environment(project: Project) -> None:
+    await enqueue(project, 3)
+    with project.running("worker", env={"OUTLAST_APP": "main:shop"}) as worker:
+        await until(lambda: project.run("queues", "list", "mail", "--json").json["queues"][0]["depth"] == 0, "all done")
+        worker.interrupt()
+        await until(lambda: worker.process.poll() is not None, "it ends")
+        assert worker.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "outlast: worker: name the Outlast(...), such as: outlast worker main:shop"),
+        (("nosuch:shop",), 2, "no module 'nosuch'"),
+        (("main:nosuch",), 2, "module 'main' has no 'nosuch'"),
+        (
+            ("main:shop", "--queues", "nosuch"),
+            2,
+            "queue 'nosuch' is not declared by this app (declared: mail, slow, small)",
+        ),
+        (("main:shop", "--processes", "0"), 2, "--processes"),
+        (("main:shop", "--max-age", "soon"), 2, "--max-age='soon'"),
+        (("--url", "sqlite:x.db"), 2, "No such option: --url"),
+    ],
+)
+def test_a_wrong_command_line(project: Project, arguments: tuple[str, ...], code: int, said: str) -> None:
+    ran = project.run("worker", *arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err
+
+
+def test_a_url_before_the_command_is_refused(project: Project) -> None:
+    ran = project.run("--url", "sqlite:x.db", "worker", "main:shop")
+    assert (ran.code, "set OUTLAST_URL" in ran.err) == (2, True)
+
+
+OTHER = """from outlast import Outlast
+
+blog = Outlast("blog")
+
+
+@blog.job(queue="mail")
+async def send(post: int) -> None: ...
+"""
+
+
+async def test_a_queue_of_another_app_on_the_same_file_is_refused_at_once(project: Project) -> None:
+    await enqueue(project, 1)
+    project.write("other.py", OTHER)
+    ran = project.run("worker", "other:blog")
+    assert (ran.code, ran.out) == (2, "")
+    assert "queue 'mail' belongs to app 'shop' in this store, and app 'blog' declares it too" in ran.err
+    assert "OUTLAST_BLOG_URL" in ran.err
+    dev = project.run("dev", "other:blog", "--port", "0")
+    assert (dev.code, "OUTLAST_BLOG_URL" in dev.err) == (2, True)
+    (job,) = project.run("jobs", "--json").json["jobs"]
+    assert (job["state"], job["attempt"]) == ("ready", 1)
+    apart = project.run("config", "show", "--app", "other:blog", env={"OUTLAST_BLOG_URL": "sqlite:blog.db"})
+    assert "blog.db" in apart.out
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def shop(:", "SyntaxError"),
+        ("import nosuch_library", "No module named 'nosuch_library'"),
+        ("import os\nshop = os.nosuch", "has no attribute 'nosuch'"),
+    ],
+)
+def test_a_target_that_cannot_be_imported_ends_it_at_once(project: Project, code: str, said: str) -> None:
+    project.write("boom.py", code)
+    ran = project.run("worker", "boom:shop", "--processes", "2")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert "boom.py" in ran.err
+    assert "the next one starts" not in ran.err

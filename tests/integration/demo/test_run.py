@@ -1,0 +1,87 @@
+"""`python -m outlast.demo` as a user runs it: real processes, an outage, killed workers; the ledger balances."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from outlast.demo.command import DemoReport
+from tests.support.servers.redis_server import RedisServer
+
+ORDERS = 40
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo to its end; a run that hangs is asked to stop, so that its parts stop with it."""
+    command = [sys.executable, "-m", "outlast.demo", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            out, _ = process.communicate(timeout=100)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            out, _ = process.communicate()
+            pytest.fail(f"the demo did not end:\n{out}")
+    return subprocess.CompletedProcess(command, process.returncode, out, "")
+
+
+def keys(server: RedisServer) -> bytes:
+    """Return how many keys a server has, as it says it."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as link:
+        link.sendall(b"DBSIZE\r\n")
+        return link.recv(64)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("store", ["a file", "a server"])
+def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path, store: str) -> None:
+    with ExitStack() as stack:
+        words = ["--orders", str(ORDERS), "--outage", "2", "--json", str(tmp_path / "report.json")]
+        if store == "a server":
+            server = RedisServer()
+            stack.callback(server.remove)
+            server.start()
+            words += ["--url", server.url]
+        ended = demo(*words)
+        judge(ended, tmp_path / "report.json")
+        if store == "a server":
+            assert keys(server) == b":0\r\n", "a run leaves nothing behind"
+
+
+def judge(ended: subprocess.CompletedProcess[str], written: Path) -> None:
+    """Hold a run to what the demo promises."""
+    assert ended.returncode == 0, ended.stdout
+    report = msgspec.json.decode(written.read_bytes(), type=DemoReport)
+    ledger = report.ledger
+    assert report.balances
+    assert (ledger.accepted, ledger.charges, ledger.invoices) == (ORDERS, ORDERS, ORDERS)
+    assert ledger.emails - ledger.extra_emails == ORDERS
+    assert ledger.lost == ledger.double_charges == ledger.wrong_amounts == ledger.strangers == ()
+    assert ledger.repeats > 0, "the provider drops answers, so some requests must come twice"
+    assert report.retries > 0
+    assert report.workers_killed == 2
+    assert report.outage_seconds >= 2
+    assert report.directory is None
+    assert "The ledger balances." in ended.stdout
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    ended = demo("--url", "redis://127.0.0.1:1")
+    assert ended.returncode == 1
+    assert "127.0.0.1:1" in ended.stdout
+    assert "Traceback" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--orders=0", "--orders=many", "--outage=-1", "--processes=0", "--url=sqlite:a.db", "--url=redis://a?x=1"],
+)
+def test_a_wrong_argument_is_refused_with_what_to_give(argument: str) -> None:
+    ended = demo(argument)
+    assert ended.returncode == 2
+    assert "give " in ended.stdout

@@ -1,0 +1,130 @@
+"""Jobs that must run alone get a fork of a process that has the app imported, wherever that is safe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast import Outlast
+from outlast.core.message import Holder
+from outlast.enqueue.handle import Handle
+from outlast.worker.isolation.fork_client import ForkServer
+from outlast.worker.isolation.fork_server import unfit
+from tests.support.apps.isolated_app import build_jobs
+from tests.support.ledger import Ledger
+from tests.support.polling import until
+from tests.support.working import record, working
+
+TARGET = "tests.support.apps.isolated_app:app"
+
+
+async def suspects(app: Outlast, *calls: tuple[str, Any]) -> list[Handle[Any]]:
+    """Enqueue jobs that were there at two crashes, so that each must run alone. They are run in this order."""
+    handles = await app.enqueue_many(
+        build_jobs[name].message(*(() if given is None else (given,))) for name, given in calls
+    )
+    store = (await app.runtime()).store
+    for number in range(2):
+        holder = Holder(f"crasher-{number}")
+        given = await store.claim({"default": 100}, limit=100, holder=holder, lease=60, wait=5)
+        assert len(given) == len(calls)
+        await store.forfeit(holder, crashed=True)
+    return handles
+
+
+FIRST: list[tuple[str, Any]] = [("family", None)] * 2
+"""They tell which process is the template; the first of them waits for it to come up."""
+
+
+async def parent_of(job: Handle[Any]) -> int:
+    _, parent = await job.result(timeout=60)
+    return int(parent)
+
+
+async def test_a_fresh_fork_runs_each_job(isolated: Outlast) -> None:
+    jobs = await suspects(isolated, *FIRST * 3)
+    async with working(isolated, target=TARGET, processes=1):
+        ran = [await job.result(timeout=60) for job in jobs]
+    assert len({pid for pid, _ in ran}) == len(jobs)
+    assert {parent for _, parent in ran} == {ran[0][1]} != {os.getpid()}
+    assert not Path(f"/proc/{ran[-1][1]}").exists(), "the template ends with the worker"
+
+
+async def test_poison_in_a_fork_is_dead_and_the_template_serves_the_next(isolated: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(isolated, *FIRST, ("dies", "signal"), ("dies", "exit"), ("family", None))
+    async with working(isolated, target=TARGET, processes=1):
+        for job, told in zip(jobs[2:4], ("SIGKILL", "exit code 9"), strict=True):
+            found = await record(isolated, job)
+            assert (found.state, found.reason) == ("dead", "poison")
+            assert told in found.failures[0].message
+        assert await parent_of(jobs[-1]) == await parent_of(jobs[1]) != os.getpid()
+    assert len(ledger.read("dies")) == 2
+
+
+async def test_past_its_timeout_a_fork_is_killed_with_what_it_started(isolated: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(isolated, *FIRST, ("hangs_with_a_child", None), ("family", None))
+    async with working(isolated, target=TARGET, processes=1):
+        found = await record(isolated, jobs[2])
+        assert (found.state, found.reason) == ("dead", "timeout")
+        (child,) = ledger.read("child")
+        await until(lambda: gone(int(child.name)) and gone(child.pid), "both are gone")
+        assert await parent_of(jobs[1]) == await parent_of(jobs[-1]) != os.getpid()
+
+
+async def test_the_death_of_the_template_is_nobodys_crash(isolated: Outlast, ledger: Ledger) -> None:
+    jobs = await suspects(isolated, *FIRST, ("naps", 2.0))
+    async with working(isolated, target=TARGET, processes=1):
+        await until(lambda: ledger.read("naps"), "it runs")
+        template = int(ledger.read("naps")[0].name)
+        assert template == await parent_of(jobs[1]) != os.getpid()
+        os.kill(template, signal.SIGKILL)
+        assert await jobs[-1].result(timeout=60) == 2
+    assert [int(entry.name) for entry in ledger.read("naps")] == [template, os.getpid()]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+async def test_an_app_that_cannot_be_imported_gives_no_forks() -> None:
+    template = ForkServer("tests.support.no_such_module:app", None)
+    ours, theirs = socket.socketpair()
+    fork = template.fork(theirs)
+    assert fork is not None
+    await fork.dead.wait()
+    assert fork.lost
+    assert template.fork(theirs) is None
+    ours.close()
+    theirs.close()
+    await template.close()
+
+
+async def test_an_app_that_must_not_be_forked_runs_such_jobs_in_processes_started_anew(
+    isolated: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLAST_TEST_THREAD", "1")
+    jobs = await suspects(isolated, *FIRST * 2)
+    async with working(isolated, target=TARGET, processes=1):
+        assert {await parent_of(job) for job in jobs} == {os.getpid()}
+    assert [(await job.record()).crashes for job in jobs] == [2, 2, 2, 2]
+
+
+def test_threads_connections_and_shared_files_forbid_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    log, data = tmp_path / "log", tmp_path / "data"
+    with log.open("ab") as appended, data.open("w+b") as shared, log.open("rb") as read, socket.socket() as line:
+        assert unfit(set()) == ""
+        assert unfit({appended.fileno(), read.fileno(), 99_999}) == ""
+        assert str(data) in unfit({appended.fileno(), shared.fileno()})
+        assert "socket" in unfit({line.fileno()})
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert "thread" in unfit(set())

@@ -1,0 +1,354 @@
+"""A worker's own life, over each store: its bounds, its stop, and a store that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+
+from outlast import Constant, Outlast, Retry
+from outlast.aio.clock import SystemClock
+from outlast.brokers.memory import MemoryStore
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
+from outlast.core.events import Event, QueueUnattended
+from outlast.core.message import Delivery, Holder
+from outlast.core.policy import DEFAULTS
+from outlast.core.settlement import Finish, Lost, Settlement
+from outlast.enqueue.runtime import Runtime
+from outlast.enqueue.wiring import wire
+from outlast.worker import Worker
+from outlast.worker.consumer_watch import ConsumerWatch
+from outlast.worker.store_link import StoreLink, StoreStalled
+from tests.support.polling import until
+from tests.support.working import new_app, record, working
+
+
+async def test_no_more_run_at_once_than_there_are_slots_and_none_is_hoarded(app: Outlast) -> None:
+    gate, running, most = asyncio.Event(), 0, 0
+    three = asyncio.Event()
+
+    @app.job
+    async def holds() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running == 3:
+            three.set()
+        await gate.wait()
+        running -= 1
+
+    jobs = [await holds.enqueue() for _ in range(10)]
+    async with working(app, concurrency=3):
+        await three.wait()
+        store = (await app.runtime()).store
+        found = (await store.stats(["default"]))["default"]
+        assert (found.running, found.ready) == (3, 7)
+        gate.set()
+        for job in jobs:
+            await record(app, job)
+    assert most == 3
+
+
+async def test_a_stop_lets_the_running_jobs_end_and_starts_none(app: Outlast) -> None:
+    started, gate = asyncio.Event(), asyncio.Event()
+    ran: list[int] = []
+
+    @app.job
+    async def holds(n: int) -> None:
+        ran.append(n)
+        started.set()
+        await gate.wait()
+
+    first, second = await holds.enqueue(1), await holds.enqueue(2)
+    stop = asyncio.Event()
+    task = asyncio.create_task(Worker(await app.runtime(), concurrency=1).run(stop))
+    await started.wait()
+    stop.set()
+    await asyncio.sleep(0)
+    gate.set()
+    await task
+    assert ran == [1]
+    assert (await first.status(), await second.status()) == ("succeeded", "ready")
+
+
+async def test_what_does_not_end_within_the_grace_is_given_back_with_its_attempt(url: str) -> None:
+    app = new_app(url, drain_grace=0.05)
+    started = asyncio.Event()
+
+    @app.job
+    async def holds() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async with app:
+        job = await holds.enqueue()
+        async with working(app):
+            await started.wait()
+        (found,) = await (await app.runtime()).store.get([job.id])
+        assert found is not None
+        assert (found.state, found.attempt, found.crashes, found.failures) == ("ready", 1, 0, ())
+
+
+async def test_a_second_signal_ends_the_grace(app: Outlast) -> None:
+    started = asyncio.Event()
+
+    @app.job
+    async def holds() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    job = await holds.enqueue()
+    async with working(app) as worker:
+        await started.wait()
+        worker.hurry()
+    assert await job.status() == "ready"
+
+
+async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_worker(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = new_app(url, drain_grace=0.05)
+    started, gate = asyncio.Event(), asyncio.Event()
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    @app.job
+    async def stubborn() -> None:
+        tasks.append(asyncio.current_task())
+        started.set()
+        while not gate.is_set():
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with app:
+        job = await stubborn.enqueue()
+        async with working(app):
+            await started.wait()
+        assert await job.status() == "ready"
+    told = len(caplog.records)
+    gate.set()
+    await asyncio.gather(*(task for task in tasks if task is not None))
+    settlers = [task for task in asyncio.all_tasks() if task.get_name() == "outlast settler"]
+    assert settlers == []  # the store is closed, and its end is nobody's concern any more
+    assert caplog.records[told:] == []
+
+
+async def test_a_job_whose_thread_goes_on_is_handed_back_without_a_crash(url: str) -> None:
+    app = new_app(url, drain_grace=0.05)
+    started, gate = threading.Event(), threading.Event()
+
+    @app.job
+    def holds() -> None:
+        started.set()
+        gate.wait(60)
+
+    async with app:
+        job = await holds.enqueue()
+        try:
+            async with working(app):
+                await asyncio.to_thread(started.wait, 30)
+            (found,) = await (await app.runtime()).store.get([job.id])
+            assert found is not None
+            assert (found.state, found.attempt, found.crashes) == ("ready", 1, 0)
+        finally:
+            gate.set()
+
+
+async def test_a_cancelled_worker_gives_back_what_it_ran(app: Outlast) -> None:
+    started = asyncio.Event()
+
+    @app.job
+    async def holds() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    job = await holds.enqueue()
+    task = asyncio.create_task(Worker(await app.runtime()).run(asyncio.Event()))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await job.status() == "ready"
+
+
+async def test_only_the_named_queues_are_consumed_and_a_wrong_name_is_refused(app: Outlast) -> None:
+    @app.job(queue="mail")
+    async def mail() -> None: ...
+
+    @app.job(queue="other")
+    async def other() -> None: ...
+
+    left, done = await other.enqueue(), await mail.enqueue()
+    async with working(app, queues=["mail"]):
+        await record(app, done)
+        assert await left.status() == "ready"
+    with pytest.raises(ConfigurationError, match="queue 'mial' is not declared"):
+        Worker(await app.runtime(), queues=["mial"])
+
+
+async def test_a_thousand_jobs_of_all_sorts_are_each_done_once(app: Outlast) -> None:
+    done: list[int] = []
+
+    @app.job
+    async def light(n: int) -> None:
+        done.append(n)
+
+    @app.job(retry=Retry(attempts=5, backoff=Constant(0)))
+    async def rough(n: int) -> None:
+        await asyncio.sleep(0)
+        if n % 7 == 0 and n not in tried:
+            tried.add(n)
+            raise ValueError(n)
+        done.append(n)
+
+    @app.job(queue="threads")
+    def slow(n: int) -> None:
+        done.append(n)
+
+    tried: set[int] = set()
+    kinds = (light, rough, slow)
+    await app.enqueue_many(kinds[n % 3].message(n) for n in range(1000))
+    async with working(app, concurrency=20):
+        store = (await app.runtime()).store
+
+        async def empty() -> bool:
+            return all(each.depth == 0 for each in (await store.stats([])).values())
+
+        await until(empty, "all are done", within=60)
+    assert sorted(done) == list(range(1000))
+
+
+class Flaky(MemoryStore):
+    """A store that goes away for some calls, as a broken line does."""
+
+    def __init__(self, *, settles: int = 0, claims: int = 0, error: Exception | None = None) -> None:
+        super().__init__(SystemClock(), max_body=DEFAULTS.max_body)
+        self.settles, self.claims = settles, claims
+        self.error = error or StoreUnavailable("away")
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+        if self.settles:
+            self.settles -= 1
+            raise self.error
+        return await super().settle(settlements)
+
+    async def claim(
+        self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
+    ) -> list[Delivery]:
+        if self.claims:
+            self.claims -= 1
+            raise self.error
+        return await super().claim(demand, limit=limit, holder=holder, lease=lease, wait=wait)
+
+
+async def flaky_runtime(app: Outlast, store: Flaky) -> Runtime:
+    await store.open()
+    return wire(app.composer, store)
+
+
+async def test_an_outage_of_the_store_is_waited_out_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    app, store = new_app("memory:"), Flaky(settles=3, claims=1)
+
+    @app.job
+    async def work(n: int) -> None: ...
+
+    runtime = await flaky_runtime(app, store)
+    messages = [work.message(n) for n in range(10)]
+    await runtime.publish(messages)
+    stop = asyncio.Event()
+    with caplog.at_level(logging.WARNING, "outlast.worker"):
+        task = asyncio.create_task(Worker(runtime).run(stop))
+        found = await store.wait([each.id for each in messages], 30)
+        stop.set()
+        await task
+    assert [each and each.state for each in found] == ["succeeded"] * 10
+    told = [each.getMessage() for each in caplog.records if "away" in each.getMessage()]
+    assert len(told) == 2  # once for the claims, once for the settlements
+    await store.close()
+
+
+async def test_one_settlement_that_cannot_be_kept_does_not_hold_back_its_neighbours() -> None:
+    class Picky(Flaky):
+        async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+            if any(isinstance(each, Finish) and bytes(each.result or b"") == b'"bad"' for each in settlements):
+                raise OverflowError("bad")
+            return await super().settle(settlements)
+
+    app, store = new_app("memory:"), Picky()
+
+    @app.job
+    async def work(word: str) -> str:
+        return word
+
+    runtime = await flaky_runtime(app, store)
+    messages = [work.message(word) for word in ("good", "bad", "fine")]
+    await runtime.publish(messages)
+    stop = asyncio.Event()
+    task = asyncio.create_task(Worker(runtime).run(stop))
+    await store.wait([messages[0].id, messages[2].id], 30)
+    stop.set()
+    await task
+    found = await store.get([each.id for each in messages])
+    assert [each and each.state for each in found] == ["succeeded", "scheduled", "succeeded"]
+    await store.close()
+
+
+@pytest.mark.parametrize("calls", [{"settles": 99}, {"claims": 99}], ids=["settle", "claim"])
+async def test_a_damaged_store_ends_the_worker(calls: dict[str, int]) -> None:
+    app, store = new_app("memory:", drain_grace=0.1), Flaky(error=StoreCorrupt("damaged"), **calls)
+
+    @app.job
+    async def work() -> None: ...
+
+    runtime = await flaky_runtime(app, store)
+    await runtime.publish([work.message()])
+    with pytest.raises(StoreCorrupt):
+        await Worker(runtime).run(asyncio.Event())
+    await store.close()
+
+
+async def test_a_call_that_never_comes_back_gets_a_new_connection_then_ends() -> None:
+    made: list[MemoryStore] = []
+
+    def connect() -> MemoryStore:
+        made.append(MemoryStore(SystemClock(), max_body=DEFAULTS.max_body))
+        return made[-1]
+
+    seconds: list[float] = []
+    link = StoreLink(connect(), SystemClock(), Random(1), reconnect=connect, patience=0.01)
+    link.on_stall = seconds.append
+
+    async def hang(store: Any) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(StoreStalled):
+        await link.once(hang)
+    assert link.store is made[1]
+    with pytest.raises(StoreStalled):
+        await link.insist("settle", hang)
+    assert link.store is made[3]
+    assert len(seconds) == 3
+    await link.close()
+
+
+async def test_a_queue_that_nobody_consumes_raises_the_alarm(app: Outlast, caplog: pytest.LogCaptureFixture) -> None:
+    @app.job(queue="lonely")
+    async def work() -> None: ...
+
+    told: list[Event] = []
+    runtime = await app.runtime()
+    watch = ConsumerWatch(lambda: runtime.store, runtime.clock, told.append)
+    await watch.step()
+    assert told == []
+    await work.enqueue()
+    await watch.step()
+    assert [(type(each), each.queue, each.depth) for each in told if isinstance(each, QueueUnattended)] == [
+        (QueueUnattended, "lonely", 1)
+    ]
+    assert "'lonely' has 1 jobs and no worker consumes it" in caplog.text

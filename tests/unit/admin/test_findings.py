@@ -1,0 +1,166 @@
+"""The doctor's judgements, from plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outlast.admin.findings import (
+    Finding,
+    of_clock,
+    of_declarations,
+    of_disk,
+    of_files,
+    of_holders,
+    of_limits,
+    of_log,
+    of_queue,
+    of_schedule,
+    of_variables,
+)
+from outlast.core.store.broker import QueueStats
+from outlast.core.text import clean, counted, duration, redact_url, short, size, when
+
+
+def only(findings: Any) -> Finding:
+    (finding,) = findings
+    assert isinstance(finding, Finding)
+    assert (finding.severity == "ok") == (finding.fix == ""), "what is not well has a fix, what is well has none"
+    return finding
+
+
+@pytest.mark.parametrize(("free", "severity"), [(0, "error"), (300 << 20, "warning"), (2 << 30, "ok")])
+def test_disk_space(free: int, severity: str) -> None:
+    assert only([of_disk(free)]).severity == severity
+
+
+@pytest.mark.parametrize(
+    ("given", "severity", "said"),
+    [
+        ({"mode": 0o600}, "ok", "mode 600"),
+        ({"mode": 0o660}, "ok", "mode 660"),
+        ({"mode": 0o604}, "warning", "every user"),
+        ({"writable": False}, "error", "may not write"),
+        ({"foreign": ("x.db-wal", "x.db-shm")}, "error", "x.db-wal, x.db-shm belongs to somebody else"),
+    ],
+)
+def test_permissions(given: dict[str, Any], severity: str, said: str) -> None:
+    found = only(of_files(**{"mode": 0o600, "foreign": (), "writable": True, "path": "x.db", **given}))
+    assert (found.severity, said in found.text) == (severity, True)
+
+
+def test_log_and_limits() -> None:
+    assert only([of_log(4 << 20)]).severity == "ok"
+    assert only([of_log(1 << 30)]).severity == "warning"
+    assert only([of_limits(256)]).severity == "warning"
+    assert only([of_limits(20_000)]).severity == "ok"
+    assert only([of_limits(-1)]).text == "unlimited"
+
+
+def test_a_clock_that_went_back() -> None:
+    assert only([of_clock(None, 100.0)]).severity == "ok"
+    assert only([of_clock(104.0, 100.0)]).severity == "ok"
+    assert only([of_clock(3700.0, 100.0)]).text == "the newest job was accepted 1 h in the future"
+
+
+def test_workers_that_are_gone() -> None:
+    assert only(of_holders([("host:7", 3)], consumed=True)).severity == "warning"
+    gone = only(of_holders([("host:7", 1)], consumed=False))
+    assert (gone.severity, gone.text) == ("error", "worker host:7 is gone and held 1 job")
+    assert list(of_holders([], consumed=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("stats", "severity", "said"),
+    [
+        (QueueStats(depth=3, ready=3, consumers=1), "ok", "3 jobs, 1 worker"),
+        (QueueStats(), "ok", "0 jobs, 0 workers"),
+        (QueueStats(depth=3, ready=3), "error", "3 jobs waiting and nobody works on it"),
+        (QueueStats(depth=2, running=2), "ok", "2 jobs"),
+        (QueueStats(depth=3, ready=3, paused=True), "warning", "paused with 3 jobs waiting"),
+        (QueueStats(depth=3, ready=3, consumers=1, oldest=3600.0), "warning", "has waited for 1 h"),
+        (QueueStats(depth=3, ready=3, consumers=1, max_depth=3), "error", "full: 3 of 3"),
+        (QueueStats(depth=1, parked=1, consumers=1), "warning", "1 job parked"),
+        (QueueStats(dead=2), "warning", "2 dead letters"),
+        (QueueStats(depth=2, ready=1, consumers=1), "warning", "1 job set aside by a move"),
+    ],
+)
+def test_queues(stats: QueueStats, severity: str, said: str) -> None:
+    found = only(of_queue("mail", stats))
+    assert (found.check, found.severity, said in found.text) == ("queue mail", severity, True)
+
+
+def test_a_queue_can_have_more_than_one_trouble() -> None:
+    found = list(of_queue("mail", QueueStats(depth=5, ready=4, parked=1, dead=1, max_depth=5)))
+    assert [each.severity for each in found] == ["error", "error", "warning", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("given", "severity", "said"),
+    [
+        ({}, "ok", "runs"),
+        ({"paused": True}, "warning", "paused"),
+        ({"paused": True, "orphan": True}, "error", "no live worker declares it"),
+        ({"error": "no such zone", "paused": True}, "error", "cannot run: no such zone"),
+        ({"due_since": 300.0}, "error", "was due 5 min ago and has not run"),
+    ],
+)
+def test_schedules(given: dict[str, Any], severity: str, said: str) -> None:
+    well: dict[str, Any] = {"error": "", "orphan": False, "paused": False, "due_since": None, "app": "shop"}
+    found = only([of_schedule("nightly", **{**well, **given})])
+    assert (found.check, found.severity, said in found.text) == ("schedule nightly", severity, True)
+
+
+def declarations(kinds: dict[tuple[str, str], int], consumers: int) -> list[Finding]:
+    return list(
+        of_declarations(
+            kinds,
+            declared_kinds={"send": "mail", "bill@3": "bills", "bill@2": "bills"},
+            declared_queues=["mail"],
+            stats={"mail": QueueStats(consumers=consumers)},
+            app="main:shop",
+        )
+    )
+
+
+def test_what_is_declared_and_what_waits() -> None:
+    assert only(declarations({("mail", "send"): 3}, 1)).severity == "ok"
+    unknown = only(declarations({("mail", "send_old"): 3}, 1))
+    assert (unknown.severity, "3 jobs of kind 'send_old'" in unknown.text) == ("error", True)
+    newer = only(declarations({("bills", "bill@4"): 1}, 1))
+    assert (newer.severity, "wait for newer code: main:shop runs it up to version 3" in newer.text) == ("warning", True)
+    older = only(declarations({("bills", "bill"): 1}, 1))
+    assert (older.severity, "upgrades= from version 1" in older.fix) == ("error", True)
+    assert only(declarations({}, 0)).text == "nobody works now on what main:shop declares: mail"
+
+
+def test_variables_without_effect() -> None:
+    assert only(of_variables({})).severity == "ok"
+    assert only(of_variables({"OUTLAST_LAESE": "no setting has this name"})).severity == "warning"
+
+
+def test_text_for_people() -> None:
+    assert [duration(each) for each in (0.44, 12.3, 90, 7200, 200_000)] == ["0.4 s", "12 s", "2 min", "2 h", "2 d"]
+    assert (when(90.0, 100.0), when(400.0, 100.0), when(None, 1.0)) == ("10 s ago", "in 5 min", "")
+    assert [size(each) for each in (12, 2048, 5 << 20, 3 << 30)] == ["12 B", "2.0 KiB", "5.0 MiB", "3.0 GiB"]
+    assert (counted(1, "job"), counted(12_000, "job")) == ("1 job", "12,000 jobs")
+    assert clean("a\x1b[31mb\r\nc\u202e\x9b") == "a\\x1b[31mb\nc\\u202e\\x9b"
+    assert (short("one\ntwo"), short("x" * 20, 10)) == ("one", "xxxxxxx...")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:/srv/a.db", "sqlite:/srv/a.db"),
+        ("redis://:pw@host:6379/0", "redis://:***@host:6379/0"),
+        ("redis://:p/w@host/0", "redis://:***@host/0"),
+        ("redis://:p?w#v@host/0", "redis://:***@host/0"),
+        ("redis://u:p#w@host/0?password=x", "redis://u:***@host/0?password=***"),
+        ("redis://host:6379/0?ca=a.pem", "redis://host:6379/0?ca=a.pem"),
+        ("amqp://user:p@ss:w@host/%2f", "amqp://user:***@host/%2f"),
+        ("redis://host?password=x&db=1", "redis://host?password=***&db=1"),
+    ],
+)
+def test_urls_lose_their_secrets(url: str, shown: str) -> None:
+    assert redact_url(url) == shown

@@ -1,0 +1,163 @@
+"""decide: every row of what becomes of a run."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from msgspec import Raw, Struct
+
+from outlast.core.backoff import Constant
+from outlast.core.control_flow import GiveUp
+from outlast.core.decide import (
+    Aborted,
+    CancelledRun,
+    Crashed,
+    Expired,
+    Failed,
+    Invalid,
+    Outcome,
+    Snoozed,
+    Succeeded,
+    TimedOut,
+    UnknownKind,
+    admit,
+    decide,
+    runs_alone,
+)
+from outlast.core.errors import ConfigurationError
+from outlast.core.message import Delivery, Fence
+from outlast.core.policy import DEFAULTS, Policy, Retry
+from outlast.core.settlement import Finish, Park, Release, Settlement
+from outlast.core.settlement import Reschedule as Again
+from tests.support.jobs import failure, message
+
+NOW = 1_000.0
+FENCE = Fence("q.1", "q", 7, 3)
+LOST = failure(1)
+POLICY = Policy(retry=Retry(attempts=3, backoff=Constant(10)), result_ttl=77.0)
+
+
+def delivery(attempt: int = 1, crashes: int = 0, *, run_at: float = NOW, expires: float | None = None) -> Delivery:
+    return Delivery(message("q.1", run_at, expires=expires), FENCE, attempt, crashes)
+
+
+def settled(outcome: Outcome, given: Delivery | None = None, policy: Policy = POLICY) -> Settlement:
+    return decide(given or delivery(), outcome, policy, NOW, Random(1))
+
+
+FOLLOW_UP = message("q.2", NOW)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Succeeded(), Finish(FENCE, "succeeded", None, None, None, (), 77.0)),
+        (
+            Succeeded(Raw(b"1"), (FOLLOW_UP,)),
+            Finish(FENCE, "succeeded", None, Raw(b"1"), None, (FOLLOW_UP,), 77.0),
+        ),
+        (Failed(ValueError("x"), LOST), Again(FENCE, NOW + 10, 2, LOST)),
+        (TimedOut(LOST), Again(FENCE, NOW + 10, 2, LOST)),
+        (Crashed(LOST, solo=False), Again(FENCE, NOW + 10, 2, LOST)),
+        (Crashed(LOST, solo=True), Finish(FENCE, "dead", "poison", error=LOST)),
+        (Invalid(LOST), Finish(FENCE, "dead", "invalid-arguments", error=LOST)),
+        (Snoozed(30), Again(FENCE, NOW + 30, 1)),
+        (CancelledRun(), Finish(FENCE, "cancelled", "cancelled")),
+        (Aborted("draining"), Release(FENCE, why="draining")),
+        (Expired(), Finish(FENCE, "expired", "expired")),
+        (UnknownKind(), Park(FENCE, NOW + DEFAULTS.park)),
+    ],
+)
+def test_every_outcome(outcome: Outcome, expected: Settlement) -> None:
+    assert settled(outcome) == expected
+
+
+@pytest.mark.parametrize(("waited", "parked"), [(-60, 5), (0, 5), (8, 5), (40, 20), (599, 299.5), (86_400, 300)])
+def test_a_job_of_an_unknown_kind_is_offered_again_the_later_the_longer_it_has_waited(
+    waited: float, parked: float
+) -> None:
+    assert settled(UnknownKind(), delivery(run_at=NOW - waited)) == Park(FENCE, NOW + parked)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Failed(ValueError("x"), LOST), "attempts"),
+        (TimedOut(LOST), "timeout"),
+        (Crashed(LOST, solo=False), "crash"),
+    ],
+)
+def test_the_last_attempt_is_dead_for_its_reason(outcome: Outcome, reason: str) -> None:
+    assert settled(outcome, delivery(2)) == Again(FENCE, NOW + 10, 3, LOST)
+    assert settled(outcome, delivery(3)) == Finish(FENCE, "dead", reason, error=LOST)
+    assert settled(outcome, delivery(4)) == Finish(FENCE, "dead", reason, error=LOST)
+
+
+GAVE_UP = Finish(FENCE, "dead", "gave-up", error=LOST)
+
+
+def test_give_up_ends_at_once() -> None:
+    assert settled(Failed(GiveUp("enough"), LOST)) == GAVE_UP
+
+
+def test_give_up_on_wins_over_retry_on() -> None:
+    retry = Retry(retry_on=(LookupError,), give_up_on=(KeyError,), backoff=Constant(1))
+    policy = Policy(retry=retry)
+    assert settled(Failed(KeyError("x"), LOST), policy=policy) == GAVE_UP
+    assert settled(Failed(IndexError("x"), LOST), policy=policy) == Again(FENCE, NOW + 1, 2, LOST)
+    assert settled(Failed(ValueError("x"), LOST), policy=policy) == GAVE_UP
+
+
+class Broken(Struct, frozen=True):
+    """A backoff of a user's own that gives no time."""
+
+    wait: float
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        return self.wait
+
+
+@pytest.mark.parametrize("wait", [float("inf"), float("nan"), -1.0, 1e300])
+def test_a_backoff_that_gives_no_time_is_refused_before_a_store_hears_of_it(wait: float) -> None:
+    with pytest.raises(ConfigurationError, match="the delay of Broken="):
+        settled(TimedOut(LOST), policy=Policy(retry=Retry(backoff=Broken(wait))))
+
+
+def test_no_attempt_starts_after_the_budget() -> None:
+    policy = Policy(retry=Retry(backoff=Constant(10), budget=60))
+    within = delivery(run_at=NOW - 50)
+    over = delivery(run_at=NOW - 51)
+    assert settled(TimedOut(LOST), within, policy) == Again(FENCE, NOW + 10, 2, LOST)
+    assert settled(TimedOut(LOST), over, policy) == Finish(FENCE, "dead", "budget", error=LOST)
+
+
+def test_a_run_that_ended_starts_the_crash_count_anew() -> None:
+    assert settled(TimedOut(LOST), delivery(crashes=1)) == Again(FENCE, NOW + 10, 2, LOST, crashes=0)
+    assert settled(Snoozed(1), delivery(crashes=1)) == Again(FENCE, NOW + 1, 1, crashes=0)
+
+
+def test_a_job_that_had_to_run_alone_goes_on_running_alone() -> None:
+    crashes = DEFAULTS.solo_after_crashes
+    assert settled(TimedOut(LOST), delivery(crashes=crashes)) == Again(FENCE, NOW + 10, 2, LOST, crashes=crashes)
+    assert settled(Snoozed(1), delivery(crashes=crashes)) == Again(FENCE, NOW + 1, 1, crashes=crashes)
+
+
+def test_alone_after_the_second_crash() -> None:
+    assert [runs_alone(delivery(crashes=n)) for n in range(4)] == [False, False, True, True]
+
+
+def test_what_is_no_outcome_is_refused() -> None:
+    with pytest.raises(AssertionError):
+        settled("done")  # type: ignore[arg-type]
+
+
+def test_admit_refuses_what_is_past_its_time_to_start() -> None:
+    assert admit(delivery(), NOW) is None
+    assert admit(delivery(expires=10), NOW + 9) is None
+    assert admit(delivery(expires=10), NOW + 10) == Expired()
+
+
+def test_a_job_that_has_started_once_is_admitted_until_it_ends() -> None:
+    assert admit(delivery(2, expires=10), NOW + 99) is None
+    assert admit(delivery(1, 1, expires=10), NOW + 99) is None

@@ -1,0 +1,72 @@
+"""Errors say the setting and the fix; events and answers are plain frozen values."""
+
+from __future__ import annotations
+
+import pytest
+
+from outlast.core import errors, events
+from outlast.core.control_flow import Snooze
+from outlast.core.settlement import ACCEPTED, UNROUTABLE, Accepted, Unroutable
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "kept"),
+    [
+        (
+            errors.QueueFull("mail", 12.4),
+            "queue 'mail' is full (max_depth): try again in 12 s",
+            {"queue": "mail", "retry_after": 12.4},
+        ),
+        (errors.BodyTooLarge("send", 9, 8), "max_body=8", {"kind": "send", "size": 9, "limit": 8}),
+        (errors.UniqueConflict("k", "q.1"), "held by job 'q.1'", {"key": "k", "existing": "q.1"}),
+        (errors.EnqueueUnknown("q.1", "timeout"), "repeat with id='q.1'", {"id": "q.1"}),
+        (
+            errors.JobFailed("q.1", "attempts", "boom"),
+            "q.1 is dead (attempts): boom",
+            {"id": "q.1", "reason": "attempts", "error": "boom"},
+        ),
+        (Snooze(3), "snoozed for 3 s", {"seconds": 3}),
+    ],
+)
+def test_an_error_says_what_to_do_and_carries_its_facts(
+    error: errors.OutlastError, said: str, kept: dict[str, object]
+) -> None:
+    assert said in str(error)
+    assert {name: getattr(error, name) for name in kept} == kept
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), 1e11, "soon"])
+def test_a_snooze_to_no_time_is_refused(wrong: float | str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"Snooze\(seconds\)="):
+        Snooze(wrong)
+
+
+def test_a_snooze_takes_any_duration() -> None:
+    assert Snooze("5m").seconds == 300
+
+
+def test_every_error_is_ours_and_told_in_its_docstring() -> None:
+    for name in errors.__all__:
+        error = getattr(errors, name)
+        assert issubclass(error, errors.OutlastError)
+        assert error.__doc__
+
+
+def test_one_except_catches_what_users_expect() -> None:
+    assert issubclass(errors.InvalidArguments, ValueError)
+    assert issubclass(errors.ResultTimeout, TimeoutError)
+    assert issubclass(errors.JobNotFound, LookupError)
+    assert issubclass(errors.DuplicateKind, errors.ConfigurationError)
+    assert issubclass(errors.StoreFull, errors.StoreError)
+
+
+def test_events_cannot_be_changed() -> None:
+    event = events.JobEnded("q.1", "q", "send", "dead", "attempts", 0.5)
+    with pytest.raises(AttributeError):
+        event.state = "succeeded"  # type: ignore[misc]
+    assert event == events.JobEnded("q.1", "q", "send", "dead", "attempts", 0.5)
+
+
+def test_answers_without_facts_are_shared() -> None:
+    assert Accepted() == ACCEPTED
+    assert Unroutable() == UNROUTABLE

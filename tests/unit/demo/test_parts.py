@@ -1,0 +1,128 @@
+"""The witnesses of the demo can be trusted: the provider's book, the invoice, the journal and what the page is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from outlast.core.events import JobEnded, JobRetried, JobStarted, WorkerStalled
+from outlast.demo.board import Board
+from outlast.demo.invoice import draw_invoice, is_whole
+from outlast.demo.journal import Journal, JournalLine, Tail
+from outlast.demo.mail import Mail
+from outlast.demo.provider import Book, KeyReused
+from outlast.demo.run_files import RunFiles, free_ports
+
+
+def places(directory: Path) -> RunFiles:
+    found = RunFiles(root=str(directory), shop=1, provider=2, smtp=3)
+    found.save()
+    return found
+
+
+def test_a_repeated_key_gives_the_first_charge_and_takes_no_money(tmp_path: Path) -> None:
+    book = Book(tmp_path / "book")
+    first, new = book.charge("k", "order-1", 500, now=1.0)
+    again, second = book.charge("k", "order-1", 500, now=2.0)
+    book.close()
+    assert (new, second) == (True, False)
+    assert again == first
+    assert [charge.order for charge in book.statement().charges] == ["order-1"]
+    assert book.statement().repeats == 1
+
+
+def test_a_key_that_stands_for_something_else_is_refused(tmp_path: Path) -> None:
+    book = Book(tmp_path / "book")
+    book.charge("k", "order-1", 500, now=1.0)
+    with pytest.raises(KeyReused, match="order-1"):
+        book.charge("k", "order-1", 501, now=2.0)
+    book.close()
+
+
+def test_the_book_survives_a_kill_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "book"
+    book = Book(path)
+    book.charge("k", "order-1", 500, now=1.0)
+    book.charge("k", "order-1", 500, now=2.0)
+    book.close()
+    with path.open("ab") as file:
+        file.write(b'{"what":"charge","key":"torn"')
+    book = Book(path)
+    _, new = book.charge("k", "order-1", 500, now=3.0)
+    _, other = book.charge("torn", "order-2", 700, now=4.0)
+    book.close()
+    assert (new, other) == (False, True)
+    again = Book(path)
+    again.close()
+    assert len(again.statement().charges) == 2
+    assert again.statement().repeats == 2
+
+
+def test_an_invoice_is_a_whole_pdf_and_the_same_when_drawn_again(tmp_path: Path) -> None:
+    path = tmp_path / "order-1.pdf"
+    draw_invoice(path, order="order-1", item="Crème brûlée torch", cents=4_999, email="a@example.com")
+    first = path.read_bytes()
+    draw_invoice(path, order="order-1", item="Crème brûlée torch", cents=4_999, email="a@example.com")
+    assert path.read_bytes() == first
+    assert is_whole(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["order-1.pdf"]
+    path.write_bytes(first[: len(first) // 2])
+    assert not is_whole(path)
+
+
+def test_a_tail_gives_each_line_once_and_only_whole_ones(tmp_path: Path) -> None:
+    tail = Tail(tmp_path / "log")
+    assert tail.lines() == []
+    with (tmp_path / "log").open("ab", buffering=0) as file:
+        file.write(b"one\ntw")
+        assert tail.lines() == [b"one"]
+        file.write(b"o\n")
+    assert tail.lines() == [b"two"]
+    assert tail.lines() == []
+
+
+def test_the_journal_writes_what_starts_is_retried_and_ends(tmp_path: Path) -> None:
+    journal = Journal(lambda: tmp_path / "runs")
+    journal(JobStarted(id="q.1", queue="q", kind="k", attempt=1, waited=0.0))
+    journal(JobRetried(id="q.1", queue="q", kind="k", attempt=1, at=5.0, error="down"))
+    journal(WorkerStalled(holder="h", seconds=1.0))
+    journal(JobEnded(id="q.1", queue="q", kind="k", state="succeeded", reason=None, seconds=1.0))
+    runs = [msgspec.json.decode(line, type=JournalLine) for line in Tail(tmp_path / "runs").lines()]
+    assert [run.what for run in runs] == ["started", "retried", "ended"]
+    journal.close()
+
+
+def test_the_board_counts_orders_by_the_stage_they_reached(tmp_path: Path) -> None:
+    spots = places(tmp_path)
+    board = Board(spots, 3, 100.0, workers=2)
+    for order in ("a", "b", "c"):
+        board.accept(order, 500, 0.004)
+    book = Book(spots.charges)
+    for order in ("a", "b", "a"):
+        book.charge(order, order, 500, now=1.0)
+    book.close()
+    draw_invoice(spots.invoices / "a.pdf", order="a", item="Teapot", cents=500, email="a@example.com")
+    spots.mails.write_bytes(
+        msgspec.json.encode(Mail(order="a", message_id="<1>", to="a@example.com", pdf_bytes=9, at=1.0)) + b"\n"
+    )
+    board.provider_down(102.0)
+    board.look(104.0)
+    snapshot = board.snapshot(104.0)
+    assert snapshot.stages == "421"
+    assert board.unfinished() == ["b", "c"]
+    counts = snapshot.counts
+    assert (counts.accepted, counts.paid, counts.invoiced, counts.mailed, counts.repeats) == (3, 2, 1, 1, 1)
+    assert snapshot.series == [(4.0, 3, 2, 1, 1)]
+    assert snapshot.outages == [(2.0, None)]
+    assert snapshot.answered_ms == 4.0
+    assert board.provider_up(110.0) == 8.0
+    assert board.snapshot(110.0).outages == [(2.0, 10.0)]
+
+
+def test_ports_lie_where_no_connection_starts() -> None:
+    ports = free_ports(4, Random(1))
+    assert len(set(ports)) == 4
+    assert all(20_000 <= port < 32_768 for port in ports)

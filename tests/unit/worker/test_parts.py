@@ -1,0 +1,125 @@
+"""The worker's pure parts: how far ahead to claim, how an exception is told, whom a death is blamed on."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import msgspec
+import pytest
+
+from outlast import Outlast
+from outlast.core import exitcodes
+from outlast.core.message import Failure, Fence, Holder
+from outlast.core.settlement import Finish, Reschedule
+from outlast.supervisor.process import ProcessExit, release_jobs_of
+from outlast.supervisor.replica import restart_delay
+from outlast.worker.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, failure_of
+from outlast.worker.job_map import CLAIMED, ENDED, STARTED, JobEntry
+from outlast.worker.slot_groups import AHEAD, Average, SlotGroup, claim_ahead
+from outlast.worker.target import find_target
+
+
+def test_short_jobs_are_claimed_ahead_and_long_ones_never() -> None:
+    assert claim_ahead(100, run=0.0001, trip=0.002) == AHEAD * 100
+    assert claim_ahead(100, run=0.0625, trip=0.03125) == 150
+    assert claim_ahead(100, run=10.0, trip=0.002) == 0
+    assert claim_ahead(100, run=0.0, trip=0.002) == 0
+    assert claim_ahead(100, run=0.1, trip=0.0) == 0
+
+
+def test_a_lane_has_no_room_for_what_is_held_or_stuck() -> None:
+    lane: SlotGroup[int] = SlotGroup(10)
+    assert lane.room(0.001) == 10
+    lane.held, lane.stuck = 6, 3
+    assert lane.room(0.001) == 1
+    lane.held = 20
+    assert lane.room(0.001) == 0
+    lane.run.add(0.0001)
+    assert lane.room(0.001) == 10 + AHEAD * 10 - 23
+
+
+def test_an_average_starts_at_its_first_value_and_forgets() -> None:
+    average = Average(0.5)
+    average.add(8.0)
+    assert average.value == 8.0
+    average.add(4.0)
+    assert average.value == 6.0
+
+
+def test_a_failure_is_cut_and_secrets_go_before_the_cut() -> None:
+    secret = "s3cret" * 10
+    try:
+        raise ValueError("x" * (MESSAGE_LIMIT // 4 - 20) + secret + "y" * 100_000)
+    except ValueError as error:
+        failure = failure_of(error, attempt=2, at=9.0, secrets=(secret,))
+    assert (failure.attempt, failure.at, failure.type) == (2, 9.0, "ValueError")
+    assert len(failure.message) <= MESSAGE_LIMIT
+    assert len(failure.traceback) <= TRACEBACK_LIMIT
+    assert "s3c" not in failure.message + failure.traceback
+    assert "(cut)" in failure.message
+
+
+def test_an_exception_that_cannot_be_told_is_told_so() -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    failure = failure_of(Silent(), attempt=1, at=0.0)
+    assert failure.type == "Silent"
+    assert "RuntimeError" in failure.message
+
+
+def slot(name: str, state: int, crashes: int = 0) -> JobEntry:
+    return JobEntry(state, Fence(f"q.{name}", "q", 7), 100.0, 2, crashes, 500.0)
+
+
+def death(code: int, *slots: JobEntry, verdict: str = "") -> ProcessExit:
+    return ProcessExit(Holder("h"), code, verdict, slots, ready=True, lived=1.0)  # type: ignore[arg-type]
+
+
+def test_a_death_is_counted_for_the_jobs_that_had_started_and_no_others() -> None:
+    found = release_jobs_of(death(-9, slot("a", STARTED, 1), slot("b", CLAIMED), slot("c", ENDED)), 300.0)
+    text = "its worker process died in mid run (SIGKILL)"
+    failure = Failure(2, 300.0, "WorkerDied", text)
+    assert found == [Reschedule(Fence("q.a", "q", 7), 100.0, 2, failure, crashes=2)]
+
+
+@pytest.mark.parametrize(("code", "verdict"), [(0, ""), (-9, "stalled"), (-9, "forced")])
+def test_nobody_is_blamed_for_an_end_in_peace(code: int, verdict: str) -> None:
+    assert release_jobs_of(death(code, slot("a", STARTED), verdict=verdict), 300.0) == []
+
+
+def test_an_overdue_job_is_told_why_its_process_was_killed() -> None:
+    (found,) = release_jobs_of(death(-9, slot("a", STARTED), verdict="overdue"), 300.0)
+    assert not isinstance(found, Finish)
+    assert found.error is not None
+    assert "hard deadline" in found.error.message
+
+
+def test_restarts_come_at_once_and_back_off_to_five_seconds() -> None:
+    assert [restart_delay(n) for n in (-1, 0, 1, 2, 3)] == [0.0, 0.0, 0.2, 0.4, 0.8]
+    assert restart_delay(100) == 5.0
+
+
+def test_every_exit_code_has_a_meaning() -> None:
+    codes = [value for name, value in vars(exitcodes).items() if name.isupper() and isinstance(value, int)]
+    assert sorted(exitcodes.MEANING) == sorted(codes)
+    assert all(exitcodes.MEANING.values())
+
+
+def test_a_failure_with_a_name_that_is_no_text_can_be_kept() -> None:
+    failure = failure_of(OSError(2, "not found", "caf\udce9.pdf"), attempt=1, at=0.0)
+    assert "caf\\udce9.pdf" in failure.message
+    assert "caf\\udce9.pdf" in failure.traceback
+    assert msgspec.json.encode(failure).decode()
+
+
+def test_an_app_that_a_script_imports_is_found_in_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Outlast("shop")
+    module = ModuleType("shop_of_its_own")
+    module.shop = app  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys.modules["__main__"], "shop", app, raising=False)
+    monkeypatch.setitem(sys.modules, "__mp_main__", sys.modules["__main__"])
+    monkeypatch.setitem(sys.modules, "shop_of_its_own", module)
+    assert find_target(app.registry) == ("shop_of_its_own:shop", None)
