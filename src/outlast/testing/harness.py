@@ -69,8 +69,8 @@ class _TestStore(MemoryStore):
 
     def begin(self, entries: Sequence[ScheduleEntry], at: float) -> None:
         """Declare the schedules that are not known yet, as if that had been at `at`."""
-        known = {record.name for record in self._shelf.all()}
-        self._shelf.enlist([each for each in entries if each.name not in known], at)
+        known = {record.name for record in self._schedules.all()}
+        self._schedules.enlist([each for each in entries if each.name not in known], at)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         lost = await super().settle(settlements)

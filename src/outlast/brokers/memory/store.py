@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from outlast.aio.look import Look, look_until
+from outlast.aio.notifier import Notifier
 from outlast.brokers.memory import delivery, records
-from outlast.brokers.memory.bell import Bell
 from outlast.brokers.memory.commands import apply, check
 from outlast.brokers.memory.schedules import MemorySchedules
 from outlast.brokers.memory.tables import Tables
@@ -27,7 +27,7 @@ __all__ = ["MemoryStore"]
 T = TypeVar("T")
 
 LOOK_AGAIN = 1.0
-"""Seconds of real time after which a sleeper looks at the clock again, in case somebody else moves it."""
+"""Seconds of real time after which a wait looks at the clock again, in case it was moved without a notification."""
 
 
 class MemoryStore:
@@ -36,14 +36,14 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, max_body: int = DEFAULTS.max_body) -> None:
         self.capabilities = Capabilities(durability="memory", max_body=max_body, shared=False)
         self._tables = Tables(clock, max_body)
-        self._shelf = MemorySchedules(lambda messages: self._tables.publish(messages, bounded=False), max_body)
+        self._schedules = MemorySchedules(lambda messages: self._tables.publish(messages, bounded=False), max_body)
         self._clock = clock
         self._lock = threading.Lock()
-        self._bell = Bell()
+        self._changed = Notifier()
         self._closed = False
         subscribe: Callable[[Callable[[], None]], None] | None = getattr(clock, "subscribe", None)
         if subscribe is not None:
-            subscribe(self._bell.ring)
+            subscribe(self._changed.notify)
 
     async def open(self) -> None:
         """Make the store usable, again after a close."""
@@ -52,19 +52,19 @@ class MemoryStore:
     async def close(self) -> None:
         """End all waits; jobs and leases stay."""
         self._closed = True
-        self._bell.ring()
+        self._changed.notify()
 
     async def declare(self, topology: Topology) -> None:
         """Set the bounds of these queues, and what is parked no more."""
         with self._lock:
             self._tables.declare(topology)
-        self._bell.ring()
+        self._changed.notify()
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Keep the messages."""
         with self._lock:
             answers = self._tables.publish(messages, bounded=True)
-        self._bell.ring()
+        self._changed.notify()
         return answers
 
     async def claim(
@@ -83,7 +83,7 @@ class MemoryStore:
         delivery.refuse_signals(settlements)
         with self._lock:
             lost = delivery.settle(self._tables, settlements)
-        self._bell.ring()
+        self._changed.notify()
         return lost
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
@@ -100,7 +100,7 @@ class MemoryStore:
         """Make a dead holder's jobs ready."""
         with self._lock:
             count = delivery.forfeit(self._tables, holder, crashed=crashed)
-        self._bell.ring()
+        self._changed.notify()
         return count
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
@@ -140,59 +140,58 @@ class MemoryStore:
         with self._lock:
             check(self._tables, commands)
             answers = [apply(self._tables, command) for command in commands]
-        self._bell.ring()
+        self._changed.notify()
         return answers
 
     async def schedules(self) -> list[ScheduleRecord]:
         """Return all schedules by name."""
         with self._lock:
-            return self._shelf.all()
+            return self._schedules.all()
 
     async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
         """Declare schedules."""
         with self._lock:
-            return self._shelf.enlist(entries, self._clock.time())
+            return self._schedules.enlist(entries, self._clock.time())
 
     async def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
         """Take ticks and publish their messages."""
         with self._lock:
-            made = self._shelf.advance(moves)
-        self._bell.ring()
+            made = self._schedules.advance(moves)
+        self._changed.notify()
         return made
 
     async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
         """Change schedules."""
         with self._lock:
-            answers = self._shelf.amend(changes, self._clock.time())
-        self._bell.ring()
+            answers = self._schedules.amend(changes, self._clock.time())
+        self._changed.notify()
         return answers
 
     async def amended(self, since: int, timeout: float) -> int:
         """Return how often schedules were changed, once that is above `since`, or after `timeout` seconds."""
 
         def look() -> tuple[list[int], float | None]:
-            return [self._shelf.changes] if self._shelf.changes > since else [], None
+            return [self._schedules.changes] if self._schedules.changes > since else [], None
 
-        return (await self._until(look, timeout) or [self._shelf.changes])[0]
+        return (await self._until(look, timeout) or [self._schedules.changes])[0]
 
     def _get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         now = self._clock.time()
         found = (self._tables.jobs.get(id_) for id_ in ids)
         return [None if job is None else records.record(job, now) for job in found]
 
-    async def _until(self, look: Callable[[], tuple[list[T], float | None]], wait: float) -> list[T]:
-        """Look until there is something, at each ring, or until `wait` seconds have passed; [] then.
+    async def _until(self, look: Callable[[], tuple[list[T], float | None]], timeout: float) -> list[T]:
+        """Look until there is something, or until `timeout` seconds have passed on either clock; [] then.
 
         `look` also gives the seconds until something may change by itself, None when nothing will.
         """
-        loop = asyncio.get_running_loop()
-        deadline, clock_deadline = loop.time() + wait, self._clock.monotonic() + wait
-        with self._bell.listen() as ear:
-            while True:
-                ear.clear()
-                with self._lock:
-                    found, soon = look()
-                left = min(deadline - loop.time(), clock_deadline - self._clock.monotonic())
-                if found or left <= 0 or self._closed:
-                    return found
-                await ear.wait(min(left, LOOK_AGAIN, LOOK_AGAIN if soon is None else max(soon, 0.001)))
+        clock_deadline = self._clock.monotonic() + timeout
+
+        async def locked(_: float) -> Look[list[T]]:
+            with self._lock:
+                found, soon = look()
+            left = clock_deadline - self._clock.monotonic()
+            soon = left if soon is None else min(soon, left)
+            return Look(found, bool(found) or left <= 0 or self._closed, soon)
+
+        return await look_until(locked, notifier=self._changed, timeout=timeout, poll=LOOK_AGAIN)
