@@ -6,8 +6,9 @@ NEWEST := $(shell scripts/find-python newest 2>/dev/null)
 DEMO ?=
 BENCH ?=
 PYTEST ?=
+PROOFS ?=
 
-.PHONY: help demo test check bench lock pictures clean
+.PHONY: help demo test check proofs bench lock pictures clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -36,6 +37,11 @@ check:  ## lint, types, contracts and the fast tests
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/python -m pytest -q tests/unit tests/conformance tests/architecture $(PYTEST)
+
+proofs:  ## the long proofs: hundreds of kills, a million rows (PROOFS="survival rates" for some)
+	@scripts/packages python-venv=python3-venv redis-server=redis-server
+	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	@scripts/proofs $(PROOFS)
 
 bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", "--store redis")
 	@scripts/packages python-venv=python3-venv redis-server=redis-server node=nodejs npm=npm

@@ -34,7 +34,7 @@ from tests.support.polling import until
 __all__ = ["Figures", "roll"]
 
 _ROOT = Path(__file__).parents[3]
-_RELEASES = _ROOT / "tests/support/rolling"
+_RELEASES = _ROOT / "tests/faults/rolling/releases"
 _MOST_READY = 200
 _EACH = 40
 
@@ -134,8 +134,8 @@ class Load:
     """Both versions of the API, which send jobs all the time."""
 
     def __init__(self, seed: int) -> None:
-        from tests.support.rolling.v1 import rolling_app as one
-        from tests.support.rolling.v2 import rolling_app as two
+        from tests.faults.rolling.releases.v1 import rolling_app as one
+        from tests.faults.rolling.releases.v2 import rolling_app as two
 
         self.ids: dict[str, str] = {}
         self.sent: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""50 zones x 10 years: ticks against cronsim's own answer and against another oracle: `python -m ...schedules.zones`.
+"""50 zones x 10 years: ticks against cronsim's own answer and against another oracle: `python -m ...schedule_zones`.
 
 Every difference is printed and must be one of those that `explain` knows; the exit code says whether all are.
 """

@@ -46,7 +46,7 @@ from tests.faults.survival.ledger import (
     text_of,
 )
 
-KEPT = Path(__file__).parent / "survival" / "ledger.jsonl.xz"
+KEPT = Path(__file__).with_name("ledger.jsonl.xz")
 
 
 @pytest.mark.timeout(400)
