@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers import Store, connect
+from outlast.brokers import connect
 from outlast.core.clock import Clock
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError, InvalidArguments, UniqueConflict
@@ -18,6 +18,7 @@ from outlast.core.policy import Retention
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled
 from outlast.core.settlement import Exists
+from outlast.core.store.store import Store
 from outlast.core.topology import Queue
 from outlast.core.unique import OnConflict
 from outlast.declare.arguments import Arguments

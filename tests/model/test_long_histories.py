@@ -11,13 +11,13 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
 from outlast.core.limits import Limit
 from outlast.core.message import Delivery, Fence
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
 from outlast.core.store.control import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+from outlast.core.store.store import CompleteStore
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
@@ -72,7 +72,10 @@ class History:
         self.random = Random(seed)
         self.clock = FakeClock()
         self.queues = ("r",) if case.spread else QUEUES  # where queues lie apart, each of them has its own history
-        self.stores: tuple[Store, Store] = (case.make(folder, self.clock, DEFAULTS.max_body), MemoryStore(self.clock))
+        self.stores: tuple[CompleteStore, CompleteStore] = (
+            case.make(folder, self.clock, DEFAULTS.max_body),
+            MemoryStore(self.clock),
+        )
         self.number = 0
         self.ids: list[str] = ["q.none"]
         self.given: list[tuple[Fence, Fence]] = []

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 )
 from msgspec import structs
 
-from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
 from outlast.core.limits import Limit
 from outlast.core.matching import ArgIs
@@ -32,6 +31,7 @@ from outlast.core.policy import DEFAULTS, Priority, Retention
 from outlast.core.settlement import Finish, Full, Lost, Note, Park, Release, Reschedule, Settlement
 from outlast.core.store.control import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 from outlast.core.store.records import Query
+from outlast.core.store.store import CompleteStore
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
@@ -111,7 +111,7 @@ class TwoStores(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.clock = FakeClock()
-        self.stores: tuple[Store, Store] = (
+        self.stores: tuple[CompleteStore, CompleteStore] = (
             self.case.make(Path(self.folder.name), self.clock, DEFAULTS.max_body),
             MemoryStore(self.clock),
         )

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from msgspec import Raw
 
-from outlast.brokers import Store
 from outlast.core.codec import encode_value
 from outlast.core.message import Delivery, Failure, Fence, Holder, Message
 from outlast.core.policy import Priority, Retention
@@ -16,6 +15,7 @@ from outlast.core.settlement import Finish, Lost, Published, Settlement
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Answer, Command
 from outlast.core.store.records import JobRecord
+from outlast.core.store.store import CompleteStore
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
@@ -66,7 +66,7 @@ def failure(attempt: int = 1, text: str = "boom", at: float = 0.0) -> Failure:
 class Desk:
     """A store with its clock, and the short words that tests use."""
 
-    store: Store
+    store: CompleteStore
     clock: FakeClock
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     """The last hand-out of each job."""

@@ -10,10 +10,10 @@ from random import Random
 from typing import TypeVar
 
 from outlast import Outlast
-from outlast.brokers import Store
 from outlast.core.events import Event, ScheduleFailed
 from outlast.core.schedule import Amendment, ScheduleRecord
 from outlast.core.store.records import Query
+from outlast.core.store.store import Store
 from outlast.enqueue.runtime import Runtime
 from outlast.scheduler.loop import Scheduler, StoreCalls
 from outlast.testing import Testing
@@ -77,16 +77,16 @@ class Shift:
         return [id.partition(".")[2] for id in await self._ids() if id not in seen]
 
     async def _ids(self) -> list[str]:
-        page = await self.runtime.store.find(Query(limit=10_000))
+        page = await self.runtime.store.records.find(Query(limit=10_000))
         return [record.id for record in page.records][::-1]
 
     async def record(self, name: str) -> ScheduleRecord:
         """Return a schedule that must be known."""
-        return {each.name: each for each in await self.runtime.store.schedules()}[name]
+        return {each.name: each for each in await self.runtime.store.schedules.schedules()}[name]
 
     async def amend(self, *changes: Amendment) -> None:
         """Change schedules; each change must be possible."""
-        assert all(answer.ok for answer in await self.runtime.store.amend(changes))
+        assert all(answer.ok for answer in await self.runtime.store.schedules.amend(changes))
 
     @property
     def alarms(self) -> list[str]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from outlast.brokers import Store
 from outlast.brokers.memory import MemoryStore
 from outlast.brokers.redis import RedisStore
 from outlast.brokers.sqlite import SqliteStore
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.policy import DEFAULTS
+from outlast.core.store.store import CompleteStore
 from tests.support.servers.redis_cluster import shared_cluster
 from tests.support.servers.redis_programs import IN_SUITE, installed
 from tests.support.servers.redis_server import shared_server
@@ -32,7 +32,7 @@ class StoreCase:
     """One kind of store. make(folder, clock, max_body): a store not yet opened; the same folder, the same jobs."""
 
     name: str
-    make: Callable[[Path, Clock, int], Store]
+    make: Callable[[Path, Clock, int], CompleteStore]
     shared: bool
     """Two stores made of one folder reach the same jobs."""
     durabilities: tuple[Durability, ...]
@@ -41,11 +41,11 @@ class StoreCase:
     """What spans its queues is not one step: `Capabilities.spread`."""
 
 
-def _memory(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
+def _memory(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> CompleteStore:
     return MemoryStore(clock, max_body=max_body)
 
 
-def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
+def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> CompleteStore:
     return SqliteStore(str(folder / "jobs.db"), clock=clock, max_body=max_body)
 
 
@@ -53,12 +53,12 @@ def _space(folder: Path) -> str:
     return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
 
 
-def _cluster(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Store:
+def _cluster(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> CompleteStore:
     url = f"{shared_cluster()}?namespace={_space(folder)}"
     return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)
 
 
-def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body, *, program: str = "") -> Store:
+def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body, *, program: str = "") -> CompleteStore:
     elsewhere = "" if program else _ELSEWHERE
     url = f"{elsewhere or shared_server(program).users_url}?namespace={_space(folder)}"
     return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)

@@ -38,7 +38,7 @@ async def record(app: Outlast, job: Handle[Any] | str, *, within: float = 30.0) 
     """Return the record of a job when it has ended; AssertionError if it has not within so many seconds."""
     job_id = job if isinstance(job, str) else job.id
     store = (await app.runtime()).store
-    (found,) = await store.wait([job_id], within)
+    (found,) = await store.records.wait([job_id], within)
     assert found is not None, f"{job_id} is not known"
     assert found.finished_at is not None, f"{job_id} has not ended: {found}"
     return found

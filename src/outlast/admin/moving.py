@@ -20,7 +20,7 @@ from outlast.core.store.control import Pause
 from outlast.core.store.records import Query
 
 if TYPE_CHECKING:
-    from outlast.brokers import Store
+    from outlast.core.store.store import Store
 
 __all__ = ["MovePlan", "Mover", "MovingJob"]
 
@@ -69,7 +69,7 @@ class Mover:
 
     async def queues(self) -> list[str]:
         """Return the queues of the source that are meant; raise ConfigurationError for one that is not there."""
-        known = sorted(await self._source.stats(()))
+        known = sorted(await self._source.broker.stats(()))
         if missing := sorted(set(self._move.queues) - set(known)):
             raise ConfigurationError(
                 f"move: no queue {missing[0]!r} in {self._move.source}: there are {', '.join(known) or 'none'}"
@@ -78,7 +78,7 @@ class Mover:
 
     async def pause(self) -> None:
         """Let nobody take another job at the source. It stays so: the jobs live elsewhere from now on."""
-        await self._source.apply([Pause(name) for name in await self.queues()])
+        await self._source.control.apply([Pause(name) for name in await self.queues()])
 
     async def recover(self) -> int:
         """Let in line what an earlier move has ended at the source and died before it said so at the target."""
@@ -86,17 +86,18 @@ class Mover:
         held = [each async for each in _pages(self._target, Query(states=("waiting",), reason=self._move.coming))]
         for start in range(0, len(held), _RECOVER):
             ids = held[start : start + _RECOVER]
-            records = await self._source.get(ids)
+            records = await self._source.records.get(ids)
             # What has not ended at the source goes through all four steps again; what ended there otherwise stays held.
             ready = [
                 id_ for id_, record in zip(ids, records, strict=True) if record is None or record.reason == "moved"
             ]
-            done += sum(answer.ok for answer in await self._target.apply([Unhold(each) for each in ready]))
+            done += sum(answer.ok for answer in await self._target.control.apply([Unhold(each) for each in ready]))
         return done
 
     async def step(self, stopped: Callable[[], bool]) -> int:
         """Move all that waits now, round by round, until `stopped`; return how many went."""
-        await self._source.claim({}, limit=1, holder=self._holder, lease=1, wait=0)  # the jobs of the dead wait again
+        # The jobs of dead holders wait again.
+        await self._source.broker.claim({}, limit=1, holder=self._holder, lease=1, wait=0)
         looks: tuple[tuple[tuple[State, ...], str | None], ...] = ((("waiting",), self._move.going), (WAITING, None))
         before = self.progress.moved
         for queue in await self.queues():
@@ -114,7 +115,7 @@ class Mover:
         """Count what has not ended at the source."""
         total: Counter[State] = Counter()
         for queue in await self.queues():
-            total.update(await self._source.count(Query(queue=queue, states=(*WAITING, "running", "waiting"))))
+            total.update(await self._source.records.count(Query(queue=queue, states=(*WAITING, "running", "waiting"))))
         return dict(total)
 
     async def running(self) -> list[str]:
@@ -126,19 +127,21 @@ class Mover:
 
     async def _round(self, ids: Sequence[str]) -> None:
         going, coming = self._move.going, self._move.coming
-        held = await self._source.apply([Hold(each, going) for each in ids])
+        held = await self._source.control.apply([Hold(each, going) for each in ids])
         parcels: list[Parcel] = [answer.parcel for answer in held if answer.parcel is not None]
         # From here on nobody runs these jobs, at either place, until the last step.
-        adopted = await self._target.apply([Adopt(each, coming) for each in parcels])
+        adopted = await self._target.control.apply([Adopt(each, coming) for each in parcels])
         taken = [each.message.id for each, answer in zip(parcels, adopted, strict=True) if answer.ok]
         refused = [
             (each.message.id, answer.why) for each, answer in zip(parcels, adopted, strict=True) if not answer.ok
         ]
         # Durable at the target: now it may end at the source.
-        ended = await self._source.apply([*(Moved(each) for each in taken), *(Unhold(each) for each, _ in refused)])
+        ended = await self._source.control.apply(
+            [*(Moved(each) for each in taken), *(Unhold(each) for each, _ in refused)]
+        )
         # Ended at the source: now somebody may run it at the target. Not so one that was put back in line there.
         gone = [id_ for id_, answer in zip(taken, ended[: len(taken)], strict=True) if answer.why != "not-waiting"]
-        await self._target.apply([Unhold(each) for each in gone])
+        await self._target.control.apply([Unhold(each) for each in gone])
         self.progress.moved += len(gone)
         for id_, why in refused:
             self.progress.refused[why] += 1
@@ -149,7 +152,7 @@ class Mover:
 async def _pages(store: Store, query: Query) -> AsyncIterator[str]:
     query = structs.replace(query, limit=1000)
     while True:
-        page = await store.find(query)
+        page = await store.records.find(query)
         for record in page.records:
             yield record.id
         if page.cursor is None:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
-from outlast.core.store.broker import Broker
-from outlast.core.store.control import Control
-from outlast.core.store.records import Records
-from outlast.core.store.schedules import Schedules
+from outlast.core.store.store import Store
+from outlast.core.text import redact_url
 
-__all__ = ["Store", "connect", "sqlite_path"]
-
-
-class Store(Broker, Records, Control, Schedules, Protocol):
-    """All that Outlast asks of a place to keep jobs."""
+__all__ = ["connect", "sqlite_path"]
 
 
 def connect(url: str, *, clock: Clock, max_body: int) -> Store:
@@ -29,18 +21,18 @@ def connect(url: str, *, clock: Clock, max_body: int) -> Store:
     if colon and scheme == "memory":
         from outlast.brokers.memory import MemoryStore
 
-        return MemoryStore(clock, max_body=max_body)
+        return Store.of(MemoryStore(clock, max_body=max_body), url)
     if colon and scheme == "sqlite":
         from outlast.brokers.sqlite import SqliteStore
 
-        return SqliteStore(sqlite_path(url), clock=clock, max_body=max_body)
+        return Store.of(SqliteStore(sqlite_path(url), clock=clock, max_body=max_body), url)
     if colon and scheme.split("+")[0] in ("redis", "rediss"):
         try:
             from outlast.brokers.redis import RedisStore
         except ModuleNotFoundError as error:
             raise ConfigurationError(f"url='{scheme}:...': pip install 'outlast[redis]' ({error})") from None
 
-        return RedisStore(url, clock=clock, max_body=max_body)
+        return Store.of(RedisStore(url, clock=clock, max_body=max_body), redact_url(url))
     # Without the rest, which may hold a password.
     raise ConfigurationError(
         f"url={scheme + colon!r}... (Settings or OUTLAST_URL): give 'sqlite:PATH', 'redis://HOST' or 'memory:'"

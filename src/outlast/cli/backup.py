@@ -15,7 +15,7 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.text import duration, size
 
 if TYPE_CHECKING:
-    from outlast.brokers import Store
+    from outlast.core.store.store import Store
 
 __all__ = ["register"]
 
@@ -48,8 +48,8 @@ def backup(
         raise ConfigurationError(f"{target} exists: name a new file, a backup never overwrites")
 
     async def copy(store: Store) -> None:
-        assert isinstance(store, SqliteStore)  # `ask` opens files alone
-        await store.backup(str(target))
+        assert isinstance(store.broker, SqliteStore)  # `ask` opens files alone
+        await store.broker.backup(str(target))
 
     began = monotonic()
     ask(place, copy)

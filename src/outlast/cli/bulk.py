@@ -25,8 +25,8 @@ from outlast.core.store.records import Query
 from outlast.core.text import clean, counted
 
 if TYPE_CHECKING:
-    from outlast.brokers import Store
     from outlast.core.limits import Rate
+    from outlast.core.store.store import Store
 
 __all__ = ["Change", "RateOption", "YesOption", "change_jobs", "change_matching"]
 
@@ -83,7 +83,7 @@ def change_jobs(
         if rate is not None or yes:
             raise ConfigurationError("--rate and --yes go with a filter, such as state:dead; ids are taken at once")
         place = find_store(given)
-        answers = ask(place, lambda store: store.apply([change.command(each) for each in words]))
+        answers = ask(place, lambda store: store.control.apply([change.command(each) for each in words]))
         tell(words, answers, json=given.json, done=change.each)
         return
     from time import time
@@ -115,7 +115,7 @@ async def _gather(store: Store, query: Query) -> _BulkSelection:
     found = _BulkSelection()
     query = msgspec.structs.replace(query, limit=_PAGE)
     while True:
-        page = await store.find(query)
+        page = await store.records.find(query)
         found.ids += [record.id for record in page.records]
         found.groups.update((record.queue, record.kind, record.state) for record in page.records)
         if page.cursor is None:
@@ -148,7 +148,9 @@ async def _change(store: Store, ids: Sequence[str], change: Change, rate: Rate |
     try:
         while outcome.asked < len(ids) and not stop.is_set():
             batch = ids[outcome.asked : outcome.asked + size]
-            for id_, answer in zip(batch, await store.apply([change.command(each) for each in batch]), strict=True):
+            for id_, answer in zip(
+                batch, await store.control.apply([change.command(each) for each in batch]), strict=True
+            ):
                 outcome.changed += answer.ok
                 if not answer.ok:
                     outcome.refused.append((id_, answer))

@@ -152,7 +152,7 @@ async def _call(
 
 async def _warn(app: Outlast, handle: Handle[Any]) -> None:
     runtime = await app.runtime()
-    stats = (await runtime.store.stats([handle.queue])).get(handle.queue)
+    stats = (await runtime.store.broker.stats([handle.queue])).get(handle.queue)
     if stats is not None and (stats.paused or not stats.consumers):
         why = "it is paused" if stats.paused else "nobody works on it"
         show.note(f"outlast: queue {handle.queue}: {why}; waiting")
@@ -165,7 +165,7 @@ async def _end(app: Outlast, handle: Handle[Any], limit: float | None) -> JobRec
     deadline = None if limit is None else loop.time() + limit
     while True:
         left = _STEP if deadline is None else min(_STEP, max(0.0, deadline - loop.time()))
-        await store.wait([handle.id], left)
+        await store.records.wait([handle.id], left)
         record = await handle.record()
         if record.state in TERMINAL or (deadline is not None and loop.time() >= deadline):
             return record

@@ -56,7 +56,7 @@ def _queues(ctx: Any) -> Iterable[str]:
     from outlast.cli.store_access import ask, find_store
 
     try:
-        return ask(find_store(_session(ctx)), lambda store: store.stats(()))
+        return ask(find_store(_session(ctx)), lambda store: store.broker.stats(()))
     except Exception:  # a shell is waiting for words, and has no place for an error
         return ()
 
@@ -69,7 +69,7 @@ def _kinds(ctx: Any) -> Iterable[str]:
         place = find_store(_session(ctx))
         if place.app is not None:
             return place.app.registry.declarations
-        return {record.kind for record in ask(place, lambda store: store.find(Query(limit=_LATEST))).records}
+        return {record.kind for record in ask(place, lambda store: store.records.find(Query(limit=_LATEST))).records}
     except Exception:  # a shell is waiting for words, and has no place for an error
         return ()
 

@@ -127,7 +127,7 @@ def _server(place: StoreAccess, shown: str) -> Iterator[Finding]:
         found = asyncio.run(look_at(place.settings.url))
         yield Finding("store", "ok", f"{place.shown} ({place.why})")
         yield from of_servers(found, spool=bool(place.settings.spool))
-        stats = ask(place, lambda store: store.stats(()))
+        stats = ask(place, lambda store: store.broker.stats(()))
         for name, each in sorted(stats.items()):
             yield from of_queue(name, each)
         yield from _schedules(place, SystemClock().time())
@@ -156,7 +156,7 @@ def _inside(place: StoreAccess, *, integrity: bool, shown: str) -> Iterator[Find
         fix = "start a worker: it sets the mode; and keep other tools from changing it"
         yield Finding("journal", "error", f"journal_mode is {contents.journal_mode}, not wal", fix)
     yield of_clock(contents.newest, clock.time())
-    stats = ask(place, lambda store: store.stats(()))
+    stats = ask(place, lambda store: store.broker.stats(()))
     consumed = any(each.consumers for each in stats.values())
     yield from of_holders(contents.stale, consumed=consumed)
     for name, found in sorted(stats.items()):
@@ -170,7 +170,7 @@ def _schedules(place: StoreAccess, now: float) -> Iterator[Finding]:
     from outlast.admin.findings import of_schedule
     from outlast.core.ticking import orphaned
 
-    records = ask(place, lambda store: store.schedules())
+    records = ask(place, lambda store: store.schedules.schedules())
     if not records:
         return
     from outlast.scheduler.words import overdue

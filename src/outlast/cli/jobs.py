@@ -110,7 +110,7 @@ def show_(
     """Show all that is kept about one job; arguments marked Redacted are masked."""
     given = session(ctx, url, app, json)
     place = find_store(given)
-    (record,) = ask(place, lambda store: store.get([id]))
+    (record,) = ask(place, lambda store: store.records.get([id]))
     if record is None:
         dot = "" if "." in id else " (an id reads queue.rest)"
         show.note(f"outlast: no job {id} in {place.shown}{dot}: it never was there, or was removed")

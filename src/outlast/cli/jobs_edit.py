@@ -57,13 +57,13 @@ def edit(
         raise ConfigurationError("edit: give --arg for some arguments, or --args for all of them")
     given = session(ctx, url, app, json)
     place = find_store(given)
-    (record,) = ask(place, lambda store: store.get([id]))
+    (record,) = ask(place, lambda store: store.records.get([id]))
     if record is None:
         show.note(f"outlast: no job {id} in {place.shown}: it never was there, or was removed")
         raise typer.Exit(NOT_FOUND)
     whole, change = _arguments(place, record, arg, args)
     commands = _commands(id, whole, change, priority, due, redrive=redrive)
-    answers = ask(place, lambda store: store.apply(commands))
+    answers = ask(place, lambda store: store.control.apply(commands))
     answer = next((each for each in answers if not each.ok), answers[0])
     tell([id], [answer], json=given.json, done="is changed, and ready again" if redrive else "is changed")
 

@@ -52,7 +52,7 @@ def purge(
         query = None if ids else Query(queue=queue, key=key, states=named)
         _ask(place, len(ids or ()) if query is None else _count(place, query))
     commands = [Purge(id=each) for each in ids] if ids else [Purge(queue=queue, states=named, key=key)]
-    answers = ask(place, lambda store: store.apply(commands))
+    answers = ask(place, lambda store: store.control.apply(commands))
     if ids:
         from outlast.cli.output.answers import tell
 
@@ -64,7 +64,7 @@ def purge(
 
 
 def _count(place: StoreAccess, query: Query) -> int:
-    return sum(ask(place, lambda store: store.count(query)).values())
+    return sum(ask(place, lambda store: store.records.count(query)).values())
 
 
 def _ask(place: StoreAccess, number: int) -> None:

@@ -21,8 +21,8 @@ from outlast.core.exitcodes import FAILED, INTERRUPTED
 from outlast.core.text import clean, counted
 
 if TYPE_CHECKING:
-    from outlast.brokers import Store
     from outlast.core.message import State
+    from outlast.core.store.store import Store
 
 __all__ = ["register"]
 
@@ -131,7 +131,7 @@ async def _move(here: StoreAccess, there: StoreAccess, plan: MovePlan, *, wait: 
 
 async def _until_one_ends(source: Store, running: list[str], stop: asyncio.Event) -> None:
     """Wait for jobs at the source, a second at most: one that is to be retried does not end."""
-    ended = asyncio.ensure_future(source.wait(running[:1], _LOOK))
+    ended = asyncio.ensure_future(source.records.wait(running[:1], _LOOK))
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
     for each in (ended, stopped):

@@ -40,7 +40,7 @@ def list_(
     """Show every queue: what waits, runs, is parked or dead, how fast it drains and who consumes it."""
     given = session(ctx, url, app, json)
     place = find_store(given)
-    stats = ask(place, lambda store: store.stats(names or ()))
+    stats = ask(place, lambda store: store.broker.stats(names or ()))
     if given.json:
         show.json({"queues": [{"name": name, **_fields(found)} for name, found in sorted(stats.items())]})
     else:
@@ -129,6 +129,6 @@ def _set(ctx: typer.Context, names: list[str], where: tuple[str | None, str | No
     from outlast.cli.output.answers import tell
 
     given = session(ctx, *where)
-    answers = ask(find_store(given), lambda store: store.apply([Pause(name, on) for name in names]))
+    answers = ask(find_store(given), lambda store: store.control.apply([Pause(name, on) for name in names]))
     done = "paused" if on else "resumed"
     tell(names, answers, json=given.json, done=done, unchanged=f"is {done} already", noun="queue")

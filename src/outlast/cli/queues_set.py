@@ -86,13 +86,13 @@ def set_(
         raise ConfigurationError("outlast queues set: name what to change, such as --concurrency 5 (see --help)")
     told = session(ctx, url, app, json)
     place = find_store(told)
-    found = ask(place, lambda store: store.stats([name])).get(name)
+    found = ask(place, lambda store: store.broker.stats([name])).get(name)
     if found is not None:
         if "all" in back:
             back = set(found.changed)
         back |= {f"{each[:-4]}burst" for each in back if each in ("rate", "per_key.rate")}
-        ask(place, lambda store: store.apply([Adjust(name, changes, tuple(sorted(back)))]))
-        found = ask(place, lambda store: store.stats([name])).get(name)
+        ask(place, lambda store: store.control.apply([Adjust(name, changes, tuple(sorted(back)))]))
+        found = ask(place, lambda store: store.broker.stats([name])).get(name)
     if found is None:
         show.note(f"outlast: {clean(name)}: no queue of this name")
         raise typer.Exit(NOT_FOUND)

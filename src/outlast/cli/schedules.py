@@ -44,7 +44,7 @@ def list_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, j
     """Show every schedule in words, with its next five runs."""
     given = session(ctx, url, app, json)
     place = find_store(given)
-    records = ask(place, lambda store: store.schedules())
+    records = ask(place, lambda store: store.schedules.schedules())
     now = time()
     if given.json:
         show.json({"schedules": [_document(record, now) for record in records]})
@@ -158,7 +158,7 @@ def show_(
 
 
 def _find(place: StoreAccess, name: str) -> ScheduleRecord:
-    found = [each for each in ask(place, lambda store: store.schedules()) if each.name == name]
+    found = [each for each in ask(place, lambda store: store.schedules.schedules()) if each.name == name]
     if not found:
         show.note(f"outlast: no schedule {name!r} in {place.shown}")
         raise typer.Exit(NOT_FOUND)
@@ -254,6 +254,6 @@ def remove(
 def _amend(given: Session, changes: list[Amendment], done: str, unchanged: str = "") -> None:
     from outlast.cli.output.answers import tell
 
-    answers = ask(find_store(given), lambda store: store.amend(changes))
+    answers = ask(find_store(given), lambda store: store.schedules.amend(changes))
     names = [change.name for change in changes]
     tell(names, answers, json=given.json, done=done, unchanged=unchanged, noun="schedule")

@@ -16,7 +16,7 @@ from outlast.core.text import redact_url
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
-    from outlast.brokers import Store
+    from outlast.core.store.store import Store
     from outlast.settings import Settings
 
 __all__ = ["StoreMissing", "StoreAccess", "ask", "find_store", "made", "opened"]
@@ -115,11 +115,11 @@ async def made(place: StoreAccess) -> AsyncIterator[Store]:
     from outlast.brokers import connect
 
     store = connect(place.settings.url, clock=SystemClock(), max_body=place.settings.max_body)
-    await store.open()
+    await store.broker.open()
     try:
         yield store
     finally:
-        await store.close()
+        await store.broker.close()
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -223,7 +223,7 @@ class Demo:
             await asyncio.sleep(LOOK_EVERY / 4)
 
     async def _stats(self) -> dict[str, QueueStats]:
-        return await (await self._jobs.runtime()).store.stats([])
+        return await (await self._jobs.runtime()).store.broker.stats([])
 
     async def _look(self) -> None:
         while True:

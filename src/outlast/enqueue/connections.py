@@ -6,8 +6,8 @@ import asyncio
 import os
 from collections.abc import Callable
 
-from outlast.brokers import Store
 from outlast.core.registry import Registry
+from outlast.core.store.store import Store
 from outlast.enqueue.runtime import Runtime
 
 __all__ = ["Connections"]
@@ -59,17 +59,17 @@ class Connections:
         if line.runtime is None:
             store = self._single or self._connect()
             try:
-                await store.open()
+                await store.broker.open()
             except BaseException:
-                await store.close()
+                await store.broker.close()
                 raise
-            if not store.capabilities.shared:
+            if not store.broker.capabilities.shared:
                 store = self._single = self._single or store
             line.runtime = self._wire(store)
             line.declared = -1
         version = self._registry.version
         if line.declared != version:
-            await line.runtime.store.declare(self._registry.topology())
+            await line.runtime.store.declare(self._registry)
             line.declared = version
         return line.runtime
 
@@ -84,7 +84,7 @@ class Connections:
             return
         store = runtime.store
         if not any(other.runtime is not None and other.runtime.store is store for other in self._lines.values()):
-            await store.close()
+            await store.broker.close()
 
     def _forget(self) -> None:
         """Drop the lines of loops that were closed, and of the process that this one was forked from."""

@@ -84,7 +84,7 @@ class Handle(Generic[R_co]):
     async def record(self) -> JobRecord:
         """Return all that is kept about the job, redacted; raise JobNotFound."""
         runtime = await self._runtime()
-        return self._found((await runtime.store.get([self.id]))[0])
+        return self._found((await runtime.store.records.get([self.id]))[0])
 
     async def status(self) -> State:
         """Return the job's state now; raise JobNotFound."""
@@ -101,7 +101,7 @@ class Handle(Generic[R_co]):
         deadline = None if limit is None else runtime.clock.monotonic() + limit
         while True:
             wait = _STEP if deadline is None else min(_STEP, max(0.0, deadline - runtime.clock.monotonic()))
-            record = self._found((await runtime.store.wait([self.id], wait))[0])
+            record = self._found((await runtime.store.records.wait([self.id], wait))[0])
             if record.state in TERMINAL:
                 value: R_co = self._outcome(runtime, record)
                 return value
@@ -111,7 +111,7 @@ class Handle(Generic[R_co]):
     async def cancel(self) -> bool:
         """End the job if it waits, ask it to stop if it runs; False: it had ended already. Raise JobNotFound."""
         runtime = await self._runtime()
-        answer = (await runtime.store.apply([Cancel(self.id)]))[0]
+        answer = (await runtime.store.control.apply([Cancel(self.id)]))[0]
         if answer.why == "unknown":
             self._found(None)
         return answer.ok

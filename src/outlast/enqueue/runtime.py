@@ -36,7 +36,7 @@ from outlast.declare.signature import template_names
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
-    from outlast.brokers import Store
+    from outlast.core.store.store import Store
 
 __all__ = ["Composer", "Runtime", "shared_rng"]
 
@@ -128,7 +128,7 @@ class Runtime(Composer):
         limit = self.settings.enqueue_timeout if timeout is None else timeout
         try:
             with self._deadlines.within(limit):
-                answers = await self.store.publish(messages)
+                answers = await self.store.broker.publish(messages)
         except TimeoutError:
             self._tell_refused(() if quiet else messages, "unknown")
             raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from outlast.brokers import Store
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreUnavailable
@@ -15,6 +14,7 @@ from outlast.core.ids import IdFactory
 from outlast.core.message import Message
 from outlast.core.registry import Registry
 from outlast.core.settlement import Accepted, Exists, Published
+from outlast.core.store.store import Store
 from outlast.declare.arguments import Arguments
 from outlast.enqueue.connections import Connections
 from outlast.enqueue.runtime import Composer, Runtime, shared_rng
@@ -103,13 +103,13 @@ class Wiring:
                 raise StoreUnavailable(f"the store could not be opened within {limit:g} s (enqueue_timeout)") from None
             left = max(0.0, limit - (self.composer.clock.monotonic() - begun))
         answers = await runtime.publish(messages, left, quiet=quiet)
-        return answers, runtime.store.capabilities.durability
+        return answers, runtime.store.broker.capabilities.durability
 
     async def _relayed(self, messages: Sequence[Message]) -> list[Published]:
         """Hand spooled messages to the store, which may know them already; tell observers of those it did not."""
         runtime = await self.connections.get()
         async with asyncio.timeout(self.composer.settings.enqueue_timeout):
-            answers = await runtime.store.publish(messages)
+            answers = await runtime.store.broker.publish(messages)
         if runtime.observers:
             runtime.tell_published(messages, answers)
         return answers

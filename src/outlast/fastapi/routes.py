@@ -103,7 +103,7 @@ async def _reachable(shop: Outlast) -> bool:
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT):
             runtime = await shop.runtime()
-            await runtime.store.get(["health.none"])
+            await runtime.store.records.get(["health.none"])
     except (OutlastError, TimeoutError, OSError):
         return False
     return True

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Final, Protocol, TypeVar
 
-from outlast.brokers import Store
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.events import Event, ScheduleFailed
 from outlast.core.message import TERMINAL
 from outlast.core.registry import Registry
 from outlast.core.schedule import ScheduleAdvance, ScheduleRecord
+from outlast.core.store.store import Store
 from outlast.core.ticking import TOUCH, needs_touch, orphaned, plan, position, stands_back
 from outlast.scheduler.planned import Compose, Planned
 
@@ -103,7 +103,7 @@ class Scheduler:
     async def sleep(self, seconds: float) -> None:
         """Sleep until then, or until somebody changes a schedule."""
         heard = self._heard
-        self._heard = await self._line.once(lambda store: store.amended(heard, seconds), wait=seconds)
+        self._heard = await self._line.once(lambda store: store.schedules.amended(heard, seconds), wait=seconds)
 
     async def step(self) -> float:
         """Fire what is due; return the seconds until there may be more to do."""
@@ -126,7 +126,7 @@ class Scheduler:
             if size >= BATCH:
                 break
         if moves:
-            made = await self._line.once(lambda store: store.advance(moves))
+            made = await self._line.once(lambda store: store.schedules.advance(moves))
             for move, first in zip(moves, made, strict=True):
                 if first and move.messages:
                     _logger.debug("schedule %s fired %d times", move.name, len(move.messages))
@@ -144,12 +144,12 @@ class Scheduler:
                 name: Planned(scheduled, self._registry, self._compose)
                 for name, scheduled in self._registry.schedules.items()
             }
-        found = await self._line.once(lambda store: store.schedules())
+        found = await self._line.once(lambda store: store.schedules.schedules())
         records = {record.name: record for record in found}
         now = self._clock.time()
         wanted = [each.entry for name, each in self._planned.items() if needs_touch(records.get(name), each.entry, now)]
         if wanted:
-            said = await self._line.once(lambda store: store.enlist(wanted))
+            said = await self._line.once(lambda store: store.schedules.enlist(wanted))
             records.update((record.name, record) for record in said)
         return records
 
@@ -159,7 +159,7 @@ class Scheduler:
         if not careful:
             return set()
         ids = [record.last for record in careful if record.last is not None]
-        found = await self._line.once(lambda store: store.get(ids))
+        found = await self._line.once(lambda store: store.records.get(ids))
         return {
             record.name
             for record, job in zip(careful, found, strict=True)

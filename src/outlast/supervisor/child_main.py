@@ -143,7 +143,7 @@ class _SupervisedWorker:
 
     async def _work(self, runtime: RuntimePort, writer: asyncio.StreamWriter) -> int:
         config, settings = self._config, runtime.settings
-        if not runtime.store.capabilities.shared:
+        if not runtime.store.broker.capabilities.shared:
             raise ConfigurationError(
                 f"url={settings.url!r} is seen by one process only, so a worker process finds no jobs there: "
                 "give 'sqlite:PATH', or use `outlast dev`, which runs the API and the worker in one process"

@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from outlast.aio.children import named_directory
 from outlast.aio.clock import SystemClock
-from outlast.brokers import Store, connect
+from outlast.brokers import connect
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.settlement import Reschedule
+from outlast.core.store.store import Store
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess, release_jobs_of
 from outlast.supervisor.replica import StartedProcess, WorkerReplica
@@ -171,7 +172,7 @@ class Supervisor:
             await _end(beside)
             if self._link is not None:
                 with contextlib.suppress(StoreError):
-                    await self._link.store.close()
+                    await self._link.store.broker.close()
         for seat in seats:
             if not seat.cancelled():
                 seat.result()  # a fault of the supervisor's own
@@ -212,7 +213,7 @@ class Supervisor:
         async with self._linking:
             if self._link is None:
                 link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
-                await link.insist("open", lambda store: store.open())
+                await link.insist("open", lambda store: store.broker.open())
                 self._link = link
                 self._linked.set()
 
@@ -251,7 +252,7 @@ class Supervisor:
             return
         lease = self._hello.lease
         try:
-            life.tell_lost(await link.once(lambda store: store.extend(life.holder, lease=lease)))
+            life.tell_lost(await link.once(lambda store: store.broker.extend(life.holder, lease=lease)))
         except StoreError as error:
             _logger.warning("the lease of worker %d could not be renewed: %s", life.child.pid, error)
 
@@ -322,7 +323,7 @@ class Supervisor:
         await self._linked.wait()
         link = self._link
         assert link is not None
-        await ConsumerWatch(lambda: link.store, self._clock, self._alarm).run()
+        await ConsumerWatch(lambda: link.store.broker, self._clock, self._alarm).run()
 
     def _alarm(self, event: QueueUnattended) -> None:
         """Tell the app's observers, in one worker: here there are none."""
@@ -371,8 +372,8 @@ async def _bury(link: StoreLink, death: ProcessExit, clock: Clock) -> None:
 
     async def hand_back(store: Store) -> int:
         if blamed:
-            await store.settle(blamed)
-        return await store.forfeit(death.holder, crashed=False)
+            await store.broker.settle(blamed)
+        return await store.broker.forfeit(death.holder, crashed=False)
 
     left = await link.insist("forfeit", hand_back)
     if blamed or left:

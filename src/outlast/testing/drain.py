@@ -68,12 +68,14 @@ async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
     ids: list[str] = []
     try:
         while True:
-            queues = await store.stats([])
-            deliveries = await store.claim(dict.fromkeys(queues, 1), limit=1, holder=holder, lease=_LEASE, wait=0)
+            queues = await store.broker.stats([])
+            deliveries = await store.broker.claim(
+                dict.fromkeys(queues, 1), limit=1, holder=holder, lease=_LEASE, wait=0
+            )
             if not deliveries:
                 return ids
             if len(ids) >= max_runs:
-                await store.settle([Release(deliveries[0].fence)])
+                await store.broker.settle([Release(deliveries[0].fence)])
                 raise AssertionError(
                     f"drain: {max_runs} runs, and {deliveries[0].message.kind} is ready again: does it enqueue itself, "
                     "or retry without a delay? (max_runs=...)"
@@ -81,8 +83,8 @@ async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
             executor.accept(deliveries)
             run, settlement = await ended.get()
             if run.notes:
-                await store.save([Note(run.delivery.fence, name, value) for name, value in run.notes.items()])
-            lost = await store.settle([settlement])
+                await store.broker.save([Note(run.delivery.fence, name, value) for name, value in run.notes.items()])
+            lost = await store.broker.settle([settlement])
             executor.settled([(run, settlement)], frozenset((each.fence.id, each.fence.token) for each in lost))
             ids.append(run.delivery.message.id)
     finally:

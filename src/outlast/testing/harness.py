@@ -17,6 +17,7 @@ from outlast.core.policy import seconds
 from outlast.core.schedule import ScheduleAdvance, ScheduleEntry
 from outlast.core.settlement import Accepted, Finish, Lost, Published, Reschedule, Settlement
 from outlast.core.store.records import JobRecord
+from outlast.core.store.store import Store
 from outlast.settings import Settings
 from outlast.testing.clock import FakeClock
 from outlast.testing.drain import drain
@@ -103,8 +104,8 @@ class Testing:
         """The MemoryStore behind the app."""
         self._wiring = app._wire(msgspec.structs.replace(settings, url="memory:"), self.clock, self._connect)
 
-    def _connect(self, settings: Settings, clock: Clock) -> MemoryStore:
-        return self.store
+    def _connect(self, settings: Settings, clock: Clock) -> Store:
+        return Store.of(self.store, settings.url)
 
     def __enter__(self) -> Testing:
         self._before, self._app._wiring = self._app._wiring, self._wiring

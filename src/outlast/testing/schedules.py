@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from outlast.brokers import Store
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import Event, ScheduleFailed
 from outlast.core.schedule import ScheduleEntry
+from outlast.core.store.store import Store
 from outlast.enqueue.runtime import Runtime
 from outlast.scheduler.loop import Scheduler
 from outlast.scheduler.planned import Planned

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-from outlast.brokers import Store
 from outlast.core.errors import StoreCorrupt, StoreError
 from outlast.core.message import Delivery, Holder
+from outlast.core.store.store import Store
 from outlast.worker.executor import Executor
 from outlast.worker.store_link import StoreLink, StoreStalled
 
@@ -74,7 +74,7 @@ class Claimer:
             return 0
 
         def claim(store: Store) -> Coroutine[Any, Any, list[Delivery]]:
-            asked = store.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait)
+            asked = store.broker.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait)
             return asked if len(demand) == len(self._queues) else self._unless_widened(asked, demand)
 
         try:
@@ -122,7 +122,7 @@ class Claimer:
         if self._executor.held:
             return self._link.clock.monotonic() - since < _DOUBT_LIMIT
         try:
-            found = await self._link.once(lambda store: store.forfeit(self._holder, crashed=False))
+            found = await self._link.once(lambda store: store.broker.forfeit(self._holder, crashed=False))
         except StoreError:
             return True  # still away: the claim that follows waits for it
         self._doubt = None

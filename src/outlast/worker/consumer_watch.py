@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from outlast.brokers import Store
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreError
 from outlast.core.events import QueueUnattended
+from outlast.core.store.broker import Broker
 
 __all__ = ["ConsumerWatch"]
 
@@ -21,8 +21,8 @@ _EVERY: Final = 30.0
 class ConsumerWatch:
     """Look at every queue of the store, declared here or not, twice a minute."""
 
-    def __init__(self, store: Callable[[], Store], clock: Clock, tell: Callable[[QueueUnattended], None]) -> None:
-        self._store = store
+    def __init__(self, broker: Callable[[], Broker], clock: Clock, tell: Callable[[QueueUnattended], None]) -> None:
+        self._broker = broker
         self._clock = clock
         self._tell = tell
         self._since: dict[str, float] = {}
@@ -36,7 +36,7 @@ class ConsumerWatch:
     async def step(self) -> None:
         """Look once; raise the alarm for each queue that has work and no consumer."""
         try:
-            stats = await self._store().stats(())
+            stats = await self._broker().stats(())
         except StoreError:
             return  # whoever claims tells about the outage
         now = self._clock.monotonic()

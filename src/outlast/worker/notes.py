@@ -70,7 +70,7 @@ class NoteKeeper:
         if not notes:
             return
         try:
-            self._lost(await self._link.once(lambda store: store.save(notes)))
+            self._lost(await self._link.once(lambda store: store.broker.save(notes)))
         except StoreError:
             # Progress is not worth more than the next value; a run that ends still saves its last one.
             for run in changed:

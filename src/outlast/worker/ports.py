@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from msgspec import Raw
 
-from outlast.brokers import Store
 from outlast.core.clock import Clock
 from outlast.core.events import Event, Observers
 from outlast.core.message import Message
 from outlast.core.registry import Declaration, Registry
+from outlast.core.store.store import Store
 from outlast.declare.options import Options
 from outlast.settings import Settings
 

@@ -7,10 +7,10 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from outlast.brokers import Store
 from outlast.core.errors import StoreError
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost
+from outlast.core.store.broker import Broker
 
 __all__ = ["ThreadRenewal", "renew"]
 
@@ -19,11 +19,11 @@ _logger = logging.getLogger("outlast.worker")
 Losses = Callable[[Sequence[Lost]], None]
 
 
-async def renew(store: Callable[[], Store], holder: Holder, *, lease: float, lost: Losses) -> None:
+async def renew(broker: Callable[[], Broker], holder: Holder, *, lease: float, lost: Losses) -> None:
     """Extend the lease three times within its length, for ever; pass on what was lost. An outage is waited out."""
     while True:
         try:
-            lost(await store().extend(holder, lease=lease))
+            lost(await broker().extend(holder, lease=lease))
         except StoreError as error:
             _logger.warning("the lease of %s could not be renewed: %s", holder.label or holder.id, error)
         await asyncio.sleep(lease / 3)
@@ -35,7 +35,7 @@ class ThreadRenewal:
     No help against a handler that holds the GIL: that takes a supervisor, which is another process.
     """
 
-    def __init__(self, connect: Callable[[], Store], holder: Holder, *, lease: float, lost: Losses) -> None:
+    def __init__(self, connect: Callable[[], Broker], holder: Holder, *, lease: float, lost: Losses) -> None:
         self._connect = connect
         self._holder = holder
         self._lease = lease
@@ -78,19 +78,19 @@ class ThreadRenewal:
         self._task = asyncio.current_task()
         if self._stopped.is_set():
             return
-        store = self._connect()
+        broker = self._connect()
         try:
-            await self._open(store)
-            await renew(lambda: store, self._holder, lease=self._lease, lost=self._pass_on)
+            await self._open(broker)
+            await renew(lambda: broker, self._holder, lease=self._lease, lost=self._pass_on)
         except asyncio.CancelledError:
             return
         finally:
-            await store.close()
+            await broker.close()
 
-    async def _open(self, store: Store) -> None:
+    async def _open(self, broker: Broker) -> None:
         while True:
             try:
-                await store.open()
+                await broker.open()
             except StoreError as error:
                 _logger.warning("the lease of %s cannot be renewed yet: %s", self._holder.id, error)
                 await asyncio.sleep(self._lease / 10)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from outlast.core.errors import StoreError
 from outlast.core.settlement import Note, Release, Settlement
-from outlast.core.store.broker import Broker
+from outlast.core.store.store import Store
 from outlast.worker.run import Run
 from outlast.worker.slot_groups import Average
 from outlast.worker.store_link import StoreLink
@@ -134,7 +134,7 @@ class Settlers:
             await settler.close()
 
 
-async def _keep(notes: list[Note], settlements: Sequence[Settlement], store: Broker) -> Superseded:
+async def _keep(notes: list[Note], settlements: Sequence[Settlement], store: Store) -> Superseded:
     if notes:
-        await store.save(notes)  # before the settlement, which ends the right to write them
-    return frozenset((lost.fence.id, lost.fence.token) for lost in await store.settle(settlements))
+        await store.broker.save(notes)  # before the settlement, which ends the right to write them
+    return frozenset((lost.fence.id, lost.fence.token) for lost in await store.broker.settle(settlements))

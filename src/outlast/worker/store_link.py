@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final, TypeVar
 
-from outlast.brokers import Store
 from outlast.core.backoff import Exponential
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreCorrupt, StoreError
+from outlast.core.store.store import Store
 
 __all__ = ["StoreStalled", "StoreLink"]
 
@@ -97,7 +97,7 @@ class StoreLink:
         """Close the connections that this link made itself."""
         for store in self._made:
             with contextlib.suppress(StoreError, TimeoutError):
-                await asyncio.wait_for(store.close(), self.patience)
+                await asyncio.wait_for(store.broker.close(), self.patience)
 
     async def _replace(self, hung: Store, seconds: float) -> None:
         self.on_stall(seconds)
@@ -108,4 +108,4 @@ class StoreLink:
         self._made.append(fresh)
         self.store = fresh
         with contextlib.suppress(StoreError, TimeoutError):  # the caller's next try says why it does not open
-            await asyncio.wait_for(fresh.open(), self.patience)
+            await asyncio.wait_for(fresh.broker.open(), self.patience)

@@ -11,11 +11,12 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from outlast.brokers import Store, connect
+from outlast.brokers import connect
 from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Settlement
+from outlast.core.store.store import Store
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.executor import Executor
@@ -134,9 +135,9 @@ class Worker:
         cannot be opened or used, Stalled when it stopped answering. Cancelling the call stops without grace.
         """
         store = self._runtime.store
-        await store.open()
-        await store.declare(self._runtime.registry.topology())
-        reconnect = self._connect if store.capabilities.shared else None
+        await store.broker.open()
+        await store.declare(self._runtime.registry)
+        reconnect = self._connect if store.broker.capabilities.shared else None
         link = StoreLink(store, self._runtime.clock, self._runtime.rng, reconnect=reconnect, patience=self._patience)
         link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
         scheduler = await self._scheduler(link)
@@ -147,7 +148,7 @@ class Worker:
         def made(queue: str = "") -> Settler:
             return Settler(link, settling=self._settling, settled=self._settled, broken=self._unsettled, queue=queue)
 
-        settler = Settlers(made) if store.capabilities.spread else made()
+        settler = Settlers(made) if store.broker.capabilities.spread else made()
         executor = self._executor = Executor(
             self._runtime,
             concurrency=self._concurrency,
@@ -195,7 +196,7 @@ class Worker:
         """Start what goes on beside the claims until the last job is settled."""
         if self._slots is None:
             await self._renew(stack, link)
-            attendance = ConsumerWatch(lambda: link.store, self._runtime.clock, self._runtime.emit)
+            attendance = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
             self._beside(stack, attendance.run())
         else:
             self._beside(stack, self._beat(self._slots, claimer))
@@ -206,13 +207,15 @@ class Worker:
         runtime = self._runtime
         try:
             if not runtime.registry.schedules:
-                kept = await link.once(lambda store: store.schedules())
+                if not link.store.keeps_schedules():
+                    return None
+                kept = await link.once(lambda store: store.schedules.schedules())
                 if all(record.app != runtime.registry.app for record in kept):
                     return None  # else what the code no longer has must raise its alarm
             scheduler = self._make_scheduler(link)
             await scheduler.declare()
         except StoreUnavailable:
-            if not link.store.capabilities.spread:
+            if not link.store.broker.capabilities.spread:
                 raise
             return self._make_scheduler(link)  # they lie apart from the jobs, and are declared when they can be
         return scheduler
@@ -231,10 +234,10 @@ class Worker:
 
     async def _renew(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
         lease = self._runtime.settings.lease
-        if not link.store.capabilities.shared:
-            self._beside(stack, renew(lambda: link.store, self.holder, lease=lease, lost=self.lose))
+        if not link.store.broker.capabilities.shared:
+            self._beside(stack, renew(lambda: link.store.broker, self.holder, lease=lease, lost=self.lose))
             return
-        renewal = ThreadRenewal(self._connect, self.holder, lease=lease, lost=self.lose)
+        renewal = ThreadRenewal(lambda: self._connect().broker, self.holder, lease=lease, lost=self.lose)
         renewal.start()
         stack.push_async_callback(renewal.stop)
 
@@ -310,7 +313,7 @@ class Worker:
         """Hand back whatever the store still counts as ours: cut-off claims, jobs in threads."""
         await settler.close()
         try:
-            left = await link.once(lambda store: store.forfeit(self.holder, crashed=False))
+            left = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
         except StoreError as error:
             _logger.error("what this worker held could not be handed back, its lease will lapse: %s", error)  # noqa: TRY400
         else:

@@ -56,7 +56,7 @@ class Scene:
     async def records(self, ids: list[str], within: float = 60.0) -> list[JobRecord]:
         """Return the records when all have ended."""
         store = (await self.app.runtime()).store
-        found = [each for each in await store.wait(ids, within) if each is not None]
+        found = [each for each in await store.records.wait(ids, within) if each is not None]
         assert all(each.finished_at is not None for each in found), f"not within {within:g} s: {found}\n{self.told()}"
         assert len(found) == len(ids)
         return found
@@ -202,7 +202,7 @@ async def test_a_stop_drains_and_a_second_one_cuts_it_short(scene: Scene) -> Non
         await until(lambda: scene.told().count("stopping") == 2, "the first signal arrives")
         running.process.terminate()
         assert await exited(running) == 0
-    (found,) = await (await scene.app.runtime()).store.get([long])
+    (found,) = await (await scene.app.runtime()).store.records.get([long])
     assert found is not None
     assert (found.state, found.attempt, found.crashes) == ("ready", 1, 0)
 

@@ -84,7 +84,9 @@ class Shop:
 async def states(url: str) -> dict[str, int]:
     """Return how many jobs of a store are in each state."""
     async with Outlast("shop", settings=Settings(url=url)) as app:
-        return {str(state): count for state, count in (await (await app.runtime()).store.count(Query())).items()}
+        return {
+            str(state): count for state, count in (await (await app.runtime()).store.records.count(Query())).items()
+        }
 
 
 async def left(url: str) -> dict[str, int]:

@@ -106,7 +106,7 @@ async def alone(folder: Path, *, kills: int, seed: int = 1, gap: float = 1.2) ->
     async def feed() -> None:
         store = (await shop.runtime()).store
         while not done.is_set():
-            counts = await store.stats(["single", "keyed"])
+            counts = await store.broker.stats(["single", "keyed"])
             messages = []
             if "single" not in counts or counts["single"].depth < AHEAD:
                 messages += [declared.single.message(len(sent) + n) for n in range(AHEAD)]
@@ -121,7 +121,7 @@ async def alone(folder: Path, *, kills: int, seed: int = 1, gap: float = 1.2) ->
         nonlocal looks, together
         store = (await shop.runtime()).store
         while not done.is_set():
-            page = await store.find(Query(states=("running",), limit=100))
+            page = await store.records.find(Query(states=("running",), limit=100))
             groups = Counter(record.key or record.queue for record in page.records)
             looks += 1
             together += any(count > 1 for count in groups.values())
@@ -153,7 +153,7 @@ async def alone(folder: Path, *, kills: int, seed: int = 1, gap: float = 1.2) ->
         left: list[str] = []
         deadline = time.monotonic() + 120
         for start in range(0, len(sent), 500):
-            records = await store.wait(sent[start : start + 500], max(1.0, deadline - time.monotonic()))
+            records = await store.records.wait(sent[start : start + 500], max(1.0, deadline - time.monotonic()))
             left += [each.id for each in records if each is not None and each.state != "succeeded"]
         await shop.close()
     overlaps, pause, starts = judge(ledger.read())

@@ -212,7 +212,7 @@ class Drill:
         store = (await self.app.runtime()).store
         end = time.monotonic() + LEFT
         while True:
-            stats = (await store.stats(["default"]))["default"]
+            stats = (await store.broker.stats(["default"]))["default"]
             if not stats.depth or time.monotonic() > end:
                 return stats.depth, stats.dead
             await asyncio.sleep(0.1)

@@ -173,7 +173,7 @@ class Load:
         found: list[JobRecord | None] = []
         ids = list(self.ids.values())
         for start in range(0, len(ids), 500):
-            found += await store.get(ids[start : start + 500])
+            found += await store.records.get(ids[start : start + 500])
         return found
 
     async def close(self) -> None:
@@ -196,7 +196,7 @@ async def roll(folder: Path, *, swaps: int, processes: int = 2, seed: int = 1) -
         nonlocal parked
         store = (await load.apps[0].runtime()).store
         while True:
-            stats = (await store.stats([])).values()
+            stats = (await store.broker.stats([])).values()
             parked = max(parked, sum(each.parked for each in stats))
             if sum(each.depth - each.parked for each in stats) < _MOST_READY:
                 await load.send(5)
@@ -230,7 +230,7 @@ async def roll(folder: Path, *, swaps: int, processes: int = 2, seed: int = 1) -
             store = (await load.apps[1].runtime()).store
             ids = list(load.ids.values())
             for start in range(0, len(ids), 500):
-                await store.wait(ids[start : start + 500], 60)
+                await store.records.wait(ids[start : start + 500], 60)
             found = await load.records()
         finally:
             await load.close()

@@ -95,7 +95,7 @@ async def _declare(app: Outlast) -> list[ScheduleRecord]:
     """Declare all that a worker would, and return where the schedules begin."""
     runtime = await app.runtime()
     await scheduler_of(runtime).declare()
-    records = await runtime.store.schedules()
+    records = await runtime.store.schedules.schedules()
     await app.close()
     return records
 

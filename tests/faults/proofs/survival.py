@@ -22,9 +22,10 @@ import msgspec
 from msgspec import Struct
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers import Store, connect
+from outlast.brokers import connect
 from outlast.core.policy import DEFAULTS
 from outlast.core.store.records import JobRecord, Query
+from outlast.core.store.store import Store
 from tests.faults.survival.check import Fault, faults_of
 from tests.faults.survival.figures import Figures, figures_of
 from tests.faults.survival.history import history_of
@@ -179,14 +180,14 @@ class _Drill:
             await asyncio.sleep(0.02)
 
     async def _held(self) -> int:
-        return sum(each.running for each in (await self._store.stats([])).values())
+        return sum(each.running for each in (await self._store.broker.stats([])).values())
 
     async def _accepted(self) -> int:
-        return sum((await self._store.count(Query())).values())
+        return sum((await self._store.records.count(Query())).values())
 
     async def _quiet(self) -> None:
         end = asyncio.get_running_loop().time() + self._orders.patience
-        while left := sum((await self._store.count(Query(states=_UNFINISHED))).values()):
+        while left := sum((await self._store.records.count(Query(states=_UNFINISHED))).values()):
             if asyncio.get_running_loop().time() > end:
                 print(f"{left} jobs have not ended in {self._orders.patience:.0f} s", file=sys.stderr)
                 return
@@ -195,7 +196,7 @@ class _Drill:
     async def _records(self) -> None:
         cursor: str | None = None
         while True:
-            page = await self._store.find(Query(limit=500, cursor=cursor))
+            page = await self._store.records.find(Query(limit=500, cursor=cursor))
             for record in page.records:
                 self._ledger.write(_record(record))
             cursor = page.cursor
@@ -225,8 +226,8 @@ async def survive(orders: Orders, folder: Path) -> Path:
     store = connect(f"sqlite:{folder / 'jobs.db'}", clock=SystemClock(), max_body=DEFAULTS.max_body)
     async with AsyncExitStack() as stack:
         stack.callback(ledger.close)
-        await store.open()
-        stack.push_async_callback(store.close)
+        await store.broker.open()
+        stack.push_async_callback(store.broker.close)
         output = stack.enter_context((folder / "output.txt").open("ab")).fileno()
         drill = _Drill(orders, folder, store, ledger, output)
         try:

@@ -35,7 +35,7 @@ def shop(port: int, spool: Path | str = "", **settings: Any) -> tuple[Outlast, J
 
 async def kept(app: Outlast) -> list[str]:
     """Return the ids of what the store has, in order of acceptance."""
-    page = await (await app.runtime()).store.find(Query(queue="mail", limit=1000))
+    page = await (await app.runtime()).store.records.find(Query(queue="mail", limit=1000))
     return [record.id for record in reversed(page.records)]
 
 

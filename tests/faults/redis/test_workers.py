@@ -51,7 +51,7 @@ class Scene:
     async def ended(self, ids: list[str]) -> list[JobRecord]:
         """Return the records when all have ended."""
         store = (await self.app.runtime()).store
-        found = [each for each in await store.wait(ids, 60) if each is not None]
+        found = [each for each in await store.records.wait(ids, 60) if each is not None]
         assert len(found) == len(ids), self.log.read_text()
         assert all(each.state == "succeeded" for each in found), f"{found}\n{self.log.read_text()}"
         return found

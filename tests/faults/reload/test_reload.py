@@ -94,7 +94,7 @@ class Scene:
 
     async def ended(self, id_: str) -> JobRecord:
         """Return a job's record when it has ended, in its first attempt."""
-        (found,) = await (await self.app.runtime()).store.wait([id_], 60)
+        (found,) = await (await self.app.runtime()).store.records.wait([id_], 60)
         assert found is not None
         assert (found.state, found.attempt, found.crashes) == ("succeeded", 1, 0), self.told()
         return found
@@ -222,7 +222,7 @@ async def test_a_child_process_with_newer_code_than_its_worker_costs_no_attempt(
         store = (await scene.app.runtime()).store
 
         async def put_off() -> bool:
-            (found,) = await store.get([id_])
+            (found,) = await store.records.get([id_])
             return found is not None and found.state == "scheduled"
 
         await until(put_off, "the child does not know it")

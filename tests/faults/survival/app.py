@@ -11,9 +11,10 @@ from typing import Final, cast
 
 from outlast import Constant, Context, Exponential, GiveUp, Outlast, Retention, Retry, Settings
 from outlast.aio.clock import SystemClock
-from outlast.brokers import Store, sqlite_path
+from outlast.brokers import sqlite_path
 from outlast.core.clock import Clock
 from outlast.core.events import Event, JobLost
+from outlast.core.store.store import Store
 from outlast.worker.run import Run
 from tests.faults.survival.ledger import Dying, Effect, Finished, Followed, Ledger, Lost, Opened, Started
 from tests.faults.survival.names import APP, LEDGER, ROLE
@@ -46,7 +47,7 @@ if os.environ.get(ROLE) == "worker":
     def _witnessed(settings: Settings, clock: Clock) -> Store:
         _ledger.write(Opened(supervisor=os.getppid()))
         path = sqlite_path(settings.url)
-        return WitnessedStore(path, clock=clock, max_body=settings.max_body, ledger=_ledger)
+        return Store.of(WitnessedStore(path, clock=clock, max_body=settings.max_body, ledger=_ledger), settings.url)
 
     # What `outlast.testing` does to keep jobs in memory: the same app on a store of our choice.
     shop._wiring = shop._wire(Settings.load(APP), SystemClock(), _witnessed)

@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 
 from outlast import Outlast, Settings
-from outlast.brokers import Store
 from outlast.core.store.control import Pause
 from outlast.core.store.records import JobRecord, Query
+from outlast.core.store.store import Store
 from tests.support.apps.cli_app import SECRET, Seeded, declare
 from tests.support.command import Project
 
@@ -22,7 +22,7 @@ def records(url: str) -> dict[str, JobRecord]:
         shop = Outlast("other", settings=Settings(url=url))
         async with shop:
             store: Store = (await shop.runtime()).store
-            return {each.id: each for each in (await store.find(Query(limit=1000))).records}
+            return {each.id: each for each in (await store.records.find(Query(limit=1000))).records}
 
     return asyncio.run(run())
 
@@ -118,7 +118,7 @@ def test_a_move_that_was_given_up_is_put_back_by_hand(project: Project, seeded: 
         shop = Outlast("shop", settings=Settings(url=project.url))
         async with shop:
             store = (await shop.runtime()).store
-            await store.apply([Hold(seeded.ready, "moving to /gone.db"), Pause("slow")])
+            await store.control.apply([Hold(seeded.ready, "moving to /gone.db"), Pause("slow")])
 
     asyncio.run(hold())
     ran = project.run("move", "--to", "sqlite:new.db", "--queue", "slow", "--yes")

@@ -32,9 +32,9 @@ async def suspects(app: Outlast, *calls: tuple[str, Any]) -> list[Handle[Any]]:
     store = (await app.runtime()).store
     for number in range(2):
         holder = Holder(f"crasher-{number}")
-        given = await store.claim({"default": 100}, limit=100, holder=holder, lease=60, wait=5)
+        given = await store.broker.claim({"default": 100}, limit=100, holder=holder, lease=60, wait=5)
         assert len(given) == len(calls)
-        await store.forfeit(holder, crashed=True)
+        await store.broker.forfeit(holder, crashed=True)
     return handles
 
 

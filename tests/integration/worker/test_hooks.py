@@ -114,7 +114,7 @@ async def test_a_thread_past_its_timeout_keeps_its_slot_and_its_middleware_ends(
             assert log[1:] == ["around CancelledError", "around"]
             waiting = await next_one.enqueue()
             store = (await app.runtime()).store
-            assert [each and each.state for each in await store.wait([waiting.id], 0.3)] == ["ready"]
+            assert [each and each.state for each in await store.records.wait([waiting.id], 0.3)] == ["ready"]
             release.set()
             assert await waiting.result(timeout=30) == "ran"
             assert log[3] == "closed"  # when the function had returned
@@ -142,7 +142,7 @@ async def test_a_thread_decides_about_a_cancel_itself(url: str, obeys: bool) -> 
     async with app, working(app):
         job = await waits.enqueue()
         await asyncio.to_thread(started.wait, 30)
-        await (await app.runtime()).store.apply([Cancel(job.id)])
+        await (await app.runtime()).store.control.apply([Cancel(job.id)])
         assert (await record(app, job)).state == ("cancelled" if obeys else "succeeded")
     assert log == (["around InterruptedError", "around"] if obeys else ["around"])
 
@@ -161,7 +161,7 @@ async def test_a_thread_that_minds_no_cancel_is_let_go_at_its_timeout(url: str) 
         async with app, working(app):
             job = await waits.enqueue()
             await asyncio.to_thread(started.wait, 30)
-            await (await app.runtime()).store.apply([Cancel(job.id)])
+            await (await app.runtime()).store.control.apply([Cancel(job.id)])
             assert (await record(app, job)).state == "cancelled"
             assert log == ["around CancelledError", "around"]
             release.set()

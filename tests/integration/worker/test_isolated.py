@@ -82,7 +82,7 @@ async def test_a_cancelled_child_is_killed(isolated: Outlast) -> None:
     async with working(isolated, target=TARGET):
         job = await enqueue("sleeps_async", 50)
         await until(lambda: _is(job, "running"), "the job runs")
-        await (await isolated.runtime()).store.apply([Cancel(job.id)])
+        await (await isolated.runtime()).store.control.apply([Cancel(job.id)])
         assert (await record(isolated, job)).state == "cancelled"
 
 
@@ -112,9 +112,9 @@ async def crash_twice(app: Outlast, job: Handle[Any]) -> None:
     store = (await app.runtime()).store
     for number in range(2):
         holder = Holder(f"crasher-{number}")
-        (delivery,) = await store.claim({"default": 1}, limit=1, holder=holder, lease=60, wait=5)
+        (delivery,) = await store.broker.claim({"default": 1}, limit=1, holder=holder, lease=60, wait=5)
         assert delivery.message.id == job.id
-        await store.forfeit(holder, crashed=True)
+        await store.broker.forfeit(holder, crashed=True)
 
 
 async def test_a_job_that_was_there_at_two_crashes_runs_alone_in_a_fresh_child(isolated: Outlast) -> None:
@@ -138,6 +138,6 @@ async def test_a_stop_gives_back_what_a_child_runs(isolated: Outlast) -> None:
     async with working(isolated, target=TARGET) as worker:
         await until(lambda: _is(job, "running"), "the job runs")
         worker.hurry()
-    (found,) = await (await isolated.runtime()).store.get([job.id])
+    (found,) = await (await isolated.runtime()).store.records.get([job.id])
     assert found is not None
     assert (found.state, found.attempt, found.crashes) == ("ready", 1, 0)

@@ -19,6 +19,7 @@ from outlast.core.events import Event, QueueUnattended
 from outlast.core.message import Delivery, Holder
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import Finish, Lost, Settlement
+from outlast.core.store.store import Store
 from outlast.enqueue.runtime import Runtime
 from outlast.enqueue.wiring import wire
 from outlast.worker import Worker
@@ -46,7 +47,7 @@ async def test_no_more_run_at_once_than_there_are_slots_and_none_is_hoarded(app:
     async with working(app, concurrency=3):
         await three.wait()
         store = (await app.runtime()).store
-        found = (await store.stats(["default"]))["default"]
+        found = (await store.broker.stats(["default"]))["default"]
         assert (found.running, found.ready) == (3, 7)
         gate.set()
         for job in jobs:
@@ -89,7 +90,7 @@ async def test_what_does_not_end_within_the_grace_is_given_back_with_its_attempt
         job = await holds.enqueue()
         async with working(app):
             await started.wait()
-        (found,) = await (await app.runtime()).store.get([job.id])
+        (found,) = await (await app.runtime()).store.records.get([job.id])
         assert found is not None
         assert (found.state, found.attempt, found.crashes, found.failures) == ("ready", 1, 0, ())
 
@@ -153,7 +154,7 @@ async def test_a_job_whose_thread_goes_on_is_handed_back_without_a_crash(url: st
         try:
             async with working(app):
                 await asyncio.to_thread(started.wait, 30)
-            (found,) = await (await app.runtime()).store.get([job.id])
+            (found,) = await (await app.runtime()).store.records.get([job.id])
             assert found is not None
             assert (found.state, found.attempt, found.crashes) == ("ready", 1, 0)
         finally:
@@ -218,7 +219,7 @@ async def test_a_thousand_jobs_of_all_sorts_are_each_done_once(app: Outlast) -> 
         store = (await app.runtime()).store
 
         async def empty() -> bool:
-            return all(each.depth == 0 for each in (await store.stats([])).values())
+            return all(each.depth == 0 for each in (await store.broker.stats([])).values())
 
         await until(empty, "all are done", within=60)
     assert sorted(done) == list(range(1000))
@@ -249,7 +250,7 @@ class Flaky(MemoryStore):
 
 async def flaky_runtime(app: Outlast, store: Flaky) -> Runtime:
     await store.open()
-    return wire(app.composer, store)
+    return wire(app.composer, Store.of(store, "memory:"))
 
 
 async def test_an_outage_of_the_store_is_waited_out_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -314,10 +315,10 @@ async def test_a_damaged_store_ends_the_worker(calls: dict[str, int]) -> None:
 
 
 async def test_a_call_that_never_comes_back_gets_a_new_connection_then_ends() -> None:
-    made: list[MemoryStore] = []
+    made: list[Store] = []
 
-    def connect() -> MemoryStore:
-        made.append(MemoryStore(SystemClock(), max_body=DEFAULTS.max_body))
+    def connect() -> Store:
+        made.append(Store.of(MemoryStore(SystemClock(), max_body=DEFAULTS.max_body), "memory:"))
         return made[-1]
 
     seconds: list[float] = []
@@ -343,7 +344,7 @@ async def test_a_queue_that_nobody_consumes_raises_the_alarm(app: Outlast, caplo
 
     told: list[Event] = []
     runtime = await app.runtime()
-    watch = ConsumerWatch(lambda: runtime.store, runtime.clock, told.append)
+    watch = ConsumerWatch(lambda: runtime.store.broker, runtime.clock, told.append)
     await watch.step()
     assert told == []
     await work.enqueue()

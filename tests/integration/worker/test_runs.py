@@ -147,7 +147,7 @@ async def test_a_thread_past_its_timeout_is_settled_and_keeps_its_slot(app: Outl
             assert (found.state, found.reason) == ("dead", "timeout")
             waiting = await next_one.enqueue()
             store = (await app.runtime()).store
-            assert [each and each.state for each in await store.wait([waiting.id], 0.3)] == ["ready"]
+            assert [each and each.state for each in await store.records.wait([waiting.id], 0.3)] == ["ready"]
             assert not seen.is_set()
             release.set()
             assert (await record(app, waiting)).state == "succeeded"
@@ -171,7 +171,7 @@ async def test_a_running_job_is_cancelled(url: str) -> None:
     async with app, working(app):
         job = await waits.enqueue()
         await started.wait()
-        await (await app.runtime()).store.apply([Cancel(job.id)])
+        await (await app.runtime()).store.control.apply([Cancel(job.id)])
         found = await record(app, job)
         assert (found.state, ended.is_set()) == ("cancelled", True)
 
@@ -190,7 +190,7 @@ async def test_a_thread_sees_that_it_is_cancelled(url: str) -> None:
     async with app, working(app):
         job = await waits.enqueue()
         await asyncio.to_thread(started.wait, 30)
-        await (await app.runtime()).store.apply([Cancel(job.id)])
+        await (await app.runtime()).store.control.apply([Cancel(job.id)])
         assert (await record(app, job)).state == "cancelled"
 
 
@@ -261,7 +261,7 @@ async def test_progress_shows_while_the_job_runs_and_its_last_value_stays(app: O
         store = (await app.runtime()).store
 
         async def shown() -> bool:
-            (found,) = await store.get([job.id])
+            (found,) = await store.records.get([job.id])
             return found is not None and found.progress is not None and bytes(found.progress) == b'{"done":1}'
 
         await until(shown, "progress is shown")
@@ -287,7 +287,7 @@ async def test_an_unknown_kind_is_parked(app: Outlast, caplog: pytest.LogCapture
         await record(app, await known.enqueue())
 
         async def parked() -> bool:
-            (found,) = await runtime.store.get([message.id])
+            (found,) = await runtime.store.records.get([message.id])
             return found is not None and found.state == "parked"
 
         await until(parked, "the job is parked")
@@ -301,8 +301,8 @@ async def test_what_was_parked_runs_as_soon_as_a_worker_comes_up_that_knows_it(a
 
     job = await newer.enqueue()
     runtime = await app.runtime()
-    (given,) = await runtime.store.claim({"mail": 1}, limit=1, holder=Holder("older"), lease=10.0, wait=0.0)
-    await runtime.store.settle([Park(given.fence, runtime.clock.time() + 1000)])
+    (given,) = await runtime.store.broker.claim({"mail": 1}, limit=1, holder=Holder("older"), lease=10.0, wait=0.0)
+    await runtime.store.broker.settle([Park(given.fence, runtime.clock.time() + 1000)])
     async with working(app):
         assert await job.result(timeout=30) == 7
 
@@ -341,10 +341,10 @@ async def test_a_superseded_run_is_stopped_and_changes_nothing(url: str) -> None
     async with app, working(app):
         job = await waits.enqueue()
         await started.wait()
-        await (await app.runtime()).store.apply([Purge(id=job.id)])
+        await (await app.runtime()).store.control.apply([Purge(id=job.id)])
         await asyncio.wait_for(stopped.wait(), 30)
         await until(lambda: JobLost(job.id, "default") in told, "the loss is told")
-        assert (await (await app.runtime()).store.get([job.id])) == [None]
+        assert (await (await app.runtime()).store.records.get([job.id])) == [None]
 
 
 async def test_observers_hear_what_happened_after_it_did(app: Outlast) -> None:

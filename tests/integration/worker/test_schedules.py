@@ -166,7 +166,7 @@ async def test_a_worker_whose_code_has_dropped_all_schedules_tells_of_them(tmp_p
     await declare(url)
     async with app:
         store = (await app.runtime()).store
-        (kept,) = await store.schedules()
+        (kept,) = await store.schedules.schedules()
         long_ago = SqliteStore(f"{tmp_path}/shop.db", clock=FakeClock(kept.seen - ORPHANED - 60))
         await long_ago.open()
         entry = ScheduleEntry(

@@ -48,7 +48,7 @@ async def test_what_a_claim_is_given_in_the_moment_it_stops_waiting_runs(
     gate = threading.Event()
     granted: list[str] = []
     store = (await app.runtime()).store
-    real = store.claim
+    real = store.broker.claim
 
     @app.job(queue="slow")
     def slow() -> None:
@@ -67,7 +67,7 @@ async def test_what_a_claim_is_given_in_the_moment_it_stops_waiting_runs(
             granted.append((await quick.enqueue()).id)
             return await real(demand, **{**how, "wait": 0.0})
 
-    monkeypatch.setattr(store, "claim", claim)
+    monkeypatch.setattr(store.broker, "claim", claim)
     async with working(app, threads=1):
         await slow.enqueue()
         await until(lambda: is_running(app), "the only thread is taken")
@@ -103,4 +103,4 @@ async def test_long_runs_in_some_slots_keep_no_other_slot_empty(
 
 async def is_running(app: Outlast) -> bool:
     """Tell whether the slow job runs and the worker waits for others."""
-    return (await (await app.runtime()).store.stats(["slow"]))["slow"].running == 1
+    return (await (await app.runtime()).store.broker.stats(["slow"]))["slow"].running == 1

@@ -84,7 +84,7 @@ async def test_what_is_newer_waits_parked_for_the_code_that_knows_it(tmp_path: P
             store = (await old.runtime()).store
 
             async def parked() -> bool:
-                return (await store.stats(["default"]))["default"].parked == 2
+                return (await store.broker.stats(["default"]))["default"].parked == 2
 
             await until(parked, "what the old code does not know is parked")
             async with working(new):

@@ -273,7 +273,7 @@ class TestEvents:
                 (away, StoreUnavailable),
                 (silent, EnqueueUnknown),
             ):
-                monkeypatch.setattr(runtime.store, "publish", publish)
+                monkeypatch.setattr(runtime.store.broker, "publish", publish)
                 with pytest.raises(error):
                     await job.enqueue()
         reasons = [each.reason for each in heard if isinstance(each, JobRefused)]

@@ -9,8 +9,8 @@ from typing import Annotated, TypeVar
 import pytest
 
 from outlast import ConfigurationError, JobRouter, Outlast, Redacted, StoreUnavailable
-from outlast.brokers import Store
 from outlast.core.schedule import EditSchedule, PauseSchedule, RunSchedule, Spec
+from outlast.core.store.store import Store
 from outlast.core.ticking import CLOCK_SET_BACK, ORPHANED, STALE
 from outlast.scheduler.loop import AGAIN, RECALL
 from tests.support.polling import until
@@ -246,7 +246,7 @@ async def test_nothing_that_fails_ends_the_loop() -> None:
             hand.runtime, tell=hand.events.append, line=Shaky(hand.runtime.store, errors), rest=rest
         )
         running = asyncio.create_task(scheduler.run())
-        await until(hand.runtime.store.schedules, "it goes on")
+        await until(hand.runtime.store.schedules.schedules, "it goes on")
         hand.testing.advance(40)
         await until(hand.testing.drain, "it fires")
         running.cancel()

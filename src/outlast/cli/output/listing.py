@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
-from outlast.brokers import Store
 from outlast.cli.completion import filters, kinds, queues, states
 from outlast.cli.output import show
 from outlast.cli.session import Session
 from outlast.cli.store_access import ask, find_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.store.records import JobRecord, Page, Query
+from outlast.core.store.store import Store
 
 __all__ = [
     "CursorOption",
@@ -92,9 +92,9 @@ def list_jobs(
 
 async def _page(store: Store, query: Query) -> Page:
     """Return a full page: one call of `find` looks at so many jobs only."""
-    page = await store.find(query)
+    page = await store.records.find(query)
     while page.cursor is not None and len(page.records) < query.limit:
-        more = await store.find(replace(query, limit=query.limit - len(page.records), cursor=page.cursor))
+        more = await store.records.find(replace(query, limit=query.limit - len(page.records), cursor=page.cursor))
         page = Page([*page.records, *more.records], more.cursor)
     return page
 

@@ -1,0 +1,112 @@
+"""A broker without records, control and schedules: jobs run, and what needs a missing part is refused with the fix."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from outlast import ConfigurationError, Context, Outlast, Settings
+from outlast.aio.clock import SystemClock
+from outlast.brokers.memory import MemoryStore
+from outlast.core.clock import Clock
+from outlast.core.message import Holder
+from outlast.core.policy import DEFAULTS
+from outlast.core.settlement import ACCEPTED, Finish
+from outlast.core.store.broker import Broker
+from outlast.core.store.store import Store
+from outlast.enqueue.handle import Handle
+from outlast.worker import Worker
+
+FIX = r"add store='redis://\.\.\.'"
+URL = "amqp://host"
+
+
+class Transport:
+    """The broker of a memory store and nothing else: no reads, no commands, no schedules."""
+
+    def __init__(self, clock: Clock) -> None:
+        store = MemoryStore(clock, max_body=DEFAULTS.max_body)
+        for name in dir(Broker):
+            if not name.startswith("_") and name != "capabilities":
+                setattr(self, name, getattr(store, name))
+        self.capabilities = store.capabilities
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[Outlast]:
+    """An app on a broker without the other parts."""
+    app = Outlast("shop", settings=Settings(url="memory:"))
+    transport: Any = Transport(SystemClock())
+    app._wiring = app._wire(app.settings, SystemClock(), lambda settings, clock: Store(transport, url=URL))
+    yield app
+    await app.close()
+
+
+async def test_a_message_is_kept_handed_out_and_settled(app: Outlast) -> None:
+    @app.job(queue="mail")
+    async def send(order: int) -> None: ...
+
+    runtime, message = await app.runtime(), send.message(7)
+    broker = runtime.store.broker
+    assert await broker.publish([message]) == [ACCEPTED]
+    (delivery,) = await broker.claim({"mail": 1}, limit=1, holder=Holder("a" * 32), lease=10, wait=0)
+    assert delivery.message == message
+    assert await broker.settle([Finish(delivery.fence, "succeeded")]) == []
+    assert (await broker.stats(["mail"]))["mail"].depth == 0
+
+
+async def test_a_worker_runs_what_is_enqueued_with_its_follow_ups(
+    app: Outlast, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran: list[int] = []
+    stop = asyncio.Event()
+
+    @app.job(queue="mail")
+    async def send(ctx: Context, order: int) -> None:
+        ran.append(order)
+        if order:
+            ctx.enqueue(send, order - 1)
+        else:
+            stop.set()
+
+    handle = await send.enqueue(2)
+    assert handle.created
+    caplog.set_level(logging.WARNING, "outlast")
+    await Worker(await app.runtime()).run(stop)
+    assert ran == [2, 1, 0]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("call", "lack"),
+    [
+        (Handle.status, "keeps no records of jobs"),
+        (Handle.record, "keeps no records of jobs"),
+        (Handle.result, "keeps no records of jobs"),
+        (Handle.cancel, "takes no commands"),
+    ],
+    ids=["status", "record", "result", "cancel"],
+)
+async def test_what_a_handle_cannot_do_is_refused_at_the_call(
+    app: Outlast, call: Callable[[Handle[Any]], Awaitable[object]], lack: str
+) -> None:
+    @app.job(queue="mail")
+    async def send() -> None: ...
+
+    handle = await send.enqueue()
+    with pytest.raises(ConfigurationError, match=rf"^the store of {URL} {lack} \(.*\): {FIX}$"):
+        await call(handle)
+
+
+async def test_a_schedule_is_refused_when_the_app_declares_itself(app: Outlast) -> None:
+    @app.schedule("0 5 * * *")
+    @app.job(queue="mail")
+    async def nightly() -> None: ...
+
+    refused = rf"^schedule 'nightly': the store of {URL} keeps no schedules: {FIX}$"
+    with pytest.raises(ConfigurationError, match=refused):
+        await app.runtime()
