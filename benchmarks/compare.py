@@ -1,0 +1,100 @@
+"""Compare this checkout with another one, in interleaved pairs: `python -m benchmarks.compare CHECKOUT --pairs 9`.
+
+CHECKOUT is a work tree of an older commit (`git worktree add CHECKOUT COMMIT`). Both run in this environment, with one
+worker process and the defaults. Prints, for each shape and store, the medians and the median and spread of the ratios,
+pair by pair, of jobs a second and of CPU seconds per 1,000 jobs (the Redis server's included). Writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from benchmarks import environments
+from benchmarks.measure import Bench, Figures, Scale
+from benchmarks.measure_redis import RedisBench
+from benchmarks.systems import SYSTEMS
+
+__all__ = ["main"]
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPES = ("drain", "gather", "bulk", "single")
+"""Methods of a bench: a backlog drained, enqueued from 50 coroutines, in batches of 500, one by one."""
+NAMES = {"sqlite": "outlast", "redis": "outlast-redis"}
+
+
+def bench(store: str, name: str, source: Path, folder: Path, scale: Scale) -> Bench:
+    """Return what measures the code in `source` on a kind of store."""
+    system = next(each for each in SYSTEMS if each.name == NAMES[store])
+    system = replace(system, name=name, env={**system.env, "PYTHONPATH": f"{source}:{ROOT}"})
+    return (RedisBench if store == "redis" else Bench)(system, folder / store, scale)
+
+
+def measured(each: Bench, shape: str) -> Figures:
+    """Return the rate and the CPU of one shape."""
+    if shape == "drain":
+        return each.drain()
+    figures = getattr(each, shape)()
+    served = each.server_cpu() / figures["jobs"] * 1000
+    return {**figures, "cpu": figures["cpu"] + served}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser.add_argument("checkout", type=Path, help="the older work tree")
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--part", type=float, default=1.0, help="of the usual number of jobs")
+    parser.add_argument("--stores", default=",".join(NAMES))
+    parser.add_argument("--shapes", default=",".join(SHAPES[:3]), help=f"of {', '.join(SHAPES)}")
+    options = parser.parse_args(argv)
+    environments.HOME.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="compare-", dir=environments.HOME))
+    rows: list[str] = []
+    try:
+        for store in options.stores.split(","):
+            scale = Scale(options.part)
+            before = bench(store, "before", options.checkout.resolve() / "src", folder, scale)
+            after = bench(store, "after", ROOT / "src", folder, scale)
+            for shape in options.shapes.split(","):
+                found: dict[str, list[Figures]] = {"before": [], "after": []}
+                for pair in range(options.pairs):
+                    sides = [("before", before), ("after", after)]
+                    for name, side in sides if pair % 2 == 0 else sides[::-1]:
+                        figures = measured(side, shape)
+                        found[name].append(figures)
+                        said = f"{figures['rate']:,.0f} jobs/s, {figures['cpu']:.4f} s"
+                        print(store, shape, pair, name, said, file=sys.stderr, flush=True)
+                rows.append(_row(store, shape, found))
+            before.release()
+            after.release()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print("store   shape   jobs/s before -> after   ratio (spread)       CPU s per 1,000   ratio (spread)")
+    print("\n".join(rows))
+    return 0
+
+
+def _row(store: str, shape: str, found: dict[str, list[Figures]]) -> str:
+    def ratios(key: str) -> str:
+        each = [new[key] / old[key] for old, new in zip(found["before"], found["after"], strict=True)]
+        return f"{median(each):.3f} ({min(each):.2f}-{max(each):.2f})"
+
+    def middle(key: str) -> tuple[float, float]:
+        return median(each[key] for each in found["before"]), median(each[key] for each in found["after"])
+
+    rate, cpu = middle("rate"), middle("cpu")
+    return (
+        f"{store:7} {shape:7} {rate[0]:10,.0f} -> {rate[1]:8,.0f}   {ratios('rate'):19}"
+        f"  {cpu[0]:.4f} -> {cpu[1]:.4f}   {ratios('cpu')}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
