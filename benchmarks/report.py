@@ -1,4 +1,4 @@
-"""From results.json to docs/benchmarks.md: the table, what was promised, what loses where, settings, method."""
+"""Write docs/benchmarks.md from results.json: tables, targets, rows where a peer is better, settings, method."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ __all__ = ["load", "write"]
 
 
 INTRODUCTION = """\
-Outlast beside the floor (claim, run and acknowledge on the same store, and nothing around them) and its peers, in one
-run on the same work: a job that does nothing, with `{user_id: int, email: str}`. `make bench` measures and writes this
-page; every figure is in `benchmarks/results.json`. Medians, with the lowest and the highest in brackets."""
+This page compares Outlast with its peers and with the floor, in one run and on the same work: a job that does nothing,
+with `{user_id: int, email: str}`. The floor is a minimal program that only claims, runs and acknowledges jobs on the
+same store. Cells are medians, with the lowest and the highest value in brackets.
+
+`make bench` measures and writes this page. `benchmarks/results.json` has every figure. [Method](#method) says how each
+row is measured."""
 STORES: dict[Store, str] = {"sqlite": "SQLite", "redis": "Redis"}
 OURS: dict[Store, str] = {"sqlite": "outlast", "redis": "outlast-redis"}
 
 
 def load(path: Path) -> Results:
-    """Read results.json, or begin anew."""
+    """Return the results in `path`, empty ones if there is no such file."""
     return msgspec.json.decode(path.read_bytes(), type=Results) if path.exists() else Results()
 
 
@@ -81,7 +84,7 @@ def _never(results: Results, system: System) -> str:
 def _promises(results: Results, store: Store) -> Iterator[str]:
     lines = list(promises.sqlite(results) if store == "sqlite" else promises.redis(results))
     if lines:
-        yield from ("### What we hold ourselves to", "", *lines, "")
+        yield from ("### Targets", "", *lines, "")
 
 
 def _losses(results: Results, store: Store, shown: Sequence[System]) -> Iterator[str]:
@@ -89,17 +92,21 @@ def _losses(results: Results, store: Store, shown: Sequence[System]) -> Iterator
     mine = OURS[store]
     if not peers or mine not in {system.name for system in shown}:
         return
-    yield from ("### What loses where", "")
+    yield from ("### Rows where a peer is better", "")
     found = False
-    for row in ROWS:
+    for row in (each for each in ROWS if each.store == store):
         ours = results.middle(mine, row.measure, row.key)
-        for peer in peers:
-            theirs = results.middle(peer.name, row.measure, row.key)
-            if row.store == store and ours is not None and theirs is not None and _better(row, theirs, ours):
-                found = True
-                yield f"- {row.title}: {peer.title} {number(theirs)}, Outlast {number(ours)} {row.unit}{_unequal(peer)}"
+        values = [(peer, results.middle(peer.name, row.measure, row.key)) for peer in peers]
+        better = [
+            f"{peer.title} {number(theirs)}{_unequal(peer)}"
+            for peer, theirs in values
+            if ours is not None and theirs is not None and _better(row, theirs, ours)
+        ]
+        if ours is not None and better:
+            found = True
+            yield f"- {row.title}, {row.unit}: Outlast {number(ours)}; {'; '.join(better)}"
     if not found:
-        yield "On this machine and in this run, Outlast loses no row to a peer."
+        yield "In this run no peer is better than Outlast in any row."
     yield ""
 
 
@@ -124,26 +131,32 @@ def _settings(results: Results, store: Store, shown: Sequence[System]) -> Iterat
 
 
 METHOD = """\
-- Each system runs in its own environment, each measurement on a fresh file on the same disk, or on a new Redis server
-  that keeps nothing on disk. Repetitions are interleaved: Outlast, the floor and the peers take turns.
-- Enqueue: one producer process, on uvloop where the system's environment has it; the time of the loop only, not of the
-  process's start. In bulk: 500 a call, or as the settings say. From coroutines: 50 of them; blocking libraries through
-  50 threads. Over HTTP: FastAPI under one uvicorn process, 50 keep-alive connections of another process.
-- Drain: the backlog is there, then one worker starts; from the start of the first job to the start of the last,
-  noted by the job itself in a mapped file. Every job must have run exactly once, or the measurement fails. Slower
-  peers have fewer jobs. CPU: user and system of all the worker's processes in that time, from /proc. Memory: the
-  sum of their peaks, so shared pages count in each. On Redis the server's CPU is counted with the worker's.
-- Latency: 200 jobs/s from another process to an idle worker; from just before the call to the start of the job. The
-  fdatasync of the same disk is probed right after each of Outlast's runs, 4 KiB appended 200 times a second.
-- While four drain: one producer, 200 calls a second, on a backlog that outlasts it.
-- 1,000,000 waiting: the first 20,000 jobs of three worker starts, in turns with as many of a store that holds just
-  those.
-- Two worker processes, and one beside: twice the jobs of a drain, from when all are at work to 95% of the jobs. With
-  jobs that do nothing, one worker and the server can fill a small machine; so once more with jobs of 1 ms of CPU.
-- Memory of a queued job: what `used_memory` grows by with 20,000 jobs, divided by them.
-- Killed: one job of 3 s; SIGKILL for all the worker's processes 1 s after it began, a new worker at once, nothing else
-  enqueued. All systems at once, each with a server of its own.
-- DBOS starts all that waits before any of it has ended, so its drain is flattered: its ends come later."""
+- **Environment.** Each system runs in its own environment. Each measurement uses a new file on the same disk, or a new
+  Redis server that keeps nothing on disk. Repetitions are interleaved: Outlast, the floor and the peers take turns.
+- **Enqueue.** One producer process, on uvloop if the system's environment has it. The time is that of the loop of
+  calls, without the start of the process. In bulk: 500 a call, or as the settings say. From coroutines: 50 of them;
+  blocking libraries use 50 threads. Over HTTP: FastAPI under one uvicorn process, 50 keep-alive connections from
+  another process.
+- **Drain.** The jobs wait before the worker starts. The time is from the start of the first job to the start of the
+  last, which the job itself notes in a mapped file. If a job did not run exactly once, the measurement fails. Slower
+  peers get fewer jobs. CPU: user and system time of all processes of the worker in that time, from /proc. Memory: the
+  sum of their peaks, so shared pages count in each process. On Redis the CPU of the server is included.
+- **Latency.** 200 jobs/s from another process to an idle worker, from just before the call to the start of the job.
+  The fdatasync of the same disk is measured right after each run of Outlast: 4 KiB appended 200 times a second.
+- **While four drain.** One producer makes 200 calls a second, on a backlog that outlasts it.
+- **1,000,000 waiting.** The first 20,000 jobs of three worker starts, in turns with the same number of jobs of a store
+  that holds only 20,000.
+- **Two worker processes.** Twice the jobs of a drain, by one worker process and then by two, from the time when all
+  of them run to 95% of the jobs. With jobs that do nothing, one worker and the server can use all of a small machine,
+  so this is measured again with jobs of 1 ms of CPU.
+- **Memory of a queued job.** The growth of `used_memory` with 20,000 jobs, divided by 20,000.
+- **Killed.** One job of 3 s. All processes of the worker get SIGKILL 1 s after its start. A new worker starts at once,
+  and nothing else is enqueued. All systems run at the same time, each with its own server.
+- **DBOS** starts all waiting jobs before any of them has ended. So its drain looks better than it is: its ends come
+  later.
+
+Each run, with its machine:
+"""
 
 
 def _method(results: Results) -> Iterator[str]:
@@ -151,9 +164,8 @@ def _method(results: Results) -> Iterator[str]:
     yield "## Method"
     yield ""
     yield METHOD
-    yield ""
     for run in sorted(runs.values(), key=lambda each: each.at):
         names = [name for name, measured in results.rows.items() if measured.run == run]
         facts = "; ".join(f"{name}: {value}" for name, value in run.machine.items())
         scaled = "" if run.part == 1 else f", {run.part:g} of the jobs"
-        yield f"Measured {run.at} UTC, {run.pairs} pairs{scaled} ({', '.join(names)}). {facts}."
+        yield f"- {run.at} UTC, {run.pairs} pairs{scaled} ({', '.join(names)}). {facts}."
