@@ -1,4 +1,4 @@
-"""The rows of the tables: what is measured of whom, in which unit, and what is better."""
+"""The rows of the tables: the measure, its unit, and which direction is better."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["MEASURES", "ROWS", "Measure", "Row"]
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing to run (a method of the store's bench) and whom it is run for.
+    """One thing to run (a method of the store's bench) and the systems that it is run for.
 
     repeats: at most so many of the pairs; peer_repeats: at most so many for peers that are not gated.
     together: all systems at once; else they take turns.
