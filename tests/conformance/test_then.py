@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.errors import WireError
-from outlast.core.message import Signal
 from outlast.core.settlement import Finish, Reschedule
 from tests.support.jobs import LEASE, A, B, Desk, lost
 
@@ -68,17 +66,3 @@ async def test_follow_ups_of_many_settlements_come_in_their_order(desk: Desk) ->
         Finish(desk.fence("q.1"), "succeeded", then=[desk.message("q.b")]),
     )
     assert await desk.ids() == ["q.a", "q.b"]
-
-
-async def test_a_signal_is_refused_before_anything_changes(desk: Desk) -> None:
-    await desk.publish("q.1", "q.2")
-    await desk.claim()
-    signal = Signal("q.parent", "q.2", "succeeded")
-    with pytest.raises(WireError):
-        await desk.settle(
-            Finish(desk.fence("q.1"), "succeeded", then=[desk.message("q.3")]),
-            Finish(desk.fence("q.2"), "succeeded", then=[signal]),
-        )
-    with pytest.raises(WireError):
-        await desk.settle(Reschedule(desk.fence("q.2"), 0.0, 2, then=[signal]))
-    assert [await desk.state(id) for id in ("q.1", "q.2", "q.3")] == ["running", "running", "unknown"]

@@ -11,7 +11,7 @@ from outlast.core.bounds import HEADERS_LIMIT, KEY_LIMIT, LAST_MOMENT, headers_s
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import queue_of
 from outlast.core.kinds import WIRE_KIND
-from outlast.core.message import Message, Signal
+from outlast.core.message import Message
 
 __all__ = ["EMPTY_ARGS", "changed_args", "decode", "encode", "encode_value", "redact_args", "scrub"]
 
@@ -24,9 +24,9 @@ _objects = msgspec.json.Decoder(dict[str, Any])
 _raws = msgspec.json.Decoder(dict[str, Raw])
 
 
-def encode(item: Message | Signal) -> bytes:
-    """Return the item's wire form."""
-    return _encoder.encode(item)
+def encode(message: Message) -> bytes:
+    """Return the message's wire form."""
+    return _encoder.encode(message)
 
 
 def encode_value(value: object) -> Raw:
@@ -35,14 +35,12 @@ def encode_value(value: object) -> Raw:
 
 
 def decode(body: bytes) -> Message:
-    """Return the message in `body`; raise WireError naming the field that is wrong, or the Signal not served yet."""
+    """Return the message in `body`; raise WireError naming the field that is wrong."""
     try:
         message = _messages.decode(body)
     except UnicodeDecodeError as error:
         raise WireError(f"not a job: {error}") from None
     except msgspec.DecodeError as error:
-        if b'"signal"' in body and _is_signal(body):
-            raise WireError("signals between jobs are not served by this version: send a job") from None
         raise WireError(f"not a job: {error}") from None
     except ConfigurationError as error:
         raise WireError(str(error)) from None
@@ -68,14 +66,6 @@ def decode(body: bytes) -> Message:
     if message.headers and (size := headers_size(message.headers)) > HEADERS_LIMIT:
         raise WireError(f"headers of {size} characters: give at most {HEADERS_LIMIT}")
     return message
-
-
-def _is_signal(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body, type=Signal)
-    except msgspec.DecodeError:
-        return False
-    return True
 
 
 def changed_args(args: Raw, change: Raw) -> Raw:

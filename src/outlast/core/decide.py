@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from outlast.core.control_flow import GiveUp
 from outlast.core.durations import seconds
-from outlast.core.message import Delivery, Failure, Message, Signal
+from outlast.core.message import Delivery, Failure, Message
 from outlast.core.policy import DEFAULTS, Policy
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
 
@@ -36,7 +36,7 @@ class Succeeded(Struct, frozen=True, gc=False):
     """The handler returned. result: its value as JSON, None for none. then: what it enqueued through its context."""
 
     result: Raw | None = None
-    then: Sequence[Message | Signal] = ()
+    then: Sequence[Message] = ()
 
 
 class Failed(Struct, frozen=True):

@@ -16,7 +16,6 @@ __all__ = [
     "Fence",
     "Holder",
     "Message",
-    "Signal",
     "State",
     "Terminal",
     "Usage",
@@ -52,14 +51,6 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     expires_at: float | None = None
     headers: dict[str, str] | None = None
     redacted: tuple[str, ...] = ()
-
-
-class Signal(Struct, frozen=True, tag="signal"):
-    """Tells parent `parent` that its child `child` ended in `state`. Encoded, and refused until flows are built."""
-
-    parent: str
-    child: str
-    state: Terminal
 
 
 class Fence(Struct, frozen=True, gc=False):

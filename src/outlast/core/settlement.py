@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from msgspec import Raw, Struct
 
-from outlast.core.message import Failure, Fence, Message, Signal, Terminal, Usage
+from outlast.core.message import Failure, Fence, Message, Terminal, Usage
 from outlast.core.policy import DEFAULTS
 
 __all__ = [
@@ -41,7 +41,7 @@ class Finish(Struct, frozen=True, gc=False):
     reason: str | None = None
     result: Raw | None = None
     error: Failure | None = None
-    then: Sequence[Message | Signal] = ()
+    then: Sequence[Message] = ()
     result_ttl: float = DEFAULTS.result_ttl
     usage: Usage | None = None
 
@@ -56,7 +56,7 @@ class Reschedule(Struct, frozen=True):
     at: float
     attempt: int
     error: Failure | None = None
-    then: Sequence[Message | Signal] = ()
+    then: Sequence[Message] = ()
     crashes: int = 0
 
 

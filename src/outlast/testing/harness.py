@@ -81,7 +81,7 @@ class _TestStore(MemoryStore):
                 isinstance(settlement, Finish | Reschedule)
                 and (settlement.fence.id, settlement.fence.token) not in gone
             ):
-                self.accepted += [item for item in settlement.then if isinstance(item, Message)]
+                self.accepted += settlement.then
         return lost
 
 

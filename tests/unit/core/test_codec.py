@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT
 from outlast.core.codec import EMPTY_ARGS, changed_args, decode, encode, encode_value, redact_args, scrub
 from outlast.core.errors import WireError
-from outlast.core.message import Message, Signal
+from outlast.core.message import Message
 from outlast.core.unique import Unique
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -132,18 +132,6 @@ def test_times_must_be_finite(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("outlast.core.codec._messages", Lenient())
     with pytest.raises(WireError, match=f"{name}=inf must be"):
         decode(b"")
-
-
-def test_a_signal_is_encoded_and_refused() -> None:
-    body = encode(Signal("q.parent", "q.child", "dead"))
-    assert json.loads(body) == {"type": "signal", "parent": "q.parent", "child": "q.child", "state": "dead"}
-    with pytest.raises(WireError, match="signals"):
-        decode(body)
-
-
-def test_a_broken_signal_is_not_a_job() -> None:
-    with pytest.raises(WireError, match="not a job"):
-        decode(b'{"type":"signal"}')
 
 
 def test_redacted_arguments_are_masked_and_others_shown() -> None:

@@ -8,14 +8,13 @@ from typing import Final
 from outlast.brokers.memory.rows import HolderRow, JobRow
 from outlast.brokers.memory.tables import Tables, add_failure
 from outlast.core.codec import encode_value
-from outlast.core.errors import WireError
 from outlast.core.limits import nanos
-from outlast.core.message import Delivery, Fence, Holder, Message, Signal, rank_of
+from outlast.core.message import Delivery, Fence, Holder, rank_of
 from outlast.core.select import QueueState as Turns
 from outlast.core.select import select
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
-__all__ = ["claim", "extend", "forfeit", "next_event", "refuse_signals", "save", "settle"]
+__all__ = ["claim", "extend", "forfeit", "next_event", "save", "settle"]
 
 FORGET: Final = 3600.0
 """Seconds after its lease that a holder which has nothing left to be told may still come back as who it was."""
@@ -105,13 +104,6 @@ def next_event(tables: Tables) -> float | None:
     return max(0.0, min(waits)) if waits else None
 
 
-def refuse_signals(settlements: Sequence[Settlement]) -> None:
-    """Raise WireError when any follow-up is a Signal, before anything of the batch has changed."""
-    for settlement in settlements:
-        if isinstance(settlement, Finish | Reschedule) and any(isinstance(item, Signal) for item in settlement.then):
-            raise WireError("signals between jobs are not served by this version: send a job")
-
-
 def settle(tables: Tables, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply what still counts, in order; return the rest."""
     lost: list[Lost] = []
@@ -164,7 +156,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
                 job.result = settlement.result
                 job.result_until = tables.clock.time() + settlement.result_ttl
             tables.end(job, settlement.state, settlement.reason)
-            _follow(tables, settlement.then)
+            tables.publish(settlement.then, bounded=False)
         case Reschedule():
             add_failure(job, settlement.error)
             if not job.cancelling:  # else it ends here, and there is no other attempt
@@ -173,7 +165,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
             cancelling = job.cancelling
             _wait(tables, job, settlement.at, parked=False)
             if not cancelling:
-                _follow(tables, settlement.then)
+                tables.publish(settlement.then, bounded=False)
         case Release():
             at = min(job.at, tables.clock.time()) if settlement.at is None else settlement.at
             _wait(tables, job, at, parked=False)
@@ -187,10 +179,6 @@ def _wait(tables: Tables, job: JobRow, at: float, *, parked: bool) -> None:
         tables.end(job, "cancelled", "cancelled")
     else:
         tables.put(job, at, "parked" if parked else "scheduled")
-
-
-def _follow(tables: Tables, then: Sequence[Message | Signal]) -> None:
-    tables.publish([item for item in then if isinstance(item, Message)], bounded=False)
 
 
 def extend(tables: Tables, holder: Holder, *, lease: float) -> list[Lost]:

@@ -80,7 +80,6 @@ class MemoryStore:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply the settlements that count."""
-        delivery.refuse_signals(settlements)
         with self._lock:
             lost = delivery.settle(self._tables, settlements)
         self._changed.notify()

@@ -92,8 +92,7 @@ class ClusterStore:
     async def _settle(self, part: QueueStore, settlements: Sequence[Settlement]) -> list[Lost]:
         lost = await part.settle(settlements)
         if any(
-            isinstance(each, Finish | Reschedule)
-            and any(isinstance(item, Message) and item.queue != part.place.queue for item in each.then)
+            isinstance(each, Finish | Reschedule) and any(item.queue != part.place.queue for item in each.then)
             for each in settlements
         ):
             await self._relay.carry(part)

@@ -12,8 +12,7 @@ from outlast.brokers.redis.codec import pack, unpack
 from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.link import Argument
 from outlast.brokers.redis.scripts import script
-from outlast.core.errors import WireError
-from outlast.core.message import Delivery, Failure, Fence, Holder, Message, Signal
+from outlast.core.message import Delivery, Failure, Fence, Holder, Message
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "claim",
     "extend",
     "forfeit",
-    "refuse_signals",
     "save",
     "settle",
     "undo",
@@ -101,13 +99,6 @@ async def claim(place: Keyspace, asked: Asked, stream: Stream) -> Given:
     return Given(deliveries, last, None)
 
 
-def refuse_signals(settlements: Sequence[Settlement]) -> None:
-    """Raise WireError when any follow-up is a Signal, before anything of the batch has changed."""
-    for settlement in settlements:
-        if isinstance(settlement, Finish | Reschedule) and any(isinstance(item, Signal) for item in settlement.then):
-            raise WireError("signals between jobs are not served by this version: send a job")
-
-
 class _Batch:
     """Settlements as the script reads them, on their way to a place."""
 
@@ -168,13 +159,12 @@ class _Batch:
                 row += ["p", settlement.at]
         return row
 
-    def _then(self, then: Sequence[Message | Signal]) -> list[tuple[int | str, str, int]]:
+    def _then(self, then: Sequence[Message]) -> list[tuple[int | str, str, int]]:
         rows: list[tuple[int | str, str, int]] = []
         for item in then:
-            if isinstance(item, Message):
-                self.records.append(pack(item))
-                to = self.number(item.queue) if self._place.holds(item.queue) else item.queue
-                rows.append((to, item.id[len(item.queue) + 1 :], 4 + len(self.records)))
+            self.records.append(pack(item))
+            to = self.number(item.queue) if self._place.holds(item.queue) else item.queue
+            rows.append((to, item.id[len(item.queue) + 1 :], 4 + len(self.records)))
         return rows
 
 

@@ -126,7 +126,6 @@ class RedisStore:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded."""
-        delivery.refuse_signals(settlements)
         return await self._jobs.settle(settlements) if settlements else []
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:

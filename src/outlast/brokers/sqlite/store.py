@@ -27,11 +27,11 @@ from outlast.brokers.sqlite.tuning import Tuning
 from outlast.brokers.sqlite.waiting import Ends, Rings, ended
 from outlast.brokers.sqlite.writer import Operation, Writer
 from outlast.core.clock import Clock
-from outlast.core.errors import StoreUnavailable, WireError
-from outlast.core.message import TERMINAL, Delivery, Holder, Message, Signal
+from outlast.core.errors import StoreUnavailable
+from outlast.core.message import TERMINAL, Delivery, Holder, Message
 from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
-from outlast.core.settlement import Finish, Lost, Note, Published, Release, Reschedule, Settlement
+from outlast.core.settlement import Lost, Note, Published, Release, Settlement
 from outlast.core.store.broker import Capabilities, QueueStats
 from outlast.core.store.control import Answer, Command, Prune, Purge
 from outlast.core.store.records import JobRecord, Page, Query
@@ -203,11 +203,6 @@ class SqliteStore:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded."""
-        for settlement in settlements:
-            if isinstance(settlement, Finish | Reschedule) and any(
-                isinstance(item, Signal) for item in settlement.then
-            ):
-                raise WireError("signals between jobs are not served by this version: send a job")
         if not settlements:
             return []
         return await self._submit(lambda tx: settle.settle(tx, settlements))

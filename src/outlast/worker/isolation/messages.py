@@ -89,7 +89,7 @@ class RunReport(Struct, frozen=True, tag="report"):
                 reason=settlement.reason,
                 result=Raw(b"null") if settlement.result is None else settlement.result,
                 error=settlement.error,
-                then=tuple(item for item in settlement.then if isinstance(item, Message)),
+                then=tuple(settlement.then),
                 result_ttl=settlement.result_ttl,
                 usage=settlement.usage,
             )
