@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers import connect
+from outlast.brokers.registry import connect
 from outlast.core.clock import Clock
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError, InvalidArguments, UniqueConflict

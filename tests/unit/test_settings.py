@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from outlast import ConfigurationError, Settings
-from outlast.brokers import connect, sqlite_path
+from outlast.brokers.registry import connect
+from outlast.brokers.sqlite.kind import sqlite_path
 from outlast.core.policy import DEFAULTS
 from outlast.testing import FakeClock
 

@@ -3,89 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Literal
+from typing import Final
 
-from msgspec import Struct
-
+from outlast.core.findings import Finding
 from outlast.core.kinds import name_of, version_of
 from outlast.core.store.broker import QueueStats
-from outlast.core.text import counted, duration, size
+from outlast.core.text import counted, duration
 
 __all__ = [
-    "Finding",
-    "Severity",
-    "of_clock",
     "of_declarations",
-    "of_disk",
-    "of_files",
     "of_holders",
     "of_limits",
-    "of_log",
     "of_queue",
     "of_schedule",
     "of_variables",
 ]
 
-Severity = Literal["ok", "warning", "error"]
-
-LOW_DISK: Final = 256 << 20
-TIGHT_DISK: Final = 1 << 30
-LONG_LOG: Final = 256 << 20
 FEW_DESCRIPTORS: Final = 1024
 OLD: Final = 300.0
-SKEW: Final = 5.0
-
-
-class Finding(Struct, frozen=True):
-    """One thing that was looked at. error: it must be fixed; warning: it may be meant. fix: "" when all is well."""
-
-    check: str
-    severity: Severity
-    text: str
-    fix: str = ""
-
-
-def of_disk(free: int) -> Finding:
-    """Judge the bytes that are free where the file lies."""
-    if free < LOW_DISK:
-        return Finding("disk space", "error", f"{size(free)} free", "free some space: at 0 no job is accepted any more")
-    if free < TIGHT_DISK:
-        return Finding("disk space", "warning", f"{size(free)} free", "free some space soon")
-    return Finding("disk space", "ok", f"{size(free)} free")
-
-
-def of_files(*, mode: int, foreign: Iterable[str], writable: bool, path: str) -> Iterator[Finding]:
-    """Judge who may read and write the file."""
-    strangers = ", ".join(foreign)
-    if not writable:
-        yield Finding(
-            "permissions", "error", f"this user may not write {path} or its folder", "run as its owner, or chown it"
-        )
-    elif strangers:
-        yield Finding(
-            "permissions",
-            "error",
-            f"{strangers} belongs to somebody else than {path}",
-            "chown it to the file's owner: a command was run as another user",
-        )
-    elif mode & 0o007:
-        yield Finding(
-            "permissions", "warning", f"every user of this machine may read the jobs in {path}", f"chmod o-rwx {path}"
-        )
-    else:
-        yield Finding("permissions", "ok", f"mode {mode & 0o777:03o}, writable")
-
-
-def of_log(length: int) -> Finding:
-    """Judge the length of the write-ahead log."""
-    if length > LONG_LOG:
-        return Finding(
-            "write-ahead log",
-            "warning",
-            size(length),
-            "a process reads without end, or none runs: see who has the file open with fuser; restart the oldest",
-        )
-    return Finding("write-ahead log", "ok", size(length))
 
 
 def of_limits(soft: int) -> Finding:
@@ -94,18 +29,6 @@ def of_limits(soft: int) -> Finding:
     if 0 <= soft < FEW_DESCRIPTORS:
         return Finding("ulimit -n", "warning", text, "ulimit -n 4096 before the start, or LimitNOFILE= in the unit")
     return Finding("ulimit -n", "ok", text if soft >= 0 else "unlimited")
-
-
-def of_clock(newest: float | None, now: float) -> Finding:
-    """Judge this machine's wall clock by the newest job."""
-    if newest is not None and newest > now + SKEW:
-        return Finding(
-            "clock",
-            "error",
-            f"the newest job was accepted {duration(newest - now)} in the future",
-            "the clock of this machine, or of whoever enqueued it, is wrong: run an NTP client on both",
-        )
-    return Finding("clock", "ok", "not behind the newest job")
 
 
 def of_holders(stale: Iterable[tuple[str, int]], *, consumed: bool) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ the target. A crash between two steps leaves jobs held, which nobody runs, until
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -22,11 +23,13 @@ from outlast.core.store.records import Query
 if TYPE_CHECKING:
     from outlast.core.store.store import Store
 
-__all__ = ["MovePlan", "Mover", "MovingJob"]
+__all__ = ["MoveOutcome", "MovePlan", "Mover", "MovingJob"]
 
 BATCH: Final = 250
 """Jobs of one round: they are held at most for its four steps, and hold up other writers only for milliseconds."""
 WAITING: Final[tuple[State, ...]] = ("scheduled", "ready", "parked")
+LOOK: Final = 1.0
+"""Seconds between looks at jobs that still run."""
 _RECOVER: Final = 1000
 
 
@@ -57,6 +60,14 @@ class MovingJob(Struct):
     skip: set[str] = set()
 
 
+class MoveOutcome(Struct):
+    """What a move came to. recovered: jobs of an earlier move; left: what has not ended at the source."""
+
+    recovered: int = 0
+    left: dict[State, int] = {}
+    interrupted: bool = False
+
+
 class Mover:
     """One move between two open stores."""
 
@@ -66,6 +77,30 @@ class Mover:
         self._target = target
         self._holder = Holder(uuid4().hex, "outlast move")
         self.progress = MovingJob()
+
+    async def run(self, stop: asyncio.Event, *, wait: bool) -> MoveOutcome:
+        """Move until nothing waits at the source, or `stop`. wait: also wait for what runs, and take its retries."""
+        await self.pause()
+        outcome = MoveOutcome(recovered=await self.recover())
+        while not stop.is_set():
+            went = await self.step(stop.is_set)
+            running = await self.running()
+            if wait and running and not stop.is_set():
+                await self._until_one_ends(running, stop)
+            elif not went:
+                break
+        outcome.left = await self.left()
+        outcome.interrupted = stop.is_set()
+        return outcome
+
+    async def _until_one_ends(self, running: list[str], stop: asyncio.Event) -> None:
+        """Wait for jobs at the source, a second at most: one that is to be retried does not end."""
+        ended = asyncio.ensure_future(self._source.records.wait(running[:1], LOOK))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+        for each in (ended, stopped):
+            each.cancel()
+        await asyncio.gather(ended, stopped, return_exceptions=True)
 
     async def queues(self) -> list[str]:
         """Return the queues of the source that are meant; raise ConfigurationError for one that is not there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from outlast.cli.session import AppOption, JsonOption, UrlOption, session
 from outlast.cli.store_access import ask, find_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.text import duration, size
-
-if TYPE_CHECKING:
-    from outlast.core.store.store import Store
 
 __all__ = ["register"]
 
@@ -34,25 +31,17 @@ def backup(
     json: JsonOption = False,
 ) -> None:
     """Write a consistent, compact copy of the store to a new file, while everybody works on."""
-    from outlast.brokers.sqlite import SqliteStore
-
     given = session(ctx, url, app, json)
     place = find_store(given)
-    if place.is_server:
-        raise ConfigurationError(
-            f"{place.shown} is a server: have it save itself (redis-cli BGSAVE), and copy its files"
-        )
+    kind = place.kind
+    if kind.no_backup:
+        raise ConfigurationError(f"{place.shown} {kind.no_backup}")
     if target.is_dir():
         raise ConfigurationError(f"{target} is a folder: name the new file in it, such as {target / 'backup.db'}")
     if target.exists():
         raise ConfigurationError(f"{target} exists: name a new file, a backup never overwrites")
-
-    async def copy(store: Store) -> None:
-        assert isinstance(store.broker, SqliteStore)  # `ask` opens files alone
-        await store.broker.backup(str(target))
-
     began = monotonic()
-    ask(place, copy)
+    ask(place, lambda store: kind.backup(store, target))
     took, length = monotonic() - began, target.stat().st_size
     if given.json:
         show.json({"file": place.shown, "target": str(target.absolute()), "bytes": length, "seconds": round(took, 3)})

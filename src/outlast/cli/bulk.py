@@ -7,20 +7,23 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from msgspec import Struct
 
+from outlast.admin import bulk
+from outlast.admin.access import StoreAccess
+from outlast.admin.bulk import BulkOutcome, BulkSelection
 from outlast.cli.output import show
 from outlast.cli.output.answers import explain, tell
 from outlast.cli.session import Session
-from outlast.cli.store_access import StoreAccess, ask, find_store
+from outlast.cli.store_access import ask, find_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED, INTERRUPTED
 from outlast.core.filters import is_filter, parse
-from outlast.core.store.control import Answer, Command
+from outlast.core.store.control import Command
 from outlast.core.store.records import Query
 from outlast.core.text import clean, counted
 
@@ -35,12 +38,6 @@ RateOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-_PAGE: Final = 1000
-_BATCH: Final = 250
-"""Jobs that one step changes: it holds up other writers only for milliseconds."""
-_STEPS: Final = 4
-"""Steps a second at a rate."""
-
 
 class Change(Struct, frozen=True):
     """What is done to jobs. verb: "Redrive"; each: what is said of one; done: of many."""
@@ -49,21 +46,6 @@ class Change(Struct, frozen=True):
     command: Callable[[str], Command]
     each: str
     done: str
-
-
-class _BulkSelection(Struct):
-    """The jobs that a filter found; they alone are changed, whatever matches later."""
-
-    ids: list[str] = []
-    groups: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
-
-
-class _BulkOutcome(Struct):
-    """How far it came."""
-
-    changed: int = 0
-    asked: int = 0
-    refused: list[tuple[str, Answer]] = []
 
 
 def change_jobs(
@@ -101,7 +83,7 @@ def change_matching(given: Session, query: Query, change: Change, *, yes: bool, 
 
     pace = None if rate is None else rate_of(rate, "--rate")
     place = find_store(given)
-    found = ask(place, lambda store: _gather(store, query))
+    found = ask(place, lambda store: bulk.select(store.records, query))
     if not found.ids and not given.json:
         show.note(f"no such jobs in {place.shown}")
         return
@@ -111,19 +93,7 @@ def change_matching(given: Session, query: Query, change: Change, *, yes: bool, 
     _tell(given, found, outcome, change)
 
 
-async def _gather(store: Store, query: Query) -> _BulkSelection:
-    found = _BulkSelection()
-    query = msgspec.structs.replace(query, limit=_PAGE)
-    while True:
-        page = await store.records.find(query)
-        found.ids += [record.id for record in page.records]
-        found.groups.update((record.queue, record.kind, record.state) for record in page.records)
-        if page.cursor is None:
-            return found
-        query = msgspec.structs.replace(query, cursor=page.cursor)
-
-
-def _confirm(place: StoreAccess, found: _BulkSelection, change: Change) -> None:
+def _confirm(place: StoreAccess, found: BulkSelection, change: Change) -> None:
     number = counted(len(found.ids), "job")
     if not sys.stdin.isatty():
         raise ConfigurationError(
@@ -137,56 +107,38 @@ def _confirm(place: StoreAccess, found: _BulkSelection, change: Change) -> None:
         raise typer.Exit(FAILED)
 
 
-async def _change(store: Store, ids: Sequence[str], change: Change, rate: Rate | None) -> _BulkOutcome:
-    """Apply the command to all; Ctrl-C ends it between two steps, so that what is told is what was done."""
-    stop, outcome = asyncio.Event(), _BulkOutcome()
-    loop = asyncio.get_running_loop()
+async def _change(store: Store, ids: Sequence[str], change: Change, rate: Rate | None) -> BulkOutcome:
+    """Apply the change to all; Ctrl-C ends it between two steps, so that what is printed is what was done."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    done = 0
+
+    def progress(asked: int) -> None:
+        nonlocal done
+        done = asked
+        _progress(asked, len(ids))
+
     loop.add_signal_handler(signal.SIGINT, stop.set)
-    per_second = None if rate is None else rate.count / rate.per
-    size = _BATCH if per_second is None else max(1, min(_BATCH, int(per_second / _STEPS)))
-    begun = loop.time()
     try:
-        while outcome.asked < len(ids) and not stop.is_set():
-            batch = ids[outcome.asked : outcome.asked + size]
-            for id_, answer in zip(
-                batch, await store.control.apply([change.command(each) for each in batch]), strict=True
-            ):
-                outcome.changed += answer.ok
-                if not answer.ok:
-                    outcome.refused.append((id_, answer))
-            outcome.asked += len(batch)
-            _progress(outcome.asked, len(ids))
-            if per_second is not None and outcome.asked < len(ids):
-                due = begun + outcome.asked / per_second
-                await _pause(stop, due - loop.time())
+        return await bulk.change(store.control, ids, change.command, rate=rate, stop=stop, progress=progress)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
-        if outcome.asked < len(ids):
+        if done < len(ids):
             _progress_ends(len(ids))
-    return outcome
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(max(0.0, seconds)):
-            await stop.wait()
-    except TimeoutError:
-        pass
 
 
 def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty() and total > _BATCH:
+    if sys.stderr.isatty() and total > bulk.BATCH:
         sys.stderr.write(f"\r{done:,} of {total:,}" + ("\n" if done == total else ""))
         sys.stderr.flush()
 
 
 def _progress_ends(total: int) -> None:
     """Begin a new line: what is said next would stand behind the numbers."""
-    if sys.stderr.isatty() and total > _BATCH:
+    if sys.stderr.isatty() and total > bulk.BATCH:
         sys.stderr.write("\n")
 
 
-def _tell(given: Session, found: _BulkSelection, outcome: _BulkOutcome, change: Change) -> None:
+def _tell(given: Session, found: BulkSelection, outcome: BulkOutcome, change: Change) -> None:
     interrupted = outcome.asked < len(found.ids)
     if given.json:
         show.json(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from outlast.admin.access import StoreAccess
 from outlast.cli.arguments import ArgOption, given_arguments, moment_of
 from outlast.cli.output import show
 from outlast.cli.output.answers import tell
 from outlast.cli.session import AppOption, JsonOption, UrlOption, session
-from outlast.cli.store_access import StoreAccess, ask, find_store
+from outlast.cli.store_access import ask, find_store
 from outlast.core.errors import BodyTooLarge, ConfigurationError
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.store.control import Command, Edit, Redrive

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from outlast.admin.access import StoreAccess
 from outlast.cli.output import show
 from outlast.cli.session import AppOption, JsonOption, UrlOption, session
-from outlast.cli.store_access import StoreAccess, ask, find_store
+from outlast.cli.store_access import ask, find_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED
 from outlast.core.store.control import Purge

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outlast.admin.moving import MovePlan, Mover
+from outlast.admin.access import StoreAccess, open_existing, open_or_create
+from outlast.admin.moving import MoveOutcome, MovePlan, Mover, MovingJob
 from outlast.cli.output import show
 from outlast.cli.output.answers import explain
 from outlast.cli.session import AppOption, JsonOption, session
-from outlast.cli.store_access import StoreAccess, ask, find_store, made, opened
+from outlast.cli.store_access import ask, find_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED, INTERRUPTED
 from outlast.core.text import clean, counted
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from outlast.core.store.store import Store
 
 __all__ = ["register"]
-
-_LOOK = 1.0
-"""Seconds between looks at jobs that still run."""
 
 
 def register(root: typer.Typer) -> None:
@@ -58,30 +55,17 @@ def move(
     given = session(ctx, source, app, json)
     here = find_store(given, "--url" if source is None else "--from")
     there = find_store(replace(given, url=to), "--to")
-    if _same(here, there):
+    source_name, target_name = here.kind.identity(here.url), there.kind.identity(there.url)
+    if source_name == target_name:
         raise ConfigurationError(f"move: {here.shown} is both: name another store with --to")
-    if there.file is None and not there.is_server:
+    if there.kind.in_process:
         instead = "'sqlite:PATH' or 'redis://HOST'"
         raise ConfigurationError(f"--to {there.shown}: its jobs would be gone with this command: give {instead}")
-    plan = MovePlan(_name(here), _name(there), tuple(queues or ()))
+    plan = MovePlan(source_name, target_name, tuple(queues or ()))
     if not yes:
         _confirm(here, there, plan)
-    outcome = asyncio.run(_move(here, there, plan, wait=wait))
-    _tell(here, outcome, json=given.json)
-
-
-def _same(here: StoreAccess, there: StoreAccess) -> bool:
-    return _name(here) == _name(there)
-
-
-def _name(place: StoreAccess) -> str:
-    """Return one name for one store, however it was written: what a repeated move finds its own jobs by."""
-    if place.is_server:
-        from outlast.brokers.redis.address import Address
-
-        address = Address.of(place.settings.url)
-        return f"{address.shown}?namespace={address.namespace}"
-    return os.path.realpath(place.file) if place.file is not None else place.shown
+    mover, outcome = asyncio.run(_move(here, there, plan, wait=wait))
+    _tell(here, mover.progress, outcome, json=given.json)
 
 
 def _confirm(here: StoreAccess, there: StoreAccess, plan: MovePlan) -> None:
@@ -96,53 +80,19 @@ def _confirm(here: StoreAccess, there: StoreAccess, plan: MovePlan) -> None:
         raise typer.Exit(FAILED)
 
 
-class _MoveOutcome:
-    """What a move came to."""
-
-    def __init__(self) -> None:
-        self.mover: Mover | None = None
-        self.recovered = 0
-        self.left: dict[State, int] = {}
-        self.interrupted = False
-
-
-async def _move(here: StoreAccess, there: StoreAccess, plan: MovePlan, *, wait: bool) -> _MoveOutcome:
-    stop, outcome = asyncio.Event(), _MoveOutcome()
-    loop = asyncio.get_running_loop()
-    async with opened(here) as source, made(there) as target:
+async def _move(here: StoreAccess, there: StoreAccess, plan: MovePlan, *, wait: bool) -> tuple[Mover, MoveOutcome]:
+    """Move; Ctrl-C ends it between two rounds."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    async with open_existing(here) as source, open_or_create(there) as target:
         loop.add_signal_handler(signal.SIGINT, stop.set)
         try:
-            outcome.mover = mover = Mover(plan, source, target)
-            await mover.pause()
-            outcome.recovered = await mover.recover()
-            while not stop.is_set():
-                went = await mover.step(stop.is_set)
-                running = await mover.running()
-                if wait and running and not stop.is_set():
-                    await _until_one_ends(source, running, stop)
-                elif not went:
-                    break
-            outcome.left = await mover.left()
-            outcome.interrupted = stop.is_set()
+            mover = Mover(plan, source, target)
+            return mover, await mover.run(stop, wait=wait)
         finally:
             loop.remove_signal_handler(signal.SIGINT)
-    return outcome
 
 
-async def _until_one_ends(source: Store, running: list[str], stop: asyncio.Event) -> None:
-    """Wait for jobs at the source, a second at most: one that is to be retried does not end."""
-    ended = asyncio.ensure_future(source.records.wait(running[:1], _LOOK))
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
-    for each in (ended, stopped):
-        each.cancel()
-    await asyncio.gather(ended, stopped, return_exceptions=True)
-
-
-def _tell(here: StoreAccess, outcome: _MoveOutcome, *, json: bool) -> None:
-    mover = outcome.mover
-    assert mover is not None
-    progress = mover.progress
+def _tell(here: StoreAccess, progress: MovingJob, outcome: MoveOutcome, *, json: bool) -> None:
     if json:
         show.json(
             {

@@ -25,7 +25,7 @@ from outlast.core.schedule import (
 from outlast.core.text import counted, short, when
 
 if TYPE_CHECKING:
-    from outlast.cli.store_access import StoreAccess
+    from outlast.admin.access import StoreAccess
 
 __all__ = ["register"]
 

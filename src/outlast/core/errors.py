@@ -18,6 +18,7 @@ __all__ = [
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
+    "StoreMissing",
     "StoreUnavailable",
     "StoreUncertain",
     "UniqueConflict",
@@ -106,6 +107,10 @@ class StoreError(OutlastError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or is locked by somebody else past the deadline."""
+
+
+class StoreMissing(StoreUnavailable):
+    """There is no store where a tool looked, and looking must not make one."""
 
 
 class StoreUncertain(StoreUnavailable):

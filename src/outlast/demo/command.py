@@ -167,7 +167,7 @@ def _server(text: str) -> str:
     try:
         return checked(text)
     except ConfigurationError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("--url: ")) from None
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from outlast.brokers.registry import kind_of
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreUnavailable
@@ -68,7 +69,7 @@ class Wiring:
         self.connections: Final = Connections(
             registry, lambda: self._connect(connect), lambda store: wire(composer, store, observers)
         )
-        self.outbox: Final = None if not settings.spool or settings.url == "memory:" else self._outbox(settings)
+        self.outbox: Final = self._outbox(settings) if settings.spool and not kind_of(settings.url).in_process else None
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
         if self.outbox is not None:

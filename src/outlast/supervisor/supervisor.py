@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from outlast.aio.children import named_directory
 from outlast.aio.clock import SystemClock
-from outlast.brokers import connect
+from outlast.brokers.registry import connect
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.events import QueueUnattended

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers import connect
+from outlast.brokers.registry import connect
 from outlast.core.policy import DEFAULTS
 from outlast.core.store.records import JobRecord, Query
 from outlast.core.store.store import Store

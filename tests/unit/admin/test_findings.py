@@ -6,62 +6,17 @@ from typing import Any
 
 import pytest
 
-from outlast.admin.findings import (
-    Finding,
-    of_clock,
-    of_declarations,
-    of_disk,
-    of_files,
-    of_holders,
-    of_limits,
-    of_log,
-    of_queue,
-    of_schedule,
-    of_variables,
-)
+from outlast.admin.findings import of_declarations, of_holders, of_limits, of_queue, of_schedule, of_variables
+from outlast.core.findings import Finding
 from outlast.core.store.broker import QueueStats
 from outlast.core.text import clean, counted, duration, redact_url, short, size, when
+from tests.support.findings import only
 
 
-def only(findings: Any) -> Finding:
-    (finding,) = findings
-    assert isinstance(finding, Finding)
-    assert (finding.severity == "ok") == (finding.fix == ""), "what is not well has a fix, what is well has none"
-    return finding
-
-
-@pytest.mark.parametrize(("free", "severity"), [(0, "error"), (300 << 20, "warning"), (2 << 30, "ok")])
-def test_disk_space(free: int, severity: str) -> None:
-    assert only([of_disk(free)]).severity == severity
-
-
-@pytest.mark.parametrize(
-    ("given", "severity", "said"),
-    [
-        ({"mode": 0o600}, "ok", "mode 600"),
-        ({"mode": 0o660}, "ok", "mode 660"),
-        ({"mode": 0o604}, "warning", "every user"),
-        ({"writable": False}, "error", "may not write"),
-        ({"foreign": ("x.db-wal", "x.db-shm")}, "error", "x.db-wal, x.db-shm belongs to somebody else"),
-    ],
-)
-def test_permissions(given: dict[str, Any], severity: str, said: str) -> None:
-    found = only(of_files(**{"mode": 0o600, "foreign": (), "writable": True, "path": "x.db", **given}))
-    assert (found.severity, said in found.text) == (severity, True)
-
-
-def test_log_and_limits() -> None:
-    assert only([of_log(4 << 20)]).severity == "ok"
-    assert only([of_log(1 << 30)]).severity == "warning"
+def test_limits() -> None:
     assert only([of_limits(256)]).severity == "warning"
     assert only([of_limits(20_000)]).severity == "ok"
     assert only([of_limits(-1)]).text == "unlimited"
-
-
-def test_a_clock_that_went_back() -> None:
-    assert only([of_clock(None, 100.0)]).severity == "ok"
-    assert only([of_clock(104.0, 100.0)]).severity == "ok"
-    assert only([of_clock(3700.0, 100.0)]).text == "the newest job was accepted 1 h in the future"
 
 
 def test_workers_that_are_gone() -> None:

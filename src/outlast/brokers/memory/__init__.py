@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from outlast.brokers.memory.store import MemoryStore
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outlast.brokers.memory.store import MemoryStore
 
 __all__ = ["MemoryStore"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the store on first use: what its kind says of it needs no more than the core."""
+    if name != "MemoryStore":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from outlast.brokers.memory.store import MemoryStore
+
+    return MemoryStore

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from outlast.cli.output.show import note
 from outlast.core.events import Event, JobEnded
-from outlast.core.text import clean, redact_url
+from outlast.core.text import clean
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -91,11 +91,10 @@ def show_banner(shops: Sequence[Outlast], listener: socket.socket | None) -> Non
 
 
 def _where(shop: Outlast) -> str:
-    from outlast.brokers import sqlite_path
+    from outlast.brokers.registry import kind_of
     from outlast.settings import Settings
 
     url = shop.settings.url
     origin = Settings.origins(shop.name, shop.given)["url"]
     why = {"default": "the default", "argument": "Settings(url=...)"}.get(origin, origin)
-    path = os.path.abspath(sqlite_path(url)) if url.startswith("sqlite:") else redact_url(url)  # noqa: PTH100
-    return f"{path}  ({why})"
+    return f"{kind_of(url).shown(url)}  ({why})"

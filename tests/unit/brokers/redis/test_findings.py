@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from outlast.admin.redis_findings import of_servers
 from outlast.brokers.redis.facts import Facts, durability_of
+from outlast.brokers.redis.findings import of_servers
 from outlast.brokers.redis.inspection import ServerReport, ServersReport
 
 WELL = Facts(

@@ -1,11 +1,11 @@
-"""What the doctor can find at a Redis server: pure functions from what it says of itself to findings."""
+"""What an examination can find at a Redis server: pure functions from what it says of itself to findings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from outlast.admin.findings import Finding
+from outlast.core.findings import Finding
 from outlast.core.text import counted, duration, size
 
 if TYPE_CHECKING:

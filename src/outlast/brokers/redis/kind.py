@@ -1,0 +1,91 @@
+"""The Redis store as a kind: `redis://HOST` and its variants, servers that many hosts reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from outlast.brokers.kind import Inspection, StoreKind
+from outlast.core.clock import Clock
+from outlast.core.errors import ConfigurationError
+from outlast.core.findings import Finding
+from outlast.core.store.store import Store
+
+__all__ = ["RedisKind"]
+
+_INSTALL: Final = "pip install 'outlast[redis]'"
+_PAGE: Final = 500
+"""Keys that are removed at a time."""
+
+
+class RedisKind(StoreKind):
+    """Jobs on a Redis or Valkey server, behind Sentinels, or on a Cluster."""
+
+    schemes = ("redis", "rediss", "redis+", "rediss+")
+    example = "redis://HOST"
+    no_backup = "is a server: have it save itself (redis-cli BGSAVE), and copy its files"
+
+    def connect(self, url: str, *, clock: Clock, max_body: int) -> Store:
+        """Return the store at the servers that `url` names (docs/redis.md)."""
+        try:
+            from outlast.brokers.redis.store import RedisStore
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"url='{url.partition(':')[0]}:...': {_INSTALL} ({error})") from None
+        return Store.of(RedisStore(url, clock=clock, max_body=max_body), self.shown(url))
+
+    def identity(self, url: str) -> str:
+        """Return the address with its namespace."""
+        from outlast.brokers.redis.address import Address
+
+        address = Address.of(url)
+        return f"{address.shown}?namespace={address.namespace}"
+
+    async def inspect(self, url: str, *, why: str, pages: bool, spool: bool) -> Inspection:
+        """Ask each server what it is like."""
+        try:
+            from outlast.brokers.redis.findings import of_servers
+            from outlast.brokers.redis.inspection import look_at
+        except ModuleNotFoundError as error:
+            missing = Finding("store", "error", f"{self.shown(url)} needs a package: {error}", _INSTALL)
+            return Inspection([missing], usable=False)
+        found = await look_at(url)
+        return Inspection([Finding("store", "ok", f"{self.shown(url)} ({why})"), *of_servers(found, spool=spool)])
+
+    async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Return how many unfinished jobs there are by (queue, kind)."""
+        from outlast.brokers.redis.inspection import waiting_kinds
+
+        return await waiting_kinds(url, clock, queues)
+
+    def isolated_url(self, url: str, name: str) -> str:
+        """Return the URL with `name` as its namespace."""
+        if "namespace=" in url.partition("?")[2]:
+            raise ConfigurationError("leave namespace= out: each run has one of its own")
+        try:
+            from outlast.brokers.redis.address import Address
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"{_INSTALL} ({error})") from None
+        Address.of(url)
+        return f"{url}{'&' if '?' in url else '?'}namespace={name}"
+
+    async def erase(self, url: str) -> None:
+        """Remove every key of the namespace from its server; a Cluster keeps them."""
+        from outlast.brokers.redis.address import Address
+        from outlast.brokers.redis.link import RedisClient
+
+        address = Address.of(url)
+        if address.kind == "cluster":
+            return
+        pattern, link = f"{{{address.namespace}[:}}]*", RedisClient(address)
+        await link.open()
+        try:
+            cursor = "0"
+            while True:
+                after, keys = await link.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+                if keys:
+                    await link.command("UNLINK", *keys)
+                cursor = after.decode()
+                if cursor == "0":
+                    return
+        finally:
+            await link.close()

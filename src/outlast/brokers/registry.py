@@ -1,0 +1,50 @@
+"""The kinds of stores there are, and the one that a URL names. A store's package loads when it is first used."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from outlast.brokers.kind import StoreKind
+from outlast.core.clock import Clock
+from outlast.core.errors import ConfigurationError
+from outlast.core.findings import Finding
+from outlast.core.store.store import Store
+from outlast.core.text import redact_url
+
+__all__ = ["connect", "embedded_url", "kind_of", "library_findings"]
+
+
+@cache
+def _kinds() -> tuple[StoreKind, ...]:
+    from outlast.brokers.memory.kind import MemoryKind
+    from outlast.brokers.redis.kind import RedisKind
+    from outlast.brokers.sqlite.kind import SqliteKind
+
+    return SqliteKind(), RedisKind(), MemoryKind()
+
+
+def kind_of(url: str, source: str = "Settings or OUTLAST_URL") -> StoreKind:
+    """Return the kind of store that `url` names; raise ConfigurationError for none. source: where the URL is set."""
+    scheme = url.partition(":")[0] if ":" in url else ""
+    for kind in _kinds():
+        if scheme in kind.schemes or f"{scheme.partition('+')[0]}+" in kind.schemes:
+            return kind
+    shown = redact_url(url) if "//" in url or not scheme else f"{scheme}:..."  # the rest may hold a password
+    *most, last = (repr(kind.example) for kind in _kinds())
+    raise ConfigurationError(f"url={shown!r} ({source}): give {', '.join(most)} or {last}")
+
+
+def connect(url: str, *, clock: Clock, max_body: int) -> Store:
+    """Return the store that `url` names, not opened. No I/O; ConfigurationError if it is wrong."""
+    return kind_of(url).connect(url, clock=clock, max_body=max_body)
+
+
+def library_findings() -> list[Finding]:
+    """Return what is found of the libraries that are always installed."""
+    return [found for kind in _kinds() if (found := kind.library()) is not None]
+
+
+def embedded_url(file: Path) -> str:
+    """Return the URL of the store that is this file."""
+    return f"sqlite:{file}"

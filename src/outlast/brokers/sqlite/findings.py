@@ -1,0 +1,122 @@
+"""What an examination of an SQLite file can find: pure functions from plain values to findings, and their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from outlast.brokers.kind import Inspection
+from outlast.brokers.sqlite.inspection import Contents, Site, examine, look_around
+from outlast.core.clock import Clock
+from outlast.core.errors import OutlastError
+from outlast.core.findings import Finding
+from outlast.core.text import duration, size
+
+__all__ = ["inspect", "of_clock", "of_disk", "of_files", "of_log"]
+
+LOW_DISK: Final = 256 << 20
+TIGHT_DISK: Final = 1 << 30
+LONG_LOG: Final = 256 << 20
+SKEW: Final = 5.0
+
+
+def inspect(path: str, clock: Clock, *, why: str, pages: bool) -> Inspection:
+    """Look around the file, then into it. why: the reason that this file is used; pages: check every page."""
+    site = look_around(path)
+    found = [*_of_site(site, why)]
+    if site.unsafe or not site.exists:
+        return Inspection(found, usable=False)
+    try:
+        contents = examine(path, clock, whole=pages)
+    except OutlastError as error:
+        return Inspection([*found, Finding("file", "error", str(error), "see the message")], usable=False)
+    found += _of_contents(contents, clock.time(), pages=pages)
+    return Inspection(found, usable=not contents.faults, stale=contents.stale, subject="file")
+
+
+def _of_site(site: Site, why: str) -> Iterator[Finding]:
+    if site.unsafe:
+        yield Finding("file system", "error", site.unsafe, "move the file to a local disk")
+        return
+    if site.durability == "process-crash":
+        fix = "fine for tests; else move the file to a disk"
+        yield Finding("file system", "warning", "in memory (tmpfs): jobs do not survive a reboot", fix)
+    else:
+        yield Finding("file system", "ok", f"an accepted job survives: {site.durability}")
+    yield of_disk(site.free)
+    if not site.exists:
+        fix = "enqueue a first job, or name the right one with --url, --app or OUTLAST_URL"
+        yield Finding("store", "error", f"no store at {site.path} ({why})", fix)
+        return
+    yield Finding("store", "ok", f"{site.path} ({why})")
+    yield from of_files(mode=site.mode, foreign=site.foreign, writable=site.writable, path=site.path)
+    yield of_log(site.log_size)
+
+
+def _of_contents(contents: Contents, now: float, *, pages: bool) -> Iterator[Finding]:
+    if contents.faults:
+        fix = "stop all processes, keep the file and its -wal, restore a backup, or recover with sqlite3's .recover"
+        yield Finding("integrity", "error", "; ".join(contents.faults), fix)
+        return
+    yield Finding("integrity", "ok", "every page is sound" if pages else "opens; its pages were not checked")
+    if contents.journal_mode == "wal":
+        yield Finding("journal", "ok", f"wal, schema {contents.schema}")
+    else:
+        fix = "start a worker: it sets the mode; and keep other tools from changing it"
+        yield Finding("journal", "error", f"journal_mode is {contents.journal_mode}, not wal", fix)
+    yield of_clock(contents.newest, now)
+
+
+def of_disk(free: int) -> Finding:
+    """Judge the bytes that are free where the file lies."""
+    if free < LOW_DISK:
+        return Finding("disk space", "error", f"{size(free)} free", "free some space: at 0 no job is accepted any more")
+    if free < TIGHT_DISK:
+        return Finding("disk space", "warning", f"{size(free)} free", "free some space soon")
+    return Finding("disk space", "ok", f"{size(free)} free")
+
+
+def of_files(*, mode: int, foreign: Iterable[str], writable: bool, path: str) -> Iterator[Finding]:
+    """Judge who may read and write the file."""
+    strangers = ", ".join(foreign)
+    if not writable:
+        yield Finding(
+            "permissions", "error", f"this user may not write {path} or its folder", "run as its owner, or chown it"
+        )
+    elif strangers:
+        yield Finding(
+            "permissions",
+            "error",
+            f"{strangers} belongs to somebody else than {path}",
+            "chown it to the file's owner: a command was run as another user",
+        )
+    elif mode & 0o007:
+        yield Finding(
+            "permissions", "warning", f"every user of this machine may read the jobs in {path}", f"chmod o-rwx {path}"
+        )
+    else:
+        yield Finding("permissions", "ok", f"mode {mode & 0o777:03o}, writable")
+
+
+def of_log(length: int) -> Finding:
+    """Judge the length of the write-ahead log."""
+    if length > LONG_LOG:
+        return Finding(
+            "write-ahead log",
+            "warning",
+            size(length),
+            "a process reads without end, or none runs: see who has the file open with fuser; restart the oldest",
+        )
+    return Finding("write-ahead log", "ok", size(length))
+
+
+def of_clock(newest: float | None, now: float) -> Finding:
+    """Judge this machine's wall clock by the newest job."""
+    if newest is not None and newest > now + SKEW:
+        return Finding(
+            "clock",
+            "error",
+            f"the newest job was accepted {duration(newest - now)} in the future",
+            "the clock of this machine, or of whoever enqueued it, is wrong: run an NTP client on both",
+        )
+    return Finding("clock", "ok", "not behind the newest job")

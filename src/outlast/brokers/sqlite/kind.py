@@ -1,0 +1,107 @@
+"""The SQLite store as a kind: `sqlite:PATH`, one file on a local disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from outlast.brokers.kind import Inspection, StoreKind
+from outlast.core.clock import Clock
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreMissing, StoreUnavailable
+from outlast.core.findings import Finding
+from outlast.core.store.store import Store
+
+__all__ = ["SqliteKind", "sqlite_path"]
+
+_MAGIC: Final = b"SQLite format 3\0"
+
+
+class SqliteKind(StoreKind):
+    """Jobs in one file, shared by the processes of a host."""
+
+    schemes = ("sqlite",)
+    example = "sqlite:PATH"
+
+    def connect(self, url: str, *, clock: Clock, max_body: int) -> Store:
+        """Return the store in the file that `url` names."""
+        from outlast.brokers.sqlite.store import SqliteStore
+
+        return Store.of(SqliteStore(sqlite_path(url), clock=clock, max_body=max_body), url)
+
+    def library(self) -> Finding:
+        """Judge the SQLite inside apsw."""
+        from outlast.brokers.sqlite.inspection import sqlite_fault, sqlite_version
+
+        if fault := sqlite_fault():
+            return Finding("sqlite", "error", fault, "pip install --upgrade apsw")
+        return Finding("sqlite", "ok", f"{sqlite_version()} (of apsw)")
+
+    def file(self, url: str) -> Path:
+        """Return the file."""
+        return Path(os.path.abspath(sqlite_path(url)))  # noqa: PTH100 - symbolic links stay as they are
+
+    def shown(self, url: str) -> str:
+        """Return the file's path."""
+        return str(self.file(url))
+
+    def identity(self, url: str) -> str:
+        """Return the path without symbolic links."""
+        return os.path.realpath(self.file(url))
+
+    def check_present(self, url: str, *, why: str, hint: str) -> None:
+        """Raise StoreMissing for a file that is not there, StoreCorrupt for one that is not of SQLite."""
+        file = self.file(url)
+        if not file.is_file() or file.stat().st_size == 0:
+            raise StoreMissing(
+                f"no store at {file} ({why}): nothing was enqueued there yet, or another one is meant: {hint}"
+            )
+        try:
+            with file.open("rb") as opened:
+                begins = opened.read(len(_MAGIC))
+        except OSError as error:
+            raise StoreUnavailable(f"{file} cannot be read ({error.strerror}): run as its owner") from error
+        if begins != _MAGIC:
+            raise StoreCorrupt(f"{file} ({why}) is not an SQLite file: name another one with --url or OUTLAST_URL")
+
+    async def inspect(self, url: str, *, why: str, pages: bool, spool: bool) -> Inspection:
+        """Look at the file system, then into the file."""
+        from outlast.aio.clock import SystemClock
+        from outlast.brokers.sqlite.findings import inspect
+
+        return await asyncio.to_thread(inspect, str(self.file(url)), SystemClock(), why=why, pages=pages)
+
+    async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Return how many unfinished jobs there are by (queue, kind)."""
+        from outlast.brokers.sqlite.inspection import waiting_kinds
+
+        return await asyncio.to_thread(waiting_kinds, str(self.file(url)))
+
+    async def backup(self, store: Store, target: Path) -> None:
+        """Write a compact copy while the store is in use."""
+        from outlast.brokers.sqlite.store import SqliteStore
+
+        assert isinstance(store.broker, SqliteStore)
+        await store.broker.backup(str(target))
+
+
+def sqlite_path(url: str) -> str:
+    """Return the file that a URL names; raise ConfigurationError when it names none.
+
+    "sqlite:jobs.db" and "sqlite:dir/jobs.db" are relative to the working directory; "sqlite:/srv/jobs.db" and
+    "sqlite:///srv/jobs.db" are absolute.
+    """
+    path = url.removeprefix("sqlite:")
+    if path.startswith("//"):
+        if not path.startswith("///"):
+            raise ConfigurationError(
+                f"url={url!r}: 'sqlite://' takes no host; give 'sqlite:relative.db' or 'sqlite:///absolute.db'"
+            )
+        path = path[2:]
+    if path == ":memory:":
+        raise ConfigurationError(f"url={url!r}: jobs that live in memory are 'memory:', for tests")
+    if not path or path.endswith("/"):
+        raise ConfigurationError(f"url={url!r}: name a file, such as 'sqlite:outlast.db'")
+    return path
