@@ -14,6 +14,7 @@ from outlast.core.errors import ConfigurationError, InvalidArguments, UniqueConf
 from outlast.core.events import Observers
 from outlast.core.limits import NO_LIMIT, Limit, Rate
 from outlast.core.message import Message
+from outlast.core.parts import Parts
 from outlast.core.policy import Retention
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled
@@ -25,6 +26,7 @@ from outlast.declare.arguments import Arguments
 from outlast.declare.hooks import EventsMixin
 from outlast.declare.options import Options
 from outlast.enqueue.handle import Handle
+from outlast.enqueue.health import store_part
 from outlast.enqueue.job import AppLink
 from outlast.job import Declarer
 from outlast.router import JobRouter
@@ -62,6 +64,7 @@ class Outlast(Declarer, EventsMixin):
         self._overrides = self.registry.overrides
         self._observers = Observers()
         self._wiring: Wiring | None = None
+        self.parts: Final = Parts(store_part(self.runtime))
 
     # Declaring
 

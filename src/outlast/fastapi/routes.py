@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Health", "JobView", "router"]
 
 HEALTH_TIMEOUT: Final = 2.0
-"""Seconds within which the store must answer to be called reachable."""
+"""Seconds within which all parts must answer."""
 
 
 class JobView(BaseModel):
@@ -45,7 +45,7 @@ class JobView(BaseModel):
 
 
 class Health(BaseModel):
-    """live: the process answers. ready: its store does, too."""
+    """live: the process answers. ready: its parts, the store first, do too."""
 
     live: bool
     ready: bool
@@ -86,7 +86,7 @@ def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "
     )
     async def health(response: Response) -> Any:
         response.headers["Cache-Control"] = "no-store"
-        if await _reachable(shop):
+        if await _ready(shop):
             return Health(live=True, ready=True)
         return answer(
             503, "not-ready", "the job store does not answer", retry_after=STORE_RETRY, live=True, ready=False
@@ -99,11 +99,10 @@ def _nobody() -> bool:
     return False
 
 
-async def _reachable(shop: Outlast) -> bool:
+async def _ready(shop: Outlast) -> bool:
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT):
-            runtime = await shop.runtime()
-            await runtime.store.records.get(["health.none"])
+            await shop.parts.check()
     except (OutlastError, TimeoutError, OSError):
         return False
     return True
