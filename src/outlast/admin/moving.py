@@ -23,7 +23,7 @@ from outlast.core.store.records import Query
 if TYPE_CHECKING:
     from outlast.core.store.store import Store
 
-__all__ = ["MoveOutcome", "MovePlan", "Mover", "MovingJob"]
+__all__ = ["MoveOutcome", "MovePlan", "Mover", "MoveProgress"]
 
 BATCH: Final = 250
 """Jobs of one round: they are held at most for its four steps, and hold up other writers only for milliseconds."""
@@ -51,7 +51,7 @@ class MovePlan(Struct, frozen=True):
         return f"moving from {self.source}"
 
 
-class MovingJob(Struct):
+class MoveProgress(Struct):
     """How far a move has come. refused: by the answer's word, how many, and one of them."""
 
     moved: int = 0
@@ -76,7 +76,7 @@ class Mover:
         self._source = source
         self._target = target
         self._holder = Holder(uuid4().hex, "outlast move")
-        self.progress = MovingJob()
+        self.progress = MoveProgress()
 
     async def run(self, stop: asyncio.Event, *, wait: bool) -> MoveOutcome:
         """Move until nothing waits at the source, or `stop`. wait: also wait for what runs, and take its retries."""

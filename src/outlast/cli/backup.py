@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
-from outlast.cli.session import AppOption, JsonOption, UrlOption, session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.text import duration, size
 
@@ -31,19 +31,19 @@ def backup(
     json: JsonOption = False,
 ) -> None:
     """Write a consistent, compact copy of the store to a new file, while everybody works on."""
-    given = session(ctx, url, app, json)
-    place = find_store(given)
-    kind = place.kind
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
+    kind = access.kind
     if kind.no_backup:
-        raise ConfigurationError(f"{place.shown} {kind.no_backup}")
+        raise ConfigurationError(f"{access.shown} {kind.no_backup}")
     if target.is_dir():
         raise ConfigurationError(f"{target} is a folder: name the new file in it, such as {target / 'backup.db'}")
     if target.exists():
         raise ConfigurationError(f"{target} exists: name a new file, a backup never overwrites")
     began = monotonic()
-    ask(place, lambda store: kind.backup(store, target))
+    on_store(access, lambda store: kind.backup(store, target))
     took, length = monotonic() - began, target.stat().st_size
-    if given.json:
-        show.json({"file": place.shown, "target": str(target.absolute()), "bytes": length, "seconds": round(took, 3)})
+    if options.json:
+        show.json({"file": access.shown, "target": str(target.absolute()), "bytes": length, "seconds": round(took, 3)})
     else:
-        show.say(f"{place.shown} is copied to {target.absolute()}: {size(length)} in {duration(took)}")
+        show.say(f"{access.shown} is copied to {target.absolute()}: {size(length)} in {duration(took)}")

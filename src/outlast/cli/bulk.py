@@ -16,10 +16,10 @@ from msgspec import Struct
 from outlast.admin import bulk
 from outlast.admin.access import StoreAccess
 from outlast.admin.bulk import BulkOutcome, BulkSelection
+from outlast.cli.common_options import CommonOptions
 from outlast.cli.output import show
-from outlast.cli.output.answers import explain, tell
-from outlast.cli.session import Session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.output.answers import explain, print_answers
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED, INTERRUPTED
 from outlast.core.filters import is_filter, parse
@@ -49,7 +49,7 @@ class Change(Struct, frozen=True):
 
 
 def change_jobs(
-    given: Session,
+    options: CommonOptions,
     words: Sequence[str],
     change: Change,
     *,
@@ -64,9 +64,9 @@ def change_jobs(
     if words and not filtering[0]:
         if rate is not None or yes:
             raise ConfigurationError("--rate and --yes go with a filter, such as state:dead; ids are taken at once")
-        place = find_store(given)
-        answers = ask(place, lambda store: store.control.apply([change.command(each) for each in words]))
-        tell(words, answers, json=given.json, done=change.each)
+        access = find_store(options)
+        answers = on_store(access, lambda store: store.control.apply([change.command(each) for each in words]))
+        print_answers(words, answers, json=options.json, done=change.each)
         return
     from time import time
 
@@ -74,26 +74,26 @@ def change_jobs(
     if states:
         # What cannot be changed so is not asked for, unless the filter names the states itself.
         query = msgspec.structs.replace(query, states=query.states or tuple(states))
-    change_matching(given, query, change, yes=yes, rate=rate)
+    change_matching(options, query, change, yes=yes, rate=rate)
 
 
-def change_matching(given: Session, query: Query, change: Change, *, yes: bool, rate: str | None) -> None:
+def change_matching(options: CommonOptions, query: Query, change: Change, *, yes: bool, rate: str | None) -> None:
     """Show how many jobs a query finds, ask, and change them, at most `rate` of them in a time."""
     from outlast.core.limits import rate_of
 
     pace = None if rate is None else rate_of(rate, "--rate")
-    place = find_store(given)
-    found = ask(place, lambda store: bulk.select(store.records, query))
-    if not found.ids and not given.json:
-        show.note(f"no such jobs in {place.shown}")
+    access = find_store(options)
+    found = on_store(access, lambda store: bulk.select(store.records, query))
+    if not found.ids and not options.json:
+        show.note(f"no such jobs in {access.shown}")
         return
     if found.ids and not yes:
-        _confirm(place, found, change)
-    outcome = ask(place, lambda store: _change(store, found.ids, change, pace))
-    _tell(given, found, outcome, change)
+        _confirm(access, found, change)
+    outcome = on_store(access, lambda store: _change(store, found.ids, change, pace))
+    _print_outcome(options, found, outcome, change)
 
 
-def _confirm(place: StoreAccess, found: BulkSelection, change: Change) -> None:
+def _confirm(access: StoreAccess, found: BulkSelection, change: Change) -> None:
     number = counted(len(found.ids), "job")
     if not sys.stdin.isatty():
         raise ConfigurationError(
@@ -103,7 +103,7 @@ def _confirm(place: StoreAccess, found: BulkSelection, change: Change) -> None:
         show.note(f"  {count:>9,}  {state} {clean(kind)} in {clean(queue)}")
     examples = ", ".join(clean(each) for each in found.ids[:3])
     show.note(f"  such as {examples}")
-    if not typer.confirm(f"{change.verb} {number} of {place.shown}?", err=True):
+    if not typer.confirm(f"{change.verb} {number} of {access.shown}?", err=True):
         raise typer.Exit(FAILED)
 
 
@@ -138,9 +138,9 @@ def _progress_ends(total: int) -> None:
         sys.stderr.write("\n")
 
 
-def _tell(given: Session, found: BulkSelection, outcome: BulkOutcome, change: Change) -> None:
+def _print_outcome(options: CommonOptions, found: BulkSelection, outcome: BulkOutcome, change: Change) -> None:
     interrupted = outcome.asked < len(found.ids)
-    if given.json:
+    if options.json:
         show.json(
             {
                 "matched": len(found.ids),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from outlast.cli.arguments import ArgOption, moment_of, values_of
+from outlast.cli.common_options import JsonOption, common_options
 from outlast.cli.completion import kinds
+from outlast.cli.job_values import ArgOption, moment_of, values_of
 from outlast.cli.output import show
-from outlast.cli.session import JsonOption, session
 from outlast.cli.target import load_outlast
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
@@ -66,7 +66,7 @@ def call(
     if priority is not None:
         check_priority(priority)
     limit = None if timeout is None else seconds(timeout, "--timeout")
-    options = {
+    job_options = {
         "run_at": moment_of(run_at, delay),
         "priority": priority,
         "id": id,
@@ -76,9 +76,9 @@ def call(
     app = load_outlast(target)
     declaration = _declared(app, target, kind)
     values = values_of(arg or [], app.composer.arguments[declaration.wire])
-    given = session(ctx, json=json)
-    told = _CallOutput(given.json)
-    raise typer.Exit(asyncio.run(_call(app, declaration, values, options, wait=wait, limit=limit, told=told)))
+    common = common_options(ctx, json=json)
+    output = _CallOutput(common.json)
+    raise typer.Exit(asyncio.run(_call(app, declaration, values, job_options, wait=wait, limit=limit, output=output)))
 
 
 def _declared(app: Outlast, target: str, kind: str) -> Declaration:
@@ -118,20 +118,20 @@ async def _call(
     app: Outlast,
     declaration: Declaration,
     values: dict[str, Any],
-    options: dict[str, Any],
+    job_options: dict[str, Any],
     *,
     wait: bool,
     limit: float | None,
-    told: _CallOutput,
+    output: _CallOutput,
 ) -> int:
     from outlast.enqueue.job import AppLink, Job
 
     async with app:
         job: Job[Any, Any] = Job(declaration, AppLink(app))
-        handle = await job.with_options(**options).enqueue(**values)
-        told.accepted(handle)
+        handle = await job.with_options(**job_options).enqueue(**values)
+        output.accepted(handle)
         if not wait:
-            told.ended(handle, None)
+            output.ended(handle, None)
             return CLEAN
         await _warn(app, handle)
         try:
@@ -139,7 +139,7 @@ async def _call(
         except asyncio.CancelledError:
             show.note(f"outlast: {handle.id} goes on: outlast jobs show {handle.id}")
             return INTERRUPTED
-        told.ended(handle, record)
+        output.ended(handle, record)
         if record.state == "succeeded":
             return CLEAN
         last = record.failures[-1] if record.failures else None

@@ -53,34 +53,36 @@ def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
 
 
 def _queues(ctx: Any) -> Iterable[str]:
-    from outlast.cli.store_access import ask, find_store
+    from outlast.cli.store_access import find_store, on_store
 
     try:
-        return ask(find_store(_session(ctx)), lambda store: store.broker.stats(()))
+        return on_store(find_store(_options(ctx)), lambda store: store.broker.stats(()))
     except Exception:  # a shell is waiting for words, and has no place for an error
         return ()
 
 
 def _kinds(ctx: Any) -> Iterable[str]:
-    from outlast.cli.store_access import ask, find_store
+    from outlast.cli.store_access import find_store, on_store
     from outlast.core.store.records import Query
 
     try:
-        place = find_store(_session(ctx))
-        if place.app is not None:
-            return place.app.registry.declarations
-        return {record.kind for record in ask(place, lambda store: store.records.find(Query(limit=_LATEST))).records}
+        access = find_store(_options(ctx))
+        if access.app is not None:
+            return access.app.registry.declarations
+        return {
+            record.kind for record in on_store(access, lambda store: store.records.find(Query(limit=_LATEST))).records
+        }
     except Exception:  # a shell is waiting for words, and has no place for an error
         return ()
 
 
-def _session(ctx: Any) -> Any:
+def _options(ctx: Any) -> Any:
     """Return what the words so far say: while completing, no command has run that would have kept it."""
-    from outlast.cli.session import Session
+    from outlast.cli.common_options import CommonOptions
 
-    given: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     while ctx is not None:
-        given.append(ctx.params)
+        found.append(ctx.params)
         ctx = ctx.parent
-    url, app = (next((each[name] for each in given if each.get(name)), None) for name in ("url", "app"))
-    return Session(url=url, app=app)
+    url, app = (next((each[name] for each in found if each.get(name)), None) for name in ("url", "app"))
+    return CommonOptions(url=url, app=app)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from outlast.cli.common_options import AppOption, DefaultGroup, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
-from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
 from outlast.cli.store_access import find_store
 from outlast.core.text import redact_url
 
@@ -24,21 +24,21 @@ def show_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, j
     """Show every setting, its value and where it came from, and the file really used. Secrets are masked."""
     from outlast.settings import Settings
 
-    given = session(ctx, url, app, json)
-    place = find_store(given)
-    origins = Settings.origins("", None) if place.app is None else Settings.origins(place.app.name, place.app.given)
-    if given.url:
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
+    origins = Settings.origins("", None) if access.app is None else Settings.origins(access.app.name, access.app.given)
+    if options.url:
         origins["url"] = "--url"
-    values = {name: getattr(place.settings, name) for name in Settings.__struct_fields__}
+    values = {name: getattr(access.settings, name) for name in Settings.__struct_fields__}
     values["url"] = redact_url(values["url"])
-    exists = place.file is not None and place.file.is_file()
-    if given.json:
+    exists = access.file is not None and access.file.is_file()
+    if options.json:
         settings = [{"name": name, "value": value, "from": origins[name]} for name, value in values.items()]
-        app_name = None if place.app is None else place.app.name
-        show.json({"app": app_name, "store": place.shown, "exists": exists, "why": place.why, "settings": settings})
+        app_name = None if access.app is None else access.app.name
+        show.json({"app": app_name, "store": access.shown, "exists": exists, "why": access.why, "settings": settings})
         return
-    missing = "" if exists or place.file is None else ", not there yet"
-    show.facts((("store", f"{place.shown} ({place.why}{missing})"), ("app", place.app.name if place.app else "")))
+    missing = "" if exists or access.file is None else ", not there yet"
+    show.facts((("store", f"{access.shown} ({access.why}{missing})"), ("app", access.app.name if access.app else "")))
     show.say()
     rows = (
         (name, str(value), (origins[name], "dim" if origins[name] == "default" else ""))

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs, change_matching
+from outlast.cli.common_options import AppOption, DefaultGroup, JsonOption, UrlOption, common_options
 from outlast.cli.completion import filters
 from outlast.cli.jobs import REDRIVE
 from outlast.cli.output import show
 from outlast.cli.output.listing import CursorOption, KindOption, LimitOption, QueueOption, Words, list_jobs, query_of
-from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
 from outlast.core.errors import ConfigurationError
 from outlast.core.filters import is_filter
 from outlast.core.store.control import Purge
@@ -57,8 +57,8 @@ def list_(
 ) -> None:
     """List the dead letters with their reason and last error, the last accepted first."""
     query = query_of(_only_dead(words), queue=queue, kind=kind, state=["dead"])
-    given = session(ctx, url, app, json)
-    list_jobs(given, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no dead letters")
+    options = common_options(ctx, url, app, json)
+    list_jobs(options, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no dead letters")
 
 
 _HEADS = ("id", "kind", "reason", "attempts", "died", "error")
@@ -104,14 +104,14 @@ def _changing(change: Change) -> Callable[..., None]:
             raise ConfigurationError(
                 f"{what}: name ids or a filter, or give --all (also with --queue NAME, --kind NAME)"
             )
-        given = session(ctx, url, app, json)
+        options = common_options(ctx, url, app, json)
         if targets and not is_filter(targets[0]):
             if queue or kind:
                 raise ConfigurationError(f"{what}: --queue and --kind go with --all or a filter")
-            change_jobs(given, targets, change, yes=yes, rate=rate)
+            change_jobs(options, targets, change, yes=yes, rate=rate)
             return
         query = query_of(_only_dead(targets), queue=queue, kind=kind, state=["dead"])
-        change_matching(given, query, change, yes=yes, rate=rate)
+        change_matching(options, query, change, yes=yes, rate=rate)
 
     return run
 

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import typer
 
 from outlast.admin.doctor import examine
+from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
-from outlast.cli.session import AppOption, JsonOption, UrlOption, session
 from outlast.cli.store_access import find_store
 from outlast.core.exitcodes import FAILED
 
@@ -34,19 +34,19 @@ def doctor(
     json: JsonOption = False,
 ) -> None:
     """Look for what is wrong and say how to fix it; exit 1 when something must be fixed."""
-    given = session(ctx, url, app, json)
-    place = find_store(given)
-    findings = asyncio.run(examine(place, pages=integrity, app_name=given.app or ""))
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
+    findings = asyncio.run(examine(access, pages=integrity, app_name=options.app or ""))
     errors = sum(each.severity == "error" for each in findings)
     warnings = sum(each.severity == "warning" for each in findings)
-    if given.json:
-        show.json({"store": place.shown, "errors": errors, "warnings": warnings, "findings": findings})
+    if options.json:
+        show.json({"store": access.shown, "errors": errors, "warnings": warnings, "findings": findings})
     else:
         for each in findings:
             show.line((f"{each.severity:<9}", _STYLES[each.severity]), f"{each.check}: {each.text}")
             if each.fix:
                 show.line(" " * 9, ("fix: ", "dim"), (each.fix, "bold"))
         verdict = f"{errors} to fix, {warnings} to look at" if errors or warnings else "all is well"
-        show.line(f"{place.shown}: {verdict}")
+        show.line(f"{access.shown}: {verdict}")
     if errors:
         raise typer.Exit(FAILED)

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs
+from outlast.cli.common_options import AppOption, DefaultGroup, JsonOption, UrlOption, common_options
 from outlast.cli.completion import filters
 from outlast.cli.output import show
 from outlast.cli.output.listing import (
@@ -20,8 +21,7 @@ from outlast.cli.output.listing import (
     list_jobs,
     query_of,
 )
-from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.moving import Unhold
 from outlast.core.store.control import Cancel, Redrive, RunNow
@@ -72,8 +72,8 @@ def list_(
 ) -> None:
     """List jobs, the last accepted first."""
     query = query_of(words, queue=queue, kind=kind, key=key, state=states)
-    given = session(ctx, url, app, json)
-    list_jobs(given, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no such jobs")
+    options = common_options(ctx, url, app, json)
+    list_jobs(options, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no such jobs")
 
 
 _HEADS = ("id", "kind", "state", "attempt", "accepted", "what")
@@ -108,14 +108,14 @@ def show_(
     json: JsonOption = False,
 ) -> None:
     """Show all that is kept about one job; arguments marked Redacted are masked."""
-    given = session(ctx, url, app, json)
-    place = find_store(given)
-    (record,) = ask(place, lambda store: store.records.get([id]))
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
+    (record,) = on_store(access, lambda store: store.records.get([id]))
     if record is None:
         dot = "" if "." in id else " (an id reads queue.rest)"
-        show.note(f"outlast: no job {id} in {place.shown}{dot}: it never was there, or was removed")
+        show.note(f"outlast: no job {id} in {access.shown}{dot}: it never was there, or was removed")
         raise typer.Exit(NOT_FOUND)
-    if given.json:
+    if options.json:
         show.json(record)
         return
     from outlast.cli.output.job_detail import detail
@@ -136,7 +136,7 @@ def _changing(change: Change, states: tuple[str, ...]) -> Callable[..., None]:
         app: AppOption = None,
         json: JsonOption = False,
     ) -> None:
-        change_jobs(session(ctx, url, app, json), targets, change, yes=yes, rate=rate, states=states)
+        change_jobs(common_options(ctx, url, app, json), targets, change, yes=yes, rate=rate, states=states)
 
     return run
 

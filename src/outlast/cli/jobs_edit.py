@@ -8,11 +8,11 @@ import msgspec
 import typer
 
 from outlast.admin.access import StoreAccess
-from outlast.cli.arguments import ArgOption, given_arguments, moment_of
+from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
+from outlast.cli.job_values import ArgOption, arguments_json, moment_of
 from outlast.cli.output import show
-from outlast.cli.output.answers import tell
-from outlast.cli.session import AppOption, JsonOption, UrlOption, session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.output.answers import print_answers
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import BodyTooLarge, ConfigurationError
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.store.control import Command, Edit, Redrive
@@ -56,17 +56,17 @@ def edit(
         )
     if arg is not None and args is not None:
         raise ConfigurationError("edit: give --arg for some arguments, or --args for all of them")
-    given = session(ctx, url, app, json)
-    place = find_store(given)
-    (record,) = ask(place, lambda store: store.records.get([id]))
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
+    (record,) = on_store(access, lambda store: store.records.get([id]))
     if record is None:
-        show.note(f"outlast: no job {id} in {place.shown}: it never was there, or was removed")
+        show.note(f"outlast: no job {id} in {access.shown}: it never was there, or was removed")
         raise typer.Exit(NOT_FOUND)
-    whole, change = _arguments(place, record, arg, args)
+    whole, change = _arguments(access, record, arg, args)
     commands = _commands(id, whole, change, priority, due, redrive=redrive)
-    answers = ask(place, lambda store: store.control.apply(commands))
+    answers = on_store(access, lambda store: store.control.apply(commands))
     answer = next((each for each in answers if not each.ok), answers[0])
-    tell([id], [answer], json=given.json, done="is changed, and ready again" if redrive else "is changed")
+    print_answers([id], [answer], json=options.json, done="is changed, and ready again" if redrive else "is changed")
 
 
 def _commands(
@@ -82,22 +82,22 @@ def _commands(
 
 
 def _arguments(
-    place: StoreAccess, record: JobRecord, pairs: list[str] | None, text: str | None
+    access: StoreAccess, record: JobRecord, pairs: list[str] | None, text: str | None
 ) -> tuple[Raw | None, Raw | None]:
     """Return all arguments or those to be changed; raise InvalidArguments or ConfigurationError."""
     if pairs is None and text is None:
         return None, None
-    kinds = {} if place.app is None else place.app.composer.arguments
-    if place.app is not None and record.kind not in kinds:
-        show.note(f"outlast: {record.kind} is not declared by {place.app.name}: its arguments are not checked")
+    kinds = {} if access.app is None else access.app.composer.arguments
+    if access.app is not None and record.kind not in kinds:
+        show.note(f"outlast: {record.kind} is not declared by {access.app.name}: its arguments are not checked")
     arguments = kinds.get(record.kind)
     if pairs is not None:
-        found = given_arguments(pairs, arguments)
+        found = arguments_json(pairs, arguments)
     else:
         values = _object(text or "")
         found = msgspec.Raw(msgspec.json.encode(values)) if arguments is None else arguments.bind((), values)
-    if len(found) > place.settings.max_body:
-        raise BodyTooLarge(record.kind, len(found), place.settings.max_body)
+    if len(found) > access.settings.max_body:
+        raise BodyTooLarge(record.kind, len(found), access.settings.max_body)
     return (None, found) if pairs is not None else (found, None)
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from outlast.admin.access import StoreAccess
+from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
-from outlast.cli.session import AppOption, JsonOption, UrlOption, session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED
 from outlast.core.store.control import Purge
@@ -47,31 +47,31 @@ def purge(
         raise ConfigurationError("purge: name what to remove: --id ID, --key KEY (also with --queue), or --queue NAME")
     if named and (ids or key is not None):
         raise ConfigurationError("purge: --state goes with --queue alone")
-    given = session(ctx, url, app, json)
-    place = find_store(given)
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
     if not yes:
         query = None if ids else Query(queue=queue, key=key, states=named)
-        _ask(place, len(ids or ()) if query is None else _count(place, query))
+        _confirm(access, len(ids or ()) if query is None else _count(access, query))
     commands = [Purge(id=each) for each in ids] if ids else [Purge(queue=queue, states=named, key=key)]
-    answers = ask(place, lambda store: store.control.apply(commands))
+    answers = on_store(access, lambda store: store.control.apply(commands))
     if ids:
-        from outlast.cli.output.answers import tell
+        from outlast.cli.output.answers import print_answers
 
-        tell(ids, answers, json=given.json, done="is removed")
-    elif given.json:
+        print_answers(ids, answers, json=options.json, done="is removed")
+    elif options.json:
         show.json({"removed": answers[0].changed})
     else:
         show.say(f"{counted(answers[0].changed, 'job')} removed")
 
 
-def _count(place: StoreAccess, query: Query) -> int:
-    return sum(ask(place, lambda store: store.records.count(query)).values())
+def _count(access: StoreAccess, query: Query) -> int:
+    return sum(on_store(access, lambda store: store.records.count(query)).values())
 
 
-def _ask(place: StoreAccess, number: int) -> None:
+def _confirm(access: StoreAccess, number: int) -> None:
     if not sys.stdin.isatty():
         raise ConfigurationError(
             f"purge would remove {counted(number, 'job')} for good: add --yes (there is nobody to ask here)"
         )
-    if not typer.confirm(f"Remove {counted(number, 'job')} of {place.shown} for good?", err=True):
+    if not typer.confirm(f"Remove {counted(number, 'job')} of {access.shown} for good?", err=True):
         raise typer.Exit(FAILED)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outlast.admin.access import StoreAccess, open_existing, open_or_create
-from outlast.admin.moving import MoveOutcome, MovePlan, Mover, MovingJob
+from outlast.admin.moving import MoveOutcome, MovePlan, MoveProgress, Mover
+from outlast.cli.common_options import AppOption, JsonOption, common_options
 from outlast.cli.output import show
 from outlast.cli.output.answers import explain
-from outlast.cli.session import AppOption, JsonOption, session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED, INTERRUPTED
 from outlast.core.text import clean, counted
@@ -52,9 +52,9 @@ def move(
     Each job is durable there before it ends here, and runs nowhere between. After a crash or Ctrl-C, repeat the move:
     it goes on where it was. Exits 1 while something is left here.
     """
-    given = session(ctx, source, app, json)
-    here = find_store(given, "--url" if source is None else "--from")
-    there = find_store(replace(given, url=to), "--to")
+    options = common_options(ctx, source, app, json)
+    here = find_store(options, "--url" if source is None else "--from")
+    there = find_store(replace(options, url=to), "--to")
     source_name, target_name = here.kind.identity(here.url), there.kind.identity(there.url)
     if source_name == target_name:
         raise ConfigurationError(f"move: {here.shown} is both: name another store with --to")
@@ -65,14 +65,14 @@ def move(
     if not yes:
         _confirm(here, there, plan)
     mover, outcome = asyncio.run(_move(here, there, plan, wait=wait))
-    _tell(here, mover.progress, outcome, json=given.json)
+    _print_outcome(here, mover.progress, outcome, json=options.json)
 
 
 def _confirm(here: StoreAccess, there: StoreAccess, plan: MovePlan) -> None:
     async def count(store: Store) -> dict[State, int]:
         return await Mover(plan, store, store).left()
 
-    waiting = {state: number for state, number in ask(here, count).items() if state != "running"}
+    waiting = {state: number for state, number in on_store(here, count).items() if state != "running"}
     number = counted(sum(waiting.values()), "job")
     if not sys.stdin.isatty():
         raise ConfigurationError(f"move would take {number} along: add --yes (there is nobody to ask here)")
@@ -92,7 +92,7 @@ async def _move(here: StoreAccess, there: StoreAccess, plan: MovePlan, *, wait: 
             loop.remove_signal_handler(signal.SIGINT)
 
 
-def _tell(here: StoreAccess, progress: MovingJob, outcome: MoveOutcome, *, json: bool) -> None:
+def _print_outcome(here: StoreAccess, progress: MoveProgress, outcome: MoveOutcome, *, json: bool) -> None:
     if json:
         show.json(
             {

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from outlast.cli import queues_set
+from outlast.cli.common_options import AppOption, DefaultGroup, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
 from outlast.cli.queues_set import limits_line
-from outlast.cli.session import AppOption, DefaultGroup, JsonOption, UrlOption, session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Pause
@@ -38,10 +38,10 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """Show every queue: what waits, runs, is parked or dead, how fast it drains and who consumes it."""
-    given = session(ctx, url, app, json)
-    place = find_store(given)
-    stats = ask(place, lambda store: store.broker.stats(names or ()))
-    if given.json:
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
+    stats = on_store(access, lambda store: store.broker.stats(names or ()))
+    if options.json:
         show.json({"queues": [{"name": name, **_fields(found)} for name, found in sorted(stats.items())]})
     else:
         heads = (
@@ -61,12 +61,12 @@ def list_(
         show.table(
             (*heads[:-1], "limits", "") if limited else heads,
             (_row(*each, limited=limited) for each in sorted(stats.items())),
-            empty=f"no queues in {place.shown}",
+            empty=f"no queues in {access.shown}",
             spare=("parked", "scheduled", "dead"),
         )
     missing = [name for name in names or () if name not in stats]
     for name in missing:
-        show.note(f"outlast: no queue {name!r} in {place.shown}")
+        show.note(f"outlast: no queue {name!r} in {access.shown}")
     if missing:
         raise typer.Exit(NOT_FOUND)
 
@@ -126,9 +126,9 @@ def resume(
 
 
 def _set(ctx: typer.Context, names: list[str], where: tuple[str | None, str | None, bool], *, on: bool) -> None:
-    from outlast.cli.output.answers import tell
+    from outlast.cli.output.answers import print_answers
 
-    given = session(ctx, *where)
-    answers = ask(find_store(given), lambda store: store.control.apply([Pause(name, on) for name in names]))
+    options = common_options(ctx, *where)
+    answers = on_store(find_store(options), lambda store: store.control.apply([Pause(name, on) for name in names]))
     done = "paused" if on else "resumed"
-    tell(names, answers, json=given.json, done=done, unchanged=f"is {done} already", noun="queue")
+    print_answers(names, answers, json=options.json, done=done, unchanged=f"is {done} already", noun="queue")

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
-from outlast.cli.session import AppOption, JsonOption, UrlOption, session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.store.broker import QueueStats
@@ -63,7 +63,7 @@ def set_(
     json: JsonOption = False,
 ) -> None:
     """Change limits of a queue that is in use. It holds at once, in every process, and is remembered over deploys."""
-    given = {
+    limits = {
         "concurrency": concurrency,
         "rate": rate,
         "burst": burst,
@@ -78,25 +78,25 @@ def set_(
         "per_key.max_bytes": per_key_max_bytes,
         "per_key.max_age": per_key_max_age,
     }
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in limits.items() if value is not None}
     changes |= {_name(each): None for each in no_limit or ()}
     changes |= dict(_weight(each) for each in weight or ())
     back = {_name(each) for each in reset or ()}
     if not changes and not back:
         raise ConfigurationError("outlast queues set: name what to change, such as --concurrency 5 (see --help)")
-    told = session(ctx, url, app, json)
-    place = find_store(told)
-    found = ask(place, lambda store: store.broker.stats([name])).get(name)
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
+    found = on_store(access, lambda store: store.broker.stats([name])).get(name)
     if found is not None:
         if "all" in back:
             back = set(found.changed)
         back |= {f"{each[:-4]}burst" for each in back if each in ("rate", "per_key.rate")}
-        ask(place, lambda store: store.control.apply([Adjust(name, changes, tuple(sorted(back)))]))
-        found = ask(place, lambda store: store.broker.stats([name])).get(name)
+        on_store(access, lambda store: store.control.apply([Adjust(name, changes, tuple(sorted(back)))]))
+        found = on_store(access, lambda store: store.broker.stats([name])).get(name)
     if found is None:
         show.note(f"outlast: {clean(name)}: no queue of this name")
         raise typer.Exit(NOT_FOUND)
-    if told.json:
+    if options.json:
         show.json({"name": name, "limits": found.limits, "changed": list(found.changed)})
     else:
         show.say(clean(f"{name}  {limits_line(found)}") + (KEPT if found.changed else ""))

@@ -12,8 +12,8 @@ from typing import Annotated, Final
 import typer
 
 from outlast import __version__
+from outlast.cli.common_options import CommonOptions, JsonOption, UrlOption
 from outlast.cli.output import show
-from outlast.cli.session import JsonOption, Session, UrlOption
 from outlast.core.errors import ConfigurationError, OutlastError, StoreError, UnsafeStore
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, INTERRUPTED, STORE
 from outlast.core.text import clean
@@ -102,7 +102,7 @@ def _before(
 ) -> None:
     """Keep what stands before the command."""
     _Debug.wanted = debug
-    ctx.obj = Session(url=url, app=app, json=json)
+    ctx.obj = CommonOptions(url=url, app=app, json=json)
 
 
 def run(arguments: Sequence[str] | None) -> int:

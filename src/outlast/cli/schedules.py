@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from outlast.cli.common_options import AppOption, CommonOptions, DefaultGroup, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
 from outlast.cli.output.times import local_time
-from outlast.cli.session import AppOption, DefaultGroup, JsonOption, Session, UrlOption, session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.schedule import (
@@ -42,22 +42,22 @@ def register(root: typer.Typer) -> None:
 @group.command("list")
 def list_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False) -> None:
     """Show every schedule in words, with its next five runs."""
-    given = session(ctx, url, app, json)
-    place = find_store(given)
-    records = ask(place, lambda store: store.schedules.schedules())
+    options = common_options(ctx, url, app, json)
+    access = find_store(options)
+    records = on_store(access, lambda store: store.schedules.schedules())
     now = time()
-    if given.json:
+    if options.json:
         show.json({"schedules": [_document(record, now) for record in records]})
     elif not records:
-        show.note(f"no schedules in {place.shown}: they appear when a worker that declares them has started")
-    for record in () if given.json else records:
+        show.note(f"no schedules in {access.shown}: they appear when a worker that declares them has started")
+    for record in () if options.json else records:
         _block(record, now)
-    _not_there(place, records)
+    _not_there(access, records)
 
 
-def _not_there(place: StoreAccess, records: list[ScheduleRecord]) -> None:
-    if place.app is not None:
-        missing = sorted(set(place.app.registry.schedules) - {record.name for record in records})
+def _not_there(access: StoreAccess, records: list[ScheduleRecord]) -> None:
+    if access.app is not None:
+        missing = sorted(set(access.app.registry.schedules) - {record.name for record in records})
         if missing:
             show.note(f"declared, and no worker has started with it yet: {', '.join(missing)}")
 
@@ -128,11 +128,11 @@ def show_(
     """Show all about one schedule."""
     from outlast.scheduler import words
 
-    given = session(ctx, url, app, json)
-    record = _find(find_store(given), name)
+    options = common_options(ctx, url, app, json)
+    record = _find(find_store(options), name)
     now = time()
     document = _document(record, now)
-    if given.json:
+    if options.json:
         show.json(document)
         return
     spec = record.spec
@@ -157,10 +157,10 @@ def show_(
         show.say(f"  {words.local(at, spec, now)}  ({when(at, now)})")
 
 
-def _find(place: StoreAccess, name: str) -> ScheduleRecord:
-    found = [each for each in ask(place, lambda store: store.schedules.schedules()) if each.name == name]
+def _find(access: StoreAccess, name: str) -> ScheduleRecord:
+    found = [each for each in on_store(access, lambda store: store.schedules.schedules()) if each.name == name]
     if not found:
-        show.note(f"outlast: no schedule {name!r} in {place.shown}")
+        show.note(f"outlast: no schedule {name!r} in {access.shown}")
         raise typer.Exit(NOT_FOUND)
     return found[0]
 
@@ -185,8 +185,8 @@ def edit(
     """Change when a schedule runs, from now on, until its code says something else."""
     from outlast.scheduler.ticks import Ticks
 
-    given = session(ctx, url, app, json)
-    options = {
+    options = common_options(ctx, url, app, json)
+    fields = {
         "cron": cron,
         "every": every,
         "tz": tz,
@@ -195,14 +195,14 @@ def edit(
         "misfire_limit": misfire_limit,
         "overlap": overlap,
     }
-    wanted = {option: value for option, value in options.items() if value is not None}
+    wanted = {option: value for option, value in fields.items() if value is not None}
     if bool(wanted) == reset:
         raise ConfigurationError("schedules edit: say what to change, such as --cron '0 6 * * *', or --reset alone")
     spec = None
     if wanted:
-        spec = _changed(_find(find_store(given), name).spec, wanted)
+        spec = _changed(_find(find_store(options), name).spec, wanted)
         Ticks(spec, name)
-    _amend(given, [EditSchedule(name, spec)], "is reset to its code" if reset else "is changed", "is so already")
+    _amend(options, [EditSchedule(name, spec)], "is reset to its code" if reset else "is changed", "is so already")
 
 
 def _changed(spec: Spec, wanted: dict[str, Any]) -> Spec:
@@ -220,8 +220,8 @@ def pause(
     ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
 ) -> None:
     """Let nothing of these schedules fire until resume. Remembered, through deploys too."""
-    given = session(ctx, url, app, json)
-    _amend(given, [PauseSchedule(name) for name in names], "is paused", "is paused already")
+    options = common_options(ctx, url, app, json)
+    _amend(options, [PauseSchedule(name) for name in names], "is paused", "is paused already")
 
 
 @group.command("resume")
@@ -229,8 +229,8 @@ def resume(
     ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
 ) -> None:
     """Go on from now: what came due in the pause is left out."""
-    given = session(ctx, url, app, json)
-    _amend(given, [PauseSchedule(name, on=False) for name in names], "goes on", "was not paused")
+    options = common_options(ctx, url, app, json)
+    _amend(options, [PauseSchedule(name, on=False) for name in names], "goes on", "was not paused")
 
 
 @group.command("run")
@@ -238,8 +238,8 @@ def run(
     ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
 ) -> None:
     """Run these once more, now, whatever their time, pause and overlap say."""
-    given = session(ctx, url, app, json)
-    _amend(given, [RunSchedule(name) for name in names], "runs as soon as a worker that declares it hears of this")
+    options = common_options(ctx, url, app, json)
+    _amend(options, [RunSchedule(name) for name in names], "runs as soon as a worker that declares it hears of this")
 
 
 @group.command("remove")
@@ -247,13 +247,13 @@ def remove(
     ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
 ) -> None:
     """Forget schedules that no live worker declares any more. Their jobs stay."""
-    given = session(ctx, url, app, json)
-    _amend(given, [RemoveSchedule(name) for name in names], "is removed")
+    options = common_options(ctx, url, app, json)
+    _amend(options, [RemoveSchedule(name) for name in names], "is removed")
 
 
-def _amend(given: Session, changes: list[Amendment], done: str, unchanged: str = "") -> None:
-    from outlast.cli.output.answers import tell
+def _amend(options: CommonOptions, changes: list[Amendment], done: str, unchanged: str = "") -> None:
+    from outlast.cli.output.answers import print_answers
 
-    answers = ask(find_store(given), lambda store: store.schedules.amend(changes))
+    answers = on_store(find_store(options), lambda store: store.schedules.amend(changes))
     names = [change.name for change in changes]
-    tell(names, answers, json=given.json, done=done, unchanged=unchanged, noun="schedule")
+    print_answers(names, answers, json=options.json, done=done, unchanged=unchanged, noun="schedule")

@@ -7,19 +7,19 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from outlast.admin.access import StoreAccess, open_existing
-from outlast.cli.session import Session
+from outlast.cli.common_options import CommonOptions
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
     from outlast.core.store.store import Store
     from outlast.settings import Settings
 
-__all__ = ["ask", "find_store"]
+__all__ = ["on_store", "find_store"]
 
 T = TypeVar("T")
 
 
-def find_store(given: Session, option: str = "--url") -> StoreAccess:
+def find_store(options: CommonOptions, option: str = "--url") -> StoreAccess:
     """Return the store that is meant: --url, the app's own, OUTLAST_URL, or the default file. No I/O on it.
 
     option: what the URL is called on this command line.
@@ -29,25 +29,25 @@ def find_store(given: Session, option: str = "--url") -> StoreAccess:
     from outlast.settings import Settings
 
     app: Outlast | None = None
-    if given.app:
+    if options.app:
         from outlast.cli.target import load_outlast
 
-        app = load_outlast(given.app)
+        app = load_outlast(options.app)
         settings, origin = app.settings, Settings.origins(app.name, app.given)["url"]
     else:
         settings, origin = Settings.load(""), Settings.origins("")["url"]
-    if given.url:
-        settings, why = msgspec.structs.replace(settings, url=given.url), option
+    if options.url:
+        settings, why = msgspec.structs.replace(settings, url=options.url), option
     else:
-        why = {"argument": f"Settings(url=...) of {given.app}", "default": "the default"}.get(origin, origin)
+        why = {"argument": f"Settings(url=...) of {options.app}", "default": "the default"}.get(origin, origin)
     access = StoreAccess(settings, why, app=app)
     file = access.file
     if file is not None and why == "the default":
         beside = "beside pyproject.toml" if (file.parent / "pyproject.toml").is_file() else "in this folder"
         why = f"the default, {beside}"
-    named = option if given.url else "--url"
+    named = option if options.url else "--url"
     hint = f"give {named} {access.kind.example} or --app module:name, or set OUTLAST_URL"
-    if app is None and not given.url:
+    if app is None and not options.url:
         hint += _variables_of_apps(settings)
     return StoreAccess(settings, why, hint, app)
 
@@ -58,7 +58,7 @@ def _variables_of_apps(settings: Settings) -> str:
     return f" (note: {', '.join(names)} is only read with --app)" if names else ""
 
 
-def ask(access: StoreAccess, call: Callable[[Store], Awaitable[T]]) -> T:
+def on_store(access: StoreAccess, call: Callable[[Store], Awaitable[T]]) -> T:
     """Open the store, which must be there already, call, close it, and return the answer."""
 
     async def run() -> T:

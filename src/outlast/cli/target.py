@@ -39,9 +39,9 @@ def failed_import(target: str, error: Exception) -> ConfigurationError:
         where = f" ({error.filename}:{error.lineno})"
     else:
         where = f" ({at.filename}:{at.lineno})" if at is not None and not at.filename.startswith("<") else ""
-    told = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
     return ConfigurationError(
-        f"target {target!r}: importing it failed: {type(error).__name__}: {told}{where}; "
+        f"target {target!r}: importing it failed: {type(error).__name__}: {text}{where}; "
         "OUTLAST_DEBUG=1 shows the traceback"
     )
 

@@ -7,8 +7,8 @@ import sys
 import typer
 
 from outlast import __version__
+from outlast.cli.common_options import JsonOption, common_options
 from outlast.cli.output import show
-from outlast.cli.session import JsonOption, session
 
 __all__ = ["register"]
 
@@ -23,7 +23,7 @@ def version(ctx: typer.Context, *, json: JsonOption = False) -> None:
     from outlast.brokers.sqlite.inspection import sqlite_version
 
     python = ".".join(map(str, sys.version_info[:3]))
-    if session(ctx, json=json).json:
+    if common_options(ctx, json=json).json:
         show.json({"outlast": __version__, "python": python, "sqlite": sqlite_version()})
     else:
         show.say(f"outlast {__version__} (Python {python}, SQLite {sqlite_version()})")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from outlast.cli.session import session
+from outlast.cli.common_options import common_options
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import seconds
 
@@ -55,11 +55,11 @@ def worker(
     from outlast.supervisor import Supervisor
     from outlast.supervisor.child_main import log_plainly
 
-    given = session(ctx)
-    target = target or given.app
+    options = common_options(ctx)
+    target = target or options.app
     if not target:
         raise ConfigurationError("worker: name the Outlast(...), such as: outlast worker main:shop")
-    if given.url:
+    if options.url:
         raise ConfigurationError("worker: --url is for looking; the app's own store is used: set OUTLAST_URL for it")
     log_plainly()
     named = split(queues)

@@ -146,14 +146,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stay", action="store_true", help="keep everything running, and the page open, until Ctrl-C")
     parser.add_argument("--url", type=_server, metavar="URL", help="keep the jobs on this server: redis://HOST")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to this file")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     return run(
-        orders=given.orders,
-        outage=given.outage,
-        processes=given.processes,
-        stay=given.stay,
-        json=given.json,
-        url=given.url or "",
+        orders=options.orders,
+        outage=options.outage,
+        processes=options.processes,
+        stay=options.stay,
+        json=options.json,
+        url=options.url or "",
     )
 
 

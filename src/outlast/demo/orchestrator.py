@@ -80,12 +80,12 @@ class Demo:
         self._looked = asyncio.Event()
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
         worker = ["outlast.cli", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
-        told = {"OUTLAST_SHOP_URL": self._url}
+        environ = {"OUTLAST_SHOP_URL": self._url}
         self._jobs = Outlast("shop", settings=Settings(url=self._url))
         self._provider = DemoProcess("provider", ["outlast.demo.provider"], directory)
         self._mail = DemoProcess("mail", ["outlast.demo.mail"], directory)
-        self._api = DemoProcess("api", api, directory, told)
-        self._workers = DemoProcess("workers", worker, directory, told)
+        self._api = DemoProcess("api", api, directory, environ)
+        self._workers = DemoProcess("workers", worker, directory, environ)
 
     async def __aenter__(self) -> Demo:
         """Start everything and wait until it listens."""

@@ -19,15 +19,15 @@ class NotReady(Exception):
 
 
 class DemoProcess:
-    """One process of the demo, started as `python -m <arguments>` in the run's directory; `told`: more environment."""
+    """One process of the demo, started as `python -m <arguments>` in the run's directory. environ: what it adds."""
 
     def __init__(
-        self, name: str, arguments: Sequence[str], directory: Path, told: Mapping[str, str] | None = None
+        self, name: str, arguments: Sequence[str], directory: Path, environ: Mapping[str, str] | None = None
     ) -> None:
         self.name = name
         self._command = [sys.executable, "-m", *arguments]
         self._directory = directory
-        self._environ = {**os.environ, **(told or {})}
+        self._environ = {**os.environ, **(environ or {})}
         self._log = directory / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from outlast.cli.session import session
+from outlast.cli.common_options import common_options
 from outlast.core.errors import ConfigurationError
 
 __all__ = ["register"]
@@ -43,11 +43,11 @@ def dev(
 
     Ctrl-C drains and ends; a second one does not wait for running jobs, a third kills.
     """
-    given = session(ctx)
-    target = target or given.app
+    options = common_options(ctx)
+    target = target or options.app
     if not target or ":" not in target:
         raise ConfigurationError("dev: name the app, such as: outlast dev main:app")
-    if given.url:
+    if options.url:
         raise ConfigurationError("dev: --url is for looking; the app's own store is used: set OUTLAST_URL for it")
     for folder in folders or ():
         if not folder.is_dir():

@@ -12,7 +12,7 @@ from outlast.core.exitcodes import FAILED, NOT_FOUND
 from outlast.core.store.control import Answer
 from outlast.core.text import clean
 
-__all__ = ["explain", "tell"]
+__all__ = ["explain", "print_answers"]
 
 _WHY: Final = {
     "unknown": "not found: it never was here, or was removed (retention or purge)",
@@ -34,7 +34,7 @@ def explain(why: str) -> str:
     return _WHY.get(why, why)
 
 
-def tell(
+def print_answers(
     names: Sequence[str], answers: Sequence[Answer], *, json: bool, done: str, unchanged: str = "", noun: str = "job"
 ) -> None:
     """Print one line, or one JSON object, for each name; exit 6 when none is there, 1 when some could not be done."""

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
+from outlast.cli.common_options import CommonOptions
 from outlast.cli.completion import filters, kinds, queues, states
 from outlast.cli.output import show
-from outlast.cli.session import Session
-from outlast.cli.store_access import ask, find_store
+from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.store.store import Store
@@ -66,26 +66,26 @@ def query_of(
     from outlast.core.filters import parse
 
     named = {"queue": queue, "kind": kind, "key": key}
-    options = [f"{name}:{value}" for name, value in named.items() if value is not None]
-    options += [f"state:{each.strip()}" for given in state or () for each in given.split(",") if each.strip()]
-    return parse([*options, *(words or ())], time())
+    filters = [f"{name}:{value}" for name, value in named.items() if value is not None]
+    filters += [f"state:{each.strip()}" for names in state or () for each in names.split(",") if each.strip()]
+    return parse([*filters, *(words or ())], time())
 
 
 def list_jobs(
-    given: Session, query: Query, *, limit: int, cursor: str | None, heads: Sequence[str], row: Row, empty: str
+    options: CommonOptions, query: Query, *, limit: int, cursor: str | None, heads: Sequence[str], row: Row, empty: str
 ) -> None:
     """Print one page of jobs: a table of `heads` with a `row` of each, or JSON; `empty` says that there are none."""
     from time import time
 
     query = replace(query, limit=limit, cursor=check_cursor(cursor))
-    place = find_store(given)
-    page = ask(place, lambda store: _page(store, query))
-    if given.json:
+    access = find_store(options)
+    page = on_store(access, lambda store: _page(store, query))
+    if options.json:
         show.json({"jobs": page.records, "cursor": page.cursor})
         return
     now = time()
     spare = ("attempt",) if "attempt" in heads else ()
-    show.table(heads, (row(record, now) for record in page.records), empty=f"{empty} in {place.shown}", spare=spare)
+    show.table(heads, (row(record, now) for record in page.records), empty=f"{empty} in {access.shown}", spare=spare)
     if page.cursor is not None:
         show.note(f"There are more: add --cursor {page.cursor}")
 

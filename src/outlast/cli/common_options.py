@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-__all__ = ["AppOption", "DefaultGroup", "JsonOption", "Session", "UrlOption", "session"]
+__all__ = ["AppOption", "DefaultGroup", "JsonOption", "CommonOptions", "UrlOption", "common_options"]
 
 UrlOption = Annotated[
     str | None,
@@ -22,7 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document inst
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class CommonOptions:
     """The options that stand before the command, joined with those behind it, which win."""
 
     url: str | None = None
@@ -30,9 +30,11 @@ class Session:
     json: bool = False
 
 
-def session(ctx: typer.Context, url: str | None = None, app: str | None = None, json: bool = False) -> Session:
+def common_options(
+    ctx: typer.Context, url: str | None = None, app: str | None = None, json: bool = False
+) -> CommonOptions:
     """Return what holds for this command."""
-    before = ctx.obj if isinstance(ctx.obj, Session) else Session()
+    before = ctx.obj if isinstance(ctx.obj, CommonOptions) else CommonOptions()
     return replace(before, url=url or before.url, app=app or before.app, json=json or before.json)
 
 

@@ -15,7 +15,7 @@ from outlast.core.errors import ConfigurationError, InvalidArguments
 if TYPE_CHECKING:
     from outlast.declare.arguments import Arguments
 
-__all__ = ["ArgOption", "given_arguments", "moment_of", "values_of"]
+__all__ = ["ArgOption", "arguments_json", "moment_of", "values_of"]
 
 ArgOption = Annotated[
     list[str] | None,
@@ -28,7 +28,7 @@ ArgOption = Annotated[
 ]
 
 
-def given_arguments(pairs: list[str], arguments: Arguments | None) -> Raw:
+def arguments_json(pairs: list[str], arguments: Arguments | None) -> Raw:
     """Return `name=value` pairs as a JSON object, checked against the handler's parameters when they are known."""
     values = values_of(pairs, arguments)
     return Raw(msgspec.json.encode(values)) if arguments is None else arguments.some(values)
