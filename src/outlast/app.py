@@ -19,7 +19,6 @@ from outlast.core.policy import Retention
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled
 from outlast.core.settlement import Exists
-from outlast.core.store.store import Store
 from outlast.core.topology import Queue
 from outlast.core.unique import OnConflict
 from outlast.declare.arguments import Arguments
@@ -33,6 +32,7 @@ from outlast.router import JobRouter
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
+    from outlast.core.store.store import Store
     from outlast.enqueue.runtime import Composer, Runtime
     from outlast.enqueue.wiring import Wiring
     from outlast.testing import Testing

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
 
-from outlast.core.limits import Rate
 from outlast.core.store.control import Answer, Command, Control
 from outlast.core.store.records import Query, Records
+
+if TYPE_CHECKING:
+    from outlast.core.limits import Rate
 
 __all__ = ["BATCH", "BulkOutcome", "BulkSelection", "change", "select"]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from outlast.brokers.kind import StoreKind
-from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
-from outlast.core.findings import Finding
-from outlast.core.store.store import Store
-from outlast.core.text import redact_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outlast.brokers.kind import StoreKind
+    from outlast.core.clock import Clock
+    from outlast.core.findings import Finding
+    from outlast.core.store.store import Store
 
 __all__ = ["connect", "embedded_url", "kind_of", "library_findings"]
 
@@ -30,6 +33,8 @@ def kind_of(url: str, source: str = "Settings or OUTLAST_URL") -> StoreKind:
     for kind in _kinds():
         if scheme in kind.schemes or f"{scheme.partition('+')[0]}+" in kind.schemes:
             return kind
+    from outlast.core.text import redact_url
+
     shown = redact_url(url) if "//" in url or not scheme else f"{scheme}:..."  # the rest may hold a password
     *most, last = (repr(kind.example) for kind in _kinds())
     raise ConfigurationError(f"url={shown!r} ({source}): give {', '.join(most)} or {last}")

@@ -14,7 +14,6 @@ import typer
 from msgspec import Struct
 
 from outlast.admin import bulk
-from outlast.admin.access import StoreAccess
 from outlast.admin.bulk import BulkOutcome, BulkSelection
 from outlast.cli.common_options import CommonOptions
 from outlast.cli.output import show
@@ -28,6 +27,7 @@ from outlast.core.store.records import Query
 from outlast.core.text import clean, counted
 
 if TYPE_CHECKING:
+    from outlast.admin.access import StoreAccess
     from outlast.core.limits import Rate
     from outlast.core.store.store import Store
 

@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 import typer
 
-from outlast.admin.doctor import examine
 from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
 from outlast.cli.store_access import find_store
@@ -34,6 +33,8 @@ def doctor(
     json: JsonOption = False,
 ) -> None:
     """Look for what is wrong and say how to fix it; exit 1 when something must be fixed."""
+    from outlast.admin.doctor import examine
+
     options = common_options(ctx, url, app, json)
     access = find_store(options)
     findings = asyncio.run(examine(access, pages=integrity, app_name=options.app or ""))

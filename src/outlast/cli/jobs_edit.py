@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from outlast.admin.access import StoreAccess
 from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
 from outlast.cli.job_values import ArgOption, arguments_json, moment_of
 from outlast.cli.output import show
@@ -22,6 +21,7 @@ from outlast.declare.options import check_priority
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from outlast.admin.access import StoreAccess
     from outlast.core.policy import Priority
 
 __all__ = ["edit"]

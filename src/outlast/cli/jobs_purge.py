@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outlast.admin.access import StoreAccess
 from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
 from outlast.cli.output import show
 from outlast.cli.store_access import find_store, on_store
@@ -16,6 +15,9 @@ from outlast.core.exitcodes import FAILED
 from outlast.core.store.control import Purge
 from outlast.core.store.records import Query
 from outlast.core.text import counted
+
+if TYPE_CHECKING:
+    from outlast.admin.access import StoreAccess
 
 __all__ = ["purge"]
 

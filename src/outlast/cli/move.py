@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outlast.admin.access import StoreAccess, open_existing, open_or_create
-from outlast.admin.moving import MoveOutcome, MovePlan, MoveProgress, Mover
+from outlast.admin.moving import MovePlan, Mover
 from outlast.cli.common_options import AppOption, JsonOption, common_options
 from outlast.cli.output import show
 from outlast.cli.output.answers import explain
@@ -21,6 +20,8 @@ from outlast.core.exitcodes import FAILED, INTERRUPTED
 from outlast.core.text import clean, counted
 
 if TYPE_CHECKING:
+    from outlast.admin.access import StoreAccess
+    from outlast.admin.moving import MoveOutcome, MoveProgress
     from outlast.core.message import State
     from outlast.core.store.store import Store
 
@@ -82,6 +83,8 @@ def _confirm(here: StoreAccess, there: StoreAccess, plan: MovePlan) -> None:
 
 async def _move(here: StoreAccess, there: StoreAccess, plan: MovePlan, *, wait: bool) -> tuple[Mover, MoveOutcome]:
     """Move; Ctrl-C ends it between two rounds."""
+    from outlast.admin.access import open_existing, open_or_create
+
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     async with open_existing(here) as source, open_or_create(there) as target:
         loop.add_signal_handler(signal.SIGINT, stop.set)

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from outlast.admin.access import StoreAccess, open_existing
 from outlast.cli.common_options import CommonOptions
 
 if TYPE_CHECKING:
+    from outlast.admin.access import StoreAccess
     from outlast.app import Outlast
     from outlast.core.store.store import Store
     from outlast.settings import Settings
@@ -26,6 +26,7 @@ def find_store(options: CommonOptions, option: str = "--url") -> StoreAccess:
     """
     import msgspec
 
+    from outlast.admin.access import StoreAccess
     from outlast.settings import Settings
 
     app: Outlast | None = None
@@ -60,6 +61,7 @@ def _variables_of_apps(settings: Settings) -> str:
 
 def on_store(access: StoreAccess, call: Callable[[Store], Awaitable[T]]) -> T:
     """Open the store, which must be there already, call, close it, and return the answer."""
+    from outlast.admin.access import open_existing
 
     async def run() -> T:
         async with open_existing(access) as store:

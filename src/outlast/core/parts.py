@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 
 from outlast.core.errors import ConfigurationError
 
 __all__ = ["Metric", "Part", "Parts"]
-
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
 class Metric(Struct, frozen=True):
@@ -25,7 +22,7 @@ class Metric(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         for each in (self.name, *self.labels):
-            if not _NAME.match(each):
+            if not (each.isidentifier() and each.isascii() and each == each.lower()):
                 raise ConfigurationError(f"metric {each!r}: use lower case letters, digits and '_'")
 
 
