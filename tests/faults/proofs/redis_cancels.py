@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
 
-from outlast.brokers.redis.address import Address
-from outlast.brokers.redis.link import RedisClient
-from outlast.brokers.redis.scripts import Script
+from outlast.clients.redis.address import Address
+from outlast.clients.redis.client import RedisClient
+from outlast.clients.redis.scripts import Script
 from tests.support.servers.redis_fleet import node
 
 __all__ = ["Count", "cancel"]

@@ -18,7 +18,7 @@ import pytest
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.redis import RedisStore
-from outlast.brokers.redis.finding import slot_of
+from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder
 from outlast.core.schedule import ScheduleAdvance, ScheduleEntry, Spec

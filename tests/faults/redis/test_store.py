@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.redis import RedisStore
-from outlast.brokers.redis.finding import slot_of
+from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder, Message
 from outlast.core.settlement import Finish

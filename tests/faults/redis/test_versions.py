@@ -11,9 +11,10 @@ from uuid import uuid4
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, connections
-from outlast.brokers.redis.address import Address
-from outlast.brokers.redis.link import RedisClient
+from outlast.brokers.redis import RedisStore
+from outlast.clients.redis import server_connections
+from outlast.clients.redis.address import Address
+from outlast.clients.redis.client import RedisClient
 from outlast.core.errors import StoreError, StoreUncertain
 from tests.support.command import Project
 from tests.support.jobs import message
@@ -63,7 +64,7 @@ async def test_each_server_is_the_one_that_it_is_taken_for(name: str) -> None:
 async def test_what_config_set_changes_is_told_without_a_new_connection(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "REFRESH", 0.02)
+    monkeypatch.setattr(server_connections, "REFRESH", 0.02)
     with serving(HERE[name], aof="always") as server:
         async with stored(server.url) as store, stored(server.url) as other:
             assert store.capabilities.durability == "os-crash"

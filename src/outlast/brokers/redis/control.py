@@ -10,9 +10,9 @@ from msgspec import Raw, Struct
 
 from outlast.brokers.redis.codec import PRIORITY_NUMBER, pack, unpack
 from outlast.brokers.redis.keyspace import Keyspace, limits_of
-from outlast.brokers.redis.link import Argument
 from outlast.brokers.redis.records import LETTERS, failures_of, pages
 from outlast.brokers.redis.scripts import script
+from outlast.clients.redis.client import Argument
 from outlast.core.codec import changed_args
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow, Why

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from outlast.brokers.redis.codec import pack, unpack
 from outlast.brokers.redis.keyspace import Keyspace
-from outlast.brokers.redis.link import Argument
 from outlast.brokers.redis.scripts import script
+from outlast.clients.redis.client import Argument
 from outlast.core.message import Delivery, Failure, Fence, Holder, Message
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 

@@ -9,7 +9,7 @@ from outlast.core.findings import Finding
 from outlast.core.text import counted, duration, size
 
 if TYPE_CHECKING:
-    from outlast.brokers.redis.inspection import ServerReport, ServersReport
+    from outlast.clients.redis.inspection import ServerReport, ServersReport
 
 __all__ = ["of_servers"]
 

@@ -11,8 +11,10 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
-from outlast.brokers.redis.link import Argument, RedisClient, ScriptRefused
-from outlast.brokers.redis.scripts import Script, script
+from outlast.brokers.redis.scripts import script
+from outlast.clients.redis.client import Argument, RedisClient
+from outlast.clients.redis.error_replies import ErrorReply
+from outlast.clients.redis.scripts import Script
 from outlast.core.errors import StoreError, StoreFull
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
@@ -120,7 +122,7 @@ class Keyspace:
             now: Argument = "" if self._now is None else repr(self._now())
             try:
                 return await self.link.run(called, keys, (now, self._born, *args), sure=sure, again=again)
-            except ScriptRefused as refusal:
+            except ErrorReply as refusal:
                 if refusal.code != "REBORN":
                     raise
             await self._born_again()

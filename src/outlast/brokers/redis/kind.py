@@ -35,7 +35,7 @@ class RedisKind(StoreKind):
 
     def identity(self, url: str) -> str:
         """Return the address with its namespace."""
-        from outlast.brokers.redis.address import Address
+        from outlast.clients.redis.address import Address
 
         address = Address.of(url)
         return f"{address.shown}?namespace={address.namespace}"
@@ -44,7 +44,7 @@ class RedisKind(StoreKind):
         """Ask each server what it is like."""
         try:
             from outlast.brokers.redis.findings import of_servers
-            from outlast.brokers.redis.inspection import look_at
+            from outlast.clients.redis.inspection import look_at
         except ModuleNotFoundError as error:
             missing = Finding("store", "error", f"{self.shown(url)} needs a package: {error}", _INSTALL)
             return Inspection([missing], usable=False)
@@ -62,7 +62,7 @@ class RedisKind(StoreKind):
         if "namespace=" in url.partition("?")[2]:
             raise ConfigurationError("leave namespace= out: each run has one of its own")
         try:
-            from outlast.brokers.redis.address import Address
+            from outlast.clients.redis.address import Address
         except ModuleNotFoundError as error:
             raise ConfigurationError(f"{_INSTALL} ({error})") from None
         Address.of(url)
@@ -70,22 +70,22 @@ class RedisKind(StoreKind):
 
     async def erase(self, url: str) -> None:
         """Remove every key of the namespace from its server; a Cluster keeps them."""
-        from outlast.brokers.redis.address import Address
-        from outlast.brokers.redis.link import RedisClient
+        from outlast.clients.redis.address import Address
+        from outlast.clients.redis.client import RedisClient
 
         address = Address.of(url)
         if address.kind == "cluster":
             return
-        pattern, link = f"{{{address.namespace}[:}}]*", RedisClient(address)
-        await link.open()
+        pattern, client = f"{{{address.namespace}[:}}]*", RedisClient(address)
+        await client.open()
         try:
             cursor = "0"
             while True:
-                after, keys = await link.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+                after, keys = await client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
                 if keys:
-                    await link.command("UNLINK", *keys)
+                    await client.command("UNLINK", *keys)
                 cursor = after.decode()
                 if cursor == "0":
                     return
         finally:
-            await link.close()
+            await client.close()

@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 
 from outlast.brokers.redis.codec import pack
 from outlast.brokers.redis.keyspace import Keyspace
-from outlast.brokers.redis.link import Argument
 from outlast.brokers.redis.scripts import script
+from outlast.clients.redis.client import Argument
 from outlast.core.errors import StoreError, StoreUncertain
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, FullBound, Published, TooLarge

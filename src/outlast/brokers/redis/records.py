@@ -10,8 +10,8 @@ from msgspec import Raw
 
 from outlast.brokers.redis.codec import unpack
 from outlast.brokers.redis.keyspace import Keyspace, effective
-from outlast.brokers.redis.link import Argument
 from outlast.brokers.redis.scripts import script
+from outlast.clients.redis.client import Argument
 from outlast.core.codec import redact_args
 from outlast.core.matching import holds
 from outlast.core.message import TERMINAL, Failure, State, Usage

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from outlast.brokers.redis.keyspace import Keyspace
-from outlast.brokers.redis.link import Argument
 from outlast.brokers.redis.queue_directory import ROOT, QueueDirectory
 from outlast.brokers.redis.queue_store import QueueStore
 from outlast.brokers.redis.scripts import script
+from outlast.clients.redis.client import Argument
 from outlast.core.errors import StoreError
 
 __all__ = ["Relay"]

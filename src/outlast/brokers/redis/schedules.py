@@ -10,8 +10,8 @@ from msgspec import Struct, structs
 
 from outlast.brokers.redis.codec import pack
 from outlast.brokers.redis.keyspace import Keyspace
-from outlast.brokers.redis.link import Argument
 from outlast.brokers.redis.scripts import script
+from outlast.clients.redis.client import Argument
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Exists
 from outlast.core.store.control import Answer

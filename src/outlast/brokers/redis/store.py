@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from outlast.brokers.redis import delivery
-from outlast.brokers.redis.address import Address
 from outlast.brokers.redis.bell import Bell
 from outlast.brokers.redis.cluster_store import ClusterStore
 from outlast.brokers.redis.keyspace import Keyspace
-from outlast.brokers.redis.link import RedisClient
 from outlast.brokers.redis.queue_store import QueueStore
+from outlast.clients.redis.address import Address
+from outlast.clients.redis.client import RedisClient
 from outlast.core.clock import Clock
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from outlast.brokers.redis.facts import Facts, durability_of
 from outlast.brokers.redis.findings import of_servers
-from outlast.brokers.redis.inspection import ServerReport, ServersReport
+from outlast.clients.redis.facts import Facts, durability_of
+from outlast.clients.redis.inspection import ServerReport, ServersReport
 
 WELL = Facts(
     version=(7, 2, 0),

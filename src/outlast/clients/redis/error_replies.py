@@ -7,7 +7,7 @@ from typing import Final
 
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable
 
-__all__ = ["MOVING", "ScriptRefused", "meaning"]
+__all__ = ["MOVING", "ErrorReply", "meaning"]
 
 _WRAPPED: Final = re.compile(r"-(OOM|READONLY|MISCONF|NOREPLICAS|BUSY|NOPERM)\b")
 """How Redis 6.2 tells inside a script's own error what stopped it."""
@@ -16,7 +16,7 @@ MOVING: Final = frozenset({"READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "
 """Replies of a server that is not, or not yet, the one to ask; nothing was done."""
 
 
-class ScriptRefused(StoreError):
+class ErrorReply(StoreError):
     """The server answered with an error; nothing was done. code: its first word, such as "NOSCRIPT"."""
 
     def __init__(self, text: str) -> None:
@@ -42,7 +42,7 @@ _REFUSED: Final = {
 }
 
 
-def meaning(refusal: ScriptRefused, shown: str) -> StoreError:
+def meaning(refusal: ErrorReply, shown: str) -> StoreError:
     """Return the error to raise for a refusal of the server `shown`; the refusal itself when it means nothing else."""
     code, text = refusal.code, str(refusal)
     if code == "ERR" and "max number of clients" in text:

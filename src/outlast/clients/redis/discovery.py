@@ -7,9 +7,9 @@ from binascii import crc_hqx
 from collections.abc import Sequence
 from typing import Any, Final
 
-from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.refusals import ScriptRefused, meaning
-from outlast.brokers.redis.wire import Connection
+from outlast.clients.redis.address import Address, Endpoint
+from outlast.clients.redis.connection import Connection
+from outlast.clients.redis.error_replies import ErrorReply, meaning
 from outlast.core.errors import StoreError, StoreUnavailable
 
 __all__ = ["SLOTS", "Slots", "endpoint_in", "find_master", "slot_of"]
@@ -27,7 +27,7 @@ def slot_of(key: str) -> int:
     return crc_hqx(key.encode(), 0) % SLOTS
 
 
-def endpoint_in(refusal: ScriptRefused, asked: Endpoint) -> Endpoint:
+def endpoint_in(refusal: ErrorReply, asked: Endpoint) -> Endpoint:
     """Return where a MOVED or ASK reply of `asked` sends us; without a host it means another port of the same."""
     host, _, port = str(refusal).rsplit(" ", 1)[1].rpartition(":")
     return Endpoint(host or asked.host, int(port))
@@ -40,12 +40,12 @@ async def find_master(address: Address, tls: ssl.SSLContext | None) -> Endpoint:
     said: list[str] = []
     for endpoint in address.endpoints:
         try:
-            wire = await Connection.connect(address, endpoint, tls=tls, greetings=greetings)
+            connection = await Connection.connect(address, endpoint, tls=tls, greetings=greetings)
             try:
-                found = await wire.ask(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service))
+                found = await connection.ask(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service))
             finally:
-                await wire.close()
-        except ScriptRefused as refusal:
+                await connection.close()
+        except ErrorReply as refusal:
             said.append(str(meaning(refusal, f"Sentinel {endpoint}")))
             continue
         except StoreError as error:
@@ -74,18 +74,18 @@ class Slots:
         if to not in self.masters:
             self.masters.append(to)
 
-    async def ask(self, wire: Connection) -> None:
+    async def ask(self, connection: Connection) -> None:
         """Have a node say where all slots are; raise StoreError."""
         try:
-            found: Sequence[Any] = await wire.ask(("CLUSTER", "SLOTS"))
-        except ScriptRefused as refusal:
+            found: Sequence[Any] = await connection.ask(("CLUSTER", "SLOTS"))
+        except ErrorReply as refusal:
             if "cluster support disabled" in str(refusal):
-                raise StoreError(f"{wire.shown} is no Cluster node: say 'redis://' in the url") from None
-            raise meaning(refusal, wire.shown) from refusal
+                raise StoreError(f"{connection.shown} is no Cluster node: say 'redis://' in the url") from None
+            raise meaning(refusal, connection.shown) from refusal
         fresh: list[Endpoint | None] = [None] * SLOTS
         for first, last, master, *_ in found:
             host = master[0].decode() if master[0] else ""
-            endpoint = Endpoint(host if host not in ("", "?") else wire.endpoint.host, int(master[1]))
+            endpoint = Endpoint(host if host not in ("", "?") else connection.endpoint.host, int(master[1]))
             fresh[first : last + 1] = [endpoint] * (last + 1 - first)
         self._of = fresh
         self.masters = list(dict.fromkeys(each for each in fresh if each is not None))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from outlast.brokers.redis.refusals import ScriptRefused
+from outlast.clients.redis.error_replies import ErrorReply
 from outlast.core.durability import Durability
 
 __all__ = ["PROBES", "Facts", "durability_of", "facts_of", "fault_of", "weakest"]
@@ -59,14 +59,14 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 
 def facts_of(replies: Sequence[Any]) -> Facts:
-    """Return the facts in the replies to PROBES, where a refused one is the Refused itself."""
+    """Return the facts in the replies to PROBES, where a refused one is the ErrorReply itself."""
     info: dict[str, str] = {}
     for reply in replies[:4]:
-        if not isinstance(reply, ScriptRefused):
+        if not isinstance(reply, ErrorReply):
             info |= _pairs(reply.decode(errors="replace").splitlines())
     config: dict[str, str] = {}
     for reply in replies[4:]:
-        if not isinstance(reply, ScriptRefused):
+        if not isinstance(reply, ErrorReply):
             texts = [each.decode() for each in reply]
             config |= dict(zip(texts[::2], texts[1::2], strict=True))
     version = info.get("valkey_version") or info.get("redis_version", "")

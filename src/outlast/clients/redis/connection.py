@@ -12,11 +12,11 @@ from typing import Any, Final, cast
 
 import hiredis
 
-from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.refusals import ScriptRefused, meaning
+from outlast.clients.redis.address import Address, Endpoint
+from outlast.clients.redis.error_replies import ErrorReply, meaning
 from outlast.core.errors import StoreUnavailable, StoreUncertain
 
-__all__ = ["Mute", "Connection"]
+__all__ = ["ReplyTimeout", "Connection"]
 
 KEEPALIVE: Final = 15
 """Seconds of silence after which the system asks whether the other end is still there."""
@@ -24,16 +24,16 @@ PING: Final = 10.0
 """Seconds of silence after which a subscribed connection asks for a sign of life."""
 
 
-class Mute(StoreUncertain):
+class ReplyTimeout(StoreUncertain):
     """The server did not answer in time."""
 
 
 class Connection(asyncio.Protocol):
     """Made by `connect`, in one event loop.
 
-    Every request is answered, or fails, within the address's `timeout`: the wire that leaves one unanswered longer is
-    cut, and all that it was asked is uncertain. Replies come in the order of requests, so that no reply can reach
-    another request; a wire that was asked something for nobody is retired all the same.
+    Every request is answered, or fails, within the address's `timeout`: a connection that leaves one unanswered longer
+    is cut, and all that it was asked is uncertain. Replies come in the order of requests, so that no reply can reach
+    another request; a connection that was asked something for nobody is retired all the same.
     """
 
     def __init__(self, address: Address, endpoint: Endpoint) -> None:
@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
         self.endpoint = endpoint
         self.shown = f"{'rediss' if address.secure else 'redis'}://{endpoint}"
         self._timeout = address.timeout
-        self._reader = hiredis.Reader(protocolError=StoreUncertain, replyError=ScriptRefused)
+        self._reader = hiredis.Reader(protocolError=StoreUncertain, replyError=ErrorReply)
         self._asked: deque[asyncio.Future[Any]] = deque()
         self._due: deque[float] = deque()
         self._out: list[bytes] = []
@@ -65,34 +65,38 @@ class Connection(asyncio.Protocol):
         greetings: the commands to begin with; by default those of the address's user, database and name.
         """
         loop = asyncio.get_running_loop()
-        wire = cls(address, endpoint)
+        connection = cls(address, endpoint)
         try:
             async with asyncio.timeout(address.connect_timeout):
                 if endpoint.path:
-                    await loop.create_unix_connection(lambda: wire, endpoint.path)
+                    await loop.create_unix_connection(lambda: connection, endpoint.path)
                 else:
-                    await loop.create_connection(lambda: wire, endpoint.host, endpoint.port, ssl=tls)
+                    await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=tls)
                 begin = _greetings(address) if greetings is None else greetings
-                for reply in await asyncio.gather(*map(wire.ask, begin), return_exceptions=True):
+                for reply in await asyncio.gather(*map(connection.ask, begin), return_exceptions=True):
                     if isinstance(reply, BaseException):
                         raise reply
-        except ScriptRefused as refusal:
-            await wire.close()
-            raise meaning(refusal, wire.shown) from refusal
+        except ErrorReply as refusal:
+            await connection.close()
+            raise meaning(refusal, connection.shown) from refusal
         except (OSError, StoreUncertain) as error:
-            await wire.close()
+            await connection.close()
             why = (
                 f"no connection within {address.connect_timeout:g} s" if isinstance(error, TimeoutError) else str(error)
             )
-            raise StoreUnavailable(f"{wire.shown} cannot be reached: {why.removeprefix(wire.shown + ': ')}") from error
+            raise StoreUnavailable(
+                f"{connection.shown} cannot be reached: {why.removeprefix(connection.shown + ': ')}"
+            ) from error
         except BaseException:
-            await wire.close()
+            await connection.close()
             raise
-        return wire
+        return connection
 
     def ask(self, args: Sequence[Any]) -> asyncio.Future[Any]:
-        """Send a request. The future gets its reply, or raises Refused, StoreUncertain when the connection ends before
-        it (Mute: by us, for there was none in time), or StoreUnavailable when it had ended already.
+        """Send a request and return the future of its reply.
+
+        It raises ErrorReply; StoreUncertain when the connection ends before the reply (ReplyTimeout when none came in
+        time); StoreUnavailable when it had ended already.
         """
         answer: asyncio.Future[Any] = self._loop.create_future()
         if not self.alive:
@@ -206,12 +210,12 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def _look(self) -> None:
-        """Cut the wire when its oldest request is overdue, else look again when that would be."""
+        """Cut the connection when its oldest request is overdue, else look again when that would be."""
         self._watch = None
         if not self._due:
             return
         if self._due[0] <= self._loop.time():
-            self._cut(f"no answer within {self._timeout:g} s", Mute)
+            self._cut(f"no answer within {self._timeout:g} s", ReplyTimeout)
         else:
             self._watch = self._loop.call_at(self._due[0], self._look)
 
@@ -246,7 +250,7 @@ def _greetings(address: Address) -> list[Sequence[str | int]]:
 def _tune(connected: socket.socket, timeout: float) -> None:
     """Have the system itself give up on a peer that does not acknowledge; asyncio has set TCP_NODELAY."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # End with a reset: a wire is only ended when it has nothing to say, and many that end must not hold their ports.
+    # End with a reset: nothing is left to send by then, and many that end at once must not keep their ports in use.
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE),

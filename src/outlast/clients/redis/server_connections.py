@@ -7,11 +7,11 @@ import ssl
 from contextlib import suppress
 from typing import Final
 
-from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.facts import PROBES, Facts, durability_of, facts_of, fault_of, weakest
-from outlast.brokers.redis.finding import Slots, find_master
-from outlast.brokers.redis.refusals import ScriptRefused, meaning
-from outlast.brokers.redis.wire import Connection
+from outlast.clients.redis.address import Address, Endpoint
+from outlast.clients.redis.connection import Connection
+from outlast.clients.redis.discovery import Slots, find_master
+from outlast.clients.redis.error_replies import ErrorReply, meaning
+from outlast.clients.redis.facts import PROBES, Facts, durability_of, facts_of, fault_of, weakest
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 
@@ -26,9 +26,9 @@ _Key = tuple[str, Endpoint | None]
 
 
 class ServerConnections:
-    """Wires by lane and server. Whoever needs one while it is being made waits for that one attempt, and its failure.
+    """Connections by purpose and server. All who need one while it is being made wait for that attempt, or its failure.
 
-    A lane is a connection of its own, for requests that would hold up others.
+    purpose: "" for most requests; requests that would delay others have a connection of their own, by another name.
     """
 
     def __init__(self, address: Address) -> None:
@@ -39,7 +39,7 @@ class ServerConnections:
         self.durability: tuple[Durability, float] = weakest(())
         """What follows from that for an accepted job; another object only when they were looked at anew."""
         self._asked_at: dict[Endpoint, float] = {}
-        self._wires: dict[_Key, Connection] = {}
+        self._connections: dict[_Key, Connection] = {}
         self._attempts: dict[_Key, asyncio.Task[Connection]] = {}
         self._learning: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -71,23 +71,23 @@ class ServerConnections:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._looking = None
-        wires, self._wires = list(self._wires.values()), {}
-        for wire in wires:
-            await wire.close()
+        connections, self._connections = list(self._connections.values()), {}
+        for connection in connections:
+            await connection.close()
 
-    def at_hand(self, lane: str, endpoint: Endpoint | None) -> Connection | None:
+    def at_hand(self, purpose: str, endpoint: Endpoint | None) -> Connection | None:
         """Return the connection if it is there already. endpoint None: the only server, or the master."""
-        wire = self._wires.get((lane, endpoint))
-        return wire if wire is not None and wire.alive else None
+        connection = self._connections.get((purpose, endpoint))
+        return connection if connection is not None and connection.alive else None
 
-    async def get(self, lane: str, endpoint: Endpoint | None) -> Connection:
+    async def get(self, purpose: str, endpoint: Endpoint | None) -> Connection:
         """Return the connection, made if needed; raise StoreUnavailable within `connect_timeout`, StoreError."""
-        wire = self.at_hand(lane, endpoint)
-        if wire is not None:
-            return wire
+        connection = self.at_hand(purpose, endpoint)
+        if connection is not None:
+            return connection
         if not self._open:
             raise StoreUnavailable(f"{self.address.shown} is not open here: await open() before use")
-        key = (lane, endpoint)
+        key = (purpose, endpoint)
         attempt = self._attempts.get(key)
         if attempt is None:
             attempt = self._attempts[key] = asyncio.create_task(self._make(key), name="outlast-redis-connect")
@@ -123,86 +123,90 @@ class ServerConnections:
         return self._learning
 
     async def _learn(self) -> None:
-        wire = next((wire for (lane, _), wire in self._wires.items() if not lane and wire.alive), None)
-        if wire is not None:
+        connection = next(
+            (each for (purpose, _), each in self._connections.items() if not purpose and each.alive), None
+        )
+        if connection is not None:
             try:
-                await self.slots.ask(wire)
+                await self.slots.ask(connection)
             except StoreError:
                 pass
             else:
                 return
-        wire = await self.apart()
+        connection = await self.apart()
         try:
-            await self.slots.ask(wire)
+            await self.slots.ask(connection)
         finally:
-            await wire.close()
+            await connection.close()
 
     async def _make(self, key: _Key) -> Connection:
-        wire = await self._connect(key[1])
+        connection = await self._connect(key[1])
         if not key[0]:
             try:
                 async with asyncio.timeout(self.address.connect_timeout):
-                    await self._look(wire)
+                    await self._look(connection)
             except (StoreUncertain, TimeoutError) as error:  # nothing of ours was asked yet
-                await wire.close()
+                await connection.close()
                 raise StoreUnavailable(
-                    f"{wire.shown} gives no answer within {self.address.connect_timeout:g} s"
+                    f"{connection.shown} gives no answer within {self.address.connect_timeout:g} s"
                 ) from error
             except BaseException:
-                await wire.close()
+                await connection.close()
                 raise
-        self._wires[key] = wire
-        return wire
+        self._connections[key] = connection
+        return connection
 
     async def _connect(self, endpoint: Endpoint | None) -> Connection:
         if endpoint is None and self.address.kind != "sentinel":
             endpoint = self.address.endpoints[0]
         if endpoint is not None:
             return await Connection.connect(self.address, endpoint, tls=self._tls)
-        wire = await Connection.connect(self.address, await find_master(self.address, self._tls), tls=self._tls)
+        connection = await Connection.connect(self.address, await find_master(self.address, self._tls), tls=self._tls)
         try:
-            role = (await wire.ask(("ROLE",)))[0]
-        except ScriptRefused as refusal:
-            await wire.close()
-            raise meaning(refusal, wire.shown) from refusal
+            role = (await connection.ask(("ROLE",)))[0]
+        except ErrorReply as refusal:
+            await connection.close()
+            raise meaning(refusal, connection.shown) from refusal
         except BaseException:
-            await wire.close()
+            await connection.close()
             raise
         if role != b"master":
-            await wire.close()
-            raise StoreUnavailable(f"{wire.shown} is named as the master and is a {role.decode()} yet: a failover runs")
-        return wire
+            await connection.close()
+            raise StoreUnavailable(
+                f"{connection.shown} is named as the master and is a {role.decode()} yet: a failover runs"
+            )
+        return connection
 
-    async def _look(self, wire: Connection) -> None:
+    async def _look(self, connection: Connection) -> None:
         """Ask the server what it is like, unless it was just asked; raise StoreError for one that cannot keep jobs.
 
         What it does not tell is unknown.
         """
         now = asyncio.get_running_loop().time()
-        if wire.endpoint in self.facts and now - self._asked_at[wire.endpoint] < min(FRESH, REFRESH):
+        if connection.endpoint in self.facts and now - self._asked_at[connection.endpoint] < min(FRESH, REFRESH):
             return
-        replies = await asyncio.gather(*map(wire.ask, PROBES), return_exceptions=True)
+        replies = await asyncio.gather(*map(connection.ask, PROBES), return_exceptions=True)
         for reply in replies:
-            if isinstance(reply, BaseException) and not isinstance(reply, ScriptRefused):
+            if isinstance(reply, BaseException) and not isinstance(reply, ErrorReply):
                 raise reply
         facts = facts_of(replies)
         fault = fault_of(facts, fsync=self.address.fsync)
         if fault:
-            raise StoreError(f"{wire.shown} {fault}")
+            raise StoreError(f"{connection.shown} {fault}")
         if self.address.kind != "cluster":
             self.facts.clear()
-        self.facts[wire.endpoint] = facts
+        self.facts[connection.endpoint] = facts
         self.durability = weakest(durability_of(each, self.address.replicas) for each in self.facts.values())
-        self._asked_at[wire.endpoint] = now
+        self._asked_at[connection.endpoint] = now
 
     async def _keep_looking(self) -> None:
         """Ask again every now and then. A server that gives no answer is left to those who need one."""
         while True:
             await asyncio.sleep(REFRESH)
-            for (lane, _), wire in list(self._wires.items()):
-                if not lane and wire.alive:
+            for (purpose, _), connection in list(self._connections.items()):
+                if not purpose and connection.alive:
                     with suppress(StoreError):
-                        await self._look(wire)
+                        await self._look(connection)
 
     def _made(self, key: _Key, done: asyncio.Task[Connection]) -> None:
         self._attempts.pop(key, None)

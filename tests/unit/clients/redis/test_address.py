@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.brokers.redis.address import Address, Endpoint
-from outlast.brokers.redis.facts import Facts, durability_of, facts_of, fault_of, weakest
-from outlast.brokers.redis.finding import endpoint_in, slot_of
-from outlast.brokers.redis.refusals import ScriptRefused, meaning
+from outlast.clients.redis.address import Address, Endpoint
+from outlast.clients.redis.discovery import endpoint_in, slot_of
+from outlast.clients.redis.error_replies import ErrorReply, meaning
+from outlast.clients.redis.facts import Facts, durability_of, facts_of, fault_of, weakest
 from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable
 
 
@@ -95,17 +95,17 @@ def test_a_wrong_url_is_refused_with_the_fix(url: str, said: str) -> None:
         ("MISCONF Errors writing to the AOF file: No space left on device", StoreFull, "cannot write to its disk"),
         ("NOPERM this user has no permissions", StoreError, "give it the ACL"),
         ("NOAUTH Authentication required.", StoreError, "asks for a password"),
-        ("TOOFULL of something", ScriptRefused, "TOOFULL of something"),
+        ("TOOFULL of something", ErrorReply, "TOOFULL of something"),
     ],
 )
 def test_a_refusal_means_one_of_our_errors(text: str, kind: type[StoreError], said: str) -> None:
-    error = meaning(ScriptRefused(text), "redis://a:1")
+    error = meaning(ErrorReply(text), "redis://a:1")
     assert type(error) is kind
     assert said in str(error)
 
 
 def test_a_server_that_tells_nothing_promises_nothing() -> None:
-    silent = facts_of([ScriptRefused("NOPERM")] * 7)
+    silent = facts_of([ErrorReply("NOPERM")] * 7)
     assert silent == Facts()
     assert durability_of(silent, 0) == ("unknown", 0.0)
 
@@ -137,7 +137,7 @@ def test_a_server_is_read_from_its_answers() -> None:
             b"aof_last_write_status:err\r\nrdb_last_bgsave_status:ok\r\n",
             [b"appendonly", b"yes"],
             [b"appendfsync", b"always"],
-            ScriptRefused("NOPERM"),
+            ErrorReply("NOPERM"),
         ]
     )
     assert facts == Facts(
@@ -168,5 +168,5 @@ def test_slots_are_those_of_the_specification() -> None:
 
 
 def test_a_redirection_without_a_host_means_another_port() -> None:
-    assert endpoint_in(ScriptRefused("MOVED 3999 127.0.0.1:6381"), Endpoint("a", 1)) == Endpoint("127.0.0.1", 6381)
-    assert endpoint_in(ScriptRefused("MOVED 3999 :6381"), Endpoint("a", 1)) == Endpoint("a", 6381)
+    assert endpoint_in(ErrorReply("MOVED 3999 127.0.0.1:6381"), Endpoint("a", 1)) == Endpoint("127.0.0.1", 6381)
+    assert endpoint_in(ErrorReply("MOVED 3999 :6381"), Endpoint("a", 1)) == Endpoint("a", 6381)
