@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from outlast.brokers.memory import MemoryStore
-from outlast.brokers.redis import RedisStore
+from outlast.brokers.redis import store_at
 from outlast.brokers.sqlite import SqliteStore
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
@@ -55,13 +55,13 @@ def _space(folder: Path) -> str:
 
 def _cluster(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> CompleteStore:
     url = f"{shared_cluster()}?namespace={_space(folder)}"
-    return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)
+    return store_at(url, clock=clock, max_body=max_body, now=clock.time)
 
 
 def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body, *, program: str = "") -> CompleteStore:
     elsewhere = "" if program else _ELSEWHERE
     url = f"{elsewhere or shared_server(program).users_url}?namespace={_space(folder)}"
-    return RedisStore(url, clock=clock, max_body=max_body, now=clock.time)
+    return store_at(url, clock=clock, max_body=max_body, now=clock.time)
 
 
 CASES: list[StoreCase] = [

@@ -8,7 +8,7 @@ import signal
 import sys
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore
+from outlast.brokers.redis import store_at
 from outlast.brokers.redis.relay import Relay
 from outlast.core.message import Holder, Message
 from outlast.core.settlement import Finish
@@ -39,7 +39,7 @@ async def main(url: str, where: str) -> None:
     if where == "before":
         Relay.carry = die  # type: ignore[method-assign,assignment]
     clock = SystemClock()
-    store = RedisStore(url, clock=clock)
+    store = store_at(url, clock=clock)
     await store.open()
     given = await store.claim({"from": 100}, limit=100, holder=Holder("d" * 32), lease=10, wait=0)
     if where == "between":

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore
+from outlast.brokers.redis import RedisStore, store_at
 from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder
@@ -59,7 +59,7 @@ class Fleet:
     @asynccontextmanager
     async def store(self) -> AsyncIterator[RedisStore]:
         """Have a store."""
-        store = RedisStore(self.url, clock=SystemClock())
+        store = store_at(self.url, clock=SystemClock())
         try:
             await store.open()
             yield store

@@ -15,7 +15,7 @@ import pytest
 from msgspec import Raw
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore
+from outlast.brokers.redis import RedisStore, store_at
 from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder, Message
@@ -34,7 +34,7 @@ ANN, BOB = Holder("ann"), Holder("bob")
 async def stored(url: str, *, opened: bool = True) -> AsyncIterator[RedisStore]:
     """Have a store that waits 0.4 s for anything."""
     query = "timeout=0.4&connect_timeout=0.4"
-    store = RedisStore(f"{url}{'&' if '?' in url else '?'}{query}", clock=SystemClock(), max_body=1 << 20)
+    store = store_at(f"{url}{'&' if '?' in url else '?'}{query}", clock=SystemClock(), max_body=1 << 20)
     try:
         if opened:
             await store.open()

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore
+from outlast.brokers.redis import RedisStore, store_at
 from outlast.clients.redis import server_connections
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
@@ -41,7 +41,7 @@ def serving(server: str, aof: str | None = None) -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def stored(url: str) -> AsyncIterator[RedisStore]:
-    store = RedisStore(url, clock=SystemClock())
+    store = store_at(url, clock=SystemClock())
     try:
         await store.open()
         yield store
@@ -68,7 +68,7 @@ async def test_what_config_set_changes_is_told_without_a_new_connection(
     with serving(HERE[name], aof="always") as server:
         async with stored(server.url) as store, stored(server.url) as other:
             assert store.capabilities.durability == "os-crash"
-            await other._link.command("CONFIG", "SET", "appendfsync", "everysec")
+            await other._client.command("CONFIG", "SET", "appendfsync", "everysec")
             await until(lambda: store.capabilities.durability == "process-crash", "it is asked again")
             assert store.capabilities.window == 2.0
 

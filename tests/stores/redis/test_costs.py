@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, records
+from outlast.brokers.redis import RedisStore, records, store_at
 from outlast.brokers.redis.keyspace import Keyspace
 from outlast.core.ids import IdFactory
 from outlast.core.limits import Limit
@@ -35,14 +35,14 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def store(server: RedisServer) -> AsyncIterator[RedisStore]:
-    store = RedisStore(server.url, clock=SystemClock())
+    store = store_at(server.url, clock=SystemClock())
     await store.open()
     yield store
     await store.close()
 
 
 async def info(store: RedisStore, section: str) -> dict[str, str]:
-    text = (await store._link.command("INFO", section)).decode()
+    text = (await store._client.command("INFO", section)).decode()
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
@@ -59,14 +59,14 @@ async def test_a_small_waiting_job_is_300_bytes_at_most(store: RedisStore) -> No
 
 
 async def test_one_job_wakes_one_of_those_who_wait(server: RedisServer, store: RedisStore) -> None:
-    others = [RedisStore(server.url, clock=SystemClock()) for _ in range(3)]
+    others = [store_at(server.url, clock=SystemClock()) for _ in range(3)]
     for other in others:
         await other.open()
     waiting = [
         asyncio.create_task(each.claim({"q": 1}, limit=1, holder=holder, lease=10, wait=60))
         for each, holder in zip([store, *others], (A, B, A, B), strict=True)
     ]
-    while int(await store._link.command("SCARD", "{outlast:q}:w")) < len(waiting):
+    while int(await store._client.command("SCARD", "{outlast:q}:w")) < len(waiting):
         await asyncio.sleep(0)
     await store.publish([message("q.1", SystemClock().time())])
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -88,7 +88,7 @@ async def test_nothing_but_ids_is_left_of_what_was_purged(store: RedisStore) -> 
     await store.apply([Purge(queue="q")])
     assert await store.count(Query()) == {}
     assert await store.claim({"q": 5000}, limit=5000, holder=A, lease=10, wait=0) == []
-    keys = {key.decode().rpartition("}:")[2] for key in await store._link.command("KEYS", "{outlast:q}*")}
+    keys = {key.decode().rpartition("}:")[2] for key in await store._client.command("KEYS", "{outlast:q}*")}
     assert keys <= {"c", "p", "pl", "k", "ring"}
 
 
@@ -114,7 +114,7 @@ async def given(store: RedisStore) -> int:
 
 
 async def parked(store: RedisStore) -> int:
-    return int(await store._link.command("ZCARD", "{outlast:q}:park"))
+    return int(await store._client.command("ZCARD", "{outlast:q}:park"))
 
 
 async def two_for_each_key(store: RedisStore, limit: Limit) -> None:
@@ -154,7 +154,7 @@ async def test_steps_that_were_left_undone_are_done_at_the_next_declaration(
 
 async def test_thousands_of_keys_whose_time_has_come_join_a_thousand_a_claim(server: RedisServer) -> None:
     at = [SystemClock().time() + 60]
-    store = RedisStore(server.url, clock=SystemClock(), now=lambda: at[0])
+    store = store_at(server.url, clock=SystemClock(), now=lambda: at[0])
     await store.open()
     await two_for_each_key(store, Limit(rate="1/s"))
     at[0] += 5

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from outlast.brokers.redis.store import RedisStore
+    from outlast.brokers.redis.store import RedisStore, store_at
 
-__all__ = ["RedisStore"]
+__all__ = ["RedisStore", "store_at"]
 
 
 def __getattr__(name: str) -> object:
     """Load the store on first use: what its kind says of it needs no more than the core."""
-    if name != "RedisStore":
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from outlast.brokers.redis.store import RedisStore
+    from outlast.brokers.redis import store
 
-    return RedisStore
+    return getattr(store, name)

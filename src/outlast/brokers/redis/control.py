@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.brokers.redis.codec import PRIORITY_NUMBER, pack, unpack
-from outlast.brokers.redis.keyspace import Keyspace, limits_of
+from outlast.brokers.redis.keyspace import KeyspaceOperations, limits_of
 from outlast.brokers.redis.records import LETTERS, failures_of, pages
 from outlast.brokers.redis.scripts import script
 from outlast.clients.redis.client import Argument
@@ -18,7 +18,7 @@ from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow, Why
 from outlast.core.topology import adjusted
 
-__all__ = ["RedisCommands"]
+__all__ = ["ControlOperations"]
 
 _CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "relimit", "control")
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -29,7 +29,7 @@ STEP: Final = 200
 TRIES: Final = 20
 
 
-class _Rows(Struct):
+class _CommandRows(Struct):
     """Commands as the script reads them."""
 
     queues: list[str]
@@ -37,18 +37,14 @@ class _Rows(Struct):
     args: list[Argument]
 
 
-class RedisCommands:
-    """Where commands are taken."""
-
-    def __init__(self, place: Keyspace, max_body: int) -> None:
-        self._place = place
-        self._max_body = max_body
+class ControlOperations(KeyspaceOperations):
+    """Applies commands in one keyspace."""
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply the commands in order; raise ConfigurationError for a limit that is none, before anything else."""
         for command in commands:
             if isinstance(command, Adjust):
-                await self.check(command)
+                await self.check_adjust(command)
         answers: list[Answer] = []
         together: list[Command] = []
         for command in commands:
@@ -60,9 +56,9 @@ class RedisCommands:
                 together.append(command)
         return answers + await self._step(together)
 
-    async def check(self, adjust: Adjust) -> None:
+    async def check_adjust(self, adjust: Adjust) -> None:
         """Raise ConfigurationError for a limit that is none."""
-        adjusted(await self._place.declared_of(adjust.queue), adjust.changes)
+        adjusted(await self.keyspace.declared_of(adjust.queue), adjust.changes)
 
     async def _step(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply commands on single jobs and queues in one step."""
@@ -77,13 +73,15 @@ class RedisCommands:
                     answers.insert(index, refused[index])
                 for command in commands:
                     if isinstance(command, Adjust):
-                        await self._place.relook(command.queue)
+                        await self.keyspace.relook(command.queue)
                 return answers
         raise RuntimeError("a job changes faster than it can be edited")
 
-    async def _send(self, rows: _Rows) -> list[Answer] | None:
-        place = self._place
-        reply = await place.run(_CONTROL, place.keys(rows.queues), place.default_limits, _encode(rows.rows), *rows.args)
+    async def _send(self, rows: _CommandRows) -> list[Answer] | None:
+        keyspace = self.keyspace
+        reply = await keyspace.run(
+            _CONTROL, keyspace.keys(rows.queues), keyspace.default_limits, _encode(rows.rows), *rows.args
+        )
         if reply == [b"changed"]:
             return None
         return [
@@ -91,8 +89,8 @@ class RedisCommands:
             for row, answer in zip(rows.rows, reply, strict=True)
         ]
 
-    async def _rows(self, commands: Sequence[Command], refused: dict[int, Answer]) -> _Rows:
-        rows = _Rows([], [], [])
+    async def _rows(self, commands: Sequence[Command], refused: dict[int, Answer]) -> _CommandRows:
+        rows = _CommandRows([], [], [])
         made: dict[str, Raw] = {}
         for index, command in enumerate(commands):
             match command:
@@ -121,16 +119,16 @@ class RedisCommands:
                     raise TypeError(f"{type(command).__name__} is no command on one job or queue")
         return rows
 
-    async def _adjust(self, rows: _Rows, adjust: Adjust) -> list[Any]:
-        declared = await self._place.declared_of(adjust.queue)
-        (kept,) = await self._place.changes([adjust.queue])
+    async def _adjust(self, rows: _CommandRows, adjust: Adjust) -> list[Any]:
+        declared = await self.keyspace.declared_of(adjust.queue)
+        (kept,) = await self.keyspace.changes([adjust.queue])
         before = _changes(kept) if kept else {}
         changes = {name: value for name, value in before.items() if name not in adjust.reset} | adjust.changes
         rows.args += [limits_of(adjusted(declared, changes)), _json(changes)]
         at = 4 + len(rows.args)
         return ["adjust", _number(rows, adjust.queue), at - 1, at, kept.decode()]
 
-    async def _edit(self, rows: _Rows, edit: Edit, made: dict[str, Raw]) -> list[Any]:
+    async def _edit(self, rows: _CommandRows, edit: Edit, made: dict[str, Raw]) -> list[Any]:
         queue, _, sid = edit.id.partition(".")
         args: Raw | None = edit.args
         expected: str | bool = False
@@ -138,7 +136,7 @@ class RedisCommands:
             if args is None:
                 args = made.get(edit.id)
             if args is None:
-                record = await self._place.link.command("HGET", f"{self._place.prefix(queue)}:b", sid)
+                record = await self.keyspace.client.command("HGET", f"{self.keyspace.prefix(queue)}:b", sid)
                 if record is not None:
                     args = unpack(queue, edit.id, record).args
                     expected = bytes(args).decode()
@@ -153,12 +151,12 @@ class RedisCommands:
 
     async def _many(self, command: Command) -> Answer:
         """Apply a command on any number of jobs in short steps; what is accepted meanwhile stays."""
-        place = self._place
+        keyspace = self.keyspace
         if isinstance(command, Prune):
             gone = 0
-            for queue in await place.names():
+            for queue in await keyspace.names():
                 while True:
-                    (answer,) = await self._send(_Rows([queue], [["prune", 1, STEP]], [])) or []
+                    (answer,) = await self._send(_CommandRows([queue], [["prune", 1, STEP]], [])) or []
                     gone += answer.changed
                     if answer.changed < STEP:
                         break
@@ -166,23 +164,23 @@ class RedisCommands:
         assert isinstance(command, Purge)
         if command.queue is None and command.key is None:
             return Answer(False, why="nothing-named")
-        queues = [command.queue] if command.queue is not None else await place.names()
+        queues = [command.queue] if command.queue is not None else await keyspace.names()
         states = "".join(LETTERS[state] for state in command.states)
-        upto = int(await place.link.command("GET", f"{place.root}:order") or 0)
+        upto = int(await keyspace.client.command("GET", f"{keyspace.root}:order") or 0)
         changed = 0
         for queue in queues:
-            for page in await pages(place, [queue]):
+            for page in await pages(keyspace, [queue]):
                 sids = [
                     each.decode()
-                    for each in await place.link.command("LRANGE", f"{place.prefix(queue)}:a:{page}", 0, -1)
+                    for each in await keyspace.client.command("LRANGE", f"{keyspace.prefix(queue)}:a:{page}", 0, -1)
                 ]
                 for start in range(0, len(sids), STEP):
                     runs = int(command.key is not None)
                     row = ["some", 1, sids[start : start + STEP], states, command.key or False, runs, upto]
-                    (answer,) = await self._send(_Rows([queue], [row], [])) or []
+                    (answer,) = await self._send(_CommandRows([queue], [row], [])) or []
                     changed += answer.changed
             if command.key is not None:
-                await self._send(_Rows([queue], [["forget", 1, command.key]], []))
+                await self._send(_CommandRows([queue], [["forget", 1, command.key]], []))
         return Answer(True, changed)
 
 
@@ -197,13 +195,13 @@ _NAMES: Final[dict[type, str]] = {
 }
 
 
-def _number(rows: _Rows, queue: str) -> int:
+def _number(rows: _CommandRows, queue: str) -> int:
     if queue not in rows.queues:
         rows.queues.append(queue)
     return rows.queues.index(queue) + 1
 
 
-def _adopt(rows: _Rows, adopt: Adopt) -> list[Any]:
+def _adopt(rows: _CommandRows, adopt: Adopt) -> list[Any]:
     parcel = adopt.parcel
     message = parcel.message
     rows.args.append(pack(message))

@@ -1,34 +1,21 @@
-"""Hand-outs: claim, settle, extend, save, forfeit as calls of scripts."""
+"""What a holder does with its jobs: settle, extend, save, forfeit as calls of scripts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
-from outlast.brokers.redis.codec import pack, unpack
-from outlast.brokers.redis.keyspace import Keyspace
+from outlast.brokers.redis.codec import pack
+from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations
 from outlast.brokers.redis.scripts import script
 from outlast.clients.redis.client import Argument
-from outlast.core.message import Delivery, Failure, Fence, Holder, Message
+from outlast.core.message import Failure, Fence, Holder, Message
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
-__all__ = [
-    "FURTHER",
-    "Asked",
-    "Given",
-    "Stream",
-    "claim",
-    "extend",
-    "forfeit",
-    "save",
-    "settle",
-    "undo",
-]
+__all__ = ["DeliveryOperations"]
 
-_CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves", "claim")
 _SETTLE: Final = script("clock", "base", "retain", "settle_plain", "jobs", "moves", "admit", "follow", "settle")
 _HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -36,74 +23,11 @@ _json: Final = msgspec.json.Encoder().encode
 LETTER: Final = {"succeeded": "s", "dead": "d", "cancelled": "c", "expired": "e"}
 
 
-FURTHER: Final = -1.0
-"""Instead of seconds: another claim at once comes further past what many purged jobs have left in line."""
+class _RowBuilder:
+    """Builds the rows of one call as the scripts read them, and numbers the queues' keys."""
 
-
-class Asked(Struct, frozen=True):
-    """What a claim asks for. last: the queue that gave the last job before; bell: who is rung for if there is none."""
-
-    demand: Mapping[str, int]
-    limit: int
-    holder: str
-    lease: float
-    last: str
-    bell: str
-    kinds: tuple[str, ...]
-
-
-class Stream(Struct):
-    """A line of claims, one at a time, by which the server tells a late one from the next. number: of the last one."""
-
-    name: str
-    number: int = 0
-
-
-class Given(Struct, frozen=True):
-    """What it was given. soon: the seconds until something may change by itself; None: nothing will."""
-
-    deliveries: list[Delivery]
-    last: str
-    soon: float | None
-
-
-async def claim(place: Keyspace, asked: Asked, stream: Stream) -> Given:
-    """Hand out what may run now."""
-    queues = sorted(asked.demand)
-    reply = await place.run(
-        _CLAIM,
-        place.keys(queues),
-        asked.holder,
-        asked.lease,
-        asked.limit,
-        asked.last,
-        asked.bell,
-        _encode(asked.kinds) if asked.kinds else b"",
-        " ".join(queues),
-        stream.name,
-        stream.number,
-        *(asked.demand[queue] for queue in queues),
-    )
-    last = reply[0].decode()
-    if len(reply) == 2:
-        return Given([], last, float(reply[1]) if reply[1] else None)
-    token = int(reply[1])
-    deliveries = []
-    parts = iter(reply)
-    next(parts), next(parts)
-    for number, raw, record in zip(parts, parts, parts, strict=True):
-        queue = queues[number >> 36]
-        id_ = f"{queue}.{raw.decode()}"
-        message = unpack(queue, id_, record)
-        deliveries.append(Delivery(message, Fence(id_, queue, token), number & 0xFFFFF, number >> 20 & 0xFFFF))
-    return Given(deliveries, last, None)
-
-
-class _Batch:
-    """Settlements as the script reads them, on their way to a place."""
-
-    def __init__(self, place: Keyspace) -> None:
-        self._place = place
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
         self.numbers: dict[str, int] = {}
         self.records: list[Argument] = []
 
@@ -163,7 +87,7 @@ class _Batch:
         rows: list[tuple[int | str, str, int]] = []
         for item in then:
             self.records.append(pack(item))
-            to = self.number(item.queue) if self._place.holds(item.queue) else item.queue
+            to = self.number(item.queue) if self._keyspace.holds(item.queue) else item.queue
             rows.append((to, item.id[len(item.queue) + 1 :], 4 + len(self.records)))
         return rows
 
@@ -172,49 +96,50 @@ def _failure(failure: Failure | None) -> str:
     return "" if failure is None else _json(failure).decode()
 
 
-async def settle(place: Keyspace, settlements: Sequence[Settlement]) -> list[Lost]:
-    """Apply what still counts, in one step; return the rest."""
-    batch = _Batch(place)
-    rows = batch.rows(settlements)
-    reply = await place.run(_SETTLE, place.keys(batch.numbers), place.default_limits, _encode(rows), *batch.records)
-    return [Lost(settlements[index].fence, "superseded") for index in reply]
+class DeliveryOperations(KeyspaceOperations):
+    """Settles, renews and gives back what was claimed in one keyspace."""
 
-
-async def extend(place: Keyspace, holder: Holder, lease: float) -> list[Lost]:
-    """Renew the holder's lease; return what is lost or to be cancelled."""
-    reply = await place.run(_HOLD, [place.root], "extend", holder.id, lease)
-    lost = []
-    for at in range(0, len(reply), 4):
-        queue, sid, token, why = (part.decode() for part in reply[at : at + 4])
-        fence = Fence(f"{queue}.{sid}", queue, int(token))
-        lost.append(Lost(fence, "cancelled" if why == "cancelled" else "superseded"))
-    return lost
-
-
-async def forfeit(place: Keyspace, holder: Holder, *, crashed: bool) -> int:
-    """Make ready all that a dead holder held; return how many jobs it ran."""
-    count: int = await place.run(_HOLD, [place.root], "forfeit", holder.id, int(crashed))
-    return count
-
-
-async def undo(place: Keyspace, holder: str, stream: Stream) -> int:
-    """Take back what the stream's last claim handed out to this holder, come what may of it; return how many jobs."""
-    count: int = await place.run(_HOLD, [place.root], "undo", holder, stream.name, stream.number)
-    return count
-
-
-async def save(place: Keyspace, notes: Sequence[Note]) -> list[Lost]:
-    """Keep notes of the fences that count; return the rest."""
-    batch = _Batch(place)
-    rows = [
-        (
-            batch.number(note.fence.queue),
-            note.fence.id[len(note.fence.queue) + 1 :],
-            note.fence.token,
-            note.name,
-            bytes(note.value).decode(),
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+        """Apply each settlement whose fence still counts, in one step; return the superseded."""
+        if not settlements:
+            return []
+        keyspace = self.keyspace
+        builder = _RowBuilder(keyspace)
+        rows = builder.rows(settlements)
+        reply = await keyspace.run(
+            _SETTLE, keyspace.keys(builder.numbers), keyspace.default_limits, _encode(rows), *builder.records
         )
-        for note in notes
-    ]
-    reply = await place.run(_HOLD, place.keys(batch.numbers), "save", _encode(rows))
-    return [Lost(notes[index].fence, "superseded") for index in reply]
+        return [Lost(settlements[index].fence, "superseded") for index in reply]
+
+    async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
+        """Renew the holder's lease; return what is lost or to be cancelled."""
+        reply = await self.keyspace.run(_HOLD, [self.keyspace.root], "extend", holder.id, lease)
+        lost = []
+        for at in range(0, len(reply), 4):
+            queue, sid, token, why = (part.decode() for part in reply[at : at + 4])
+            fence = Fence(f"{queue}.{sid}", queue, int(token))
+            lost.append(Lost(fence, "cancelled" if why == "cancelled" else "superseded"))
+        return lost
+
+    async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
+        """Make ready all that a dead holder held; return how many jobs it ran."""
+        count: int = await self.keyspace.run(_HOLD, [self.keyspace.root], "forfeit", holder.id, int(crashed))
+        return count
+
+    async def save(self, notes: Sequence[Note]) -> list[Lost]:
+        """Keep notes about running jobs; return the superseded."""
+        if not notes:
+            return []
+        builder = _RowBuilder(self.keyspace)
+        rows = [
+            (
+                builder.number(note.fence.queue),
+                note.fence.id[len(note.fence.queue) + 1 :],
+                note.fence.token,
+                note.name,
+                bytes(note.value).decode(),
+            )
+            for note in notes
+        ]
+        reply = await self.keyspace.run(_HOLD, self.keyspace.keys(builder.numbers), "save", _encode(rows))
+        return [Lost(notes[index].fence, "superseded") for index in reply]

@@ -1,4 +1,4 @@
-"""One place on a server: the names of its keys, what was declared there, and calls that notice when it was emptied."""
+"""One keyspace: the names of its keys, what was declared in it, and calls that notice when the server was emptied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from outlast.clients.redis.scripts import Script
 from outlast.core.errors import StoreError, StoreFull
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
-__all__ = ["Keyspace", "effective", "limits_of"]
+__all__ = ["Keyspace", "KeyspaceOperations", "effective", "limits_of"]
 
 logger = logging.getLogger("outlast.redis")
 
@@ -74,9 +74,9 @@ class Keyspace:
     """
 
     def __init__(
-        self, link: RedisClient, namespace: str, now: Callable[[], float] | None, *, queue: str | None = None
+        self, client: RedisClient, namespace: str, now: Callable[[], float] | None, *, queue: str | None = None
     ) -> None:
-        self.link = link
+        self.client = client
         self.queue: Final = queue
         self.root = f"{{{namespace}:{queue}}}:" if queue else f"{{{namespace}}}"
         self.default_limits = limits_of(Queue(name="default"))
@@ -100,14 +100,14 @@ class Keyspace:
         return [self.root, *(stem + queue + "}" for queue in queues)]
 
     async def open(self) -> None:
-        """Learn when the place was made; make it when it is new. A full server can be looked at, and purged."""
+        """Learn when the keyspace was made; make it when it is new. A full server can be looked at, and purged."""
         key = f"{self.root}:born"
         full: StoreFull | None = None
         try:
-            await self.link.command("SET", key, uuid4().hex, "NX")
+            await self.client.command("SET", key, uuid4().hex, "NX")
         except StoreFull as error:
             full = error
-        self._born = (await self.link.command("GET", key) or b"").decode()
+        self._born = (await self.client.command("GET", key) or b"").decode()
         if full is not None and not self._born:
             raise full
 
@@ -116,22 +116,22 @@ class Keyspace:
     ) -> Any:
         """Call a script. A server that was emptied is told again what was declared, and that is logged.
 
-        sure, again: as in Link.run.
+        sure, again: as in RedisClient.run.
         """
         for _ in range(3):
             now: Argument = "" if self._now is None else repr(self._now())
             try:
-                return await self.link.run(called, keys, (now, self._born, *args), sure=sure, again=again)
+                return await self.client.run(called, keys, (now, self._born, *args), sure=sure, again=again)
             except ErrorReply as refusal:
                 if refusal.code != "REBORN":
                     raise
             await self._born_again()
-        raise StoreError(f"{self.link.address.shown} is emptied again and again: who else uses its database?")
+        raise StoreError(f"{self.client.address.shown} is emptied again and again: who else uses its database?")
 
     async def _born_again(self) -> None:
         logger.error(
             "%s was emptied: its jobs are gone. Is it persistent (appendonly yes), and nobody's cache?",
-            self.link.address.shown,
+            self.client.address.shown,
         )
         await self.open()
         for queue, app in list(self.declared.values()):
@@ -141,26 +141,26 @@ class Keyspace:
         """Return wall time as the scripts take it."""
         if self._now is not None:
             return self._now()
-        seconds, micros = await self.link.command("TIME", key=self.root)
+        seconds, micros = await self.client.command("TIME", key=self.root)
         return int(seconds) + int(micros) / 1e6
 
     async def names(self) -> list[str]:
-        """Return all queues of the place."""
+        """Return all queues of the keyspace."""
         return sorted(name.decode() for name in await self.run(_LOOK, [self.root], "names"))
 
     async def changes(self, queues: Sequence[str]) -> list[bytes]:
         """Return what operators have changed of these queues, as it is kept: b"" for nothing."""
-        return [(await self.link.command("HGET", f"{self.prefix(queue)}:c", "changes")) or b"" for queue in queues]
+        return [(await self.client.command("HGET", f"{self.prefix(queue)}:c", "changes")) or b"" for queue in queues]
 
     async def check_owner(self, queue: str, app: str) -> None:
         """Raise ConfigurationError for a queue of another app."""
-        owner = (await self.link.command("HGET", f"{self.prefix(queue)}:c", "app") or b"").decode()
+        owner = (await self.client.command("HGET", f"{self.prefix(queue)}:c", "app") or b"").decode()
         if owner and app and owner != app:
             raise of_another_app(queue, owner, app)
 
     async def declared_of(self, queue: str) -> Queue:
         """Return a queue as it was declared, with the defaults when it was not."""
-        kept = await self.link.command("HGET", f"{self.prefix(queue)}:c", "declared")
+        kept = await self.client.command("HGET", f"{self.prefix(queue)}:c", "declared")
         return _queue(kept) if kept else Queue(name=queue)
 
     async def relook(self, queue: str) -> None:
@@ -168,15 +168,15 @@ class Keyspace:
         a key looks again by itself, within 10 s or when its rate lets it.
         """
         kept = f"{self.prefix(queue)}:c"
-        last = await self.link.command("HGET", kept, "relook")
+        last = await self.client.command("HGET", kept, "relook")
         cursor = b"0"
         while last is not None:
-            cursor, found = await self.link.command("ZSCAN", f"{self.prefix(queue)}:park", cursor, "COUNT", STEP)
+            cursor, found = await self.client.command("ZSCAN", f"{self.prefix(queue)}:park", cursor, "COUNT", STEP)
             members = [each for each in found[::2] if int(each[:15]) <= int(last)]
             if members:
                 await self.run(_RELOOK, self.keys([queue]), *members)
             if cursor == b"0":
-                await self.link.command("HDEL", kept, "relook")
+                await self.client.command("HDEL", kept, "relook")
                 break
 
     async def declare(self, topology: Topology) -> None:
@@ -195,3 +195,12 @@ class Keyspace:
         for queue in topology.queues:
             await self.relook(queue.name)
         self.declared.update((queue.name, (queue, topology.app)) for queue in topology.queues)
+
+
+class KeyspaceOperations:
+    """The base of what is done in one keyspace. is_open: whether the store still is."""
+
+    def __init__(self, keyspace: Keyspace, max_body: int, is_open: Callable[[], bool]) -> None:
+        self.keyspace: Final = keyspace
+        self._max_body = max_body
+        self._is_open = is_open

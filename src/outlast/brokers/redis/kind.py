@@ -28,10 +28,10 @@ class RedisKind(StoreKind):
     def connect(self, url: str, *, clock: Clock, max_body: int) -> Store:
         """Return the store at the servers that `url` names (docs/redis.md)."""
         try:
-            from outlast.brokers.redis.store import RedisStore
+            from outlast.brokers.redis.store import store_at
         except ModuleNotFoundError as error:
             raise ConfigurationError(f"url='{url.partition(':')[0]}:...': {_INSTALL} ({error})") from None
-        return Store.of(RedisStore(url, clock=clock, max_body=max_body), self.shown(url))
+        return Store.of(store_at(url, clock=clock, max_body=max_body), self.shown(url))
 
     def identity(self, url: str) -> str:
         """Return the address with its namespace."""

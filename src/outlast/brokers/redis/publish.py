@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from outlast.brokers.redis.codec import pack
-from outlast.brokers.redis.keyspace import Keyspace
+from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations
 from outlast.brokers.redis.scripts import script
 from outlast.clients.redis.client import Argument
 from outlast.core.errors import StoreError, StoreUncertain
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, FullBound, Published, TooLarge
 
-__all__ = ["Publisher", "answer_of"]
+__all__ = ["PublishOperations", "answer_of"]
 
 _PUBLISH: Final = script("clock", "publish_plain", "base", "retain", "jobs", "moves", "admit", "publish")
 MOST: Final = 500
 """Messages of one call: it holds up the server for some milliseconds."""
 
 
-class Publisher:
-    """Takes what many coroutines publish at the same time to the server in one call: who comes first goes at once, and
-    those who come meanwhile go together. Each of them is kept as a whole, or not at all.
+class PublishOperations(KeyspaceOperations):
+    """Publishes in one keyspace. Calls of many coroutines at the same time are merged: the first is sent at once, those
+    that come before its answer are sent together. Each call is kept as a whole, or not at all.
     """
 
-    def __init__(self, place: Keyspace, max_body: int) -> None:
-        self._place = place
-        self._max_body = max_body
-        self._waiting: list[_Parcel] = []
-        self._busy = False
+    def __init__(self, keyspace: Keyspace, max_body: int, is_open: Callable[[], bool]) -> None:
+        super().__init__(keyspace, max_body, is_open)
+        self._unsent: list[_PublishCall] = []
+        self._publishing = False
         self._sending: set[asyncio.Task[None]] = set()
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
@@ -45,72 +44,72 @@ class Publisher:
                         raise
                     raise StoreUncertain(f"of {len(messages)} messages the first {start} are kept: {error}") from error
             return answers
-        if len(messages) == 1 and not self._busy:
+        if len(messages) == 1 and not self._publishing:
             return [await self._publish_one(messages[0])]
-        parcel = _Parcel(messages, self._max_body)
-        if not parcel.rows:
-            return parcel.answers
-        if self._busy:
-            parcel.done = asyncio.get_running_loop().create_future()
-            self._waiting.append(parcel)
-            await parcel.done
-            return parcel.answers
-        self._busy = True
+        call = _PublishCall(messages, self._max_body)
+        if not call.rows:
+            return call.answers
+        if self._publishing:
+            call.done = asyncio.get_running_loop().create_future()
+            self._unsent.append(call)
+            await call.done
+            return call.answers
+        self._publishing = True
         try:
-            await _send(self._place, [parcel])
+            await _send(self.keyspace, [call])
         finally:
-            self._go_on()
-        return parcel.answers
+            self._send_next()
+        return call.answers
 
     async def _publish_one(self, message: Message) -> Published:
-        """Keep a message that nobody else's goes along with: the most frequent case, so without a parcel."""
+        """Keep a message that nobody else's goes along with: the most frequent case, so without a _PublishCall."""
         if len(message.args) > self._max_body:
             return TooLarge(len(message.args), self._max_body)
-        place, queue = self._place, message.queue
-        args = (place.default_limits, 2, message.id[len(queue) + 1 :], pack(message))
-        self._busy = True
+        keyspace, queue = self.keyspace, message.queue
+        args = (keyspace.default_limits, 2, message.id[len(queue) + 1 :], pack(message))
+        self._publishing = True
         try:
-            reply = await place.run(_PUBLISH, place.keys((queue,)), *args, sure=True, again=True)
+            reply = await keyspace.run(_PUBLISH, keyspace.keys((queue,)), *args, sure=True, again=True)
         finally:
-            self._go_on()
+            self._send_next()
         return answer_of(queue, reply[1]) if reply else ACCEPTED
 
-    def _go_on(self) -> None:
+    def _send_next(self) -> None:
         """Send what came meanwhile, if anything did."""
-        if not self._waiting:
-            self._busy = False
+        if not self._unsent:
+            self._publishing = False
             return
-        sending = asyncio.create_task(self._send_waiting(), name="outlast-redis-publish")
+        sending = asyncio.create_task(self._send_unsent(), name="outlast-redis-publish")
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
 
-    async def _send_waiting(self) -> None:
-        parcels: list[_Parcel] = []
+    async def _send_unsent(self) -> None:
+        calls: list[_PublishCall] = []
         size = 0
-        while self._waiting and (not parcels or size + len(self._waiting[0].rows) <= MOST):
-            parcel = self._waiting.pop(0)
-            if parcel.done is not None and not parcel.done.done():  # else its caller was cancelled before it went
-                parcels.append(parcel)
-                size += len(parcel.rows)
+        while self._unsent and (not calls or size + len(self._unsent[0].rows) <= MOST):
+            call = self._unsent.pop(0)
+            if call.done is not None and not call.done.done():  # else its caller was cancelled before it went
+                calls.append(call)
+                size += len(call.rows)
         try:
-            if parcels:
-                await _send(self._place, parcels)
+            if calls:
+                await _send(self.keyspace, calls)
         except BaseException as error:
-            for parcel in parcels:
-                if parcel.done is not None and not parcel.done.done():
-                    parcel.done.set_exception(error)
-                    parcel.done.exception()  # its caller may be cancelled in this very turn
+            for call in calls:
+                if call.done is not None and not call.done.done():
+                    call.done.set_exception(error)
+                    call.done.exception()  # its caller may be cancelled in this very turn
             if not isinstance(error, Exception):
                 raise
         else:
-            for parcel in parcels:
-                if parcel.done is not None and not parcel.done.done():
-                    parcel.done.set_result(None)
+            for call in calls:
+                if call.done is not None and not call.done.done():
+                    call.done.set_result(None)
         finally:
-            self._go_on()
+            self._send_next()
 
 
-class _Parcel:
+class _PublishCall:
     """The messages of one caller: those that are not too large as rows for the server, and the answers so far."""
 
     __slots__ = ("answers", "done", "rows")
@@ -127,27 +126,27 @@ class _Parcel:
                 self.rows.append((index, queue, message.id[len(queue) + 1 :], pack(message)))
 
 
-async def _send(place: Keyspace, parcels: Sequence[_Parcel]) -> None:
-    """Send the rows of these parcels in one call, and write down their answers."""
-    first = parcels[0].rows[0][1]
+async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall]) -> None:
+    """Send the rows of these calls in one call, and write down their answers."""
+    first = calls[0].rows[0][1]
     numbers = {first: 1}
-    args: list[Argument] = [place.default_limits, 2]
-    for parcel in parcels:
-        for _, queue, sid, record in parcel.rows:
+    args: list[Argument] = [keyspace.default_limits, 2]
+    for call in calls:
+        for _, queue, sid, record in call.rows:
             if queue != first:
                 numbers.setdefault(queue, len(numbers) + 1)
             args += (sid, record)
     if len(numbers) > 1:
-        args = [place.default_limits, 3]
-        for parcel in parcels:
-            for _, queue, sid, record in parcel.rows:
+        args = [keyspace.default_limits, 3]
+        for call in calls:
+            for _, queue, sid, record in call.rows:
                 args += (numbers[queue], sid, record)
-    reply = await place.run(_PUBLISH, place.keys(numbers), *args, sure=True, again=True)
+    reply = await keyspace.run(_PUBLISH, keyspace.keys(numbers), *args, sure=True, again=True)
     if reply:
-        rows = [(parcel, row) for parcel in parcels for row in parcel.rows]
+        rows = [(call, row) for call in calls for row in call.rows]
         for position in range(0, len(reply), 2):
-            parcel, row = rows[reply[position]]
-            parcel.answers[row[0]] = answer_of(row[1], reply[position + 1])
+            call, row = rows[reply[position]]
+            call.answers[row[0]] = answer_of(row[1], reply[position + 1])
 
 
 def answer_of(queue: str, answer: list[Any]) -> Published:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.redis.codec import unpack
-from outlast.brokers.redis.keyspace import Keyspace, effective
+from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, effective
 from outlast.brokers.redis.scripts import script
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import redact_args
@@ -19,7 +19,7 @@ from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import limits_of
 
-__all__ = ["LETTERS", "failures_of", "get", "find", "count", "kinds", "pages", "stats", "watch"]
+__all__ = ["LETTERS", "RecordOperations", "failures_of", "pages"]
 
 _LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
 _WATCH: Final = script("clock", "base", "retain", "jobs", "moves", "watch")
@@ -91,25 +91,9 @@ def _addresses(ids: Sequence[str]) -> tuple[list[str], list[Argument]]:
     return list(numbers), args
 
 
-async def get(place: Keyspace, ids: Sequence[str]) -> list[JobRecord | None]:
-    """Return the records, aligned with `ids`."""
-    queues, args = _addresses(ids)
-    now, *rows = await place.run(_LOOK, place.keys(queues), "get", *args)
-    at = float(now)
-    return [
-        None if row is None else _record(id_.partition(".")[0], row, at) for id_, row in zip(ids, rows, strict=True)
-    ]
-
-
-async def watch(place: Keyspace, bell: str, ids: Sequence[str]) -> None:
-    """Have this bell rung when these jobs end."""
-    queues, args = _addresses(ids)
-    await place.run(_WATCH, place.keys(queues), bell, *args)
-
-
-async def pages(place: Keyspace, queues: Sequence[str]) -> list[int]:
+async def pages(keyspace: Keyspace, queues: Sequence[str]) -> list[int]:
     """Return the numbers of the pages that these queues' jobs lie on, the newest first."""
-    reply = await place.run(_LOOK, place.keys(queues), "pages")
+    reply = await keyspace.run(_LOOK, keyspace.keys(queues), "pages")
     return sorted({int(number) for numbers in reply for number in numbers}, reverse=True)
 
 
@@ -119,105 +103,121 @@ def _wanted(query: Query) -> tuple[str, bytes]:
     return states, msgspec.msgpack.encode([False if each is None else each for each in given])
 
 
-async def _queues(place: Keyspace, query: Query) -> list[str]:
-    return [query.queue] if query.queue is not None else await place.names()
+class RecordOperations(KeyspaceOperations):
+    """Reads records, counts and queues of one self.keyspace."""
 
+    async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return the records, aligned with `ids`."""
+        if not ids:
+            return []
+        queues, args = _addresses(ids)
+        now, *rows = await self._look(queues, "get", *args)
+        at = float(now)
+        return [
+            None if row is None else _record(id_.partition(".")[0], row, at) for id_, row in zip(ids, rows, strict=True)
+        ]
 
-async def find(place: Keyspace, query: Query) -> Page:
-    """Return one page, newest acceptance first: a thousand jobs a look, each a short one, and at most LOOKS of them."""
-    queues = await _queues(place, query)
-    states, wanted = _wanted(query)
-    found: list[tuple[str, JobRecord]] = []
-    looks = 0
-    for page in await pages(place, queues) if queues else ():
-        if query.cursor and page * PAGE >= int(query.cursor):
-            continue
-        if looks == LOOKS:
-            return Page([record for _, record in found], str((page + 1) * PAGE))
-        looks += 1
-        most = PAGE if query.args else query.limit + 1 - len(found)
-        reply = await place.run(
-            _LOOK, place.keys(queues), "page", page, states, wanted, "rows", query.cursor or "", most
-        )
-        now = float(reply[0])
-        for order, queue, row in reply[1:]:
-            if query.args:
-                body = unpack(queue.decode(), "", row[3])
-                args = redact_args(body.args, ())
-                if not all(holds(args, body.redacted, each) for each in query.args):
-                    continue
-            found.append((order.decode(), _record(queue.decode(), row, now)))
-        if len(found) > query.limit:
-            break
-    page_of = found[: query.limit]
-    more = len(found) > query.limit and bool(page_of)
-    return Page([record for _, record in page_of], page_of[-1][0] if more else None)
+    async def watch(self, waiter: str, ids: Sequence[str]) -> None:
+        """Have the server notify `waiter` when one of these jobs ends."""
+        queues, args = _addresses(ids)
+        await self.keyspace.run(_WATCH, self.keyspace.keys(queues), waiter, *args)
 
+    async def find(self, query: Query) -> Page:
+        """Return one page, newest acceptance first; reads PAGE jobs a call of the server, in LOOKS calls at most."""
+        queues = await self._queues_of(query)
+        states, wanted = _wanted(query)
+        found: list[tuple[str, JobRecord]] = []
+        looks = 0
+        for page in await pages(self.keyspace, queues) if queues else ():
+            if query.cursor and page * PAGE >= int(query.cursor):
+                continue
+            if looks == LOOKS:
+                return Page([record for _, record in found], str((page + 1) * PAGE))
+            looks += 1
+            most = PAGE if query.args else query.limit + 1 - len(found)
+            reply = await self._look(queues, "page", page, states, wanted, "rows", query.cursor or "", most)
+            now = float(reply[0])
+            for order, queue, row in reply[1:]:
+                if query.args:
+                    body = unpack(queue.decode(), "", row[3])
+                    args = redact_args(body.args, ())
+                    if not all(holds(args, body.redacted, each) for each in query.args):
+                        continue
+                found.append((order.decode(), _record(queue.decode(), row, now)))
+            if len(found) > query.limit:
+                break
+        page_of = found[: query.limit]
+        more = len(found) > query.limit and bool(page_of)
+        return Page([record for _, record in page_of], page_of[-1][0] if more else None)
 
-async def count(place: Keyspace, query: Query) -> dict[State, int]:
-    """Count what matches, by state."""
-    queues = await _queues(place, query)
-    states, wanted = _wanted(query)
-    counts: dict[State, int] = {}
-    if query.args:
-        whole = msgspec.structs.replace(query, limit=PAGE, cursor=None)
-        while True:
-            page = await find(place, whole)
-            for record in page.records:
-                counts[record.state] = counts.get(record.state, 0) + 1
-            if page.cursor is None:
-                return counts
-            whole = msgspec.structs.replace(whole, cursor=page.cursor)
-    for number in await pages(place, queues) if queues else ():
-        reply = await place.run(_LOOK, place.keys(queues), "page", number, states, wanted, "count", "")
-        for at in range(0, len(reply), 2):
-            state = STATES[reply[at]]
-            counts[state] = counts.get(state, 0) + int(reply[at + 1])
-    return counts
+    async def count(self, query: Query) -> dict[State, int]:
+        """Count what matches, by state."""
+        queues = await self._queues_of(query)
+        states, wanted = _wanted(query)
+        counts: dict[State, int] = {}
+        if query.args:
+            whole = msgspec.structs.replace(query, limit=PAGE, cursor=None)
+            while True:
+                page = await self.find(whole)
+                for record in page.records:
+                    counts[record.state] = counts.get(record.state, 0) + 1
+                if page.cursor is None:
+                    return counts
+                whole = msgspec.structs.replace(whole, cursor=page.cursor)
+        for number in await pages(self.keyspace, queues) if queues else ():
+            reply = await self._look(queues, "page", number, states, wanted, "count", "")
+            for at in range(0, len(reply), 2):
+                state = STATES[reply[at]]
+                counts[state] = counts.get(state, 0) + int(reply[at + 1])
+        return counts
 
+    async def kinds(self, queue: str) -> dict[str, int]:
+        """Count the jobs of a queue that have not ended, by kind: a thousand a look."""
+        states = "".join(LETTERS[state] for state in LETTERS if state not in TERMINAL)
+        _, anything = _wanted(Query())
+        counts: dict[str, int] = {}
+        for number in await pages(self.keyspace, [queue]):
+            reply = await self._look([queue], "page", number, states, anything, "kinds", "")
+            for at in range(0, len(reply), 2):
+                kind = reply[at].decode()
+                counts[kind] = counts.get(kind, 0) + int(reply[at + 1])
+        return counts
 
-async def kinds(place: Keyspace, queue: str) -> dict[str, int]:
-    """Count the jobs of a queue that have not ended, by kind: a thousand a look."""
-    states = "".join(LETTERS[state] for state in LETTERS if state not in TERMINAL)
-    _, anything = _wanted(Query())
-    counts: dict[str, int] = {}
-    for number in await pages(place, [queue]):
-        reply = await place.run(_LOOK, place.keys([queue]), "page", number, states, anything, "kinds", "")
-        for at in range(0, len(reply), 2):
-            kind = reply[at].decode()
-            counts[kind] = counts.get(kind, 0) + int(reply[at + 1])
-    return counts
+    async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        """Count these queues, all known ones when empty."""
+        names = list(queues) or await self.keyspace.names()
+        if not names:
+            return {}
+        found = {}
+        for row in await self._look(names, "stats"):
+            name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
+            max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
+            queue, changes = effective(name.decode(), declared, changed)
+            found[name.decode()] = QueueStats(
+                depth=depth,
+                ready=ready,
+                scheduled=scheduled,
+                running=running,
+                parked=parked,
+                dead=dead,
+                oldest=float(oldest),
+                drain_rate=float(rate),
+                paused=bool(paused),
+                consumers=consumers,
+                max_depth=max_depth,
+                bytes=size if max_bytes is not None else None,
+                max_bytes=max_bytes,
+                shed=shed,
+                keys=keys,
+                keys_held=keys_held,
+                held=held.decode(),
+                limits=limits_of(queue),
+                changed=tuple(sorted(changes)),
+            )
+        return found
 
+    async def _queues_of(self, query: Query) -> list[str]:
+        return [query.queue] if query.queue is not None else await self.keyspace.names()
 
-async def stats(place: Keyspace, queues: Sequence[str]) -> dict[str, QueueStats]:
-    """Count these queues, all known ones when empty."""
-    names = list(queues) or await place.names()
-    if not names:
-        return {}
-    found = {}
-    for row in await place.run(_LOOK, place.keys(names), "stats"):
-        name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
-        max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
-        queue, changes = effective(name.decode(), declared, changed)
-        found[name.decode()] = QueueStats(
-            depth=depth,
-            ready=ready,
-            scheduled=scheduled,
-            running=running,
-            parked=parked,
-            dead=dead,
-            oldest=float(oldest),
-            drain_rate=float(rate),
-            paused=bool(paused),
-            consumers=consumers,
-            max_depth=max_depth,
-            bytes=size if max_bytes is not None else None,
-            max_bytes=max_bytes,
-            shed=shed,
-            keys=keys,
-            keys_held=keys_held,
-            held=held.decode(),
-            limits=limits_of(queue),
-            changed=tuple(sorted(changes)),
-        )
-    return found
+    async def _look(self, queues: Sequence[str], *args: Argument) -> Any:
+        return await self.keyspace.run(_LOOK, self.keyspace.keys(queues), *args)

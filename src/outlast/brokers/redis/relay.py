@@ -1,4 +1,4 @@
-"""Follow-ups on their way: from the place that kept them, in the step of their settlement, to their own queue."""
+"""Follow-ups on their way: from the queue that kept them, in the step of their settlement, to their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST: Final = 100
 BYTES: Final = 1 << 20
 """Bytes after which a step takes no more."""
 EVERY: Final = 2.0
-"""Seconds after which somebody looks whether a process that died has left some behind."""
+"""Seconds between two looks whether a process that died has left some behind."""
 PATIENCE: Final = 1.0
 """Seconds that who has settled a job waits for its follow-ups to arrive; they arrive without it too."""
 
@@ -34,12 +34,12 @@ class Relay:
     queue knows them by their ids.
     """
 
-    def __init__(self, parts: QueueDirectory) -> None:
-        self._parts = parts
+    def __init__(self, queues: QueueDirectory) -> None:
+        self._queues = queues
         self._looked: dict[str, float] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
         self._left: set[str] = set()
-        """Places where something still waits for a queue that was away."""
+        """Queues in which something still waits for a queue that was away."""
 
     async def close(self) -> None:
         """Stop; what has not arrived stays where it is kept."""
@@ -52,67 +52,67 @@ class Relay:
         """See to what a process that died may have left behind in these queues and in the root, now and then."""
         now = asyncio.get_running_loop().time()
         for queue in {*queues, *self._left, ROOT}:
-            part = self._parts.at_hand(queue)
-            if part is not None and now - self._looked.get(queue, 0.0) >= EVERY and not self._parts.away(queue):
-                self._begin(part)
+            store = self._queues.at_hand(queue)
+            if store is not None and now - self._looked.get(queue, 0.0) >= EVERY and not self._queues.away(queue):
+                self._begin(store)
 
-    async def carry(self, part: QueueStore) -> None:
+    async def carry(self, store: QueueStore) -> None:
         """Carry what was kept there by now, for up to PATIENCE seconds; the rest goes on behind."""
-        before = self._carrying.get(part.place.queue or ROOT)
+        before = self._carrying.get(store.keyspace.queue or ROOT)
         if before is not None:  # it may have looked before
             await asyncio.wait((before,), timeout=PATIENCE)
-        await asyncio.wait((self._begin(part),), timeout=PATIENCE)
+        await asyncio.wait((self._begin(store),), timeout=PATIENCE)
 
-    def _begin(self, part: QueueStore) -> asyncio.Task[None]:
-        queue = part.place.queue or ROOT
+    def _begin(self, store: QueueStore) -> asyncio.Task[None]:
+        queue = store.keyspace.queue or ROOT
         task = self._carrying.get(queue)
         if task is None or task.done():
             self._looked[queue] = asyncio.get_running_loop().time()
             task = self._carrying[queue] = asyncio.create_task(
-                self._carry(queue, part.place), name="outlast-redis-relay"
+                self._carry(queue, store.keyspace), name="outlast-redis-relay"
             )
         return task
 
-    async def _carry(self, queue: str, place: Keyspace) -> None:
+    async def _carry(self, queue: str, keyspace: Keyspace) -> None:
         going = True
         self._left.discard(queue)
         while going:
             try:
-                found = await place.run(_RELAY, [place.root], "look", MOST, BYTES)
+                found = await keyspace.run(_RELAY, [keyspace.root], "look", MOST, BYTES)
             except StoreError as error:
-                self._parts.lost(queue, error)
+                self._queues.record_error(queue, error)
                 return
             names = [(each[0].decode(), each[1:]) for each in found]
-            if any(self._parts.away(name) for name, _ in names):
+            if any(self._queues.away(name) for name, _ in names):
                 self._left.add(queue)
             # A batch that has gone may have had others behind it.
             going = any(
                 await asyncio.gather(
-                    *(self._take(queue, place, name, kept) for name, kept in names if not self._parts.away(name))
+                    *(self._take(queue, keyspace, name, kept) for name, kept in names if not self._queues.away(name))
                 )
             )
 
-    async def _take(self, queue: str, place: Keyspace, name: str, kept: list[bytes]) -> bool:
+    async def _take(self, queue: str, keyspace: Keyspace, name: str, kept: list[bytes]) -> bool:
         """Take follow-ups to a queue, then remove them here; tell whether that was done."""
         try:
-            target = (await self._parts.used(name)).place
+            target = (await self._queues.used(name)).keyspace
             answers: list[Any] = await target.run(
                 _RECEIVE, target.keys([name]), target.default_limits, *kept, again=True
             )
         except StoreError as error:
             self._left.add(queue)
-            self._parts.lost(name, error)
+            self._queues.record_error(name, error)
             return False
         try:
-            await self._gone(place, name, kept[::2], answers)
+            await self._gone(keyspace, name, kept[::2], answers)
         except StoreError as error:
-            self._parts.lost(queue, error)
+            self._queues.record_error(queue, error)
             return False
         return bool(kept)
 
-    async def _gone(self, place: Keyspace, name: str, ids: list[bytes], answers: list[Any]) -> None:
+    async def _gone(self, keyspace: Keyspace, name: str, ids: list[bytes], answers: list[Any]) -> None:
         """Remove what its queue knows now. A crash before this takes it there again; the other order would lose it."""
         gone: list[Argument] = []
         for at, id_ in enumerate(ids):
             gone += (id_, *answers[2 * at : 2 * at + 2])
-        await place.run(_RELAY, [place.root], "gone", name, *gone, again=True)
+        await keyspace.run(_RELAY, [keyspace.root], "gone", name, *gone, again=True)

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from outlast.brokers.redis.codec import pack
-from outlast.brokers.redis.keyspace import Keyspace
+from outlast.brokers.redis.keyspace import KeyspaceOperations
 from outlast.brokers.redis.scripts import script
 from outlast.clients.redis.client import Argument
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
@@ -17,14 +17,14 @@ from outlast.core.settlement import Exists
 from outlast.core.store.control import Answer
 from outlast.core.ticking import advanced, amended, check_sizes, enlisted
 
-__all__ = ["RedisSchedules"]
+__all__ = ["ScheduleOperations"]
 
 _SCHEDULES: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "follow", "schedules")
 _record: Final = msgspec.json.Decoder(ScheduleRecord).decode
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
-class _Kept(Struct, frozen=True):
+class _ScheduleSnapshot(Struct, frozen=True):
     """All records as they are, with what each was made of: its revision and when it was last seen."""
 
     changes: int
@@ -32,44 +32,40 @@ class _Kept(Struct, frozen=True):
     stamps: dict[str, str]
 
 
-class RedisSchedules:
-    """The records of one place."""
+class ScheduleOperations(KeyspaceOperations):
+    """Reads and changes the schedules of one keyspace."""
 
-    def __init__(self, place: Keyspace, max_body: int) -> None:
-        self._place = place
-        self._max_body = max_body
+    async def schedule_changes(self) -> int:
+        """Return how often people changed a schedule."""
+        return int(await self.keyspace.client.command("GET", f"{self.keyspace.root}:amends") or 0)
 
-    async def changes(self) -> int:
-        """Return how often people changed something."""
-        return int(await self._place.link.command("GET", f"{self._place.root}:amends") or 0)
-
-    async def all(self) -> list[ScheduleRecord]:
-        """Return all records by name."""
-        records = (await self._kept()).records
+    async def schedules(self) -> list[ScheduleRecord]:
+        """Return all schedules by name."""
+        records = (await self._snapshot()).records
         return [records[name] for name in sorted(records)]
 
     async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
         """Declare; raise ConfigurationError before anything has changed."""
         while entries:
-            kept, now = await self._kept(), await self._place.time()
-            records = [enlisted(kept.records.get(entry.name), entry, now) for entry in entries]
-            if await self._put(kept, {record.name: record for record in records}, by_people=False):
+            snapshot, now = await self._snapshot(), await self.keyspace.time()
+            records = [enlisted(snapshot.records.get(entry.name), entry, now) for entry in entries]
+            if await self._put(snapshot, {record.name: record for record in records}, by_people=False):
                 return records
         return []
 
     async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
         """Apply the changes in order."""
         while changes:
-            kept, now = await self._kept(), await self._place.time()
+            snapshot, now = await self._snapshot(), await self.keyspace.time()
             records: dict[str, ScheduleRecord | None] = {}
             answers = []
             for change in changes:
-                before = records[change.name] if change.name in records else kept.records.get(change.name)
+                before = records[change.name] if change.name in records else snapshot.records.get(change.name)
                 record, answer = amended(before, change, now)
                 answers.append(answer)
                 if record is not None or answer.ok:
                     records[change.name] = record
-            if await self._put(kept, records, by_people=True):
+            if await self._put(snapshot, records, by_people=True):
                 return answers
         return []
 
@@ -81,11 +77,11 @@ class RedisSchedules:
         check_sizes(moves, self._max_body)
         if not moves:
             return []
-        place, kept = self._place, await self._kept()
+        keyspace, snapshot = self.keyspace, await self._snapshot()
         numbers: dict[str, int] = {}
         rows: list[Any] = []
         blobs: list[Argument] = []
-        records = dict(kept.records)
+        records = dict(snapshot.records)
         for move in moves:
             record = records.get(move.name)
             body, expect = "", -1
@@ -97,15 +93,17 @@ class RedisSchedules:
             for message in move.messages:
                 blobs.append(pack(message))
                 to: int | str = message.queue
-                if place.holds(message.queue):
+                if keyspace.holds(message.queue):
                     to = numbers.setdefault(message.queue, len(numbers) + 1)
                 messages.append((to, message.id[len(message.queue) + 1 :], 5 + len(blobs)))
             rows.append((move.name, expect, body, move.skipped, messages))
-        reply = await place.run(_SCHEDULES, place.keys(numbers), "move", place.default_limits, _pack(rows), *blobs)
+        reply = await keyspace.run(
+            _SCHEDULES, keyspace.keys(numbers), "move", keyspace.default_limits, _pack(rows), *blobs
+        )
         return [bool(each) for each in reply]
 
-    async def _kept(self) -> _Kept:
-        changes, *parts = await self._place.run(_SCHEDULES, [self._place.root], "get")
+    async def _snapshot(self) -> _ScheduleSnapshot:
+        changes, *parts = await self.keyspace.run(_SCHEDULES, [self.keyspace.root], "get")
         records: dict[str, ScheduleRecord] = {}
         stamps: dict[str, str] = {}
         for at in range(0, len(parts), 7):
@@ -121,14 +119,14 @@ class RedisSchedules:
             records[record.name] = record
             stamps[record.name] = f"{revision} {seen.decode()}"
             del name
-        return _Kept(changes, records, stamps)
+        return _ScheduleSnapshot(changes, records, stamps)
 
-    async def _put(self, kept: _Kept, records: dict[str, Any], *, by_people: bool) -> bool:
+    async def _put(self, snapshot: _ScheduleSnapshot, records: dict[str, Any], *, by_people: bool) -> bool:
         args: list[Argument] = []
         for name, record in records.items():
             packed = b"" if record is None else _packed(record)
-            args += [name, kept.stamps.get(name, ""), packed]
-        return bool(await self._place.run(_SCHEDULES, [self._place.root], "put", "01"[by_people], *args))
+            args += [name, snapshot.stamps.get(name, ""), packed]
+        return bool(await self.keyspace.run(_SCHEDULES, [self.keyspace.root], "put", "01"[by_people], *args))
 
 
 def _body(record: ScheduleRecord) -> str:
