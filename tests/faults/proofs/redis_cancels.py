@@ -41,14 +41,14 @@ async def cancel(url: str, calls: int, seed: int) -> Count:
     """Make calls, cancelling some at random moments, until so many were cancelled before their answer."""
     rng, count, number = random.Random(seed), Count(), 0
     loop = asyncio.get_running_loop()
-    link = RedisClient(Address.of(url))
-    await link.open()
+    client = RedisClient(Address.of(url))
+    await client.open()
     try:
         while count.cancelled < calls:
             asked: dict[str, asyncio.Task[bytes]] = {}
             for _ in range(AT_ONCE):
                 number += 1
-                asked[f"{number}"] = task = asyncio.create_task(link.run(ECHO, ["k"], [f"{number}"]))
+                asked[f"{number}"] = task = asyncio.create_task(client.run(ECHO, ["k"], [f"{number}"]))
                 if rng.random() < 0.8:
                     loop.call_later(rng.random() * LONGEST, task.cancel)
             await asyncio.wait(asked.values())
@@ -59,7 +59,7 @@ async def cancel(url: str, calls: int, seed: int) -> Count:
                     count.answered += 1
                     count.crossed += task.result() != name.encode()
     finally:
-        await link.close()
+        await client.close()
     return count
 
 

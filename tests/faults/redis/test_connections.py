@@ -40,63 +40,63 @@ def server(tmp_path: Path) -> Iterator[Node]:
 
 
 @asynccontextmanager
-async def linked(url: str, *, opened: bool = True) -> AsyncIterator[RedisClient]:
-    """Have a link that waits 0.4 s for anything."""
-    link = RedisClient(Address.of(f"{url}{'&' if '?' in url else '?'}timeout=0.4&connect_timeout=0.4"))
+async def connected(url: str, *, opened: bool = True) -> AsyncIterator[RedisClient]:
+    """Have a client that waits 0.4 s for anything."""
+    client = RedisClient(Address.of(f"{url}{'&' if '?' in url else '?'}timeout=0.4&connect_timeout=0.4"))
     try:
         if opened:
-            await link.open()
-        yield link
+            await client.open()
+        yield client
     finally:
-        await link.close()
+        await client.close()
 
 
 def through(proxy: Proxy) -> str:
     return f"redis://127.0.0.1:{proxy.port}/0"
 
 
-async def echo(link: RedisClient, text: str) -> Any:
-    return (await link.run(ECHO, ["k"], [text])).decode()
+async def echo(client: RedisClient, text: str) -> Any:
+    return (await client.run(ECHO, ["k"], [text])).decode()
 
 
 async def test_a_server_that_is_not_there_is_told_at_once(server: Node) -> None:
     server.kill()
-    async with linked(server.url, opened=False) as link:
+    async with connected(server.url, opened=False) as client:
         with pytest.raises(StoreUnavailable, match="cannot be reached") as raised:
-            await link.open()
+            await client.open()
         assert not isinstance(raised.value, StoreUncertain)
 
 
 async def test_a_server_that_never_answers_is_given_up_within_the_deadline(server: Node) -> None:
-    async with proxied(server.port) as proxy, linked(through(proxy), opened=False) as link:
+    async with proxied(server.port) as proxy, connected(through(proxy), opened=False) as client:
         proxy.faults.hold = True
         # All who wait for the connection share the one attempt: else the last of them would wait for all.
-        tried = await asyncio.gather(link.open(), *(echo(link, str(n)) for n in range(50)), return_exceptions=True)
+        tried = await asyncio.gather(client.open(), *(echo(client, str(n)) for n in range(50)), return_exceptions=True)
         assert {type(each) for each in tried} == {StoreUnavailable}
         assert proxy.accepted == 1
 
 
 async def test_a_line_that_goes_dead_is_cut_and_made_anew(server: Node) -> None:
-    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
-        assert await echo(link, "before") == "before"
+    async with proxied(server.port) as proxy, connected(through(proxy)) as client:
+        assert await echo(client, "before") == "before"
         proxy.deafen()
         with pytest.raises(StoreUncertain, match=r"no answer within 0\.4 s"):
-            await echo(link, "lost")
+            await echo(client, "lost")
         proxy.heal()
-        assert await echo(link, "after") == "after"
+        assert await echo(client, "after") == "after"
         assert proxy.accepted == 2
 
 
 async def test_a_cancelled_call_retires_its_connection_and_harms_no_other(server: Node) -> None:
-    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
+    async with proxied(server.port) as proxy, connected(through(proxy)) as client:
         before, proxy.faults.delay = proxy.up, 0.02
-        gone = asyncio.create_task(echo(link, "gone"))
-        others = [asyncio.create_task(echo(link, f"other {n}")) for n in range(20)]
+        gone = asyncio.create_task(echo(client, "gone"))
+        others = [asyncio.create_task(echo(client, f"other {n}")) for n in range(20)]
         await until(lambda: proxy.up > before, "it is on its way")
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-        assert await echo(link, "next") == "next"
+        assert await echo(client, "next") == "next"
         assert await asyncio.gather(*others) == [f"other {n}" for n in range(20)]
         assert proxy.accepted == 2
 
@@ -108,9 +108,9 @@ async def test_no_answer_ever_reaches_another_call(server: Node) -> None:
 
 
 async def test_cut_at_every_byte_a_call_is_answered_rightly_or_told_as_it_is(server: Node) -> None:
-    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
+    async with proxied(server.port) as proxy, connected(through(proxy)) as client:
         up, down = proxy.up, proxy.down
-        await link.run(ADD, ["sizes"], ["first"])
+        await client.run(ADD, ["sizes"], ["first"])
         up, down = proxy.up - up, proxy.down - down
         sent: dict[str, str] = {}
         for side, size in (("up", up), ("down", down)):
@@ -118,13 +118,13 @@ async def test_cut_at_every_byte_a_call_is_answered_rightly_or_told_as_it_is(ser
                 name = f"{side}:{byte}"
                 setattr(proxy.faults, f"cut_{side}", byte)
                 try:
-                    assert await link.run(ADD, ["list"], [name]) == name.encode()
+                    assert await client.run(ADD, ["list"], [name]) == name.encode()
                     sent[name] = "done"
                 except StoreUncertain:
                     sent[name] = "uncertain"
                 proxy.heal()
-                assert await echo(link, "well") == "well"
-        kept = [each.decode() for each in await link.command("LRANGE", "list", 0, -1)]
+                assert await echo(client, "well") == "well"
+        kept = [each.decode() for each in await client.command("LRANGE", "list", 0, -1)]
         assert len(kept) == len(set(kept))
         assert {name for name, how in sent.items() if how == "done"} <= set(kept) <= set(sent)
         assert {sent["up:0"], sent["down:0"]} == {"uncertain"}
@@ -133,88 +133,88 @@ async def test_cut_at_every_byte_a_call_is_answered_rightly_or_told_as_it_is(ser
 
 
 async def test_a_call_that_may_be_repeated_survives_a_cut(server: Node) -> None:
-    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
-        await echo(link, "warm")
+    async with proxied(server.port) as proxy, connected(through(proxy)) as client:
+        await echo(client, "warm")
         proxy.faults.cut_down = 0
         asyncio.get_running_loop().call_later(0.05, proxy.heal)
         proxy.faults.delay = 0.06
-        assert await link.run(PUT, ["k"], ["v"], again=True) == b"v"
+        assert await client.run(PUT, ["k"], ["v"], again=True) == b"v"
 
 
 async def test_what_happened_before_a_failed_repeat_stays_uncertain(server: Node) -> None:
-    async with proxied(server.port) as proxy, linked(through(proxy)) as link:
-        await echo(link, "warm")
+    async with proxied(server.port) as proxy, connected(through(proxy)) as client:
+        await echo(client, "warm")
         proxy.faults.cut_down = 0
         proxy.faults.refuse = True
         with pytest.raises(StoreUncertain):
-            await link.run(PUT, ["k"], ["v"], again=True)
+            await client.run(PUT, ["k"], ["v"], again=True)
 
 
 async def test_a_killed_connection_is_made_anew(server: Node) -> None:
-    async with linked(server.url) as link:
-        await echo(link, "a")
+    async with connected(server.url) as client:
+        await echo(client, "a")
         server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         with suppress(StoreUncertain):
-            await echo(link, "b")
-        assert await echo(link, "c") == "c"
+            await echo(client, "b")
+        assert await echo(client, "c") == "c"
 
 
 async def test_a_server_that_sleeps_costs_the_deadline_and_comes_back(server: Node) -> None:
-    async with linked(server.url) as link:
+    async with connected(server.url) as client:
         asleep = asyncio.create_task(asyncio.to_thread(server.ask, "DEBUG", "SLEEP", "1"))
         with pytest.raises(StoreUncertain, match="no answer"):
             while True:  # until it has fallen asleep
-                await echo(link, "a")
+                await echo(client, "a")
         with pytest.raises(StoreUnavailable, match="no answer within"):  # the system takes the call, nobody answers
-            await link.command("SELECT", 0)
+            await client.command("SELECT", 0)
         await asleep
-        assert await echo(link, "b") == "b"
+        assert await echo(client, "b") == "b"
 
 
 async def test_a_paused_server_costs_the_deadline_and_comes_back(server: Node) -> None:
-    async with linked(server.url) as link:
+    async with connected(server.url) as client:
         server.ask("CLIENT", "PAUSE", 60_000, "WRITE")
         with pytest.raises(StoreUncertain, match="no answer"):
-            await link.run(PUT, ["k"], ["v"])
+            await client.run(PUT, ["k"], ["v"])
         server.ask("CLIENT", "UNPAUSE")
-        assert await link.run(PUT, ["k"], ["v"]) == b"v"
+        assert await client.run(PUT, ["k"], ["v"]) == b"v"
 
 
 async def test_a_stopped_server_is_a_black_hole_and_comes_back(server: Node) -> None:
-    async with linked(server.url) as link:
+    async with connected(server.url) as client:
         server.signal(signal.SIGSTOP)
         with pytest.raises(StoreUncertain, match="no answer"):
-            await echo(link, "a")
+            await echo(client, "a")
         server.signal(signal.SIGCONT)
-        assert await echo(link, "b") == "b"
+        assert await echo(client, "b") == "b"
 
 
 async def test_a_server_forgets_its_scripts(server: Node) -> None:
-    async with linked(server.url) as link:
+    async with connected(server.url) as client:
         for _ in range(2):
-            calls = (link.run(ECHO, ["k"], [n]) for n in range(5))
+            calls = (client.run(ECHO, ["k"], [n]) for n in range(5))
             assert await asyncio.gather(*calls) == [b"0", b"1", b"2", b"3", b"4"]
             server.ask("SCRIPT", "FLUSH")
 
 
 async def test_a_full_server_takes_nothing_and_says_so(server: Node) -> None:
-    async with linked(server.url) as link:
+    async with connected(server.url) as client:
         server.ask("CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(StoreFull, match="at its maxmemory"):
-            await link.run(PUT, ["k"], ["v"])
+            await client.run(PUT, ["k"], ["v"])
         server.ask("CONFIG", "SET", "maxmemory", "0")
-        assert await link.run(PUT, ["k"], ["v"]) == b"v"
+        assert await client.run(PUT, ["k"], ["v"]) == b"v"
 
 
 async def test_a_demoted_server_is_told(server: Node, tmp_path: Path) -> None:
     with node(tmp_path / "other") as other:
-        async with linked(server.url) as link:
-            assert await link.run(PUT, ["k"], ["v"]) == b"v"
+        async with connected(server.url) as client:
+            assert await client.run(PUT, ["k"], ["v"]) == b"v"
             server.ask("REPLICAOF", "127.0.0.1", other.port)
             with pytest.raises(StoreUnavailable, match="is a replica"):
-                await link.run(PUT, ["k"], ["v"])
+                await client.run(PUT, ["k"], ["v"])
             server.ask("REPLICAOF", "NO", "ONE")
-            assert await link.run(PUT, ["k"], ["v"]) == b"v"
+            assert await client.run(PUT, ["k"], ["v"]) == b"v"
 
 
 async def test_a_server_that_still_reads_its_file_is_told(tmp_path: Path) -> None:
@@ -227,13 +227,13 @@ async def test_a_server_that_still_reads_its_file_is_told(tmp_path: Path) -> Non
         slow.ask("SAVE")
         slow.kill()
         slow.start(ready=False)
-        async with linked(slow.url, opened=False) as link:
+        async with connected(slow.url, opened=False) as client:
             with pytest.raises(StoreUnavailable, match="is starting and reads its file"):
-                await link.open()
-                await echo(link, "a")
+                await client.open()
+                await echo(client, "a")
             await until(lambda: slow.ask("PING") == b"PONG" if not _loading(slow) else None, "it has read all")
-            await link.open()
-            assert await echo(link, "b") == "b"
+            await client.open()
+            assert await echo(client, "b") == "b"
     finally:
         slow.kill()
 
@@ -244,8 +244,8 @@ def _loading(server: Node) -> bool:
 
 async def test_the_bell_is_heard_again_after_a_restart(server: Node) -> None:
     heard: list[bytes] = []
-    async with linked(server.url) as link:
-        link.listen(["bell"], heard.append)
+    async with connected(server.url) as client:
+        client.listen(["bell"], heard.append)
         await until(lambda: b"" in heard, "it listens")
         server.ask("PUBLISH", "bell", "one")
         await until(lambda: b"one" in heard, "it hears")
@@ -265,12 +265,12 @@ async def test_over_tls_with_a_ca_of_ones_own(tmp_path: Path) -> None:
         secure.ask("CONFIG", "SET", "tls-port", port)
         url = f"rediss://localhost:{port}/0?ca={pem['ca']}"
         own = f"cert={pem['cert']}&key={pem['key']}"
-        async with linked(f"{url}&{own}") as link:
-            assert await echo(link, "a") == "a"
+        async with connected(f"{url}&{own}") as client:
+            assert await echo(client, "a") == "a"
         for wrong in (url, f"rediss://localhost:{port}/0?{own}"):
-            async with linked(wrong, opened=False) as link:
+            async with connected(wrong, opened=False) as client:
                 with pytest.raises(StoreUnavailable):
-                    await link.open()
+                    await client.open()
     finally:
         secure.kill()
 
@@ -293,20 +293,20 @@ def certificates(folder: Path) -> dict[str, Path]:
 
 async def test_users_and_passwords(server: Node) -> None:
     server.ask("ACL", "SETUSER", "shop", "on", ">secret:/@", "~k", "+eval", "+evalsha", "+select")
-    async with linked(f"redis://shop:secret%3A%2F%40@127.0.0.1:{server.port}/0") as link:
-        assert await echo(link, "a") == "a"
-        assert link.durability == ("unknown", 0.0)  # neither INFO nor CONFIG is permitted
+    async with connected(f"redis://shop:secret%3A%2F%40@127.0.0.1:{server.port}/0") as client:
+        assert await echo(client, "a") == "a"
+        assert client.durability == ("unknown", 0.0)  # neither INFO nor CONFIG is permitted
         with pytest.raises(StoreError, match="does not permit this to our user"):
-            await link.command("GET", "other")
+            await client.command("GET", "other")
     server.ask("ACL", "SETUSER", "default", "off")
     for url, said in (
         (f"shop:wrong@127.0.0.1:{server.port}", "does not know this user"),
         (f"127.0.0.1:{server.port}", "NOAUTH"),
     ):
-        async with linked(f"redis://{url}/0", opened=False) as link:
+        async with connected(f"redis://{url}/0", opened=False) as client:
             with pytest.raises(StoreError, match=said) as raised:
-                await link.open()
-                await echo(link, "a")
+                await client.open()
+                await echo(client, "a")
             assert "wrong" not in str(raised.value)
 
 
@@ -327,41 +327,41 @@ async def test_what_a_job_survives_is_what_the_server_does(
     tmp_path: Path, options: dict[str, str], level: tuple[str, float]
 ) -> None:
     with node(tmp_path / "redis", **options) as made:
-        async with linked(made.url) as link:
-            assert link.durability == level
+        async with connected(made.url) as client:
+            assert client.durability == level
 
 
 async def test_a_sentinel_failover_is_followed(tmp_path: Path) -> None:
     with sentinels(tmp_path) as (servers, watchers):
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in watchers)
-        async with linked(f"redis+sentinel://{hosts}/mymaster?durability=replicated") as link:
-            assert link.durability == ("replicated", 0.0)
-            assert await link.run(PUT, ["k"], ["v"], sure=True) == b"v"
+        async with connected(f"redis+sentinel://{hosts}/mymaster?durability=replicated") as client:
+            assert client.durability == ("replicated", 0.0)
+            assert await client.run(PUT, ["k"], ["v"], sure=True) == b"v"
             servers[0].kill()
             watchers[0].kill()  # another one is asked
 
             async def moved() -> bool:
                 with suppress(StoreUnavailable):
-                    return bool(await link.run(PUT, ["k"], ["w"]) == b"w")
+                    return bool(await client.run(PUT, ["k"], ["w"]) == b"w")
                 return False
 
             await until(moved, "the new master is found")
             assert servers[1].ask("GET", "k") == b"w"
             with pytest.raises(StoreUncertain, match="only 0 of 1 replicas had it"):
-                await link.run(PUT, ["k"], ["x"], sure=True)
-        async with linked(f"redis+sentinel://{hosts}/nobody", opened=False) as link:
+                await client.run(PUT, ["k"], ["x"], sure=True)
+        async with connected(f"redis+sentinel://{hosts}/nobody", opened=False) as client:
             with pytest.raises(StoreUnavailable, match="knows no master 'nobody'"):
-                await link.open()
+                await client.open()
 
 
 async def test_a_cluster_that_loses_a_master_goes_on(tmp_path: Path) -> None:
     with cluster(tmp_path, masters=3, replicas=3) as nodes:
         keys = {slot_of(f"{{{n}}}") * 3 // 16384: f"{{{n}}}" for n in range(50)}
-        async with linked(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as link:
+        async with connected(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as client:
 
             async def all_take(value: bytes) -> bool:
                 with suppress(StoreUnavailable):
-                    return [await link.run(PUT, [keys[n]], [value]) for n in range(3)] == [value] * 3
+                    return [await client.run(PUT, [keys[n]], [value]) for n in range(3)] == [value] * 3
                 return False
 
             await until(lambda: all_take(b"before"), "all masters take something")
@@ -373,36 +373,36 @@ async def test_a_cluster_that_loses_a_master_goes_on(tmp_path: Path) -> None:
 
 async def test_slots_that_move_are_followed(tmp_path: Path) -> None:
     with cluster(tmp_path, masters=2) as nodes:
-        async with linked(f"redis+cluster://127.0.0.1:{nodes[1].port}") as link:
+        async with connected(f"redis+cluster://127.0.0.1:{nodes[1].port}") as client:
             key = "{tag}"
             slot = slot_of(key)
             old, new = (nodes[0], nodes[1]) if slot < 8192 else (nodes[1], nodes[0])
             ids = {each: each.ask("CLUSTER", "MYID").decode() for each in nodes}
-            assert await link.run(PUT, [key], ["v"]) == b"v"
+            assert await client.run(PUT, [key], ["v"]) == b"v"
             new.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[old])
             old.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[new])
             old.ask("MIGRATE", "127.0.0.1", new.port, key, 0, 1000)
-            assert await link.command("GET", key) == b"v", "a command is sent after its key"
+            assert await client.command("GET", key) == b"v", "a command is sent after its key"
             with pytest.raises(StoreUnavailable, match="is being moved"):
-                await link.run(PUT, [key], ["asked"])  # a script finds half of its keys here and half there
-            waiting = asyncio.create_task(link.run(PUT, [key], ["waited"]))
+                await client.run(PUT, [key], ["asked"])  # a script finds half of its keys here and half there
+            waiting = asyncio.create_task(client.run(PUT, [key], ["waited"]))
             await asyncio.sleep(0)
             for each in (new, old):
                 each.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[new])
             assert await waiting == b"waited"
-            assert await link.run(PUT, [key], ["moved"]) == b"moved"
+            assert await client.run(PUT, [key], ["moved"]) == b"moved"
             assert new.ask("GET", key) == b"moved"
 
 
 async def test_a_server_that_is_no_cluster_is_told(server: Node) -> None:
-    async with linked(f"redis+cluster://127.0.0.1:{server.port}", opened=False) as link:
+    async with connected(f"redis+cluster://127.0.0.1:{server.port}", opened=False) as client:
         with pytest.raises(StoreError, match="is no Cluster node: say 'redis://'"):
-            await link.open()
+            await client.open()
 
 
 async def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("nothing")
-    async with linked(f"rediss://127.0.0.1:1/0?ca={wrong}", opened=False) as link:
+    async with connected(f"rediss://127.0.0.1:1/0?ca={wrong}", opened=False) as client:
         with pytest.raises(ConfigurationError, match="ca="):
-            await link.open()
+            await client.open()

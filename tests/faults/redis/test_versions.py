@@ -52,10 +52,10 @@ async def stored(url: str) -> AsyncIterator[RedisStore]:
 @pytest.mark.parametrize("name", HERE)
 async def test_each_server_is_the_one_that_it_is_taken_for(name: str) -> None:
     with serving(HERE[name]) as server:
-        link = RedisClient(Address.of(server.url))
-        await link.open()
-        (facts,) = link.facts.values()
-        await link.close()
+        client = RedisClient(Address.of(server.url))
+        await client.open()
+        (facts,) = client.facts.values()
+        await client.close()
         assert facts.version == version_of(HERE[name])
         assert facts.valkey == (name.startswith("valkey") or "valkey" in HERE[name])
 

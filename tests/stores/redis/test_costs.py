@@ -139,7 +139,7 @@ async def test_steps_that_were_left_undone_are_done_at_the_next_declaration(
     queue = Queue(name="q", per_key=Limit(concurrency=1))
     await two_for_each_key(store, queue.per_key)
 
-    async def dies(place: Keyspace, queue: str) -> None:
+    async def dies(keyspace: Keyspace, queue: str) -> None:
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patched:

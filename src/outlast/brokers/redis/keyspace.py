@@ -125,10 +125,10 @@ class Keyspace:
             except ErrorReply as refusal:
                 if refusal.code != "REBORN":
                     raise
-            await self._born_again()
+            await self._declare_again()
         raise StoreError(f"{self.client.address.shown} is emptied again and again: who else uses its database?")
 
-    async def _born_again(self) -> None:
+    async def _declare_again(self) -> None:
         logger.error(
             "%s was emptied: its jobs are gone. Is it persistent (appendonly yes), and nobody's cache?",
             self.client.address.shown,

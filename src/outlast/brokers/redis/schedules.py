@@ -27,7 +27,6 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 class _ScheduleSnapshot(Struct, frozen=True):
     """All records as they are, with what each was made of: its revision and when it was last seen."""
 
-    changes: int
     records: dict[str, ScheduleRecord]
     stamps: dict[str, str]
 
@@ -103,11 +102,11 @@ class ScheduleOperations(KeyspaceOperations):
         return [bool(each) for each in reply]
 
     async def _snapshot(self) -> _ScheduleSnapshot:
-        changes, *parts = await self.keyspace.run(_SCHEDULES, [self.keyspace.root], "get")
+        _, *fields = await self.keyspace.run(_SCHEDULES, [self.keyspace.root], "get")
         records: dict[str, ScheduleRecord] = {}
         stamps: dict[str, str] = {}
-        for at in range(0, len(parts), 7):
-            name, revision, seen, fired, skipped, last, body = parts[at : at + 7]
+        for at in range(0, len(fields), 7):
+            _, revision, seen, fired, skipped, last, body = fields[at : at + 7]
             record = structs.replace(
                 _record(body),
                 revision=revision,
@@ -118,8 +117,7 @@ class ScheduleOperations(KeyspaceOperations):
             )
             records[record.name] = record
             stamps[record.name] = f"{revision} {seen.decode()}"
-            del name
-        return _ScheduleSnapshot(changes, records, stamps)
+        return _ScheduleSnapshot(records, stamps)
 
     async def _put(self, snapshot: _ScheduleSnapshot, records: dict[str, Any], *, by_people: bool) -> bool:
         args: list[Argument] = []

@@ -224,7 +224,7 @@ def _durability(name: str, value: str) -> dict[str, Any]:
 
 def _replicas(name: str, value: str) -> dict[str, Any]:
     if not value.isdecimal() or value == "0":
-        raise ConfigurationError(f"url: ?replicas={value}: give the number of replicas that must have a job, 1 or more")
+        raise ConfigurationError(f"url: ?replicas={value}: give how many replicas must have each write, 1 or more")
     return {"replicas": int(value)}
 
 

@@ -23,7 +23,7 @@ Argument = bytes | str | int | float
 RECONNECT: Final = 0.25
 """Seconds between two attempts to subscribe again."""
 HOPS: Final = 5
-"""How often a request that was not done is sent anew: to where the server says, or to the new master."""
+"""How often a request that was not done is sent again: to where the server says, or to the new master."""
 HANDING_OVER: Final = 0.05
 """Seconds to wait for a slot that is just handed over."""
 
@@ -41,7 +41,7 @@ class RedisClient:
         self.split: Final = address.kind == "cluster"
         """The keys lie on several servers: one call may then name keys of one slot only."""
         self._servers = ServerConnections(address)
-        # How a call that must be sure goes on, but for the milliseconds.
+        # What follows a call with `sure`, without its timeout in milliseconds.
         self._patience = ("WAITAOF", 1, address.replicas) if address.fsync else ("WAIT", address.replicas)
         self._subscription: Connection | None = None
         self._on_message: Callable[[bytes], None] | None = None
@@ -50,7 +50,7 @@ class RedisClient:
 
     @property
     def durability(self) -> tuple[Durability, float]:
-        """What an accepted job survives, and of how many seconds' acceptance a crash beyond it may lose, as of now."""
+        """What an accepted write survives, and how many seconds of writes a crash beyond it may lose, as of now."""
         return self._servers.durability
 
     @property
@@ -222,7 +222,7 @@ class RedisClient:
         try:
             return self._servers.at_hand(purpose, endpoint) or await self._servers.get(purpose, endpoint)
         except StoreUnavailable:
-            await self._servers.learn()  # somebody else may be the master by now
+            await self._servers.learn()  # another node may be the master by now
             now = self._node_of(slot)
             if now is None or now == endpoint:
                 raise

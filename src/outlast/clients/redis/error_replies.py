@@ -51,10 +51,10 @@ def meaning(refusal: ErrorReply, shown: str) -> StoreError:
         return StoreError(f"{shown} has no database of that number: correct it in the url, or use ?namespace= ({text})")
     if code == "OOM":
         return StoreFull(
-            f"{shown} is at its maxmemory: raise it, or remove jobs; with noeviction none was lost ({text})"
+            f"{shown} is at its maxmemory: raise it, or remove data; with noeviction nothing was lost ({text})"
         )
     if code == "MISCONF":
-        return StoreFull(f"{shown} cannot write to its disk and takes no jobs until it can: see its log ({text})")
+        return StoreFull(f"{shown} cannot write to its disk and takes no writes until it can: see its log ({text})")
     if code in _UNAVAILABLE:
         return StoreUnavailable(f"{shown} {_UNAVAILABLE[code]} ({text})")
     if code in _REFUSED:

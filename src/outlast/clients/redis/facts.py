@@ -1,4 +1,4 @@
-"""What a server says of itself, and what an accepted job survives there: never more than is known."""
+"""What a server says of itself, and what an accepted write survives there: never more than is known."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def facts_of(replies: Sequence[Any]) -> Facts:
 
 
 def fault_of(facts: Facts, *, fsync: bool = False) -> str:
-    """Return why this server cannot keep jobs, with the fix; "" when it can, or does not tell what is missing.
+    """Return why this server cannot keep data safely, with the fix; "" when it can, or does not tell what is missing.
 
-    fsync: each job is to be on its disk, and on its replicas', before it is accepted.
+    fsync: each write is to be on its disk, and on its replicas', before it is accepted.
     """
     known = bool(facts.version) and not facts.valkey
     if known and facts.version < OLDEST:
@@ -101,9 +101,9 @@ def fault_of(facts: Facts, *, fsync: bool = False) -> str:
 
 
 def durability_of(facts: Facts, replicas: int) -> tuple[Durability, float]:
-    """Return what an accepted job survives, and of how many seconds' acceptance a crash beyond that may lose.
+    """Return what an accepted write survives, and how many seconds of writes a crash beyond that may lose.
 
-    replicas: how many are waited for before a job is said to be accepted; 0 for none.
+    replicas: how many are waited for before a write is said to be accepted; 0 for none.
     """
     if replicas:
         return "replicated", 0.0  # or the call has raised

@@ -18,9 +18,9 @@ from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 __all__ = ["ServerConnections"]
 
 FRESH: Final = 5.0
-"""Seconds for which a server is not asked again what it is like, when a connection to it is made anew."""
+"""Seconds for which a server is not asked again what it is like, when a new connection to it is made."""
 REFRESH = 30.0
-"""Seconds after which it is asked again all the same: CONFIG SET may have changed what a job survives there."""
+"""Seconds after which it is asked again all the same: CONFIG SET may have changed what a write survives there."""
 
 _Key = tuple[str, Endpoint | None]
 
@@ -37,7 +37,7 @@ class ServerConnections:
         self.facts: dict[Endpoint, Facts] = {}
         """What the masters that were connected to are like."""
         self.durability: tuple[Durability, float] = weakest(())
-        """What follows from that for an accepted job; another object only when they were looked at anew."""
+        """What follows from that for an accepted write; another object only when they were asked again."""
         self._asked_at: dict[Endpoint, float] = {}
         self._connections: dict[_Key, Connection] = {}
         self._attempts: dict[_Key, asyncio.Task[Connection]] = {}
@@ -56,7 +56,7 @@ class ServerConnections:
                 *(self.get("", endpoint) for endpoint in self.slots.masters), return_exceptions=True
             )
             failed = [each for each in tried if isinstance(each, BaseException)]
-            if failed and len(failed) == len(tried):  # else the queues of the others go on
+            if failed and len(failed) == len(tried):  # else the others go on
                 raise failed[0]
         else:
             await self.get("", None)
@@ -178,7 +178,7 @@ class ServerConnections:
         return connection
 
     async def _look(self, connection: Connection) -> None:
-        """Ask the server what it is like, unless it was just asked; raise StoreError for one that cannot keep jobs.
+        """Ask the server what it is like, unless it was just asked; raise StoreError if data is not safe there.
 
         What it does not tell is unknown.
         """
