@@ -52,10 +52,15 @@ class RedisKind(StoreKind):
         return Inspection([Finding("store", "ok", f"{self.shown(url)} ({why})"), *of_servers(found, spool=spool)])
 
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
-        """Return how many unfinished jobs there are by (queue, kind)."""
-        from outlast.brokers.redis.inspection import waiting_kinds
+        """Return how many unfinished jobs there are by (queue, kind); raise StoreError. Reads each job."""
+        from outlast.brokers.redis.store import store_at
 
-        return await waiting_kinds(url, clock, queues)
+        store = store_at(url, clock=clock)
+        try:
+            await store.open()
+            return {(queue, kind): n for queue in queues for kind, n in (await store.kinds(queue)).items()}
+        finally:
+            await store.close()
 
     def isolated_url(self, url: str, name: str) -> str:
         """Return the URL with `name` as its namespace."""
