@@ -31,32 +31,32 @@ class Connections:
         self._registry = registry
         self._connect = connect
         self._wire = wire
-        self._lines: dict[tuple[int, asyncio.AbstractEventLoop], _LoopConnection] = {}
+        self._connections: dict[tuple[int, asyncio.AbstractEventLoop], _LoopConnection] = {}
         self._single: Store | None = None
 
     async def get(self) -> Runtime:
         """Return the running loop's Runtime, its store open and its queues declared; raise StoreError."""
-        here = (os.getpid(), asyncio.get_running_loop())
-        line = self._lines.get(here)
-        if line is None:
+        key = (os.getpid(), asyncio.get_running_loop())
+        connection = self._connections.get(key)
+        if connection is None:
             self._forget()
-            line = self._lines.setdefault(here, _LoopConnection())
-        if line.runtime is not None and line.declared == self._registry.version:
-            return line.runtime
-        async with line.lock:
-            return await self._ready(line)
+            connection = self._connections.setdefault(key, _LoopConnection())
+        if connection.runtime is not None and connection.declared == self._registry.version:
+            return connection.runtime
+        async with connection.lock:
+            return await self._ready(connection)
 
     def at_hand(self) -> Runtime | None:
         """Return the running loop's Runtime if it is open and all queues are declared."""
-        line = self._lines.get((os.getpid(), asyncio.get_running_loop()))
-        return line.runtime if line is not None and line.declared == self._registry.version else None
+        connection = self._connections.get((os.getpid(), asyncio.get_running_loop()))
+        return connection.runtime if connection is not None and connection.declared == self._registry.version else None
 
     def here(self) -> bool:
         """Tell whether the running loop has a connection."""
-        return (os.getpid(), asyncio.get_running_loop()) in self._lines
+        return (os.getpid(), asyncio.get_running_loop()) in self._connections
 
-    async def _ready(self, line: _LoopConnection) -> Runtime:
-        if line.runtime is None:
+    async def _ready(self, connection: _LoopConnection) -> Runtime:
+        if connection.runtime is None:
             store = self._single or self._connect()
             try:
                 await store.broker.open()
@@ -65,28 +65,28 @@ class Connections:
                 raise
             if not store.broker.capabilities.shared:
                 store = self._single = self._single or store
-            line.runtime = self._wire(store)
-            line.declared = -1
+            connection.runtime = self._wire(store)
+            connection.declared = -1
         version = self._registry.version
-        if line.declared != version:
-            await line.runtime.store.declare(self._registry)
-            line.declared = version
-        return line.runtime
+        if connection.declared != version:
+            await connection.runtime.store.declare(self._registry)
+            connection.declared = version
+        return connection.runtime
 
     async def close(self) -> None:
         """Close the running loop's store, if it has one."""
-        line = self._lines.pop((os.getpid(), asyncio.get_running_loop()), None)
-        if line is None:
+        connection = self._connections.pop((os.getpid(), asyncio.get_running_loop()), None)
+        if connection is None:
             return
-        async with line.lock:
-            runtime, line.runtime = line.runtime, None
+        async with connection.lock:
+            runtime, connection.runtime = connection.runtime, None
         if runtime is None:
             return
         store = runtime.store
-        if not any(other.runtime is not None and other.runtime.store is store for other in self._lines.values()):
+        if not any(other.runtime is not None and other.runtime.store is store for other in self._connections.values()):
             await store.broker.close()
 
     def _forget(self) -> None:
-        """Drop the lines of loops that were closed, and of the process that this one was forked from."""
-        for key in [key for key in self._lines if key[0] != os.getpid() or key[1].is_closed()]:
-            del self._lines[key]
+        """Drop the connections of loops that were closed, and of the process that this one was forked from."""
+        for key in [key for key in self._connections if key[0] != os.getpid() or key[1].is_closed()]:
+            del self._connections[key]

@@ -39,7 +39,7 @@ BATCH: Final = 1000
 
 
 class StoreCalls(Protocol):
-    """The worker's line to its store, which replaces a store that hangs."""
+    """Calls of the worker's store, which is replaced when it hangs."""
 
     async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0) -> T:
         """Return what `call(store)` returns; raise StoreError."""
@@ -54,7 +54,7 @@ class Scheduler:
 
     def __init__(
         self,
-        line: StoreCalls,
+        link: StoreCalls,
         registry: Registry,
         compose: Compose,
         *,
@@ -63,7 +63,7 @@ class Scheduler:
         tell: Callable[[Event], None],
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._line = line
+        self._link = link
         self._registry = registry
         self._compose = compose
         self._clock = clock
@@ -103,7 +103,7 @@ class Scheduler:
     async def sleep(self, seconds: float) -> None:
         """Sleep until then, or until somebody changes a schedule."""
         heard = self._heard
-        self._heard = await self._line.once(lambda store: store.schedules.amended(heard, seconds), wait=seconds)
+        self._heard = await self._link.once(lambda store: store.schedules.amended(heard, seconds), wait=seconds)
 
     async def step(self) -> float:
         """Fire what is due; return the seconds until there may be more to do."""
@@ -126,7 +126,7 @@ class Scheduler:
             if size >= BATCH:
                 break
         if moves:
-            made = await self._line.once(lambda store: store.schedules.advance(moves))
+            made = await self._link.once(lambda store: store.schedules.advance(moves))
             for move, first in zip(moves, made, strict=True):
                 if first and move.messages:
                     _logger.debug("schedule %s fired %d times", move.name, len(move.messages))
@@ -144,12 +144,12 @@ class Scheduler:
                 name: Planned(scheduled, self._registry, self._compose)
                 for name, scheduled in self._registry.schedules.items()
             }
-        found = await self._line.once(lambda store: store.schedules.schedules())
+        found = await self._link.once(lambda store: store.schedules.schedules())
         records = {record.name: record for record in found}
         now = self._clock.time()
         wanted = [each.entry for name, each in self._planned.items() if needs_touch(records.get(name), each.entry, now)]
         if wanted:
-            said = await self._line.once(lambda store: store.schedules.enlist(wanted))
+            said = await self._link.once(lambda store: store.schedules.enlist(wanted))
             records.update((record.name, record) for record in said)
         return records
 
@@ -159,7 +159,7 @@ class Scheduler:
         if not careful:
             return set()
         ids = [record.last for record in careful if record.last is not None]
-        found = await self._line.once(lambda store: store.records.get(ids))
+        found = await self._link.once(lambda store: store.records.get(ids))
         return {
             record.name
             for record, job in zip(careful, found, strict=True)
