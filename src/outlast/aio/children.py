@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Child", "die_with_parent", "kill_group", "kill_session", "named_directory", "resident_bytes"]
+__all__ = [
+    "Child",
+    "die_with_parent",
+    "how_ended",
+    "kill_group",
+    "kill_session",
+    "named_directory",
+    "resident_bytes",
+]
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -60,6 +68,16 @@ class Child:
         self.process.wait()
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody asks any more
             self._loop.call_soon_threadsafe(self.dead.set)
+
+
+def how_ended(code: int | None) -> str:
+    """Return a process's exit code in words."""
+    if code is None:
+        return "unknown"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
 
 
 def named_directory() -> str | None:

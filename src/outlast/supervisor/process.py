@@ -14,14 +14,13 @@ from uuid import uuid4
 
 import msgspec
 
-from outlast.aio.children import Child, kill_session, resident_bytes
+from outlast.aio.children import Child, how_ended, kill_session, resident_bytes
 from outlast.aio.frames import pack, read_frame
 from outlast.core.clock import Clock
 from outlast.core.events import QueueUnattended
 from outlast.core.message import Failure, Holder
 from outlast.core.settlement import Lost, Reschedule
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, encode
-from outlast.worker.isolation.pool import how_ended
 from outlast.worker.job_map import STARTED, JobEntry, SharedJobMap
 
 __all__ = ["STALL_AFTER", "RecycleBounds", "ProcessExit", "WorkerProcess", "release_jobs_of"]

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import Final, Protocol
 
+from outlast.aio.children import how_ended
 from outlast.core.message import Holder
 from outlast.supervisor.process import ProcessExit, WorkerProcess
-from outlast.worker.isolation.pool import how_ended
 
 __all__ = ["COME_UP", "ReplicaOwner", "StartedProcess", "WorkerReplica", "restart_delay"]
 

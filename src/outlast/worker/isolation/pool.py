@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -14,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from outlast.aio.children import Child
+from outlast.aio.children import Child, how_ended
 from outlast.aio.frames import pack, read_frame
 from outlast.core.decide import Crashed, Outcome
 from outlast.core.settlement import Release, Settlement
@@ -23,7 +22,7 @@ from outlast.worker.isolation.fork_client import ForkedChild, ForkServer
 from outlast.worker.isolation.messages import ChildNote, IsolatedConfig, RunReport, RunTask, decode_said, encode
 from outlast.worker.run import Run, stopped
 
-__all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool", "how_ended"]
+__all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool"]
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -267,13 +266,3 @@ class ProcessPool:
                 "Crashed", f"its process ended in mid run ({how_ended(code)})", attempt=attempt, at=at
             )
             answer(run, Crashed(failure, worker.solo), None)
-
-
-def how_ended(code: int | None) -> str:
-    """Return a process's exit code in words."""
-    if code is None:
-        return "unknown"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return signal.Signals(-code).name
-    return f"exit code {code}"
