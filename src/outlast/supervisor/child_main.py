@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from outlast.aio.frames import pack, read_frame
+from outlast.aio.tasks import cancel
 from outlast.core.backoff import Exponential
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
@@ -116,8 +117,7 @@ class _SupervisedWorker:
         except StoreStalled:
             return STALLED
         finally:
-            orders.cancel()
-            await asyncio.gather(orders, return_exceptions=True)
+            await cancel(orders)
             await self._app.close()
             writer.close()
 

@@ -16,6 +16,7 @@ import msgspec
 
 from outlast.aio.children import Child, how_ended, kill_session, resident_bytes
 from outlast.aio.frames import pack, read_frame
+from outlast.aio.tasks import cancel
 from outlast.core.clock import Clock
 from outlast.core.events import QueueUnattended
 from outlast.core.message import Failure, Holder
@@ -107,8 +108,7 @@ class WorkerProcess:
         try:
             await self.child.dead.wait()
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await cancel(listening)
             kill_session(self.child.pid)
             if self._writer is not None:
                 self._writer.close()

@@ -9,10 +9,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from outlast.aio.children import named_directory
 from outlast.aio.clock import SystemClock
+from outlast.aio.tasks import cancel
 from outlast.brokers import connect
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
@@ -166,10 +167,10 @@ class Supervisor:
             await asyncio.wait((*waits, *seats), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._over.set()
-            await _end(waits)
-            await _end(seats)
+            await cancel(*waits)
+            await cancel(*seats)
             await self._stop()
-            await _end(beside)
+            await cancel(*beside)
             if self._link is not None:
                 with contextlib.suppress(StoreError):
                     await self._link.store.broker.close()
@@ -196,8 +197,7 @@ class Supervisor:
         try:
             death = await life.live()
         finally:
-            greeting.cancel()
-            await asyncio.gather(greeting, return_exceptions=True)
+            await cancel(greeting)
             self._live.discard(life)
         ended.set_result(death)
         if self._link is not None:
@@ -342,9 +342,7 @@ class Supervisor:
         if not await self._gone_within(grace + _MARGIN):
             self._kill_all()
             await self._gone_within(_MARGIN)
-        for task in list(self._lives):
-            task.cancel()
-        await asyncio.gather(*self._lives, return_exceptions=True)
+        await cancel(*self._lives)
 
     async def _gone_within(self, seconds: float) -> bool:
         """Wait for every worker to be dead and buried; `hurry` leaves them only the margin."""
@@ -359,7 +357,7 @@ class Supervisor:
                 await asyncio.wait((gone,), timeout=_MARGIN)
             return gone.done()
         finally:
-            await _end([gone, hurried])
+            await cancel(gone, hurried)
 
     def _kill_all(self) -> None:
         for life in self._live:
@@ -380,9 +378,3 @@ async def _bury(link: StoreLink, death: ProcessExit, clock: Clock) -> None:
         _logger.warning(
             "%d jobs of a dead worker run again; a crash is counted for %d", left + len(blamed), len(blamed)
         )
-
-
-async def _end(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

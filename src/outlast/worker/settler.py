@@ -7,6 +7,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 
+from outlast.aio.tasks import cancel
 from outlast.core.errors import StoreError
 from outlast.core.settlement import Note, Release, Settlement
 from outlast.core.store.store import Store
@@ -59,8 +60,7 @@ class Settler:
     async def close(self) -> None:
         """Give up what is not settled yet: its lease will lapse."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel(self._task)
 
     async def _work(self) -> None:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from outlast.aio.tasks import cancel
 from outlast.brokers import connect
 from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
@@ -259,9 +260,7 @@ class Worker:
         try:
             await asyncio.wait((claims, stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopping.cancel()
-            claims.cancel()
-            (ended, _) = await asyncio.gather(claims, stopping, return_exceptions=True)
+            ended, _ = await cancel(claims, stopping)
         if isinstance(ended, Exception):
             self._fail(ended)
 
@@ -305,9 +304,7 @@ class Worker:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             return idle.done()
         finally:
-            for each in waits:
-                each.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await cancel(*waits)
 
     async def _part(self, link: StoreLink, settler: Settler | Settlers) -> None:
         """Hand back whatever the store still counts as ours: cut-off claims, jobs in threads."""
@@ -326,7 +323,6 @@ class Worker:
 
 
 async def _end_task(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    (ended,) = await cancel(task)
     if isinstance(ended, Exception):
         _logger.error("a helper of the worker failed", exc_info=ended)
