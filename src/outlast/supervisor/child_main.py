@@ -159,7 +159,7 @@ class _SupervisedWorker:
             threads=config.threads,
             processes=config.isolated,
             holder=Holder(config.holder, f"{socket.gethostname()}:{os.getpid()}"),
-            slot_map=slots,
+            job_map=slots,
             target=config.target,
         )
         hello = WorkerHello(

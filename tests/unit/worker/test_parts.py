@@ -28,15 +28,15 @@ def test_short_jobs_are_claimed_ahead_and_long_ones_never() -> None:
     assert claim_ahead(100, run=0.1, trip=0.0) == 0
 
 
-def test_a_lane_has_no_room_for_what_is_held_or_stuck() -> None:
-    lane: SlotGroup[int] = SlotGroup(10)
-    assert lane.room(0.001) == 10
-    lane.held, lane.stuck = 6, 3
-    assert lane.room(0.001) == 1
-    lane.held = 20
-    assert lane.room(0.001) == 0
-    lane.run.add(0.0001)
-    assert lane.room(0.001) == 10 + AHEAD * 10 - 23
+def test_a_slot_group_has_no_room_for_what_is_held_or_stuck() -> None:
+    group: SlotGroup[int] = SlotGroup(10)
+    assert group.room(0.001) == 10
+    group.held, group.stuck = 6, 3
+    assert group.room(0.001) == 1
+    group.held = 20
+    assert group.room(0.001) == 0
+    group.run_time.add(0.0001)
+    assert group.room(0.001) == 10 + AHEAD * 10 - 23
 
 
 def test_an_average_starts_at_its_first_value_and_forgets() -> None:

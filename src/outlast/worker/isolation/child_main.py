@@ -110,24 +110,24 @@ def ignore_stops() -> None:
 
 
 def _work(line: _ParentChannel, composer: ComposerPort) -> None:
-    office = _ChildRunHost(composer, line)
+    host = _ChildRunHost(composer, line)
     line.say(ChildReady())
     with asyncio.Runner() as runner:
         while (task := line.next()) is not None:
-            line.say(_run(task, composer, office, runner))
+            line.say(_run(task, composer, host, runner))
 
 
-def _run(task: RunTask, composer: ComposerPort, office: _ChildRunHost, runner: asyncio.Runner) -> RunReport:
+def _run(task: RunTask, composer: ComposerPort, host: _ChildRunHost, runner: asyncio.Runner) -> RunReport:
     """Run one job and decide about it, since only this process has the exception itself."""
     message = task.message
     delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
-    lane: SlotGroup[Run] = SlotGroup(1)
+    group: SlotGroup[Run] = SlotGroup(1)
     declaration = composer.registry.kinds.get(message.kind)
     if declaration is None:  # the code was changed between the worker's start and ours
         at = composer.clock.time() + DEFAULTS.park
         return RunReport.of(Release(delivery.fence, at, "its process has other code"), resident_bytes(os.getpid()))
-    plan = RunPlan.of(declaration, composer.arguments[message.kind], lane, composer.registry, apart=True)
-    run = Run(delivery, plan, lane, office, 0.0)
+    plan = RunPlan.of(declaration, composer.arguments[message.kind], group, composer.registry, apart=True)
+    run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
     began, meter = time.monotonic(), ProcessMeter()
     try:

@@ -57,7 +57,7 @@ class _PoolChild:
         """Send the child its job, once it is up: until then the job's timeout does not count."""
         run = self.run
         if self.ready and self.writer is not None and run is not None:
-            run.begin(run.office.clock.monotonic())
+            run.begin(run.host.clock.monotonic())
             delivery = run.delivery
             task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline)
             self.writer.write(pack(encode(task)))
@@ -139,7 +139,7 @@ class ProcessPool:
         return self._template is not None and not self._template.usable and busy >= self._size
 
     def _later(self, run: Run, seconds: float, why: str) -> Release:
-        return Release(run.delivery.fence, at=run.office.clock.time() + seconds, why=why)
+        return Release(run.delivery.fence, at=run.host.clock.time() + seconds, why=why)
 
     def _spawn(self, target: str, *, alone: bool) -> _PoolChild:
         """Make a fresh child: for a job that must run alone a fork, where that can be."""
@@ -261,7 +261,7 @@ class ProcessPool:
             _logger.error("a child process ended (%s) before it had imported %s", how_ended(code), self._target)
             answer(run, None, self._later(run, _NOT_STARTED, "its process did not come up"))
         else:
-            attempt, at = run.delivery.attempt, run.office.clock.time()
+            attempt, at = run.delivery.attempt, run.host.clock.time()
             failure = plain_failure(
                 "Crashed", f"its process ended in mid run ({how_ended(code)})", attempt=attempt, at=at
             )
