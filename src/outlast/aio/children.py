@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ __all__ = [
     "kill_session",
     "named_directory",
     "resident_bytes",
+    "start_module",
 ]
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -68,6 +70,29 @@ class Child:
         self.process.wait()
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody asks any more
             self._loop.call_soon_threadsafe(self.dead.set)
+
+
+def start_module(
+    module: str,
+    config: Callable[[int], bytes],
+    *,
+    fds: Sequence[int] = (),
+    own_session: bool = False,
+    directory: str | None = None,
+) -> tuple[Child, socket.socket]:
+    """Start `python -m MODULE CONFIG` with a socket to it; return both. The other arguments are those of Child.
+
+    config: makes the text from the number of the child's descriptor of the socket. Raise OSError.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        command = [sys.executable, "-m", module, config(theirs.fileno()).decode()]
+        return Child(command, fds=(*fds, theirs.fileno()), own_session=own_session, directory=directory), ours
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
 
 
 def how_ended(code: int | None) -> str:
