@@ -92,7 +92,7 @@ class Worker:
         self._job_map = job_map
         self._patience = stall_patience
         self._target = self._find(target)
-        self._hurry = asyncio.Event()
+        self._grace_over = asyncio.Event()
         self._orphaned = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
         self._stopper: RunStopper | None = None
@@ -114,16 +114,16 @@ class Worker:
         """Whether it is consuming: a claim has come back, or waits."""
         return self._stopper is not None
 
-    def hurry(self) -> None:
+    def end_grace(self) -> None:
         """End the grace of a stop now."""
-        self._hurry.set()
+        self._grace_over.set()
 
     def orphaned(self) -> None:
         """Hear that the supervisor is gone: renew here from now on. The caller stops the worker as well."""
         self._orphaned.set()
 
-    def tell(self, event: Event) -> None:
-        """Tell the app's observers."""
+    def emit(self, event: Event) -> None:
+        """Pass an event to the app's observers."""
         self._runtime.emit(event)
 
     def lose(self, losses: Sequence[Lost]) -> None:
@@ -177,7 +177,7 @@ class Worker:
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:
-                    self._hurry.set()
+                    self._grace_over.set()
                     raise
                 finally:
                     pool.stopping()
@@ -266,14 +266,14 @@ class Worker:
 
     def _unsettled(self, error: Exception) -> None:
         self._fail(error)
-        self._hurry.set()  # nothing that ends from now on can be settled: draining is in vain
+        self._grace_over.set()  # nothing that ends from now on can be settled: draining is in vain
 
     # Stopping
 
     async def _drain(self, budget: Budget, stopper: RunStopper) -> None:
         """Let the runs end within the grace, stop the rest, and bring every settlement to the store."""
         stopper.give_back("the worker stopped")
-        if not await _idle_within(budget, self._runtime.settings.drain_grace, self._hurry.wait()):
+        if not await _idle_within(budget, self._runtime.settings.drain_grace, self._grace_over.wait()):
             _logger.warning("%d jobs did not end within the grace and are given back", len(budget.runs))
             stopper.abort()
             if not await _idle_within(budget, _UNWIND):

@@ -97,13 +97,12 @@ def gone(pid: int) -> bool:
 
 async def test_an_app_that_cannot_be_imported_gives_no_forks() -> None:
     fork_server = ForkServer("tests.support.no_such_module:app", None)
-    forked = fork_server.fork()
-    assert forked is not None
-    fork, sock = forked
+    fork = fork_server.fork()
+    assert fork is not None
     await fork.dead.wait()
     assert fork.lost
     assert fork_server.fork() is None
-    sock.close()
+    fork.sock.close()
     await fork_server.close()
 
 

@@ -11,7 +11,7 @@ from collections import deque
 
 import msgspec
 
-from outlast.aio.children import kill_group, start_module
+from outlast.aio.children import Child, kill_group
 from outlast.aio.frames import read_frame
 from outlast.worker.isolation.messages import (
     FORK,
@@ -31,7 +31,8 @@ _logger = logging.getLogger("outlast.worker")
 class ForkedChild:
     """A forked child, as `aio.children.Child` is a started one. pid: 0 until it is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
         self.pid = 0
         self.code: int | None = None
         self.lost = False
@@ -62,7 +63,7 @@ class ForkServer:
 
     def __init__(self, target: str, main: str | None) -> None:
         """Start it; raise OSError."""
-        self.child, self._sock = start_module(
+        self.child = Child(
             "outlast.worker.isolation.fork_server",
             lambda fd: encode(IsolatedConfig(target, fd, os.getpid(), main)),
         )
@@ -74,8 +75,8 @@ class ForkServer:
         self._forks: dict[int, ForkedChild] = {}
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
-    def fork(self) -> tuple[ForkedChild, socket.socket] | None:
-        """Have one more fork made; return it with a socket to it, None when there will be none. Raise OSError."""
+    def fork(self) -> ForkedChild | None:
+        """Return a fork that is to be made, None when there will be none. Raise OSError."""
         if not self.usable:
             return None
         ours, theirs = socket.socketpair()
@@ -86,9 +87,9 @@ class ForkServer:
             except OSError:
                 ours.close()
                 return None
-        fork = ForkedChild()
+        fork = ForkedChild(ours)
         self._pending.append(fork)
-        return fork, ours
+        return fork
 
     async def close(self) -> None:
         """Kill it with its forks; return when it is gone."""
@@ -99,7 +100,7 @@ class ForkServer:
     async def _serve(self) -> None:
         writer: asyncio.StreamWriter | None = None
         try:
-            reader, writer = await asyncio.open_connection(sock=self._sock)
+            reader, writer = await asyncio.open_connection(sock=self.child.sock)
             while (frame := await read_frame(reader)) is not None:
                 self._handle(decode_fork_server_message(frame))
         except (msgspec.DecodeError, OSError) as error:
@@ -117,14 +118,14 @@ class ForkServer:
                 writer.close()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
-            self._sock.close()
+            self.child.sock.close()
             await self.child.dead.wait()
 
     def _send_sockets(self) -> None:
         """Send the sockets of the forks that are to be made."""
         try:
             for sock in self._unsent:
-                socket.send_fds(self._sock, [FORK], [sock.fileno()])
+                socket.send_fds(self.child.sock, [FORK], [sock.fileno()])
         finally:
             self._close_sockets()
 

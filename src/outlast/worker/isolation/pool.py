@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
-from outlast.aio.children import Child, how_ended, start_module
+from outlast.aio.children import Child, how_ended
 from outlast.aio.frames import pack, read_frame
 from outlast.core.decide import Crashed, Outcome
 from outlast.core.settlement import Release, Settlement
@@ -48,9 +47,8 @@ Answer = Callable[[Run, Outcome | None, Settlement | None], None]
 class _PoolChild:
     """One child: its process, and the run it is busy with."""
 
-    def __init__(self, process: Child | ForkedChild, sock: socket.socket, *, solo: bool) -> None:
+    def __init__(self, process: Child | ForkedChild, *, solo: bool) -> None:
         self.process = process
-        self.sock = sock
         self.solo = solo
         self.writer: asyncio.StreamWriter | None = None
         self.run: Run | None = None
@@ -164,15 +162,17 @@ class ProcessPool:
 
     def _start_child(self, target: str, *, solo: bool) -> _PoolChild:
         """Make a fresh child: for a job that must run alone a fork, where that can be. Raise OSError."""
-        process, sock = (self._fork(target) if solo else None) or start_module(
-            "outlast.worker.isolation.child_main",
-            lambda fd: encode(IsolatedConfig(target, fd, os.getpid(), self._main)),
-        )
-        child = _PoolChild(process, sock, solo=solo)
+        process: Child | ForkedChild | None = self._fork(target) if solo else None
+        if process is None:
+            process = Child(
+                "outlast.worker.isolation.child_main",
+                lambda fd: encode(IsolatedConfig(target, fd, os.getpid(), self._main)),
+            )
+        child = _PoolChild(process, solo=solo)
         self._children[child] = asyncio.get_running_loop().create_task(self._serve(child))
         return child
 
-    def _fork(self, target: str) -> tuple[ForkedChild, socket.socket] | None:
+    def _fork(self, target: str) -> ForkedChild | None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
@@ -214,14 +214,14 @@ class ProcessPool:
                 child.writer.close()
                 with contextlib.suppress(OSError):
                     await child.writer.wait_closed()
-            child.sock.close()
+            child.process.sock.close()
             del self._children[child]
             self._ended(child)
             if child.solo:
                 self._rest()
 
     async def _listen(self, child: _PoolChild) -> None:
-        reader, child.writer = await asyncio.open_connection(sock=child.sock)
+        reader, child.writer = await asyncio.open_connection(sock=child.process.sock)
         if child.retired and child.run is None:
             child.writer.close()
         try:
