@@ -26,7 +26,7 @@ class RunFinisher:
         self._rng = rng
 
     def end(self, run: Run, outcome: Outcome) -> None:
-        """End it as its kind's policy says; a run that was superseded has nothing to tell the store."""
+        """End it as its kind's policy says; a superseded run ends without a settlement."""
         if run.stop == "superseded":
             self._drop(run)
         else:

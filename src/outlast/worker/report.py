@@ -88,8 +88,8 @@ class Reporter:
                 error.type,
                 error.message,
             )
-            told = f"{error.type}: {error.message}"
-            self._emit(JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, told))
+            text = f"{error.type}: {error.message}"
+            self._emit(JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, text))
 
     def superseded(self, run: Run) -> None:
         """A run no longer counts."""
