@@ -7,7 +7,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["cancel", "spawn"]
+__all__ = ["cancel", "ended_within", "spawn"]
 
 if sys.version_info >= (3, 12):
 
@@ -27,3 +27,18 @@ async def cancel(*tasks: asyncio.Future[Any]) -> list[Any]:
     for task in tasks:
         task.cancel()
     return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def ended_within(
+    seconds: float | None, work: Coroutine[Any, Any, Any], *interrupts: Coroutine[Any, Any, Any]
+) -> bool:
+    """Wait until `work` ends, the seconds have passed or an interrupt ends; cancel the others. Return whether it ended.
+
+    None: for as long as it takes.
+    """
+    tasks = [asyncio.ensure_future(each) for each in (work, *interrupts)]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0].done()
+    finally:
+        await cancel(*tasks)

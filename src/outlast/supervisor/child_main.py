@@ -21,15 +21,7 @@ from outlast.core.backoff import Exponential
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
-from outlast.supervisor.messages import (
-    Losses,
-    QueueAlarm,
-    StopWorker,
-    WorkerConfig,
-    WorkerHello,
-    decode_supervisor_message,
-    encode,
-)
+from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.ports import RuntimePort
 from outlast.worker.slot_groups import AHEAD
@@ -190,7 +182,7 @@ class _SupervisedWorker:
 
     async def _handle_messages(self, reader: asyncio.StreamReader) -> None:
         while (frame := await read_frame(reader)) is not None:
-            message = decode_supervisor_message(frame)
+            message = decode(frame)
             if isinstance(message, Losses):
                 if self._worker is not None:
                     self._worker.lose(message.lost)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from outlast.core.events import QueueUnattended
 from outlast.core.settlement import Lost
 
-__all__ = ["QueueAlarm", "StopWorker", "WorkerHello", "Losses", "WorkerConfig", "decode_supervisor_message", "encode"]
+__all__ = ["QueueAlarm", "StopWorker", "WorkerHello", "Losses", "WorkerConfig", "decode", "encode"]
 
 
 class WorkerConfig(Struct, frozen=True, kw_only=True):
@@ -61,9 +61,7 @@ class StopWorker(Struct, frozen=True, tag="stop"):
 
 
 _encoder: Final = msgspec.json.Encoder()
-_supervisor_message: Final[msgspec.json.Decoder[Losses | QueueAlarm | StopWorker]] = msgspec.json.Decoder(
-    Losses | QueueAlarm | StopWorker
-)
+_decoder: Final = msgspec.json.Decoder[Losses | QueueAlarm | StopWorker](Losses | QueueAlarm | StopWorker)
 
 
 def encode(item: WorkerConfig | WorkerHello | Losses | QueueAlarm | StopWorker) -> bytes:
@@ -71,6 +69,6 @@ def encode(item: WorkerConfig | WorkerHello | Losses | QueueAlarm | StopWorker) 
     return _encoder.encode(item)
 
 
-def decode_supervisor_message(body: bytes) -> Losses | QueueAlarm | StopWorker:
+def decode(body: bytes) -> Losses | QueueAlarm | StopWorker:
     """Return the message of a supervisor."""
-    return _supervisor_message.decode(body)
+    return _decoder.decode(body)

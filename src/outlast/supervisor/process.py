@@ -14,7 +14,7 @@ import msgspec
 
 from outlast.aio.children import Child, how_ended, kill_session, resident_bytes
 from outlast.aio.frames import pack, read_frame
-from outlast.aio.tasks import cancel
+from outlast.aio.tasks import cancel, ended_within
 from outlast.core.clock import Clock
 from outlast.core.events import QueueUnattended
 from outlast.core.message import Failure, Holder
@@ -119,11 +119,7 @@ class WorkerProcess:
 
     async def came_up(self) -> bool:
         """Wait until it consumes, has ended, or COME_UP seconds have passed; return whether it consumes."""
-        up = asyncio.ensure_future(self.up.wait())
-        try:
-            await asyncio.wait((up, self.ended), timeout=COME_UP, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            up.cancel()
+        await ended_within(COME_UP, self.up.wait(), asyncio.wait((self.ended,)))
         return self.ready and not self.ended.done()
 
     def _exit(self) -> ProcessExit:

@@ -7,6 +7,7 @@ import logging
 from typing import Final, Protocol
 
 from outlast.aio.children import how_ended
+from outlast.aio.tasks import ended_within
 from outlast.core.message import Holder
 from outlast.supervisor.process import COME_UP, ProcessExit, WorkerProcess
 
@@ -76,11 +77,7 @@ class WorkerReplica:
             _logger.error("no worker process could be started: %s", error)  # noqa: TRY400
             return ProcessExit(Holder(""), 1, "", (), ready=False, lived=0.0)
         while True:
-            wanted = asyncio.ensure_future(self._wanted.wait())
-            try:
-                await asyncio.wait((process.ended, wanted), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                wanted.cancel()
+            await ended_within(None, self._wanted.wait(), asyncio.wait((process.ended,)))
             if self._wanted.is_set():
                 process = self.process = await self._replaced(process)
             elif process.ended.done():

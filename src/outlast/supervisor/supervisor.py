@@ -13,7 +13,7 @@ from typing import Final
 
 from outlast.aio.children import named_directory
 from outlast.aio.clock import SystemClock
-from outlast.aio.tasks import cancel
+from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers import connect
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
@@ -346,17 +346,9 @@ class Supervisor:
     async def _gone_within(self, seconds: float) -> bool:
         """Wait until every worker has ended and its jobs are handed back; `end_grace` leaves them only the margin."""
         tasks = list(self._tasks)
-        if not tasks:
+        if not tasks or await ended_within(seconds, asyncio.wait(tasks), self._grace_over.wait()):
             return True
-        gone = asyncio.ensure_future(asyncio.wait(tasks))
-        grace_over = asyncio.ensure_future(self._grace_over.wait())
-        try:
-            await asyncio.wait((gone, grace_over), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if grace_over.done() and not gone.done():
-                await asyncio.wait((gone,), timeout=_MARGIN)
-            return gone.done()
-        finally:
-            await cancel(gone, grace_over)
+        return self._grace_over.is_set() and await ended_within(_MARGIN, asyncio.wait(tasks))
 
     def _kill_all(self) -> None:
         for process in self._processes:

@@ -41,11 +41,8 @@ class Budget:
         # As many as threads: forks wait for others more than they use the processor.
         self.solo: SlotGroup[Run] = SlotGroup(threads, isolated=True)
         self.groups = (self.loop, self.thread, self.process, self.solo)
-        self.of_mode: Mapping[Mode, SlotGroup[Run]] = {
-            "async": self.loop,
-            "thread": self.thread,
-            "process": self.process,
-        }
+        by_mode: Mapping[Mode, SlotGroup[Run]]
+        self.by_mode = by_mode = {"async": self.loop, "thread": self.thread, "process": self.process}
         self.runs: dict[Run, None] = {}
         """All that is held."""
         self.taken = 0
@@ -65,7 +62,7 @@ class Budget:
         self.idle = asyncio.Event()
         """Set while nothing is held."""
         self.idle.set()
-        self._queues = {(each.queue, self.of_mode[each.mode]) for each in runtime.registry.kinds.values()}
+        self._queues = {(each.queue, by_mode[each.mode]) for each in runtime.registry.kinds.values()}
         self._job_map = job_map
         self._kill_grace = runtime.settings.kill_grace
 

@@ -58,7 +58,7 @@ class Executor:
         self._report = report
         self._pool = pool
         self._threads = Threads(budget.thread.slots, "outlast-job")
-        self._plans = run_plans(runtime, budget.of_mode)
+        self._plans = run_plans(runtime, budget.by_mode)
         self._finisher = RunFinisher(budget, report, settle, runtime.rng)
         self.stopper = RunStopper(budget, self._finisher, pool, runtime.clock)
         self._pumping = False

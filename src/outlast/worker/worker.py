@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from outlast.aio.tasks import cancel
+from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers import connect
 from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
@@ -273,12 +273,12 @@ class Worker:
     async def _drain(self, budget: Budget, stopper: RunStopper) -> None:
         """Let the runs end within the grace, stop the rest, and bring every settlement to the store."""
         stopper.give_back("the worker stopped")
-        if not await _idle_within(budget, self._runtime.settings.drain_grace, self._grace_over.wait()):
+        if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
             _logger.warning("%d jobs did not end within the grace and are given back", len(budget.runs))
             stopper.abort()
-            if not await _idle_within(budget, _UNWIND):
+            if not await ended_within(_UNWIND, budget.idle.wait()):
                 stopper.abandon()
-                await _idle_within(budget, _UNWIND)
+                await ended_within(_UNWIND, budget.idle.wait())
 
     async def _part(self, link: StoreLink, settler: Settler | Settlers) -> None:
         """Hand back whatever the store still counts as ours: cut-off claims, jobs in threads."""
@@ -294,16 +294,6 @@ class Worker:
     def _connect(self) -> Store:
         settings = self._runtime.settings
         return connect(settings.url, clock=self._runtime.clock, max_body=settings.max_body)
-
-
-async def _idle_within(budget: Budget, seconds: float, *interrupts: Coroutine[Any, Any, Any]) -> bool:
-    """Wait until nothing is held, at most so many seconds or until an interrupt comes; return whether nothing is."""
-    idle, *_ = waits = [asyncio.ensure_future(each) for each in (budget.idle.wait(), *interrupts)]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return idle.done()
-    finally:
-        await cancel(*waits)
 
 
 async def _end_task(task: asyncio.Task[None]) -> None:

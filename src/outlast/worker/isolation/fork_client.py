@@ -19,7 +19,7 @@ from outlast.worker.isolation.messages import (
     ForkEnded,
     ForkServerReady,
     IsolatedConfig,
-    decode_fork_server_message,
+    decode_fork_server,
     encode,
 )
 
@@ -102,7 +102,7 @@ class ForkServer:
         try:
             reader, writer = await asyncio.open_connection(sock=self.child.sock)
             while (frame := await read_frame(reader)) is not None:
-                self._handle(decode_fork_server_message(frame))
+                self._handle(decode_fork_server(frame))
         except (msgspec.DecodeError, OSError) as error:
             _logger.error("the fork server cannot be talked to and is killed: %s", error)  # noqa: TRY400
         finally:

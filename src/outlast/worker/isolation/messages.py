@@ -20,8 +20,8 @@ __all__ = [
     "ChildReady",
     "RunReport",
     "RunTask",
-    "decode_fork_server_message",
-    "decode_child_message",
+    "decode_fork_server",
+    "decode_child",
     "decode_task",
     "encode",
 ]
@@ -146,12 +146,12 @@ def encode(
     return _encoder.encode(item)
 
 
-def decode_child_message(body: bytes) -> ChildReady | ChildNote | RunReport:
+def decode_child(body: bytes) -> ChildReady | ChildNote | RunReport:
     """Return the message of a child process."""
     return _child_message.decode(body)
 
 
-def decode_fork_server_message(body: bytes) -> ForkServerReady | Forked | ForkEnded:
+def decode_fork_server(body: bytes) -> ForkServerReady | Forked | ForkEnded:
     """Return the message of a fork server."""
     return _fork_server_message.decode(body)
 

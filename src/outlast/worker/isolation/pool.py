@@ -17,14 +17,7 @@ from outlast.core.decide import Crashed, Outcome
 from outlast.core.settlement import Release, Settlement
 from outlast.worker.failures import plain_failure
 from outlast.worker.isolation.fork_client import ForkedChild, ForkServer
-from outlast.worker.isolation.messages import (
-    ChildNote,
-    IsolatedConfig,
-    RunReport,
-    RunTask,
-    decode_child_message,
-    encode,
-)
+from outlast.worker.isolation.messages import ChildNote, IsolatedConfig, RunReport, RunTask, decode_child, encode
 from outlast.worker.run import Run, stopped
 
 __all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool"]
@@ -77,11 +70,12 @@ class _PoolChild:
         self.retired = True
         self.process.kill()
 
-    def take_run(self) -> tuple[Run, Answer] | None:
-        """Return the run that it was busy with, and leave it free; None when it was free."""
+    def finish(self, outcome: Outcome | None, settlement: Settlement | None) -> None:
+        """Answer for the run that it is busy with, and leave it free."""
         run, answer = self.run, self.answer
         self.run = self.answer = None
-        return None if run is None or answer is None else (run, answer)
+        if run is not None and answer is not None:
+            answer(run, outcome, settlement)
 
 
 class ProcessPool:
@@ -234,7 +228,7 @@ class ProcessPool:
         child.begin()
         while (frame := await read_frame(reader)) is not None:
             try:
-                message = decode_child_message(frame)
+                message = decode_child(frame)
             except msgspec.DecodeError as error:
                 _logger.error("a child process sent an invalid message and is killed: %s", error)  # noqa: TRY400
                 return
@@ -245,39 +239,34 @@ class ProcessPool:
 
     def _finished(self, child: _PoolChild, report: RunReport) -> None:
         """Answer with the child's report, and keep the child if it may run more."""
-        taken = child.take_run()
         child.jobs += 1
         if child.solo or child.jobs >= JOBS_EACH or report.resident > RESIDENT_LIMIT:
             child.retire()
-        if taken is not None:
-            run, answer = taken
-            if run.stop is None:
-                answer(run, None, report.settlement(run.delivery))
-            else:
-                answer(run, stopped(run), None)  # it was told to stop first, and ended in the same moment
+        if child.run is not None and child.run.stop is None:
+            child.finish(None, report.settlement(child.run.delivery))
+        elif child.run is not None:
+            child.finish(stopped(child.run), None)  # it was told to stop first, and ended in the same moment
 
     def _ended(self, child: _PoolChild) -> None:
         """Answer for the run that a dead child leaves behind."""
-        taken = child.take_run()
-        if taken is None:
+        run, code = child.run, child.process.code
+        if run is None:
             return
-        run, answer = taken
-        code = child.process.code
         if run.stop is not None:
-            answer(run, stopped(run), None)
+            child.finish(stopped(run), None)
         elif self._stopping:
-            answer(run, None, Release(run.delivery.fence, why="the worker stopped"))
+            child.finish(None, Release(run.delivery.fence, why="the worker stopped"))
         elif child.process.lost:
-            answer(run, None, Release(run.delivery.fence, why="there was nothing to fork its process from"))
+            child.finish(None, Release(run.delivery.fence, why="there was nothing to fork its process from"))
         elif not child.ready:
             _logger.error("a child process ended (%s) before it had imported %s", how_ended(code), self._target)
-            answer(run, None, _later(run, _NOT_STARTED, "its process did not come up"))
+            child.finish(None, _later(run, _NOT_STARTED, "its process did not come up"))
         else:
             attempt, at = run.delivery.attempt, run.host.clock.time()
             failure = plain_failure(
                 "Crashed", f"its process ended in mid run ({how_ended(code)})", attempt=attempt, at=at
             )
-            answer(run, Crashed(failure, child.solo), None)
+            child.finish(Crashed(failure, child.solo), None)
 
 
 def _later(run: Run, seconds: float, why: str) -> Release:
