@@ -9,6 +9,8 @@ from typing import Any
 
 __all__ = ["cancel", "ended_within", "spawn"]
 
+_Work = Coroutine[Any, Any, Any]
+
 if sys.version_info >= (3, 12):
 
     def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -29,9 +31,7 @@ async def cancel(*tasks: asyncio.Future[Any]) -> list[Any]:
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def ended_within(
-    seconds: float | None, work: Coroutine[Any, Any, Any], *interrupts: Coroutine[Any, Any, Any]
-) -> bool:
+async def ended_within(seconds: float | None, work: _Work, *interrupts: _Work) -> bool:
     """Wait until `work` ends, the seconds have passed or an interrupt ends; cancel the others. Return whether it ended.
 
     None: for as long as it takes.

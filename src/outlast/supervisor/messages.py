@@ -10,7 +10,7 @@ from msgspec import Struct
 from outlast.core.events import QueueUnattended
 from outlast.core.settlement import Lost
 
-__all__ = ["QueueAlarm", "StopWorker", "WorkerHello", "Losses", "WorkerConfig", "decode", "encode"]
+__all__ = ["SupervisorMessage", "QueueAlarm", "StopWorker", "WorkerHello", "Losses", "WorkerConfig", "decode", "encode"]
 
 
 class WorkerConfig(Struct, frozen=True, kw_only=True):
@@ -61,14 +61,15 @@ class StopWorker(Struct, frozen=True, tag="stop"):
 
 
 _encoder: Final = msgspec.json.Encoder()
-_decoder: Final = msgspec.json.Decoder[Losses | QueueAlarm | StopWorker](Losses | QueueAlarm | StopWorker)
+SupervisorMessage = Losses | QueueAlarm | StopWorker
+_decoder: Final[msgspec.json.Decoder[SupervisorMessage]] = msgspec.json.Decoder(SupervisorMessage)
 
 
-def encode(item: WorkerConfig | WorkerHello | Losses | QueueAlarm | StopWorker) -> bytes:
+def encode(item: WorkerConfig | WorkerHello | SupervisorMessage) -> bytes:
     """Return `item` as JSON."""
     return _encoder.encode(item)
 
 
-def decode(body: bytes) -> Losses | QueueAlarm | StopWorker:
+def decode(body: bytes) -> SupervisorMessage:
     """Return the message of a supervisor."""
     return _decoder.decode(body)

@@ -19,7 +19,15 @@ from outlast.core.clock import Clock
 from outlast.core.events import QueueUnattended
 from outlast.core.message import Failure, Holder
 from outlast.core.settlement import Lost, Reschedule
-from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, encode
+from outlast.supervisor.messages import (
+    Losses,
+    QueueAlarm,
+    StopWorker,
+    SupervisorMessage,
+    WorkerConfig,
+    WorkerHello,
+    encode,
+)
 from outlast.worker.job_map import STARTED, JobEntry, SharedJobMap
 
 __all__ = ["COME_UP", "STALL_AFTER", "RecycleBounds", "ProcessExit", "WorkerProcess", "release_jobs_of"]
@@ -172,7 +180,7 @@ class WorkerProcess:
         """Pass on an event for the app's observers."""
         self._send(QueueAlarm(event))
 
-    def _send(self, message: StopWorker | Losses | QueueAlarm) -> None:
+    def _send(self, message: SupervisorMessage) -> None:
         if self._writer is not None:
             self._writer.write(pack(encode(message)))
 
