@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from outlast.core.registry import Mode
 from outlast.core.settlement import Settlement
 from outlast.worker.job_map import STARTED, SharedJobMap
-from outlast.worker.ports import RuntimePort
+from outlast.worker.ports import ComposerPort
 from outlast.worker.run import Run
 from outlast.worker.slot_groups import AHEAD, Average, SlotGroup
 
@@ -27,7 +27,7 @@ class Budget:
 
     def __init__(
         self,
-        runtime: RuntimePort,
+        composer: ComposerPort,
         *,
         concurrency: int,
         threads: int,
@@ -62,9 +62,9 @@ class Budget:
         self.idle = asyncio.Event()
         """Set while nothing is held."""
         self.idle.set()
-        self._queues = {(each.queue, by_mode[each.mode]) for each in runtime.registry.kinds.values()}
+        self._queues = {(each.queue, by_mode[each.mode]) for each in composer.registry.kinds.values()}
         self._job_map = job_map
-        self._kill_grace = runtime.settings.kill_grace
+        self._kill_grace = composer.settings.kill_grace
 
     # What to claim
 
