@@ -6,36 +6,61 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Child", "die_with_parent", "kill_group", "kill_session", "named_directory", "resident_bytes"]
+__all__ = [
+    "Child",
+    "die_with_parent",
+    "how_ended",
+    "kill_group",
+    "kill_session",
+    "named_directory",
+    "resident_bytes",
+]
 
 _PR_SET_PDEATHSIG: Final = 1
 
 
 class Child:
-    """One started process. `dead` is set, on the loop that started it, as soon as the process has ended."""
+    """A started `python -m MODULE CONFIG`, and `sock`, the socket to it.
+
+    `dead` is set, on the loop that started it, as soon as the process has ended.
+    """
 
     def __init__(
-        self, command: Sequence[str], *, fds: Sequence[int], own_session: bool, directory: str | None = None
+        self,
+        module: str,
+        config: Callable[[int], bytes],
+        *,
+        fds: Sequence[int] = (),
+        own_session: bool = False,
+        directory: str | None = None,
     ) -> None:
-        """Start it with these descriptors; in a session of its own, or else in a process group of its own.
+        """Start it with these descriptors, and lead a process group, or with `own_session` a session.
 
-        directory: where it works, None for the caller's own. Raise OSError.
+        config: makes the text from the number of its end's descriptor. directory: where it works, None for the
+        caller's own. Raise OSError.
         """
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            pass_fds=tuple(fds),
-            cwd=directory,
-            start_new_session=own_session,
-            process_group=None if own_session else 0,
-        )
+        self.sock, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", module, config(theirs.fileno()).decode()],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(*fds, theirs.fileno()),
+                    cwd=directory,
+                    start_new_session=own_session,
+                    process_group=None if own_session else 0,
+                )
+            except OSError:
+                self.sock.close()
+                raise
         self.pid = self.process.pid
         self.dead = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -60,6 +85,16 @@ class Child:
         self.process.wait()
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody asks any more
             self._loop.call_soon_threadsafe(self.dead.set)
+
+
+def how_ended(code: int | None) -> str:
+    """Return a process's exit code in words."""
+    if code is None:
+        return "unknown"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
 
 
 def named_directory() -> str | None:

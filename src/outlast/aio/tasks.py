@@ -1,4 +1,4 @@
-"""Tasks that start at once where Python has them."""
+"""Tasks: started at once where Python can do that, and ended together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["spawn"]
+__all__ = ["cancel", "ended_within", "spawn"]
+
+_Work = Coroutine[Any, Any, Any]
 
 if sys.version_info >= (3, 12):
 
@@ -20,3 +22,23 @@ else:
     def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run `work` in a task of the running loop. With a name and without a factory, it costs a third less."""
         return asyncio.Task(work, loop=asyncio.get_running_loop(), name=name)
+
+
+async def cancel(*tasks: asyncio.Future[Any]) -> list[Any]:
+    """Cancel the tasks; when all have ended, return for each its result or what it raised."""
+    for task in tasks:
+        task.cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def ended_within(seconds: float | None, work: _Work, *interrupts: _Work) -> bool:
+    """Wait until `work` ends, the seconds have passed or an interrupt ends; cancel the others. Return whether it ended.
+
+    None: for as long as it takes.
+    """
+    tasks = [asyncio.ensure_future(each) for each in (work, *interrupts)]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0].done()
+    finally:
+        await cancel(*tasks)

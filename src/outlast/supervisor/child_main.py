@@ -16,11 +16,12 @@ from typing import Final
 import msgspec
 
 from outlast.aio.frames import pack, read_frame
+from outlast.aio.tasks import cancel
 from outlast.core.backoff import Exponential
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
-from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode_order, encode
+from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.ports import RuntimePort
 from outlast.worker.slot_groups import AHEAD
@@ -84,14 +85,14 @@ def _leave(code: int) -> None:
 
 
 class _SupervisedWorker:
-    """The loop's side of the process: the supervisor's orders, signals, and the worker."""
+    """The loop's side of the process: the supervisor's messages, signals, and the worker."""
 
     def __init__(self, config: WorkerConfig, app: AppPort) -> None:
         self._config = config
         self._app = app
         self._stop = asyncio.Event()
-        self._hurry = False
-        self._alone = False
+        self._grace_over = False
+        self._orphaned = False
         self._worker: Worker | None = None
 
     async def run(self) -> int:
@@ -104,7 +105,7 @@ class _SupervisedWorker:
         # It is for the supervisor: sent to all of a service, it must not kill workers in mid run.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
         reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=self._config.control_fd))
-        orders = loop.create_task(self._obey(reader))
+        messages = loop.create_task(self._handle_messages(reader))
         try:
             runtime = await self._open()
             if runtime is None:
@@ -116,14 +117,13 @@ class _SupervisedWorker:
         except StoreStalled:
             return STALLED
         finally:
-            orders.cancel()
-            await asyncio.gather(orders, return_exceptions=True)
+            await cancel(messages)
             await self._app.close()
             writer.close()
 
     async def _open(self) -> RuntimePort | None:
         """Open the store, waiting for one that is away; None when told to stop meanwhile."""
-        attempt, told = 0, ""
+        attempt, logged = 0, ""
         while not self._stop.is_set():
             try:
                 return await self._app.runtime()
@@ -131,8 +131,8 @@ class _SupervisedWorker:
                 raise
             except StoreError as error:
                 attempt += 1
-                if str(error) != told:  # once for each reason: an outage may last
-                    told = str(error)
+                if str(error) != logged:  # once for each reason: an outage may last
+                    logged = str(error)
                     _logger.warning("the store cannot be opened yet, it is tried again until it can: %s", error)
             try:
                 # Its dice need no seed: the pause is only to be unlike that of the other processes.
@@ -150,8 +150,8 @@ class _SupervisedWorker:
             )
         concurrency = settings.concurrency if config.concurrency is None else config.concurrency
         size = 2 * concurrency * (1 + AHEAD)  # what is held, and a batch on its way to the store
-        SharedJobMap.grow(config.slots_fd, size)
-        slots = SharedJobMap(config.slots_fd, size)
+        SharedJobMap.grow(config.map_fd, size)
+        job_map = SharedJobMap(config.map_fd, size)
         worker = self._worker = Worker(
             runtime,
             queues=config.queues,
@@ -159,13 +159,13 @@ class _SupervisedWorker:
             threads=config.threads,
             processes=config.isolated,
             holder=Holder(config.holder, f"{socket.gethostname()}:{os.getpid()}"),
-            slot_map=slots,
+            job_map=job_map,
             target=config.target,
         )
         hello = WorkerHello(
             url=settings.url,
             max_body=settings.max_body,
-            slots=size,
+            map_size=size,
             lease=settings.lease,
             drain_grace=settings.drain_grace,
             recycle_jobs=settings.recycle_jobs,
@@ -173,30 +173,30 @@ class _SupervisedWorker:
             recycle_memory=settings.recycle_memory,
         )
         writer.write(pack(encode(hello)))
-        if self._alone:
+        if self._orphaned:
             worker.orphaned()
-        if self._hurry:
-            worker.hurry()
+        if self._grace_over:
+            worker.end_grace()
         await worker.run(self._stop)
         return CLEAN
 
-    async def _obey(self, reader: asyncio.StreamReader) -> None:
+    async def _handle_messages(self, reader: asyncio.StreamReader) -> None:
         while (frame := await read_frame(reader)) is not None:
-            order = decode_order(frame)
-            if isinstance(order, Losses):
+            message = decode(frame)
+            if isinstance(message, Losses):
                 if self._worker is not None:
-                    self._worker.lose(order.lost)
-            elif isinstance(order, QueueAlarm):
+                    self._worker.lose(message.lost)
+            elif isinstance(message, QueueAlarm):
                 if self._worker is not None:
-                    self._worker.tell(order.event)
-            elif isinstance(order, StopWorker):
+                    self._worker.emit(message.event)
+            elif isinstance(message, StopWorker):
                 self._stop.set()
-                if order.hurry:
-                    self._hurry = True
+                if message.end_grace:
+                    self._grace_over = True
                     if self._worker is not None:
-                        self._worker.hurry()
+                        self._worker.end_grace()
         _logger.warning("the supervisor is gone: this worker finishes what it has and leaves")
-        self._alone = True
+        self._orphaned = True
         if self._worker is not None:
             self._worker.orphaned()
         self._stop.set()

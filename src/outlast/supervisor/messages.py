@@ -1,4 +1,4 @@
-"""What a supervisor and a worker process say to each other, as JSON in frames over their own socket."""
+"""The messages between a supervisor and a worker process, as JSON in frames over their own socket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 from outlast.core.events import QueueUnattended
 from outlast.core.settlement import Lost
 
-__all__ = ["QueueAlarm", "StopWorker", "WorkerHello", "Losses", "WorkerConfig", "decode_order", "encode"]
+__all__ = ["SupervisorMessage", "QueueAlarm", "StopWorker", "WorkerHello", "Losses", "WorkerConfig", "decode", "encode"]
 
 
 class WorkerConfig(Struct, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class WorkerConfig(Struct, frozen=True, kw_only=True):
 
     target: str
     holder: str
-    slots_fd: int
+    map_fd: int
     control_fd: int
     queues: tuple[str, ...] | None = None
     concurrency: int | None = None
@@ -27,14 +27,14 @@ class WorkerConfig(Struct, frozen=True, kw_only=True):
 
 
 class WorkerHello(Struct, frozen=True, kw_only=True):
-    """The worker has imported the app and read its settings. slots: the size of its map. Times in seconds.
+    """The worker has imported the app and read its settings. map_size: jobs in its map. Times in seconds.
 
     recycle_*: when to replace it (jobs, seconds, bytes); 0 for never.
     """
 
     url: str
     max_body: int
-    slots: int
+    map_size: int
     lease: float
     drain_grace: float
     recycle_jobs: int = 0
@@ -49,28 +49,27 @@ class Losses(Struct, frozen=True, tag="lost"):
 
 
 class QueueAlarm(Struct, frozen=True, tag="alarm"):
-    """Something for the app's observers, which the supervisor has none of; told to one worker."""
+    """Something for the app's observers, which the supervisor has none of; sent to one worker."""
 
     event: QueueUnattended
 
 
-class StopWorker(Struct, frozen=True, tag="halt"):
-    """Stop: drain first, or (`hurry`) without any more grace."""
+class StopWorker(Struct, frozen=True, tag="stop"):
+    """Stop: drain first, or (`end_grace`) without any more grace."""
 
-    hurry: bool = False
+    end_grace: bool = False
 
 
 _encoder: Final = msgspec.json.Encoder()
-_order: Final[msgspec.json.Decoder[Losses | QueueAlarm | StopWorker]] = msgspec.json.Decoder(
-    Losses | QueueAlarm | StopWorker
-)
+SupervisorMessage = Losses | QueueAlarm | StopWorker
+_decoder: Final[msgspec.json.Decoder[SupervisorMessage]] = msgspec.json.Decoder(SupervisorMessage)
 
 
-def encode(item: WorkerConfig | WorkerHello | Losses | QueueAlarm | StopWorker) -> bytes:
+def encode(item: WorkerConfig | WorkerHello | SupervisorMessage) -> bytes:
     """Return `item` as JSON."""
     return _encoder.encode(item)
 
 
-def decode_order(body: bytes) -> Losses | QueueAlarm | StopWorker:
-    """Return what the supervisor said."""
-    return _order.decode(body)
+def decode(body: bytes) -> SupervisorMessage:
+    """Return the message of a supervisor."""
+    return _decoder.decode(body)

@@ -1,4 +1,4 @@
-"""A place for one worker process: kept taken, and given to a fresh process without a gap."""
+"""Keeps one worker process running, and replaces it by a fresh one without a gap."""
 
 from __future__ import annotations
 
@@ -6,122 +6,100 @@ import asyncio
 import logging
 from typing import Final, Protocol
 
+from outlast.aio.children import how_ended
+from outlast.aio.tasks import ended_within
 from outlast.core.message import Holder
-from outlast.supervisor.process import ProcessExit, WorkerProcess
-from outlast.worker.isolation.pool import how_ended
+from outlast.supervisor.process import COME_UP, ProcessExit, WorkerProcess
 
-__all__ = ["COME_UP", "ReplicaOwner", "StartedProcess", "WorkerReplica", "restart_delay"]
+__all__ = ["ReplicaOwner", "WorkerReplica", "restart_delay"]
 
 _logger = logging.getLogger("outlast.supervisor")
 
-COME_UP: Final = 120.0
-"""Seconds that a fresh worker has until it consumes; after that it is sent away, and the old one stays."""
 _HEALTHY: Final = 10.0
 _DELAY_CAP: Final = 5.0
 
 
-def restart_delay(short_lives: int) -> float:
-    """Return the seconds to wait after so many lives in a row that ended within 10 s: 0, then 0.2 s doubling to 5 s."""
-    return 0.0 if short_lives <= 0 else min(_DELAY_CAP, 0.1 * 2.0 ** min(short_lives, 16))
-
-
-class StartedProcess:
-    """A worker process under way. `ended` gets its death."""
-
-    def __init__(self, process: WorkerProcess, ended: asyncio.Future[ProcessExit]) -> None:
-        self.process = process
-        self.ended = ended
-
-    async def came_up(self) -> bool:
-        """Wait until it consumes, is dead, or COME_UP seconds have passed; tell whether it consumes."""
-        up = asyncio.ensure_future(self.process.up.wait())
-        try:
-            await asyncio.wait((up, self.ended), timeout=COME_UP, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            up.cancel()
-        return self.process.ready and not self.ended.done()
+def restart_delay(short_runs: int) -> float:
+    """Return the seconds to wait after so many short runs in a row (under 10 s): 0, then 0.2 s doubling to 5 s."""
+    return 0.0 if short_runs <= 0 else min(_DELAY_CAP, 0.1 * 2.0 ** min(short_runs, 16))
 
 
 class ReplicaOwner(Protocol):
-    """Who starts workers and says when it is over."""
+    """What starts worker processes, and knows when it is over."""
 
     def over(self) -> bool:
-        """Whether no more are wanted."""
+        """Return whether no more are wanted."""
         ...
 
-    def begin(self) -> StartedProcess:
+    def start_process(self) -> WorkerProcess:
         """Start a worker process; raise OSError."""
         ...
 
-    def hopeless(self, death: ProcessExit) -> bool:
-        """Tell whether to give up after this death, which nobody asked for."""
+    def gives_up(self, ended: ProcessExit) -> bool:
+        """Return whether to give up after this end, which was not asked for."""
         ...
 
 
 class WorkerReplica:
-    """Has one worker alive at a time, two while it changes: the old one drains when the fresh one consumes."""
+    """Has one worker process at a time, two while it is replaced: the old one drains when the fresh one consumes."""
 
-    def __init__(self, crew: ReplicaOwner) -> None:
-        self.life: StartedProcess | None = None
-        self._crew = crew
-        self._asked = asyncio.Event()
+    def __init__(self, owner: ReplicaOwner) -> None:
+        self.process: WorkerProcess | None = None
+        self._owner = owner
+        self._wanted = asyncio.Event()
         self._answer: asyncio.Future[str] | None = None
 
-    async def change(self) -> str:
-        """Give the place to a fresh process. Return "" when it consumes, else why the old one has stayed.
+    async def replace(self) -> str:
+        """Start a fresh process in place of the old one. Return "" when it consumes, else why the old one has stayed.
 
         For one caller at a time.
         """
         self._answer = asyncio.get_running_loop().create_future()
-        self._asked.set()
+        self._wanted.set()
         return await self._answer
 
     async def run(self) -> None:
-        """Start a worker, and the next one when it has died, until it is over or hopeless."""
+        """Start a process, and the next one when it has ended, until the owner is over or gives up."""
         short = 0
-        while not self._crew.over():
-            death = await self._sit()
-            if self._crew.over() or self._crew.hopeless(death):
+        while not self._owner.over():
+            ended = await self._run_process()
+            if self._owner.over() or self._owner.gives_up(ended):
                 return
-            _logger.error("a worker process died (%s): the next one starts", how_ended(death.code))
-            short = short + 1 if death.lived < _HEALTHY else 0
+            _logger.error("a worker process died (%s): the next one starts", how_ended(ended.code))
+            short = short + 1 if ended.lived < _HEALTHY else 0
             await asyncio.sleep(restart_delay(short - 1))
 
-    async def _sit(self) -> ProcessExit:
-        """Start a worker; return the death of whoever sits here then."""
+    async def _run_process(self) -> ProcessExit:
+        """Start a process; return how it ended, or the last of those that replaced it."""
         try:
-            life = self.life = self._crew.begin()
+            process = self.process = self._owner.start_process()
         except OSError as error:
             _logger.error("no worker process could be started: %s", error)  # noqa: TRY400
             return ProcessExit(Holder(""), 1, "", (), ready=False, lived=0.0)
         while True:
-            asked = asyncio.ensure_future(self._asked.wait())
-            try:
-                await asyncio.wait((life.ended, asked), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                asked.cancel()
-            if self._asked.is_set():
-                life = self.life = await self._changed(life)
-            elif life.ended.done():
-                return life.ended.result()
+            await ended_within(None, self._wanted.wait(), asyncio.wait((process.ended,)))
+            if self._wanted.is_set():
+                process = self.process = await self._replaced(process)
+            elif process.ended.done():
+                return process.ended.result()
 
-    async def _changed(self, old: StartedProcess) -> StartedProcess:
-        """Start a fresh worker beside the old one; return whoever sits here from now on."""
-        self._asked.clear()
-        sitting, why = old, ""
+    async def _replaced(self, old: WorkerProcess) -> WorkerProcess:
+        """Start a fresh process beside the old one; return the one that works from now on."""
+        self._wanted.clear()
+        current, why = old, ""
         try:
-            fresh = self._crew.begin()
+            fresh = self._owner.start_process()
         except OSError as error:
             why = str(error)
         else:
             if await fresh.came_up():
-                old.process.halt()
-                sitting = fresh
+                old.stop()
+                current = fresh
             elif fresh.ended.done():
                 why = how_ended(fresh.ended.result().code)
             else:
                 why = f"not ready within {COME_UP:.0f} s"
-                fresh.process.kill("forced")
+                fresh.kill("forced")
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(why)
-        return sitting
+        return current

@@ -9,10 +9,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from outlast.aio.children import named_directory
 from outlast.aio.clock import SystemClock
+from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
@@ -22,7 +23,7 @@ from outlast.core.settlement import Reschedule
 from outlast.core.store.store import Store
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess, release_jobs_of
-from outlast.supervisor.replica import StartedProcess, WorkerReplica
+from outlast.supervisor.replica import WorkerReplica
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.store_link import StoreLink
 
@@ -33,7 +34,7 @@ _logger = logging.getLogger("outlast.supervisor")
 _CHECK: Final = 0.25
 _GIVE_UP: Final = 5
 _RECYCLED: Final = 10.0
-"""Seconds for which a place that was given to a fresh worker is left alone, lest one that is born too large spins."""
+"""Seconds until a fresh worker may be replaced in its turn: one that is too large from the start must not spin."""
 _RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
 _PATIENCE: Final = 10.0
@@ -44,7 +45,7 @@ class Supervisor:
 
     It renews their leases, so that a handler which blocks its process loses nothing; kills a worker one of whose jobs
     is past its hard deadline; and when a worker dies, kills what it left behind and makes its jobs ready at once: those
-    that had started count one crash, the others none. On `reload`, and for a worker that is outworn, a fresh one starts
+    that had started count one crash, the others none. On `reload`, and for a worker past its bounds, a fresh one starts
     first, and the old one drains when that consumes. It gives up, with a code of `exitcodes`, when no worker has ever
     come up and the reason will not go away, or when they die again and again before they are ready.
     """
@@ -66,7 +67,7 @@ class Supervisor:
         """Take the app's "module:attribute"; None leaves a bound to the app's settings.
 
         A worker is replaced when it has run `max_jobs` jobs or is `max_age` seconds old (up to a tenth less of either,
-        so that not all are outworn at once), or holds `max_resident` bytes; it is killed when it runs nothing and has
+        so that not all are replaced at once), or holds `max_resident` bytes; it is killed when it runs nothing and has
         not moved for `stall_after` seconds. Raise ConfigurationError.
         """
         if processes < 1:
@@ -74,25 +75,25 @@ class Supervisor:
         self._config = WorkerConfig(
             target=target,
             holder="",
-            slots_fd=-1,
+            map_fd=-1,
             control_fd=-1,
             queues=None if queues is None else tuple(queues),
             concurrency=concurrency,
             threads=threads,
             isolated=isolated,
         )
-        self._processes = processes
+        self._size = processes
         self._bounds = RecycleBounds(max_jobs, max_age, max_resident)
         self._stall_after = stall_after
         self._directory = named_directory()
         self._clock: Clock = SystemClock()
         self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
-        self._live: set[WorkerProcess] = set()
-        self._seats: list[WorkerReplica] = []
+        self._processes: set[WorkerProcess] = set()
+        self._replicas: list[WorkerReplica] = []
         self._reloading = False
-        self._worn: dict[WorkerReplica, float] = {}
+        self._next_recycle: dict[WorkerReplica, float] = {}
         self._wanted = asyncio.Event()
-        self._lives: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._link: StoreLink | None = None
         self._linked = asyncio.Event()
         self._linking = asyncio.Lock()
@@ -101,7 +102,7 @@ class Supervisor:
         self._unready = 0
         self._code = CLEAN
         self._over = asyncio.Event()
-        self._hurried = asyncio.Event()
+        self._grace_over = asyncio.Event()
 
     def serve(self) -> int:
         """Run in this process until SIGTERM or SIGINT; a second one cuts the grace, a third kills. Return the code."""
@@ -113,8 +114,8 @@ class Supervisor:
                 if not stop.is_set():
                     _logger.info("stopping: the workers finish what they run; a second signal cuts that short")
                     stop.set()
-                elif not self._hurried.is_set():
-                    self.hurry()
+                elif not self._grace_over.is_set():
+                    self.end_grace()
                 else:
                     self._kill_all()
 
@@ -139,16 +140,16 @@ class Supervisor:
         self._reloading = True
         self._wanted.set()
 
-    def hurry(self) -> None:
+    def end_grace(self) -> None:
         """End the grace of a stop now."""
-        self._hurried.set()
-        for life in self._live:
-            life.halt(hurry=True)
+        self._grace_over.set()
+        for process in self._processes:
+            process.stop(end_grace=True)
 
     @property
     def pids(self) -> list[int]:
         """The worker processes that live."""
-        return [life.child.pid for life in self._live]
+        return [process.child.pid for process in self._processes]
 
     def over(self) -> bool:
         """Whether it is stopping."""
@@ -157,57 +158,55 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> int:
         """Work until `stop` is set or nothing can be done; return an exit code of `exitcodes`."""
         loop = asyncio.get_running_loop()
-        self._seats = [WorkerReplica(self) for _ in range(self._processes)]
-        work = (self._renewals(), self._checks(), self._changes(), self._attend())
+        self._replicas = [WorkerReplica(self) for _ in range(self._size)]
+        work = (self._renewals(), self._checks(), self._changes(), self._watch_consumers())
         beside = [loop.create_task(each) for each in work]
-        seats = [loop.create_task(seat.run()) for seat in self._seats]
+        running = [loop.create_task(replica.run()) for replica in self._replicas]
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._over.wait())]
         try:
-            await asyncio.wait((*waits, *seats), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((*waits, *running), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._over.set()
-            await _end(waits)
-            await _end(seats)
+            await cancel(*waits)
+            await cancel(*running)
             await self._stop()
-            await _end(beside)
+            await cancel(*beside)
             if self._link is not None:
                 with contextlib.suppress(StoreError):
                     await self._link.store.broker.close()
-        for seat in seats:
-            if not seat.cancelled():
-                seat.result()  # a fault of the supervisor's own
+        for task in running:
+            if not task.cancelled():
+                task.result()  # a fault of the supervisor's own
         return self._code
 
     # Workers
 
-    def begin(self) -> StartedProcess:
+    def start_process(self) -> WorkerProcess:
         """Start a worker process; raise OSError."""
         process = WorkerProcess(self._config, self._clock, self._rng, self._directory)
-        self._live.add(process)
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[ProcessExit] = loop.create_future()
-        task = loop.create_task(self._live_and_bury(process, ended))
-        self._lives.add(task)
-        task.add_done_callback(self._lives.discard)
-        return StartedProcess(process, ended)
+        self._processes.add(process)
+        task = asyncio.get_running_loop().create_task(self._run_process(process))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return process
 
-    async def _live_and_bury(self, life: WorkerProcess, ended: asyncio.Future[ProcessExit]) -> None:
-        greeting = asyncio.get_running_loop().create_task(self._greet(life))
+    async def _run_process(self, process: WorkerProcess) -> None:
+        """Attend to a worker process until it has ended and its jobs are handed back."""
+        greeting = asyncio.get_running_loop().create_task(self._greet(process))
         try:
-            death = await life.live()
+            ended = await process.run()
         finally:
-            greeting.cancel()
-            await asyncio.gather(greeting, return_exceptions=True)
-            self._live.discard(life)
-        ended.set_result(death)
+            await cancel(greeting)
+            self._processes.discard(process)
+        process.ended.set_result(ended)
         if self._link is not None:
-            await _bury(self._link, death, self._clock)
+            await _hand_back(self._link, ended, self._clock)
 
-    async def _greet(self, life: WorkerProcess) -> None:
-        hello = await life.hello
+    async def _greet(self, process: WorkerProcess) -> None:
+        hello = await process.hello
         if self._hello is not None and hello.url != self._hello.url:
             _logger.error("the app has another store now, and one supervisor serves one store: restart the service")
-            life.kill("forced")
+            process.kill("forced")
             return
         self._hello = hello
         async with self._linking:
@@ -221,16 +220,16 @@ class Supervisor:
         assert self._hello is not None
         return connect(self._hello.url, clock=self._clock, max_body=self._hello.max_body)
 
-    def hopeless(self, death: ProcessExit) -> bool:
-        """Tell whether to give up; set the code and end everything if so."""
-        if death.ready:
+    def gives_up(self, ended: ProcessExit) -> bool:
+        """Return whether to give up after this end; set the code and end everything if so."""
+        if ended.ready:
             self._came_up = True
             self._unready = 0
             return False
         self._unready += 1
-        if not self._came_up and death.code in (CONFIG, STORE):
-            self._code = death.code
-        elif self._unready >= _GIVE_UP * self._processes and not any(life.ready for life in self._live):
+        if not self._came_up and ended.code in (CONFIG, STORE):
+            self._code = ended.code
+        elif self._unready >= _GIVE_UP * self._size and not any(process.ready for process in self._processes):
             _logger.error("worker processes died %d times before they were ready: giving up", self._unready)
             self._code = CRASHING
         else:
@@ -238,49 +237,49 @@ class Supervisor:
         self._over.set()
         return True
 
-    # Beside them
+    # Beside the workers
 
     async def _renewals(self) -> None:
         """Extend every worker's lease three times within its length."""
         while True:
             if self._link is not None:
-                await asyncio.gather(*(self._renew(self._link, life) for life in list(self._live)))
+                await asyncio.gather(*(self._renew(self._link, process) for process in list(self._processes)))
             await asyncio.sleep(1.0 if self._hello is None else self._hello.lease / 3)
 
-    async def _renew(self, link: StoreLink, life: WorkerProcess) -> None:
-        if not life.hello.done() or self._hello is None:
+    async def _renew(self, link: StoreLink, process: WorkerProcess) -> None:
+        if not process.hello.done() or self._hello is None:
             return
         lease = self._hello.lease
         try:
-            life.tell_lost(await link.once(lambda store: store.broker.extend(life.holder, lease=lease)))
+            process.send_losses(await link.once(lambda store: store.broker.extend(process.holder, lease=lease)))
         except StoreError as error:
-            _logger.warning("the lease of worker %d could not be renewed: %s", life.child.pid, error)
+            _logger.warning("the lease of worker %d could not be renewed: %s", process.child.pid, error)
 
     async def _checks(self) -> None:
         while True:
             now = self._clock.monotonic()
-            for life in list(self._live):
-                life.check(now, self._stall_after)
-                self._came_up = self._came_up or life.ready
-                if life.halted and now - life.halted > self._grace(life):
-                    _logger.error("worker %d has not left within its grace and is killed", life.child.pid)
-                    life.kill("forced")
-            if any(self._worn_out(seat, now) for seat in self._seats):
+            for process in list(self._processes):
+                process.check(now, self._stall_after)
+                self._came_up = self._came_up or process.ready
+                if process.stopping_since and now - process.stopping_since > self._grace(process):
+                    _logger.error("worker %d has not left within its grace and is killed", process.child.pid)
+                    process.kill("forced")
+            if any(self._recycle_reason(replica, now) for replica in self._replicas):
                 self._wanted.set()
             await asyncio.sleep(_CHECK)
 
-    def _grace(self, life: WorkerProcess) -> float:
+    def _grace(self, process: WorkerProcess) -> float:
         """Return the seconds that a worker has to leave after it was told to."""
-        told = life.greeting or self._hello
-        return _MARGIN + (told.drain_grace if told is not None else 0.0)
+        settings = process.settings or self._hello
+        return _MARGIN + (settings.drain_grace if settings is not None else 0.0)
 
-    def _worn_out(self, seat: WorkerReplica, now: float) -> str:
-        """Return why the seat's worker should be replaced, "" when it need not, or could not a moment ago."""
-        if seat.life is None or self._worn.get(seat, 0.0) > now:
+    def _recycle_reason(self, replica: WorkerReplica, now: float) -> str:
+        """Return why the replica's worker should be replaced, "" when it need not, or could not a moment ago."""
+        if replica.process is None or self._next_recycle.get(replica, 0.0) > now:
             return ""
-        return seat.life.process.outworn(now, self._bounds)
+        return replica.process.recycle_reason(now, self._bounds)
 
-    # Changing them
+    # Replacing them
 
     async def _changes(self) -> None:
         """Make the changes that are wanted, one worker at a time: never more than one beyond `processes` starts up."""
@@ -290,36 +289,36 @@ class Supervisor:
             while self._reloading:
                 self._reloading = False
                 await self._reload()
-            for seat in self._seats:
-                if why := self._worn_out(seat, self._clock.monotonic()):
-                    await self._recycle(seat, why)
+            for replica in self._replicas:
+                if why := self._recycle_reason(replica, self._clock.monotonic()):
+                    await self._recycle(replica, why)
 
     async def _reload(self) -> None:
-        _logger.info("reloading: %d workers are replaced by fresh ones, one after the other", len(self._seats))
-        for done, seat in enumerate(self._seats):
-            if why := await seat.change():
+        _logger.info("reloading: %d workers are replaced by fresh ones, one after the other", len(self._replicas))
+        for done, replica in enumerate(self._replicas):
+            if why := await replica.replace():
                 _logger.error(
                     "the reload has failed, a fresh worker did not come up (%s): %d of %d workers are new, the others "
                     "go on as they were; mend it and send SIGHUP again",
                     why,
                     done,
-                    len(self._seats),
+                    len(self._replicas),
                 )
                 return
             if self._reloading:
                 _logger.info("reloading: asked again, so it begins anew")
                 return
-        _logger.info("reloaded: %d workers are new", len(self._seats))
+        _logger.info("reloaded: %d workers are new", len(self._replicas))
 
-    async def _recycle(self, seat: WorkerReplica, why: str) -> None:
-        pid = seat.life.process.child.pid if seat.life is not None else 0
+    async def _recycle(self, replica: WorkerReplica, why: str) -> None:
+        pid = replica.process.child.pid if replica.process is not None else 0
         _logger.info("worker %d is replaced after %s", pid, why)
-        failed = await seat.change()
+        failed = await replica.replace()
         if failed:
             _logger.error("a fresh worker did not come up (%s): worker %d stays for now", failed, pid)
-        self._worn[seat] = self._clock.monotonic() + (_RECYCLE_AGAIN if failed else _RECYCLED)
+        self._next_recycle[replica] = self._clock.monotonic() + (_RECYCLE_AGAIN if failed else _RECYCLED)
 
-    async def _attend(self) -> None:
+    async def _watch_consumers(self) -> None:
         await self._linked.wait()
         link = self._link
         assert link is not None
@@ -327,62 +326,46 @@ class Supervisor:
 
     def _alarm(self, event: QueueUnattended) -> None:
         """Tell the app's observers, in one worker: here there are none."""
-        for life in self._live:
-            if life.ready:
-                life.tell_alarm(event)
+        for process in self._processes:
+            if process.ready:
+                process.send_alarm(event)
                 return
 
     # Stopping
 
     async def _stop(self) -> None:
-        """Let the workers drain, kill those that do not leave in time, and bury them all."""
-        for life in self._live:
-            life.halt(hurry=self._hurried.is_set())
+        """Let the workers drain, kill those that do not leave in time, and hand back the jobs of all."""
+        for process in self._processes:
+            process.stop(end_grace=self._grace_over.is_set())
         grace = self._hello.drain_grace if self._hello is not None else 0.0
         if not await self._gone_within(grace + _MARGIN):
             self._kill_all()
             await self._gone_within(_MARGIN)
-        for task in list(self._lives):
-            task.cancel()
-        await asyncio.gather(*self._lives, return_exceptions=True)
+        await cancel(*self._tasks)
 
     async def _gone_within(self, seconds: float) -> bool:
-        """Wait for every worker to be dead and buried; `hurry` leaves them only the margin."""
-        lives = list(self._lives)
-        if not lives:
+        """Wait until every worker has ended and its jobs are handed back; `end_grace` leaves them only the margin."""
+        tasks = list(self._tasks)
+        if not tasks or await ended_within(seconds, asyncio.wait(tasks), self._grace_over.wait()):
             return True
-        gone = asyncio.ensure_future(asyncio.wait(lives))
-        hurried = asyncio.ensure_future(self._hurried.wait())
-        try:
-            await asyncio.wait((gone, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if hurried.done() and not gone.done():
-                await asyncio.wait((gone,), timeout=_MARGIN)
-            return gone.done()
-        finally:
-            await _end([gone, hurried])
+        return self._grace_over.is_set() and await ended_within(_MARGIN, asyncio.wait(tasks))
 
     def _kill_all(self) -> None:
-        for life in self._live:
-            life.kill("forced")
+        for process in self._processes:
+            process.kill("forced")
 
 
-async def _bury(link: StoreLink, death: ProcessExit, clock: Clock) -> None:
-    """Make a dead worker's jobs ready: the blamed with one crash more, then whatever else it held."""
-    blamed: Sequence[Reschedule] = release_jobs_of(death, clock.time())
+async def _hand_back(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
+    """Make a dead worker's jobs ready: those that a crash is counted for, then all else that it held."""
+    crashed: Sequence[Reschedule] = release_jobs_of(ended, clock.time())
 
-    async def hand_back(store: Store) -> int:
-        if blamed:
-            await store.broker.settle(blamed)
-        return await store.broker.forfeit(death.holder, crashed=False)
+    async def forfeit(store: Store) -> int:
+        if crashed:
+            await store.broker.settle(crashed)
+        return await store.broker.forfeit(ended.holder, crashed=False)
 
-    left = await link.insist("forfeit", hand_back)
-    if blamed or left:
+    left = await link.insist("forfeit", forfeit)
+    if crashed or left:
         _logger.warning(
-            "%d jobs of a dead worker run again; a crash is counted for %d", left + len(blamed), len(blamed)
+            "%d jobs of a dead worker run again; a crash is counted for %d", left + len(crashed), len(crashed)
         )
-
-
-async def _end(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

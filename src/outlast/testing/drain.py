@@ -11,7 +11,9 @@ from outlast.core.decide import Outcome
 from outlast.core.message import Holder
 from outlast.core.settlement import Note, Release, Settlement
 from outlast.enqueue.runtime import Runtime
+from outlast.worker.budget import Budget, EndedRun
 from outlast.worker.executor import Executor
+from outlast.worker.report import Reporter
 from outlast.worker.run import Run, conclude, fail
 
 __all__ = ["drain"]
@@ -54,15 +56,16 @@ def _call(run: Run) -> Outcome:
 async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
     """Run until nothing is ready; return the ids in the order of their runs. Raise AssertionError past `max_runs`."""
     store = runtime.store
-    ended: asyncio.Queue[tuple[Run, Settlement]] = asyncio.Queue()
+    ended: asyncio.Queue[EndedRun] = asyncio.Queue()
+    budget = Budget(runtime, concurrency=100, threads=100, processes=100)
+    report = Reporter(runtime)
     executor = Executor(
         runtime,
-        concurrency=100,
-        threads=100,
-        processes=100,
+        budget,
+        report,
         settle=lambda run, settlement: ended.put_nowait((run, settlement)),
         noted=lambda run: None,
-        isolate=_InThread(),
+        pool=_InThread(),
     )
     holder = Holder(f"testing-{uuid4().hex}", "testing")
     ids: list[str] = []
@@ -85,7 +88,9 @@ async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
             if run.notes:
                 await store.broker.save([Note(run.delivery.fence, name, value) for name, value in run.notes.items()])
             lost = await store.broker.settle([settlement])
-            executor.settled([(run, settlement)], frozenset((each.fence.id, each.fence.token) for each in lost))
+            budget.begin_settling([(run, settlement)])
+            budget.settled([(run, settlement)])
+            report.settled([(run, settlement)], frozenset((each.fence.id, each.fence.token) for each in lost))
             ids.append(run.delivery.message.id)
     finally:
         executor.close()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from outlast.aio.threads import Threads
 from outlast.core.registry import Declaration, Registry
 from outlast.declare.context import CallNext, Context, Middleware
+from outlast.declare.injection import supplied
 from outlast.worker.usage import Meter
 
 __all__ = ["Around", "CallPlan", "ThreadCall", "call_plan", "measuring"]
@@ -35,8 +36,6 @@ def call_plan(declaration: Declaration, registry: Registry, *, apart: bool) -> C
     """
     handler, takes_context = declaration.handler, declaration.takes_context
     if declaration.needs:
-        from outlast.declare.injection import supplied
-
         handler, takes_context = supplied(declaration, registry.overrides), True
     middleware = (*registry.middleware, *declaration.middleware)
     if not middleware:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from outlast.core.errors import StoreCorrupt, StoreError
 from outlast.core.message import Delivery, Holder
 from outlast.core.store.store import Store
-from outlast.worker.executor import Executor
+from outlast.worker.budget import Budget
 from outlast.worker.store_link import StoreLink, StoreStalled
 
 __all__ = ["CLAIM_WAIT", "Claimer"]
@@ -24,7 +24,7 @@ _GRANTING: Final = 0.02
 
 
 class Claimer:
-    """One claim at a time, the next while the jobs of the last run.
+    """One claim at a time, the next while the jobs of the last run. `accept` takes what was claimed.
 
     A claim that failed or was cut off may have been granted without our knowing: such jobs would be renewed for ever
     and run nowhere. So at the next moment when nothing is held here, and within a minute by holding back, everything
@@ -34,24 +34,22 @@ class Claimer:
     def __init__(
         self,
         link: StoreLink,
-        executor: Executor,
+        budget: Budget,
+        accept: Callable[[Sequence[Delivery]], None],
         *,
         queues: Sequence[str],
         holder: Holder,
         lease: float,
-        trip: Callable[[], float],
     ) -> None:
         self._link = link
-        self._executor = executor
+        self._budget = budget
+        self._accept = accept
         self._queues = queues
         self._holder = holder
         self._lease = lease
-        self._trip = trip
         self._failed = 0
         self._filled = False
         self._doubt: float | None = None
-        self.returned = 0.0
-        """Monotonic seconds at which the last claim came back, 0 before the first."""
 
     async def run(self) -> None:
         """Claim until cancelled. Raise StoreCorrupt, or Stalled when a claim never came back."""
@@ -60,17 +58,17 @@ class Claimer:
 
     async def step(self, *, wait: float) -> int:
         """Claim once, when there is room; return how many jobs came."""
-        if self._filled and self._executor.settles_soon():
+        if self._filled and self._budget.settles_soon():
             # There is more where that came from: ask together with the next settlement, in one transaction, not just
             # before it in one of its own.
-            await self._executor.room.wait()
-        self._executor.room.clear()
+            await self._budget.room.wait()
+        self._budget.room.clear()
         self._filled = False
-        demand, limit = self._executor.demand(self._queues, self._trip())
+        demand, limit = self._budget.demand(self._queues)
         if self._doubt is not None and not await self._settle_doubt(self._doubt):
             demand = {}
         if not demand:
-            await self._executor.room.wait()
+            await self._budget.room.wait()
             return 0
 
         def claim(store: Store) -> Coroutine[Any, Any, list[Delivery]]:
@@ -89,8 +87,8 @@ class Claimer:
             return 0
         self._failed = 0
         self._filled = len(given) >= min(limit, sum(demand.values()))
-        self.returned = self._link.clock.monotonic()
-        self._executor.accept(given)
+        self._budget.claimed_at = self._link.clock.monotonic()
+        self._accept(given)
         return len(given)
 
     async def _unless_widened(
@@ -100,11 +98,11 @@ class Claimer:
         task: asyncio.Task[list[Delivery]] = asyncio.ensure_future(claim)
         try:
             while not task.done():
-                room = asyncio.ensure_future(self._executor.room.wait())
+                room = asyncio.ensure_future(self._budget.room.wait())
                 await asyncio.wait((task, room), return_when=asyncio.FIRST_COMPLETED)
                 room.cancel()
-                self._executor.room.clear()
-                wider, _ = self._executor.demand(self._queues, self._trip())
+                self._budget.room.clear()
+                wider, _ = self._budget.demand(self._queues)
                 if wider.keys() <= demand.keys():
                     continue
                 # One that is being granted comes back within this time: only one that waits is taken back.
@@ -119,7 +117,7 @@ class Claimer:
 
     async def _settle_doubt(self, since: float) -> bool:
         """Hand back what may have been granted unseen; tell whether claiming may go on."""
-        if self._executor.held:
+        if self._budget.runs:
             return self._link.clock.monotonic() - since < _DOUBT_LIMIT
         try:
             found = await self._link.once(lambda store: store.broker.forfeit(self._holder, crashed=False))

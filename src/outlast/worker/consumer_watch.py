@@ -21,10 +21,10 @@ _EVERY: Final = 30.0
 class ConsumerWatch:
     """Look at every queue of the store, declared here or not, twice a minute."""
 
-    def __init__(self, broker: Callable[[], Broker], clock: Clock, tell: Callable[[QueueUnattended], None]) -> None:
+    def __init__(self, broker: Callable[[], Broker], clock: Clock, emit: Callable[[QueueUnattended], None]) -> None:
         self._broker = broker
         self._clock = clock
-        self._tell = tell
+        self._emit = emit
         self._since: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -53,4 +53,4 @@ class ConsumerWatch:
                 name,
                 found.depth,
             )
-            self._tell(QueueUnattended(name, found.depth, waited))
+            self._emit(QueueUnattended(name, found.depth, waited))

@@ -8,12 +8,14 @@ from typing import Final
 
 from outlast.core.codec import scrub
 from outlast.core.message import Failure
+from outlast.declare import injection
+from outlast.worker import call_plan, usage
 
 __all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "failure_of", "plain_failure"]
 
 TRACEBACK_LIMIT: Final = 16 * 1024
 MESSAGE_LIMIT: Final = 2 * 1024
-_BETWEEN: Final = ("outlast.worker.call_plan", "outlast.worker.usage", "outlast.declare.injection")
+_BETWEEN: Final = (vars(call_plan), vars(usage), vars(injection))
 _CUT: Final = "\n... (cut) ...\n"
 
 
@@ -45,7 +47,7 @@ def plain_failure(kind: str, message: str, *, attempt: int, at: float) -> Failur
 def _from_the_handler_on(frames: TracebackType | None) -> TracebackType | None:
     """Leave out the worker's call of the handler, and ours between middleware, dependencies and the handler."""
     frames = frames.tb_next if frames is not None else None
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _BETWEEN:
+    while frames is not None and any(frames.tb_frame.f_globals is each for each in _BETWEEN):
         frames = frames.tb_next
     return frames
 

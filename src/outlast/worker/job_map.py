@@ -56,7 +56,7 @@ class SharedJobMap:
     def create(size: int) -> int:
         """Return the descriptor of a new empty map that no other program can open by name."""
         if hasattr(os, "memfd_create"):
-            fd = os.memfd_create("outlast-slots")
+            fd = os.memfd_create("outlast-jobs")
         else:
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
@@ -71,7 +71,7 @@ class SharedJobMap:
     # The worker's side
 
     def take(self, delivery: Delivery, state: int = CLAIMED, deadline: float = 0.0) -> int:
-        """Record a job that was claimed, or that starts at once; return its slot.
+        """Record a job that was claimed, or that starts at once; return its index.
 
         The worker never holds more than `size`. deadline: monotonic seconds, 0 for none.
         """
@@ -152,10 +152,6 @@ class SharedJobMap:
             found.append(JobEntry(state, Fence(name, queue_of(name), token, row), run_at, attempt, crashes, deadline))
         return found
 
-    def overdue(self, now: float) -> bool:
-        """Tell whether a started job is past its hard deadline."""
-        return any(slot.state == STARTED and 0 < slot.deadline <= now for slot in self.read())
-
     def running(self) -> bool:
-        """Tell whether a run is under way."""
+        """Return whether a run is under way."""
         return any(self._map[_HEAD_SIZE + index * _SIZE] == STARTED for index in range(self._size))

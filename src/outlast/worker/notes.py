@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from outlast.aio.tasks import cancel
 from outlast.core.errors import StoreError
 from outlast.core.settlement import Lost, Note
 from outlast.worker.run import Run
@@ -41,8 +42,7 @@ class NoteKeeper:
     async def close(self) -> None:
         """Stop saving."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel(self._task)
 
     def _mark(self, run: Run) -> None:
         if run.ended:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from outlast.core.events import JobEnded, JobEnqueued, JobLost, JobRetried, JobStarted
 from outlast.core.message import Message
 from outlast.core.settlement import Finish, Reschedule, Settlement
+from outlast.worker.budget import EndedRun
 from outlast.worker.ports import RuntimePort
 from outlast.worker.run import Run
 
-__all__ = ["Reporter"]
+__all__ = ["Reporter", "Superseded"]
 
 _logger = logging.getLogger("outlast.worker")
 
+Superseded = frozenset[tuple[str, int]]
+"""Ids and tokens of fences: runs of jobs that another holder has been given meanwhile."""
+
 
 class Reporter:
-    """Speaks after the store has taken a settlement. Lines name the job and the error, never an argument."""
+    """Speaks after the store has taken a settlement. Lines name the job and the error, never an argument.
+
+    wants_starts, wants_ends: whether the app observes runs that begin, and those that succeed.
+    """
 
     def __init__(self, runtime: RuntimePort) -> None:
-        self.tells_starts = bool(runtime.observers.of(JobStarted))
-        self.tells_ends = bool(runtime.observers.of(JobEnded)) or bool(runtime.observers.of(JobEnqueued))
-        """Whether anybody wants to hear of what succeeded."""
+        self.wants_starts = bool(runtime.observers.of(JobStarted))
+        self.wants_ends = bool(runtime.observers.of(JobEnded)) or bool(runtime.observers.of(JobEnqueued))
         self._emit = runtime.emit
         self._clock = runtime.clock
         self._unknown: set[str] = set()
@@ -32,8 +39,15 @@ class Reporter:
         waited = max(0.0, self._clock.time() - message.run_at)
         self._emit(JobStarted(message.id, message.queue, message.kind, run.delivery.attempt, waited))
 
-    def settled(self, run: Run, settlement: Settlement) -> None:
-        """A settlement counts."""
+    def settled(self, batch: Sequence[EndedRun], superseded: Superseded = frozenset()) -> None:
+        """These settlements count, but for the superseded."""
+        for run, settlement in batch:
+            if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
+                self.superseded(run)
+            elif self.wants_ends or type(settlement) is not Finish or settlement.state != "succeeded":
+                self._settled(run, settlement)
+
+    def _settled(self, run: Run, settlement: Settlement) -> None:
         message = run.delivery.message
         if isinstance(settlement, Finish):
             if settlement.state == "dead":
@@ -47,7 +61,7 @@ class Reporter:
                     run.delivery.attempt,
                     what,
                 )
-            if self.tells_ends:
+            if self.wants_ends:
                 for then in settlement.then:
                     if isinstance(then, Message):
                         self._emit(JobEnqueued(then.id, then.queue, then.kind, then.run_at))
@@ -74,8 +88,8 @@ class Reporter:
                 error.type,
                 error.message,
             )
-            told = f"{error.type}: {error.message}"
-            self._emit(JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, told))
+            text = f"{error.type}: {error.message}"
+            self._emit(JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, text))
 
     def superseded(self, run: Run) -> None:
         """A run no longer counts."""

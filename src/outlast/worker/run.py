@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -89,7 +90,7 @@ class RunPlan:
     declaration: Declaration
     arguments: ArgumentsPort
     handler: Callable[..., Any]
-    lane: SlotGroup[Run]
+    group: SlotGroup[Run]
     timeout: float | None
     takes_context: bool
     around: Around | None = None
@@ -99,7 +100,7 @@ class RunPlan:
         cls,
         declaration: Declaration,
         arguments: ArgumentsPort,
-        lane: SlotGroup[Run],
+        group: SlotGroup[Run],
         registry: Registry,
         *,
         apart: bool = False,
@@ -110,15 +111,19 @@ class RunPlan:
         if measured:
             how = measuring(how, on_loop=declaration.on_loop)
         timeout = declaration.policy.timeout
-        return cls(declaration, arguments, how.handler, lane, timeout, how.takes_context, how.around)
+        return cls(declaration, arguments, how.handler, group, timeout, how.takes_context, how.around)
+
+    def bind(self, context: Context | None, values: dict[str, Any]) -> Callable[[], Any]:
+        """Return the call of the handler with these arguments; context: needed by a handler that takes one."""
+        return functools.partial(self.handler, *((context,) if self.takes_context else ()), **values)
 
 
-def run_plans(runtime: RuntimePort, lanes: Mapping[Mode, SlotGroup[Run]]) -> dict[str, RunPlan]:
+def run_plans(runtime: RuntimePort, groups: Mapping[Mode, SlotGroup[Run]]) -> dict[str, RunPlan]:
     """Return the plan of every kind that the app can run."""
     registry, measure = runtime.registry, runtime.settings.measure
     return {
         kind: RunPlan.of(
-            each, runtime.arguments[kind], lanes[each.mode], registry, measured=measure and each.mode != "process"
+            each, runtime.arguments[kind], groups[each.mode], registry, measured=measure and each.mode != "process"
         )
         for kind, each in registry.kinds.items()
     }
@@ -133,11 +138,11 @@ class Run:
         "deadline",
         "delivery",
         "ended",
-        "lane",
+        "group",
+        "host",
+        "map_index",
         "notes",
-        "office",
         "plan",
-        "slot",
         "started",
         "stop",
         "task",
@@ -147,17 +152,17 @@ class Run:
     )
 
     def __init__(
-        self, delivery: Delivery, plan: RunPlan | None, lane: SlotGroup[Run], office: RunHost, claimed: float
+        self, delivery: Delivery, plan: RunPlan | None, group: SlotGroup[Run], host: RunHost, claimed: float
     ) -> None:
         self.delivery = delivery
         self.plan = plan
-        self.lane = lane
-        self.office = office
+        self.group = group
+        self.host = host
         self.claimed = claimed
         self.began = False
         self.started = 0.0
         self.deadline = 0.0
-        self.slot = -1
+        self.map_index = -1
         self.stop: StopReason | None = None
         self.ended = False
         self.task: asyncio.Task[None] | None = None
@@ -179,34 +184,34 @@ class Run:
     @property
     def remaining(self) -> float | None:
         """Seconds until the timeout."""
-        return max(0.0, self.deadline - self.office.clock.monotonic()) if self.deadline else None
+        return max(0.0, self.deadline - self.host.clock.monotonic()) if self.deadline else None
 
     def used(self, cpu: float) -> None:
         """Note the CPU seconds of the run; from any thread. Few of them are not worth a record."""
         if cpu >= WORTH_KEEPING:
-            self.usage = Usage(cpu, self.office.clock.monotonic() - self.started)
+            self.usage = Usage(cpu, self.host.clock.monotonic() - self.started)
 
     def begin(self, now: float) -> None:
         """Let the timeout count from `now`, monotonic seconds."""
         self.started = now
         if self.plan is not None and self.plan.timeout is not None:
             self.deadline = now + self.plan.timeout
-        self.office.begun(self)
+        self.host.begun(self)
 
     def follow(self, message: Message) -> None:
         """Take a follow-up; raise BodyTooLarge now, while the handler can still do something about it."""
-        if len(bytes(message.args)) > self.office.max_body:
-            raise BodyTooLarge(message.kind, len(bytes(message.args)), self.office.max_body)
+        if len(bytes(message.args)) > self.host.max_body:
+            raise BodyTooLarge(message.kind, len(bytes(message.args)), self.host.max_body)
         if self.then is None:
             self.then = []
         self.then.append(message)
 
     def note(self, name: str, value: Raw) -> None:
         """Take a note; the worker keeps the last one of each name. Raise BodyTooLarge."""
-        if len(bytes(value)) > self.office.max_body:
-            raise BodyTooLarge(self.delivery.message.kind, len(bytes(value)), self.office.max_body)
+        if len(bytes(value)) > self.host.max_body:
+            raise BodyTooLarge(self.delivery.message.kind, len(bytes(value)), self.host.max_body)
         self.notes = {**(self.notes or {}), name: value}  # replaced whole: another thread may be reading it
-        self.office.noted(self)
+        self.host.noted(self)
 
     def context(self) -> Context:
         """Return the handler's view of this run."""
@@ -241,14 +246,14 @@ def conclude(run: Run, value: Any) -> Outcome:
     try:
         result = run.plan.arguments.dump_result(value)
         size = 0 if result is None else len(bytes(result))
-        if size > run.office.max_body:
+        if size > run.host.max_body:
             raise GiveUp(
-                f"the result has {size} bytes, more than max_body={run.office.max_body}: "
+                f"the result has {size} bytes, more than max_body={run.host.max_body}: "
                 "store it elsewhere and return its address"
             )
     except Exception as error:
         # The work was done; running it again would do it twice and end here again.
-        at = run.office.clock.time()
+        at = run.host.clock.time()
         failure = failure_of(error, attempt=run.delivery.attempt, at=at, secrets=_secrets(run))
         return Failed(error if isinstance(error, GiveUp) else GiveUp(failure.message), failure)
     return Succeeded(result, tuple(run.then or ()))
@@ -260,7 +265,7 @@ def fail(run: Run, error: BaseException) -> Outcome:
         return stopped(run)
     if isinstance(error, Snooze):
         return Snoozed(error.seconds)
-    failure = failure_of(error, attempt=run.delivery.attempt, at=run.office.clock.time(), secrets=_secrets(run))
+    failure = failure_of(error, attempt=run.delivery.attempt, at=run.host.clock.time(), secrets=_secrets(run))
     if isinstance(error, InvalidArguments) and run.values is None:
         return Invalid(failure)
     return Failed(_retryable(error), failure)
@@ -273,7 +278,7 @@ def stopped(run: Run) -> Outcome:
             assert run.plan is not None
             message = f"ran longer than timeout={run.plan.timeout:g} s"
             attempt = run.delivery.attempt
-            return TimedOut(plain_failure("TimedOut", message, attempt=attempt, at=run.office.clock.time()))
+            return TimedOut(plain_failure("TimedOut", message, attempt=attempt, at=run.host.clock.time()))
         case "cancelled":
             return CancelledRun()
         case _:
@@ -283,7 +288,7 @@ def stopped(run: Run) -> Outcome:
 def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
     """Return what the store is told of a run, by its kind's policy; by the default backoff when its own fails."""
     policy = _NO_POLICY if run.plan is None else run.plan.declaration.policy
-    now = run.office.clock.time()
+    now = run.host.clock.time()
     try:
         settlement = decide(run.delivery, outcome, policy, now, rng)
         if run.usage is not None and type(settlement) is Finish:

@@ -7,48 +7,44 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 
+from outlast.aio.tasks import cancel
 from outlast.core.errors import StoreError
 from outlast.core.settlement import Note, Release, Settlement
 from outlast.core.store.store import Store
+from outlast.worker.budget import Budget, EndedRun
+from outlast.worker.report import Reporter, Superseded
 from outlast.worker.run import Run
-from outlast.worker.slot_groups import Average
 from outlast.worker.store_link import StoreLink
 
 __all__ = ["Settler", "Settlers"]
 
 _logger = logging.getLogger("outlast.worker")
 
-_Entry = tuple[Run, Settlement]
-Superseded = frozenset[tuple[str, int]]
-Settled = Callable[[Sequence[_Entry], Superseded], None]
-
 
 class Settler:
     """Bring settlements to the store, for ever, in order of arrival.
 
     A flush starts as soon as the last one came back. While the store is away it is tried again without end: the runs
-    keep their slots meanwhile, so what waits here is bounded. `settling(entries)` is called before each flush, and
-    `settled(entries, superseded)` after it; `broken(error)` when the store cannot be used any more. queue: the only one
-    whose settlements come here, if that is so.
+    keep their slots meanwhile, so what waits here is bounded. `broken(error)` is called when the store cannot be used
+    any more. queue: the only one whose settlements come here, if that is so.
     """
 
     def __init__(
         self,
         link: StoreLink,
+        budget: Budget,
+        report: Reporter,
         *,
-        settling: Callable[[Sequence[_Entry]], None],
-        settled: Settled,
         broken: Callable[[StoreError], None],
         queue: str = "",
     ) -> None:
         self._insist = functools.partial(link.insist, "settle", queue=queue)
         self._link = link
-        self._settling = settling
-        self._settled = settled
+        self._budget = budget
+        self._report = report
         self._broken = broken
-        self._waiting: list[_Entry] = []
+        self._waiting: list[EndedRun] = []
         self._task: asyncio.Task[None] | None = None
-        self.trip = Average(0.2)
 
     def add(self, run: Run, settlement: Settlement) -> None:
         """Take one settlement. Its flush includes everything that ends in the same turn of the loop."""
@@ -59,36 +55,37 @@ class Settler:
     async def close(self) -> None:
         """Give up what is not settled yet: its lease will lapse."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel(self._task)
 
     async def _work(self) -> None:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                self._settling(batch)
-                await self._settle(batch)
+                self._budget.begin_settling(batch)
+                superseded = await self._settle(batch)
+                self._budget.settled(batch)
+                self._report.settled(batch, superseded)
         except StoreError as error:
             self._broken(error)
         finally:
             self._task = None
 
-    async def _settle(self, batch: list[_Entry]) -> None:
+    async def _settle(self, batch: list[EndedRun]) -> Superseded:
         notes = [
             Note(run.delivery.fence, name, value) for run, _ in batch if run.notes for name, value in run.notes.items()
         ]
         settlements = [settlement for _, settlement in batch]
+        began = self._link.clock.monotonic()
         try:
-            began = self._link.clock.monotonic()
             superseded = await self._insist(functools.partial(_keep, notes, settlements))
-            self.trip.add(self._link.clock.monotonic() - began)
         except StoreError:
             raise
         except Exception as error:
-            superseded = await self._one_by_one(batch, error)
-        self._settled(batch, superseded)
+            return await self._one_by_one(batch, error)
+        self._budget.trip.add(self._link.clock.monotonic() - began)
+        return superseded
 
-    async def _one_by_one(self, batch: list[_Entry], error: Exception) -> Superseded:
+    async def _one_by_one(self, batch: list[EndedRun], error: Exception) -> Superseded:
         """One settlement that the store cannot take must not hold back its neighbours."""
         if len(batch) > 1:
             superseded: set[tuple[str, int]] = set()
@@ -117,7 +114,6 @@ class Settlers:
     def __init__(self, make: Callable[[str], Settler]) -> None:
         self._make = make
         self._by_queue: dict[str, Settler] = {}
-        self.trip = Average(0.2)
 
     def add(self, run: Run, settlement: Settlement) -> None:
         """Take one settlement."""
@@ -125,7 +121,6 @@ class Settlers:
         settler = self._by_queue.get(queue)
         if settler is None:
             settler = self._by_queue[queue] = self._make(queue)
-            settler.trip = self.trip
         settler.add(run, settlement)
 
     async def close(self) -> None:

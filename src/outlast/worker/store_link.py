@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final, TypeVar
 
+from outlast.aio.tasks import cancel
 from outlast.core.backoff import Exponential
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreCorrupt, StoreError
@@ -54,8 +55,7 @@ class StoreLink:
         try:
             await asyncio.wait((task,), timeout=wait + self.patience)
         except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel(task)
             raise
         if not task.done():
             task.cancel()

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Registry
+from outlast.declare.hooks import EventsMixin
 from outlast.worker.ports import ComposerPort, RuntimePort
 
 __all__ = ["AppPort", "find_target", "load_app"]
@@ -74,7 +75,8 @@ def find_target(registry: Registry) -> tuple[str, str | None] | None:
     script: tuple[str, str] | None = None
     for name, module in list(sys.modules.items()):
         for attribute, value in list(getattr(module, "__dict__", {}).items()):
-            if type(value).__name__ == "Outlast" and getattr(value, "registry", None) is registry:
+            # By its type, not isinstance: that asks a lazy proxy for its class, which may raise.
+            if issubclass(type(value), EventsMixin) and getattr(value, "registry", None) is registry:
                 if name not in ("__main__", "__mp_main__"):  # the second: what multiprocessing calls the same script
                     return f"{name}:{attribute}", None
                 path = getattr(module, "__file__", None)

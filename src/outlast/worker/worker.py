@@ -11,12 +11,14 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
 from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
-from outlast.core.settlement import Lost, Settlement
+from outlast.core.settlement import Lost
 from outlast.core.store.store import Store
+from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.executor import Executor
@@ -25,8 +27,9 @@ from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
 from outlast.worker.ports import RuntimePort
 from outlast.worker.renewal import ThreadRenewal, renew
-from outlast.worker.run import Run
+from outlast.worker.report import Reporter
 from outlast.worker.settler import Settler, Settlers
+from outlast.worker.stopper import RunStopper
 from outlast.worker.store_link import StoreLink
 from outlast.worker.target import find_target
 
@@ -52,7 +55,7 @@ def new_holder() -> Holder:
 class Worker:
     """Runs the jobs of some queues until it is told to stop.
 
-    Without a `slot_map` it is on its own: it renews its lease itself, in a thread, which helps against a handler that
+    Without a `job_map` it is on its own: it renews its lease itself, in a thread, which helps against a handler that
     blocks the loop and not against one that holds the GIL. With one it has a supervisor, which renews, and passes on
     what is lost by `lose`; should that supervisor go, `orphaned` makes the worker its own again until it has stopped.
     """
@@ -66,7 +69,7 @@ class Worker:
         threads: int | None = None,
         processes: int | None = None,
         holder: Holder | None = None,
-        slot_map: SharedJobMap | None = None,
+        job_map: SharedJobMap | None = None,
         target: str | None = None,
         stall_patience: float = STALL_PATIENCE,
     ) -> None:
@@ -86,13 +89,13 @@ class Worker:
         self._concurrency = settings.concurrency if concurrency is None else concurrency
         self._thread_slots = settings.threads if threads is None else threads
         self._process_slots = settings.processes if processes is None else processes
-        self._slots = slot_map
+        self._job_map = job_map
         self._patience = stall_patience
         self._target = self._find(target)
-        self._hurry = asyncio.Event()
+        self._grace_over = asyncio.Event()
         self._orphaned = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
-        self._executor: Executor | None = None
+        self._stopper: RunStopper | None = None
 
     def _find(self, target: str | None) -> tuple[str | None, str | None]:
         if target is not None:
@@ -109,24 +112,24 @@ class Worker:
     @property
     def ready(self) -> bool:
         """Whether it is consuming: a claim has come back, or waits."""
-        return self._executor is not None
+        return self._stopper is not None
 
-    def hurry(self) -> None:
+    def end_grace(self) -> None:
         """End the grace of a stop now."""
-        self._hurry.set()
+        self._grace_over.set()
 
     def orphaned(self) -> None:
         """Hear that the supervisor is gone: renew here from now on. The caller stops the worker as well."""
         self._orphaned.set()
 
-    def tell(self, event: Event) -> None:
-        """Tell the app's observers."""
+    def emit(self, event: Event) -> None:
+        """Pass an event to the app's observers."""
         self._runtime.emit(event)
 
     def lose(self, losses: Sequence[Lost]) -> None:
         """Stop the runs that no longer count."""
-        if self._executor is not None:
-            self._executor.lost(losses)
+        if self._stopper is not None:
+            self._stopper.lost(losses)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain for `drain_grace` seconds and give back the rest with its attempts.
@@ -144,29 +147,23 @@ class Worker:
         self._failed = asyncio.get_running_loop().create_future()
         pool = ProcessPool(self._target[0], size=self._process_slots, main=self._target[1])
         notes = NoteKeeper(link, self.lose)
-
-        def made(queue: str = "") -> Settler:
-            return Settler(link, settling=self._settling, settled=self._settled, broken=self._unsettled, queue=queue)
-
-        settler = Settlers(made) if store.broker.capabilities.spread else made()
-        executor = self._executor = Executor(
+        report = Reporter(self._runtime)
+        budget = Budget(
             self._runtime,
             concurrency=self._concurrency,
             threads=self._thread_slots,
             processes=self._process_slots,
-            settle=settler.add,
-            noted=notes.noted,
-            isolate=pool,
-            slot_map=self._slots,
+            job_map=self._job_map,
         )
-        claimer = Claimer(
-            link,
-            executor,
-            queues=self._queues,
-            holder=self.holder,
-            lease=self._runtime.settings.lease,
-            trip=lambda: settler.trip.value,
-        )
+
+        def made(queue: str = "") -> Settler:
+            return Settler(link, budget, report, broken=self._unsettled, queue=queue)
+
+        settler = Settlers(made) if store.broker.capabilities.spread else made()
+        executor = Executor(self._runtime, budget, report, settle=settler.add, noted=notes.noted, pool=pool)
+        stopper = self._stopper = executor.stopper
+        lease = self._runtime.settings.lease
+        claimer = Claimer(link, budget, executor.accept, queues=self._queues, holder=self.holder, lease=lease)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
@@ -174,32 +171,32 @@ class Worker:
                 stack.push_async_callback(notes.close)
                 stack.push_async_callback(self._part, link, settler)
                 stack.push_async_callback(pool.close)
-                await self._accompany(stack, link, claimer)
+                await self._accompany(stack, link, budget)
                 if scheduler is not None:
                     self._beside(stack, scheduler.run())
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:
-                    self._hurry.set()
+                    self._grace_over.set()
                     raise
                 finally:
                     pool.stopping()
-                    await self._drain(executor)
+                    await self._drain(budget, stopper)
         finally:
-            self._executor = None
+            self._stopper = None
         if self._failed.done():
             self._failed.result()
 
     # Working
 
-    async def _accompany(self, stack: contextlib.AsyncExitStack, link: StoreLink, claimer: Claimer) -> None:
+    async def _accompany(self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget) -> None:
         """Start what goes on beside the claims until the last job is settled."""
-        if self._slots is None:
+        if self._job_map is None:
             await self._renew(stack, link)
             attendance = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
             self._beside(stack, attendance.run())
         else:
-            self._beside(stack, self._beat(self._slots, claimer))
+            self._beside(stack, self._beat(self._job_map, budget))
             self._beside(stack, self._when_orphaned(stack, link))
 
     async def _scheduler(self, link: StoreLink) -> Scheduler | None:
@@ -245,10 +242,9 @@ class Worker:
         task = asyncio.get_running_loop().create_task(work)
         stack.push_async_callback(_end_task, task)
 
-    async def _beat(self, slots: SharedJobMap, claimer: Claimer) -> None:
-        executor = self._executor
-        while executor is not None:
-            slots.beat(self._runtime.clock.monotonic(), claimer.returned, executor.finished, ready=True)
+    async def _beat(self, job_map: SharedJobMap, budget: Budget) -> None:
+        while True:
+            job_map.beat(self._runtime.clock.monotonic(), budget.claimed_at, budget.finished, ready=True)
             await asyncio.sleep(_BEAT)
 
     async def _work(self, stop: asyncio.Event, claiming: Coroutine[Any, Any, None]) -> None:
@@ -259,9 +255,7 @@ class Worker:
         try:
             await asyncio.wait((claims, stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopping.cancel()
-            claims.cancel()
-            (ended, _) = await asyncio.gather(claims, stopping, return_exceptions=True)
+            ended, _ = await cancel(claims, stopping)
         if isinstance(ended, Exception):
             self._fail(ended)
 
@@ -270,44 +264,21 @@ class Worker:
             _logger.error("the worker stops: %s", error)
             self._failed.set_exception(error)
 
-    def _settling(self, entries: Sequence[tuple[Run, Settlement]]) -> None:
-        if self._executor is not None:
-            self._executor.settling(entries)
-
-    def _settled(self, entries: Sequence[tuple[Run, Settlement]], superseded: frozenset[tuple[str, int]]) -> None:
-        if self._executor is not None:
-            self._executor.settled(entries, superseded)
-
     def _unsettled(self, error: Exception) -> None:
         self._fail(error)
-        self._hurry.set()  # nothing that ends from now on can be settled: draining is in vain
+        self._grace_over.set()  # nothing that ends from now on can be settled: draining is in vain
 
     # Stopping
 
-    async def _drain(self, executor: Executor) -> None:
-        """Let the runs end within the grace, stop the rest, and bring every settlement home."""
-        executor.give_back("the worker stopped")
-        if not await self._idle_within(executor, self._runtime.settings.drain_grace, self._hurry.wait()):
-            _logger.warning("%d jobs did not end within the grace and are given back", executor.held)
-            executor.abort()
-            if not await self._idle_within(executor, _UNWIND, None):
-                executor.abandon()
-                await self._idle_within(executor, _UNWIND, None)
-
-    async def _idle_within(
-        self, executor: Executor, seconds: float, interrupt: Coroutine[Any, Any, Any] | None
-    ) -> bool:
-        idle = asyncio.ensure_future(executor.idle())
-        waits: list[asyncio.Future[Any]] = [idle]
-        if interrupt is not None:
-            waits.append(asyncio.ensure_future(interrupt))
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            return idle.done()
-        finally:
-            for each in waits:
-                each.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+    async def _drain(self, budget: Budget, stopper: RunStopper) -> None:
+        """Let the runs end within the grace, stop the rest, and bring every settlement to the store."""
+        stopper.give_back("the worker stopped")
+        if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
+            _logger.warning("%d jobs did not end within the grace and are given back", len(budget.runs))
+            stopper.abort()
+            if not await ended_within(_UNWIND, budget.idle.wait()):
+                stopper.abandon()
+                await ended_within(_UNWIND, budget.idle.wait())
 
     async def _part(self, link: StoreLink, settler: Settler | Settlers) -> None:
         """Hand back whatever the store still counts as ours: cut-off claims, jobs in threads."""
@@ -326,7 +297,6 @@ class Worker:
 
 
 async def _end_task(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    (ended,) = await cancel(task)
     if isinstance(ended, Exception):
         _logger.error("a helper of the worker failed", exc_info=ended)

@@ -39,7 +39,7 @@ async def suspects(app: Outlast, *calls: tuple[str, Any]) -> list[Handle[Any]]:
 
 
 FIRST: list[tuple[str, Any]] = [("family", None)] * 2
-"""They tell which process is the template; the first of them waits for it to come up."""
+"""They tell which process is the fork server; the first of them waits for it to come up."""
 
 
 async def parent_of(job: Handle[Any]) -> int:
@@ -53,10 +53,10 @@ async def test_a_fresh_fork_runs_each_job(isolated: Outlast) -> None:
         ran = [await job.result(timeout=60) for job in jobs]
     assert len({pid for pid, _ in ran}) == len(jobs)
     assert {parent for _, parent in ran} == {ran[0][1]} != {os.getpid()}
-    assert not Path(f"/proc/{ran[-1][1]}").exists(), "the template ends with the worker"
+    assert not Path(f"/proc/{ran[-1][1]}").exists(), "the fork server ends with the worker"
 
 
-async def test_poison_in_a_fork_is_dead_and_the_template_serves_the_next(isolated: Outlast, ledger: Ledger) -> None:
+async def test_poison_in_a_fork_is_dead_and_the_fork_server_serves_the_next(isolated: Outlast, ledger: Ledger) -> None:
     jobs = await suspects(isolated, *FIRST, ("dies", "signal"), ("dies", "exit"), ("family", None))
     async with working(isolated, target=TARGET, processes=1):
         for job, told in zip(jobs[2:4], ("SIGKILL", "exit code 9"), strict=True):
@@ -77,15 +77,15 @@ async def test_past_its_timeout_a_fork_is_killed_with_what_it_started(isolated: 
         assert await parent_of(jobs[1]) == await parent_of(jobs[-1]) != os.getpid()
 
 
-async def test_the_death_of_the_template_is_nobodys_crash(isolated: Outlast, ledger: Ledger) -> None:
+async def test_the_death_of_the_fork_server_is_nobodys_crash(isolated: Outlast, ledger: Ledger) -> None:
     jobs = await suspects(isolated, *FIRST, ("naps", 2.0))
     async with working(isolated, target=TARGET, processes=1):
         await until(lambda: ledger.read("naps"), "it runs")
-        template = int(ledger.read("naps")[0].name)
-        assert template == await parent_of(jobs[1]) != os.getpid()
-        os.kill(template, signal.SIGKILL)
+        fork_server = int(ledger.read("naps")[0].name)
+        assert fork_server == await parent_of(jobs[1]) != os.getpid()
+        os.kill(fork_server, signal.SIGKILL)
         assert await jobs[-1].result(timeout=60) == 2
-    assert [int(entry.name) for entry in ledger.read("naps")] == [template, os.getpid()]
+    assert [int(entry.name) for entry in ledger.read("naps")] == [fork_server, os.getpid()]
 
 
 def gone(pid: int) -> bool:
@@ -96,16 +96,14 @@ def gone(pid: int) -> bool:
 
 
 async def test_an_app_that_cannot_be_imported_gives_no_forks() -> None:
-    template = ForkServer("tests.support.no_such_module:app", None)
-    ours, theirs = socket.socketpair()
-    fork = template.fork(theirs)
+    fork_server = ForkServer("tests.support.no_such_module:app", None)
+    fork = fork_server.fork()
     assert fork is not None
     await fork.dead.wait()
     assert fork.lost
-    assert template.fork(theirs) is None
-    ours.close()
-    theirs.close()
-    await template.close()
+    assert fork_server.fork() is None
+    fork.sock.close()
+    await fork_server.close()
 
 
 async def test_an_app_that_must_not_be_forked_runs_such_jobs_in_processes_started_anew(

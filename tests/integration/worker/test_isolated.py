@@ -137,7 +137,7 @@ async def test_a_stop_gives_back_what_a_child_runs(isolated: Outlast) -> None:
     job = await enqueue("sleeps_async", 50)
     async with working(isolated, target=TARGET) as worker:
         await until(lambda: _is(job, "running"), "the job runs")
-        worker.hurry()
+        worker.end_grace()
     (found,) = await (await isolated.runtime()).store.records.get([job.id])
     assert found is not None
     assert (found.state, found.attempt, found.crashes) == ("ready", 1, 0)

@@ -106,7 +106,7 @@ async def test_a_second_signal_ends_the_grace(app: Outlast) -> None:
     job = await holds.enqueue()
     async with working(app) as worker:
         await started.wait()
-        worker.hurry()
+        worker.end_grace()
     assert await job.status() == "ready"
 
 

@@ -10,11 +10,11 @@ from outlast.core.decide import Outcome
 from outlast.core.message import Delivery, Fence
 from outlast.core.settlement import Release, Settlement
 from outlast.enqueue.runtime import Runtime
+from outlast.worker.budget import Budget, EndedRun
 from outlast.worker.executor import SOLO_PAUSE, Executor
 from outlast.worker.job_map import CLAIMED, STARTED, SharedJobMap
+from outlast.worker.report import Reporter
 from outlast.worker.run import Run
-
-Entry = tuple[Run, Settlement]
 
 
 class _Cells:
@@ -31,19 +31,20 @@ class _Cells:
         self.runs.remove(run)
 
 
-def executor_of(runtime: Runtime, cells: _Cells, slot_map: SharedJobMap | None = None) -> tuple[Executor, list[Entry]]:
-    settled: list[Entry] = []
+def executor_of(
+    runtime: Runtime, cells: _Cells, job_map: SharedJobMap | None = None
+) -> tuple[Executor, Budget, list[EndedRun]]:
+    settled: list[EndedRun] = []
+    budget = Budget(runtime, concurrency=10, threads=2, processes=1, job_map=job_map)
     executor = Executor(
         runtime,
-        concurrency=10,
-        threads=2,
-        processes=1,
+        budget,
+        Reporter(runtime),
         settle=lambda run, settlement: settled.append((run, settlement)),
         noted=lambda run: None,
-        isolate=cells,
-        slot_map=slot_map,
+        pool=cells,
     )
-    return executor, settled
+    return executor, budget, settled
 
 
 async def test_a_job_counts_as_started_when_its_process_has_it_and_not_while_that_comes_up(app: Outlast) -> None:
@@ -55,17 +56,17 @@ async def test_a_job_counts_as_started_when_its_process_has_it_and_not_while_tha
 
     cells = _Cells()
     fd = SharedJobMap.create(10)
-    slot_map = SharedJobMap(fd, 10)
-    executor, _ = executor_of(await app.runtime(), cells, slot_map)
+    job_map = SharedJobMap(fd, 10)
+    executor, _, _ = executor_of(await app.runtime(), cells, job_map)
     message = innocent.message()
     executor.accept([Delivery(message, Fence(message.id, message.queue, 1), crashes=2)])
-    assert [slot.state for slot in slot_map.read()] == [CLAIMED]
+    assert [slot.state for slot in job_map.read()] == [CLAIMED]
     cells.runs[0].begin(executor.clock.monotonic())
-    (slot,) = slot_map.read()
+    (slot,) = job_map.read()
     assert slot.state == STARTED
     assert slot.deadline > cells.runs[0].deadline
     executor.close()
-    slot_map.close()
+    job_map.close()
     os.close(fd)
 
 
@@ -78,7 +79,7 @@ async def test_jobs_that_must_run_alone_do_not_keep_the_places_of_others(app: Ou
 
     runtime = await app.runtime()
     cells = _Cells()
-    executor, settled = executor_of(runtime, cells)
+    executor, budget, settled = executor_of(runtime, cells)
     messages = [innocent.message() for _ in range(10)]
     before = runtime.clock.time()
     executor.accept([Delivery(each, Fence(each.id, each.queue, 1), crashes=2) for each in messages])
@@ -88,9 +89,9 @@ async def test_jobs_that_must_run_alone_do_not_keep_the_places_of_others(app: Ou
         assert isinstance(settlement, Release)
         assert settlement.at is not None
         assert settlement.at >= before + SOLO_PAUSE
-    assert executor.demand(["default"], 0.0) == ({}, 0)
-    executor.settling(settled)
-    assert executor.demand(["default"], 0.0) == ({"default": 6}, 6)
-    executor.settled(settled, frozenset())
-    assert executor.demand(["default"], 0.0) == ({"default": 6}, 6)
+    assert budget.demand(["default"]) == ({}, 0)
+    budget.begin_settling(settled)
+    assert budget.demand(["default"]) == ({"default": 6}, 6)
+    budget.settled(settled)
+    assert budget.demand(["default"]) == ({"default": 6}, 6)
     executor.close()

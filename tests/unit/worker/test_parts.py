@@ -1,4 +1,4 @@
-"""The worker's pure parts: how far ahead to claim, how an exception is told, whom a death is blamed on."""
+"""The worker's pure parts: how far ahead to claim, and how an exception is told."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ import pytest
 
 from outlast import Outlast
 from outlast.core import exitcodes
-from outlast.core.message import Failure, Fence, Holder
-from outlast.core.settlement import Finish, Reschedule
-from outlast.supervisor.process import ProcessExit, release_jobs_of
-from outlast.supervisor.replica import restart_delay
 from outlast.worker.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, failure_of
-from outlast.worker.job_map import CLAIMED, ENDED, STARTED, JobEntry
 from outlast.worker.slot_groups import AHEAD, Average, SlotGroup, claim_ahead
 from outlast.worker.target import find_target
 
@@ -28,15 +23,15 @@ def test_short_jobs_are_claimed_ahead_and_long_ones_never() -> None:
     assert claim_ahead(100, run=0.1, trip=0.0) == 0
 
 
-def test_a_lane_has_no_room_for_what_is_held_or_stuck() -> None:
-    lane: SlotGroup[int] = SlotGroup(10)
-    assert lane.room(0.001) == 10
-    lane.held, lane.stuck = 6, 3
-    assert lane.room(0.001) == 1
-    lane.held = 20
-    assert lane.room(0.001) == 0
-    lane.run.add(0.0001)
-    assert lane.room(0.001) == 10 + AHEAD * 10 - 23
+def test_a_slot_group_has_no_room_for_what_is_held_or_stuck() -> None:
+    group: SlotGroup[int] = SlotGroup(10)
+    assert group.room(0.001) == 10
+    group.held, group.stuck = 6, 3
+    assert group.room(0.001) == 1
+    group.held = 20
+    assert group.room(0.001) == 0
+    group.run_time.add(0.0001)
+    assert group.room(0.001) == 10 + AHEAD * 10 - 23
 
 
 def test_an_average_starts_at_its_first_value_and_forgets() -> None:
@@ -68,38 +63,6 @@ def test_an_exception_that_cannot_be_told_is_told_so() -> None:
     failure = failure_of(Silent(), attempt=1, at=0.0)
     assert failure.type == "Silent"
     assert "RuntimeError" in failure.message
-
-
-def slot(name: str, state: int, crashes: int = 0) -> JobEntry:
-    return JobEntry(state, Fence(f"q.{name}", "q", 7), 100.0, 2, crashes, 500.0)
-
-
-def death(code: int, *slots: JobEntry, verdict: str = "") -> ProcessExit:
-    return ProcessExit(Holder("h"), code, verdict, slots, ready=True, lived=1.0)  # type: ignore[arg-type]
-
-
-def test_a_death_is_counted_for_the_jobs_that_had_started_and_no_others() -> None:
-    found = release_jobs_of(death(-9, slot("a", STARTED, 1), slot("b", CLAIMED), slot("c", ENDED)), 300.0)
-    text = "its worker process died in mid run (SIGKILL)"
-    failure = Failure(2, 300.0, "WorkerDied", text)
-    assert found == [Reschedule(Fence("q.a", "q", 7), 100.0, 2, failure, crashes=2)]
-
-
-@pytest.mark.parametrize(("code", "verdict"), [(0, ""), (-9, "stalled"), (-9, "forced")])
-def test_nobody_is_blamed_for_an_end_in_peace(code: int, verdict: str) -> None:
-    assert release_jobs_of(death(code, slot("a", STARTED), verdict=verdict), 300.0) == []
-
-
-def test_an_overdue_job_is_told_why_its_process_was_killed() -> None:
-    (found,) = release_jobs_of(death(-9, slot("a", STARTED), verdict="overdue"), 300.0)
-    assert not isinstance(found, Finish)
-    assert found.error is not None
-    assert "hard deadline" in found.error.message
-
-
-def test_restarts_come_at_once_and_back_off_to_five_seconds() -> None:
-    assert [restart_delay(n) for n in (-1, 0, 1, 2, 3)] == [0.0, 0.0, 0.2, 0.4, 0.8]
-    assert restart_delay(100) == 5.0
 
 
 def test_every_exit_code_has_a_meaning() -> None:

@@ -158,7 +158,7 @@ class _DevServices:
 
     def _hurry(self) -> None:
         for worker in self._workers:
-            worker.hurry()
+            worker.end_grace()
 
     async def employ(self, shop: Outlast) -> None:
         """Open the app's store and make a worker for it; raise StoreError, ConfigurationError."""

@@ -46,9 +46,9 @@ class _ParentChannel:
         self._lock = threading.Lock()
         self._busy = False
         self.tasks: queue.SimpleQueue[RunTask | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, name="outlast-line", daemon=True).start()
+        threading.Thread(target=self._listen, name="outlast-channel", daemon=True).start()
 
-    def say(self, item: ChildReady | ChildNote | RunReport) -> None:
+    def send(self, item: ChildReady | ChildNote | RunReport) -> None:
         """Send one message; from any thread."""
         with self._lock:
             self._sock.sendall(pack(encode(item)))
@@ -65,39 +65,39 @@ class _ParentChannel:
             self.tasks.put(decode_task(frame))
         self.tasks.put(None)
         if self._busy:
-            kill_group(os.getpgrp())  # nobody is left to whom this run could be reported
+            kill_group(os.getpgrp())  # no worker is left that could take the report of this run
 
 
 class _ChildRunHost:
     """What a run asks for here."""
 
-    def __init__(self, composer: ComposerPort, line: _ParentChannel) -> None:
+    def __init__(self, composer: ComposerPort, channel: _ParentChannel) -> None:
         self.clock: Clock = composer.clock
         self.max_body = composer.settings.max_body
-        self._line = line
+        self._channel = channel
 
     def noted(self, run: Run) -> None:
         """Pass notes on to the worker, which saves them."""
         notes, run.notes = run.notes, None
         for name, value in (notes or {}).items():
-            self._line.say(ChildNote(name, value))
+            self._channel.send(ChildNote(name, value))
 
     def begun(self, run: Run) -> None:
         """It has begun, or it would not be here."""
 
 
 def main() -> None:
-    """Import the app, then run jobs until the worker closes the line."""
+    """Import the app, then run jobs until the worker closes its socket."""
     config = msgspec.json.decode(sys.argv[1].encode(), type=IsolatedConfig)
     die_with_parent(config.parent)
     ignore_stops()
-    line = _ParentChannel(socket.socket(fileno=config.fd))
-    _work(line, load_app(config.target, config.main).composer)
+    channel = _ParentChannel(socket.socket(fileno=config.fd))
+    _run_all(channel, load_app(config.target, config.main).composer)
 
 
 def serve(sock: socket.socket, composer: ComposerPort) -> None:
     """Run jobs of an app that is imported already."""
-    _work(_ParentChannel(sock), composer)
+    _run_all(_ParentChannel(sock), composer)
 
 
 def ignore_stops() -> None:
@@ -109,25 +109,25 @@ def ignore_stops() -> None:
         signal.signal(name, lambda *_: None)
 
 
-def _work(line: _ParentChannel, composer: ComposerPort) -> None:
-    office = _ChildRunHost(composer, line)
-    line.say(ChildReady())
+def _run_all(channel: _ParentChannel, composer: ComposerPort) -> None:
+    host = _ChildRunHost(composer, channel)
+    channel.send(ChildReady())
     with asyncio.Runner() as runner:
-        while (task := line.next()) is not None:
-            line.say(_run(task, composer, office, runner))
+        while (task := channel.next()) is not None:
+            channel.send(_run_task(task, composer, host, runner))
 
 
-def _run(task: RunTask, composer: ComposerPort, office: _ChildRunHost, runner: asyncio.Runner) -> RunReport:
+def _run_task(task: RunTask, composer: ComposerPort, host: _ChildRunHost, runner: asyncio.Runner) -> RunReport:
     """Run one job and decide about it, since only this process has the exception itself."""
     message = task.message
     delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
-    lane: SlotGroup[Run] = SlotGroup(1)
+    group: SlotGroup[Run] = SlotGroup(1)
     declaration = composer.registry.kinds.get(message.kind)
     if declaration is None:  # the code was changed between the worker's start and ours
         at = composer.clock.time() + DEFAULTS.park
         return RunReport.of(Release(delivery.fence, at, "its process has other code"), resident_bytes(os.getpid()))
-    plan = RunPlan.of(declaration, composer.arguments[message.kind], lane, composer.registry, apart=True)
-    run = Run(delivery, plan, lane, office, 0.0)
+    plan = RunPlan.of(declaration, composer.arguments[message.kind], group, composer.registry, apart=True)
+    run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
     began, meter = time.monotonic(), ProcessMeter()
     try:

@@ -1,4 +1,4 @@
-"""The worker's side of the template process: asks for forks, and hears of their deaths."""
+"""The worker's side of the fork server: asks for forks, and learns of their ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import socket
-import sys
 from collections import deque
 
 import msgspec
@@ -20,7 +19,7 @@ from outlast.worker.isolation.messages import (
     ForkEnded,
     ForkServerReady,
     IsolatedConfig,
-    decode_of_template,
+    decode_fork_server,
     encode,
 )
 
@@ -32,68 +31,64 @@ _logger = logging.getLogger("outlast.worker")
 class ForkedChild:
     """A forked child, as `aio.children.Child` is a started one. pid: 0 until it is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
         self.pid = 0
         self.code: int | None = None
         self.lost = False
         self.dead = asyncio.Event()
-        self._condemned = False
+        self._killed = False
 
     def kill(self) -> None:
         """Kill its process group, as soon as it has one."""
-        self._condemned = True
+        self._killed = True
         if self.pid:
             kill_group(self.pid)
 
-    def born(self, pid: int) -> None:
-        """Hear its pid."""
+    def forked(self, pid: int) -> None:
+        """Note its pid."""
         self.pid = pid
-        if self._condemned:
+        if self._killed:
             kill_group(pid)
 
     def ended(self, code: int | None, *, lost: bool = False) -> None:
-        """Hear of its death. lost: it died with its template, which says nothing about the job that it ran."""
+        """Note its end. lost: it ended with its fork server, which says nothing about the job that it ran."""
         self.code = code
         self.lost = lost
         self.dead.set()
 
 
 class ForkServer:
-    """One template process. What is asked of it before it is up waits for that: no slower than a process of its own."""
+    """One fork server. What is asked of it before it is up waits for that: no slower than a process of its own."""
 
     def __init__(self, target: str, main: str | None) -> None:
         """Start it; raise OSError."""
-        self._sock, theirs = socket.socketpair()
-        try:
-            config = IsolatedConfig(target, theirs.fileno(), os.getpid(), main)
-            command = [sys.executable, "-m", "outlast.worker.isolation.fork_server", encode(config).decode()]
-            self.child = Child(command, fds=(theirs.fileno(),), own_session=False)
-        except OSError:
-            self._sock.close()
-            raise
-        finally:
-            theirs.close()
+        self.child = Child(
+            "outlast.worker.isolation.fork_server",
+            lambda fd: encode(IsolatedConfig(target, fd, os.getpid(), main)),
+        )
         self.usable = True
         """False when it must not be forked, or is gone."""
         self._up = False
-        self._early: list[socket.socket] = []
-        self._unborn: deque[ForkedChild] = deque()
+        self._unsent: list[socket.socket] = []
+        self._pending: deque[ForkedChild] = deque()
         self._forks: dict[int, ForkedChild] = {}
-        self._task = asyncio.get_running_loop().create_task(self._live())
+        self._task = asyncio.get_running_loop().create_task(self._serve())
 
-    def fork(self, line: socket.socket) -> ForkedChild | None:
-        """Have a fork serve `line`, of which it gets a copy; None when there will be none."""
+    def fork(self) -> ForkedChild | None:
+        """Return a fork that is to be made, None when there will be none. Raise OSError."""
         if not self.usable:
             return None
+        ours, theirs = socket.socketpair()
+        self._unsent.append(theirs)
         if self._up:
             try:
-                socket.send_fds(self._sock, [FORK], [line.fileno()])
+                self._send_sockets()
             except OSError:
+                ours.close()
                 return None
-        else:
-            self._early.append(line.dup())
-        fork = ForkedChild()
-        self._unborn.append(fork)
+        fork = ForkedChild(ours)
+        self._pending.append(fork)
         return fork
 
     async def close(self) -> None:
@@ -102,20 +97,20 @@ class ForkServer:
         kill_group(self.child.pid)
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _live(self) -> None:
+    async def _serve(self) -> None:
         writer: asyncio.StreamWriter | None = None
         try:
-            reader, writer = await asyncio.open_connection(sock=self._sock)
+            reader, writer = await asyncio.open_connection(sock=self.child.sock)
             while (frame := await read_frame(reader)) is not None:
-                self._hear(decode_of_template(frame))
+                self._handle(decode_fork_server(frame))
         except (msgspec.DecodeError, OSError) as error:
-            _logger.error("a template process cannot be talked to and is killed: %s", error)  # noqa: TRY400
+            _logger.error("the fork server cannot be talked to and is killed: %s", error)  # noqa: TRY400
         finally:
             if self.usable:
                 _logger.error("the process that jobs are forked from to run alone is gone")
             self.usable = False
-            self._forget_early()
-            for fork in (*self._unborn, *self._forks.values()):
+            self._close_sockets()
+            for fork in (*self._pending, *self._forks.values()):
                 fork.kill()
                 fork.ended(None, lost=True)
             kill_group(self.child.pid)
@@ -123,28 +118,34 @@ class ForkServer:
                 writer.close()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
-            self._sock.close()
+            self.child.sock.close()
             await self.child.dead.wait()
 
-    def _forget_early(self) -> None:
-        for line in self._early:
-            line.close()
-        self._early.clear()
+    def _send_sockets(self) -> None:
+        """Send the sockets of the forks that are to be made."""
+        try:
+            for sock in self._unsent:
+                socket.send_fds(self.child.sock, [FORK], [sock.fileno()])
+        finally:
+            self._close_sockets()
 
-    def _hear(self, said: ForkServerReady | Forked | ForkEnded) -> None:
-        match said:
+    def _close_sockets(self) -> None:
+        for sock in self._unsent:
+            sock.close()
+        self._unsent.clear()
+
+    def _handle(self, message: ForkServerReady | Forked | ForkEnded) -> None:
+        match message:
             case ForkServerReady(""):
                 self._up = True
-                for line in self._early:
-                    socket.send_fds(self._sock, [FORK], [line.fileno()])
-                self._forget_early()
+                self._send_sockets()
             case ForkServerReady(why):
                 self.usable = False  # those that wait are given back when it has left, which it does now
                 _logger.info("a job that must run alone needs a process that is started anew: %s", why)
             case Forked(0):
-                self._unborn.popleft().ended(None, lost=True)
+                self._pending.popleft().ended(None, lost=True)
             case Forked(pid):
-                fork = self._forks[pid] = self._unborn.popleft()
-                fork.born(pid)
+                fork = self._forks[pid] = self._pending.popleft()
+                fork.forked(pid)
             case ForkEnded(pid, code):
                 self._forks.pop(pid).ended(code)

@@ -28,7 +28,7 @@ __all__ = ["main", "unfit"]
 
 
 def main() -> None:
-    """Import the app, tell whether it may be forked, and fork until the worker closes the line."""
+    """Import the app, report whether it may be forked, and fork until the worker closes the socket."""
     config = msgspec.json.decode(sys.argv[1].encode(), type=IsolatedConfig)
     die_with_parent(config.parent)
     ignore_stops()
@@ -43,9 +43,9 @@ def main() -> None:
         return
     gc.collect()
     gc.freeze()  # a collection in a fork must not write to every page that it shares with us
-    line = _serve(sock)
-    if line is not None:
-        serve(line, composer)
+    forked = _serve(sock)
+    if forked is not None:
+        serve(forked, composer)
 
 
 def unfit(opened: set[int]) -> str:
@@ -81,22 +81,22 @@ def _descriptors() -> set[int]:
 
 
 def _serve(sock: socket.socket) -> socket.socket | None:
-    """Fork whenever a line comes, and tell what became of the forks. Return the line in a fork, None at the end."""
+    """Fork for every socket that comes, and report how forks end. Return the socket in a fork, None at the end."""
     here = os.getpid()
-    bell, ringer = socket.socketpair()
-    for each in (bell, ringer):
+    wakeup, signalled = socket.socketpair()
+    for each in (wakeup, signalled):
         each.setblocking(False)
-    signal.set_wakeup_fd(ringer.fileno())
+    signal.set_wakeup_fd(signalled.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([sock, bell], [], [])
-        if bell in ready:
+        ready, _, _ = select.select([sock, wakeup], [], [])
+        if wakeup in ready:
             with contextlib.suppress(BlockingIOError):
-                bell.recv(4096)
-            _tell_ended(sock)
+                wakeup.recv(4096)
+            _report_ended(sock)
         if sock not in ready:
             continue
-        asked, lines, _, _ = socket.recv_fds(sock, len(FORK), 1)
+        asked, sockets, _, _ = socket.recv_fds(sock, len(FORK), 1)
         if not asked:
             return None
         try:
@@ -106,19 +106,19 @@ def _serve(sock: socket.socket) -> socket.socket | None:
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for each in (bell, ringer, sock):
+            for each in (wakeup, signalled, sock):
                 each.close()
             os.setpgid(0, 0)
             die_with_parent(here)
-            return socket.socket(fileno=lines[0])
-        os.close(lines[0])
+            return socket.socket(fileno=sockets[0])
+        os.close(sockets[0])
         if pid > 0:
             with contextlib.suppress(OSError):  # it has done so itself, or is gone
-                os.setpgid(pid, pid)  # here too: whoever hears of it may kill its group at once
+                os.setpgid(pid, pid)  # here too: the worker may kill its group as soon as it knows the pid
         sock.sendall(pack(encode(Forked(max(pid, 0)))))
 
 
-def _tell_ended(sock: socket.socket) -> None:
+def _report_ended(sock: socket.socket) -> None:
     """Reap every fork that has ended, and pass its exit code on."""
     while True:
         try:

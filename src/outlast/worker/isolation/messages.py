@@ -1,4 +1,4 @@
-"""What a worker, its isolated children and their template say to each other, as JSON in frames; never pickle."""
+"""The messages between a worker, its child processes and their fork server, as JSON in frames; never pickle."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = [
     "ChildReady",
     "RunReport",
     "RunTask",
-    "decode_of_template",
-    "decode_said",
+    "decode_fork_server",
+    "decode_child",
     "decode_task",
     "encode",
 ]
 
 
 FORK: Final = b"f"
-"""What a worker sends its template, together with the descriptor of the new fork's line."""
+"""What a worker sends its fork server, together with the descriptor of the new fork's socket."""
 
 
 class IsolatedConfig(Struct, frozen=True):
@@ -111,13 +111,13 @@ class RunReport(Struct, frozen=True, tag="report"):
 
 
 class ForkServerReady(Struct, frozen=True, tag="fit"):
-    """The template has imported the app. why: for what reason it must not be forked, "" when it may."""
+    """The fork server has imported the app. why: for what reason it must not be forked, "" when it may."""
 
     why: str
 
 
 class Forked(Struct, frozen=True, tag="forked"):
-    """The template has forked, in the order it was asked to; pid 0: it could not."""
+    """The fork server has forked, in the order it was asked to; pid 0: it could not."""
 
     pid: int
 
@@ -130,11 +130,11 @@ class ForkEnded(Struct, frozen=True, tag="ended"):
 
 
 _encoder: Final = msgspec.json.Encoder()
-_said: Final[msgspec.json.Decoder[ChildReady | ChildNote | RunReport]] = msgspec.json.Decoder(
+_child_message: Final[msgspec.json.Decoder[ChildReady | ChildNote | RunReport]] = msgspec.json.Decoder(
     ChildReady | ChildNote | RunReport
 )
 _task: Final = msgspec.json.Decoder(RunTask)
-_of_template: Final[msgspec.json.Decoder[ForkServerReady | Forked | ForkEnded]] = msgspec.json.Decoder(
+_fork_server_message: Final[msgspec.json.Decoder[ForkServerReady | Forked | ForkEnded]] = msgspec.json.Decoder(
     ForkServerReady | Forked | ForkEnded
 )
 
@@ -146,14 +146,14 @@ def encode(
     return _encoder.encode(item)
 
 
-def decode_said(body: bytes) -> ChildReady | ChildNote | RunReport:
-    """Return what a child said."""
-    return _said.decode(body)
+def decode_child(body: bytes) -> ChildReady | ChildNote | RunReport:
+    """Return the message of a child process."""
+    return _child_message.decode(body)
 
 
-def decode_of_template(body: bytes) -> ForkServerReady | Forked | ForkEnded:
-    """Return what a template said."""
-    return _of_template.decode(body)
+def decode_fork_server(body: bytes) -> ForkServerReady | Forked | ForkEnded:
+    """Return the message of a fork server."""
+    return _fork_server_message.decode(body)
 
 
 def decode_task(body: bytes) -> RunTask:

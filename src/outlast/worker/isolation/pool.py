@@ -6,24 +6,21 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
-import socket
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
-from outlast.aio.children import Child
+from outlast.aio.children import Child, how_ended
 from outlast.aio.frames import pack, read_frame
 from outlast.core.decide import Crashed, Outcome
 from outlast.core.settlement import Release, Settlement
 from outlast.worker.failures import plain_failure
 from outlast.worker.isolation.fork_client import ForkedChild, ForkServer
-from outlast.worker.isolation.messages import ChildNote, IsolatedConfig, RunReport, RunTask, decode_said, encode
+from outlast.worker.isolation.messages import ChildNote, IsolatedConfig, RunReport, RunTask, decode_child, encode
 from outlast.worker.run import Run, stopped
 
-__all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool", "how_ended"]
+__all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool"]
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -35,7 +32,7 @@ _LEAVE: Final = 5.0
 _COME_UP: Final = 60.0
 _NOT_STARTED: Final = 5.0
 _CROWDED: Final = 0.25
-_TEMPLATE_IDLE: Final = 60.0
+_FORK_SERVER_IDLE: Final = 60.0
 
 Answer = Callable[[Run, Outcome | None, Settlement | None], None]
 
@@ -43,13 +40,12 @@ Answer = Callable[[Run, Outcome | None, Settlement | None], None]
 class _PoolChild:
     """One child: its process, and the run it is busy with."""
 
-    def __init__(self, child: Child | ForkedChild, sock: socket.socket) -> None:
-        self.child = child
-        self.sock = sock
+    def __init__(self, process: Child | ForkedChild, *, solo: bool) -> None:
+        self.process = process
+        self.solo = solo
         self.writer: asyncio.StreamWriter | None = None
         self.run: Run | None = None
         self.answer: Answer | None = None
-        self.solo = False
         self.ready = False
         self.retired = False
         self.jobs = 0
@@ -58,14 +54,32 @@ class _PoolChild:
         """Send the child its job, once it is up: until then the job's timeout does not count."""
         run = self.run
         if self.ready and self.writer is not None and run is not None:
-            run.begin(run.office.clock.monotonic())
+            run.begin(run.host.clock.monotonic())
             delivery = run.delivery
             task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline)
             self.writer.write(pack(encode(task)))
 
+    def retire(self) -> None:
+        """Give it no more jobs; it sees the end of its input and leaves."""
+        self.retired = True
+        if self.writer is not None:
+            self.writer.close()
+
+    def kill(self) -> None:
+        """Kill it, and what it started."""
+        self.retired = True
+        self.process.kill()
+
+    def finish(self, outcome: Outcome | None, settlement: Settlement | None) -> None:
+        """Answer for the run that it is busy with, and leave it free."""
+        run, answer = self.run, self.answer
+        self.run = self.answer = None
+        if run is not None and answer is not None:
+            answer(run, outcome, settlement)
+
 
 class ProcessPool:
-    """At most `size` busy children (the executor counts), spawned when needed, each leading a process group.
+    """At most `size` busy children (the budget counts), started when needed, each leading a process group.
 
     A child that dies in mid run makes the outcome Crashed, and nothing else does: not a kill for the timeout or a
     cancellation, not one before the app was imported, not one while the worker stops.
@@ -75,205 +89,185 @@ class ProcessPool:
         self._target = target
         self._size = size
         self._main = main
-        self._workers: dict[_PoolChild, asyncio.Task[None]] = {}
-        self._closing = False
-        self._template: ForkServer | None = None
-        self._idle: asyncio.TimerHandle | None = None
-        self._leaving: asyncio.Task[None] | None = None
+        self._children: dict[_PoolChild, asyncio.Task[None]] = {}
+        self._stopping = False
+        self._fork_server: ForkServer | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._closing_server: asyncio.Task[None] | None = None
 
     def start(self, run: Run, *, solo: bool, answer: Answer) -> None:
         """Run it in a warm child, or alone in a fresh one."""
-        loop = asyncio.get_running_loop()
+
+        def later(seconds: float, why: str) -> None:
+            asyncio.get_running_loop().call_soon(answer, run, None, _later(run, seconds, why))
+
         if self._target is None:
             _logger.error(
                 "job %s needs a process of its own, and no module-level Outlast was found to import there: "
                 "start the worker with a target such as 'main:shop'",
                 run.delivery.message.id,
             )
-            loop.call_soon(answer, run, None, self._later(run, 60.0, "no target to import in a child process"))
+            later(60.0, "no target to import in a child process")
             return
         if solo and self._crowded():
-            loop.call_soon(answer, run, None, self._later(run, _CROWDED, "too many processes are being started"))
+            later(_CROWDED, "too many processes are being started")
             return
-        worker = None if solo else next((each for each in self._workers if each.run is None and not each.retired), None)
-        if worker is None:
-            if len(self._workers) >= self._size:
-                self._retire_idle()
+        child = None if solo else self._idle_child()
+        if child is None:
+            if len(self._children) >= self._size and (idle := self._idle_child()) is not None:
+                idle.retire()
             try:
-                worker = self._spawn(self._target, alone=solo)
+                child = self._start_child(self._target, solo=solo)
             except OSError as error:
                 _logger.error("no child process could be started: %s", error)  # noqa: TRY400
-                loop.call_soon(answer, run, None, self._later(run, _NOT_STARTED, "no process could be started"))
+                later(_NOT_STARTED, "no process could be started")
                 return
-        worker.run, worker.answer, worker.solo = run, answer, solo
-        worker.begin()
+        child.run, child.answer = run, answer
+        child.begin()
 
     def kill(self, run: Run) -> None:
         """Kill the child that runs it, and what that child started."""
-        for worker in self._workers:
-            if worker.run is run:
-                worker.retired = True
-                worker.child.kill()
+        for child in self._children:
+            if child.run is run:
+                child.kill()
 
     async def close(self) -> None:
         """Kill every child; return when all are reaped."""
-        self._closing = True
-        for worker in self._workers:
-            worker.retired = True
-            worker.child.kill()
-        if self._idle is not None:
-            self._idle.cancel()
-        ends: list[Awaitable[None]] = list(self._workers.values())
-        if self._leaving is not None:
-            ends.append(self._leaving)
-        if self._template is not None:
-            ends.append(self._template.close())
+        self._stopping = True
+        for child in self._children:
+            child.kill()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        ends: list[Awaitable[None]] = list(self._children.values())
+        if self._closing_server is not None:
+            ends.append(self._closing_server)
+        if self._fork_server is not None:
+            ends.append(self._fork_server.close())
         await asyncio.gather(*ends, return_exceptions=True)
 
     def stopping(self) -> None:
-        """From now on a death counts as the machine's doing: whoever stops us may be killing all there is."""
-        self._closing = True
+        """From now on count no child's death as a crash: what stops the worker may be killing its children as well."""
+        self._stopping = True
+
+    def _idle_child(self) -> _PoolChild | None:
+        return next((each for each in self._children if each.run is None and not each.retired), None)
+
+    # Starting a child
+
+    def _start_child(self, target: str, *, solo: bool) -> _PoolChild:
+        """Make a fresh child: for a job that must run alone a fork, where that can be. Raise OSError."""
+        process: Child | ForkedChild | None = self._fork(target) if solo else None
+        if process is None:
+            process = Child(
+                "outlast.worker.isolation.child_main",
+                lambda fd: encode(IsolatedConfig(target, fd, os.getpid(), self._main)),
+            )
+        child = _PoolChild(process, solo=solo)
+        self._children[child] = asyncio.get_running_loop().create_task(self._serve(child))
+        return child
+
+    def _fork(self, target: str) -> ForkedChild | None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if self._fork_server is None:
+            # A job that runs alone was there when a whole worker died, and so it is seldom the only one.
+            self._fork_server = ForkServer(target, self._main)
+        return self._fork_server.fork()
 
     def _crowded(self) -> bool:
-        """Tell whether one more that runs alone would have to be started anew beside `size` others."""
-        busy = sum(each.run is not None for each in self._workers)
-        return self._template is not None and not self._template.usable and busy >= self._size
-
-    def _later(self, run: Run, seconds: float, why: str) -> Release:
-        return Release(run.delivery.fence, at=run.office.clock.time() + seconds, why=why)
-
-    def _spawn(self, target: str, *, alone: bool) -> _PoolChild:
-        """Make a fresh child: for a job that must run alone a fork, where that can be."""
-        ours, theirs = socket.socketpair()
-        try:
-            child: Child | ForkedChild | None = self._fork(target, theirs) if alone else None
-            if child is None:
-                config = IsolatedConfig(target, theirs.fileno(), os.getpid(), self._main)
-                command = [sys.executable, "-m", "outlast.worker.isolation.child_main", encode(config).decode()]
-                child = Child(command, fds=(theirs.fileno(),), own_session=False)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        worker = _PoolChild(child, ours)
-        self._workers[worker] = asyncio.get_running_loop().create_task(self._serve(worker))
-        return worker
-
-    def _fork(self, target: str, line: socket.socket) -> ForkedChild | None:
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
-        if self._template is None:
-            # Whoever runs alone was there when a whole worker died, and so it is seldom the only one.
-            self._template = ForkServer(target, self._main)
-        return self._template.fork(line)
+        """Return whether one more that runs alone would need a process of its own beside `size` others."""
+        busy = sum(each.run is not None for each in self._children)
+        return self._fork_server is not None and not self._fork_server.usable and busy >= self._size
 
     def _rest(self) -> None:
-        """Send the template away when nothing has had to run alone for a while."""
-        if self._template is not None and not self._closing and not any(each.solo for each in self._workers):
-            self._idle = asyncio.get_running_loop().call_later(_TEMPLATE_IDLE, self._forget)
+        """Close the fork server when nothing has had to run alone for a while."""
+        if self._fork_server is not None and not self._stopping and not any(each.solo for each in self._children):
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(_FORK_SERVER_IDLE, self._close_fork_server)
 
-    def _forget(self) -> None:
-        template, self._template = self._template, None
-        if template is not None:
-            self._leaving = asyncio.get_running_loop().create_task(template.close())
+    def _close_fork_server(self) -> None:
+        server, self._fork_server = self._fork_server, None
+        if server is not None:
+            self._closing_server = asyncio.get_running_loop().create_task(server.close())
 
-    def _retire_idle(self) -> None:
-        for worker in self._workers:
-            if worker.run is None and not worker.retired:
-                self._retire(worker)
-                return
+    # Serving a child
 
-    def _retire(self, worker: _PoolChild) -> None:
-        worker.retired = True
-        if worker.writer is not None:
-            worker.writer.close()  # the child sees the end of its input and leaves
-
-    async def _serve(self, worker: _PoolChild) -> None:
-        listening = asyncio.ensure_future(self._listen(worker))
-        dying = asyncio.ensure_future(worker.child.dead.wait())
+    async def _serve(self, child: _PoolChild) -> None:
+        listening = asyncio.ensure_future(self._listen(child))
+        dying = asyncio.ensure_future(child.process.dead.wait())
         try:
             await asyncio.wait((listening, dying), return_when=asyncio.FIRST_COMPLETED)
-            # Dead: what it said last may still be in the socket. Silent: it has a moment to leave by itself.
+            # Dead: its last message may still be in the socket. Silent: it has a moment to leave by itself.
             await asyncio.wait((listening, dying), timeout=_LEAVE if listening.done() else 0.5)
         finally:
-            worker.child.kill()
+            child.process.kill()
             listening.cancel()
             await asyncio.gather(listening, dying, return_exceptions=True)
-            if worker.writer is not None:
-                worker.writer.close()
+            if child.writer is not None:
+                child.writer.close()
                 with contextlib.suppress(OSError):
-                    await worker.writer.wait_closed()
-            worker.sock.close()
-            del self._workers[worker]
-            self._bury(worker)
-            if worker.solo:
+                    await child.writer.wait_closed()
+            child.process.sock.close()
+            del self._children[child]
+            self._ended(child)
+            if child.solo:
                 self._rest()
 
-    async def _listen(self, worker: _PoolChild) -> None:
-        reader, worker.writer = await asyncio.open_connection(sock=worker.sock)
-        if worker.retired and worker.run is None:
-            worker.writer.close()
+    async def _listen(self, child: _PoolChild) -> None:
+        reader, child.writer = await asyncio.open_connection(sock=child.process.sock)
+        if child.retired and child.run is None:
+            child.writer.close()
         try:
             async with asyncio.timeout(_COME_UP):
                 if await read_frame(reader) is None:
                     return
         except TimeoutError:
             return
-        worker.ready = True
-        worker.begin()
+        child.ready = True
+        child.begin()
         while (frame := await read_frame(reader)) is not None:
             try:
-                said = decode_said(frame)
+                message = decode_child(frame)
             except msgspec.DecodeError as error:
-                _logger.error("a child process spoke nonsense and is killed: %s", error)  # noqa: TRY400
+                _logger.error("a child process sent an invalid message and is killed: %s", error)  # noqa: TRY400
                 return
-            if isinstance(said, RunReport):
-                self._finished(worker, said)
-            elif isinstance(said, ChildNote) and worker.run is not None:
-                worker.run.note(said.name, said.value)
+            if isinstance(message, RunReport):
+                self._finished(child, message)
+            elif isinstance(message, ChildNote) and child.run is not None:
+                child.run.note(message.name, message.value)
 
-    def _finished(self, worker: _PoolChild, report: RunReport) -> None:
-        run, answer = worker.run, worker.answer
-        worker.run = worker.answer = None
-        worker.jobs += 1
-        if worker.solo or worker.jobs >= JOBS_EACH or report.resident > RESIDENT_LIMIT:
-            self._retire(worker)
-        if run is not None and answer is not None:
-            if run.stop is None:
-                answer(run, None, report.settlement(run.delivery))
-            else:
-                answer(run, stopped(run), None)  # it was told to stop first, and ended in the same moment
+    def _finished(self, child: _PoolChild, report: RunReport) -> None:
+        """Answer with the child's report, and keep the child if it may run more."""
+        child.jobs += 1
+        if child.solo or child.jobs >= JOBS_EACH or report.resident > RESIDENT_LIMIT:
+            child.retire()
+        if child.run is not None and child.run.stop is None:
+            child.finish(None, report.settlement(child.run.delivery))
+        elif child.run is not None:
+            child.finish(stopped(child.run), None)  # it was told to stop first, and ended in the same moment
 
-    def _bury(self, worker: _PoolChild) -> None:
-        run, answer = worker.run, worker.answer
-        worker.run = worker.answer = None
-        if run is None or answer is None:
+    def _ended(self, child: _PoolChild) -> None:
+        """Answer for the run that a dead child leaves behind."""
+        run, code = child.run, child.process.code
+        if run is None:
             return
-        code = worker.child.code
         if run.stop is not None:
-            answer(run, stopped(run), None)
-        elif self._closing:
-            answer(run, None, Release(run.delivery.fence, why="the worker stopped"))
-        elif worker.child.lost:
-            answer(run, None, Release(run.delivery.fence, why="there was nothing to fork its process from"))
-        elif not worker.ready:
+            child.finish(stopped(run), None)
+        elif self._stopping:
+            child.finish(None, Release(run.delivery.fence, why="the worker stopped"))
+        elif child.process.lost:
+            child.finish(None, Release(run.delivery.fence, why="there was nothing to fork its process from"))
+        elif not child.ready:
             _logger.error("a child process ended (%s) before it had imported %s", how_ended(code), self._target)
-            answer(run, None, self._later(run, _NOT_STARTED, "its process did not come up"))
+            child.finish(None, _later(run, _NOT_STARTED, "its process did not come up"))
         else:
-            attempt, at = run.delivery.attempt, run.office.clock.time()
+            attempt, at = run.delivery.attempt, run.host.clock.time()
             failure = plain_failure(
                 "Crashed", f"its process ended in mid run ({how_ended(code)})", attempt=attempt, at=at
             )
-            answer(run, Crashed(failure, worker.solo), None)
+            child.finish(Crashed(failure, child.solo), None)
 
 
-def how_ended(code: int | None) -> str:
-    """Return a process's exit code in words."""
-    if code is None:
-        return "unknown"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return signal.Signals(-code).name
-    return f"exit code {code}"
+def _later(run: Run, seconds: float, why: str) -> Release:
+    return Release(run.delivery.fence, at=run.host.clock.time() + seconds, why=why)

@@ -1,0 +1,46 @@
+"""The end of a run: from its outcome to the settlement that the store is to record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from outlast.core.decide import Outcome
+from outlast.core.settlement import Release, Settlement
+from outlast.worker.budget import Budget
+from outlast.worker.report import Reporter
+from outlast.worker.run import Run, settled_as
+
+__all__ = ["RunFinisher"]
+
+
+class RunFinisher:
+    """Ends runs, each once. `settle(run, settlement)` brings what was decided to the store."""
+
+    def __init__(
+        self, budget: Budget, report: Reporter, settle: Callable[[Run, Settlement], None], rng: Random
+    ) -> None:
+        self._budget = budget
+        self._report = report
+        self._settle = settle
+        self._rng = rng
+
+    def end(self, run: Run, outcome: Outcome) -> None:
+        """End it as its kind's policy says; a superseded run ends without a settlement."""
+        if run.stop == "superseded":
+            self._drop(run)
+        else:
+            self.close(run, settled_as(run, outcome, self._rng))
+
+    def close(self, run: Run, settlement: Settlement) -> None:
+        """End it with this settlement."""
+        self._budget.end(run)
+        self._settle(run, settlement)
+
+    def _drop(self, run: Run) -> None:
+        run.ended = True
+        run.task = None
+        batch = ((run, Release(run.delivery.fence)),)
+        self._budget.begin_settling(batch)
+        self._budget.settled(batch)
+        self._report.superseded(run)
