@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from outlast.brokers.sqlite.checkpoint import Checkpointer
-from outlast.brokers.sqlite.connection import immediate
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.clients.sqlite.checkpointer import Checkpointer
+from outlast.clients.sqlite.connection import immediate
 from outlast.core.limits import nanos
 
 __all__ = ["Tidier"]

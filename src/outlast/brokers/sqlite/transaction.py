@@ -19,6 +19,7 @@ from outlast.core.topology import Queue
 
 __all__ = [
     "CANCELLED",
+    "CHANGES",
     "DEAD",
     "ENDED",
     "EXPIRED",
@@ -54,6 +55,8 @@ STATE_NUMBER: Final[dict[str, int]] = {name: number for number, name in STATES.i
 PRIORITIES: Final[tuple[Any, ...]] = ("high", "normal", "low")
 PRIORITY_NUMBER: Final[dict[str, int]] = {name: number for number, name in enumerate(PRIORITIES)}
 
+CHANGES: Final = ("work", "ended", "schedule")
+"""What listeners are notified of; processes of other versions use these names."""
 DRAIN_TAU: Final = 30.0
 """Seconds over which ended jobs are averaged into a drain rate."""
 
@@ -108,7 +111,7 @@ class CounterChanges:
         self.shed = 0
 
 
-class RoundRobin:
+class RingPosition:
     """Where a queue's ring stands, as this transaction has it; `changed` writes it back."""
 
     __slots__ = ("back", "changed", "tat", "turn")
@@ -121,7 +124,7 @@ class RoundRobin:
 
 
 class Transaction:
-    """The writer's hands: runs named statements, adds up the queues' counters, notes whom to ring.
+    """Runs named statements, adds up the queues' counters, notes what changed.
 
     `begin` reads the clocks once, so all that happens in one transaction happens at one time.
     """
@@ -143,9 +146,11 @@ class Transaction:
         self.mono = 0.0
         self.work = False
         self.ended = False
+        self.schedules = False
+        """What changed: jobs may be ready, jobs have ended, schedules were amended."""
         self._queues: dict[str, QueueRow] = {}
         self._counts: dict[int, CounterChanges] = {}
-        self._rings: dict[int, RoundRobin] = {}
+        self._rings: dict[int, RingPosition] = {}
         self.lane_weights: dict[int, int] = {}
         """Bytes that this transaction adds to each lane."""
 
@@ -153,11 +158,22 @@ class Transaction:
         """Start from what the file says now."""
         self.now = self.clock.time()
         self.mono = self.clock.monotonic()
-        self.work = self.ended = False
+        self.work = self.ended = self.schedules = False
         self._queues.clear()
         self._counts.clear()
         self._rings.clear()
         self.lane_weights.clear()
+
+    @property
+    def changes(self) -> list[str]:
+        """The names of what changed since `begin`, as listeners know them."""
+        return [name for name, changed in zip(CHANGES, (self.work, self.ended, self.schedules), strict=True) if changed]
+
+    def rolled_back(self) -> None:
+        """Forget the holders and changes of a transaction that was rolled back."""
+        self.holders.clear()
+        self.asked.clear()
+        self.work = self.ended = self.schedules = False
 
     def rows(self, name: str, bindings: Sequence[Any] = ()) -> list[Any]:
         """Run a statement and return its rows."""
@@ -209,11 +225,11 @@ class Transaction:
             counts = self._counts[queue] = CounterChanges()
         return counts
 
-    def ring(self, queue: QueueRow) -> RoundRobin:
+    def ring(self, queue: QueueRow) -> RingPosition:
         """Return a queue's ring; its `back` is 0 while the queue never had a key."""
         ring = self._rings.get(queue.number)
         if ring is None:
-            ring = self._rings[queue.number] = RoundRobin(queue)
+            ring = self._rings[queue.number] = RingPosition(queue)
         return ring
 
     def depth(self, queue: QueueRow) -> int:
