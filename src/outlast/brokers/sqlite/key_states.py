@@ -11,9 +11,11 @@ from outlast.brokers.sqlite.transaction import QueueRow, Transaction
 from outlast.core.limits import nanos
 from outlast.core.settlement import Settlement
 
-__all__ = ["OUT", "RATE", "RING", "SLOT", "FreedKeys", "find", "freed", "join", "promote", "put", "unpark", "wake"]
+__all__ = ["OUT", "PLACES", "RING", "FreedKeys", "find", "freed", "join", "promote", "put", "unpark", "wake"]
 
 OUT, RING, SLOT, RATE = 0, 1, 2, 3
+PLACES: Final = {"out": OUT, "ring": RING, "slot": SLOT, "rate": RATE}
+"""The column `place` by `core.select.KeyState.where`."""
 _encode: Final = msgspec.json.Encoder().encode
 _pairs: Final = msgspec.json.Decoder(list[tuple[int | None, int | None]]).decode
 _seqs: Final = msgspec.json.Decoder(list[int]).decode

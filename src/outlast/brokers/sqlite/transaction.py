@@ -138,7 +138,7 @@ class Transaction:
         self.holders: dict[str, int] = {}
         self.asked: dict[str, str] = {}
         self.last_served = ""
-        self.lanes_seen: dict[int, int] = {}
+        self.keys_seen: dict[int, int] = {}
         """By queue, how many keys the last claim met: a guess at how many jobs of each the next one needs."""
         self.kinds = "[]"
         """What the claims of this process can run, as JSON."""
