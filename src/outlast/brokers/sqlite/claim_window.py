@@ -148,10 +148,10 @@ class ClaimWindow(RoundRobin[int, KeyHead]):
             for head in self.heads:
                 if not (head.moved or head.given):
                     continue
-                place = key_states.PLACES[head.where]
-                if rated or place > key_states.RING or head.given:
-                    moved.append((head.number, place, head.turn, head.given, head.wake, head.tat))
-                elif place == key_states.OUT:
+                where = key_states.WHERE[head.where]
+                if rated or where > key_states.RING or head.given:
+                    moved.append((head.number, where, head.turn, head.given, head.wake, head.tat))
+                elif where == key_states.OUT:
                     gone.append(head.number)
                 else:
                     turned.append((head.number, head.turn))

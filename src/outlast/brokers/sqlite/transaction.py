@@ -151,8 +151,8 @@ class Transaction:
         self._queues: dict[str, QueueRow] = {}
         self._counts: dict[int, CounterChanges] = {}
         self._rings: dict[int, RingPosition] = {}
-        self.lane_weights: dict[int, int] = {}
-        """Bytes that this transaction adds to each lane."""
+        self.key_weights: dict[int, int] = {}
+        """Bytes that this transaction adds to each key, by the key's row."""
 
     def begin(self) -> None:
         """Start from what the file says now."""
@@ -162,7 +162,7 @@ class Transaction:
         self._queues.clear()
         self._counts.clear()
         self._rings.clear()
-        self.lane_weights.clear()
+        self.key_weights.clear()
 
     @property
     def changes(self) -> list[str]:
@@ -242,11 +242,11 @@ class Transaction:
         counts = self._counts.get(queue.number)
         return (queue.bytes or 0) + (counts.bytes if counts else 0)
 
-    def weigh(self, queue: QueueRow, lane: int | None, size: int) -> None:
+    def weigh(self, queue: QueueRow, key_row: int | None, size: int) -> None:
         """Add to the bytes of a queue and of a key."""
         self.count(queue.number).bytes += size
-        if lane is not None and queue.rules.per_key.max_bytes is not None:
-            self.lane_weights[lane] = self.lane_weights.get(lane, 0) + size
+        if key_row is not None and queue.rules.per_key.max_bytes is not None:
+            self.key_weights[key_row] = self.key_weights.get(key_row, 0) + size
 
     def write_counts(self) -> None:
         """Store what was added up."""
@@ -258,15 +258,15 @@ class Transaction:
                 "queue_count",
                 (counts.depth, counts.records, counts.dead, drained, self.now, counts.bytes, counts.shed, number),
             )
-        if self.lane_weights:
-            self.run("lanes_weigh", (msgspec.json.encode(list(self.lane_weights.items())).decode(),))
+        if self.key_weights:
+            self.run("lanes_weigh", (msgspec.json.encode(list(self.key_weights.items())).decode(),))
         for number, ring in self._rings.items():
             if ring.changed:
                 self.run("queue_ring", (ring.back, ring.turn, ring.tat, number))
         self._counts.clear()
         self._queues.clear()
         self._rings.clear()
-        self.lane_weights.clear()
+        self.key_weights.clear()
 
     def fence_counts(self, fence: Fence) -> bool:
         """Tell whether a fence that changed nothing was applied before: its job still carries its token."""
