@@ -14,7 +14,6 @@ import apsw
 from outlast.aio.look import Look, look_until
 from outlast.aio.notifier import Notifier
 from outlast.brokers.sqlite import claim, control, leases, purge, records, schedules, settle
-from outlast.brokers.sqlite.backup import back_up
 from outlast.brokers.sqlite.batch import apply_batch
 from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.end_waiter import EndWaiter, ended
@@ -26,6 +25,7 @@ from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import CHANGES, Transaction
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.clients.sqlite.backup import back_up
 from outlast.clients.sqlite.checkpointer import Checkpointer
 from outlast.clients.sqlite.connection import open_connection
 from outlast.clients.sqlite.errors import translated
