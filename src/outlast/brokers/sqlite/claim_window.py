@@ -148,10 +148,10 @@ class ClaimWindow(RoundRobin[int, KeyHead]):
             for head in self.heads:
                 if not (head.moved or head.given):
                     continue
-                where = key_states.WHERE[head.where]
-                if rated or where > key_states.RING or head.given:
-                    moved.append((head.number, where, head.turn, head.given, head.wake, head.tat))
-                elif where == key_states.OUT:
+                where = head.where
+                if rated or head.given or where in ("slot", "rate"):
+                    moved.append((head.number, key_states.WHERE[where], head.turn, head.given, head.wake, head.tat))
+                elif where == "out":
                     gone.append(head.number)
                 else:
                     turned.append((head.number, head.turn))

@@ -11,10 +11,9 @@ from outlast.brokers.sqlite.transaction import QueueRow, Transaction
 from outlast.core.limits import nanos
 from outlast.core.settlement import Settlement
 
-__all__ = ["OUT", "RING", "WHERE", "FreedKeys", "find", "freed", "join", "promote", "put", "unpark", "wake"]
+__all__ = ["WHERE", "FreedKeys", "find", "freed", "join", "promote", "put", "unpark", "wake"]
 
-OUT, RING, SLOT, RATE = 0, 1, 2, 3
-WHERE: Final = {"out": OUT, "ring": RING, "slot": SLOT, "rate": RATE}
+WHERE: Final = {"out": 0, "ring": 1, "slot": 2, "rate": 3}
 """The column `place` by `core.select.KeyState.where`."""
 _encode: Final = msgspec.json.Encoder().encode
 _pairs: Final = msgspec.json.Decoder(list[tuple[int | None, int | None]]).decode
@@ -32,12 +31,12 @@ def find(tx: Transaction, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, st
     return {key: row for key, (row, _) in zip(keys, found, strict=True) if row is not None}
 
 
-def join(tx: Transaction, queue: QueueRow, key_rows: Iterable[int], where: int = OUT) -> None:
+def join(tx: Transaction, queue: QueueRow, key_rows: Iterable[int], where: str = "out") -> None:
     """Let those of these keys that are in state `where` join the ring at its back, in this order."""
     wanted = list(dict.fromkeys(key_rows))
     if wanted:
         ring = tx.ring(queue)
-        if tx.run("lanes_join", (_encode(wanted).decode(), ring.back, where)):
+        if tx.run("lanes_join", (_encode(wanted).decode(), ring.back, WHERE[where])):
             ring.back += len(wanted)
             ring.changed = True
 
@@ -58,7 +57,7 @@ def promote(tx: Transaction, queue: QueueRow) -> None:
 def freed(tx: Transaction, queue: QueueRow, key_rows: Iterable[int]) -> None:
     """Let keys that waited for a slot join: a job of theirs runs no more."""
     if queue.rules.per_key.concurrency is not None:
-        join(tx, queue, key_rows, SLOT)
+        join(tx, queue, key_rows, "slot")
 
 
 def wake(tx: Transaction, queue: QueueRow) -> None:
