@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Literal, TypeVar
 
-from outlast.brokers.sqlite.spool import SpooledMessage, SpoolFile
 from outlast.core.codec import decode, encode
 from outlast.core.durability import Durability
 from outlast.core.errors import EnqueueUnknown, StoreFull, StoreUnavailable, WireError
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge, Unroutable
+from outlast.enqueue.spool_file import SpooledMessage, SpoolFile
 
 __all__ = ["Spool"]
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from outlast import EnqueueUnknown, Job, Outlast, Settings, StoreFull, StoreUnavailable
-from outlast.brokers.sqlite.connection import durability_of
-from outlast.brokers.sqlite.spool import SpoolFile
+from outlast.clients.sqlite.file_system import durability_of
 from outlast.core.errors import StoreCorrupt
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
 from outlast.core.store.records import Query
 from outlast.enqueue.spool import Spool
+from outlast.enqueue.spool_file import SpoolFile
 from tests.support.polling import until
 from tests.support.servers.proxy import proxied
 from tests.support.servers.redis_fleet import Node

@@ -151,7 +151,7 @@ async def test_a_log_that_cannot_be_moved_stays_and_is_moved_later(
     with filler.open("r+b") as room:
         room.truncate(filler.stat().st_size - 300_000)
     await desk.publish(*(f"q.{n}" for n in range(1, 200)), args={"text": "x" * 900})
-    await until(lambda: "could not be started anew" in caplog.text, "the log did not fit")
+    await until(lambda: "could not be restarted" in caplog.text, "the log did not fit")
     assert (await desk.stats("q")).depth == 200
     filler.unlink()
     await until(lambda: (disk / "jobs.db-wal").stat().st_size == 0, "the log is empty again")

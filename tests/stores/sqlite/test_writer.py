@@ -13,9 +13,9 @@ import pytest
 from msgspec import Raw, structs
 
 from outlast.brokers.sqlite import SqliteStore, claim
-from outlast.brokers.sqlite.bell import Bells
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.clients.sqlite.process_notifier import ProcessNotifier
 from outlast.core.errors import StoreError, StoreUnavailable
 from outlast.core.settlement import ACCEPTED, Note
 from outlast.testing.clock import FakeClock
@@ -122,7 +122,7 @@ async def test_no_descriptor_left_for_a_bell_costs_no_answer(desk: Desk, monkeyp
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("outlast.brokers.sqlite.bell.socket.socket", none_left)
+        patch.setattr("outlast.clients.sqlite.process_notifier.socket.socket", none_left)
         assert await desk.publish("q.1") == [ACCEPTED]
 
 
@@ -318,13 +318,13 @@ async def test_two_hundred_lives_leak_nothing(tmp_path: Path) -> None:
     assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
     left = {entry.name for entry in tmp_path.iterdir()}
     assert left - {"jobs.db-bell"} == {"jobs.db", "jobs.db-lock"}
-    assert list(Bells(str(tmp_path / "jobs.db")).folder.iterdir()) == []
+    assert list(ProcessNotifier(str(tmp_path / "jobs.db")).folder.iterdir()) == []
 
 
 async def test_a_killed_listeners_bell_is_taken_away(desk: Desk, path: Path) -> None:
     import socket
 
-    stale = Bells(str(path)).folder / "work-1-dead"
+    stale = ProcessNotifier(str(path)).folder / "work-1-dead"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
         bell.bind(str(stale))
     await desk.publish("q.1")

@@ -1,4 +1,4 @@
-"""The line of those who want to write: it makes an order, and never stops anybody for good."""
+"""The order of processes that want to write: it stops none of them for good."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from pathlib import Path
 import apsw
 import pytest
 
-from outlast.brokers.sqlite import line
-from outlast.brokers.sqlite.connection import open_connection, open_file
-from outlast.brokers.sqlite.line import PLACES, Line
+from outlast.brokers.sqlite.statements import open_store
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.clients.sqlite import writer_queue
+from outlast.clients.sqlite.connection import open_connection
+from outlast.clients.sqlite.writer_queue import POSITIONS, WriterQueue
 from tests.support.sqlite_file import locked
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[apsw.Connection]:
     """A connection to a fresh file."""
-    db = open_file(str(tmp_path / "jobs.db"), Tuning())
+    db = open_store(str(tmp_path / "jobs.db"), Tuning())
     yield db
     db.close()
 
 
-def turn(line: Line, db: apsw.Connection) -> None:
+def turn(own: WriterQueue, db: apsw.Connection) -> None:
     """Begin and end one transaction."""
-    line.begin(db)
+    own.begin(db)
     db.execute("rollback")
 
 
-def in_company(db: apsw.Connection, folder: Path) -> Line:
+def in_company(db: apsw.Connection, folder: Path) -> WriterQueue:
     """Return a line whose owner has just waited for somebody else."""
-    own = Line(folder)
+    own = WriterQueue(folder)
     path = Path(db.filename)
     with ThreadPoolExecutor(1) as pool, locked(path):
         waiting = pool.submit(turn, own, db)
@@ -44,7 +45,7 @@ def in_company(db: apsw.Connection, folder: Path) -> Line:
 
 
 def test_alone_there_is_no_line(db: apsw.Connection, tmp_path: Path) -> None:
-    own = Line(tmp_path)
+    own = WriterQueue(tmp_path)
     turn(own, db)
     turn(own, db)
     assert not list(tmp_path.glob("line-*"))
@@ -54,7 +55,7 @@ def test_in_company_it_is_stood_in_and_left(db: apsw.Connection, tmp_path: Path)
     own = in_company(db, tmp_path)
     turn(own, db)
     places = sorted(tmp_path.glob("line-*"))
-    assert len(places) == PLACES
+    assert len(places) == POSITIONS
     for place in places:
         with place.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,17 +66,17 @@ def test_a_line_that_is_stuck_is_passed_by_and_not_looked_at_for_a_while(
     db: apsw.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a process in it was stopped."""
-    monkeypatch.setattr(line, "PATIENCE", 0.05)
-    monkeypatch.setattr(line, "CALM", 3600.0)
-    monkeypatch.setattr(line, "IGNORED", 3600.0)
+    monkeypatch.setattr(writer_queue, "PATIENCE", 0.05)
+    monkeypatch.setattr(writer_queue, "CONTENDED", 3600.0)
+    monkeypatch.setattr(writer_queue, "IGNORED", 3600.0)
     own = in_company(db, tmp_path)
     turn(own, db)
     with (tmp_path / "line-1").open() as stopped:
         fcntl.flock(stopped, fcntl.LOCK_EX)
         turn(own, db)
-        monkeypatch.setattr(line, "PATIENCE", 3600.0)
+        monkeypatch.setattr(writer_queue, "PATIENCE", 3600.0)
         turn(own, db)
-        for number in range(2, PLACES):
+        for number in range(2, POSITIONS):
             with (tmp_path / f"line-{number}").open() as free:
                 fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)
     own.close()
@@ -105,7 +106,7 @@ def test_many_take_turns_and_all_get_theirs(db: apsw.Connection, tmp_path: Path)
     start = threading.Barrier(len(counts))
 
     def work(number: int) -> None:
-        mine, own = open_connection(path), Line(tmp_path)
+        mine, own = open_connection(path), WriterQueue(tmp_path)
         start.wait()
         for _ in range(turns):
             own.begin(mine)

@@ -142,7 +142,7 @@ def test_a_key_is_looked_at_again_should_nobody_have_told_of_its_slot() -> None:
     made = keyed("aa", per_key=Limit(concurrency=1))
     assert take(made) == "a0"
     assert made.next_look(nanos(NOW)) == nanos(NOW) + RECHECK
-    made.lanes["a"].running = 0
+    made.keys["a"].running = 0
     assert take(made, now=NOW + 9) == ""
     assert take(made, now=NOW + 10) == "a1"
 
@@ -187,14 +187,14 @@ def test_the_rate_of_each_key() -> None:
     assert take(made, now=NOW + 1) == "a1 b5"
     assert take(made, now=NOW + 9) == "a2"
     made.tidy(nanos(NOW + 9))
-    assert set(made.lanes) == {"a", "b", "c"}
+    assert set(made.keys) == {"a", "b", "c"}
     for key in "aaabcb":
         made.end(key)
         made.freed(key)
     made.tidy(nanos(NOW + 9))
-    assert set(made.lanes) == {"a"}
+    assert set(made.keys) == {"a"}
     made.tidy(nanos(NOW + 10))
-    assert made.lanes == {}
+    assert made.keys == {}
 
 
 def test_the_queues_rate_tells_when_to_look_for_those_in_the_ring_too() -> None:
@@ -225,7 +225,7 @@ def test_what_a_changed_limit_woke_is_not_woken_again_by_its_time() -> None:
     made.end("a")
     made.end("a")
     made.freed("a")
-    assert made.lanes == {}
+    assert made.keys == {}
     add(made, "a", 2)
     assert take(made, now=NOW + 7200) == "a2"
 
@@ -250,8 +250,8 @@ def test_a_key_that_is_forgotten_leaves_no_trace_in_the_ring() -> None:
     made.freed("a")
     made.freed("a")
     made.freed(None)
-    assert set(made.lanes) == {"b"}
-    made.lanes["b"].where = "ring"
+    assert set(made.keys) == {"b"}
+    made.keys["b"].where = "ring"
     made._ring = [(0, "gone"), (1, "b")]
     assert take(made) == ""
 
@@ -276,10 +276,10 @@ def test_a_key_of_which_everything_was_purged_is_forgotten_with_its_place_and_it
     made.forget("a")
     made.forget("b")
     made.forget("nobody")
-    assert set(made.lanes) == {"a", "b"}, "the one runs, the other waits"
+    assert set(made.keys) == {"a", "b"}, "the one runs, the other waits"
     made.end("a")
     made.forget("a")
-    assert set(made.lanes) == {"b"}
+    assert set(made.keys) == {"b"}
     add(made, "a", 2)
     assert take(made) == "b0 a2"
 

@@ -48,7 +48,7 @@ class MemoryWaitingJobs:
 
     def other(self) -> Sequence[Waiter]:
         """Return the front of the longest of the other lines that are looked at."""
-        lanes = self._line.lanes.values()
+        lanes = self._line.keys.values()
         held_back = sorted((lane.wake, lane.turn, lane.key) for lane in lanes if lane.where in ("slot", "rate"))
         ring: list[tuple[int, str | None]] = [(lane.turn, lane.key) for lane in lanes if lane.where == "ring"]
         if self._line.ready:
@@ -64,7 +64,7 @@ class MemoryWaitingJobs:
     def _ready(self, key: str | None) -> list[Ticket]:
         if key is None:
             return self._line.ready
-        lane = self._line.lanes.get(key)
+        lane = self._line.keys.get(key)
         return [] if lane is None else lane.ready
 
     def _waiters(self, ready: Sequence[Ticket], most: int) -> list[Waiter]:

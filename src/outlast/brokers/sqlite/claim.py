@@ -10,8 +10,8 @@ from msgspec import Raw
 
 from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.claim_window import ClaimWindow, room_of
+from outlast.brokers.sqlite.job_rows import Meta
 from outlast.brokers.sqlite.leases import lapse_due, register
-from outlast.brokers.sqlite.publish import Meta
 from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction
 from outlast.core.ids import queue_of
 from outlast.core.limits import nanos
@@ -46,7 +46,7 @@ def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder)
 def next_look(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> float | None:
     """Return the seconds until a job of these queues is due, its limits leave room, or a lease may lapse.
 
-    None: none of it is known. A slot that is given back rings.
+    None: none of it is known. A slot that is given back is notified.
     """
     waits = []
     for name in demand:
@@ -132,12 +132,12 @@ def _by_rules(
 ) -> list[Delivery]:
     """Hand out what core.select picks from these queues, of which some have keys or limits."""
     windows = {name: ClaimWindow.of(tx, row, demand[name]) for name, row in queues.items()}
-    places, tx.last_served = select(windows, tx.last_served, limit, demand, tx.now)
+    jobs, tx.last_served = select(windows, tx.last_served, limit, demand, tx.now)
     for window in windows.values():
         window.save()
-    if not places:
+    if not jobs:
         return []
-    picked = msgspec.json.encode(places).decode()
+    picked = msgspec.json.encode(jobs).decode()
     token = tx.one("next_fence")
     tx.run("hand_out", (token, holder, picked))
     if any(row.uniques for row in queues.values()):

@@ -10,7 +10,7 @@ from msgspec import Raw
 from outlast.brokers.sqlite import key_states, moving
 from outlast.brokers.sqlite.bounds import cancel_job, weigh_job
 from outlast.brokers.sqlite.declare import adjust, check
-from outlast.brokers.sqlite.publish import Meta
+from outlast.brokers.sqlite.job_rows import Meta
 from outlast.brokers.sqlite.purge import purge
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.transaction import (
@@ -115,7 +115,7 @@ def _unhold(tx: Transaction, id_: str, seq: int) -> Answer:
     answer = moving.unhold(tx, seq)
     row = tx.row("fence_row", (seq,))
     if row is not None and row[3] == READY:
-        _stand(tx, tx.queue(queue_of(id_)), seq)
+        _join(tx, tx.queue(queue_of(id_)), seq)
     return answer
 
 
@@ -153,7 +153,7 @@ def _redrive(tx: Transaction, id_: str) -> Answer:
             tx.run("uniq_free", (holder[1],))
     tx.run("usage_drop", (seq,))
     tx.run("redrive", (rank_of(tx.now, PRIORITIES[priority]), tx.now, key, seq))
-    _stand(tx, queue, seq)
+    _join(tx, queue, seq)
     counts = tx.count(queue.number)
     if state >= ENDED:
         weigh_job(tx, queue, seq, 1)
@@ -165,7 +165,7 @@ def _redrive(tx: Transaction, id_: str) -> Answer:
     return Answer(ok=True, changed=1)
 
 
-def _stand(tx: Transaction, queue: QueueRow, seq: int) -> None:
+def _join(tx: Transaction, queue: QueueRow, seq: int) -> None:
     """Let the key of a job that is ready now join the ring."""
     if tx.ring(queue).back:
         key_states.put(tx, queue, tx.one("lane_of", (seq,)))
@@ -219,7 +219,7 @@ def _edit(tx: Transaction, edit: Edit) -> Answer:
     if state < ENDED:
         weigh_job(tx, queue, seq, 1)
     if state == READY:
-        _stand(tx, tx.queue(queue_of(edit.id)), seq)
+        _join(tx, tx.queue(queue_of(edit.id)), seq)
     return Answer(ok=True, changed=1)
 
 
@@ -233,7 +233,7 @@ def _run_now(tx: Transaction, id_: str) -> Answer:
     if state not in {SCHEDULED, PARKED} or at <= tx.now:
         return Answer(ok=False, why="not-waiting")
     tx.run("run_now", (tx.now, rank_of(tx.now, PRIORITIES[row[4]]), seq))
-    _stand(tx, tx.queue(queue_of(id_)), seq)
+    _join(tx, tx.queue(queue_of(id_)), seq)
     return Answer(ok=True, changed=1)
 
 

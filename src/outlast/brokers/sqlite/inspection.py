@@ -11,8 +11,10 @@ from pathlib import Path
 import apsw
 from msgspec import Struct
 
-from outlast.brokers.sqlite.connection import APPLICATION_ID, boot_id, check_sqlite, durability_of, translated
-from outlast.brokers.sqlite.statements import migrations, statements
+from outlast.brokers.sqlite.statements import APPLICATION_ID, migrations, statements
+from outlast.clients.sqlite.connection import check_sqlite
+from outlast.clients.sqlite.errors import translated
+from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore

@@ -1,4 +1,4 @@
-"""Keys in line: which of them join the ring, and when (core.select.Line)."""
+"""States of keys: which of them join the ring, and when (core.select.RoundRobin)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from outlast.brokers.sqlite.transaction import QueueRow, Transaction
 from outlast.core.limits import nanos
 from outlast.core.settlement import Settlement
 
-__all__ = ["OUT", "RATE", "RING", "SLOT", "FreedKeys", "find", "freed", "join", "promote", "put", "unpark", "wake"]
+__all__ = ["WHERE", "FreedKeys", "find", "freed", "join", "promote", "put", "unpark", "wake"]
 
-OUT, RING, SLOT, RATE = 0, 1, 2, 3
+WHERE: Final = {"out": 0, "ring": 1, "slot": 2, "rate": 3}
+"""The column `place` by `core.select.KeyState.where`."""
 _encode: Final = msgspec.json.Encoder().encode
 _pairs: Final = msgspec.json.Decoder(list[tuple[int | None, int | None]]).decode
 _seqs: Final = msgspec.json.Decoder(list[int]).decode
@@ -21,29 +22,29 @@ _numbers: Final = msgspec.json.Decoder(list[tuple[int, int]]).decode
 
 
 def find(tx: Transaction, keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
-    """Return the lanes of these keys, given as (queue, key); new ones are numbered in this order."""
+    """Return the rows of these keys, given as (queue, key); new ones are numbered in this order."""
     text = _encode(keys).decode()
     found = _pairs(tx.one("lanes_find", (text,)))
-    if any(lane is None for lane, _ in found):
+    if any(row is None for row, _ in found):
         tx.run("lanes_add", (text,))
         found = _pairs(tx.one("lanes_find", (text,)))
-    return {key: lane for key, (lane, _) in zip(keys, found, strict=True) if lane is not None}
+    return {key: row for key, (row, _) in zip(keys, found, strict=True) if row is not None}
 
 
-def join(tx: Transaction, queue: QueueRow, lanes: Iterable[int], place: int = OUT) -> None:
-    """Let those of these lanes that are in `place` stand at the back of the ring, in this order."""
-    wanted = list(dict.fromkeys(lanes))
+def join(tx: Transaction, queue: QueueRow, key_rows: Iterable[int], where: str = "out") -> None:
+    """Let those of these keys that are in state `where` join the ring at its back, in this order."""
+    wanted = list(dict.fromkeys(key_rows))
     if wanted:
         ring = tx.ring(queue)
-        if tx.run("lanes_join", (_encode(wanted).decode(), ring.back, place)):
+        if tx.run("lanes_join", (_encode(wanted).decode(), ring.back, WHERE[where])):
             ring.back += len(wanted)
             ring.changed = True
 
 
-def put(tx: Transaction, queue: QueueRow, lane: int | None) -> None:
-    """Let the key of a job that is ready now join, unless it stands in the ring or is parked."""
-    if lane is not None:
-        join(tx, queue, (lane,))
+def put(tx: Transaction, queue: QueueRow, key_row: int | None) -> None:
+    """Let the key of a job that is ready now join, unless it is in the ring or parked."""
+    if key_row is not None:
+        join(tx, queue, (key_row,))
 
 
 def promote(tx: Transaction, queue: QueueRow) -> None:
@@ -53,10 +54,10 @@ def promote(tx: Transaction, queue: QueueRow) -> None:
     tx.run("promote", (queue.number, tx.now))
 
 
-def freed(tx: Transaction, queue: QueueRow, lanes: Iterable[int]) -> None:
+def freed(tx: Transaction, queue: QueueRow, key_rows: Iterable[int]) -> None:
     """Let keys that waited for a slot join: a job of theirs runs no more."""
     if queue.rules.per_key.concurrency is not None:
-        join(tx, queue, lanes, SLOT)
+        join(tx, queue, key_rows, "slot")
 
 
 def wake(tx: Transaction, queue: QueueRow) -> None:
@@ -88,19 +89,19 @@ class FreedKeys:
         self._queues = [
             tx.queue(name) for name in sorted(limited) if tx.queue(name).rules.per_key.concurrency is not None
         ]
-        self._lanes: dict[int, list[int]] = {}
+        self._key_rows: dict[int, list[int]] = {}
         if limited:
-            tx.work = True  # somebody may wait for the slot
+            tx.work = True  # a claim may wait for the slot
         if self._queues:
             numbers = {queue.name for queue in self._queues}
             fences = [(each.fence.row, each.fence.token) for each in settlements if each.fence.queue in numbers]
-            for queue, lane in _numbers(tx.one("settled_lanes", (_encode(fences).decode(),))):
-                self._lanes.setdefault(queue, []).append(lane)
+            for queue, key_row in _numbers(tx.one("settled_lanes", (_encode(fences).decode(),))):
+                self._key_rows.setdefault(queue, []).append(key_row)
 
     def free(self) -> None:
         """Let them join."""
         for queue in self._queues:
-            freed(self._tx, queue, self._lanes.get(queue.number, ()))
+            freed(self._tx, queue, self._key_rows.get(queue.number, ()))
 
 
 def _limited(tx: Transaction, name: str) -> bool:

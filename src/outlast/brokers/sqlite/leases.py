@@ -79,11 +79,11 @@ def _let_go(tx: Transaction, holder: int, *, crashes: int, gone: bool = False) -
     held = tx.rows("held_lanes", (holder,))
     ended = _end_cancelled(tx, holder)
     ready = tx.run("held_ready", (crashes, holder, None if gone else holder))
-    for name, lane, cancelling in held:
+    for name, key_row, cancelling in held:
         queue = tx.queue(name)
         if not cancelling:
-            key_states.put(tx, queue, lane)
-        key_states.freed(tx, queue, (lane,))
+            key_states.put(tx, queue, key_row)
+        key_states.freed(tx, queue, (key_row,))
     return ready + ended
 
 
@@ -108,7 +108,7 @@ def _retake(tx: Transaction, holder: int) -> None:
             tx.run("take_away", (seq,))
 
 
-def _may_begin(tx: Transaction, name: str, lane: int | None) -> bool:
+def _may_begin(tx: Transaction, name: str, key_row: int | None) -> bool:
     """Tell whether concurrency leaves a slot for a job of this key."""
     queue = tx.queue(name)
     if queue.limits is None:
@@ -116,4 +116,4 @@ def _may_begin(tx: Transaction, name: str, lane: int | None) -> bool:
     own, each = queue.rules.concurrency, queue.rules.per_key.concurrency
     if own is not None and tx.one("running_count", (queue.number,)) >= own:
         return False
-    return each is None or lane is None or tx.one("lane_running", (lane,)) < each
+    return each is None or key_row is None or tx.one("lane_running", (key_row,)) < each

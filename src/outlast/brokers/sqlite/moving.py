@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw, structs
 
-from outlast.brokers.sqlite.publish import Meta, publish
+from outlast.brokers.sqlite.job_rows import Meta
+from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.transaction import ENDED, PRIORITIES, RUNNING, WAITING, Transaction
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.ids import queue_of
@@ -81,7 +82,7 @@ def adopt(tx: Transaction, command: Adopt) -> Answer:
         if not row[6]:
             tx.count(row[3]).records -= 1
         tx.run("job_delete", (row[0],))
-    # As one that is far from due: it must not stand in line for a moment.
+    # As one that is far from due: it must not be ready for a moment.
     (answer,) = publish(tx, [structs.replace(message, run_at=LAST_MOMENT)], forced=True, replacing=False)
     match answer:
         case Exists(by="id"):
@@ -106,6 +107,6 @@ def moved(tx: Transaction, seq: int) -> None:
 
 
 def unhold(tx: Transaction, seq: int) -> Answer:
-    """Let the job stand in line again."""
+    """Let the job wait again."""
     tx.run("unhold", (seq, tx.now))
     return Answer(ok=True, changed=1)

@@ -98,7 +98,7 @@ def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "ask
     """Remove one job but for its id, which is remembered for its time; ask one that runs to stop unless it is named."""
     row = tx.row("purge_row", (seq,))
     assert row is not None
-    state, number, no_result, _, holder, token, id_, name, enqueued_at, lane = row
+    state, number, no_result, _, holder, token, id_, name, enqueued_at, key_row = row
     if wanted.queue is not None and name != wanted.queue:
         return "left"
     queue = tx.queue(name)
@@ -116,8 +116,8 @@ def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "ask
     elif no_result:
         counts.records -= 1
     tx.run("bury_now", (max(tx.now, enqueued_at + queue.id_memory), seq))
-    if state == RUNNING and lane is not None:
-        freed(tx, queue, (lane,))
-    if wanted.key is None and lane is not None:
-        tx.run("lane_empty", (lane, nanos(tx.now)))
+    if state == RUNNING and key_row is not None:
+        freed(tx, queue, (key_row,))
+    if wanted.key is None and key_row is not None:
+        tx.run("lane_empty", (key_row, nanos(tx.now)))
     return "removed"

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 from msgspec import Raw
 
-from outlast.brokers.sqlite.publish import Meta
+from outlast.brokers.sqlite.job_rows import Meta
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import (
     ENDED,

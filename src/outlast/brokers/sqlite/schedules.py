@@ -51,6 +51,7 @@ def _advance(tx: Transaction, move: ScheduleAdvance) -> bool:
 
 def amend(tx: Transaction, changes: Sequence[Amendment]) -> list[Answer]:
     """Apply the changes in order."""
+    tx.schedules = True
     return [_amend(tx, change) for change in changes]
 
 

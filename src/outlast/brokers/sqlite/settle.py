@@ -35,7 +35,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     plain: dict[tuple[str, int], list[Fence]] = defaultdict(list)
     lost: list[Lost] = []
     names = {settlement.fence.queue for settlement in settlements}
-    rested = FreedKeys(tx, names, settlements)
+    freed_keys = FreedKeys(tx, names, settlements)
     for settlement in settlements:
         match settlement:
             case Finish(fence, "succeeded", None, None, None, then, _, None) if not then:
@@ -48,7 +48,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
                 lost += _give_back(tx, settlement)
     for (queue, token), fences in plain.items():
         lost += _finish_plain(tx, queue, token, fences)
-    rested.free()
+    freed_keys.free()
     for name in names:
         keep_within(tx, tx.queue(name))
     superseded = {each.fence for each in lost}

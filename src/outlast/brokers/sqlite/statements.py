@@ -1,27 +1,43 @@
-"""The store's SQL, read from the packaged .sql files: named statements and numbered migrations."""
+"""The store's SQL and its file: named statements, numbered migrations, and what marks the file as ours."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
-__all__ = ["SCHEMA", "migrations", "state_at", "statements"]
+import apsw
 
+from outlast.brokers.sqlite.tuning import Tuning
+from outlast.clients.sqlite.connection import open_file
+from outlast.clients.sqlite.statements import load_migrations, load_statements
+
+__all__ = ["APPLICATION_ID", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
+
+APPLICATION_ID: Final = 0x4F75744C  # "OutL"
 SCHEMA: Final = 1
 """The schema number that this code writes."""
 
-_NAME: Final = re.compile(r"^-- name: (\w+) \(.*\)\n", re.MULTILINE)
-_COMMENT: Final = re.compile(r"^\s*--.*\n", re.MULTILINE)
+
+def open_store(path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = None) -> apsw.Connection:
+    """Open the store's file at `path`, made or migrated as needed; raise what `open_file` raises.
+
+    steps: other migrations than `migrations()`.
+    """
+    return open_file(
+        path,
+        application_id=APPLICATION_ID,
+        migrations=migrations() if steps is None else steps,
+        oldest_code="select oldest_code from store",
+        busy=tuning.busy,
+    )
 
 
 @cache
 def statements() -> dict[str, str]:
     """Return every named statement of sql/statements.sql."""
-    parts = _NAME.split(_read("statements.sql"))
-    found = zip(parts[1::2], parts[2::2], strict=True)
-    return {name: _COMMENT.sub("", text).strip().replace("@state", state_at("?3")) for name, text in found}
+    loaded = load_statements(__package__, "statements.sql")
+    return {name: text.replace("@state", state_at("?3")) for name, text in loaded.items()}
 
 
 def state_at(now: float | str) -> str:
@@ -38,9 +54,4 @@ def state_at(now: float | str) -> str:
 @cache
 def migrations() -> dict[int, str]:
     """Return the migrations by the schema number that each leads to, in order."""
-    names = sorted(entry.name for entry in files(__package__).joinpath("sql").iterdir() if entry.name[:4].isdigit())
-    return {int(name[:4]): _read(name) for name in names}
-
-
-def _read(name: str) -> str:
-    return files(__package__).joinpath("sql", name).read_text(encoding="utf-8")
+    return load_migrations(__package__)

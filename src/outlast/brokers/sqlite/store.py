@@ -11,21 +11,27 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
+from outlast.aio.look import Look, look_until
+from outlast.aio.notifier import Notifier
 from outlast.brokers.sqlite import claim, control, leases, purge, records, schedules, settle
-from outlast.brokers.sqlite.backup import back_up
-from outlast.brokers.sqlite.bell import Bells, Listener
-from outlast.brokers.sqlite.checkpoint import Checkpointer
-from outlast.brokers.sqlite.connection import boot_id, durability_of, open_connection, open_file, translated
+from outlast.brokers.sqlite.batch import apply_batch
 from outlast.brokers.sqlite.declare import declare
+from outlast.brokers.sqlite.end_waiter import EndWaiter, ended
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.searching import CountSearch, Search
+from outlast.brokers.sqlite.statements import open_store
 from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
-from outlast.brokers.sqlite.transaction import Transaction
+from outlast.brokers.sqlite.transaction import CHANGES, Transaction
 from outlast.brokers.sqlite.tuning import Tuning
-from outlast.brokers.sqlite.waiting import Ends, Rings, ended
-from outlast.brokers.sqlite.writer import Operation, Writer
+from outlast.clients.sqlite.backup import back_up
+from outlast.clients.sqlite.checkpointer import Checkpointer
+from outlast.clients.sqlite.connection import open_connection
+from outlast.clients.sqlite.errors import translated
+from outlast.clients.sqlite.file_system import boot_id, durability_of
+from outlast.clients.sqlite.process_notifier import NotificationListener, ProcessNotifier
+from outlast.clients.sqlite.writer import WriteOperation, WriterThread
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreUnavailable
 from outlast.core.message import TERMINAL, Delivery, Holder, Message
@@ -42,7 +48,7 @@ __all__ = ["SqliteStore"]
 T = TypeVar("T")
 
 POLL: Final = 1.0
-"""Seconds after which a waiting claim looks again, should a ring have been missed."""
+"""Seconds after which a waiting claim looks again, should a notification have been missed."""
 
 
 class SqliteStore:
@@ -54,26 +60,20 @@ class SqliteStore:
     def __init__(
         self, path: str, *, clock: Clock, max_body: int = DEFAULTS.max_body, tuning: Tuning | None = None
     ) -> None:
-        # By one name in all processes: what lies beside the file (log, lock, bells) is found by it.
+        # By one name in all processes: what lies beside the file (log, lock, sockets) is found by it.
         self.path = os.path.realpath(path)
         self._tuning = tuning or Tuning()
         self._clock = clock
         self._max_body = max_body
         self._capabilities: Capabilities | None = None
-        self._bells = Bells(self.path)
-        self._work = Rings()
-        self._ended = Rings()
-        self._ends = Ends(self._ended)
-        self._amendments = Rings()
-        self._amendment_bells = Bells(self.path)
-        self._amendment_bells.own = self._bells.own
-        self._listeners: list[Listener] = []
-        self._ended_listener: Listener | None = None
-        self._amendment_listener: Listener | None = None
+        self._processes = ProcessNotifier(self.path)
+        self._notifiers = {name: Notifier() for name in CHANGES}
+        self._listeners: dict[str, NotificationListener] = {}
+        self._end_waiter = EndWaiter(self._notifiers["ended"])
         self._db: apsw.Connection | None = None
         self._reading: apsw.Connection | None = None
         self._reader: ThreadPoolExecutor | None = None
-        self._writer: Writer | None = None
+        self._writer: WriterThread[Transaction] | None = None
         self._checkpointer: Checkpointer | None = None
         self._opening = asyncio.Lock()
 
@@ -101,21 +101,24 @@ class SqliteStore:
             self._checkpointer = Checkpointer(self.path, db, self._tuning)
             tx = Transaction(db, self._clock, boot_id(), self._max_body)
             tidier = Tidier(tx, self.path, self._checkpointer, self._tuning)
-            self._writer = Writer(
+            self._writer = WriterThread(
                 tx,
                 self.path,
-                bells=self._bells,
-                rung=_rings(self._work, self._ended),
+                apply=apply_batch,
+                notifiers=self._notifiers,
+                processes=self._processes,
                 checkpointer=self._checkpointer,
-                tidier=tidier,
+                upkeep=tidier,
             )
-            self._listen("work", self._work)
+            self._listen("work")
 
-    def _listen(self, name: str, rings: Rings) -> Listener:
-        listener = Listener(self._bells, name, rings.ring)
-        listener.open()
-        self._listeners.append(listener)
-        return listener
+    def _listen(self, name: str) -> Notifier:
+        """Return the notifier of a change, which hears of other processes' changes from now on."""
+        notifier = self._notifiers[name]
+        if name not in self._listeners and self._writer is not None:
+            self._listeners[name] = NotificationListener(self._processes, name, notifier.notify)
+            self._listeners[name].open()
+        return notifier
 
     async def close(self) -> None:
         """Finish what was submitted, then let go of the file. What is held stays held until its lease lapses."""
@@ -123,21 +126,18 @@ class SqliteStore:
             if self._writer is None:
                 return
             writer, self._writer = self._writer, None
-            for listener in self._listeners:
+            for listener in self._listeners.values():
                 listener.close()
             self._listeners.clear()
-            self._ended_listener = self._amendment_listener = None
             try:
                 await writer.close()
             finally:
                 # A close that is cancelled lets go of the file all the same.
                 await asyncio.shield(asyncio.to_thread(self._let_go, writer))
-            self._work.ring()
-            self._ended.ring()
-            self._amendments.ring()
-            self._amendment_bells.close()
+            for notifier in self._notifiers.values():
+                notifier.notify()
 
-    def _let_go(self, writer: Writer) -> None:
+    def _let_go(self, writer: WriterThread[Transaction]) -> None:
         writer.join()
         assert self._checkpointer is not None
         assert self._reader is not None
@@ -147,12 +147,12 @@ class SqliteStore:
             if db is not None:
                 db.close()
         self._db = self._reading = None
-        self._bells.close()
+        self._processes.close()
 
     async def _submit(self, run: Callable[[Transaction], T], **how: Any) -> T:
         if self._writer is None:
             raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
-        result: T = await self._writer.submit(Operation(run, **how))
+        result: T = await self._writer.submit(WriteOperation(run, **how))
         return result
 
     async def _read(self, look: Callable[..., T], *args: object) -> T:
@@ -175,14 +175,12 @@ class SqliteStore:
         """Keep the messages; the answers align with the input."""
         if not messages:
             return []
-        return await self._submit(lambda tx: publish(tx, messages), messages=messages)
+        return await self._submit(lambda tx: publish(tx, messages), merge=messages)
 
     async def claim(
         self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
     ) -> list[Delivery]:
         """Hand out ready jobs; wait up to `wait` seconds for the first."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait
 
         def run(tx: Transaction) -> tuple[list[Delivery], float | None]:
             deliveries = claim.claim(tx, demand, limit, holder, lease)
@@ -193,13 +191,11 @@ class SqliteStore:
                 return [], claim.next_look(tx, demand, holder)
             return None
 
-        while True:
-            seen = self._work.count
-            deliveries, look = await self._submit(run, peek=peek, undo=_give_back)
-            left = deadline - loop.time()
-            if deliveries or left <= 0:
-                return deliveries
-            await self._work.wait(seen, min(left, POLL, POLL if look is None else look + 0.001))
+        async def look(_: float) -> Look[list[Delivery]]:
+            deliveries, soon = await self._submit(run, peek=peek, undo=_give_back)
+            return Look(deliveries, bool(deliveries), soon)
+
+        return await look_until(look, notifier=self._notifiers["work"], timeout=wait, poll=POLL)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded."""
@@ -240,18 +236,17 @@ class SqliteStore:
         """Return the records as soon as all have ended or are unknown, or as they are after `timeout` seconds."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        if self._ended_listener is None and self._writer is not None:
-            self._ended_listener = self._listen("ended", self._ended)
+        notifier = self._listen("ended")
         while True:
-            seen = self._ended.count
+            seen = notifier.count
             found = await self.get(ids)
             left = deadline - loop.time()
             going = [record.id for record in found if record is not None and record.state not in TERMINAL]
             if left <= 0 or not going:
                 return found
-            await self._ends.wait(going, seen, left, look=self._look_for_ends)
+            await self._end_waiter.wait(going, seen, left, find_ended=self._find_ended)
 
-    async def _look_for_ends(self, ids: Sequence[str]) -> list[str]:
+    async def _find_ended(self, ids: Sequence[str]) -> list[str]:
         return await self._read(ended, ids, self._clock.time())
 
     async def count(self, query: Query) -> dict[Any, int]:
@@ -312,17 +307,13 @@ class SqliteStore:
 
     async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
         """Change schedules for people; wake the schedulers of all processes."""
-        answers = await self._submit(lambda tx: schedules.amend(tx, changes)) if changes else []
-        self._amendments.ring()
-        self._amendment_bells.ring("schedule")
-        return answers
+        return await self._submit(lambda tx: schedules.amend(tx, changes)) if changes else []
 
     async def amended(self, since: int, timeout: float) -> int:
         """Return a number above `since` when schedules were changed by people, the old one after `timeout` seconds."""
-        if self._amendment_listener is None and self._writer is not None:
-            self._amendment_listener = self._listen("schedule", self._amendments)
-        await self._amendments.wait(since, timeout)
-        return self._amendments.count
+        notifier = self._listen("schedule")
+        await notifier.wait(since, timeout)
+        return notifier.count
 
     async def backup(self, target: str) -> None:
         """Write a consistent copy of the file to `target`, which must not exist, while everybody works on."""
@@ -335,21 +326,9 @@ def _give_back(result: tuple[list[Delivery], float | None]) -> Callable[[Transac
     return (lambda tx: settle.settle(tx, given)) if given else None
 
 
-def _rings(at_work: Rings, at_end: Rings) -> Callable[[bool, bool], None]:
-    """Return what the writer calls after a batch; it must not hold the store, which may be dropped unclosed."""
-
-    def rung(work: bool, ended: bool) -> None:
-        if work:
-            at_work.ring()
-        if ended:
-            at_end.ring()
-
-    return rung
-
-
 def _open_both(path: str, tuning: Tuning) -> tuple[apsw.Connection, apsw.Connection]:
     """Open the file for the writer, and once more for those who only look."""
-    db = open_file(path, tuning)
+    db = open_store(path, tuning)
     try:
         with translated(path):
             reading = open_connection(path, tuning.busy)

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from outlast.brokers.sqlite.checkpoint import Checkpointer
-from outlast.brokers.sqlite.connection import immediate
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.clients.sqlite.checkpointer import Checkpointer
+from outlast.clients.sqlite.connection import immediate
 from outlast.core.limits import nanos
 
 __all__ = ["Tidier"]
@@ -42,8 +42,8 @@ class Tidier:
         self._tuning = tuning
         self._looked = time.monotonic()
         self._retain_at = self._looked + tuning.retention
-        self._lane: int | None = None
-        """Up to which key the keys were looked at, while they are."""
+        self._key_row: int | None = None
+        """The row up to which keys were looked at, while they are."""
         self.wrote = 0
         """Transactions since the last look."""
         self.next_at = self._looked + tuning.idle
@@ -61,7 +61,7 @@ class Tidier:
                     pause = PAUSE
                     return
                 self._retain_at = now + self._tuning.retention
-                self._lane = 0
+                self._key_row = 0
             purges = self._tx.one("to_erase")
             if purges and not self._erase(purges, free):
                 pause = PAUSE
@@ -69,7 +69,7 @@ class Tidier:
                 shorter = self._give_back(free)
                 # The file itself is cut only when the log is moved into it, however short that is.
                 self._checkpointer.idle(empty=shorter)
-                if self._lane is not None and not self._forget_keys(self._lane, free):
+                if self._key_row is not None and not self._forget_keys(self._key_row, free):
                     pause = PAUSE
         except Exception as error:
             logger.warning("%s could not be tidied up, and will be later: %s", self._path, error)
@@ -129,14 +129,14 @@ class Tidier:
         while True:
             upto = tx.one("lanes_next", (after, KEYS))
             if upto is None:
-                self._lane = None
+                self._key_row = None
                 return True
             tx.begin()
             chunk = (after, upto, nanos(tx.now))
             if tx.one("lanes_over", chunk):
                 tx.run("lanes_forget", chunk)  # a transaction of its own
                 self._checkpointer.look()
-            self._lane = after = upto
+            self._key_row = after = upto
             if not free():
                 return False
 

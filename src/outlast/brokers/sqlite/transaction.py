@@ -19,6 +19,7 @@ from outlast.core.topology import Queue
 
 __all__ = [
     "CANCELLED",
+    "CHANGES",
     "DEAD",
     "ENDED",
     "EXPIRED",
@@ -54,6 +55,8 @@ STATE_NUMBER: Final[dict[str, int]] = {name: number for number, name in STATES.i
 PRIORITIES: Final[tuple[Any, ...]] = ("high", "normal", "low")
 PRIORITY_NUMBER: Final[dict[str, int]] = {name: number for number, name in enumerate(PRIORITIES)}
 
+CHANGES: Final = ("work", "ended", "schedule")
+"""What listeners are notified of; processes of other versions use these names."""
 DRAIN_TAU: Final = 30.0
 """Seconds over which ended jobs are averaged into a drain rate."""
 
@@ -108,7 +111,7 @@ class CounterChanges:
         self.shed = 0
 
 
-class RoundRobin:
+class RingPosition:
     """Where a queue's ring stands, as this transaction has it; `changed` writes it back."""
 
     __slots__ = ("back", "changed", "tat", "turn")
@@ -121,7 +124,7 @@ class RoundRobin:
 
 
 class Transaction:
-    """The writer's hands: runs named statements, adds up the queues' counters, notes whom to ring.
+    """Runs named statements, adds up the queues' counters, notes what changed.
 
     `begin` reads the clocks once, so all that happens in one transaction happens at one time.
     """
@@ -135,7 +138,7 @@ class Transaction:
         self.holders: dict[str, int] = {}
         self.asked: dict[str, str] = {}
         self.last_served = ""
-        self.lanes_seen: dict[int, int] = {}
+        self.keys_seen: dict[int, int] = {}
         """By queue, how many keys the last claim met: a guess at how many jobs of each the next one needs."""
         self.kinds = "[]"
         """What the claims of this process can run, as JSON."""
@@ -143,21 +146,34 @@ class Transaction:
         self.mono = 0.0
         self.work = False
         self.ended = False
+        self.schedules = False
+        """What changed: jobs may be ready, jobs have ended, schedules were amended."""
         self._queues: dict[str, QueueRow] = {}
         self._counts: dict[int, CounterChanges] = {}
-        self._rings: dict[int, RoundRobin] = {}
-        self.lane_weights: dict[int, int] = {}
-        """Bytes that this transaction adds to each lane."""
+        self._rings: dict[int, RingPosition] = {}
+        self.key_weights: dict[int, int] = {}
+        """Bytes that this transaction adds to each key, by the key's row."""
 
     def begin(self) -> None:
         """Start from what the file says now."""
         self.now = self.clock.time()
         self.mono = self.clock.monotonic()
-        self.work = self.ended = False
+        self.work = self.ended = self.schedules = False
         self._queues.clear()
         self._counts.clear()
         self._rings.clear()
-        self.lane_weights.clear()
+        self.key_weights.clear()
+
+    @property
+    def changes(self) -> list[str]:
+        """The names of what changed since `begin`, as listeners know them."""
+        return [name for name, changed in zip(CHANGES, (self.work, self.ended, self.schedules), strict=True) if changed]
+
+    def rolled_back(self) -> None:
+        """Forget the holders and changes of a transaction that was rolled back."""
+        self.holders.clear()
+        self.asked.clear()
+        self.work = self.ended = self.schedules = False
 
     def rows(self, name: str, bindings: Sequence[Any] = ()) -> list[Any]:
         """Run a statement and return its rows."""
@@ -209,11 +225,11 @@ class Transaction:
             counts = self._counts[queue] = CounterChanges()
         return counts
 
-    def ring(self, queue: QueueRow) -> RoundRobin:
+    def ring(self, queue: QueueRow) -> RingPosition:
         """Return a queue's ring; its `back` is 0 while the queue never had a key."""
         ring = self._rings.get(queue.number)
         if ring is None:
-            ring = self._rings[queue.number] = RoundRobin(queue)
+            ring = self._rings[queue.number] = RingPosition(queue)
         return ring
 
     def depth(self, queue: QueueRow) -> int:
@@ -226,11 +242,11 @@ class Transaction:
         counts = self._counts.get(queue.number)
         return (queue.bytes or 0) + (counts.bytes if counts else 0)
 
-    def weigh(self, queue: QueueRow, lane: int | None, size: int) -> None:
+    def weigh(self, queue: QueueRow, key_row: int | None, size: int) -> None:
         """Add to the bytes of a queue and of a key."""
         self.count(queue.number).bytes += size
-        if lane is not None and queue.rules.per_key.max_bytes is not None:
-            self.lane_weights[lane] = self.lane_weights.get(lane, 0) + size
+        if key_row is not None and queue.rules.per_key.max_bytes is not None:
+            self.key_weights[key_row] = self.key_weights.get(key_row, 0) + size
 
     def write_counts(self) -> None:
         """Store what was added up."""
@@ -242,15 +258,15 @@ class Transaction:
                 "queue_count",
                 (counts.depth, counts.records, counts.dead, drained, self.now, counts.bytes, counts.shed, number),
             )
-        if self.lane_weights:
-            self.run("lanes_weigh", (msgspec.json.encode(list(self.lane_weights.items())).decode(),))
+        if self.key_weights:
+            self.run("lanes_weigh", (msgspec.json.encode(list(self.key_weights.items())).decode(),))
         for number, ring in self._rings.items():
             if ring.changed:
                 self.run("queue_ring", (ring.back, ring.turn, ring.tat, number))
         self._counts.clear()
         self._queues.clear()
         self._rings.clear()
-        self.lane_weights.clear()
+        self.key_weights.clear()
 
     def fence_counts(self, fence: Fence) -> bool:
         """Tell whether a fence that changed nothing was applied before: its job still carries its token."""

@@ -8,8 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from outlast.brokers.sqlite.connection import open_file
-from outlast.brokers.sqlite.statements import statements
+from outlast.brokers.sqlite.statements import open_store, statements
 from outlast.brokers.sqlite.tuning import Tuning
 
 FOR_PEOPLE = {
@@ -33,7 +32,7 @@ FOUND = {"front", "woken"}
 @pytest.fixture
 def db(tmp_path: Path) -> apsw.Connection:
     """A fresh file."""
-    return open_file(str(tmp_path / "jobs.db"), Tuning())
+    return open_store(str(tmp_path / "jobs.db"), Tuning())
 
 
 def plan(db: apsw.Connection, sql: str) -> list[str]:

@@ -277,10 +277,11 @@ update lane set tat = 0 where queue = ?1 and tat <> 0
 
 -- The first lanes of the ring behind a turn, each with its first jobs and, if asked for, how many of it run.
 -- name: ring (queue, turn, lanes, heads, 1 to count)
-select json_group_array(json_array(lane, key, turn, given, tat,
-  case ?5 when 1 then (select count(*) from job where job.lane = front.lane and state = 1) else 0 end,
+select json_group_array(json_array(key,
   json((select json_group_array(seq) from (
-    select seq from job where job.lane = front.lane and state = 0 order by rank, seq limit ?4)))))
+    select seq from job where job.lane = front.lane and state = 0 order by rank, seq limit ?4))),
+  case ?5 when 1 then (select count(*) from job where job.lane = front.lane and state = 1) else 0 end,
+  tat, given, turn, 'ring', 0, lane))
 from (select lane, key, turn, given, tat from lane where queue = ?1 and place = 1 and turn > ?2 order by turn limit ?3) as front
 
 -- The next jobs of lanes, behind one that is known.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import apsw
 import pytest
 
 from outlast.brokers.sqlite import SqliteStore
-from outlast.brokers.sqlite.connection import check_sqlite, durability_of, open_file
-from outlast.brokers.sqlite.statements import SCHEMA, migrations
+from outlast.brokers.sqlite.statements import SCHEMA, migrations, open_store
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.clients.sqlite.connection import check_sqlite, open_file
+from outlast.clients.sqlite.file_system import durability_of
 from outlast.core.errors import StoreCorrupt, StoreError, StoreUnavailable, UnsafeStore
 from outlast.testing.clock import FakeClock
 
@@ -30,8 +32,8 @@ def test_the_schema_number_is_that_of_the_last_migration() -> None:
 
 def test_an_older_file_is_migrated(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
-    open_file(path, Tuning()).close()
-    db = open_file(path, Tuning(), steps=steps(oldest=SCHEMA))
+    open_store(path, Tuning()).close()
+    db = open_store(path, Tuning(), steps=steps(oldest=SCHEMA))
     assert db.pragma("user_version") == SCHEMA + 1
     assert "shade" in [row[1] for row in db.execute("pragma table_info(job)")]
     db.close()
@@ -39,10 +41,10 @@ def test_an_older_file_is_migrated(tmp_path: Path) -> None:
 
 def test_a_migration_happens_whole_or_not_at_all(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
-    open_file(path, Tuning()).close()
+    open_store(path, Tuning()).close()
     with pytest.raises(StoreError, match=r"jobs\.db.*no such table"):
-        open_file(path, Tuning(), steps={**migrations(), SCHEMA + 1: "create table x(y); drop table nowhere"})
-    db = open_file(path, Tuning())
+        open_store(path, Tuning(), steps={**migrations(), SCHEMA + 1: "create table x(y); drop table nowhere"})
+    db = open_store(path, Tuning())
     assert db.pragma("user_version") == SCHEMA
     assert not db.table_exists("main", "x")
     db.close()
@@ -50,7 +52,7 @@ def test_a_migration_happens_whole_or_not_at_all(tmp_path: Path) -> None:
 
 async def test_the_previous_version_works_on_a_newer_file(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
-    open_file(path, Tuning(), steps=steps(oldest=SCHEMA)).close()
+    open_store(path, Tuning(), steps=steps(oldest=SCHEMA)).close()
     store = SqliteStore(path, clock=FakeClock())
     await store.open()
     await store.close()
@@ -61,16 +63,16 @@ async def test_the_previous_version_works_on_while_a_newer_one_migrates(tmp_path
     store = SqliteStore(path, clock=FakeClock())
     await store.open()
     await store.stats([])
-    open_file(path, Tuning(), steps=steps(oldest=SCHEMA)).close()
+    open_store(path, Tuning(), steps=steps(oldest=SCHEMA)).close()
     assert await store.stats([]) == {}
     await store.close()
 
 
 def test_a_file_that_needs_newer_code_says_so(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
-    open_file(path, Tuning(), steps=steps(oldest=SCHEMA + 1)).close()
+    open_store(path, Tuning(), steps=steps(oldest=SCHEMA + 1)).close()
     with pytest.raises(StoreError, match=r"jobs\.db has schema 2, and needs code of schema 2.*upgrade outlast"):
-        open_file(path, Tuning())
+        open_store(path, Tuning())
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_another_programs_sqlite_file_is_left_alone(tmp_path: Path, mark: str) -
     db.close()
     before = path.read_bytes()
     with pytest.raises(StoreCorrupt, match=r"theirs\.db is an SQLite file of something else: give Outlast a file"):
-        open_file(str(path), Tuning())
+        open_store(str(path), Tuning())
     assert path.read_bytes() == before
 
 
@@ -91,30 +93,30 @@ def test_a_file_that_is_not_sqlites_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(b"Dear diary, " * 1000)
     with pytest.raises(StoreCorrupt, match=r"notes\.txt is not an SQLite file: point OUTLAST_URL elsewhere"):
-        open_file(str(path), Tuning())
+        open_store(str(path), Tuning())
     assert path.read_bytes() == b"Dear diary, " * 1000
     assert not (tmp_path / "notes.txt-wal").exists()
 
 
 def test_a_file_cut_short_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    open_file(str(path), Tuning()).close()
+    open_store(str(path), Tuning()).close()
     path.write_bytes(path.read_bytes()[:8192])
     with pytest.raises(StoreCorrupt, match=r"jobs\.db is damaged .*restore the newest backup"):
-        open_file(str(path), Tuning())
+        open_store(str(path), Tuning())
     assert path.stat().st_size == 8192
 
 
 def test_an_empty_file_is_a_fresh_one(tmp_path: Path) -> None:
     (tmp_path / "jobs.db").touch()
-    db = open_file(str(tmp_path / "jobs.db"), Tuning())
+    db = open_store(str(tmp_path / "jobs.db"), Tuning())
     assert db.pragma("user_version") == SCHEMA
     assert db.pragma("auto_vacuum") == 2
     db.close()
 
 
 def test_only_its_owner_may_read_a_fresh_file(tmp_path: Path) -> None:
-    open_file(str(tmp_path / "jobs.db"), Tuning()).close()
+    open_store(str(tmp_path / "jobs.db"), Tuning()).close()
     assert (tmp_path / "jobs.db").stat().st_mode & 0o777 == 0o600
 
 
@@ -217,3 +219,19 @@ def test_a_link_is_judged_by_where_it_leads(tmp_path: Path) -> None:
     (tmp_path / "jobs.db").symlink_to(tmp_path / "shared" / "jobs.db")
     with pytest.raises(UnsafeStore, match="nfs"):
         durability_of(str(tmp_path / "jobs.db"), str(mounts))
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
+def test_a_file_syncs_as_it_is_asked_to(tmp_path: Path, synchronous: Literal["full", "normal"], level: int) -> None:
+    path = str(tmp_path / "cache.db")
+    db = open_file(path, application_id=7, migrations={1: "create table entry(x)"}, synchronous=synchronous)
+    assert db.pragma("synchronous") == level
+    db.close()
+
+
+def test_without_a_word_from_a_newer_file_it_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "cache.db")
+    newer = {1: "create table entry(x)", 2: "alter table entry add column y"}
+    open_file(path, application_id=7, migrations=newer).close()
+    with pytest.raises(StoreError, match=r"cache\.db has schema 2, and needs code of schema 2 or newer; this one is 1"):
+        open_file(path, application_id=7, migrations={1: newer[1]})

@@ -8,27 +8,33 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import apsw
 from msgspec import Struct
 
-from outlast.brokers.sqlite.connection import durability_of, immediate, open_connection, translated
+from outlast.clients.sqlite.connection import immediate, open_file
+from outlast.clients.sqlite.errors import translated
+from outlast.clients.sqlite.file_system import durability_of
 from outlast.core.durability import Durability
-from outlast.core.errors import StoreCorrupt, StoreFull
+from outlast.core.errors import StoreFull
+
+if TYPE_CHECKING:
+    import apsw
 
 __all__ = ["SpoolFile", "SpooledMessage"]
 
 APPLICATION_ID: Final = 0x4F75744F  # "OutO"
-_SCHEMA: Final = """
+_MIGRATIONS: Final = {
+    1: """
 create table if not exists spooled (seq integer primary key autoincrement, id text not null unique, queue text not null,
   body blob not null);
 create table if not exists refused (seq integer primary key, id text not null, body blob not null, why text not null);
 """
+}
 
 
 class SpooledMessage(Struct, frozen=True):
-    """One message in its wire form, by its place in line."""
+    """One message in its wire form; `seq` is its position in the file."""
 
     seq: int
     id: str
@@ -119,26 +125,7 @@ class SpoolFile:
     def _using(self) -> Iterator[apsw.Connection]:
         with self._lock, translated(self.path, self._db):
             if self._db is None or self._pid != os.getpid():  # a fork must not use its parent's connection
-                self._db, self._pid = self._opened(), os.getpid()
+                self._db = open_file(self.path, application_id=APPLICATION_ID, migrations=_MIGRATIONS)
+                self._db.pragma("wal_autocheckpoint", 1000)
+                self._pid = os.getpid()
             yield self._db
-
-    def _opened(self) -> apsw.Connection:
-        durability_of(self.path)  # refuses what can't be kept safely
-        descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # two that make the file at once would fail
-            db = open_connection(self.path)
-            try:
-                known = int(db.pragma("application_id"))
-                if known != APPLICATION_ID and db.execute("select count(*) from sqlite_master").get:
-                    raise StoreCorrupt(f"{self.path} is a file of something else: give `spool` a file of its own")
-                db.pragma("journal_mode", "wal")
-                db.pragma("wal_autocheckpoint", 1000)
-                db.execute(_SCHEMA)
-                db.pragma("application_id", APPLICATION_ID)
-            except BaseException:
-                db.close()
-                raise
-        finally:
-            os.close(descriptor)
-        return db

@@ -1,4 +1,4 @@
-"""Doorbells between the processes of one file: datagram sockets in a folder beside it."""
+"""Notifications between the processes that share one file: datagram sockets in a folder beside it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["Bells", "Listener"]
+__all__ = ["NotificationListener", "ProcessNotifier"]
 
 _LONGEST = 76
 """Bytes of a folder's path; with "/schedule-4194304-" and 8 digits a socket's must fit in 103 and a zero (unix(7))."""
 
 
-class Bells:
-    """Rings everybody who listens for `name` on one file. A missed ring costs a listener its slow poll, never a job."""
+class ProcessNotifier:
+    """Notifies all processes that listen for a name on one file. One that misses it polls, slowly."""
 
     def __init__(self, path: str) -> None:
-        folder = Path(f"{path}-bell").absolute()
+        folder = Path(f"{path}-bell").absolute()  # processes of other versions use this name
         if len(os.fsencode(folder)) > _LONGEST:
             digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]
             folder = Path(tempfile.gettempdir()) / f"outlast-{os.getuid()}" / digest
         self.folder = folder
         self.own: set[str] = set()
-        """Addresses of this store's listeners: it tells them itself, without a socket."""
+        """Addresses of this store's listeners: it notifies them itself, without a socket."""
         self._known: dict[str, list[str]] = {}
         self._changed = -1
         self._settled = False
         self._out: socket.socket | None = None
 
-    def ring(self, name: str) -> None:
+    def notify(self, name: str) -> None:
         """Wake the listeners of `name`; never blocks, never raises."""
         with contextlib.suppress(OSError):  # no descriptor left for a socket: the slow poll has to do
             for address in self._listeners().get(name, ()):
@@ -52,7 +52,7 @@ class Bells:
             with contextlib.suppress(OSError):
                 os.unlink(address)  # noqa: PTH108  (its process was killed)
         except OSError:
-            return  # its buffer is full of rings that it has not heard yet, or it just went
+            return  # its buffer is full of notifications that were not read yet, or it was just closed
 
     def _listeners(self) -> dict[str, list[str]]:
         try:
@@ -71,26 +71,26 @@ class Bells:
         return self._known
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         if self._out is not None:
             self._out.close()
             self._out = None
 
 
-class Listener:
-    """Hears the rings for `name` on the running loop and calls `heard`."""
+class NotificationListener:
+    """Calls `notified` on the running loop when another process notifies `name`."""
 
-    def __init__(self, bells: Bells, name: str, heard: Callable[[], None]) -> None:
-        self._bells = bells
-        self._heard = heard
+    def __init__(self, processes: ProcessNotifier, name: str, notified: Callable[[], None]) -> None:
+        self._processes = processes
+        self._notified = notified
         self._socket: socket.socket | None = None
-        self._address = bells.folder / f"{name}-{os.getpid()}-{secrets.token_hex(4)}"
-        bells.own.add(self._address.name)
+        self._address = processes.folder / f"{name}-{os.getpid()}-{secrets.token_hex(4)}"
+        processes.own.add(self._address.name)
 
     def open(self) -> None:
         """Begin to listen. Where the folder cannot be made the slow poll has to do."""
         try:
-            self._bells.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._processes.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
             self._socket.bind(str(self._address))
@@ -104,10 +104,10 @@ class Listener:
         with contextlib.suppress(BlockingIOError, InterruptedError):
             while self._socket.recv(64):
                 continue
-        self._heard()
+        self._notified()
 
     def close(self) -> None:
-        """Stop listening and take the address away."""
+        """Stop listening and remove the socket's file."""
         if self._socket is not None:
             with contextlib.suppress(ValueError, RuntimeError):
                 asyncio.get_running_loop().remove_reader(self._socket)
@@ -115,4 +115,4 @@ class Listener:
             self._socket = None
         with contextlib.suppress(OSError):
             self._address.unlink(missing_ok=True)
-        self._bells.own.discard(self._address.name)
+        self._processes.own.discard(self._address.name)

@@ -1,4 +1,4 @@
-"""Moving the write-ahead log into the file beside the writers: no job waits for it, and the log stays bounded."""
+"""Moves the write-ahead log into the file beside the writers: no operation waits for it, and the log stays bounded."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 
 import apsw
 
-from outlast.brokers.sqlite.connection import BusyWait, open_connection, page_size
-from outlast.brokers.sqlite.tuning import Tuning
+from outlast.clients.sqlite.connection import BusyWait, open_connection, page_size
+from outlast.clients.sqlite.tuning import FileTuning
 
 __all__ = ["Checkpointer"]
 
 logger = logging.getLogger("outlast.sqlite")
 
 PATIENCE: Final = 0.05
-"""Seconds that the writer waits for readers and other processes to start the log anew; all jobs wait with it."""
+"""Seconds that the writer waits for readers and other processes to restart the log; all operations wait with it."""
 
 
 class Checkpointer:
@@ -27,7 +27,7 @@ class Checkpointer:
     None of it raises: what could not be moved now stays safe in the log, and is tried again.
     """
 
-    def __init__(self, path: str, writer: apsw.Connection, tuning: Tuning) -> None:
+    def __init__(self, path: str, writer: apsw.Connection, tuning: FileTuning) -> None:
         self._path = path
         self._writer = writer
         self._tuning = tuning
@@ -37,7 +37,7 @@ class Checkpointer:
         self._page = page_size(writer)
         self._wanted = threading.Event()
         self._closed = False
-        self._told_at = -60.0
+        self._warned_at = -60.0
         writer.set_wal_hook(self._committed)
         self._thread = threading.Thread(target=self._work, name="outlast-sqlite-checkpoint", daemon=True)
         self._thread.start()
@@ -55,7 +55,7 @@ class Checkpointer:
         if pages - self._moved >= self._tuning.log_pages:
             self._moved = pages
             self._wanted.set()
-        if pages >= self._restart_at and not self._start_anew(apsw.SQLITE_CHECKPOINT_RESTART):
+        if pages >= self._restart_at and not self._restart(apsw.SQLITE_CHECKPOINT_RESTART):
             # A backup or a long look holds the log: not with every commit again.
             self._restart_at = pages + self._tuning.log_pages
 
@@ -66,28 +66,28 @@ class Checkpointer:
         except OSError:
             return True
         if empty or size > self._tuning.log_kept * self._page:
-            return self._start_anew(apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            return self._restart(apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return True
 
     def make_room(self) -> bool:
-        """On a full disk: start the log anew, so that its own space can be written again; tell whether that worked."""
-        return self._pages > 0 and self._start_anew(apsw.SQLITE_CHECKPOINT_RESTART)
+        """On a full disk: restart the log, so that its own space can be written again; tell whether that worked."""
+        return self._pages > 0 and self._restart(apsw.SQLITE_CHECKPOINT_RESTART)
 
-    def _tell(self, what: str, error: apsw.Error) -> None:
-        """Say it once a minute at most: on a full disk it happens with every commit."""
+    def _warn(self, what: str, error: apsw.Error) -> None:
+        """Log it once a minute at most: on a full disk it happens with every commit."""
         now = time.monotonic()
-        if now >= self._told_at + 60:
-            self._told_at = now
+        if now >= self._warned_at + 60:
+            self._warned_at = now
             logger.warning("%s: the write-ahead log could not be %s, trying again: %s", self._path, what, error)
 
-    def _start_anew(self, mode: int) -> bool:
+    def _restart(self, mode: int) -> bool:
         self._writer.set_busy_handler(BusyWait(PATIENCE))
         try:
             self._writer.wal_checkpoint(mode=mode)
         except apsw.BusyError:
             return False
         except apsw.Error as error:
-            self._tell("started anew", error)
+            self._warn("restarted", error)
             return False
         finally:
             self._writer.set_busy_handler(BusyWait(self._tuning.busy))
@@ -109,7 +109,7 @@ class Checkpointer:
                 except apsw.BusyError:
                     continue  # another process is at it
                 except apsw.Error as error:
-                    self._tell("moved", error)
+                    self._warn("moved", error)
         finally:
             if db is not None:
                 db.close()

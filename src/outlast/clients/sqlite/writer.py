@@ -1,4 +1,4 @@
-"""The one thread that writes: what asked meanwhile shares the next transaction, and so its one sync of the disk."""
+"""The one thread that writes: what was asked for meanwhile shares the next transaction, and so its one sync."""
 
 from __future__ import annotations
 
@@ -7,86 +7,123 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
-from outlast.brokers.sqlite.bell import Bells
-from outlast.brokers.sqlite.checkpoint import Checkpointer
-from outlast.brokers.sqlite.connection import translated
-from outlast.brokers.sqlite.line import Line
-from outlast.brokers.sqlite.publish import publish
-from outlast.brokers.sqlite.tidy import Tidier
-from outlast.brokers.sqlite.transaction import Transaction
+import apsw
+
+from outlast.aio.notifier import Notifier
+from outlast.clients.sqlite.checkpointer import Checkpointer
+from outlast.clients.sqlite.errors import translated
+from outlast.clients.sqlite.process_notifier import ProcessNotifier
+from outlast.clients.sqlite.writer_queue import WriterQueue
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable
-from outlast.core.message import Message
 
-__all__ = ["Operation", "Writer"]
+__all__ = ["Upkeep", "WriteOperation", "WriteResult", "WriterSession", "WriterThread"]
 
 logger = logging.getLogger("outlast.sqlite")
 
-Result = tuple["Operation", Any, BaseException | None]
+
+class WriterSession(Protocol):
+    """What operations run on: the writer's connection, and what was read in the transaction under way."""
+
+    db: apsw.Connection
+
+    @property
+    def changes(self) -> Collection[str]:
+        """The names of what has changed since `begin`: the listeners of each are notified."""
+
+    def begin(self) -> None:
+        """Start from what the file says now."""
+
+    def rolled_back(self) -> None:
+        """Forget what was learnt in a transaction that was rolled back."""
 
 
-class Operation:
+class Upkeep(Protocol):
+    """What the thread does between two batches, from `next_at` (monotonic seconds) on. It never raises."""
+
+    next_at: float
+    wrote: int
+    """Transactions since the last look, counted by the thread."""
+
+    def look(self, free: Callable[[], bool]) -> None:
+        """Do a piece of the work, more of it while `free()` says that no batch waits."""
+
+    def close(self) -> None:
+        """Do what cannot be left to another process."""
+
+
+S = TypeVar("S", bound=WriterSession)
+
+
+class WriteOperation(Generic[S]):
     """One call waiting for the writer.
 
-    peek may answer without a transaction; it returns None when one is needed. undo is asked when the caller was
-    cancelled before it saw the result: it returns what takes the result back, or None.
+    merge: values that `apply` may run together with those of other operations. peek may answer without a transaction;
+    it returns None when one is needed. undo is asked when the caller was cancelled before it saw the result: it returns
+    what takes the result back, or None.
     """
 
-    __slots__ = ("future", "messages", "peek", "run", "undo")
+    __slots__ = ("future", "merge", "peek", "run", "undo")
 
     def __init__(
         self,
-        run: Callable[[Transaction], Any],
+        run: Callable[[S], Any],
         *,
-        messages: Sequence[Message] | None = None,
-        peek: Callable[[Transaction], Any] | None = None,
-        undo: Callable[[Any], Callable[[Transaction], Any] | None] | None = None,
+        merge: Sequence[Any] | None = None,
+        peek: Callable[[S], Any] | None = None,
+        undo: Callable[[Any], Callable[[S], Any] | None] | None = None,
     ) -> None:
         self.run = run
-        self.messages = messages
+        self.merge = merge
         self.peek = peek
         self.undo = undo
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
-class Writer:
-    """Runs operations on its own connection, batch by batch, in a thread of its own.
+WriteResult = tuple[WriteOperation[S], Any, BaseException | None]
 
-    After each batch it calls `rung(work, ended)` on the loop: jobs may be ready, jobs have ended.
+
+class WriterThread(Generic[S]):
+    """Runs operations on the connection of `session`, batch by batch, in a thread of its own.
+
+    apply: runs a batch in the open transaction and returns a result for each; when it raises, the transaction is rolled
+    back and each operation is run in its own. notifiers: by the names of changes, notified on the loop before the batch
+    is answered. processes: notifies other processes after that.
     """
 
     def __init__(
         self,
-        tx: Transaction,
+        session: S,
         path: str,
         *,
-        bells: Bells,
-        rung: Callable[[bool, bool], None],
+        apply: Callable[[S, list[WriteOperation[S]]], list[WriteResult[S]]],
+        notifiers: Mapping[str, Notifier],
+        processes: ProcessNotifier,
         checkpointer: Checkpointer,
-        tidier: Tidier,
+        upkeep: Upkeep,
     ) -> None:
-        self._tx = tx
+        self._session = session
         self._path = path
-        self._bells = bells
-        self._rung = rung
-        self._work_rings = False
-        self._ended_rings = False
+        self._apply = apply
+        self._notifiers = notifiers
+        self._processes = processes
+        self._changes: set[str] = set()
         self._checkpointer = checkpointer
-        self._tidier = tidier
-        self._line = Line(bells.folder)
+        self._upkeep = upkeep
+        self._queue = WriterQueue(processes.folder)
         self._loop = asyncio.get_running_loop()
-        self._pending: list[Operation] = []
+        self._pending: list[WriteOperation[S]] = []
         self._busy = False
         self._kicking = False
         self._closed = False
         self._quiet = asyncio.Event()
-        self._batches: queue.SimpleQueue[list[Operation] | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[list[WriteOperation[S]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="outlast-sqlite-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, operation: Operation) -> Any:
+    async def submit(self, operation: WriteOperation[S]) -> Any:
         """Run `operation` in the next transaction and return its result.
 
         Cancelled before its transaction began, it never runs.
@@ -103,17 +140,17 @@ class Writer:
                 self._take_back(operation, future.result())
             raise
 
-    def _add(self, operation: Operation) -> None:
+    def _add(self, operation: WriteOperation[S]) -> None:
         self._pending.append(operation)
         if not (self._busy or self._kicking):
             self._kicking = True
             self._loop.call_soon(self._kick_next)
 
-    def _take_back(self, operation: Operation, result: Any) -> None:
-        """Undo what was done for a caller who went away: nobody else would."""
+    def _take_back(self, operation: WriteOperation[S], result: Any) -> None:
+        """Undo what was done for a caller that was cancelled."""
         run = operation.undo(result) if operation.undo is not None else None
         if run is not None:
-            undoing = Operation(run)
+            undoing: WriteOperation[S] = WriteOperation(run)
             undoing.future.add_done_callback(self._taken_back)
             self._add(undoing)
 
@@ -138,9 +175,10 @@ class Writer:
         else:
             self._quiet.set()
 
-    def _done(self, results: list[Result], work: bool, ended: bool) -> None:
+    def _done(self, results: list[WriteResult[S]], changes: Collection[str]) -> None:
         self._busy = False
-        self._rung(work, ended)
+        for name in changes:
+            self._notifiers[name].notify()
         for operation, result, error in results:
             if operation.future.done():
                 if error is None:
@@ -171,45 +209,39 @@ class Writer:
     def join(self) -> None:
         """Wait, in another thread, for the end of this one."""
         self._thread.join()
-        self._line.close()
+        self._queue.close()
 
     def _work(self) -> None:
         while True:
             try:
-                batch = self._batches.get(timeout=max(0.0, self._tidier.next_at - time.monotonic()))
+                batch = self._batches.get(timeout=max(0.0, self._upkeep.next_at - time.monotonic()))
             except queue.Empty:
                 batch = []
             if batch is None:
-                self._tidier.close()
+                self._upkeep.close()
                 return
             if batch:
-                self._work_rings = self._ended_rings = False
+                self._changes = changes = set[str]()
                 results = self._run(batch)
                 try:
-                    self._loop.call_soon_threadsafe(self._done, results, self._work_rings, self._ended_rings)
+                    self._loop.call_soon_threadsafe(self._done, results, changes)
                 except RuntimeError:
-                    break  # the loop was closed: nobody waits any more
-                self._ring()
+                    break  # the loop was closed: no caller waits any more
+                for name in changes:  # after this process has its answers
+                    self._processes.notify(name)
                 self._checkpointer.look()
-            if time.monotonic() >= self._tidier.next_at:
+            if time.monotonic() >= self._upkeep.next_at:
                 if self._loop.is_closed():
                     break
-                self._tidier.look(self._batches.empty)
+                self._upkeep.look(self._batches.empty)
         # Left behind by a loop that ended without closing the store: leave no thread and no open file either.
         self._checkpointer.close()
-        self._line.close()
-        self._bells.close()
-        self._tx.db.close()
+        self._queue.close()
+        self._processes.close()
+        self._session.db.close()
 
-    def _ring(self) -> None:
-        """Wake the other processes, after this one has its answer."""
-        if self._work_rings:
-            self._bells.ring("work")
-        if self._ended_rings:
-            self._bells.ring("ended")
-
-    def _run(self, batch: list[Operation]) -> list[Result]:
-        """Run a batch and return a result for each, whatever happens: who gets none would wait for ever."""
+    def _run(self, batch: list[WriteOperation[S]]) -> list[WriteResult[S]]:
+        """Run a batch and return a result for each, whatever happens: a caller without one would wait for ever."""
         try:
             try:
                 return self._attempt(batch)
@@ -224,35 +256,33 @@ class Writer:
             stopped.__cause__ = error
             return [(operation, None, stopped) for operation in batch]
 
-    def _attempt(self, batch: list[Operation]) -> list[Result]:
-        tx = self._tx
-        answered: list[Result] = []
-        with translated(self._path, tx.db):
-            tx.begin()
+    def _attempt(self, batch: list[WriteOperation[S]]) -> list[WriteResult[S]]:
+        session = self._session
+        answered: list[WriteResult[S]] = []
+        with translated(self._path, session.db):
+            session.begin()
             writing = batch
             if all(operation.peek is not None for operation in batch):
                 writing = []
                 for operation in batch:
-                    answer = operation.peek(tx) if operation.peek is not None else None
+                    answer = operation.peek(session) if operation.peek is not None else None
                     if answer is None:
                         writing.append(operation)
                     else:
                         answered.append((operation, answer, None))
             if writing:
                 answered += self._transaction(writing)
-        self._work_rings |= tx.work
-        self._ended_rings |= tx.ended
+        self._changes.update(session.changes)
         return answered
 
-    def _transaction(self, batch: list[Operation]) -> list[Result]:
+    def _transaction(self, batch: list[WriteOperation[S]]) -> list[WriteResult[S]]:
         """Run a batch in one transaction; when one operation fails, run each in its own, so that only it fails."""
-        tx = self._tx
-        self._tidier.wrote += 1
-        self._line.begin(tx.db)
+        session = self._session
+        self._upkeep.wrote += 1
+        self._queue.begin(session.db)
         try:
-            tx.begin()
-            results = self._apply(batch)
-            tx.write_counts()
+            session.begin()
+            results = self._apply(session, batch)
         except Exception:
             self._roll_back()
             if len(batch) == 1:
@@ -262,32 +292,13 @@ class Writer:
             self._roll_back()
             raise
         try:
-            tx.db.execute("commit")
+            session.db.execute("commit")
         except BaseException:
             self._roll_back()
             raise
         return results
 
     def _roll_back(self) -> None:
-        self._tx.holders.clear()
-        self._tx.asked.clear()
-        self._tx.work = self._tx.ended = False
-        if self._tx.db.in_transaction:
-            self._tx.db.execute("rollback")
-
-    def _apply(self, batch: list[Operation]) -> list[Result]:
-        publishing = [operation for operation in batch if operation.messages is not None]
-        results: list[Result] = []
-        if len(publishing) > 1:
-            everything = [message for operation in publishing for message in operation.messages or ()]
-            answers = publish(self._tx, everything)
-            at = 0
-            for operation in publishing:
-                size = len(operation.messages or ())
-                results.append((operation, answers[at : at + size], None))
-                at += size
-            batch = [operation for operation in batch if operation.messages is None]
-        # Claims last: what the others give back or add may be handed out at once.
-        batch = sorted(batch, key=lambda operation: operation.peek is not None)
-        results += [(operation, operation.run(self._tx), None) for operation in batch]
-        return results
+        self._session.rolled_back()
+        if self._session.db.in_transaction:
+            self._session.db.execute("rollback")

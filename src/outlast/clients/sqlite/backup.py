@@ -9,7 +9,8 @@ from pathlib import Path
 
 import apsw
 
-from outlast.brokers.sqlite.connection import open_connection, translated
+from outlast.clients.sqlite.connection import open_connection
+from outlast.clients.sqlite.errors import translated
 from outlast.core.errors import StoreError, StoreFull
 
 __all__ = ["back_up"]

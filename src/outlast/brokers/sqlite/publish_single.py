@@ -1,0 +1,74 @@
+"""Keeps messages one by one, where an answer depends on those before: near a bound, or with `replace`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from outlast.brokers.sqlite import bounds, key_states
+from outlast.brokers.sqlite.job_rows import KeyRows, insert, key_row_of, unique_holder, weigh
+from outlast.brokers.sqlite.retention import keep_within
+from outlast.brokers.sqlite.transaction import PARKED, READY, SCHEDULED, QueueRow, Transaction
+from outlast.core.admission import is_bounded, retry_after
+from outlast.core.message import Message
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
+
+__all__ = ["publish_singly"]
+
+_WAITS: Final = (READY, SCHEDULED, PARKED)
+
+
+def publish_singly(
+    tx: Transaction,
+    messages: Sequence[Message],
+    queues: Mapping[str, QueueRow],
+    key_rows: KeyRows,
+    *,
+    bounded: bool,
+    replacing: bool,
+) -> list[Published]:
+    """Keep the messages in order; return an answer for each. bounded: bounds hold."""
+    answers = [
+        _publish(tx, each, queues[each.queue], key_rows, bounded=bounded, replacing=replacing) for each in messages
+    ]
+    # Each job that was shed or replaced has left a record.
+    for name in {
+        message.queue
+        for message, answer in zip(messages, answers, strict=True)
+        if isinstance(answer, Accepted) and answer is not ACCEPTED
+    }:
+        keep_within(tx, tx.queue(name))
+    return answers
+
+
+def _publish(
+    tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows, *, bounded: bool, replacing: bool
+) -> Published:
+    """Keep one message: a known id or a held unique key answers first."""
+    if tx.row("by_id", (message.id,)) is not None:
+        return Exists(message.id, "id")
+    replaced: tuple[str, int] | None = None
+    if (holder := unique_holder(tx, message, queue)) is not None:
+        id_, seq, state = holder
+        if not (replacing and message.unique is not None and message.unique.replace and state in _WAITS):
+            return Exists(id_, "unique")
+        replaced = id_, seq
+    key_row = key_row_of(message, queue.number, key_rows)
+    shed: tuple[str, ...] = ()
+    if bounded and queue.limits is not None and is_bounded(queue.rules):
+        room = bounds.room(tx, queue, message, key_row, None if replaced is None else replaced[1])
+        if isinstance(room, TooLarge):
+            return room
+        if isinstance(room, str):
+            return Full(retry_after(room, queue.rules, tx.depth(queue), queue.drain_rate(tx.now)), room)
+        for waiter in room:
+            bounds.drop(tx, queue, waiter.row, "shed")
+        shed = tuple(waiter.id for waiter in room)
+    if replaced is not None:
+        bounds.drop(tx, queue, replaced[1], "replaced")
+    insert(tx, [message], {message.queue: queue}, key_rows)
+    tx.count(queue.number).depth += 1
+    weigh(tx, message, queue, key_rows)
+    if message.run_at <= tx.now:
+        key_states.put(tx, queue, key_row)
+    return Accepted(None if replaced is None else replaced[0], shed) if replaced or shed else ACCEPTED

@@ -1,0 +1,181 @@
+"""Opens an SQLite file that several processes share: what is safe, how it is made, migrated and set."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import apsw
+
+from outlast.clients.sqlite.errors import translated
+from outlast.clients.sqlite.file_system import durability_of
+from outlast.clients.sqlite.tuning import FileTuning
+from outlast.core.errors import StoreCorrupt, StoreError, StoreUnavailable, UnsafeStore
+
+__all__ = ["BusyWait", "check_sqlite", "immediate", "open_connection", "open_file", "page_size"]
+
+OLDEST_SQLITE: Final = 3_051_003
+BUSY: Final = FileTuning().busy
+CREATION_WAIT: Final = 30.0
+"""Seconds to wait for another process that makes or migrates the file."""
+
+
+def open_connection(path: str, busy: float = BUSY, synchronous: Literal["full", "normal"] = "full") -> apsw.Connection:
+    """Open `path`, which must exist, set for safety and speed. busy: seconds to wait for a lock.
+
+    synchronous: "full" syncs each commit to the disk; with "normal" a crash of the host may undo the last ones.
+    """
+    db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=200)
+    try:
+        # Without QPSG SQLite prepares "limit ?" anew at every binding.
+        db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        db.set_busy_handler(BusyWait(busy))
+        for pragma in (
+            f"synchronous = {synchronous}",
+            "fullfsync = 1",
+            "checkpoint_fullfsync = 1",
+            "wal_autocheckpoint = 0",
+            "journal_size_limit = 67108864",
+            "cache_size = -32768",
+            "temp_store = memory",
+            # What is removed is overwritten where that costs no write of its own; a purge sees to the rest.
+            "secure_delete = fast",
+        ):
+            db.pragma(*pragma.split(" = "))
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+class BusyWait:
+    """Wait for another connection's lock in steps of at most 0.3 ms (SQLite's own back-off sleeps up to 100 ms)."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since = 0.0
+
+    def __call__(self, tries: int) -> bool:
+        """Sleep a little and have SQLite try again, or return False: too long."""
+        now = time.monotonic()
+        if tries == 0:
+            self._since = now
+        elif now - self._since > self._seconds:
+            return False
+        time.sleep(random.uniform(0.0001, 0.0003))  # noqa: S311
+        return True
+
+
+def page_size(db: apsw.Connection) -> int:
+    """Return the bytes of one page of the file."""
+    return int(db.pragma("page_size"))
+
+
+def check_sqlite(version: str) -> None:
+    """Raise UnsafeStore for an SQLite that may corrupt the file."""
+    major, minor, patch = (int(part) for part in version.split(".")[:3])
+    if major * 1_000_000 + minor * 1000 + patch < OLDEST_SQLITE:
+        raise UnsafeStore(
+            f"SQLite {version} can corrupt a file that several processes share (the WAL-reset bug): "
+            "install apsw>=3.51.3, which brings its own"
+        )
+
+
+def open_file(
+    path: str,
+    *,
+    application_id: int,
+    migrations: Mapping[int, str],
+    oldest_code: str | None = None,
+    synchronous: Literal["full", "normal"] = "full",
+    busy: float = BUSY,
+) -> apsw.Connection:
+    """Open the file at `path`, made or migrated as needed; any number of processes may do so at once.
+
+    application_id: what marks the file as one of its kind. migrations: scripts by the schema number that each leads
+    to, in order. oldest_code: a query for the oldest schema number whose code may use a file that is newer than
+    `migrations`; without one every newer file is refused. synchronous, busy: as for `open_connection`. Raise
+    UnsafeStore, StoreCorrupt (of another kind, or damaged), StoreError (from a newer version), StoreFull or
+    StoreUnavailable.
+    """
+    check_sqlite(apsw.sqlite_lib_version())
+    durability_of(path)  # refuses what can't be kept safely before a file is made
+    with translated(path), _creation_lock(path):
+        file = Path(path)
+        if not file.exists():
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            os.close(descriptor)
+        db = open_connection(path, busy, synchronous)
+        try:
+            version = _check(db, path, application_id, max(migrations), oldest_code)
+            if str(db.pragma("journal_mode", "wal")) != "wal":
+                raise UnsafeStore(f"{path}: this file system cannot hold SQLite's write-ahead log; use a local disk")
+            for number, script in migrations.items():
+                if number > version:
+                    with immediate(db):
+                        db.execute(script).fetchall()  # all of it: execute alone stops at the first row
+                        db.pragma("application_id", application_id)
+                        db.pragma("user_version", number)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _check(db: apsw.Connection, path: str, application_id: int, newest: int, oldest_code: str | None) -> int:
+    """Return the file's schema number, 0 for a fresh one; raise for a file that this code must not touch."""
+    version = int(db.pragma("user_version"))
+    application = int(db.pragma("application_id"))
+    fresh = version == 0 and application == 0
+    if db.execute("select count(*) from sqlite_master").get if fresh else application != application_id:
+        raise StoreCorrupt(f"{path} is an SQLite file of something else: give Outlast a file of its own")
+    if fresh:
+        db.pragma("auto_vacuum", 2)
+    if version > newest:
+        oldest = version if oldest_code is None else int(db.execute(oldest_code).get)
+        if oldest > newest:
+            raise StoreError(
+                f"{path} has schema {version}, and needs code of schema {oldest} or newer; this one is {newest}: "
+                "upgrade outlast here"
+            )
+    return version
+
+
+@contextmanager
+def _creation_lock(path: str) -> Iterator[None]:
+    """One process at a time makes or migrates the file: two that switch a fresh one to WAL at once fail or deadlock."""
+    descriptor = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + CREATION_WAIT
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(
+                        f"{path}-lock is held by another process that makes or migrates the file: see who with fuser"
+                    ) from None
+                time.sleep(0.002)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def immediate(db: apsw.Connection) -> Iterator[None]:
+    """Write in one step: all that the block does is there when it is left, or nothing of it."""
+    db.execute("begin immediate")
+    try:
+        yield
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
