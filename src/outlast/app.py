@@ -31,7 +31,8 @@ from outlast.router import JobRouter
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
-    from outlast.enqueue.runtime import Composer, Runtime
+    from outlast.enqueue.composer import Composer
+    from outlast.enqueue.runtime import Runtime
     from outlast.enqueue.wiring import Wiring
     from outlast.testing import Testing
 

@@ -16,8 +16,9 @@ from outlast.core.registry import Registry
 from outlast.core.settlement import Accepted, Exists, Published
 from outlast.core.store.store import Store
 from outlast.declare.arguments import Arguments
+from outlast.enqueue.composer import Composer, shared_rng
 from outlast.enqueue.connections import Connections
-from outlast.enqueue.runtime import Composer, Runtime, shared_rng
+from outlast.enqueue.runtime import Runtime
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
