@@ -10,14 +10,13 @@ from outlast.aio.clock import SystemClock
 from outlast.brokers import connect
 from outlast.core.clock import Clock
 from outlast.core.durations import Duration
-from outlast.core.errors import ConfigurationError, InvalidArguments, UniqueConflict
+from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.events import Observers
 from outlast.core.limits import NO_LIMIT, Limit, Rate
 from outlast.core.message import Message
 from outlast.core.policy import Retention
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled
-from outlast.core.settlement import Exists
 from outlast.core.store.store import Store
 from outlast.core.topology import Queue
 from outlast.core.unique import OnConflict
@@ -185,12 +184,14 @@ class Outlast(Declarer, EventsMixin):
     async def send(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
         """Publish messages in one step; the handles align with them. Raises as `enqueue` does."""
         answers, durability = await self._wired().publish(messages)
-        handles: list[Handle[Any]] = []
-        for message, answer in zip(messages, answers, strict=True):
-            if on_conflict == "raise" and isinstance(answer, Exists) and answer.by == "unique":
-                raise UniqueConflict(message.unique.key if message.unique else "", answer.id)
-            handles.append(Handle.of(message, answer, self.runtime, durability))
-        return handles
+        if on_conflict == "raise":
+            from outlast.enqueue.answers import raise_conflict
+
+            raise_conflict(messages, answers)
+        return [
+            Handle.of(message, answer, self.runtime, durability)
+            for message, answer in zip(messages, answers, strict=True)
+        ]
 
     def send_sync(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
         """Do the same from code that blocks; raise WrongThread on a thread that runs an event loop."""

@@ -84,9 +84,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         if not isinstance(self.url, str):
             raise ConfigurationError(f"url={self.url!r}: give text such as 'sqlite:outlast.db'")
         if not isinstance(self.spool, str):
-            raise ConfigurationError(f"spool={self.spool!r}: give text, the path of a file such as 'outbox.db'")
+            raise ConfigurationError(f"spool={self.spool!r}: give text, the path of a file such as 'spool.db'")
         if self.spool.endswith("/") or self.spool.startswith("sqlite:"):
-            raise ConfigurationError(f"spool={self.spool!r}: give the path of a file, such as 'outbox.db'")
+            raise ConfigurationError(f"spool={self.spool!r}: give the path of a file, such as 'spool.db'")
 
     @classmethod
     def load(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from outlast.aio.deadlines import Deadlines
-from outlast.core.errors import BodyTooLarge, EnqueueUnknown, QueueFull, StoreError, StoreUncertain
-from outlast.core.events import Event, JobDropped, JobEnqueued, JobRefused, Observers, Refusal
+from outlast.core.errors import EnqueueUnknown, StoreError, StoreUncertain
+from outlast.core.events import Event, JobRefused, Observers, Refusal
 from outlast.core.message import Message
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge, Unroutable
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
+from outlast.enqueue.answers import events_of, raise_refused
 from outlast.enqueue.composer import Composer
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ class Runtime(Composer):
     async def publish(
         self, messages: Sequence[Message], timeout: float | None = None, *, quiet: bool = False
     ) -> list[Accepted | Exists]:
-        """Keep the messages in one step; the answers align with them. Repeating the same messages is safe.
+        """Store the messages in one step; the answers align with them. Repeating the same messages is safe.
 
-        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it, or when the line to the store broke;
-        QueueFull, BodyTooLarge or StoreError for the first message that was refused (others of the call may have been
-        accepted). quiet: observers hear nothing of a store that does not answer, for somebody else takes the messages.
+        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it, or when the connection to the store
+        broke; QueueFull, BodyTooLarge or StoreError for the first message that was refused (others of the call may have
+        been accepted). quiet: observers hear nothing of a store that does not answer: the spool takes the messages.
         """
         if not messages:
             return []
@@ -47,59 +48,26 @@ class Runtime(Composer):
             with self._deadlines.within(limit):
                 answers = await self.store.broker.publish(messages)
         except TimeoutError:
-            self._tell_refused(() if quiet else messages, "unknown")
+            self._emit_refused(() if quiet else messages, "unknown")
             raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None
         except StoreUncertain as error:
-            self._tell_refused(() if quiet else messages, "unknown")
+            self._emit_refused(() if quiet else messages, "unknown")
             raise EnqueueUnknown(messages[0].id, str(error)) from error
         except StoreError:
-            self._tell_refused(() if quiet else messages, "store")
+            self._emit_refused(() if quiet else messages, "store")
             raise
         if self.observers:
-            self.tell_published(messages, answers)
-        if answers.count(ACCEPTED) == len(answers):
-            return cast("list[Accepted | Exists]", answers)
-        accepted: list[Accepted | Exists] = []
-        for message, answer in zip(messages, answers, strict=True):
-            if not isinstance(answer, Accepted | Exists):
-                raise self._refusal(message, answer, answers)
-            accepted.append(answer)
-        return accepted
+            self.emit_published(messages, answers)
+        if answers.count(ACCEPTED) != len(answers):
+            raise_refused(messages, answers)
+        return cast("list[Accepted | Exists]", answers)
 
-    def _refusal(self, message: Message, answer: Published, answers: Sequence[Published]) -> Exception:
-        error: Exception
-        match answer:
-            case Full():
-                error = QueueFull(message.queue, answer.retry_after, answer.bound)
-            case TooLarge():
-                error = BodyTooLarge(message.kind, answer.size, answer.limit, answer.bound)
-            case _:
-                error = StoreError(f"no queue takes a message for {message.queue!r}: declare the queue")
-        kept = sum(isinstance(each, Accepted | Exists) for each in answers)
-        if kept:
-            error.add_note(f"{kept} of the {len(answers)} messages in its batch were accepted; repeating all is safe")
-        return error
+    def emit_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
+        """Tell the observers what the store answered to a publish."""
+        for event in events_of(messages, answers):
+            self.emit(event)
 
-    def tell_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
-        """Tell the observers what came of an enqueue."""
-        for message, answer in zip(messages, answers, strict=True):
-            match answer:
-                case Accepted():
-                    self.emit(JobEnqueued(message.id, message.queue, message.kind, message.run_at))
-                    for id_ in answer.shed:
-                        self.emit(JobDropped(id_, message.queue, "shed", message.id))
-                    if answer.replaced is not None:
-                        self.emit(JobDropped(answer.replaced, message.queue, "replaced", message.id))
-                case Full():
-                    self._tell_refused((message,), "full")
-                case TooLarge():
-                    self._tell_refused((message,), "too-large")
-                case Unroutable():
-                    self._tell_refused((message,), "unroutable")
-                case _:
-                    pass  # known already: nothing was enqueued
-
-    def _tell_refused(self, messages: Sequence[Message], reason: Refusal) -> None:
+    def _emit_refused(self, messages: Sequence[Message], reason: Refusal) -> None:
         for message in messages:
             self.emit(JobRefused(message.id, message.queue, message.kind, reason))
 

@@ -69,25 +69,25 @@ class Wiring:
         self.connections: Final = Connections(
             registry, lambda: self._connect(connect), lambda store: wire(composer, store, observers)
         )
-        self.outbox: Final = None if not settings.spool or settings.url == "memory:" else self._outbox(settings)
+        self.spool: Final = None if not settings.spool or settings.url == "memory:" else self._make_spool(settings)
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
-        if self.outbox is not None:
-            self.outbox.relay()  # what an earlier process has left
+        if self.spool is not None:
+            self.spool.relay()  # what an earlier process has left
         return connect(self.composer.settings, self.composer.clock)
 
-    def _outbox(self, settings: Settings) -> Spool:
+    def _make_spool(self, settings: Settings) -> Spool:
         from outlast.enqueue.spool import Spool
 
         return Spool(settings.spool, limit=settings.spool_limit, publish=self._relayed)
 
     def publish(self, messages: Sequence[Message]) -> Coroutine[Any, Any, tuple[list[Accepted | Exists], Durability]]:
-        """Keep messages, in the store or in the outbox; return the answers, and what they survive. As Runtime.publish.
+        """Keep messages, in the store or in the spool; return the answers, and what they survive. As Runtime.publish.
 
         Connecting counts: past `enqueue_timeout` it raises StoreUnavailable, or EnqueueUnknown when they were sent.
         """
-        if self.outbox is not None:
-            return self.outbox.through(messages, lambda: self._publish(messages, quiet=True))
+        if self.spool is not None:
+            return self.spool.through(messages, lambda: self._publish(messages, quiet=True))
         return self._publish(messages)
 
     async def _publish(
@@ -112,11 +112,11 @@ class Wiring:
         async with asyncio.timeout(self.composer.settings.enqueue_timeout):
             answers = await runtime.store.broker.publish(messages)
         if runtime.observers:
-            runtime.tell_published(messages, answers)
+            runtime.emit_published(messages, answers)
         return answers
 
     async def close(self) -> None:
         """Close what the running loop has open."""
-        if self.outbox is not None:
-            await self.outbox.close()
+        if self.spool is not None:
+            await self.spool.close()
         await self.connections.close()
