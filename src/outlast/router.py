@@ -21,7 +21,7 @@ class JobRouter(Declarer):
     def __init__(self, *, queue: str = "default") -> None:
         self._default_queue = check_queue_name(queue)
         self._link = AppLink()
-        self._around = self._middleware = []
+        self._own_middleware = self._middleware = []
         self._declared: list[tuple[Declaration, Arguments]] = []
         self._forward: Callable[[Declaration, Arguments], None] | None = None
         self._scheduled: list[Scheduled] = []

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
-from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.message import Message
-from outlast.core.policy import Priority
 from outlast.core.registry import Declaration, Registry
-from outlast.core.unique import OnConflict, Unique
-from outlast.declare.options import NO_OPTIONS, Options
+from outlast.core.unique import OnConflict
+from outlast.declare.options import NO_OPTIONS, EnqueueOptions, Options, check_names
 from outlast.enqueue.handle import Handle
 
 __all__ = ["AppLink", "Bound", "Home", "Job", "P", "R"]
@@ -120,41 +117,14 @@ class Job(Bound[P, R]):
         self.__doc__ = declaration.handler.__doc__
         self.__wrapped__ = declaration.handler
 
-    def with_options(
-        self,
-        *,
-        delay: Duration | None = None,
-        run_at: float | datetime | None = None,
-        priority: Priority | None = None,
-        unique: str | Unique | None = None,
-        id: str | None = None,  # noqa: A002 - the word that users know
-        key: str | None = None,
-        expires: Duration | None = None,
-        on_conflict: OnConflict | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Bound[P, R]:
-        """Return the job with options for its next enqueues; None leaves what was declared.
+    def with_options(self, **options: Unpack[EnqueueOptions]) -> Bound[P, R]:
+        """Return the job with options for its next enqueues; None leaves what was declared. Raise ConfigurationError.
 
-        delay or run_at: when it is due (run_at: a datetime with a zone, or seconds since 1970). unique: the key to
-        hold. id: the job's own id, at most once in its queue while it is remembered (24 h at least). expires: not to
-        be started later than this after it is due. on_conflict: what a held unique key does (`job`). headers: what the
-        run finds in `ctx.headers`, such as a request id. Raise ConfigurationError.
+        options: delay, run_at, priority, unique, id, key, expires, on_conflict, headers: each is described in
+        `outlast.declare.options.EnqueueOptions`.
         """
-        return Bound(
-            self.declaration,
-            self._link,
-            Options(
-                delay=delay,
-                run_at=run_at,
-                priority=priority,
-                unique=unique,
-                id=id,
-                key=key,
-                expires=expires,
-                on_conflict=on_conflict,
-                headers=headers,
-            ),
-        )
+        check_names(options, EnqueueOptions.__optional_keys__, "with_options")
+        return Bound(self.declaration, self._link, Options(**options))
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Just run the handler here: no queue, no retry, no middleware. A plain function runs in a thread.
