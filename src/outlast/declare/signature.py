@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Need
-from outlast.declare.annotations import home_of, is_context, meaning, parameters
+from outlast.declare.annotations import globals_of, is_context, parameters, resolve
+from outlast.declare.marks import InjectedDefault, is_mark
 
 __all__ = ["Signature", "check_importable", "hints_of", "read", "template_names"]
 
@@ -41,7 +42,7 @@ def read(handler: Callable[..., Any]) -> Signature:
     after: list[inspect.Parameter] = []
     for parameter in parameters(handler):
         (after if parameter.kind is inspect.Parameter.KEYWORD_ONLY else given).append(parameter)
-    takes_context = bool(given) and is_context(given[0].annotation, home_of(handler))
+    takes_context = bool(given) and is_context(given[0].annotation, globals_of(handler))
     if given and given[0].annotation is inspect.Parameter.empty:
         raise ConfigurationError(
             f"{where}: its first parameter {given[0].name!r} needs a type: a context is told from an argument "
@@ -80,9 +81,9 @@ def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any]
             )
         case _:
             pass
-    if not first and is_context(parameter.annotation, home_of(handler)):
+    if not first and is_context(parameter.annotation, globals_of(handler)):
         raise ConfigurationError(f"{where}: the context {name!r} must be the first parameter")
-    if _may_be_injected(parameter, home_of(handler)):
+    if _may_be_injected(parameter, globals_of(handler)):
         from outlast.declare.dependencies import refuse_mark
 
         refuse_mark(handler, where, parameter)
@@ -94,7 +95,7 @@ def _may_be_injected(parameter: inspect.Parameter, names: dict[str, Any]) -> boo
     if isinstance(hint, str):
         hint = names.get(hint, hint)
     marked = "Annotated[" in hint if isinstance(hint, str) else get_origin(hint) is Annotated
-    return marked or type(parameter.default).__name__ in ("Depends", "Security", "_Injected")
+    return marked or isinstance(parameter.default, InjectedDefault) or is_mark(parameter.default)
 
 
 def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> di
     for name in wanted:
         try:
             # One at a time: a context imported for the type checker only is never looked up.
-            hints[name] = meaning(known.get(name, Any), home_of(handler))
+            hints[name] = resolve(known.get(name, Any), globals_of(handler))
         except NameError as error:
             raise ConfigurationError(
                 f"job {kind!r}: the type of {name!r} is not found ({error}): import it, or define it at the top of "
