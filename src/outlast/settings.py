@@ -87,7 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def load(
         cls,
         app: str,
-        given: Settings | None = None,
+        argument: Settings | None = None,
         *,
         environ: Mapping[str, str] | None = None,
         directory: Path | None = None,
@@ -95,17 +95,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Return the settings that hold for `app`, with a url; raise ConfigurationError naming a wrong variable."""
         environ = os.environ if environ is None else environ
         prefixes = _prefixes(app)
-        if given is None:
-            given = cls(**_from_environment(prefixes, environ))
-        if given.url:
-            return given
+        if argument is None:
+            argument = cls(**_from_environment(prefixes, environ))
+        if argument.url:
+            return argument
         found = (environ.get(prefix + "URL", "") for prefix in prefixes)
         url = next(filter(None, found), "") or f"sqlite:{_default_file(directory or Path.cwd())}"
-        return msgspec.structs.replace(given, url=url)
+        return msgspec.structs.replace(argument, url=url)
 
     @classmethod
     def origins(
-        cls, app: str, given: Settings | None = None, *, environ: Mapping[str, str] | None = None
+        cls, app: str, argument: Settings | None = None, *, environ: Mapping[str, str] | None = None
     ) -> dict[str, str]:
         """Return where each field of what `load` returns comes from: a variable's name, "argument" or "default"."""
         environ = os.environ if environ is None else environ
@@ -113,18 +113,18 @@ class Settings(Struct, frozen=True, kw_only=True):
         for name in cls.__struct_fields__:
             variables = [prefix + name.upper() for prefix in _prefixes(app)]
             variable = next((each for each in variables if environ.get(each, "").strip()), "default")
-            asked = given is None or (name == "url" and not given.url)
+            asked = argument is None or (name == "url" and not argument.url)
             found[name] = variable if asked else "argument"
         return found
 
     @classmethod
     def idle_variables(
-        cls, app: str | None, given: Settings | None = None, *, environ: Mapping[str, str] | None = None
+        cls, app: str | None, argument: Settings | None = None, *, environ: Mapping[str, str] | None = None
     ) -> dict[str, str]:
         """Return the OUTLAST_ variables that change nothing here, each with why. app None: every app is meant."""
         environ = os.environ if environ is None else environ
         fields = {name.upper() for name in cls.__struct_fields__}
-        read = set() if app is None else set(cls.origins(app, given, environ=environ).values())
+        read = set() if app is None else set(cls.origins(app, argument, environ=environ).values())
         idle: dict[str, str] = {}
         for variable in sorted(environ):
             name = variable.removeprefix("OUTLAST_")
@@ -137,7 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True):
                 idle[variable] = "it is empty"
             elif app is not None and variable not in {prefix + known for prefix in _prefixes(app)}:
                 idle[variable] = f"it is for another app than {app!r}"
-            elif app is not None and given is not None:
+            elif app is not None and argument is not None:
                 idle[variable] = "the app is given Settings(...) in its code, which is all that holds"
             elif app is not None:
                 idle[variable] = f"{_prefixes(app)[0]}{known} comes first"
