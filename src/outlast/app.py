@@ -55,7 +55,7 @@ class Outlast(Declarer, EventsMixin):
         self.name: Final = name
         self.registry: Final = Registry(app=name)
         self._default_queue = "default"
-        self._link = AppLink(self)
+        self._app_link = AppLink(self)
         self._given = settings
         self._arguments: dict[str, Arguments] = {}
         self._middleware = self.registry.middleware

@@ -38,7 +38,7 @@ class Declarer(MiddlewareMixin, Scheduling, ABC):
     """What an app and a router have in common: the `job` decorator."""
 
     _default_queue: str
-    _link: AppLink
+    _app_link: AppLink
     _own_middleware: Sequence[Middleware] = ()
     """The middleware of these jobs alone."""
 
@@ -76,6 +76,6 @@ class Declarer(MiddlewareMixin, Scheduling, ABC):
             )
             self._declare(declaration, arguments)
             self._take_schedules(declaration)
-            return Job(declaration, self._link)
+            return Job(declaration, self._app_link)
 
         return decorate if handler is None else decorate(handler)

@@ -38,25 +38,25 @@ def read(handler: Callable[..., Any]) -> Signature:
         raise ConfigurationError(f"{where}: a job must be a function, 'def' or 'async def'")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise ConfigurationError(f"{where}: a job cannot be a generator: return a value instead of yielding")
-    given: list[inspect.Parameter] = []
-    after: list[inspect.Parameter] = []
+    positional: list[inspect.Parameter] = []
+    keyword_only: list[inspect.Parameter] = []
     for parameter in parameters(handler):
-        (after if parameter.kind is inspect.Parameter.KEYWORD_ONLY else given).append(parameter)
-    takes_context = bool(given) and is_context(given[0].annotation, globals_of(handler))
-    if given and given[0].annotation is inspect.Parameter.empty:
+        (keyword_only if parameter.kind is inspect.Parameter.KEYWORD_ONLY else positional).append(parameter)
+    takes_context = bool(positional) and is_context(positional[0].annotation, globals_of(handler))
+    if positional and positional[0].annotation is inspect.Parameter.empty:
         raise ConfigurationError(
-            f"{where}: its first parameter {given[0].name!r} needs a type: a context is told from an argument "
-            f"by it ('{given[0].name}: Context')"
+            f"{where}: its first parameter {positional[0].name!r} needs a type: a context is told from an argument "
+            f"by it ('{positional[0].name}: Context')"
         )
-    for index, parameter in enumerate(given):
+    for index, parameter in enumerate(positional):
         _check(where, parameter, handler, first=index == 0)
-    names = tuple(parameter.name for parameter in given[takes_context:])
+    names = tuple(parameter.name for parameter in positional[takes_context:])
     defaults = {
         parameter.name: parameter.default
-        for parameter in given[takes_context:]
+        for parameter in positional[takes_context:]
         if parameter.default is not inspect.Parameter.empty
     }
-    needs = _needs(handler, where, after)
+    needs = _needs(handler, where, keyword_only)
     return Signature(names, defaults, takes_context, inspect.iscoroutinefunction(handler), needs)
 
 
@@ -103,7 +103,7 @@ def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> di
 
     Raise ConfigurationError when a name in an annotation cannot be found.
     """
-    wanted = (*signature.names, "return")
+    names = (*signature.names, "return")
     if sys.version_info >= (3, 14):
         from annotationlib import Format, get_annotations
 
@@ -111,7 +111,7 @@ def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> di
     else:
         known = handler.__annotations__
     hints: dict[str, Any] = {}
-    for name in wanted:
+    for name in names:
         try:
             # One at a time: a context imported for the type checker only is never looked up.
             hints[name] = resolve(known.get(name, Any), globals_of(handler))
