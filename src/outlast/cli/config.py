@@ -26,7 +26,11 @@ def show_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, j
 
     given = session(ctx, url, app, json)
     place = find_store(given)
-    origins = Settings.origins("", None) if place.app is None else Settings.origins(place.app.name, place.app.given)
+    origins = (
+        Settings.origins("", None)
+        if place.app is None
+        else Settings.origins(place.app.name, place.app.explicit_settings)
+    )
     if given.url:
         origins["url"] = "--url"
     values = {name: getattr(place.settings, name) for name in Settings.__struct_fields__}

@@ -72,7 +72,9 @@ def _machine(place: StoreAccess) -> Iterator[Finding]:
         yield Finding("sqlite", "ok", f"{sqlite_version()} (of apsw)")
     yield of_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     app = place.app
-    idle = type(place.settings).idle_variables(None if app is None else app.name, None if app is None else app.given)
+    idle = type(place.settings).idle_variables(
+        None if app is None else app.name, None if app is None else app.explicit_settings
+    )
     yield from of_variables(idle)
 
 

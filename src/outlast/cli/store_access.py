@@ -65,7 +65,7 @@ def find_store(given: Session, option: str = "--url") -> StoreAccess:
         from outlast.cli.target import load_outlast
 
         app = load_outlast(given.app)
-        settings, origin = app.settings, Settings.origins(app.name, app.given)["url"]
+        settings, origin = app.settings, Settings.origins(app.name, app.explicit_settings)["url"]
     else:
         settings, origin = Settings.load(""), Settings.origins("")["url"]
     if given.url:

@@ -123,8 +123,12 @@ class Job(Bound[P, R]):
         options: delay, run_at, priority, unique, id, key, expires, on_conflict, headers: each is described in
         `outlast.declare.options.EnqueueOptions`.
         """
-        check_names(options, EnqueueOptions.__optional_keys__, "with_options")
-        return Bound(self.declaration, self._app_link, Options(**options))
+        try:
+            checked = Options(**options)
+        except TypeError:
+            check_names(options, EnqueueOptions.__optional_keys__, "with_options")
+            raise
+        return Bound(self.declaration, self._app_link, checked)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Just run the handler here: no queue, no retry, no middleware. A plain function runs in a thread.

@@ -95,7 +95,7 @@ def _where(shop: Outlast) -> str:
     from outlast.settings import Settings
 
     url = shop.settings.url
-    origin = Settings.origins(shop.name, shop.given)["url"]
+    origin = Settings.origins(shop.name, shop.explicit_settings)["url"]
     why = {"default": "the default", "argument": "Settings(url=...)"}.get(origin, origin)
     path = os.path.abspath(sqlite_path(url)) if url.startswith("sqlite:") else redact_url(url)  # noqa: PTH100
     return f"{path}  ({why})"
