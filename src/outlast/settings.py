@@ -80,7 +80,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Measure the CPU seconds of runs in threads and on the loop; those in a process of their own always are."""
 
     def __post_init__(self) -> None:
-        for field in self.__struct_fields__:
+        for field in _types():
             msgspec.structs.force_setattr(self, field, _converted(field, getattr(self, field), field))
 
     @classmethod

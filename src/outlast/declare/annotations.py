@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from outlast.declare.context import Context
 
-__all__ = ["globals_of", "is_context", "resolve", "parameters"]
+__all__ = ["globals_of", "is_context", "parameters", "resolve"]
 
 
 def parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
