@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from outlast.core.unique import Unique
     from outlast.declare.arguments import Redacted
     from outlast.declare.context import CallNext, Context, Middleware
-    from outlast.declare.dependencies import Depends, injected
+    from outlast.declare.marks import Depends, injected
     from outlast.enqueue.handle import Handle
     from outlast.enqueue.job import Bound, Job
     from outlast.router import JobRouter
@@ -140,8 +140,8 @@ _HOMES = {
     "Middleware": "declare.context",
     "GiveUp": "core.control_flow",
     "Snooze": "core.control_flow",
-    "Depends": "declare.dependencies",
-    "injected": "declare.dependencies",
+    "Depends": "declare.marks",
+    "injected": "declare.marks",
     "JobDropped": "core.events",
     "JobEnded": "core.events",
     "JobEnqueued": "core.events",

@@ -9,7 +9,7 @@ from outlast.core.ids import check_queue_name
 from outlast.core.registry import Declaration
 from outlast.core.schedule import Scheduled
 from outlast.declare.arguments import Arguments
-from outlast.enqueue.job import AppLink, Home
+from outlast.enqueue.job import AppLink, JobApp
 from outlast.job import Declarer
 
 __all__ = ["JobRouter"]
@@ -20,8 +20,8 @@ class JobRouter(Declarer):
 
     def __init__(self, *, queue: str = "default") -> None:
         self._default_queue = check_queue_name(queue)
-        self._link = AppLink()
-        self._around = self._middleware = []
+        self._app_link = AppLink()
+        self._own_middleware = self._middleware = []
         self._declared: list[tuple[Declaration, Arguments]] = []
         self._forward: Callable[[Declaration, Arguments], None] | None = None
         self._scheduled: list[Scheduled] = []
@@ -39,17 +39,17 @@ class JobRouter(Declarer):
 
     def _attach(
         self,
-        home: Home,
+        app: JobApp,
         declare: Callable[[Declaration, Arguments], None],
         schedule: Callable[[Scheduled], None],
     ) -> None:
         """Hand every job to the app, those declared later too; raise ConfigurationError when another app has it."""
-        if self._link.home is not None:
-            again = "this app" if self._link.home is home else "another app"
+        if self._app_link.app is not None:
+            again = "this app" if self._app_link.app is app else "another app"
             raise ConfigurationError(f"this JobRouter is included in {again} already: include a router once")
         for declaration, arguments in self._declared:
             declare(declaration, arguments)
         for scheduled in self._scheduled:
             schedule(scheduled)
-        self._link.home = home
+        self._app_link.app = app
         self._forward, self._forward_schedule = declare, schedule

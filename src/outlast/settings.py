@@ -5,25 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
-from outlast.core.policy import DEFAULTS, seconds
+from outlast.core.policy import DEFAULTS
 from outlast.core.topology import variables_of
 
 __all__ = ["Settings"]
 
-_DURATIONS: Final = ("enqueue_timeout", "lease", "drain_grace", "kill_grace", "recycle_age")
-_SWITCHES: Final = ("measure",)
+# A description says how to mend a value that does not fit: it ends the error.
+_Count = Annotated[int, Meta(ge=1, description="give a whole number, 1 or more")]
+_CountOrNever = Annotated[int, Meta(ge=0, description="give a whole number, 1 or more, or 0 for never")]
+_Seconds = Annotated[float, Meta(ge=0)]
+_SomeSeconds = Annotated[float, Meta(gt=0, description="give more than 0 seconds")]
+_Switch = Annotated[bool, Meta(description="give True or False (a variable: 1 or 0)")]
+_Url = Annotated[str, Meta(description="give text such as 'sqlite:outlast.db'")]
+_File = Annotated[
+    str, Meta(pattern=r"^(?!sqlite:)(?s:.*[^/])?\Z", description="give the path of a file, such as 'spool.db'")
+]
+
 _OTHERS: Final = ("APP", "DEBUG")
 """Variables of the command line alone."""
-_COUNTS: Final = ("max_body", "spool_limit", "concurrency", "threads", "processes", "recycle_jobs", "recycle_memory")
-_OFF: Final = ("recycle_jobs", "recycle_memory")
-"""Counts that may be 0, for never."""
+_WORDS: Final = {"yes": True, "on": True, "no": False, "off": False}
+"""What a variable may say of a switch, beside true and false, 1 and 0."""
 
 
 def _cores() -> int:
@@ -38,61 +48,46 @@ class Settings(Struct, frozen=True, kw_only=True):
     outlast.db beside the nearest pyproject.toml at or above the working directory, or in that directory.
     """
 
-    url: str = ""
+    url: _Url = ""
     """"sqlite:PATH", "redis://..." (docs/redis.md) or "memory:"."""
-    max_body: int = DEFAULTS.max_body
+    max_body: _Count = DEFAULTS.max_body
     """The most bytes of one job's arguments, as JSON."""
-    enqueue_timeout: float = 5.0
+    enqueue_timeout: _SomeSeconds = 5.0
     """Seconds that an enqueue waits for the store before it raises EnqueueUnknown."""
-    spool: str = ""
+    spool: _File = ""
     """A file that takes jobs while the store cannot be reached, and from which they are relayed; "" for none."""
-    spool_limit: int = 100_000
+    spool_limit: _Count = 100_000
     """Jobs that the file may hold; one more raises StoreFull."""
-    concurrency: int = DEFAULTS.concurrency
+    concurrency: _Count = DEFAULTS.concurrency
     """Jobs that one worker process runs at a time."""
-    threads: int = DEFAULTS.threads
+    threads: _Count = DEFAULTS.threads
     """Of these, plain functions, each in a thread."""
-    processes: int = msgspec.field(default_factory=_cores)
+    processes: _Count = msgspec.field(default_factory=_cores)
     """Of these, `isolate="process"` handlers, each in a child process."""
-    lease: float = DEFAULTS.lease
+    lease: _SomeSeconds = DEFAULTS.lease
     """Seconds after which the jobs of a silent machine run elsewhere."""
-    drain_grace: float = DEFAULTS.drain_grace
+    drain_grace: _Seconds = DEFAULTS.drain_grace
     """Seconds that a stopping worker gives its running jobs."""
-    kill_grace: float = DEFAULTS.kill_grace
+    kill_grace: _Seconds = DEFAULTS.kill_grace
     """Seconds past its timeout after which a child process that still runs is killed."""
-    recycle_jobs: int = 0
+    recycle_jobs: _CountOrNever = 0
     """Jobs after which a supervised worker process is replaced by a fresh one; 0 for never."""
-    recycle_age: float = 0.0
+    recycle_age: _Seconds = 0.0
     """Seconds after which it is; 0 for never."""
-    recycle_memory: int = 0
+    recycle_memory: _CountOrNever = 0
     """Bytes of resident memory beyond which it is; 0 for never."""
-    measure: bool = False
+    measure: _Switch = False
     """Measure the CPU seconds of runs in threads and on the loop; those in a process of their own always are."""
 
     def __post_init__(self) -> None:
-        for name in _DURATIONS:
-            value = seconds(getattr(self, name), name)
-            if value == 0 and name in ("enqueue_timeout", "lease"):
-                raise ConfigurationError(f"{name}=0: give more than 0 seconds")
-            msgspec.structs.force_setattr(self, name, value)
-        for name in _COUNTS:
-            count = getattr(self, name)
-            if type(count) is not int or count < (name not in _OFF):
-                raise ConfigurationError(f"{name}={count!r}: give a whole number, {_least(name)}")
-        if type(self.measure) is not bool:
-            raise ConfigurationError(f"measure={self.measure!r}: give True or False")
-        if not isinstance(self.url, str):
-            raise ConfigurationError(f"url={self.url!r}: give text such as 'sqlite:outlast.db'")
-        if not isinstance(self.spool, str):
-            raise ConfigurationError(f"spool={self.spool!r}: give text, the path of a file such as 'outbox.db'")
-        if self.spool.endswith("/") or self.spool.startswith("sqlite:"):
-            raise ConfigurationError(f"spool={self.spool!r}: give the path of a file, such as 'outbox.db'")
+        for field in _types():
+            msgspec.structs.force_setattr(self, field, _converted(field, getattr(self, field), field))
 
     @classmethod
     def load(
         cls,
         app: str,
-        given: Settings | None = None,
+        argument: Settings | None = None,
         *,
         environ: Mapping[str, str] | None = None,
         directory: Path | None = None,
@@ -100,17 +95,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Return the settings that hold for `app`, with a url; raise ConfigurationError naming a wrong variable."""
         environ = os.environ if environ is None else environ
         prefixes = _prefixes(app)
-        if given is None:
-            given = cls(**_from_environment(prefixes, environ))
-        if given.url:
-            return given
+        if argument is None:
+            argument = cls(**_from_environment(prefixes, environ))
+        if argument.url:
+            return argument
         found = (environ.get(prefix + "URL", "") for prefix in prefixes)
         url = next(filter(None, found), "") or f"sqlite:{_default_file(directory or Path.cwd())}"
-        return msgspec.structs.replace(given, url=url)
+        return msgspec.structs.replace(argument, url=url)
 
     @classmethod
     def origins(
-        cls, app: str, given: Settings | None = None, *, environ: Mapping[str, str] | None = None
+        cls, app: str, argument: Settings | None = None, *, environ: Mapping[str, str] | None = None
     ) -> dict[str, str]:
         """Return where each field of what `load` returns comes from: a variable's name, "argument" or "default"."""
         environ = os.environ if environ is None else environ
@@ -118,18 +113,18 @@ class Settings(Struct, frozen=True, kw_only=True):
         for name in cls.__struct_fields__:
             variables = [prefix + name.upper() for prefix in _prefixes(app)]
             variable = next((each for each in variables if environ.get(each, "").strip()), "default")
-            asked = given is None or (name == "url" and not given.url)
+            asked = argument is None or (name == "url" and not argument.url)
             found[name] = variable if asked else "argument"
         return found
 
     @classmethod
     def idle_variables(
-        cls, app: str | None, given: Settings | None = None, *, environ: Mapping[str, str] | None = None
+        cls, app: str | None, argument: Settings | None = None, *, environ: Mapping[str, str] | None = None
     ) -> dict[str, str]:
         """Return the OUTLAST_ variables that change nothing here, each with why. app None: every app is meant."""
         environ = os.environ if environ is None else environ
         fields = {name.upper() for name in cls.__struct_fields__}
-        read = set() if app is None else set(cls.origins(app, given, environ=environ).values())
+        read = set() if app is None else set(cls.origins(app, argument, environ=environ).values())
         idle: dict[str, str] = {}
         for variable in sorted(environ):
             name = variable.removeprefix("OUTLAST_")
@@ -142,7 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True):
                 idle[variable] = "it is empty"
             elif app is not None and variable not in {prefix + known for prefix in _prefixes(app)}:
                 idle[variable] = f"it is for another app than {app!r}"
-            elif app is not None and given is not None:
+            elif app is not None and argument is not None:
                 idle[variable] = "the app is given Settings(...) in its code, which is all that holds"
             elif app is not None:
                 idle[variable] = f"{_prefixes(app)[0]}{known} comes first"
@@ -155,35 +150,41 @@ def _prefixes(app: str) -> tuple[str, ...]:
 
 def _from_environment(prefixes: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in Settings.__struct_fields__:
+    for field in Settings.__struct_fields__:
         for prefix in prefixes:
-            variable = prefix + name.upper()
+            variable = prefix + field.upper()
             text = environ.get(variable, "").strip()
             if text:
-                values[name] = _parse(name, variable, text)
+                values[field] = _converted(field, text, variable, text=True)
                 break
     return values
 
 
-def _parse(name: str, variable: str, text: str) -> Any:
-    if name in _COUNTS:
-        if not text.isdecimal() or int(text) < (name not in _OFF):
-            raise ConfigurationError(f"{variable}={text!r}: give a whole number, {_least(name)}")
-        return int(text)
-    if name in _SWITCHES:
-        if text.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
-            raise ConfigurationError(f"{variable}={text!r}: give 1 or 0")
-        return text.lower() in ("1", "true", "yes", "on")
-    if name in _DURATIONS:
-        value: float | str = text
+@cache
+def _types() -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> Any:
+    """Return a value as its field's type; raise ConfigurationError that names `setting` and the fix.
+
+    text: the value is a variable's text: "7" may be a number, "on" a switch.
+    """
+    hint, found = _types()[field], value
+    kind = hint.__origin__
+    if text and kind is float:
         with suppress(ValueError):
-            value = float(text)
-        return seconds(value, variable)
-    return text
-
-
-def _least(name: str) -> str:
-    return "1 or more, or 0 for never" if name in _OFF else "1 or more"
+            found = float(value)
+    elif text and kind is int and value.isdecimal():
+        found = int(value)  # "007" too
+    elif text and kind is bool:
+        found = _WORDS.get(value.lower(), value)
+    if kind is float:
+        found = seconds(found, setting)
+    try:
+        return msgspec.convert(found, hint, strict=not text)
+    except msgspec.ValidationError:
+        raise ConfigurationError(f"{setting}={value!r}: {hint.__metadata__[0].description}") from None
 
 
 def _default_file(directory: Path) -> Path:

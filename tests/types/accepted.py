@@ -77,6 +77,15 @@ async def models(order: Order, lines: list[Line]) -> Order:
     return order
 
 
+def tenant(name: str) -> str | None:
+    return name or None
+
+
+@shop.job(timeout=None, retry=None, expires=timedelta(hours=1), key=tenant, on_conflict="raise", unique=True)
+def with_none_and_a_callable(name: str) -> int:
+    return len(name)
+
+
 def with_language(args: dict[str, Any]) -> dict[str, Any]:
     return {**args, "language": "en"}
 
@@ -103,6 +112,7 @@ async def use() -> None:
     assert_type(await by_the_clock.enqueue(), Handle[int])
     assert_type(await nightly.enqueue(1), Handle[str])
     assert_type(await (await versioned.enqueue(7, "de")).result(), str)
+    assert_type(await with_none_and_a_callable.enqueue("x"), Handle[int])
     assert_type(await bare.enqueue(1), Handle[str])
     assert_type(await bare.enqueue(number=1), Handle[str])
     assert_type(await (await bare.enqueue(1)).result(), str)

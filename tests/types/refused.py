@@ -41,6 +41,14 @@ async def follows(ctx: Context) -> None:
 async def misdeclared(number: int) -> None: ...
 
 
+@shop.job(tiemout=7)  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
+async def misspelt(number: int) -> None: ...
+
+
+@shop.job(priority="urgent")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportArgumentType]
+async def urgent(number: int) -> None: ...
+
+
 async def no_next(ctx: Context) -> None: ...
 
 

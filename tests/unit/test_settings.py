@@ -63,7 +63,9 @@ def test_what_is_given_is_not_overridden(tmp_path: Path) -> None:
     ("environ", "said"),
     [
         ({"OUTLAST_LEASE": "soon"}, "OUTLAST_LEASE='soon'"),
-        ({"OUTLAST_LEASE": "0"}, "lease=0"),
+        ({"OUTLAST_LEASE": "0"}, "OUTLAST_LEASE='0': give more than 0 seconds"),
+        ({"OUTLAST_MEASURE": "maybe"}, "OUTLAST_MEASURE='maybe': give True or False"),
+        ({"OUTLAST_SHOP_SPOOL": "folder/"}, "OUTLAST_SHOP_SPOOL='folder/': give the path of a file"),
         ({"OUTLAST_LEASE": "-5"}, "OUTLAST_LEASE=-5"),
         ({"OUTLAST_LEASE": "nan"}, "OUTLAST_LEASE=nan"),
         ({"OUTLAST_THREADS": "none"}, "OUTLAST_THREADS='none': give a whole number"),

@@ -38,7 +38,9 @@ def _of_machine(access: StoreAccess) -> Iterator[Finding]:
     yield from library_findings()
     yield of_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     app = access.app
-    idle = type(access.settings).idle_variables(None if app is None else app.name, None if app is None else app.given)
+    idle = type(access.settings).idle_variables(
+        None if app is None else app.name, None if app is None else app.explicit_settings
+    )
     yield from of_variables(idle)
 
 

@@ -26,7 +26,11 @@ def show_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, j
 
     options = common_options(ctx, url, app, json)
     access = find_store(options)
-    origins = Settings.origins("", None) if access.app is None else Settings.origins(access.app.name, access.app.given)
+    origins = (
+        Settings.origins("", None)
+        if access.app is None
+        else Settings.origins(access.app.name, access.app.explicit_settings)
+    )
     if options.url:
         origins["url"] = "--url"
     values = {name: getattr(access.settings, name) for name in Settings.__struct_fields__}

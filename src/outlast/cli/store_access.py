@@ -34,7 +34,7 @@ def find_store(options: CommonOptions, option: str = "--url") -> StoreAccess:
         from outlast.cli.target import load_outlast
 
         app = load_outlast(options.app)
-        settings, origin = app.settings, Settings.origins(app.name, app.given)["url"]
+        settings, origin = app.settings, Settings.origins(app.name, app.explicit_settings)["url"]
     else:
         settings, origin = Settings.load(""), Settings.origins("")["url"]
     if options.url:

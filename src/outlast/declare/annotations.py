@@ -7,11 +7,11 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Final, get_type_hints
+from typing import Any, get_type_hints
 
-__all__ = ["home_of", "is_context", "meaning", "parameters"]
+from outlast.declare.context import Context
 
-_CONTEXT_MODULE: Final = "outlast.declare.context"
+__all__ = ["globals_of", "is_context", "parameters", "resolve"]
 
 
 def parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -23,7 +23,7 @@ def parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(call).parameters.values())
 
 
-def home_of(call: Callable[..., Any]) -> dict[str, Any]:
+def globals_of(call: Callable[..., Any]) -> dict[str, Any]:
     """Return the names that the annotations of a callable are looked up among."""
     while isinstance(call, functools.partial):
         call = call.func
@@ -35,8 +35,8 @@ def home_of(call: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
-def meaning(annotation: Any, names: dict[str, Any]) -> Any:
-    """Return the type that an annotation means, its marks included; raise NameError for a name that is not there."""
+def resolve(annotation: Any, names: dict[str, Any]) -> Any:
+    """Return the type that an annotation means, its marks included; raise NameError for an unknown name."""
     single = SimpleNamespace(__annotations__={"it": annotation})
     return get_type_hints(single, names, include_extras=True)["it"]
 
@@ -50,7 +50,5 @@ def is_context(annotation: Any, names: dict[str, Any]) -> bool:
         try:
             annotation = eval(text, names)  # noqa: S307 - the user's own annotation
         except (NameError, AttributeError, SyntaxError):
-            return text.rpartition(".")[2] == "Context"  # imported for the type checker only
-    if not isinstance(annotation, type):
-        return False
-    return annotation.__module__ == _CONTEXT_MODULE and annotation.__name__ == "Context"
+            return text.rpartition(".")[2] == Context.__name__  # imported for the type checker only
+    return annotation is Context

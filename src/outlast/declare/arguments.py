@@ -150,8 +150,8 @@ class Arguments:
         import hashlib
 
         defaults = self.signature.defaults
-        told = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
-        return hashlib.blake2b(self.encode(told), digest_size=16).hexdigest()
+        differing = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+        return hashlib.blake2b(self.encode(differing), digest_size=16).hexdigest()
 
     def secrets(self, values: dict[str, Any]) -> tuple[str, ...]:
         """Return every text, as it may appear in a traceback, of what is marked Redacted in `values`."""
@@ -298,21 +298,21 @@ class Arguments:
         return f"{self._kind}: " + "; ".join(self._details(error))
 
     def _details(self, error: ValidationError) -> list[str]:
-        lines = []
+        problems = []
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
-            place = ".".join(map(str, item["loc"])) or "arguments"
+            path = ".".join(map(str, item["loc"])) or "arguments"
             known = self.signature.names
-            if item["type"] == "extra_forbidden" and place in (need.name for need in self.signature.needs):
-                lines.append(f"{place}: is injected where the job runs, so it cannot be passed")
+            if item["type"] == "extra_forbidden" and path in (need.name for need in self.signature.needs):
+                problems.append(f"{path}: is injected where the job runs, so it cannot be passed")
             elif item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
-                lines.append(f"{place}: no such parameter (it takes {', '.join(known) or 'none'})")
+                problems.append(f"{path}: no such parameter (it takes {', '.join(known) or 'none'})")
             elif item["type"] == "missing" and len(item["loc"]) == 1:
-                lines.append(f"{place}: missing")
+                problems.append(f"{path}: missing")
             elif item["loc"] and item["loc"][0] in self._redacted:
-                lines.append(f"{item['loc'][0]}: does not fit its type ({item['type']})")
+                problems.append(f"{item['loc'][0]}: does not fit its type ({item['type']})")
             else:
-                lines.append(f"{place}: {item['msg']}")
-        return lines
+                problems.append(f"{path}: {item['msg']}")
+        return problems
 
 
 def _upgraded(kind: str, body: bytes, chain: tuple[tuple[int, Upgrade], ...]) -> bytes:

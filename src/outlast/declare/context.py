@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import Any, ParamSpec, Protocol, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias
 
 from msgspec import Raw
 
-from outlast.core.codec import encode_value, redact_args
 from outlast.core.message import Message
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["CallNext", "Context", "Done", "Enqueueable", "FollowUp", "Middleware", "RunPort"]
 
 P = ParamSpec("P")
-
-_logger = logging.getLogger("outlast.job")
 
 
 class Enqueueable(Protocol[P]):
@@ -138,14 +138,19 @@ class Context:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments as they are stored, by name, for logs: those marked Redacted are masked, defaults left out."""
+        from outlast.core.codec import redact_args
+
         message = self._run.message
         return {} if message is None else redact_args(message.args, message.redacted)
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose records carry `job`, `queue`, `kind` and `attempt`."""
-        extra = {"job": self.id, "queue": self.queue, "kind": self.kind, "attempt": self.attempt}
-        return logging.LoggerAdapter(_logger, extra)
+        from logging import LoggerAdapter
+
+        return LoggerAdapter(
+            _logger(), {"job": self.id, "queue": self.queue, "kind": self.kind, "attempt": self.attempt}
+        )
 
     def enqueue(self, job: Enqueueable[P], /, *args: P.args, **kwargs: P.kwargs) -> FollowUp:
         """Enqueue another job if, and only if, this run succeeds; checked now, durable in the step that ends this job.
@@ -163,8 +168,17 @@ class Context:
         Never waits for the store: values that come faster than it keeps them are passed over. `await` is allowed
         and not needed. Raise BodyTooLarge past `max_body` bytes.
         """
+        from outlast.core.codec import encode_value
+
         self._run.note("progress", encode_value(value))
         return Done()
+
+
+@cache
+def _logger() -> logging.Logger:
+    from logging import getLogger  # declaring does without it
+
+    return getLogger("outlast.job")
 
 
 CallNext: TypeAlias = Callable[[], Awaitable[Any]]

@@ -1,123 +1,133 @@
-"""What the job decorator was given, checked, and the declaration that comes of it."""
+"""From a handler and the options of the job decorator to a declaration: one check after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
-
-from msgspec import Struct, structs
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
-from outlast.core.ids import fits
-from outlast.core.kinds import KIND_NAME, Upgrade, check_aliases, check_upgrades
-from outlast.core.policy import Policy, Priority, Retry
+from outlast.core.ids import check_queue_name, fits
+from outlast.core.kinds import KIND_NAME, check_aliases, check_upgrades
+from outlast.core.policy import DEFAULTS, Policy, Retry
 from outlast.core.registry import Declaration, Mode
-from outlast.core.unique import OnConflict, Unique
+from outlast.core.unique import Unique
 from outlast.declare.arguments import Arguments, check_template
-from outlast.declare.options import check_conflict, check_priority
-from outlast.declare.signature import check_importable, read
+from outlast.declare.options import JobOptions, check_conflict, check_priority
+from outlast.declare.signature import Signature, check_importable, read
 
 if TYPE_CHECKING:
     from outlast.declare.context import Middleware
 
-__all__ = ["Declared", "check_isolate", "check_retry", "declaration_of", "positive"]
-
-
-class Declared(Struct, frozen=True, kw_only=True):
-    """The options of the decorator, checked once for however many handlers it is put on."""
-
-    kind: str | None
-    queue: str
-    policy: Policy
-    priority: Priority
-    expires: float | None
-    key: str | Callable[..., str | None] | None
-    unique: bool | str | Callable[..., str | None] | None
-    unique_until: Literal["start", "finish"]
-    unique_seconds: float | None
-    on_conflict: OnConflict
-    isolated: bool
-    version: int
-    aliases: Iterable[str]
-    upgrades: Mapping[int, Upgrade] | None
-
-
-def positive(value: Duration, setting: str) -> float:
-    """Return a duration in seconds; raise ConfigurationError for none, naming `setting`."""
-    number = seconds(value, setting)
-    if number == 0:
-        raise ConfigurationError(f"{setting}={value!r}: give more than 0 seconds, or None for none")
-    return number
-
-
-def check_retry(retry: object) -> Retry:
-    """Return the rule, or the default one; raise ConfigurationError for what is none."""
-    if retry is None:
-        return Retry()
-    if not isinstance(retry, Retry):
-        raise ConfigurationError(f"retry={retry!r}: give Retry(attempts=...), or None for the defaults")
-    return retry
-
-
-def check_isolate(isolate: str | None) -> bool:
-    """Tell whether a process of its own is wanted; raise ConfigurationError for another word."""
-    if isolate not in (None, "process"):
-        raise ConfigurationError(f"isolate={isolate!r}: give 'process' or None")
-    return isolate == "process"
+__all__ = ["declaration_of"]
 
 
 def declaration_of(
-    function: Callable[..., Any], declared: Declared, around: Sequence[Middleware]
+    handler: Callable[..., Any], options: JobOptions, *, default_queue: str, middleware: Sequence[Middleware]
 ) -> tuple[Declaration, Arguments]:
-    """Check a handler against its options; return what the registry keeps of it. Raise ConfigurationError."""
-    signature = read(function)
-    kind = function.__name__ if declared.kind is None else declared.kind
+    """Return what the registry keeps of a handler; raise ConfigurationError for the first check that fails."""
+    signature = read(handler)
+    kind = _kind(handler, options)
     where = f"job {kind!r}"
+    mode = _mode(handler, signature, options)
+    queue = options.get("queue")
+    version = options.get("version", 1)
+    priority = options.get("priority", "normal")
+    check_priority(priority)
+    _check_dependencies(signature, where)
+    _check_key(options, signature, where)
+    _check_unique(options, signature, where)
+    unique = options.get("unique")
+    declaration = Declaration(
+        kind=kind,
+        queue=check_queue_name(default_queue if queue is None else queue),
+        handler=handler,
+        mode=mode,
+        takes_context=signature.takes_context,
+        policy=_policy(options),
+        priority=priority,
+        expires=_positive(options.get("expires"), "expires"),
+        key=options.get("key"),
+        unique="" if unique is True else unique or None,
+        unique_until=options.get("unique_until", "finish"),
+        unique_seconds=_positive(options.get("unique_for"), "unique_for"),
+        on_conflict=options.get("on_conflict", "existing"),
+        version=version,
+        aliases=check_aliases(kind, options.get("aliases", ())),
+        upgrades=check_upgrades(kind, version, options.get("upgrades")),
+        needs=signature.needs,
+        middleware=middleware,
+    )
+    return declaration, Arguments(handler, kind=kind, takes_context=signature.takes_context)
+
+
+def _kind(handler: Callable[..., Any], options: JobOptions) -> str:
+    kind = options.get("kind")
+    kind = handler.__name__ if kind is None else kind
     if not fits(KIND_NAME, kind):
-        raise ConfigurationError(f"{where}: a kind is 1 to 128 letters, digits or _ . -; name it with kind=...")
-    aliases = check_aliases(kind, declared.aliases)
-    upgrades = check_upgrades(kind, declared.version, declared.upgrades)
-    mode: Mode = "process" if declared.isolated else "async" if signature.is_async else "thread"
-    if declared.isolated:
-        check_importable(function)
+        raise ConfigurationError(f"job {kind!r}: a kind is 1 to 128 letters, digits or _ . -; name it with kind=...")
+    return kind
+
+
+def _mode(handler: Callable[..., Any], signature: Signature, options: JobOptions) -> Mode:
+    isolate = options.get("isolate")
+    if isolate is None:
+        return "async" if signature.is_async else "thread"
+    if isolate != "process":
+        raise ConfigurationError(f"isolate={isolate!r}: give 'process' or None")
+    check_importable(handler)
+    return "process"
+
+
+def _policy(options: JobOptions) -> Policy:
+    retry = options.get("retry")
+    if retry is not None and not isinstance(retry, Retry):
+        raise ConfigurationError(f"retry={retry!r}: give Retry(attempts=...), or None for the defaults")
+    return Policy(
+        retry=retry or Retry(),
+        timeout=_positive(options.get("timeout", DEFAULTS.timeout), "timeout"),
+        result_ttl=seconds(options.get("result_ttl", DEFAULTS.result_ttl), "result_ttl"),
+    )
+
+
+def _positive(duration: Duration | None, setting: str) -> float | None:
+    """Return a duration in seconds, None for None; raise ConfigurationError that names `setting`."""
+    if duration is None:
+        return None
+    number = seconds(duration, setting)
+    if number == 0:
+        raise ConfigurationError(f"{setting}={duration!r}: give more than 0 seconds, or None for none")
+    return number
+
+
+def _check_dependencies(signature: Signature, where: str) -> None:
     if signature.needs:
         from outlast.declare.dependencies import graph
 
         graph(signature.needs, where=where, on_loop=signature.is_async)
-    check_priority(declared.priority)
-    for name, rule in (("key", declared.key), ("unique", declared.unique)):
-        if rule == "" or not isinstance(rule, str | Callable | bool | None):
-            raise ConfigurationError(f"{where}: {name}={rule!r}: give text or a callable")
-    if isinstance(declared.key, str) and declared.key not in signature.names:
-        raise ConfigurationError(
-            f"{where}: key={declared.key!r} names no parameter; there are {', '.join(signature.names) or 'none'}"
-        )
-    unique = "" if declared.unique is True else declared.unique or None
+
+
+def _check_key(options: JobOptions, signature: Signature, where: str) -> None:
+    key: object = options.get("key")
+    if key is None or callable(key):
+        return
+    if not (isinstance(key, str) and key):
+        raise ConfigurationError(f"{where}: key={key!r}: give text or a callable")
+    if key not in signature.names:
+        names = ", ".join(signature.names) or "none"
+        raise ConfigurationError(f"{where}: key={key!r} names no parameter; there are {names}")
+
+
+def _check_unique(options: JobOptions, signature: Signature, where: str) -> None:
+    unique = options.get("unique")
+    until, on_conflict = options.get("unique_until", "finish"), options.get("on_conflict", "existing")
+    if unique is None or unique is False:
+        if options.get("unique_for") is not None or (until, on_conflict) != ("finish", "existing"):
+            raise ConfigurationError(f"{where}: unique_until=, unique_for= and on_conflict= need unique=")
+        return
     if isinstance(unique, str) and unique:
         check_template(unique, signature, f"{where}: unique")
-    if unique is None and (declared.unique_seconds, declared.unique_until, declared.on_conflict) != (
-        None,
-        "finish",
-        "existing",
-    ):
-        raise ConfigurationError(f"{where}: unique_until=, unique_for= and on_conflict= need unique=")
-    check_conflict(declared.on_conflict)
-    Unique("-", declared.unique_until, declared.unique_seconds)
-    declaration = Declaration(
-        kind=kind,
-        handler=function,
-        mode=mode,
-        takes_context=signature.takes_context,
-        needs=signature.needs,
-        middleware=around,
-        unique=unique,
-        aliases=aliases,
-        upgrades=upgrades,
-        **{
-            name: value
-            for name, value in structs.asdict(declared).items()
-            if name not in ("kind", "unique", "isolated", "aliases", "upgrades")
-        },
-    )
-    return declaration, Arguments(function, kind=kind, takes_context=signature.takes_context)
+    elif unique is not True and not callable(unique):
+        raise ConfigurationError(f"{where}: unique={unique!r}: give text or a callable")
+    check_conflict(on_conflict)
+    Unique("-", until)

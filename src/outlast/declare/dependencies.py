@@ -1,4 +1,4 @@
-"""Dependencies of handlers, as they are declared: the mark, the sentinel, and the graph that they make."""
+"""The dependencies of a handler as a graph: what makes each of them, and what they depend on themselves."""
 
 from __future__ import annotations
 
@@ -11,49 +11,13 @@ from msgspec import Struct
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Need
-from outlast.declare.annotations import home_of, is_context, meaning, parameters
+from outlast.declare.annotations import globals_of, is_context, parameters, resolve
+from outlast.declare.marks import call_name, injected, is_from_request, is_mark
 
-__all__ = ["Depends", "Maker", "graph", "injected", "needs_of", "refuse_mark"]
+__all__ = ["Maker", "graph", "needs_of", "refuse_mark"]
 
 FORM: Final = "'db: Annotated[Session, Depends(get_db)] = injected'"
 _NO_OVERRIDES: Final[Mapping[Any, Callable[..., Any]]] = {}
-
-
-class Depends:
-    """`db: Annotated[Session, Depends(get_db)] = injected`, after `*`: what makes the parameter, for each run anew.
-
-    dependency: a function, plain or async, one that yields once (what follows the `yield` runs when the handler has
-    ended, however it did), or a class; the annotated type itself when left out. use_cache: whether one run shares what
-    was made among all who need it. `fastapi.Depends` marks are read just the same.
-    """
-
-    __slots__ = ("dependency", "use_cache")
-
-    def __init__(self, dependency: Callable[..., Any] | None = None, *, use_cache: bool = True) -> None:
-        self.dependency: Final = dependency
-        self.use_cache: Final = use_cache
-
-    def __repr__(self) -> str:
-        return f"Depends({'' if self.dependency is None else _name(self.dependency)})"
-
-
-class _Injected:
-    """Stands where a dependency will be."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "injected"
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{name!r} of a dependency that nobody injected: run the job with 'await job(...)', or pass the dependency "
-            "to its handler yourself"
-        )
-
-
-injected: Final[Any] = _Injected()
-"""The default of a parameter that is injected: callers leave it out, and type checkers see that they may."""
 
 
 class Maker(Struct, frozen=True, eq=False):
@@ -77,9 +41,9 @@ def needs_of(handler: Callable[..., Any], where: str, found: Sequence[inspect.Pa
     needs = []
     for parameter in found:
         name = parameter.name
-        hint = _resolved(parameter, home_of(handler), where)
+        hint = _resolved(parameter, globals_of(handler), where)
         mark = _mark(hint)
-        if mark is None and _is_mark(parameter.default):
+        if mark is None and is_mark(parameter.default):
             raise ConfigurationError(f"{where}: write the dependency {name!r} as {FORM}: the mark in the type")
         if mark is None:
             raise ConfigurationError(
@@ -99,10 +63,10 @@ def refuse_mark(handler: Callable[..., Any], where: str, parameter: inspect.Para
     """Raise ConfigurationError for a dependency that does not stand after the `*`."""
     hint = parameter.annotation
     try:
-        hint = meaning(hint, home_of(handler))
+        hint = resolve(hint, globals_of(handler))
     except Exception:  # not there yet: it is looked at again, and told, when the types are needed
         return
-    if parameter.default is injected or _is_mark(parameter.default) or _mark(hint) is not None:
+    if parameter.default is injected or is_mark(parameter.default) or _mark(hint) is not None:
         raise ConfigurationError(
             f"{where}: the dependency {parameter.name!r} must come after '*', since nobody passes it: "
             f"(..., *, {FORM[1:-1]})"
@@ -125,8 +89,9 @@ def graph(
     for _, maker in made:
         if not on_loop and maker.is_async:
             raise ConfigurationError(
-                f"{where}: it is a plain function, which runs in a thread, and its dependency {_name(maker.call)!r} is "
-                "async or has one that is: make the handler 'async def', or the dependency plain"
+                f"{where}: it is a plain function, which runs in a thread, and its dependency "
+                f"{call_name(maker.call)!r} is async or has one that is: make the handler 'async def', or the "
+                "dependency plain"
             )
     return made
 
@@ -141,16 +106,16 @@ def _maker(
     key = _key(call)
     call = overrides.get(key, call)
     if call in above:
-        circle = " -> ".join(map(_name, (*above[above.index(call) :], call)))
+        circle = " -> ".join(map(call_name, (*above[above.index(call) :], call)))
         raise ConfigurationError(f"{where}: dependencies in a circle: {circle}: let one of them do without")
     try:
         found = parameters(call)
     except (TypeError, ValueError):
-        raise ConfigurationError(f"{where}: the dependency {_name(call)!r} does not tell its parameters") from None
-    names = home_of(call)
+        raise ConfigurationError(f"{where}: the dependency {call_name(call)!r} does not tell its parameters") from None
+    names = globals_of(call)
     context: list[str] = []
     needs: list[tuple[str, Maker]] = []
-    here = f"{where}: dependency {_name(call)!r}"
+    here = f"{where}: dependency {call_name(call)!r}"
     for parameter in found:
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
             continue
@@ -163,7 +128,7 @@ def _maker(
         if mark is not None:
             inner = _dependency(mark, hint, here, parameter.name)
             needs.append((parameter.name, _maker(inner, bool(mark.use_cache), where, (*above, call), overrides)))
-        elif parameter.default is inspect.Parameter.empty or _of_the_web(parameter.default):
+        elif parameter.default is inspect.Parameter.empty or is_from_request(parameter.default):
             raise ConfigurationError(
                 f"{here}: nothing fills its parameter {parameter.name!r}: give it a default, the type Context, or a "
                 "Depends of its own (a job has no request)"
@@ -176,18 +141,18 @@ def _looked_up(parameter: inspect.Parameter, names: dict[str, Any], where: str) 
     try:
         hint = _resolved(parameter, names, where)
     except ConfigurationError:
-        if parameter.default is inspect.Parameter.empty or _is_mark(parameter.default):
+        if parameter.default is inspect.Parameter.empty or is_mark(parameter.default):
             raise
         return Any, None  # nobody needs the type of what keeps its default
     mark = _mark(hint)
-    return hint, parameter.default if mark is None and _is_mark(parameter.default) else mark
+    return hint, parameter.default if mark is None and is_mark(parameter.default) else mark
 
 
 def _resolved(parameter: inspect.Parameter, names: dict[str, Any], where: str) -> Any:
     if parameter.annotation is inspect.Parameter.empty:
         return Any
     try:
-        return meaning(parameter.annotation, names)
+        return resolve(parameter.annotation, names)
     except NameError as error:
         raise ConfigurationError(
             f"{where}: the type of {parameter.name!r} is not found ({error}): import it, or define it, before the "
@@ -201,14 +166,7 @@ def _mark(hint: Any) -> Any:
         hint = hint.__value__
     if get_origin(hint) is not Annotated:
         return None
-    return next((item for item in reversed(hint.__metadata__) if _is_mark(item)), None)
-
-
-def _is_mark(item: Any) -> bool:
-    """Tell a Depends, ours or one that looks like it: FastAPI's."""
-    return isinstance(item, Depends) or (
-        type(item).__name__ in ("Depends", "Security") and hasattr(item, "dependency") and hasattr(item, "use_cache")
-    )
+    return next((item for item in reversed(hint.__metadata__) if is_mark(item)), None)
 
 
 def _dependency(mark: Any, hint: Any, where: str, name: str) -> Callable[..., Any]:
@@ -220,11 +178,6 @@ def _dependency(mark: Any, hint: Any, where: str, name: str) -> Callable[..., An
         raise ConfigurationError(f"{where}: Depends({call!r}) of {name!r}: give a function, a class or a callable")
     found: Callable[..., Any] = call
     return found
-
-
-def _of_the_web(default: object) -> bool:
-    """Tell FastAPI's Header(), Query() and the like, which are read from a request."""
-    return type(default).__module__.partition(".")[0] == "fastapi"
 
 
 def _way(call: Callable[..., Any]) -> Literal["returns", "awaits", "yields", "yields async"]:
@@ -247,7 +200,3 @@ def _key(call: Callable[..., Any]) -> Hashable:
     except TypeError:
         return id(call)
     return call
-
-
-def _name(call: object) -> str:
-    return getattr(call, "__name__", None) or repr(call)

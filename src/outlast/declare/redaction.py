@@ -100,34 +100,43 @@ def refuse_unkept(hint: Any, where: str) -> None:
 
 def texts(value: Any, *, marked: bool) -> Iterator[str]:
     """Give the texts to scrub: every leaf of what is marked, in each form in which a traceback may quote it."""
-    if isinstance(value, str):
-        if marked:
-            yield from _forms(value)
-    elif isinstance(value, bytes | bytearray):
-        if marked:
-            yield from _forms(bytes(value).decode("latin-1"))
-            yield repr(bytes(value))[2:-1]
-    elif isinstance(value, Mapping):
-        fields = _fields(type(value))
-        for name, item in value.items():
-            if marked:
-                yield from texts(name, marked=True)
-            yield from texts(item, marked=marked or fields.get(name, (None, False))[1])
-    elif isinstance(value, list | tuple | set | frozenset) and not hasattr(value, "_fields"):
-        for item in value:
-            yield from texts(item, marked=marked)
-    elif fields := _fields(type(value)):
-        for name, (_, field_marked) in fields.items():
-            yield from texts(getattr(value, name, None), marked=marked or field_marked)
-    elif marked and value is not None and not isinstance(value, bool):
-        yield from _forms(str(value))
-        yield from _forms(repr(value))
-        if isinstance(value, Enum):
-            yield from texts(value.value, marked=True)
-        elif isinstance(value, date | time):
-            yield value.isoformat()  # as it is written in JSON
-        elif isinstance(value, UUID):
-            yield value.hex
+    match value:
+        case str() | bytes() | bytearray():
+            yield from _quotes(value) if marked else ()
+        case Mapping():
+            fields = _fields(type(value))
+            for name, item in value.items():
+                if marked:
+                    yield from texts(name, marked=True)
+                yield from texts(item, marked=marked or fields.get(name, (None, False))[1])
+        case list() | tuple() | set() | frozenset() if not hasattr(value, "_fields"):
+            for item in value:
+                yield from texts(item, marked=marked)
+        case _ if fields := _fields(type(value)):
+            for name, (_, field_marked) in fields.items():
+                yield from texts(getattr(value, name, None), marked=marked or field_marked)
+        case _ if marked:
+            yield from _quotes(value)
+
+
+def _quotes(leaf: Any) -> Iterator[str]:
+    """Give each form in which a traceback may quote a value that holds no others."""
+    written: tuple[str, ...] = (str(leaf), repr(leaf))
+    match leaf:
+        case bool() | None:
+            written = ()  # such a text stands everywhere
+        case str():
+            written = (leaf,)
+        case bytes() | bytearray():
+            written = (bytes(leaf).decode("latin-1"), repr(bytes(leaf))[2:-1])
+        case Enum():
+            written += tuple(texts(leaf.value, marked=True))
+        case date() | time():
+            written += (leaf.isoformat(),)  # as it is written in JSON
+        case UUID():
+            written += (leaf.hex,)
+    for text in written:
+        yield from _forms(text)
 
 
 def _forms(text: str) -> Iterator[str]:

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Need
-from outlast.declare.annotations import home_of, is_context, meaning, parameters
+from outlast.declare.annotations import globals_of, is_context, parameters, resolve
+from outlast.declare.marks import InjectedDefault, is_mark
 
 __all__ = ["Signature", "check_importable", "hints_of", "read", "template_names"]
 
@@ -37,25 +38,25 @@ def read(handler: Callable[..., Any]) -> Signature:
         raise ConfigurationError(f"{where}: a job must be a function, 'def' or 'async def'")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise ConfigurationError(f"{where}: a job cannot be a generator: return a value instead of yielding")
-    given: list[inspect.Parameter] = []
-    after: list[inspect.Parameter] = []
+    positional: list[inspect.Parameter] = []
+    keyword_only: list[inspect.Parameter] = []
     for parameter in parameters(handler):
-        (after if parameter.kind is inspect.Parameter.KEYWORD_ONLY else given).append(parameter)
-    takes_context = bool(given) and is_context(given[0].annotation, home_of(handler))
-    if given and given[0].annotation is inspect.Parameter.empty:
+        (keyword_only if parameter.kind is inspect.Parameter.KEYWORD_ONLY else positional).append(parameter)
+    takes_context = bool(positional) and is_context(positional[0].annotation, globals_of(handler))
+    if positional and positional[0].annotation is inspect.Parameter.empty:
         raise ConfigurationError(
-            f"{where}: its first parameter {given[0].name!r} needs a type: a context is told from an argument "
-            f"by it ('{given[0].name}: Context')"
+            f"{where}: its first parameter {positional[0].name!r} needs a type: a context is told from an argument "
+            f"by it ('{positional[0].name}: Context')"
         )
-    for index, parameter in enumerate(given):
+    for index, parameter in enumerate(positional):
         _check(where, parameter, handler, first=index == 0)
-    names = tuple(parameter.name for parameter in given[takes_context:])
+    names = tuple(parameter.name for parameter in positional[takes_context:])
     defaults = {
         parameter.name: parameter.default
-        for parameter in given[takes_context:]
+        for parameter in positional[takes_context:]
         if parameter.default is not inspect.Parameter.empty
     }
-    needs = _needs(handler, where, after)
+    needs = _needs(handler, where, keyword_only)
     return Signature(names, defaults, takes_context, inspect.iscoroutinefunction(handler), needs)
 
 
@@ -80,9 +81,9 @@ def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any]
             )
         case _:
             pass
-    if not first and is_context(parameter.annotation, home_of(handler)):
+    if not first and is_context(parameter.annotation, globals_of(handler)):
         raise ConfigurationError(f"{where}: the context {name!r} must be the first parameter")
-    if _may_be_injected(parameter, home_of(handler)):
+    if _may_be_injected(parameter, globals_of(handler)):
         from outlast.declare.dependencies import refuse_mark
 
         refuse_mark(handler, where, parameter)
@@ -94,7 +95,7 @@ def _may_be_injected(parameter: inspect.Parameter, names: dict[str, Any]) -> boo
     if isinstance(hint, str):
         hint = names.get(hint, hint)
     marked = "Annotated[" in hint if isinstance(hint, str) else get_origin(hint) is Annotated
-    return marked or type(parameter.default).__name__ in ("Depends", "Security", "_Injected")
+    return marked or isinstance(parameter.default, InjectedDefault) or is_mark(parameter.default)
 
 
 def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> di
 
     Raise ConfigurationError when a name in an annotation cannot be found.
     """
-    wanted = (*signature.names, "return")
+    names = (*signature.names, "return")
     if sys.version_info >= (3, 14):
         from annotationlib import Format, get_annotations
 
@@ -110,10 +111,10 @@ def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> di
     else:
         known = handler.__annotations__
     hints: dict[str, Any] = {}
-    for name in wanted:
+    for name in names:
         try:
             # One at a time: a context imported for the type checker only is never looked up.
-            hints[name] = meaning(known.get(name, Any), home_of(handler))
+            hints[name] = resolve(known.get(name, Any), globals_of(handler))
         except NameError as error:
             raise ConfigurationError(
                 f"job {kind!r}: the type of {name!r} is not found ({error}): import it, or define it at the top of "

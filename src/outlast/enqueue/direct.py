@@ -12,10 +12,10 @@ from outlast.core.message import Message
 from outlast.core.registry import Declaration
 from outlast.declare.context import Context
 
-__all__ = ["run_inline"]
+__all__ = ["call_directly"]
 
 
-class _InlineRun:
+class _DirectRun:
     """A run without a job behind it: nothing times out, nothing cancels, progress goes nowhere."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class _InlineRun:
         """Nobody reads the progress of a call."""
 
 
-async def run_inline(
+async def call_directly(
     declaration: Declaration,
     args: Sequence[Any],
     kwargs: dict[str, Any],
@@ -55,7 +55,7 @@ async def run_inline(
     What it depends on and is not given is made, or what `overrides` has instead.
     What it enqueued through its context is published when it has returned, as a worker would.
     """
-    run = _InlineRun()
+    run = _DirectRun()
     handler = declaration.handler
     if declaration.needs:
         from outlast.declare.injection import supplied

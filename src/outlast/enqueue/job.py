@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
-from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.message import Message
-from outlast.core.policy import Priority
 from outlast.core.registry import Declaration, Registry
-from outlast.core.unique import OnConflict, Unique
-from outlast.declare.options import NO_OPTIONS, Options
+from outlast.core.unique import OnConflict
+from outlast.declare.options import NO_OPTIONS, EnqueueOptions, Options, check_names
 from outlast.enqueue.handle import Handle
 
-__all__ = ["AppLink", "Bound", "Home", "Job", "P", "R"]
+__all__ = ["AppLink", "Bound", "Job", "JobApp", "P", "R"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Home(Protocol):
+class JobApp(Protocol):
     """The app behind a job."""
 
     @property
@@ -47,19 +44,19 @@ class Home(Protocol):
 class AppLink:
     """Where the jobs of one app or router belong; a router's is empty until an app includes it."""
 
-    __slots__ = ("home",)
+    __slots__ = ("app",)
 
-    def __init__(self, home: Home | None = None) -> None:
-        self.home = home
+    def __init__(self, app: JobApp | None = None) -> None:
+        self.app = app
 
 
 class Bound(Generic[P, R]):
     """A job with the options of its next enqueues. It may be kept, shared and used any number of times."""
 
-    def __init__(self, declaration: Declaration, link: AppLink, options: Options = NO_OPTIONS) -> None:
+    def __init__(self, declaration: Declaration, app_link: AppLink, options: Options = NO_OPTIONS) -> None:
         self.declaration: Final = declaration
         self.options: Final = options
-        self._link = link
+        self._app_link = app_link
         self._on_conflict = options.on_conflict or declaration.on_conflict
 
     @property
@@ -73,20 +70,20 @@ class Bound(Generic[P, R]):
         return self.declaration.queue
 
     @property
-    def _home(self) -> Home:
-        home = self._link.home
-        if home is None:
+    def _app(self) -> JobApp:
+        app = self._app_link.app
+        if app is None:
             raise ConfigurationError(
                 f"job {self.declaration.kind!r} belongs to a JobRouter that no app includes: call shop.include(router)"
             )
-        return home
+        return app
 
     def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
         """Return the checked message of a call, for `enqueue_many`; nothing is stored.
 
         Raise InvalidArguments or BodyTooLarge.
         """
-        return self._home.compose(self.declaration, args, kwargs, self.options)
+        return self._app.compose(self.declaration, args, kwargs, self.options)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Store the job and return its handle: it is durable at the level that the handle names.
@@ -94,15 +91,15 @@ class Bound(Generic[P, R]):
         Raise InvalidArguments, BodyTooLarge, QueueFull, UniqueConflict (with `on_conflict="raise"`), StoreError;
         EnqueueUnknown when the store did not answer in time: repeating with its id is safe.
         """
-        home = self._home
-        message = home.compose(self.declaration, args, kwargs, self.options)
-        return (await home.send([message], self._on_conflict))[0]
+        app = self._app
+        message = app.compose(self.declaration, args, kwargs, self.options)
+        return (await app.send([message], self._on_conflict))[0]
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Do the same from code that blocks; raise WrongThread on a thread that runs an event loop."""
-        home = self._home
-        message = home.compose(self.declaration, args, kwargs, self.options)
-        return home.send_sync([message], self._on_conflict)[0]
+        app = self._app
+        message = app.compose(self.declaration, args, kwargs, self.options)
+        return app.send_sync([message], self._on_conflict)[0]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.declaration.kind!r}, queue={self.declaration.queue!r})"
@@ -111,8 +108,8 @@ class Bound(Generic[P, R]):
 class Job(Bound[P, R]):
     """A declared job. `job.handler` is the function itself."""
 
-    def __init__(self, declaration: Declaration, link: AppLink) -> None:
-        super().__init__(declaration, link)
+    def __init__(self, declaration: Declaration, app_link: AppLink) -> None:
+        super().__init__(declaration, app_link)
         self.handler: Final = declaration.handler
         self.__name__ = declaration.handler.__name__
         self.__qualname__ = declaration.handler.__qualname__
@@ -120,52 +117,29 @@ class Job(Bound[P, R]):
         self.__doc__ = declaration.handler.__doc__
         self.__wrapped__ = declaration.handler
 
-    def with_options(
-        self,
-        *,
-        delay: Duration | None = None,
-        run_at: float | datetime | None = None,
-        priority: Priority | None = None,
-        unique: str | Unique | None = None,
-        id: str | None = None,  # noqa: A002 - the word that users know
-        key: str | None = None,
-        expires: Duration | None = None,
-        on_conflict: OnConflict | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Bound[P, R]:
-        """Return the job with options for its next enqueues; None leaves what was declared.
+    def with_options(self, **options: Unpack[EnqueueOptions]) -> Bound[P, R]:
+        """Return the job with options for its next enqueues; None leaves what was declared. Raise ConfigurationError.
 
-        delay or run_at: when it is due (run_at: a datetime with a zone, or seconds since 1970). unique: the key to
-        hold. id: the job's own id, at most once in its queue while it is remembered (24 h at least). expires: not to
-        be started later than this after it is due. on_conflict: what a held unique key does (`job`). headers: what the
-        run finds in `ctx.headers`, such as a request id. Raise ConfigurationError.
+        options: delay, run_at, priority, unique, id, key, expires, on_conflict, headers: each is described in
+        `outlast.declare.options.EnqueueOptions`.
         """
-        return Bound(
-            self.declaration,
-            self._link,
-            Options(
-                delay=delay,
-                run_at=run_at,
-                priority=priority,
-                unique=unique,
-                id=id,
-                key=key,
-                expires=expires,
-                on_conflict=on_conflict,
-                headers=headers,
-            ),
-        )
+        try:
+            checked = Options(**options)
+        except TypeError:
+            check_names(options, EnqueueOptions.__optional_keys__, "with_options")
+            raise
+        return Bound(self.declaration, self._app_link, checked)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Just run the handler here: no queue, no retry, no middleware. A plain function runs in a thread.
 
         A context is supplied, and what it depends on and is not given.
         """
-        from outlast.enqueue.direct import run_inline
+        from outlast.enqueue.direct import call_directly
 
         async def publish(messages: Sequence[Message]) -> object:
-            return await self._home.send(messages, "existing")
+            return await self._app.send(messages, "existing")
 
-        overrides = {} if self._link.home is None else self._link.home.registry.overrides
-        value: R = await run_inline(self.declaration, args, kwargs, publish, overrides)
+        overrides = {} if self._app_link.app is None else self._app_link.app.registry.overrides
+        value: R = await call_directly(self.declaration, args, kwargs, publish, overrides)
         return value

@@ -1,108 +1,26 @@
-"""What declarations and settings become: a Composer makes messages, a Runtime also publishes them to one store."""
+"""A Runtime publishes messages to one opened store and tells observers what came of it."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from random import Random
-from typing import TYPE_CHECKING, Any, Final, cast
-
-from msgspec import Raw, structs
+from typing import TYPE_CHECKING, cast
 
 from outlast.aio.deadlines import Deadlines
-from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, check_text
-from outlast.core.clock import Clock
-from outlast.core.errors import (
-    BodyTooLarge,
-    ConfigurationError,
-    EnqueueUnknown,
-    InvalidArguments,
-    QueueFull,
-    StoreError,
-    StoreUncertain,
-)
-from outlast.core.events import Event, JobDropped, JobEnqueued, JobRefused, Observers, Refusal
-from outlast.core.ids import IdFactory, job_id
+from outlast.core.errors import EnqueueUnknown, StoreError, StoreUncertain
+from outlast.core.events import Event, JobRefused, Observers, Refusal
 from outlast.core.message import Message
-from outlast.core.policy import seconds
-from outlast.core.registry import Declaration, Registry
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge, Unroutable
-from outlast.core.unique import Unique
-from outlast.declare.arguments import Arguments
-from outlast.declare.options import NO_OPTIONS, Options
-from outlast.declare.signature import template_names
-from outlast.settings import Settings
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
+from outlast.enqueue.answers import events_of, raise_refused
+from outlast.enqueue.composer import Composer
 
 if TYPE_CHECKING:
     from outlast.core.store.store import Store
 
-__all__ = ["Composer", "Runtime", "shared_rng"]
+__all__ = ["Runtime"]
 
 _log = logging.getLogger("outlast")
-
-
-shared_rng: Final = Random()  # noqa: S311 - ids must not repeat; nobody's secret hangs on them
-if hasattr(os, "register_at_fork"):
-    # A forked child that went on with the same state would make its parent's ids.
-    os.register_at_fork(after_in_child=shared_rng.seed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Composer:
-    """Makes messages; needs no store and no loop, and may be used from any thread."""
-
-    app_name: str
-    settings: Settings
-    registry: Registry
-    clock: Clock
-    rng: Random
-    ids: IdFactory
-    arguments: Mapping[str, Arguments]
-
-    def message(
-        self,
-        declaration: Declaration,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-        options: Options = NO_OPTIONS,
-    ) -> Message:
-        """Return the message of a call: validated, encoded, with its id. Nothing is stored.
-
-        Raise InvalidArguments, BodyTooLarge, or ConfigurationError for an option that does not fit the kind.
-        """
-        kind, queue = declaration.wire, declaration.queue
-        arguments = self.arguments[kind]
-        values = arguments.validate(args, kwargs or {})
-        body = arguments.encode(values)
-        if len(body) > self.settings.max_body:
-            raise BodyTooLarge(kind, len(body), self.settings.max_body)
-        now = self.clock.time()
-        if options is NO_OPTIONS:
-            own_id, run_at, priority, expires = None, now, declaration.priority, declaration.expires
-            key = None if declaration.key is None else _key(declaration, arguments, values, options)
-            unique = None if declaration.unique is None else _unique(declaration, arguments, values, options)
-        else:
-            own_id, run_at = options.id, options.due(now)
-            priority = options.priority or declaration.priority
-            expires = declaration.expires if options.expires is None else seconds(options.expires, "expires")
-            key = _key(declaration, arguments, values, options)
-            unique = _unique(declaration, arguments, values, options)
-        return Message(
-            id=self.ids.new(queue, now, self.rng.getrandbits(62)) if own_id is None else job_id(queue, own_id),
-            queue=queue,
-            kind=kind,
-            args=Raw(body),
-            enqueued_at=now,
-            run_at=run_at,
-            priority=priority,
-            key=key,
-            unique=unique,
-            expires_at=None if expires is None else min(run_at + expires, LAST_MOMENT),
-            headers=options.headers,
-            redacted=arguments.redacted,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +35,11 @@ class Runtime(Composer):
     async def publish(
         self, messages: Sequence[Message], timeout: float | None = None, *, quiet: bool = False
     ) -> list[Accepted | Exists]:
-        """Keep the messages in one step; the answers align with them. Repeating the same messages is safe.
+        """Store the messages in one step; the answers align with them. Repeating the same messages is safe.
 
-        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it, or when the line to the store broke;
-        QueueFull, BodyTooLarge or StoreError for the first message that was refused (others of the call may have been
-        accepted). quiet: observers hear nothing of a store that does not answer, for somebody else takes the messages.
+        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it, or when the connection to the store
+        broke; QueueFull, BodyTooLarge or StoreError for the first message that was refused (others of the call may have
+        been accepted). quiet: observers hear nothing of a store that does not answer: the spool takes the messages.
         """
         if not messages:
             return []
@@ -130,59 +48,26 @@ class Runtime(Composer):
             with self._deadlines.within(limit):
                 answers = await self.store.broker.publish(messages)
         except TimeoutError:
-            self._tell_refused(() if quiet else messages, "unknown")
+            self._emit_refused(() if quiet else messages, "unknown")
             raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None
         except StoreUncertain as error:
-            self._tell_refused(() if quiet else messages, "unknown")
+            self._emit_refused(() if quiet else messages, "unknown")
             raise EnqueueUnknown(messages[0].id, str(error)) from error
         except StoreError:
-            self._tell_refused(() if quiet else messages, "store")
+            self._emit_refused(() if quiet else messages, "store")
             raise
         if self.observers:
-            self.tell_published(messages, answers)
-        if answers.count(ACCEPTED) == len(answers):
-            return cast("list[Accepted | Exists]", answers)
-        accepted: list[Accepted | Exists] = []
-        for message, answer in zip(messages, answers, strict=True):
-            if not isinstance(answer, Accepted | Exists):
-                raise self._refusal(message, answer, answers)
-            accepted.append(answer)
-        return accepted
+            self.emit_published(messages, answers)
+        if answers.count(ACCEPTED) != len(answers):
+            raise_refused(messages, answers)
+        return cast("list[Accepted | Exists]", answers)
 
-    def _refusal(self, message: Message, answer: Published, answers: Sequence[Published]) -> Exception:
-        error: Exception
-        match answer:
-            case Full():
-                error = QueueFull(message.queue, answer.retry_after, answer.bound)
-            case TooLarge():
-                error = BodyTooLarge(message.kind, answer.size, answer.limit, answer.bound)
-            case _:
-                error = StoreError(f"no queue takes a message for {message.queue!r}: declare the queue")
-        kept = sum(isinstance(each, Accepted | Exists) for each in answers)
-        if kept:
-            error.add_note(f"{kept} of the {len(answers)} messages in its batch were accepted; repeating all is safe")
-        return error
+    def emit_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
+        """Tell the observers what the store answered to a publish."""
+        for event in events_of(messages, answers):
+            self.emit(event)
 
-    def tell_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
-        """Tell the observers what came of an enqueue."""
-        for message, answer in zip(messages, answers, strict=True):
-            match answer:
-                case Accepted():
-                    self.emit(JobEnqueued(message.id, message.queue, message.kind, message.run_at))
-                    for id_ in answer.shed:
-                        self.emit(JobDropped(id_, message.queue, "shed", message.id))
-                    if answer.replaced is not None:
-                        self.emit(JobDropped(answer.replaced, message.queue, "replaced", message.id))
-                case Full():
-                    self._tell_refused((message,), "full")
-                case TooLarge():
-                    self._tell_refused((message,), "too-large")
-                case Unroutable():
-                    self._tell_refused((message,), "unroutable")
-                case _:
-                    pass  # known already: nothing was enqueued
-
-    def _tell_refused(self, messages: Sequence[Message], reason: Refusal) -> None:
+    def _emit_refused(self, messages: Sequence[Message], reason: Refusal) -> None:
         for message in messages:
             self.emit(JobRefused(message.id, message.queue, message.kind, reason))
 
@@ -195,67 +80,3 @@ class Runtime(Composer):
                 if id(observer) not in self._muted:
                     self._muted.add(id(observer))
                     _log.exception("observer %r failed; its further failures are not logged", observer)
-
-
-def _key(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> str | None:
-    if options.key is not None:
-        return options.key
-    rule = declaration.key
-    if rule is None:
-        return None
-    if callable(rule):
-        value: object = rule(**arguments.complete(values))
-    else:
-        if rule in arguments.redacted:
-            raise ConfigurationError(f"job {declaration.kind!r}: key={rule!r} would show a redacted argument")
-        value = arguments.complete(values)[rule]
-    if value is None:
-        return None
-    text = str(value)
-    if len(text) > KEY_LIMIT:
-        raise InvalidArguments(f"{declaration.kind}: its key has {len(text)} characters: make it at most {KEY_LIMIT}")
-    check_text(text, f"{declaration.kind}: its key")
-    return text
-
-
-def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> Unique | None:
-    on_conflict = options.on_conflict or declaration.on_conflict
-    if isinstance(options.unique, Unique):
-        replace = on_conflict == "replace" or (options.on_conflict is None and options.unique.replace)
-        return options.unique if replace == options.unique.replace else structs.replace(options.unique, replace=replace)
-    text = options.unique
-    if text is None:
-        rule = declaration.unique
-        if rule is None:
-            if options.on_conflict == "replace":
-                raise ConfigurationError(
-                    f"job {declaration.kind!r}: on_conflict='replace' needs a unique key: give unique="
-                )
-            return None
-        if callable(rule):
-            text = rule(**arguments.complete(values))
-        else:
-            _check_shown(declaration, rule, arguments)
-            if rule == "":
-                text = f"{declaration.kind}:{arguments.fingerprint(values)}"
-            else:
-                text = rule.format_map(arguments.complete(values))
-        if text is None:
-            return None
-    if not 1 <= len(text) <= KEY_LIMIT:
-        raise InvalidArguments(
-            f"{declaration.kind}: its unique key has {len(text)} characters: make it 1 to {KEY_LIMIT}"
-        )
-    return Unique(text, declaration.unique_until, declaration.unique_seconds, on_conflict == "replace")
-
-
-def _check_shown(declaration: Declaration, rule: str, arguments: Arguments) -> None:
-    """Raise ConfigurationError for a unique key that tells a redacted argument; a hash of a short one tells it too."""
-    if not arguments.redacted:
-        return
-    told = template_names(rule, "unique") if rule else set(arguments.signature.names)
-    if secret := told & set(arguments.redacted):
-        raise ConfigurationError(
-            f"job {declaration.kind!r}: unique={rule or True!r} would show the redacted {min(secret)!r}: name other "
-            "parameters in a template, or give a callable"
-        )

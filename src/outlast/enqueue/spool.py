@@ -1,4 +1,4 @@
-"""The outbox: takes jobs while the store is away, and relays them in order when it is back. One relay for each file."""
+"""The spool: keeps jobs while the store is away, and relays them in order when it is back. One relay for each file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from outlast.core.codec import decode, encode
 from outlast.core.durability import Durability
 from outlast.core.errors import EnqueueUnknown, StoreFull, StoreUnavailable, WireError
 from outlast.core.message import Message
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge, Unroutable
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
+from outlast.enqueue.answers import refused
 from outlast.enqueue.spool_file import SpooledMessage, SpoolFile
 
 __all__ = ["Spool"]
 
 T = TypeVar("T")
-Kept = tuple[list[Accepted | Exists], Durability]
+Stored = tuple[list[Accepted | Exists], Durability]
 
 _log = logging.getLogger("outlast.enqueue.spool")
 
@@ -46,7 +47,7 @@ class Spool:
     def __init__(
         self, path: str, *, limit: int, publish: Callable[[Sequence[Message]], Awaitable[list[Published]]]
     ) -> None:
-        self._spool = SpoolFile(path)
+        self._file = SpoolFile(path)
         self._limit = limit
         self._publish = publish
         self._away = False
@@ -54,7 +55,7 @@ class Spool:
         self._pid = 0
         self._relays: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
-    async def through(self, messages: Sequence[Message], direct: Callable[[], Awaitable[Kept]]) -> Kept:
+    async def through(self, messages: Sequence[Message], direct: Callable[[], Awaitable[Stored]]) -> Stored:
         """Return what `direct` does, which asks the store; or keep the messages here while that cannot be reached.
 
         The second part of the answer is what the messages survive where they are now. Raise StoreFull when this file
@@ -67,20 +68,20 @@ class Spool:
                 self._is_away(error)
         rows = [(message.id, message.queue, encode(message)) for message in messages]
         try:
-            await self._do(self._spool.add, rows, self._limit)
+            await self._do(self._file.add, rows, self._limit)
         except BaseException:
             self._away = False  # the next one asks the store again: no relay may be there to do so
             raise
         self.relay()
-        return [ACCEPTED] * len(messages), self._spool.durability
+        return [ACCEPTED] * len(messages), self._file.durability
 
     def relay(self) -> None:
         """Have the running loop relay what is there, if nobody does, until the file is empty."""
         loop = asyncio.get_running_loop()
         self._relays = {each: task for each, task in self._relays.items() if not each.is_closed()}
         task = self._relays.get(loop)
-        if (task is None or task.done()) and self._spool.exists():
-            self._relays[loop] = loop.create_task(self._run(), name="outlast-outbox")
+        if (task is None or task.done()) and self._file.exists():
+            self._relays[loop] = loop.create_task(self._run(), name="outlast-spool")
 
     async def close(self) -> None:
         """End the running loop's relay; what is left in the file waits for the next process."""
@@ -92,7 +93,7 @@ class Spool:
             thread, self._thread = self._thread, None
             if thread is not None:
                 await asyncio.to_thread(thread.shutdown)
-            self._spool.close()
+            self._file.close()
 
     async def _run(self) -> None:
         tries = 0
@@ -100,7 +101,7 @@ class Spool:
             try:
                 step, wait = await self._step()
             except Exception:  # whatever it is, what is in the file is to arrive some time
-                _log.exception("the outbox %s cannot be relayed now", self._spool.path)
+                _log.exception("the spool %s cannot be relayed now", self._file.path)
                 step, wait = "full", TROUBLE
             match step:
                 case "empty":
@@ -117,69 +118,60 @@ class Spool:
 
     async def _step(self) -> tuple[_Step, float]:
         """Relay one batch; return what there is to do, and the seconds to wait before it."""
-        with self._spool.relaying() as mine:
+        with self._file.relaying() as mine:
             if not mine:
-                waiting, _ = await self._do(self._spool.count)
+                waiting, _ = await self._do(self._file.count)
                 return ("other", OTHER) if waiting else ("empty", 0.0)
             full: dict[str, float] = {}
             moved = False
-            while batch := await self._do(self._spool.head, BATCH, without=list(full)):
-                sent = await self._send(batch, full)
-                if sent is None:
+            while batch := await self._do(self._file.head, BATCH, without=list(full)):
+                stored = await self._forward(batch, full)
+                if stored is None:
                     return "away", 0.0
-                moved = moved or sent
+                moved = moved or stored
             if full:
                 return "full", min(5.0, *full.values())
             if moved:
-                _log.warning("the outbox %s is empty: all that was spooled has arrived", self._spool.path)
+                _log.warning("the spool %s is empty: the store has all jobs", self._file.path)
             return "empty", 0.0
 
-    async def _send(self, batch: Sequence[SpooledMessage], full: dict[str, float]) -> bool | None:
-        """Relay these; tell whether any arrived, None: the store is away. full: gets the queues that took no more."""
-        messages, refused = _decoded(batch)
-        batch = [each for each in batch if each.seq not in dict(refused)]
+    async def _forward(self, batch: Sequence[SpooledMessage], full: dict[str, float]) -> bool | None:
+        """Forward these; tell whether the store took any, None: it is away. full: gets the queues that are full."""
+        messages: dict[int, Message] = {}
+        set_aside: list[tuple[int, str]] = []
+        for each in batch:
+            try:
+                messages[each.seq] = decode(each.body)
+            except WireError as error:
+                set_aside.append((each.seq, str(error)))
         try:
-            answers = await self._publish(messages) if messages else []
+            answers = await self._publish(list(messages.values())) if messages else []
         except (StoreUnavailable, StoreFull, EnqueueUnknown, TimeoutError) as error:
             self._is_away(error)
             return None
         self._away = False
-        arrived: list[int] = []
-        for each, answer in zip(batch, answers, strict=True):
-            match answer:
-                case Full():
-                    full[each.queue] = max(0.1, answer.retry_after)
-                case TooLarge():
-                    refused.append((each.seq, f"too large: {answer.size} bytes, {answer.bound}={answer.limit}"))
-                case Unroutable():
-                    refused.append((each.seq, "no queue takes it"))
-                case _:
-                    arrived.append(each.seq)
-        for _, why in refused:
-            _log.error("a spooled job was refused by the store and is set aside in %s: %s", self._spool.path, why)
-        await self._do(self._spool.take_out, arrived, refused)
-        return bool(arrived)
+        stored: list[int] = []
+        for (seq, message), answer in zip(messages.items(), answers, strict=True):
+            refusal = refused(message, answer)
+            if refusal is None:
+                stored.append(seq)
+            elif refusal.retry_after is None:
+                set_aside.append((seq, str(refusal.error)))
+            else:
+                full[message.queue] = max(0.1, refusal.retry_after)
+        for _, why in set_aside:
+            _log.error("the store refused a spooled job, which is set aside in %s: %s", self._file.path, why)
+        await self._do(self._file.take_out, stored, set_aside)
+        return bool(stored)
 
     def _is_away(self, error: Exception) -> None:
         if not self._away:
             self._away = True
-            _log.warning("the store is away (%s): jobs are spooled to %s", error, self._spool.path)
+            _log.warning("the store is away (%s): jobs are spooled to %s", error, self._file.path)
 
     async def _do(self, work: Callable[..., T], *args: Any, **options: Any) -> T:
         """Do one thing with the file, in the thread that is kept for it."""
         if self._thread is None or self._pid != os.getpid():  # a thread does not cross a fork
-            self._thread, self._pid = ThreadPoolExecutor(1, thread_name_prefix="outlast-outbox"), os.getpid()
+            self._thread, self._pid = ThreadPoolExecutor(1, thread_name_prefix="outlast-spool"), os.getpid()
         doing = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **options))
         return await asyncio.shield(doing)
-
-
-def _decoded(batch: Sequence[SpooledMessage]) -> tuple[list[Message], list[tuple[int, str]]]:
-    """Return the messages, and which of the batch are none, with the reason."""
-    messages: list[Message] = []
-    wrong: list[tuple[int, str]] = []
-    for each in batch:
-        try:
-            messages.append(decode(each.body))
-        except WireError as error:
-            wrong.append((each.seq, str(error)))
-    return messages, wrong

@@ -17,8 +17,9 @@ from outlast.core.registry import Registry
 from outlast.core.settlement import Accepted, Exists, Published
 from outlast.core.store.store import Store
 from outlast.declare.arguments import Arguments
+from outlast.enqueue.composer import Composer, shared_rng
 from outlast.enqueue.connections import Connections
-from outlast.enqueue.runtime import Composer, Runtime, shared_rng
+from outlast.enqueue.runtime import Runtime
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,25 +70,26 @@ class Wiring:
         self.connections: Final = Connections(
             registry, lambda: self._connect(connect), lambda store: wire(composer, store, observers)
         )
-        self.outbox: Final = self._outbox(settings) if settings.spool and not kind_of(settings.url).in_process else None
+        spooled = settings.spool and not kind_of(settings.url).in_process
+        self.spool: Final = self._make_spool(settings) if spooled else None
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
-        if self.outbox is not None:
-            self.outbox.relay()  # what an earlier process has left
+        if self.spool is not None:
+            self.spool.relay()  # what an earlier process has left
         return connect(self.composer.settings, self.composer.clock)
 
-    def _outbox(self, settings: Settings) -> Spool:
+    def _make_spool(self, settings: Settings) -> Spool:
         from outlast.enqueue.spool import Spool
 
         return Spool(settings.spool, limit=settings.spool_limit, publish=self._relayed)
 
     def publish(self, messages: Sequence[Message]) -> Coroutine[Any, Any, tuple[list[Accepted | Exists], Durability]]:
-        """Keep messages, in the store or in the outbox; return the answers, and what they survive. As Runtime.publish.
+        """Keep messages, in the store or in the spool; return the answers, and what they survive. As Runtime.publish.
 
         Connecting counts: past `enqueue_timeout` it raises StoreUnavailable, or EnqueueUnknown when they were sent.
         """
-        if self.outbox is not None:
-            return self.outbox.through(messages, lambda: self._publish(messages, quiet=True))
+        if self.spool is not None:
+            return self.spool.through(messages, lambda: self._publish(messages, quiet=True))
         return self._publish(messages)
 
     async def _publish(
@@ -112,11 +114,11 @@ class Wiring:
         async with asyncio.timeout(self.composer.settings.enqueue_timeout):
             answers = await runtime.store.broker.publish(messages)
         if runtime.observers:
-            runtime.tell_published(messages, answers)
+            runtime.emit_published(messages, answers)
         return answers
 
     async def close(self) -> None:
         """Close what the running loop has open."""
-        if self.outbox is not None:
-            await self.outbox.close()
+        if self.spool is not None:
+            await self.spool.close()
         await self.connections.close()

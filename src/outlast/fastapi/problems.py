@@ -57,13 +57,13 @@ def answer(status: int, code: str, detail: str, *, retry_after: float | None = N
 
 def response_of(description: str, *, retry_after: bool = False) -> dict[str, Any]:
     """Return how OpenAPI describes such an answer."""
-    told: dict[str, Any] = {
+    response: dict[str, Any] = {
         "description": description,
         "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
     }
     if retry_after:
-        told["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
-    return told
+        response["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    return response
 
 
 def handlers(full_status: int) -> dict[type[Exception], Handler]:

@@ -40,18 +40,18 @@ class _DeclaredSchedule(Struct, frozen=True):
     def _check_arguments(self, name: str, job: Declaration) -> None:
         """Compare names and numbers only: types are resolved when a worker starts."""
         signature = read(job.handler)
-        given = {*signature.names[: len(self.args)], *self.kwargs}
-        missing = [each for each in signature.names if each not in given and each not in signature.defaults]
-        strange = [each for each in self.kwargs if each not in signature.names[len(self.args) :]]
+        passed = {*signature.names[: len(self.args)], *self.kwargs}
+        missing = [each for each in signature.names if each not in passed and each not in signature.defaults]
+        unknown = [each for each in self.kwargs if each not in signature.names[len(self.args) :]]
         if missing:
             raise ConfigurationError(
                 f"schedule {name!r}: job {job.kind!r} needs {', '.join(missing)}: give args=(...) or kwargs={{...}}"
             )
-        if strange or len(self.args) > len(signature.names):
-            given_too = f" and {', '.join(map(str, self.kwargs))} by name" if self.kwargs else ""
+        if unknown or len(self.args) > len(signature.names):
+            and_by_name = f" and {', '.join(map(str, self.kwargs))} by name" if self.kwargs else ""
             raise ConfigurationError(  # without any value: it may be redacted
                 f"schedule {name!r}: job {job.kind!r} takes ({', '.join(signature.names)}), and is given "
-                f"{len(self.args)} by place{given_too}"
+                f"{len(self.args)} by place{and_by_name}"
             )
 
 
@@ -96,15 +96,15 @@ class Scheduling(ABC):
             raise ConfigurationError(
                 f"schedule kwargs= is a {type(kwargs).__name__}: give the job's arguments by name, as a dict"
             )
-        wanted = _DeclaredSchedule(spec, name, tuple(args), dict(kwargs or {}))
+        declared = _DeclaredSchedule(spec, name, tuple(args), dict(kwargs or {}))
         _check(spec, "any" if name is None else check_schedule_name(name))  # an error is raised where it is written
 
         def decorate(target: F) -> F:
             declaration = getattr(target, "declaration", None)
             if isinstance(declaration, Declaration):
-                self._schedule(wanted.of(declaration))
+                self._schedule(declared.of(declaration))
             elif hasattr(target, "__dict__"):
-                setattr(target, _WAITING, (wanted, *getattr(target, _WAITING, ())))
+                setattr(target, _WAITING, (declared, *getattr(target, _WAITING, ())))
             else:
                 raise ConfigurationError(f"schedule: {target!r} is no job: put it on a function, or on a job")
             return target
@@ -114,8 +114,8 @@ class Scheduling(ABC):
     def _take_schedules(self, job: Declaration) -> None:
         """Keep what stands below the job decorator, and forget it there: another job may be made of the function."""
         waiting: tuple[_DeclaredSchedule, ...] = getattr(job.handler, "__dict__", {}).pop(_WAITING, ())
-        for wanted in waiting:
-            self._schedule(wanted.of(job))
+        for declared in waiting:
+            self._schedule(declared.of(job))
 
 
 def _check(spec: Spec, name: str) -> None:

@@ -99,7 +99,7 @@ class Testing:
         self._before: Wiring | None = None
         self._begun = self.clock.time()
         self._overrides = dict(app.dependency_overrides)
-        settings = Settings.load(app.name, app._given)
+        settings = Settings.load(app.name, app.explicit_settings)
         self.store: Final = _TestStore(self.clock, max_body=settings.max_body)
         """The MemoryStore behind the app."""
         self._wiring = app._wire(msgspec.structs.replace(settings, url="memory:"), self.clock, self._connect)

@@ -27,6 +27,7 @@ from outlast import (
 from outlast import Context as Ctx
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.codec import decode, encode
+from outlast.core.policy import DEFAULTS
 
 if TYPE_CHECKING:
     from outlast import Context
@@ -81,6 +82,7 @@ class TestJob:
 
     def test_no_timeout(self, shop: Outlast) -> None:
         assert shop.job(timeout=None)(send).declaration.policy.timeout is None
+        assert shop.job(plain).declaration.policy.timeout == DEFAULTS.timeout
 
     def test_modes(self, shop: Outlast) -> None:
         assert shop.job(plain).declaration.mode == "thread"
@@ -161,6 +163,9 @@ class TestRefused:
             ({"key": 5}, "key=5: give text or a callable"),
             ({"unique": 5}, "unique=5: give text or a callable"),
             ({"unique": ""}, "unique='': give text or a callable"),
+            ({"key": True}, "key=True: give text or a callable"),
+            ({"tiemout": 5}, r"job has no option tiemout=: did you mean timeout=\?"),
+            ({"wait": 5}, "job has no option wait=: there are aliases, expires, isolate, "),
         ],
     )
     def test_options(self, shop: Outlast, options: dict[str, Any], said: str) -> None:
@@ -216,6 +221,8 @@ class TestWithOptions:
             ({"run_at": 1e300}, "run_at=1e.300"),
             ({"on_conflict": "first"}, "on_conflict='first'"),
             ({"on_conflict": "raise", "id": "x"}, "a repeated id= is the same job"),
+            ({"timeout": 5}, "with_options has no option timeout=: there are delay, expires, "),
+            ({"prioriti": "low"}, r"with_options has no option prioriti=: did you mean priority=\?"),
         ],
     )
     def test_refused(self, shop: Outlast, options: dict[str, Any], said: str) -> None:

@@ -95,6 +95,6 @@ def _where(shop: Outlast) -> str:
     from outlast.settings import Settings
 
     url = shop.settings.url
-    origin = Settings.origins(shop.name, shop.given)["url"]
+    origin = Settings.origins(shop.name, shop.explicit_settings)["url"]
     why = {"default": "the default", "argument": "Settings(url=...)"}.get(origin, origin)
     return f"{kind_of(url).shown(url)}  ({why})"
