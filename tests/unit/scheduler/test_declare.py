@@ -75,8 +75,8 @@ def test_the_jobs_of_a_router() -> None:
         ({"every": "5m", "args": (1, 2, 3)}, "takes"),
         ({"every": "5m", "args": (1,), "kwargs": {"number": 2}}, "given 1 by place and number by name"),
         ({"every": "5m", "kwargs": {"number": 2, "color": "red"}}, "color"),
-        ({"every": "5m", "tz": "Europe/Berlin"}, "knows no zone"),
-        ({}, "one of them"),
+        ({"every": "5m", "tz": "Europe/Berlin"}, "has no time zone"),
+        ({}, "give either a cron expression"),
     ],
 )
 def test_what_is_wrong_is_said_where_it_is_written(given: dict[str, Any], said: str) -> None:
