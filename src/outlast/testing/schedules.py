@@ -33,14 +33,14 @@ async def fire(runtime: Runtime, begin: Callable[[list[ScheduleEntry]], None]) -
     """
     failed: list[ScheduleFailed] = []
 
-    def tell(event: Event) -> None:
+    def record(event: Event) -> None:
         if isinstance(event, ScheduleFailed):
             failed.append(event)
 
     registry = runtime.registry
     begin([Planned(each, registry, runtime.message).entry for each in registry.schedules.values()])
     scheduler = Scheduler(
-        _DirectCalls(runtime.store), registry, runtime.message, clock=runtime.clock, rng=runtime.rng, tell=tell
+        _DirectCalls(runtime.store), registry, runtime.message, clock=runtime.clock, rng=runtime.rng, emit=record
     )
     while await scheduler.step() == 0.0:
         continue
