@@ -49,7 +49,7 @@ def scheduler_of(
         runtime.message if app is None else app.composer.message,
         clock=runtime.clock,
         rng=Random(0),
-        tell=tell,
+        emit=tell,
         rest=rest,
     )
 

@@ -199,7 +199,7 @@ class TestHandle:
                     await call()
 
     async def test_not_an_id(self) -> None:
-        with pytest.raises(InvalidArguments, match=r"an id reads 'queue\.rest'"):
+        with pytest.raises(InvalidArguments, match=r"give an id of the form 'queue\.rest'"):
             shop.handle("none")
 
     async def test_the_result_of_a_kind_that_is_not_declared_here(self) -> None:
@@ -336,7 +336,7 @@ async def test_what_is_no_message_is_named_and_the_way_to_make_one() -> None:
 
 
 def test_a_handle_of_what_is_no_id() -> None:
-    with pytest.raises(InvalidArguments, match="an id reads"):
+    with pytest.raises(InvalidArguments, match="give an id of the form"):
         Outlast("shop").handle("mail.\ud800")
 
 

@@ -1,1 +1,1 @@
-"""Asyncio tools without a word of the domain."""
+"""Asyncio tools that know nothing about jobs."""

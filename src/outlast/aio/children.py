@@ -1,4 +1,4 @@
-"""Child processes: seen dead at once, killed with all they started, and never outliving their parent."""
+"""Child processes: detect their end at once, kill them with all they started, end them with their parent."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Child:
         own_session: bool = False,
         directory: str | None = None,
     ) -> None:
-        """Start it with these descriptors, and lead a process group, or with `own_session` a session.
+        """Start it with the descriptors `fds`, in a new session or else in a new process group.
 
-        config: makes the text from the number of its end's descriptor. directory: where it works, None for the
-        caller's own. Raise OSError.
+        config: makes its argument from the number of its end's descriptor. directory: its working directory, None for
+        the caller's. Raise OSError.
         """
         self.sock, theirs = socket.socketpair()
         with theirs:
@@ -64,26 +64,26 @@ class Child:
         self.pid = self.process.pid
         self.dead = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        # A thread and not SIGCHLD: that belongs to the main thread and to whoever else starts processes.
+        # A thread and not SIGCHLD: a handler of that would interfere with other code that starts processes.
         threading.Thread(target=self._wait, name=f"outlast-wait-{self.pid}", daemon=True).start()
 
     @property
     def code(self) -> int | None:
-        """Its exit code, negative the signal that killed it, None while it lives."""
+        """The exit code, the negative signal number if a signal killed it, None while it runs."""
         return self.process.returncode
 
     @property
     def lost(self) -> bool:
-        """Whether its death says nothing about what it did: never, for one that we started ourselves."""
+        """Whether the cause of its end is unknown: never, for a process that this one started."""
         return False
 
     def kill(self) -> None:
-        """Kill the process group that it leads."""
+        """Kill its process group."""
         kill_group(self.pid)
 
     def _wait(self) -> None:
         self.process.wait()
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody asks any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the event
             self._loop.call_soon_threadsafe(self.dead.set)
 
 
@@ -98,10 +98,10 @@ def how_ended(code: int | None) -> str:
 
 
 def named_directory() -> str | None:
-    """Return the working directory by the name that the shell has for it, None when there is no such name.
+    """Return the working directory by the shell's name of it (PWD), None when that is not its name.
 
-    A process stays in the directory that it was started in: where "/srv/shop/current" leads to another release later,
-    only its name finds that.
+    A process stays in the directory where it was started. When "/srv/shop/current" is a link that later points to
+    another release, only the name leads there.
     """
     name = os.environ.get("PWD", "")
     try:
@@ -111,24 +111,24 @@ def named_directory() -> str | None:
 
 
 def kill_group(pid: int) -> None:
-    """Kill the process group that `pid` leads; no error when it is gone."""
+    """Kill the process group led by `pid`; do nothing when it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 def kill_session(pid: int) -> None:
-    """Kill everything in the session that `pid` leads: its own group, and on Linux every other group."""
+    """Kill the session led by `pid`: its process group, and on Linux every other group too."""
     kill_group(pid)
     for entry in Path("/proc").glob("[0-9]*/stat") if sys.platform == "linux" else ():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            # "pid (name) state ppid pgrp session ...": the name may hold spaces and brackets
+            # "pid (name) state ppid pgrp session ...": the name may contain spaces and brackets
             session = int(entry.read_text().rpartition(")")[2].split()[3])
             if session == pid:
                 os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
 def die_with_parent(parent: int) -> None:
-    """On Linux, be killed when the thread that started this process ends; end now if that has happened already."""
+    """On Linux, have this process killed when the thread that started it ends; exit now if that thread has ended."""
     if sys.platform != "linux":
         return
     import ctypes
@@ -140,7 +140,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def resident_bytes(pid: int) -> int:
-    """Return the memory that a process holds, 0 where that cannot be told."""
+    """Return the resident memory of a process in bytes, 0 where it cannot be read."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Deadlines for many short calls of one event loop, by one timer for all: `asyncio.timeout` makes one for each."""
+"""Deadlines for many short calls of one event loop with one timer for all; `asyncio.timeout` makes one per call."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ __all__ = ["Deadlines"]
 class Deadlines:
     """`with deadlines.within(seconds):` around an await, for tasks of one event loop at a time.
 
-    The block is cancelled when its time is over, and then raises TimeoutError. A cancellation from elsewhere goes
-    through as it is.
+    The block is cancelled when its time is over, and then raises TimeoutError. Any other cancellation is passed on.
     """
 
     __slots__ = ("_at", "_calls", "_loop", "_timer")
@@ -25,20 +24,20 @@ class Deadlines:
         self._at = 0.0
 
     def within(self, seconds: float) -> _Within:
-        """Return what bounds one block to so many seconds from now."""
+        """Return a context manager that bounds its block to `seconds` from now."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task to cancel")
-        if loop is not self._loop:  # a timer of a loop that is over would never fire
+        if loop is not self._loop:  # a timer of a loop that has ended would never fire
             self._loop, self._timer = loop, None
         due = loop.time() + seconds
         if self._timer is None or due < self._at:
             self._set(due)
         return _Within(self._calls, task, due)
 
-    def _look(self) -> None:
-        """Cancel what is overdue, and look again when the next one may be."""
+    def _check(self) -> None:
+        """Cancel the overdue calls, and set the timer for the next one."""
         self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -51,7 +50,7 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._at = due
-        self._timer = asyncio.get_running_loop().call_at(due, self._look)
+        self._timer = asyncio.get_running_loop().call_at(due, self._check)
 
 
 class _Within:
@@ -77,7 +76,7 @@ class _Within:
             raise TimeoutError from error
 
     def expire(self) -> None:
-        """Cancel it."""
+        """Cancel the block."""
         self._calls.discard(self)
         self._over = True
         self._task.cancel()

@@ -1,4 +1,4 @@
-"""Messages over a stream socket: four bytes of length, then the body."""
+"""Frames over a stream socket: four bytes of length, then the body."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _HEAD: Final = 4
 
 
 def pack(body: bytes) -> bytes:
-    """Return `body` as it goes over the socket."""
+    """Return `body` with its length in front."""
     return len(body).to_bytes(_HEAD, "big") + body
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes | None:
-    """Return the next body, None when the other side is gone (in the middle of one, too)."""
+    """Return the next body, None when the other side is gone, also within a frame."""
     try:
         size = int.from_bytes(await reader.readexactly(_HEAD), "big")
         return await reader.readexactly(size) if size <= FRAME_LIMIT else None

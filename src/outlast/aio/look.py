@@ -1,4 +1,4 @@
-"""Looks for something until it is there: at once, at each notification, and by a slow poll in case one was missed."""
+"""Check a condition until it holds: at once, at each notification, and by a slow poll in case one was missed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["AGAIN", "Look", "look_until"]
 T = TypeVar("T")
 
 AGAIN: Final = -1.0
-"""`Look.soon`: look again at once, there is more to look at."""
+"""`Look.soon`: look again at once, because one look did not cover all."""
 _SHORTEST: Final = 0.001
 """Seconds between two looks, however soon something changes."""
 
 
 class Look(NamedTuple, Generic[T]):
-    """One look. soon: seconds until it may be otherwise without a notification, None if only one can change it."""
+    """The result of one look. soon: seconds until it may change without a notification, None if it cannot."""
 
     found: T
     done: bool
@@ -29,9 +29,9 @@ class Look(NamedTuple, Generic[T]):
 async def look_until(
     look: Callable[[float], Awaitable[Look[T]]], *, notifier: Notifier, timeout: float, poll: float
 ) -> T:
-    """Return what `look(seconds left)` found, once it is done or after `timeout` seconds; look at least once.
+    """Call `look(seconds left)` until it is done or `timeout` seconds have passed, at least once; return its `found`.
 
-    poll: seconds after which to look again without a notification. What `look` raises is raised.
+    poll: seconds after which to look again without a notification. Errors of `look` are raised.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout

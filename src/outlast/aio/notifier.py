@@ -1,4 +1,4 @@
-"""Wakes those who wait for a change, whichever event loop or thread they wait in; no notification is missed."""
+"""Wake all tasks that wait for a change, in any event loop and thread; no notification is missed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Notifier"]
 
 
 class Notifier:
-    """Counts notifications. Read `count` before you look at what may have changed, then wait for the next one."""
+    """Counts notifications. Read `count` before you check for a change, then wait for the next notification."""
 
     __slots__ = ("_lock", "_waiting", "count")
 
@@ -20,22 +20,22 @@ class Notifier:
         self._lock = threading.Lock()
 
     def notify(self) -> None:
-        """Wake all who wait. Call it from any thread."""
+        """Wake all waiters. Call it from any thread."""
         with self._lock:
             self.count += 1
             if not self._waiting:
                 return
             waiting, self._waiting = self._waiting, {}
-        here = asyncio._get_running_loop()
+        running = asyncio._get_running_loop()
         for future, loop in waiting.items():
-            if loop is here:
+            if loop is running:
                 _wake(future)
             else:
                 with suppress(RuntimeError):  # the loop was closed: the wait has ended with it
                     loop.call_soon_threadsafe(_wake, future)
 
     async def wait(self, seen: int, timeout: float) -> None:
-        """Return at the first notification after number `seen`, at once if it has come, or after `timeout` seconds."""
+        """Return at the first notification after number `seen` (at once if it was sent), or after `timeout` seconds."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         with self._lock:

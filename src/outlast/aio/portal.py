@@ -1,4 +1,4 @@
-"""A loop of its own in a background thread, for code that blocks: one for each process, started on first use."""
+"""An event loop in a background thread for blocking code: one per process, started on first use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Portal:
-    """Runs coroutines on its own loop while the caller's thread blocks. Safe from any number of threads."""
+    """Runs coroutines on a loop of its own while the caller's thread blocks. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,36 +29,36 @@ class Portal:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """Its loop, None while it is not running."""
+        """The portal's loop, None while it is not running."""
         return self._loop
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what `work()` returns, run on the portal's loop; raise WrongThread on a thread that runs a loop."""
+        """Run `work()` on the portal's loop and return its result; raise WrongThread on a thread that runs a loop."""
         if asyncio._get_running_loop() is not None:
             raise WrongThread(
-                "a blocking call on the event loop's own thread would stop every other task: use 'await ...enqueue()' "
+                "a blocking call on the thread of an event loop would stop every other task: use 'await ...enqueue()' "
                 "there, or call it from a thread (asyncio.to_thread)"
             )
         return asyncio.run_coroutine_threadsafe(work(), self._start()).result()
 
     async def visit(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Await `work()` on the portal's loop, from another loop; nothing happens while it is not running."""
+        """Await `work()` on the portal's loop, from another loop; do nothing while the portal is not running."""
         loop = self._loop
         if loop is not None and loop is not asyncio.get_running_loop():
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
 
     def at_stop(self, closer: Callable[[], Awaitable[None]]) -> None:
-        """Await `closer()` on the loop before it stops."""
+        """Have `closer()` awaited on the loop before it stops."""
         self._closers.append(closer)
 
     def stop(self) -> None:
-        """End the loop and its thread, having closed what was opened on it. Does nothing when it is not running."""
+        """Call all closers, then end the loop and its thread. Do nothing when the portal is not running."""
         with self._lock:
             loop, thread = self._loop, self._thread
             if loop is None or thread is None:
                 return
             closers, self._closers = self._closers, []
-            with suppress(Exception):  # at exit there is nobody left to tell, and every store survives a kill anyway
+            with suppress(Exception):  # the process exits: no caller could handle it, and every store survives a kill
                 asyncio.run_coroutine_threadsafe(_close_all(closers), loop).result(timeout=5)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(timeout=5)
@@ -70,7 +70,7 @@ class Portal:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                # Daemon: a thread that waits for ever must not keep the interpreter from ending; `stop` runs at exit.
+                # Daemon: a thread that never ends must not keep the process alive; `stop` runs at exit.
                 self._thread = threading.Thread(target=self._loop.run_forever, name="outlast-portal", daemon=True)
                 self._thread.start()
             return self._loop
@@ -83,7 +83,7 @@ async def _close_all(closers: list[Callable[[], Awaitable[None]]]) -> None:
 
 
 class _Process:
-    """The portal of this process; a forked child gets one of its own, for a thread does not cross a fork."""
+    """The portal of this process. A forked child makes a new one, because a fork does not copy threads."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -96,13 +96,13 @@ class _Process:
 
 
 def _before_pools_end(stop: Callable[[], None]) -> None:
-    """Call `stop` at exit while thread pools still take work: a store needs one to close, and ends with none left.
+    """Have `stop` called at exit while thread pools still take work: a store may need one to close.
 
-    Python ends the pools before it runs `atexit`; what is registered here, later than they are, runs before that.
+    Python ends the pools before it runs `atexit`. Functions that are registered here after the pools run before them.
     """
-    import_module("concurrent.futures.thread")  # registers the end of the pools
+    import_module("concurrent.futures.thread")  # registers the end of the pools first
     register = getattr(threading, "_register_atexit", atexit.register)
-    with suppress(RuntimeError):  # the interpreter is ending already
+    with suppress(RuntimeError):  # the interpreter is already shutting down
         register(stop)
 
 
@@ -111,8 +111,8 @@ _current: _Process | None = None
 
 
 def portal() -> Portal:
-    """Return this process's portal."""
-    global _current  # noqa: PLW0603 - one for each process, by its nature
+    """Return the portal of this process."""
+    global _current  # noqa: PLW0603 - one per process
     with _guard:
         if _current is None or _current.pid != os.getpid():
             _current = _Process()

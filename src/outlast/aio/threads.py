@@ -17,10 +17,10 @@ _Work = tuple[Context, Callable[[], Any], _Answer]
 
 
 class Threads:
-    """Run functions in at most `size` threads, made as they are needed.
+    """Run functions in at most `size` threads, which are started when they are needed.
 
-    They are daemons: a function that never returns keeps its thread, and does not keep the process from ending. The
-    caller counts slots; work beyond `size` waits in line.
+    The threads are daemons: a function that never returns occupies its thread, but does not keep the process alive. The
+    caller counts slots; work beyond `size` waits in a queue.
     """
 
     def __init__(self, size: int, name: str) -> None:
@@ -32,9 +32,9 @@ class Threads:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def submit(self, call: Callable[[], Any], answer: _Answer) -> None:
-        """Run `call` in a thread, with a copy of the caller's context; `answer(value, error)` comes on this loop.
+        """Run `call` in a thread with a copy of the caller's context; `answer(value, error)` is called on this loop.
 
-        Call it on the loop. An answer for a loop that has closed meanwhile is dropped.
+        Call it on the loop. If the loop is closed before the answer, the answer is dropped.
         """
         self._loop = asyncio.get_running_loop()
         self._busy += 1
@@ -45,7 +45,7 @@ class Threads:
         self._work.put((copy_context(), call, answer))
 
     def close(self) -> None:
-        """Let idle threads end; those at work end when they return."""
+        """End the idle threads; a busy thread ends when its function returns."""
         for _ in self._threads:
             self._work.put(None)
 
@@ -56,13 +56,13 @@ class Threads:
             error: BaseException | None = None
             try:
                 value = context.run(call)
-            except BaseException as raised:  # a SystemExit in a thread is an answer as well
+            except BaseException as raised:  # a SystemExit is an answer too, and must not end the thread
                 error = raised
             loop = self._loop
-            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits for this any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the answer
                 if loop is not None:
                     loop.call_soon_threadsafe(self._back, answer, value, error)
-            del work, context, call, answer, value, error  # hold nothing of a job while idle
+            del work, context, call, answer, value, error  # keep no reference to a job while idle
 
     def _back(self, answer: _Answer, value: Any, error: BaseException | None) -> None:
         self._busy -= 1

@@ -1,4 +1,4 @@
-"""Whether a bounded queue takes one more job, and which waiting ones make room for it: every store runs this."""
+"""Decide whether a bounded queue accepts one more job, and which ready jobs it sheds for it; all stores use this."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ __all__ = [
 ]
 
 WINDOW: Final = 100
-"""Jobs at the front of a line that are looked at, and the most of a line that are shed for one newcomer."""
+"""The first ready jobs of a key that are examined, and the most of them that are shed for one new job."""
 LINES: Final = 16
-"""Lines of other keys that are looked at for the longest one."""
+"""The most other keys that are examined to find the one with the most ready jobs."""
 _URGENCY: Final[dict[Priority, int]] = {"high": 0, "normal": 1, "low": 2}
 
 
 def urgency(priority: Priority) -> int:
-    """Return 0 for the most urgent."""
+    """Return the priority as a number, 0 for the most urgent."""
     return _URGENCY[priority]
 
 
 class Newcomer(Struct, frozen=True, gc=False):
-    """A job that wants in. size: bytes of its arguments; urgency: 0 the most urgent; keyed: it has a key."""
+    """A new job. size: bytes of its arguments; urgency: 0 is the most urgent; keyed: it has a key."""
 
     size: int
     urgency: int
@@ -47,10 +47,7 @@ class Newcomer(Struct, frozen=True, gc=False):
 
 
 class Waiter(Struct, frozen=True, gc=False):
-    """A job that stands in a line, so it is due and does not run. since: when it became due, wall time in seconds.
-
-    row: the store's own address of it.
-    """
+    """A ready job. since: when it became due, wall time in seconds. row: the store's own number of the job."""
 
     id: str
     urgency: int
@@ -60,38 +57,38 @@ class Waiter(Struct, frozen=True, gc=False):
 
 
 class Used(Struct, frozen=True, gc=False):
-    """Unfinished jobs, and the bytes of their arguments (0 where no bound asks for them)."""
+    """The number of unfinished jobs, and the bytes of their arguments (0 where no bound needs them)."""
 
     depth: int
     size: int
 
 
 class WaitingJobs(Protocol):
-    """What a store tells about those whom the newcomer would stand among; asked only for what a bound needs."""
+    """The unfinished and ready jobs of a queue as one new job finds them; read only as far as a bound needs them."""
 
     def used(self) -> Used:
-        """Return what the queue holds."""
+        """Count the unfinished jobs of the queue."""
         ...
 
     def used_by_key(self) -> Used:
-        """Return what the newcomer's key holds in the queue, counted no further than its bounds."""
+        """Count the unfinished jobs of the new job's key, no further than the bounds of a key."""
         ...
 
     def own(self, most: int) -> Sequence[Waiter]:
-        """Return the first `most` of the newcomer's line (its key's, or the one without a key), by rank and order."""
+        """Return the first `most` ready jobs of the new job's key, or of those without a key, by rank and order."""
         ...
 
     def other(self) -> Sequence[Waiter]:
-        """Return the first WINDOW of the longest line of another key, none if there is none.
+        """Return the first WINDOW ready jobs of the other key that has the most; none if no other key has any.
 
-        Looked at are the first LINES of those that limits hold back, in the order in which they are to be looked at
-        again, then the first LINES of the ring; length counts to WINDOW, and of equals the first is taken.
+        Examined are the first LINES keys that limits hold back, in the order of their next check, then the first LINES
+        keys of the ring. A key's jobs are counted up to WINDOW; of equal keys the first is taken.
         """
         ...
 
 
 def is_bounded(queue: Queue) -> bool:
-    """Tell whether a newcomer may meet a bound of this queue."""
+    """Tell whether the queue has a bound that a new job may reach."""
     return _bounds(queue) or _bounds(queue.per_key)
 
 
@@ -99,64 +96,66 @@ def _bounds(of: Queue | Limit) -> bool:
     return of.max_depth is not None or of.max_bytes is not None or of.max_age is not None
 
 
-def make_room(queue: Queue, newcomer: Newcomer, now: float, line: WaitingJobs) -> list[Waiter] | FullBound | TooLarge:
-    """Return whom to shed for the newcomer, nobody if there is room; else the bound that keeps it out.
+def make_room(
+    queue: Queue, newcomer: Newcomer, now: float, waiting: WaitingJobs
+) -> list[Waiter] | FullBound | TooLarge:
+    """Return the jobs to shed for the new job (none if there is room), or the bound that refuses the new job.
 
-    Bounds are looked at in this order: max_age (the tighter of the key's and the queue's), then depth and bytes of the
-    key, then those of the queue. With on_full="shed" jobs make room one after the other, each as if those before were
-    gone, and never one that is more urgent than the newcomer: then it is kept out, and nobody is shed.
+    Bounds are checked in this order: max_age (the lower of the key's and the queue's), then depth and bytes of the key,
+    then those of the queue. With on_full="shed", jobs are shed one by one, each choice made as if the previous ones
+    were gone. A job that is more urgent than the new one is never shed: the new job is then refused, and none is shed.
 
-    For age: the first of its line, while that one has waited too long. For depth and bytes: of the first WINDOW of its
-    own line the least urgent, of these the first. Once its own line has nobody left, and the bound is the queue's, the
-    same of the longest other line (`WaitingJobs.other`). What runs, or waits for its time, is never shed.
+    For age: the first ready job of the new job's key, while it has waited too long. For depth and bytes: of the first
+    WINDOW ready jobs of the same key the least urgent one, of equals the first. When the key has no ready job left and
+    the bound is the queue's: likewise from `WaitingJobs.other`. Running and scheduled jobs are never shed.
     """
     each = queue.per_key if newcomer.keyed else NO_LIMIT
     if queue.max_bytes is not None and newcomer.size > queue.max_bytes:
         return TooLarge(newcomer.size, queue.max_bytes, "max_bytes")
     if each.max_bytes is not None and newcomer.size > each.max_bytes:
         return TooLarge(newcomer.size, each.max_bytes, "per_key.max_bytes")
-    making = _Admission(queue.on_full == "shed", newcomer, line)
-    if not making.young(queue, each, now):
+    admission = _Admission(queue.on_full == "shed", newcomer, waiting)
+    if not admission.young(queue, each, now):
         return "max_age" if _tighter(queue, each) else "per_key.max_age"
     if each.max_depth is not None or each.max_bytes is not None:
-        bound = making.room(line.used_by_key(), each.max_depth, each.max_bytes, anywhere=False)
+        bound = admission.room(waiting.used_by_key(), each.max_depth, each.max_bytes, other_keys=False)
         if bound is not None:
             return "per_key.max_depth" if bound == "max_depth" else "per_key.max_bytes"
     if queue.max_depth is not None or queue.max_bytes is not None:
-        bound = making.room(line.used(), queue.max_depth, queue.max_bytes, anywhere=True)
+        bound = admission.room(waiting.used(), queue.max_depth, queue.max_bytes, other_keys=True)
         if bound is not None:
             return bound
-    return making.shed
+    return admission.shed
 
 
 def _tighter(queue: Queue, each: Limit) -> bool:
-    """Tell whether the queue's own max_age is the one that counts for a key."""
+    """Tell whether the max_age of the queue applies to a key, and not the key's own."""
     return each.max_age is None or (queue.max_age is not None and queue.max_age < each.max_age)
 
 
 @dataclass(slots=True)
 class _Admission:
-    """Makes room for one newcomer. left: whom to shed next, the last first, once it is known."""
+    """Make room for one new job. left: the jobs to shed next, the last one first; None until they are read."""
 
     sheds: bool
     newcomer: Newcomer
-    line: WaitingJobs
+    waiting: WaitingJobs
     shed: list[Waiter] = field(default_factory=list)
     own: Sequence[Waiter] | None = None
     other: Sequence[Waiter] | None = None
     left: list[Waiter] | None = None
 
     def young(self, queue: Queue, each: Limit, now: float) -> bool:
-        """Shed the first of the line while it has waited too long; False: it has, and stays."""
+        """Shed the first ready job while it has waited too long; return False if it may not be shed."""
         most = queue.max_age if _tighter(queue, each) else each.max_age
         if most is None:
             return True
-        first = self.line.own(1)
+        first = self.waiting.own(1)
         if not first or now - first[0].since <= most:
             return True
         if not self._may_shed(first[0]):
             return False
-        self.own = self.line.own(WINDOW)
+        self.own = self.waiting.own(WINDOW)
         for waiter in self.own:
             if now - waiter.since <= most:
                 break
@@ -166,11 +165,11 @@ class _Admission:
         return True
 
     def room(
-        self, used: Used, max_depth: int | None, max_bytes: int | None, *, anywhere: bool
+        self, used: Used, max_depth: int | None, max_bytes: int | None, *, other_keys: bool
     ) -> Literal["max_depth", "max_bytes"] | None:
-        """Shed until the newcomer fits; return the bound that it still does not fit, None when it does.
+        """Shed jobs until the new job fits; return the bound that still refuses it, None when it fits.
 
-        used: without what was shed here before. anywhere: also of another line than its own.
+        used: as stored, with the jobs that were shed here before. other_keys: shed jobs of other keys too.
         """
         depth = used.depth - len(self.shed)
         size = used.size - sum(waiter.size for waiter in self.shed)
@@ -181,7 +180,7 @@ class _Admission:
                 bound = "max_bytes"
             else:
                 return None
-            waiter = self._next(anywhere=anywhere) if self.sheds else None
+            waiter = self._next(other_keys=other_keys) if self.sheds else None
             if waiter is None or not self._may_shed(waiter):
                 return bound
             self.shed.append(waiter)
@@ -191,19 +190,19 @@ class _Admission:
     def _may_shed(self, waiter: Waiter) -> bool:
         return self.sheds and waiter.urgency >= self.newcomer.urgency
 
-    def _next(self, *, anywhere: bool) -> Waiter | None:
+    def _next(self, *, other_keys: bool) -> Waiter | None:
         if self.own is None:
-            self.own = self.line.own(WINDOW)
+            self.own = self.waiting.own(WINDOW)
         if self.left is None:
             self.left = _by_urgency(self.own[len(self.shed) :])
-        if not self.left and anywhere and self.other is None:
-            self.other = self.line.other() if len(self.own) < WINDOW else ()
+        if not self.left and other_keys and self.other is None:
+            self.other = self.waiting.other() if len(self.own) < WINDOW else ()
             self.left = _by_urgency(self.other)
         return self.left.pop() if self.left else None
 
 
 def _by_urgency(waiters: Sequence[Waiter]) -> list[Waiter]:
-    """Return them the most urgent first, and of equals the last in line first: it is taken from the back."""
+    """Return the most urgent first, and of equals the last ready one first: jobs are taken from the end of the list."""
     ordered = list(waiters)
     ordered.reverse()
     ordered.sort(key=_urgency_of)
@@ -215,10 +214,10 @@ def _urgency_of(waiter: Waiter) -> int:
 
 
 def retry_after(bound: FullBound, queue: Queue, depth: int, rate: float) -> float:
-    """Return the seconds until a tenth of a full queue should have drained: 1 to 60, 60 if nothing drains.
+    """Return the seconds until a tenth of the queue should have drained: 1 to 60, and 60 if nothing drains.
 
-    depth: its unfinished jobs; rate: jobs that end in a second, as measured. Where max_depth is the bound, a tenth of
-    that is meant.
+    depth: unfinished jobs of the queue. rate: measured jobs that end per second. The tenth is of max_depth where that
+    is the bound, else of `depth`.
     """
     jobs = queue.max_depth if bound == "max_depth" and queue.max_depth is not None else depth
     return min(60.0, max(1.0, max(1.0, jobs / 10) / rate)) if rate > 1e-6 else 60.0

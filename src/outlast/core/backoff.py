@@ -1,4 +1,4 @@
-"""How long a failed job waits before its next attempt."""
+"""Backoff: how long a failed job waits before its next attempt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Jitter = Literal["full", "none"]
 
 
 class Backoff(Protocol):
-    """A rule that gives the seconds to wait after failed attempt number `attempt` (1, 2, ...)."""
+    """A rule that returns the seconds to wait after failed attempt number `attempt` (1, 2, ...)."""
 
     def delay(self, attempt: int, rng: Random) -> float:
         """Return seconds, 0 or more."""
@@ -27,7 +27,7 @@ class Exponential(Struct, frozen=True, kw_only=True):
     """Wait `base * factor ** (attempt - 1)`, at most `cap` (durations), spread by `jitter`.
 
     Full jitter draws evenly from 0 to that wait (M. Brooker, "Exponential Backoff and Jitter", AWS, 2015), so that
-    jobs which failed together do not come back together.
+    jobs that failed at the same time are not retried at the same time.
     """
 
     base: float = 1.0
@@ -54,9 +54,8 @@ class Exponential(Struct, frozen=True, kw_only=True):
 
     def delay(self, attempt: int, rng: Random) -> float:
         """Return the seconds to wait after failed attempt `attempt`."""
-        exponent = min(
-            attempt - 1, 1000 if self.factor < 1.5 else 64
-        )  # beyond this a float overflows, the cap long met
+        # A larger exponent would overflow a float; the cap is reached long before.
+        exponent = min(attempt - 1, 1000 if self.factor < 1.5 else 64)
         wait = min(self.cap, self.base * self.factor**exponent)
         return rng.uniform(0.0, wait) if self.jitter == "full" else wait
 

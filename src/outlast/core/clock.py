@@ -1,4 +1,4 @@
-"""What Outlast asks of a clock; the core has none of its own."""
+"""The protocol of a clock; the core has no clock of its own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["Clock"]
 
 
 class Clock(Protocol):
-    """Two clocks: due times and records are wall time, leases and deadlines monotonic. Both in seconds."""
+    """Two clocks, both in seconds: wall time for due times and records, monotonic time for leases and deadlines."""
 
     def time(self) -> float:
         """Return wall time, seconds since 1970."""
         ...
 
     def monotonic(self) -> float:
-        """Return a time that never jumps; on one host the same for every process."""
+        """Return a time that never jumps; all processes of one host share it."""
         ...

@@ -1,4 +1,4 @@
-"""The wire format (docs/wire-format.md): one job as one JSON object, checked when it comes in."""
+"""The wire format (docs/wire-format.md): encode a job as a JSON object; decode and check one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encode(message: Message) -> bytes:
 
 
 def encode_value(value: object) -> Raw:
-    """Return a plain value (what `msgspec.to_builtins` knows) as JSON."""
+    """Return a value as JSON; it must be of a type that `msgspec.to_builtins` supports."""
     return Raw(_encoder.encode(value))
 
 
@@ -52,8 +52,8 @@ def decode(body: bytes) -> Message:
         raise WireError(f"id {message.id!r} does not belong to queue {message.queue!r}: an id starts with its queue")
     if not WIRE_KIND.match(message.kind):
         raise WireError(
-            f"kind {message.kind[:140]!r}: use 1 to 128 letters, digits or _ . - and begin with a letter or _; a "
-            "version from 2 on follows as '@2'"
+            f"kind {message.kind[:140]!r}: use 1 to 128 letters, digits or _ . - and begin with a letter or _; append "
+            "a version from 2 on as '@2'"
         )
     if not bytes(message.args).lstrip().startswith(b"{"):
         raise WireError("args must be a JSON object, keyed by parameter name")
@@ -69,21 +69,21 @@ def decode(body: bytes) -> Message:
 
 
 def changed_args(args: Raw, change: Raw) -> Raw:
-    """Return the arguments with those that `change` names set anew."""
+    """Return the arguments with the values of `change` in place of the old ones."""
     return encode_value({**_raws.decode(args), **_raws.decode(change)})
 
 
 def redact_args(args: Raw, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the arguments for showing: those in `names` are masked."""
-    shown = _objects.decode(args)
+    """Return the arguments with those in `names` masked."""
+    masked = _objects.decode(args)
     for name in names:
-        if name in shown:
-            shown[name] = REDACTED
-    return shown
+        if name in masked:
+            masked[name] = REDACTED
+    return masked
 
 
 def scrub(text: str, secrets: tuple[str, ...]) -> str:
-    """Return `text` without any of `secrets`; the longest first, so that none leaves a part of another."""
+    """Return `text` with all `secrets` masked, the longest first, so that no part of a longer one remains."""
     for secret in sorted(set(secrets), key=len, reverse=True):
         if secret:
             text = text.replace(secret, REDACTED)

@@ -1,4 +1,4 @@
-"""What a handler raises to decide its own end: not errors, but control flow."""
+"""Exceptions that a handler raises to snooze its job or give it up: control flow, not errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["GiveUp", "Snooze"]
 
 
 class Snooze(OutlastError):
-    """Raise in a handler to run again in `seconds`, any duration, without burning an attempt."""
+    """Raise in a handler to run again after `seconds`, a duration, without using an attempt."""
 
     def __init__(self, seconds: Duration) -> None:
         self.seconds: float = in_seconds(seconds, "Snooze(seconds)")
@@ -18,4 +18,4 @@ class Snooze(OutlastError):
 
 
 class GiveUp(OutlastError):
-    """Raise in a handler to end the job as dead at once, whatever attempts are left."""
+    """Raise in a handler to end the job as dead at once, even if attempts are left."""

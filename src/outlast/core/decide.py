@@ -1,4 +1,4 @@
-"""The one place that says what becomes of a run: retry, backoff, dead letter, snooze, poison and expiry."""
+"""Decide how a run is settled: all rules of retry, backoff, dead letter, snooze, poison and expiry."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ __all__ = [
 
 
 class Succeeded(Struct, frozen=True, gc=False):
-    """The handler returned. result: its value as JSON, None for none. then: what it enqueued through its context."""
+    """The handler returned. result: its value as JSON, or None. then: the jobs enqueued through its context."""
 
     result: Raw | None = None
     then: Sequence[Message] = ()
 
 
 class Failed(Struct, frozen=True):
-    """The handler raised `error`, told (redacted) in `failure`."""
+    """The handler raised `error`. failure: the redacted description of it."""
 
     error: BaseException
     failure: Failure
 
 
 class TimedOut(Struct, frozen=True):
-    """The run passed its timeout."""
+    """The run exceeded its timeout."""
 
     failure: Failure
 
 
 class Crashed(Struct, frozen=True):
-    """The process of an isolated run died, seen by its living parent. solo: it ran alone because of earlier crashes."""
+    """The child process of the run died while its parent lived. solo: it ran alone because of earlier crashes."""
 
     failure: Failure
     solo: bool
@@ -76,24 +76,24 @@ class CancelledRun(Struct, frozen=True):
 
 
 class Aborted(Struct, frozen=True):
-    """The worker stopped the run for reasons of its own (`why`): the job is innocent."""
+    """The worker stopped the run for a reason (`why`) that is not the job's fault."""
 
     why: str
 
 
 class Expired(Struct, frozen=True):
-    """The job's time to start had passed when it was handed out."""
+    """The job's `expires` time had passed when it was claimed."""
 
 
 class UnknownKind(Struct, frozen=True):
-    """No handler here knows the kind."""
+    """This worker has no handler for the kind."""
 
 
 Outcome = Succeeded | Failed | TimedOut | Crashed | Invalid | Snoozed | CancelledRun | Aborted | Expired | UnknownKind
 
 
 def admit(delivery: Delivery, now: float) -> Expired | None:
-    """Return Expired when a delivery must not start any more; a job that has started once runs on until it ends."""
+    """Return Expired when a delivery must not start any more. A job that has started before never expires."""
     expires_at = delivery.message.expires_at
     if expires_at is not None and now >= expires_at and delivery.attempt == 1 and delivery.crashes == 0:
         return Expired()
@@ -101,14 +101,14 @@ def admit(delivery: Delivery, now: float) -> Expired | None:
 
 
 def runs_alone(delivery: Delivery) -> bool:
-    """Tell whether a delivery must run alone in a child process: it was there when two holders died."""
+    """Tell whether a delivery must run alone in a child process: it was running when two holders died."""
     return delivery.crashes >= DEFAULTS.solo_after_crashes
 
 
 def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng: Random) -> Settlement:
-    """Return what the store is told about a run that came to `outcome` at `now` (wall time, seconds).
+    """Return the settlement of a run that ended with `outcome` at `now` (wall time, seconds).
 
-    Raise ConfigurationError when the user's own backoff gives no duration.
+    Raise ConfigurationError when a custom backoff returns a value that is not a duration.
     """
     fence = delivery.fence
     match outcome:
@@ -133,7 +133,7 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
         case Expired():
             return Finish(fence, "expired", "expired")
         case UnknownKind():
-            # Half of what it has waited: a backlog for newer code must not pass through older hands again and again.
+            # Half of the time waited: else old workers would claim a backlog for newer code again and again.
             waited = now - delivery.message.run_at
             return Park(fence, now + min(DEFAULTS.park_cap, max(DEFAULTS.park, waited / 2)))
         case _:
@@ -150,11 +150,11 @@ def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng
 def _again(
     delivery: Delivery, failure: Failure, reason: str, *, policy: Policy, now: float, rng: Random
 ) -> Finish | Reschedule:
-    """Try once more while attempts and budget last; else dead for `reason`."""
+    """Reschedule while attempts and budget last; else finish as dead with `reason`."""
     retry = policy.retry
     if delivery.attempt >= retry.attempts:
         return Finish(delivery.fence, "dead", reason, error=failure)
-    # A backoff may be the user's own; what no store can sort by must not reach a batch that others are in.
+    # A backoff may be custom: a value that no store can sort by would fail the other settlements of the batch.
     at = now + seconds(retry.backoff.delay(delivery.attempt, rng), f"the delay of {type(retry.backoff).__name__}")
     if retry.budget is not None and at > delivery.message.run_at + retry.budget:
         return Finish(delivery.fence, "dead", "budget", error=failure)
@@ -162,5 +162,5 @@ def _again(
 
 
 def _kept_crashes(delivery: Delivery) -> int:
-    """A run that ended starts the count anew, but a job that had to run alone goes on running alone."""
+    """Return the crash count after a run that ended: 0, or unchanged for a job that must run alone."""
     return delivery.crashes if runs_alone(delivery) else 0

@@ -1,4 +1,4 @@
-"""What an accepted job survives: one word, from the weakest to the strongest."""
+"""Levels of durability: what an accepted job survives, from the weakest to the strongest."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Literal
 __all__ = ["Durability"]
 
 Durability = Literal["memory", "process-crash", "os-crash", "replicated", "unknown"]
-"""`unknown`: the store hides its settings, and no more is claimed than is known."""
+"""`unknown`: the store hides its settings, so no level is promised."""

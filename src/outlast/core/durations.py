@@ -1,4 +1,4 @@
-"""One parser of durations, for every setting that is one."""
+"""Parse durations, for all settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Duration = float | str | timedelta
 """Seconds, a timedelta, or text such as "5m"."""
 
 LONGEST: Final = 1e10
-"""Seconds, some 300 years: a time that is further off would not fit the numbers that stores sort by."""
+"""Seconds, some 300 years: a later time would not fit the numbers that stores sort by."""
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)\Z")

@@ -29,11 +29,11 @@ __all__ = [
 
 
 class OutlastError(Exception):
-    """The base of every error that Outlast raises."""
+    """The base class of every error that Outlast raises."""
 
 
 class ConfigurationError(OutlastError):
-    """A declaration or a setting is wrong; the message names it and the fix. Raised before any job is touched."""
+    """A declaration or a setting is wrong; the message names it and the fix. Raised before any job changes."""
 
 
 class DuplicateKind(ConfigurationError):
@@ -41,21 +41,21 @@ class DuplicateKind(ConfigurationError):
 
 
 class InvalidArguments(OutlastError, ValueError):
-    """The arguments do not fit the handler's signature. At enqueue nothing was stored; at run the job is dead."""
+    """The arguments do not fit the handler's signature. In `enqueue`, nothing was stored; in a run, the job is dead."""
 
 
 class WireError(OutlastError, ValueError):
-    """Bytes that claim to be a job do not follow docs/wire-format.md."""
+    """Bytes that should be a job do not follow docs/wire-format.md."""
 
 
 class WrongThread(OutlastError, RuntimeError):
-    """A blocking call was made on an event loop's own thread, where it would stop every other task."""
+    """A blocking call was made on the thread of an event loop, where it would stop every other task."""
 
 
 class QueueFull(OutlastError):
     """A bounded queue refused the job; nothing was stored. Try again in `retry_after` seconds.
 
-    bound: the setting that it is at, such as "max_depth", or "per_key.max_depth" where only the job's key is.
+    bound: the setting that was reached, such as "max_depth", or "per_key.max_depth" when only the job's key reached it.
     """
 
     def __init__(self, queue: str, retry_after: float, bound: str = "max_depth") -> None:
@@ -67,9 +67,9 @@ class QueueFull(OutlastError):
 
 
 class BodyTooLarge(OutlastError, ValueError):
-    """A job's body, or what it shows as progress, is larger than `max_body` bytes; it was not stored.
+    """A job's body, or its progress value, is larger than `limit` bytes; it was not stored.
 
-    bound: the setting, "max_body" unless the queue's `max_bytes` for all of its jobs is less than this one needs.
+    bound: the setting: "max_body", or `max_bytes` of the queue or key when this job alone exceeds it.
     """
 
     def __init__(self, kind: str, size: int, limit: int, bound: str = "max_body") -> None:
@@ -85,7 +85,7 @@ class BodyTooLarge(OutlastError, ValueError):
 
 
 class UniqueConflict(OutlastError):
-    """Another unfinished job holds the unique key, and the call asked to raise."""
+    """Another unfinished job holds the unique key, and the call has on_conflict="raise"."""
 
     def __init__(self, key: str, existing: str) -> None:
         super().__init__(f"unique key {key!r} is held by job {existing!r}: wait for it, or pass on_conflict='existing'")
@@ -102,11 +102,11 @@ class EnqueueUnknown(OutlastError):
 
 
 class StoreError(OutlastError):
-    """The store refused or failed; nothing of the call was kept unless the subclass says otherwise."""
+    """The store refused the call or failed; nothing of the call was kept unless the subclass says otherwise."""
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or is locked by somebody else past the deadline."""
+    """The store cannot be reached, or another process locked it for longer than the deadline."""
 
 
 class StoreMissing(StoreUnavailable):
@@ -114,31 +114,31 @@ class StoreMissing(StoreUnavailable):
 
 
 class StoreUncertain(StoreUnavailable):
-    """The line to the store broke after the call was sent: it may have been done. Repeating the same call is safe."""
+    """The connection broke after the call was sent: the store may have done it. Repeating the same call is safe."""
 
 
 class StoreFull(StoreError):
-    """The store's disk, or memory, is full. Nothing accepted is lost; the call may be repeated when space returns."""
+    """The store's disk or memory is full. No accepted job is lost; repeat the call when there is space again."""
 
 
 class StoreCorrupt(StoreError):
-    """The file is not a store of Outlast, or it is damaged. It is left untouched."""
+    """The file is not a store of Outlast, or it is damaged. It was not changed."""
 
 
 class UnsafeStore(ConfigurationError):
-    """The file cannot be kept safely here: a network file system, or an SQLite with the WAL-reset bug."""
+    """The file would not be safe here: it is on a network file system, or this SQLite has the WAL-reset bug."""
 
 
 class JobNotFound(OutlastError, LookupError):
-    """No record of this job: it never existed here, or retention, purge or shedding removed it."""
+    """There is no record of this job: it never existed here, or retention, purge or shedding removed it."""
 
 
 class ResultTimeout(OutlastError, TimeoutError):
-    """The job had not ended when the wait's timeout passed; it goes on."""
+    """The job had not ended when the timeout of the wait passed; the job continues."""
 
 
 class JobFailed(OutlastError):
-    """The job is dead. `reason` is its named end, `error` the last failure's text (redacted)."""
+    """The job is dead. reason: why, one of the documented names. error: the text of the last failure, redacted."""
 
     def __init__(self, job_id: str, reason: str, error: str) -> None:
         super().__init__(f"job {job_id} is dead ({reason}): {error}")
@@ -152,4 +152,4 @@ class JobCancelled(OutlastError):
 
 
 class JobExpired(OutlastError):
-    """The job's time to start (`expires`) passed before it ran."""
+    """The job's `expires` time passed before its first run."""

@@ -1,4 +1,4 @@
-"""What happened, for observers: frozen values, told after the fact; an observer decides nothing."""
+"""Events for observers: frozen values, sent after the fact; an observer decides nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Refusal = Literal["full", "too-large", "unroutable", "store", "unknown"]
 
 
 class JobEnqueued(Struct, frozen=True):
-    """The store has accepted a job: from a caller in this process, or as the follow-up of a job that succeeded here."""
+    """The store accepted a job of a caller in this process, or a follow-up of a job that succeeded here."""
 
     id: str
     queue: str
@@ -42,9 +42,10 @@ class JobEnqueued(Struct, frozen=True):
 
 
 class JobDropped(Struct, frozen=True):
-    """A waiting job ended because this process enqueued another one, `by` (its id), which the queue took instead.
+    """A waiting job ended because this process enqueued another one. by: the id of that one.
 
-    reason "shed": it made room in a full queue, and has expired; "replaced": it held the unique key, and is cancelled.
+    reason "shed": the full queue needed its room; it ended as expired. "replaced": it held the unique key; it ended as
+    cancelled.
     """
 
     id: str
@@ -54,7 +55,7 @@ class JobDropped(Struct, frozen=True):
 
 
 class JobRefused(Struct, frozen=True):
-    """An enqueue in this process raised; reason "unknown": the store did not answer, and may have accepted it."""
+    """An enqueue in this process raised. reason "unknown": the store did not answer and may have accepted the job."""
 
     id: str
     queue: str
@@ -83,11 +84,11 @@ class JobEnded(Struct, frozen=True):
     reason: str | None
     seconds: float
     usage: Usage | None = None
-    """What the run used, where that was measured."""
+    """The resources of the run, where they were measured."""
 
 
 class JobRetried(Struct, frozen=True):
-    """A run failed and another will follow at `at` (wall time)."""
+    """A run failed; the next one is due at `at` (wall time in seconds)."""
 
     id: str
     queue: str
@@ -98,7 +99,7 @@ class JobRetried(Struct, frozen=True):
 
 
 class JobLost(Struct, frozen=True):
-    """A holder was superseded: whatever it does for this job no longer counts."""
+    """This holder was superseded: its report about the job no longer counts."""
 
     id: str
     queue: str
@@ -113,14 +114,14 @@ class QueueUnattended(Struct, frozen=True):
 
 
 class ScheduleFailed(Struct, frozen=True):
-    """A schedule cannot run, for the reason `why`; none of its ticks fires until that is mended."""
+    """A schedule cannot run because of `why`; none of its ticks fires until that is corrected."""
 
     schedule: str
     why: str
 
 
 class WorkerStalled(Struct, frozen=True):
-    """A worker was alive but did not consume for `seconds`; it rebuilds its connection or exits."""
+    """A worker was alive but consumed nothing for `seconds`; it rebuilds its connection or exits."""
 
     holder: str
     seconds: float
@@ -143,7 +144,7 @@ EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)
 
 
 class Observers:
-    """Who is told what, in the order in which they came."""
+    """The observers of each type of event, in the order in which they were added."""
 
     __slots__ = ("_added", "_of")
 
@@ -152,12 +153,12 @@ class Observers:
         self._of: dict[type[Event], Sequence[Observer]] = {}
 
     def add(self, observer: Observer, kinds: tuple[type[Event], ...] = ()) -> None:
-        """Tell `observer` the events of these types; of all when none is given."""
+        """Call `observer` for events of these types, of all types when none is given."""
         self._added.append((observer, kinds))
         self._of = {}
 
     def of(self, kind: type[Event]) -> Sequence[Observer]:
-        """Return who is told events of this type."""
+        """Return the observers of this type of event."""
         found = self._of.get(kind)
         if found is None:
             found = self._of[kind] = tuple(each for each, kinds in self._added if not kinds or kind in kinds)

@@ -1,4 +1,4 @@
-"""What the exit code of a command, a worker or a supervisor says; docs/cli.md shows this table."""
+"""Exit codes of commands, workers and supervisors, with their meaning; docs/cli.md shows this table."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NOT_FOUND: Final = 6
 INTERRUPTED: Final = 130
 
 MEANING: Final[dict[int, str]] = {
-    CLEAN: "done; a worker stopped when asked, with every job settled or handed back",
-    FAILED: "something was found that must be fixed, part of what was asked could not be done, or an unexpected error",
+    CLEAN: "done; a worker stopped on request, with every job settled or released",
+    FAILED: "a check failed, part of the request could not be done, or an unexpected error occurred",
     CONFIG: "the command line, the target, a declaration or a setting is wrong; the message names it and the fix",
-    STORE: "the store is missing, damaged, unsafe here or out of reach; it was left untouched",
-    CRASHING: "worker processes died again and again before they were ready",
-    STALLED: "the store stopped answering, also on a fresh connection; start again",
-    NOT_FOUND: "nothing that was named is there",
-    INTERRUPTED: "interrupted with Ctrl-C before it was done",
+    STORE: "the store is missing, damaged, unsafe here or unreachable; it was not changed",
+    CRASHING: "worker processes died repeatedly before they were ready",
+    STALLED: "the store stopped answering, also on a new connection; start the process again",
+    NOT_FOUND: "none of the named items exists",
+    INTERRUPTED: "interrupted with Ctrl-C before the command was done",
 }

@@ -1,4 +1,4 @@
-"""One parser of filters such as `state:dead kind:send_receipt args.order_id:7`, for the command line and pages."""
+"""Parse filters such as `state:dead kind:send_receipt args.order_id:7`, for the command line and pages."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["FIELDS", "is_filter", "parse"]
 STATES: Final[tuple[State, ...]] = get_args(State)
 _BOUNDS: Final = {"older": "accepted_before", "newer": "accepted_after"}
 FIELDS: Final = ("state", "queue", "kind", "key", "reason", "older", "newer")
-"""Beside `args.NAME`, which may go deeper: `args.customer.city`."""
+"""Fields beside `args.NAME`, which may be a path: `args.customer.city`."""
 
 
 def is_filter(word: str) -> bool:
-    """Tell a filter from a job's id, which has a dot before any colon; only `args.` does in a filter."""
+    """Tell whether `word` is a filter and not a job's id: an id has a dot before any colon, of filters only `args.`."""
     field, colon, _ = word.partition(":")
     return bool(colon) and ("." not in field or field.startswith("args."))
 
 
 def parse(words: Iterable[str], now: float) -> Query:
-    """Return the query that `field:value` words stand for; all of them must match.
+    """Return the query for `field:value` words; a job must match all of them.
 
-    Several `state:` (or `state:dead,expired`) mean any of them. `older:2h` and `newer:1d` count back from `now`, wall
-    time in seconds, to the acceptance. A value of `args.` that reads as a JSON scalar means that scalar or the same
-    text; in double quotes it is text alone. Raise ConfigurationError that names the word and what there is.
+    Several `state:` (or `state:dead,expired`) match any of these states. `older:2h` and `newer:1d` compare the time of
+    acceptance with `now` (wall time, seconds). A value of `args.` that is a JSON scalar matches that scalar or the same
+    text; in double quotes it matches text only. Raise ConfigurationError that names the word and the known fields.
     """
     fields: dict[str, Any] = {}
     states: list[str] = []
@@ -60,7 +60,7 @@ def parse(words: Iterable[str], now: float) -> Query:
 
 def _once(fields: dict[str, Any], name: str, word: str, value: object) -> None:
     if fields.get(name, value) != value:
-        raise ConfigurationError(f"filter {word!r}: another value is asked for already, and no job has both")
+        raise ConfigurationError(f"filter {word!r}: this field has another value already, and no job has both")
     fields[name] = value
 
 
@@ -73,7 +73,7 @@ def _states(word: str, value: str) -> list[str]:
 
 
 def _values(text: str) -> tuple[JsonScalar, ...]:
-    """Return what `text` may mean."""
+    """Return the values that `text` matches."""
     try:
         value: JsonScalar = msgspec.json.decode(text, type=JsonScalar)
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""Job ids: `queue.rest`, time-ordered where we make them (UUIDv7, RFC 9562), free text where the client does."""
+"""Job ids, `queue.rest`: the rest is a UUIDv7 (RFC 9562, ordered by time), or the text that a client gives."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9_.:@+=/-]{1,128}\Z")
 
 _RANDOM_BITS = 62
 _COUNTER_BITS = 12
-_CHANCE = (1 << _RANDOM_BITS) - 1
+_RANDOM_MASK = (1 << _RANDOM_BITS) - 1
 _VARIANT = 0x2 << 62
 
 
 def fits(pattern: re.Pattern[str], text: object) -> bool:
-    """Tell whether `text` is text, and of this pattern."""
+    """Tell whether `text` is a string that matches the pattern."""
     return isinstance(text, str) and pattern.match(text) is not None
 
 
@@ -30,26 +30,26 @@ def check_queue_name(name: str) -> str:
 
 
 def job_id(queue: str, client_id: str) -> str:
-    """Return the full id of a client's own `id=`; one that already carries the queue is taken as it is."""
+    """Return the full id for a client's `id=`; one that already begins with the queue is returned unchanged."""
     if not fits(CLIENT_ID, client_id):
         raise InvalidArguments(f"id={client_id!r}: use 1 to 128 letters, digits or any of _ . : @ + = / -")
     return client_id if client_id.startswith(queue + ".") else f"{queue}.{client_id}"
 
 
 def queue_of(full_id: str) -> str:
-    """Return the queue that an id carries; raise InvalidArguments when it carries none."""
+    """Return the queue of an id; raise InvalidArguments when the id has none."""
     if not isinstance(full_id, str):
-        raise InvalidArguments(f"job id {full_id!r}: give its text, as returned by enqueue")
+        raise InvalidArguments(f"job id {full_id!r}: give the id as text, as returned by enqueue")
     queue, dot, rest = full_id.partition(".")
     if not (dot and QUEUE_NAME.match(queue) and CLIENT_ID.match(rest)):
-        raise InvalidArguments(f"job id {full_id!r}: an id reads 'queue.rest', as returned by enqueue")
+        raise InvalidArguments(f"job id {full_id!r}: give an id of the form 'queue.rest', as returned by enqueue")
     return queue
 
 
 class IdFactory:
-    """Make ids that grow with time within one process: 48 bits of milliseconds, 12 of counter, 62 of chance.
+    """Make ids that grow with time within one process: 48 bits of milliseconds, 12 of a counter, 62 random bits.
 
-    A store's unique index grows at one end only, which costs a third of what random ids cost.
+    A store's unique index then grows at one end only, which costs a third of what random ids cost.
     """
 
     __slots__ = ("_counter", "_millis", "_stem")
@@ -59,8 +59,8 @@ class IdFactory:
         self._counter = 0
         self._stem = ""
 
-    def new(self, queue: str, now: float, chance: int) -> str:
-        """Return a new id; `now` is wall time in seconds, `chance` at least 62 random bits."""
+    def new(self, queue: str, now: float, random_bits: int) -> str:
+        """Return a new id. now: wall time in seconds. random_bits: at least 62 of them."""
         millis = int(now * 1000)
         if millis > self._millis:
             self._millis = millis
@@ -72,4 +72,4 @@ class IdFactory:
                 self._millis += 1
                 self._counter = 0
                 self._stem = f"{self._millis:012x}7"
-        return f"{queue}.{self._stem}{self._counter:03x}{_VARIANT | (chance & _CHANCE):016x}"
+        return f"{queue}.{self._stem}{self._counter:03x}{_VARIANT | (random_bits & _RANDOM_MASK):016x}"

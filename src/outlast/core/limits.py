@@ -29,7 +29,7 @@ _PER: Final = {
 
 
 def nanos(now: float) -> int:
-    """Return wall time in whole nanoseconds: what rates are counted in, so that no rounding adds up."""
+    """Return wall time in whole nanoseconds. Rates are counted in them, so that rounding errors do not add up."""
     return int(now * 1e9)
 
 
@@ -47,7 +47,7 @@ class Rate(Struct, frozen=True):
 def rate_of(value: object, setting: str) -> Rate:
     """Return a rate from text such as "100/s", "10/minute" or "5/30s", or from a Rate.
 
-    Raise ConfigurationError that names `setting` when it is none, or no whole number of jobs.
+    Raise ConfigurationError that names `setting` for any other value, and for a count that is not a whole number.
     """
     count: object = None
     per = 0.0
@@ -64,10 +64,10 @@ def rate_of(value: object, setting: str) -> Rate:
 
 
 class Gcra(Struct, frozen=True):
-    """The generic cell rate algorithm (ITU-T I.371): state is one number, the time at which all that began is paid for.
+    """The generic cell rate algorithm (ITU-T I.371). Its state is one number, the theoretical arrival time (`tat`).
 
-    interval: nanoseconds a job costs, rounded up, so that a rate is never exceeded. burst: jobs that may begin at once;
-    in any stretch of t seconds at most burst + t / interval begin.
+    interval: nanoseconds per job, rounded up, so that a rate is never exceeded. burst: jobs that may begin at once.
+    In any period of t nanoseconds at most burst + t / interval jobs begin.
     """
 
     interval: int
@@ -75,30 +75,30 @@ class Gcra(Struct, frozen=True):
 
     @classmethod
     def of(cls, rate: Rate, burst: int | None) -> Gcra:
-        """Return a rate's own; burst None: a tenth of its count, 1 or more."""
+        """Return the algorithm for a rate. burst None: a tenth of the rate's count, at least 1."""
         interval = -(-int(rate.per * 1e9) // rate.count)
         return cls(interval, burst if burst is not None else max(1, rate.count // 10))
 
     def room(self, tat: int, now: int) -> int:
-        """Return how many may begin at `now`. A clock that was set back costs one burst at most."""
+        """Return how many jobs may begin at `now`. A clock that was set back delays jobs by one burst at most."""
         return self.burst - -(-max(0, min(tat - now, self.burst * self.interval)) // self.interval)
 
     def taken(self, tat: int, now: int, jobs: int) -> int:
-        """Return the state after `jobs` more have begun at `now`."""
+        """Return the state after `jobs` more jobs have begun at `now`."""
         return min(max(tat, now), now + self.burst * self.interval) + jobs * self.interval
 
     def next_at(self, tat: int, now: int) -> int:
-        """Return when there is room for one: `now` if there is."""
+        """Return when the next job may begin: `now` if one may begin at once."""
         begun = min(tat, now + self.burst * self.interval)
         return max(now, begun - (self.burst - 1) * self.interval)
 
 
 class Limit(Struct, frozen=True, kw_only=True):
-    """What each key of a queue may have: None is no limit.
+    """The limits of each key of a queue. None is no limit.
 
-    concurrency: jobs running at once. rate: jobs that may begin, such as "10/s"; burst: at once, a tenth of the rate's
-    count unless given. max_depth: unfinished jobs; max_bytes: bytes of their arguments; max_age: a duration, how long
-    the first in line may have waited. What happens at the last three is the queue's `on_full`.
+    concurrency: jobs running at once. rate: jobs that may begin, such as "10/s"; burst: how many of them at once, by
+    default a tenth of the rate's count. max_depth: unfinished jobs; max_bytes: bytes of their arguments; max_age: how
+    long the key's first ready job may have waited, a duration. The queue's `on_full` applies at the last three.
     """
 
     concurrency: int | None = None
@@ -126,25 +126,25 @@ class Limit(Struct, frozen=True, kw_only=True):
 
     @property
     def gcra(self) -> Gcra | None:
-        """The rate's algorithm."""
+        """The algorithm of the rate."""
         return None if self.rate is None else Gcra.of(self.rate, self.burst)
 
 
-def check_limits(given: Any, owner: str) -> None:
+def check_limits(limits: Any, owner: str) -> None:
     """Check and convert the six limits of a frozen struct; raise ConfigurationError that names the wrong one."""
     for name in ("concurrency", "burst", "max_depth", "max_bytes"):
-        value = getattr(given, name)
+        value = getattr(limits, name)
         if value is not None and (type(value) is not int or value < 1):
             raise ConfigurationError(f"{owner}: {name}={value!r} must be a whole number, 1 or more, or None")
-    if given.rate is not None:
-        structs.force_setattr(given, "rate", rate_of(given.rate, f"{owner}: rate"))
-    elif given.burst is not None:
+    if limits.rate is not None:
+        structs.force_setattr(limits, "rate", rate_of(limits.rate, f"{owner}: rate"))
+    elif limits.burst is not None:
         raise ConfigurationError(
-            f"{owner}: burst={given.burst!r} says how many a rate lets through at once: give rate="
+            f"{owner}: burst={limits.burst!r} is the number of jobs that a rate lets begin at once: give rate= too"
         )
-    if given.max_age is not None:
-        structs.force_setattr(given, "max_age", seconds(given.max_age, f"{owner}: max_age"))
-        if given.max_age == 0:
+    if limits.max_age is not None:
+        structs.force_setattr(limits, "max_age", seconds(limits.max_age, f"{owner}: max_age"))
+        if limits.max_age == 0:
             raise ConfigurationError(f"{owner}: max_age=0 would refuse every job: give seconds above 0, or None")
 
 

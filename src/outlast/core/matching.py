@@ -1,4 +1,4 @@
-"""What an argument of a job must equal to be found: a condition, and the one meaning that every store gives it."""
+"""Conditions on arguments of jobs, with the same meaning in every store."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["ArgIs", "JsonScalar", "holds", "same"]
 JsonScalar = str | int | float | bool | None
 
 DEEPEST: Final = 8
-"""Names in one path."""
+"""The most names in one path."""
 LONGEST_NAME: Final = 1000
-"""Characters of one name: one of digits is read as a number, and Python reads none of more than 4,300."""
+"""The most characters of one name: digits are read as a number, and Python reads at most 4,300 of them."""
 WIDEST: Final = 1 << 63
-"""Whole numbers from here on are compared as floats: no store keeps them exactly."""
+"""Whole numbers from this one on are compared as floats: no store keeps them exactly."""
 _MISSING: Final = object()
 
 
 class ArgIs(Struct, frozen=True):
-    """The argument at `path` equals one of `values`. A name of digits means a list's element as well as a key.
+    """The argument at `path` equals one of `values`. A name of digits is an index of a list as well as a key.
 
-    Numbers are equal by value (7 is 7.0, and not "7" nor true); null is only null, never a missing argument. An
-    argument that is redacted never equals anything: else a search would tell what nothing may show.
+    Numbers are equal by value (7 equals 7.0, but not "7" or true). null equals only null, not a missing argument. A
+    redacted argument never equals anything: else a search would reveal its value.
     """
 
     path: tuple[str, ...]
@@ -44,7 +44,7 @@ class ArgIs(Struct, frozen=True):
 
 
 def holds(args: dict[str, Any], redacted: tuple[str, ...], wanted: ArgIs) -> bool:
-    """Tell whether a job with these arguments, of which some are `redacted`, fulfils the condition."""
+    """Tell whether a job with these arguments meets the condition. redacted: names of redacted arguments."""
     if wanted.path[0] in redacted:
         return False
     found: Any = args

@@ -1,4 +1,4 @@
-"""What travels: a message, its delivery to a holder, and the fence that guards what the holder reports."""
+"""Messages, their deliveries to holders, and the fences that guard the reports of holders."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ TERMINAL: Final[frozenset[str]] = frozenset(("succeeded", "dead", "cancelled", "
 
 
 def rank_of(at: float, priority: Priority) -> int:
-    """Return a job's place in its queue, in milliseconds: lower goes first, and it never changes while it waits."""
+    """Return a job's rank in milliseconds: lower is claimed first. It does not change while the job waits."""
     return int((at - HEAD_START[priority]) * 1000)
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A job on the wire (docs/wire-format.md). Times are wall time in seconds since 1970.
 
-    args: a JSON object, the arguments keyed by parameter name. run_at: first due. expires_at: not to be started after.
-    key: what limits, fairness and erasure go by. redacted: names of arguments that nothing may show.
+    args: a JSON object, the arguments keyed by parameter name. run_at: when first due. expires_at: the latest start.
+    key: groups jobs for limits, fairness and erasure. redacted: names of arguments that must not be shown.
     """
 
     id: str
@@ -54,9 +54,9 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Fence(Struct, frozen=True, gc=False):
-    """The right to report on one hand-out of one job. `token` rises with every hand-out of a store, never given twice.
+    """The right to report on one delivery of one job. token: grows with the deliveries of a store, never used twice.
 
-    row: the store's own address of the job; nobody else reads it.
+    row: the store's own number of the job; only the store reads it.
     """
 
     id: str
@@ -66,14 +66,14 @@ class Fence(Struct, frozen=True, gc=False):
 
 
 class Holder(Struct, frozen=True):
-    """One incarnation of one worker process; `id` is never used again."""
+    """One start of one worker process; `id` is never used again."""
 
     id: str
     label: str = ""
 
 
 class Failure(Struct, frozen=True, omit_defaults=True):
-    """One failed attempt, as it is kept: redacted, `traceback` cut to a bound. `at` is wall time in seconds."""
+    """One failed attempt, redacted, with `traceback` cut to a bound. at: wall time in seconds."""
 
     attempt: int
     at: float
@@ -83,9 +83,9 @@ class Failure(Struct, frozen=True, omit_defaults=True):
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
-    """What the last run used. Seconds of CPU and of the clock; peak: the most bytes of memory, of a process of its own.
+    """The resources of the last run. cpu, wall: seconds; peak: the most bytes of memory, only for a child process.
 
-    cpu is that of its own thread or process: what a coroutine starts as other tasks or threads is not in it.
+    cpu is that of the run's own thread or process, without other tasks and threads that a coroutine starts.
     """
 
     cpu: float
@@ -94,7 +94,7 @@ class Usage(Struct, frozen=True, omit_defaults=True):
 
 
 class Delivery(Struct, frozen=True, gc=False):
-    """One hand-out of one message. attempt counts runs from 1; crashes, hand-outs whose holder died in mid run."""
+    """One delivery of one message. attempt: runs, counted from 1; crashes: runs during which the holder died."""
 
     message: Message
     fence: Fence

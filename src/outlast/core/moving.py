@@ -1,4 +1,4 @@
-"""Taking a waiting job from one store to another: the four commands, and what travels (docs/adr/0012)."""
+"""Move a waiting job from one store to another: the four commands, and the parcel (docs/adr/0012)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["Adopt", "Hold", "Moved", "Parcel", "Unhold"]
 
 
 class Parcel(Struct, frozen=True, kw_only=True):
-    """A whole job on its way. `at`: when it is due now, wall time in seconds; `rank`: its place among its equals.
+    """A whole job that moves. at: when it is due now, wall time in seconds. rank: its order within its key.
 
-    The message is as it was accepted; its unique key is left out when the job holds it no more.
+    The message is as it was accepted, without its unique key if the job no longer holds that.
     """
 
     message: Message
@@ -24,11 +24,11 @@ class Parcel(Struct, frozen=True, kw_only=True):
 
 
 class Hold(Struct, frozen=True):
-    """Set a job that waits aside as `waiting`, with `why` as its reason, and answer with its parcel.
+    """Set a job that does not run to state `waiting`, with `why` as its reason, and answer with its parcel.
 
-    Nobody is handed it, and no command but a purge changes it, until `Unhold` or `Moved`; it does not expire meanwhile,
-    and stays through any restart. Holding what is held for the same `why` answers the same again; for another it is
-    refused, since it may be at another place already.
+    Until `Unhold` or `Moved`, no claim hands it out, no command except a purge changes it, and it does not expire; a
+    restart keeps it held. Holding it again for the same `why` gives the same answer; for another one it is refused,
+    because the job may be in another store already.
     """
 
     id: str
@@ -36,10 +36,10 @@ class Hold(Struct, frozen=True):
 
 
 class Adopt(Struct, frozen=True):
-    """Keep a job of another store, held as by `Hold`; a full queue takes it. A known id changes nothing: changed 0.
+    """Keep a job of another store, held as by `Hold`. A full queue accepts it. A known id changes nothing: changed 0.
 
-    But one that went from here by `Moved` comes back. Refused: a unique key that another job holds, and a body that is
-    too large.
+    A job that left this store by `Moved` may come back. A unique key that another job holds and a body that is too
+    large are refused.
     """
 
     parcel: Parcel
@@ -47,12 +47,12 @@ class Adopt(Struct, frozen=True):
 
 
 class Moved(Struct, frozen=True):
-    """End a held job as cancelled, reason `moved`: it lives in another store now, and can't be redriven here."""
+    """End a held job as cancelled, reason `moved`: it is in another store now and cannot be redriven here."""
 
     id: str
 
 
 class Unhold(Struct, frozen=True):
-    """Let a held job wait in line again, where it stood."""
+    """Return a held job to its queue, with the rank it had."""
 
     id: str

@@ -1,4 +1,4 @@
-"""The defaults of Outlast in one table, and what a kind of job may set of its own."""
+"""The defaults of Outlast in one table, and the policies that a kind of job may set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Priority = Literal["high", "normal", "low"]
 
 
 class Defaults(Struct, frozen=True):
-    """What holds when nothing is declared. Times in seconds, sizes in bytes."""
+    """The values that apply when nothing is declared. Times in seconds, sizes in bytes."""
 
     lease: float = 10.0
     timeout: float = 300.0
@@ -48,14 +48,14 @@ HEAD_START: Final[dict[Priority, float]] = {
     "normal": 0.0,
     "low": -DEFAULTS.head_start,
 }
-"""Seconds a priority is moved ahead of its due time: a fixed number, so a waiting job ages by itself."""
+"""Seconds by which a priority moves a job ahead of its due time: a fixed number, so a waiting job ages on its own."""
 
 
 class Retry(Struct, frozen=True, kw_only=True):
-    """When a failed run is tried again.
+    """When a failed run is retried.
 
-    attempts: runs in all, 1 or more. retry_on, give_up_on: exception classes; give_up_on wins. budget: a duration from
-    the time the job was first due; no retry is planned beyond it (a snooze is no retry).
+    attempts: the total number of runs, 1 or more. retry_on, give_up_on: exception classes; give_up_on wins. budget: a
+    duration from the time the job was first due; no retry is scheduled beyond it (a snooze is not a retry).
     """
 
     attempts: int = DEFAULTS.attempts
@@ -79,11 +79,11 @@ class Retry(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if type(self.attempts) is not int or self.attempts < 1:
             raise ConfigurationError(
-                f"Retry(attempts={self.attempts!r}): attempts counts the first run, so give a whole number, 1 or more"
+                f"Retry(attempts={self.attempts!r}): attempts includes the first run: give a whole number, 1 or more"
             )
         if not callable(getattr(self.backoff, "delay", None)):
             raise ConfigurationError(
-                f"Retry(backoff={self.backoff!r}): give Exponential(...), Constant(...) or what has their delay()"
+                f"Retry(backoff={self.backoff!r}): give Exponential(...), Constant(...) or an object with their delay()"
             )
         for name in ("retry_on", "give_up_on"):
             structs.force_setattr(self, name, _classes(getattr(self, name), name))
@@ -93,17 +93,17 @@ class Retry(Struct, frozen=True, kw_only=True):
                 raise ConfigurationError("Retry(budget=0): give seconds above 0, or None for no budget")
 
 
-def _classes(given: object, setting: str) -> tuple[type[BaseException], ...]:
-    """Return one exception class, or several, as a tuple: anything else would fail when the first job does."""
-    several = tuple(given) if isinstance(given, tuple | list | set | frozenset) else (given,)
+def _classes(value: object, setting: str) -> tuple[type[BaseException], ...]:
+    """Return one or several exception classes as a tuple: any other value would fail only when a job fails."""
+    several = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
     classes = tuple(each for each in several if isinstance(each, type) and issubclass(each, BaseException))
     if len(classes) < len(several):
-        raise ConfigurationError(f"Retry({setting}={given!r}): give exception classes, such as (ConnectionError,)")
+        raise ConfigurationError(f"Retry({setting}={value!r}): give exception classes, such as (ConnectionError,)")
     return classes
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """What `decide` needs to know about a kind of job. Times in seconds; timeout None: no limit."""
+    """The input of `decide` for a kind of job. Times in seconds; timeout None: no limit."""
 
     retry: Retry = field(default_factory=Retry)
     timeout: float | None = DEFAULTS.timeout
@@ -111,10 +111,10 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 class Retention(Struct, frozen=True, kw_only=True):
-    """How long ended jobs stay to be looked at. Durations, but for `records`: the most ended jobs kept per queue.
+    """How long ended jobs are kept. All are durations except `records`, the most ended jobs that a queue keeps.
 
-    A job that left a result is kept for the result's own time (`Policy.result_ttl`) and not counted in `records`;
-    ids are remembered for `id_memory` after acceptance whatever is removed.
+    A job with a result is kept as long as the result (`Policy.result_ttl`) and does not count in `records`. An id is
+    remembered for `id_memory` after acceptance, also when its record is removed.
     """
 
     record_ttl: float = DEFAULTS.record_ttl

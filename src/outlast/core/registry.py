@@ -1,4 +1,4 @@
-"""What an app has declared: kinds and queues. Pure: declaring does no I/O."""
+"""The declarations of an app: kinds, queues and schedules. Declaring does no I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Mode = Literal["async", "thread", "process"]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A parameter of a handler that is injected, and what makes it. cached: a run shares it among all who need it."""
+    """An injected parameter of a handler. call: makes the value. cached: made once per run and shared within it."""
 
     name: str
     call: Callable[..., Any]
@@ -30,9 +30,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """One kind of job: its handler and everything that holds for all jobs of the kind.
+    """One kind of job: its handler, and the options of all its jobs.
 
-    version: of its arguments. aliases: names that it had before. upgrades: each step from an older one.
+    version: that of the arguments. aliases: former names of the kind. upgrades: functions by the version they convert.
     """
 
     kind: str
@@ -52,11 +52,11 @@ class Declaration:
     aliases: tuple[str, ...] = ()
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
     needs: tuple[Need, ...] = ()
-    """Its dependencies, after `*`."""
+    """The dependencies, after `*`."""
     middleware: Sequence[Callable[..., Any]] = ()
-    """What its router puts around its runs, within the app's: a list that may still grow."""
+    """The router's middleware, inside the app's. The list may still grow."""
     wire: str = field(init=False)
-    """The kind of its messages: the name, and the version from 2 on."""
+    """The kind on the wire: the name, and the version from 2 on."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wire", wire_kind(self.kind, self.version))
@@ -74,32 +74,32 @@ class Declaration:
 
 @dataclass(slots=True)
 class Registry:
-    """Every declaration of one app, by kind, and its queues, by name."""
+    """All declarations of one app by kind, and its queues and schedules by name."""
 
     declarations: dict[str, Declaration] = field(default_factory=dict)
     kinds: dict[str, Declaration] = field(default_factory=dict)
-    """Who runs each kind of message: older versions and former names too."""
+    """The declaration that runs each wire kind, with older versions and former names."""
     queues: dict[str, Queue] = field(default_factory=dict)
     schedules: dict[str, Scheduled] = field(default_factory=dict)
     app: str = ""
-    """Whose it is."""
+    """The name of the app."""
     middleware: list[Callable[..., Any]] = field(default_factory=list)
-    """What is put around every run, outermost first."""
+    """The middleware of every run, outermost first."""
     overrides: dict[Any, Callable[..., Any]] = field(default_factory=dict)
-    """What a test makes instead of a dependency."""
+    """Replacements of dependencies in tests."""
     version: int = 0
-    """Grows with every change of `topology()`, so that an open store is told."""
+    """Grows with every change of `topology()`, so that it is declared again to an open store."""
     _explicit: set[str] = field(default_factory=set)
     _names: dict[str, Declaration] = field(default_factory=dict)
 
     def add(self, declaration: Declaration) -> None:
-        """Add a kind; raise DuplicateKind when another handler has its name, or a former name of it, in any version."""
+        """Add a kind; raise DuplicateKind when another handler has its name or one of its former names."""
         for name in (declaration.kind, *declaration.aliases):
             known = self._names.get(name)
             if known is not None:
                 raise DuplicateKind(
                     f"kind {name!r} is declared twice, by {_where(known)} and {_where(declaration)}: "
-                    "give one of them another name with kind=..., or take it from the aliases= of one"
+                    "give one of them another name with kind=..., or remove the name from the aliases= of one"
                 )
         self._names |= dict.fromkeys((declaration.kind, *declaration.aliases), declaration)
         self.declarations[declaration.kind] = declaration
@@ -109,7 +109,7 @@ class Registry:
         self.version += 1
 
     def add_queue(self, queue: Queue) -> None:
-        """Set a queue's bounds; raise ConfigurationError when it was set before with others."""
+        """Set the bounds of a queue; raise ConfigurationError when it was declared before with other bounds."""
         if queue.name in self._explicit and self.queues[queue.name] != queue:
             raise ConfigurationError(f"queue {queue.name!r} is declared twice with different settings: keep one")
         self._explicit.add(queue.name)
@@ -128,7 +128,7 @@ class Registry:
         self.version += 1
 
     def topology(self) -> Topology:
-        """Return what a store must know."""
+        """Return the topology to declare to a store."""
         return Topology(tuple(self.queues.values()), self.app, tuple(self.kinds))
 
 

@@ -1,4 +1,4 @@
-"""Schedules as values: what a declaration says, what a store keeps of it, and how that is changed."""
+"""Schedules as values: the declaration, the record in a store, and the changes of a record."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ Overlap = Literal["allow", "skip", "queue"]
 SCHEDULE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,79}\Z")
 ZONE_NAME: Final = re.compile(r"[A-Za-z0-9_+/-]{1,64}\Z")
 SHORTEST: Final = 0.1
-"""Seconds between two ticks of an interval, at least."""
+"""The shortest interval, in seconds."""
 LONGEST_JITTER: Final = 86_400.0
 MOST_MISFIRES: Final = 10_000
 
 
 def check_schedule_name(name: object) -> str:
-    """Return the name of a schedule; raise ConfigurationError for one that no id could carry."""
+    """Return the name of a schedule; raise ConfigurationError for one that cannot be part of a job's id."""
     if not isinstance(name, str) or not fits(SCHEDULE_NAME, name):
         raise ConfigurationError(
             f"schedule name={name!r}: use 1 to 80 letters, digits or _ . - and begin with a letter or _"
@@ -51,11 +51,11 @@ def check_schedule_name(name: object) -> str:
 
 
 class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """When a schedule ticks: `cron` by the wall clock of zone `tz`, or `every` so many seconds since 1970.
+    """When a schedule ticks: `cron` by the wall clock of zone `tz`, or an interval of `every` seconds from 1970.
 
-    jitter: seconds; all ticks are later by one fixed part of it, taken from the schedule's name. misfire: which of the
-    ticks that came due while nobody could fire them still run: none, the latest, or all, at most `misfire_limit`.
-    overlap: what becomes of a tick while the run before has not ended: it runs too, is skipped, or waits its turn.
+    jitter: seconds; all ticks are delayed by one fixed part of it, derived from the schedule's name. misfire: which of
+    the ticks that came due while no worker could fire them still run: none, the latest, or all, at most
+    `misfire_limit`. overlap: a tick that comes due before the previous run has ended runs too, is skipped, or waits.
     """
 
     cron: str | None = None
@@ -82,9 +82,7 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         if (self.cron is None) == (self.every is None):
-            raise ConfigurationError(
-                'schedule: give a cron expression such as "0 5 * * 1-5", or every="5m", one of them'
-            )
+            raise ConfigurationError('schedule: give either a cron expression such as "0 5 * * 1-5", or every="5m"')
         if self.cron is not None and not isinstance(self.cron, str):
             raise ConfigurationError(f'schedule cron={self.cron!r}: give text such as "0 5 * * 1-5", or every=')
         if not fits(ZONE_NAME, self.tz):
@@ -108,7 +106,7 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ConfigurationError(f"schedule every={self.every!r}: give at least {SHORTEST:g} seconds ('100ms')")
         if self.tz != "UTC":
             raise ConfigurationError(
-                f"schedule tz={self.tz!r} with every=: an interval knows no zone; leave tz out, or give a cron "
+                f"schedule tz={self.tz!r} with every=: an interval has no time zone: leave tz out, or give a cron "
                 "expression such as '*/5 * * * *'"
             )
         if self.jitter > every:
@@ -117,7 +115,7 @@ class Spec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ScheduleEntry(Struct, frozen=True, kw_only=True):
-    """A schedule as one version of an app's code declares it. version: a digest of all that it says."""
+    """A schedule as one version of an app's code declares it. version: a digest of the declaration."""
 
     name: str
     app: str
@@ -128,7 +126,7 @@ class ScheduleEntry(Struct, frozen=True, kw_only=True):
 
 
 class Scheduled(Struct, frozen=True, kw_only=True):
-    """A schedule as it is declared beside a job of kind `kind`, with the arguments of each run."""
+    """A schedule as declared for jobs of kind `kind`, with the arguments of each run."""
 
     name: str
     kind: str
@@ -138,12 +136,11 @@ class Scheduled(Struct, frozen=True, kw_only=True):
 
 
 class ScheduleRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All that a store keeps about a schedule. Times are wall time in seconds.
+    """The record of a schedule in a store. Times are wall time in seconds.
 
-    upto: ticks up to here, this one included, are taken: published, skipped, or in `backlog`. revision: grows with each
-    change but that of `seen`. seen: when a live worker last said that it declares `version`. older: versions that were
-    replaced, the last first. asked: when somebody asked for a run now that nobody has fired yet. last: the id of the
-    last job.
+    upto: ticks up to this time, included, are taken: published, skipped, or in `backlog`. revision: grows with each
+    change except that of `seen`. seen: when a live worker last declared `version`. older: replaced versions, the last
+    one first. asked: when an operator requested a run that has not been fired yet. last: the id of the last job.
     """
 
     name: str
@@ -168,15 +165,15 @@ class ScheduleRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def spec(self) -> Spec:
-        """What holds: an operator's edit, else what the code declares."""
+        """The spec in force: the operator's edit, else the declared one."""
         return self.declared if self.edited is None else self.edited
 
 
 class ScheduleAdvance(Struct, frozen=True, kw_only=True):
-    """Take ticks: publish `messages` and go on from `upto`, if the record still has revision `expect`.
+    """Take ticks: publish `messages` and move the record to `upto`, if it still has revision `expect`.
 
-    tick: the last one among the messages. skipped: how many ticks are left out. error: why the schedule cannot fire, ""
-    when it can. served: the run that was asked for is among the messages.
+    tick: the last tick of the messages. skipped: the number of skipped ticks. error: why the schedule cannot fire, ""
+    when it can. served: the requested run is among the messages.
     """
 
     name: str
@@ -191,27 +188,27 @@ class ScheduleAdvance(Struct, frozen=True, kw_only=True):
 
 
 class EditSchedule(Struct, frozen=True):
-    """Let `spec` hold until the code declares another one; None: what the code declares. It begins now."""
+    """Use `spec` from now on, until the code declares another one. None: use the declared one."""
 
     name: str
     spec: Spec | None
 
 
 class PauseSchedule(Struct, frozen=True):
-    """Let no tick fire (`on`), or go on from now: what came due in a pause is left out. Kept through deploys."""
+    """Stop firing ticks (`on`), or continue from now: ticks of the pause are left out. A deploy keeps the pause."""
 
     name: str
     on: bool = True
 
 
 class RunSchedule(Struct, frozen=True):
-    """Fire once, as soon as a worker hears of it, whatever the pause and the overlap say."""
+    """Fire once, as soon as a worker is notified, regardless of pause and overlap."""
 
     name: str
 
 
 class RemoveSchedule(Struct, frozen=True):
-    """Forget a schedule that no live worker declares. Its jobs stay."""
+    """Remove a schedule that no live worker declares. Its jobs stay."""
 
     name: str
 

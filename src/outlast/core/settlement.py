@@ -1,4 +1,4 @@
-"""What a holder tells the store about a delivery, and what the store answers."""
+"""Settlements and notes that a holder sends to the store, and the answers of the store to them and to a publish."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = [
 
 
 class Finish(Struct, frozen=True, gc=False):
-    """The job ends in `state`. `then` becomes durable in the same step. reason: why, for every state but succeeded.
+    """End the job in `state`. then: follow-ups, durable in the same step. reason: set for all states but succeeded.
 
-    result: JSON, kept `result_ttl` seconds; None keeps none. usage: what the run used, None when that is not kept.
+    result: JSON, kept for `result_ttl` seconds; None keeps none. usage: the resources of the run, None if not kept.
     """
 
     fence: Fence
@@ -47,9 +47,9 @@ class Finish(Struct, frozen=True, gc=False):
 
 
 class Reschedule(Struct, frozen=True):
-    """Run again at `at` (wall time) as attempt number `attempt`, counted as `crashes` times crashed.
+    """Run again at `at` (wall time) as attempt number `attempt`, with crash count `crashes`.
 
-    error None: a snooze. The job's rank moves to `at`.
+    error None: a snooze. The job's rank is computed from `at`.
     """
 
     fence: Fence
@@ -61,7 +61,7 @@ class Reschedule(Struct, frozen=True):
 
 
 class Release(Struct, frozen=True):
-    """Give back unfinished. Attempt, crash count and rank are kept; due again at `at`, at once when None."""
+    """Give back the unfinished job. It keeps attempt, crash count and rank, and is due at `at`, at once when None."""
 
     fence: Fence
     at: float | None = None
@@ -69,7 +69,7 @@ class Release(Struct, frozen=True):
 
 
 class Park(Struct, frozen=True):
-    """This worker does not know the kind: offer it again at `at` (wall time). Attempt and rank are kept."""
+    """Offer the job again at `at` (wall time): this worker has no handler for its kind. It keeps attempt and rank."""
 
     fence: Fence
     at: float
@@ -79,21 +79,24 @@ Settlement = Finish | Reschedule | Release | Park
 
 
 class Accepted(Struct, frozen=True):
-    """Durable at the store's level. Ended for it in the same step: `replaced`, who held its unique key, and `shed`."""
+    """The message is durable at the store's level.
+
+    Ids of jobs that ended in the same step: `replaced` held its unique key, `shed` made room for it.
+    """
 
     replaced: str | None = None
     shed: tuple[str, ...] = ()
 
 
 class Exists(Struct, frozen=True):
-    """Nothing was stored: job `id` already stands for this message. by: its id, or the unique key it holds."""
+    """Nothing was stored, because of job `id`. by: that job has the same id, or holds the unique key."""
 
     id: str
     by: Literal["id", "unique"] = "id"
 
 
 FullBound = Literal["max_depth", "max_bytes", "max_age", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"]
-"""What may keep a job out of a queue, by the name of its setting."""
+"""The bounds that may refuse a job, by the names of the settings."""
 
 
 class Full(Struct, frozen=True):
@@ -104,11 +107,11 @@ class Full(Struct, frozen=True):
 
 
 class Unroutable(Struct, frozen=True):
-    """No queue takes this message; nothing was stored."""
+    """No queue accepts this message; nothing was stored."""
 
 
 class TooLarge(Struct, frozen=True):
-    """The body of `size` bytes is over `limit`, the store's or that of all jobs of its queue; nothing was stored."""
+    """The body of `size` bytes exceeds `limit`, of the setting `bound`; nothing was stored."""
 
     size: int
     limit: int
@@ -121,14 +124,14 @@ Published = Accepted | Exists | Full | Unroutable | TooLarge
 
 
 class Lost(Struct, frozen=True):
-    """A fence that no longer counts: its job was superseded, or is to be cancelled by its holder."""
+    """A fence that was superseded, or whose holder must cancel the job."""
 
     fence: Fence
     why: Literal["superseded", "cancelled"]
 
 
 class Note(Struct, frozen=True):
-    """Something to keep about a running job: `name` is "progress" or a step's name, `value` JSON. Last write wins."""
+    """A value to keep for a running job. name: "progress" or the name of a step; value: JSON. The last write wins."""
 
     fence: Fence
     name: str

@@ -1,4 +1,4 @@
-"""Spreading schedules by their names, so that not all run at once, and the ids of what they publish."""
+"""Spread schedules over time by their names, so that not all run at once, and make the ids of their jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RANGES: Final = {
     "second": (0, 59),
     "minute": (0, 59),
     "hour": (0, 23),
-    "day of month": (1, 28),  # a month without the day would have no run
+    "day of month": (1, 28),  # every month has these days
     "month": (1, 12),
     "day of week": (0, 6),
 }
@@ -31,16 +31,16 @@ _NICKNAMES: Final = {
 }
 
 
-def _dice(name: str, what: str) -> int:
-    """Return a number that is the same in every process and for ever."""
+def _hashed(name: str, what: str) -> int:
+    """Return a number that is the same in every process and version: stored schedules depend on it."""
     return int.from_bytes(sha256(f"{name}\0{what}".encode()).digest()[:8], "big")
 
 
 def spread(expression: str, name: str) -> str:
-    """Return a cron expression with every `H` replaced by a value taken from the schedule's name.
+    """Return a cron expression with every `H` replaced by a value derived from the schedule's name.
 
-    `H`: any value of the field (a day of the month up to 28); `H(0-29)`: one of these; `H/15`: every 15th from one of
-    the first 15; `H(0-29)/10`: both. "@daily" and its like are written out. Raise ConfigurationError.
+    `H`: any value of the field (of the days of a month, 1 to 28); `H(0-29)`: one of these; `H/15`: every 15th, from one
+    of the first 15; `H(0-29)/10`: both. "@daily" and similar names become five fields. Raise ConfigurationError.
     """
     fields = _NICKNAMES.get(expression.strip().lower(), expression).split()
     names = list(_RANGES)[6 - len(fields) :]
@@ -64,22 +64,22 @@ def _term(term: str, field: str, name: str, expression: str) -> str:
     step = int(match["step"]) if match["step"] else None
     if not first <= low <= high <= last or step == 0:
         raise ConfigurationError(
-            f"schedule cron={expression!r}: {term!r} must lie within {first}-{last} (the {field}), with a step above 0"
+            f"schedule cron={expression!r}: {term!r} must be within {first}-{last} (the {field}), with a step above 0"
         )
-    dice = _dice(name, field)
+    value = _hashed(name, field)
     if step is None:
-        return str(low + dice % (high - low + 1))
-    return f"{low + dice % min(step, high - low + 1)}-{high}/{step}"
+        return str(low + value % (high - low + 1))
+    return f"{low + value % min(step, high - low + 1)}-{high}/{step}"
 
 
 def offset_of(name: str, jitter: float) -> float:
-    """Return by how many seconds all ticks of a schedule are late: at least 0 and less than `jitter`.
+    """Return the delay in seconds of all ticks of a schedule: at least 0 and less than `jitter`.
 
-    In milliseconds; in whole seconds from a jitter of a minute on.
+    A whole number of milliseconds; of seconds when `jitter` is a minute or more.
     """
     parts = 1 if jitter >= 60 else 1000
     choices = int(jitter * parts)
-    return _dice(name, "jitter") % choices / parts if choices else 0.0
+    return _hashed(name, "jitter") % choices / parts if choices else 0.0
 
 
 def written(at: float) -> str:
@@ -90,5 +90,5 @@ def written(at: float) -> str:
 
 
 def tick_id(queue: str, name: str, tick: float, *, asked: bool = False) -> str:
-    """Return the id of a tick's job: the same whoever fires it. asked: of a run that somebody asked for."""
+    """Return the id of a tick's job, the same in every process. asked: the run was requested by an operator."""
     return f"{queue}.{name}@{written(tick)}" + (".asked" if asked else "")

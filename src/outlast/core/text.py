@@ -1,4 +1,4 @@
-"""Values as people read them: ages, sizes, times, and text that came from elsewhere made harmless."""
+"""Format values for people: ages, sizes, times, and foreign text without control characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["clean", "counted", "duration", "redact_url", "short", "size", "when"
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
-# Up to the last '@': in a password that was not written with %2F, %3F, %23, what follows these is secret all the same.
+# Up to the last '@': in a password whose '/', '?' or '#' was not percent-encoded, the text behind these is secret too.
 _PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):.*@", re.DOTALL)
 _SECRET: Final = re.compile(r"(?P<name>[?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
@@ -20,7 +20,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Return `text` without what could steer a terminal: a job of another service must not write on this screen."""
+    """Return `text` with control characters escaped: text of a job must not control the terminal."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
 
 
@@ -31,7 +31,7 @@ def short(text: str, most: int = 60) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time in its largest unit: 0.4 s, 12 s, 3 min, 5 h, 2 d."""
+    """Return a duration in its largest unit: 0.4 s, 12 s, 3 min, 5 h, 2 d."""
     for unit, name in _STEPS:
         if seconds >= unit:
             return f"{seconds / unit:.0f} {name}"
@@ -39,7 +39,7 @@ def duration(seconds: float) -> str:
 
 
 def when(at: float | None, now: float) -> str:
-    """Return a wall time as seen from now: "12 s ago", "in 5 min"."""
+    """Return a wall time relative to `now`: "12 s ago", "in 5 min"."""
     if at is None:
         return ""
     return f"{duration(now - at)} ago" if at <= now else f"in {duration(at - now)}"
@@ -55,5 +55,5 @@ def size(number: float) -> str:
 
 
 def redact_url(url: str) -> str:
-    """Return a store's URL without its password and without any secret in its query."""
+    """Return a store's URL with its password and the secrets of its query masked."""
     return _SECRET.sub(r"\g<name>***", _PASSWORD.sub(r"\g<before>:***@", url))

@@ -1,4 +1,4 @@
-"""What becomes of a schedule's record: declared again, changed by people, and which of its ticks fire. Pure."""
+"""Pure rules of schedule records: how declarations and operators change them, and which ticks fire."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ __all__ = [
 ]
 
 GRACE: Final = 120.0
-"""Seconds after which a tick counts as missed, if the next one is not due before."""
+"""Seconds after which a tick counts as missed, unless the next one is due earlier."""
 TOUCH: Final = 15.0
-"""Seconds after which some live worker says again that it declares a schedule."""
+"""Seconds after which a live worker declares a schedule again."""
 STALE: Final = 45.0
-"""Seconds without that after which an older version of the code may take a schedule back: three of them."""
+"""Seconds without a declaration after which an older version of the code may take a schedule back: 3 x TOUCH."""
 ORPHANED: Final = 120.0
-"""Seconds without that after which nobody declares it: a restart of all workers takes less."""
+"""Seconds without a declaration after which a schedule counts as undeclared: a restart of all workers takes less."""
 CLOCK_SET_BACK: Final = 3600.0
-"""Seconds that the clock must lie before the last tick for it to count as set back; less is waited for."""
+"""Seconds before the last tick from which on the clock counts as set back; a smaller difference is waited for."""
 KNOWN_VERSIONS: Final = 10
 
 
 def enlisted(record: ScheduleRecord | None, entry: ScheduleEntry, now: float) -> ScheduleRecord:
-    """Return the record when `entry` is declared at `now`; raise ConfigurationError for a schedule of another app.
+    """Return the record after `entry` was declared at `now`; raise ConfigurationError for a schedule of another app.
 
-    A new version takes the schedule over at once. One that was replaced takes it back only when the version that holds
-    it has not been heard of for STALE seconds: while old and new workers run side by side the new code decides, and
-    after a roll-back the old. When the spec itself changes, ticks begin anew from now and an operator's edit ends.
+    A new version takes the schedule over at once. A replaced version takes it back only when the present version has
+    not been declared for STALE seconds: while old and new workers run side by side, the new code decides, and after a
+    rollback the old code. When the spec changes, ticks count from now and an operator's edit ends.
     """
     if record is None:
         return ScheduleRecord(
@@ -94,7 +94,7 @@ def enlisted(record: ScheduleRecord | None, entry: ScheduleEntry, now: float) ->
 
 
 def needs_touch(record: ScheduleRecord | None, entry: ScheduleEntry, now: float) -> bool:
-    """Tell whether declaring `entry` again would change the record, or say something worth a write."""
+    """Tell whether declaring `entry` again would change the record enough to be worth a write."""
     if record is None or record.app != entry.app:
         return True
     if record.version == entry.version:
@@ -103,7 +103,7 @@ def needs_touch(record: ScheduleRecord | None, entry: ScheduleEntry, now: float)
 
 
 def stands_back(record: ScheduleRecord, entry: ScheduleEntry, now: float) -> bool:
-    """Tell whether a newer version of the code, seen lately, holds the schedule: the older one fires nothing."""
+    """Tell whether a newer version of the code declared the schedule recently: the older one then fires nothing."""
     return record.version != entry.version and entry.version in record.older and abs(now - record.seen) < STALE
 
 
@@ -113,7 +113,7 @@ def orphaned(record: ScheduleRecord, now: float) -> bool:
 
 
 def amended(record: ScheduleRecord | None, change: Amendment, now: float) -> tuple[ScheduleRecord | None, Answer]:
-    """Return the record after a change by people, None when it is gone, and what came of it."""
+    """Return the record after an operator's change (None when it was removed) and the answer."""
     if record is None:
         return None, Answer(False, why="unknown")
     again = structs.replace(record, revision=record.revision + 1)
@@ -135,7 +135,7 @@ def amended(record: ScheduleRecord | None, change: Amendment, now: float) -> tup
 
 
 def check_sizes(moves: Sequence[ScheduleAdvance], limit: int) -> None:
-    """Raise BodyTooLarge, before anything of the moves has happened, when a message is over `limit` bytes."""
+    """Raise BodyTooLarge when a message is over `limit` bytes. Call it before any of the moves is made."""
     for message in (message for move in moves for message in move.messages):
         size = memoryview(message.args).nbytes
         if size > limit:
@@ -143,11 +143,12 @@ def check_sizes(moves: Sequence[ScheduleAdvance], limit: int) -> None:
 
 
 def advanced(record: ScheduleRecord, move: ScheduleAdvance, answers: Sequence[Published]) -> ScheduleRecord:
-    """Return the record after `move`, whose messages were answered thus.
+    """Return the record after `move`. answers: those of the publish of its messages.
 
-    A tick whose id is known was published before and is not counted again; one that met a unique key is skipped.
+    A tick whose id is known was published before and is not counted again; a tick whose unique key another job holds
+    counts as skipped.
     """
-    met = [each for each in answers if isinstance(each, Exists) and each.by == "unique"]
+    conflicts = [each for each in answers if isinstance(each, Exists) and each.by == "unique"]
     last = record.last
     if move.messages:
         answer = answers[-1]
@@ -159,7 +160,7 @@ def advanced(record: ScheduleRecord, move: ScheduleAdvance, answers: Sequence[Pu
         last=last,
         last_tick=record.last_tick if move.tick is None else move.tick,
         fired=record.fired + sum(each == ACCEPTED for each in answers),
-        skipped=record.skipped + move.skipped + len(met),
+        skipped=record.skipped + move.skipped + len(conflicts),
         error=move.error,
         asked=None if move.served else record.asked,
         revision=record.revision + 1,
@@ -169,14 +170,14 @@ def advanced(record: ScheduleRecord, move: ScheduleAdvance, answers: Sequence[Pu
 def position(record: ScheduleRecord, now: float) -> float:
     """Return the time after which ticks count: `upto`, or now when the clock was set back by more than an hour.
 
-    Without that a clock that once stood in the far future would silence the schedule until then. What was published
-    already is not published again: its id is known.
+    Otherwise a clock that once was far in the future would stop the schedule until that time. No tick is published
+    twice: its id is known.
     """
     return now if now < record.upto - CLOCK_SET_BACK else record.upto
 
 
 class TickPlan(Struct, frozen=True):
-    """Which ticks fire now, which wait for their turn, how many are left out, and what is taken thereby."""
+    """Which ticks fire now, which wait, how many are skipped, and up to which time ticks are taken."""
 
     fire: tuple[float, ...]
     backlog: tuple[float, ...]
@@ -185,10 +186,11 @@ class TickPlan(Struct, frozen=True):
 
 
 def plan(record: ScheduleRecord, due: Sequence[float], passed: int, *, now: float, busy: bool) -> TickPlan:
-    """Decide about the ticks after `position` that are due at `now`, ascending.
+    """Decide which ticks fire.
 
-    passed: how many before them were left out of the list, which holds at least the last `misfire_limit`. busy: the run
-    before has not ended. Only the newest tick can be on time: one is missed when the next is due, or after GRACE.
+    due: the ticks after `position` that are due at `now`, ascending, at least the last `misfire_limit`. passed: how
+    many earlier ticks `due` leaves out. busy: the previous run has not ended. Only the newest tick can be on time: a
+    tick is missed when the next one is due, or after GRACE.
     """
     if record.paused:
         return TickPlan((), record.backlog, 0, record.upto)

@@ -1,4 +1,4 @@
-"""What a store must know before jobs flow: an app's queues with their bounds and retention."""
+"""The topology that an app declares to a store: its queues with their bounds, limits and retention."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from outlast.core.policy import Retention
 __all__ = ["ADJUSTABLE", "Queue", "Topology", "adjusted", "limits_of", "of_another_app", "variables_of"]
 
 MOST_WEIGHT: Final = 1000
-"""The most jobs that one key is given in its turn."""
+"""The most jobs that one key may have per turn."""
 
 
 class Queue(Struct, frozen=True, kw_only=True):
     """A queue: its bounds, its limits and its retention. None is no limit.
 
-    Bounds (what happens at them is `on_full`: a new job is refused, or old ones are shed for it): max_depth, unfinished
-    jobs; max_bytes, bytes of their arguments; max_age, a duration, how long the first in line may have waited.
-    Limits, kept by `claim`: concurrency, jobs running at once; rate, jobs that begin, with `burst` of them at once
-    (a tenth of the rate's count unless given). per_key: the same for each key. weights: jobs that a key is given in its
-    turn; 1 for every key not named.
+    Bounds (at a bound, `on_full` decides whether the new job is refused or old ones are shed): max_depth, unfinished
+    jobs; max_bytes, bytes of their arguments; max_age, how long the first ready job of the same key may have waited.
+    Limits, enforced by `claim`: concurrency, jobs running at once; rate, jobs that begin, at most `burst` at once (by
+    default a tenth of the rate's count). per_key: the same for each key. weights: jobs per turn of a key; 1 for every
+    key that is not named.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Queue(Struct, frozen=True, kw_only=True):
 
     @property
     def gcra(self) -> Gcra | None:
-        """The algorithm of the queue's own rate."""
+        """The algorithm of the queue's rate."""
         return None if self.rate is None else Gcra.of(self.rate, self.burst)
 
 
@@ -95,11 +95,11 @@ ADJUSTABLE: Final = (
     "per_key",
     "weights",
 )
-"""What an operator may set while the queue is in use."""
+"""Settings that an operator may change while the queue is in use."""
 
 
 def limits_of(queue: Queue) -> dict[str, Any]:
-    """Return what of ADJUSTABLE is set, by the names that `adjusted` takes, as plain values: a rate as "10/s"."""
+    """Return the ADJUSTABLE settings that are set, as plain values (a rate as "10/s") by the names of `adjusted`."""
     named: dict[str, Any] = {name: getattr(queue, name) for name in ADJUSTABLE if name not in ("per_key", "weights")}
     if queue.on_full == "reject":
         del named["on_full"]
@@ -111,42 +111,42 @@ def limits_of(queue: Queue) -> dict[str, Any]:
 
 
 def adjusted(queue: Queue, changes: Mapping[str, Any]) -> Queue:
-    """Return a queue as an operator has it: `changes` over what is declared.
+    """Return the declared queue with an operator's changes.
 
     changes: values of ADJUSTABLE by name; those of per_key as "per_key.rate" and so on, a weight as "weights.<key>".
-    Raise ConfigurationError for a name or a value that is none.
+    Raise ConfigurationError for an invalid name or value.
     """
-    own: dict[str, Any] = {}
-    each: dict[str, Any] = {}
+    of_queue: dict[str, Any] = {}
+    of_keys: dict[str, Any] = {}
     weights = dict(queue.weights)
     for name, value in changes.items():
         group, _, rest = name.partition(".")
         if group == "per_key" and rest in Limit.__struct_fields__:
-            each[rest] = value
+            of_keys[rest] = value
         elif group == "weights" and rest:
             if value is None:
                 weights.pop(rest, None)
             else:
                 weights[rest] = value
         elif name in ADJUSTABLE and name not in ("per_key", "weights"):
-            own[name] = value
+            of_queue[name] = value
         else:
             raise ConfigurationError(
                 f"queue {queue.name!r}: {name!r} can't be set: give one of {', '.join(ADJUSTABLE)} "
                 "(per_key.rate, weights.<key> and so on)"
             )
-    for changed, of in ((own, queue), (each, queue.per_key)):
-        if "rate" in changed and (changed["rate"] is None or ("burst" not in changed and of.rate is None)):
-            changed["burst"] = None  # of a rate that is no more
-    per_key = structs.replace(queue.per_key, **each) if each else queue.per_key
-    return structs.replace(queue, per_key=per_key, weights=weights, **own)
+    for changed, declared in ((of_queue, queue), (of_keys, queue.per_key)):
+        if "rate" in changed and (changed["rate"] is None or ("burst" not in changed and declared.rate is None)):
+            changed["burst"] = None  # a burst without its rate is invalid
+    per_key = structs.replace(queue.per_key, **of_keys) if of_keys else queue.per_key
+    return structs.replace(queue, per_key=per_key, weights=weights, **of_queue)
 
 
 class Topology(Struct, frozen=True):
-    """Queues of one app. Declaring is idempotent; a queue that is not named keeps what it has.
+    """The queues of one app. Declaring is idempotent; a queue that is not named does not change.
 
-    app: whose they are from now on; "" is nobody, which is refused nowhere and takes nothing. kinds: what whoever
-    declares this can run: a parked job of theirs is due for its claims at once. None named leaves what was said before.
+    app: the owner of the queues from now on; "" is never refused and owns nothing. kinds: the wire kinds that the
+    declaring process can run; its claims take parked jobs of these kinds at once. An empty `kinds` changes nothing.
     """
 
     queues: tuple[Queue, ...] = ()
@@ -155,14 +155,14 @@ class Topology(Struct, frozen=True):
 
 
 def of_another_app(queue: str, owner: str, app: str) -> ConfigurationError:
-    """Return the error of an app that declares a queue which belongs to another one of the same store."""
+    """Return the error for an app that declares a queue of another app in the same store."""
     return ConfigurationError(
-        f"queue {queue!r} belongs to app {owner!r} in this store, and app {app!r} declares it too: name the queue "
-        f"otherwise, or give {app!r} a store of its own with {variables_of(app)}URL"
+        f"queue {queue!r} belongs to app {owner!r} in this store, and app {app!r} declares it too: rename the queue, "
+        f"or give {app!r} a store of its own with {variables_of(app)}URL"
     )
 
 
 def variables_of(app: str) -> str:
-    """Return what the names of the variables begin with that set this app alone."""
-    own = re.sub("[^A-Z0-9]+", "_", app.upper())
-    return f"OUTLAST_{own}_" if own else "OUTLAST_"
+    """Return the prefix of the environment variables that apply to this app alone."""
+    name = re.sub("[^A-Z0-9]+", "_", app.upper())
+    return f"OUTLAST_{name}_" if name else "OUTLAST_"

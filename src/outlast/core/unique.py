@@ -13,18 +13,18 @@ from outlast.core.errors import ConfigurationError
 __all__ = ["OnConflict", "Unique"]
 
 OnConflict = Literal["existing", "replace", "raise"]
-"""What becomes of an enqueue whose unique key another job holds."""
+"""What an enqueue does when another job holds its unique key."""
 
 
 class Unique(Struct, frozen=True, omit_defaults=True):
-    """Hold `key` within the job's queue.
+    """A unique key that the job holds within its queue.
 
-    until "finish": freed by every terminal state. until "start": freed when the job is handed out (an attempt that
-    runs again does not take it back). `seconds`: freed by itself that long, a duration, after acceptance, whatever the
-    job does. A job frees only a key that it holds itself.
+    until "finish": every terminal state frees the key. until "start": a claim of the job frees it (a later attempt does
+    not take it back). seconds: the key is freed this duration after acceptance, whatever the job does. A job frees only
+    a key that it holds itself.
 
-    replace: when another job holds the key and waits, it ends as cancelled ("replaced") and this one takes its place,
-    in one step; one that runs, or has ended, is not replaced.
+    replace: a waiting job that holds the key ends as cancelled ("replaced"), and the new job takes the key, in one
+    step. A job that runs or has ended is not replaced.
     """
 
     key: str

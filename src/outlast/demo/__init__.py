@@ -1,4 +1,4 @@
-"""The demo: an order shop whose payment provider goes down in the middle, and which loses nothing."""
+"""The demo: an order shop whose payment provider goes down during the run; no order is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo with these command line arguments; return the exit code, 0 only if the ledger balances.
 
-    Raise ModuleNotFoundError that names the extra when its packages are missing.
+    Raise ModuleNotFoundError that names the extra to install when a package is missing.
     """
     try:
         from outlast.demo import command

@@ -1,4 +1,4 @@
-"""What is known of a run while it goes on: seen from outside, through the records of the parts. Pages draw it."""
+"""The state of a run for the page and the terminal, read from the files that the processes write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACCEPTED, PAID, INVOICED, MAILED = "1", "2", "3", "4"
 
 
 class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Orders that reached each stage; what the provider repeated, and runs that Outlast will try again."""
+    """Orders that reached each stage. repeats: requests that the provider recognised; retries: failed runs."""
 
     accepted: int
     paid: int
@@ -33,7 +33,7 @@ class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """Something worth a line, `at` seconds after the start."""
+    """An event to show, `at` seconds after the start."""
 
     at: float
     kind: Literal["info", "down", "up", "killed", "done", "failed"]
@@ -41,10 +41,10 @@ class Incident(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a page shows at one moment. Times in seconds since the start of the run.
+    """The state that the page shows. Times in seconds since the start of the run.
 
     stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 invoiced, 4 mailed.
-    series: rows of time, accepted, paid, invoiced, mailed. outages: begin and end, which is None while it lasts.
+    series: rows of time, accepted, paid, invoiced, mailed. outages: begin and end; end None while the outage lasts.
     """
 
     at: float
@@ -65,9 +65,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Board:
-    """Follows the files that provider, mail catcher and workers write, and the folder of invoices."""
+    """Reads the files that provider, mail server and workers write, and the folder of invoices."""
 
-    def __init__(self, places: RunFiles, planned: int, started: float, *, workers: int, outage: float = 0.0) -> None:
+    def __init__(self, files: RunFiles, planned: int, started: float, *, workers: int, outage: float = 0.0) -> None:
         self.accepted: dict[str, int] = {}
         self.mails: list[Mail] = []
         self.planned = planned
@@ -78,37 +78,37 @@ class Board:
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS)
         self.answers: list[float] = []
         self.last_run: JournalLine | None = None
-        self.started, self._workers, self._outage, self._places = started, workers, outage, places
+        self.started, self._workers, self._outage, self._files = started, workers, outage, files
         self._paid: set[str] = set()
         self._invoiced: set[str] = set()
         self._mailed: set[str] = set()
         self._repeats = self._retries = 0
         self._series: list[tuple[float, int, int, int, int]] = []
-        self._provider, self._mail, self._runs = Tail(places.charges), Tail(places.mails), Tail(places.runs)
+        self._provider, self._mail, self._runs = Tail(files.charges), Tail(files.mails), Tail(files.runs)
 
     def accept(self, order: str, cents: int, seconds: float) -> None:
-        """Note that the client was told 202 for `order` after `seconds`."""
+        """Record that the client was answered 202 for `order` after `seconds`."""
         self.accepted[order] = cents
         self.answers.append(seconds)
 
     def note(self, kind: Literal["info", "down", "up", "killed", "done", "failed"], text: str, now: float) -> Incident:
-        """Add a line to the story and return it."""
+        """Record an incident and return it."""
         incident = Incident(round(now - self.started, 1), kind, text)
         self.incidents.append(incident)
         return incident
 
     def provider_down(self, now: float) -> None:
-        """An outage begins."""
+        """Begin an outage."""
         self.outages.append((now - self.started, None))
 
     def provider_up(self, now: float) -> float:
-        """End the outage; return how many seconds it took."""
+        """End the outage; return its duration in seconds."""
         begin, _ = self.outages[-1]
         self.outages[-1] = (begin, now - self.started)
         return now - self.started - begin
 
     def look(self, now: float) -> None:
-        """Read what was added since the last look, and add a point to the series."""
+        """Read the lines that were added since the last look, and add a point to the series."""
         for line in self._provider.lines():
             entry = msgspec.json.decode(line, type=BookEntry)
             self._paid.add(entry.order)
@@ -124,7 +124,7 @@ class Board:
             if run.what == "started" and run.kind == "take_payment":
                 self.last_run = run
         if self._series and not self.unfinished() and self.ledger is not None:
-            return  # over, and nothing new: the chart ends with the run
+            return  # the run has ended and nothing is new: the chart ends here
         counts = self.counts()
         self._series.append(
             (round(now - self.started, 2), counts.accepted, counts.paid, counts.invoiced, counts.mailed)
@@ -133,15 +133,15 @@ class Board:
             self._series = self._series[::2]
 
     def invoices(self) -> list[str]:
-        """Return the orders that have an invoice; what begins with a dot is being drawn."""
-        return [path.stem for path in self._places.invoices.glob("*.pdf") if not path.name.startswith(".")]
+        """Return the orders that have an invoice, without unfinished files, whose names begin with a dot."""
+        return [path.stem for path in self._files.invoices.glob("*.pdf") if not path.name.startswith(".")]
 
     def unfinished(self) -> list[str]:
         """Return the accepted orders that are not yet paid, invoiced and mailed."""
         return [o for o in self.accepted if not (o in self._paid and o in self._invoiced and o in self._mailed)]
 
     def counts(self) -> JobCounts:
-        """Count what is known now."""
+        """Count the orders by stage, and repeats and retries."""
         return JobCounts(
             accepted=len(self.accepted),
             paid=len(self._paid),
@@ -152,7 +152,7 @@ class Board:
         )
 
     def snapshot(self, now: float) -> Snapshot:
-        """Return what a page needs to draw this moment."""
+        """Return the state that the page draws."""
         at = now - self.started
         return Snapshot(
             at=round(at, 1),

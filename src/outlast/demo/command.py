@@ -28,7 +28,7 @@ BALANCED, UNBALANCED, INTERRUPTED = 0, 1, 130
 
 
 class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run went, in figures; `--json` writes it. Times in seconds, but for the answers (milliseconds)."""
+    """The figures of a run, which `--json` writes. Times in seconds, those of the answers in milliseconds."""
 
     balances: bool
     ledger: Ledger
@@ -39,7 +39,7 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     answered_ms_median: float
     answered_ms_p99: float
     directory: str | None
-    """Where the files of the run are, when they were kept."""
+    """The directory with the files of the run, None if they were removed."""
 
 
 def run(
@@ -51,22 +51,22 @@ def run(
     json: Path | None = None,
     url: str = "",
 ) -> int:
-    """Run the demo, on the Redis server at `url` or on a file of its own.
+    """Run the demo, on the Redis server at `url` or on an SQLite file of the run.
 
-    Return 0 if the ledger balances, 1 if not, 130 when interrupted before there was one.
+    Return 0 if the ledger balances, 1 if not, 130 when interrupted before the ledger was complete.
     """
     plan = DemoPlan(orders=orders, outage=outage, processes=processes, stay=stay, url=url)
     terminal = Terminal(Console(highlight=False, soft_wrap=True))
     try:
         report = asyncio.run(_run(plan, terminal))
     except asyncio.CancelledError:
-        terminal.say("Interrupted before the ledger could be settled.")
+        terminal.print("Interrupted before the ledger was complete.")
         return INTERRUPTED
     except (NotReady, OutlastError) as error:
-        terminal.say(str(error))
+        terminal.print(str(error))
         return UNBALANCED
     if report.directory is not None:
-        terminal.say(f"The files of this run: {report.directory}")
+        terminal.print(f"The files of this run: {report.directory}")
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     return BALANCED if report.balances else UNBALANCED
@@ -85,15 +85,15 @@ async def _run(plan: DemoPlan, terminal: Terminal) -> DemoReport:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
-    async with Demo(plan, terminal.tell, random.Random()) as demo:  # noqa: S311
-        terminal.say(f"Watch it live: {demo.page}")
+    async with Demo(plan, terminal.show, random.Random()) as demo:  # noqa: S311
+        terminal.print(f"Watch it live: {demo.page}")
         async with _following(terminal, demo):
             ledger = await demo.run()
         report = _report(demo, ledger)
         _print(terminal, report)
         if plan.stay:
             staying = demo.board.staying = True
-            terminal.say(f"The page stays: {demo.page}  Ctrl-C ends the demo.")
+            terminal.print(f"The page stays open: {demo.page}  Press Ctrl-C to end the demo.")
             await stop.wait()
             if len(demo.board.accepted) != ledger.accepted or len(demo.board.outages) > 1:
                 report = _report(demo, await demo.settle_up())
@@ -123,27 +123,27 @@ def _report(demo: Demo, ledger: Ledger) -> DemoReport:
         seconds=round(time.monotonic() - board.started, 1),
         answered_ms_median=round(statistics.median(answers) * 1000, 2),
         answered_ms_p99=round(answers[int(len(answers) * 0.99)] * 1000, 2),
-        directory=str(demo.places.directory) if demo.keep else None,
+        directory=str(demo.files.directory) if demo.keep else None,
     )
 
 
 def _print(terminal: Terminal, report: DemoReport) -> None:
     terminal.ledger(report.ledger, outage=report.outage_seconds, killed=report.workers_killed)
-    terminal.say(
-        f"{report.seconds:.1f} s in all; orders were answered after {report.answered_ms_median} ms (median), "
-        f"{report.answered_ms_p99} ms (p99); {report.retries} failed runs were tried again."
+    terminal.print(
+        f"{report.seconds:.1f} s in total; orders were answered after {report.answered_ms_median} ms (median), "
+        f"{report.answered_ms_p99} ms (p99); {report.retries} failed runs were retried."
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and run; see `run` for the exit codes."""
+    """Parse the command line and run the demo; return the exit code of `run`."""
     parser = argparse.ArgumentParser(prog="outlast demo", description="An order shop survives an outage.")
     parser.add_argument("--orders", type=_count, default=200, metavar="N", help="orders to send (200)")
     parser.add_argument(
         "--outage", type=_seconds, default=8.0, metavar="SECONDS", help="how long the provider is down (8)"
     )
     parser.add_argument("--processes", type=_count, default=2, metavar="N", help="worker processes (2)")
-    parser.add_argument("--stay", action="store_true", help="keep everything running, and the page open, until Ctrl-C")
+    parser.add_argument("--stay", action="store_true", help="keep all processes and the page running until Ctrl-C")
     parser.add_argument("--url", type=_server, metavar="URL", help="keep the jobs on this server: redis://HOST")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to this file")
     options = parser.parse_args(arguments)

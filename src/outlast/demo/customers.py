@@ -1,4 +1,4 @@
-"""The customers of the demo: they send orders at a steady pace and repeat one until they are told 202."""
+"""The customers of the demo: they send orders at a constant rate and repeat each one until the answer is 202."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 import httpx2
 from msgspec import Struct, to_builtins
 
-__all__ = ["OrderRefused", "OrderRequest", "send_orders", "wishes"]
+__all__ = ["OrderRefused", "OrderRequest", "make_orders", "send_orders"]
 
 _ITEMS = ("Espresso machine", "Bicycle bell", "Desk lamp", "Crème brûlée torch", "Chess set", "Hiking boots", "Teapot")
 
 
 class OrderRefused(Exception):
-    """The shop's answer says that this order will never be accepted."""
+    """The shop refused an order, and would refuse it again."""
 
 
 class OrderRequest(Struct, frozen=True, kw_only=True):
-    """One order, as it is sent."""
+    """The body of one order request."""
 
     id: str
     item: str
@@ -28,7 +28,7 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     email: str
 
 
-def wishes(count: int, rng: random.Random, *, first: int = 1) -> Iterator[OrderRequest]:
+def make_orders(count: int, rng: random.Random, *, first: int = 1) -> Iterator[OrderRequest]:
     """Yield `count` different orders, numbered from `first`."""
     for number in range(first, first + count):
         yield OrderRequest(
@@ -44,7 +44,7 @@ async def send_orders(
 ) -> None:
     """Send the orders to the shop at URL `shop`, spread evenly over `seconds`.
 
-    `accepted` is told each order with the seconds that its answer took. Raise Refused in an exception group.
+    accepted: called with each accepted order and the seconds of its answer. Raise OrderRefused in an exception group.
     """
     gap = seconds / max(len(orders), 1)
     async with httpx2.AsyncClient(base_url=shop, timeout=10.0) as client, asyncio.TaskGroup() as group:
@@ -63,7 +63,7 @@ async def _send(
         try:
             answer = await client.post("/orders", json=to_builtins(order))
         except httpx2.TransportError:
-            pass  # it may have been accepted or not: the order's own id makes the repeat safe
+            pass  # the order may have been accepted or not; its own id makes the repeat safe
         else:
             if answer.status_code == 202:
                 accepted(order, time.monotonic() - begin)

@@ -1,4 +1,4 @@
-"""A real invoice as a PDF, by reportlab."""
+"""Draw an invoice as a PDF with reportlab."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ INK, QUIET, LINE = HexColor("#16202c"), HexColor("#6b7785"), HexColor("#d7dde4")
 
 
 def draw_invoice(path: Path, *, order: str, item: str, cents: int, email: str) -> None:
-    """Write the invoice to `path`: whole or not at all, and the same file when it is drawn again."""
+    """Write the invoice to `path`, complete or not at all; a second call writes the same bytes."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    # invariant: no time and no random id in the file, so that a second run changes nothing.
+    # invariant: no time and no random id in the file, so that a second run writes the same bytes.
     page = Canvas(str(draft), pagesize=A4, invariant=True)
     width, height = A4
     left, right, top = 24 * mm, width - 24 * mm, height - 32 * mm

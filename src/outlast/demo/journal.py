@@ -1,4 +1,4 @@
-"""What the workers of the demo tell about their runs, a line each, so that the page can show retries as they happen."""
+"""A file in which the demo's workers record their runs, one line per event, so that the page shows retries at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Journal", "JournalLine", "Tail"]
 
 
 class JournalLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to one run of one job, in worker process `pid`. at: wall time in seconds."""
+    """An event of one run of one job in worker process `pid`. at: wall time in seconds."""
 
     what: Literal["started", "retried", "ended"]
     job: str
@@ -26,14 +26,14 @@ class JournalLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journal:
-    """An observer of Outlast that appends to a file; several processes append to the same one."""
+    """An observer of Outlast that appends to a file; several processes append to the same file."""
 
     def __init__(self, path: Callable[[], Path]) -> None:
         self._path = path
         self._file = -1
 
     def __call__(self, event: Event) -> None:
-        """Append one line for what starts, is retried or ends."""
+        """Append one line for a run that starts and for one that is retried or ends."""
         match event:
             case JobStarted():
                 self._append("started", event.id, event.kind)
@@ -45,7 +45,7 @@ class Journal:
                 return
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -54,12 +54,12 @@ class Journal:
         if self._file < 0:
             self._file = os.open(self._path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         run = JournalLine(what=what, job=job, kind=kind, pid=os.getpid(), at=time.time())
-        # One write of one line: with O_APPEND the lines of several processes never mix.
+        # One write per line: with O_APPEND the lines of several processes do not mix.
         os.write(self._file, msgspec.json.encode(run) + b"\n")
 
 
 class Tail:
-    """Reads what was appended to a file since it last looked; a line counts when it is whole."""
+    """Reads the complete lines that were appended to a file since the last read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -71,7 +71,7 @@ class Tail:
             return []
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            fresh = file.read()
-        whole = fresh[: fresh.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return whole.splitlines()
+            added = file.read()
+        complete = added[: added.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return complete.splitlines()

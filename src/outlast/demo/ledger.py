@@ -1,4 +1,4 @@
-"""The demo's verdict: what the client was promised against what four independent witnesses saw."""
+"""The demo's ledger: compare the orders that were accepted with charges, invoices and e-mails."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["Charge", "Ledger", "balance"]
 
 
 class Charge(Struct, frozen=True):
-    """Money that the payment provider took for one order."""
+    """A charge of the payment provider for one order."""
 
     order: str
     cents: int
 
 
 class Ledger(Struct, frozen=True, kw_only=True):
-    """The counts of one run, and by name every order that does not add up.
+    """The counts of one run, and the ids of all orders that do not match.
 
-    accepted: orders whose client was answered 202. repeats: requests that the provider recognised by their key and did
-    not charge again. extra_emails: second copies; jobs run at least once and SMTP knows no key, so a worker killed
-    between the mail server's answer and its own report sends one again. They are shown, and do not unbalance.
+    accepted: orders that were answered 202. repeats: requests that the provider recognised by their key and did not
+    charge again. extra_emails: second copies; jobs run at least once and SMTP has no idempotency key, so a worker that
+    is killed between the mail server's answer and the settlement sends one again. They do not unbalance the ledger.
     """
 
     accepted: int
@@ -35,13 +35,13 @@ class Ledger(Struct, frozen=True, kw_only=True):
     """Accepted, but not charged, without an invoice, or without an e-mail."""
     double_charges: tuple[str, ...] = ()
     wrong_amounts: tuple[str, ...] = ()
-    """Charged with another amount than was ordered."""
+    """Charged with an amount that differs from the order."""
     strangers: tuple[str, ...] = ()
-    """Charged, invoiced or mailed though no client was told that the order is accepted."""
+    """Charged, invoiced or mailed although no client was answered 202."""
 
     @property
     def balances(self) -> bool:
-        """Every accepted order was charged once, rightly, invoiced and mailed, and nothing else was."""
+        """Whether exactly the accepted orders were charged, once and with the right amount, invoiced and mailed."""
         return not (self.lost or self.double_charges or self.wrong_amounts or self.strangers)
 
 

@@ -1,4 +1,4 @@
-"""The mail server of the demo: it takes e-mails by SMTP, looks at the PDF in each, and writes down what it got."""
+"""The mail server of the demo: accept e-mails by SMTP, check the PDF in each, and record them in a file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from outlast.demo.run_files import here
+from outlast.demo.run_files import run_files
 
 __all__ = ["Catcher", "Mail"]
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
-    """One e-mail that was taken. pdf_bytes: the size of its PDF; 0 when there is none that begins as one."""
+    """An accepted e-mail. pdf_bytes: the size of its PDF attachments, 0 when there is none."""
 
     order: str
     message_id: str
@@ -28,13 +28,13 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catcher:
-    """An aiosmtpd handler that appends a line for each message before the sender is answered."""
+    """An aiosmtpd handler that appends a line to a file for each message before it answers the sender."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Take one message. Refuse for good what is no invoice of the shop."""
+        """Accept one message; refuse one without an X-Order header permanently."""
         raw = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         message = message_from_bytes(raw, policy=default)
         order = message["X-Order"]
@@ -51,20 +51,20 @@ class Catcher:
             at=time.time(),
         )
         self._file.write(msgspec.json.encode(mail) + b"\n")
-        return "250 taken"
+        return "250 accepted"
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 async def _serve() -> None:
-    places = here()
-    catcher = Catcher(places.mails)
+    files = run_files()
+    catcher = Catcher(files.mails)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    server = await loop.create_server(lambda: SMTP(catcher, hostname="mail.localhost"), "127.0.0.1", places.smtp)
+    server = await loop.create_server(lambda: SMTP(catcher, hostname="mail.localhost"), "127.0.0.1", files.smtp)
     async with server:
         await stop.wait()
     catcher.close()

@@ -1,4 +1,4 @@
-"""One run of the demo: start everything, send orders, take the provider down, kill workers, and settle the ledger."""
+"""One run of the demo: start all processes, send orders, stop the provider, kill workers, and check the ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from outlast import Outlast, Settings
 from outlast.core.errors import StoreError
 from outlast.core.store.broker import QueueStats
 from outlast.demo.board import Board, Incident, Snapshot
-from outlast.demo.customers import OrderRequest, send_orders, wishes
+from outlast.demo.customers import OrderRequest, make_orders, send_orders
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.page import make_page, page_server
@@ -37,14 +37,14 @@ MORE_ORDERS = 10
 
 
 class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do. Orders are sent evenly over twice the outage and two seconds; the outage begins after a quarter."""
+    """The plan of a run. Orders are sent evenly over 2 x outage + 2 seconds; the outage begins after a quarter."""
 
     orders: int = 200
     outage: float = 8.0
     processes: int = 2
     stay: bool = False
     url: str = ""
-    """The Redis server that keeps the jobs; "" for a file of the run."""
+    """The URL of the Redis server that keeps the jobs; "" for an SQLite file of the run."""
 
     @property
     def sending(self) -> float:
@@ -53,26 +53,26 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def patience(self) -> float:
-        """Seconds after the last order by which all must be done."""
+        """Seconds after the last order within which all orders must be done."""
         return 60 + 0.1 * self.orders
 
 
 class Demo:
-    """One run, from the temporary directory to the ledger. `async with` starts the parts, and stops every one of them.
+    """One run, from the temporary directory to the ledger. `async with` starts all processes and stops them.
 
-    `tell` is called with each incident as it happens. A part that does not start raises NotReady with its log.
+    show: called with each incident. A process that does not start raises NotReady with its log.
     """
 
-    def __init__(self, plan: DemoPlan, tell: Callable[[Incident], None], rng: random.Random) -> None:
+    def __init__(self, plan: DemoPlan, show: Callable[[Incident], None], rng: random.Random) -> None:
         shop, provider, smtp, page = free_ports(4, rng)
         directory = Path(tempfile.mkdtemp(prefix="outlast-demo-")).resolve()
         self.plan = plan
-        self.places = RunFiles(root=str(directory), shop=shop, provider=provider, smtp=smtp)
-        self.board = Board(self.places, plan.orders, time.monotonic(), workers=plan.processes, outage=plan.outage)
+        self.files = RunFiles(root=str(directory), shop=shop, provider=provider, smtp=smtp)
+        self.board = Board(self.files, plan.orders, time.monotonic(), workers=plan.processes, outage=plan.outage)
         self.page = f"http://127.0.0.1:{page}/"
         self.shop = f"http://127.0.0.1:{shop}"
         self.keep = plan.stay
-        self._tell, self._rng, self._page_port = tell, rng, page
+        self._show, self._rng, self._page_port = show, rng, page
         self._stack = AsyncExitStack()
         self._url = keep_at(plan.url, directory, rng)
         self._ordered = 0
@@ -88,7 +88,7 @@ class Demo:
         self._workers = DemoProcess("workers", worker, directory, environ)
 
     async def __aenter__(self) -> Demo:
-        """Start everything and wait until it listens."""
+        """Start all processes and wait until they listen and consume."""
         try:
             await self._start()
         except BaseException:
@@ -102,15 +102,15 @@ class Demo:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        self.places.save()
+        self.files.save()
         self._stack.push_async_callback(self._clean)
         await self._stack.enter_async_context(self._jobs)
-        for part in (self._provider, self._mail, self._workers, self._api):  # stopped in the other order
+        for part in (self._provider, self._mail, self._workers, self._api):  # stopped in reverse order
             self._stack.push_async_callback(part.stop)
         await asyncio.gather(
-            self._provider.start(port=self.places.provider),
-            self._mail.start(port=self.places.smtp),
-            self._api.start(port=self.places.shop),
+            self._provider.start(port=self.files.provider),
+            self._mail.start(port=self.files.smtp),
+            self._api.start(port=self.files.shop),
         )
         await self._workers.start()
         await self._consuming()
@@ -120,16 +120,16 @@ class Demo:
         tasks.create_task(server.serve())
         looking = tasks.create_task(self._look())
 
-        def rest() -> None:
+        def stop_tasks() -> None:
             server.should_exit = True
             looking.cancel()
 
-        self._stack.callback(rest)
+        self._stack.callback(stop_tasks)
         self.board.started = time.monotonic()  # the chart begins with the first order, not with the start-up
-        self._note("info", f"everything runs, on {self.plan.processes} worker processes")
+        self._note("info", f"all processes are running, {self.plan.processes} of them workers")
 
     async def run(self) -> Ledger:
-        """Send the orders through an outage and two killed workers; return the ledger once all is done, or too late."""
+        """Send the orders during an outage and two kills of a worker; return the ledger when all are done or late."""
         plan = self.plan
         async with asyncio.TaskGroup() as group:
             group.create_task(self._order(plan.orders, plan.sending))
@@ -141,16 +141,16 @@ class Demo:
         return await self.settle_up()
 
     async def settle_up(self) -> Ledger:
-        """Ask the witnesses, compare, and note the verdict."""
+        """Read charges, invoices and e-mails, compare them with the orders, and record the result."""
         self.board.look(time.monotonic())
         async with httpx2.AsyncClient() as client:
-            answer = await client.get(f"http://127.0.0.1:{self.places.provider}/ledger")
+            answer = await client.get(f"http://127.0.0.1:{self.files.provider}/ledger")
         statement = msgspec.json.decode(answer.content, type=Statement)
         ledger = balance(
             self.board.accepted,
             charges=statement.charges,
             repeats=statement.repeats,
-            invoices=[order for order in self.board.invoices() if is_whole(self.places.invoices / f"{order}.pdf")],
+            invoices=[order for order in self.board.invoices() if is_whole(self.files.invoices / f"{order}.pdf")],
             emails=[mail.order for mail in self.board.mails if mail.pdf_bytes],
         )
         self.board.ledger = ledger
@@ -161,7 +161,7 @@ class Demo:
         return ledger
 
     async def outage(self) -> None:
-        """Kill the provider and start it again after the planned time; a no-op while it is down."""
+        """Kill the provider and start it again after the planned time; do nothing while it is down."""
         if self._outage.locked():
             return
         async with self._outage:
@@ -169,12 +169,12 @@ class Demo:
             self.board.provider_down(time.monotonic())
             self._note("down", f"SIGKILL to the provider, pid {pid}")
             await asyncio.sleep(self.plan.outage)
-            await self._provider.start(port=self.places.provider)
+            await self._provider.start(port=self.files.provider)
             seconds = self.board.provider_up(time.monotonic())
-            self._note("up", f"provider is back after {seconds:.1f} s")
+            self._note("up", f"provider is up again after {seconds:.1f} s")
 
     async def kill_worker(self) -> None:
-        """Kill the worker process that started the last payment, with SIGKILL; none when no payment ever started."""
+        """Kill the worker process that started the last payment with SIGKILL; do nothing before the first payment."""
         run = self.board.last_run
         if run is None:
             return
@@ -188,7 +188,7 @@ class Demo:
         await self._order(MORE_ORDERS, 1.0)
 
     async def _trouble(self) -> None:
-        """The outage, with one worker killed in its middle and one when payments flow again."""
+        """Make the outage; kill one worker in its middle and one when payments succeed again."""
         await asyncio.sleep(self.plan.sending / 4)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.outage())
@@ -200,7 +200,7 @@ class Demo:
         await self.kill_worker()
 
     async def _order(self, count: int, seconds: float) -> None:
-        orders = list(wishes(count, self._rng, first=self._ordered + 1))
+        orders = list(make_orders(count, self._rng, first=self._ordered + 1))
         self._ordered += count
         await send_orders(self.shop, orders, seconds=seconds, accepted=self._accepted)
 
@@ -208,14 +208,14 @@ class Demo:
         self.board.accept(order.id, order.cents, seconds)
 
     async def _finished(self) -> None:
-        """Return when each order went all the way, and no job of the shop is left: a repeat would still be counted."""
+        """Return when all orders are mailed and no job is left: a job that runs again would still change the counts."""
         while self.board.unfinished():
             await self._looked.wait()
         while any(queue.depth for queue in (await self._stats()).values()):
             await self._looked.wait()
 
     async def _consuming(self, deadline: float = 30.0) -> None:
-        """Return when every worker process asks for payments; raise NotReady with the log."""
+        """Return when every worker process consumes payments; raise NotReady with the log after `deadline` seconds."""
         end = time.monotonic() + deadline
         while (await self._stats())["payments"].consumers < self.plan.processes:
             if self._workers.pid is None or time.monotonic() > end:
@@ -236,10 +236,10 @@ class Demo:
         return self.board.snapshot(time.monotonic())
 
     def _note(self, kind: Literal["info", "down", "up", "killed", "done", "failed"], text: str) -> None:
-        self._tell(self.board.note(kind, text, time.monotonic()))
+        self._show(self.board.note(kind, text, time.monotonic()))
 
     async def _clean(self) -> None:
         if not self.keep:
-            shutil.rmtree(self.places.directory, ignore_errors=True)
-            with suppress(StoreError):  # the ledger is settled: whether the server can still be reached changes nothing
+            shutil.rmtree(self.files.directory, ignore_errors=True)
+            with suppress(StoreError):  # the ledger is complete: an unreachable server must not fail the run
                 await forget(self._url)

@@ -1,4 +1,4 @@
-// Draws the state of the run twice a second. All text goes through textContent: nothing from an order becomes markup.
+// Draw the state of the run twice a second. All text is set as textContent, so that text of an order is never markup.
 "use strict";
 
 const STAGES = ["accepted", "paid", "invoiced", "mailed"];
@@ -12,7 +12,7 @@ function svg(name, attributes, text) {
   return node;
 }
 
-/** A round step that cuts `span` into at most `most` parts. */
+/** Return a round step that divides `span` into at most `most` parts. */
 function step(span, most) {
   const raw = Math.max(span / most, 1e-9);
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -25,8 +25,8 @@ function drawFlow(state, down) {
   const behind = (a, b) => Math.max(counts[a] - counts[b], 0);
   const hints = {
     accepted: state.answered_ms === null ? "" : `202 after ${state.answered_ms} ms (median)`,
-    paid: behind("accepted", "paid") ? `${number(behind("accepted", "paid"))} wait${down ? " for the provider" : ""}` : "",
-    invoiced: behind("paid", "invoiced") ? `${number(behind("paid", "invoiced"))} wait` : "",
+    paid: behind("accepted", "paid") ? `${number(behind("accepted", "paid"))} waiting${down ? " for the provider" : ""}` : "",
+    invoiced: behind("paid", "invoiced") ? `${number(behind("paid", "invoiced"))} waiting` : "",
     mailed: state.per_second > 0 && counts.mailed < total ? `${state.per_second.toFixed(0)} orders a second` : "",
   };
   for (const item of $("flow").children) {
@@ -87,7 +87,7 @@ function drawWall(state) {
   const empty = style.getPropertyValue("--track").trim();
   const total = Math.max(state.planned, state.stages.length, 1);
   const width = canvas.clientWidth;
-  // The largest square with which the wall stays within its height.
+  // The largest square size with which all orders fit the height.
   const most = width < 600 ? 220 : 120;
   let cell = 22;
   while (cell > 5 && Math.ceil(total / Math.floor(width / cell)) * cell > most) cell -= 1;
@@ -106,7 +106,7 @@ function drawWall(state) {
     pen.fill();
   }
   const open = state.counts.accepted - state.counts.mailed;
-  $("open").textContent = open > 0 ? `${number(open)} on their way` : "";
+  $("open").textContent = open > 0 ? `${number(open)} in progress` : "";
 }
 
 function drawStory(state) {

@@ -1,4 +1,4 @@
-"""Serves the live page of the demo on loopback: three static files, the state as JSON, and buttons while it stays."""
+"""Serve the demo's live page on loopback: three static files, the state as JSON, and the actions of the buttons."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HEADERS: Mapping[str, str] = {
 
 
 def make_page(snapshot: Callable[[], Snapshot], actions: Mapping[str, Action]) -> Starlette:
-    """Return the app: GET /, GET /state, and POST /do/<name> for each action, which only the page itself may send."""
+    """Return the app: GET /, GET /state, and POST /do/<name> for each action, accepted only from the page itself."""
 
     async def static(request: Request) -> Response:
         return FileResponse(Path(__file__).with_name(_FILES[request.url.path]), headers=_HEADERS)
@@ -40,7 +40,7 @@ def make_page(snapshot: Callable[[], Snapshot], actions: Mapping[str, Action]) -
         return Response(msgspec.json.encode(snapshot()), media_type="application/json", headers=_HEADERS)
 
     async def act(request: Request) -> Response:
-        # Any web page can send a POST to loopback; only ours sends our own origin, under a loopback name.
+        # Any web page can send a POST to loopback; only this one has this origin with a loopback host name.
         host = request.headers.get("host", "")
         if urlsplit(f"//{host}").hostname not in {"127.0.0.1", "localhost"}:
             return JSONResponse({"error": "use the address that the demo printed"}, 403)
@@ -48,7 +48,7 @@ def make_page(snapshot: Callable[[], Snapshot], actions: Mapping[str, Action]) -
             return JSONResponse({"error": "use the buttons of the page"}, 403)
         action = actions.get(request.path_params["name"])
         if action is None or not snapshot().staying:
-            return JSONResponse({"error": "not now: the buttons work once the run is over and --stay was given"}, 409)
+            return JSONResponse({"error": "the buttons work only after the run, with --stay"}, 409)
         await action()
         return Response(status_code=204)
 
@@ -59,12 +59,12 @@ def make_page(snapshot: Callable[[], Snapshot], actions: Mapping[str, Action]) -
 class _PageServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to the orchestrator: uvicorn would stop only itself."""
+        """Leave signals to the orchestrator: uvicorn would stop only itself."""
         yield
 
 
 def page_server(app: Starlette, port: int) -> uvicorn.Server:
-    """Return a server for `app` on loopback; run its `serve()` as a task, end it with `should_exit`."""
+    """Return a server for `app` on loopback. Run its `serve()` as a task; set `should_exit` to end it."""
     config = uvicorn.Config(
         app,
         host="127.0.0.1",

@@ -1,4 +1,4 @@
-"""Start, kill and stop the processes of one demo run; each has a log file and is only ever named by its own pid."""
+"""Start, kill and stop the processes of one demo run, by their pid; each has a log file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["NotReady", "DemoProcess", "listening"]
 
 
 class NotReady(Exception):
-    """A part ended, or did not listen in time; the message holds the end of its log."""
+    """A process ended or did not listen in time; the message contains the end of its log."""
 
 
 class DemoProcess:
-    """One process of the demo, started as `python -m <arguments>` in the run's directory. environ: what it adds."""
+    """A process of the demo: `python -m <arguments>` in the run's directory. environ: additional variables."""
 
     def __init__(
         self, name: str, arguments: Sequence[str], directory: Path, environ: Mapping[str, str] | None = None
@@ -33,14 +33,14 @@ class DemoProcess:
 
     @property
     def pid(self) -> int | None:
-        """The id of the running process."""
+        """The pid of the running process, None when it does not run."""
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if self._process is not None and alive else None
 
     async def start(self, *, port: int | None = None, deadline: float = 30.0) -> None:
         """Start the process; with `port`, return when it listens there, or raise NotReady after `deadline` seconds."""
         with self._log.open("ab") as log:
-            # A session of its own: Ctrl-C reaches only the orchestrator, which then stops the parts in order.
+            # A new session: Ctrl-C reaches only the orchestrator, which then stops the processes in order.
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 cwd=self._directory,
@@ -62,7 +62,7 @@ class DemoProcess:
             raise NotReady(f"{self.name} did not listen on port {port} in {deadline:.0f} s:\n{self.tail()}") from None
 
     async def kill(self) -> int | None:
-        """End the process at once with SIGKILL, which it cannot notice; return the pid it had."""
+        """Kill the process with SIGKILL; return its pid, None when it did not run."""
         pid = self.pid
         if self._process is not None and pid is not None:
             self._process.kill()
@@ -70,7 +70,7 @@ class DemoProcess:
         return pid
 
     async def stop(self, grace: float = 20.0) -> int | None:
-        """Ask the process to stop, kill it after `grace` seconds; return its exit code."""
+        """Stop the process with SIGTERM, kill it after `grace` seconds; return its exit code."""
         if self._process is None:
             return None
         if self._process.returncode is None:
@@ -80,20 +80,20 @@ class DemoProcess:
                 async with asyncio.timeout(grace):
                     await self._process.wait()
             except TimeoutError:
-                # The whole session: a supervisor that hangs must not leave its workers behind.
+                # The whole group: a supervisor that hangs must not leave its workers running.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
                 await self._process.wait()
         return self._process.returncode
 
     def tail(self, lines: int = 20) -> str:
-        """Return the end of the log."""
+        """Return the last lines of the log."""
         text = self._log.read_text(errors="replace") if self._log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
 
 def listening(port: int) -> bool:
-    """Tell whether something accepts connections on loopback port `port`."""
+    """Tell whether a process accepts connections on loopback port `port`."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0

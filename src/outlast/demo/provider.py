@@ -1,4 +1,4 @@
-"""The payment provider of the demo: a process with an API of its own, which charges once for each idempotency key."""
+"""The payment provider of the demo: a process with an HTTP API that charges once per idempotency key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from outlast.demo.ledger import Charge
-from outlast.demo.run_files import here
+from outlast.demo.run_files import run_files
 
 __all__ = ["Book", "BookEntry", "KeyReused", "Statement", "make_app"]
 
@@ -26,11 +26,11 @@ DROP_EVERY, LATE_EVERY, LATE_SECONDS = 12, 20, 3.0
 
 
 class KeyReused(ValueError):
-    """An idempotency key came back with another order or amount."""
+    """An idempotency key was sent again with another order or amount."""
 
 
 class BookEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the record: money taken, or a request that was recognised and took none."""
+    """One line of the book: a charge, or a repeated request that charged nothing."""
 
     what: Literal["charge", "repeat"]
     key: str
@@ -40,29 +40,29 @@ class BookEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """What `GET /ledger` answers."""
+    """The answer of `GET /ledger`."""
 
     charges: list[Charge]
     repeats: int
 
 
 class Book:
-    """The record of charges: synced to disk before anything is answered, and read again after a kill."""
+    """The file of all charges: synced to disk before each answer, and read again after a kill."""
 
     def __init__(self, path: Path) -> None:
         path.touch()
         kept = path.read_bytes()
-        # What a kill left of a line was never answered. Cut it off, or the next line would be glued to it.
-        whole = kept[: kept.rfind(b"\n") + 1]
-        entries = [msgspec.json.decode(line, type=BookEntry) for line in whole.splitlines()]
+        # An incomplete last line was never answered. Remove it, or the next line would be appended to it.
+        complete = kept[: kept.rfind(b"\n") + 1]
+        entries = [msgspec.json.decode(line, type=BookEntry) for line in complete.splitlines()]
         self.charges = {entry.key: entry for entry in entries if entry.what == "charge"}
         self.repeats = sum(entry.what == "repeat" for entry in entries)
         self._file = path.open("r+b", buffering=0)
-        self._file.truncate(len(whole))
-        self._file.seek(len(whole))
+        self._file.truncate(len(complete))
+        self._file.seek(len(complete))
 
     def charge(self, key: str, order: str, cents: int, *, now: float) -> tuple[BookEntry, bool]:
-        """Return the charge for `key`, and whether it is new. Raise KeyReused when `key` stands for something else."""
+        """Return the charge for `key`, and whether it is new. Raise KeyReused for a key with other order or amount."""
         known = self.charges.get(key)
         if known is not None:
             if (known.order, known.cents) != (order, cents):
@@ -76,11 +76,11 @@ class Book:
         return entry, True
 
     def statement(self) -> Statement:
-        """Return all charges, in their order."""
+        """Return all charges in order, and the number of repeats."""
         return Statement(charges=[Charge(e.order, e.cents) for e in self.charges.values()], repeats=self.repeats)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def _append(self, entry: BookEntry) -> None:
@@ -94,7 +94,7 @@ class _ChargeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _ConnectionDropped(Response):
-    """An answer that breaks off in the middle, as when a network fails after the money was taken."""
+    """An answer that breaks off, as when the network fails after the charge."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
@@ -105,8 +105,8 @@ class _ConnectionDropped(Response):
 def make_app(book: Book, rng: random.Random) -> Starlette:
     """Return the API over `book`: POST /charges, GET /ledger.
 
-    Every 12th charge has its answer broken off and every 20th comes 3 s late, both after the money was taken: the
-    caller cannot know, and has to ask again with the same key.
+    The answer of every 12th charge breaks off, and that of every 20th is 3 s late, both after the charge was recorded:
+    the caller cannot tell, and has to send the request again with the same key.
     """
 
     async def charges(request: Request) -> Response:
@@ -114,12 +114,12 @@ def make_app(book: Book, rng: random.Random) -> Starlette:
         if not key:
             return JSONResponse({"error": "send an Idempotency-Key header"}, 400)
         try:
-            wish = msgspec.json.decode(await request.body(), type=_ChargeRequest)
+            charge = msgspec.json.decode(await request.body(), type=_ChargeRequest)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             return JSONResponse({"error": str(error)}, 422)
-        await asyncio.sleep(rng.uniform(0.03, 0.12))  # the bank is asked
+        await asyncio.sleep(rng.uniform(0.03, 0.12))  # the time that a bank would take
         try:
-            entry, new = book.charge(key, wish.order, wish.cents, now=time.time())
+            entry, new = book.charge(key, charge.order, charge.cents, now=time.time())
         except KeyReused as error:
             return JSONResponse({"error": str(error)}, 409)
         number = len(book.charges)
@@ -136,10 +136,10 @@ def make_app(book: Book, rng: random.Random) -> Starlette:
 
 
 def main() -> None:
-    """Serve the record of the run in the working directory until the process is told to stop."""
-    places = here()
-    app = make_app(Book(places.charges), random.Random())  # noqa: S311
-    uvicorn.run(app, host="127.0.0.1", port=places.provider, log_level=100, access_log=False, lifespan="off")
+    """Serve the book of the run in the working directory until the process is stopped."""
+    files = run_files()
+    app = make_app(Book(files.charges), random.Random())  # noqa: S311
+    uvicorn.run(app, host="127.0.0.1", port=files.provider, log_level=100, access_log=False, lifespan="off")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the parts of one demo run find each other: a small file in the run's own directory."""
+"""The ports and files of one demo run, which its processes read from a file in the run's directory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["RunFiles", "free_ports", "here"]
+__all__ = ["RunFiles", "free_ports", "run_files"]
 
-_FILE = "places.json"
+_FILE = "run.json"
 
 
 class RunFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """The addresses of one run. Every process of the run has `root` as its working directory."""
+    """The ports and files of one run. Every process of the run has `root` as its working directory."""
 
     root: str
     shop: int
@@ -25,7 +25,7 @@ class RunFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def directory(self) -> Path:
-        """The run's directory, made by the orchestrator."""
+        """The run's directory, which the orchestrator makes."""
         return Path(self.root)
 
     @property
@@ -35,37 +35,37 @@ class RunFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def charges(self) -> Path:
-        """The payment provider's own record."""
+        """The payment provider's book."""
         return self.directory / "provider.jsonl"
 
     @property
     def mails(self) -> Path:
-        """The mail catcher's own record."""
+        """The e-mails that the mail server accepted."""
         return self.directory / "mail.jsonl"
 
     @property
     def runs(self) -> Path:
-        """What the workers tell about their runs; feeds the page, judges nothing."""
+        """The events that the workers record about their runs; only for the page, not for the ledger."""
         return self.directory / "runs.jsonl"
 
     def save(self) -> None:
-        """Make the directory's folders and write the file that `here` reads."""
+        """Make the directories and write the file that `run_files` reads."""
         self.invoices.mkdir(parents=True, exist_ok=True)
         (self.directory / _FILE).write_bytes(msgspec.json.encode(self))
 
 
 @cache
-def here() -> RunFiles:
-    """Return the places of the run whose directory is the working directory."""
+def run_files() -> RunFiles:
+    """Return the ports and files of the run in the working directory."""
     return msgspec.json.decode(Path(_FILE).read_bytes(), type=RunFiles)
 
 
 def free_ports(count: int, rng: random.Random) -> list[int]:
-    """Return ports on which nothing listens on loopback now.
+    """Return loopback ports that are free now.
 
-    They lie below the range from which systems choose the source port of a connection (Linux 32768, macOS 49152):
-    inside it, one of the thousands of attempts to reach the provider while it is down would sooner or later connect to
-    itself, and hold the port against the provider's return.
+    They are below the range of source ports of connections (Linux from 32768, macOS from 49152). Inside that range, one
+    of the thousands of attempts to reach the provider while it is down could connect to itself, and would then keep the
+    port from the provider when it starts again.
     """
     found: list[int] = []
     for port in rng.sample(range(20_000, 32_000), 2_000):

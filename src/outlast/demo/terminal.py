@@ -1,4 +1,4 @@
-"""Shows a run in the terminal: bars while it goes on where there is a terminal, plain lines where there is none."""
+"""Show a run in the terminal: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _TONES = {
 
 
 class Terminal:
-    """Writes to one console; everything that came from an order is printed as text, never as markup."""
+    """Writes to one console; text of an order is printed as text, never as markup."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def tell(self, incident: Incident) -> None:
-        """Print one incident on a line of its own."""
+    def show(self, incident: Incident) -> None:
+        """Print one incident on its own line."""
         line = Text(f"{incident.at:6.1f} s  ")
         line.append(incident.text, style=_TONES[incident.kind])
         self._console.print(line)
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line."""
         self._console.print(Text(text))
 
     async def follow(self, board: Board) -> None:
-        """Show progress until cancelled: bars four times a second, or else a line every two seconds."""
+        """Show progress until cancelled: bars four times a second, or a line every two seconds without a terminal."""
         if not self._console.is_terminal:
             while True:
                 await asyncio.sleep(2)
@@ -73,12 +73,12 @@ class Terminal:
         return Group(grid, Text("          ").append_text(state))
 
     def ledger(self, ledger: Ledger, *, outage: float, killed: int) -> None:
-        """Print the ledger, with the orders that do not add up by name."""
+        """Print the ledger and the ids of the orders that do not match."""
         table = Table(title="Ledger", title_justify="left", show_header=False, min_width=52)
         table.add_column()
         table.add_column(justify="right")
         rows: list[tuple[str, str, bool]] = [
-            ("orders accepted (the client was told 202)", str(ledger.accepted), True),
+            ("orders accepted (answered 202)", str(ledger.accepted), True),
             ("charges", str(ledger.charges), ledger.charges == ledger.accepted),
             ("requests repeated to the provider", str(ledger.repeats), True),
             ("invoices", str(ledger.invoices), ledger.invoices == ledger.accepted),
@@ -90,8 +90,8 @@ class Terminal:
             ("seconds of outage", f"{outage:.1f}", True),
             ("worker processes killed", str(killed), True),
         ]
-        for name, value, right in rows:
-            table.add_row(Text(name), Text(value, style="" if right else "bold red"))
+        for name, value, correct in rows:
+            table.add_row(Text(name), Text(value, style="" if correct else "bold red"))
         self._console.print(table)
         for title, orders in (
             ("lost", ledger.lost),
@@ -101,7 +101,7 @@ class Terminal:
         ):
             if orders:
                 more = f" and {len(orders) - 20} more" if len(orders) > 20 else ""
-                self.say(f"{title}: {', '.join(orders[:20])}{more}")
+                self.print(f"{title}: {', '.join(orders[:20])}{more}")
         verdict = "The ledger balances." if ledger.balances else "The ledger does not balance."
         self._console.print(Text(verdict, style="bold green" if ledger.balances else "bold red"))
 

@@ -1,4 +1,4 @@
-"""Joins an Outlast app to a FastAPI app: its lifespan, its error answers, and two routes."""
+"""Connect an Outlast app to a FastAPI app: lifespan, error responses, and two routes."""
 
 from __future__ import annotations
 

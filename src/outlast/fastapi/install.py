@@ -1,4 +1,4 @@
-"""`install(app, shop)`: the one call that joins both."""
+"""`install(app, shop)`: connect an Outlast app to a FastAPI app."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def install(
     prefix: str = "/outlast",
     full_status: Literal[503, 429] = 503,
 ) -> None:
-    """Open and close the shop's store with the app's own lifespan, answer its errors as RFC 9457, and add routes.
+    """Open and close the shop's store with the app's lifespan, answer its errors by RFC 9457, and add two routes.
 
-    `GET {prefix}/jobs/{id}` gives a job's state and times; kind, arguments (redacted), result, error and progress
-    only when `authorize`, a FastAPI dependency, returns something true; one that raises refuses the request.
-    `GET {prefix}/health` tells live from ready. full_status: the answer of a full queue, always with Retry-After.
-    An error that the app handles already is left to it. A store that cannot be reached at start is tried again by
-    the first enqueue. Raise ConfigurationError when the shop or the prefix is installed already.
+    `GET {prefix}/jobs/{id}` returns a job's state and times; kind, arguments (redacted), result, error and progress
+    only when `authorize`, a FastAPI dependency, returns a true value; if it raises, the request is refused.
+    `GET {prefix}/health` reports live and ready separately. full_status: the status for a full queue, always with
+    Retry-After. Handlers that the app has for these errors are kept. If the store cannot be reached at start, the first
+    enqueue tries again. Raise ConfigurationError when the shop or the prefix is installed already.
     """
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-        raise ConfigurationError(f"install: prefix={prefix!r} must begin with '/' and not end with one")
+        raise ConfigurationError(f"install: prefix={prefix!r} must begin with '/' and not end with '/'")
     if full_status not in (503, 429):
         raise ConfigurationError(f"install: full_status={full_status!r} must be 503 or 429")
     installed: dict[str, tuple[Outlast, int]] = getattr(app.state, _KEY, {})
     for taken, (other, status) in installed.items():
         if other is shop:
-            raise ConfigurationError(f"install: {shop!r} is installed in this app already, at {taken!r}: install once")
+            raise ConfigurationError(f"install: {shop!r} is installed in this app at {taken!r} already: install once")
         if taken == prefix:
-            raise ConfigurationError(f"install: {other!r} is at prefix={prefix!r} already: give {shop!r} another one")
+            raise ConfigurationError(f"install: {other!r} has prefix={prefix!r} already: give {shop!r} another prefix")
         if status != full_status:
             raise ConfigurationError(
-                f"install: {other!r} has full_status={status}; an app has one answer for full queues: give the same"
+                f"install: {other!r} has full_status={status}; an app has one status for full queues: give the same"
             )
     setattr(app.state, _KEY, {**installed, prefix: (shop, full_status)})
     for error, handler in handlers(full_status).items():
@@ -60,21 +60,21 @@ def install(
 
 
 def installed(app: object) -> tuple[Outlast, ...]:
-    """Return the shops that were installed in an app, in order; none for what is no FastAPI app."""
+    """Return the shops installed in an app, in order; none if `app` is not a FastAPI app."""
     kept: dict[str, tuple[Outlast, int]] = getattr(getattr(app, "state", None), _KEY, {})
     return tuple(shop for shop, _ in kept.values())
 
 
 def _join_lifespan(app: FastAPI, shop: Outlast) -> None:
-    """Open before the app's own start-up, which may enqueue, and close behind its shutdown, which may too."""
-    inner: Any = app.router.lifespan_context  # Any: Starlette types those with a state and those without apart
+    """Open before the app's start-up and close after its shutdown: both may enqueue."""
+    inner: Any = app.router.lifespan_context  # Any: Starlette has separate types for lifespans with and without state
 
     @asynccontextmanager
     async def lifespan(served: Any) -> AsyncIterator[Mapping[str, Any] | None]:
         try:
             await shop.runtime()
         except (StoreUnavailable, StoreFull) as error:
-            _log.warning("the store of %r is away at start (%s): the first enqueue tries again", shop, error)
+            _log.warning("cannot open the store of %r at start (%s): the first enqueue tries again", shop, error)
         try:
             async with inner(served) as state:
                 yield state

@@ -1,4 +1,4 @@
-"""Outlast's errors as RFC 9457 answers, application/problem+json, with Retry-After where waiting helps."""
+"""Responses for Outlast's errors by RFC 9457 (application/problem+json), with Retry-After where waiting helps."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["MEDIA_TYPE", "Problem", "answer", "handlers", "response_of"]
 
 MEDIA_TYPE: Final = "application/problem+json"
 STORE_RETRY: Final = 5
-"""Seconds that a client is asked to wait for a store that is away: nothing measures when it will be back."""
+"""The Retry-After seconds of an unavailable store, a fixed number: no measurement tells when it will be back."""
 _LONGEST: Final = 86_400
 
 Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
 
 class Problem(BaseModel):
-    """An answer by RFC 9457. Some carry more: `queue`, `bound` and `retry_after`, or `job`, the id it is about."""
+    """A response by RFC 9457. Some have more fields: `queue`, `bound` and `retry_after`, or `job`, the job's id."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -41,11 +41,11 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    code: str = Field(description="Which of Outlast's errors it is, such as 'queue-full'; it does not change.")
+    code: str = Field(description="The stable code of the error, such as 'queue-full'.")
 
 
 def answer(status: int, code: str, detail: str, *, retry_after: float | None = None, **more: Any) -> JSONResponse:
-    """Return the answer; `retry_after` seconds are rounded up to a whole number, 1 at least."""
+    """Return the response. retry_after: seconds, rounded up to a whole number, at least 1."""
     headers = {"Cache-Control": "no-store"}
     if retry_after is not None:
         whole = min(_LONGEST, max(1, math.ceil(retry_after))) if math.isfinite(retry_after) else _LONGEST
@@ -56,18 +56,18 @@ def answer(status: int, code: str, detail: str, *, retry_after: float | None = N
 
 
 def response_of(description: str, *, retry_after: bool = False) -> dict[str, Any]:
-    """Return how OpenAPI describes such an answer."""
-    response: dict[str, Any] = {
+    """Return the OpenAPI description of such a response."""
+    described: dict[str, Any] = {
         "description": description,
         "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
     }
     if retry_after:
-        response["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
-    return response
+        described["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    return described
 
 
 def handlers(full_status: int) -> dict[type[Exception], Handler]:
-    """Return the handler of each error. What they tell a client names no file, no value of a setting or an argument."""
+    """Return the handler of each error. Their responses contain no file name and no value of a setting or argument."""
 
     def to(make: Callable[[Any], JSONResponse]) -> Handler:
         async def handle(request: Request, error: Exception) -> JSONResponse:
@@ -78,7 +78,7 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
     def full(error: QueueFull) -> JSONResponse:
         of_key = error.bound.startswith("per_key.")
         return answer(
-            HTTPStatus.TOO_MANY_REQUESTS if of_key else full_status,  # others are let in: it is this client's own share
+            HTTPStatus.TOO_MANY_REQUESTS if of_key else full_status,  # a bound of the key: other clients are accepted
             "queue-full",
             f"queue {error.queue!r} is full{' for you' if of_key else ''} ({error.bound}): try again later",
             retry_after=error.retry_after,
@@ -90,17 +90,17 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         return answer(
             503,
             "enqueue-unknown",
-            "the job may or may not have been accepted: ask for its state by this id before sending it again",
+            "the job may or may not have been accepted: read its state by this id before sending it again",
             job=error.id,
         )
 
     def conflict(error: UniqueConflict) -> JSONResponse:
-        return answer(409, "unique-conflict", "another unfinished job stands for the same work", job=error.existing)
+        return answer(409, "unique-conflict", "another unfinished job has the same unique key", job=error.existing)
 
     def large(error: BodyTooLarge) -> JSONResponse:
-        return answer(413, "body-too-large", f"the job would have {error.size} bytes; at most {error.limit} are taken")
+        return answer(413, "body-too-large", f"the job would have {error.size} bytes, more than {error.limit}")
 
-    def away(error: StoreUnavailable) -> JSONResponse:
+    def unavailable(error: StoreUnavailable) -> JSONResponse:
         return answer(503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY)
 
     def disk(error: StoreFull) -> JSONResponse:
@@ -110,14 +110,14 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         return answer(422, "invalid-arguments", str(error))
 
     def missing(error: JobNotFound) -> JSONResponse:
-        return answer(404, "job-not-found", "no such job: it never was here, or is not kept any more")
+        return answer(404, "job-not-found", "no such job: it never existed here, or its record was removed")
 
     return {
         QueueFull: to(full),
         EnqueueUnknown: to(unknown),
         UniqueConflict: to(conflict),
         BodyTooLarge: to(large),
-        StoreUnavailable: to(away),
+        StoreUnavailable: to(unavailable),
         StoreFull: to(disk),
         InvalidArguments: to(invalid),
         JobNotFound: to(missing),

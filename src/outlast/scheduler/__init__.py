@@ -1,3 +1,3 @@
-"""Fires schedules: cron and intervals, in every worker process, each tick once."""
+"""Fire schedules (cron and intervals) in every worker process, each tick once."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The loop that fires schedules: it runs in every worker process, and the store lets each tick be taken once."""
+"""The loop that fires schedules in every worker process; the store lets each tick be taken once."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ T = TypeVar("T")
 _logger = logging.getLogger("outlast.scheduler")
 
 LOOK: Final = TOUCH
-"""Seconds after which it looks at all schedules again: others may have changed them, or the clock may have jumped."""
+"""Seconds after which all schedules are read again: other processes may have changed them, or the clock jumped."""
 TURN: Final = 1.0
-"""Seconds after which a tick that waits for the run before looks if that has ended."""
+"""Seconds between two checks whether the previous run has ended, while a tick waits for it."""
 AGAIN: Final = 30.0
-"""Seconds after which what could not be fired is tried again."""
+"""Seconds after which a schedule that could not fire is tried again."""
 RECALL: Final = 300.0
-"""Seconds after which an alarm that still holds is raised again."""
+"""Seconds after which an alarm is repeated while its cause lasts."""
 SPREAD: Final = 0.05
-"""Seconds by which the processes wake apart, so that mostly the first one fires and the others see that it has."""
+"""The most random seconds added to a sleep, so that mostly one process fires a tick and the others see it fired."""
 BATCH: Final = 1000
-"""Messages of one step, roughly."""
+"""Messages after which a step publishes and ends."""
 
 
 class StoreCalls(Protocol):
-    """Calls of the worker's store, which is replaced when it hangs."""
+    """The worker's calls to its store, with a new connection when the store does not answer."""
 
     async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0) -> T:
         """Return what `call(store)` returns; raise StoreError."""
@@ -47,34 +47,35 @@ class StoreCalls(Protocol):
 
 
 class Scheduler:
-    """Fires what an app declares. Any number of them may run: a tick is published once, whoever is first.
+    """Fires the schedules of an app. Any number of schedulers may run: each tick is published once.
 
-    compose: makes the message of a run. tell: gets ScheduleFailed. rest: sleeps after a failure.
+    compose: makes the message of a run. emit: called with ScheduleFailed. rest: sleeps after a failure.
     """
 
     def __init__(
         self,
-        link: StoreCalls,
+        calls: StoreCalls,
         registry: Registry,
         compose: Compose,
         *,
         clock: Clock,
         rng: Random,
-        tell: Callable[[Event], None],
+        emit: Callable[[Event], None],
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._link = link
+        self._calls = calls
         self._registry = registry
         self._compose = compose
         self._clock = clock
         self._rng = rng
-        self._tell = tell
+        self._emit = emit
         self._rest = rest
         self._version = -1
         self._planned: dict[str, Planned] = {}
-        self._heard = 0
+        self._amended = 0
         self._alarms: dict[str, tuple[str, float]] = {}
-        self._later: dict[str, float] = {}
+        """The last alarm of a schedule: its cause, and when (monotonic)."""
+        self._retry_at: dict[str, float] = {}
         """When (monotonic) a schedule that could not fire is tried again."""
 
     async def declare(self) -> None:
@@ -82,12 +83,12 @@ class Scheduler:
         await self._records()
 
     async def run(self) -> None:
-        """Fire for ever. An outage of the store and a fault of its own cost time, and are told."""
+        """Fire until cancelled. An outage of the store or an unexpected error delays ticks and is logged."""
         while True:
             try:
                 pause = await self.step()
                 await self.sleep(pause)
-            except StoreError as error:  # whoever claims tells about an outage
+            except StoreError as error:  # the claimer logs the outage
                 _logger.debug("schedules wait for the store: %s", error)
                 await self._rest(1.0 + self._rng.random())
             except ConfigurationError as error:
@@ -95,18 +96,18 @@ class Scheduler:
                     self._alarm(name, str(error))
                 await self._rest(AGAIN)
             except Exception as error:
-                _logger.exception("the scheduler failed, and goes on")
+                _logger.exception("the scheduler failed; it tries again in %.0f s", AGAIN)
                 for name in self._registry.schedules:
                     self._alarm(name, f"the scheduler failed: {error!r}")
                 await self._rest(AGAIN)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep until then, or until somebody changes a schedule."""
-        heard = self._heard
-        self._heard = await self._link.once(lambda store: store.schedules.amended(heard, seconds), wait=seconds)
+        """Sleep for `seconds`, or until an operator changes a schedule."""
+        since = self._amended
+        self._amended = await self._calls.once(lambda store: store.schedules.amended(since, seconds), wait=seconds)
 
     async def step(self) -> float:
-        """Fire what is due; return the seconds until there may be more to do."""
+        """Fire the due ticks; return the seconds until the next step."""
         records = await self._records()
         self._look_for_orphans(records)
         mine = [
@@ -126,7 +127,7 @@ class Scheduler:
             if size >= BATCH:
                 break
         if moves:
-            made = await self._link.once(lambda store: store.schedules.advance(moves))
+            made = await self._calls.once(lambda store: store.schedules.advance(moves))
             for move, first in zip(moves, made, strict=True):
                 if first and move.messages:
                     _logger.debug("schedule %s fired %d times", move.name, len(move.messages))
@@ -134,63 +135,65 @@ class Scheduler:
                 return 0.0
         return self._pause(mine, busy)
 
-    # What is known
+    # Records
 
     async def _records(self) -> dict[str, ScheduleRecord]:
-        """Return all records, after declaring what is new, changed, or was not heard of lately."""
+        """Return all records, after declaring schedules that are new, changed, or were not declared recently."""
         if self._version != self._registry.version:
             self._version = self._registry.version
             self._planned = {
                 name: Planned(scheduled, self._registry, self._compose)
                 for name, scheduled in self._registry.schedules.items()
             }
-        found = await self._link.once(lambda store: store.schedules.schedules())
+        found = await self._calls.once(lambda store: store.schedules.schedules())
         records = {record.name: record for record in found}
         now = self._clock.time()
-        wanted = [each.entry for name, each in self._planned.items() if needs_touch(records.get(name), each.entry, now)]
-        if wanted:
-            said = await self._link.once(lambda store: store.schedules.enlist(wanted))
-            records.update((record.name, record) for record in said)
+        entries = [
+            each.entry for name, each in self._planned.items() if needs_touch(records.get(name), each.entry, now)
+        ]
+        if entries:
+            enlisted = await self._calls.once(lambda store: store.schedules.enlist(entries))
+            records.update((record.name, record) for record in enlisted)
         return records
 
     async def _busy(self, records: Sequence[ScheduleRecord]) -> set[str]:
-        """Return the names of schedules whose last run has not ended and whose next one must not overlap it."""
-        careful = [record for record in records if record.spec.overlap != "allow" and record.last is not None]
-        if not careful:
+        """Return the names of schedules whose last run has not ended and must not overlap with the next one."""
+        exclusive = [record for record in records if record.spec.overlap != "allow" and record.last is not None]
+        if not exclusive:
             return set()
-        ids = [record.last for record in careful if record.last is not None]
-        found = await self._link.once(lambda store: store.records.get(ids))
+        ids = [record.last for record in exclusive if record.last is not None]
+        found = await self._calls.once(lambda store: store.records.get(ids))
         return {
             record.name
-            for record, job in zip(careful, found, strict=True)
+            for record, job in zip(exclusive, found, strict=True)
             if job is not None and job.state not in TERMINAL
         }
 
     # Firing
 
     def _move(self, each: Planned, record: ScheduleRecord, now: float, *, busy: bool) -> ScheduleAdvance | None:
-        """Return what is to be done about one schedule now, None for nothing."""
-        if self._later.get(record.name, 0.0) > self._clock.monotonic():
+        """Return the move of one schedule now, None if there is nothing to do."""
+        if self._retry_at.get(record.name, 0.0) > self._clock.monotonic():
             return None
         try:
             move = self._firing(each, record, now, busy=busy)
-        except Exception as error:  # arguments, keys: what the user wrote; the other schedules go on
+        except Exception as error:  # an error of user code, such as key=, must not stop the other schedules
             why = each.explain(error)
-            self._later[record.name] = self._clock.monotonic() + AGAIN
+            self._retry_at[record.name] = self._clock.monotonic() + AGAIN
             self._alarm(record.name, why)
             if why == record.error:
                 return None
             return ScheduleAdvance(
                 name=record.name, expect=record.revision, upto=record.upto, backlog=record.backlog, error=why
             )
-        self._later.pop(record.name, None)
+        self._retry_at.pop(record.name, None)
         if move is not None:
             self._alarms.pop(record.name, None)
         return move
 
     def _firing(self, each: Planned, record: ScheduleRecord, now: float, *, busy: bool) -> ScheduleAdvance | None:
         if each.fault:
-            each.message(now)  # whose error says why; what the user's own rules look at may have changed
+            each.message(now)  # raises the present cause; or succeeds, if the input of the user code has changed
         begin = position(record, now)
         due: list[float] = []
         passed = 0
@@ -216,13 +219,13 @@ class Scheduler:
         )
 
     def _pause(self, mine: Sequence[tuple[Planned, ScheduleRecord]], busy: set[str]) -> float:
-        """Return the seconds until the next tick, or until there is reason to look again."""
+        """Return the seconds until the next tick or the next check."""
         now = self._clock.time()
         soonest = LOOK
         for each, record in mine:
             if record.backlog and not record.paused:
                 soonest = min(soonest, TURN if record.name in busy else 0.0)
-            if not record.paused and record.name not in self._later:
+            if not record.paused and record.name not in self._retry_at:
                 tick = each.next_tick(record, position(record, now))
                 if tick is not None:
                     soonest = min(soonest, max(0.0, tick - now))
@@ -238,15 +241,15 @@ class Scheduler:
                 continue
             if orphaned(record, now):
                 self._alarm(
-                    name, f"no live worker declares it any more: declare it, or outlast schedules remove {name}"
+                    name, f"no live worker declares it any more: declare it, or run outlast schedules remove {name}"
                 )
 
     def _alarm(self, name: str, why: str) -> None:
-        """Tell of a schedule that cannot run: at once, and every five minutes while it lasts."""
+        """Log and emit that a schedule cannot run: at once, and every five minutes while the cause lasts."""
         now = self._clock.monotonic()
-        told, at = self._alarms.get(name, ("", 0.0))
-        if told == why and now - at < RECALL:
+        last, at = self._alarms.get(name, ("", 0.0))
+        if last == why and now - at < RECALL:
             return
         self._alarms[name] = (why, now)
         _logger.error("schedule %r cannot run: %s", name, why)
-        self._tell(ScheduleFailed(name, why))
+        self._emit(ScheduleFailed(name, why))

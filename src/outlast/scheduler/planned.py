@@ -1,4 +1,4 @@
-"""One declared schedule, ready to fire: its entry for the store, its ticks, and the message of each run."""
+"""A declared schedule, ready to fire: its entry for the store, its ticks, and the message of each run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Compose", "Planned"]
 
 
 class Compose(Protocol):
-    """Makes the message of a call, as a Composer does."""
+    """A function that makes the message of a call, as a Composer does."""
 
     def __call__(
         self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
@@ -35,7 +35,7 @@ _PROBE: Final = 0.0
 
 
 class Planned:
-    """A schedule of this process's code. fault: why no run of it can be made, "" when one can."""
+    """A schedule that this process declares. fault: why its message cannot be made, "" when it can."""
 
     def __init__(self, scheduled: Scheduled, registry: Registry, compose: Compose) -> None:
         self._scheduled = scheduled
@@ -47,21 +47,21 @@ class Planned:
         body = b""
         try:
             body = bytes(self.message(_PROBE).args)
-        except Exception as error:  # the user's own rules for keys run here
+        except Exception as error:  # user code runs here: the callables of key= and unique=
             self.fault = str(error)
         queue = "" if self._declaration is None else self._declaration.queue
-        said = (scheduled.kind, queue, scheduled.spec, body.decode() or self.fault)
+        declared = (scheduled.kind, queue, scheduled.spec, body.decode() or self.fault)
         self.entry: Final = ScheduleEntry(
             name=scheduled.name,
             app=registry.app,
             kind=scheduled.kind,
             queue=queue,
             spec=scheduled.spec,
-            version=sha256(msgspec.json.encode(said)).hexdigest()[:16],
+            version=sha256(msgspec.json.encode(declared)).hexdigest()[:16],
         )
 
     def message(self, tick: float, *, asked: bool = False) -> Message:
-        """Return the message of one run; raise what making it raises."""
+        """Return the message of one run; raise ConfigurationError, or any error of `compose`."""
         if self._declaration is None:
             raise ConfigurationError(
                 f"kind {self._scheduled.kind!r} is not declared by this app: include its JobRouter, or remove it"
@@ -71,29 +71,29 @@ class Planned:
         return self._compose(self._declaration, self._scheduled.args, dict(self._scheduled.kwargs), options)
 
     def explain(self, error: Exception) -> str:
-        """Return what is told of an error that making a run raised: all may see it, so nothing redacted is in it."""
+        """Return the text of an error of `message`, without redacted values: it is stored and logged."""
         if isinstance(error, OutlastError):
             return str(error)
         return scrub(f"{type(error).__name__}: {error}", self._secrets())
 
     def _secrets(self) -> tuple[str, ...]:
-        """Return the texts of all arguments of a job that has a redacted one: its key rule may quote any part."""
+        """Return the texts of all arguments, if one is redacted: an error of a key function may quote any of them."""
         if self._declaration is None:
             return ()
         handler, kind = self._declaration.handler, self._declaration.kind
-        hints = hints_of(handler, read(handler), kind)  # are found: the arguments were checked before a rule could run
+        hints = hints_of(handler, read(handler), kind)  # cannot fail: the arguments were checked before user code ran
         if not any(is_redacted(hint, inside=True) for hint in hints.values()):
             return ()
         return tuple(texts((*self._scheduled.args, *self._scheduled.kwargs.values()), marked=True))
 
     def ticks(self, spec: Spec) -> Ticks:
-        """Return the ticks of what holds now; raise ConfigurationError when this machine cannot tell them."""
+        """Return the ticks of `spec`; raise ConfigurationError when this machine cannot compute them."""
         if self._ticks is None or self._ticks[0] != spec:
             self._ticks = (spec, Ticks(spec, self._scheduled.name))
         return self._ticks[1]
 
     def next_tick(self, record: ScheduleRecord, begin: float) -> float | None:
-        """Return the first tick after `begin`, None when there is none; raise ConfigurationError as `ticks`."""
+        """Return the first tick after `begin`, None when there is none; raise ConfigurationError as `ticks` does."""
         if self._next is None or self._next[:2] != (record.spec, begin):
             self._next = (record.spec, begin, self.ticks(record.spec).after(begin))
         return self._next[2]

@@ -1,4 +1,4 @@
-"""When a schedule ticks: cron by cronsim and the zones of the tz database, intervals by arithmetic."""
+"""Compute the ticks of a schedule: cron with cronsim and the tz database, intervals with arithmetic."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from outlast.core.spread import offset_of, spread
 __all__ = ["Ticks", "zone"]
 
 COUNTED: Final = 1000
-"""Missed ticks that are counted one by one; how many came after them is estimated."""
+"""The most missed ticks that are counted one by one; the number of later ones is estimated."""
 
 
 @lru_cache(maxsize=512)
 def zone(name: str) -> tzinfo:
-    """Return an IANA zone; raise ConfigurationError when there is none of this name, or no tz database at all."""
+    """Return an IANA zone; raise ConfigurationError for an unknown name, or when there is no tz database."""
     if name == "UTC":
         return UTC
     try:
@@ -41,11 +41,11 @@ def zone(name: str) -> tzinfo:
 
 
 class Ticks:
-    """All ticks of one spec under one name. The same in every process; raise ConfigurationError for a spec without any.
+    """All ticks of one spec and name, the same in every process. Raise ConfigurationError for a spec without ticks.
 
-    A cron tick that falls into the hour that spring leaves out runs at the first minute after it; one in the hour that
-    autumn repeats runs once, the first time (as in Debian's cron). An expression whose minute or hour begins with `*`
-    goes by real time instead: it runs in both of the repeated hours.
+    When clocks go forward, a cron tick in the skipped hour runs at the first minute after it; when they go back, a tick
+    in the repeated hour runs once, the first time (as in Debian's cron). An expression whose minute or hour begins with
+    `*` follows real time instead: it runs in both of the repeated hours.
     """
 
     __slots__ = ("_every", "_expression", "_offset", "_zone")
@@ -60,7 +60,7 @@ class Ticks:
             try:
                 next(CronSim(self._expression, datetime(2024, 1, 1, tzinfo=UTC)))
             except StopIteration:
-                raise ConfigurationError(f"schedule cron={spec.cron!r} never comes: look at day and month") from None
+                raise ConfigurationError(f"schedule cron={spec.cron!r} never ticks: check day and month") from None
             except (CronSimError, ValueError, AssertionError, TypeError) as error:
                 raise ConfigurationError(
                     f"schedule cron={spec.cron!r} ({error}): give minute, hour, day of month, month and day "
@@ -68,12 +68,12 @@ class Ticks:
                 ) from None
 
     def after(self, moment: float) -> float | None:
-        """Return the first tick later than `moment` (wall time in seconds); None: none comes before the year 9999."""
+        """Return the first tick after `moment` (wall time in seconds), None when there is none up to the year 9999."""
         return next(self.iterate(moment), None)
 
     def iterate(self, moment: float) -> Iterator[float]:
-        """Yield the ticks later than `moment`, ascending, without end but that of the calendar."""
-        base = round((moment - self._offset) * 1000) / 1000  # or a tick would come again for a rounding error
+        """Yield the ticks after `moment`, ascending, up to the year 9999."""
+        base = round((moment - self._offset) * 1000) / 1000  # else a rounding error would repeat a tick
         found = self._intervals(base) if self._every else self._cron(base)
         return (round((tick + self._offset) * 1000) / 1000 for tick in found)
 
@@ -88,18 +88,18 @@ class Ticks:
         try:
             for at in CronSim(self._expression, datetime.fromtimestamp(moment // 1, self._zone)):
                 tick = at.timestamp()
-                # What spring leaves out lands on the minute of a tick that is there already, and a start within the
-                # hour that autumn repeats finds that hour's first pass again: no tick twice, none backwards.
+                # A tick of the skipped hour may fall on another tick, and a start within the repeated hour yields the
+                # ticks of its first pass again: without this check a tick would repeat or go backwards.
                 if tick > last:
                     yield tick
                     last = tick
         except (OverflowError, ValueError):
-            return  # the calendar ends in 9999
+            return  # dates end with the year 9999
 
     def due(self, after: float, now: float, most: int) -> tuple[list[float], int]:
-        """Return the newest ticks, at most `most`, in (after, now], ascending, and how many came before them.
+        """Return the newest ticks in (after, now], at most `most`, ascending, and the number of those before them.
 
-        However long nobody looked it takes a fraction of a second: beyond 1,000 missed ticks their number is estimated.
+        This takes a fraction of a second for any period: beyond 1,000 missed ticks their number is estimated.
         """
         if self._every:
             return self._due_intervals(after, now, most)
@@ -109,7 +109,7 @@ class Ticks:
             return found[-most:], max(0, len(found) - most)
         pace = (found[-1] - found[0]) / (counted - 1)
         reach = 2.0
-        while True:  # until the newest ones are in sight: some expressions have long gaps
+        while True:  # search further back until `most` ticks are found: some expressions have long gaps
             start = max(found[-1], now - pace * (most + 1) * reach)
             rest = list(self._until(start, now))
             if start == found[-1]:
@@ -126,10 +126,10 @@ class Ticks:
             yield tick
 
     def _due_intervals(self, after: float, now: float, most: int) -> tuple[list[float], int]:
-        step, late = self._every, round(self._offset * 1000)
-        first = (round(after * 1000) - late) // step + 1
-        last = (int(now * 1000) - late) // step
+        step, delay = self._every, round(self._offset * 1000)
+        first = (round(after * 1000) - delay) // step + 1
+        last = (int(now * 1000) - delay) // step
         if last < first:
             return [], 0
         begin = max(first, last - most + 1)
-        return [(count * step + late) / 1000 for count in range(begin, last + 1)], begin - first
+        return [(count * step + delay) / 1000 for count in range(begin, last + 1)], begin - first

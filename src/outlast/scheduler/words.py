@@ -1,4 +1,4 @@
-"""Schedules as people say them."""
+"""Describe schedules in words, for the command line."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def words(spec: Spec, name: str) -> str:
-    """Return when it runs: "at 05:00 on Monday through Friday, Europe/Berlin"."""
+    """Return when a schedule runs: "at 05:00 on Monday through Friday, Europe/Berlin"."""
     if spec.cron is not None:
         text = CronSim(spread(spec.cron, name), datetime(2024, 1, 1, tzinfo=UTC)).explain()
-        said = f"{text[0].lower()}{text[1:]}, {spec.tz}"
+        described = f"{text[0].lower()}{text[1:]}, {spec.tz}"
     else:
-        said = f"every {_length(spec.every or 0.0)}"
-    late = offset_of(name, spec.jitter)
-    return f"{said}, {late:g} s later" if late else said
+        described = f"every {_length(spec.every or 0.0)}"
+    delay = offset_of(name, spec.jitter)
+    return f"{described}, {delay:g} s later" if delay else described
 
 
 def _length(seconds: float) -> str:
@@ -37,14 +37,14 @@ def _length(seconds: float) -> str:
 
 
 def next_runs(record: ScheduleRecord, now: float, most: int = 5) -> list[float]:
-    """Return the next ticks that will fire by themselves; raise ConfigurationError for a spec without any here."""
+    """Return the next `most` ticks, none while paused; raise ConfigurationError for a spec without ticks here."""
     if record.paused:
         return []
     return list(islice(Ticks(record.spec, record.name).iterate(max(now, position(record, now))), most))
 
 
 def overdue(record: ScheduleRecord, now: float) -> float | None:
-    """Return the tick that should have fired by now and has not, None when all is well."""
+    """Return the tick that should have fired by now but did not, None when there is none."""
     if record.paused or orphaned(record, now):
         return None
     tick = Ticks(record.spec, record.name).after(position(record, now))
@@ -52,7 +52,7 @@ def overdue(record: ScheduleRecord, now: float) -> float | None:
 
 
 def remarks(record: ScheduleRecord, now: float) -> list[str]:
-    """Return what is special about a schedule, the worst first."""
+    """Return remarks about the state of a schedule, the worst first."""
     found = []
     if record.error:
         found.append(f"cannot run: {record.error}")
@@ -61,16 +61,16 @@ def remarks(record: ScheduleRecord, now: float) -> list[str]:
     if record.paused:
         found.append("paused")
     if record.asked is not None:
-        found.append("a run was asked for")
+        found.append("a run was requested")
     if record.backlog:
-        found.append(f"{len(record.backlog)} waiting for the run before")
+        found.append(f"{len(record.backlog)} waiting for the previous run")
     if record.edited is not None:
         found.append("edited")
     return found
 
 
 def local(at: float, spec: Spec, now: float) -> str:
-    """Return a time by the clock of the schedule's zone: "Tue 24 Nov 05:00 CET"."""
+    """Return a wall time in the schedule's zone: "Tue 24 Nov 05:00 CET"."""
     moment, today = (datetime.fromtimestamp(each, zone(spec.tz)) for each in (at, now))
     day = moment.strftime("%a %d %b" if moment.year == today.year else "%a %d %b %Y")
     clock = moment.strftime("%H:%M:%S" if at % 60 else "%H:%M")

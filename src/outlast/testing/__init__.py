@@ -1,4 +1,4 @@
-"""Tools for testing an app of Outlast: a clock that the test moves, and jobs that live in memory and run on demand."""
+"""Tools for testing an app of Outlast: a clock that the test moves, and jobs in memory that run on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Enqueued", "FakeClock", "Testing"]
 
 
 def __getattr__(name: str) -> object:
-    # On demand: pytest imports this package, for its plugin, in every run of every project that has Outlast installed.
+    # Imported on demand: pytest imports this package for its plugin in every project that has Outlast installed.
     if name == "FakeClock":
         from outlast.testing.clock import FakeClock
 

@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""A clock that only a test moves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["FakeClock"]
 
 
 class FakeClock:
-    """Wall and monotonic time, both moved by `advance` only. Stores that wait look again at each move."""
+    """Wall and monotonic time, both moved only by `advance`. Waits of a store check again at each move."""
 
     def __init__(self, time: float = 1_700_000_000.0, monotonic: float = 1_000.0) -> None:
         self._time = time
@@ -20,13 +20,13 @@ class FakeClock:
         return self._time
 
     def monotonic(self) -> float:
-        """Return seconds that never jump back."""
+        """Return monotonic seconds."""
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Move both clocks ahead by `seconds`, 0 or more, and tell the listeners."""
+        """Move both clocks forward by `seconds`, 0 or more, and call the listeners."""
         if not seconds >= 0:
-            raise ValueError(f"advance({seconds!r}): a clock moves ahead only, give 0 or more")
+            raise ValueError(f"advance({seconds!r}): a clock only moves forward: give 0 or more")
         self._time += seconds
         self._monotonic += seconds
         for listener in tuple(self._listeners):

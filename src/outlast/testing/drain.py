@@ -1,4 +1,4 @@
-"""Runs what is due, one job at a time, through the worker's own executor."""
+"""Run due jobs, one at a time, with the worker's own executor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEASE: Final = 1e9
 
 
 class _InThread:
-    """Stands in for the child processes: a handler of `isolate="process"` runs in a thread of the test."""
+    """Replaces the child processes: a handler of `isolate="process"` runs in a thread of the test."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -37,7 +37,7 @@ class _InThread:
         task.add_done_callback(self._tasks.discard)
 
     def kill(self, run: Run) -> None:
-        """A thread cannot be killed: its outcome counts as stopped when it returns."""
+        """Do nothing: a thread cannot be killed. Its outcome counts as stopped when it returns."""
 
 
 def _call(run: Run) -> Outcome:
@@ -54,7 +54,7 @@ def _call(run: Run) -> Outcome:
 
 
 async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
-    """Run until nothing is ready; return the ids in the order of their runs. Raise AssertionError past `max_runs`."""
+    """Run jobs until none is ready; return their ids in order of the runs. Raise AssertionError after `max_runs`."""
     store = runtime.store
     ended: asyncio.Queue[EndedRun] = asyncio.Queue()
     budget = Budget(runtime, concurrency=100, threads=100, processes=100)

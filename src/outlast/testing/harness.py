@@ -1,4 +1,4 @@
-"""`shop.testing()`: an app whose jobs stay in memory, are looked at by a test, and run when it says so."""
+"""`shop.testing()`: an app whose jobs stay in memory, where a test inspects them and runs them on demand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Enqueued", "Testing"]
 
 
 class Enqueued(msgspec.Struct, frozen=True):
-    """One job that was enqueued while testing. args: the typed arguments that were given, by name, not redacted."""
+    """A job that was enqueued during the test. args: its typed arguments by name, not redacted."""
 
     id: str
     queue: str
@@ -41,13 +41,13 @@ class Enqueued(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         shown = redact_args(self.message.args, self.message.redacted)
-        told = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        args = ", ".join(f"{name}={value!r}" for name, value in shown.items())
         due = self.message.run_at - self.message.enqueued_at
-        return f"{self.kind}({told})" + (f" in {due:g} s" if due > 0 else "") + f"  [{self.id}]"
+        return f"{self.kind}({args})" + (f" in {due:g} s" if due > 0 else "") + f"  [{self.id}]"
 
 
 class _TestStore(MemoryStore):
-    """Remembers what was accepted, from callers and from handlers, in order, also when it has run since."""
+    """A memory store that records all accepted messages of callers and handlers, in order."""
 
     def __init__(self, clock: Clock, *, max_body: int) -> None:
         super().__init__(clock, max_body=max_body)
@@ -69,29 +69,29 @@ class _TestStore(MemoryStore):
         return [record.id for record in await self.get(ids) if record is not None]
 
     def begin(self, entries: Sequence[ScheduleEntry], at: float) -> None:
-        """Declare the schedules that are not known yet, as if that had been at `at`."""
+        """Declare the schedules that are not known yet, as of time `at`."""
         known = {record.name for record in self._schedules.all()}
         self._schedules.enlist([each for each in entries if each.name not in known], at)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         lost = await super().settle(settlements)
-        gone = {(each.fence.id, each.fence.token) for each in lost}
+        superseded = {(each.fence.id, each.fence.token) for each in lost}
         for settlement in settlements:
             if (
                 isinstance(settlement, Finish | Reschedule)
-                and (settlement.fence.id, settlement.fence.token) not in gone
+                and (settlement.fence.id, settlement.fence.token) not in superseded
             ):
                 self.accepted += settlement.then
         return lost
 
 
 class Testing:
-    """Within the block the app keeps its jobs in memory, on every loop and thread; nothing runs by itself.
+    """Within the block the app keeps its jobs in memory, for all loops and threads; no job runs without `drain`.
 
-    The clock stands still until `advance`. Leaving the block puts the app back as it was.
+    The clock moves only by `advance`. The end of the block restores the app.
     """
 
-    __test__ = False  # for pytest, which collects classes by this name
+    __test__ = False  # pytest would collect a class of this name
 
     def __init__(self, app: Outlast, clock: FakeClock | None = None) -> None:
         self.clock: Final = clock or FakeClock()
@@ -124,7 +124,7 @@ class Testing:
         self.__exit__()
 
     def enqueued(self, job: Bound[Any, Any] | str | None = None) -> list[Enqueued]:
-        """Return what was enqueued in this block, oldest first, of one job (or kind) or of all; also what has run."""
+        """Return the jobs enqueued in this block, oldest first, of one job (or kind) or of all, including those run."""
         return [self._enqueued(message) for message in self.store.accepted if _is_of(message, job)]
 
     def _enqueued(self, message: Message) -> Enqueued:
@@ -135,7 +135,7 @@ class Testing:
         return Enqueued(message.id, message.queue, kind, args, message)
 
     def assert_enqueued(self, job: Bound[Any, Any] | str, /, **args: Any) -> list[Enqueued]:
-        """Return the jobs of this kind that were enqueued with (at least) these arguments; AssertionError if none."""
+        """Return the jobs of this kind that were enqueued with at least these arguments; AssertionError if none."""
         of_kind = self.enqueued(job)
         found = [each for each in of_kind if self._fits(each, args)]
         if found:
@@ -158,16 +158,16 @@ class Testing:
 
     def _fits(self, enqueued: Enqueued, wanted: dict[str, Any]) -> bool:
         arguments = self._wiring.composer.arguments.get(enqueued.message.kind)
-        known = enqueued.args if arguments is None else arguments.complete(enqueued.args)
-        if arguments is not None and (strange := wanted.keys() - set(arguments.signature.names)):
-            raise AssertionError(f"{enqueued.kind} has no parameter {min(strange)!r}")
-        return all(name in known and known[name] == value for name, value in wanted.items())
+        args = enqueued.args if arguments is None else arguments.complete(enqueued.args)
+        if arguments is not None and (unknown := wanted.keys() - set(arguments.signature.names)):
+            raise AssertionError(f"{enqueued.kind} has no parameter {min(unknown)!r}")
+        return all(name in args and args[name] == value for name, value in wanted.items())
 
     async def drain(self, *, max_runs: int = 1000) -> list[JobRecord]:
-        """Run every job that is due, one at a time, also those that they enqueue, until none is ready.
+        """Run all due jobs, one at a time, including those that they enqueue, until none is ready.
 
-        Returns the records of the jobs that ran, in the order of their last run. A failed job's retry waits for
-        `advance`. Raise AssertionError after `max_runs` runs.
+        Return the records of the jobs that ran, in the order of their last run. A retry with a delay needs `advance`.
+        Raise AssertionError after `max_runs` runs.
         """
         runtime = await self._wiring.connections.get()
         ids = await drain(runtime, max_runs=max_runs)
@@ -175,9 +175,9 @@ class Testing:
         return [record for record in records if record is not None]
 
     async def fire(self) -> list[Enqueued]:
-        """Fire the schedules that are due by the clock of the test, as a worker would that lived since it began.
+        """Fire the schedules that are due by the test's clock, as a worker that runs since the test's start would.
 
-        Return what they enqueued; nothing runs until `drain`. Raise ConfigurationError for a schedule that cannot run.
+        Return the enqueued jobs; none runs until `drain`. Raise ConfigurationError for a schedule that cannot run.
         """
         from outlast.testing.schedules import fire
 
@@ -186,20 +186,20 @@ class Testing:
         return [self._enqueued(message) for message in self.store.accepted[before:]]
 
     def fire_sync(self) -> list[Enqueued]:
-        """Do the same from a test that is not async."""
+        """Call `fire` from a test that is not async."""
         return portal().run(self.fire)
 
     def drain_sync(self, *, max_runs: int = 1000) -> list[JobRecord]:
-        """Do the same from a test that is not async."""
+        """Call `drain` from a test that is not async."""
         return portal().run(lambda: self.drain(max_runs=max_runs))
 
     def advance(self, duration: float | str) -> None:
-        """Move the clock ahead, by seconds or text such as "5m". Nothing runs until the next `drain`."""
+        """Move the clock forward, by seconds or text such as "5m". No job runs until the next `drain`."""
         self.clock.advance(seconds(duration, "advance"))
 
 
 def _is_of(message: Message, job: Bound[Any, Any] | str | None) -> bool:
-    """Tell whether a message is for a job, or for a kind in any version."""
+    """Tell whether a message is of a job, or of a kind in any version."""
     if job is None:
         return True
     if isinstance(job, str):

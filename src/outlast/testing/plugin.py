@@ -1,4 +1,4 @@
-"""Pytest fixtures, found by pytest itself where Outlast is installed. Imports nothing until a test asks."""
+"""Pytest fixtures, which pytest finds where Outlast is installed. Outlast is imported only when a test uses them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ __all__ = ["outlast_testing"]
 
 @pytest.fixture
 def outlast_testing() -> Iterator[Callable[[Outlast], Testing]]:
-    """Put an app under test until the test ends: `t = outlast_testing(shop)`, as `with shop.testing() as t:` does."""
+    """Test an app until the test ends: `t = outlast_testing(shop)`, as `with shop.testing() as t:` does."""
     with ExitStack() as stack:
         yield lambda app: stack.enter_context(app.testing())

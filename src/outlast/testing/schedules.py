@@ -1,4 +1,4 @@
-"""Fires what is due by a test's clock, through the worker's own scheduler."""
+"""Fire the schedules that are due by a test's clock, with the worker's own scheduler."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class _DirectCalls:
 
 
 async def fire(runtime: Runtime, begin: Callable[[list[ScheduleEntry]], None]) -> None:
-    """Fire until nothing more is due; `begin` declares the schedules that are not known yet, as of the test's start.
+    """Fire until no tick is due. begin: declares the schedules that are not known yet, as of the test's start.
 
     Raise ConfigurationError for a schedule that cannot run.
     """
     failed: list[ScheduleFailed] = []
 
-    def tell(event: Event) -> None:
+    def record(event: Event) -> None:
         if isinstance(event, ScheduleFailed):
             failed.append(event)
 
     registry = runtime.registry
     begin([Planned(each, registry, runtime.message).entry for each in registry.schedules.values()])
     scheduler = Scheduler(
-        _DirectCalls(runtime.store), registry, runtime.message, clock=runtime.clock, rng=runtime.rng, tell=tell
+        _DirectCalls(runtime.store), registry, runtime.message, clock=runtime.clock, rng=runtime.rng, emit=record
     )
     while await scheduler.step() == 0.0:
         continue

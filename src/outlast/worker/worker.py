@@ -222,7 +222,7 @@ class Worker:
         from outlast.scheduler.loop import Scheduler
 
         return Scheduler(
-            link, runtime.registry, runtime.message, clock=runtime.clock, rng=runtime.rng, tell=runtime.emit
+            link, runtime.registry, runtime.message, clock=runtime.clock, rng=runtime.rng, emit=runtime.emit
         )
 
     async def _when_orphaned(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from outlast import Outlast, Settings
 from outlast.core.store.records import Query
-from outlast.demo.customers import OrderRequest, send_orders, wishes
+from outlast.demo.customers import OrderRequest, make_orders, send_orders
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.mail import Mail
@@ -41,7 +41,7 @@ class Shop:
         self.accepted: dict[str, int] = {}
         self._folder = folder
         self._stack = stack
-        self._left = list(wishes(ORDERS, random.Random(7)))
+        self._left = list(make_orders(ORDERS, random.Random(7)))
 
     async def start(self, part: DemoProcess, port: int | None = None) -> DemoProcess:
         """Start a part, which is stopped when the test ends."""

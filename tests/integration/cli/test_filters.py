@@ -58,7 +58,7 @@ def test_a_secret_is_never_found(project: Project, seeded: Seeded) -> None:
     [
         (("jobs", "stat:dead"), "no field 'stat', did you mean 'state'? there are state, queue"),
         (("jobs", "list", "dead"), "filter 'dead': give field:value"),
-        (("jobs", "queue:a", "--queue", "b"), "another value is asked for already"),
+        (("jobs", "queue:a", "--queue", "b"), "this field has another value already"),
         (("jobs", "cancel", "mail.first", "state:ready"), "'mail.first': give ids alone, or a filter alone"),
         (("jobs", "cancel", "mail.first", "--yes"), "--rate and --yes go with a filter"),
         (("jobs", "cancel", "queue:slow", "--rate", "fast"), "--rate='fast': give a rate such as"),

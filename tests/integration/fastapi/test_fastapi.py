@@ -142,7 +142,7 @@ class TestRoutes:
         assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM)
         assert answer.json() == {
             "type": "about:blank", "title": "Not Found", "status": 404, "code": "job-not-found",
-            "detail": "no such job: it never was here, or is not kept any more",
+            "detail": "no such job: it never existed here, or its record was removed",
         }  # fmt: skip
 
     def test_an_id_with_a_slash(self) -> None:
@@ -327,7 +327,8 @@ class TestLifespan:
             started = client_of(app)
             started.__enter__()
             assert started.get("/outlast/health").status_code == 503
-        assert "is away at start" in caplog.text
+        assert "cannot open the store of" in caplog.text
+        assert "at start" in caplog.text
         assert started.get("/outlast/health").status_code == 200
         started.__exit__(None, None, None)
 
@@ -346,16 +347,16 @@ class TestInstall:
     def test_the_same_shop_twice(self) -> None:
         app, shop = FastAPI(), new_shop()
         install(app, shop)
-        with pytest.raises(ConfigurationError, match="is installed in this app already, at '/outlast'"):
+        with pytest.raises(ConfigurationError, match="is installed in this app at '/outlast' already"):
             install(app, shop, prefix="/other")
 
     def test_two_shops_need_two_prefixes(self) -> None:
         app = FastAPI()
         install(app, Outlast("one", settings=Settings(url="memory:")))
         two = Outlast("two", settings=Settings(url="memory:"))
-        with pytest.raises(ConfigurationError, match=r"Outlast\('one'\) is at prefix='/outlast' already"):
+        with pytest.raises(ConfigurationError, match=r"Outlast\('one'\) has prefix='/outlast' already"):
             install(app, two)
-        with pytest.raises(ConfigurationError, match="an app has one answer for full queues"):
+        with pytest.raises(ConfigurationError, match="an app has one status for full queues"):
             install(app, two, prefix="/two", full_status=429)
         install(app, two, prefix="/two")
         with client_of(app) as client:

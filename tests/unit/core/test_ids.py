@@ -63,7 +63,7 @@ def test_an_id_tells_its_queue() -> None:
 
 @pytest.mark.parametrize("wrong", ["", "mail", "mail.", ".x", "a b.x", "q.a b", "q.\ud800", "q." + "x" * 129])
 def test_an_id_without_a_queue(wrong: str) -> None:
-    with pytest.raises(InvalidArguments, match=r"reads 'queue\.rest'"):
+    with pytest.raises(InvalidArguments, match=r"of the form 'queue\.rest'"):
         queue_of(wrong)
 
 

@@ -56,7 +56,10 @@ async def later(args: dict[str, Any]) -> dict[str, Any]:
     [
         ({"version": 0}, "version=0: give a whole number, 1 or more"),
         ({"version": True}, "version=True: give a whole number"),
-        ({"version": 2}, "no upgrades=: give upgrades={1: function}.*or upgrades={} when no job of an older version"),
+        (
+            {"version": 2},
+            "without upgrades=: give upgrades={1: function}.*or upgrades={} when no job of an older version",
+        ),
         ({"version": 2, "upgrades": [same]}, "give a dict of functions by version"),
         (
             {"version": 3, "upgrades": {1: same}},
@@ -70,8 +73,8 @@ async def later(args: dict[str, Any]) -> dict[str, Any]:
         ({"kind": "send@2"}, "a kind is 1 to 128 letters"),
         ({"aliases": "mail"}, "give a tuple of former names"),
         ({"aliases": 7}, "give a tuple of former names"),
-        ({"aliases": ("mail@2",)}, "'mail@2' is no name of a kind"),
-        ({"aliases": (7,)}, "7 is no name of a kind"),
+        ({"aliases": ("mail@2",)}, "'mail@2' is not the name of a kind"),
+        ({"aliases": (7,)}, "7 is not the name of a kind"),
         ({"aliases": ("send",)}, "name each former name once, and not the present one"),
         ({"aliases": ("mail", "mail")}, "name each former name once"),
     ],

@@ -65,8 +65,8 @@ def record(**changes: Any) -> ScheduleRecord:
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({}, "one of them"),
-        ({"cron": "* * * * *", "every": 5}, "one of them"),
+        ({}, "give either a cron expression"),
+        ({"cron": "* * * * *", "every": 5}, "give either a cron expression"),
         ({"cron": 7}, "cron=7"),
         ({"cron": "* * * * *", "tz": ""}, "tz="),
         ({"cron": "* * * * *", "tz": 5}, "tz=5"),

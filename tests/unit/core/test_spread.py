@@ -44,7 +44,7 @@ def test_h_keeps_to_its_range_and_step() -> None:
 
 @pytest.mark.parametrize("wrong", ["H(5-70) * * * *", "H(9-3) * * * *", "H/0 * * * *", "0 H(0-24) * * *"])
 def test_a_range_beyond_the_field_is_refused(wrong: str) -> None:
-    with pytest.raises(ConfigurationError, match="must lie within"):
+    with pytest.raises(ConfigurationError, match="must be within"):
         spread(wrong, "a")
 
 

@@ -73,10 +73,10 @@ def test_the_jobs_of_a_router() -> None:
         ({"every": "5m", "kwargs": [1]}, "schedule kwargs= is a list"),
         ({"every": "5m"}, "needs number"),
         ({"every": "5m", "args": (1, 2, 3)}, "takes"),
-        ({"every": "5m", "args": (1,), "kwargs": {"number": 2}}, "given 1 by place and number by name"),
+        ({"every": "5m", "args": (1,), "kwargs": {"number": 2}}, "gives 1 by position and number by name"),
         ({"every": "5m", "kwargs": {"number": 2, "color": "red"}}, "color"),
-        ({"every": "5m", "tz": "Europe/Berlin"}, "knows no zone"),
-        ({}, "one of them"),
+        ({"every": "5m", "tz": "Europe/Berlin"}, "has no time zone"),
+        ({}, "give either a cron expression"),
     ],
 )
 def test_what_is_wrong_is_said_where_it_is_written(given: dict[str, Any], said: str) -> None:
@@ -110,5 +110,5 @@ def test_a_name_is_used_once() -> None:
 
 
 def test_it_stands_on_functions_and_jobs_only() -> None:
-    with pytest.raises(ConfigurationError, match="is no job"):
+    with pytest.raises(ConfigurationError, match="is not a job"):
         Outlast("shop").schedule("@daily")(7)  # type: ignore[type-var]

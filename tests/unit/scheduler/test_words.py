@@ -65,7 +65,7 @@ def test_remarks() -> None:
         "cannot run: no",
         "no live worker declares it",
         "paused",
-        "a run was asked for",
-        "1 waiting for the run before",
+        "a run was requested",
+        "1 waiting for the previous run",
         "edited",
     ]

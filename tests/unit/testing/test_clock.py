@@ -15,7 +15,7 @@ def test_it_stands_still_until_it_is_moved() -> None:
 
 
 def test_it_never_moves_back() -> None:
-    with pytest.raises(ValueError, match="ahead"):
+    with pytest.raises(ValueError, match="only moves forward"):
         FakeClock().advance(-1)
 
 

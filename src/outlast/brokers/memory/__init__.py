@@ -1,4 +1,4 @@
-"""A store in this process's memory: for tests, and the model that every other store is held against."""
+"""A store in the memory of this process: for tests, and the model that all other stores are compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on the memory store, each with its answer."""
+"""Apply commands to the memory store; each returns an answer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["check", "apply"]
 
 
 def check(tables: Tables, commands: Sequence[Command]) -> None:
-    """Raise ConfigurationError for a limit that is none, before anything of the batch has changed."""
+    """Raise ConfigurationError for an invalid limit. Call it before any command of the batch is applied."""
     for command in commands:
         if isinstance(command, Adjust):
-            line = tables.lines.get(command.queue)
-            adjusted(Queue(name=command.queue) if line is None else line.declared, command.changes)
+            data = tables.queues.get(command.queue)
+            adjusted(Queue(name=command.queue) if data is None else data.declared, command.changes)
 
 
 def apply(tables: Tables, command: Command) -> Answer:
@@ -37,9 +37,9 @@ def apply(tables: Tables, command: Command) -> Answer:
         case Adjust():
             return _adjust(tables, command)
         case Prune():
-            for line in tables.lines.values():
-                line.tidy(nanos(tables.clock.time()))
-            return Answer(True, sum(tables.prune(line) for line in list(tables.lines.values())))
+            for data in tables.queues.values():
+                data.tidy(nanos(tables.clock.time()))
+            return Answer(True, sum(tables.prune(data) for data in list(tables.queues.values())))
         case Purge():
             return _purge(tables, command)
         case Adopt():
@@ -73,10 +73,10 @@ def _cancel(tables: Tables, job: JobRow) -> Answer:
     if job.state == "running":
         job.cancelling = True
         return Answer(True, 1)
-    tables.let_go(job, superseded=True)
-    job.settled = 0  # a report from before no longer counts, nor does it count as a repeat
+    tables.detach(job, superseded=True)
+    job.settled = 0  # else an earlier settlement would count as a repeat when it is sent again
     tables.end(job, "cancelled", "cancelled")
-    tables.prune(tables.line(job.message.queue))
+    tables.prune(tables.queue(job.message.queue))
     return Answer(True, 1)
 
 
@@ -85,21 +85,21 @@ def _redrive(tables: Tables, job: JobRow) -> Answer:
     state = state_of(job, now)
     if state == "succeeded":
         return Answer(False, why="ended")
-    if moving.went(job):
+    if moving.was_moved(job):
         return Answer(False, why="moved")
     if state not in TERMINAL:
         return Answer(False, why="not-ended")
     unique = job.message.unique
-    retakes = unique is not None and unique.seconds is None
-    if retakes and tables.key_holder(job.message) not in (None, job.message.id):
+    takes_key = unique is not None and unique.seconds is None
+    if takes_key and tables.key_holder(job.message) not in (None, job.message.id):
         return Answer(False, why="conflict")
     if job.state in TERMINAL:
         tables.revive(job)
     else:
-        tables.lift(job)
-    if retakes:
+        tables.unready(job)
+    if takes_key:
         tables.take_key(job)
-    job.message = msgspec.structs.replace(job.message, run_at=now, expires_at=None)  # or it would expire again at once
+    job.message = msgspec.structs.replace(job.message, run_at=now, expires_at=None)  # else it would expire at once
     job.attempt, job.crashes, job.cancelling, job.settled = 1, 0, False, 0
     job.notes.pop("usage", None)
     job.rank = rank_of(now, job.message.priority)
@@ -115,8 +115,8 @@ def _not_waiting(job: JobRow) -> Answer | None:
 
 def _edit(tables: Tables, job: JobRow, edit: Edit) -> Answer:
     ended = job.state in TERMINAL
-    lives_again = job.state != "succeeded" and edit.run_at is None and not moving.went(job)
-    if (refusal := _not_waiting(job)) is not None and not (ended and lives_again):
+    redrivable = job.state != "succeeded" and edit.run_at is None and not moving.was_moved(job)
+    if (refusal := _not_waiting(job)) is not None and not (ended and redrivable):
         return refusal
     old, message = job.message, job.message
     if edit.args is not None:
@@ -128,16 +128,16 @@ def _edit(tables: Tables, job: JobRow, edit: Edit) -> Answer:
     if ended:
         job.message = message
         return Answer(True, 1)
-    tables.lift(job)
-    line = tables.line(message.queue)
-    line.count(job, -1)
+    tables.unready(job)
+    data = tables.queue(message.queue)
+    data.count(job, -1)
     if edit.run_at is not None:
         message = msgspec.structs.replace(message, run_at=edit.run_at)
         job.rank = rank_of(edit.run_at, message.priority)
     else:
         job.rank += int((HEAD_START[old.priority] - HEAD_START[message.priority]) * 1000)
     job.message = message
-    line.count(job, 1)
+    data.count(job, 1)
     state = "scheduled" if edit.run_at is not None else job.state
     tables.put(job, job.at if edit.run_at is None else edit.run_at, state)
     return Answer(True, 1)
@@ -155,23 +155,23 @@ def _run_now(tables: Tables, job: JobRow) -> Answer:
 
 
 def _pause(tables: Tables, pause: Pause) -> Answer:
-    line = tables.lines.get(pause.queue)
-    if line is None:
+    data = tables.queues.get(pause.queue)
+    if data is None:
         return Answer(False, why="unknown")
-    changed = line.paused != pause.on
-    line.paused = pause.on
+    changed = data.paused != pause.on
+    data.paused = pause.on
     return Answer(True, int(changed))
 
 
 def _adjust(tables: Tables, adjust: Adjust) -> Answer:
-    line = tables.lines.get(adjust.queue)
-    if line is None:
+    data = tables.queues.get(adjust.queue)
+    if data is None:
         return Answer(False, why="unknown")
-    changes = {name: value for name, value in line.changes.items() if name not in adjust.reset} | adjust.changes
-    changed = adjusted(line.declared, changes)
-    answer = Answer(True, int(changed != line.queue))
-    line.changes = changes
-    line.change(changed)
+    changes = {name: value for name, value in data.changes.items() if name not in adjust.reset} | adjust.changes
+    changed = adjusted(data.declared, changes)
+    answer = Answer(True, int(changed != data.queue))
+    data.changes = changes
+    data.change(changed)
     return answer
 
 
@@ -188,20 +188,20 @@ def _purge(tables: Tables, purge: Purge) -> Answer:
     if purge.queue is None and purge.key is None:
         return Answer(False, why="nothing-named")
     now = tables.clock.time()
-    chosen = [
+    matching = [
         job
         for job in tables.jobs.values()
         if (purge.queue is None or job.message.queue == purge.queue)
         and (purge.key is None or job.message.key == purge.key)
         and (not purge.states or state_of(job, now) in purge.states)
     ]
-    for job in chosen:
+    for job in matching:
         if job.state == "running" and purge.key is None:
             job.cancelling = True
         else:
             tables.remove(job, purge=True)
     if purge.key is not None:
-        for name, line in tables.lines.items():
+        for name, data in tables.queues.items():
             if purge.queue in (None, name):
-                line.forget(purge.key)
-    return Answer(True, len(chosen))
+                data.forget(purge.key)
+    return Answer(True, len(matching))

@@ -1,4 +1,4 @@
-"""Jobs that come from another store or go to one, in the memory store."""
+"""Move jobs between the memory store and another one: hold, adopt, moved, unhold."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from outlast.core.moving import Adopt, Parcel
 from outlast.core.settlement import Exists, TooLarge
 from outlast.core.store.control import Answer
 
-__all__ = ["adopt", "hold", "moved", "unhold", "went"]
+__all__ = ["adopt", "hold", "moved", "unhold", "was_moved"]
 
 MOVED: Final = "moved"
 
 
-def went(job: JobRow) -> bool:
-    """Tell whether a job lives in another store now."""
+def was_moved(job: JobRow) -> bool:
+    """Tell whether the job was moved to another store."""
     return job.state == "cancelled" and job.reason == MOVED
 
 
 def hold(tables: Tables, job: JobRow, why: str) -> Answer:
-    """Set the job aside."""
+    """Hold the job and answer with its parcel."""
     if job.state in TERMINAL:
         return Answer(False, why="ended")
     if job.state == "running":
@@ -33,9 +33,9 @@ def hold(tables: Tables, job: JobRow, why: str) -> Answer:
     if job.state == "waiting" and job.reason != why:
         return Answer(False, why="held")
     if job.state != "waiting":
-        tables.let_go(job, superseded=True)
-        job.settled = 0  # a report from before no longer counts
-        tables.lift(job)
+        tables.detach(job, superseded=True)
+        job.settled = 0  # else an earlier settlement would count as a repeat when it is sent again
+        tables.unready(job)
         job.state, job.reason = "waiting", why
     message = job.message
     if tables.key_holder(message) != message.id:
@@ -47,13 +47,13 @@ def hold(tables: Tables, job: JobRow, why: str) -> Answer:
 
 
 def adopt(tables: Tables, command: Adopt) -> Answer:
-    """Keep a job of another store, set aside."""
+    """Keep a held job of another store."""
     parcel, message = command.parcel, command.parcel.message
-    before = tables.jobs.get(message.id)
-    if before is not None and went(before):
-        tables.remove(before)
+    known = tables.jobs.get(message.id)
+    if known is not None and was_moved(known):
+        tables.remove(known)
     tables.forget_moved(message.id)
-    # As one that is far from due: it must not stand in line for a moment.
+    # Published as far from due: it must never be ready here.
     (answer,) = tables.publish([structs.replace(message, run_at=LAST_MOMENT)], bounded=False, replacing=False)
     match answer:
         case Exists(by="id"):
@@ -70,17 +70,17 @@ def adopt(tables: Tables, command: Adopt) -> Answer:
 
 
 def moved(tables: Tables, job: JobRow) -> Answer:
-    """End the job here."""
+    """End the job as moved."""
     if job.state != "waiting":
         return Answer(False, why="ended" if job.state in TERMINAL else "not-waiting")
     job.settled = MOVED_TOKEN
     tables.end(job, "cancelled", MOVED)
-    tables.prune(tables.line(job.message.queue))
+    tables.prune(tables.queue(job.message.queue))
     return Answer(True, 1)
 
 
 def unhold(tables: Tables, job: JobRow) -> Answer:
-    """Let the job stand in line again."""
+    """Return the job to its queue."""
     if job.state != "waiting":
         return Answer(False, why="ended" if job.state in TERMINAL else "not-waiting")
     job.reason = None

@@ -22,7 +22,7 @@ __all__ = ["count", "find", "record", "state_of", "stats"]
 
 
 def state_of(job: JobRow, now: float) -> State:
-    """Return the state that holds at `now`: what is due is ready, what is past its time to start has expired."""
+    """Return the state at `now`: a due job is ready, and a job past its `expires` time has expired."""
     if job.state not in ("ready", "scheduled", "parked"):
         return job.state
     expires_at = job.message.expires_at
@@ -32,7 +32,7 @@ def state_of(job: JobRow, now: float) -> State:
 
 
 def record(job: JobRow, now: float) -> JobRecord:
-    """Return what may be shown of the job at `now`."""
+    """Return the record of the job at `now`, with redacted arguments."""
     message, state = job.message, state_of(job, now)
     expired = state == "expired" and job.state != "expired"
     return JobRecord(
@@ -66,7 +66,7 @@ def _usage(job: JobRow) -> Usage | None:
 
 
 def find(tables: Tables, query: Query) -> Page:
-    """Return one page, newest acceptance first; the cursor is the order of the last record given."""
+    """Return one page, newest acceptance first; the cursor is the order of the page's last record."""
     now, jobs = tables.clock.time(), []
     for job in _matching(tables, query, now):
         if query.cursor is None or job.order < int(query.cursor):
@@ -79,7 +79,7 @@ def find(tables: Tables, query: Query) -> Page:
 
 
 def count(tables: Tables, query: Query) -> dict[State, int]:
-    """Count what matches, by state."""
+    """Count matching jobs by state."""
     now, counts = tables.clock.time(), dict[State, int]()
     for job in _matching(tables, query, now):
         state = state_of(job, now)
@@ -112,43 +112,45 @@ def _args_fit(message: Message, wanted: Sequence[ArgIs]) -> bool:
 
 
 def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
-    """Count the queues; what is due counts as ready, whether or not a claim has seen it."""
+    """Count the jobs of the queues; a due job counts as ready even if no claim has promoted it yet."""
     now = tables.clock.time()
-    lines = {name: tables.lines[name] for name in names or tables.lines if name in tables.lines}
-    waiting = {name: {"ready": 0, "running": 0, "scheduled": 0, "parked": 0} for name in lines}
+    queues = {name: tables.queues[name] for name in names or tables.queues if name in tables.queues}
+    by_state = {name: {"ready": 0, "running": 0, "scheduled": 0, "parked": 0} for name in queues}
     due: dict[str, float] = {}
     for job in tables.jobs.values():
-        counts = waiting.get(job.message.queue)
+        counts = by_state.get(job.message.queue)
         if counts is not None and job.state in counts:
             late = job.state in ("scheduled", "parked") and job.at <= now
             counts["ready" if late else job.state] += 1
             if late:
                 due[job.message.queue] = min(job.at, due.get(job.message.queue, job.at))
-    return {name: _counted(tables, name, line, waiting[name], due.get(name, math.inf)) for name, line in lines.items()}
+    return {
+        name: _stats_of(tables, name, data, by_state[name], due.get(name, math.inf)) for name, data in queues.items()
+    }
 
 
-def _counted(tables: Tables, name: str, line: QueueData, waiting: dict[str, int], due: float) -> QueueStats:
+def _stats_of(tables: Tables, name: str, data: QueueData, counts: dict[str, int], due: float) -> QueueStats:
     now = tables.clock.monotonic()
-    first = min(line.heads(), default=None)
+    first = min(data.heads(), default=None)
     since = due if first is None else min(due, tables.jobs[first.id].at)
     return QueueStats(
-        depth=line.depth,
-        ready=waiting["ready"],
-        scheduled=waiting["scheduled"],
-        running=waiting["running"],
-        parked=waiting["parked"],
-        dead=len(line.dead),
+        depth=data.depth,
+        ready=counts["ready"],
+        scheduled=counts["scheduled"],
+        running=counts["running"],
+        parked=counts["parked"],
+        dead=len(data.dead),
         oldest=0.0 if since == math.inf else max(0.0, tables.clock.time() - since),
-        drain_rate=line.rate.per_second(now),
-        paused=line.paused,
-        consumers=sum(name in each.asked and each.until > now for each in tables.holders.values()),
-        max_depth=line.queue.max_depth,
-        bytes=line.bytes if line.queue.max_bytes is not None else None,
-        max_bytes=line.queue.max_bytes,
-        shed=line.shed,
-        keys=sum(lane.where == "ring" for lane in line.keys.values()),
-        keys_held=sum(lane.where in ("slot", "rate") for lane in line.keys.values()),
-        held=line.held(nanos(tables.clock.time())),
-        limits=limits_of(line.queue),
-        changed=tuple(sorted(line.changes)),
+        drain_rate=data.rate.per_second(now),
+        paused=data.paused,
+        consumers=sum(name in each.queues and each.until > now for each in tables.holders.values()),
+        max_depth=data.queue.max_depth,
+        bytes=data.bytes if data.queue.max_bytes is not None else None,
+        max_bytes=data.queue.max_bytes,
+        shed=data.shed,
+        keys=sum(lane.where == "ring" for lane in data.keys.values()),
+        keys_held=sum(lane.where in ("slot", "rate") for lane in data.keys.values()),
+        held=data.held(nanos(tables.clock.time())),
+        limits=limits_of(data.queue),
+        changed=tuple(sorted(data.changes)),
     )

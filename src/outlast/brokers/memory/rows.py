@@ -1,4 +1,4 @@
-"""What the memory store keeps: a job, a holder, a queue."""
+"""The rows of the memory store: a job, a holder, a queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from outlast.core.topology import Queue
 __all__ = ["DrainRate", "HolderRow", "JobRow", "QueueData"]
 
 RATE_TAU = 30.0
-"""Seconds over which the drain rate forgets."""
+"""Seconds in which the weight of an event in the drain rate falls to 1/e."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,18 +27,18 @@ class JobRow:
     order: int
     rank: int
     at: float
-    """When it is, or was last, due."""
+    """When the job is, or was last, due."""
     state: State
     accepted: float
     attempt: int = 1
     crashes: int = 0
     token: int = 0
     open: bool = False
-    """The last hand-out may still be settled."""
+    """The last delivery may still be settled."""
     settled: int = 0
-    """The token of the last settlement that was accepted, so that a repeat is known as one."""
+    """The token of the last accepted settlement, by which a repeated one is recognised."""
     holder: HolderRow | None = None
-    """Who holds it, or held it when the lease lapsed and may still take it back."""
+    """The holder; after its lease has lapsed, the last holder, which may still take the job back."""
     lapsed: bool = False
     cancelling: bool = False
     reason: str | None = None
@@ -50,35 +50,36 @@ class JobRow:
 
     @property
     def size(self) -> int:
-        """The bytes of its arguments."""
+        """The bytes of the arguments."""
         return len(self.message.args)
 
     @property
-    def place(self) -> Ticket:
-        """Its place in its queue's line."""
+    def ticket(self) -> Ticket:
+        """The order of the job among the ready jobs of its key."""
         return Ticket(self.rank, self.order, self.message.id)
 
     @property
     def fence(self) -> Fence:
-        """The right to report on its last hand-out."""
+        """The fence of the last delivery."""
         return Fence(self.message.id, self.message.queue, self.token, self.order)
 
 
 @dataclass(slots=True, eq=False)
 class HolderRow:
-    """One holder: one lease for all its jobs, and what it has lost since it last asked."""
+    """One holder: one lease for all its jobs, and the fences it lost since its last `extend`."""
 
     id: str
     until: float
-    """Monotonic seconds."""
-    asked: set[str] = field(default_factory=set)
+    """When the lease lapses, monotonic seconds."""
+    queues: set[str] = field(default_factory=set)
+    """The queues of its last claim."""
     jobs: dict[str, JobRow] = field(default_factory=dict)
     lost: list[Fence] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class DrainRate:
-    """Events a second, forgotten exponentially over RATE_TAU seconds."""
+    """Events per second, averaged with exponential decay over RATE_TAU seconds."""
 
     count: float = 0.0
     at: float = 0.0
@@ -95,36 +96,36 @@ class DrainRate:
 
 @dataclass(slots=True, eq=False)
 class QueueData(QueueState):
-    """One queue: who is ready and in what turn, who is due when, and what has ended, oldest end first."""
+    """One queue: its ready jobs and their keys, scheduled jobs by due time, and ended jobs, oldest end first."""
 
     app: str = ""
-    """Whose it is, "" while nobody's."""
+    """The app that owns the queue, "" while it has no owner."""
     declared: Queue = field(default_factory=lambda: Queue(name="default"))
-    """What the app says; `queue` is that with what an operator has changed."""
+    """The app's declaration; `queue` is this with the operator's changes."""
     changes: dict[str, Any] = field(default_factory=dict)
     due: list[tuple[float, int, str]] = field(default_factory=list)
-    """Heap of (at, order, id) of scheduled and parked jobs; entries of jobs that moved on are skipped."""
+    """Heap of (at, order, id) of scheduled and parked jobs; outdated entries are skipped."""
     depth: int = 0
     bytes: int = 0
-    """Of the arguments of unfinished jobs."""
+    """The bytes of the arguments of unfinished jobs."""
     by_key: dict[str, list[int]] = field(default_factory=dict)
-    """Unfinished jobs, and the bytes of their arguments, of each key that has any."""
+    """The number of unfinished jobs, and the bytes of their arguments, for each key that has any."""
     shed: int = 0
     paused: bool = False
     rate: DrainRate = field(default_factory=DrainRate)
     ended: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
     dead: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
     results: list[tuple[float, int, str]] = field(default_factory=list)
-    """Heap of (kept until, order, id)."""
+    """Heap of (kept until, order, id) of succeeded jobs with a result."""
 
     def count(self, job: JobRow, change: int) -> None:
-        """Count a job (`change` 1) or count it no more (-1)."""
+        """Add a job to the counts (`change` 1) or remove it (-1)."""
         self.depth += change
         self.bytes += change * job.size
         key = job.message.key
         if key is not None:
-            held = self.by_key.setdefault(key, [0, 0])
-            held[0] += change
-            held[1] += change * job.size
-            if not held[0]:
+            counts = self.by_key.setdefault(key, [0, 0])
+            counts[0] += change
+            counts[1] += change * job.size
+            if not counts[0]:
                 del self.by_key[key]

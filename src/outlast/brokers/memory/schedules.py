@@ -1,4 +1,4 @@
-"""Schedules of the memory store, changed as core.ticking says."""
+"""Schedules of the memory store, by the rules of core.ticking."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MemorySchedules:
 
     def __init__(self, publish: Callable[[Sequence[Message]], list[Published]], max_body: int) -> None:
         self.changes = 0
-        """How often people changed something."""
+        """The number of calls of `amend`."""
         self._publish = publish
         self._max_body = max_body
         self._records: dict[str, ScheduleRecord] = {}
@@ -28,13 +28,13 @@ class MemorySchedules:
         return [self._records[name] for name in sorted(self._records)]
 
     def enlist(self, entries: Sequence[ScheduleEntry], now: float) -> list[ScheduleRecord]:
-        """Declare; raise ConfigurationError before anything has changed."""
+        """Declare schedules; raise ConfigurationError before any record changes."""
         records = [enlisted(self._records.get(entry.name), entry, now) for entry in entries]
         self._records.update((record.name, record) for record in records)
         return records
 
     def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
-        """Make the moves that are still expected."""
+        """Make the moves whose record still has the expected revision."""
         check_sizes(moves, self._max_body)
         return [self._advance(move) for move in moves]
 

@@ -1,4 +1,4 @@
-"""MemoryStore: Broker, Records and Control over tables in this process, safe for several loops and threads."""
+"""MemoryStore: Broker, Records, Control and Schedules over tables in this process, for several loops and threads."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["MemoryStore"]
 T = TypeVar("T")
 
 LOOK_AGAIN = 1.0
-"""Seconds of real time after which a wait looks at the clock again, in case it was moved without a notification."""
+"""Seconds of real time after which a wait reads the clock again, in case it was moved without a notification."""
 
 
 class MemoryStore:
-    """Jobs in this process's memory: gone when it ends. Waits end by real time, or when the clock passes them."""
+    """Jobs in the memory of this process, lost when it ends. Waits end by real time, or when the clock passes them."""
 
     def __init__(self, clock: Clock, *, max_body: int = DEFAULTS.max_body) -> None:
         self.capabilities = Capabilities(durability="memory", max_body=max_body, shared=False)
@@ -46,7 +46,7 @@ class MemoryStore:
             subscribe(self._changed.notify)
 
     async def open(self) -> None:
-        """Make the store usable, again after a close."""
+        """Make the store usable, also after a close."""
         self._closed = False
 
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class MemoryStore:
         self._changed.notify()
 
     async def declare(self, topology: Topology) -> None:
-        """Set the bounds of these queues, and what is parked no more."""
+        """Set the queues of an app, and make parked jobs of its kinds due."""
         with self._lock:
             self._tables.declare(topology)
         self._changed.notify()
@@ -73,8 +73,8 @@ class MemoryStore:
         """Hand out jobs, or wait for the first one."""
 
         def look() -> tuple[list[Delivery], float | None]:
-            given = delivery.claim(self._tables, demand, limit=limit, holder=holder, lease=lease)
-            return given, None if given else delivery.next_event(self._tables)
+            claimed = delivery.claim(self._tables, demand, limit=limit, holder=holder, lease=lease)
+            return claimed, None if claimed else delivery.next_event(self._tables)
 
         return await self._until(look, wait)
 
@@ -123,9 +123,9 @@ class MemoryStore:
         def look() -> tuple[list[JobRecord | None], float | None]:
             records = self._get(ids)
             now = self._clock.time()
-            going = [each for each in records if each is not None and each.state not in TERMINAL]
-            expiries = [each.expires_at for each in going if each.expires_at is not None and each.expires_at > now]
-            return records if not going else [], min(expiries) - now if expiries else None
+            unfinished = [each for each in records if each is not None and each.state not in TERMINAL]
+            expiries = [each.expires_at for each in unfinished if each.expires_at is not None and each.expires_at > now]
+            return records if not unfinished else [], min(expiries) - now if expiries else None
 
         return await self._until(look, timeout if ids else 0) or await self.get(ids)
 
@@ -180,9 +180,9 @@ class MemoryStore:
         return [None if job is None else records.record(job, now) for job in found]
 
     async def _until(self, look: Callable[[], tuple[list[T], float | None]], timeout: float) -> list[T]:
-        """Look until there is something, or until `timeout` seconds have passed on either clock; [] then.
+        """Call `look` until it finds something; return [] when `timeout` seconds have passed on either clock.
 
-        `look` also gives the seconds until something may change by itself, None when nothing will.
+        look: also returns the seconds until the result may change without a notification, None if it cannot.
         """
         clock_deadline = self._clock.monotonic() + timeout
 

@@ -1,4 +1,4 @@
-"""What core.admission asks of the memory store about those whom a newcomer would stand among."""
+"""The unfinished and ready jobs that core.admission reads from the memory store."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ __all__ = ["MemoryWaitingJobs"]
 
 
 class MemoryWaitingJobs:
-    """One queue's lines as a newcomer with `key` finds them, without the job that it replaces."""
+    """The jobs of one queue as a new job with `key` finds them, without the job that it replaces."""
 
-    __slots__ = ("_key", "_line", "_tables", "_without")
+    __slots__ = ("_data", "_key", "_replaced", "_tables")
 
-    def __init__(self, tables: Tables, line: QueueData, key: str | None, without: JobRow | None) -> None:
+    def __init__(self, tables: Tables, data: QueueData, key: str | None, replaced: JobRow | None) -> None:
         self._tables = tables
-        self._line = line
+        self._data = data
         self._key = key
-        self._without = without
+        self._replaced = replaced
 
     def used(self) -> Used:
-        """Return what the queue holds."""
-        gone = self._without
-        if gone is None:
-            return Used(self._line.depth, self._line.bytes)
-        return Used(self._line.depth - 1, self._line.bytes - gone.size)
+        """Count the unfinished jobs of the queue."""
+        replaced = self._replaced
+        if replaced is None:
+            return Used(self._data.depth, self._data.bytes)
+        return Used(self._data.depth - 1, self._data.bytes - replaced.size)
 
     def used_by_key(self) -> Used:
-        """Return what the newcomer's key holds in the queue."""
-        depth, size = self._line.by_key.get(self._key or "", (0, 0))
-        gone = self._without
-        if gone is None or gone.message.key != self._key:
+        """Count the unfinished jobs of the new job's key."""
+        depth, size = self._data.by_key.get(self._key or "", (0, 0))
+        replaced = self._replaced
+        if replaced is None or replaced.message.key != self._key:
             return Used(depth, size)
-        return Used(depth - 1, size - gone.size)
+        return Used(depth - 1, size - replaced.size)
 
     def own(self, most: int) -> Sequence[Waiter]:
-        """Return the front of the newcomer's line, after what is due by now has joined it."""
-        self._tables.promote(self._line)
+        """Return the first ready jobs of the new job's key, after making due jobs ready."""
+        self._tables.promote(self._data)
         return self._waiters(self._ready(self._key), most)
 
     def other(self) -> Sequence[Waiter]:
-        """Return the front of the longest of the other lines that are looked at."""
-        lanes = self._line.keys.values()
+        """Return the first ready jobs of the examined other key that has the most."""
+        lanes = self._data.keys.values()
         held_back = sorted((lane.wake, lane.turn, lane.key) for lane in lanes if lane.where in ("slot", "rate"))
         ring: list[tuple[int, str | None]] = [(lane.turn, lane.key) for lane in lanes if lane.where == "ring"]
-        if self._line.ready:
-            ring.append((self._line.turn, None))
+        if self._data.ready:
+            ring.append((self._data.turn, None))
         best: list[Ticket] = []
-        front = [*(key for *_, key in held_back[:LINES]), *(key for _, key in sorted(ring)[:LINES])]
-        for key in front:
+        examined = [*(key for *_, key in held_back[:LINES]), *(key for _, key in sorted(ring)[:LINES])]
+        for key in examined:
             ready = self._ready(key)
             if key != self._key and min(len(ready), WINDOW) > min(len(best), WINDOW):
                 best = ready
@@ -63,13 +63,13 @@ class MemoryWaitingJobs:
 
     def _ready(self, key: str | None) -> list[Ticket]:
         if key is None:
-            return self._line.ready
-        lane = self._line.keys.get(key)
+            return self._data.ready
+        lane = self._data.keys.get(key)
         return [] if lane is None else lane.ready
 
     def _waiters(self, ready: Sequence[Ticket], most: int) -> list[Waiter]:
-        jobs = [self._tables.jobs[place.id] for place in ready[: most + 1]]
-        return [_waiter(job) for job in jobs if job is not self._without][:most]
+        jobs = [self._tables.jobs[ticket.id] for ticket in ready[: most + 1]]
+        return [_waiter(job) for job in jobs if job is not self._replaced][:most]
 
 
 def _waiter(job: JobRow) -> Waiter:

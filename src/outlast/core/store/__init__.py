@@ -1,1 +1,1 @@
-"""The seam between Outlast and its stores: broker, records, control and schedules, each a protocol of its own."""
+"""The interface between Outlast and its stores: protocols of broker, records, control and schedules."""

@@ -1,4 +1,4 @@
-"""Keep and hand out messages: what every broker must do, and what it says of itself."""
+"""The protocol of a broker, which keeps and hands out messages, with its capabilities and the counts of a queue."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ __all__ = ["Broker", "Capabilities", "QueueStats"]
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What a store can do; what it cannot is refused in `declare`, never left out in silence."""
+    """What a store can do. `declare` refuses what the store cannot do; nothing is ignored silently."""
 
     durability: Durability
     max_body: int
-    """Bytes of one message's arguments."""
+    """The most bytes of one message's arguments."""
     shared: bool
-    """Other processes reach the same jobs."""
+    """Whether other processes can reach the same jobs."""
     window: float = 0.0
-    """Seconds of acceptance that a crash beyond `durability` may lose; 0 where that is not known."""
+    """Seconds of accepted jobs that a crash beyond `durability` may lose; 0 where that is not known."""
     spread: bool = False
-    """Each queue lies by itself, on one of several servers. A call over several queues is then one step in each of
-    them, and may be done in some only when it raises; there is no order of acceptance over queues."""
+    """Whether each queue is on one of several servers. A call over several queues is then one step per queue, and may
+    be done in only some of them when it raises; there is no order of acceptance across queues."""
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):
-    """One queue, counted. oldest: seconds that the first ready job has waited; drain_rate: ended jobs a second."""
+    """Counts of one queue. oldest: seconds that the first ready job has waited; drain_rate: ended jobs per second."""
 
     depth: int = 0
     ready: int = 0
@@ -43,55 +43,55 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     drain_rate: float = 0.0
     paused: bool = False
     consumers: int = 0
-    """Live holders that have asked for this queue."""
+    """Live holders that claim from this queue."""
     max_depth: int | None = None
     bytes: int | None = None
-    """Bytes of the arguments of unfinished jobs; counted where `max_bytes` is set."""
+    """Bytes of the arguments of unfinished jobs, counted where `max_bytes` is set."""
     max_bytes: int | None = None
     shed: int = 0
-    """Jobs that were shed for others, ever."""
+    """Jobs that were shed for others, in total."""
     keys: int = 0
-    """Keys whose turn is to come."""
+    """Keys in the round robin."""
     keys_held: int = 0
-    """Keys whose jobs wait for their own limits."""
+    """Keys that their own limits hold back."""
     held: Literal["", "concurrency", "rate"] = ""
-    """Which of the queue's own limits lets nothing begin now."""
+    """The limit of the queue that lets no job begin now."""
     limits: dict[str, Any] = {}
-    """What holds and is not as by default, by the names of `Adjust`."""
+    """The settings in force that differ from the defaults, by the names of `Adjust`."""
     changed: tuple[str, ...] = ()
-    """Names that an operator has set, over what is declared."""
+    """Names of the settings that an operator has changed."""
 
 
 class Broker(Protocol):
-    """Keep and hand out messages; decide nothing. Every operation is a batch, and all of it happens or none."""
+    """Keep and hand out messages; decide nothing. Every operation is a batch that is applied in full or not at all."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store can do; known once it is open."""
+        """The capabilities of this store, known once it is open."""
         ...
 
     async def open(self) -> None:
-        """Connect and make the store ready. Raise StoreError or UnsafeStore; opening twice is a no-op."""
+        """Connect and make the store ready; do nothing if it is open. Raise StoreError or UnsafeStore."""
         ...
 
     async def close(self) -> None:
-        """Finish what was accepted, then let go of the store. What is held stays held until its lease lapses."""
+        """Finish the calls that were accepted, then disconnect. Held jobs stay held until their lease lapses."""
         ...
 
     async def declare(self, topology: Topology) -> None:
-        """Make these queues known with their bounds, and this store's claims take parked jobs of `kinds`. Idempotent.
+        """Set the bounds of these queues, and let claims of this store take parked jobs of `kinds`. Idempotent.
 
-        Raise ConfigurationError, with nothing changed, for what can't be kept and for a queue of another app: a queue
-        belongs to the first app that declares it.
+        A queue belongs to the first app that declares it. Raise ConfigurationError, with nothing changed, for a queue
+        of another app and for a setting that the store cannot enforce.
         """
         ...
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists.
 
-        A queue that was not declared is made with the defaults. A message that is not due is `scheduled`. A unique key
-        that a waiting job holds goes to a message with `Unique.replace`: that job ends cancelled ("replaced"). A queue
-        with bounds answers Full, or ends jobs as expired ("shed"), as core.admission.make_room says.
+        A queue that was not declared is made with the defaults. A message that is not due is `scheduled`. A message
+        with `Unique.replace` takes the unique key of a waiting job, which ends as cancelled ("replaced"). A queue with
+        bounds answers Full, or ends jobs as expired ("shed"), by core.admission.make_room.
         """
         ...
 
@@ -100,36 +100,36 @@ class Broker(Protocol):
     ) -> list[Delivery]:
         """Hand out at most `limit` ready jobs and at most `demand[q]` of queue q, in the order of core.select.
 
-        Wait up to `wait` seconds for the first one: it returns as soon as one is ready (promptly by a bell, a second
-        late without), due or lapsed. `lease` seconds run from now for all that the holder holds; a claim that hands out
-        nothing may leave the lease as it was. Jobs whose holder's lease has lapsed are ready again and count one crash;
-        a flagged one ends cancelled. A paused queue gives none. A call that is cancelled has handed out nothing.
+        Wait up to `wait` seconds and return as soon as one job is ready, due or lapsed: at once when notified, up to a
+        second late otherwise. The lease of all jobs of the holder is renewed for `lease` seconds from now; a claim
+        without a job may leave the lease unchanged. Jobs of a lapsed lease are ready again and count one crash; one
+        that was to be cancelled ends as cancelled. A paused queue hands out none. A cancelled call hands out no job.
         """
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
-        """Apply each settlement whose fence still counts; return the superseded. Repeating one changes nothing.
+        """Apply each settlement whose fence counts; return the superseded ones. Repeating a settlement changes nothing.
 
-        A fence counts until its job is handed out again, ended or taken back by a command, even past its lease.
+        A fence counts until its job is claimed again, ended or taken back by a command, even after its lease lapsed.
         """
         ...
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
-        """Renew all that `holder` holds for `lease` seconds from now.
+        """Renew the lease of all jobs of `holder` for `lease` seconds from now.
 
-        Returns the fences it lost since it last asked (superseded), and, each time, those to cancel. Jobs whose lease
-        had lapsed without being handed out again are held again, without the crash.
+        Return the fences that were superseded since its last call, and, each time, those to cancel. Jobs whose lease
+        lapsed and that were not claimed again are held again, without counting the crash.
         """
         ...
 
     async def save(self, notes: Sequence[Note]) -> list[Lost]:
-        """Keep notes about running jobs; return the superseded."""
+        """Keep notes about running jobs; return the superseded fences."""
         ...
 
     async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
-        """Make all that a dead holder held ready at once, each counting one crash if `crashed`; return how many."""
+        """Make all jobs of a dead holder ready at once, each with one more crash if `crashed`; return their number."""
         ...
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
-        """Count these queues, all known ones when empty. A name that is not known is left out."""
+        """Return the counts of these queues, of all known ones when empty. An unknown name is left out."""
         ...

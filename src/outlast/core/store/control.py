@@ -1,4 +1,4 @@
-"""Change jobs and queues by command, each with an answer."""
+"""The protocol that changes jobs and queues by commands, and the commands with their answer."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ __all__ = [
 
 
 class Cancel(Struct, frozen=True):
-    """End a waiting job as cancelled; ask the holder of a running one to stop."""
+    """End a job that does not run as cancelled; tell the holder of a running one to stop it."""
 
     id: str
 
 
 class Redrive(Struct, frozen=True):
-    """Make a dead, cancelled or expired job ready again, with its attempts and crashes at the start.
+    """Make a dead, cancelled or expired job ready again, with attempts and crashes counted from the start.
 
-    One that was moved to another store is refused: it would run in both.
+    A job that was moved to another store is refused: it would run in both.
     """
 
     id: str
 
 
 class Edit(Struct, frozen=True):
-    """Change a job that waits, or one that is dead, cancelled or expired, before its redrive. None leaves a field.
+    """Change a job that waits, or a dead, cancelled or expired one before its redrive. None leaves a field unchanged.
 
-    args: all of them; change: those that it names, while the others stay, also the redacted ones that nobody sees. An
-    ended job takes no run_at. Its key and its unique key stay what they were.
+    args: replaces all arguments; change: replaces only those that it names, so that redacted ones stay. An ended job
+    takes no run_at. The key and the unique key do not change.
     """
 
     id: str
@@ -63,17 +63,17 @@ class RunNow(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """Stop handing out jobs of a queue (`on`), or go on. Remembered by the store; what runs goes on."""
+    """Stop handing out jobs of a queue (`on`), or continue. The store keeps the pause; running jobs continue."""
 
     queue: str
     on: bool = True
 
 
 class Adjust(Struct, frozen=True):
-    """Set limits of a queue while it is in use; remembered by the store, over what any app declares.
+    """Set limits of a queue while it is in use. The store keeps them; they override the declaration of any app.
 
-    changes: by the names of core.topology.adjusted, None for no limit. reset: names that are as declared again, from
-    now on. A value that is none raises ConfigurationError, with nothing of the batch applied.
+    changes: by the names of core.topology.adjusted, None for no limit. reset: names that follow the declaration again.
+    An invalid value raises ConfigurationError, with nothing of the batch applied.
     """
 
     queue: str
@@ -82,11 +82,11 @@ class Adjust(Struct, frozen=True):
 
 
 class Purge(Struct, frozen=True):
-    """Remove jobs and all that is kept about them, for good: by id, or all of a queue, a key, or a key in a queue.
+    """Remove jobs and all their data permanently: by id, or all of a queue, of a key, or of a key in a queue.
 
-    states: only those that are in one of these now; none given means all. A job named by id that is in another one is
-    refused: `ended` or `not-ended`. Running jobs are asked to stop, and removed when named by id or key; their holder's
-    report then changes nothing.
+    states: only jobs in one of these states; empty means all. A job named by id that is in another state is refused:
+    `ended` or `not-ended`. Running jobs named by id or key are removed, and the report of their holder changes nothing;
+    other running jobs are cancelled.
     """
 
     id: str | None = None
@@ -119,9 +119,9 @@ Why = Literal[
 
 
 class Answer(Struct, frozen=True):
-    """What came of a command. changed: how many jobs (or queues). why: set when nothing could be done.
+    """The answer to a command. changed: the number of changed jobs (or queues). why: set when it could not be done.
 
-    parcel: the job that a `Hold` set aside.
+    parcel: the job that a `Hold` holds.
     """
 
     ok: bool
@@ -131,12 +131,12 @@ class Answer(Struct, frozen=True):
 
 
 class Control(Protocol):
-    """Change jobs and queues by command, for people and tools."""
+    """Change jobs and queues by commands, for operators and tools."""
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply the commands in order, in one step; the answers align with them.
 
-        A `Prune` or a `Purge` of a queue or a key that comes alone may take many steps, so that nobody waits for it:
-        what is accepted meanwhile stays.
+        A single `Prune`, or a single `Purge` of a queue or key, may take many steps, so that it blocks no other call:
+        jobs that are accepted during it stay.
         """
         ...

@@ -1,4 +1,4 @@
-"""Look at jobs: records, queries and their pages."""
+"""The protocol that reads records of jobs, with queries and their pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["JobRecord", "Page", "Query", "Records"]
 
 
 class JobRecord(Struct, frozen=True, kw_only=True):
-    """All that may be shown of a job. args are redacted; times are wall time in seconds."""
+    """The record of a job, safe to show: args are redacted. Times are wall time in seconds."""
 
     id: str
     queue: str
@@ -30,7 +30,7 @@ class JobRecord(Struct, frozen=True, kw_only=True):
     crashes: int = 0
     enqueued_at: float
     run_at: float
-    """When it is, or was last, due; once it has ended, when it was first due."""
+    """When the job is, or was last, due; of an ended job, when it was first due."""
     expires_at: float | None = None
     finished_at: float | None = None
     holder: str | None = None
@@ -38,17 +38,17 @@ class JobRecord(Struct, frozen=True, kw_only=True):
     result: Raw | None = None
     progress: Raw | None = None
     failures: tuple[Failure, ...] = ()
-    """The last ones, oldest first, at most `Defaults.failures_kept`."""
+    """The last failures, oldest first, at most `Defaults.failures_kept`."""
     usage: Usage | None = None
-    """What the run that ended it used, where that was measured and is worth keeping."""
+    """The resources of the last run, where they were measured and kept."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """Which records: all given fields must match. Newest acceptance first; `cursor` from the page before.
+    """A query of records: all fields that are set must match. Newest acceptance first; cursor: of the previous page.
 
-    kind: a name means every version of it, "send@2" that one.
-    accepted_before, accepted_after: bounds of `enqueued_at`, wall time in seconds; it is before the one and not before
-    the other. A search that no index serves walks over the jobs in short steps, and holds up no writer.
+    kind: a name matches all its versions, "send@2" only that one. accepted_before, accepted_after: bounds of
+    `enqueued_at`, wall time in seconds, the first exclusive, the second inclusive. A search without an index reads the
+    jobs in short steps and blocks no writer.
     """
 
     queue: str | None = None
@@ -64,21 +64,21 @@ class Query(Struct, frozen=True, kw_only=True):
 
 
 class Page(Struct, frozen=True):
-    """Records and where the next page begins; cursor None: there is none."""
+    """A page of records. cursor: where the next page begins, None if there is none."""
 
     records: list[JobRecord]
     cursor: str | None = None
 
 
 class Records(Protocol):
-    """Look at jobs; change nothing."""
+    """Read records of jobs; change nothing."""
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        """Return the records, aligned with `ids`; None for one that is not known. Reads compute `expired`."""
+        """Return the records, aligned with `ids`; None for an unknown id. Reads compute `expired`."""
         ...
 
     async def find(self, query: Query) -> Page:
-        """Return one page; one with fewer than `limit` may have a cursor all the same: so far one call has looked."""
+        """Return one page. One call reads a bounded number of jobs, so a page below `limit` may have a cursor too."""
         ...
 
     async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:
@@ -86,5 +86,5 @@ class Records(Protocol):
         ...
 
     async def count(self, query: Query) -> dict[State, int]:
-        """Count matching records by state; limit and cursor are not looked at."""
+        """Count matching records by state; ignore limit and cursor."""
         ...

@@ -1,4 +1,4 @@
-"""The store that one URL names: a broker, and the parts beside it that it has."""
+"""The store of one URL: a broker, and the parts that it has beside the broker."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class CompleteStore(Broker, Records, Control, Schedules, Protocol):
 
 
 class Store:
-    """A broker, which may be a transport alone, and the parts beside it; asking for a missing part raises.
+    """A broker, which may be only a transport, and the parts beside it; access to a missing part raises.
 
-    url: shown in errors, without a password. The broker's `open` and `close` open and close the parts too.
+    url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
     __slots__ = ("_control", "_records", "_schedules", "broker", "url")
@@ -48,17 +48,17 @@ class Store:
 
     @property
     def records(self) -> Records:
-        """What looks at jobs; raise ConfigurationError where the store has none."""
+        """The part that reads records; raise ConfigurationError where the store has none."""
         return self._records or self._refuse("keeps no records of jobs (status, result, lists)")
 
     @property
     def control(self) -> Control:
-        """What changes jobs and queues; raise ConfigurationError where the store has none."""
+        """The part that applies commands; raise ConfigurationError where the store has none."""
         return self._control or self._refuse("takes no commands (cancel, redrive, pause)")
 
     @property
     def schedules(self) -> Schedules:
-        """What keeps schedules; raise ConfigurationError where the store has none."""
+        """The part that keeps schedules; raise ConfigurationError where the store has none."""
         return self._schedules or self._refuse("keeps no schedules")
 
     def keeps_schedules(self) -> bool:
@@ -66,7 +66,7 @@ class Store:
         return self._schedules is not None
 
     async def declare(self, registry: Registry) -> None:
-        """Declare an app's queues at the broker; raise ConfigurationError for what this store cannot keep."""
+        """Declare an app's queues to the broker; raise ConfigurationError for a declaration that it cannot keep."""
         if registry.schedules and self._schedules is None:
             self._refuse("keeps no schedules", f"schedule {min(registry.schedules)!r}: ")
         await self.broker.declare(registry.topology())
