@@ -84,7 +84,7 @@ class StoreKind(ABC):
 
     def isolated_url(self, url: str, name: str) -> str:
         """Return the URL of an empty store of its own at this one's server; raise ConfigurationError."""
-        raise ConfigurationError(f"{self.example}: there is no server to share")
+        raise ConfigurationError(f"{self.example!r} names no server: give 'redis://HOST'")
 
     async def erase(self, url: str) -> None:  # noqa: B027 - a file goes with its folder
         """Remove all that was kept at the URL of an isolated store; raise StoreError."""

@@ -27,8 +27,8 @@ def _kinds() -> tuple[StoreKind, ...]:
     return SqliteKind(), RedisKind(), MemoryKind()
 
 
-def kind_of(url: str, source: str = "Settings or OUTLAST_URL") -> StoreKind:
-    """Return the kind of store that `url` names; raise ConfigurationError for none. source: where the URL is set."""
+def kind_of(url: str, source: str = "") -> StoreKind:
+    """Return the kind of store that `url` names; raise ConfigurationError for none. source: said in the error."""
     scheme = url.partition(":")[0] if ":" in url else ""
     for kind in _kinds():
         if scheme in kind.schemes or f"{scheme.partition('+')[0]}+" in kind.schemes:
@@ -37,7 +37,8 @@ def kind_of(url: str, source: str = "Settings or OUTLAST_URL") -> StoreKind:
 
     shown = redact_url(url) if "//" in url or not scheme else f"{scheme}:..."  # the rest may hold a password
     *most, last = (repr(kind.example) for kind in _kinds())
-    raise ConfigurationError(f"url={shown!r} ({source}): give {', '.join(most)} or {last}")
+    subject = f"url {shown!r} ({source})" if source else f"url={shown!r} (Settings or OUTLAST_URL)"
+    raise ConfigurationError(f"{subject}: give {', '.join(most)} or {last}")
 
 
 def connect(url: str, *, clock: Clock, max_body: int) -> Store:
