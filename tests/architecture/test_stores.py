@@ -19,11 +19,10 @@ STORE = re.compile(r"(sqlite|rediss?|memory|amqps?|postgres(ql)?)(\+\w*)?(:.*)?"
 URL = re.compile(r"(sqlite|rediss?(\+\w+)?|amqps?|postgres(ql)?):")
 TESTS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit"}
 
-BRANCHES = {"settings.py": ["sqlite:", "sqlite:"]}
-"""The one documented default, and a spool that is a URL and not a path."""
+BRANCHES = {"settings.py": ["sqlite:"]}
+"""The one documented default."""
 IMPORTS = {
     "cli/version.py": {"outlast.brokers.sqlite.inspection"},
-    "enqueue/spool.py": {"outlast.brokers.sqlite.spool"},
     "testing/harness.py": {"outlast.brokers.memory"},
 }
 """What uses a part of one store on purpose: the version of SQLite, the file of the spool, the store of a test."""
