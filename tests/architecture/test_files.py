@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,12 @@ def test_no_test_is_skipped(path: Path) -> None:
         word for word in ("mark." + "skip", "pytest." + "skip(", "mark." + "xfail", "import" + "orskip") if word in text
     ]
     assert found == []
+
+
+def test_every_path_in_the_internals_exists() -> None:
+    page = (ROOT / "docs" / "internals.md").read_text()
+    named = set(re.findall(r"`((?:[\w.-]+/)+(?:[\w-]+\.\w+)?|[\w-]+\.py)`", page)) - {"-bell/"}
+    assert len(named) > 60
+    stores = ("brokers/memory", "brokers/sqlite", "brokers/redis")  # `kind.py` and `findings.py` of each store
+    roots = [ROOT, ROOT / "src" / "outlast", *(ROOT / "src" / "outlast" / store for store in stores)]
+    assert sorted(name for name in named if not any((root / name).exists() for root in roots)) == []
