@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class Child:
-    """A started `python -m MODULE CONFIG`, and `sock`, the socket to it.
+    """A started process `python -m MODULE CONFIG`. sock: the parent's end of the socket to it.
 
     `dead` is set, on the loop that started it, as soon as the process has ended.
     """
@@ -42,10 +42,10 @@ class Child:
         own_session: bool = False,
         directory: str | None = None,
     ) -> None:
-        """Start it with the descriptors `fds`, in a new session or else in a new process group.
+        """Start the process with the descriptors `fds`, in a new session or else in a new process group.
 
-        config: makes its argument from the number of its end's descriptor. directory: its working directory, None for
-        the caller's. Raise OSError.
+        config: makes CONFIG from the descriptor number of the child's end of the socket. directory: its working
+        directory, None for the caller's. Raise OSError.
         """
         self.sock, theirs = socket.socketpair()
         with theirs:
@@ -88,7 +88,7 @@ class Child:
 
 
 def how_ended(code: int | None) -> str:
-    """Return a process's exit code in words."""
+    """Return an exit code in words: "SIGKILL", "exit code 1", "unknown" for None."""
     if code is None:
         return "unknown"
     if code < 0:

@@ -1,4 +1,4 @@
-"""Tasks: started at once where Python can do that, and ended together."""
+"""Start tasks at once where Python supports it, cancel tasks together, and wait for work with a limit."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ else:
 
 
 async def cancel(*tasks: asyncio.Future[Any]) -> list[Any]:
-    """Cancel the tasks; when all have ended, return for each its result or what it raised."""
+    """Cancel the tasks and wait until all have ended; return the result or the exception of each."""
     for task in tasks:
         task.cancel()
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def ended_within(seconds: float | None, work: _Work, *interrupts: _Work) -> bool:
-    """Wait until `work` ends, the seconds have passed or an interrupt ends; cancel the others. Return whether it ended.
+    """Wait until `work` or an interrupt ends, or `seconds` have passed; cancel the rest. Return whether `work` ended.
 
-    None: for as long as it takes.
+    seconds: None is no limit.
     """
     tasks = [asyncio.ensure_future(each) for each in (work, *interrupts)]
     try:

@@ -66,7 +66,7 @@ class Invalid(Struct, frozen=True):
 
 
 class Snoozed(Struct, frozen=True):
-    """The handler asked to run again in `seconds`."""
+    """The handler requested another run in `seconds`."""
 
     seconds: float
 

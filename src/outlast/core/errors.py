@@ -110,7 +110,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreMissing(StoreUnavailable):
-    """There is no store where a tool looked, and looking must not make one."""
+    """There is no store at the URL that a tool reads, and the tool must not create one."""
 
 
 class StoreUncertain(StoreUnavailable):

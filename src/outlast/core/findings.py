@@ -1,4 +1,4 @@
-"""What an examination of a store finds: one thing that was looked at, how bad it is, and how to fix it."""
+"""Findings of a check of a store: the check, its severity, and the fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Severity = Literal["ok", "warning", "error"]
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at. error: it must be fixed; warning: it may be meant. fix: "" when all is well."""
+    """The result of one check. error: it must be fixed; warning: it may be intended. fix: "" when nothing is wrong."""
 
     check: str
     severity: Severity

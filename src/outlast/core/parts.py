@@ -1,4 +1,4 @@
-"""The parts of an app, each with its metrics and its health as data, for whatever shows them."""
+"""The parts of an app, each with its metrics and its health as data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Metric(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """One part of an app. health: returns when the part can do its work, raises what keeps it from that."""
+    """One part of an app. health: returns when the part can work, raises an error otherwise."""
 
     name: str
     metrics: tuple[Metric, ...] = ()
@@ -43,7 +43,7 @@ class Parts:
             self.add(part)
 
     def add(self, part: Part) -> None:
-        """Register a part; raise ConfigurationError for a name, or a metric's name, that is taken."""
+        """Register a part; raise ConfigurationError when its name or the name of a metric is registered already."""
         if part.name in self._parts:
             raise ConfigurationError(f"part {part.name!r} is registered twice")
         names = [metric.name for each in (*self, part) for metric in each.metrics]
@@ -55,7 +55,7 @@ class Parts:
         return iter(self._parts.values())
 
     async def check(self) -> None:
-        """Return when every part is healthy; raise what the first one raises that is not. The caller sets the limit."""
+        """Return when every part is healthy; raise the error of the first one that is not. There is no time limit."""
         for part in self:
             if part.health is not None:
                 await part.health()

@@ -1,4 +1,4 @@
-"""Where the jobs of one demo run are kept: a file in its directory, or an isolated store on a server."""
+"""The store of one demo run: an SQLite file in its directory, or an isolated store on a server."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["checked", "forget", "keep_at"]
 
 
 def checked(url: str) -> str:
-    """Return the URL of a server where a run can have a store of its own; raise ConfigurationError for another."""
+    """Return the URL of a server; raise ConfigurationError if a run cannot have an isolated store there."""
     kind_of(url, "--url").isolated_url(url, "outlast-demo")
     return url
 
 
 def keep_at(url: str, directory: Path, rng: random.Random) -> str:
-    """Return the URL for one run: of a new file when `url` is "", else isolated by a name that no other run has."""
+    """Return the URL of the store of one run: a new file when `url` is "", else isolated by a name of the run."""
     if not url:
         return embedded_url(directory / "shop.db")
     return kind_of(url, "--url").isolated_url(url, f"outlast-demo-{rng.randrange(16**8):08x}")
 
 
 async def forget(url: str) -> None:
-    """Remove all that a run has kept at its server; raise StoreError. Nothing for a file: its directory goes."""
+    """Remove the data of a run from its server; raise StoreError. A file is removed with its directory instead."""
     await kind_of(url).erase(url)

@@ -98,7 +98,7 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         return answer(409, "unique-conflict", "another unfinished job has the same unique key", job=error.existing)
 
     def large(error: BodyTooLarge) -> JSONResponse:
-        return answer(413, "body-too-large", f"the job would have {error.size} bytes, more than {error.limit}")
+        return answer(413, "body-too-large", f"the job has {error.size} bytes, more than the limit of {error.limit}")
 
     def unavailable(error: StoreUnavailable) -> JSONResponse:
         return answer(503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY)

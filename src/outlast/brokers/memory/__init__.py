@@ -11,7 +11,7 @@ __all__ = ["MemoryStore"]
 
 
 def __getattr__(name: str) -> object:
-    """Load the store on first use: what its kind says of it needs no more than the core."""
+    """Load the store on first use: MemoryKind needs only the core."""
     if name != "MemoryStore":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from outlast.brokers.memory.store import MemoryStore

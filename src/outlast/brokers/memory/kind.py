@@ -1,4 +1,4 @@
-"""The memory store as a kind: `memory:`, for tests; no other process reaches its jobs."""
+"""The kind of the memory store, `memory:`: for tests; no other process can reach its jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["MemoryKind"]
 
 
 class MemoryKind(StoreKind):
-    """Jobs in the memory of one process."""
+    """The store that keeps jobs in the memory of one process."""
 
     schemes = ("memory",)
     example = "memory:"
@@ -26,9 +26,11 @@ class MemoryKind(StoreKind):
 
     def check_present(self, url: str, *, why: str, hint: str) -> None:
         """Raise StoreMissing: the jobs are in another process."""
-        raise StoreMissing(f"{url} ({why}) is in the memory of one process: no other can look at it; use 'sqlite:PATH'")
+        raise StoreMissing(
+            f"{url} ({why}) is in the memory of one process: no other process can read it; use 'sqlite:PATH'"
+        )
 
     async def inspect(self, url: str, *, why: str, pages: bool, spool: bool) -> Inspection:
-        """Return that there is nothing to look at."""
+        """Return one finding: the store cannot be inspected from another process."""
         text = f"{url} ({why}) keeps jobs in one process only"
         return Inspection([Finding("store", "error", text, "use sqlite:PATH")], usable=False)
