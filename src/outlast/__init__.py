@@ -1,4 +1,4 @@
-"""Outlast: durable jobs for services that survive what fails. Names load on first use, so that importing is light."""
+"""Outlast: durable jobs. A name loads its module on first use, so that `import outlast` is fast."""
 
 from __future__ import annotations
 
@@ -117,49 +117,33 @@ __all__ = [
     "injected",
 ]
 
-_HOMES = {
-    "Outlast": "app",
-    "Redacted": "declare.arguments",
-    "Backoff": "core.backoff",
-    "Constant": "core.backoff",
-    "Exponential": "core.backoff",
-    "Limit": "core.limits",
-    "Rate": "core.limits",
-    "Policy": "core.policy",
-    "Retention": "core.policy",
-    "Retry": "core.policy",
-    "Queue": "core.topology",
-    "Unique": "core.unique",
-    "Handle": "enqueue.handle",
-    "Bound": "enqueue.job",
-    "Job": "enqueue.job",
-    "JobRouter": "router",
-    "Settings": "settings",
-    "Context": "declare.context",
-    "CallNext": "declare.context",
-    "Middleware": "declare.context",
-    "GiveUp": "core.control_flow",
-    "Snooze": "core.control_flow",
-    "Depends": "declare.marks",
-    "injected": "declare.marks",
-    "JobDropped": "core.events",
-    "JobEnded": "core.events",
-    "JobEnqueued": "core.events",
-    "JobLost": "core.events",
-    "JobRefused": "core.events",
-    "JobRetried": "core.events",
-    "JobStarted": "core.events",
-    "QueueUnattended": "core.events",
-    "ScheduleFailed": "core.events",
-    "WorkerStalled": "core.events",
+_NAMES = {
+    "app": ("Outlast",),
+    "core.backoff": ("Backoff", "Constant", "Exponential"),
+    "core.control_flow": ("GiveUp", "Snooze"),
+    "core.limits": ("Limit", "Rate"),
+    "core.policy": ("Policy", "Retention", "Retry"),
+    "core.topology": ("Queue",),
+    "core.unique": ("Unique",),
+    "declare.arguments": ("Redacted",),
+    "declare.context": ("CallNext", "Context", "Middleware"),
+    "declare.marks": ("Depends", "injected"),
+    "enqueue.handle": ("Handle",),
+    "enqueue.job": ("Bound", "Job"),
+    "router": ("JobRouter",),
+    "settings": ("Settings",),
 }
-"""The module of each name; a name of `__all__` that is not here is an error, in core.errors."""
+"""The names of each module; every other name of `__all__` is an error in core.errors or an event in core.events."""
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'outlast' has no attribute {name!r}")
-    value: object = getattr(import_module(f"outlast.{_HOMES.get(name, 'core.errors')}"), name)
+    module = next((each for each, names in _NAMES.items() if name in names), "core.errors")
+    found = import_module(f"outlast.{module}")
+    if not hasattr(found, name):
+        found = import_module("outlast.core.events")
+    value: object = getattr(found, name)
     globals()[name] = value
     return value
 

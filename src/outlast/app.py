@@ -1,4 +1,4 @@
-"""Outlast: the facade. Declaring fills a registry and does no I/O; the parts are joined on first use."""
+"""Outlast: the app object. Declarations fill a registry and do no I/O; the first use connects to the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.events import Observers
 from outlast.core.limits import NO_LIMIT, Limit, Rate
 from outlast.core.message import Message
-from outlast.core.parts import Parts
+from outlast.core.parts import Part, Parts
 from outlast.core.policy import Retention
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled
@@ -24,7 +24,6 @@ from outlast.declare.arguments import Arguments
 from outlast.declare.hooks import EventsMixin
 from outlast.declare.options import Options
 from outlast.enqueue.handle import Handle
-from outlast.enqueue.health import store_part
 from outlast.enqueue.job import AppLink
 from outlast.job import Declarer
 from outlast.router import JobRouter
@@ -40,13 +39,13 @@ if TYPE_CHECKING:
 __all__ = ["Outlast"]
 
 BATCH: Final = 1000
-"""Messages that enqueue_many publishes in one step."""
+"""Messages that `enqueue_many` publishes in one step."""
 
 
 class Outlast(Declarer, EventsMixin):
-    """One application's jobs. Its name chooses its variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
+    """The jobs of one application. name: selects the environment variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
-    Connections open on first use, one for each event loop; `async with shop:` opens and closes them in a script.
+    Connections open on first use, one per event loop; in a script, `async with shop:` opens and closes them.
     """
 
     def __init__(self, name: str, *, settings: Settings | None = None) -> None:
@@ -59,13 +58,13 @@ class Outlast(Declarer, EventsMixin):
         self._default_queue = "default"
         self._app_link = AppLink(self)
         self.explicit_settings = settings
-        """What the code gave, None when every setting is read from the environment."""
+        """The `settings` argument; None when every setting is read from the environment."""
         self._arguments: dict[str, Arguments] = {}
         self._middleware = self.registry.middleware
         self._overrides = self.registry.overrides
         self._observers = Observers()
         self._wiring: Wiring | None = None
-        self.parts: Final = Parts(store_part(self.runtime))
+        self.parts: Final = Parts(Part("store", health=self._check_store))
 
     # Declaring
 
@@ -78,10 +77,10 @@ class Outlast(Declarer, EventsMixin):
         self.registry.add_schedule(scheduled)
 
     def include(self, router: JobRouter) -> None:
-        """Take over a router's jobs; raise ConfigurationError when it has an app already, DuplicateKind."""
+        """Declare the jobs of a router; raise DuplicateKind, or ConfigurationError if an app includes it already."""
         if not isinstance(router, JobRouter):
             raise ConfigurationError(f"include({router!r}): give a JobRouter(...)")
-        router._attach(self, self._declare, self._schedule)
+        router._attach(self)
 
     def queue(
         self,
@@ -98,9 +97,10 @@ class Outlast(Declarer, EventsMixin):
         weights: Mapping[str, int] | None = None,
         retention: Retention | None = None,
     ) -> Queue:
-        """Set a queue's bounds, limits and retention (`Queue`): at a bound an enqueue raises QueueFull, or old jobs go.
+        """Set the bounds, limits and retention of a queue (see `Queue`).
 
-        A queue that is only named by jobs has the defaults. Raise ConfigurationError.
+        At a bound an enqueue raises QueueFull, or drops old jobs (on_full="shed"). A queue that only jobs name has the
+        defaults. Raise ConfigurationError.
         """
         queue = Queue(
             name=name,
@@ -122,12 +122,12 @@ class Outlast(Declarer, EventsMixin):
 
     @property
     def settings(self) -> Settings:
-        """The settings that hold, with the url really used; raise ConfigurationError for a wrong variable."""
+        """The settings in use, with the url of the store; raise ConfigurationError for a wrong variable."""
         return self._wired().composer.settings
 
     @property
     def composer(self) -> Composer:
-        """What the app is without a store: its declarations, settings and clock. A child process needs no more."""
+        """The app without a store: its declarations, settings and clock. A child process needs no more."""
         return self._wired().composer
 
     def _wired(self) -> Wiring:
@@ -136,24 +136,24 @@ class Outlast(Declarer, EventsMixin):
         return self._wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
-        from outlast.enqueue.wiring import Wiring  # brings asyncio, which declaring does without
+        from outlast.enqueue.composer import Composer
+        from outlast.enqueue.wiring import Wiring  # imports asyncio, which declarations do not need
 
-        return Wiring(
-            self.name,
-            settings=settings,
-            registry=self.registry,
-            arguments=self._arguments,
-            observers=self._observers,
-            clock=clock,
-            connect=connect,
+        composer = Composer(
+            app_name=self.name, settings=settings, registry=self.registry, clock=clock, arguments=self._arguments
         )
+        return Wiring(composer, self._observers, connect)
 
     async def runtime(self) -> Runtime:
-        """Return the running loop's Runtime, its store open and the queues declared; raise StoreError."""
+        """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
         return await self._wired().connections.get()
 
+    async def _check_store(self) -> None:
+        """Raise StoreError when the store does not answer."""
+        await (await self.runtime()).store.records.get(["health.none"])
+
     async def close(self) -> None:
-        """Close the running loop's connection, and that of `enqueue_sync`; they open again on the next use."""
+        """Close the connection of the running loop and that of `enqueue_sync`; both open again on the next use."""
         if self._wiring is None:
             return
         from outlast.aio.portal import portal
@@ -165,7 +165,7 @@ class Outlast(Declarer, EventsMixin):
         try:
             await self.runtime()
         except BaseException:
-            await self.close()  # it may be open, and refuse what is declared
+            await self.close()  # the store may be open and have refused a declaration
             raise
         return self
 
@@ -177,11 +177,11 @@ class Outlast(Declarer, EventsMixin):
     def compose(
         self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> Message:
-        """Return the message of a call, as `job.message` does."""
+        """Return the message of a call; see `job.message`."""
         return self._wired().composer.message(declaration, args, kwargs, options)
 
     async def send(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
-        """Publish messages in one step; the handles align with them. Raises as `enqueue` does."""
+        """Publish messages in one step; return their handles in order. Raise as `enqueue` does."""
         answers, durability = await self._wired().publish(messages)
         if on_conflict == "raise":
             from outlast.enqueue.answers import raise_conflict
@@ -193,7 +193,7 @@ class Outlast(Declarer, EventsMixin):
         return handles
 
     def send_sync(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
-        """Do the same from code that blocks; raise WrongThread on a thread that runs an event loop."""
+        """Publish from blocking code; raise WrongThread on a thread that runs an event loop."""
         from outlast.aio.portal import portal
 
         return portal().run(lambda: self._send_from_portal(messages, on_conflict))
@@ -202,39 +202,40 @@ class Outlast(Declarer, EventsMixin):
         from outlast.aio.portal import portal
 
         wiring = self._wired()
-        if not wiring.connections.here():
+        if not wiring.connections.has_one():
             portal().at_stop(wiring.close)
         return await self.send(messages, on_conflict)
 
     async def enqueue_many(
         self, messages: Iterable[Message], *, on_conflict: Literal["existing", "raise"] = "existing"
     ) -> list[Handle[Any]]:
-        """Store messages (`job.message(...)`) in batches of 1,000, each one step; the handles align with them.
+        """Store messages (`job.message(...)`) in batches of 1,000, each in one step; return their handles in order.
 
-        Raises as `enqueue` does; on_conflict="raise" for a held unique key, whatever is declared ("replace" is told to
-        each message). What was stored before an error stays. A message keeps its id, so after an error, EnqueueUnknown
-        too, the same messages may be given again: those already stored come back as handles with `created=False`.
+        Raise as `enqueue` does. on_conflict="raise" raises for a held unique key, regardless of the declaration
+        ("replace" is an option of each message). Messages stored before an error stay. A message keeps its id, so the
+        same messages may be sent again after an error, EnqueueUnknown included: those already stored return handles
+        with `created=False`.
         """
         if on_conflict not in ("existing", "raise"):
             raise ConfigurationError(
-                f"enqueue_many: on_conflict={on_conflict!r}: give 'existing' or 'raise'; a message of "
-                "job.with_options(on_conflict='replace') replaces"
+                f"enqueue_many: on_conflict={on_conflict!r}: give 'existing' or 'raise'; to replace, make the "
+                "messages with job.with_options(on_conflict='replace')"
             )
         handles: list[Handle[Any]] = []
         rest: Iterator[Message] = iter(messages)
         while batch := list(islice(rest, BATCH)):
             for each in batch:
                 if not isinstance(each, Message):
-                    raise InvalidArguments(f"enqueue_many: {each!r} is no message: give job.message(...) of each call")
+                    raise InvalidArguments(f"enqueue_many: {each!r} is not a message: give job.message(...)")
             handles += await self.send(batch, on_conflict)
         return handles
 
     def handle(self, job_id: str) -> Handle[Any]:
-        """Return the handle of any job of this app's store by its id; raise InvalidArguments if it is not an id."""
+        """Return the handle of any job in this app's store; raise InvalidArguments when `job_id` is not an id."""
         return Handle(job_id, self.runtime)
 
     def testing(self) -> Testing:
-        """Keep jobs in memory, by a clock that the test moves: `with shop.testing() as t:`, also `async with`."""
+        """Keep jobs in memory, with a clock that the test moves: `with shop.testing() as t:` or `async with`."""
         from outlast.testing import Testing
 
         return Testing(self)

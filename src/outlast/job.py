@@ -22,7 +22,7 @@ __all__ = ["Declarer", "JobDecorator"]
 
 
 class JobDecorator(Protocol):
-    """Makes a Job of a handler: async or plain, with a context first or without."""
+    """Makes a Job from a handler: async or plain, with or without a context as the first parameter."""
 
     @overload
     def __call__(self, handler: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Job[P, R]: ...
@@ -35,12 +35,12 @@ class JobDecorator(Protocol):
 
 
 class Declarer(MiddlewareMixin, Scheduling, ABC):
-    """What an app and a router have in common: the `job` decorator."""
+    """The base of app and router that has the `job` decorator."""
 
     _default_queue: str
     _app_link: AppLink
     _own_middleware: Sequence[Middleware] = ()
-    """The middleware of these jobs alone."""
+    """The middleware of these jobs only."""
 
     @abstractmethod
     def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
@@ -57,14 +57,15 @@ class Declarer(MiddlewareMixin, Scheduling, ABC):
     @overload
     def job(self, /, **options: Unpack[JobOptions]) -> JobDecorator: ...
     def job(self, handler: Callable[..., Any] | None = None, /, **options: Unpack[JobOptions]) -> Any:
-        """Declare a handler as a job, bare or with options; raise ConfigurationError or DuplicateKind. Does no I/O.
+        """Declare a handler as a job: `@app.job` or `@app.job(...)`. Does no I/O.
 
-        An `async def` runs on the worker's loop; a plain function in a thread, which cannot be stopped: past its
-        timeout the job counts as timed out and the slot stays taken until the function returns.
-        `isolate="process"` runs it in a child process, which is killed instead.
+        An `async def` runs on the worker's loop. A plain function runs in a thread, which cannot be stopped: past its
+        timeout the job counts as timed out, and the slot stays in use until the function returns.
+        `isolate="process"` runs it in a child process, which is killed past the timeout.
 
         options: kind, queue, timeout, retry, priority, expires, key, unique, unique_until, unique_for, on_conflict,
-        isolate, version, aliases, upgrades, result_ttl: each is described in `outlast.declare.options.JobOptions`.
+        isolate, version, aliases, upgrades, result_ttl: see `outlast.declare.options.JobOptions`.
+        Raise ConfigurationError or DuplicateKind.
         """
         check_names(options, JobOptions.__optional_keys__, "job")
 

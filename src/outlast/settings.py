@@ -1,4 +1,4 @@
-"""What an app may set from outside, in one frozen value; the only reader of the environment."""
+"""The settings of an app, in one frozen value. Only this module reads the OUTLAST_ variables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from outlast.core.topology import variables_of
 
 __all__ = ["Settings"]
 
-# A description says how to mend a value that does not fit: it ends the error.
+# The description is the end of the error: it says how to correct the value.
 _Count = Annotated[int, Meta(ge=1, description="give a whole number, 1 or more")]
 _CountOrNever = Annotated[int, Meta(ge=0, description="give a whole number, 1 or more, or 0 for never")]
 _Seconds = Annotated[float, Meta(ge=0)]
@@ -30,10 +30,10 @@ _File = Annotated[
     str, Meta(pattern=r"^(?!sqlite:)(?s:.*[^/])?\Z", description="give the path of a file, such as 'spool.db'")
 ]
 
-_OTHERS: Final = ("APP", "DEBUG")
-"""Variables of the command line alone."""
-_WORDS: Final = {"yes": True, "on": True, "no": False, "off": False}
-"""What a variable may say of a switch, beside true and false, 1 and 0."""
+_CLI_ONLY: Final = ("APP", "DEBUG")
+"""Variables that only the command line reads."""
+_SWITCH_WORDS: Final = {"yes": True, "on": True, "no": False, "off": False}
+"""Values of a switch in a variable, besides true, false, 1 and 0."""
 
 
 def _cores() -> int:
@@ -41,43 +41,43 @@ def _cores() -> int:
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Where jobs are kept, and the bounds of one process. Durations are seconds; a variable may also say "30s", "5m".
+    """The store of the jobs and the bounds of one process. Durations are seconds; a variable may also be "30s", "5m".
 
-    Given to `Outlast(...)`, it is all that holds, and the environment is asked only for a `url` that is left out.
-    Not given, each field is read from OUTLAST_<APP>_<FIELD>, then OUTLAST_<FIELD>. `url` at last falls back to an
-    outlast.db beside the nearest pyproject.toml at or above the working directory, or in that directory.
+    `Outlast(..., settings=Settings(...))` replaces the environment, except for a `url` that is left out. Otherwise each
+    field is read from OUTLAST_<APP>_<FIELD>, then OUTLAST_<FIELD>. The default of `url` is an outlast.db beside the
+    nearest pyproject.toml at or above the working directory, or else in the working directory.
     """
 
     url: _Url = ""
     """"sqlite:PATH", "redis://..." (docs/redis.md) or "memory:"."""
     max_body: _Count = DEFAULTS.max_body
-    """The most bytes of one job's arguments, as JSON."""
+    """The maximum bytes of one job's arguments, as JSON."""
     enqueue_timeout: _SomeSeconds = 5.0
     """Seconds that an enqueue waits for the store before it raises EnqueueUnknown."""
     spool: _File = ""
-    """A file that takes jobs while the store cannot be reached, and from which they are relayed; "" for none."""
+    """A file that keeps jobs while the store is unreachable, until they are relayed to it; "" for none."""
     spool_limit: _Count = 100_000
-    """Jobs that the file may hold; one more raises StoreFull."""
+    """The maximum jobs in the spool; one more raises StoreFull."""
     concurrency: _Count = DEFAULTS.concurrency
-    """Jobs that one worker process runs at a time."""
+    """Jobs that one worker process runs at the same time."""
     threads: _Count = DEFAULTS.threads
-    """Of these, plain functions, each in a thread."""
+    """The maximum of these that are plain functions, each in a thread."""
     processes: _Count = msgspec.field(default_factory=_cores)
-    """Of these, `isolate="process"` handlers, each in a child process."""
+    """The maximum of these that are `isolate="process"` handlers, each in a child process."""
     lease: _SomeSeconds = DEFAULTS.lease
-    """Seconds after which the jobs of a silent machine run elsewhere."""
+    """Seconds without a sign of life from a worker after which its jobs run elsewhere."""
     drain_grace: _Seconds = DEFAULTS.drain_grace
-    """Seconds that a stopping worker gives its running jobs."""
+    """Seconds that a stopping worker waits for its running jobs."""
     kill_grace: _Seconds = DEFAULTS.kill_grace
-    """Seconds past its timeout after which a child process that still runs is killed."""
+    """Seconds past the timeout after which a child process that still runs is killed."""
     recycle_jobs: _CountOrNever = 0
-    """Jobs after which a supervised worker process is replaced by a fresh one; 0 for never."""
+    """Jobs after which the supervisor replaces a worker process; 0 for never."""
     recycle_age: _Seconds = 0.0
-    """Seconds after which it is; 0 for never."""
+    """Seconds after which the supervisor replaces a worker process; 0 for never."""
     recycle_memory: _CountOrNever = 0
-    """Bytes of resident memory beyond which it is; 0 for never."""
+    """Bytes of resident memory above which the supervisor replaces a worker process; 0 for never."""
     measure: _Switch = False
-    """Measure the CPU seconds of runs in threads and on the loop; those in a process of their own always are."""
+    """Measure the CPU seconds of runs in threads and on the loop; runs in child processes are always measured."""
 
     def __post_init__(self) -> None:
         for field in _types():
@@ -92,7 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         environ: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> Settings:
-        """Return the settings that hold for `app`, with a url; raise ConfigurationError naming a wrong variable."""
+        """Return the settings of `app`, with a url; raise ConfigurationError that names a wrong variable."""
         environ = os.environ if environ is None else environ
         prefixes = _prefixes(app)
         if argument is None:
@@ -107,40 +107,38 @@ class Settings(Struct, frozen=True, kw_only=True):
     def origins(
         cls, app: str, argument: Settings | None = None, *, environ: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Return where each field of what `load` returns comes from: a variable's name, "argument" or "default"."""
+        """Return the source of each field that `load` returns: the name of a variable, "argument" or "default"."""
         environ = os.environ if environ is None else environ
-        found: dict[str, str] = {}
-        for name in cls.__struct_fields__:
-            variables = [prefix + name.upper() for prefix in _prefixes(app)]
-            variable = next((each for each in variables if environ.get(each, "").strip()), "default")
-            asked = argument is None or (name == "url" and not argument.url)
-            found[name] = variable if asked else "argument"
-        return found
+        from_environment = [
+            field for field in cls.__struct_fields__ if argument is None or (field == "url" and not argument.url)
+        ]
+        found = dict.fromkeys(cls.__struct_fields__, "argument")
+        return found | {field: _variable(field, _prefixes(app), environ) or "default" for field in from_environment}
 
     @classmethod
     def idle_variables(
         cls, app: str | None, argument: Settings | None = None, *, environ: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Return the OUTLAST_ variables that change nothing here, each with why. app None: every app is meant."""
+        """Return the OUTLAST_ variables without effect, each with the reason. app None: without effect on any app."""
         environ = os.environ if environ is None else environ
         fields = {name.upper() for name in cls.__struct_fields__}
         read = set() if app is None else set(cls.origins(app, argument, environ=environ).values())
         idle: dict[str, str] = {}
         for variable in sorted(environ):
             name = variable.removeprefix("OUTLAST_")
-            if name == variable or name in _OTHERS or variable in read:
+            if name == variable or name in _CLI_ONLY or variable in read:
                 continue
-            known = next((field for field in fields if name == field or name.endswith(f"_{field}")), None)
-            if known is None:
+            field = next((each for each in fields if name == each or name.endswith(f"_{each}")), None)
+            if field is None:
                 idle[variable] = "no setting has this name"
             elif not environ[variable].strip():
                 idle[variable] = "it is empty"
-            elif app is not None and variable not in {prefix + known for prefix in _prefixes(app)}:
+            elif app is not None and variable not in {prefix + field for prefix in _prefixes(app)}:
                 idle[variable] = f"it is for another app than {app!r}"
             elif app is not None and argument is not None:
-                idle[variable] = "the app is given Settings(...) in its code, which is all that holds"
+                idle[variable] = "the code passes Settings(...) to the app, which replaces the variables"
             elif app is not None:
-                idle[variable] = f"{_prefixes(app)[0]}{known} comes first"
+                idle[variable] = f"{_prefixes(app)[0]}{field} comes first"
         return idle
 
 
@@ -148,16 +146,19 @@ def _prefixes(app: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((variables_of(app), "OUTLAST_")))
 
 
+def _variable(field: str, prefixes: tuple[str, ...], environ: Mapping[str, str]) -> str:
+    """Return the variable that sets a field, "" when none does: an empty variable sets nothing."""
+    names = (prefix + field.upper() for prefix in prefixes)
+    return next((each for each in names if environ.get(each, "").strip()), "")
+
+
 def _from_environment(prefixes: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for field in Settings.__struct_fields__:
-        for prefix in prefixes:
-            variable = prefix + field.upper()
-            text = environ.get(variable, "").strip()
-            if text:
-                values[field] = _converted(field, text, variable, text=True)
-                break
-    return values
+    variables = {field: _variable(field, prefixes, environ) for field in Settings.__struct_fields__}
+    return {
+        field: _converted(field, environ[variable].strip(), variable, text=True)
+        for field, variable in variables.items()
+        if variable
+    }
 
 
 @cache
@@ -166,9 +167,9 @@ def _types() -> dict[str, Any]:
 
 
 def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> Any:
-    """Return a value as its field's type; raise ConfigurationError that names `setting` and the fix.
+    """Return a value as the type of its field; raise ConfigurationError that names `setting` and the fix.
 
-    text: the value is a variable's text: "7" may be a number, "on" a switch.
+    text: the value comes from a variable: "7" may be a number, "on" a switch.
     """
     hint, found = _types()[field], value
     kind = hint.__origin__
@@ -178,7 +179,7 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
     elif text and kind is int and value.isdecimal():
         found = int(value)  # "007" too
     elif text and kind is bool:
-        found = _WORDS.get(value.lower(), value)
+        found = _SWITCH_WORDS.get(value.lower(), value)
     if kind is float:
         found = seconds(found, setting)
     try:

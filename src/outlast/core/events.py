@@ -1,4 +1,4 @@
-"""Events for observers: frozen values, sent after the fact; an observer decides nothing."""
+"""Events for observers: frozen values, sent after the fact. An observer changes nothing."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class JobEnqueued(Struct, frozen=True):
     queue: str
     kind: str
     run_at: float
-    """When it is due, wall time."""
+    """When the job is due, wall time in seconds."""
 
 
 class JobDropped(Struct, frozen=True):
-    """A waiting job ended because this process enqueued another one. by: the id of that one.
+    """A waiting job ended because this process enqueued another one. by: the id of the other job.
 
-    reason "shed": the full queue needed its room; it ended as expired. "replaced": it held the unique key; it ended as
-    cancelled.
+    reason "shed": the queue was full; the dropped job ended as expired. "replaced": the dropped job held the unique
+    key; it ended as cancelled.
     """
 
     id: str
@@ -88,7 +88,7 @@ class JobEnded(Struct, frozen=True):
 
 
 class JobRetried(Struct, frozen=True):
-    """A run failed; the next one is due at `at` (wall time in seconds)."""
+    """A run failed; the next run is due at `at` (wall time in seconds)."""
 
     id: str
     queue: str
@@ -153,12 +153,12 @@ class Observers:
         self._of: dict[type[Event], Sequence[Observer]] = {}
 
     def add(self, observer: Observer, kinds: tuple[type[Event], ...] = ()) -> None:
-        """Call `observer` for events of these types, of all types when none is given."""
+        """Call `observer` for events of these types; () means every type."""
         self._added.append((observer, kinds))
         self._of = {}
 
     def of(self, kind: type[Event]) -> Sequence[Observer]:
-        """Return the observers of this type of event."""
+        """Return the observers of a type of event."""
         found = self._of.get(kind)
         if found is None:
             found = self._of[kind] = tuple(each for each, kinds in self._added if not kinds or kind in kinds)

@@ -21,7 +21,7 @@ Mode = Literal["async", "thread", "process"]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """An injected parameter of a handler. call: makes the value. cached: made once per run and shared within it."""
+    """An injected parameter of a handler. call: makes the value. cached: made once per run, then shared in the run."""
 
     name: str
     call: Callable[..., Any]
@@ -32,7 +32,7 @@ class Need:
 class Declaration:
     """One kind of job: its handler, and the options of all its jobs.
 
-    version: that of the arguments. aliases: former names of the kind. upgrades: functions by the version they convert.
+    version: of the arguments. aliases: former names of the kind. upgrades: by version, the function that converts it.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Declaration:
     needs: tuple[Need, ...] = ()
     """The dependencies, after `*`."""
     middleware: Sequence[Callable[..., Any]] = ()
-    """The router's middleware, inside the app's. The list may still grow."""
+    """The middleware of the router, inside that of the app. The list may still grow."""
     wire: str = field(init=False)
     """The kind on the wire: the name, and the version from 2 on."""
 
@@ -88,28 +88,27 @@ class Registry:
     overrides: dict[Any, Callable[..., Any]] = field(default_factory=dict)
     """Replacements of dependencies in tests."""
     version: int = 0
-    """Grows with every change of `topology()`, so that it is declared again to an open store."""
+    """Increases with every change of `topology()`; an open store then gets the topology again."""
     _explicit: set[str] = field(default_factory=set)
     _names: dict[str, Declaration] = field(default_factory=dict)
 
     def add(self, declaration: Declaration) -> None:
-        """Add a kind; raise DuplicateKind when another handler has its name or one of its former names."""
-        for name in (declaration.kind, *declaration.aliases):
-            known = self._names.get(name)
-            if known is not None:
+        """Add a kind; raise DuplicateKind when another handler uses its name or one of its aliases."""
+        names = (declaration.kind, *declaration.aliases)
+        for name in names:
+            if known := self._names.get(name):
                 raise DuplicateKind(
                     f"kind {name!r} is declared twice, by {_where(known)} and {_where(declaration)}: "
                     "give one of them another name with kind=..., or remove the name from the aliases= of one"
                 )
-        self._names |= dict.fromkeys((declaration.kind, *declaration.aliases), declaration)
+        self._names |= dict.fromkeys(names, declaration)
         self.declarations[declaration.kind] = declaration
         self.kinds |= dict.fromkeys(declaration.kinds, declaration)
-        if declaration.queue not in self.queues:
-            self.queues[declaration.queue] = Queue(name=declaration.queue)
+        self.queues.setdefault(declaration.queue, Queue(name=declaration.queue))
         self.version += 1
 
     def add_queue(self, queue: Queue) -> None:
-        """Set the bounds of a queue; raise ConfigurationError when it was declared before with other bounds."""
+        """Set the bounds of a queue; raise ConfigurationError when it is declared already with other bounds."""
         if queue.name in self._explicit and self.queues[queue.name] != queue:
             raise ConfigurationError(f"queue {queue.name!r} is declared twice with different settings: keep one")
         self._explicit.add(queue.name)
@@ -117,9 +116,8 @@ class Registry:
         self.version += 1
 
     def add_schedule(self, scheduled: Scheduled) -> None:
-        """Add a schedule; raise ConfigurationError when another one has its name."""
-        known = self.schedules.get(scheduled.name)
-        if known is not None:
+        """Add a schedule; raise ConfigurationError when another schedule has its name."""
+        if known := self.schedules.get(scheduled.name):
             raise ConfigurationError(
                 f"schedule {scheduled.name!r} is declared twice, for {known.kind!r} and {scheduled.kind!r}: "
                 "give one of them another name with name=..."

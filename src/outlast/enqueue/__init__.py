@@ -1,1 +1,1 @@
-"""The way of a job from a call to the store: compose, publish, and the handle that comes back."""
+"""From a call to a job in the store: compose the message, publish it, return a handle."""

@@ -1,4 +1,4 @@
-"""What the store's answers to a publish mean: the error for the caller, and the events for observers. Pure."""
+"""Translate the store's answers to a publish into errors for the caller and events for observers. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RefusedMessage", "events_of", "raise_conflict", "raise_refused", "re
 
 
 class RefusedMessage(Struct, frozen=True):
-    """A message that was not stored. retry_after: seconds after which the store may take it, None for never."""
+    """A message that was not stored. retry_after: seconds until the store may accept it; None for never."""
 
     reason: Refusal
     error: OutlastError
@@ -23,7 +23,7 @@ class RefusedMessage(Struct, frozen=True):
 
 
 def refused(message: Message, answer: Published) -> RefusedMessage | None:
-    """Return why the store did not take a message, None when it, or a job that stands for it, is stored."""
+    """Return why the store refused a message; None when it, or an existing job in its place, is stored."""
     match answer:
         case Accepted() | Exists():
             return None
@@ -32,33 +32,30 @@ def refused(message: Message, answer: Published) -> RefusedMessage | None:
         case TooLarge(size, limit, bound):
             return RefusedMessage("too-large", BodyTooLarge(message.kind, size, limit, bound))
         case _:
-            error = StoreError(f"no queue takes a message for {message.queue!r}: declare the queue")
+            error = StoreError(f"no queue accepts a message for {message.queue!r}: declare the queue")
             return RefusedMessage("unroutable", error)
 
 
 def raise_refused(messages: Sequence[Message], answers: Sequence[Published]) -> None:
-    """Raise the error of the first message that was refused; return when all of them are stored."""
+    """Raise the error of the first refused message; return when all messages are stored."""
     for message, answer in zip(messages, answers, strict=True):
         refusal = refused(message, answer)
-        if refusal is None:
-            continue
-        kept = sum(isinstance(each, Accepted | Exists) for each in answers)
-        if kept:
-            refusal.error.add_note(
-                f"{kept} of the {len(answers)} messages in its batch were accepted; repeating all is safe"
-            )
-        raise refusal.error
+        if refusal is not None:
+            stored = sum(isinstance(each, Accepted | Exists) for each in answers)
+            if stored:
+                refusal.error.add_note(f"{stored} of the {len(answers)} messages were accepted; repeating all is safe")
+            raise refusal.error
 
 
 def raise_conflict(messages: Sequence[Message], answers: Sequence[Accepted | Exists]) -> None:
-    """Raise UniqueConflict for the first message whose unique key another job holds: on_conflict="raise"."""
+    """Raise UniqueConflict for the first message with a unique key that another job holds (on_conflict="raise")."""
     for message, answer in zip(messages, answers, strict=True):
         if isinstance(answer, Exists) and answer.by == "unique":
             raise UniqueConflict(message.unique.key if message.unique else "", answer.id)
 
 
 def events_of(messages: Iterable[Message], answers: Iterable[Published]) -> Iterator[Event]:
-    """Give what observers are told of a publish. A job that was known already is no event: nothing was stored."""
+    """Yield the events of a publish. An existing job gives no event: nothing was stored."""
     for message, answer in zip(messages, answers, strict=True):
         if isinstance(answer, Accepted):
             yield JobEnqueued(message.id, message.queue, message.kind, message.run_at)

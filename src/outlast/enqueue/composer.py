@@ -1,10 +1,10 @@
-"""A Composer makes the messages of calls from what is declared and set; it needs no store."""
+"""A Composer makes messages from calls, with the declarations and settings of an app. It needs no store."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
@@ -23,25 +23,25 @@ from outlast.declare.options import NO_OPTIONS, Options
 from outlast.declare.signature import template_names
 from outlast.settings import Settings
 
-__all__ = ["Composer", "shared_rng"]
+__all__ = ["Composer"]
 
-shared_rng: Final = Random()  # noqa: S311 - ids must not repeat; nobody's secret hangs on them
+_shared_rng: Final = Random()  # noqa: S311 - ids must be unique, not secret
 if hasattr(os, "register_at_fork"):
-    # A forked child that went on with the same state would make its parent's ids.
-    os.register_at_fork(after_in_child=shared_rng.seed)
+    # With the same state, a forked child would make the same ids as its parent.
+    os.register_at_fork(after_in_child=_shared_rng.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composer:
-    """Makes messages; needs no store and no loop, and may be used from any thread."""
+    """Makes messages on any thread; needs no store and no event loop."""
 
     app_name: str
     settings: Settings
     registry: Registry
     clock: Clock
-    rng: Random
-    ids: IdFactory
     arguments: Mapping[str, Arguments]
+    rng: Random = _shared_rng
+    ids: IdFactory = field(default_factory=IdFactory)
 
     def message(
         self,
@@ -50,7 +50,7 @@ class Composer:
         kwargs: dict[str, Any] | None = None,
         options: Options = NO_OPTIONS,
     ) -> Message:
-        """Return the message of a call: validated, encoded, with its id. Nothing is stored.
+        """Return the message of a call, validated and encoded, with its id. Nothing is stored.
 
         Raise InvalidArguments, BodyTooLarge, or ConfigurationError for an option that does not fit the kind.
         """
@@ -140,7 +140,7 @@ def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, An
 
 
 def _check_shown(declaration: Declaration, rule: str, arguments: Arguments) -> None:
-    """Raise ConfigurationError for a unique key that tells a redacted argument; a hash of a short one tells it too."""
+    """Raise ConfigurationError for a unique key that shows a redacted argument; a hash of a short one shows it too."""
     if not arguments.redacted:
         return
     named = template_names(rule, "unique") if rule else set(arguments.signature.names)

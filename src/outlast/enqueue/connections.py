@@ -1,4 +1,4 @@
-"""The opened store of each event loop: opened on first use, declared again when queues were added, closed with it."""
+"""One open store per event loop: opened on first use, declared again when the registry changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Connections"]
 
 
 class _LoopConnection:
-    """One loop's connection. The lock keeps coroutines that come first together from opening twice."""
+    """The connection of one loop. The lock stops concurrent first uses from opening the store twice."""
 
     __slots__ = ("declared", "lock", "runtime")
 
@@ -25,7 +25,7 @@ class _LoopConnection:
 
 
 class Connections:
-    """Runtimes by process and event loop. A store that only this process reaches is one for all its loops."""
+    """Runtimes by process and event loop. A store that no other process can reach is shared by all loops."""
 
     def __init__(self, registry: Registry, connect: Callable[[], Store], wire: Callable[[Store], Runtime]) -> None:
         self._registry = registry
@@ -35,24 +35,23 @@ class Connections:
         self._single: Store | None = None
 
     async def get(self) -> Runtime:
-        """Return the running loop's Runtime, its store open and its queues declared; raise StoreError."""
-        key = (os.getpid(), asyncio.get_running_loop())
-        connection = self._connections.get(key)
-        if connection is None:
+        """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
+        if (runtime := self.if_ready()) is not None:
+            return runtime
+        if not self.has_one():
             self._forget()
-            connection = self._connections.setdefault(key, _LoopConnection())
-        if connection.runtime is not None and connection.declared == self._registry.version:
-            return connection.runtime
+        key = (os.getpid(), asyncio.get_running_loop())
+        connection = self._connections.setdefault(key, _LoopConnection())
         async with connection.lock:
             return await self._ready(connection)
 
-    def at_hand(self) -> Runtime | None:
-        """Return the running loop's Runtime if it is open and all queues are declared."""
+    def if_ready(self) -> Runtime | None:
+        """Return the Runtime of the running loop if its store is open and all queues are declared."""
         connection = self._connections.get((os.getpid(), asyncio.get_running_loop()))
         return connection.runtime if connection is not None and connection.declared == self._registry.version else None
 
-    def here(self) -> bool:
-        """Tell whether the running loop has a connection."""
+    def has_one(self) -> bool:
+        """Return whether the running loop has a connection, open or not yet."""
         return (os.getpid(), asyncio.get_running_loop()) in self._connections
 
     async def _ready(self, connection: _LoopConnection) -> Runtime:
@@ -74,7 +73,7 @@ class Connections:
         return connection.runtime
 
     async def close(self) -> None:
-        """Close the running loop's store, if it has one."""
+        """Close the store of the running loop, unless another loop shares it."""
         connection = self._connections.pop((os.getpid(), asyncio.get_running_loop()), None)
         if connection is None:
             return
@@ -87,6 +86,6 @@ class Connections:
             await store.broker.close()
 
     def _forget(self) -> None:
-        """Drop the connections of loops that were closed, and of the process that this one was forked from."""
+        """Drop the connections of closed loops, and of the parent process after a fork."""
         for key in [key for key in self._connections if key[0] != os.getpid() or key[1].is_closed()]:
             del self._connections[key]

@@ -1,4 +1,4 @@
-"""Running a handler right here, outside any worker, with a context when it takes one."""
+"""Run a handler in the calling process, outside a worker, with its context and dependencies."""
 
 from __future__ import annotations
 
@@ -16,31 +16,23 @@ __all__ = ["call_directly"]
 
 
 class _DirectRun:
-    """A run without a job behind it: nothing times out, nothing cancels, progress goes nowhere."""
+    """A run without a job: it has no timeout, cannot be cancelled and drops its progress."""
+
+    cancelled = False
+    remaining: float | None = None
+    message: Message | None = None
 
     def __init__(self) -> None:
         self.follow_ups: list[Message] = []
-
-    @property
-    def cancelled(self) -> bool:
-        return False
-
-    @property
-    def remaining(self) -> float | None:
-        return None
-
-    @property
-    def message(self) -> Message | None:
-        return None
 
     def follow(self, message: Message) -> None:
         self.follow_ups.append(message)
 
     def used(self, cpu: float) -> None:
-        """Nobody measures a call."""
+        """Do nothing: a direct call is not measured."""
 
     def note(self, name: str, value: Raw) -> None:
-        """Nobody reads the progress of a call."""
+        """Do nothing: a direct call has no record."""
 
 
 async def call_directly(
@@ -52,8 +44,8 @@ async def call_directly(
 ) -> Any:
     """Call the handler and return its value; a plain function runs in a thread. No middleware, retry, timeout, record.
 
-    What it depends on and is not given is made, or what `overrides` has instead.
-    What it enqueued through its context is published when it has returned, as a worker would.
+    Dependencies that the caller does not pass are made, with `overrides` applied. Jobs that the handler enqueued
+    through its context are published after it returned.
     """
     run = _DirectRun()
     handler = declaration.handler

@@ -1,9 +1,11 @@
-"""What an enqueue returns: an accepted job's id, and the way to its state, its result and its end."""
+"""The handle of an accepted job: its id, and calls that read its state, wait for its result and cancel it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+from msgspec import json
 
 from outlast.core.durability import Durability
 from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
@@ -22,14 +24,14 @@ __all__ = ["Handle"]
 R_co = TypeVar("R_co", covariant=True)
 
 _STEP: Final = 60.0
-"""Seconds of one wait at the store; a longer wait is several of them."""
+"""Seconds of one wait at the store; a longer wait repeats it."""
 
 
 class Handle(Generic[R_co]):
     """One job, found by its id.
 
-    durability: what the accepted job survives at least; "unknown" when the handle was made from an id alone.
-    created: False when a job that was there before stands for this one: `conflict` says by what, "id" or "unique".
+    durability: what the accepted job survives at least; "unknown" for a handle made from an id.
+    created: False when an existing job has the same id or unique key (`conflict`: "id" or "unique"); `id` is its id.
     replaced: the id of the job that held the unique key and was cancelled for this one.
     """
 
@@ -73,28 +75,28 @@ class Handle(Generic[R_co]):
 
     @property
     def created(self) -> bool:
-        """Whether this call's own job was accepted."""
+        """Whether this call stored a new job."""
         return self.conflict is None
 
     @property
     def queue(self) -> str:
-        """The queue that the id carries."""
+        """The queue, which is part of the id."""
         return queue_of(self.id)
 
     async def record(self) -> JobRecord:
-        """Return all that is kept about the job, redacted; raise JobNotFound."""
+        """Return the record of the job, redacted; raise JobNotFound."""
         runtime = await self._runtime()
         return self._found((await runtime.store.records.get([self.id]))[0])
 
     async def status(self) -> State:
-        """Return the job's state now; raise JobNotFound."""
+        """Return the current state of the job; raise JobNotFound."""
         return (await self.record()).state
 
     async def result(self, timeout: float | None = None) -> R_co:
-        """Wait until the job has ended and return what its handler returned, None when nothing was kept.
+        """Wait until the job has ended and return its result, None when no result was kept.
 
-        timeout: seconds, None waits as long as it takes. Raise JobFailed, JobCancelled, JobExpired, JobNotFound, or
-        ResultTimeout when it has not ended by then (it goes on).
+        timeout: seconds; None waits without limit. Raise JobFailed, JobCancelled, JobExpired, JobNotFound, or
+        ResultTimeout when the job has not ended by then (the job continues).
         """
         runtime = await self._runtime()
         limit = None if timeout is None else seconds(timeout, "timeout")
@@ -106,10 +108,10 @@ class Handle(Generic[R_co]):
                 value: R_co = self._outcome(runtime, record)
                 return value
             if deadline is not None and runtime.clock.monotonic() >= deadline:
-                raise ResultTimeout(f"job {self.id} is still {record.state} after {limit:g} s; it goes on")
+                raise ResultTimeout(f"job {self.id} is still {record.state} after {limit:g} s; the job continues")
 
     async def cancel(self) -> bool:
-        """End the job if it waits, ask it to stop if it runs; False: it had ended already. Raise JobNotFound."""
+        """Cancel a waiting job, or request a running job to stop; return False if it had ended. Raise JobNotFound."""
         runtime = await self._runtime()
         answer = (await runtime.store.control.apply([Cancel(self.id)]))[0]
         if answer.why == "unknown":
@@ -118,7 +120,7 @@ class Handle(Generic[R_co]):
 
     def _found(self, record: JobRecord | None) -> JobRecord:
         if record is None:
-            raise JobNotFound(f"no record of job {self.id}: it never was here, or was removed (retention or purge)")
+            raise JobNotFound(f"no record of job {self.id}: it never existed here, or retention or a purge removed it")
         return record
 
     def _outcome(self, runtime: Runtime, record: JobRecord) -> Any:
@@ -127,11 +129,7 @@ class Handle(Generic[R_co]):
                 if record.result is None:
                     return None
                 arguments = runtime.arguments.get(record.kind)
-                if arguments is None:
-                    from msgspec import json
-
-                    return json.decode(record.result)
-                return arguments.load_result(record.result)
+                return json.decode(record.result) if arguments is None else arguments.load_result(record.result)
             case "cancelled":
                 raise JobCancelled(f"job {self.id} was cancelled{_why(record)}")
             case "expired":
@@ -151,5 +149,5 @@ class Handle(Generic[R_co]):
 
 
 def _why(record: JobRecord) -> str:
-    """Tell of a reason that the state does not tell."""
+    """Return the reason in brackets when it says more than the state."""
     return f" ({record.reason})" if record.reason in ("shed", "replaced") else ""

@@ -1,4 +1,4 @@
-"""A declared job as a caller sees it: typed by the handler's own parameters."""
+"""A declared job for callers: enqueue, call or compose it, typed by the handler's own parameters."""
 
 from __future__ import annotations
 
@@ -19,30 +19,26 @@ R = TypeVar("R")
 
 
 class JobApp(Protocol):
-    """The app behind a job."""
+    """The app of a job."""
 
     @property
     def registry(self) -> Registry:
-        """What it declares."""
-        ...
+        """The declarations of the app."""
 
     def compose(
         self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> Message:
         """Return the message of a call."""
-        ...
 
     async def send(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
         """Publish the messages."""
-        ...
 
     def send_sync(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
-        """Publish the messages from code that blocks."""
-        ...
+        """Publish the messages from blocking code."""
 
 
 class AppLink:
-    """Where the jobs of one app or router belong; a router's is empty until an app includes it."""
+    """The app of the jobs of one app or router; None for a router that no app includes yet."""
 
     __slots__ = ("app",)
 
@@ -51,7 +47,7 @@ class AppLink:
 
 
 class Bound(Generic[P, R]):
-    """A job with the options of its next enqueues. It may be kept, shared and used any number of times."""
+    """A job with options for its enqueues. It may be stored, shared and used any number of times."""
 
     def __init__(self, declaration: Declaration, app_link: AppLink, options: Options = NO_OPTIONS) -> None:
         self.declaration: Final = declaration
@@ -66,7 +62,7 @@ class Bound(Generic[P, R]):
 
     @property
     def queue(self) -> str:
-        """The queue its jobs go to."""
+        """The queue of its jobs."""
         return self.declaration.queue
 
     @property
@@ -79,24 +75,24 @@ class Bound(Generic[P, R]):
         return app
 
     def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
-        """Return the checked message of a call, for `enqueue_many`; nothing is stored.
+        """Return the checked message of a call, for `enqueue_many`. Nothing is stored.
 
         Raise InvalidArguments or BodyTooLarge.
         """
         return self._app.compose(self.declaration, args, kwargs, self.options)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
-        """Store the job and return its handle: it is durable at the level that the handle names.
+        """Store the job and return its handle; `handle.durability` says what the job survives.
 
         Raise InvalidArguments, BodyTooLarge, QueueFull, UniqueConflict (with `on_conflict="raise"`), StoreError;
-        EnqueueUnknown when the store did not answer in time: repeating with its id is safe.
+        EnqueueUnknown when the store did not answer in time: repeating with the same id is safe.
         """
         app = self._app
         message = app.compose(self.declaration, args, kwargs, self.options)
         return (await app.send([message], self._on_conflict))[0]
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
-        """Do the same from code that blocks; raise WrongThread on a thread that runs an event loop."""
+        """Enqueue from blocking code; raise WrongThread on a thread that runs an event loop."""
         app = self._app
         message = app.compose(self.declaration, args, kwargs, self.options)
         return app.send_sync([message], self._on_conflict)[0]
@@ -118,9 +114,9 @@ class Job(Bound[P, R]):
         self.__wrapped__ = declaration.handler
 
     def with_options(self, **options: Unpack[EnqueueOptions]) -> Bound[P, R]:
-        """Return the job with options for its next enqueues; None leaves what was declared. Raise ConfigurationError.
+        """Return the job with options for its enqueues; None keeps the declared option. Raise ConfigurationError.
 
-        options: delay, run_at, priority, unique, id, key, expires, on_conflict, headers: each is described in
+        options: delay, run_at, priority, unique, id, key, expires, on_conflict, headers: see
         `outlast.declare.options.EnqueueOptions`.
         """
         try:
@@ -131,15 +127,14 @@ class Job(Bound[P, R]):
         return Bound(self.declaration, self._app_link, checked)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Just run the handler here: no queue, no retry, no middleware. A plain function runs in a thread.
+        """Run the handler here: no queue, no retry, no middleware. A plain function runs in a thread.
 
-        A context is supplied, and what it depends on and is not given.
+        The context, and the dependencies that the caller does not pass, are supplied.
         """
         from outlast.enqueue.direct import call_directly
 
-        async def publish(messages: Sequence[Message]) -> object:
-            return await self._app.send(messages, "existing")
-
         overrides = {} if self._app_link.app is None else self._app_link.app.registry.overrides
-        value: R = await call_directly(self.declaration, args, kwargs, publish, overrides)
+        value: R = await call_directly(
+            self.declaration, args, kwargs, lambda messages: self._app.send(messages, "existing"), overrides
+        )
         return value

@@ -1,4 +1,4 @@
-"""A Runtime publishes messages to one opened store and tells observers what came of it."""
+"""A Runtime publishes messages to one open store and notifies observers of the result."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _log = logging.getLogger("outlast")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime(Composer):
-    """A Composer with an opened store. One for each event loop; `app.wire` makes it."""
+    """A Composer with an open store, one per event loop; `wire` makes it."""
 
     store: Store
     observers: Observers = field(default_factory=Observers)
-    _muted: set[int] = field(default_factory=set)
+    _failed_observers: set[int] = field(default_factory=set)
     _deadlines: Deadlines = field(default_factory=Deadlines)
 
     async def publish(
         self, messages: Sequence[Message], timeout: float | None = None, *, quiet: bool = False
     ) -> list[Accepted | Exists]:
-        """Store the messages in one step; the answers align with them. Repeating the same messages is safe.
+        """Store the messages in one step; return the answers in order. Repeating the same messages is safe.
 
-        timeout: seconds, None for `enqueue_timeout`. Raise EnqueueUnknown past it, or when the connection to the store
-        broke; QueueFull, BodyTooLarge or StoreError for the first message that was refused (others of the call may have
-        been accepted). quiet: observers hear nothing of a store that does not answer: the spool takes the messages.
+        timeout: seconds, None for `enqueue_timeout`. quiet: do not notify observers when the store does not answer,
+        since the spool then keeps the messages. Raise EnqueueUnknown past the timeout, or when the connection broke;
+        QueueFull, BodyTooLarge or StoreError for the first refused message (others may have been accepted).
         """
         if not messages:
             return []
@@ -63,7 +63,7 @@ class Runtime(Composer):
         return cast("list[Accepted | Exists]", answers)
 
     def emit_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
-        """Tell the observers what the store answered to a publish."""
+        """Notify the observers of the store's answers to a publish."""
         for event in events_of(messages, answers):
             self.emit(event)
 
@@ -72,11 +72,11 @@ class Runtime(Composer):
             self.emit(JobRefused(message.id, message.queue, message.kind, reason))
 
     def emit(self, event: Event) -> None:
-        """Tell every observer; one that raises is logged once and changes nothing."""
+        """Notify every observer. If one raises, log its first error; the job is not affected."""
         for observer in self.observers.of(type(event)):
             try:
                 observer(event)
             except Exception:
-                if id(observer) not in self._muted:
-                    self._muted.add(id(observer))
+                if id(observer) not in self._failed_observers:
+                    self._failed_observers.add(id(observer))
                     _log.exception("observer %r failed; its further failures are not logged", observer)

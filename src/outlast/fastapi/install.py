@@ -35,7 +35,7 @@ def install(
     `GET {prefix}/jobs/{id}` returns a job's state and times; kind, arguments (redacted), result, error and progress
     only when `authorize`, a FastAPI dependency, returns a true value; if it raises, the request is refused.
     `GET {prefix}/health` reports live and ready separately. full_status: the status for a full queue, always with
-    Retry-After. Handlers that the app has for these errors are kept. If the store cannot be reached at start, the first
+    Retry-After. The app's own handlers for these errors are kept. If the store cannot be reached at start, the first
     enqueue tries again. Raise ConfigurationError when the shop or the prefix is installed already.
     """
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
@@ -60,9 +60,9 @@ def install(
 
 
 def installed(app: object) -> tuple[Outlast, ...]:
-    """Return the shops installed in an app, in order; none if `app` is not a FastAPI app."""
-    kept: dict[str, tuple[Outlast, int]] = getattr(getattr(app, "state", None), _KEY, {})
-    return tuple(shop for shop, _ in kept.values())
+    """Return the shops installed in an app, in order; () if `app` is not a FastAPI app."""
+    found: dict[str, tuple[Outlast, int]] = getattr(getattr(app, "state", None), _KEY, {})
+    return tuple(shop for shop, _ in found.values())
 
 
 def _join_lifespan(app: FastAPI, shop: Outlast) -> None:

@@ -1,4 +1,4 @@
-"""Responses for Outlast's errors by RFC 9457 (application/problem+json), with Retry-After where waiting helps."""
+"""RFC 9457 responses (application/problem+json) for Outlast's errors, with Retry-After where a retry can help."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["MEDIA_TYPE", "Problem", "answer", "handlers", "response_of"]
 
 MEDIA_TYPE: Final = "application/problem+json"
 STORE_RETRY: Final = 5
-"""The Retry-After seconds of an unavailable store, a fixed number: no measurement tells when it will be back."""
+"""The Retry-After seconds of an unavailable store; fixed, since the end of an outage cannot be predicted."""
 _LONGEST: Final = 86_400
 
 Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
 
 class Problem(BaseModel):
-    """A response by RFC 9457. Some have more fields: `queue`, `bound` and `retry_after`, or `job`, the job's id."""
+    """An RFC 9457 response. Some have more fields: `queue`, `bound` and `retry_after`, or `job` with the job's id."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -45,7 +45,7 @@ class Problem(BaseModel):
 
 
 def answer(status: int, code: str, detail: str, *, retry_after: float | None = None, **more: Any) -> JSONResponse:
-    """Return the response. retry_after: seconds, rounded up to a whole number, at least 1."""
+    """Return the response. retry_after: seconds, rounded up to a whole number from 1 to 86,400."""
     headers = {"Cache-Control": "no-store"}
     if retry_after is not None:
         whole = min(_LONGEST, max(1, math.ceil(retry_after))) if math.isfinite(retry_after) else _LONGEST
@@ -56,7 +56,7 @@ def answer(status: int, code: str, detail: str, *, retry_after: float | None = N
 
 
 def response_of(description: str, *, retry_after: bool = False) -> dict[str, Any]:
-    """Return the OpenAPI description of such a response."""
+    """Return the OpenAPI description of a problem response."""
     described: dict[str, Any] = {
         "description": description,
         "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
@@ -66,21 +66,22 @@ def response_of(description: str, *, retry_after: bool = False) -> dict[str, Any
     return described
 
 
+def _handler(make: Callable[[Any], JSONResponse]) -> Handler:
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return make(error)
+
+    return handle
+
+
 def handlers(full_status: int) -> dict[type[Exception], Handler]:
     """Return the handler of each error. Their responses contain no file name and no value of a setting or argument."""
 
-    def to(make: Callable[[Any], JSONResponse]) -> Handler:
-        async def handle(request: Request, error: Exception) -> JSONResponse:
-            return make(error)
-
-        return handle
-
     def full(error: QueueFull) -> JSONResponse:
-        of_key = error.bound.startswith("per_key.")
+        per_key = error.bound.startswith("per_key.")
         return answer(
-            HTTPStatus.TOO_MANY_REQUESTS if of_key else full_status,  # a bound of the key: other clients are accepted
+            HTTPStatus.TOO_MANY_REQUESTS if per_key else full_status,  # per key: other clients are accepted
             "queue-full",
-            f"queue {error.queue!r} is full{' for you' if of_key else ''} ({error.bound}): try again later",
+            f"queue {error.queue!r} is full{' for you' if per_key else ''} ({error.bound}): try again later",
             retry_after=error.retry_after,
             queue=error.queue,
             bound=error.bound,
@@ -94,31 +95,22 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             job=error.id,
         )
 
-    def conflict(error: UniqueConflict) -> JSONResponse:
-        return answer(409, "unique-conflict", "another unfinished job has the same unique key", job=error.existing)
-
-    def large(error: BodyTooLarge) -> JSONResponse:
-        return answer(413, "body-too-large", f"the job has {error.size} bytes, more than the limit of {error.limit}")
-
-    def unavailable(error: StoreUnavailable) -> JSONResponse:
-        return answer(503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY)
-
-    def disk(error: StoreFull) -> JSONResponse:
-        return answer(503, "store-full", "the job store has no space now", retry_after=STORE_RETRY)
-
-    def invalid(error: InvalidArguments) -> JSONResponse:
-        return answer(422, "invalid-arguments", str(error))
-
-    def missing(error: JobNotFound) -> JSONResponse:
-        return answer(404, "job-not-found", "no such job: it never existed here, or its record was removed")
-
-    return {
-        QueueFull: to(full),
-        EnqueueUnknown: to(unknown),
-        UniqueConflict: to(conflict),
-        BodyTooLarge: to(large),
-        StoreUnavailable: to(unavailable),
-        StoreFull: to(disk),
-        InvalidArguments: to(invalid),
-        JobNotFound: to(missing),
+    responses: dict[type[Exception], Callable[[Any], JSONResponse]] = {
+        QueueFull: full,
+        EnqueueUnknown: unknown,
+        UniqueConflict: lambda error: answer(
+            409, "unique-conflict", "another unfinished job has the same unique key", job=error.existing
+        ),
+        BodyTooLarge: lambda error: answer(
+            413, "body-too-large", f"the job has {error.size} bytes, more than the limit of {error.limit}"
+        ),
+        StoreUnavailable: lambda _: answer(
+            503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY
+        ),
+        StoreFull: lambda _: answer(503, "store-full", "the job store has no space now", retry_after=STORE_RETRY),
+        InvalidArguments: lambda error: answer(422, "invalid-arguments", str(error)),
+        JobNotFound: lambda _: answer(
+            404, "job-not-found", "no such job: it never existed here, or its record was removed"
+        ),
     }
+    return {error: _handler(make) for error, make in responses.items()}

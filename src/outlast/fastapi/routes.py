@@ -1,4 +1,4 @@
-"""The routes: a job's state, and whether this process can take jobs."""
+"""The routes: the state of a job, and whether this process can accept jobs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["Health", "JobView", "router"]
 
 HEALTH_TIMEOUT: Final = 2.0
-"""Seconds within which all parts must answer."""
+"""Seconds in which all parts must answer."""
 
 
 class JobView(BaseModel):
-    """A job. What comes after `finished_at` is there only for those whom `authorize` allows."""
+    """A job. The fields after `finished_at` are present only when `authorize` allows them."""
 
     id: str
     queue: str
@@ -45,19 +45,19 @@ class JobView(BaseModel):
 
 
 class Health(BaseModel):
-    """live: the process answers. ready: its parts, the store first, do too."""
+    """live: the process answers. ready: its parts answer too, the store first."""
 
     live: bool
     ready: bool
 
 
 def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "") -> APIRouter:
-    """Return the routes. name: told apart by it when one app serves several shops."""
+    """Return the routes. name: makes them unique when one app serves several shops."""
     routes = APIRouter(tags=[f"outlast {name}".strip()])
-    allowed_by = Depends(authorize or _nobody)
+    allowed_by = Depends(authorize or (lambda: False))
     suffix = f"_{name}" if name else ""
 
-    # A client's own id may hold a slash, so the id is all that is left of the path.
+    # The id of a client may contain a slash, so the parameter takes the rest of the path.
     @routes.get(
         "/jobs/{job_id:path}",
         operation_id=f"outlast_job{suffix}",
@@ -80,7 +80,7 @@ def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "
     @routes.get(
         "/health",
         operation_id=f"outlast_health{suffix}",
-        summary="Whether jobs can be taken",
+        summary="Whether jobs can be accepted",
         response_model=Health,
         responses={503: response_of("Live, and not ready: the store does not answer.", retry_after=True)},
     )
@@ -93,10 +93,6 @@ def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "
         )
 
     return routes
-
-
-def _nobody() -> bool:
-    return False
 
 
 async def _ready(shop: Outlast) -> bool:
