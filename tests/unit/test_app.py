@@ -331,7 +331,7 @@ class TestObservers:
 async def test_what_is_no_message_is_named_and_the_way_to_make_one() -> None:
     shop = Outlast("shop", settings=Settings(url="memory:"))
     async with shop:
-        with pytest.raises(InvalidArguments, match=r"enqueue_many: 5 is no message: give job\.message\("):
+        with pytest.raises(InvalidArguments, match=r"enqueue_many: 5 is not a message: give job\.message\("):
             await shop.enqueue_many([5])  # type: ignore[list-item]
 
 

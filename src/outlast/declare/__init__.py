@@ -1,1 +1,1 @@
-"""What a handler is: its signature, arguments, dependencies, hooks and options, read when it is declared."""
+"""The declaration of a handler: its signature, arguments, dependencies, hooks and options."""

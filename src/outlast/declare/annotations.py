@@ -1,4 +1,4 @@
-"""What a parameter's annotation says, also when it is text that the module has not been able to mean yet."""
+"""Read the annotations of parameters, also annotations that are text and cannot be resolved yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["globals_of", "is_context", "parameters", "resolve"]
 
 
 def parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a callable; raise ValueError or TypeError when it does not tell them."""
+    """Return the parameters of a callable; raise ValueError or TypeError when it has no signature."""
     if sys.version_info >= (3, 14):
         from annotationlib import Format
 
@@ -24,7 +24,7 @@ def parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def globals_of(call: Callable[..., Any]) -> dict[str, Any]:
-    """Return the names that the annotations of a callable are looked up among."""
+    """Return the namespace in which the annotations of a callable are resolved."""
     while isinstance(call, functools.partial):
         call = call.func
     call = inspect.unwrap(call)
@@ -36,13 +36,13 @@ def globals_of(call: Callable[..., Any]) -> dict[str, Any]:
 
 
 def resolve(annotation: Any, names: dict[str, Any]) -> Any:
-    """Return the type that an annotation means, its marks included; raise NameError for an unknown name."""
+    """Return the type of an annotation, with its `Annotated` marks; raise NameError for an unknown name."""
     single = SimpleNamespace(__annotations__={"it": annotation})
     return get_type_hints(single, names, include_extras=True)["it"]
 
 
 def is_context(annotation: Any, names: dict[str, Any]) -> bool:
-    """Tell whether an annotation means `outlast.Context`, also one imported for the type checker only."""
+    """Return whether an annotation is `outlast.Context`, even if only a type checker imports it."""
     if isinstance(annotation, str):
         text = annotation.strip("'\" ")
         if not all(part.isidentifier() for part in text.split(".")):

@@ -1,9 +1,8 @@
-"""What a handler may know about its run, and ask of it."""
+"""The context of a run: a handler reads its job there, enqueues follow-up jobs and reports progress."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias
 
 from msgspec import Raw
@@ -19,46 +18,39 @@ P = ParamSpec("P")
 
 
 class Enqueueable(Protocol[P]):
-    """A declared job, or one with options: anything that makes a message from a handler's arguments."""
+    """A declared job, with options or without: it makes a message from the arguments of its handler."""
 
     def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
         """Return a checked message; raise InvalidArguments."""
-        ...
 
 
 class RunPort(Protocol):
-    """The run behind a context. Every method may be called from any thread and returns at once."""
+    """The run of a context. Every method may be called from any thread and returns at once."""
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop."""
-        ...
+        """Whether the run must stop."""
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the run's timeout, None when it has none."""
-        ...
+        """Seconds until the timeout of the run, None when it has none."""
 
     @property
     def message(self) -> Message | None:
-        """What was enqueued; None when the handler was called without a job."""
-        ...
+        """The message of the job; None when the handler was called directly."""
 
     def used(self, cpu: float) -> None:
-        """Hear how many CPU seconds the handler took."""
-        ...
+        """Record the CPU seconds of the handler."""
 
     def follow(self, message: Message) -> None:
-        """Take a job that is to be enqueued when the run succeeds."""
-        ...
+        """Add a job to enqueue when the run succeeds."""
 
     def note(self, name: str, value: Raw) -> None:
-        """Take something to keep about the run."""
-        ...
+        """Record a named value of the run, such as its progress."""
 
 
 class Done:
-    """Something that is already done: it may be awaited, and need not be (a thread cannot)."""
+    """The result of a call that has finished: `await` is allowed, and not needed (a thread cannot)."""
 
     __slots__ = ()
 
@@ -68,7 +60,7 @@ class Done:
 
 
 class FollowUp:
-    """A job that will be enqueued when this run succeeds. `id` is final; there is nothing to look up before."""
+    """A job that will be enqueued when this run succeeds. `id` is final; the store has no record before."""
 
     __slots__ = ("id",)
 
@@ -76,7 +68,7 @@ class FollowUp:
         self.id = job_id
 
     def __await__(self) -> Generator[Any, None, FollowUp]:
-        """Return itself at once."""
+        """Return this follow-up at once."""
         yield from ()
         return self
 
@@ -85,10 +77,10 @@ class FollowUp:
 
 
 class Context:
-    """One run of one job: who it is, how often it ran, and what it may ask for.
+    """One run of one job: its identity, its attempt, and the calls that a handler may make.
 
-    attempt counts runs from 1; crashes counts hand-outs whose process died in mid run. Every method may be called
-    from a plain function's thread, without `await`.
+    attempt: the number of the run, from 1. crashes: earlier deliveries whose process ended during the run. Every method
+    may be called from the thread of a plain function, without `await`.
     """
 
     __slots__ = ("_run", "attempt", "crashes", "id", "kind", "queue")
@@ -96,7 +88,7 @@ class Context:
     def __init__(
         self,
         *,
-        id: str,  # noqa: A002 - the word that users know
+        id: str,  # noqa: A002 - the public name
         queue: str,
         kind: str,
         run: RunPort,
@@ -112,32 +104,32 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop: timeout, cancel, or a stopping worker.
+        """Whether the run must stop: after a timeout, a cancel, or because the worker stops.
 
-        A thread looks at this, and raises to stop: one that returns has succeeded.
+        A function in a thread checks this and raises to stop; if it returns, the run has succeeded.
         """
         return self._run.cancelled
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the run's timeout, None when it has none."""
+        """Seconds until the timeout of the run, None when it has none."""
         return self._run.remaining
 
     @property
     def key(self) -> str | None:
-        """What the job is limited and erased by: its tenant, say."""
+        """The key for limits, fairness and erasure, such as a tenant."""
         message = self._run.message
         return None if message is None else message.key
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What was sent along with `with_options(headers=...)`: a request id, a trace."""
+        """The headers of `with_options(headers=...)`, such as a request id."""
         message = self._run.message
         return {} if message is None else message.headers or {}
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments as they are stored, by name, for logs: those marked Redacted are masked, defaults left out."""
+        """The stored arguments by name, for logs: redacted ones are masked, defaults left out."""
         from outlast.core.codec import redact_args
 
         message = self._run.message
@@ -145,27 +137,27 @@ class Context:
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry `job`, `queue`, `kind` and `attempt`."""
-        from logging import LoggerAdapter
+        """A logger that adds `job`, `queue`, `kind` and `attempt` to its records."""
+        from logging import LoggerAdapter, getLogger  # not at the top: declarations do not need logging
 
         return LoggerAdapter(
-            _logger(), {"job": self.id, "queue": self.queue, "kind": self.kind, "attempt": self.attempt}
+            getLogger("outlast.job"), {"job": self.id, "queue": self.queue, "kind": self.kind, "attempt": self.attempt}
         )
 
     def enqueue(self, job: Enqueueable[P], /, *args: P.args, **kwargs: P.kwargs) -> FollowUp:
-        """Enqueue another job if, and only if, this run succeeds; checked now, durable in the step that ends this job.
+        """Enqueue another job if, and only if, this run succeeds: stored in the step that settles this job.
 
-        A run that fails, is cancelled or dies enqueues nothing. Follow-ups pass a full queue. Raises
-        InvalidArguments, BodyTooLarge. `await` is allowed and not needed.
+        A run that fails, is cancelled or crashes enqueues nothing. A full queue accepts follow-ups. `await` is allowed,
+        and not needed. Raise InvalidArguments or BodyTooLarge now.
         """
         message = job.message(*args, **kwargs)
         self._run.follow(message)
         return FollowUp(message.id)
 
     def progress(self, value: Any) -> Done:
-        """Show `value` (anything with a JSON form) as this job's progress, soon; the last one wins.
+        """Record `value`, which must have a JSON form, as the progress of this job; it replaces the last one.
 
-        Never waits for the store: values that come faster than it keeps them are passed over. `await` is allowed
+        The call never waits for the store, which skips values that come faster than it can write. `await` is allowed,
         and not needed. Raise BodyTooLarge past `max_body` bytes.
         """
         from outlast.core.codec import encode_value
@@ -174,14 +166,7 @@ class Context:
         return Done()
 
 
-@cache
-def _logger() -> logging.Logger:
-    from logging import getLogger  # declaring does without it
-
-    return getLogger("outlast.job")
-
-
 CallNext: TypeAlias = Callable[[], Awaitable[Any]]
-"""What a middleware awaits to go on: the next one, and in the end the handler. Returns what that returned."""
+"""Runs the next middleware, at the end the handler, and returns its value."""
 Middleware: TypeAlias = Callable[[Context, CallNext], Awaitable[Any]]
-"""Around a run: `async def mw(ctx: Context, call_next: CallNext) -> Any`."""
+"""Wraps a run: `async def mw(ctx: Context, call_next: CallNext) -> Any`."""

@@ -1,4 +1,4 @@
-"""From a handler and the options of the job decorator to a declaration: one check after the other."""
+"""Make a declaration from a handler and the options of the job decorator, after a list of checks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["declaration_of"]
 def declaration_of(
     handler: Callable[..., Any], options: JobOptions, *, default_queue: str, middleware: Sequence[Middleware]
 ) -> tuple[Declaration, Arguments]:
-    """Return what the registry keeps of a handler; raise ConfigurationError for the first check that fails."""
+    """Return the declaration and the arguments of a handler; raise ConfigurationError for the first failed check."""
     signature = read(handler)
     kind = _kind(handler, options)
     where = f"job {kind!r}"
@@ -58,7 +58,7 @@ def declaration_of(
         needs=signature.needs,
         middleware=middleware,
     )
-    return declaration, Arguments(handler, kind=kind, takes_context=signature.takes_context)
+    return declaration, Arguments(handler, signature, kind=kind)
 
 
 def _kind(handler: Callable[..., Any], options: JobOptions) -> str:
@@ -91,7 +91,7 @@ def _policy(options: JobOptions) -> Policy:
 
 
 def _positive(duration: Duration | None, setting: str) -> float | None:
-    """Return a duration in seconds, None for None; raise ConfigurationError that names `setting`."""
+    """Return a duration in seconds, None for None; raise ConfigurationError for 0 or less."""
     if duration is None:
         return None
     number = seconds(duration, setting)

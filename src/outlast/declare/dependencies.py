@@ -1,4 +1,4 @@
-"""The dependencies of a handler as a graph: what makes each of them, and what they depend on themselves."""
+"""The dependencies of a handler as a graph: how each is made, and its own dependencies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_OVERRIDES: Final[Mapping[Any, Callable[..., Any]]] = {}
 
 
 class Maker(Struct, frozen=True, eq=False):
-    """One dependency, and those that it has itself. way: how what it makes is had."""
+    """One dependency and its own dependencies. way: how the call gives the value."""
 
     call: Callable[..., Any]
     key: Hashable
@@ -32,22 +32,22 @@ class Maker(Struct, frozen=True, eq=False):
 
     @property
     def is_async(self) -> bool:
-        """Whether it, or one below it, can be made on an event loop only."""
+        """Whether this dependency, or one of its own, needs an event loop."""
         return self.way in ("awaits", "yields async") or any(maker.is_async for _, maker in self.needs)
 
 
-def needs_of(handler: Callable[..., Any], where: str, found: Sequence[inspect.Parameter]) -> tuple[Need, ...]:
-    """Return what the parameters after a handler's `*` ask for; raise ConfigurationError that names the fix."""
+def needs_of(handler: Callable[..., Any], where: str, keyword_only: Sequence[inspect.Parameter]) -> tuple[Need, ...]:
+    """Return the needs of the parameters after `*`; raise ConfigurationError that names the fix."""
     needs = []
-    for parameter in found:
+    for parameter in keyword_only:
         name = parameter.name
         hint = _resolved(parameter, globals_of(handler), where)
         mark = _mark(hint)
         if mark is None and is_mark(parameter.default):
-            raise ConfigurationError(f"{where}: write the dependency {name!r} as {FORM}: the mark in the type")
+            raise ConfigurationError(f"{where}: write the dependency {name!r} as {FORM}, with the mark in the type")
         if mark is None:
             raise ConfigurationError(
-                f"{where}: parameter {name!r} is keyword-only, the place of dependencies: mark it as in {FORM}, or "
+                f"{where}: parameter {name!r} is keyword-only, as only dependencies are: mark it as in {FORM}, or "
                 "remove the '*'"
             )
         if parameter.default is not injected:
@@ -60,15 +60,15 @@ def needs_of(handler: Callable[..., Any], where: str, found: Sequence[inspect.Pa
 
 
 def refuse_mark(handler: Callable[..., Any], where: str, parameter: inspect.Parameter) -> None:
-    """Raise ConfigurationError for a dependency that does not stand after the `*`."""
+    """Raise ConfigurationError for a dependency that is not after the `*`."""
     hint = parameter.annotation
     try:
         hint = resolve(hint, globals_of(handler))
-    except Exception:  # not there yet: it is looked at again, and told, when the types are needed
+    except Exception:  # not defined yet: `hints_of` resolves it later and reports the error
         return
     if parameter.default is injected or is_mark(parameter.default) or _mark(hint) is not None:
         raise ConfigurationError(
-            f"{where}: the dependency {parameter.name!r} must come after '*', since nobody passes it: "
+            f"{where}: the dependency {parameter.name!r} must come after '*', since callers do not pass it: "
             f"(..., *, {FORM[1:-1]})"
         )
 
@@ -80,17 +80,17 @@ def graph(
     on_loop: bool,
     overrides: Mapping[Any, Callable[..., Any]] = _NO_OVERRIDES,
 ) -> tuple[tuple[str, Maker], ...]:
-    """Return how each need is made, those of dependencies included.
+    """Return the maker of each need, with the makers of its dependencies.
 
-    on_loop: whether the handler is `async def`. overrides: what is made instead of what. Raise ConfigurationError for
-    a cycle, for an async dependency of a plain handler, and for a dependency with a parameter that nothing can fill.
+    on_loop: whether the handler is `async def`. overrides: replacements by dependency. Raise ConfigurationError for a
+    cycle, for an async dependency of a plain handler, and for a parameter of a dependency without a value.
     """
     made = tuple((need.name, _maker(need.call, need.cached, where, (), overrides)) for need in needs)
     for _, maker in made:
         if not on_loop and maker.is_async:
             raise ConfigurationError(
                 f"{where}: it is a plain function, which runs in a thread, and its dependency "
-                f"{call_name(maker.call)!r} is async or has one that is: make the handler 'async def', or the "
+                f"{call_name(maker.call)!r} is async or has an async dependency: make the handler 'async def', or the "
                 "dependency plain"
             )
     return made
@@ -106,12 +106,12 @@ def _maker(
     key = _key(call)
     call = overrides.get(key, call)
     if call in above:
-        circle = " -> ".join(map(call_name, (*above[above.index(call) :], call)))
-        raise ConfigurationError(f"{where}: dependencies in a circle: {circle}: let one of them do without")
+        cycle = " -> ".join(map(call_name, (*above[above.index(call) :], call)))
+        raise ConfigurationError(f"{where}: dependencies form a cycle: {cycle}: remove one of them")
     try:
         found = parameters(call)
     except (TypeError, ValueError):
-        raise ConfigurationError(f"{where}: the dependency {call_name(call)!r} does not tell its parameters") from None
+        raise ConfigurationError(f"{where}: the dependency {call_name(call)!r} has no readable signature") from None
     names = globals_of(call)
     context: list[str] = []
     needs: list[tuple[str, Maker]] = []
@@ -130,20 +130,20 @@ def _maker(
             needs.append((parameter.name, _maker(inner, bool(mark.use_cache), where, (*above, call), overrides)))
         elif parameter.default is inspect.Parameter.empty or is_from_request(parameter.default):
             raise ConfigurationError(
-                f"{here}: nothing fills its parameter {parameter.name!r}: give it a default, the type Context, or a "
-                "Depends of its own (a job has no request)"
+                f"{here}: its parameter {parameter.name!r} has no value: give it a default, the type Context, or a "
+                "Depends (a job has no request)"
             )
     return Maker(call, key, cached, _way(call), tuple(context), tuple(needs))
 
 
 def _looked_up(parameter: inspect.Parameter, names: dict[str, Any], where: str) -> tuple[Any, Any]:
-    """Return the type and the mark of a dependency's parameter; its default may be the mark, as FastAPI has it."""
+    """Return the type and the mark of a parameter of a dependency. The default may be the mark, as in FastAPI."""
     try:
         hint = _resolved(parameter, names, where)
     except ConfigurationError:
         if parameter.default is inspect.Parameter.empty or is_mark(parameter.default):
             raise
-        return Any, None  # nobody needs the type of what keeps its default
+        return Any, None  # it keeps its default, so its type is not needed
     mark = _mark(hint)
     return hint, parameter.default if mark is None and is_mark(parameter.default) else mark
 
@@ -161,7 +161,7 @@ def _resolved(parameter: inspect.Parameter, names: dict[str, Any], where: str) -
 
 
 def _mark(hint: Any) -> Any:
-    """Return the mark of a type, the last one if there are several; None if there is none."""
+    """Return the last mark of a type; None if it has none."""
     while hasattr(hint, "__value__") and not isinstance(hint, type):  # a `type X = ...` alias
         hint = hint.__value__
     if get_origin(hint) is not Annotated:
@@ -183,7 +183,7 @@ def _dependency(mark: Any, hint: Any, where: str, name: str) -> Callable[..., An
 def _way(call: Callable[..., Any]) -> Literal["returns", "awaits", "yields", "yields async"]:
     while isinstance(call, functools.partial):
         call = call.func
-    inner = None if isinstance(call, type) else getattr(call, "__call__", None)  # noqa: B004 - an object's own method
+    inner = None if isinstance(call, type) else getattr(call, "__call__", None)  # noqa: B004 - a callable object
     for each in (call, inner):
         if inspect.isasyncgenfunction(each):
             return "yields async"

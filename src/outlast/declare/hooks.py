@@ -1,9 +1,10 @@
-"""The two extension points as they are declared: middleware, which may fail a run, and observers, which may not."""
+"""Declare the two extension points: middleware, which can fail a run, and observers, which cannot."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from outlast.core.errors import ConfigurationError
@@ -21,20 +22,20 @@ E2 = TypeVar("E2", bound=Event)
 
 
 class MiddlewareMixin:
-    """What an app and a router have in common: middleware around the runs of their jobs."""
+    """The base of app and router that has the `middleware` decorator."""
 
     _middleware: list[Middleware]
 
     def middleware(self, function: M, /) -> M:
-        """Put `async def mw(ctx, call_next)` around every run, within those that were put before; a decorator.
+        """Wrap every run in `async def mw(ctx, call_next)`, inside the middleware added before; a decorator.
 
-        `await call_next()` goes on and returns what the handler returned; what is returned here is the job's result.
-        What is raised here fails the run as an error of the handler's does: retries, GiveUp and Snooze alike. It is
-        cancelled with the handler at a timeout, a cancel or a stop. A plain function runs in its thread meanwhile, an
-        isolated job's middleware in the child. A router's is within the app's. Declare it before the worker starts.
-        Raise ConfigurationError for what is not async.
+        `await call_next()` runs the rest and returns the value of the handler; the value that `mw` returns is the
+        result of the job. An error in `mw` fails the run like an error of the handler, with retries, GiveUp and Snooze.
+        A timeout, a cancel or a stop cancels `mw` with the handler. `mw` runs on the event loop, also for a plain
+        function, and for an isolated job in the child process. A router's middleware is inside the app's. Declare it
+        before the worker starts. Raise ConfigurationError when it is not async.
         """
-        method = None if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - an object's own
+        method = None if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - a callable object
         if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)):
             raise ConfigurationError(f"middleware({function!r}): give an 'async def' that takes (ctx, call_next)")
         self._middleware.append(function)
@@ -42,7 +43,7 @@ class MiddlewareMixin:
 
 
 class EventsMixin:
-    """What an app alone has: those who are told what happened, and what tests put in the place of dependencies."""
+    """The base of an app that has observers of events and overrides of dependencies."""
 
     _observers: Observers
     _overrides: dict[Any, Callable[..., Any]]
@@ -57,23 +58,18 @@ class EventsMixin:
     ) -> Callable[[Callable[[E1 | E2], object]], Callable[[E1 | E2], object]]: ...
     @overload
     def observe(self, *events: type[Event]) -> Callable[[Callable[[Any], object]], Callable[[Any], object]]: ...
-    def observe(self, *what: Any) -> Any:
-        """Tell a function each event (core.events) of this process, or those of some types; a decorator.
+    def observe(self, *arguments: Any) -> Any:
+        """Call a function with each event (core.events) of this process, or with some types of event; a decorator.
 
-        `@shop.observe` is told all, `@shop.observe(JobEnded, JobRetried)` these. It is called after the fact, on the
-        loop of whoever did it, and must not block; it can fail no job: what it raises is logged once. Declare it before
-        the worker starts: events that nobody asked for are not made.
+        `@shop.observe` receives all events, `@shop.observe(JobEnded, JobRetried)` these types. The call comes after the
+        fact, on the event loop where it happened, and must not block. It cannot fail a job: its first error is logged.
+        Declare it before the worker starts: events without an observer are not made.
         """
-        kinds = tuple(each for each in what if each in EVENTS)
-        if kinds and len(kinds) == len(what):
-
-            def decorate(observer: Any) -> Any:
-                return self._observe(observer, kinds)
-
-            return decorate
-        if len(what) != 1:
-            raise ConfigurationError(f"observe{what!r}: give one callable, or types of events such as JobEnded")
-        return self._observe(what[0], ())
+        if arguments and all(each in EVENTS for each in arguments):
+            return partial(self._observe, kinds=arguments)
+        if len(arguments) != 1:
+            raise ConfigurationError(f"observe{arguments!r}: give one callable, or types of events such as JobEnded")
+        return self._observe(arguments[0], ())
 
     def _observe(self, observer: Any, kinds: tuple[type[Event], ...]) -> Any:
         if not callable(observer) or inspect.iscoroutinefunction(observer):
@@ -83,9 +79,9 @@ class EventsMixin:
 
     @property
     def dependency_overrides(self) -> dict[Any, Callable[..., Any]]:
-        """What is made instead of a dependency: `shop.dependency_overrides[get_db] = lambda: fake`, for tests.
+        """Replacements of dependencies for tests: `shop.dependency_overrides[get_db] = lambda: fake`.
 
-        A worker looks at it when it starts, `drain` and a direct call each time; `shop.testing()` puts it back at the
-        end of its block.
+        A worker reads them when it starts, `drain` and a direct call each time. The end of a `shop.testing()` block
+        restores them.
         """
         return self._overrides

@@ -1,4 +1,4 @@
-"""Making the dependencies of one run, around its handler, and letting them end after it."""
+"""Make the dependencies of one run before its handler, and end them after it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Handler = Callable[..., Any]
 
 
 def supplied(declaration: Declaration, overrides: Mapping[Any, Callable[..., Any]]) -> Handler:
-    """Return the handler as a function of a context and the arguments alone, which makes what it depends on.
+    """Return the handler as a function of a context and the arguments, which makes the dependencies.
 
-    Dependencies are made where the handler runs, each once a run, in the order of the parameters, and ended in the
-    opposite order before the run is settled, whether it succeeded, failed or was cancelled: what the handler raised is
-    raised at their `yield`, and what one of them raises takes its place. One that swallows it changes nothing. After a
-    success, one that raises fails the run. Raise ConfigurationError when an override cannot be made.
+    Dependencies are made where the handler runs, once per run, in the order of the parameters. They end in reverse
+    order before the run is settled, whether it succeeded, failed or was cancelled. An error of the handler is raised at
+    their `yield`: a dependency may replace it, but cannot suppress it. After a success, an error of a dependency fails
+    the run. Raise ConfigurationError when an override cannot be made.
     """
     where = f"job {declaration.kind!r}"
     on_loop = declaration.on_loop
@@ -42,7 +42,7 @@ def _on_loop(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Make
             except BaseException as error:
                 failed = error
                 raise
-        if failed is not None:  # a dependency has swallowed it
+        if failed is not None:  # a dependency suppressed it
             raise failed
         return value
 
@@ -62,7 +62,7 @@ def _in_thread(handler: Handler, takes_context: bool, needs: tuple[tuple[str, Ma
             except BaseException as error:
                 failed = error
                 raise
-        if failed is not None:  # a dependency has swallowed it
+        if failed is not None:  # a dependency suppressed it
             raise failed
         return value
 

@@ -1,4 +1,4 @@
-"""The marks of dependencies, ours and FastAPI's, and the default of a parameter that is injected."""
+"""The marks of dependencies, Outlast's and FastAPI's, and the default of an injected parameter."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["Depends", "InjectedDefault", "injected", "is_from_request", "is_mark
 
 
 class Depends:
-    """`db: Annotated[Session, Depends(get_db)] = injected`, after `*`: what makes the parameter for each run.
+    """`db: Annotated[Session, Depends(get_db)] = injected`, after `*`: makes the parameter for each run.
 
-    dependency: a function, plain or async, one that yields once (what follows the `yield` runs when the handler has
-    ended, however it did), or a class; the annotated type itself when left out. use_cache: whether one run shares what
-    was made among all that need it. `fastapi.Depends` marks are read just the same.
+    dependency: a plain or async function, a generator that yields once (the code after `yield` always runs when the
+    handler has ended), or a class; by default the annotated type. use_cache: whether one run makes the value once and
+    shares it. `fastapi.Depends` marks work too.
     """
 
     __slots__ = ("dependency", "use_cache")
@@ -28,7 +28,7 @@ class Depends:
 
 
 class InjectedDefault:
-    """The default of a parameter that gets a dependency."""
+    """The type of `injected`."""
 
     __slots__ = ()
 
@@ -37,22 +37,22 @@ class InjectedDefault:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"{name!r} of a dependency that nobody injected: run the job with 'await job(...)', or pass the dependency "
-            "to its handler yourself"
+            f"{name!r} of a dependency that was not injected: run the job with 'await job(...)', or pass the "
+            "dependency to its handler"
         )
 
 
 injected: Final[Any] = InjectedDefault()
-"""The default of a parameter that is injected: callers leave it out, and type checkers see that they may."""
+"""The default of an injected parameter: callers leave it out, and type checkers accept that."""
 
 
 def is_mark(item: object) -> bool:
-    """Tell whether it is a Depends, ours or FastAPI's; Security is one of FastAPI's."""
+    """Return whether `item` is a Depends of Outlast or FastAPI (or a Security of FastAPI)."""
     return isinstance(item, (Depends, _of_fastapi("Depends")))
 
 
 def is_from_request(default: object) -> bool:
-    """Tell whether it is FastAPI's Header(), Query(), Body() and the like, which are read from a request."""
+    """Return whether FastAPI reads the parameter from a request: Header(), Query(), Body() and the like."""
     return isinstance(default, (_of_fastapi("Param"), _of_fastapi("Body"), _of_fastapi("Depends")))
 
 
@@ -62,5 +62,5 @@ def call_name(call: object) -> str:
 
 
 def _of_fastapi(name: str) -> Any:
-    """Return a class of FastAPI, or () where FastAPI is not imported, so that there is no value of the class."""
+    """Return a class of FastAPI, or () if FastAPI is not imported: then no value of the class exists."""
     return getattr(sys.modules.get("fastapi.params"), name, ())

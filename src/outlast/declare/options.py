@@ -1,4 +1,4 @@
-"""The options of a kind of job, and those of one enqueue, with the checks that both share."""
+"""The options of a kind and the options of an enqueue, with their checks."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ __all__ = ["NO_OPTIONS", "EnqueueOptions", "JobOptions", "Options", "check_confl
 
 
 class JobOptions(TypedDict, total=False):
-    """What the `job` decorator takes. An option that is left out has its default."""
+    """The options of the `job` decorator. An option that is left out has its default."""
 
     kind: str | None
-    """The name on the wire; the function's own by default."""
+    """The name of the kind in messages; by default the name of the function."""
     queue: str | None
-    """The queue of its jobs; that of the app or router by default."""
+    """The queue of the jobs; by default the queue of the app or router."""
     timeout: Duration | None
-    """Of one run, 300 s by default; None: no timeout."""
+    """The timeout of one run, 300 s by default; None: no timeout."""
     retry: Retry | None
-    """When a failed run is tried again; None: the default `Retry()`."""
+    """When a failed run is retried; None: the default `Retry()`."""
     priority: Priority
     """"high", "normal" (the default) or "low"."""
     expires: Duration | None
-    """The job is not started later than this after it is due; by default it never expires."""
+    """A job that has not started this long after it is due expires; by default never."""
     key: str | Callable[..., str | None] | None
-    """What limits, fairness and erasure go by: a parameter, or a callable that gets the arguments by name."""
+    """The key for limits, fairness and erasure: a parameter, or a callable that gets the arguments by name."""
     unique: bool | str | Callable[..., str | None] | None
     """The unique key: True (same arguments), a template such as "receipt:{order_id}", or a callable as for `key`."""
     unique_until: Literal["start", "finish"]
-    """What frees the unique key: the job's start, or its finish (the default)."""
+    """The job releases the unique key at its start, or at its finish (the default)."""
     unique_for: Duration | None
     """The unique key is also free after this time."""
     on_conflict: OnConflict
-    """What an enqueue does while another job holds the unique key: see `OnConflict`."""
+    """What an enqueue does when another job holds the unique key: see `OnConflict`."""
     isolate: Literal["process"] | None
-    """"process": each run has a child process, which is killed past its timeout."""
+    """"process": each run has a child process, which is killed past the timeout."""
     version: int
-    """The version of the arguments, 1 by default: one more with each change that waiting jobs would not fit."""
+    """The version of the arguments, 1 by default: add one for each change that waiting jobs do not fit."""
     aliases: Iterable[str]
-    """Former names of the kind, whose jobs this handler runs too."""
+    """Former names of the kind; this handler runs their jobs too."""
     upgrades: Mapping[int, Upgrade] | None
-    """By version: a function that makes of stored arguments (plain JSON values by name) those of the next version.
+    """By version, a function that converts stored arguments (plain JSON values by name) to the next version.
 
-    They lead without a gap to `version`.
+    The versions must have no gap up to `version`.
     """
     result_ttl: Duration
-    """How long a result is kept, 24 h by default; 0: not at all."""
+    """How long a result is kept, 24 h by default; 0: not kept."""
 
 
 class EnqueueOptions(TypedDict, total=False):
-    """What `with_options` takes; None leaves what was declared."""
+    """The options of `with_options`; None keeps the declared option."""
 
     delay: Duration | None
     """The job is due this long after the enqueue."""
@@ -68,21 +68,21 @@ class EnqueueOptions(TypedDict, total=False):
     priority: Priority | None
     """"high", "normal" or "low"."""
     unique: str | Unique | None
-    """The key to hold: text, until the job ends, or a `Unique`."""
+    """The unique key: text, held until the job ends, or a `Unique`."""
     id: str | None
-    """The job's own id, at most once in its queue while it is remembered (24 h at least)."""
+    """The id of the job, unique in its queue while the store remembers it (at least 24 h)."""
     key: str | None
-    """What limits, fairness and erasure go by."""
+    """The key for limits, fairness and erasure."""
     expires: Duration | None
-    """The job is not started later than this after it is due."""
+    """A job that has not started this long after it is due expires."""
     on_conflict: OnConflict | None
-    """What the enqueue does while another job holds the unique key."""
+    """What the enqueue does when another job holds the unique key."""
     headers: dict[str, str] | None
-    """What the run finds in `ctx.headers`, such as a request id."""
+    """The headers in `ctx.headers` of the run, such as a request id."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """The checked EnqueueOptions of one or more enqueues; raise ConfigurationError for a wrong one."""
+    """Checked EnqueueOptions. Raise ConfigurationError for a wrong option."""
 
     delay: Duration | None = None
     run_at: float | datetime | None = None
@@ -96,7 +96,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.delay is not None and self.run_at is not None:
-            raise ConfigurationError("with_options: delay= and run_at= both say when: give one")
+            raise ConfigurationError("with_options: delay= and run_at= both set the time: give one")
         if self.delay is not None:
             seconds(self.delay, "delay")
         if self.expires is not None:
@@ -107,8 +107,8 @@ class Options(Struct, frozen=True, kw_only=True):
         if self.on_conflict is not None:
             check_conflict(self.on_conflict)
         if self.on_conflict == "raise" and self.id is not None and self.unique is None:
-            # Repeating an id is how an unknown enqueue is made safe, so it never raises.
-            raise ConfigurationError("on_conflict='raise' looks at unique keys, and a repeated id= is the same job")
+            # A caller repeats an enqueue of unknown outcome with the same id, so a repeated id must not raise.
+            raise ConfigurationError("on_conflict='raise' is for unique keys, not for a repeated id=: give unique=")
         if self.unique is not None and not isinstance(self.unique, Unique):
             Unique(self.unique)
         _check_key(self.key)
@@ -123,7 +123,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 def check_names(options: Mapping[str, Any], known: frozenset[str], function: str) -> None:
-    """Raise ConfigurationError for an option that `function` does not have, naming the nearest that it has."""
+    """Raise ConfigurationError for an unknown option of `function`; it names the most similar option."""
     if options.keys() <= known:
         return
     from difflib import get_close_matches
@@ -150,8 +150,8 @@ def _check_key(key: object) -> None:
     if key is None:
         return
     if not (isinstance(key, str) and len(key) <= KEY_LIMIT):
-        what = f"key of {len(key)} characters" if isinstance(key, str) else f"key={key!r}"
-        raise ConfigurationError(f"{what}: give text of at most {KEY_LIMIT} characters")
+        wrong = f"key of {len(key)} characters" if isinstance(key, str) else f"key={key!r}"
+        raise ConfigurationError(f"{wrong}: give text of at most {KEY_LIMIT} characters")
     check_text(key, "key")
 
 
@@ -168,7 +168,7 @@ def _check_headers(headers: object) -> None:
 
 
 def _timestamp(moment: float | datetime | None) -> float | None:
-    """Return wall time in seconds; raise ConfigurationError for what is none, or lies beyond the year 9999."""
+    """Return wall time in seconds, None for None; raise ConfigurationError, also past the year 9999."""
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise ConfigurationError("run_at: give a datetime with a zone, such as datetime.now(UTC) + timedelta(...)")

@@ -1,4 +1,4 @@
-"""The mark for arguments that no record, traceback, log or page may show, and how it is found in types and values."""
+"""`Redacted` marks arguments that no record, traceback, log or page may show; find marks in types and values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ __all__ = ["Redacted", "is_redacted", "refuse_unkept", "texts"]
 
 
 class Redacted:
-    """`Annotated[str, Redacted]`: the handler gets the value whole, and nothing shows it.
+    """`Annotated[str, Redacted]`: the handler gets the value; records, logs, tracebacks and pages mask it.
 
-    On a field of a model, dataclass or TypedDict it masks the whole argument. The store itself keeps the value as it
-    is: this is about what people see, not encryption.
+    On a field of a model, dataclass or TypedDict it masks the whole argument. The store keeps the value unencrypted.
     """
 
 
@@ -28,7 +27,7 @@ def _is_mark(item: object) -> bool:
 
 
 def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-    """Return the fields of a model, dataclass or TypedDict: their types and whether they are marked."""
+    """Return the fields of a model, dataclass, TypedDict or NamedTuple: their type, and whether they are marked."""
     if not isinstance(kind, type):
         return {}
     model = getattr(kind, "__pydantic_fields__", None)
@@ -47,7 +46,7 @@ def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """Give every type within `hint`, itself first, each class and alias once: both may name themselves."""
+    """Yield every type in `hint`, itself first; each class and alias once, since both may be recursive."""
     seen: set[int] = set()
     waiting = [hint]
     while waiting:
@@ -66,17 +65,17 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 
 def is_redacted(hint: Any, *, inside: bool = False) -> bool:
-    """Tell whether a type carries the mark; with `inside`, also when a type or field within it does."""
+    """Return whether a type is marked; with `inside`, also whether a type or field in it is."""
     if get_origin(hint) is Annotated and any(map(_is_mark, hint.__metadata__)):
         return True
     if not inside:
-        # Optional[Annotated[str, Redacted]] and list[Annotated[...]] say the same of the whole.
+        # Optional[Annotated[str, Redacted]] and list[Annotated[...]] mark the whole.
         return get_origin(hint) is not Annotated and any(is_redacted(part) for part in get_args(hint))
     return any(is_redacted(part) or any(marked for _, marked in _fields(part).values()) for part in _parts(hint))
 
 
 def refuse_unkept(hint: Any, where: str) -> None:
-    """Raise ConfigurationError for a type whose JSON is not its value: a job would run with a mask, or with less."""
+    """Raise ConfigurationError for a type whose JSON is a mask, or lacks fields: a job would run without the value."""
     from pydantic import BaseModel
     from pydantic.types import Secret, SecretBytes, SecretStr
 
@@ -86,8 +85,8 @@ def refuse_unkept(hint: Any, where: str) -> None:
             continue
         if issubclass(origin, SecretStr | SecretBytes | Secret):
             raise ConfigurationError(
-                f"{where} is or holds a {origin.__name__}, which is written as '**********': use "
-                "Annotated[str, Redacted] (or bytes), which is kept whole and never shown"
+                f"{where} is or contains a {origin.__name__}, which is stored as '**********': use "
+                "Annotated[str, Redacted] (or bytes), which is stored in full and never shown"
             )
         if issubclass(origin, BaseModel):
             for name, field in origin.model_fields.items():
@@ -99,7 +98,7 @@ def refuse_unkept(hint: Any, where: str) -> None:
 
 
 def texts(value: Any, *, marked: bool) -> Iterator[str]:
-    """Give the texts to scrub: every leaf of what is marked, in each form in which a traceback may quote it."""
+    """Yield the texts to mask: every leaf of the marked values, in each form that a traceback may show."""
     match value:
         case str() | bytes() | bytearray():
             yield from _quotes(value) if marked else ()
@@ -120,11 +119,11 @@ def texts(value: Any, *, marked: bool) -> Iterator[str]:
 
 
 def _quotes(leaf: Any) -> Iterator[str]:
-    """Give each form in which a traceback may quote a value that holds no others."""
+    """Yield each form of a single value that a traceback may show."""
     written: tuple[str, ...] = (str(leaf), repr(leaf))
     match leaf:
         case bool() | None:
-            written = ()  # such a text stands everywhere
+            written = ()  # "True" or "None" would mask unrelated text
         case str():
             written = (leaf,)
         case bytes() | bytearray():
@@ -132,7 +131,7 @@ def _quotes(leaf: Any) -> Iterator[str]:
         case Enum():
             written += tuple(texts(leaf.value, marked=True))
         case date() | time():
-            written += (leaf.isoformat(),)  # as it is written in JSON
+            written += (leaf.isoformat(),)  # the form in JSON
         case UUID():
             written += (leaf.hex,)
     for text in written:
@@ -141,7 +140,7 @@ def _quotes(leaf: Any) -> Iterator[str]:
 
 def _forms(text: str) -> Iterator[str]:
     if text:
-        if "\n" in text:  # the traceback of a group indents each line
+        if "\n" in text:  # the traceback of an exception group indents each line
             yield from filter(str.strip, text.splitlines())
         yield text
         yield repr(text)[1:-1]

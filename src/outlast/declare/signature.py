@@ -1,4 +1,4 @@
-"""What a handler's signature says, and the refusal of what cannot be a job."""
+"""Read the signature of a handler and refuse functions that cannot be a job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Signature", "check_importable", "hints_of", "read", "template_names"
 
 
 class Signature(Struct, frozen=True):
-    """The arguments of a job, in order, without the context. `defaults` holds those that may be left out.
+    """The arguments of a job, in order, without the context. defaults: of those that may be left out.
 
     needs: the parameters after `*`, which are injected.
     """
@@ -45,8 +45,8 @@ def read(handler: Callable[..., Any]) -> Signature:
     takes_context = bool(positional) and is_context(positional[0].annotation, globals_of(handler))
     if positional and positional[0].annotation is inspect.Parameter.empty:
         raise ConfigurationError(
-            f"{where}: its first parameter {positional[0].name!r} needs a type: a context is told from an argument "
-            f"by it ('{positional[0].name}: Context')"
+            f"{where}: its first parameter {positional[0].name!r} needs a type, which distinguishes a context "
+            f"from an argument ('{positional[0].name}: Context')"
         )
     for index, parameter in enumerate(positional):
         _check(where, parameter, handler, first=index == 0)
@@ -73,14 +73,12 @@ def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any]
     match parameter.kind:
         case inspect.Parameter.VAR_POSITIONAL | inspect.Parameter.VAR_KEYWORD:
             raise ConfigurationError(
-                f"{where}: *args and **kwargs cannot be kept by name: declare each parameter, or one list or dict"
+                f"{where}: *args and **kwargs cannot be stored by name: declare each parameter, or one list or dict"
             )
         case inspect.Parameter.POSITIONAL_ONLY:
             raise ConfigurationError(
-                f"{where}: parameter {name!r} is positional-only, and a job keeps arguments by name: remove the '/'"
+                f"{where}: parameter {name!r} is positional-only, and a job stores arguments by name: remove the '/'"
             )
-        case _:
-            pass
     if not first and is_context(parameter.annotation, globals_of(handler)):
         raise ConfigurationError(f"{where}: the context {name!r} must be the first parameter")
     if _may_be_injected(parameter, globals_of(handler)):
@@ -90,20 +88,19 @@ def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any]
 
 
 def _may_be_injected(parameter: inspect.Parameter, names: dict[str, Any]) -> bool:
-    """Tell at little cost whether it is worth a closer look: most parameters are not."""
+    """Return False at little cost for most parameters; True when `refuse_mark` must check one."""
     hint = parameter.annotation
     if isinstance(hint, str):
         hint = names.get(hint, hint)
-    marked = "Annotated[" in hint if isinstance(hint, str) else get_origin(hint) is Annotated
-    return marked or isinstance(parameter.default, InjectedDefault) or is_mark(parameter.default)
+    annotated = "Annotated[" in hint if isinstance(hint, str) else get_origin(hint) is Annotated
+    return annotated or isinstance(parameter.default, InjectedDefault) or is_mark(parameter.default)
 
 
 def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> dict[str, Any]:
-    """Return the types of the arguments and of "return", resolved, Any where there is none.
+    """Return the resolved types of the arguments and of "return"; Any where there is no annotation.
 
     Raise ConfigurationError when a name in an annotation cannot be found.
     """
-    names = (*signature.names, "return")
     if sys.version_info >= (3, 14):
         from annotationlib import Format, get_annotations
 
@@ -111,9 +108,9 @@ def hints_of(handler: Callable[..., Any], signature: Signature, kind: str) -> di
     else:
         known = handler.__annotations__
     hints: dict[str, Any] = {}
-    for name in names:
+    for name in (*signature.names, "return"):
         try:
-            # One at a time: a context imported for the type checker only is never looked up.
+            # One by one: the type of the context, which only a type checker may import, is not resolved.
             hints[name] = resolve(known.get(name, Any), globals_of(handler))
         except NameError as error:
             raise ConfigurationError(
@@ -128,13 +125,13 @@ def check_importable(handler: Callable[..., Any]) -> None:
     name = handler.__qualname__
     if "<" in name:  # <locals>, <lambda>
         raise ConfigurationError(
-            f"{handler.__module__}.{name}: isolate='process' runs in a child that imports the module, so the function "
-            "must be defined at the module's top level"
+            f"{handler.__module__}.{name}: isolate='process' runs in a child process that imports the module, so the "
+            "function must be defined at the module's top level"
         )
 
 
 def template_names(template: str, setting: str) -> set[str]:
-    """Return the parameters that a template such as "receipt:{order_id}" names; raise ConfigurationError if wrong."""
+    """Return the parameter names in a template such as "receipt:{order_id}"; raise ConfigurationError."""
     try:
         fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
     except ValueError as error:

@@ -43,7 +43,9 @@ def raise_refused(messages: Sequence[Message], answers: Sequence[Published]) -> 
         if refusal is not None:
             stored = sum(isinstance(each, Accepted | Exists) for each in answers)
             if stored:
-                refusal.error.add_note(f"{stored} of the {len(answers)} messages were accepted; repeating all is safe")
+                refusal.error.add_note(
+                    f"{stored} of the {len(answers)} messages in its batch were accepted; repeating all is safe"
+                )
             raise refusal.error
 
 

@@ -133,7 +133,7 @@ def test_arguments_of_an_older_version_come_as_those_of_the_present_one() -> Non
     [
         (lambda args: args["gone"], "the upgrade from version 1 to 2 failed: KeyError: 'gone'"),
         (lambda args: None, "the upgrade from version 1 to 2 returned a NoneType: return the arguments as a dict"),
-        (lambda args: {"n": object()}, "the upgrade from version 1 to 2 returned what has no JSON form"),
+        (lambda args: {"n": object()}, "the upgrade from version 1 to 2 returned a value without a JSON form"),
         (lambda args: {"n": "seven"}, "n: Input should be a valid integer"),
     ],
 )

@@ -18,12 +18,13 @@ from typing_extensions import TypedDict
 
 from outlast import ConfigurationError, InvalidArguments, Redacted
 from outlast.declare.arguments import Arguments
+from outlast.declare.signature import read
 
 SECRET = "s3cr3t-4111"
 
 
-def of(handler: Any, *, takes_context: bool = False) -> Arguments:
-    return Arguments(handler, kind=handler.__name__, takes_context=takes_context)
+def of(handler: Any) -> Arguments:
+    return Arguments(handler, read(handler), kind=handler.__name__)
 
 
 def there_and_back(arguments: Arguments, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -118,7 +119,7 @@ class TestBind:
             ((1,), {}, "plain: email: missing"),
             ((), {}, "plain: order_id: missing; email: missing"),
             ((1, "x", 3), {}, "plain: 3 positional arguments, and it takes 2 (order_id, email)"),
-            ((1, "x"), {"email": "y"}, "plain: email: given twice, by place and by name"),
+            ((1, "x"), {"email": "y"}, "plain: email: given twice, by position and by name"),
             ((1,), {"mail": "y", "email": "x"}, "plain: mail: no such parameter (it takes order_id, email)"),
             (("x", "y"), {}, "plain: order_id: Input should be a valid integer, unable to parse string as an integer"),
         ],

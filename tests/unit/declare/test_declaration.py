@@ -120,10 +120,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("handler", "said"),
         [
-            (star, r"\*args and \*\*kwargs cannot be kept by name"),
-            (stars, r"\*args and \*\*kwargs cannot be kept by name"),
+            (star, r"\*args and \*\*kwargs cannot be stored by name"),
+            (stars, r"\*args and \*\*kwargs cannot be stored by name"),
             (positional, "parameter 'number' is positional-only"),
-            (keyword, "parameter 'db' is keyword-only, the place of dependencies"),
+            (keyword, "parameter 'db' is keyword-only, as only dependencies are"),
             (late, "the context 'ctx' must be the first parameter"),
             (later, "the context 'ctx' must be the first parameter"),
             (untyped, "its first parameter 'number' needs a type"),
@@ -207,7 +207,7 @@ class TestWithOptions:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            ({"delay": 1, "run_at": 1.0}, "delay= and run_at= both say when"),
+            ({"delay": 1, "run_at": 1.0}, "delay= and run_at= both set the time"),
             ({"run_at": datetime(2026, 1, 1)}, "give a datetime with a zone"),
             ({"run_at": "noon"}, "run_at='noon'"),
             ({"delay": "x"}, "delay='x'"),
@@ -220,7 +220,7 @@ class TestWithOptions:
             ({"delay": 1e300}, "delay=1e.300: give at most"),
             ({"run_at": 1e300}, "run_at=1e.300"),
             ({"on_conflict": "first"}, "on_conflict='first'"),
-            ({"on_conflict": "raise", "id": "x"}, "a repeated id= is the same job"),
+            ({"on_conflict": "raise", "id": "x"}, "is for unique keys, not for a repeated id="),
             ({"timeout": 5}, "with_options has no option timeout=: there are delay, expires, "),
             ({"prioriti": "low"}, r"with_options has no option prioriti=: did you mean priority=\?"),
         ],

@@ -127,7 +127,7 @@ class TestRefused:
         async def deep(*, db: Annotated[str, Depends(hides)] = injected) -> None: ...
 
         return [
-            (unmarked, r"parameter 'db' is keyword-only, the place of dependencies: mark it as in 'db: Annotated\["),
+            (unmarked, r"parameter 'db' is keyword-only, as only dependencies are: mark it as in 'db: Annotated\["),
             (no_default, "the dependency 'db' needs the default 'injected'"),
             (other_default, "the dependency 'db' needs the default 'injected'"),
             (as_default, r"write the dependency 'db' as 'db: Annotated\[Session, Depends\(get_db\)\] = injected'"),
@@ -138,13 +138,13 @@ class TestRefused:
             (not_callable, r"Depends\(7\) of 'db': give a function"),
             (hidden, r"the type of 'db' is not found \(name 'Missing' is not defined\)"),
             (nothing, "of 'db': give a function, a class"),
-            (circle, "dependencies in a circle: first -> second -> first"),
+            (circle, "dependencies form a cycle: first -> second -> first"),
             (plain, "it is a plain function, .* its dependency 'number' is async"),
-            (plain_below, "it is a plain function, .* its dependency 'below' is async or has one that is"),
-            (unfilled, "dependency 'takes': nothing fills its parameter 'order'.*a job has no request"),
-            (of_the_web, "dependency 'header': nothing fills its parameter 'token'"),
+            (plain_below, "it is a plain function, .* its dependency 'below' is async or has an async dependency"),
+            (unfilled, "dependency 'takes': its parameter 'order' has no value.*a job has no request"),
+            (of_the_web, "dependency 'header': its parameter 'token' has no value"),
             (positional, "dependency 'by_default': its parameter 'db' is positional-only"),
-            (untold, "the dependency 'type' does not tell its parameters"),
+            (untold, "the dependency 'type' has no readable signature"),
             (deep, "dependency 'hides': the type of 'db' is not found"),
         ]
 
@@ -155,7 +155,7 @@ class TestRefused:
 
     async def test_passing_one(self, shop: Outlast) -> None:
         job = shop.job(asks)
-        with pytest.raises(InvalidArguments, match="asks: db: is injected where the job runs, so it cannot be passed"):
+        with pytest.raises(InvalidArguments, match="asks: db: is injected when the job runs, so it cannot be passed"):
             await job.enqueue(1, db="mine")
         with pytest.raises(InvalidArguments, match="asks: 2 positional arguments, and it takes 1"):
             job.message(1, "mine")  # type: ignore[call-arg]
@@ -169,7 +169,7 @@ class TestRefused:
                 t.drain_sync()
 
     def test_a_sentinel_that_was_not_replaced_says_so(self) -> None:
-        with pytest.raises(AttributeError, match="'execute' of a dependency that nobody injected"):
+        with pytest.raises(AttributeError, match="'execute' of a dependency that was not injected"):
             injected.execute("select 1")
         assert repr(injected) == "injected"
         assert repr(Depends(opened)) == "Depends(opened)"
