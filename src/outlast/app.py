@@ -202,7 +202,7 @@ class Outlast(Declarer, EventsMixin):
         from outlast.aio.portal import portal
 
         wiring = self._wired()
-        if not wiring.connections.has_one():
+        if not wiring.connections.has_connection():
             portal().at_stop(wiring.close)
         return await self.send(messages, on_conflict)
 

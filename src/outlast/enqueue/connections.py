@@ -38,8 +38,7 @@ class Connections:
         """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
         if (runtime := self.if_ready()) is not None:
             return runtime
-        if not self.has_one():
-            self._forget()
+        self._forget()
         key = (os.getpid(), asyncio.get_running_loop())
         connection = self._connections.setdefault(key, _LoopConnection())
         async with connection.lock:
@@ -50,7 +49,7 @@ class Connections:
         connection = self._connections.get((os.getpid(), asyncio.get_running_loop()))
         return connection.runtime if connection is not None and connection.declared == self._registry.version else None
 
-    def has_one(self) -> bool:
+    def has_connection(self) -> bool:
         """Return whether the running loop has a connection, open or not yet."""
         return (os.getpid(), asyncio.get_running_loop()) in self._connections
 
