@@ -13,7 +13,7 @@ from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.kinds import Upgrade
 from outlast.core.registry import Declaration
 from outlast.declare.redaction import Redacted, is_redacted, refuse_unkept, texts
-from outlast.declare.signature import Signature, hints_of, template_names
+from outlast.declare.signature import Signature, hints_of
 
 if TYPE_CHECKING:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -320,11 +320,3 @@ def _writer(adapter: TypeAdapter[Any]) -> Callable[..., bytes]:
     from pydantic_core import SchemaSerializer
 
     return SchemaSerializer(adapter.core_schema, cast("CoreConfig", _CONFIG)).to_json
-
-
-def check_template(template: str, signature: Signature, setting: str) -> None:
-    """Raise ConfigurationError when a template names an unknown parameter."""
-    if unknown := template_names(template, setting) - set(signature.names):
-        raise ConfigurationError(
-            f"{setting}={template!r}: no parameter {min(unknown)!r}; there are {', '.join(signature.names) or 'none'}"
-        )

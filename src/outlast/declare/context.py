@@ -157,8 +157,8 @@ class Context:
     def progress(self, value: Any) -> Done:
         """Record `value`, which must have a JSON form, as the progress of this job; it replaces the last one.
 
-        The call never waits for the store, which skips values that come faster than it can write. `await` is allowed,
-        and not needed. Raise BodyTooLarge past `max_body` bytes.
+        The call never waits for the store; values that come faster than the store can write are skipped. `await` is
+        allowed, and not needed. Raise BodyTooLarge past `max_body` bytes.
         """
         from outlast.core.codec import encode_value
 

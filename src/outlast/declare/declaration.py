@@ -12,9 +12,9 @@ from outlast.core.kinds import KIND_NAME, check_aliases, check_upgrades
 from outlast.core.policy import DEFAULTS, Policy, Retry
 from outlast.core.registry import Declaration, Mode
 from outlast.core.unique import Unique
-from outlast.declare.arguments import Arguments, check_template
+from outlast.declare.arguments import Arguments
 from outlast.declare.options import JobOptions, check_conflict, check_priority
-from outlast.declare.signature import Signature, check_importable, read
+from outlast.declare.signature import Signature, check_importable, read, template_names
 
 if TYPE_CHECKING:
     from outlast.declare.context import Middleware
@@ -126,7 +126,9 @@ def _check_unique(options: JobOptions, signature: Signature, where: str) -> None
             raise ConfigurationError(f"{where}: unique_until=, unique_for= and on_conflict= need unique=")
         return
     if isinstance(unique, str) and unique:
-        check_template(unique, signature, f"{where}: unique")
+        if unknown := template_names(unique, f"{where}: unique") - set(signature.names):
+            names = ", ".join(signature.names) or "none"
+            raise ConfigurationError(f"{where}: unique={unique!r}: no parameter {min(unknown)!r}; there are {names}")
     elif unique is not True and not callable(unique):
         raise ConfigurationError(f"{where}: unique={unique!r}: give text or a callable")
     check_conflict(on_conflict)

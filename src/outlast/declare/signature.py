@@ -56,16 +56,12 @@ def read(handler: Callable[..., Any]) -> Signature:
         for parameter in positional[takes_context:]
         if parameter.default is not inspect.Parameter.empty
     }
-    needs = _needs(handler, where, keyword_only)
+    needs: tuple[Need, ...] = ()
+    if keyword_only:
+        from outlast.declare.dependencies import needs_of
+
+        needs = needs_of(handler, where, keyword_only)
     return Signature(names, defaults, takes_context, inspect.iscoroutinefunction(handler), needs)
-
-
-def _needs(handler: Callable[..., Any], where: str, after: list[inspect.Parameter]) -> tuple[Need, ...]:
-    if not after:
-        return ()
-    from outlast.declare.dependencies import needs_of
-
-    return needs_of(handler, where, after)
 
 
 def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any], *, first: bool) -> None:

@@ -126,10 +126,10 @@ def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, An
             text = rule(**arguments.complete(values))
         else:
             _check_shown(declaration, rule, arguments)
-            if rule == "":
-                text = f"{declaration.kind}:{arguments.fingerprint(values)}"
-            else:
+            if rule:
                 text = rule.format_map(arguments.complete(values))
+            else:
+                text = f"{declaration.kind}:{arguments.fingerprint(values)}"
         if text is None:
             return None
     if not 1 <= len(text) <= KEY_LIMIT:
