@@ -130,7 +130,7 @@ def test_variables_modes_and_limits(project: Project) -> None:
         "from outlast import Outlast, Settings\nown = Outlast('own', settings=Settings(url='sqlite:outlast.db'))\n",
     )
     own = findings(project, "--app", "own:own", code=0, env={"OUTLAST_LEASE": "3"})
-    assert any("the app is given Settings(...) in its code" in each for each in own)
+    assert any("the code passes Settings(...) to the app" in each for each in own)
 
 
 if sys.platform == "linux":
