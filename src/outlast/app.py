@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.registry import connect
-from outlast.core.clock import Clock
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.events import Observers
@@ -30,6 +29,7 @@ from outlast.router import JobRouter
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
+    from outlast.core.clock import Clock
     from outlast.core.store.store import Store
     from outlast.enqueue.composer import Composer
     from outlast.enqueue.runtime import Runtime

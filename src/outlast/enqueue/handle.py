@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from msgspec import json
 
-from outlast.core.durability import Durability
 from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
 from outlast.core.ids import queue_of
 from outlast.core.message import TERMINAL, Message, State
 from outlast.core.policy import seconds
 from outlast.core.settlement import Accepted, Exists
-from outlast.core.store.control import Cancel
-from outlast.core.store.records import JobRecord
 
 if TYPE_CHECKING:
+    from outlast.core.durability import Durability
+    from outlast.core.store.records import JobRecord
     from outlast.enqueue.runtime import Runtime
 
 __all__ = ["Handle"]
@@ -112,6 +111,8 @@ class Handle(Generic[R_co]):
 
     async def cancel(self) -> bool:
         """Cancel a waiting job, or request a running job to stop; return False if it had ended. Raise JobNotFound."""
+        from outlast.core.store.control import Cancel  # not needed to declare jobs
+
         runtime = await self._runtime()
         answer = (await runtime.store.control.apply([Cancel(self.id)]))[0]
         if answer.why == "unknown":
