@@ -65,7 +65,7 @@ def supervised(
 
 
 if __name__ == "__main__":
-    from outlast.supervisor import Supervisor
+    from outlast.supervisor.supervisor import Supervisor
     from outlast.supervisor.child_main import log_plainly
 
     log_plainly()

@@ -52,8 +52,8 @@ def worker(
     fresh ones, which import the target anew (the workers alone import it): each consumes before an old one drains, and
     one that does not come up leaves the old ones in place.
     """
-    from outlast.supervisor import Supervisor
     from outlast.supervisor.child_main import log_plainly
+    from outlast.supervisor.supervisor import Supervisor
 
     options = common_options(ctx)
     target = target or options.app

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-class Finish(Struct, frozen=True, gc=False):
+class Finish(Struct, frozen=True, gc=False, tag=True):
     """End the job in `state`. then: follow-ups, durable in the same step. reason: set for all states but succeeded.
 
     result: JSON, kept for `result_ttl` seconds; None keeps none. usage: the resources of the run, None if not kept.
@@ -46,7 +46,7 @@ class Finish(Struct, frozen=True, gc=False):
     usage: Usage | None = None
 
 
-class Reschedule(Struct, frozen=True):
+class Reschedule(Struct, frozen=True, tag=True):
     """Run again at `at` (wall time) as attempt number `attempt`, with crash count `crashes`.
 
     error None: a snooze. The job's rank is computed from `at`.
@@ -60,7 +60,7 @@ class Reschedule(Struct, frozen=True):
     crashes: int = 0
 
 
-class Release(Struct, frozen=True):
+class Release(Struct, frozen=True, tag=True):
     """Give back the unfinished job. It keeps attempt, crash count and rank, and is due at `at`, at once when None."""
 
     fence: Fence

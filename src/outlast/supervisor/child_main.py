@@ -1,4 +1,4 @@
-"""One supervised worker process: `python -m outlast.supervisor.child_main CONFIG`."""
+"""The main program of a worker process: `python -m outlast.supervisor.child_main CONFIG`."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _EXIT: Final = 5.0
 
 
 _SWITCH: Final = 0.0001
-"""Seconds after which the store's thread gets the GIL from a busy loop, many times a transaction; Python's own 5 ms
-kept it waiting until the batch had run, so that the two took turns instead of working side by side."""
+"""Seconds after which the store's thread gets the GIL from a busy event loop, many times per transaction. With Python's
+own 5 ms it waited until the batch had run, so that the two took turns instead of running concurrently."""
 
 
 def main() -> None:
-    """Import the app, work until told to stop, and exit with a code of `exitcodes`."""
+    """Import the app, work until stopped, and exit with a code of `exitcodes`."""
     config = msgspec.json.decode(sys.argv[1].encode(), type=WorkerConfig)
     try:
         app = _load(config.target)
@@ -51,7 +51,7 @@ def main() -> None:
         code = asyncio.run(_SupervisedWorker(config, app).run())
     except ConfigurationError as error:
         log_plainly()
-        _logger.error("%s", error)  # noqa: TRY400 - the message is written for people
+        _logger.error("%s", error)  # noqa: TRY400 - the message is for the operator
         code = CONFIG
     except Exception:
         log_plainly()
@@ -66,14 +66,14 @@ def _load(target: str) -> AppPort:
     try:
         return load_app(target)
     except (SyntaxError, ImportError, AttributeError) as error:
-        # The next start would meet the same words. What else it may raise, such as a server that is away, may pass.
+        # The next start would fail too. Other errors, such as a server that is away, may be temporary.
         log_plainly()
         _logger.exception("the target cannot be imported")
         raise ConfigurationError(f"target {target!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def log_plainly() -> None:
-    """Show INFO and above on stderr, unless the app has set up logging itself."""
+    """Log INFO and above to stderr, unless the app has set up logging."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
@@ -85,7 +85,7 @@ def _leave(code: int) -> None:
 
 
 class _SupervisedWorker:
-    """The loop's side of the process: the supervisor's messages, signals, and the worker."""
+    """Connects the worker with the supervisor's messages and with signals, on the event loop."""
 
     def __init__(self, config: WorkerConfig, app: AppPort) -> None:
         self._config = config
@@ -96,13 +96,13 @@ class _SupervisedWorker:
         self._worker: Worker | None = None
 
     async def run(self) -> int:
-        """Work; return the exit code."""
+        """Run the worker; return the exit code."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
-            # Once is enough, however often: who kills a whole service signals us as well as our supervisor, and only
-            # the supervisor can tell a second signal from that. It says so over the socket.
+            # Only stop, also at a second signal: a signal to a whole service reaches this process and the supervisor,
+            # so only the supervisor can tell a second one. It sends a message then.
             loop.add_signal_handler(name, self._stop.set)
-        # It is for the supervisor: sent to all of a service, it must not kill workers in mid run.
+        # The supervisor handles it: sent to the whole service, it must not kill workers during a run.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
         reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=self._config.control_fd))
         messages = loop.create_task(self._handle_messages(reader))
@@ -112,7 +112,7 @@ class _SupervisedWorker:
                 return CLEAN
             return await self._work(runtime, writer)
         except StoreCorrupt as error:
-            _logger.error("%s", error)  # noqa: TRY400 - the message is written for people
+            _logger.error("%s", error)  # noqa: TRY400 - the message is for the operator
             return STORE
         except StoreStalled:
             return STALLED
@@ -122,7 +122,7 @@ class _SupervisedWorker:
             writer.close()
 
     async def _open(self) -> RuntimePort | None:
-        """Open the store, waiting for one that is away; None when told to stop meanwhile."""
+        """Open the store, also after an outage; return None when the worker is stopped before."""
         attempt, logged = 0, ""
         while not self._stop.is_set():
             try:
@@ -131,11 +131,11 @@ class _SupervisedWorker:
                 raise
             except StoreError as error:
                 attempt += 1
-                if str(error) != logged:  # once for each reason: an outage may last
+                if str(error) != logged:  # once per reason: an outage may last
                     logged = str(error)
-                    _logger.warning("the store cannot be opened yet, it is tried again until it can: %s", error)
+                    _logger.warning("the store cannot be opened yet, the worker tries again: %s", error)
             try:
-                # Its dice need no seed: the pause is only to be unlike that of the other processes.
+                # No seed: the pause must only differ from that of the other processes.
                 await asyncio.wait_for(self._stop.wait(), _PAUSE.delay(attempt, Random()))  # noqa: S311
             except TimeoutError:
                 continue
@@ -145,11 +145,11 @@ class _SupervisedWorker:
         config, settings = self._config, runtime.settings
         if not runtime.store.broker.capabilities.shared:
             raise ConfigurationError(
-                f"url={settings.url!r} is seen by one process only, so a worker process finds no jobs there: "
+                f"url={settings.url!r} is seen by one process only, so a worker process finds no jobs in it: "
                 "give 'sqlite:PATH', or use `outlast dev`, which runs the API and the worker in one process"
             )
         concurrency = settings.concurrency if config.concurrency is None else config.concurrency
-        size = 2 * concurrency * (1 + AHEAD)  # what is held, and a batch on its way to the store
+        size = 2 * concurrency * (1 + AHEAD)  # the jobs held, and a batch that is being settled
         SharedJobMap.grow(config.map_fd, size)
         job_map = SharedJobMap(config.map_fd, size)
         worker = self._worker = Worker(
@@ -182,20 +182,18 @@ class _SupervisedWorker:
 
     async def _handle_messages(self, reader: asyncio.StreamReader) -> None:
         while (frame := await read_frame(reader)) is not None:
-            message = decode(frame)
-            if isinstance(message, Losses):
-                if self._worker is not None:
-                    self._worker.lose(message.lost)
-            elif isinstance(message, QueueAlarm):
-                if self._worker is not None:
-                    self._worker.emit(message.event)
-            elif isinstance(message, StopWorker):
-                self._stop.set()
-                if message.end_grace:
-                    self._grace_over = True
-                    if self._worker is not None:
-                        self._worker.end_grace()
-        _logger.warning("the supervisor is gone: this worker finishes what it has and leaves")
+            worker = self._worker
+            match decode(frame):
+                case StopWorker(end_grace):
+                    self._stop.set()
+                    self._grace_over = self._grace_over or end_grace
+                    if end_grace and worker is not None:
+                        worker.end_grace()
+                case Losses(lost) if worker is not None:
+                    worker.lose(lost)
+                case QueueAlarm(event) if worker is not None:
+                    worker.emit(event)
+        _logger.warning("the supervisor has ended: this worker finishes its running jobs and exits")
         self._orphaned = True
         if self._worker is not None:
             self._worker.orphaned()

@@ -1,7 +1,8 @@
-"""The messages between a supervisor and a worker process, as JSON in frames over their own socket."""
+"""The messages between a supervisor and a worker process, as JSON in frames over a socket of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -14,7 +15,7 @@ __all__ = ["SupervisorMessage", "QueueAlarm", "StopWorker", "WorkerHello", "Loss
 
 
 class WorkerConfig(Struct, frozen=True, kw_only=True):
-    """What a worker process is started with. No secret: a command line can be read by every user of the machine."""
+    """The configuration of a worker process, without secrets: every user of the machine can read a command line."""
 
     target: str
     holder: str
@@ -27,9 +28,9 @@ class WorkerConfig(Struct, frozen=True, kw_only=True):
 
 
 class WorkerHello(Struct, frozen=True, kw_only=True):
-    """The worker has imported the app and read its settings. map_size: jobs in its map. Times in seconds.
+    """The worker has imported the app and read its settings. map_size: jobs in its job map. Times in seconds.
 
-    recycle_*: when to replace it (jobs, seconds, bytes); 0 for never.
+    recycle_*: replace the worker after so many jobs, at this age in seconds, above so many bytes; 0 for never.
     """
 
     url: str
@@ -43,33 +44,24 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
 
 
 class Losses(Struct, frozen=True, tag="lost"):
-    """These runs no longer count, or are to be cancelled."""
+    """Runs that were superseded, or whose jobs were cancelled."""
 
     lost: tuple[Lost, ...]
 
 
 class QueueAlarm(Struct, frozen=True, tag="alarm"):
-    """Something for the app's observers, which the supervisor has none of; sent to one worker."""
+    """An event for the app's observers, which only a worker process has; sent to one worker."""
 
     event: QueueUnattended
 
 
 class StopWorker(Struct, frozen=True, tag="stop"):
-    """Stop: drain first, or (`end_grace`) without any more grace."""
+    """Stop: drain first, or (`end_grace`) end the grace period now."""
 
     end_grace: bool = False
 
 
-_encoder: Final = msgspec.json.Encoder()
 SupervisorMessage = Losses | QueueAlarm | StopWorker
-_decoder: Final[msgspec.json.Decoder[SupervisorMessage]] = msgspec.json.Decoder(SupervisorMessage)
 
-
-def encode(item: WorkerConfig | WorkerHello | SupervisorMessage) -> bytes:
-    """Return `item` as JSON."""
-    return _encoder.encode(item)
-
-
-def decode(body: bytes) -> SupervisorMessage:
-    """Return the message of a supervisor."""
-    return _decoder.decode(body)
+encode: Final[Callable[[WorkerConfig | WorkerHello | SupervisorMessage], bytes]] = msgspec.json.Encoder().encode
+decode: Final[Callable[[bytes], SupervisorMessage]] = msgspec.json.Decoder(SupervisorMessage).decode

@@ -1,4 +1,4 @@
-"""One supervised worker process, from its start to its end, as its supervisor sees it."""
+"""One worker process as its supervisor controls it, from its start to its end."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _logger = logging.getLogger("outlast.supervisor")
 STALL_AFTER: Final = 30.0
 """Seconds without a beat after which a worker that runs nothing counts as stalled."""
 COME_UP: Final = 120.0
-"""Seconds that a fresh worker has until it consumes; after that it is killed, and the old one stays."""
+"""Seconds that a new worker has until it consumes; after that it is killed, and the old one stays."""
 
 KillReason = Literal["", "overdue", "stalled", "forced"]
 
 
 class ProcessExit(msgspec.Struct, frozen=True):
-    """How it ended. killed_for: why the supervisor killed it, "" when it did not. jobs: what it held by its map."""
+    """The end of a worker process. killed_for: why the supervisor killed it, or "". jobs: its jobs by its job map."""
 
     holder: Holder
     code: int
@@ -55,9 +55,9 @@ class ProcessExit(msgspec.Struct, frozen=True):
 
 
 class RecycleBounds(msgspec.Struct, frozen=True):
-    """When a worker is replaced: after so many jobs, at this age in seconds, above this many bytes.
+    """The bounds at which a worker is replaced: number of jobs, age in seconds, memory in bytes.
 
-    None: as the app's settings say. 0: never.
+    None: the bound of the app's settings. 0: never.
     """
 
     jobs: int | None = None
@@ -69,23 +69,23 @@ class WorkerProcess:
     """A worker process in a session of its own, with its job map and its socket."""
 
     def __init__(self, config: WorkerConfig, clock: Clock, rng: Random, directory: str | None = None) -> None:
-        """Start it in `directory`; `config` lacks descriptors and holder, which are made here. Raise OSError."""
+        """Start it in `directory`. `config` lacks descriptors and holder, which are made here. Raise OSError."""
         loop = asyncio.get_running_loop()
         self.holder = Holder(uuid4().hex)
         self.hello: asyncio.Future[WorkerHello] = loop.create_future()
         self.ended: asyncio.Future[ProcessExit] = loop.create_future()
-        """For its owner to set, when `run` has returned."""
+        """Set by its owner after `run` has returned."""
         self.up = asyncio.Event()
-        """Set when it was seen consuming."""
+        """Set when it consumes."""
         self.stopping_since = 0.0
-        """When it was told to stop, monotonic seconds; 0 while it was not."""
+        """Monotonic seconds of the first request to stop, 0 before."""
         self._clock = clock
         self._map_fd = SharedJobMap.create(0)
         self._map: SharedJobMap | None = None
         self._killed_for: KillReason = ""
-        self._overdue: tuple[JobEntry, ...] = ()
+        self._overdue: frozenset[tuple[str, int]] = frozenset()
         self._started_at = clock.monotonic()
-        self._share = rng.uniform(0.9, 1.0)  # of its bounds: workers that began together do not reach them together
+        self._share = rng.uniform(0.9, 1.0)  # of its bounds: workers that started together are not replaced together
         self._ready_at = 0.0
         self._writer: asyncio.StreamWriter | None = None
 
@@ -102,16 +102,16 @@ class WorkerProcess:
 
     @property
     def settings(self) -> WorkerHello | None:
-        """What it said of its settings, None before."""
+        """Its settings, None before its hello."""
         return self.hello.result() if self.hello.done() and not self.hello.cancelled() else None
 
     @property
     def ready(self) -> bool:
-        """Whether it was seen consuming."""
+        """Whether it consumes."""
         return bool(self._ready_at)
 
     async def run(self) -> ProcessExit:
-        """Listen to it until it is dead, and everything it started with it."""
+        """Read its messages until it has ended; kill its session then."""
         listening = asyncio.ensure_future(self._listen())
         try:
             await self.child.dead.wait()
@@ -131,7 +131,7 @@ class WorkerProcess:
         return self.ready and not self.ended.done()
 
     def _exit(self) -> ProcessExit:
-        """Return how it ended, and close its map."""
+        """Return how it ended; close its job map."""
         jobs: tuple[JobEntry, ...] = ()
         if self._map is not None:
             jobs = tuple(self._map.read())
@@ -143,8 +143,7 @@ class WorkerProcess:
         if not self.hello.done():
             self.hello.cancel()
         if self._killed_for == "overdue":
-            overdue = {(job.fence.id, job.fence.token) for job in self._overdue}
-            jobs = tuple(job for job in jobs if (job.fence.id, job.fence.token) in overdue)
+            jobs = tuple(job for job in jobs if (job.fence.id, job.fence.token) in self._overdue)
         lived = self._clock.monotonic() - self._ready_at if self._ready_at else 0.0
         code = 0 if self.child.code is None else self.child.code
         return ProcessExit(self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived)
@@ -162,7 +161,7 @@ class WorkerProcess:
     # Messages
 
     def stop(self, *, end_grace: bool = False) -> None:
-        """Tell it to stop; a child that is not listening yet is told when it is."""
+        """Request a stop; a child process that is starting reads the message later."""
         self.stopping_since = self.stopping_since or self._clock.monotonic()
         message = StopWorker(end_grace)
         if self._writer is None:
@@ -172,12 +171,12 @@ class WorkerProcess:
             self._send(message)
 
     def send_losses(self, lost: list[Lost]) -> None:
-        """Pass on what the store said no longer counts."""
+        """Send the lost runs that the store reported."""
         if lost:
             self._send(Losses(tuple(lost)))
 
     def send_alarm(self, event: QueueUnattended) -> None:
-        """Pass on an event for the app's observers."""
+        """Send an event for the app's observers."""
         self._send(QueueAlarm(event))
 
     def _send(self, message: SupervisorMessage) -> None:
@@ -185,16 +184,16 @@ class WorkerProcess:
             self._writer.write(pack(encode(message)))
 
     def kill(self, reason: KillReason) -> None:
-        """Kill it with everything it started."""
+        """Kill it with all processes of its session."""
         self._killed_for = reason
         kill_session(self.child.pid)
 
-    # Looking
+    # Checks
 
     def check(self, now: float, stall_after: float) -> None:
-        """Note that it is ready; kill it when a job is past its hard deadline, or when it stalls with nothing to run.
+        """Record that it is ready; kill it when a job is past its hard deadline, or when it stalls without a job.
 
-        A worker whose loop is blocked by a job that is not overdue is left alone: it loses nothing.
+        A worker whose event loop is blocked by a job that is not overdue is not killed: it loses no job.
         """
         if self._map is None or self._killed_for:
             return
@@ -205,16 +204,16 @@ class WorkerProcess:
             return
         overdue = tuple(job for job in self._map.read() if job.state == STARTED and 0 < job.deadline <= now)
         if overdue:
-            self._overdue = overdue
+            self._overdue = frozenset((job.fence.id, job.fence.token) for job in overdue)
             names = ", ".join(job.fence.id for job in overdue)
-            _logger.error("worker %d is killed: past its hard deadline: %s", self.child.pid, names)
+            _logger.error("worker %d is killed, jobs past their hard deadline: %s", self.child.pid, names)
             self.kill("overdue")
         elif now - self._map.last_beat > stall_after and not self._map.running():
-            _logger.error("worker %d is killed: it has not moved for %.0f s", self.child.pid, now - self._map.last_beat)
+            _logger.error("worker %d is killed: it has stalled for %.0f s", self.child.pid, now - self._map.last_beat)
             self.kill("stalled")
 
     def recycle_reason(self, now: float, bounds: RecycleBounds) -> str:
-        """Return why it should be replaced by a fresh one, "" when it need not. `bounds` come before its settings."""
+        """Return why it should be replaced, "" when it need not. `bounds` have priority over its settings."""
         settings = self.settings
         if self.stopping_since or self._map is None or settings is None:
             return ""
@@ -231,17 +230,17 @@ class WorkerProcess:
 
 
 def release_jobs_of(ended: ProcessExit, now: float) -> list[Reschedule]:
-    """Return what the jobs that a crash is counted for become: ready again at their old rank, one crash more.
+    """Return the settlements of the jobs that count the crash: ready again at their old rank, with one crash more.
 
-    Only those that had started count, and none when the process ended by itself in peace or stalled with nothing to
-    run; past a hard deadline, the overdue ones alone.
+    Only jobs that had started count it; of those killed past a hard deadline, only the overdue ones. None counts it
+    when the process exited with code 0, stalled without a running job, or was killed for another reason.
     """
     if ended.code == 0 or ended.killed_for in ("stalled", "forced"):
         return []
     if ended.killed_for == "overdue":
         text = "ran past its hard deadline: its worker process was killed"
     else:
-        text = f"its worker process died in mid run ({how_ended(ended.code)})"
+        text = f"its worker process died during the run ({how_ended(ended.code)})"
     return [
         Reschedule(
             job.fence,

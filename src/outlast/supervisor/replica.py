@@ -1,4 +1,4 @@
-"""Keeps one worker process running, and replaces it by a fresh one without a gap."""
+"""Keeps one worker process running, and replaces it by a new one without a gap."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _DELAY_CAP: Final = 5.0
 
 
 def restart_delay(short_runs: int) -> float:
-    """Return the seconds to wait after so many short runs in a row (under 10 s): 0, then 0.2 s doubling to 5 s."""
+    """Return the seconds to wait after so many short runs (under 10 s) in a row: 0, then 0.2 s, doubled up to 5 s."""
     return 0.0 if short_runs <= 0 else min(_DELAY_CAP, 0.1 * 2.0 ** min(short_runs, 16))
 
 
 class ReplicaOwner(Protocol):
-    """What starts worker processes, and knows when it is over."""
+    """Starts worker processes and decides when to stop."""
 
     def over(self) -> bool:
-        """Return whether no more are wanted."""
+        """Return whether it is stopping: no more processes are started."""
         ...
 
     def start_process(self) -> WorkerProcess:
@@ -36,12 +36,12 @@ class ReplicaOwner(Protocol):
         ...
 
     def gives_up(self, ended: ProcessExit) -> bool:
-        """Return whether to give up after this end, which was not asked for."""
+        """Return whether to give up after a process has ended without a request."""
         ...
 
 
 class WorkerReplica:
-    """Has one worker process at a time, two while it is replaced: the old one drains when the fresh one consumes."""
+    """Has one worker process, two during a replacement: the old one drains as soon as the new one consumes."""
 
     def __init__(self, owner: ReplicaOwner) -> None:
         self.process: WorkerProcess | None = None
@@ -50,7 +50,7 @@ class WorkerReplica:
         self._answer: asyncio.Future[str] | None = None
 
     async def replace(self) -> str:
-        """Start a fresh process in place of the old one. Return "" when it consumes, else why the old one has stayed.
+        """Replace the process by a new one. Return "" when the new one consumes, else why the old one has stayed.
 
         For one caller at a time.
         """
@@ -59,7 +59,7 @@ class WorkerReplica:
         return await self._answer
 
     async def run(self) -> None:
-        """Start a process, and the next one when it has ended, until the owner is over or gives up."""
+        """Start a process, and the next one when it has ended, until the owner is stopping or gives up."""
         short = 0
         while not self._owner.over():
             ended = await self._run_process()
@@ -70,7 +70,7 @@ class WorkerReplica:
             await asyncio.sleep(restart_delay(short - 1))
 
     async def _run_process(self) -> ProcessExit:
-        """Start a process; return how it ended, or the last of those that replaced it."""
+        """Start a process; return how it, or the last one that replaced it, ended."""
         try:
             process = self.process = self._owner.start_process()
         except OSError as error:
@@ -84,22 +84,22 @@ class WorkerReplica:
                 return process.ended.result()
 
     async def _replaced(self, old: WorkerProcess) -> WorkerProcess:
-        """Start a fresh process beside the old one; return the one that works from now on."""
+        """Start a new process beside the old one; return the one to keep."""
         self._wanted.clear()
         current, why = old, ""
         try:
-            fresh = self._owner.start_process()
+            new = self._owner.start_process()
         except OSError as error:
             why = str(error)
         else:
-            if await fresh.came_up():
+            if await new.came_up():
                 old.stop()
-                current = fresh
-            elif fresh.ended.done():
-                why = how_ended(fresh.ended.result().code)
+                current = new
+            elif new.ended.done():
+                why = how_ended(new.ended.result().code)
             else:
                 why = f"not ready within {COME_UP:.0f} s"
-                fresh.kill("forced")
+                new.kill("forced")
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(why)
         return current

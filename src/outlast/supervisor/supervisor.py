@@ -1,4 +1,4 @@
-"""Keeps worker processes alive, their leases renewed and the jobs of the dead ones running; imports no user code."""
+"""Keeps worker processes alive, renews their leases and releases the jobs of dead ones; imports no user code."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _logger = logging.getLogger("outlast.supervisor")
 _CHECK: Final = 0.25
 _GIVE_UP: Final = 5
 _RECYCLED: Final = 10.0
-"""Seconds until a fresh worker may be replaced in its turn: one that is too large from the start must not spin."""
+"""Seconds until a new worker may be replaced: one that is above its bounds from the start must not loop."""
 _RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
 _PATIENCE: Final = 10.0
 
 
 class Supervisor:
-    """Runs `processes` workers of one app until it is told to stop.
+    """Runs `processes` workers of one app until it is stopped.
 
-    It renews their leases, so that a handler which blocks its process loses nothing; kills a worker one of whose jobs
-    is past its hard deadline; and when a worker dies, kills what it left behind and makes its jobs ready at once: those
-    that had started count one crash, the others none. On `reload`, and for a worker past its bounds, a fresh one starts
-    first, and the old one drains when that consumes. It gives up, with a code of `exitcodes`, when no worker has ever
-    come up and the reason will not go away, or when they die again and again before they are ready.
+    It renews their leases, so that a handler that blocks its process loses no job. It kills a worker with a job past
+    its hard deadline. When a worker dies, it kills the other processes of its session and releases its jobs: those that
+    had started count one crash, the others none. On `reload`, and for a worker past its bounds, a new one starts first;
+    the old one drains when the new one consumes. The supervisor gives up, with a code of `exitcodes`, when no worker
+    has ever come up and a retry cannot help, or when workers die again and again before they are ready.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Supervisor:
     ) -> None:
         """Take the app's "module:attribute"; None leaves a bound to the app's settings.
 
-        A worker is replaced when it has run `max_jobs` jobs or is `max_age` seconds old (up to a tenth less of either,
-        so that not all are replaced at once), or holds `max_resident` bytes; it is killed when it runs nothing and has
-        not moved for `stall_after` seconds. Raise ConfigurationError.
+        A worker is replaced after `max_jobs` jobs or at the age of `max_age` seconds (up to a tenth less of either, so
+        that not all are replaced at once), or above `max_resident` bytes. It is killed when it has no running job and
+        its event loop has not run for `stall_after` seconds. Raise ConfigurationError.
         """
         if processes < 1:
             raise ConfigurationError(f"processes={processes}: give 1 or more")
@@ -105,14 +105,14 @@ class Supervisor:
         self._grace_over = asyncio.Event()
 
     def serve(self) -> int:
-        """Run in this process until SIGTERM or SIGINT; a second one cuts the grace, a third kills. Return the code."""
+        """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code."""
 
         async def work() -> int:
             stop = asyncio.Event()
 
             def on_signal() -> None:
                 if not stop.is_set():
-                    _logger.info("stopping: the workers finish what they run; a second signal cuts that short")
+                    _logger.info("stopping: running jobs have a grace period, which a second signal ends")
                     stop.set()
                 elif not self._grace_over.is_set():
                     self.end_grace()
@@ -123,7 +123,7 @@ class Supervisor:
             for name in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(name, on_signal)
             at_terminal = sys.stdin is not None and sys.stdin.isatty()
-            # A terminal that was closed sends the same signal: then nobody is there to stop us later.
+            # A closed terminal sends the same signal: then no operator can stop this process later.
             loop.add_signal_handler(
                 signal.SIGHUP, lambda: on_signal() if at_terminal and not sys.stdin.isatty() else self.reload()
             )
@@ -132,23 +132,23 @@ class Supervisor:
         return asyncio.run(work())
 
     def reload(self) -> None:
-        """Replace the workers one after the other by fresh ones, which import the app anew. Called on the loop.
+        """Replace the workers one after the other by new ones, which import the app again. Call it on the event loop.
 
-        The first that does not come up ends it: what has not been replaced yet stays, and the log says so. Asked for
-        again while it is under way, it begins anew.
+        The first new worker that does not come up ends the reload: the others stay, and the log says so. Another call
+        during the reload restarts it.
         """
         self._reloading = True
         self._wanted.set()
 
     def end_grace(self) -> None:
-        """End the grace of a stop now."""
+        """End the grace period of a stop now."""
         self._grace_over.set()
         for process in self._processes:
             process.stop(end_grace=True)
 
     @property
     def pids(self) -> list[int]:
-        """The worker processes that live."""
+        """The pids of the living worker processes."""
         return [process.child.pid for process in self._processes]
 
     def over(self) -> bool:
@@ -156,10 +156,10 @@ class Supervisor:
         return self._over.is_set()
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Work until `stop` is set or nothing can be done; return an exit code of `exitcodes`."""
+        """Work until `stop` is set or the supervisor gives up; return an exit code of `exitcodes`."""
         loop = asyncio.get_running_loop()
         self._replicas = [WorkerReplica(self) for _ in range(self._size)]
-        work = (self._renewals(), self._checks(), self._changes(), self._watch_consumers())
+        work = (self._renewals(), self._checks(), self._replace_workers(), self._watch_consumers())
         beside = [loop.create_task(each) for each in work]
         running = [loop.create_task(replica.run()) for replica in self._replicas]
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._over.wait())]
@@ -176,7 +176,7 @@ class Supervisor:
                     await self._link.store.broker.close()
         for task in running:
             if not task.cancelled():
-                task.result()  # a fault of the supervisor's own
+                task.result()  # raises an error of the supervisor itself
         return self._code
 
     # Workers
@@ -191,7 +191,7 @@ class Supervisor:
         return process
 
     async def _run_process(self, process: WorkerProcess) -> None:
-        """Attend to a worker process until it has ended and its jobs are handed back."""
+        """Serve a worker process until it has ended and its jobs are released."""
         greeting = asyncio.get_running_loop().create_task(self._greet(process))
         try:
             ended = await process.run()
@@ -200,19 +200,19 @@ class Supervisor:
             self._processes.discard(process)
         process.ended.set_result(ended)
         if self._link is not None:
-            await _hand_back(self._link, ended, self._clock)
+            await _release_jobs(self._link, ended, self._clock)
 
     async def _greet(self, process: WorkerProcess) -> None:
         hello = await process.hello
         if self._hello is not None and hello.url != self._hello.url:
-            _logger.error("the app has another store now, and one supervisor serves one store: restart the service")
+            _logger.error("the app's url has changed, and one supervisor serves one store: restart the service")
             process.kill("forced")
             return
         self._hello = hello
         async with self._linking:
             if self._link is None:
                 link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
-                await link.insist("open", lambda store: store.broker.open())
+                await link.retry("open", lambda store: store.broker.open())
                 self._link = link
                 self._linked.set()
 
@@ -221,7 +221,7 @@ class Supervisor:
         return connect(self._hello.url, clock=self._clock, max_body=self._hello.max_body)
 
     def gives_up(self, ended: ProcessExit) -> bool:
-        """Return whether to give up after this end; set the code and end everything if so."""
+        """Return whether to give up after this end; if so, set the exit code and stop."""
         if ended.ready:
             self._came_up = True
             self._unready = 0
@@ -237,7 +237,7 @@ class Supervisor:
         self._over.set()
         return True
 
-    # Beside the workers
+    # Background tasks
 
     async def _renewals(self) -> None:
         """Extend every worker's lease three times within its length."""
@@ -262,27 +262,27 @@ class Supervisor:
                 process.check(now, self._stall_after)
                 self._came_up = self._came_up or process.ready
                 if process.stopping_since and now - process.stopping_since > self._grace(process):
-                    _logger.error("worker %d has not left within its grace and is killed", process.child.pid)
+                    _logger.error("worker %d has not ended within its grace period and is killed", process.child.pid)
                     process.kill("forced")
             if any(self._recycle_reason(replica, now) for replica in self._replicas):
                 self._wanted.set()
             await asyncio.sleep(_CHECK)
 
     def _grace(self, process: WorkerProcess) -> float:
-        """Return the seconds that a worker has to leave after it was told to."""
+        """Return the seconds that a stopping worker has until it is killed."""
         settings = process.settings or self._hello
         return _MARGIN + (settings.drain_grace if settings is not None else 0.0)
 
     def _recycle_reason(self, replica: WorkerReplica, now: float) -> str:
-        """Return why the replica's worker should be replaced, "" when it need not, or could not a moment ago."""
+        """Return why the worker should be replaced; "" when it need not, or its last replacement was too recent."""
         if replica.process is None or self._next_recycle.get(replica, 0.0) > now:
             return ""
         return replica.process.recycle_reason(now, self._bounds)
 
-    # Replacing them
+    # Replacements
 
-    async def _changes(self) -> None:
-        """Make the changes that are wanted, one worker at a time: never more than one beyond `processes` starts up."""
+    async def _replace_workers(self) -> None:
+        """Replace workers on request, one at a time: there is never more than one process beyond `processes`."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -294,19 +294,19 @@ class Supervisor:
                     await self._recycle(replica, why)
 
     async def _reload(self) -> None:
-        _logger.info("reloading: %d workers are replaced by fresh ones, one after the other", len(self._replicas))
+        _logger.info("reloading: %d workers are replaced by new ones, one after the other", len(self._replicas))
         for done, replica in enumerate(self._replicas):
             if why := await replica.replace():
                 _logger.error(
-                    "the reload has failed, a fresh worker did not come up (%s): %d of %d workers are new, the others "
-                    "go on as they were; mend it and send SIGHUP again",
+                    "the reload has failed, a new worker did not come up (%s): %d of %d workers are new, the others "
+                    "continue with the old code; fix it and send SIGHUP again",
                     why,
                     done,
                     len(self._replicas),
                 )
                 return
             if self._reloading:
-                _logger.info("reloading: asked again, so it begins anew")
+                _logger.info("reloading: requested again, it starts again")
                 return
         _logger.info("reloaded: %d workers are new", len(self._replicas))
 
@@ -315,7 +315,7 @@ class Supervisor:
         _logger.info("worker %d is replaced after %s", pid, why)
         failed = await replica.replace()
         if failed:
-            _logger.error("a fresh worker did not come up (%s): worker %d stays for now", failed, pid)
+            _logger.error("a new worker did not come up (%s): worker %d stays, and is replaced later", failed, pid)
         self._next_recycle[replica] = self._clock.monotonic() + (_RECYCLE_AGAIN if failed else _RECYCLED)
 
     async def _watch_consumers(self) -> None:
@@ -325,7 +325,7 @@ class Supervisor:
         await ConsumerWatch(lambda: link.store.broker, self._clock, self._alarm).run()
 
     def _alarm(self, event: QueueUnattended) -> None:
-        """Tell the app's observers, in one worker: here there are none."""
+        """Send the event to the app's observers, in one worker process."""
         for process in self._processes:
             if process.ready:
                 process.send_alarm(event)
@@ -334,7 +334,7 @@ class Supervisor:
     # Stopping
 
     async def _stop(self) -> None:
-        """Let the workers drain, kill those that do not leave in time, and hand back the jobs of all."""
+        """Drain the workers, kill those that do not end in time, and release the jobs of all."""
         for process in self._processes:
             process.stop(end_grace=self._grace_over.is_set())
         grace = self._hello.drain_grace if self._hello is not None else 0.0
@@ -344,7 +344,7 @@ class Supervisor:
         await cancel(*self._tasks)
 
     async def _gone_within(self, seconds: float) -> bool:
-        """Wait until every worker has ended and its jobs are handed back; `end_grace` leaves them only the margin."""
+        """Wait until every worker has ended and its jobs are released; `end_grace` reduces the time to the margin."""
         tasks = list(self._tasks)
         if not tasks or await ended_within(seconds, asyncio.wait(tasks), self._grace_over.wait()):
             return True
@@ -355,8 +355,8 @@ class Supervisor:
             process.kill("forced")
 
 
-async def _hand_back(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
-    """Make a dead worker's jobs ready: those that a crash is counted for, then all else that it held."""
+async def _release_jobs(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
+    """Release the jobs of a dead worker: first those that count a crash, then all others of its holder."""
     crashed: Sequence[Reschedule] = release_jobs_of(ended, clock.time())
 
     async def forfeit(store: Store) -> int:
@@ -364,8 +364,7 @@ async def _hand_back(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
             await store.broker.settle(crashed)
         return await store.broker.forfeit(ended.holder, crashed=False)
 
-    left = await link.insist("forfeit", forfeit)
-    if crashed or left:
-        _logger.warning(
-            "%d jobs of a dead worker run again; a crash is counted for %d", left + len(crashed), len(crashed)
-        )
+    released = await link.retry("forfeit", forfeit)
+    if crashed or released:
+        count = released + len(crashed)
+        _logger.warning("%d jobs of a dead worker run again; %d of them count a crash", count, len(crashed))

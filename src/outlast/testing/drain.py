@@ -1,36 +1,34 @@
-"""Run due jobs, one at a time, with the worker's own executor."""
+"""Runs due jobs, one at a time, with the worker's own executor."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
-from outlast.core.decide import Outcome
 from outlast.core.message import Holder
-from outlast.core.settlement import Note, Release, Settlement
+from outlast.core.settlement import Note, Release
 from outlast.enqueue.runtime import Runtime
 from outlast.worker.budget import Budget, EndedRun
 from outlast.worker.executor import Executor
 from outlast.worker.report import Reporter
-from outlast.worker.run import Run, conclude, fail
+from outlast.worker.run import Answer, Run, run_blocking
 
 __all__ = ["drain"]
 
 _LEASE: Final = 1e9
-"""Seconds: a test that moves the clock while a job runs must not make its lease lapse."""
+"""Seconds: the lease must not lapse when a test moves the clock while a job runs."""
 
 
 class _InThread:
-    """Replaces the child processes: a handler of `isolate="process"` runs in a thread of the test."""
+    """Replaces the child processes: a job with `isolate="process"` runs in a thread of the test."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, run: Run, *, solo: bool, answer: Callable[[Run, Outcome | None, Settlement | None], None]) -> None:
+    def start(self, run: Run, *, solo: bool, answer: Answer) -> None:
         async def work() -> None:
-            answer(run, await asyncio.to_thread(_call, run), None)
+            answer(run, await asyncio.to_thread(run_blocking, run, asyncio.run), None)
 
         task = asyncio.get_running_loop().create_task(work())
         self._tasks.add(task)
@@ -38,19 +36,6 @@ class _InThread:
 
     def kill(self, run: Run) -> None:
         """Do nothing: a thread cannot be killed. Its outcome counts as stopped when it returns."""
-
-
-def _call(run: Run) -> Outcome:
-    plan = run.plan
-    assert plan is not None
-    try:
-        values = run.values = plan.arguments.load(run.delivery.message.args)
-        value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
-        if asyncio.iscoroutine(value):
-            value = asyncio.run(value)
-    except BaseException as error:
-        return fail(run, error)
-    return conclude(run, value)
 
 
 async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs jobs: one worker in one event loop."""
+"""Run jobs: one worker in one event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Worker"]
 
 
 def __getattr__(name: str) -> object:
-    # On demand: the supervisor reads `worker.job_map` and must not import what runs handlers.
+    # Imported on demand: the supervisor imports `worker.job_map` and must not import the code that runs handlers.
     if name == "Worker":
         from outlast.worker.worker import Worker
 

@@ -1,9 +1,9 @@
-"""What a worker may still take on: its slots, what is on its way to the store, and how much to claim next."""
+"""Counts the slots and the claimed jobs of a worker, and computes how many jobs to claim next."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from outlast.core.registry import Mode
 from outlast.core.settlement import Settlement
@@ -15,14 +15,14 @@ from outlast.worker.slot_groups import AHEAD, Average, SlotGroup
 __all__ = ["Budget", "EndedRun"]
 
 EndedRun = tuple[Run, Settlement]
-"""A run that has ended, and what the store is to record of it."""
+"""A run that has ended, and its settlement."""
 
 
 class Budget:
-    """Counts every run from its claim until the store has its settlement, for claimer, executor and settler alike.
+    """Counts every run from its claim until the store has its settlement; shared by claimer, executor and settler.
 
-    The groups of slots share one bound: at most `concurrency` runs at a time in all. With a job map each step is
-    recorded there as well, for the supervisor. All methods belong to the loop's thread.
+    All slot groups share one bound: at most `concurrency` runs at a time. With a job map, each step is also recorded
+    there for the supervisor. Call every method in the event loop's thread.
     """
 
     def __init__(
@@ -38,48 +38,45 @@ class Budget:
         self.loop: SlotGroup[Run] = SlotGroup(concurrency)
         self.thread: SlotGroup[Run] = SlotGroup(threads)
         self.process: SlotGroup[Run] = SlotGroup(processes, isolated=True)
-        # As many as threads: forks wait for others more than they use the processor.
+        # As many as threads: a forked child process mostly waits and uses little CPU.
         self.solo: SlotGroup[Run] = SlotGroup(threads, isolated=True)
         self.groups = (self.loop, self.thread, self.process, self.solo)
-        by_mode: Mapping[Mode, SlotGroup[Run]]
-        self.by_mode = by_mode = {"async": self.loop, "thread": self.thread, "process": self.process}
+        self.by_mode: dict[Mode, SlotGroup[Run]] = {"async": self.loop, "thread": self.thread, "process": self.process}
         self.runs: dict[Run, None] = {}
-        """All that is held."""
+        """All claimed runs that are not settled yet, in the order of their claim."""
         self.taken = 0
         """Slots in use."""
         self.settling = 0
-        """Runs on their way to the store."""
+        """Runs whose settlement is being sent to the store."""
         self.finished = 0
         """Runs that have ended since the start."""
         self.starting = False
-        """Whether the runs that wait are about to start."""
-        self.claimed_at = 0.0
-        """Monotonic seconds at which the last claim came back, 0 before the first."""
+        """Whether the start of the waiting runs is scheduled."""
         self.trip = Average(0.2)
-        """Seconds to the store and back."""
+        """Seconds of one round trip to the store."""
         self.room = asyncio.Event()
-        """Set when there may be more to claim than at the last look."""
+        """Set when the demand may have grown since the last claim."""
         self.idle = asyncio.Event()
-        """Set while nothing is held."""
+        """Set while no run is held."""
         self.idle.set()
-        self._queues = {(each.queue, by_mode[each.mode]) for each in composer.registry.kinds.values()}
+        self._queues = {(each.queue, self.by_mode[each.mode]) for each in composer.registry.kinds.values()}
         self._job_map = job_map
         self._kill_grace = composer.settings.kill_grace
 
     # What to claim
 
     def demand(self, queues: Iterable[str]) -> tuple[dict[str, int], int]:
-        """Return how many jobs of each queue there is room for, and how many in all.
+        """Return the number of jobs to claim from each queue, and in all.
 
-        A queue whose kinds run in several ways gets the room of the narrowest, so that no job waits here for a slot.
+        A queue whose kinds use several slot groups gets the smallest room of them: no job waits here for a slot.
         """
         trip = self.trip.value
-        chosen = (self.loop, self.thread, self.process)  # no claim can ask for jobs that run alone
-        ahead = sum(group.ahead(trip) for group in chosen)
+        groups = (self.loop, self.thread, self.process)  # a claim cannot ask for jobs that run alone
+        ahead = sum(group.ahead(trip) for group in groups)
         most = self.concurrency + min(ahead, AHEAD * self.concurrency)
         limit = most + self.settling - len(self.runs) - self.thread.stuck
         if ahead:
-            # Two batches of like size: one runs while the store takes and gives the other.
+            # Two batches of equal size: one runs while the store settles and claims the other.
             limit = min(limit, (most + 1) // 2)
         if limit <= 0:
             return {}, 0
@@ -90,29 +87,29 @@ class Budget:
         return {queue: n for queue, n in demand.items() if n > 0}, limit
 
     def settles_soon(self) -> bool:
-        """Return whether `room` is set before long: a run waits to be settled, or waiting runs are about to start."""
+        """Return whether `room` is set soon: a run waits to be settled, or waiting runs are about to start."""
         unended = self.taken - self.thread.stuck + sum(len(group.waiting) for group in self.groups)
         return self.starting or len(self.runs) - self.settling > unended
 
-    # A run's way
+    # The steps of a run
 
     def hold(self, run: Run) -> None:
-        """Count a run that was claimed."""
+        """Count a claimed run."""
         run.group.held += 1
         self.runs[run] = None
 
     def wait(self, run: Run) -> None:
-        """Let it wait for a slot of its group."""
+        """Add the run to those that wait for a slot of its group."""
         run.group.waiting.append(run)
         self.claimed(run)
 
     def claimed(self, run: Run) -> None:
-        """Show the supervisor that the job is held and does not run yet: a crash does not count for it."""
+        """Record in the job map that the job is claimed and does not run yet: a crash does not count for it."""
         if self._job_map is not None and run.map_index < 0:
             run.map_index = self._job_map.take(run.delivery)
 
     def take_slot(self, group: SlotGroup[Run]) -> bool:
-        """Take a slot of the group; return False when it has none, or the worker is full."""
+        """Take a slot of the group; return False when the group or the worker has none."""
         if group.taken >= group.slots or self.taken >= self.concurrency:
             return False
         group.taken += 1
@@ -120,7 +117,7 @@ class Budget:
         return True
 
     def begun(self, run: Run) -> None:
-        """Show the supervisor that the job runs from now on; an isolated one when its child process has it."""
+        """Record in the job map that the job runs. For an isolated job: call this when its child process has it."""
         if self._job_map is None:
             return
         deadline = run.deadline + self._kill_grace if run.deadline else 0.0
@@ -130,14 +127,14 @@ class Budget:
             self._job_map.start(run.map_index, deadline)
 
     def free_slot(self, run: Run, now: float) -> None:
-        """Give its slot back. now: monotonic seconds."""
+        """Free the slot of the run. now: monotonic seconds."""
         group = run.group
         group.taken -= 1
         self.taken -= 1
         group.run_time.add(now - run.started)
 
     def end(self, run: Run) -> None:
-        """Count a run that ended and waits to be settled."""
+        """Count a run that has ended and waits to be settled."""
         run.ended = True
         run.task = None
         self.finished += 1
@@ -145,10 +142,10 @@ class Budget:
             self._job_map.end(run.map_index)
 
     def begin_settling(self, batch: Sequence[EndedRun]) -> None:
-        """Count as room what is on its way to the store: the claim that takes it shares the settlement's transaction.
+        """Count the batch as free room: the next claim shares the transaction of its settlement.
 
-        While the store is away that flush does not come back, and no other begins: what is held beyond the bound is
-        one batch at most.
+        During an outage of the store this flush does not return and no other begins, so at most one batch is held
+        beyond the bound.
         """
         for run, _ in batch:
             run.group.settling += 1
@@ -156,7 +153,7 @@ class Budget:
         self.room.set()
 
     def settled(self, batch: Sequence[EndedRun]) -> None:
-        """Free what the store has taken over."""
+        """Remove runs whose settlements the store has recorded."""
         job_map = self._job_map
         for run, _ in batch:
             run.group.settling -= 1
@@ -169,8 +166,8 @@ class Budget:
             self.idle.set()
             self.room.set()
 
-    def forsake(self, run: Run) -> None:
-        """Count no longer a run whose thread goes on: it keeps its slot, and the store counts it as ours."""
+    def detach(self, run: Run) -> None:
+        """Remove a run whose thread still runs: it keeps its slot, and the store still counts its job as held here."""
         run.ended = True
         if self._job_map is not None:
             self._job_map.end(run.map_index)
@@ -181,7 +178,7 @@ class Budget:
             self.idle.set()
 
     def withdraw(self, overdue: Callable[[Run], bool]) -> Iterator[Run]:
-        """Take out what has waited too long for a slot, oldest first."""
+        """Remove and yield the waiting runs that are overdue, oldest first."""
         for group in self.groups:
             while group.waiting and overdue(group.waiting[0]):
                 yield group.waiting.popleft()

@@ -1,4 +1,4 @@
-"""How a kind's handler is called: with its dependencies, and middleware around it. Found out once, not per run."""
+"""Plans how to call the handler of a kind, with dependencies and middleware: once per kind, not per run."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from outlast.worker.usage import Meter
 __all__ = ["Around", "CallPlan", "ThreadCall", "call_plan", "measuring"]
 
 Around = Callable[[Context, CallNext], Coroutine[Any, Any, Any]]
-"""All middleware of a kind as one."""
+"""All middleware of a kind, combined."""
 
 
 class CallPlan(NamedTuple):
-    """handler: what is called with the arguments. around: what is still to be put around it, on the loop."""
+    """How to call a handler. handler: called with the arguments. around: middleware to run around it on the loop."""
 
     handler: Callable[..., Any]
     takes_context: bool
     around: Around | None = None
 
 
-def call_plan(declaration: Declaration, registry: Registry, *, apart: bool) -> CallPlan:
-    """Return how to call a kind's handler: the handler itself when nothing is declared around it.
+def call_plan(declaration: Declaration, registry: Registry, *, in_child: bool) -> CallPlan:
+    """Return how to call a kind's handler: the handler itself when it has no dependencies and no middleware.
 
-    apart: whether it runs in a process of its own, where nobody else puts the middleware around a plain function.
+    in_child: whether the run has a process of its own, where the middleware of a plain function is part of the call.
     Raise ConfigurationError for a dependency that cannot be made.
     """
     handler, takes_context = declaration.handler, declaration.takes_context
@@ -43,14 +43,14 @@ def call_plan(declaration: Declaration, registry: Registry, *, apart: bool) -> C
     around = functools.partial(_through, middleware)
     if declaration.on_loop:
         return CallPlan(_wrapped(handler, takes_context, around), takes_context=True)
-    if apart:
+    if in_child:
         return CallPlan(_wrapped(_in_thread(handler), takes_context, around), takes_context=True)
     return CallPlan(handler, takes_context, around)
 
 
-def measuring(how: CallPlan, *, on_loop: bool) -> CallPlan:
-    """Return the same with the CPU time of the handler told to its run: of a plain function that of its thread."""
-    handler, takes_context = how.handler, how.takes_context
+def measuring(plan: CallPlan, *, on_loop: bool) -> CallPlan:
+    """Return the plan with the CPU time of the handler reported to its run: for a plain function that of its thread."""
+    handler, takes_context = plan.handler, plan.takes_context
 
     async def stepped(context: Context, /, **values: Any) -> Any:
         meter: Meter[Any] = Meter(handler(context, **values) if takes_context else handler(**values))
@@ -66,7 +66,7 @@ def measuring(how: CallPlan, *, on_loop: bool) -> CallPlan:
         finally:
             context._run.used(time.thread_time() - began)
 
-    return CallPlan(stepped if on_loop else called, takes_context=True, around=how.around)
+    return CallPlan(stepped if on_loop else called, takes_context=True, around=plan.around)
 
 
 async def _through(middleware: Sequence[Middleware], context: Context, innermost: CallNext) -> Any:
@@ -88,7 +88,7 @@ def _in_thread(handler: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **values: Any) -> Any:
         try:
             return handler(*args, **values)
-        except StopIteration as error:  # no future may carry one: it would never be done
+        except StopIteration as error:  # a future refuses a StopIteration and would never be done
             raise RuntimeError("the handler raised StopIteration") from error
 
     return functools.partial(asyncio.to_thread, call)
@@ -97,7 +97,7 @@ def _in_thread(handler: Callable[..., Any]) -> Callable[..., Any]:
 class ThreadCall:
     """A plain function that middleware awaits. `late` is called when it returns after the middleware is `over`.
 
-    working: how many calls of it have not returned yet.
+    working: number of calls that have not returned yet.
     """
 
     __slots__ = ("_call", "_late", "_threads", "over", "working")
@@ -110,9 +110,9 @@ class ThreadCall:
         self._late = late
 
     async def __call__(self) -> Any:
-        """Run it in a thread. Cancelled, this ends at once, and the function goes on.
+        """Run the function in a thread. A cancellation ends this call at once; the function continues.
 
-        Raise RuntimeError when the middleware is over: the slot is no longer this run's.
+        Raise RuntimeError when the middleware is over: the slot then belongs to another run.
         """
         if self.over:
             raise RuntimeError("call_next() after the middleware had returned")
@@ -126,7 +126,7 @@ class ThreadCall:
 
     def _back(self, answer: asyncio.Future[tuple[Any, BaseException | None]], value: Any, error: Any) -> None:
         self.working -= 1
-        if not answer.done():  # awaited still, if only by a task that the middleware has left behind
+        if not answer.done():  # done: the awaiting task was cancelled
             answer.set_result((value, error))
         if self.over and not self.working:
             self._late()

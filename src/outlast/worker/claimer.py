@@ -1,4 +1,4 @@
-"""Asks the store for work: as much as there is room for, and never more."""
+"""Claims jobs from the store: as many as there is room for, and never more."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["CLAIM_WAIT", "Claimer"]
 _logger = logging.getLogger("outlast.worker")
 
 CLAIM_WAIT: Final = 5.0
-"""Seconds that one claim waits for a job; a bell or a due time ends it sooner."""
-_DOUBT_LIMIT: Final = 60.0
-_GRANTING: Final = 0.02
+"""Seconds that one claim waits for a job; a notification or a due time ends it sooner."""
+_UNKNOWN_LIMIT: Final = 60.0
+_GRANT_TIME: Final = 0.02
 
 
 class Claimer:
-    """One claim at a time, the next while the jobs of the last run. `accept` takes what was claimed.
+    """Makes one claim at a time, the next while the jobs of the last run. `accept` takes the claimed jobs.
 
-    A claim that failed or was cut off may have been granted without our knowing: such jobs would be renewed for ever
-    and run nowhere. So at the next moment when nothing is held here, and within a minute by holding back, everything
-    that the store still counts as ours is handed back, without blame.
+    A claim that failed or was interrupted may have been granted by the store: such jobs would be renewed for ever and
+    never run. Therefore all jobs that the store counts as held here are forfeited, without a crash, as soon as there is
+    no run here; after a minute the claims pause until then.
     """
 
     def __init__(
@@ -49,52 +49,49 @@ class Claimer:
         self._lease = lease
         self._failed = 0
         self._filled = False
-        self._doubt: float | None = None
+        self._unknown_since: float | None = None
 
     async def run(self) -> None:
-        """Claim until cancelled. Raise StoreCorrupt, or Stalled when a claim never came back."""
+        """Claim until cancelled. Raise StoreCorrupt, or StoreStalled when a claim did not return."""
         while True:
             await self.step(wait=CLAIM_WAIT)
 
     async def step(self, *, wait: float) -> int:
-        """Claim once, when there is room; return how many jobs came."""
+        """Claim once, when there is room; return the number of claimed jobs."""
         if self._filled and self._budget.settles_soon():
-            # There is more where that came from: ask together with the next settlement, in one transaction, not just
-            # before it in one of its own.
+            # The queues have more jobs: claim in the transaction of the next settlement, not just before it in another.
             await self._budget.room.wait()
         self._budget.room.clear()
         self._filled = False
         demand, limit = self._budget.demand(self._queues)
-        if self._doubt is not None and not await self._settle_doubt(self._doubt):
+        if self._unknown_since is not None and not await self._forfeit_unknown(self._unknown_since):
             demand = {}
         if not demand:
             await self._budget.room.wait()
             return 0
 
         def claim(store: Store) -> Coroutine[Any, Any, list[Delivery]]:
-            asked = store.broker.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait)
-            return asked if len(demand) == len(self._queues) else self._unless_widened(asked, demand)
+            call = store.broker.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait)
+            return call if len(demand) == len(self._queues) else self._until_wider(call, demand)
 
         try:
-            given = await self._link.once(claim, wait=wait)
-        except (StoreCorrupt, StoreStalled):
-            self._doubt = self._link.clock.monotonic()
-            raise
+            deliveries = await self._link.once(claim, wait=wait)
         except StoreError as error:
-            self._doubt = self._link.clock.monotonic()
+            self._unknown_since = self._link.clock.monotonic()
+            if isinstance(error, (StoreCorrupt, StoreStalled)):
+                raise
             self._failed += 1
             await self._link.pause("claim", self._failed, error)
             return 0
         self._failed = 0
-        self._filled = len(given) >= min(limit, sum(demand.values()))
-        self._budget.claimed_at = self._link.clock.monotonic()
-        self._accept(given)
-        return len(given)
+        self._filled = len(deliveries) >= min(limit, sum(demand.values()))
+        self._accept(deliveries)
+        return len(deliveries)
 
-    async def _unless_widened(
+    async def _until_wider(
         self, claim: Coroutine[Any, Any, list[Delivery]], demand: Mapping[str, int]
     ) -> list[Delivery]:
-        """Wait for a claim that leaves out full queues; take it back, empty-handed, when one of them has room."""
+        """Await a claim that omits full queues; cancel it, with no jobs, when one of these queues has room."""
         task: asyncio.Task[list[Delivery]] = asyncio.ensure_future(claim)
         try:
             while not task.done():
@@ -105,25 +102,25 @@ class Claimer:
                 wider, _ = self._budget.demand(self._queues)
                 if wider.keys() <= demand.keys():
                     continue
-                # One that is being granted comes back within this time: only one that waits is taken back.
-                await asyncio.wait((task,), timeout=_GRANTING)
-                # Cancel the store's own call, nothing around it: it alone knows whether it has just been granted jobs,
-                # which would otherwise be held here, renewed for ever and run nowhere.
+                # A claim that is being granted returns within this time: only one that waits is cancelled.
+                await asyncio.wait((task,), timeout=_GRANT_TIME)
+                # Cancel the call of the store itself, not a task around it: only the store can tell whether it has
+                # just granted jobs, which would otherwise be held here, renewed for ever and never run.
                 task.cancel()
                 await asyncio.wait((task,))
             return [] if task.cancelled() else task.result()
         finally:
             task.cancel()
 
-    async def _settle_doubt(self, since: float) -> bool:
-        """Hand back what may have been granted unseen; tell whether claiming may go on."""
+    async def _forfeit_unknown(self, since: float) -> bool:
+        """Forfeit the jobs that may have been granted unseen; return whether to claim now."""
         if self._budget.runs:
-            return self._link.clock.monotonic() - since < _DOUBT_LIMIT
+            return self._link.clock.monotonic() - since < _UNKNOWN_LIMIT
         try:
             found = await self._link.once(lambda store: store.broker.forfeit(self._holder, crashed=False))
         except StoreError:
-            return True  # still away: the claim that follows waits for it
-        self._doubt = None
+            return True  # the claim that follows reports the outage and waits
+        self._unknown_since = None
         if found:
-            _logger.warning("%d jobs that were granted while the store was failing were handed back", found)
+            _logger.warning("%d jobs that the store granted to a failed claim were released", found)
         return True

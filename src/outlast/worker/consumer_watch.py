@@ -1,4 +1,4 @@
-"""The alarm for queues in which jobs wait and nobody works."""
+"""Warns of queues that have jobs and no consumer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EVERY: Final = 30.0
 
 
 class ConsumerWatch:
-    """Look at every queue of the store, declared here or not, twice a minute."""
+    """Checks every queue of the store, declared here or not, twice a minute."""
 
     def __init__(self, broker: Callable[[], Broker], clock: Clock, emit: Callable[[QueueUnattended], None]) -> None:
         self._broker = broker
@@ -28,17 +28,17 @@ class ConsumerWatch:
         self._since: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Look for ever; the first time after 30 s, when every worker has had time to come up."""
+        """Check for ever; first after 30 s, when all workers have had time to start."""
         while True:
             await asyncio.sleep(_EVERY)
             await self.step()
 
     async def step(self) -> None:
-        """Look once; raise the alarm for each queue that has work and no consumer."""
+        """Check once; warn of each queue that has jobs ready and no consumer."""
         try:
             stats = await self._broker().stats(())
         except StoreError:
-            return  # whoever claims tells about the outage
+            return  # the claimer reports the outage
         now = self._clock.monotonic()
         unattended = {
             name: found

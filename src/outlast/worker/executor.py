@@ -1,4 +1,4 @@
-"""Runs what was claimed: looks up the kind, admits, loads the arguments, calls the handler, and ends the run."""
+"""Runs claimed jobs: finds the kind, admits, loads the arguments, calls the handler, and ends the run."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = ["SOLO_PAUSE", "Executor"]
 _logger = logging.getLogger("outlast.worker")
 
 ROUNDS: Final = 4
-"""Rounds of the loop in which a settlement that begins, and the claim beside it, are handed to the store."""
+"""Turns of the event loop until a settlement that begins, and the claim beside it, have reached the store."""
 SOLO_PAUSE: Final = 0.25
-"""Seconds until a job that must run alone, and found too many before it, is offered again."""
+"""Seconds until a job that must run alone, and found all such slots taken, is offered again."""
 
 
 class Executor:
-    """Runs each delivery on the loop, in a thread or in a child process. All its methods belong to the loop's thread.
+    """Runs each delivery on the event loop, in a thread or in a child process. Call every method in the loop's thread.
 
-    settle: takes each run that has ended, with its settlement. noted: takes each run that has something to keep.
-    `stopper` stops what is held before it ends by itself.
+    settle: takes each run that has ended, with its settlement. noted: takes each run that has notes to save.
+    stopper: stops runs before their end.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Executor:
         self._pumping = False
 
     def accept(self, deliveries: Sequence[Delivery]) -> None:
-        """Take what was claimed: end what cannot run, start what has a slot, let the rest wait for one."""
+        """Take claimed jobs: end those that cannot run, start those that have a slot, let the others wait for one."""
         now = self.clock.monotonic()
         wall = self.clock.time()
         budget = self._budget
@@ -85,7 +85,7 @@ class Executor:
             elif not later and not group.waiting and budget.take_slot(group):
                 self._start(run, now)
             elif group is budget.solo and len(group.waiting) >= group.slots:
-                # It was claimed for another group's room: waiting here it would keep out jobs that could run now.
+                # It was claimed for the room of another group: waiting here, it would take that room from other jobs.
                 at = wall + SOLO_PAUSE
                 self._finisher.close(run, Release(delivery.fence, at=at, why="no slot to run alone in"))
             else:
@@ -98,14 +98,14 @@ class Executor:
             self.stopper.watch()
 
     def close(self) -> None:
-        """Stop looking at deadlines; let idle threads go."""
+        """Stop checking deadlines; end the idle threads."""
         self.stopper.close()
         self._threads.close()
 
     # Starting
 
     def _start_after(self, rounds: int) -> None:
-        """Start what waits, when a settlement on its way has reached the store: else both would wait for these runs."""
+        """Start the waiting runs when the current settlement has reached the store: else both would wait for them."""
         if rounds:
             asyncio.get_running_loop().call_soon(self._start_after, rounds - 1)
             return
@@ -113,19 +113,19 @@ class Executor:
         budget.starting = False
         self._start_waiting(*budget.groups)
         if not budget.settles_soon():
-            budget.room.set()  # nothing of it has ended at once: a claim that waits for that would wait for long
+            budget.room.set()  # no run has ended at once: the claim must not wait for one that does
 
     def _start_next(self, group: SlotGroup[Run]) -> None:
-        """Start what waits, when a slot of `group` has come free."""
+        """Start waiting runs when a slot of `group` is free again."""
         if group.waiting:
             self._start_waiting(group)
         if self._budget.taken + 1 >= self._budget.concurrency:
-            self._start_waiting(*self._budget.groups)  # the worker was full: other groups may have waited for this slot
+            self._start_waiting(*self._budget.groups)  # it was full: other groups may wait for this slot
 
     def _start_waiting(self, *groups: SlotGroup[Run]) -> None:
         for group in groups:
             if self._pumping:
-                return  # an eager run has ended inside `_start`: the loop below goes on, without growing the stack
+                return  # a run ended inside `_start`: the loop below continues; a call would grow the stack
             self._pumping = True
             try:
                 while group.waiting and self._budget.take_slot(group):
@@ -134,7 +134,7 @@ class Executor:
                 self._pumping = False
 
     def _start(self, run: Run, now: float) -> None:
-        """Begin a run that has its slot, in the way of its group. It may have ended before this returns."""
+        """Start a run that has its slot, in the way of its group. It may have ended when this returns."""
         plan, group = run.plan, run.group
         assert plan is not None
         run.began = True
@@ -171,18 +171,18 @@ class Executor:
         try:
             value = await (plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values))
         except GeneratorExit:
-            raise  # the loop is gone, and with it what could settle
+            raise  # the event loop is closed: nothing can be settled
         except BaseException as error:
             outcome = fail(run, error)
         else:
             outcome = conclude(run, value)
         self._budget.free_slot(run, self.clock.monotonic())
-        if not run.ended:  # else it was abandoned
+        if not run.ended:  # ended: it was abandoned
             self._finisher.end(run, outcome)
         self._start_next(run.group)
 
     async def _run_around_thread(self, run: Run, plan: RunPlan, values: dict[str, Any]) -> None:
-        """Run the middleware here, and within it the plain function in a thread."""
+        """Run the middleware on the event loop, and the plain function that it awaits in a thread."""
         assert plan.around is not None
         context = run.context()
         late = functools.partial(self._thread_returned, run, None, None)
@@ -196,13 +196,13 @@ class Executor:
         else:
             outcome = conclude(run, value)
         inner.over = True
-        forsaken = run.ended
-        if inner.working:  # a late function keeps the slot, and gives it up when it returns
-            run.group.stuck += not forsaken
+        already_ended = run.ended
+        if inner.working:  # the function keeps the slot until it returns
+            run.group.stuck += not already_ended
         else:
-            run.group.stuck -= forsaken
+            run.group.stuck -= already_ended
             self._budget.free_slot(run, self.clock.monotonic())
-        if not forsaken:
+        if not already_ended:
             self._finisher.end(run, outcome)
         if not inner.working:
             self._start_next(run.group)
@@ -210,7 +210,7 @@ class Executor:
     def _thread_returned(self, run: Run, value: Any, error: BaseException | None) -> None:
         self._budget.free_slot(run, self.clock.monotonic())
         if run.ended:
-            _logger.info("job %s: its thread came back after the job had ended", run.delivery.message.id)
+            _logger.info("job %s: its thread returned after the job had ended", run.delivery.message.id)
             run.group.stuck -= 1
             self._budget.room.set()
         else:

@@ -1,4 +1,4 @@
-"""How an exception is told: redacted, and cut to a bound."""
+"""Converts an exception to the failure that the store keeps: redacted, and cut to a bound."""
 
 from __future__ import annotations
 
@@ -11,43 +11,38 @@ from outlast.core.message import Failure
 from outlast.declare import injection
 from outlast.worker import call_plan, usage
 
-__all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "failure_of", "plain_failure"]
+__all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "failure_of"]
 
 TRACEBACK_LIMIT: Final = 16 * 1024
 MESSAGE_LIMIT: Final = 2 * 1024
-_BETWEEN: Final = (vars(call_plan), vars(usage), vars(injection))
+_INTERNAL: Final = (vars(call_plan), vars(usage), vars(injection))
 _CUT: Final = "\n... (cut) ...\n"
 
 
 def failure_of(error: BaseException, *, attempt: int, at: float, secrets: tuple[str, ...] = ()) -> Failure:
-    """Return what is kept of `error`: no text in `secrets`, at most 2 KiB of message and 16 KiB of traceback.
+    """Return the failure to keep: no text in `secrets`, at most 2 KiB of message and 16 KiB of traceback.
 
-    The worker's own frames, outermost, are left out. `at` is wall time in seconds.
+    The outermost frames, those of the worker, are omitted. at: wall time in seconds.
     """
     try:
-        lines = traceback.format_exception(type(error), error, _from_the_handler_on(error.__traceback__))
+        lines = traceback.format_exception(type(error), error, _handler_frames(error.__traceback__))
         text = "".join(lines)
-    except Exception as broken:  # an exception whose own __str__ or __cause__ fails must not end the worker
+    except Exception as broken:  # an exception whose __str__ or __cause__ fails must not end the worker
         text = f"(no traceback: {type(broken).__name__} while it was formatted)"
-    # Scrub before the cut: half a secret would not be found any more.
+    # Scrub before the cut: half a secret would not be found.
     return Failure(
         attempt=attempt,
         at=at,
-        type=_kept(type(error).__name__),
-        message=_cut(_kept(scrub(_text(error), secrets)), MESSAGE_LIMIT),
-        traceback=_cut(_kept(scrub(text, secrets)), TRACEBACK_LIMIT),
+        type=_utf8(type(error).__name__),
+        message=_cut(_utf8(scrub(_text(error), secrets)), MESSAGE_LIMIT),
+        traceback=_cut(_utf8(scrub(text, secrets)), TRACEBACK_LIMIT),
     )
 
 
-def plain_failure(kind: str, message: str, *, attempt: int, at: float) -> Failure:
-    """Return a failure that no exception stands for, such as a timeout."""
-    return Failure(attempt=attempt, at=at, type=kind, message=message)
-
-
-def _from_the_handler_on(frames: TracebackType | None) -> TracebackType | None:
-    """Leave out the worker's call of the handler, and ours between middleware, dependencies and the handler."""
+def _handler_frames(frames: TracebackType | None) -> TracebackType | None:
+    """Omit the worker's call of the handler, and its frames between middleware, dependencies and the handler."""
     frames = frames.tb_next if frames is not None else None
-    while frames is not None and any(frames.tb_frame.f_globals is each for each in _BETWEEN):
+    while frames is not None and any(frames.tb_frame.f_globals is each for each in _INTERNAL):
         frames = frames.tb_next
     return frames
 
@@ -59,13 +54,13 @@ def _text(error: BaseException) -> str:
         return f"(no message: {type(broken).__name__} while it was formatted)"
 
 
-def _kept(text: str) -> str:
-    """Return text that has a UTF-8 form: a file name that is none (PEP 383) would keep the job from being settled."""
+def _utf8(text: str) -> str:
+    """Return text that UTF-8 can encode: a file name that it cannot (PEP 383) would prevent the job's settlement."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _cut(text: str, limit: int) -> str:
-    """Keep both ends: a chain of causes begins with the cause and ends with what was raised."""
+    """Keep both ends: a chain of causes begins with the cause and ends with the raised exception."""
     if len(text) <= limit:
         return text
     head = limit // 4

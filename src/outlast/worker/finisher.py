@@ -1,4 +1,4 @@
-"""The end of a run: from its outcome to the settlement that the store is to record."""
+"""Ends a run: converts its outcome to a settlement, for the settler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RunFinisher"]
 
 
 class RunFinisher:
-    """Ends runs, each once. `settle(run, settlement)` brings what was decided to the store."""
+    """Ends each run once. `settle(run, settlement)` sends the settlement to the store."""
 
     def __init__(
         self, budget: Budget, report: Reporter, settle: Callable[[Run, Settlement], None], rng: Random
@@ -26,14 +26,14 @@ class RunFinisher:
         self._rng = rng
 
     def end(self, run: Run, outcome: Outcome) -> None:
-        """End it as its kind's policy says; a superseded run ends without a settlement."""
+        """End the run by the policy of its kind; a superseded run ends without a settlement."""
         if run.stop == "superseded":
             self._drop(run)
         else:
             self.close(run, settled_as(run, outcome, self._rng))
 
     def close(self, run: Run, settlement: Settlement) -> None:
-        """End it with this settlement."""
+        """End the run with this settlement."""
         self._budget.end(run)
         self._settle(run, settlement)
 

@@ -1,4 +1,4 @@
-"""The map of claimed jobs that a worker process shares with its supervisor: it survives the worker's death."""
+"""The map of claimed jobs that a worker process shares with its supervisor; it outlives the worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLAIMED: Final = 1
 STARTED: Final = 2
 ENDED: Final = 3
 
-_HEAD: Final = struct.Struct("=ddQQ")  # loop beat, last claim return (monotonic seconds), finished runs, ready
+_HEAD: Final = struct.Struct("=dQQ")  # beat of the event loop (monotonic seconds), finished runs, ready
 _BODY: Final = struct.Struct("=dqqdIIH206s")  # deadline, token, row, run_at, attempt, crashes, length of the id, id
 _DEADLINE: Final = struct.Struct("=d")
 _HEAD_SIZE: Final = 64
@@ -28,7 +28,7 @@ _pack: Final = _BODY.pack_into
 
 
 class JobEntry(Struct, frozen=True):
-    """One claimed job as the map shows it. deadline: monotonic seconds, its process is killed after it; 0 for none."""
+    """One claimed job in the map. deadline: monotonic seconds, its process is killed after it; 0 for none."""
 
     state: int
     fence: Fence
@@ -39,18 +39,17 @@ class JobEntry(Struct, frozen=True):
 
 
 class SharedJobMap:
-    """Fixed records in shared memory: one writer (the worker), one reader (the supervisor).
+    """Fixed records in shared memory, with one writer (the worker) and one reader (the supervisor).
 
-    A record's state byte is written last and cleared first, so that a writer which dies at any point leaves records
-    that can be read. One change costs about a microsecond.
+    The state byte of a record is written last and cleared first: a writer that dies at any point leaves records that
+    can be read. One change takes about a microsecond.
     """
 
     def __init__(self, fd: int, size: int) -> None:
-        """Map the file `fd` with room for `size` records; the caller keeps the descriptor."""
+        """Map the file `fd` with room for `size` records. The caller keeps the descriptor."""
         self._map = mmap.mmap(fd, _HEAD_SIZE + size * _SIZE)
         self._size = size
         self._free = list(range(size - 1, -1, -1))
-        self._finished = 0
 
     @staticmethod
     def create(size: int) -> int:
@@ -65,15 +64,15 @@ class SharedJobMap:
 
     @staticmethod
     def grow(fd: int, size: int) -> None:
-        """Give the file room for `size` records; before it is mapped."""
+        """Give the file room for `size` records. Call it before the file is mapped."""
         os.ftruncate(fd, _HEAD_SIZE + size * _SIZE)
 
     # The worker's side
 
     def take(self, delivery: Delivery, state: int = CLAIMED, deadline: float = 0.0) -> int:
-        """Record a job that was claimed, or that starts at once; return its index.
+        """Record a job that was claimed, or that starts at once; return its index. At most `size` jobs fit.
 
-        The worker never holds more than `size`. deadline: monotonic seconds, 0 for none.
+        deadline: monotonic seconds, 0 for none.
         """
         index = self._free.pop()
         fence = delivery.fence
@@ -95,26 +94,26 @@ class SharedJobMap:
         return index
 
     def start(self, index: int, deadline: float) -> None:
-        """Record that its run began; `deadline` in monotonic seconds, 0 for none."""
+        """Record that the run began. deadline: monotonic seconds, 0 for none."""
         at = _HEAD_SIZE + index * _SIZE
         _DEADLINE.pack_into(self._map, at + 8, deadline)
         self._map[at] = STARTED
 
     def end(self, index: int) -> None:
-        """Record that its run ended and waits to be settled."""
+        """Record that the run ended and waits to be settled."""
         self._map[_HEAD_SIZE + index * _SIZE] = ENDED
 
     def clear(self, index: int) -> None:
-        """Record that the store has taken it over."""
+        """Remove the record: the store has the settlement."""
         self._map[_HEAD_SIZE + index * _SIZE] = 0
         self._free.append(index)
 
-    def beat(self, now: float, claimed: float, finished: int, *, ready: bool) -> None:
-        """Record that the worker's loop turns; `claimed` is when its last claim came back."""
-        _HEAD.pack_into(self._map, 0, now, claimed, finished, ready)
+    def beat(self, now: float, finished: int, *, ready: bool) -> None:
+        """Record that the event loop of the worker runs. now: monotonic seconds; finished: number of runs."""
+        _HEAD.pack_into(self._map, 0, now, finished, ready)
 
     def close(self) -> None:
-        """Unmap."""
+        """Unmap the file."""
         self._map.close()
 
     # The supervisor's side
@@ -125,22 +124,17 @@ class SharedJobMap:
         return float(_HEAD.unpack_from(self._map, 0)[0])
 
     @property
-    def last_claim(self) -> float:
-        """Monotonic seconds at which the last claim came back."""
-        return float(_HEAD.unpack_from(self._map, 0)[1])
-
-    @property
     def finished(self) -> int:
-        """How many runs have ended."""
-        return int(_HEAD.unpack_from(self._map, 0)[2])
+        """Number of ended runs."""
+        return int(_HEAD.unpack_from(self._map, 0)[1])
 
     @property
     def ready(self) -> bool:
-        """Whether the worker has been consuming."""
-        return bool(_HEAD.unpack_from(self._map, 0)[3])
+        """Whether the worker has begun to consume."""
+        return bool(_HEAD.unpack_from(self._map, 0)[2])
 
     def read(self) -> list[JobEntry]:
-        """Return the records in use. While the writer lives, one that changes meanwhile may be torn."""
+        """Return the records in use. A record that the living writer changes during the call may be inconsistent."""
         found: list[JobEntry] = []
         for index in range(self._size):
             at = _HEAD_SIZE + index * _SIZE
@@ -153,5 +147,5 @@ class SharedJobMap:
         return found
 
     def running(self) -> bool:
-        """Return whether a run is under way."""
+        """Return whether a job runs."""
         return any(self._map[_HEAD_SIZE + index * _SIZE] == STARTED for index in range(self._size))

@@ -1,4 +1,4 @@
-"""Keeps what running jobs show of themselves (progress): the last value of each, a few times a second at most."""
+"""Saves the notes of running jobs (progress): the last value of each, at most a few times a second."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _PAUSE: Final = 0.25
 
 
 class NoteKeeper:
-    """Collect the notes of runs and save them together. A note that the store refuses for a time is saved later.
+    """Collects the notes of runs and saves them together. During an outage of the store, they are saved later.
 
-    The notes of a run that ends are saved with its settlement (see Settler), so the last one is never lost.
+    The settler saves the last notes of a run with its settlement, so they are never lost.
     """
 
     def __init__(self, link: StoreLink, lost: Callable[[Sequence[Lost]], None]) -> None:
@@ -33,7 +33,7 @@ class NoteKeeper:
         self._task: asyncio.Task[None] | None = None
 
     def noted(self, run: Run) -> None:
-        """Hear of a change; from any thread."""
+        """Record that the run has a new note; from any thread."""
         if threading.get_ident() == self._thread:
             self._mark(run)
         else:
@@ -60,7 +60,7 @@ class NoteKeeper:
             self._task = None
 
     async def step(self) -> None:
-        """Save what has changed."""
+        """Save the new notes."""
         changed, self._changed = self._changed, {}
         notes: list[Note] = []
         for run in changed:
@@ -72,7 +72,7 @@ class NoteKeeper:
         try:
             self._lost(await self._link.once(lambda store: store.broker.save(notes)))
         except StoreError:
-            # Progress is not worth more than the next value; a run that ends still saves its last one.
+            # Do not retry at once: the next value replaces this one, and the settlement saves the last one.
             for run in changed:
                 if run.notes is None:
                     run.notes = {note.name: note.value for note in notes if note.fence == run.delivery.fence}

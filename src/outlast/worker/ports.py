@@ -1,4 +1,4 @@
-"""What the worker needs from the app around it, in words of its own: the parts below never import the app."""
+"""Protocols of the app that the worker uses, so that the worker and its parts never import the app."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["ArgumentsPort", "ComposerPort", "RuntimePort"]
 
 
 class ArgumentsPort(Protocol):
-    """One kind's arguments: checked on the way in, decoded on the way to the handler."""
+    """The arguments of one kind: checked at enqueue, decoded for the handler."""
 
     @property
     def redacted(self) -> tuple[str, ...]:
-        """Names of the arguments that nothing may show."""
+        """Names of the arguments that must not be shown."""
         ...
 
     def load(self, raw: Raw) -> dict[str, Any]:
@@ -36,7 +36,7 @@ class ArgumentsPort(Protocol):
         ...
 
     def dump_result(self, value: Any) -> Raw | None:
-        """Return a handler's value as JSON, None for none; raise when it has no JSON form."""
+        """Return a handler's value as JSON, None for no result; raise when it has no JSON form."""
         ...
 
 
@@ -45,32 +45,32 @@ class ComposerPort(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """What was set from outside."""
+        """The settings."""
         ...
 
     @property
     def registry(self) -> Registry:
-        """What the app declared."""
+        """The app's declarations."""
         ...
 
     @property
     def clock(self) -> Clock:
-        """Its two clocks."""
+        """The wall clock and the monotonic clock."""
         ...
 
     @property
     def rng(self) -> Random:
-        """Its dice, for jitter."""
+        """The random numbers for jitter."""
         ...
 
     @property
     def arguments(self) -> Mapping[str, ArgumentsPort]:
-        """By kind."""
+        """The arguments of each kind."""
         ...
 
 
 class RuntimePort(ComposerPort, Protocol):
-    """One wired app."""
+    """One app with its store."""
 
     @property
     def app_name(self) -> str:
@@ -79,20 +79,20 @@ class RuntimePort(ComposerPort, Protocol):
 
     @property
     def store(self) -> Store:
-        """Where its jobs are."""
+        """The store of its jobs."""
         ...
 
     @property
     def observers(self) -> Observers:
-        """Who is told what happened."""
+        """The receivers of events."""
         ...
 
     def message(
         self, declaration: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
     ) -> Message:
-        """Return the checked message of a call; nothing is stored."""
+        """Return the checked message of a call. Nothing is stored."""
         ...
 
     def emit(self, event: Event) -> None:
-        """Tell every observer; never raises."""
+        """Send the event to every observer; never raises."""
         ...

@@ -1,4 +1,4 @@
-"""Renews a worker's lease from inside its own process, for a worker that no supervisor watches."""
+"""Renews the lease of a worker that has no supervisor, from inside its process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Losses = Callable[[Sequence[Lost]], None]
 
 
 async def renew(broker: Callable[[], Broker], holder: Holder, *, lease: float, lost: Losses) -> None:
-    """Extend the lease three times within its length, for ever; pass on what was lost. An outage is waited out."""
+    """Extend the lease three times within its length, for ever, also after an outage; call `lost` with lost runs."""
     while True:
         try:
             lost(await broker().extend(holder, lease=lease))
@@ -30,9 +30,9 @@ async def renew(broker: Callable[[], Broker], holder: Holder, *, lease: float, l
 
 
 class ThreadRenewal:
-    """Renew in a thread with a loop and a connection of its own, so that a handler which blocks the loop loses nothing.
+    """Renews in a thread with its own event loop and connection, so that a handler that blocks the loop loses no job.
 
-    No help against a handler that holds the GIL: that takes a supervisor, which is another process.
+    It does not help against a handler that holds the GIL: that needs a supervisor, which is another process.
     """
 
     def __init__(self, connect: Callable[[], Broker], holder: Holder, *, lease: float, lost: Losses) -> None:
@@ -40,48 +40,41 @@ class ThreadRenewal:
         self._holder = holder
         self._lease = lease
         self._lost = lost
-        self._home = asyncio.get_running_loop()
-        self._ended = self._home.create_future()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._owner_loop = asyncio.get_running_loop()
+        self._ended = self._owner_loop.create_future()
         self._task: asyncio.Task[None] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outlast-renewal", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     async def stop(self) -> None:
-        """End, and return when the connection is closed."""
+        """Stop renewing; return when the connection is closed."""
         self._stopped.set()
-        loop = self._loop
-        if loop is not None:
-            loop.call_soon_threadsafe(self._cancel)
-        await self._ended
-
-    def _cancel(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+        await self._ended
 
     def _run(self) -> None:
         try:
             asyncio.run(self._work())
         finally:
-            self._home.call_soon_threadsafe(self._end)
+            self._owner_loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
         if not self._ended.done():
             self._ended.set_result(None)
 
     async def _work(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         if self._stopped.is_set():
             return
         broker = self._connect()
         try:
             await self._open(broker)
-            await renew(lambda: broker, self._holder, lease=self._lease, lost=self._pass_on)
+            await renew(lambda: broker, self._holder, lease=self._lease, lost=self._report_lost)
         except asyncio.CancelledError:
             return
         finally:
@@ -97,6 +90,6 @@ class ThreadRenewal:
             else:
                 return
 
-    def _pass_on(self, losses: Sequence[Lost]) -> None:
+    def _report_lost(self, losses: Sequence[Lost]) -> None:
         if losses:
-            self._home.call_soon_threadsafe(self._lost, losses)
+            self._owner_loop.call_soon_threadsafe(self._lost, losses)

@@ -1,4 +1,4 @@
-"""Tells people (one log line for what failed, none for what did not) and observers what became of a run."""
+"""Reports the results of runs: logs each failure with one line, a success with none, and emits events."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Reporter", "Superseded"]
 _logger = logging.getLogger("outlast.worker")
 
 Superseded = frozenset[tuple[str, int]]
-"""Ids and tokens of fences: runs of jobs that another holder has been given meanwhile."""
+"""Ids and tokens of fences of runs whose jobs were delivered to another holder."""
 
 
 class Reporter:
-    """Speaks after the store has taken a settlement. Lines name the job and the error, never an argument.
+    """Reports after the store has recorded the settlements. Log lines name the job and the error, never an argument.
 
-    wants_starts, wants_ends: whether the app observes runs that begin, and those that succeed.
+    wants_starts, wants_ends: whether the app observes starts of runs, and successful ends.
     """
 
     def __init__(self, runtime: RuntimePort) -> None:
@@ -34,13 +34,13 @@ class Reporter:
         self._unknown: set[str] = set()
 
     def started(self, run: Run) -> None:
-        """A run began."""
+        """Report that a run began."""
         message = run.delivery.message
         waited = max(0.0, self._clock.time() - message.run_at)
         self._emit(JobStarted(message.id, message.queue, message.kind, run.delivery.attempt, waited))
 
     def settled(self, batch: Sequence[EndedRun], superseded: Superseded = frozenset()) -> None:
-        """These settlements count, but for the superseded."""
+        """Report recorded settlements, and the superseded runs among them."""
         for run, settlement in batch:
             if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
                 self.superseded(run)
@@ -92,15 +92,15 @@ class Reporter:
             self._emit(JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, text))
 
     def superseded(self, run: Run) -> None:
-        """A run no longer counts."""
+        """Report that a run was superseded."""
         message = run.delivery.message
-        _logger.warning("job %s was superseded: what this run did no longer counts", message.id)
+        _logger.warning("job %s was superseded: the result of this run is dropped", message.id)
         self._emit(JobLost(message.id, message.queue))
 
     def unknown(self, kind: str) -> None:
-        """A job of a kind that is not declared here was parked; said once per kind."""
+        """Report a parked job of a kind that is not declared here; once per kind."""
         if kind not in self._unknown and len(self._unknown) < 1000:
             self._unknown.add(kind)
             _logger.warning(
-                "no handler here is declared for kind %r: its jobs are parked for a worker that knows it", kind
+                "kind %r is not declared by this app: its jobs are parked for a worker that declares it", kind
             )

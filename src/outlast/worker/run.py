@@ -1,11 +1,12 @@
-"""One run of one job, from hand-out to settlement, and what is fixed for its kind."""
+"""One run of one job, from its claim to its settlement, and the plan of its kind."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -28,64 +29,64 @@ from outlast.core.decide import (
     decide,
 )
 from outlast.core.errors import BodyTooLarge, ConfigurationError, InvalidArguments
-from outlast.core.message import Delivery, Message, Usage
+from outlast.core.message import Delivery, Failure, Message, Usage
 from outlast.core.policy import Policy, Retry
 from outlast.core.registry import Declaration, Mode, Registry
 from outlast.core.settlement import Finish, Settlement
 from outlast.declare.context import Context
 from outlast.declare.redaction import texts
 from outlast.worker.call_plan import Around, call_plan, measuring
-from outlast.worker.failures import failure_of, plain_failure
+from outlast.worker.failures import failure_of
 from outlast.worker.ports import ArgumentsPort, RuntimePort
 from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.usage import WORTH_KEEPING
 
 __all__ = [
-    "SUCCEEDED",
-    "RunHost",
-    "RunPlan",
+    "Answer",
     "ProcessPort",
     "Run",
+    "RunPlan",
     "StopReason",
     "conclude",
     "fail",
+    "run_blocking",
     "run_plans",
     "settled_as",
     "stopped",
 ]
 
 StopReason = Literal["timeout", "cancelled", "superseded", "aborted"]
-SUCCEEDED = Succeeded()
+_SUCCEEDED = Succeeded()
 _NO_POLICY = Policy()
 
 _logger = logging.getLogger("outlast.worker")
 
 
 class RunHost(Protocol):
-    """What a run asks of the worker that runs it."""
+    """The part of a worker that a run uses."""
 
     @property
     def clock(self) -> Clock:
-        """The worker's clocks."""
+        """The worker's clock."""
         ...
 
     @property
     def max_body(self) -> int:
-        """Bytes of arguments or result that the store takes."""
+        """Most bytes of arguments or result that the store takes."""
         ...
 
     def noted(self, run: Run) -> None:
-        """Hear that the run has something to keep; from any thread."""
+        """Record that the run has a new note; from any thread."""
         ...
 
     def begun(self, run: Run) -> None:
-        """Hear that a run which had to wait for its process begins."""
+        """Record that the run begins."""
         ...
 
 
 @dataclass(slots=True)
 class RunPlan:
-    """Everything about a kind that a run needs, looked up once."""
+    """The facts of a kind that its runs need, looked up once."""
 
     declaration: Declaration
     arguments: ArgumentsPort
@@ -103,18 +104,18 @@ class RunPlan:
         group: SlotGroup[Run],
         registry: Registry,
         *,
-        apart: bool = False,
+        in_child: bool = False,
         measured: bool = False,
     ) -> RunPlan:
-        """Return the plan of a declared kind; apart: for a run in this process, which has been made for it."""
-        how = call_plan(declaration, registry, apart=apart or declaration.mode == "process")
+        """Return the plan of a declared kind. in_child: for a run in this process, which was started for it."""
+        call = call_plan(declaration, registry, in_child=in_child or declaration.mode == "process")
         if measured:
-            how = measuring(how, on_loop=declaration.on_loop)
+            call = measuring(call, on_loop=declaration.on_loop)
         timeout = declaration.policy.timeout
-        return cls(declaration, arguments, how.handler, group, timeout, how.takes_context, how.around)
+        return cls(declaration, arguments, call.handler, group, timeout, call.takes_context, call.around)
 
     def bind(self, context: Context | None, values: dict[str, Any]) -> Callable[[], Any]:
-        """Return the call of the handler with these arguments; context: needed by a handler that takes one."""
+        """Return the call of the handler with these arguments. context: for a handler that takes one."""
         return functools.partial(self.handler, *((context,) if self.takes_context else ()), **values)
 
 
@@ -129,56 +130,38 @@ def run_plans(runtime: RuntimePort, groups: Mapping[Mode, SlotGroup[Run]]) -> di
     }
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Run:
-    """A hand-out on its way through the worker. `stop` is why it was asked to stop, None while it was not."""
+    """One delivery on its way through the worker.
 
-    __slots__ = (
-        "began",
-        "claimed",
-        "deadline",
-        "delivery",
-        "ended",
-        "group",
-        "host",
-        "map_index",
-        "notes",
-        "plan",
-        "started",
-        "stop",
-        "task",
-        "then",
-        "usage",
-        "values",
-    )
+    claimed, started, deadline: monotonic seconds, 0 for none. stop: why the worker stops the run, None if it does not.
+    """
 
-    def __init__(
-        self, delivery: Delivery, plan: RunPlan | None, group: SlotGroup[Run], host: RunHost, claimed: float
-    ) -> None:
-        self.delivery = delivery
-        self.plan = plan
-        self.group = group
-        self.host = host
-        self.claimed = claimed
-        self.began = False
-        self.started = 0.0
-        self.deadline = 0.0
-        self.map_index = -1
-        self.stop: StopReason | None = None
-        self.ended = False
-        self.task: asyncio.Task[None] | None = None
-        self.values: dict[str, Any] | None = None
-        self.then: list[Message] | None = None
-        self.notes: dict[str, Raw] | None = None
-        self.usage: Usage | None = None
+    delivery: Delivery
+    plan: RunPlan | None
+    group: SlotGroup[Run]
+    host: RunHost
+    claimed: float
+    began: bool = False
+    started: float = 0.0
+    deadline: float = 0.0
+    map_index: int = -1
+    stop: StopReason | None = None
+    ended: bool = False
+    task: asyncio.Task[None] | None = None
+    values: dict[str, Any] | None = None
+    then: list[Message] | None = None
+    notes: dict[str, Raw] | None = None
+    usage: Usage | None = None
 
     @property
     def message(self) -> Message:
-        """What was enqueued."""
+        """The enqueued message."""
         return self.delivery.message
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop."""
+        """Whether the handler should stop."""
         return self.stop is not None or self.ended
 
     @property
@@ -187,19 +170,19 @@ class Run:
         return max(0.0, self.deadline - self.host.clock.monotonic()) if self.deadline else None
 
     def used(self, cpu: float) -> None:
-        """Note the CPU seconds of the run; from any thread. Few of them are not worth a record."""
+        """Record the CPU seconds of the run, unless they are too few to keep; from any thread."""
         if cpu >= WORTH_KEEPING:
             self.usage = Usage(cpu, self.host.clock.monotonic() - self.started)
 
     def begin(self, now: float) -> None:
-        """Let the timeout count from `now`, monotonic seconds."""
+        """Start the timeout. now: monotonic seconds."""
         self.started = now
         if self.plan is not None and self.plan.timeout is not None:
             self.deadline = now + self.plan.timeout
         self.host.begun(self)
 
     def follow(self, message: Message) -> None:
-        """Take a follow-up; raise BodyTooLarge now, while the handler can still do something about it."""
+        """Add a follow-up. Raise BodyTooLarge now, while the handler can still react."""
         if len(bytes(message.args)) > self.host.max_body:
             raise BodyTooLarge(message.kind, len(bytes(message.args)), self.host.max_body)
         if self.then is None:
@@ -207,10 +190,10 @@ class Run:
         self.then.append(message)
 
     def note(self, name: str, value: Raw) -> None:
-        """Take a note; the worker keeps the last one of each name. Raise BodyTooLarge."""
+        """Add a note; the worker keeps the last one of each name. Raise BodyTooLarge."""
         if len(bytes(value)) > self.host.max_body:
             raise BodyTooLarge(self.delivery.message.kind, len(bytes(value)), self.host.max_body)
-        self.notes = {**(self.notes or {}), name: value}  # replaced whole: another thread may be reading it
+        self.notes = {**(self.notes or {}), name: value}  # a new dict: another thread may be reading the old one
         self.host.noted(self)
 
     def context(self) -> Context:
@@ -226,23 +209,41 @@ class Run:
         )
 
 
+Answer = Callable[[Run, Outcome | None, Settlement | None], None]
+"""Takes the outcome of a run in a child process, or its settlement."""
+
+
 class ProcessPort(Protocol):
     """Runs jobs in child processes."""
 
-    def start(self, run: Run, *, solo: bool, answer: Callable[[Run, Outcome | None, Settlement | None], None]) -> None:
-        """Run it; `answer` comes once, on the loop, with one of the two, when its process is free again or dead."""
+    def start(self, run: Run, *, solo: bool, answer: Answer) -> None:
+        """Run it. `answer` is called once, on the event loop, when the child process is free again or dead."""
         ...
 
     def kill(self, run: Run) -> None:
-        """Kill its process; the answer comes as ever, and `run.stop` says what it means."""
+        """Kill its process. The answer follows; `run.stop` gives the reason of the kill."""
         ...
+
+
+def run_blocking(run: Run, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]) -> Outcome:
+    """Run the job in the calling thread, which is not an event loop's, and return the outcome. Never raises."""
+    plan = run.plan
+    assert plan is not None
+    try:
+        values = run.values = plan.arguments.load(run.delivery.message.args)
+        value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
+        if inspect.iscoroutine(value):
+            value = run_coroutine(value)
+    except BaseException as error:  # a handler's sys.exit() is a failed attempt, not the end of this process
+        return fail(run, error)
+    return conclude(run, value)
 
 
 def conclude(run: Run, value: Any) -> Outcome:
     """Return the outcome of a handler that returned `value`."""
     assert run.plan is not None
     if value is None:
-        return Succeeded(None, tuple(run.then)) if run.then else SUCCEEDED
+        return Succeeded(None, tuple(run.then)) if run.then else _SUCCEEDED
     try:
         result = run.plan.arguments.dump_result(value)
         size = 0 if result is None else len(bytes(result))
@@ -252,33 +253,31 @@ def conclude(run: Run, value: Any) -> Outcome:
                 "store it elsewhere and return its address"
             )
     except Exception as error:
-        # The work was done; running it again would do it twice and end here again.
-        at = run.host.clock.time()
-        failure = failure_of(error, attempt=run.delivery.attempt, at=at, secrets=_secrets(run))
+        # The work is done: another run would do it twice and fail here again.
+        failure = _failure(run, error)
         return Failed(error if isinstance(error, GiveUp) else GiveUp(failure.message), failure)
     return Succeeded(result, tuple(run.then or ()))
 
 
 def fail(run: Run, error: BaseException) -> Outcome:
-    """Return the outcome of a run that raised `error`, whatever it was: a handler's SystemExit is a failed attempt."""
+    """Return the outcome of a run that raised `error`, of any type: a handler's SystemExit is a failed attempt."""
     if run.stop is not None:
         return stopped(run)
     if isinstance(error, Snooze):
         return Snoozed(error.seconds)
-    failure = failure_of(error, attempt=run.delivery.attempt, at=run.host.clock.time(), secrets=_secrets(run))
+    failure = _failure(run, error)
     if isinstance(error, InvalidArguments) and run.values is None:
         return Invalid(failure)
     return Failed(_retryable(error), failure)
 
 
 def stopped(run: Run) -> Outcome:
-    """Return the outcome of a run that ended because the worker asked it to."""
+    """Return the outcome of a run that the worker stopped."""
     match run.stop:
         case "timeout":
             assert run.plan is not None
             message = f"ran longer than timeout={run.plan.timeout:g} s"
-            attempt = run.delivery.attempt
-            return TimedOut(plain_failure("TimedOut", message, attempt=attempt, at=run.host.clock.time()))
+            return TimedOut(Failure(run.delivery.attempt, run.host.clock.time(), "TimedOut", message))
         case "cancelled":
             return CancelledRun()
         case _:
@@ -286,7 +285,7 @@ def stopped(run: Run) -> Outcome:
 
 
 def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
-    """Return what the store is told of a run, by its kind's policy; by the default backoff when its own fails."""
+    """Return the settlement of a run, by the policy of its kind; with the default backoff when its own raises."""
     policy = _NO_POLICY if run.plan is None else run.plan.declaration.policy
     now = run.host.clock.time()
     try:
@@ -294,42 +293,42 @@ def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
         if run.usage is not None and type(settlement) is Finish:
             settlement = structs.replace(settlement, usage=run.usage)
         return settlement
-    except Exception:  # a backoff may be the user's own
-        _logger.exception("job %s: its backoff failed, and the default one is taken", run.delivery.message.id)
+    except Exception:  # the backoff may be user code
+        _logger.exception("job %s: its backoff raised an error, the default backoff is used", run.delivery.message.id)
     retry = structs.replace(policy.retry, backoff=Retry().backoff)
     return decide(run.delivery, outcome, structs.replace(policy, retry=retry), now, rng)
 
 
 def _retryable(error: BaseException) -> BaseException:
-    """A handler's SystemExit, or a cancellation that nobody asked for, is retried like any other exception."""
+    """Return an exception that is retried, also for a handler's SystemExit and a cancellation by other code."""
     if isinstance(error, Exception):
         return error
-    stand_in = RuntimeError(f"{type(error).__name__}: {error}")
-    stand_in.__cause__ = error
-    return stand_in
+    replacement = RuntimeError(f"{type(error).__name__}: {error}")
+    replacement.__cause__ = error
+    return replacement
+
+
+def _failure(run: Run, error: BaseException) -> Failure:
+    return failure_of(error, attempt=run.delivery.attempt, at=run.host.clock.time(), secrets=_secrets(run))
 
 
 def _secrets(run: Run) -> tuple[str, ...]:
-    if run.values is None:
-        return _stored_secrets(run.delivery.message, run.plan)
-    if run.plan is None or not run.plan.arguments.redacted:
-        return ()
-    return run.plan.arguments.secrets(run.values)
+    """Return the texts to remove from a failure of the run.
 
-
-def _stored_secrets(message: Message, plan: RunPlan | None) -> tuple[str, ...]:
-    """Return the texts to scrub when the arguments could not be loaded: a validator or an upgrade may have raised.
-
-    Of what was marked when they were stored, and what is marked now.
+    When the arguments could not be loaded (a validator or an upgrade may have raised), take the stored values of the
+    arguments that were marked when they were stored, and of those that are marked now.
     """
-    marked = set(message.redacted)
+    plan = run.plan
+    if run.values is not None:
+        return plan.arguments.secrets(run.values) if plan is not None and plan.arguments.redacted else ()
+    marked = set(run.delivery.message.redacted)
     if plan is not None:
-        with suppress(ConfigurationError):  # its types are not found: that is the failure to be told
+        with suppress(ConfigurationError):  # its types are not found: this is the failure to report
             marked |= set(plan.arguments.redacted)
     if not marked:
         return ()
     try:
-        stored = msgspec.json.decode(message.args, type=dict[str, Any])
+        stored = msgspec.json.decode(run.delivery.message.args, type=dict[str, Any])
     except msgspec.DecodeError:
-        return ()  # not even read, so nobody can have quoted them
+        return ()  # they were not decoded: no error text can contain them
     return tuple({text for name in marked for text in texts(stored.get(name), marked=True)})

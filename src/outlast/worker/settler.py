@@ -1,4 +1,4 @@
-"""Group commit of settlements: everything that ended while the last flush was under way goes in one call."""
+"""Sends settlements to the store in groups: all runs that ended during the last flush go in one call."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _logger = logging.getLogger("outlast.worker")
 
 
 class Settler:
-    """Bring settlements to the store, for ever, in order of arrival.
+    """Sends settlements to the store in order of arrival.
 
-    A flush starts as soon as the last one came back. While the store is away it is tried again without end: the runs
-    keep their slots meanwhile, so what waits here is bounded. `broken(error)` is called when the store cannot be used
-    any more. queue: the only one whose settlements come here, if that is so.
+    A flush starts as soon as the last one has returned. During an outage of the store it is repeated without end; the
+    runs keep their slots, so the number of waiting settlements is bounded. `broken(error)` is called when the store
+    cannot be used any more. queue: the only queue of these settlements, if there is only one.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Settler:
         broken: Callable[[StoreError], None],
         queue: str = "",
     ) -> None:
-        self._insist = functools.partial(link.insist, "settle", queue=queue)
+        self._retry = functools.partial(link.retry, "settle", queue=queue)
         self._link = link
         self._budget = budget
         self._report = report
@@ -47,7 +47,7 @@ class Settler:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, run: Run, settlement: Settlement) -> None:
-        """Take one settlement. Its flush includes everything that ends in the same turn of the loop."""
+        """Add one settlement. Its flush includes all runs that end in the same turn of the event loop."""
         self._waiting.append((run, settlement))
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work(), name="outlast settler")
@@ -77,7 +77,7 @@ class Settler:
         settlements = [settlement for _, settlement in batch]
         began = self._link.clock.monotonic()
         try:
-            superseded = await self._insist(functools.partial(_keep, notes, settlements))
+            superseded = await self._retry(functools.partial(_keep, notes, settlements))
         except StoreError:
             raise
         except Exception as error:
@@ -86,12 +86,12 @@ class Settler:
         return superseded
 
     async def _one_by_one(self, batch: list[EndedRun], error: Exception) -> Superseded:
-        """One settlement that the store cannot take must not hold back its neighbours."""
+        """Settle each run in its own call: one settlement that the store cannot take must not block the others."""
         if len(batch) > 1:
             superseded: set[tuple[str, int]] = set()
             for entry in batch:
                 try:
-                    superseded |= await self._insist(functools.partial(_keep, [], [entry[1]]))
+                    superseded |= await self._retry(functools.partial(_keep, [], [entry[1]]))
                 except StoreError:
                     raise
                 except Exception as single:
@@ -99,24 +99,24 @@ class Settler:
             return frozenset(superseded)
         run, settlement = batch[0]
         _logger.error(
-            "job %s: the store could not take its settlement (%s): it runs again in 60 s",
+            "job %s: the store could not take its settlement (%s): the job runs again in 60 s",
             run.delivery.message.id,
             type(error).__name__,
             exc_info=error,
         )
         again = Release(settlement.fence, at=self._link.clock.time() + 60, why="its settlement could not be kept")
-        return await self._insist(functools.partial(_keep, [], [again]))
+        return await self._retry(functools.partial(_keep, [], [again]))
 
 
 class Settlers:
-    """A settler for each queue, where queues lie apart: one whose server is away holds up its own settlements alone."""
+    """One settler per queue, for a store with its queues on several servers: an outage delays one queue only."""
 
     def __init__(self, make: Callable[[str], Settler]) -> None:
         self._make = make
         self._by_queue: dict[str, Settler] = {}
 
     def add(self, run: Run, settlement: Settlement) -> None:
-        """Take one settlement."""
+        """Add one settlement."""
         queue = settlement.fence.queue
         settler = self._by_queue.get(queue)
         if settler is None:
@@ -131,5 +131,5 @@ class Settlers:
 
 async def _keep(notes: list[Note], settlements: Sequence[Settlement], store: Store) -> Superseded:
     if notes:
-        await store.broker.save(notes)  # before the settlement, which ends the right to write them
+        await store.broker.save(notes)  # before the settlement: after it, the store refuses them
     return frozenset((lost.fence.id, lost.fence.token) for lost in await store.broker.settle(settlements))

@@ -1,4 +1,4 @@
-"""The slots of one way to run (on the loop, in a thread, in a process, alone), and how many jobs to hold for them."""
+"""The slots of one way to run jobs (on the loop, in a thread, in a process, alone), and the number of jobs to hold."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["AHEAD", "Average", "SlotGroup", "claim_ahead"]
 T = TypeVar("T")
 
 AHEAD: Final = 2
-"""At most this many times the slots are claimed beyond them: one batch being claimed, one being settled."""
+"""At most this many times the slots are claimed in addition: one batch being claimed, one being settled."""
 
 _MARGIN: Final = 1.5
-"""Claim a little more than the average says, so that a fast batch does not leave the slots empty."""
+"""Claim more than the average says, so that a fast batch does not leave slots empty."""
 
 
 def claim_ahead(slots: int, *, run: float, trip: float) -> int:
     """Return how many jobs to hold beyond `slots`: those that end while one batch is settled and the next claimed.
 
-    Little's law: slots / run jobs end a second, and a slot waits two trips to the store for its next job. Jobs that
-    run much longer than a trip give 0, so nothing is held that another worker could start now. `run` and `trip` are
-    average seconds, 0 while unknown.
+    Little's law: slots / run jobs end in a second, and a slot waits two round trips for its next job. For jobs that run
+    much longer than a round trip this is 0, so that no job is held that another worker could start now.
+    run, trip: average seconds, 0 while unknown.
     """
     if run <= 0 or trip <= 0:
         return 0
@@ -29,7 +29,7 @@ def claim_ahead(slots: int, *, run: float, trip: float) -> int:
 
 
 class Average:
-    """A running average that forgets: each new value weighs `weight`, the first one all."""
+    """A moving average: each new value weighs `weight`, the first one 1."""
 
     __slots__ = ("_weight", "value")
 
@@ -38,16 +38,16 @@ class Average:
         self._weight = weight
 
     def add(self, value: float) -> None:
-        """Take one more value."""
+        """Add one value."""
         self.value += (value - self.value) * self._weight if self.value else value
 
 
 class SlotGroup(Generic[T]):
-    """Slots, how many are taken, and what waits for one. `held` counts both, and runs not settled yet; `settling` those
-    of them that are on their way to the store.
+    """Slots, the number of taken ones, and the runs that wait for one.
 
-    isolated: its runs have a child process each. stuck: slots taken by runs that have ended all the same (a thread that
-    did not return in time). run_time: average seconds of a run.
+    held: runs that wait or run or are not settled yet; settling: those of them whose settlement is being sent.
+    isolated: each run has a child process. stuck: slots of threads that still run although their runs have ended.
+    run_time: average seconds of a run.
     """
 
     __slots__ = ("held", "isolated", "run_time", "settling", "slots", "stuck", "taken", "waiting")
@@ -63,7 +63,7 @@ class SlotGroup(Generic[T]):
         self.run_time = Average(0.05)
 
     def ahead(self, trip: float) -> int:
-        """Return how many jobs to hold beyond the slots. trip: average seconds to the store."""
+        """Return how many jobs to hold beyond the slots. trip: average seconds of a round trip to the store."""
         return claim_ahead(self.slots, run=self.run_time.value, trip=trip)
 
     def room(self, trip: float) -> int:

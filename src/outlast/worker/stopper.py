@@ -1,4 +1,4 @@
-"""Stops runs: past their timeout, lost or cancelled, or because the worker stops."""
+"""Stops runs that are past their timeout, superseded or cancelled, and all runs when the worker stops."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from outlast.worker.run import ProcessPort, Run, StopReason, stopped
 __all__ = ["PATIENCE", "TICK", "RunStopper"]
 
 TICK: Final = 0.05
-"""Seconds between two looks at the deadlines: a timeout is at most this much late."""
+"""Seconds between two checks of the deadlines: a timeout is at most this much late."""
 PATIENCE: Final = 1.0
 """Seconds that a claimed job may wait here for a slot before it is given back."""
 
 
 class RunStopper:
-    """Stops what is held here. All its methods belong to the loop's thread.
+    """Stops runs. Call every method in the event loop's thread.
 
-    There is no timer per job: `tick`, called every TICK seconds while anything is held, looks for what is overdue.
-    A handler that swallows its cancellation keeps its slot; the supervisor kills the process past the hard deadline.
+    There is no timer per job: `tick` runs every TICK seconds while any run is held, and finds the overdue ones.
+    A handler that swallows its cancellation keeps its slot; the supervisor kills the process after the hard deadline.
     """
 
     def __init__(self, budget: Budget, finisher: RunFinisher, pool: ProcessPort, clock: Clock) -> None:
@@ -37,22 +37,22 @@ class RunStopper:
     # Deadlines
 
     def watch(self) -> None:
-        """Look at the deadlines from now on, until nothing is held."""
+        """Check the deadlines from now on, while any run is held."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def close(self) -> None:
-        """Stop looking at deadlines."""
+        """Stop checking the deadlines."""
         if self._timer is not None:
             self._timer.cancel()
 
     def tick(self, now: float) -> None:
-        """Stop what is past its timeout; give back what has waited here too long."""
+        """Stop the runs past their timeout; release the jobs that have waited too long for a slot."""
         for run in [run for run in self._budget.runs if 0 < run.deadline <= now and not run.ended]:
             if run.stop is None:
                 self._stop(run, "timeout")
             elif run.group is self._budget.thread:
-                self._give_up_thread(run)  # cancelled, and it has not ended within the timeout
+                self._detach_thread(run)  # it was cancelled and has not ended within the timeout
         for run in self._budget.withdraw(lambda run: run.claimed + PATIENCE < now):
             at = self._clock.time() + PATIENCE
             self._finisher.close(run, Release(run.delivery.fence, at=at, why="no slot came free in time"))
@@ -66,44 +66,44 @@ class RunStopper:
     # On demand
 
     def lost(self, losses: Sequence[Lost]) -> None:
-        """Stop the runs that no longer count, or whose jobs were cancelled."""
+        """Stop the runs that were superseded or whose jobs were cancelled."""
         if not losses:
             return
-        # A fence is its id and its token: all that one claim handed out may bear one token.
+        # By id and token: all jobs of one claim may have the same token.
         known = {(run.delivery.fence.id, run.delivery.fence.token): run for run in self._budget.runs}
         for loss in losses:
             run = known.get((loss.fence.id, loss.fence.token))
             if run is not None and not run.ended:
                 self._stop(run, loss.why)
 
-    def give_back(self, why: str) -> None:
-        """Release everything that waits here for a slot."""
+    def release_waiting(self, why: str) -> None:
+        """Release all jobs that wait for a slot."""
         for run in self._budget.withdraw(lambda run: True):
             self._finisher.close(run, Release(run.delivery.fence, why=why))
 
     def abort(self) -> None:
-        """Stop every run; each gives its job back with its attempt.
+        """Stop every run and release its job with its attempt.
 
-        A thread cannot be stopped, only told: its job is let go of here without a word to the store, which goes on
-        counting it as ours, so that it runs nowhere else before this process has handed back all it holds and ended.
+        A thread cannot be stopped: its job is dropped here and not settled. The store still counts it as held, so that
+        it runs nowhere else until this process has forfeited its jobs and ended.
         """
         for run in list(self._budget.runs):
             if not run.ended:
                 self._stop(run, "aborted")
             if not run.ended and run.began and run.group is self._budget.thread:
-                self._budget.forsake(run)
+                self._budget.detach(run)
                 if run.task is not None:
-                    run.task.cancel()  # the middleware around it, which can be stopped
+                    run.task.cancel()  # the middleware around the thread can be stopped
 
     def abandon(self) -> None:
-        """Give back the jobs of coroutines that have not ended on their cancellation."""
+        """Release the jobs of coroutines that have not ended after their cancellation."""
         for run in list(self._budget.runs):
             if not run.ended and run.task is not None:
                 self._finisher.end(run, stopped(run))
 
     def _stop(self, run: Run, why: StopReason) -> None:
         if run.stop is not None:
-            return  # asking again would break into the handler's clean-up
+            return  # a second cancellation would interrupt the handler's clean-up
         run.stop = why
         if not run.began:
             run.group.waiting.remove(run)
@@ -113,11 +113,11 @@ class RunStopper:
         elif run.task is not None and run.group is not self._budget.thread:
             run.task.cancel()
         elif why in ("timeout", "superseded"):
-            self._give_up_thread(run)
+            self._detach_thread(run)
 
-    def _give_up_thread(self, run: Run) -> None:
-        """End a run whose thread goes on: the slot stays taken until the function returns."""
-        if run.task is not None:  # the middleware around it ends the run, once it has unwound
+    def _detach_thread(self, run: Run) -> None:
+        """End a run whose thread still runs: its slot stays taken until the function returns."""
+        if run.task is not None:  # the run ends when its middleware has ended
             if not run.task.cancelling():
                 run.task.cancel()
             return

@@ -1,4 +1,4 @@
-"""The worker's line to its store: tries again through an outage, and is replaced when it hangs."""
+"""Calls the store: repeats calls during an outage, and replaces a connection that hangs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from outlast.core.clock import Clock
 from outlast.core.errors import StoreCorrupt, StoreError
 from outlast.core.store.store import Store
 
-__all__ = ["StoreStalled", "StoreLink"]
+__all__ = ["StoreLink", "StoreStalled"]
 
 T = TypeVar("T")
 
@@ -24,13 +24,13 @@ _PAUSE: Final = Exponential(base=0.1, cap=2.0)
 
 
 class StoreStalled(StoreError):
-    """A call to the store did not come back in time."""
+    """A call to the store did not return in time."""
 
 
 class StoreLink:
-    """One store, and how to make it anew. `reconnect` None: it cannot be made anew (its jobs are in it).
+    """One store, with the means to reconnect. reconnect: makes a new store; None when that is not possible (memory).
 
-    patience: seconds that a call may take beyond what it was asked to wait.
+    patience: seconds that a call may take in addition to the time that it was asked to wait.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class StoreLink:
         self._away: set[str] = set()
 
     async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0, queue: str = "") -> T:
-        """Return what `call(store)` returns. queue: the one that it is about, where queues lie apart.
+        """Return the result of `call(store)`. queue: the queue of the call, where each queue may have its own outage.
 
-        Raise Stalled when it has not come back `patience` seconds after it should have; the store is a new one then.
+        Raise StoreStalled when the call takes `patience` seconds longer than `wait`; `store` is a new one then.
         """
         store = self.store
         task = asyncio.ensure_future(call(store))
@@ -63,13 +63,13 @@ class StoreLink:
             raise StoreStalled(f"no answer from the store for {wait + self.patience:.0f} s")
         if queue in self._away and task.exception() is None:
             self._away.discard(queue)
-            _logger.warning("the store is back%s", queue and f", for queue {queue!r}")
+            _logger.warning("the store is available again%s", queue and f", for queue {queue!r}")
         return task.result()
 
-    async def insist(self, what: str, call: Callable[[Store], Awaitable[T]], *, queue: str = "") -> T:
-        """Return what `call(store)` returns; on StoreError try again for ever, up to 2 s apart. `call` is idempotent.
+    async def retry(self, what: str, call: Callable[[Store], Awaitable[T]], *, queue: str = "") -> T:
+        """Return the result of `call(store)`; on StoreError repeat the idempotent call for ever, up to 2 s apart.
 
-        Raise StoreCorrupt at once, and Stalled when the call hangs a second time, on the new connection.
+        Raise StoreCorrupt at once, and StoreStalled when the call hangs a second time, on the new connection.
         """
         attempt = 0
         stalls = 0
@@ -86,11 +86,11 @@ class StoreLink:
                 await self.pause(what, attempt, error, queue=queue)
 
     async def pause(self, what: str, attempt: int, error: StoreError, *, queue: str = "") -> None:
-        """Wait before attempt number `attempt + 1`; say once per outage that the store is away."""
+        """Wait before attempt `attempt + 1`; log an outage of the store once."""
         if queue not in self._away:
             self._away.add(queue)
-            whose = queue and f" of queue {queue!r}"
-            _logger.warning("the store is away, %s%s is tried again until it is back: %s", what, whose, error)
+            of_queue = queue and f" of queue {queue!r}"
+            _logger.warning("the store is not available, %s%s is repeated until it is: %s", what, of_queue, error)
         await asyncio.sleep(_PAUSE.delay(attempt, self._rng))
 
     async def close(self) -> None:
@@ -99,13 +99,13 @@ class StoreLink:
             with contextlib.suppress(StoreError, TimeoutError):
                 await asyncio.wait_for(store.broker.close(), self.patience)
 
-    async def _replace(self, hung: Store, seconds: float) -> None:
+    async def _replace(self, stalled: Store, seconds: float) -> None:
         self.on_stall(seconds)
-        if self.store is not hung or self._reconnect is None:
+        if self.store is not stalled or self._reconnect is None:
             return
-        _logger.error("no answer from the store for %.0f s: the connection is made anew", seconds)
-        fresh = self._reconnect()
-        self._made.append(fresh)
-        self.store = fresh
-        with contextlib.suppress(StoreError, TimeoutError):  # the caller's next try says why it does not open
-            await asyncio.wait_for(fresh.broker.open(), self.patience)
+        _logger.error("no answer from the store for %.0f s: a new connection replaces the old one", seconds)
+        store = self._reconnect()
+        self._made.append(store)
+        self.store = store
+        with contextlib.suppress(StoreError, TimeoutError):  # the caller's next attempt reports why it does not open
+            await asyncio.wait_for(store.broker.open(), self.patience)

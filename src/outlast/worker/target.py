@@ -1,4 +1,4 @@
-"""Finds an app by "module:attribute", and the other way round."""
+"""Finds an app by its target ("module:attribute"), and the target of an app."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol, cast
 
 from outlast.core.errors import ConfigurationError
@@ -17,27 +18,27 @@ __all__ = ["AppPort", "find_target", "load_app"]
 
 
 class AppPort(Protocol):
-    """An app as the worker's processes need it."""
+    """The parts of an app that the worker's processes use."""
 
     @property
     def composer(self) -> ComposerPort:
-        """What needs no store."""
+        """The part that needs no store."""
         ...
 
     async def runtime(self) -> RuntimePort:
-        """Return the running loop's runtime, its store open."""
+        """Return the runtime of the running event loop, its store open."""
         ...
 
     async def close(self) -> None:
-        """Close the running loop's store."""
+        """Close the store of the running event loop."""
         ...
 
 
 def load_app(target: str, main: str | None = None) -> AppPort:
-    """Import "module:attribute" and return the app there; raise ConfigurationError that says what was not found.
+    """Import "module:attribute" and return the app. Raise ConfigurationError that names the missing part.
 
-    main: path of the script that stands for the module `__main__`. Only ever called with what an operator wrote or
-    what `find_target` found, never with words from the wire.
+    main: path of the script that is the module `__main__`. target comes from the operator or from `find_target`, never
+    from a message: the import runs code.
     """
     name, colon, path = target.partition(":")
     if not (name and colon and path):
@@ -45,7 +46,7 @@ def load_app(target: str, main: str | None = None) -> AppPort:
     value: Any
     if name == "__main__" and main is not None:
         sys.path.insert(0, str(Path(main).parent))
-        value = _Names(runpy.run_path(main, run_name="__outlast_main__"))
+        value = SimpleNamespace(**runpy.run_path(main, run_name="__outlast_main__"))
     else:
         if "" not in sys.path:
             sys.path.insert(0, "")
@@ -53,7 +54,7 @@ def load_app(target: str, main: str | None = None) -> AppPort:
             value = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-                raise  # the module is there, and imports something that is not
+                raise  # the module exists, but one of its imports does not
             raise ConfigurationError(
                 f"target {target!r}: no module {error.name!r} in {Path.cwd()} or sys.path"
             ) from None
@@ -68,25 +69,18 @@ def load_app(target: str, main: str | None = None) -> AppPort:
 
 
 def find_target(registry: Registry) -> tuple[str, str | None] | None:
-    """Return the target, and the script's path if it is in `__main__`, of the module-level app with this registry.
+    """Return the target of the module-level app with this registry, and the script's path if it is in `__main__`.
 
-    A script that imports its app from a module is left out of it: a child would run all that the script does.
+    If a script imports its app from a module, the target is in the module: a child process must not run the script.
     """
     script: tuple[str, str] | None = None
     for name, module in list(sys.modules.items()):
         for attribute, value in list(getattr(module, "__dict__", {}).items()):
-            # By its type, not isinstance: that asks a lazy proxy for its class, which may raise.
+            # By type, not isinstance: isinstance reads `__class__` of a lazy proxy, which may raise.
             if issubclass(type(value), EventsMixin) and getattr(value, "registry", None) is registry:
-                if name not in ("__main__", "__mp_main__"):  # the second: what multiprocessing calls the same script
+                if name not in ("__main__", "__mp_main__"):  # multiprocessing's name of the same script
                     return f"{name}:{attribute}", None
                 path = getattr(module, "__file__", None)
                 if path is not None:
                     script = f"__main__:{attribute}", str(path)
     return script
-
-
-class _Names:
-    """Attributes of a module that was run as a script."""
-
-    def __init__(self, names: dict[str, Any]) -> None:
-        self.__dict__.update(names)

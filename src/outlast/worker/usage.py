@@ -1,4 +1,4 @@
-"""What a run used: CPU seconds of its thread, and of a process of its own also the memory."""
+"""Measures the resources of a run: CPU seconds of its thread, and of a child process also the memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["WORTH_KEEPING", "Meter", "ProcessMeter"]
 T = TypeVar("T")
 
 WORTH_KEEPING: Final = 0.01
-"""CPU seconds below which a run in a thread, or on the loop, leaves no record of them."""
+"""A run in a thread or on the event loop that used fewer CPU seconds has no record of them."""
 _KIB: Final = 1024
 _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else _KIB
 
 
 class Meter(Awaitable[T], Generic[T]):
-    """A coroutine that is timed at each step that it makes; `used` is the CPU time so far, in seconds.
+    """Runs a coroutine and times each of its steps. used: CPU seconds so far.
 
-    It is awaited in the caller's own task, so that timeouts and cancellation are as without it. What it starts as tasks
-    or threads of their own is not counted.
+    It runs in the caller's own task, so timeouts and cancellation work as without it. Tasks and threads that the
+    coroutine starts are not counted.
     """
 
     __slots__ = ("_coroutine", "used")
@@ -51,15 +51,15 @@ class Meter(Awaitable[T], Generic[T]):
             except GeneratorExit:
                 coroutine.close()
                 raise
-            except BaseException as error:  # a cancellation, for the coroutine to deal with
+            except BaseException as error:  # a cancellation, which the coroutine handles
                 raised = error
 
 
 class ProcessMeter:
-    """Measures what this process uses from now on, with the children that it starts and waits for."""
+    """Measures this process from now on, with the child processes that it starts and waits for."""
 
     def __init__(self) -> None:
-        self._exact = _forget_peak()
+        self._exact = _reset_peak()
         self._began = _cpu()
 
     def cpu(self) -> float:
@@ -67,7 +67,7 @@ class ProcessMeter:
         return _cpu() - self._began
 
     def peak(self) -> int:
-        """Return the most bytes of memory that it held: since now on Linux, elsewhere since the process began."""
+        """Return the peak of its memory in bytes: since now on Linux, elsewhere since the start of the process."""
         status = Path("/proc/self/status")
         if self._exact:
             for line in status.read_text().splitlines():
@@ -81,8 +81,8 @@ def _cpu() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def _forget_peak() -> bool:
-    """Let the kernel's count of the most memory held begin anew; False where it cannot."""
+def _reset_peak() -> bool:
+    """Reset the kernel's peak of the memory; return False where that is not possible."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -41,23 +41,23 @@ __all__ = ["STALL_PATIENCE", "Worker", "new_holder"]
 _logger = logging.getLogger("outlast.worker")
 
 STALL_PATIENCE: Final = 30.0
-"""Seconds beyond its own wait after which a call to the store counts as hung."""
+"""Seconds that a call to the store may take in addition to its wait; after that it counts as hung."""
 _UNWIND: Final = 2.0
 """Seconds that a cancelled handler has for its clean-up when the worker stops."""
 _BEAT: Final = 1.0
 
 
 def new_holder() -> Holder:
-    """Return the name of a new incarnation of this process."""
+    """Return a new holder for this process."""
     return Holder(uuid4().hex, f"{socket.gethostname()}:{os.getpid()}")
 
 
 class Worker:
-    """Runs the jobs of some queues until it is told to stop.
+    """Runs the jobs of some queues until it is stopped.
 
-    Without a `job_map` it is on its own: it renews its lease itself, in a thread, which helps against a handler that
-    blocks the loop and not against one that holds the GIL. With one it has a supervisor, which renews, and passes on
-    what is lost by `lose`; should that supervisor go, `orphaned` makes the worker its own again until it has stopped.
+    Without a `job_map` it has no supervisor: a thread renews its lease, which helps against a handler that blocks the
+    event loop, but not against one that holds the GIL. With a `job_map` its supervisor renews the lease and reports
+    lost jobs to `lose`. When the supervisor is gone, call `orphaned`: the worker then renews its lease until it stops.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class Worker:
         target: str | None = None,
         stall_patience: float = STALL_PATIENCE,
     ) -> None:
-        """Make a worker of all declared queues, or of some; raise ConfigurationError for a queue nobody declared.
+        """Make a worker of all declared queues, or of some. Raise ConfigurationError for a queue that is not declared.
 
-        target: "module:attribute" of the app, for child processes; looked for among the imported modules if not given.
+        target: "module:attribute" of the app, for child processes; None to find it in the imported modules.
         """
         settings = runtime.settings
         declared = runtime.registry.queues
@@ -111,15 +111,15 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether it is consuming: a claim has come back, or waits."""
+        """Whether it is consuming."""
         return self._stopper is not None
 
     def end_grace(self) -> None:
-        """End the grace of a stop now."""
+        """End the grace period of a stop now."""
         self._grace_over.set()
 
     def orphaned(self) -> None:
-        """Hear that the supervisor is gone: renew here from now on. The caller stops the worker as well."""
+        """Renew the lease here from now on: the supervisor is gone. The caller also stops the worker."""
         self._orphaned.set()
 
     def emit(self, event: Event) -> None:
@@ -127,15 +127,15 @@ class Worker:
         self._runtime.emit(event)
 
     def lose(self, losses: Sequence[Lost]) -> None:
-        """Stop the runs that no longer count."""
+        """Stop the runs that were superseded or cancelled."""
         if self._stopper is not None:
             self._stopper.lost(losses)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then drain for `drain_grace` seconds and give back the rest with its attempts.
+        """Work until `stop` is set, then let runs end for `drain_grace` seconds and release the rest with its attempts.
 
-        Jobs whose thread still runs then are handed back too: end the process soon. Raise StoreError when the store
-        cannot be opened or used, Stalled when it stopped answering. Cancelling the call stops without grace.
+        Jobs in threads that still run are released too: end the process soon. Raise StoreError when the store cannot be
+        opened or used, StoreStalled when it does not answer. A cancellation of the call stops without a grace period.
         """
         store = self._runtime.store
         await store.broker.open()
@@ -156,10 +156,10 @@ class Worker:
             job_map=self._job_map,
         )
 
-        def made(queue: str = "") -> Settler:
+        def make_settler(queue: str = "") -> Settler:
             return Settler(link, budget, report, broken=self._unsettled, queue=queue)
 
-        settler = Settlers(made) if store.broker.capabilities.spread else made()
+        settler = Settlers(make_settler) if store.broker.capabilities.spread else make_settler()
         executor = Executor(self._runtime, budget, report, settle=settler.add, noted=notes.noted, pool=pool)
         stopper = self._stopper = executor.stopper
         lease = self._runtime.settings.lease
@@ -169,11 +169,11 @@ class Worker:
                 stack.push_async_callback(link.close)
                 stack.callback(executor.close)
                 stack.push_async_callback(notes.close)
-                stack.push_async_callback(self._part, link, settler)
+                stack.push_async_callback(self._release_all, link, settler)
                 stack.push_async_callback(pool.close)
-                await self._accompany(stack, link, budget)
+                await self._start_background(stack, link, budget)
                 if scheduler is not None:
-                    self._beside(stack, scheduler.run())
+                    self._run_in_background(stack, scheduler.run())
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:
@@ -189,18 +189,18 @@ class Worker:
 
     # Working
 
-    async def _accompany(self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget) -> None:
-        """Start what goes on beside the claims until the last job is settled."""
+    async def _start_background(self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget) -> None:
+        """Start the tasks that run until the last job is settled."""
         if self._job_map is None:
             await self._renew(stack, link)
-            attendance = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
-            self._beside(stack, attendance.run())
+            watch = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
+            self._run_in_background(stack, watch.run())
         else:
-            self._beside(stack, self._beat(self._job_map, budget))
-            self._beside(stack, self._when_orphaned(stack, link))
+            self._run_in_background(stack, self._beat(self._job_map, budget))
+            self._run_in_background(stack, self._when_orphaned(stack, link))
 
     async def _scheduler(self, link: StoreLink) -> Scheduler | None:
-        """Return what fires the app's schedules, all declared; None when it has none, in its code and in the store."""
+        """Return the scheduler, its schedules declared; None when neither the code nor the store has one of the app."""
         runtime = self._runtime
         try:
             if not runtime.registry.schedules:
@@ -208,13 +208,13 @@ class Worker:
                     return None
                 kept = await link.once(lambda store: store.schedules.schedules())
                 if all(record.app != runtime.registry.app for record in kept):
-                    return None  # else what the code no longer has must raise its alarm
+                    return None  # else a schedule that the code no longer has causes an alarm
             scheduler = self._make_scheduler(link)
             await scheduler.declare()
         except StoreUnavailable:
             if not link.store.broker.capabilities.spread:
                 raise
-            return self._make_scheduler(link)  # they lie apart from the jobs, and are declared when they can be
+            return self._make_scheduler(link)  # their server is away: they are declared later
         return scheduler
 
     def _make_scheduler(self, link: StoreLink) -> Scheduler:
@@ -232,23 +232,23 @@ class Worker:
     async def _renew(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
         lease = self._runtime.settings.lease
         if not link.store.broker.capabilities.shared:
-            self._beside(stack, renew(lambda: link.store.broker, self.holder, lease=lease, lost=self.lose))
+            self._run_in_background(stack, renew(lambda: link.store.broker, self.holder, lease=lease, lost=self.lose))
             return
         renewal = ThreadRenewal(lambda: self._connect().broker, self.holder, lease=lease, lost=self.lose)
         renewal.start()
         stack.push_async_callback(renewal.stop)
 
-    def _beside(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         stack.push_async_callback(_end_task, task)
 
     async def _beat(self, job_map: SharedJobMap, budget: Budget) -> None:
         while True:
-            job_map.beat(self._runtime.clock.monotonic(), budget.claimed_at, budget.finished, ready=True)
+            job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
             await asyncio.sleep(_BEAT)
 
     async def _work(self, stop: asyncio.Event, claiming: Coroutine[Any, Any, None]) -> None:
-        """Claim until told to stop, or until claiming or settling cannot go on."""
+        """Claim until `stop` is set, or until claiming or settling fails for good."""
         assert self._failed is not None
         claims = asyncio.get_running_loop().create_task(claiming, name="outlast claimer")
         stopping = asyncio.ensure_future(stop.wait())
@@ -266,30 +266,30 @@ class Worker:
 
     def _unsettled(self, error: Exception) -> None:
         self._fail(error)
-        self._grace_over.set()  # nothing that ends from now on can be settled: draining is in vain
+        self._grace_over.set()  # no run can be settled from now on: do not wait for any
 
     # Stopping
 
     async def _drain(self, budget: Budget, stopper: RunStopper) -> None:
-        """Let the runs end within the grace, stop the rest, and bring every settlement to the store."""
-        stopper.give_back("the worker stopped")
+        """Wait for the runs within the grace period, stop the rest, and settle them all."""
+        stopper.release_waiting("the worker stopped")
         if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
-            _logger.warning("%d jobs did not end within the grace and are given back", len(budget.runs))
+            _logger.warning("%d jobs did not end within the grace period and are released", len(budget.runs))
             stopper.abort()
             if not await ended_within(_UNWIND, budget.idle.wait()):
                 stopper.abandon()
                 await ended_within(_UNWIND, budget.idle.wait())
 
-    async def _part(self, link: StoreLink, settler: Settler | Settlers) -> None:
-        """Hand back whatever the store still counts as ours: cut-off claims, jobs in threads."""
+    async def _release_all(self, link: StoreLink, settler: Settler | Settlers) -> None:
+        """Forfeit the jobs that the store still counts as held here: of interrupted claims, and in threads."""
         await settler.close()
         try:
-            left = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
+            released = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
         except StoreError as error:
-            _logger.error("what this worker held could not be handed back, its lease will lapse: %s", error)  # noqa: TRY400
+            _logger.error("the jobs of this worker could not be released, its lease will lapse: %s", error)  # noqa: TRY400
         else:
-            if left:
-                _logger.warning("%d unfinished jobs were handed back", left)
+            if released:
+                _logger.warning("%d unfinished jobs were released", released)
 
     def _connect(self) -> Store:
         settings = self._runtime.settings
@@ -299,4 +299,4 @@ class Worker:
 async def _end_task(task: asyncio.Task[None]) -> None:
     (ended,) = await cancel(task)
     if isinstance(ended, Exception):
-        _logger.error("a helper of the worker failed", exc_info=ended)
+        _logger.error("a background task of the worker failed", exc_info=ended)

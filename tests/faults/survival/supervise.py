@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from outlast.supervisor import Supervisor
+from outlast.supervisor.supervisor import Supervisor
 from tests.faults.survival.names import TARGET
 
 __all__: list[str] = []

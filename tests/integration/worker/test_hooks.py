@@ -14,7 +14,7 @@ import pytest
 
 from outlast import CallNext, Context, Depends, Outlast, Retry, injected
 from outlast.core.store.control import Cancel
-from outlast.supervisor import Supervisor
+from outlast.supervisor.supervisor import Supervisor
 from outlast.worker import consumer_watch
 from tests.support.apps.hooked_app import build, jobs
 from tests.support.ledger import Ledger

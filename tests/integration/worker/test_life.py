@@ -332,7 +332,7 @@ async def test_a_call_that_never_comes_back_gets_a_new_connection_then_ends() ->
         await link.once(hang)
     assert link.store is made[1]
     with pytest.raises(StoreStalled):
-        await link.insist("settle", hang)
+        await link.retry("settle", hang)
     assert link.store is made[3]
     assert len(seconds) == 3
     await link.close()

@@ -325,4 +325,4 @@ class TestLightness:
         async def bare() -> None: ...
 
         declaration = shop.job(bare).declaration
-        assert call_plan(declaration, shop.registry, apart=False) == (bare, False, None)
+        assert call_plan(declaration, shop.registry, in_child=False) == (bare, False, None)

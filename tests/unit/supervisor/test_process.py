@@ -21,7 +21,7 @@ def exit_of(code: int, *jobs: JobEntry, killed_for: str = "") -> ProcessExit:
 
 def test_a_death_is_counted_for_the_jobs_that_had_started_and_no_others() -> None:
     found = release_jobs_of(exit_of(-9, job("a", STARTED, 1), job("b", CLAIMED), job("c", ENDED)), 300.0)
-    text = "its worker process died in mid run (SIGKILL)"
+    text = "its worker process died during the run (SIGKILL)"
     failure = Failure(2, 300.0, "WorkerDied", text)
     assert found == [Reschedule(Fence("q.a", "q", 7), 100.0, 2, failure, crashes=2)]
 

@@ -1,9 +1,8 @@
-"""The child process of an isolated run: `python -m outlast.worker.isolation.child_main CONFIG`, one job at a time."""
+"""The child process of isolated runs: `python -m outlast.worker.isolation.child_main CONFIG`, one job at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import queue
 import signal
@@ -19,8 +18,9 @@ from outlast.aio.frames import pack, receive_frame
 from outlast.core.clock import Clock
 from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.policy import DEFAULTS
-from outlast.core.settlement import Release
+from outlast.core.settlement import Release, Settlement
 from outlast.worker.isolation.messages import (
+    ChildMessage,
     ChildNote,
     ChildReady,
     IsolatedConfig,
@@ -30,7 +30,7 @@ from outlast.worker.isolation.messages import (
     encode,
 )
 from outlast.worker.ports import ComposerPort
-from outlast.worker.run import Run, RunPlan, conclude, fail, settled_as
+from outlast.worker.run import Run, RunPlan, run_blocking, settled_as
 from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.target import load_app
 from outlast.worker.usage import ProcessMeter
@@ -39,7 +39,7 @@ __all__ = ["ignore_stops", "main", "serve"]
 
 
 class _ParentChannel:
-    """The socket to the worker. Its end means that the worker is gone, and so this process and its children go too."""
+    """The socket to the worker. When it ends, the worker is gone: this process and its child processes end too."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -48,13 +48,13 @@ class _ParentChannel:
         self.tasks: queue.SimpleQueue[RunTask | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="outlast-channel", daemon=True).start()
 
-    def send(self, item: ChildReady | ChildNote | RunReport) -> None:
+    def send(self, item: ChildMessage) -> None:
         """Send one message; from any thread."""
         with self._lock:
             self._sock.sendall(pack(encode(item)))
 
     def next(self) -> RunTask | None:
-        """Return the next job, None when there will be none."""
+        """Return the next job, None after the last one."""
         self._busy = False
         task = self.tasks.get()
         self._busy = task is not None
@@ -65,11 +65,11 @@ class _ParentChannel:
             self.tasks.put(decode_task(frame))
         self.tasks.put(None)
         if self._busy:
-            kill_group(os.getpgrp())  # no worker is left that could take the report of this run
+            kill_group(os.getpgrp())  # no worker is left to take the report of this run
 
 
 class _ChildRunHost:
-    """What a run asks for here."""
+    """The host of a run in this process."""
 
     def __init__(self, composer: ComposerPort, channel: _ParentChannel) -> None:
         self.clock: Clock = composer.clock
@@ -77,13 +77,13 @@ class _ChildRunHost:
         self._channel = channel
 
     def noted(self, run: Run) -> None:
-        """Pass notes on to the worker, which saves them."""
+        """Send the notes to the worker, which saves them."""
         notes, run.notes = run.notes, None
         for name, value in (notes or {}).items():
             self._channel.send(ChildNote(name, value))
 
     def begun(self, run: Run) -> None:
-        """It has begun, or it would not be here."""
+        """Do nothing: the worker records the begin."""
 
 
 def main() -> None:
@@ -96,14 +96,14 @@ def main() -> None:
 
 
 def serve(sock: socket.socket, composer: ComposerPort) -> None:
-    """Run jobs of an app that is imported already."""
+    """Run jobs of an app that is already imported."""
     _run_all(_ParentChannel(sock), composer)
 
 
 def ignore_stops() -> None:
-    """Let stop signals pass: an operator's go to every process of the service, and the worker decides about this one.
+    """Do nothing on stop signals: an operator sends them to every process, and the worker stops this one.
 
-    By a handler, since what is ignored would stay ignored in programs that a job starts.
+    By a handler: an ignored signal would stay ignored in the programs that a job starts.
     """
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda *_: None)
@@ -114,33 +114,25 @@ def _run_all(channel: _ParentChannel, composer: ComposerPort) -> None:
     channel.send(ChildReady())
     with asyncio.Runner() as runner:
         while (task := channel.next()) is not None:
-            channel.send(_run_task(task, composer, host, runner))
+            settlement = _run_task(task, composer, host, runner)
+            channel.send(RunReport.of(settlement, resident_bytes(os.getpid())))
 
 
-def _run_task(task: RunTask, composer: ComposerPort, host: _ChildRunHost, runner: asyncio.Runner) -> RunReport:
-    """Run one job and decide about it, since only this process has the exception itself."""
+def _run_task(task: RunTask, composer: ComposerPort, host: _ChildRunHost, runner: asyncio.Runner) -> Settlement:
+    """Run one job and return its settlement: only this process has the exception object."""
     message = task.message
     delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
     group: SlotGroup[Run] = SlotGroup(1)
     declaration = composer.registry.kinds.get(message.kind)
-    if declaration is None:  # the code was changed between the worker's start and ours
-        at = composer.clock.time() + DEFAULTS.park
-        return RunReport.of(Release(delivery.fence, at, "its process has other code"), resident_bytes(os.getpid()))
-    plan = RunPlan.of(declaration, composer.arguments[message.kind], group, composer.registry, apart=True)
+    if declaration is None:  # the code changed after the start of the worker
+        return Release(delivery.fence, composer.clock.time() + DEFAULTS.park, "its process has other code")
+    plan = RunPlan.of(declaration, composer.arguments[message.kind], group, composer.registry, in_child=True)
     run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
     began, meter = time.monotonic(), ProcessMeter()
-    try:
-        values = run.values = plan.arguments.load(message.args)
-        value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
-        if inspect.iscoroutine(value):
-            value = runner.run(value)
-    except BaseException as error:  # a handler's sys.exit() is a failed attempt, not the end of this process
-        outcome = fail(run, error)
-    else:
-        outcome = conclude(run, value)
+    outcome = run_blocking(run, runner.run)
     run.usage = Usage(meter.cpu(), time.monotonic() - began, meter.peak())
-    return RunReport.of(settled_as(run, outcome, composer.rng), resident_bytes(os.getpid()))
+    return settled_as(run, outcome, composer.rng)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The worker's side of the fork server: asks for forks, and learns of their ends."""
+"""The worker's side of the fork server: requests forks and records their ends."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from outlast.worker.isolation.messages import (
     FORK,
     Forked,
     ForkEnded,
+    ForkServerMessage,
     ForkServerReady,
     IsolatedConfig,
     decode_fork_server,
@@ -29,7 +30,7 @@ _logger = logging.getLogger("outlast.worker")
 
 
 class ForkedChild:
-    """A forked child, as `aio.children.Child` is a started one. pid: 0 until it is known."""
+    """A forked child process, with the interface of `aio.children.Child`. pid: 0 until it is known."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -40,26 +41,26 @@ class ForkedChild:
         self._killed = False
 
     def kill(self) -> None:
-        """Kill its process group, as soon as it has one."""
+        """Kill its process group, as soon as its pid is known."""
         self._killed = True
         if self.pid:
             kill_group(self.pid)
 
     def forked(self, pid: int) -> None:
-        """Note its pid."""
+        """Record its pid."""
         self.pid = pid
         if self._killed:
             kill_group(pid)
 
     def ended(self, code: int | None, *, lost: bool = False) -> None:
-        """Note its end. lost: it ended with its fork server, which says nothing about the job that it ran."""
+        """Record its end. lost: the fork server ended first, so the cause is unknown."""
         self.code = code
         self.lost = lost
         self.dead.set()
 
 
 class ForkServer:
-    """One fork server. What is asked of it before it is up waits for that: no slower than a process of its own."""
+    """One fork server. Requests before it is up wait: that is no slower than starting a process."""
 
     def __init__(self, target: str, main: str | None) -> None:
         """Start it; raise OSError."""
@@ -68,7 +69,7 @@ class ForkServer:
             lambda fd: encode(IsolatedConfig(target, fd, os.getpid(), main)),
         )
         self.usable = True
-        """False when it must not be forked, or is gone."""
+        """False when it must not be forked, or has ended."""
         self._up = False
         self._unsent: list[socket.socket] = []
         self._pending: deque[ForkedChild] = deque()
@@ -76,7 +77,7 @@ class ForkServer:
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     def fork(self) -> ForkedChild | None:
-        """Return a fork that is to be made, None when there will be none. Raise OSError."""
+        """Request a fork; return None when the server cannot make one. Raise OSError."""
         if not self.usable:
             return None
         ours, theirs = socket.socketpair()
@@ -92,7 +93,7 @@ class ForkServer:
         return fork
 
     async def close(self) -> None:
-        """Kill it with its forks; return when it is gone."""
+        """Kill it with its forks; return when it has ended."""
         self.usable = False
         kill_group(self.child.pid)
         await asyncio.gather(self._task, return_exceptions=True)
@@ -104,10 +105,10 @@ class ForkServer:
             while (frame := await read_frame(reader)) is not None:
                 self._handle(decode_fork_server(frame))
         except (msgspec.DecodeError, OSError) as error:
-            _logger.error("the fork server cannot be talked to and is killed: %s", error)  # noqa: TRY400
+            _logger.error("the connection to the fork server failed, it is killed: %s", error)  # noqa: TRY400
         finally:
             if self.usable:
-                _logger.error("the process that jobs are forked from to run alone is gone")
+                _logger.error("the fork server ended: the jobs that run alone in its forks are released")
             self.usable = False
             self._close_sockets()
             for fork in (*self._pending, *self._forks.values()):
@@ -122,7 +123,7 @@ class ForkServer:
             await self.child.dead.wait()
 
     def _send_sockets(self) -> None:
-        """Send the sockets of the forks that are to be made."""
+        """Send the sockets of the requested forks."""
         try:
             for sock in self._unsent:
                 socket.send_fds(self.child.sock, [FORK], [sock.fileno()])
@@ -134,14 +135,14 @@ class ForkServer:
             sock.close()
         self._unsent.clear()
 
-    def _handle(self, message: ForkServerReady | Forked | ForkEnded) -> None:
+    def _handle(self, message: ForkServerMessage) -> None:
         match message:
             case ForkServerReady(""):
                 self._up = True
                 self._send_sockets()
             case ForkServerReady(why):
-                self.usable = False  # those that wait are given back when it has left, which it does now
-                _logger.info("a job that must run alone needs a process that is started anew: %s", why)
+                self.usable = False  # it ends now, and the waiting jobs are released
+                _logger.info("jobs that run alone are started in new processes, without a fork: %s", why)
             case Forked(0):
                 self._pending.popleft().ended(None, lost=True)
             case Forked(pid):

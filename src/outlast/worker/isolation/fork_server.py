@@ -1,6 +1,6 @@
-"""A process with the app imported, which forks one child for each job that must run alone.
+"""A process with the app imported, which forks a child process for each job that must run alone.
 
-`python -m outlast.worker.isolation.fork_server CONFIG`: a fork is there in milliseconds, fresh, and costs no import.
+`python -m outlast.worker.isolation.fork_server CONFIG`: a fork takes milliseconds, is fresh, and imports nothing.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def main() -> None:
     before = _descriptors()
     composer = load_app(config.target, config.main).composer
     for arguments in composer.arguments.values():
-        _ = arguments.redacted  # builds its validator here, once, instead of in every fork
+        _ = arguments.redacted  # builds the validator once, instead of in every fork
     sock = socket.socket(fileno=config.fd)
     why = unfit(_descriptors() - before)
     sock.sendall(pack(encode(ForkServerReady(why))))
     if why:
         return
     gc.collect()
-    gc.freeze()  # a collection in a fork must not write to every page that it shares with us
+    gc.freeze()  # a collection in a fork must not write to every page that it shares with this process
     forked = _serve(sock)
     if forked is not None:
         serve(forked, composer)
@@ -51,7 +51,7 @@ def main() -> None:
 def unfit(opened: set[int]) -> str:
     """Return why a process that has `opened` these descriptors must not be forked, "" when it may.
 
-    Threads do not go along, and leave their locks taken; a connection or a database that two processes use is broken.
+    A fork has no threads, but their locks stay taken; two processes must not use one connection or one database.
     Log files that are only appended to, and files that are only read, do no harm.
     """
     if sys.platform != "linux":
@@ -81,8 +81,8 @@ def _descriptors() -> set[int]:
 
 
 def _serve(sock: socket.socket) -> socket.socket | None:
-    """Fork for every socket that comes, and report how forks end. Return the socket in a fork, None at the end."""
-    here = os.getpid()
+    """Fork for every received socket, and report the ends of forks. Return the socket in a fork, None at the end."""
+    parent = os.getpid()
     wakeup, signalled = socket.socketpair()
     for each in (wakeup, signalled):
         each.setblocking(False)
@@ -96,8 +96,8 @@ def _serve(sock: socket.socket) -> socket.socket | None:
             _report_ended(sock)
         if sock not in ready:
             continue
-        asked, sockets, _, _ = socket.recv_fds(sock, len(FORK), 1)
-        if not asked:
+        request, sockets, _, _ = socket.recv_fds(sock, len(FORK), 1)
+        if not request:
             return None
         try:
             pid = os.fork()
@@ -109,17 +109,17 @@ def _serve(sock: socket.socket) -> socket.socket | None:
             for each in (wakeup, signalled, sock):
                 each.close()
             os.setpgid(0, 0)
-            die_with_parent(here)
+            die_with_parent(parent)
             return socket.socket(fileno=sockets[0])
         os.close(sockets[0])
         if pid > 0:
-            with contextlib.suppress(OSError):  # it has done so itself, or is gone
-                os.setpgid(pid, pid)  # here too: the worker may kill its group as soon as it knows the pid
+            with contextlib.suppress(OSError):  # the fork has done it, or has ended
+                os.setpgid(pid, pid)  # also here: the worker may kill the group as soon as it knows the pid
         sock.sendall(pack(encode(Forked(max(pid, 0)))))
 
 
 def _report_ended(sock: socket.socket) -> None:
-    """Reap every fork that has ended, and pass its exit code on."""
+    """Reap every ended fork and report its exit code."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""Runs jobs in child processes that are kept warm, recycled, and killed past their deadline."""
+"""Runs jobs in child processes that are reused, recycled, and killed after their deadline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Final
 
 import msgspec
@@ -14,31 +14,29 @@ import msgspec
 from outlast.aio.children import Child, how_ended
 from outlast.aio.frames import pack, read_frame
 from outlast.core.decide import Crashed, Outcome
+from outlast.core.message import Failure
 from outlast.core.settlement import Release, Settlement
-from outlast.worker.failures import plain_failure
 from outlast.worker.isolation.fork_client import ForkedChild, ForkServer
 from outlast.worker.isolation.messages import ChildNote, IsolatedConfig, RunReport, RunTask, decode_child, encode
-from outlast.worker.run import Run, stopped
+from outlast.worker.run import Answer, Run, stopped
 
 __all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool"]
 
 _logger = logging.getLogger("outlast.worker")
 
 JOBS_EACH: Final = 1000
-"""Jobs that one child runs before a fresh one takes its place."""
+"""Jobs that one child process runs before a fresh one replaces it."""
 RESIDENT_LIMIT: Final = 512 * 1024 * 1024
-"""Bytes of memory beyond which a child is replaced after its job."""
-_LEAVE: Final = 5.0
-_COME_UP: Final = 60.0
-_NOT_STARTED: Final = 5.0
-_CROWDED: Final = 0.25
+"""Bytes of memory above which a child process is replaced after its job."""
+_EXIT_TIME: Final = 5.0
+_START_TIME: Final = 60.0
+_FAILED_PAUSE: Final = 5.0
+_CROWDED_PAUSE: Final = 0.25
 _FORK_SERVER_IDLE: Final = 60.0
-
-Answer = Callable[[Run, Outcome | None, Settlement | None], None]
 
 
 class _PoolChild:
-    """One child: its process, and the run it is busy with."""
+    """One child process and its run."""
 
     def __init__(self, process: Child | ForkedChild, *, solo: bool) -> None:
         self.process = process
@@ -51,7 +49,7 @@ class _PoolChild:
         self.jobs = 0
 
     def begin(self) -> None:
-        """Send the child its job, once it is up: until then the job's timeout does not count."""
+        """Send the child process its job when it is up: until then the job's timeout does not count."""
         run = self.run
         if self.ready and self.writer is not None and run is not None:
             run.begin(run.host.clock.monotonic())
@@ -60,18 +58,18 @@ class _PoolChild:
             self.writer.write(pack(encode(task)))
 
     def retire(self) -> None:
-        """Give it no more jobs; it sees the end of its input and leaves."""
+        """Send it no more jobs and close the socket: it exits at the end of its input."""
         self.retired = True
         if self.writer is not None:
             self.writer.close()
 
     def kill(self) -> None:
-        """Kill it, and what it started."""
+        """Kill its process group."""
         self.retired = True
         self.process.kill()
 
     def finish(self, outcome: Outcome | None, settlement: Settlement | None) -> None:
-        """Answer for the run that it is busy with, and leave it free."""
+        """Answer for its run, if it has one; it is free then."""
         run, answer = self.run, self.answer
         self.run = self.answer = None
         if run is not None and answer is not None:
@@ -79,10 +77,10 @@ class _PoolChild:
 
 
 class ProcessPool:
-    """At most `size` busy children (the budget counts), started when needed, each leading a process group.
+    """At most `size` busy child processes (the budget counts), started when needed, each leading a process group.
 
-    A child that dies in mid run makes the outcome Crashed, and nothing else does: not a kill for the timeout or a
-    cancellation, not one before the app was imported, not one while the worker stops.
+    A child process that dies during a run gives the outcome Crashed, except when it was killed for a timeout or a
+    cancellation, had not imported the app yet, or died while the worker stops.
     """
 
     def __init__(self, target: str | None, *, size: int, main: str | None = None) -> None:
@@ -96,21 +94,21 @@ class ProcessPool:
         self._closing_server: asyncio.Task[None] | None = None
 
     def start(self, run: Run, *, solo: bool, answer: Answer) -> None:
-        """Run it in a warm child, or alone in a fresh one."""
+        """Run the job in a reused child process, or alone in a fresh one."""
 
         def later(seconds: float, why: str) -> None:
             asyncio.get_running_loop().call_soon(answer, run, None, _later(run, seconds, why))
 
         if self._target is None:
             _logger.error(
-                "job %s needs a process of its own, and no module-level Outlast was found to import there: "
+                "job %s needs a child process, which finds no module-level Outlast to import: "
                 "start the worker with a target such as 'main:shop'",
                 run.delivery.message.id,
             )
             later(60.0, "no target to import in a child process")
             return
         if solo and self._crowded():
-            later(_CROWDED, "too many processes are being started")
+            later(_CROWDED_PAUSE, "too many processes are being started")
             return
         child = None if solo else self._idle_child()
         if child is None:
@@ -120,19 +118,19 @@ class ProcessPool:
                 child = self._start_child(self._target, solo=solo)
             except OSError as error:
                 _logger.error("no child process could be started: %s", error)  # noqa: TRY400
-                later(_NOT_STARTED, "no process could be started")
+                later(_FAILED_PAUSE, "no process could be started")
                 return
         child.run, child.answer = run, answer
         child.begin()
 
     def kill(self, run: Run) -> None:
-        """Kill the child that runs it, and what that child started."""
+        """Kill the child process of the run, with its process group."""
         for child in self._children:
             if child.run is run:
                 child.kill()
 
     async def close(self) -> None:
-        """Kill every child; return when all are reaped."""
+        """Kill all child processes; return when they are reaped."""
         self._stopping = True
         for child in self._children:
             child.kill()
@@ -146,7 +144,7 @@ class ProcessPool:
         await asyncio.gather(*ends, return_exceptions=True)
 
     def stopping(self) -> None:
-        """From now on count no child's death as a crash: what stops the worker may be killing its children as well."""
+        """Count no crash from now on: the cause of the stop may kill the child processes as well."""
         self._stopping = True
 
     def _idle_child(self) -> _PoolChild | None:
@@ -155,7 +153,7 @@ class ProcessPool:
     # Starting a child
 
     def _start_child(self, target: str, *, solo: bool) -> _PoolChild:
-        """Make a fresh child: for a job that must run alone a fork, where that can be. Raise OSError."""
+        """Start a child process: a fork for a job that must run alone, if that is possible. Raise OSError."""
         process: Child | ForkedChild | None = self._fork(target) if solo else None
         if process is None:
             process = Child(
@@ -171,17 +169,17 @@ class ProcessPool:
             self._idle_timer.cancel()
             self._idle_timer = None
         if self._fork_server is None:
-            # A job that runs alone was there when a whole worker died, and so it is seldom the only one.
+            # A job that runs alone was running when its worker died: the other jobs of that worker will follow.
             self._fork_server = ForkServer(target, self._main)
         return self._fork_server.fork()
 
     def _crowded(self) -> bool:
-        """Return whether one more that runs alone would need a process of its own beside `size` others."""
+        """Return whether one more job that runs alone needs a process, not a fork, in addition to `size` busy ones."""
         busy = sum(each.run is not None for each in self._children)
         return self._fork_server is not None and not self._fork_server.usable and busy >= self._size
 
-    def _rest(self) -> None:
-        """Close the fork server when nothing has had to run alone for a while."""
+    def _start_idle_timer(self) -> None:
+        """Close the fork server when no job has run alone for a while."""
         if self._fork_server is not None and not self._stopping and not any(each.solo for each in self._children):
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(_FORK_SERVER_IDLE, self._close_fork_server)
@@ -198,8 +196,8 @@ class ProcessPool:
         dying = asyncio.ensure_future(child.process.dead.wait())
         try:
             await asyncio.wait((listening, dying), return_when=asyncio.FIRST_COMPLETED)
-            # Dead: its last message may still be in the socket. Silent: it has a moment to leave by itself.
-            await asyncio.wait((listening, dying), timeout=_LEAVE if listening.done() else 0.5)
+            # Dead: its last message may still be in the socket. Input ended: it has a moment to exit.
+            await asyncio.wait((listening, dying), timeout=_EXIT_TIME if listening.done() else 0.5)
         finally:
             child.process.kill()
             listening.cancel()
@@ -212,14 +210,14 @@ class ProcessPool:
             del self._children[child]
             self._ended(child)
             if child.solo:
-                self._rest()
+                self._start_idle_timer()
 
     async def _listen(self, child: _PoolChild) -> None:
         reader, child.writer = await asyncio.open_connection(sock=child.process.sock)
         if child.retired and child.run is None:
             child.writer.close()
         try:
-            async with asyncio.timeout(_COME_UP):
+            async with asyncio.timeout(_START_TIME):
                 if await read_frame(reader) is None:
                     return
         except TimeoutError:
@@ -238,17 +236,17 @@ class ProcessPool:
                 child.run.note(message.name, message.value)
 
     def _finished(self, child: _PoolChild, report: RunReport) -> None:
-        """Answer with the child's report, and keep the child if it may run more."""
+        """Answer with the child's report; keep the child if it may run more jobs."""
         child.jobs += 1
         if child.solo or child.jobs >= JOBS_EACH or report.resident > RESIDENT_LIMIT:
             child.retire()
         if child.run is not None and child.run.stop is None:
-            child.finish(None, report.settlement(child.run.delivery))
+            child.finish(None, report.settlement(child.run.delivery.fence))
         elif child.run is not None:
-            child.finish(stopped(child.run), None)  # it was told to stop first, and ended in the same moment
+            child.finish(stopped(child.run), None)  # the stop came before the report
 
     def _ended(self, child: _PoolChild) -> None:
-        """Answer for the run that a dead child leaves behind."""
+        """Answer for the run of a dead child process."""
         run, code = child.run, child.process.code
         if run is None:
             return
@@ -257,15 +255,17 @@ class ProcessPool:
         elif self._stopping:
             child.finish(None, Release(run.delivery.fence, why="the worker stopped"))
         elif child.process.lost:
-            child.finish(None, Release(run.delivery.fence, why="there was nothing to fork its process from"))
+            child.finish(None, Release(run.delivery.fence, why="the fork server of its process ended"))
         elif not child.ready:
-            _logger.error("a child process ended (%s) before it had imported %s", how_ended(code), self._target)
-            child.finish(None, _later(run, _NOT_STARTED, "its process did not come up"))
-        else:
-            attempt, at = run.delivery.attempt, run.host.clock.time()
-            failure = plain_failure(
-                "Crashed", f"its process ended in mid run ({how_ended(code)})", attempt=attempt, at=at
+            _logger.error(
+                "a child process ended (%s) before it had imported %s: its job is released",
+                how_ended(code),
+                self._target,
             )
+            child.finish(None, _later(run, _FAILED_PAUSE, "its process did not come up"))
+        else:
+            text = f"its process died during the run ({how_ended(code)})"
+            failure = Failure(run.delivery.attempt, run.host.clock.time(), "Crashed", text)
             child.finish(Crashed(failure, child.solo), None)
 
 
