@@ -208,8 +208,8 @@ class WorkerProcess:
             names = ", ".join(job.fence.id for job in overdue)
             _logger.error("worker %d is killed, jobs past their hard deadline: %s", self.child.pid, names)
             self.kill("overdue")
-        elif now - self._map.last_beat > stall_after and not self._map.running():
-            _logger.error("worker %d is killed: it has stalled for %.0f s", self.child.pid, now - self._map.last_beat)
+        elif (stalled := now - self._map.last_beat) > stall_after and not self._map.running():
+            _logger.error("worker %d is killed: its event loop has not run for %.0f s", self.child.pid, stalled)
             self.kill("stalled")
 
     def recycle_reason(self, now: float, bounds: RecycleBounds) -> str:

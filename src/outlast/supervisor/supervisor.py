@@ -299,7 +299,7 @@ class Supervisor:
             if why := await replica.replace():
                 _logger.error(
                     "the reload has failed, a new worker did not come up (%s): %d of %d workers are new, the others "
-                    "continue with the old code; fix it and send SIGHUP again",
+                    "are unchanged; remove the cause and send SIGHUP again",
                     why,
                     done,
                     len(self._replicas),

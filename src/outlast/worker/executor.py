@@ -134,7 +134,7 @@ class Executor:
                 self._pumping = False
 
     def _start(self, run: Run, now: float) -> None:
-        """Start a run that has its slot, in the way of its group. It may have ended when this returns."""
+        """Start a run that has its slot, as its group requires. It may have ended when this returns."""
         plan, group = run.plan, run.group
         assert plan is not None
         run.began = True

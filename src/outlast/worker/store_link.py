@@ -30,7 +30,7 @@ class StoreStalled(StoreError):
 class StoreLink:
     """One store, with the means to reconnect. reconnect: makes a new store; None when that is not possible (memory).
 
-    patience: seconds that a call may take in addition to the time that it was asked to wait.
+    patience: seconds that a call may take in addition to its own wait.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class Worker:
 
     Without a `job_map` it has no supervisor: a thread renews its lease, which helps against a handler that blocks the
     event loop, but not against one that holds the GIL. With a `job_map` its supervisor renews the lease and reports
-    lost jobs to `lose`. When the supervisor is gone, call `orphaned`: the worker then renews its lease until it stops.
+    lost jobs to `lose`. When the supervisor has ended, call `orphaned`: it then renews its lease itself.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Worker:
         self._grace_over.set()
 
     def orphaned(self) -> None:
-        """Renew the lease here from now on: the supervisor is gone. The caller also stops the worker."""
+        """Renew the lease here from now on: the supervisor has ended. The caller also stops the worker."""
         self._orphaned.set()
 
     def emit(self, event: Event) -> None:

@@ -1,1 +1,1 @@
-"""Jobs in child processes: the pool of warm children, the fork server, and what they send each other."""
+"""Runs jobs in child processes: the pool of reused processes, the fork server, and their messages."""

@@ -39,7 +39,7 @@ __all__ = ["ignore_stops", "main", "serve"]
 
 
 class _ParentChannel:
-    """The socket to the worker. When it ends, the worker is gone: this process and its child processes end too."""
+    """The socket to the worker. When it ends, the worker has ended: this process group is killed or exits too."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock

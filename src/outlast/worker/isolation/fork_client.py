@@ -80,15 +80,15 @@ class ForkServer:
         """Request a fork; return None when the server cannot make one. Raise OSError."""
         if not self.usable:
             return None
-        ours, theirs = socket.socketpair()
-        self._unsent.append(theirs)
+        sock, child_sock = socket.socketpair()
+        self._unsent.append(child_sock)
         if self._up:
             try:
                 self._send_sockets()
             except OSError:
-                ours.close()
+                sock.close()
                 return None
-        fork = ForkedChild(ours)
+        fork = ForkedChild(sock)
         self._pending.append(fork)
         return fork
 

@@ -1,6 +1,6 @@
 """A process with the app imported, which forks a child process for each job that must run alone.
 
-`python -m outlast.worker.isolation.fork_server CONFIG`: a fork takes milliseconds, is fresh, and imports nothing.
+`python -m outlast.worker.isolation.fork_server CONFIG`: a fork takes milliseconds and imports nothing.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _serve(sock: socket.socket) -> socket.socket | None:
         os.close(sockets[0])
         if pid > 0:
             with contextlib.suppress(OSError):  # the fork has done it, or has ended
-                os.setpgid(pid, pid)  # also here: the worker may kill the group as soon as it knows the pid
+                os.setpgid(pid, pid)  # also here: the worker may kill the group as soon as it has the pid
         sock.sendall(pack(encode(Forked(max(pid, 0)))))
 
 

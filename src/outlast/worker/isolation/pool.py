@@ -25,7 +25,7 @@ __all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool"]
 _logger = logging.getLogger("outlast.worker")
 
 JOBS_EACH: Final = 1000
-"""Jobs that one child process runs before a fresh one replaces it."""
+"""Jobs that one child process runs before a new one replaces it."""
 RESIDENT_LIMIT: Final = 512 * 1024 * 1024
 """Bytes of memory above which a child process is replaced after its job."""
 _EXIT_TIME: Final = 5.0
@@ -94,7 +94,7 @@ class ProcessPool:
         self._closing_server: asyncio.Task[None] | None = None
 
     def start(self, run: Run, *, solo: bool, answer: Answer) -> None:
-        """Run the job in a reused child process, or alone in a fresh one."""
+        """Run the job in a reused child process, or alone in a new one."""
 
         def later(seconds: float, why: str) -> None:
             asyncio.get_running_loop().call_soon(answer, run, None, _later(run, seconds, why))
@@ -169,7 +169,7 @@ class ProcessPool:
             self._idle_timer.cancel()
             self._idle_timer = None
         if self._fork_server is None:
-            # A job that runs alone was running when its worker died: the other jobs of that worker will follow.
+            # A job runs alone because its worker died while it ran: more jobs of that worker follow.
             self._fork_server = ForkServer(target, self._main)
         return self._fork_server.fork()
 
