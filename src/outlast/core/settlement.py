@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 
+# The tags let a child process send its settlement to the worker as JSON.
 class Finish(Struct, frozen=True, gc=False, tag=True):
     """End the job in `state`. then: follow-ups, durable in the same step. reason: set for all states but succeeded.
 

@@ -17,7 +17,7 @@ __all__ = ["PATIENCE", "TICK", "RunStopper"]
 TICK: Final = 0.05
 """Seconds between two checks of the deadlines: a timeout is at most this much late."""
 PATIENCE: Final = 1.0
-"""Seconds that a claimed job may wait here for a slot before it is given back."""
+"""Seconds that a claimed job may wait here for a slot before it is released."""
 
 
 class RunStopper:
