@@ -196,7 +196,7 @@ async def test_a_reload_that_is_asked_for_meanwhile_begins_anew(scene: Scene) ->
         await scene.tells("reloading: ")
         scene.deploy("v3-at-last")
         running.process.send_signal(signal.SIGHUP)
-        await scene.tells("asked again")
+        await scene.tells("requested again")
         await scene.reloaded(running, 2)
         assert {version_of(await scene.run(f"after-{n}")) for n in range(10)} == {"v3-at-last"}
 
