@@ -63,7 +63,7 @@ class StoreLink:
             raise StoreStalled(f"no answer from the store for {wait + self.patience:.0f} s")
         if queue in self._away and task.exception() is None:
             self._away.discard(queue)
-            _logger.warning("the store is available again%s", queue and f", for queue {queue!r}")
+            _logger.warning("the store is back%s", queue and f", for queue {queue!r}")
         return task.result()
 
     async def retry(self, what: str, call: Callable[[Store], Awaitable[T]], *, queue: str = "") -> T:
@@ -90,7 +90,7 @@ class StoreLink:
         if queue not in self._away:
             self._away.add(queue)
             of_queue = queue and f" of queue {queue!r}"
-            _logger.warning("the store is not available, %s%s is repeated until it is: %s", what, of_queue, error)
+            _logger.warning("the store is away, %s%s is repeated until it is back: %s", what, of_queue, error)
         await asyncio.sleep(_PAUSE.delay(attempt, self._rng))
 
     async def close(self) -> None:

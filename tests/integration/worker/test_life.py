@@ -269,7 +269,7 @@ async def test_an_outage_of_the_store_is_waited_out_and_told_once(caplog: pytest
         stop.set()
         await task
     assert [each and each.state for each in found] == ["succeeded"] * 10
-    told = [each.getMessage() for each in caplog.records if "away" in each.getMessage()]
+    told = [each.getMessage() for each in caplog.records if "the store is away" in each.getMessage()]
     assert len(told) == 2  # once for the claims, once for the settlements
     await store.close()
 
