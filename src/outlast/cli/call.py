@@ -120,7 +120,7 @@ async def _call(
         try:
             record = await _wait_for_end(app, handle, limit)
         except asyncio.CancelledError:
-            show.note(f"outlast: the job is still running: outlast jobs show {handle.id}")
+            show.note(f"outlast: {handle.id} is not cancelled: outlast jobs show {handle.id}")
             return INTERRUPTED
         if as_json:
             show.json({**document, "state": record.state, "job": record})
@@ -131,7 +131,7 @@ async def _call(
         last = record.failures[-1] if record.failures else None
         why = f" ({record.reason})" if record.reason and record.reason != record.state else ""
         error = f": {last.type}: {short(last.message, 200)}" if last is not None else ""
-        unfinished = "" if record.state in TERMINAL else "; it has not ended yet"
+        unfinished = "" if record.state in TERMINAL else "; it has not ended"
         show.note(f"outlast: {handle.id} is {record.state}{why}{error}{unfinished}")
         return FAILED
 

@@ -60,9 +60,7 @@ def worker(
     if not target:
         raise ConfigurationError("worker: name the Outlast(...), such as: outlast worker main:shop")
     if options.url:
-        raise ConfigurationError(
-            "worker: --url has no effect here: the app's own store is used: set OUTLAST_URL for it"
-        )
+        raise ConfigurationError("worker: the app names the store: set OUTLAST_URL in place of --url")
     log_plainly()
     names = _split(queues)
     logging.getLogger("outlast.supervisor").info(
