@@ -136,10 +136,8 @@ class Mover:
         """Move the jobs that wait now, round by round, until `stopped`; return the number of moved jobs."""
         # This claim makes the jobs of dead holders ready again.
         await self._source.broker.claim({}, limit=1, holder=self._holder, lease=1, wait=0)
-        passes: tuple[tuple[tuple[State, ...], str | None], ...] = (
-            (("waiting",), self._plan.source_reason),
-            (_WAITING, None),
-        )
+        held: tuple[State, ...] = ("waiting",)
+        passes = ((held, self._plan.source_reason), (_WAITING, None))
         before = self.progress.moved
         for queue in await self.queues():
             for states, reason in passes:
@@ -183,9 +181,7 @@ class Mover:
         )
         # Ended at the source: only now may they run at the target. A job that put-back released at the source
         # (why is "not-waiting") runs there, and must stay held at the target.
-        moved = [
-            id_ for id_, answer in zip(accepted, ended[: len(accepted)], strict=True) if answer.why != "not-waiting"
-        ]
+        moved = [id_ for id_, answer in zip(accepted, ended, strict=False) if answer.why != "not-waiting"]
         await self._target.control.apply([Unhold(each) for each in moved])
         self.progress.moved += len(moved)
         for id_, why in refused:

@@ -16,7 +16,7 @@ Snapshot = dict[str, tuple[int, int]]
 
 
 def snapshot(folders: Sequence[Path], suffixes: tuple[str, ...] = (".py",)) -> Snapshot:
-    """Return the status of files with such a suffix below the folders, not in hidden folders, environments or caches."""
+    """Return time and size of files with such a suffix, but not in hidden folders, environments and caches."""
     seen: Snapshot = {}
     for folder in folders:
         for entry in _files(str(folder)):
