@@ -27,7 +27,7 @@ def of_limits(soft: int) -> Finding:
 def of_holders(stale: Iterable[tuple[str, int]], *, consumed: bool) -> Iterator[Finding]:
     """Judge workers whose lease has expired while they hold running jobs."""
     for label, jobs in stale:
-        text = f"worker {label} has died and held {counted(jobs, 'job')}"
+        text = f"worker {label} lost its lease with {counted(jobs, 'job')} running"
         if consumed:
             yield Finding("workers", "warning", text, "nothing to do: the next claim of a live worker takes them over")
         else:

@@ -106,7 +106,7 @@ async def _strange(project: Project) -> None:
 def test_a_worker_that_is_gone_and_a_clock_that_is_wrong(project: Project) -> None:
     asyncio.run(_strange(project))
     found = findings(project, code=1)
-    assert found["workers: worker gone:1 has died and held 1 job"] == "error"
+    assert found["workers: worker gone:1 lost its lease with 1 job running"] == "error"
     assert found["clock: the newest job was accepted 2 h in the future"] == "error"
 
 

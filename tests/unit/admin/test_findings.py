@@ -22,7 +22,7 @@ def test_limits() -> None:
 def test_workers_that_are_gone() -> None:
     assert only(of_holders([("host:7", 3)], consumed=True)).severity == "warning"
     gone = only(of_holders([("host:7", 1)], consumed=False))
-    assert (gone.severity, gone.text) == ("error", "worker host:7 has died and held 1 job")
+    assert (gone.severity, gone.text) == ("error", "worker host:7 lost its lease with 1 job running")
     assert list(of_holders([], consumed=False)) == []
 
 
