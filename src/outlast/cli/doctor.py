@@ -43,7 +43,7 @@ def doctor(
             show.line((f"{each.severity:<9}", _STYLES[each.severity]), f"{each.check}: {each.text}")
             if each.fix:
                 show.line(" " * 9, ("fix: ", "dim"), (each.fix, "bold"))
-        verdict = f"{errors} to fix, {warnings} to look at" if errors or warnings else "all is well"
+        verdict = f"{errors} to fix, {warnings} to check" if errors or warnings else "all is well"
         show.line(f"{access.shown}: {verdict}")
     if errors:
         raise typer.Exit(FAILED)

@@ -59,7 +59,7 @@ def test_queues_that_need_somebody(project: Project) -> None:
     ran = project.run("doctor")
     assert ran.code == 1
     assert "         fix: start a worker that declares it, or outlast jobs purge --queue slow" in ran.out
-    assert ran.out.splitlines()[-1] == f"{project.file}: 3 to fix, 1 to look at"
+    assert ran.out.splitlines()[-1] == f"{project.file}: 3 to fix, 1 to check"
     project.run("queues", "pause", "slow")
     assert "queue slow: paused with 2 jobs waiting" in findings(project, code=1)
 
