@@ -181,7 +181,8 @@ class Mover:
         )
         # Ended at the source: only now may they run at the target. A job that put-back released at the source
         # (why is "not-waiting") runs there, and must stay held at the target.
-        moved = [id_ for id_, answer in zip(accepted, ended, strict=False) if answer.why != "not-waiting"]
+        answers = zip(accepted, ended[: len(accepted)], strict=True)
+        moved = [id_ for id_, answer in answers if answer.why != "not-waiting"]
         await self._target.control.apply([Unhold(each) for each in moved])
         self.progress.moved += len(moved)
         for id_, why in refused:

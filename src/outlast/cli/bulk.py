@@ -71,7 +71,7 @@ def change_jobs(options: CommonOptions, words: Sequence[str], change: Change, *,
 
 
 def change_matching(options: CommonOptions, query: Query, change: Change, *, yes: bool, rate: str | None) -> None:
-    """Show how many jobs a query finds, ask, and change them, at most at `rate`."""
+    """Show how many jobs a query finds, ask, and change them, no faster than `rate`."""
     from outlast.core.limits import rate_of
 
     limit = None if rate is None else rate_of(rate, "--rate")
