@@ -35,7 +35,7 @@ _RECOVER: Final = 1000
 
 
 class MovePlan(Struct, frozen=True):
-    """The source, the target (their URLs without secrets) and the queues of a move; no queues: all."""
+    """The source and target of a move, by `StoreKind.identity`, and its queues; no queues: all."""
 
     source: str
     target: str
