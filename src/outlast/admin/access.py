@@ -1,4 +1,4 @@
-"""Which store an operation works on, and opening it without making it by a look."""
+"""The store that an operation works on, and how to open it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["StoreAccess", "open_existing", "open_or_create"]
 
 @dataclass(frozen=True, slots=True)
 class StoreAccess:
-    """A store's URL, in `settings`, and why it is used. hint: how to name another store, for errors."""
+    """A store, by the URL in `settings`. why: the source of the URL; hint: how to name another store, for errors."""
 
     settings: Settings
     why: str
@@ -35,12 +35,12 @@ class StoreAccess:
 
     @property
     def kind(self) -> StoreKind:
-        """What kind of store it is."""
+        """The kind of the store."""
         return kind_of(self.url, self.why)
 
     @property
     def file(self) -> Path | None:
-        """The absolute path of a store that is a file."""
+        """The absolute path if the store is a file."""
         return self.kind.file(self.url)
 
     @property
@@ -51,7 +51,7 @@ class StoreAccess:
 
 @asynccontextmanager
 async def open_existing(access: StoreAccess) -> AsyncIterator[Store]:
-    """Open a store that is there already, and close it; raise StoreError, StoreMissing."""
+    """Open an existing store, and close it at the end; raise StoreError, StoreMissing."""
     access.kind.check_present(access.url, why=access.why, hint=access.hint)
     async with open_or_create(access) as store:
         yield store
@@ -59,7 +59,7 @@ async def open_existing(access: StoreAccess) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def open_or_create(access: StoreAccess) -> AsyncIterator[Store]:
-    """Open the store, made if it is missing, and close it; raise StoreError."""
+    """Open the store, created if missing, and close it at the end; raise StoreError."""
     from outlast.aio.clock import SystemClock
 
     store = access.kind.connect(access.url, clock=SystemClock(), max_body=access.settings.max_body)

@@ -1,10 +1,9 @@
-"""An examination of this machine, a store and an app's declarations: every finding, in the order of the causes."""
+"""Examines this machine, a store and an app's declarations; the findings are in the order of the causes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from outlast.admin.access import StoreAccess, open_existing
 from outlast.admin.findings import of_declarations, of_holders, of_limits, of_queue, of_schedule, of_variables
@@ -14,19 +13,15 @@ from outlast.brokers.registry import library_findings
 from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.findings import Finding
 from outlast.core.schedule import ScheduleRecord
-from outlast.core.store.broker import QueueStats
 from outlast.core.ticking import orphaned
-
-if TYPE_CHECKING:
-    from outlast.app import Outlast
 
 __all__ = ["examine"]
 
 
 async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = "") -> list[Finding]:
-    """Return what is found; nothing is changed, and a store that cannot be used is a finding too.
+    """Return all findings; change nothing. A store that cannot be used is a finding too.
 
-    pages: check all that is stored, which reads it whole. app_name: what the findings call `access.app`.
+    pages: check all stored data, which reads the whole store. app_name: the name of `access.app` in the findings.
     """
     return [*_of_machine(access), *await _of_store(access, pages=pages, app_name=app_name)]
 
@@ -59,8 +54,7 @@ async def _of_store(access: StoreAccess, *, pages: bool, app_name: str) -> list[
 
 
 async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Finding], app_name: str) -> None:
-    """Add what is found of queues, schedules and declarations; what was found before an error stays."""
-    clock = SystemClock()
+    """Add the findings of queues, schedules and declarations to `found`; an error keeps those found before."""
     async with open_existing(access) as store:
         stats = await store.broker.stats(())
         found += of_holders(inspection.stale, consumed=any(each.consumers for each in stats.values()))
@@ -69,8 +63,11 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         if store.keeps_schedules():
             found += map(_of_schedule, await store.schedules.schedules())
     if access.app is not None:
-        kinds = await access.kind.waiting_kinds(access.url, clock, stats)
-        found += _of_declarations(access.app, kinds, stats, app_name)
+        kinds = await access.kind.waiting_kinds(access.url, SystemClock(), stats)
+        registry = access.app.registry
+        found += of_declarations(
+            kinds, declared_kinds=registry.kinds, declared_queues=registry.queues, stats=stats, app=app_name
+        )
 
 
 def _of_schedule(record: ScheduleRecord) -> Finding:
@@ -89,17 +86,4 @@ def _of_schedule(record: ScheduleRecord) -> Finding:
         paused=record.paused,
         due_since=None if since is None else now - since,
         app=record.app,
-    )
-
-
-def _of_declarations(
-    app: Outlast, waiting: Mapping[tuple[str, str], int], stats: Mapping[str, QueueStats], name: str
-) -> Iterator[Finding]:
-    registry = app.registry
-    return of_declarations(
-        waiting,
-        declared_kinds={kind: each.queue for kind, each in registry.kinds.items()},
-        declared_queues=registry.queues,
-        stats=stats,
-        app=name,
     )

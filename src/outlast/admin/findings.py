@@ -1,23 +1,16 @@
-"""What the doctor can find: each check is a small pure function from plain values to findings."""
+"""The checks of the doctor: pure functions from plain values to findings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from outlast.core.findings import Finding
+from outlast.core.findings import Finding, Severity
 from outlast.core.kinds import name_of, version_of
 from outlast.core.store.broker import QueueStats
 from outlast.core.text import counted, duration
 
-__all__ = [
-    "of_declarations",
-    "of_holders",
-    "of_limits",
-    "of_queue",
-    "of_schedule",
-    "of_variables",
-]
+__all__ = ["of_declarations", "of_holders", "of_limits", "of_queue", "of_schedule", "of_variables"]
 
 FEW_DESCRIPTORS: Final = 1024
 OLD: Final = 300.0
@@ -32,89 +25,59 @@ def of_limits(soft: int) -> Finding:
 
 
 def of_holders(stale: Iterable[tuple[str, int]], *, consumed: bool) -> Iterator[Finding]:
-    """Judge workers whose lease has lapsed while jobs still run in their name."""
+    """Judge workers whose lease has expired while they hold running jobs."""
     for label, jobs in stale:
-        text = f"worker {label} is gone and held {counted(jobs, 'job')}"
+        text = f"worker {label} lost its lease with {counted(jobs, 'job')} running"
         if consumed:
-            yield Finding("workers", "warning", text, "nothing to do: the next claim of a living worker takes them")
+            yield Finding("workers", "warning", text, "nothing to do: the next claim of a live worker takes them over")
         else:
-            yield Finding("workers", "error", text, "start a worker: its first claim takes them")
+            yield Finding("workers", "error", text, "start a worker: its first claim takes them over")
 
 
 def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
-    """Judge one queue."""
+    """Return the problems of one queue, or one finding that it has none."""
     check = f"queue {name}"
-    aside = stats.depth - stats.running - stats.ready - stats.scheduled - stats.parked
-    waiting = stats.depth - stats.running - aside
-    found: list[Finding] = []
-    if aside > 0:
-        found.append(
-            Finding(
-                check,
-                "warning",
-                f"{counted(aside, 'job')} set aside by a move that has not ended",
-                f"repeat that outlast move: outlast jobs list queue:{name} state:waiting says where to",
-            )
-        )
-    if stats.paused and waiting:
-        found.append(
-            Finding(check, "warning", f"paused with {counted(waiting, 'job')} waiting", f"outlast queues resume {name}")
-        )
-    elif waiting and not stats.consumers:
-        found.append(
-            Finding(
-                check,
-                "error",
-                f"{counted(waiting, 'job')} waiting and nobody works on it",
-                f"start a worker that declares it, or outlast jobs purge --queue {name}",
-            )
-        )
-    elif stats.oldest > OLD and stats.ready:
-        found.append(
-            Finding(
-                check,
-                "warning",
-                f"the first job has waited for {duration(stats.oldest)}, {stats.ready} are ready",
-                "more --processes or --concurrency, or look for slow jobs: outlast jobs list --state running",
-            )
-        )
-    if stats.max_depth is not None and stats.depth >= stats.max_depth:
-        found.append(
-            Finding(check, "error", f"full: {stats.depth} of {stats.max_depth}", "more workers, or a larger max_depth")
-        )
-    if stats.parked:
-        found.append(
-            Finding(
-                check,
-                "warning",
-                f"{counted(stats.parked, 'job')} parked: no worker knows the kind",
-                f"deploy the code that declares it: outlast jobs list --queue {name} --state parked",
-            )
-        )
-    if stats.dead:
-        found.append(
-            Finding(
-                check,
-                "warning",
-                counted(stats.dead, "dead letter"),
-                f"outlast dead list --queue {name}; then outlast dead redrive --all --queue {name}",
-            )
-        )
+    found = [Finding(check, severity, text, fix) for severity, text, fix in _queue_problems(name, stats)]
     yield from found or [Finding(check, "ok", f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}")]
 
 
+def _queue_problems(name: str, stats: QueueStats) -> Iterator[tuple[Severity, str, str]]:
+    waiting = stats.ready + stats.scheduled + stats.parked
+    held = stats.depth - stats.running - waiting
+    if held > 0:
+        fix = f"repeat that outlast move: outlast jobs list queue:{name} state:waiting shows its target"
+        yield "warning", f"{counted(held, 'job')} held by a move that has not ended", fix
+    if stats.paused and waiting:
+        yield "warning", f"paused with {counted(waiting, 'job')} waiting", f"outlast queues resume {name}"
+    elif waiting and not stats.consumers:
+        fix = f"start a worker that declares it, or outlast jobs purge --queue {name}"
+        yield "error", f"{counted(waiting, 'job')} waiting and no worker consumes it", fix
+    elif stats.oldest > OLD and stats.ready:
+        text = f"the first job has waited for {duration(stats.oldest)}, {stats.ready} are ready"
+        fix = "more --processes or --concurrency, or find slow jobs: outlast jobs list --state running"
+        yield "warning", text, fix
+    if stats.max_depth is not None and stats.depth >= stats.max_depth:
+        yield "error", f"full: {stats.depth} of {stats.max_depth}", "more workers, or a larger max_depth"
+    if stats.parked:
+        fix = f"deploy the code that declares it: outlast jobs list --queue {name} --state parked"
+        yield "warning", f"{counted(stats.parked, 'job')} parked: no worker declares the kind", fix
+    if stats.dead:
+        fix = f"outlast dead list --queue {name}; then outlast dead redrive --all --queue {name}"
+        yield "warning", counted(stats.dead, "dead letter"), fix
+
+
 def of_schedule(name: str, *, error: str, orphan: bool, paused: bool, due_since: float | None, app: str) -> Finding:
-    """Judge one schedule. due_since: seconds since a tick came due that nobody has fired."""
+    """Judge one schedule. due_since: seconds since a tick became due that was not fired."""
     check = f"schedule {name}"
     if error:
-        return Finding(check, "error", f"cannot run: {error}", "mend what it says; it is tried again every 30 s")
+        return Finding(check, "error", f"cannot run: {error}", "fix this error; the scheduler tries again every 30 s")
     if orphan:
-        fix = f"start a worker of {app}; or, if the code no longer has it: outlast schedules remove {name}"
+        fix = f"start a worker of {app}; or, if the code no longer declares it: outlast schedules remove {name}"
         return Finding(check, "error", "no live worker declares it: it does not run", fix)
     if paused:
-        return Finding(check, "warning", "paused: it does not run by itself", f"outlast schedules resume {name}")
+        return Finding(check, "warning", "paused: it does not fire", f"outlast schedules resume {name}")
     if due_since is not None:
-        fix = "look at the workers' logs; outlast schedules show " + name
+        fix = f"read the workers' logs; outlast schedules show {name}"
         return Finding(check, "error", f"was due {duration(due_since)} ago and has not run", fix)
     return Finding(check, "ok", "runs")
 
@@ -122,44 +85,40 @@ def of_schedule(name: str, *, error: str, orphan: bool, paused: bool, due_since:
 def of_declarations(
     kinds: Mapping[tuple[str, str], int],
     *,
-    declared_kinds: Mapping[str, str],
+    declared_kinds: Collection[str],
     declared_queues: Iterable[str],
     stats: Mapping[str, QueueStats],
     app: str,
 ) -> Iterator[Finding]:
-    """Compare what waits with what the app declares. declared_kinds: the queue of each kind."""
-    well = True
-    for (queue, kind), number in sorted(kinds.items()):
-        if kind not in declared_kinds:
-            well = False
-            yield _undeclared(
-                kind, f"{counted(number, 'job')} of kind {kind!r} in queue {queue!r}", declared_kinds, app
-            )
-    idle = [name for name in sorted(declared_queues) if name not in stats or not stats[name].consumers]
-    if idle:
-        well = False
-        text = f"nobody works now on what {app} declares: {', '.join(idle)}"
-        yield Finding("declarations", "warning", text, f"outlast worker {app}, or add them to its --queues")
-    if well:
-        yield Finding("declarations", "ok", f"{app}: every kind that waits is declared, every queue has a worker")
+    """Compare the waiting jobs, counted by queue and kind, with the declarations of the app."""
+    found = [
+        _undeclared(kind, f"{counted(number, 'job')} of kind {kind!r} in queue {queue!r}", declared_kinds, app)
+        for (queue, kind), number in sorted(kinds.items())
+        if kind not in declared_kinds
+    ]
+    if idle := [name for name in sorted(declared_queues) if name not in stats or not stats[name].consumers]:
+        text = f"no worker consumes these queues of {app}: {', '.join(idle)}"
+        found.append(Finding("declarations", "warning", text, f"outlast worker {app}, or add them to its --queues"))
+    text = f"{app}: every waiting kind is declared, every queue has a worker"
+    yield from found or [Finding("declarations", "ok", text)]
 
 
 def _undeclared(kind: str, jobs: str, declared: Iterable[str], app: str) -> Finding:
-    """Judge jobs that the app does not run: of an unknown kind, or of another version of a known one."""
+    """Judge jobs that the app does not run: of an undeclared kind, or of another version of a declared kind."""
     versions = [version_of(each) for each in declared if name_of(each) == name_of(kind)]
     if not versions:
-        fix = "declare it again, give its successor aliases=(...,), or purge them"
+        fix = "declare it again, give its successor aliases=(...,), or purge these jobs"
         return Finding("declarations", "error", f"{jobs}, and {app} does not declare it", fix)
     if version_of(kind) > max(versions):
-        text = f"{jobs} wait for newer code: {app} runs it up to version {max(versions)}"
-        return Finding("declarations", "warning", text, "deploy the code that knows the version, or purge them")
-    fix = f"give the job upgrades= from version {version_of(kind)} on, or purge them"
+        text = f"{jobs} need newer code: {app} runs this kind up to version {max(versions)}"
+        return Finding("declarations", "warning", text, "deploy the code that declares it, or purge these jobs")
+    fix = f"give the job upgrades= from version {version_of(kind)} on, or purge these jobs"
     return Finding("declarations", "error", f"{jobs}, and {app} has no upgrade from that version", fix)
 
 
 def of_variables(idle: Mapping[str, str]) -> Iterator[Finding]:
-    """Judge the variables that change nothing."""
+    """Judge the environment variables without effect."""
     for name, why in idle.items():
-        yield Finding("settings", "warning", f"{name} does nothing: {why}", "correct its name, or unset it")
+        yield Finding("settings", "warning", f"{name} has no effect: {why}", "correct its name, or unset it")
     if not idle:
         yield Finding("settings", "ok", "no variable without effect")

@@ -1,4 +1,4 @@
-"""The command line: `outlast`, an edge that shows what the parts know and lets people press what there is to press."""
+"""The command line, `outlast`: parses arguments, calls the other packages and prints the results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (that of the process when None) and return its exit code (worker.exitcodes)."""
+    """Run one command line (the arguments of the process if None); return its exit code (core.exitcodes)."""
     from outlast.cli.root import run
 
     return run(arguments)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
+from outlast.cli.common_options import CommonOptions, command
 from outlast.cli.output import show
 from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
@@ -19,19 +19,15 @@ __all__ = ["register"]
 
 def register(root: typer.Typer) -> None:
     """Add the command."""
-    root.command("backup", short_help="Copy the store while it is in use.")(backup)
+    command(root, "backup", short_help="Copy the store while it is in use.")(backup)
 
 
 def backup(
-    ctx: typer.Context,
+    options: CommonOptions,
     *,
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new file; one that exists is refused.")],
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The new file; it must not exist.")],
 ) -> None:
-    """Write a consistent, compact copy of the store to a new file, while everybody works on."""
-    options = common_options(ctx, url, app, json)
+    """Write a consistent, compact copy of the store to a new file; producers and workers continue."""
     access = find_store(options)
     kind = access.kind
     if kind.no_backup:
@@ -40,9 +36,9 @@ def backup(
         raise ConfigurationError(f"{target} is a folder: name the new file in it, such as {target / 'backup.db'}")
     if target.exists():
         raise ConfigurationError(f"{target} exists: name a new file, a backup never overwrites")
-    began = monotonic()
+    started = monotonic()
     on_store(access, lambda store: kind.backup(store, target))
-    took, length = monotonic() - began, target.stat().st_size
+    took, length = monotonic() - started, target.stat().st_size
     if options.json:
         show.json({"file": access.shown, "target": str(target.absolute()), "bytes": length, "seconds": round(took, 3)})
     else:

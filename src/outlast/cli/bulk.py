@@ -1,9 +1,7 @@
-"""Changing many jobs at once: those that a filter finds, shown and asked about first, then at a rate."""
+"""Changes many jobs at once: shows what a filter finds, asks, and changes the jobs at a rate."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,53 +15,49 @@ from outlast.admin import bulk
 from outlast.admin.bulk import BulkOutcome, BulkSelection
 from outlast.cli.common_options import CommonOptions
 from outlast.cli.output import show
-from outlast.cli.output.answers import explain, print_answers
-from outlast.cli.store_access import find_store, on_store
+from outlast.cli.output.answers import confirm, explain, print_answers
+from outlast.cli.store_access import find_store, on_store, stop_on_interrupt
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED, INTERRUPTED
 from outlast.core.filters import is_filter, parse
+from outlast.core.message import State
 from outlast.core.store.control import Command
 from outlast.core.store.records import Query
 from outlast.core.text import clean, counted
 
 if TYPE_CHECKING:
-    from outlast.admin.access import StoreAccess
     from outlast.core.limits import Rate
     from outlast.core.store.store import Store
 
 __all__ = ["Change", "RateOption", "YesOption", "change_jobs", "change_matching"]
 
 RateOption = Annotated[
-    str | None, typer.Option("--rate", help="At most so many, such as 100/s or 10/minute; all at once if left out.")
+    str | None, typer.Option("--rate", help="At most this many, such as 100/s or 10/minute; all at once if left out.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class Change(Struct, frozen=True):
-    """What is done to jobs. verb: "Redrive"; each: what is said of one; done: of many."""
+    """A change of jobs. verb: "Redrive"; each, done: the result for one job, and for many.
+
+    states: the states that a filter means if it names none; (): all.
+    """
 
     verb: str
     command: Callable[[str], Command]
     each: str
     done: str
+    states: tuple[State, ...] = ()
 
 
-def change_jobs(
-    options: CommonOptions,
-    words: Sequence[str],
-    change: Change,
-    *,
-    yes: bool,
-    rate: str | None,
-    states: Sequence[str] = (),
-) -> None:
-    """Change the jobs of these ids, or all that these filter words find among those in `states`."""
+def change_jobs(options: CommonOptions, words: Sequence[str], change: Change, *, yes: bool, rate: str | None) -> None:
+    """Change the jobs with these ids, or all jobs that these filter words find."""
     filtering = [is_filter(word) for word in words]
     if any(filtering) and not all(filtering):
-        raise ConfigurationError(f"{words[filtering.index(False)]!r}: give ids alone, or a filter alone")
-    if words and not filtering[0]:
+        raise ConfigurationError(f"{words[filtering.index(False)]!r}: give only ids, or only a filter")
+    if not any(filtering):
         if rate is not None or yes:
-            raise ConfigurationError("--rate and --yes go with a filter, such as state:dead; ids are taken at once")
+            raise ConfigurationError("--rate and --yes need a filter, such as state:dead; ids are changed at once")
         access = find_store(options)
         answers = on_store(access, lambda store: store.control.apply([change.command(each) for each in words]))
         print_answers(words, answers, json=options.json, done=change.each)
@@ -71,92 +65,72 @@ def change_jobs(
     from time import time
 
     query = parse(words, time())
-    if states:
-        # What cannot be changed so is not asked for, unless the filter names the states itself.
-        query = msgspec.structs.replace(query, states=query.states or tuple(states))
-    change_matching(options, query, change, yes=yes, rate=rate)
+    change_matching(
+        options, msgspec.structs.replace(query, states=query.states or change.states), change, yes=yes, rate=rate
+    )
 
 
 def change_matching(options: CommonOptions, query: Query, change: Change, *, yes: bool, rate: str | None) -> None:
-    """Show how many jobs a query finds, ask, and change them, at most `rate` of them in a time."""
+    """Show how many jobs a query finds, ask, and change them, no faster than `rate`."""
     from outlast.core.limits import rate_of
 
-    pace = None if rate is None else rate_of(rate, "--rate")
+    limit = None if rate is None else rate_of(rate, "--rate")
     access = find_store(options)
     found = on_store(access, lambda store: bulk.select(store.records, query))
     if not found.ids and not options.json:
         show.note(f"no such jobs in {access.shown}")
         return
     if found.ids and not yes:
-        _confirm(access, found, change)
-    outcome = on_store(access, lambda store: _change(store, found.ids, change, pace))
+        number = counted(len(found.ids), "job")
+        question = f"{change.verb} {number} of {access.shown}?"
+        confirm(question, f"{change.verb.lower()} would change {number}", _summary(found))
+    outcome = on_store(access, lambda store: _change(store, found.ids, change, limit))
     _print_outcome(options, found, outcome, change)
 
 
-def _confirm(access: StoreAccess, found: BulkSelection, change: Change) -> None:
-    number = counted(len(found.ids), "job")
-    if not sys.stdin.isatty():
-        raise ConfigurationError(
-            f"{change.verb.lower()} would change {number}: add --yes (there is nobody to ask here)"
-        )
-    for (queue, kind, state), count in found.groups.most_common(20):
-        show.note(f"  {count:>9,}  {state} {clean(kind)} in {clean(queue)}")
-    examples = ", ".join(clean(each) for each in found.ids[:3])
-    show.note(f"  such as {examples}")
-    if not typer.confirm(f"{change.verb} {number} of {access.shown}?", err=True):
-        raise typer.Exit(FAILED)
+def _summary(found: BulkSelection) -> list[str]:
+    groups = [
+        f"  {count:>9,}  {state} {clean(kind)} in {clean(queue)}"
+        for (queue, kind, state), count in found.groups.most_common(20)
+    ]
+    return [*groups, f"  such as {', '.join(clean(each) for each in found.ids[:3])}"]
 
 
 async def _change(store: Store, ids: Sequence[str], change: Change, rate: Rate | None) -> BulkOutcome:
-    """Apply the change to all; Ctrl-C ends it between two steps, so that what is printed is what was done."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    done = 0
+    """Change all jobs; Ctrl-C stops it between two steps, so that the printed result is exact."""
+    visible = sys.stderr.isatty() and len(ids) > bulk.BATCH
 
-    def progress(asked: int) -> None:
-        nonlocal done
-        done = asked
-        _progress(asked, len(ids))
+    def progress(done: int) -> None:
+        if visible:
+            sys.stderr.write(f"\r{done:,} of {len(ids):,}")
+            sys.stderr.flush()
 
-    loop.add_signal_handler(signal.SIGINT, stop.set)
-    try:
-        return await bulk.change(store.control, ids, change.command, rate=rate, stop=stop, progress=progress)
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        if done < len(ids):
-            _progress_ends(len(ids))
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty() and total > bulk.BATCH:
-        sys.stderr.write(f"\r{done:,} of {total:,}" + ("\n" if done == total else ""))
-        sys.stderr.flush()
-
-
-def _progress_ends(total: int) -> None:
-    """Begin a new line: what is said next would stand behind the numbers."""
-    if sys.stderr.isatty() and total > bulk.BATCH:
-        sys.stderr.write("\n")
+    with stop_on_interrupt() as stop:
+        try:
+            return await bulk.change(store.control, ids, change.command, rate=rate, stop=stop, progress=progress)
+        finally:
+            if visible:
+                sys.stderr.write("\n")  # else the next text follows the numbers on their line
 
 
 def _print_outcome(options: CommonOptions, found: BulkSelection, outcome: BulkOutcome, change: Change) -> None:
-    interrupted = outcome.asked < len(found.ids)
+    matched, left = len(found.ids), len(found.ids) - outcome.asked
     if options.json:
         show.json(
             {
-                "matched": len(found.ids),
+                "matched": matched,
                 "changed": outcome.changed,
                 "refused": [{"id": id_, "why": answer.why} for id_, answer in outcome.refused],
-                "interrupted": interrupted,
+                "interrupted": left > 0,
             }
         )
     else:
         show.say(f"{counted(outcome.changed, 'job')} {change.done}")
-        for (why, words), number in Counter((each.why, explain(each.why)) for _, each in outcome.refused).items():
-            first = next(id_ for id_, each in outcome.refused if each.why == why)
-            show.note(f"outlast: {counted(number, 'job')} not changed, such as {clean(first)}: {words}")
-    if interrupted:
-        left = len(found.ids) - outcome.asked
-        show.note(f"outlast: interrupted: {outcome.asked:,} of {len(found.ids):,} done, {left:,} untouched")
+        for why, number in Counter(answer.why for _, answer in outcome.refused).items():
+            example = next(id_ for id_, answer in outcome.refused if answer.why == why)
+            show.note(f"outlast: {counted(number, 'job')} not changed, such as {clean(example)}: {explain(why)}")
+    if left:
+        show.note(f"outlast: interrupted: {outcome.asked:,} of {matched:,} done, {left:,} unchanged")
         raise typer.Exit(INTERRUPTED)
     if outcome.refused:
         raise typer.Exit(FAILED)

@@ -1,9 +1,10 @@
-"""`outlast call`: enqueue one job from a terminal, and wait for what comes of it."""
+"""`outlast call`: enqueue one job from a terminal, and wait for its result."""
 
 from __future__ import annotations
 
 import asyncio
 from difflib import get_close_matches
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _STEP: Final = 60.0
-"""Seconds of one wait at the store; a longer wait is several of them."""
+"""Seconds of one wait call to the store; a longer wait repeats it."""
 
 
 def register(root: typer.Typer) -> None:
@@ -45,24 +46,24 @@ def call(
     arg: ArgOption = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end, and print the result as JSON.")] = False,
     timeout: Annotated[
-        str | None, typer.Option("--timeout", help="With --wait: no longer than this, such as 5m.")
+        str | None, typer.Option("--timeout", help="With --wait: at most this long, such as 5m.")
     ] = None,
-    delay: Annotated[str | None, typer.Option("--delay", help="Due in so long from now: 5m.")] = None,
+    delay: Annotated[str | None, typer.Option("--delay", help="Due this long from now: 5m.")] = None,
     run_at: Annotated[
-        str | None, typer.Option("--run-at", help="When it is due: 2026-05-01T09:00+02:00, or seconds since 1970.")
+        str | None, typer.Option("--run-at", help="The due time: 2026-05-01T09:00+02:00, or seconds since 1970.")
     ] = None,
     priority: Annotated[str | None, typer.Option("--priority", help="high, normal or low.")] = None,
-    id: Annotated[str | None, typer.Option("--id", help="The job's own id: the same id is the same job.")] = None,  # noqa: A002
-    key: Annotated[str | None, typer.Option("--key", help="What limits, fairness and erasure go by.")] = None,
-    unique: Annotated[str | None, typer.Option("--unique", help="A key that only one unfinished job holds.")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="The job's id; the same id is the same job.")] = None,  # noqa: A002
+    key: Annotated[str | None, typer.Option("--key", help="The key for limits, fairness and erasure.")] = None,
+    unique: Annotated[str | None, typer.Option("--unique", help="A key that only one unfinished job can hold.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Enqueue a job, checked as the app's own code would, and print its id.
+    """Enqueue a job with the same checks as in the app's code, and print its id.
 
-    With --wait it exits 0 when the job succeeded, and 1 when it did not, or had not ended in time.
+    With --wait, exits 0 if the job succeeded, and 1 if it failed or did not end in time.
     """
     if timeout is not None and not wait:
-        raise ConfigurationError("call: --timeout goes with --wait")
+        raise ConfigurationError("call: --timeout needs --wait")
     if priority is not None:
         check_priority(priority)
     limit = None if timeout is None else seconds(timeout, "--timeout")
@@ -76,9 +77,8 @@ def call(
     app = load_outlast(target)
     declaration = _declared(app, target, kind)
     values = values_of(arg or [], app.composer.arguments[declaration.wire])
-    common = common_options(ctx, json=json)
-    output = _CallOutput(common.json)
-    raise typer.Exit(asyncio.run(_call(app, declaration, values, job_options, wait=wait, limit=limit, output=output)))
+    as_json = common_options(ctx, json=json).json
+    raise typer.Exit(asyncio.run(_call(app, declaration, values, job_options, wait=wait, limit=limit, as_json=as_json)))
 
 
 def _declared(app: Outlast, target: str, kind: str) -> Declaration:
@@ -88,30 +88,8 @@ def _declared(app: Outlast, target: str, kind: str) -> Declaration:
     near = get_close_matches(kind, known, 1)
     hint = f", did you mean {near[0]!r}?" if near else ";"
     raise ConfigurationError(
-        f"call: {target} declares no {kind!r}{hint} there are {', '.join(sorted(known)) or 'none'}"
+        f"call: {target} declares no {kind!r}{hint} it declares {', '.join(sorted(known)) or 'none'}"
     )
-
-
-class _CallOutput:
-    """What was printed: an id as soon as there is one, and one JSON document at the end."""
-
-    def __init__(self, json: bool) -> None:
-        self._json = json
-
-    def accepted(self, handle: Handle[Any]) -> None:
-        """Say that the job is kept."""
-        if not handle.created:
-            show.note(f"outlast: {handle.id} was there before and stands for this call ({handle.conflict})")
-        if not self._json:
-            show.say(handle.id)
-
-    def ended(self, handle: Handle[Any], record: JobRecord | None) -> None:
-        """Say what came of it; None: nobody waited."""
-        if self._json:
-            kept = {"id": handle.id, "durability": handle.durability, "created": handle.created}
-            show.json(kept if record is None else {**kept, "state": record.state, "job": record})
-        elif record is not None and record.state == "succeeded":
-            show.say("null" if record.result is None else bytes(record.result).decode())
 
 
 async def _call(
@@ -122,31 +100,39 @@ async def _call(
     *,
     wait: bool,
     limit: float | None,
-    output: _CallOutput,
+    as_json: bool,
 ) -> int:
     from outlast.enqueue.job import AppLink, Job
 
     async with app:
         job: Job[Any, Any] = Job(declaration, AppLink(app))
         handle = await job.with_options(**job_options).enqueue(**values)
-        output.accepted(handle)
+        if not handle.created:
+            show.note(f"outlast: {handle.id} existed before and is returned for this call ({handle.conflict})")
+        if not as_json:
+            show.say(handle.id)  # at once, before the job has ended
+        document = {"id": handle.id, "durability": handle.durability, "created": handle.created}
         if not wait:
-            output.ended(handle, None)
+            if as_json:
+                show.json(document)
             return CLEAN
         await _warn(app, handle)
         try:
-            record = await _end(app, handle, limit)
+            record = await _wait_for_end(app, handle, limit)
         except asyncio.CancelledError:
-            show.note(f"outlast: {handle.id} goes on: outlast jobs show {handle.id}")
+            show.note(f"outlast: {handle.id} is not cancelled: outlast jobs show {handle.id}")
             return INTERRUPTED
-        output.ended(handle, record)
+        if as_json:
+            show.json({**document, "state": record.state, "job": record})
         if record.state == "succeeded":
+            if not as_json:
+                show.say("null" if record.result is None else bytes(record.result).decode())
             return CLEAN
         last = record.failures[-1] if record.failures else None
         why = f" ({record.reason})" if record.reason and record.reason != record.state else ""
         error = f": {last.type}: {short(last.message, 200)}" if last is not None else ""
-        goes_on = "" if record.state in TERMINAL else "; it goes on"
-        show.note(f"outlast: {handle.id} is {record.state}{why}{error}{goes_on}")
+        unfinished = "" if record.state in TERMINAL else "; it has not ended"
+        show.note(f"outlast: {handle.id} is {record.state}{why}{error}{unfinished}")
         return FAILED
 
 
@@ -154,18 +140,16 @@ async def _warn(app: Outlast, handle: Handle[Any]) -> None:
     runtime = await app.runtime()
     stats = (await runtime.store.broker.stats([handle.queue])).get(handle.queue)
     if stats is not None and (stats.paused or not stats.consumers):
-        why = "it is paused" if stats.paused else "nobody works on it"
+        why = "it is paused" if stats.paused else "no worker consumes it"
         show.note(f"outlast: queue {handle.queue}: {why}; waiting")
 
 
-async def _end(app: Outlast, handle: Handle[Any], limit: float | None) -> JobRecord:
-    """Return the record once the job has ended, or as it is after `limit` seconds."""
-    store = (await app.runtime()).store
-    loop = asyncio.get_running_loop()
-    deadline = None if limit is None else loop.time() + limit
+async def _wait_for_end(app: Outlast, handle: Handle[Any], limit: float | None) -> JobRecord:
+    """Return the record once the job has ended, or its current record after `limit` seconds."""
+    store, clock = (await app.runtime()).store, asyncio.get_running_loop().time
+    deadline = inf if limit is None else clock() + limit
     while True:
-        left = _STEP if deadline is None else min(_STEP, max(0.0, deadline - loop.time()))
-        await store.records.wait([handle.id], left)
+        await store.records.wait([handle.id], min(_STEP, max(0.0, deadline - clock())))
         record = await handle.record()
-        if record.state in TERMINAL or (deadline is not None and loop.time() >= deadline):
+        if record.state in TERMINAL or clock() >= deadline:
             return record

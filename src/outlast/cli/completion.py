@@ -1,41 +1,46 @@
-"""What a shell may complete: names of queues, kinds and states, and filters. Looks, makes nothing, fails in silence."""
+"""Shell completion of queues, kinds, states and filters; creates nothing and reports no error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, get_args
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, get_args
 
 from outlast.core.message import State
+
+if TYPE_CHECKING:
+    from outlast.admin.access import StoreAccess
 
 __all__ = ["filters", "kinds", "queues", "states"]
 
 _LATEST = 200
-"""Jobs whose kinds are offered when no app is named."""
+"""Number of jobs to read kinds from if no app is named."""
 
 
 def states(incomplete: str) -> list[str]:
-    """Return the states; behind a comma too."""
+    """Return the matching states, also after a comma."""
     before, comma, rest = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in get_args(State) if name.startswith(rest)]
 
 
 def queues(ctx: Any, incomplete: str) -> list[str]:
     """Return the names of the store's queues."""
-    return _beginning(incomplete, _queues(ctx))
+    from outlast.cli.store_access import on_store
+
+    return _names(ctx, incomplete, lambda access: on_store(access, lambda store: store.broker.stats(())))
 
 
 def kinds(ctx: Any, incomplete: str) -> list[str]:
-    """Return the kinds that the app declares, else those of the latest jobs."""
-    return _beginning(incomplete, _kinds(ctx))
+    """Return the kinds that the app declares, else the kinds of the latest jobs."""
+    return _names(ctx, incomplete, _kinds)
 
 
 def filters(ctx: Any, incomplete: str) -> list[str]:
-    """Return the fields of a filter, and the values of those that have a few."""
+    """Return the fields of a filter, or the values of state, queue and kind."""
     from outlast.core.filters import FIELDS
 
     field, colon, value = incomplete.partition(":")
     if not colon:
-        return _beginning(incomplete, [*(f"{each}:" for each in FIELDS), "args."])
+        return _matching(incomplete, [*(f"{each}:" for each in FIELDS), "args."])
     match field:
         case "state":
             found = states(value)
@@ -48,41 +53,36 @@ def filters(ctx: Any, incomplete: str) -> list[str]:
     return [f"{field}:{each}" for each in found]
 
 
-def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
+def _matching(incomplete: str, names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-def _queues(ctx: Any) -> Iterable[str]:
-    from outlast.cli.store_access import find_store, on_store
+def _names(ctx: Any, incomplete: str, read: Callable[[StoreAccess], Iterable[str]]) -> list[str]:
+    from outlast.cli.store_access import find_store
 
     try:
-        return on_store(find_store(_options(ctx)), lambda store: store.broker.stats(()))
-    except Exception:  # a shell is waiting for words, and has no place for an error
-        return ()
+        return _matching(incomplete, read(find_store(_options(ctx))))
+    except Exception:  # the shell expects words and cannot show an error
+        return []
 
 
-def _kinds(ctx: Any) -> Iterable[str]:
-    from outlast.cli.store_access import find_store, on_store
+def _kinds(access: StoreAccess) -> Iterable[str]:
+    from outlast.cli.store_access import on_store
     from outlast.core.store.records import Query
 
-    try:
-        access = find_store(_options(ctx))
-        if access.app is not None:
-            return access.app.registry.declarations
-        return {
-            record.kind for record in on_store(access, lambda store: store.records.find(Query(limit=_LATEST))).records
-        }
-    except Exception:  # a shell is waiting for words, and has no place for an error
-        return ()
+    if access.app is not None:
+        return access.app.registry.declarations
+    page = on_store(access, lambda store: store.records.find(Query(limit=_LATEST)))
+    return {record.kind for record in page.records}
 
 
 def _options(ctx: Any) -> Any:
-    """Return what the words so far say: while completing, no command has run that would have kept it."""
+    """Return the options typed so far; during completion the root command does not run and store them."""
     from outlast.cli.common_options import CommonOptions
 
-    found: list[dict[str, Any]] = []
+    typed: list[dict[str, Any]] = []
     while ctx is not None:
-        found.append(ctx.params)
+        typed.append(ctx.params)
         ctx = ctx.parent
-    url, app = (next((each[name] for each in found if each.get(name)), None) for name in ("url", "app"))
+    url, app = (next((each[name] for each in typed if each.get(name)), None) for name in ("url", "app"))
     return CommonOptions(url=url, app=app)

@@ -1,17 +1,18 @@
-"""`outlast config show`: every setting, its value and where it came from."""
+"""`outlast config show`: every setting, its value and its source."""
 
 from __future__ import annotations
 
 import typer
+from msgspec.structs import asdict
 
-from outlast.cli.common_options import AppOption, DefaultGroup, JsonOption, UrlOption, common_options
+from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.output import show
 from outlast.cli.store_access import find_store
 from outlast.core.text import redact_url
 
 __all__ = ["register"]
 
-group = typer.Typer(cls=DefaultGroup, help="Show the settings that hold.")
+group = typer.Typer(cls=DefaultGroup, help="Show the settings in force.")
 
 
 def register(root: typer.Typer) -> None:
@@ -19,30 +20,25 @@ def register(root: typer.Typer) -> None:
     root.add_typer(group, name="config")
 
 
-@group.command("show")
-def show_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False) -> None:
-    """Show every setting, its value and where it came from, and the file really used. Secrets are masked."""
+@command(group, "show")
+def show_(options: CommonOptions) -> None:
+    """Show every setting, its value and its source, and the store in use. Secrets are masked."""
     from outlast.settings import Settings
 
-    options = common_options(ctx, url, app, json)
     access = find_store(options)
-    origins = (
-        Settings.origins("", None)
-        if access.app is None
-        else Settings.origins(access.app.name, access.app.explicit_settings)
-    )
+    app = access.app
+    origins = Settings.origins("") if app is None else Settings.origins(app.name, app.explicit_settings)
     if options.url:
         origins["url"] = "--url"
-    values = {name: getattr(access.settings, name) for name in Settings.__struct_fields__}
-    values["url"] = redact_url(values["url"])
+    values = {**asdict(access.settings), "url": redact_url(access.url)}
     exists = access.file is not None and access.file.is_file()
     if options.json:
         settings = [{"name": name, "value": value, "from": origins[name]} for name, value in values.items()]
-        app_name = None if access.app is None else access.app.name
-        show.json({"app": app_name, "store": access.shown, "exists": exists, "why": access.why, "settings": settings})
+        name = None if app is None else app.name
+        show.json({"app": name, "store": access.shown, "exists": exists, "why": access.why, "settings": settings})
         return
-    missing = "" if exists or access.file is None else ", not there yet"
-    show.facts((("store", f"{access.shown} ({access.why}{missing})"), ("app", access.app.name if access.app else "")))
+    missing = "" if exists or access.file is None else ", not created yet"
+    show.facts((("store", f"{access.shown} ({access.why}{missing})"), ("app", "" if app is None else app.name)))
     show.say()
     rows = (
         (name, str(value), (origins[name], "dim" if origins[name] == "default" else ""))

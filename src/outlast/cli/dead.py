@@ -1,4 +1,4 @@
-"""`outlast dead`: the dead letters: another life, with other arguments, or none."""
+"""`outlast dead`: list, redrive, edit and purge dead letters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs, change_matching
-from outlast.cli.common_options import AppOption, DefaultGroup, JsonOption, UrlOption, common_options
+from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.completion import filters
 from outlast.cli.jobs import REDRIVE
+from outlast.cli.jobs_edit import edit
 from outlast.cli.output import show
 from outlast.cli.output.listing import CursorOption, KindOption, LimitOption, QueueOption, Words, list_jobs, query_of
 from outlast.core.errors import ConfigurationError
@@ -21,7 +22,7 @@ from outlast.core.text import short, when
 
 __all__ = ["register"]
 
-group = typer.Typer(cls=DefaultGroup, help="Look at dead letters; redrive, edit and purge them.")
+group = typer.Typer(cls=DefaultGroup, help="Show dead letters; redrive, edit and purge them.")
 
 Targets = Annotated[
     list[str] | None,
@@ -29,35 +30,28 @@ Targets = Annotated[
         metavar="[ID...|FILTER...]", help="Ids, or a filter, such as kind:send reason:timeout.", autocompletion=filters
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Every dead letter, or those of --queue and --kind.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Every dead letter, or only those of --queue and --kind.")]
 PURGE = Change("Purge", lambda id_: Purge(id=id_, states=("dead",)), "is removed", "removed")
-"""Not a job that somebody has redriven meanwhile, nor the id of another one."""
+"""Never removes a job that is not dead, such as one that was redriven before."""
 
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    from outlast.cli import jobs_edit
-
-    group.command("edit")(jobs_edit.edit)
     root.add_typer(group, name="dead")
 
 
-@group.command("list")
+@command(group, "list")
 def list_(
-    ctx: typer.Context,
+    options: CommonOptions,
     *,
     words: Words = None,
     queue: QueueOption = None,
     kind: KindOption = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
 ) -> None:
     """List the dead letters with their reason and last error, the last accepted first."""
     query = query_of(_only_dead(words), queue=queue, kind=kind, state=["dead"])
-    options = common_options(ctx, url, app, json)
     list_jobs(options, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no dead letters")
 
 
@@ -79,16 +73,16 @@ def _error(record: JobRecord) -> str:
 def _only_dead(words: list[str] | None) -> list[str]:
     for word in words or ():
         if word.startswith("state:") and word != "state:dead":
-            raise ConfigurationError(f"filter {word!r}: these are the dead letters: use outlast jobs for other states")
+            raise ConfigurationError(f"filter {word!r}: dead letters only: use outlast jobs for other states")
     return words or []
 
 
 def _changing(change: Change) -> Callable[..., None]:
     """Return the command that makes this change."""
-    what = f"dead {change.verb.lower()}"
+    name = f"dead {change.verb.lower()}"
 
     def run(
-        ctx: typer.Context,
+        options: CommonOptions,
         *,
         targets: Targets = None,
         everything: AllOption = False,
@@ -96,18 +90,14 @@ def _changing(change: Change) -> Callable[..., None]:
         kind: KindOption = None,
         yes: YesOption = False,
         rate: RateOption = None,
-        url: UrlOption = None,
-        app: AppOption = None,
-        json: JsonOption = False,
     ) -> None:
         if bool(targets) == everything:
             raise ConfigurationError(
-                f"{what}: name ids or a filter, or give --all (also with --queue NAME, --kind NAME)"
+                f"{name}: name ids or a filter, or give --all (also with --queue NAME, --kind NAME)"
             )
-        options = common_options(ctx, url, app, json)
         if targets and not is_filter(targets[0]):
             if queue or kind:
-                raise ConfigurationError(f"{what}: --queue and --kind go with --all or a filter")
+                raise ConfigurationError(f"{name}: --queue and --kind need --all or a filter")
             change_jobs(options, targets, change, yes=yes, rate=rate)
             return
         query = query_of(_only_dead(targets), queue=queue, kind=kind, state=["dead"])
@@ -116,10 +106,7 @@ def _changing(change: Change) -> Callable[..., None]:
     return run
 
 
-group.command(
-    "redrive",
-    help="Make dead jobs ready again, with all their attempts: these ids, or all that a filter finds, after asking.",
-)(_changing(REDRIVE))
-group.command("purge", help="Remove dead letters for good: these ids, or all that a filter finds, after asking.")(
-    _changing(PURGE)
-)
+_SELECTION = "these ids, or all that a filter finds, after asking."
+command(group, "redrive", help=f"Make dead jobs ready again, with all their attempts: {_SELECTION}")(_changing(REDRIVE))
+command(group, "purge", help=f"Remove dead letters permanently: {_SELECTION}")(_changing(PURGE))
+command(group, "edit")(edit)

@@ -1,4 +1,4 @@
-"""`outlast demo`: hands over to outlast.demo, which an extra brings to life."""
+"""`outlast demo`: runs outlast.demo, which needs the extra `demo`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["register"]
 
 
 def register(root: typer.Typer) -> None:
-    """Add the command. Its options, --help too, are the demo's own."""
-    passing = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    """Add the command. The demo parses its options, --help too."""
+    pass_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
     root.command(
-        "demo", short_help="Watch an order shop survive an outage.", context_settings=passing, add_help_option=False
+        "demo", short_help="Run an order shop through an outage.", context_settings=pass_on, add_help_option=False
     )(demo)
 
 
 def demo(ctx: typer.Context) -> None:
-    """Run the order shop that survives an outage; print its ledger (--orders N --outage SECONDS --stay)."""
+    """Run an order shop through an outage; print its ledger (--orders N --outage SECONDS --stay)."""
     from outlast.demo import main
 
     try:

@@ -1,4 +1,4 @@
-"""`outlast doctor`: looks at the machine, the file, the queues and the app; each finding comes with its fix."""
+"""`outlast doctor`: examines the machine, the store, the queues and the app; each finding names its fix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from outlast.cli.common_options import AppOption, JsonOption, UrlOption, common_options
+from outlast.cli.common_options import CommonOptions, command
 from outlast.cli.output import show
 from outlast.cli.store_access import find_store
 from outlast.core.exitcodes import FAILED
@@ -19,23 +19,19 @@ _STYLES: Final = {"ok": "green", "warning": "bold yellow", "error": "bold red"}
 
 def register(root: typer.Typer) -> None:
     """Add the command."""
-    root.command("doctor", short_help="Look for what is wrong, and how to fix it.")(doctor)
+    command(root, "doctor", short_help="Find problems and show how to fix them.")(doctor)
 
 
 def doctor(
-    ctx: typer.Context,
+    options: CommonOptions,
     *,
     integrity: Annotated[
-        bool, typer.Option("--integrity/--no-integrity", help="Have SQLite check every page (reads the whole file).")
+        bool, typer.Option("--integrity/--no-integrity", help="Let SQLite check every page (reads the whole file).")
     ] = True,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
 ) -> None:
-    """Look for what is wrong and say how to fix it; exit 1 when something must be fixed."""
+    """Find problems and show how to fix them; exit 1 if something must be fixed."""
     from outlast.admin.doctor import examine
 
-    options = common_options(ctx, url, app, json)
     access = find_store(options)
     findings = asyncio.run(examine(access, pages=integrity, app_name=options.app or ""))
     errors = sum(each.severity == "error" for each in findings)
@@ -47,7 +43,7 @@ def doctor(
             show.line((f"{each.severity:<9}", _STYLES[each.severity]), f"{each.check}: {each.text}")
             if each.fix:
                 show.line(" " * 9, ("fix: ", "dim"), (each.fix, "bold"))
-        verdict = f"{errors} to fix, {warnings} to look at" if errors or warnings else "all is well"
+        verdict = f"{errors} to fix, {warnings} to check" if errors or warnings else "all is well"
         show.line(f"{access.shown}: {verdict}")
     if errors:
         raise typer.Exit(FAILED)

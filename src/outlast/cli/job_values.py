@@ -1,4 +1,4 @@
-"""Arguments and times of a job as they are typed on a command line."""
+"""Parses the arguments and times of a job from a command line."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ ArgOption = Annotated[
         "--arg",
         "-a",
         metavar="NAME=VALUE",
-        help="An argument; may be repeated. JSON where it reads as such, else text.",
+        help="An argument; may be repeated. Valid JSON is JSON, all else text.",
     ),
 ]
 
 
 def arguments_json(pairs: list[str], arguments: Arguments | None) -> Raw:
-    """Return `name=value` pairs as a JSON object, checked against the handler's parameters when they are known."""
+    """Return `name=value` pairs as a JSON object, checked against the handler's parameters if they are known."""
     values = values_of(pairs, arguments)
     return Raw(msgspec.json.encode(values)) if arguments is None else arguments.some(values)
 
 
 def values_of(pairs: list[str], arguments: Arguments | None) -> dict[str, Any]:
-    """Return `name=value` pairs by name. A value is JSON where it reads as such and the parameter takes it, else text.
+    """Return `name=value` pairs by name. A value is JSON if it is valid and the parameter accepts it, else text.
 
-    Raise ConfigurationError or InvalidArguments naming the pair or the parameter.
+    Raise ConfigurationError that names the pair.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
@@ -69,11 +69,11 @@ def _fits(arguments: Arguments, name: str, value: Any) -> bool:
 
 
 def moment_of(run_at: str | None, delay: str | None) -> float | None:
-    """Return the wall time in seconds that --run-at or --delay stands for, None for neither; ConfigurationError."""
+    """Return the wall time in seconds of --run-at or --delay, None for neither; raise ConfigurationError."""
     from time import time
 
     if run_at is not None and delay is not None:
-        raise ConfigurationError("--run-at and --delay both say when: give one")
+        raise ConfigurationError("give one of --run-at and --delay")
     if delay is not None:
         return time() + seconds(delay, "--delay")
     if run_at is None:

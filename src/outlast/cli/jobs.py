@@ -8,8 +8,10 @@ from typing import Annotated, Final
 import typer
 
 from outlast.cli.bulk import Change, RateOption, YesOption, change_jobs
-from outlast.cli.common_options import AppOption, DefaultGroup, JsonOption, UrlOption, common_options
+from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.completion import filters
+from outlast.cli.jobs_edit import edit
+from outlast.cli.jobs_purge import purge
 from outlast.cli.output import show
 from outlast.cli.output.listing import (
     CursorOption,
@@ -21,8 +23,7 @@ from outlast.cli.output.listing import (
     list_jobs,
     query_of,
 )
-from outlast.cli.store_access import find_store, on_store
-from outlast.core.exitcodes import NOT_FOUND
+from outlast.cli.store_access import find_job, find_store
 from outlast.core.moving import Unhold
 from outlast.core.store.control import Cancel, Redrive, RunNow
 from outlast.core.store.records import JobRecord
@@ -30,7 +31,7 @@ from outlast.core.text import short, when
 
 __all__ = ["REDRIVE", "register"]
 
-group = typer.Typer(cls=DefaultGroup, help="Look at jobs and change them.")
+group = typer.Typer(cls=DefaultGroup, help="Show jobs and change them.")
 
 Targets = Annotated[
     list[str],
@@ -40,24 +41,26 @@ Targets = Annotated[
         autocompletion=filters,
     ),
 ]
-CANCEL = Change("Cancel", Cancel, "is cancelled, or asked to stop if it runs", "cancelled, or asked to stop")
-REDRIVE = Change("Redrive", Redrive, "is ready again", "ready again")
-RUN_NOW = Change("Run now", RunNow, "is ready now", "ready now")
-PUT_BACK = Change("Put back", Unhold, "waits in line again", "in line again")
+CANCEL = Change(
+    "Cancel",
+    Cancel,
+    "is cancelled, or asked to stop if it runs",
+    "cancelled, or asked to stop",
+    ("scheduled", "ready", "running", "parked"),
+)
+REDRIVE = Change("Redrive", Redrive, "is ready again", "ready again", ("dead",))
+RUN_NOW = Change("Run now", RunNow, "is ready now", "ready now", ("scheduled", "parked"))
+PUT_BACK = Change("Put back", Unhold, "is released", "released", ("waiting",))
 
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    from outlast.cli import jobs_edit, jobs_purge
-
-    group.command("edit")(jobs_edit.edit)
-    group.command("purge")(jobs_purge.purge)
     root.add_typer(group, name="jobs")
 
 
-@group.command("list")
+@command(group, "list")
 def list_(
-    ctx: typer.Context,
+    options: CommonOptions,
     *,
     words: Words = None,
     queue: QueueOption = None,
@@ -66,13 +69,9 @@ def list_(
     key: Annotated[str | None, typer.Option("--key", help="Only jobs with this key.")] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
 ) -> None:
     """List jobs, the last accepted first."""
     query = query_of(words, queue=queue, kind=kind, key=key, state=states)
-    options = common_options(ctx, url, app, json)
     list_jobs(options, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no such jobs")
 
 
@@ -81,10 +80,10 @@ _HEADS = ("id", "kind", "state", "attempt", "accepted", "what")
 
 def _row(record: JobRecord, now: float) -> tuple[show.Cell, ...]:
     accepted = when(record.enqueued_at, now)
-    return record.id, record.kind, show.state(record.state), record.attempt, accepted, _what(record, now)
+    return record.id, record.kind, show.state(record.state), record.attempt, accepted, _remarks(record, now)
 
 
-def _what(record: JobRecord, now: float) -> str:
+def _remarks(record: JobRecord, now: float) -> str:
     parts = []
     if record.state == "scheduled":
         parts.append(f"due {when(record.run_at, now)}")
@@ -98,23 +97,14 @@ def _what(record: JobRecord, now: float) -> str:
     return "; ".join(parts)
 
 
-@group.command("show")
+@command(group, "show")
 def show_(
-    ctx: typer.Context,
+    options: CommonOptions,
     *,
     id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")],  # noqa: A002
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
 ) -> None:
-    """Show all that is kept about one job; arguments marked Redacted are masked."""
-    options = common_options(ctx, url, app, json)
-    access = find_store(options)
-    (record,) = on_store(access, lambda store: store.records.get([id]))
-    if record is None:
-        dot = "" if "." in id else " (an id reads queue.rest)"
-        show.note(f"outlast: no job {id} in {access.shown}{dot}: it never was there, or was removed")
-        raise typer.Exit(NOT_FOUND)
+    """Show everything that is stored about one job; arguments marked Redacted are masked."""
+    record = find_job(find_store(options), id)
     if options.json:
         show.json(record)
         return
@@ -123,20 +113,11 @@ def show_(
     detail(record)
 
 
-def _changing(change: Change, states: tuple[str, ...]) -> Callable[..., None]:
-    """Return the command that makes this change; a filter that names no states means `states`."""
+def _changing(change: Change) -> Callable[..., None]:
+    """Return the command that makes this change."""
 
-    def run(
-        ctx: typer.Context,
-        targets: Targets,
-        *,
-        yes: YesOption = False,
-        rate: RateOption = None,
-        url: UrlOption = None,
-        app: AppOption = None,
-        json: JsonOption = False,
-    ) -> None:
-        change_jobs(common_options(ctx, url, app, json), targets, change, yes=yes, rate=rate, states=states)
+    def run(options: CommonOptions, targets: Targets, *, yes: YesOption = False, rate: RateOption = None) -> None:
+        change_jobs(options, targets, change, yes=yes, rate=rate)
 
     return run
 
@@ -145,23 +126,22 @@ _CHANGES: Final = (
     (
         "cancel",
         CANCEL,
-        ("scheduled", "ready", "running", "parked"),
-        "End jobs that wait; ask those that run to stop. A filter finds those that have not ended, and asks first.",
+        "End waiting jobs; ask running jobs to stop. A filter finds jobs that have not ended, and asks first.",
     ),
     (
         "redrive",
         REDRIVE,
-        ("dead",),
-        "Make dead, cancelled or expired jobs ready again, with all their attempts. A filter finds dead ones, unless "
-        "it names states, and asks first.",
+        "Make dead, cancelled or expired jobs ready again, with all their attempts. A filter finds dead jobs unless it "
+        "names states, and asks first.",
     ),
-    ("run-now", RUN_NOW, ("scheduled", "parked"), "Make scheduled or parked jobs ready at once."),
+    ("run-now", RUN_NOW, "Make scheduled or parked jobs ready at once."),
     (
         "put-back",
         PUT_BACK,
-        ("waiting",),
-        "Let jobs that an `outlast move` has set aside wait in line again: only when it is never to be repeated.",
+        "Release jobs that an `outlast move` holds, so that they run here; only if that move is never repeated.",
     ),
 )
-for _name, _change, _states, _help in _CHANGES:
-    group.command(_name, help=_help)(_changing(_change, _states))
+for _name, _change, _help in _CHANGES:
+    command(group, _name, help=_help)(_changing(_change))
+command(group, "edit")(edit)
+command(group, "purge")(purge)

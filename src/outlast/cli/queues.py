@@ -1,15 +1,16 @@
-"""`outlast queues`: how full each queue is, how fast it drains, who works on it, what limits it; pause and resume."""
+"""`outlast queues`: show depth, drain rate, workers and limits of each queue; pause, resume, set."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+from msgspec.structs import asdict
 
-from outlast.cli import queues_set
-from outlast.cli.common_options import AppOption, DefaultGroup, JsonOption, UrlOption, common_options
+from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.output import show
-from outlast.cli.queues_set import limits_line
+from outlast.cli.output.answers import print_answers
+from outlast.cli.queues_set import limits_line, set_
 from outlast.cli.store_access import find_store, on_store
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.store.broker import QueueStats
@@ -24,42 +25,24 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Queues.")]
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    queues_set.register(group)
     root.add_typer(group, name="queues")
 
 
-@group.command("list")
+@command(group, "list")
 def list_(
-    ctx: typer.Context,
+    options: CommonOptions,
     *,
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these queues.")] = None,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
 ) -> None:
-    """Show every queue: what waits, runs, is parked or dead, how fast it drains and who consumes it."""
-    options = common_options(ctx, url, app, json)
+    """Show every queue: its jobs by state, how fast it drains, its workers and limits."""
     access = find_store(options)
     stats = on_store(access, lambda store: store.broker.stats(names or ()))
     if options.json:
-        show.json({"queues": [{"name": name, **_fields(found)} for name, found in sorted(stats.items())]})
+        show.json({"queues": [{"name": name, **asdict(found)} for name, found in sorted(stats.items())]})
     else:
-        heads = (
-            "queue",
-            "depth",
-            "ready",
-            "scheduled",
-            "running",
-            "parked",
-            "dead",
-            "oldest",
-            "drained",
-            "workers",
-            "",
-        )
         limited = any(limits_line(found) != "-" for found in stats.values())
         show.table(
-            (*heads[:-1], "limits", "") if limited else heads,
+            (*_HEADS, *(["limits"] if limited else []), ""),
             (_row(*each, limited=limited) for each in sorted(stats.items())),
             empty=f"no queues in {access.shown}",
             spare=("parked", "scheduled", "dead"),
@@ -71,18 +54,17 @@ def list_(
         raise typer.Exit(NOT_FOUND)
 
 
-def _fields(stats: QueueStats) -> dict[str, object]:
-    return {name: getattr(stats, name) for name in QueueStats.__struct_fields__}
+_HEADS = ("queue", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drained", "workers")
 
 
 def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
-    bounded = f"{stats.depth}/{stats.max_depth}" if stats.max_depth is not None else stats.depth
+    depth = f"{stats.depth}/{stats.max_depth}" if stats.max_depth is not None else stats.depth
     waits = stats.depth > stats.running
     remarks = []
     if stats.paused:
         remarks.append("paused")
     if waits and not stats.consumers and not stats.paused:
-        remarks.append("nobody works on it")
+        remarks.append("no worker")
     if (stats.max_depth is not None and stats.depth >= stats.max_depth) or (
         stats.max_bytes is not None and (stats.bytes or 0) >= stats.max_bytes
     ):
@@ -95,7 +77,7 @@ def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
         remarks.append(f"{stats.shed} shed")
     return [
         name,
-        bounded,
+        depth,
         stats.ready,
         stats.scheduled,
         stats.running,
@@ -109,26 +91,22 @@ def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
     ]
 
 
-@group.command("pause")
-def pause(
-    ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
-) -> None:
-    """Stop handing out jobs of these queues. What runs goes on; enqueueing too. Remembered until resume."""
-    _set(ctx, names, (url, app, json), on=True)
+@command(group, "pause")
+def pause(options: CommonOptions, names: Names) -> None:
+    """Start no more jobs of these queues, until resume. Running jobs continue; the queues accept new jobs."""
+    _set_paused(options, names, on=True)
 
 
-@group.command("resume")
-def resume(
-    ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
-) -> None:
-    """Hand out jobs of these queues again."""
-    _set(ctx, names, (url, app, json), on=False)
+@command(group, "resume")
+def resume(options: CommonOptions, names: Names) -> None:
+    """Start jobs of these queues again."""
+    _set_paused(options, names, on=False)
 
 
-def _set(ctx: typer.Context, names: list[str], where: tuple[str | None, str | None, bool], *, on: bool) -> None:
-    from outlast.cli.output.answers import print_answers
+command(group, "set")(set_)
 
-    options = common_options(ctx, *where)
+
+def _set_paused(options: CommonOptions, names: list[str], *, on: bool) -> None:
     answers = on_store(find_store(options), lambda store: store.control.apply([Pause(name, on) for name in names]))
     done = "paused" if on else "resumed"
     print_answers(names, answers, json=options.json, done=done, unchanged=f"is {done} already", noun="queue")

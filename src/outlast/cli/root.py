@@ -1,4 +1,4 @@
-"""The command tree, and the one place where an error becomes one line and an exit code."""
+"""The command tree; prints an error as one line and returns its exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from outlast.core.errors import ConfigurationError, OutlastError, StoreError, Un
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, INTERRUPTED, STORE
 from outlast.core.text import clean
 
-__all__ = ["build", "code_of", "run"]
+__all__ = ["build", "run"]
 
 _COMMANDS: Final = (
     "dev",
@@ -35,38 +35,36 @@ _COMMANDS: Final = (
     "demo",
     "version",
 )
-"""Each is a module of this package, which adds itself to the tree by `register`."""
+"""Modules of this package; `register` of each adds its commands to the tree."""
 _MODULES: Final = {"dev": "dev.command"}
-"""Commands that are not in the module of their name."""
+"""Modules of commands that have another name."""
 
 
 class _Debug:
-    """Whether tracebacks are wanted; set before any command runs."""
+    """Whether to print tracebacks; set before any command runs."""
 
-    wanted = False
+    enabled = False
 
 
 def build(names: Sequence[str] = _COMMANDS) -> typer.Typer:
-    """Return the tree with these commands. Each costs its import and an adapter for every option, so one is enough
-    when it is known which."""
-    colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Return the tree with these commands. Each costs its import and an adapter for every option."""
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     root = typer.Typer(
         name="outlast",
-        help="Durable jobs that survive what fails. Start with `outlast dev main:app`; "
-        "when something is odd: `outlast doctor`.",
+        help="A durable job queue for FastAPI. Start with `outlast dev main:app`; find problems with `outlast doctor`.",
         no_args_is_help=True,
-        rich_markup_mode="rich" if colourful else None,
+        rich_markup_mode="rich" if coloured else None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    root.callback()(_before)
+    root.callback()(_root_options)
     for name in names:
         import_module(f"outlast.cli.{_MODULES.get(name, name)}").register(root)
     return root
 
 
-def _named(arguments: Sequence[str]) -> Sequence[str]:
-    """Return the one command that is named, all when it takes the whole tree to tell."""
+def _named_commands(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the one command that is named; all commands if only the whole tree can find it."""
     rest = iter(arguments)
     for word in rest:
         if word in ("--url", "--app"):
@@ -78,64 +76,64 @@ def _named(arguments: Sequence[str]) -> Sequence[str]:
     return _COMMANDS
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         show.say(f"outlast {__version__}")
         raise typer.Exit(CLEAN)
 
 
-def _before(
+def _root_options(
     ctx: typer.Context,
     *,
     url: UrlOption = None,
     app: Annotated[
         str | None,
-        typer.Option("--app", envvar="OUTLAST_APP", metavar="MODULE:NAME", help="As behind the command."),
+        typer.Option("--app", envvar="OUTLAST_APP", metavar="MODULE:NAME", help="The same as after the command."),
     ] = None,
     json: JsonOption = False,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="OUTLAST_DEBUG", help="Show the traceback of an error.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Keep what stands before the command."""
-    _Debug.wanted = debug
+    """Keep the options before the command."""
+    _Debug.enabled = debug
     ctx.obj = CommonOptions(url=url, app=app, json=json)
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run a command line; return its exit code. An error is one line on stderr, with its fix."""
+    """Run a command line; return its exit code. An error is one line on stderr that names the fix."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     completing = "_OUTLAST_COMPLETE" in os.environ
-    _Debug.wanted = False
+    _Debug.enabled = False
     try:
-        build(_COMMANDS if completing else _named(words))(args=words, prog_name="outlast")
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else CLEAN if ended.code is None else FAILED
+        build(_COMMANDS if completing else _named_commands(words))(args=words, prog_name="outlast")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else CLEAN if exit_.code is None else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as failure:
-        error = _of_a_word(failure, words) or failure
-        if _Debug.wanted:
+        error = _bad_word(failure, words) or failure
+        if _Debug.enabled:
             traceback.print_exc()
         show.note(f"outlast: {_line(error)}")
-        return code_of(error)
+        return _exit_code(error)
     return CLEAN
 
 
-def _of_a_word(error: Exception, words: Sequence[str]) -> ConfigurationError | None:
-    """Return what to say when a word that is not UTF-8 was meant for the store; as a file's name it is fine."""
+def _bad_word(error: Exception, words: Sequence[str]) -> ConfigurationError | None:
+    """Return the error for a word that is not UTF-8 and was sent to the store; such a file name is allowed."""
     if isinstance(error, UnicodeEncodeError):
         for word in words:
             if error.object in word:
-                return ConfigurationError(f"{word!r} is not UTF-8 text: no id, key or name reads like that")
+                return ConfigurationError(f"{word!r} is not UTF-8 text: ids, keys and names are")
     return None
 
 
-def code_of(error: BaseException) -> int:
-    """Return the exit code that stands for an error."""
+def _exit_code(error: BaseException) -> int:
+    """Return the exit code of an error."""
     if isinstance(error, StoreError | UnsafeStore):
         return STORE
     return CONFIG if isinstance(error, ConfigurationError) else FAILED
@@ -144,4 +142,4 @@ def code_of(error: BaseException) -> int:
 def _line(error: Exception) -> str:
     if isinstance(error, OutlastError):
         return clean(str(error))
-    return clean(f"unexpected {type(error).__name__}: {error} (OUTLAST_DEBUG=1 shows where)")
+    return clean(f"unexpected {type(error).__name__}: {error} (OUTLAST_DEBUG=1 shows the traceback)")

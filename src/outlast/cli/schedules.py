@@ -1,4 +1,4 @@
-"""`outlast schedules`: what runs by the clock, in words; edit, pause, resume, run now, remove."""
+"""`outlast schedules`: show schedules in words; edit, pause, resume, run now, remove."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec.structs import asdict, replace
 
-from outlast.cli.common_options import AppOption, CommonOptions, DefaultGroup, JsonOption, UrlOption, common_options
+from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.output import show
-from outlast.cli.output.times import local_time
+from outlast.cli.output.answers import print_answers
 from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import NOT_FOUND
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-group = typer.Typer(cls=DefaultGroup, help="Look at what runs by the clock, and change it.")
+group = typer.Typer(cls=DefaultGroup, help="Show schedules and change them.")
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Schedules.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 
@@ -39,42 +40,33 @@ def register(root: typer.Typer) -> None:
     root.add_typer(group, name="schedules")
 
 
-@group.command("list")
-def list_(ctx: typer.Context, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False) -> None:
+@command(group, "list")
+def list_(options: CommonOptions) -> None:
     """Show every schedule in words, with its next five runs."""
-    options = common_options(ctx, url, app, json)
     access = find_store(options)
     records = on_store(access, lambda store: store.schedules.schedules())
     now = time()
+    documents = [_document(record, now) for record in records]
     if options.json:
-        show.json({"schedules": [_document(record, now) for record in records]})
+        show.json({"schedules": documents})
     elif not records:
-        show.note(f"no schedules in {access.shown}: they appear when a worker that declares them has started")
-    for record in () if options.json else records:
-        _block(record, now)
-    _not_there(access, records)
+        show.note(f"no schedules in {access.shown}: a worker adds the schedules that it declares when it starts")
+    for record, document in () if options.json else zip(records, documents, strict=True):
+        _block(record, document, now)
+    declared = () if access.app is None else access.app.registry.schedules
+    if missing := sorted(set(declared) - {record.name for record in records}):
+        show.note(f"declared, but no worker that declares it has started: {', '.join(missing)}")
 
 
-def _not_there(access: StoreAccess, records: list[ScheduleRecord]) -> None:
-    if access.app is not None:
-        missing = sorted(set(access.app.registry.schedules) - {record.name for record in records})
-        if missing:
-            show.note(f"declared, and no worker has started with it yet: {', '.join(missing)}")
-
-
-def _block(record: ScheduleRecord, now: float) -> None:
+def _block(record: ScheduleRecord, document: dict[str, Any], now: float) -> None:
     from outlast.scheduler import words
 
-    try:
-        said, runs = words.words(record.spec, record.name), words.next_runs(record, now)
-    except ConfigurationError as error:
-        said, runs = str(error), []
-    show.line((record.name, "bold"), "  ", said)
+    show.line((record.name, "bold"), "  ", document["when"])
     show.line("  ", _counts(record, now))
-    if notes := words.remarks(record, now):
-        show.line("  ", (short("; ".join(notes), 300), "bold yellow"))
-    if runs:
-        show.line("  next  ", ", ".join(words.local(at, record.spec, now) for at in runs))
+    if document["remarks"]:
+        show.line("  ", (short("; ".join(document["remarks"]), 300), "bold yellow"))
+    if document["next"]:
+        show.line("  next  ", ", ".join(words.local(at, record.spec, now) for at in document["next"]))
 
 
 def _counts(record: ScheduleRecord, now: float) -> str:
@@ -90,24 +82,17 @@ def _document(record: ScheduleRecord, now: float) -> dict[str, Any]:
     from outlast.scheduler import words
 
     try:
-        said, runs = words.words(record.spec, record.name), words.next_runs(record, now)
+        description, runs = words.words(record.spec, record.name), words.next_runs(record, now)
     except ConfigurationError as error:
-        said, runs = str(error), []
-    spec = record.spec
+        description, runs = str(error), []
     return {
         "name": record.name,
         "app": record.app,
         "kind": record.kind,
         "queue": record.queue,
-        "when": said,
+        "when": description,
         "next": runs,
-        "cron": spec.cron,
-        "every": spec.every,
-        "tz": spec.tz,
-        "jitter": spec.jitter,
-        "misfire": spec.misfire,
-        "misfire_limit": spec.misfire_limit,
-        "overlap": spec.overlap,
+        **asdict(record.spec),
         "edited": record.edited is not None,
         "paused": record.paused,
         "fired": record.fired,
@@ -121,14 +106,11 @@ def _document(record: ScheduleRecord, now: float) -> dict[str, Any]:
     }
 
 
-@group.command("show")
-def show_(
-    ctx: typer.Context, name: Name, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
-) -> None:
-    """Show all about one schedule."""
+@command(group, "show")
+def show_(options: CommonOptions, name: Name) -> None:
+    """Show everything about one schedule."""
     from outlast.scheduler import words
 
-    options = common_options(ctx, url, app, json)
     record = _find(find_store(options), name)
     now = time()
     document = _document(record, now)
@@ -146,7 +128,7 @@ def show_(
             ("overlap", spec.overlap),
             ("runs", str(record.fired)),
             ("skipped", str(record.skipped) if record.skipped else ""),
-            ("last tick", local_time(record.last_tick, now)),
+            ("last tick", show.local_time(record.last_tick, now)),
             ("last job", record.last or ""),
             ("declared", when(record.seen, now)),
             ("in code", words.words(record.declared, name) if record.edited is not None else ""),
@@ -158,16 +140,16 @@ def show_(
 
 
 def _find(access: StoreAccess, name: str) -> ScheduleRecord:
-    found = [each for each in on_store(access, lambda store: store.schedules.schedules()) if each.name == name]
-    if not found:
-        show.note(f"outlast: no schedule {name!r} in {access.shown}")
-        raise typer.Exit(NOT_FOUND)
-    return found[0]
+    for record in on_store(access, lambda store: store.schedules.schedules()):
+        if record.name == name:
+            return record
+    show.note(f"outlast: no schedule {name!r} in {access.shown}")
+    raise typer.Exit(NOT_FOUND)
 
 
-@group.command("edit")
+@command(group, "edit")
 def edit(
-    ctx: typer.Context,
+    options: CommonOptions,
     name: Name,
     *,
     cron: Annotated[str | None, typer.Option("--cron", help='Five fields, such as "0 5 * * 1-5".')] = None,
@@ -175,17 +157,13 @@ def edit(
     tz: Annotated[str | None, typer.Option("--tz", metavar="ZONE", help="Such as Europe/Berlin.")] = None,
     jitter: Annotated[str | None, typer.Option("--jitter", metavar="DURATION", help="Spread over this time.")] = None,
     misfire: Annotated[str | None, typer.Option("--misfire", help="skip, latest or all.")] = None,
-    misfire_limit: Annotated[int | None, typer.Option("--misfire-limit", min=1, help="At most so many.")] = None,
+    misfire_limit: Annotated[int | None, typer.Option("--misfire-limit", min=1, help="At most this many.")] = None,
     overlap: Annotated[str | None, typer.Option("--overlap", help="allow, skip or queue.")] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Take what the code declares.")] = False,
-    url: UrlOption = None,
-    app: AppOption = None,
-    json: JsonOption = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Return to what the code declares.")] = False,
 ) -> None:
-    """Change when a schedule runs, from now on, until its code says something else."""
+    """Change when a schedule runs, from now on, until the code declares another value."""
     from outlast.scheduler.ticks import Ticks
 
-    options = common_options(ctx, url, app, json)
     fields = {
         "cron": cron,
         "every": every,
@@ -195,65 +173,50 @@ def edit(
         "misfire_limit": misfire_limit,
         "overlap": overlap,
     }
-    wanted = {option: value for option, value in fields.items() if value is not None}
-    if bool(wanted) == reset:
-        raise ConfigurationError("schedules edit: say what to change, such as --cron '0 6 * * *', or --reset alone")
+    changes = {option: value for option, value in fields.items() if value is not None}
+    if bool(changes) == reset:
+        raise ConfigurationError("schedules edit: name what to change, such as --cron '0 6 * * *', or --reset alone")
     spec = None
-    if wanted:
-        spec = _changed(_find(find_store(options), name).spec, wanted)
+    if changes:
+        spec = _changed(_find(find_store(options), name).spec, changes)
         Ticks(spec, name)
-    _amend(options, [EditSchedule(name, spec)], "is reset to its code" if reset else "is changed", "is so already")
+    _amend(options, [EditSchedule(name, spec)], "is reset to its code" if reset else "is changed", "is unchanged")
 
 
-def _changed(spec: Spec, wanted: dict[str, Any]) -> Spec:
-    """Return the spec with these fields; a cron expression takes the place of an interval, and the other way round."""
-    fields = {field: getattr(spec, field) for field in Spec.__struct_fields__}
-    if "cron" in wanted:
-        fields["every"] = None
-    elif "every" in wanted:
-        fields |= {"cron": None, "tz": "UTC"}
-    return Spec(**{**fields, **wanted})
+def _changed(spec: Spec, changes: dict[str, Any]) -> Spec:
+    """Return the spec with these fields; a cron expression replaces an interval, and the other way round."""
+    if "cron" in changes:
+        changes = {"every": None, **changes}
+    elif "every" in changes:
+        changes = {"cron": None, "tz": "UTC", **changes}
+    return replace(spec, **changes)
 
 
-@group.command("pause")
-def pause(
-    ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
-) -> None:
-    """Let nothing of these schedules fire until resume. Remembered, through deploys too."""
-    options = common_options(ctx, url, app, json)
+@command(group, "pause")
+def pause(options: CommonOptions, names: Names) -> None:
+    """Stop firing these schedules until resume. The pause survives deploys."""
     _amend(options, [PauseSchedule(name) for name in names], "is paused", "is paused already")
 
 
-@group.command("resume")
-def resume(
-    ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
-) -> None:
-    """Go on from now: what came due in the pause is left out."""
-    options = common_options(ctx, url, app, json)
-    _amend(options, [PauseSchedule(name, on=False) for name in names], "goes on", "was not paused")
+@command(group, "resume")
+def resume(options: CommonOptions, names: Names) -> None:
+    """Fire these schedules again; ticks that became due during the pause are left out."""
+    _amend(options, [PauseSchedule(name, on=False) for name in names], "is resumed", "was not paused")
 
 
-@group.command("run")
-def run(
-    ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
-) -> None:
-    """Run these once more, now, whatever their time, pause and overlap say."""
-    options = common_options(ctx, url, app, json)
-    _amend(options, [RunSchedule(name) for name in names], "runs as soon as a worker that declares it hears of this")
+@command(group, "run")
+def run(options: CommonOptions, names: Names) -> None:
+    """Run these once now, regardless of time, pause and overlap."""
+    _amend(options, [RunSchedule(name) for name in names], "runs as soon as a worker that declares it sees this")
 
 
-@group.command("remove")
-def remove(
-    ctx: typer.Context, names: Names, *, url: UrlOption = None, app: AppOption = None, json: JsonOption = False
-) -> None:
-    """Forget schedules that no live worker declares any more. Their jobs stay."""
-    options = common_options(ctx, url, app, json)
+@command(group, "remove")
+def remove(options: CommonOptions, names: Names) -> None:
+    """Remove schedules that no live worker declares. Their jobs stay."""
     _amend(options, [RemoveSchedule(name) for name in names], "is removed")
 
 
 def _amend(options: CommonOptions, changes: list[Amendment], done: str, unchanged: str = "") -> None:
-    from outlast.cli.output.answers import print_answers
-
     answers = on_store(find_store(options), lambda store: store.schedules.amend(changes))
     names = [change.name for change in changes]
     print_answers(names, answers, json=options.json, done=done, unchanged=unchanged, noun="schedule")

@@ -1,28 +1,35 @@
-"""Which store a command works on, and why that one; calls on the opened store."""
+"""Finds the store that a command works on, and calls it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+import typer
+
 from outlast.cli.common_options import CommonOptions
+from outlast.cli.output import show
+from outlast.core.exitcodes import NOT_FOUND
 
 if TYPE_CHECKING:
     from outlast.admin.access import StoreAccess
     from outlast.app import Outlast
+    from outlast.core.store.records import JobRecord
     from outlast.core.store.store import Store
     from outlast.settings import Settings
 
-__all__ = ["on_store", "find_store"]
+__all__ = ["find_job", "find_store", "on_store", "stop_on_interrupt"]
 
 T = TypeVar("T")
 
 
 def find_store(options: CommonOptions, option: str = "--url") -> StoreAccess:
-    """Return the store that is meant: --url, the app's own, OUTLAST_URL, or the default file. No I/O on it.
+    """Return the store of --url, else of the app, else of OUTLAST_URL, else the default file; without I/O on it.
 
-    option: what the URL is called on this command line.
+    option: the name of the option that gave `options.url`.
     """
     import msgspec
 
@@ -46,21 +53,20 @@ def find_store(options: CommonOptions, option: str = "--url") -> StoreAccess:
     if file is not None and why == "the default":
         beside = "beside pyproject.toml" if (file.parent / "pyproject.toml").is_file() else "in this folder"
         why = f"the default, {beside}"
-    named = option if options.url else "--url"
-    hint = f"give {named} {access.kind.example} or --app module:name, or set OUTLAST_URL"
+    hint = f"give {option if options.url else '--url'} {access.kind.example} or --app module:name, or set OUTLAST_URL"
     if app is None and not options.url:
-        hint += _variables_of_apps(settings)
+        hint += _app_variables(settings)
     return StoreAccess(settings, why, hint, app)
 
 
-def _variables_of_apps(settings: Settings) -> str:
-    """Return the apps' own variables, which name other stores and are only read with --app."""
+def _app_variables(settings: Settings) -> str:
+    """Return a note on the variables of apps: they name other stores and are only read with --app."""
     names = [name for name in type(settings).idle_variables("") if name.endswith("_URL")]
     return f" (note: {', '.join(names)} is only read with --app)" if names else ""
 
 
 def on_store(access: StoreAccess, call: Callable[[Store], Awaitable[T]]) -> T:
-    """Open the store, which must be there already, call, close it, and return the answer."""
+    """Open the store, which must exist, call, close it, and return the result."""
     from outlast.admin.access import open_existing
 
     async def run() -> T:
@@ -68,3 +74,24 @@ def on_store(access: StoreAccess, call: Callable[[Store], Awaitable[T]]) -> T:
             return await call(store)
 
     return asyncio.run(run())
+
+
+def find_job(access: StoreAccess, id_: str) -> JobRecord:
+    """Return the record of a job; exit 6 if there is none."""
+    (record,) = on_store(access, lambda store: store.records.get([id_]))
+    if record is None:
+        form = "" if "." in id_ else " (an id has the form queue.rest)"
+        show.note(f"outlast: no job {id_} in {access.shown}{form}: it was never enqueued here, or it was removed")
+        raise typer.Exit(NOT_FOUND)
+    return record
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[asyncio.Event]:
+    """Return an event of the running loop that Ctrl-C sets, in place of raising KeyboardInterrupt."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    try:
+        yield stop
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Importing the user's app for a command, with errors that a user understands."""
+"""Imports the user's app for a command; errors name the cause in the user's code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["failed_import", "load_outlast"]
 
 
 def load_outlast(target: str) -> Outlast:
-    """Import "module:name" from the working directory and return the Outlast there; raise ConfigurationError."""
+    """Import "module:name" from the working directory and return that Outlast; raise ConfigurationError."""
     from outlast.app import Outlast
     from outlast.worker.target import load_app
 
@@ -31,25 +31,24 @@ def load_outlast(target: str) -> Outlast:
 
 
 def failed_import(target: str, error: Exception) -> ConfigurationError:
-    """Return the error that says where in the user's code the import of `target` failed."""
+    """Return an error that names the file and the line at which the import of `target` failed."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = ("importlib", "outlast")
-    at = next((frame for frame in reversed(frames) if not any(f"/{name}/" in frame.filename for name in ours)), None)
+    last = next((frame for frame in reversed(frames) if not any(f"/{name}/" in frame.filename for name in ours)), None)
     if isinstance(error, SyntaxError) and error.filename:
         where = f" ({error.filename}:{error.lineno})"
     else:
-        where = f" ({at.filename}:{at.lineno})" if at is not None and not at.filename.startswith("<") else ""
+        where = f" ({last.filename}:{last.lineno})" if last is not None and not last.filename.startswith("<") else ""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return ConfigurationError(
-        f"target {target!r}: importing it failed: {type(error).__name__}: {text}{where}; "
+        f"target {target!r}: the import failed: {type(error).__name__}: {text}{where}; "
         "OUTLAST_DEBUG=1 shows the traceback"
     )
 
 
 def _hint(target: str) -> str:
-    """Return the apps that the target's module does have, if it was imported at all."""
+    """Return another app of the target's module as a hint, if the module was imported."""
     name = target.partition(":")[0]
     module = sys.modules.get(name)
     apps = [each for each, value in vars(module).items() if type(value).__name__ == "Outlast"] if module else []
-    others = [f"{name}:{each}" for each in apps if f"{name}:{each}" != target]
-    return "".join(f" (try {each})" for each in others[:1])
+    return next((f" (try {name}:{each})" for each in apps if f"{name}:{each}" != target), "")

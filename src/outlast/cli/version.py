@@ -1,4 +1,4 @@
-"""`outlast version`: what this installation is made of."""
+"""`outlast version`: the versions of Outlast, Python and SQLite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def register(root: typer.Typer) -> None:
 
 
 def version(ctx: typer.Context, *, json: JsonOption = False) -> None:
-    """Print the versions of Outlast, of Python and of the SQLite inside."""
+    """Print the versions of Outlast, Python and SQLite."""
     from outlast.brokers.sqlite.inspection import sqlite_version
 
     python = ".".join(map(str, sys.version_info[:3]))

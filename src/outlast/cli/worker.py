@@ -1,4 +1,4 @@
-"""`outlast worker`: the supervisor with its worker processes, for production."""
+"""`outlast worker`: a supervisor with its worker processes, for production."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["register"]
 
 def register(root: typer.Typer) -> None:
     """Add the command."""
-    root.command("worker", short_help="Run jobs: the supervisor and its workers.")(worker)
+    root.command("worker", short_help="Run jobs: a supervisor and its workers.")(worker)
 
 
 def worker(
@@ -27,30 +27,30 @@ def worker(
     ] = None,
     processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="Worker processes.")] = 1,
     queues: Annotated[
-        list[str] | None, typer.Option("--queues", "-q", help="Only these queues: a,b; all declared ones if not given.")
+        list[str] | None, typer.Option("--queues", "-q", help="Only these queues: a,b; by default all declared queues.")
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", min=1, help="Jobs that one process runs at a time.")
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Of these, plain functions.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Plain functions among these jobs.")] = None,
     isolated: Annotated[
-        int | None, typer.Option("--isolated", min=1, help="Of these, isolate='process' handlers.")
+        int | None, typer.Option("--isolated", min=1, help="isolate='process' handlers among these jobs.")
     ] = None,
     max_jobs: Annotated[
-        int | None, typer.Option("--max-jobs", min=1, help="Replace a process when it has run so many jobs.")
+        int | None, typer.Option("--max-jobs", min=1, help="Replace a process after this many jobs.")
     ] = None,
     max_age: Annotated[
-        str | None, typer.Option("--max-age", metavar="DURATION", help="Replace a process of this age, such as 12h.")
+        str | None, typer.Option("--max-age", metavar="DURATION", help="Replace a process at this age, such as 12h.")
     ] = None,
     max_memory: Annotated[
-        int | None, typer.Option("--max-memory", metavar="MIB", min=16, help="Replace a process that holds more MiB.")
+        int | None, typer.Option("--max-memory", metavar="MIB", min=16, help="Replace a process above this memory.")
     ] = None,
 ) -> None:
-    """Run jobs until SIGTERM or Ctrl-C, with a supervisor that restarts what dies.
+    """Run jobs until SIGTERM or Ctrl-C; a supervisor restarts worker processes that die.
 
-    The first signal drains, a second one cuts the grace, a third kills. SIGHUP replaces the workers one by one with
-    fresh ones, which import the target anew (the workers alone import it): each consumes before an old one drains, and
-    one that does not come up leaves the old ones in place.
+    The first signal drains, a second one ends the grace, a third kills. SIGHUP replaces the worker processes one by one
+    with new ones, which import the target again (the supervisor never imports it): a new process consumes before an
+    old one drains, and if a new process does not start, the old ones stay.
     """
     from outlast.supervisor.child_main import log_plainly
     from outlast.supervisor.supervisor import Supervisor
@@ -60,16 +60,16 @@ def worker(
     if not target:
         raise ConfigurationError("worker: name the Outlast(...), such as: outlast worker main:shop")
     if options.url:
-        raise ConfigurationError("worker: --url is for looking; the app's own store is used: set OUTLAST_URL for it")
+        raise ConfigurationError("worker: the app names the store: set OUTLAST_URL in place of --url")
     log_plainly()
-    named = split(queues)
+    names = _split(queues)
     logging.getLogger("outlast.supervisor").info(
-        "%d worker processes of %s start, for %s", processes, target, ", ".join(named) if named else "all its queues"
+        "starting %d worker processes of %s for %s", processes, target, ", ".join(names) if names else "all its queues"
     )
     supervisor = Supervisor(
         target,
         processes=processes,
-        queues=named,
+        queues=names,
         concurrency=concurrency,
         threads=threads,
         isolated=isolated,
@@ -80,7 +80,6 @@ def worker(
     raise typer.Exit(supervisor.serve())
 
 
-def split(names: list[str] | None) -> list[str] | None:
-    """Return the queues of `--queues a,b --queues c`, None when there are none."""
-    found = [name.strip() for each in names or () for name in each.split(",") if name.strip()]
-    return found or None
+def _split(options: list[str] | None) -> list[str] | None:
+    """Return the queues of `--queues a,b --queues c`, None if there are none."""
+    return [name.strip() for option in options or () for name in option.split(",") if name.strip()] or None

@@ -120,7 +120,7 @@ async def test_one_command_serves_works_reloads_and_stops(project: Project) -> N
                 return bool((await client.get("/version")).json() == 2)
 
             await until(new_version, "the changed code answers")
-            assert "main.py changed, starting anew" in dev.text
+            assert "main.py changed, restarting" in dev.text
             job = (await client.post("/orders/9")).json()
             assert await ended(project, job) == "sent 9 by 2"
         family = dev.family()
@@ -136,7 +136,7 @@ async def test_broken_code_is_shown_and_waited_for(project: Project) -> None:
     with project.running("dev", "main:app", "--port", "0") as dev:
         url = await address(dev)
         project.write("main.py", API + "\n1 / 0\n")
-        await until(lambda: "the app is down; it starts again when a file changes" in dev.text, "it says so")
+        await until(lambda: "the app has stopped; it starts again when a file changes" in dev.text, "it says so")
         assert "ZeroDivisionError" in dev.text
         async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
             project.write("main.py", API.replace("VERSION = 1", "VERSION = 3"))
@@ -150,7 +150,7 @@ async def test_broken_code_is_shown_and_waited_for(project: Project) -> None:
 async def test_code_that_is_broken_at_the_start_is_waited_for_as_well(project: Project) -> None:
     project.write("main.py", "import nosuch_dependency\n")
     with project.running("dev", "main:app", "--port", "0") as dev:
-        await until(lambda: "the app is down; it starts again when a file changes" in dev.text, "it says so")
+        await until(lambda: "the app has stopped; it starts again when a file changes" in dev.text, "it says so")
         project.write("main.py", API)
         family = dev.family()
         dev.interrupt()
@@ -169,7 +169,7 @@ async def test_a_reload_gives_running_jobs_back_with_their_attempts(project: Pro
         assert (found["state"], found["attempt"], found["crashes"], found["failures"]) == ("running", 1, 0, [])
         family = dev.family()
         dev.interrupt()
-        await until(lambda: "jobs that run may finish" in dev.text, "it says what it waits for")
+        await until(lambda: "running jobs may end" in dev.text, "it says what it waits for")
         dev.interrupt()
         assert await gone(dev, family) == 0
     assert project.run("jobs", "show", job, "--json").json["state"] == "ready"
@@ -207,7 +207,7 @@ async def test_an_app_that_nothing_is_installed_in(project: Project) -> None:
         assert await gone(dev, family) == 0
     project.write("two.py", bare + "\nother = Outlast('other')\n")
     ran = project.run("dev", "two:app", "--port", "0")
-    assert (ran.code, "Give --jobs with one of two:shop, two:other" in ran.err) == (2, True)
+    assert (ran.code, "give --jobs with one of two:shop, two:other" in ran.err) == (2, True)
     project.write("none.py", "from fastapi import FastAPI\napp = FastAPI()\n")
     ran = project.run("dev", "none:app", "--port", "0")
     assert (ran.code, "call install(app, shop) of outlast.fastapi, or give --jobs" in ran.err) == (2, True)

@@ -51,15 +51,15 @@ def test_queues_that_need_somebody(project: Project) -> None:
     found = findings(project, "--app", "main:shop", code=1)
     assert found == {
         "queue mail: 1 dead letter": "warning",
-        "queue slow: 2 jobs waiting and nobody works on it": "error",
-        "queue small: 1 job waiting and nobody works on it": "error",
+        "queue slow: 2 jobs waiting and no worker consumes it": "error",
+        "queue small: 1 job waiting and no worker consumes it": "error",
         "queue small: full: 1 of 1": "error",
-        "declarations: nobody works now on what main:shop declares: mail, slow, small": "warning",
+        "declarations: no worker consumes these queues of main:shop: mail, slow, small": "warning",
     }
     ran = project.run("doctor")
     assert ran.code == 1
     assert "         fix: start a worker that declares it, or outlast jobs purge --queue slow" in ran.out
-    assert ran.out.splitlines()[-1] == f"{project.file}: 3 to fix, 1 to look at"
+    assert ran.out.splitlines()[-1] == f"{project.file}: 3 to fix, 1 to check"
     project.run("queues", "pause", "slow")
     assert "queue slow: paused with 2 jobs waiting" in findings(project, code=1)
 
@@ -106,7 +106,7 @@ async def _strange(project: Project) -> None:
 def test_a_worker_that_is_gone_and_a_clock_that_is_wrong(project: Project) -> None:
     asyncio.run(_strange(project))
     found = findings(project, code=1)
-    assert found["workers: worker gone:1 is gone and held 1 job"] == "error"
+    assert found["workers: worker gone:1 lost its lease with 1 job running"] == "error"
     assert found["clock: the newest job was accepted 2 h in the future"] == "error"
 
 
@@ -116,11 +116,11 @@ def test_variables_modes_and_limits(project: Project) -> None:
     env = {"OUTLAST_LAESE": "3", "OUTLAST_OTHER_LEASE": "3", "OUTLAST_LEASE": "4", "OUTLAST_SHOP_LEASE": "5"}
     found = findings(project, "--app", "main:shop", code=0, env=env)
     assert set(found) == {
-        "settings: OUTLAST_LAESE does nothing: no setting has this name",
-        "settings: OUTLAST_OTHER_LEASE does nothing: it is for another app than 'shop'",
-        "settings: OUTLAST_LEASE does nothing: OUTLAST_SHOP_LEASE comes first",
+        "settings: OUTLAST_LAESE has no effect: no setting has this name",
+        "settings: OUTLAST_OTHER_LEASE has no effect: it is for another app than 'shop'",
+        "settings: OUTLAST_LEASE has no effect: OUTLAST_SHOP_LEASE comes first",
         f"permissions: every user of this machine may read the jobs in {project.file}",
-        "declarations: nobody works now on what main:shop declares: mail, slow, small",
+        "declarations: no worker consumes these queues of main:shop: mail, slow, small",
     }
     assert set(findings(project, code=0, env={"OUTLAST_OTHER_LEASE": "3"})) == {
         f"permissions: every user of this machine may read the jobs in {project.file}"

@@ -59,23 +59,23 @@ def test_a_secret_is_never_found(project: Project, seeded: Seeded) -> None:
         (("jobs", "stat:dead"), "no field 'stat', did you mean 'state'? there are state, queue"),
         (("jobs", "list", "dead"), "filter 'dead': give field:value"),
         (("jobs", "queue:a", "--queue", "b"), "this field has another value already"),
-        (("jobs", "cancel", "mail.first", "state:ready"), "'mail.first': give ids alone, or a filter alone"),
-        (("jobs", "cancel", "mail.first", "--yes"), "--rate and --yes go with a filter"),
+        (("jobs", "cancel", "mail.first", "state:ready"), "'mail.first': give only ids, or only a filter"),
+        (("jobs", "cancel", "mail.first", "--yes"), "--rate and --yes need a filter"),
         (("jobs", "cancel", "queue:slow", "--rate", "fast"), "--rate='fast': give a rate such as"),
-        (("dead", "state:ready"), "these are the dead letters"),
-        (("jobs", "edit", "mail.first"), "edit: say what to change"),
+        (("dead", "state:ready"), "dead letters only: use outlast jobs for other states"),
+        (("jobs", "edit", "mail.first"), "edit: name what to change"),
         (("jobs", "edit", "mail.first", "--args", "[]"), "--args: give a JSON object"),
         (("jobs", "edit", "mail.first", "--arg", "x"), "--arg x: give NAME=VALUE"),
         (("jobs", "edit", "mail.first", "--arg", "x=1", "--arg", "x=2"), "x is given twice"),
         (("jobs", "edit", "mail.first", "--arg", "x=1", "--args", "{}"), "give --arg for some"),
         (("jobs", "edit", "mail.first", "--run-at", "soon"), "--run-at soon: give a time with its zone"),
         (("jobs", "edit", "mail.first", "--run-at", "2030-01-01T00:00"), "a datetime with a zone"),
-        (("jobs", "edit", "mail.first", "--run-at", "1", "--delay", "1s"), "both say when"),
+        (("jobs", "edit", "mail.first", "--run-at", "1", "--delay", "1s"), "give one of --run-at and --delay"),
         (("jobs", "edit", "mail.first", "--priority", "urgent"), "priority='urgent'"),
-        (("call", "main:shop", "sendd"), "declares no 'sendd', did you mean 'send'? there are fail, send"),
-        (("call", "main:shop", "send", "--timeout", "1s"), "--timeout goes with --wait"),
-        (("move", "--to", "sqlite:outlast.db"), "is both: name another store"),
-        (("move", "--to", "memory:"), "would be gone with this command"),
+        (("call", "main:shop", "sendd"), "declares no 'sendd', did you mean 'send'? it declares fail, send"),
+        (("call", "main:shop", "send", "--timeout", "1s"), "--timeout needs --wait"),
+        (("move", "--to", "sqlite:outlast.db"), "is the source and the target: name another store"),
+        (("move", "--to", "memory:"), "would be lost when this command exits"),
     ],
 )
 def test_a_wrong_command_line(project: Project, seeded: Seeded, arguments: tuple[str, ...], said: str) -> None:
@@ -88,7 +88,7 @@ def test_a_wrong_command_line(project: Project, seeded: Seeded, arguments: tuple
 def test_a_bulk_change_is_shown_and_asked_about(project: Project, seeded: Seeded) -> None:
     refused = project.run("jobs", "cancel", "queue:slow")
     assert (refused.code, refused.out) == (2, "")
-    assert "cancel would change 2 jobs: add --yes" in refused.err
+    assert "cancel would change 2 jobs: no terminal: confirm with --yes" in refused.err
     no = project.run_on_terminal("jobs", "cancel", "queue:slow", answer="n\n")
     assert no.code == 1
     assert "1  ready wait in slow" in no.out
@@ -133,7 +133,7 @@ def test_ctrl_c_ends_a_bulk_change_between_two_steps(project: Project) -> None:
     done = len(project.run("jobs", "list", "state:cancelled", "-n", "1000", "--json").json["jobs"])
     assert 0 < done < 400
     assert f"{done} job{'s' if done > 1 else ''} cancelled, or asked to stop" in told
-    assert f"interrupted: {done} of 400 done, {400 - done} untouched" in told
+    assert f"interrupted: {done} of 400 done, {400 - done} unchanged" in told
 
 
 def test_a_job_that_waits_is_edited(project: Project, seeded: Seeded) -> None:
@@ -179,8 +179,8 @@ def test_call_enqueues_and_waits(project: Project) -> None:
     assert (wrong.code, "send: order: Input should be a valid integer" in wrong.err) == (1, True)
     late = project.run("call", "main:shop", "wait", "-a", "who=ann", "--wait", "--timeout", "10ms")
     assert late.code == 1
-    assert "queue slow: nobody works on it; waiting" in late.err
-    assert "is ready; it goes on" in late.err
+    assert "queue slow: no worker consumes it; waiting" in late.err
+    assert "is ready; it has not ended" in late.err
     with project.running("worker", "main:shop"):
         sent = project.run("call", "main:shop", "send", "-a", "order=8", "-a", "email=b", "--wait")
         assert (sent.code, sent.out.splitlines()[1:]) == (0, ['"sent 8"'])

@@ -79,7 +79,7 @@ def test_a_job_that_is_not_there(project: Project, seeded: Seeded) -> None:
     ran = project.run("jobs", "show", "mail.nope")
     assert (ran.code, ran.out) == (6, "")
     assert "no job mail.nope" in ran.err
-    assert "an id reads queue.rest" in project.run("jobs", "show", "nope").err
+    assert "an id has the form queue.rest" in project.run("jobs", "show", "nope").err
 
 
 def test_cancel_answers_for_each_id(project: Project, seeded: Seeded) -> None:
@@ -88,7 +88,7 @@ def test_cancel_answers_for_each_id(project: Project, seeded: Seeded) -> None:
     assert ran.out.splitlines() == [f"{seeded.ready} is cancelled, or asked to stop if it runs"]
     assert ran.err.splitlines() == [
         f"outlast: {seeded.succeeded}: has already ended",
-        "outlast: mail.nope: not found: it never was here, or was removed (retention or purge)",
+        "outlast: mail.nope: not found: it was never enqueued here, or it was removed (retention or purge)",
     ]
     again = project.run("jobs", "cancel", "--json", seeded.ready, "mail.nope")
     assert again.json["answers"] == [
@@ -109,14 +109,14 @@ def test_redrive_and_run_now(project: Project, seeded: Seeded) -> None:
     refused = project.run("jobs", "run-now", seeded.scheduled)
     assert (refused.code, refused.err) == (
         1,
-        f"outlast: {seeded.scheduled}: is not waiting for a time: it is due already\n",
+        f"outlast: {seeded.scheduled}: is not scheduled: it is due already\n",
     )
 
 
 def test_purge_erases_by_key_id_and_queue(project: Project, seeded: Seeded) -> None:
     asked = project.run("jobs", "purge", "--key", "a@b.c")
     assert (asked.code, asked.out) == (2, "")
-    assert "would remove 1 job for good: add --yes" in asked.err
+    assert "would remove 1 job for good: no terminal: confirm with --yes" in asked.err
     assert project.run("jobs", "purge", "--key", "a@b.c", "--yes").out == "1 job removed\n"
     assert project.run("jobs", "show", seeded.succeeded).code == 6
     assert project.run("jobs", "purge", "--id", seeded.dead, "--id", "mail.nope", "-y").code == 6
@@ -141,7 +141,7 @@ def test_purge_asks_on_a_terminal(project: Project, seeded: Seeded) -> None:
     [
         (("jobs", "purge"), "name what to remove"),
         (("jobs", "purge", "--id", "a.b", "--queue", "q"), "name what to remove"),
-        (("jobs", "purge", "--key", "k", "--state", "dead"), "--state goes with --queue"),
+        (("jobs", "purge", "--key", "k", "--state", "dead"), "--state needs --queue"),
         (("jobs", "list", "--state", "sleeping"), "no state 'sleeping': give one of waiting, scheduled"),
         (("jobs", "list", "--cursor", "last"), "--cursor last"),
         (("jobs", "list", "--limit", "0"), "--limit"),
@@ -149,7 +149,7 @@ def test_purge_asks_on_a_terminal(project: Project, seeded: Seeded) -> None:
         (("dead", "redrive"), "name ids or a filter, or give --all"),
         (("dead", "redrive", "a.b", "--all"), "name ids or a filter, or give --all"),
         (("dead", "purge"), "name ids or a filter, or give --all"),
-        (("dead", "redrive", "a.b", "--queue", "q"), "go with --all or a filter"),
+        (("dead", "redrive", "a.b", "--queue", "q"), "need --all or a filter"),
     ],
 )
 def test_a_wrong_command_line(project: Project, arguments: tuple[str, ...], said: str) -> None:

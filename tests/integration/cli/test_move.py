@@ -32,7 +32,7 @@ def test_what_waits_moves_as_it_is(project: Project, seeded: Seeded) -> None:
     before = records(project.url)
     refused = project.run("move", "--to", "sqlite:new.db")
     assert (refused.code, refused.out) == (2, "")
-    assert "move would take 4 jobs along: add --yes" in refused.err
+    assert "move would move 4 jobs: no terminal: confirm with --yes" in refused.err
     assert not (project.folder / "new.db").exists()
     ran = project.run("move", "--to", "sqlite:new.db", "--yes")
     assert (ran.code, ran.out, ran.err) == (0, f"4 jobs moved; the queues of {project.file} stay paused\n", "")
@@ -44,7 +44,7 @@ def test_what_waits_moves_as_it_is(project: Project, seeded: Seeded) -> None:
     old = records(project.url)
     assert {old[id].reason for id in moved} == {"moved"}
     assert old[seeded.succeeded] == before[seeded.succeeded]
-    assert project.run("jobs", "redrive", seeded.ready).err.endswith("lives in another store now (outlast move)\n")
+    assert project.run("jobs", "redrive", seeded.ready).err.endswith("is in another store now (outlast move)\n")
     assert "paused" in project.run("queues", "list", "slow").out
 
 
@@ -54,7 +54,7 @@ def test_what_waits_moves_as_it_is(project: Project, seeded: Seeded) -> None:
         (("--to", "sqlite:new.db", "--queue", "slwo"), 2, "move: no queue 'slwo' in "),
         (("--to", "new.db"), 2, "url 'new.db' (--to): give 'sqlite:PATH', 'redis://HOST' or 'memory:'"),
         (("--from", "sqlite:no.db", "--to", "sqlite:new.db"), 3, "give --from sqlite:PATH or --app module:name"),
-        (("--to", "memory:"), 2, "its jobs would be gone with this command"),
+        (("--to", "memory:"), 2, "its jobs would be lost when this command exits"),
     ],
 )
 def test_a_move_that_means_nothing_says_so(
@@ -106,7 +106,7 @@ def test_what_is_refused_stays_and_is_told(project: Project) -> None:
     asyncio.run(publish(f"sqlite:{project.folder}/new.db", "new"))
     ran = project.run("move", "--to", "sqlite:new.db", "--yes")
     assert (ran.code, ran.out) == (1, f"0 jobs moved; the queues of {project.file} stay paused\n")
-    assert "1 job stay, such as small.old: another job holds its unique key" in ran.err
+    assert "1 job not moved, such as small.old: another job holds its unique key" in ran.err
     assert f"1 ready left in {project.file}" in ran.err
     assert records(project.url)["small.old"].state == "ready"
 
@@ -126,6 +126,6 @@ def test_a_move_that_was_given_up_is_put_back_by_hand(project: Project, seeded: 
     assert "1 waiting left in" in ran.err
     assert "moving to /gone.db" in project.run("jobs", "state:waiting").out
     assert project.run("jobs", "cancel", seeded.ready).code == 1
-    assert "set aside by a move" in project.run("doctor", "--no-integrity").out
-    assert project.run("jobs", "put-back", "state:waiting", "--yes").out == "1 job in line again\n"
+    assert "held by a move" in project.run("doctor", "--no-integrity").out
+    assert project.run("jobs", "put-back", "state:waiting", "--yes").out == "1 job released\n"
     assert project.run("jobs", "show", seeded.ready, "--json").json["state"] == "ready"

@@ -100,7 +100,7 @@ def test_people_look_at_schedules_and_change_them(
     asyncio.run(declare(url))
     edit = ("edit", "report", "--cron", "30 6 * * *", "--tz", "Asia/Tokyo")
     assert outlast(*edit)[1] == "report is changed\n"
-    assert outlast(*edit)[1] == "report is so already\n"
+    assert outlast(*edit)[1] == "report is unchanged\n"
     assert "report  at 06:30 every day, Asia/Tokyo\n  report in mail, 0 runs\n  edited\n  next  " in outlast()[1]
     assert "in code   at 05:00 on Monday through Friday, Europe/Berlin" in outlast("show", "report")[1]
     assert document("report")["cron"] == "30 6 * * *"
@@ -127,7 +127,7 @@ def test_people_look_at_schedules_and_change_them(
         "shop.schedule(every='5m', name='extra')(shop.job(kind='work')(lambda: None))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert "no worker has started with it yet: extra" in outlast("--app", "more_schedules:shop")[2]
+    assert "no worker that declares it has started: extra" in outlast("--app", "more_schedules:shop")[2]
 
 
 async def declare(url: str) -> None:

@@ -22,7 +22,7 @@ def test_limits() -> None:
 def test_workers_that_are_gone() -> None:
     assert only(of_holders([("host:7", 3)], consumed=True)).severity == "warning"
     gone = only(of_holders([("host:7", 1)], consumed=False))
-    assert (gone.severity, gone.text) == ("error", "worker host:7 is gone and held 1 job")
+    assert (gone.severity, gone.text) == ("error", "worker host:7 lost its lease with 1 job running")
     assert list(of_holders([], consumed=False)) == []
 
 
@@ -31,14 +31,14 @@ def test_workers_that_are_gone() -> None:
     [
         (QueueStats(depth=3, ready=3, consumers=1), "ok", "3 jobs, 1 worker"),
         (QueueStats(), "ok", "0 jobs, 0 workers"),
-        (QueueStats(depth=3, ready=3), "error", "3 jobs waiting and nobody works on it"),
+        (QueueStats(depth=3, ready=3), "error", "3 jobs waiting and no worker consumes it"),
         (QueueStats(depth=2, running=2), "ok", "2 jobs"),
         (QueueStats(depth=3, ready=3, paused=True), "warning", "paused with 3 jobs waiting"),
         (QueueStats(depth=3, ready=3, consumers=1, oldest=3600.0), "warning", "has waited for 1 h"),
         (QueueStats(depth=3, ready=3, consumers=1, max_depth=3), "error", "full: 3 of 3"),
         (QueueStats(depth=1, parked=1, consumers=1), "warning", "1 job parked"),
         (QueueStats(dead=2), "warning", "2 dead letters"),
-        (QueueStats(depth=2, ready=1, consumers=1), "warning", "1 job set aside by a move"),
+        (QueueStats(depth=2, ready=1, consumers=1), "warning", "1 job held by a move"),
     ],
 )
 def test_queues(stats: QueueStats, severity: str, said: str) -> None:
@@ -84,10 +84,13 @@ def test_what_is_declared_and_what_waits() -> None:
     unknown = only(declarations({("mail", "send_old"): 3}, 1))
     assert (unknown.severity, "3 jobs of kind 'send_old'" in unknown.text) == ("error", True)
     newer = only(declarations({("bills", "bill@4"): 1}, 1))
-    assert (newer.severity, "wait for newer code: main:shop runs it up to version 3" in newer.text) == ("warning", True)
+    assert (newer.severity, "need newer code: main:shop runs this kind up to version 3" in newer.text) == (
+        "warning",
+        True,
+    )
     older = only(declarations({("bills", "bill"): 1}, 1))
     assert (older.severity, "upgrades= from version 1" in older.fix) == ("error", True)
-    assert only(declarations({}, 0)).text == "nobody works now on what main:shop declares: mail"
+    assert only(declarations({}, 0)).text == "no worker consumes these queues of main:shop: mail"
 
 
 def test_variables_without_effect() -> None:

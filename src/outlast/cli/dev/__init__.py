@@ -1,1 +1,1 @@
-"""`outlast dev`: the reloading parent, its child, and what they print."""
+"""`outlast dev`: the reloading parent process, its child process, and their output."""

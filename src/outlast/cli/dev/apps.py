@@ -1,4 +1,4 @@
-"""Finds what `outlast dev` runs: the ASGI app that was named, and the Outlast apps that belong to it."""
+"""Imports the named ASGI app for `outlast dev`, and finds its Outlast apps."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from outlast.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from outlast.app import Outlast
 
-__all__ = ["Loaded", "load"]
+__all__ = ["DevApps", "load"]
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What was found. asgi None: jobs alone."""
+class DevApps:
+    """The apps to run. asgi None: no API, only jobs."""
 
     asgi: Any
-    shops: tuple[Outlast, ...]
+    apps: tuple[Outlast, ...]
 
 
-def load(target: str, jobs: str | None) -> Loaded:
-    """Import the target; its jobs are those of --jobs, else of `install(app, shop)`, else the module's only Outlast.
+def load(target: str, jobs: str | None) -> DevApps:
+    """Import the target; its jobs are those of --jobs, else of `install(app, shop)`, else of the module's only Outlast.
 
-    Raise ConfigurationError, whose cause is the exception when the user's own code raised one.
+    Raise ConfigurationError; its cause is the exception of the user's code, if that raised one.
     """
     from outlast.app import Outlast
 
@@ -37,20 +37,21 @@ def load(target: str, jobs: str | None) -> Loaded:
     if isinstance(found, Outlast):
         if jobs is not None:
             raise ConfigurationError(f"dev: {target} is an Outlast(...) itself: leave out --jobs")
-        return Loaded(None, (found,))
+        return DevApps(None, (found,))
     if not callable(found):
         raise ConfigurationError(f"dev: {target} is a {type(found).__name__}: name the FastAPI (ASGI) app")
     if jobs is not None:
-        return Loaded(found, (load_outlast(jobs),))
-    shops = _installed(found) or tuple({id(each): each for each in _apps(module).values()}.values())
-    if not shops:
+        return DevApps(found, (load_outlast(jobs),))
+    installed, declared = _installed(found), _apps(module)
+    apps = installed or tuple({id(each): each for each in declared.values()}.values())
+    if not apps:
         raise ConfigurationError(
             f"dev: no Outlast(...) belongs to {target}: call install(app, shop) of outlast.fastapi, or give --jobs"
         )
-    if not _installed(found) and len(shops) > 1:
-        names = ", ".join(f"{module.__name__}:{name}" for name in _apps(module))
-        raise ConfigurationError(f"dev: which jobs? Give --jobs with one of {names}, or install(app, ...) it")
-    return Loaded(found, shops)
+    if not installed and len(apps) > 1:
+        names = ", ".join(f"{module.__name__}:{name}" for name in declared)
+        raise ConfigurationError(f"dev: {target} has several apps: give --jobs with one of {names}, or install() it")
+    return DevApps(found, apps)
 
 
 def _import(target: str) -> tuple[ModuleType, Any]:
@@ -75,7 +76,7 @@ def _import(target: str) -> tuple[ModuleType, Any]:
 
 
 def _hint(module: ModuleType) -> str:
-    """Return the first thing in the module that could be meant."""
+    """Return the module's first FastAPI or Starlette app as a hint."""
     for name, value in vars(module).items():
         if type(value).__name__ in ("FastAPI", "Starlette"):
             return f" (try {module.__name__}:{name})"
@@ -89,7 +90,7 @@ def _apps(module: ModuleType) -> dict[str, Outlast]:
 
 
 def _installed(app: Any) -> tuple[Outlast, ...]:
-    """Return what `install` joined to the app; an app without FastAPI has none."""
+    """Return the apps that `install` added to the ASGI app; without outlast.fastapi there are none."""
     if "outlast.fastapi" not in sys.modules:
         return ()
     from outlast.fastapi.install import installed

@@ -1,4 +1,4 @@
-"""The child of `outlast dev`: the API and the jobs in one loop: `python -m outlast.cli.dev.child_main CONFIG`."""
+"""The child of `outlast dev`: API and worker in one loop; runs as `python -m outlast.cli.dev.child_main CONFIG`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from outlast.cli.dev.apps import Loaded, load
+from outlast.cli.dev.apps import DevApps, load
 from outlast.cli.dev.log import JobLines, log_for_people, show_banner
-from outlast.cli.dev.messages import DevChildConfig, Order, orders
+from outlast.cli.dev.messages import DevChildConfig, Order, decode
 from outlast.cli.output.show import note
 from outlast.core.errors import ConfigurationError, OutlastError, StoreError, UnsafeStore
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STORE
@@ -32,95 +32,93 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _RELOAD_GRACE: Final = 1.0
-"""Seconds that running jobs have before a successor takes over; they are given back then, with their attempts."""
-_EXIT: Final = 5.0
+"""Seconds that running jobs have to end before a reload; then they are released and keep their attempts."""
+_EXIT_TIMEOUT: Final = 5.0
 
 
 def main() -> None:
-    """Import the app, serve it and work until told to stop; exit with a code of worker.exitcodes."""
+    """Import the app, serve it and run its jobs until an order to stop; exit with a code of core.exitcodes."""
     config = msgspec.json.decode(sys.argv[1].encode(), type=DevChildConfig)
-    # Ctrl-C on a terminal reaches every process in front: the parent decides what it means.
+    # Ctrl-C on a terminal reaches every foreground process: the parent handles it.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    ears = _ParentMessages(config.orders_fd)
+    orders = _ParentOrders(config.orders_fd)
     log_for_people()
     try:
-        loaded = load(config.target, config.jobs)
-        code = asyncio.run(_serve(config, loaded, ears))
+        code = asyncio.run(_serve(config, load(config.target, config.jobs), orders))
     except (ConfigurationError, StoreError) as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, OutlastError):
             traceback.print_exception(error.__cause__)
         note(f"outlast: {clean(str(error))}")
         code = STORE if isinstance(error, StoreError | UnsafeStore) else CONFIG
         if error.__cause__ is not None and code == CONFIG:
-            code = FAILED  # the user's code is at fault: the next save may mend it
+            code = FAILED  # an error of the user's code: the next change may fix it
     except Exception:
         traceback.print_exc()
         code = FAILED
-    # A thread of the app's own that never ends must not keep a stopped child alive.
-    threading.Thread(target=_leave, args=(code,), daemon=True).start()
+    # Otherwise a thread of the app that never ends would keep the child alive.
+    threading.Thread(target=_exit_late, args=(code,), daemon=True).start()
     sys.exit(code)
 
 
-def _leave(code: int) -> None:
-    time.sleep(_EXIT)
+def _exit_late(code: int) -> None:
+    time.sleep(_EXIT_TIMEOUT)
     os._exit(code)
 
 
-class _ParentMessages:
-    """Hears the parent in a thread, so that it is heard during a long import, and by a loop that is blocked."""
+class _ParentOrders:
+    """Reads the parent's orders in a thread, so that they arrive during a long import and while the loop is blocked."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
-        self._told: list[Order] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._obey: Any = None
+        self._handle: Callable[[Order], None] | None = None
         self._lock = threading.Lock()
-        threading.Thread(target=self._listen, name="outlast-dev-orders", daemon=True).start()
+        threading.Thread(target=self._read, name="outlast-dev-orders", daemon=True).start()
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         while True:
-            got = os.read(self._pipe, 64)
-            for what in orders(got):
+            data = os.read(self._pipe, 64)
+            for order in decode(data):
                 with self._lock:
-                    if self._loop is None:
-                        os._exit(CLEAN)  # nothing was opened yet
-                    with contextlib.suppress(RuntimeError):  # the loop is closed: it is leaving
-                        self._loop.call_soon_threadsafe(self._obey, what)
-            if not got:
-                _leave(CLEAN)
+                    if self._loop is None or self._handle is None:
+                        os._exit(CLEAN)  # no store is open yet
+                    with contextlib.suppress(RuntimeError):  # the loop is closed: the child is exiting
+                        self._loop.call_soon_threadsafe(self._handle, order)
+            if not data:
+                _exit_late(CLEAN)
                 return
 
-    def tell(self, obey: Any) -> None:
-        """From now on call `obey(order)` on the running loop."""
+    def deliver_to(self, handle: Callable[[Order], None]) -> None:
+        """Call `handle` with each further order, on the running loop."""
         with self._lock:
-            self._loop, self._obey = asyncio.get_running_loop(), obey
+            self._loop, self._handle = asyncio.get_running_loop(), handle
 
 
-async def _serve(config: DevChildConfig, loaded: Loaded, ears: _ParentMessages) -> int:
-    side = _DevServices()
-    ears.tell(side.obey)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, side.obey, "stop")
+async def _serve(config: DevChildConfig, found: DevApps, orders: _ParentOrders) -> int:
+    services = _DevServices()
+    orders.deliver_to(services.on_order)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, services.on_order, "stop")
     lines = JobLines()
-    for shop in loaded.shops:
-        shop.observe(lines.observe)
-        await side.employ(shop)
+    for app in found.apps:
+        app.observe(lines.observe)
+        await services.add_worker(app)
     if config.first:
-        listener = None if loaded.asgi is None else socket.socket(fileno=os.dup(config.port_fd))
-        show_banner(loaded.shops, listener)
-    api = None if loaded.asgi is None else _start_api(loaded.asgi, config.port_fd)
+        listener = None if found.asgi is None else socket.socket(fileno=os.dup(config.port_fd))
+        show_banner(found.apps, listener)
+    api = None if found.asgi is None else _start_api(found.asgi, config.port_fd)
     try:
-        return await side.work(api)
+        return await services.run(api)
     finally:
-        for shop in loaded.shops:
-            await shop.close()
+        for app in found.apps:
+            await app.close()
 
 
 def _start_api(asgi: Any, port_fd: int) -> tuple[Any, asyncio.Task[None]]:
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Leaves the signals to us, and tells a failed start-up apart from the end of the process."""
+        """Handles no signals, and raises _StartupFailed if the start-up fails."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Any:
@@ -138,59 +136,59 @@ def _start_api(asgi: Any, port_fd: int) -> tuple[Any, asyncio.Task[None]]:
 
 
 class _StartupFailed(Exception):
-    """The app's own start-up raised; the server has logged how."""
+    """The start-up of the app raised; the server has logged the error."""
 
 
 class _DevServices:
-    """The workers of one child, and what the parent has told it."""
+    """Runs the API and the workers of one child until an order to stop."""
 
     def __init__(self) -> None:
         self._workers: list[Worker] = []
         self._stop = asyncio.Event()
 
-    def obey(self, what: Order) -> None:
-        """Do what the parent says."""
+    def on_order(self, order: Order) -> None:
+        """Handle an order of the parent."""
         self._stop.set()
-        if what == "reload":
-            asyncio.get_running_loop().call_later(_RELOAD_GRACE, self._hurry)
-        elif what == "hurry":
-            self._hurry()
+        if order == "reload":
+            asyncio.get_running_loop().call_later(_RELOAD_GRACE, self._end_grace)
+        elif order == "hurry":
+            self._end_grace()
 
-    def _hurry(self) -> None:
+    def _end_grace(self) -> None:
         for worker in self._workers:
             worker.end_grace()
 
-    async def employ(self, shop: Outlast) -> None:
-        """Open the app's store and make a worker for it; raise StoreError, ConfigurationError."""
+    async def add_worker(self, app: Outlast) -> None:
+        """Open the app's store and add a worker for it; raise StoreError, ConfigurationError."""
         from outlast.worker import Worker
 
-        self._workers.append(Worker(await shop.runtime()))
+        self._workers.append(Worker(await app.runtime()))
 
-    async def work(self, api: tuple[Any, asyncio.Task[None]] | None) -> int:
-        """Serve and work until told to stop, or until one of them fails; return the exit code."""
+    async def run(self, api: tuple[Any, asyncio.Task[None]] | None) -> int:
+        """Run the API and the workers until an order to stop, or until one of them ends; return the exit code."""
         loop = asyncio.get_running_loop()
-        working = [loop.create_task(worker.run(self._stop)) for worker in self._workers]
-        stopping = loop.create_task(self._stop.wait())
-        serving = [] if api is None else [api[1]]
-        await asyncio.wait((stopping, *working, *serving), return_when=asyncio.FIRST_COMPLETED)
-        # Workers first: the API's shutdown closes the store that both use, and jobs may still call the API.
+        workers = [loop.create_task(worker.run(self._stop)) for worker in self._workers]
+        stop = loop.create_task(self._stop.wait())
+        server = [] if api is None else [api[1]]
+        await asyncio.wait((stop, *workers, *server), return_when=asyncio.FIRST_COMPLETED)
+        # Workers first: the shutdown of the API closes the shared store, and jobs may still call the API.
         self._stop.set()
-        stopping.cancel()
-        await asyncio.gather(stopping, *working, return_exceptions=True)
+        stop.cancel()
+        await asyncio.gather(stop, *workers, return_exceptions=True)
         if api is not None:
             api[0].should_exit = True
-        ends = await asyncio.gather(*working, *serving, return_exceptions=True)
-        return _code(ends)
+        results = await asyncio.gather(*workers, *server, return_exceptions=True)
+        return _exit_code(results)
 
 
-def _code(ends: Sequence[BaseException | None]) -> int:
-    for end in ends:
-        if isinstance(end, _StartupFailed):
+def _exit_code(results: Sequence[BaseException | None]) -> int:
+    for result in results:
+        if isinstance(result, _StartupFailed):
             return FAILED
-        if isinstance(end, StoreError):
+        if isinstance(result, StoreError):
             return STORE
-        if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
-            logging.getLogger("outlast.dev").error("this should not happen", exc_info=end)
+        if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+            logging.getLogger("outlast.dev").error("the API or a worker failed", exc_info=result)
             return FAILED
     return CLEAN
 

@@ -1,4 +1,4 @@
-"""`outlast dev`: API and worker in one child process, started anew when the code changes."""
+"""`outlast dev`: API and worker in one child process, restarted when the code changes."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ def dev(
         ),
     ] = None,
     jobs: Annotated[
-        str | None, typer.Option("--jobs", metavar="MODULE:NAME", help="The Outlast(...), when it is not installed.")
+        str | None,
+        typer.Option("--jobs", metavar="MODULE:NAME", help="The Outlast(...), if not installed in the app."),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0: any that is free.")] = 8000,
-    reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Start anew when a .py file changes.")] = True,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0: any free port.")] = 8000,
+    reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Restart when a .py file changes.")] = True,
     folders: Annotated[
         list[Path] | None,
-        typer.Option("--reload-dir", metavar="FOLDER", help="Watch this folder and not the working directory."),
+        typer.Option("--reload-dir", metavar="FOLDER", help="Watch this folder in place of the working directory."),
     ] = None,
 ) -> None:
-    """Run the API and a worker together, with reload: everything that development needs, in one command.
+    """Run the API and a worker together for development, with reload.
 
-    Ctrl-C drains and ends; a second one does not wait for running jobs, a third kills.
+    Ctrl-C drains and stops; a second one does not wait for running jobs, a third kills.
     """
     options = common_options(ctx)
     target = target or options.app
     if not target or ":" not in target:
         raise ConfigurationError("dev: name the app, such as: outlast dev main:app")
     if options.url:
-        raise ConfigurationError("dev: --url is for looking; the app's own store is used: set OUTLAST_URL for it")
+        raise ConfigurationError("dev: the app names the store: set OUTLAST_URL in place of --url")
     for folder in folders or ():
         if not folder.is_dir():
             raise ConfigurationError(f"--reload-dir {folder}: no such folder")
@@ -60,7 +61,7 @@ def dev(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that the parent keeps, so that a request made during a reload waits and is not refused."""
+    """Return a listening socket; the parent keeps it open, so that requests during a reload wait."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

@@ -1,4 +1,4 @@
-"""Notices changes of a project's Python files by looking at their times: no dependency, the same on every system."""
+"""Detects changed Python files of a project by their times and sizes; needs no dependency, on any system."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Snapshot = dict[str, tuple[int, int]]
 
 
 def snapshot(folders: Sequence[Path], suffixes: tuple[str, ...] = (".py",)) -> Snapshot:
-    """Look at every file with such a name below the folders, but for hidden folders, environments and caches."""
+    """Return time and size of files with such a suffix, but not in hidden folders, environments and caches."""
     seen: Snapshot = {}
     for folder in folders:
         for entry in _files(str(folder)):
@@ -24,7 +24,7 @@ def snapshot(folders: Sequence[Path], suffixes: tuple[str, ...] = (".py",)) -> S
                 try:
                     status = entry.stat()
                 except OSError:
-                    continue  # removed meanwhile
+                    continue  # removed since the folder was read
                 seen[entry.path] = (status.st_mtime_ns, status.st_size)
     return seen
 
@@ -45,5 +45,5 @@ def _files(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def changed(before: Snapshot, after: Snapshot) -> list[str]:
-    """Return the files that came, went or changed, in order."""
+    """Return the files that were added, removed or changed, sorted."""
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))

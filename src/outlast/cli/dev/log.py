@@ -1,4 +1,4 @@
-"""What `outlast dev` prints: what runs where, one line a job, and the logs of both halves in one shape."""
+"""The output of `outlast dev`: the banner, one line a job, and all logs in one format."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["JobLines", "log_for_people", "show_banner"]
 
 _logger = logging.getLogger("outlast.dev")
 _MOST: Final = 20
-"""Lines a second about jobs: a bulk of ten thousand must neither scroll by nor slow down what it tells about."""
+"""Lines about jobs per second: lines for each of ten thousand jobs would slow the jobs down."""
 
 
 def log_for_people() -> None:
-    """Show INFO and above on stderr in one short shape, unless the app sets up logging itself."""
+    """Log INFO and above to stderr in one short format, unless the app configures logging."""
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormatter(colour=sys.stderr.isatty() and not os.environ.get("NO_COLOR")))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in ("uvicorn.error", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # its coming and going is told here
+        logging.getLogger(name).setLevel(logging.WARNING)  # the banner shows its start
 
 
 class _LogFormatter(logging.Formatter):
-    """Time, source, and the level when it is worth a look."""
+    """Formats time and source, and the level from WARNING on."""
 
     _COLOURS: Final = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31;1"}
 
@@ -52,7 +52,7 @@ class _LogFormatter(logging.Formatter):
 
 
 class JobLines:
-    """Tells the end of each job, at most 20 lines a second; the worker itself logs retries and deaths."""
+    """Logs the end of each job, at most 20 lines a second; the worker logs retries and dead jobs."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -60,7 +60,7 @@ class JobLines:
         self._left_out = 0
 
     def observe(self, event: Event) -> None:
-        """Hear one event."""
+        """Log one event, if it is the end of a job."""
         if not isinstance(event, JobEnded) or event.state == "dead":
             return
         second = int(time.monotonic())
@@ -76,25 +76,25 @@ class JobLines:
         _logger.info("%s %s %s%s in %.0f ms", event.kind, event.id, event.state, why, event.seconds * 1000)
 
 
-def show_banner(shops: Sequence[Outlast], listener: socket.socket | None) -> None:
-    """Print where things are."""
+def show_banner(apps: Sequence[Outlast], listener: socket.socket | None) -> None:
+    """Print the addresses of the API and the stores, and the queues."""
     if listener is not None:
         host, port = listener.getsockname()[:2]
         listener.close()
         shown = f"[{host}]" if ":" in host else host
         note(f"  api      http://{shown}:{port}  (docs at /docs)")
-    for shop in shops:
-        queues = ", ".join(sorted(shop.registry.queues)) or "none yet"
-        note(f"  store    {_where(shop)}")
+    for app in apps:
+        queues = ", ".join(sorted(app.registry.queues)) or "none yet"
+        note(f"  store    {_store(app)}")
         note(f"  queues   {queues}")
     note("  stop     Ctrl-C")
 
 
-def _where(shop: Outlast) -> str:
+def _store(app: Outlast) -> str:
     from outlast.brokers.registry import kind_of
     from outlast.settings import Settings
 
-    url = shop.settings.url
-    origin = Settings.origins(shop.name, shop.explicit_settings)["url"]
+    url = app.settings.url
+    origin = Settings.origins(app.name, app.explicit_settings)["url"]
     why = {"default": "the default", "argument": "Settings(url=...)"}.get(origin, origin)
     return f"{kind_of(url).shown(url)}  ({why})"

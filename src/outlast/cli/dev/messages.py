@@ -1,4 +1,4 @@
-"""What the parent of `outlast dev` and its child say to each other."""
+"""The messages between the parent and the child process of `outlast dev`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
-__all__ = ["DevChildConfig", "Order", "order", "orders"]
+__all__ = ["DevChildConfig", "Order", "decode", "encode"]
 
 Order = Literal["stop", "hurry", "reload"]
-"""stop: drain, then leave. hurry: leave now. reload: leave for a successor, with little grace."""
+"""stop: drain, then exit. hurry: exit without grace. reload: exit for a successor, with a short grace."""
 
-_LETTERS: Final[dict[str, Order]] = {name[0]: name for name in get_args(Order)}
+_ORDERS: Final[dict[str, Order]] = {name[0]: name for name in get_args(Order)}
 
 
 class DevChildConfig(Struct, frozen=True, kw_only=True):
-    """What the child is started with. first: nothing was shown yet."""
+    """The arguments of the child. first: the banner was not printed yet."""
 
     target: str
     jobs: str | None
@@ -24,11 +24,11 @@ class DevChildConfig(Struct, frozen=True, kw_only=True):
     first: bool
 
 
-def order(what: Order) -> bytes:
-    """Return an order as it goes through the pipe."""
-    return what[0].encode()
+def encode(order: Order) -> bytes:
+    """Return an order as bytes for the pipe."""
+    return order[0].encode()
 
 
-def orders(got: bytes) -> list[Order]:
-    """Return the orders in what came out of the pipe; its end means that the parent is gone: hurry."""
-    return [_LETTERS[letter] for letter in got.decode()] if got else ["hurry"]
+def decode(data: bytes) -> list[Order]:
+    """Return the orders read from the pipe; no bytes mean that the parent has died: hurry."""
+    return [_ORDERS[letter] for letter in data.decode()] if data else ["hurry"]

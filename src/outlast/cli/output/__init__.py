@@ -1,1 +1,1 @@
-"""What commands print: tables, JSON, and values as people read them."""
+"""Prints the output of commands: tables, JSON and formatted values."""

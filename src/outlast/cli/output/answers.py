@@ -1,54 +1,72 @@
-"""What came of commands, told for each thing that was named, and the exit code that stands for all of them."""
+"""Prints the answers to changes, and the exit code for all of them; asks for confirmation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import typer
 
 from outlast.cli.output import show
+from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED, NOT_FOUND
 from outlast.core.store.control import Answer
 from outlast.core.text import clean
 
-__all__ = ["explain", "print_answers"]
+__all__ = ["confirm", "explain", "print_answers"]
 
 _WHY: Final = {
-    "unknown": "not found: it never was here, or was removed (retention or purge)",
+    "unknown": "not found: it was never enqueued here, or it was removed (retention or purge)",
     "running": "is running: cancel it first",
     "ended": "has already ended",
     "not-ended": "has not ended: it still waits or runs",
-    "not-waiting": "is not waiting for a time: it is due already",
+    "not-waiting": "is not scheduled: it is due already",
     "nothing-named": "nothing was named",
-    "held": "is set aside by outlast move: repeat that move, or outlast jobs put-back it",
-    "declared": "is declared by an app, which would bring it back: take it out of the code, or pause it",
-    "moved": "lives in another store now (outlast move)",
+    "held": "is held by outlast move: repeat that move, or release it with outlast jobs put-back",
+    "declared": "is declared by an app, which would add it again: remove it from the code, or pause it",
+    "moved": "is in another store now (outlast move)",
     "too-large": "its arguments are larger than max_body there",
-    "conflict": "another job holds its unique key: wait for that one, or cancel it",
+    "conflict": "another job holds its unique key: wait for that job, or cancel it",
 }
 
 
 def explain(why: str) -> str:
-    """Return why nothing could be done, in words."""
+    """Return the reason of a refused change as text."""
     return _WHY.get(why, why)
+
+
+def confirm(question: str, change: str, details: Iterable[str] = ()) -> None:
+    """Print the details, ask, and exit 1 unless the answer is yes; raise ConfigurationError without a terminal.
+
+    change: the command and its effect, for that error.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{change}: no terminal: confirm with --yes")
+    for line in details:
+        show.note(line)
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(FAILED)
 
 
 def print_answers(
     names: Sequence[str], answers: Sequence[Answer], *, json: bool, done: str, unchanged: str = "", noun: str = "job"
 ) -> None:
-    """Print one line, or one JSON object, for each name; exit 6 when none is there, 1 when some could not be done."""
+    """Print one line, or one JSON object, for each name; exit 6 if all that failed are unknown, else 1 if any failed.
+
+    done, unchanged: the text after the name if the change was made, or was made before.
+    """
     pairs = list(zip(names, answers, strict=True))
     if json:
         show.json(
             {"answers": [{"id": name, "ok": each.ok, "changed": each.changed, "why": each.why} for name, each in pairs]}
         )
-    for name, answer in pairs:
-        if answer.ok and not json:
+    for name, answer in () if json else pairs:
+        if answer.ok:
             show.say(f"{clean(name)} {done if answer.changed or not unchanged else unchanged}")
-        elif not answer.ok and not json:
-            what = f"no {noun} of this name" if noun != "job" and answer.why == "unknown" else explain(answer.why)
-            show.note(f"outlast: {clean(name)}: {what}")
+        else:
+            why = f"no {noun} of this name" if noun != "job" and answer.why == "unknown" else explain(answer.why)
+            show.note(f"outlast: {clean(name)}: {why}")
     failed = [answer for answer in answers if not answer.ok]
     if failed:
         raise typer.Exit(NOT_FOUND if all(answer.why == "unknown" for answer in failed) else FAILED)

@@ -1,4 +1,4 @@
-"""One job in full, for people."""
+"""Prints all fields of one job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from time import time
 from typing import Any
 
 from outlast.cli.output import show
-from outlast.cli.output.times import local_time
 from outlast.core.message import Usage
 from outlast.core.store.records import JobRecord
 from outlast.core.text import clean, short, when
@@ -15,7 +14,7 @@ __all__ = ["detail"]
 
 
 def detail(record: JobRecord) -> None:
-    """Print the record; of the failures the last one with its traceback."""
+    """Print the record and its failures; the traceback of the last failure only."""
     now = time()
     state = record.state + (f" ({record.reason})" if record.reason and record.reason != record.state else "")
     show.facts(
@@ -29,10 +28,10 @@ def detail(record: JobRecord) -> None:
             ("priority", record.priority),
             ("key", record.key or ""),
             ("unique", record.unique or ""),
-            ("accepted", local_time(record.enqueued_at, now)),
-            ("due", local_time(record.run_at, now) if record.finished_at is None else ""),
-            ("expires", local_time(record.expires_at, now) if record.finished_at is None else ""),
-            ("ended", local_time(record.finished_at, now)),
+            ("accepted", show.local_time(record.enqueued_at, now)),
+            ("due", show.local_time(record.run_at, now) if record.finished_at is None else ""),
+            ("expires", show.local_time(record.expires_at, now) if record.finished_at is None else ""),
+            ("ended", show.local_time(record.finished_at, now)),
             ("holder", record.holder or ""),
             ("used", _usage(record.usage)),
             ("progress", _json(record.progress)),

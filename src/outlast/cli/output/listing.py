@@ -1,4 +1,4 @@
-"""Pages of jobs, for `outlast jobs` and `outlast dead`: what is asked for, and the table that answers."""
+"""Lists jobs page by page, for `outlast jobs` and `outlast dead`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,7 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.store.store import Store
 
-__all__ = [
-    "CursorOption",
-    "KindOption",
-    "LimitOption",
-    "QueueOption",
-    "StateOption",
-    "Words",
-    "check_cursor",
-    "list_jobs",
-    "query_of",
-]
+__all__ = ["CursorOption", "KindOption", "LimitOption", "QueueOption", "StateOption", "Words", "list_jobs", "query_of"]
 
 Words = Annotated[
     list[str] | None,
@@ -46,8 +36,8 @@ StateOption = Annotated[
     list[str] | None,
     typer.Option("--state", "-s", help="Only these states; may be repeated, or a,b.", autocompletion=states),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")]
-CursorOption = Annotated[str | None, typer.Option("--cursor", help="Go on where the page before ended.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")]
+CursorOption = Annotated[str | None, typer.Option("--cursor", help="Continue after the previous page.")]
 
 Row = Callable[[JobRecord, float], Sequence[show.Cell]]
 
@@ -60,7 +50,7 @@ def query_of(
     key: str | None = None,
     state: Sequence[str] | None = None,
 ) -> Query:
-    """Return the query that filter words and options ask for together; raise ConfigurationError."""
+    """Return the query of filter words and options together; raise ConfigurationError."""
     from time import time
 
     from outlast.core.filters import parse
@@ -74,12 +64,12 @@ def query_of(
 def list_jobs(
     options: CommonOptions, query: Query, *, limit: int, cursor: str | None, heads: Sequence[str], row: Row, empty: str
 ) -> None:
-    """Print one page of jobs: a table of `heads` with a `row` of each, or JSON; `empty` says that there are none."""
+    """Print one page of jobs: a table with these heads and a `row` for each, or JSON; `empty` if there are none."""
     from time import time
 
-    query = replace(query, limit=limit, cursor=check_cursor(cursor))
+    query = replace(query, limit=limit, cursor=_check_cursor(cursor))
     access = find_store(options)
-    page = on_store(access, lambda store: _page(store, query))
+    page = on_store(access, lambda store: _full_page(store, query))
     if options.json:
         show.json({"jobs": page.records, "cursor": page.cursor})
         return
@@ -90,8 +80,8 @@ def list_jobs(
         show.note(f"There are more: add --cursor {page.cursor}")
 
 
-async def _page(store: Store, query: Query) -> Page:
-    """Return a full page: one call of `find` looks at so many jobs only."""
+async def _full_page(store: Store, query: Query) -> Page:
+    """Return a full page: one call of `find` reads a limited number of jobs."""
     page = await store.records.find(query)
     while page.cursor is not None and len(page.records) < query.limit:
         more = await store.records.find(replace(query, limit=query.limit - len(page.records), cursor=page.cursor))
@@ -99,9 +89,9 @@ async def _page(store: Store, query: Query) -> Page:
     return page
 
 
-def check_cursor(cursor: str | None) -> str | None:
-    """Return the cursor; raise ConfigurationError for one that no page gave."""
+def _check_cursor(cursor: str | None) -> str | None:
+    """Return the cursor; raise ConfigurationError if no page returned it."""
     queue, colon, order = (cursor or "").rpartition(":")  # on a Cluster a page ends in a queue
     if (cursor is not None and not (order.isdecimal() or (colon and not order))) or (colon and not queue):
-        raise ConfigurationError(f"--cursor {cursor}: give what the page before printed")
+        raise ConfigurationError(f"--cursor {cursor}: give the cursor that the previous page printed")
     return cursor

@@ -1,17 +1,18 @@
-"""Output: a table where people look (rich), aligned text where programs read, or one JSON document."""
+"""Prints a table on a terminal (rich), aligned text into a pipe, or one JSON document."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from outlast.core.text import clean
+from outlast.core.text import clean, when
 
-__all__ = ["Cell", "facts", "json", "line", "note", "on_terminal", "say", "state", "table"]
+__all__ = ["Cell", "facts", "json", "line", "local_time", "note", "on_terminal", "say", "state", "table"]
 
 Cell = str | int | tuple[str, str]
-"""Text, a number (aligned right), or text with a style."""
+"""Text, a number (aligned right), or text and its style."""
 
 _STATES: Final = {
     "running": "cyan",
@@ -25,40 +26,47 @@ _STATES: Final = {
 
 _GAP: Final = 2
 _NARROWEST: Final = 20
-_NOTHING: Final = ("0", "1", "-", "")
+_EMPTY: Final = ("0", "1", "-", "")
 
 
 def on_terminal() -> bool:
-    """Tell whether people read the output."""
+    """Return whether stdout is a terminal."""
     return sys.stdout.isatty()
 
 
 def state(name: str) -> tuple[str, str]:
-    """Return a state in its colour."""
+    """Return a state and its colour."""
     return name, _STATES.get(name, "")
 
 
+def local_time(at: float | None, now: float) -> str:
+    """Return a wall time in this machine's time zone, and relative to `now`."""
+    if at is None:
+        return ""
+    return f"{datetime.fromtimestamp(at).astimezone().isoformat(' ', 'milliseconds')}  ({when(at, now)})"
+
+
 def json(document: Any) -> None:
-    """Print one JSON document; msgspec's structs are objects with their fields as keys."""
+    """Print one JSON document; a msgspec struct becomes an object with its fields as keys."""
     import msgspec
 
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
 def say(text: str = "") -> None:
-    """Print a line of the answer."""
+    """Print a line of the answer to stdout."""
     sys.stdout.write(text + "\n")
 
 
 def note(text: str) -> None:
-    """Print a line beside the answer: to stderr, so that a pipe gets the answer alone."""
+    """Print a remark to stderr, so that a pipe gets the answer only."""
     sys.stderr.write(text + "\n")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str, spare: Sequence[str] = ()) -> None:
-    """Print rows under heads; `empty` (to stderr) when there are none. Where programs read, nothing is left out.
+    """Print rows under heads; `empty` (to stderr) if there are none. Off a terminal nothing is left out.
 
-    spare: columns that a narrow terminal may do without while they say nothing (0, 1, "-").
+    spare: columns that a narrow terminal leaves out if all their values are 0, 1, "-" or "".
     """
     listed = [[_parts(cell) for cell in row] for row in rows]
     if not listed:
@@ -95,21 +103,19 @@ def _rich_table(heads: Sequence[str], rows: list[list[tuple[str, str, bool]]], s
     console = Console(highlight=False)
     columns = list(zip(heads, *rows, strict=True))
     widths = [max(len(head), *(len(text) for text, _, _ in cells)) for head, *cells in columns]
-    # The last column may take more lines; what comes before is there to be copied, and never cut.
+    # Only the last column may wrap: the values before it must stay whole, to be copied.
     widths[-1] = min(widths[-1], _NARROWEST)
     kept = list(range(len(columns)))
     for head in spare:
         at = heads.index(head)
-        if _total(widths, kept) > console.width and all(text in _NOTHING for text, _, _ in columns[at][1:]):
+        if _total(widths, kept) > console.width and all(text in _EMPTY for text, _, _ in columns[at][1:]):
             kept.remove(at)
     drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, _GAP, 0, 0))
     for at in kept:
-        numbers = all(row[at][2] for row in rows)
-        last = at == len(columns) - 1
         drawn.add_column(
             heads[at],
-            justify="right" if numbers else "left",
-            no_wrap=not last,
+            justify="right" if all(number for _, _, number in columns[at][1:]) else "left",
+            no_wrap=at < len(columns) - 1,
             overflow="fold",
             min_width=widths[at],
         )
@@ -123,10 +129,10 @@ def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
 
 
 def line(*parts: Cell) -> None:
-    """Print the parts beside each other, in their styles where people look."""
+    """Print the parts on one line; on a terminal in their styles."""
     split = [_parts(part) for part in parts]
     if not on_terminal():
-        say("".join(text for text, _, _ in split).rstrip())
+        say("".join(text for text, _, _ in split))
         return
     from rich.console import Console
     from rich.text import Text
@@ -135,16 +141,8 @@ def line(*parts: Cell) -> None:
 
 
 def facts(pairs: Iterable[tuple[str, Cell]]) -> None:
-    """Print names and values below each other; a pair without a value is left out."""
-    kept = [(name, _parts(value)) for name, value in pairs if value != ""]
+    """Print one name and value a line; a pair without a value is left out."""
+    kept = [(name, value) for name, value in pairs if value != ""]
     width = max((len(name) for name, _ in kept), default=0)
-    if not on_terminal():
-        for name, (text, _, _) in kept:
-            say(f"{name.ljust(width)}  {text}")
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False, soft_wrap=True)
-    for name, (text, style, _) in kept:
-        console.print(Text.assemble((name.ljust(width), "dim"), "  ", (text, style)))
+    for name, value in kept:
+        line((name.ljust(width), "dim"), "  ", value)
