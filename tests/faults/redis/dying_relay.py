@@ -8,8 +8,8 @@ import signal
 import sys
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import store_at
 from outlast.brokers.redis.relay import Relay
+from outlast.brokers.redis.store import store_at
 from outlast.core.message import Holder, Message
 from outlast.core.settlement import Finish
 from tests.support.jobs import message

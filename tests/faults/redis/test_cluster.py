@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, store_at
+from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder

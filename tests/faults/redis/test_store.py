@@ -15,7 +15,7 @@ import pytest
 from msgspec import Raw
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, store_at
+from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder, Message

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, store_at
+from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.clients.redis import server_connections
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
