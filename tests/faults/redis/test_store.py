@@ -108,7 +108,7 @@ async def test_an_emptied_server_is_noticed_and_goes_on(server: Node, caplog: py
                 "Accepted",
                 "Full",
             ]
-        assert "was emptied: its jobs are gone" in caplog.text
+        assert "was flushed: its jobs are lost" in caplog.text
         assert [each.fence for each in await store.settle([Finish(held.fence, "succeeded")]) or []] == [held.fence]
         again = await claim(store)
         assert min(each.fence.token for each in again) > held.fence.token  # no token is ever given twice

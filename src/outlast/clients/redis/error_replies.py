@@ -35,7 +35,7 @@ _UNAVAILABLE: Final = {
 _REFUSED: Final = {
     "NOAUTH": "requires a password: give it in the url, 'redis://user:password@host'",
     "WRONGPASS": "rejects this user and password: correct them in the url",
-    "NOPERM": "denies this command to the user of the url: give the user the ACL of docs/redis.md",
+    "NOPERM": "denies this command to the user of the url: give it the ACL of docs/redis.md",
 }
 
 
