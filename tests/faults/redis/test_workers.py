@@ -72,9 +72,7 @@ def in_progress(scene: Scene, least: int) -> Callable[[], bool]:
     return lambda: len(scene.ledger.names("end")) >= least
 
 
-async def test_a_server_that_is_killed_and_comes_back_costs_no_job_and_no_second_run(
-    tmp_path: Path, server: Node
-) -> None:
+async def test_a_killed_and_restarted_server_causes_no_lost_job_and_no_second_run(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server) as scene:
         ids = await scene.enqueue(0, 300, 0.05)
         with scene.start():
@@ -89,7 +87,7 @@ async def test_a_server_that_is_killed_and_comes_back_costs_no_job_and_no_second
     assert len(scene.ledger.names("end")) == 305
 
 
-async def test_connections_that_are_killed_again_and_again_cost_no_job(tmp_path: Path, server: Node) -> None:
+async def test_repeated_kills_of_connections_lose_no_job(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server) as scene:
         ids = await scene.enqueue(0, 200, 0.05)
         with scene.start():
@@ -102,7 +100,7 @@ async def test_connections_that_are_killed_again_and_again_cost_no_job(tmp_path:
     assert set(scene.ledger.names("start").values()) == {1}
 
 
-async def test_workers_behind_a_dead_line_find_their_way_back(tmp_path: Path, server: Node) -> None:
+async def test_workers_behind_a_dead_connection_reconnect(tmp_path: Path, server: Node) -> None:
     """Half-open: nothing is refused, nothing is answered. Their jobs wait, and nobody is silent afterwards."""
     async with proxied(server.port) as proxy, staged(tmp_path, server, port=proxy.port) as scene:
         ids = await scene.enqueue(0, 100, 0.05)
@@ -117,7 +115,7 @@ async def test_workers_behind_a_dead_line_find_their_way_back(tmp_path: Path, se
     assert set(scene.ledger.names("start").values()) == {1}
 
 
-async def test_what_a_worker_ran_during_an_outage_past_its_lease_runs_again(tmp_path: Path, server: Node) -> None:
+async def test_jobs_that_run_past_their_lease_in_an_outage_run_again(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server, lease=1.0) as scene:
         ids = await scene.enqueue(0, 4, 3.0)
         with scene.start():

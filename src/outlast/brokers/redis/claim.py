@@ -139,7 +139,7 @@ async def repeat_until_done(undo: Callable[[], Awaitable[object]], is_open: Call
             await undo()
         except StoreError as error:
             if not isinstance(error, StoreUnavailable):
-                _log.warning("%s is not undone yet, it is tried again: %s", claim, error)
+                _log.warning("%s is not undone yet, it is tried again until the store closes: %s", claim, error)
             if not is_open():
                 return False
             await asyncio.sleep(RETRY)

@@ -183,7 +183,7 @@ for _, each in ipairs(serving) do
 end
 if taken + #picked > 0 then
   out[2] = fmt('%.0f', token)
-  call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- without it a claim with a lost reply could not be undone
+  call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- else a lost claim could not be undone
   for _, each in ipairs(serving) do each.q.s[S_TOKEN] = token end
   for i, j in ipairs(picked) do
     local q = j.q

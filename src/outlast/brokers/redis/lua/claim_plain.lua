@@ -55,7 +55,7 @@ if only and not only.paused and only.s[S_KEYED] == 0 and not (only.limits[L_CONC
     if at_once(only, min(limit, tonumber(ARGV[12]))) and taken > 0 then
       if bell ~= '' and only.waited then call('SREM', only.P .. ':w', bell) end
       out[1], out[2] = last, fmt('%.0f', token)
-      call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- without it a claim with a lost reply could not be undone
+      call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- else a lost claim could not be undone
       flush()
       return out
     end
