@@ -1,4 +1,4 @@
-"""A Cluster of three masters: what lies where, and what goes on while one of them is gone or a slot moves."""
+"""A Cluster of three masters: the spread of queues, and calls while a master is killed or a slot is moved."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ async def test_a_claim_of_a_stopped_master_is_undone(fleet: Fleet) -> None:
                 await finish(store, *given)
         finally:
             silent.signal(signal.SIGCONT)
-        (given_back,) = await until(lambda: claim(store, lost, other, holder=B), "nobody has it")
+        (given_back,) = await until(lambda: claim(store, lost, other, holder=B), "it is ready again")
         assert (given_back.message.id, given_back.attempt, given_back.crashes) == (f"{lost}.0", 1, 0)
 
 

@@ -186,7 +186,7 @@ async def test_a_claim_with_a_lost_reply_is_undone(server: Node) -> None:
             await claim(store)
         proxy.heal()
         async with stored(server.url) as other:
-            (got,) = await until(lambda: claim(other, holder=BOB), "it is ready again, though ann's lease goes on")
+            (got,) = await until(lambda: claim(other, holder=BOB), "it is ready again, before ann's lease ends")
             assert (got.attempt, got.crashes) == (1, 0)
             await finish(other, [got])
 
@@ -205,7 +205,7 @@ async def test_a_claim_that_comes_after_it_was_undone_hands_out_nothing(server: 
 
 @pytest.mark.parametrize("side", ["up", "down"])
 async def test_an_enqueue_is_cut_at_every_byte(server: Node, side: str) -> None:
-    told: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
     async with proxied(server.port) as proxy, stored(through(proxy)) as store:
         await store.publish([message("warm")])  # the scripts are loaded
         before = proxy.up, proxy.down
@@ -216,18 +216,18 @@ async def test_an_enqueue_is_cut_at_every_byte(server: Node, side: str) -> None:
             setattr(proxy.faults, f"cut_{side}", byte)
             try:
                 (answer,) = await store.publish([message(name)])
-                told[f"mail.{name}"] = type(answer).__name__
+                outcomes[f"mail.{name}"] = type(answer).__name__
             except StoreUnavailable as error:
-                told[f"mail.{name}"] = type(error).__name__
+                outcomes[f"mail.{name}"] = type(error).__name__
             proxy.heal()
             await store.stats(["mail"])  # the next cut is to meet a connection that is up
         there = await states(store)
-        assert {name for name, how in told.items() if how in ("Accepted", "Exists")} <= set(there)
-        assert all(how == "StoreUncertain" for name, how in told.items() if how not in ("Accepted", "Exists"))
-        # To repeat is safe, whatever was told: then all are there, once.
-        await store.publish([message(name[5:]) for name in told])
+        assert {name for name, how in outcomes.items() if how in ("Accepted", "Exists")} <= set(there)
+        assert all(how == "StoreUncertain" for name, how in outcomes.items() if how not in ("Accepted", "Exists"))
+        # A repeat is safe after any outcome: then all jobs are there, once.
+        await store.publish([message(name[5:]) for name in outcomes])
         (mail,) = (await store.stats(["mail"])).values()
-        assert mail.depth == len(told) + 2
+        assert mail.depth == len(outcomes) + 2
 
 
 @pytest.mark.parametrize("side", ["up", "down"])

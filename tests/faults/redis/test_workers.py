@@ -101,7 +101,7 @@ async def test_repeated_kills_of_connections_lose_no_job(tmp_path: Path, server:
 
 
 async def test_workers_behind_a_dead_connection_reconnect(tmp_path: Path, server: Node) -> None:
-    """Half-open: nothing is refused, nothing is answered. Their jobs wait, and nobody is silent afterwards."""
+    """Half-open: no connection is refused, no request is answered. Jobs wait; afterwards all workers run jobs again."""
     async with proxied(server.port) as proxy, staged(tmp_path, server, port=proxy.port) as scene:
         ids = await scene.enqueue(0, 100, 0.05)
         with scene.start():
@@ -124,7 +124,7 @@ async def test_jobs_that_run_past_their_lease_in_an_outage_run_again(tmp_path: P
             await until(in_progress(scene, 4), "they end while the server is away")
             server.signal(signal.SIGCONT)
             records = await scene.ended(ids)
-    # Nobody else was given them, so their reports count; or somebody was, after the lease, and that is told.
+    # If no other holder claimed it, its settlement counts; else the second run was counted as a crash or an attempt.
     for record in records:
         name = f"job-{ids.index(record.id)}"
         assert scene.ledger.names("start")[name] <= 1 + record.crashes + (record.attempt - 1)
