@@ -101,6 +101,18 @@ async def test_prune_tells_how_many_went(desk: Desk) -> None:
     assert (await desk.do(Prune())).changed == 2
 
 
+async def test_one_prune_removes_more_records_than_one_step(desk: Desk) -> None:
+    await desk.declare("q", record_ttl=10, dead_ttl=10)
+    ended = [f"q.{number}" for number in range(300)]
+    await desk.publish(*ended)
+    await desk.claim(limit=300)
+    await desk.finish(*ended[:250])
+    await desk.finish(*ended[250:], state="dead")
+    desk.clock.advance(11)
+    assert (await desk.do(Prune())).changed == 300
+    assert await known(desk, *ended) == []
+
+
 async def test_a_redriven_job_is_not_what_retention_takes(desk: Desk) -> None:
     await desk.declare("q", record_ttl=10, dead_ttl=10, records=1)
     await desk.run("q.dead", state="dead")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from outlast.brokers.memory import MemoryStore
-from outlast.brokers.redis import store_at
+from outlast.brokers.redis.store import store_at
 from outlast.brokers.sqlite import SqliteStore
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability

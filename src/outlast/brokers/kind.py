@@ -1,4 +1,4 @@
-"""What a kind of store says of itself: its URLs, how to connect, and what tools may do with it."""
+"""The base class of a kind of store: its URLs, how to connect, and what tools may do with it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["Inspection", "StoreKind"]
 
 
 class Inspection(Struct, frozen=True):
-    """What an inspection found short of the jobs. usable: the jobs may be looked at too.
+    """The result of an inspection, without the jobs. usable: the jobs can be inspected too.
 
-    stale: (label, jobs) of holders that are gone. subject: the check that an error of a later look belongs to.
+    stale: (label, jobs) of dead holders. subject: the check that reports an error of a later inspection.
     """
 
     findings: Sequence[Finding]
@@ -32,8 +32,8 @@ class Inspection(Struct, frozen=True):
 class StoreKind(ABC):
     """One kind of store. Every `url` that a method takes has one of its schemes.
 
-    schemes: with "redis+" for "redis+unix" and the like. example: how a URL is written. in_process: only the process
-    that opened it reaches its jobs. no_backup: why tools make no copy, "" where `backup` does.
+    schemes: "redis+" stands for "redis+unix" and others. example: a URL for error texts. in_process: only the process
+    that opened the store can reach its jobs. no_backup: why tools cannot copy it, "" if `backup` can.
     """
 
     schemes: tuple[str, ...]
@@ -46,36 +46,36 @@ class StoreKind(ABC):
         """Return the store, not opened. No I/O; ConfigurationError if the URL is wrong or a package is missing."""
 
     def library(self) -> Finding | None:
-        """Return what is found of the library that the store runs on, where one is always installed."""
+        """Return the finding about the store's library, None if it is optional or there is none."""
         return None
 
     def file(self, url: str) -> Path | None:
-        """Return the absolute path of a store that is one file."""
+        """Return the absolute path of a store that is one file, None for any other."""
         return None
 
     def shown(self, url: str) -> str:
-        """Return what messages call the store, without secrets."""
+        """Return the name of the store for messages, without secrets."""
         return redact_url(url)
 
     def identity(self, url: str) -> str:
-        """Return one name for one store, however its URL is written."""
+        """Return one name for one store: equal for all URLs of the same store."""
         return self.shown(url)
 
-    def check_present(self, url: str, *, why: str, hint: str) -> None:  # noqa: B027 - a server is not made by a look
-        """Raise StoreMissing or StoreCorrupt where opening the store would make it.
+    def check_present(self, url: str, *, why: str, hint: str) -> None:  # noqa: B027 - only a file can be missing
+        """Raise StoreMissing if `open` would create the store, StoreCorrupt if it is no store.
 
-        why: the reason that this URL is used; hint: how to name another.
+        why: the source of this URL; hint: how to give another one.
         """
 
     @abstractmethod
     async def inspect(self, url: str, *, why: str, pages: bool, spool: bool) -> Inspection:
-        """Look at the store and its surroundings and change nothing; raise StoreError, ConfigurationError.
+        """Inspect the store and its surroundings without changes; raise StoreError, ConfigurationError.
 
-        pages: check everything that is stored, which reads it all. spool: jobs are kept elsewhere while it is away.
+        pages: check all stored data, which reads all of it. spool: a spool accepts jobs while the store is unavailable.
         """
 
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
-        """Return how many unfinished jobs there are by (queue, kind); raise StoreError."""
+        """Return the number of unfinished jobs by (queue, kind); raise StoreError."""
         raise NotImplementedError
 
     async def backup(self, store: Store, target: Path) -> None:
@@ -83,8 +83,8 @@ class StoreKind(ABC):
         raise NotImplementedError
 
     def isolated_url(self, url: str, name: str) -> str:
-        """Return the URL of an empty store of its own at this one's server; raise ConfigurationError."""
+        """Return the URL of a separate, empty store on the same server; raise ConfigurationError."""
         raise ConfigurationError(f"{self.example!r} names no server: give 'redis://HOST'")
 
-    async def erase(self, url: str) -> None:  # noqa: B027 - a file goes with its folder
-        """Remove all that was kept at the URL of an isolated store; raise StoreError."""
+    async def erase(self, url: str) -> None:  # noqa: B027 - a file is removed with its folder
+        """Remove all data of an isolated store; raise StoreError."""

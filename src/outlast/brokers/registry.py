@@ -1,4 +1,4 @@
-"""The kinds of stores there are, and the one that a URL names. A store's package loads when it is first used."""
+"""The kinds of stores, chosen by URL. The package of a store is imported at its first use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _kinds() -> tuple[StoreKind, ...]:
 
 
 def kind_of(url: str, source: str = "") -> StoreKind:
-    """Return the kind of store that `url` names; raise ConfigurationError for none. source: said in the error."""
+    """Return the kind of store of a URL; raise ConfigurationError for an unknown one. source: shown in the error."""
     scheme = url.partition(":")[0] if ":" in url else ""
     for kind in _kinds():
         if scheme in kind.schemes or f"{scheme.partition('+')[0]}+" in kind.schemes:
@@ -42,15 +42,15 @@ def kind_of(url: str, source: str = "") -> StoreKind:
 
 
 def connect(url: str, *, clock: Clock, max_body: int) -> Store:
-    """Return the store that `url` names, not opened. No I/O; ConfigurationError if it is wrong."""
+    """Return the store of a URL, not opened. No I/O; raise ConfigurationError if the URL is wrong."""
     return kind_of(url).connect(url, clock=clock, max_body=max_body)
 
 
 def library_findings() -> list[Finding]:
-    """Return what is found of the libraries that are always installed."""
-    return [found for kind in _kinds() if (found := kind.library()) is not None]
+    """Return the findings about the libraries that are always installed."""
+    return [finding for kind in _kinds() if (finding := kind.library()) is not None]
 
 
 def embedded_url(file: Path) -> str:
-    """Return the URL of the store that is this file."""
+    """Return the URL of the store in this file."""
     return f"sqlite:{file}"

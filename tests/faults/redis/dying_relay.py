@@ -8,8 +8,8 @@ import signal
 import sys
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import store_at
 from outlast.brokers.redis.relay import Relay
+from outlast.brokers.redis.store import store_at
 from outlast.core.message import Holder, Message
 from outlast.core.settlement import Finish
 from tests.support.jobs import message
@@ -35,15 +35,15 @@ async def main(url: str, where: str) -> None:
 
     before any has arrived in its queue, or between that and their removal.
     """
-    Relay.look_at = lambda *_: None  # type: ignore[method-assign]
+    Relay.check = lambda *_: None  # type: ignore[method-assign]
     if where == "before":
-        Relay.carry = die  # type: ignore[method-assign,assignment]
+        Relay.move = die  # type: ignore[method-assign,assignment]
     clock = SystemClock()
     store = store_at(url, clock=clock)
     await store.open()
     given = await store.claim({"from": 100}, limit=100, holder=Holder("d" * 32), lease=10, wait=0)
     if where == "between":
-        Relay._gone = die  # type: ignore[method-assign,assignment]
+        Relay._remove = die  # type: ignore[method-assign,assignment]
     await store.settle(
         [Finish(each.fence, "succeeded", then=follow_ups(each.message.id, clock.time())) for each in given]
     )

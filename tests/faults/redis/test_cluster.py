@@ -1,4 +1,4 @@
-"""A Cluster of three masters: what lies where, and what goes on while one of them is gone or a slot moves."""
+"""A Cluster of three masters: the spread of queues, and calls while a master is killed or a slot is moved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, store_at
+from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder
@@ -113,7 +113,7 @@ async def finish(store: RedisStore, *given: Delivery) -> None:
     assert await store.settle([Finish(each.fence, "succeeded") for each in given]) == []
 
 
-async def test_queues_lie_on_all_masters_and_each_on_one(fleet: Fleet) -> None:
+async def test_queues_are_spread_over_all_masters(fleet: Fleet) -> None:
     queues = [f"q{n}" for n in range(12)]
     async with fleet.store() as store:
         await store.publish([message(f"{queue}.{n}", now(), key="k") for queue in queues for n in range(3)])
@@ -131,7 +131,7 @@ async def test_queues_lie_on_all_masters_and_each_on_one(fleet: Fleet) -> None:
     assert {fleet.home(queue).port for queue in queues} == {node.port for node in fleet.nodes}
 
 
-async def test_a_queue_that_has_more_to_look_at_costs_no_job_of_another(fleet: Fleet) -> None:
+async def test_a_queue_with_more_to_skip_delays_no_job_of_another(fleet: Fleet) -> None:
     async with fleet.store() as store:
         await store.publish([message(f"a.{n}", now()) for n in range(12_001)])
         for start in range(0, 12_000, 1000):
@@ -144,7 +144,7 @@ async def test_a_queue_that_has_more_to_look_at_costs_no_job_of_another(fleet: F
 
 
 @pytest.mark.parametrize("root_too", [False, True], ids=["a queue", "and the names"])
-async def test_a_master_that_is_gone_holds_up_its_own_queues_only(
+async def test_a_killed_master_delays_only_its_own_queues(
     fleet: Fleet, root_too: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = next(node for node in fleet.nodes if (node is fleet.home()) is root_too)
@@ -172,7 +172,7 @@ async def test_a_master_that_is_gone_holds_up_its_own_queues_only(
                 await finish(store, *given)
             with pytest.raises(StoreUnavailable):
                 await claim(store, lost)
-        assert 1 <= sum(f"{lost!r} is away" in line for line in caplog.messages) <= 2, "by each store once"
+        assert 1 <= sum(f"{lost!r} is unavailable" in line for line in caplog.messages) <= 2, "by each store once"
         with pytest.raises(StoreUnavailable):
             await supervisor.extend(A, lease=60)
         await finish(store, *held)
@@ -189,7 +189,7 @@ async def test_a_master_that_is_gone_holds_up_its_own_queues_only(
         assert await insist(partial(supervisor.extend, A, lease=10)) == []
 
 
-async def test_a_worker_goes_on_and_starts_with_the_queues_of_the_others(fleet: Fleet) -> None:
+async def test_a_worker_continues_and_starts_with_the_queues_of_the_other_masters(fleet: Fleet) -> None:
     gone = fleet.home()
     lost, other = fleet.queue_on(gone), fleet.queue_on(next(node for node in fleet.nodes if node is not gone))
     app, fresh = new_app(fleet.url), new_app(fleet.url)
@@ -222,7 +222,7 @@ async def test_a_worker_goes_on_and_starts_with_the_queues_of_the_others(fleet: 
         assert (await record(app, held)).state == "succeeded"
 
 
-async def test_what_a_silent_master_was_asked_for_is_taken_back(fleet: Fleet) -> None:
+async def test_a_claim_of_a_stopped_master_is_undone(fleet: Fleet) -> None:
     silent = fleet.nodes[1]
     lost, other = fleet.queue_on(silent), fleet.queue_on(fleet.nodes[2])
     async with fleet.store() as store:
@@ -237,11 +237,11 @@ async def test_what_a_silent_master_was_asked_for_is_taken_back(fleet: Fleet) ->
                 await finish(store, *given)
         finally:
             silent.signal(signal.SIGCONT)
-        (given_back,) = await until(lambda: claim(store, lost, other, holder=B), "nobody has it")
+        (given_back,) = await until(lambda: claim(store, lost, other, holder=B), "it is ready again")
         assert (given_back.message.id, given_back.attempt, given_back.crashes) == (f"{lost}.0", 1, 0)
 
 
-async def test_a_cancelled_claim_over_masters_has_handed_out_nothing(fleet: Fleet) -> None:
+async def test_a_cancelled_claim_over_masters_hands_out_no_job(fleet: Fleet) -> None:
     silent = fleet.nodes[1]
     lost, other = fleet.queue_on(silent), fleet.queue_on(fleet.nodes[2])
     async with fleet.store() as store, fleet.store() as looking:
@@ -270,7 +270,7 @@ async def test_a_cancelled_claim_over_masters_has_handed_out_nothing(fleet: Flee
 
 
 @pytest.mark.parametrize("root_too", [False, True], ids=["a queue", "and the names"])
-async def test_a_master_that_was_emptied_is_told_again(
+async def test_queues_of_a_flushed_master_are_declared_again(
     fleet: Fleet, root_too: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     emptied = next(node for node in fleet.nodes if (node is fleet.home()) is root_too)
@@ -284,14 +284,14 @@ async def test_a_master_that_was_emptied_is_told_again(
             kept, kept_out = await store.publish([message(f"{lost}.1", now()), message(f"{lost}.2", now())])
             assert (kept, type(kept_out)) == (ACCEPTED, Full)
             found = await store.stats([])
-        assert any("was emptied" in line for line in caplog.messages)
+        assert any("was flushed" in line for line in caplog.messages)
         assert {name: each.depth for name, each in found.items()} == {lost: 1, other: 1}
     async with fleet.store() as fresh:
         assert set(await fresh.stats([])) == {lost, other}
 
 
 @pytest.mark.parametrize("where", ["before", "between"])
-async def test_follow_ups_outlive_who_relays_them_and_come_once(fleet: Fleet, where: str) -> None:
+async def test_follow_ups_survive_a_crash_of_their_relay_and_arrive_once(fleet: Fleet, where: str) -> None:
     async with fleet.store() as store:
         await store.publish([message(f"from.{n}", now()) for n in range(5)])
         died = await asyncio.to_thread(
@@ -319,7 +319,7 @@ async def test_follow_ups_outlive_who_relays_them_and_come_once(fleet: Fleet, wh
     assert Counter(got) == Counter(expected)
 
 
-async def test_a_follow_up_waits_for_its_queue_and_holds_up_no_other(fleet: Fleet) -> None:
+async def test_a_follow_up_of_an_unavailable_queue_delays_no_other(fleet: Fleet) -> None:
     gone = fleet.nodes[2]
     lost, source, other = fleet.queue_on(gone), fleet.queue_on(fleet.nodes[0]), fleet.queue_on(fleet.nodes[1])
     async with fleet.store() as store:
@@ -342,7 +342,7 @@ async def test_a_follow_up_waits_for_its_queue_and_holds_up_no_other(fleet: Flee
         assert [each for each in seen if each.startswith(f"{lost}.")] == [f"{lost}.{n}" for n in range(150)]
 
 
-async def test_a_tick_that_was_taken_is_published_though_its_queue_was_away(fleet: Fleet) -> None:
+async def test_a_taken_tick_is_published_when_its_queue_is_available_again(fleet: Fleet) -> None:
     gone = next(node for node in fleet.nodes if node is not fleet.home())
     lost, other = fleet.queue_on(gone), fleet.queue_on(next(n for n in fleet.nodes if n is not gone))
     async with fleet.store() as store:

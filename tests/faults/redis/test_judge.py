@@ -17,7 +17,7 @@ def entries(text: str) -> list[Entry]:
 
 
 def evidence(text: str, *, fsync: str = "always", **known: Any) -> Evidence:
-    """What was seen of jobs `a`, ... of which all were accepted at second 1, unless told; over at second 100."""
+    """The evidence of jobs `a`, ..., all accepted at second 1 by default; it ends at second 100."""
     seen = entries(text)
     names = sorted({each.name for each in seen if each.word != "above"})
     known.setdefault("accepted", {name: Accepted(0.9, 1.0) for name in names})
@@ -73,7 +73,7 @@ def test_a_second_start_is_explained_by_the_kill_of_its_process() -> None:
         ("start a 1 1.1; start a 2 1.5; end a 2 3", kill(2.0, 1)),  # it was killed after the second start
         ("start a 1 1.1; end a 1 1.2; start a 2 5.5; end a 2 6", kill(5.0, 1)),  # the end was reported long before
         ("start a 1 3.1; start a 2 3.5; end a 2 4", kill(2.0, 1)),  # it was dead before it started: another's pid
-        ("start a 1 1.1; end a 1 1.2; start a 1 1.5; end a 1 1.6", kill(2.0, 3)),  # nobody died of it
+        ("start a 1 1.1; end a 1 1.2; start a 1 1.5; end a 1 1.6", kill(2.0, 3)),  # the kill ended no run
     ],
 )
 def test_a_second_start_that_nothing_explains_is_found(text: str, blow: Kill) -> None:

@@ -39,7 +39,7 @@ async def kept(app: Outlast) -> list[str]:
     return [record.id for record in reversed(page.records)]
 
 
-async def test_without_a_spool_it_is_refused_and_taken_again_when_the_server_is_back(server: Node) -> None:
+async def test_without_a_spool_enqueue_raises_until_the_server_is_back(server: Node) -> None:
     app, send = shop(server.port)
     async with app:
         await send.with_options(id="one").enqueue(1)
@@ -54,7 +54,7 @@ async def test_without_a_spool_it_is_refused_and_taken_again_when_the_server_is_
         assert await kept(app) == ["mail.one", "mail.two"]
 
 
-async def test_a_black_hole_is_told_as_unknown_within_the_deadline(server: Node) -> None:
+async def test_an_enqueue_without_an_answer_is_unknown_within_the_deadline(server: Node) -> None:
     async with proxied(server.port) as proxy:
         app, send = shop(proxy.port)
         async with app:
@@ -68,7 +68,7 @@ async def test_a_black_hole_is_told_as_unknown_within_the_deadline(server: Node)
             assert sorted(await kept(app)) == ["mail.one", "mail.two"]
 
 
-async def test_what_is_spooled_is_relayed_in_order_when_the_server_is_back(server: Node, tmp_path: Path) -> None:
+async def test_spooled_jobs_are_relayed_in_order_when_the_server_is_back(server: Node, tmp_path: Path) -> None:
     app, send = shop(server.port, tmp_path / "outbox.db")
     async with app:
         first = await send.with_options(id="0").enqueue(0)
@@ -83,7 +83,7 @@ async def test_what_is_spooled_is_relayed_in_order_when_the_server_is_back(serve
         assert (await send.with_options(id="last").enqueue(1)).durability == "os-crash"
 
 
-async def test_an_app_that_starts_while_the_server_is_away_spools_too(server: Node, tmp_path: Path) -> None:
+async def test_an_app_that_starts_without_its_server_spools_too(server: Node, tmp_path: Path) -> None:
     server.kill()
     app, send = shop(server.port, tmp_path / "outbox.db")
     await send.with_options(id="early").enqueue(1)
@@ -96,7 +96,7 @@ async def test_an_app_that_starts_while_the_server_is_away_spools_too(server: No
         assert await kept(later) == ["mail.early"]
 
 
-async def test_what_may_have_arrived_is_relayed_and_is_there_once(server: Node, tmp_path: Path) -> None:
+async def test_an_uncertain_job_is_relayed_and_kept_once(server: Node, tmp_path: Path) -> None:
     async with proxied(server.port) as proxy:
         app, send = shop(proxy.port, tmp_path / "outbox.db")
         async with app:
@@ -146,7 +146,7 @@ def message(queue: str, number: int) -> Message:
     return other.with_options(id=f"{number}").message(number)
 
 
-async def test_a_full_queue_keeps_its_jobs_in_the_file_and_holds_up_no_other(tmp_path: Path) -> None:
+async def test_a_full_queue_keeps_its_jobs_in_the_spool_and_delays_no_other(tmp_path: Path) -> None:
     taken: list[str] = []
     full = True
 
@@ -199,7 +199,7 @@ async def test_one_process_relays_at_a_time(tmp_path: Path) -> None:
     await outbox.close()
 
 
-async def test_a_store_that_is_away_costs_one_enqueue_its_deadline_and_the_others_nothing(tmp_path: Path) -> None:
+async def test_only_one_enqueue_waits_for_an_unavailable_store(tmp_path: Path) -> None:
     asked = 0
     back = False
 

@@ -15,7 +15,7 @@ import pytest
 from msgspec import Raw
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, store_at
+from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Holder, Message
@@ -64,7 +64,7 @@ async def states(store: RedisStore) -> dict[str, str]:
     return {record.id: record.state for record in page.records}
 
 
-async def test_what_was_accepted_is_there_after_the_server_was_killed(server: Node) -> None:
+async def test_accepted_jobs_survive_a_kill_of_the_server(server: Node) -> None:
     async with stored(server.url) as store:
         accepted: list[str] = []
         unknown: list[str] = []
@@ -96,7 +96,7 @@ async def test_what_was_accepted_is_there_after_the_server_was_killed(server: No
         assert mail.depth == len(accepted) + len(unknown)
 
 
-async def test_an_emptied_server_is_noticed_and_goes_on(server: Node, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_flushed_server_is_detected_and_used_again(server: Node, caplog: pytest.LogCaptureFixture) -> None:
     async with stored(server.url) as store:
         await store.declare(Topology((Queue(name="mail", max_depth=2),), app="shop"))
         await store.publish([message("1")])
@@ -108,14 +108,14 @@ async def test_an_emptied_server_is_noticed_and_goes_on(server: Node, caplog: py
                 "Accepted",
                 "Full",
             ]
-        assert "was emptied: its jobs are gone" in caplog.text
+        assert "was flushed: its jobs are lost" in caplog.text
         assert [each.fence for each in await store.settle([Finish(held.fence, "succeeded")]) or []] == [held.fence]
         again = await claim(store)
         assert min(each.fence.token for each in again) > held.fence.token  # no token is ever given twice
         await finish(store, again)
 
 
-async def test_a_full_server_takes_nothing_and_loses_nothing(server: Node) -> None:
+async def test_a_full_server_accepts_nothing_and_loses_nothing(server: Node) -> None:
     async with stored(server.url) as store:
         await store.publish([message("1")])
         server.ask("CONFIG", "SET", "maxmemory", "1")
@@ -126,7 +126,7 @@ async def test_a_full_server_takes_nothing_and_loses_nothing(server: Node) -> No
         await finish(store, await claim(store))
 
 
-async def test_on_a_full_server_what_runs_is_renewed_and_written_down_and_jobs_can_be_removed(server: Node) -> None:
+async def test_on_a_full_server_running_jobs_are_renewed_and_settled_and_jobs_can_be_removed(server: Node) -> None:
     async with stored(server.url) as store:
         await store.publish([message(name) for name in "1234"])
         one, two = await claim(store, 2)
@@ -141,7 +141,7 @@ async def test_on_a_full_server_what_runs_is_renewed_and_written_down_and_jobs_c
         assert await states(store) == {"mail.1": "succeeded", "mail.2": "succeeded", "mail.4": "ready"}
 
 
-async def test_a_full_server_can_be_looked_at_and_purged_by_who_comes_new(server: Node) -> None:
+async def test_a_new_store_can_read_and_purge_a_full_server(server: Node) -> None:
     async with stored(server.url) as store:
         await store.publish([message("1"), message("2")])
     server.ask("CONFIG", "SET", "maxmemory", "1")
@@ -155,7 +155,7 @@ async def test_a_full_server_can_be_looked_at_and_purged_by_who_comes_new(server
             await store.open()
 
 
-async def test_a_demoted_server_hands_out_nothing_and_takes_nothing(server: Node, tmp_path: Path) -> None:
+async def test_a_demoted_server_hands_out_and_accepts_nothing(server: Node, tmp_path: Path) -> None:
     with node(tmp_path / "other") as other:
         async with stored(server.url) as store:
             await store.publish([message("1")])
@@ -178,7 +178,7 @@ async def _works(store: RedisStore) -> bool:
     return False
 
 
-async def test_a_claim_whose_answer_is_lost_is_taken_back(server: Node) -> None:
+async def test_a_claim_with_a_lost_reply_is_undone(server: Node) -> None:
     async with proxied(server.port) as proxy, stored(through(proxy)) as store:
         await store.publish([message("1")])
         proxy.faults.cut_down = 0
@@ -186,7 +186,7 @@ async def test_a_claim_whose_answer_is_lost_is_taken_back(server: Node) -> None:
             await claim(store)
         proxy.heal()
         async with stored(server.url) as other:
-            (got,) = await until(lambda: claim(other, holder=BOB), "it is ready again, though ann's lease goes on")
+            (got,) = await until(lambda: claim(other, holder=BOB), "it is ready again, before ann's lease ends")
             assert (got.attempt, got.crashes) == (1, 0)
             await finish(other, [got])
 
@@ -205,7 +205,7 @@ async def test_a_claim_that_comes_after_it_was_undone_hands_out_nothing(server: 
 
 @pytest.mark.parametrize("side", ["up", "down"])
 async def test_an_enqueue_is_cut_at_every_byte(server: Node, side: str) -> None:
-    told: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
     async with proxied(server.port) as proxy, stored(through(proxy)) as store:
         await store.publish([message("warm")])  # the scripts are loaded
         before = proxy.up, proxy.down
@@ -216,18 +216,18 @@ async def test_an_enqueue_is_cut_at_every_byte(server: Node, side: str) -> None:
             setattr(proxy.faults, f"cut_{side}", byte)
             try:
                 (answer,) = await store.publish([message(name)])
-                told[f"mail.{name}"] = type(answer).__name__
+                outcomes[f"mail.{name}"] = type(answer).__name__
             except StoreUnavailable as error:
-                told[f"mail.{name}"] = type(error).__name__
+                outcomes[f"mail.{name}"] = type(error).__name__
             proxy.heal()
             await store.stats(["mail"])  # the next cut is to meet a connection that is up
         there = await states(store)
-        assert {name for name, how in told.items() if how in ("Accepted", "Exists")} <= set(there)
-        assert all(how == "StoreUncertain" for name, how in told.items() if how not in ("Accepted", "Exists"))
-        # To repeat is safe, whatever was told: then all are there, once.
-        await store.publish([message(name[5:]) for name in told])
+        assert {name for name, how in outcomes.items() if how in ("Accepted", "Exists")} <= set(there)
+        assert all(how == "StoreUncertain" for name, how in outcomes.items() if how not in ("Accepted", "Exists"))
+        # A repeat is safe after any outcome: then all jobs are there, once.
+        await store.publish([message(name[5:]) for name in outcomes])
         (mail,) = (await store.stats(["mail"])).values()
-        assert mail.depth == len(told) + 2
+        assert mail.depth == len(outcomes) + 2
 
 
 @pytest.mark.parametrize("side", ["up", "down"])
@@ -303,7 +303,7 @@ async def test_a_cancelled_claim_hands_out_nothing(server: Node) -> None:
             assert {(each.attempt, each.crashes) for each in got} == {(1, 0)}
 
 
-async def test_a_cluster_that_loses_the_master_of_our_jobs_goes_on_without_losing_one(tmp_path: Path) -> None:
+async def test_a_cluster_that_loses_the_master_of_a_queue_loses_no_job(tmp_path: Path) -> None:
     with cluster(tmp_path, masters=3, replicas=3, appendonly="yes") as nodes:
         url = f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}?durability=replicated"
         async with stored(url) as store:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, store_at
+from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.clients.redis import server_connections
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
@@ -50,7 +50,7 @@ async def stored(url: str) -> AsyncIterator[RedisStore]:
 
 
 @pytest.mark.parametrize("name", HERE)
-async def test_each_server_is_the_one_that_it_is_taken_for(name: str) -> None:
+async def test_each_server_reports_its_version(name: str) -> None:
     with serving(HERE[name]) as server:
         client = RedisClient(Address.of(server.url))
         await client.open()
@@ -61,9 +61,7 @@ async def test_each_server_is_the_one_that_it_is_taken_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HERE)
-async def test_what_config_set_changes_is_told_without_a_new_connection(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_config_set_is_detected_without_a_new_connection(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_connections, "REFRESH", 0.02)
     with serving(HERE[name], aof="always") as server:
         async with stored(server.url) as store, stored(server.url) as other:
@@ -74,9 +72,9 @@ async def test_what_config_set_changes_is_told_without_a_new_connection(
 
 
 @pytest.mark.parametrize("name", SYNCS_NOT)
-async def test_an_older_server_is_not_taken_for_one_that_waits_for_disks(name: str) -> None:
+async def test_fsync_is_refused_on_a_server_without_waitaof(name: str) -> None:
     with serving(SYNCS_NOT[name], aof="always") as server:
-        with pytest.raises(StoreError, match=r"needs 7\.2 \(WAITAOF\): upgrade it, or leave that out"):
+        with pytest.raises(StoreError, match=r"needs 7\.2 \(WAITAOF\): upgrade it, or remove \?fsync=yes"):
             async with stored(f"{server.url}?durability=replicated&fsync=yes"):
                 pass
         async with stored(f"{server.url}?durability=replicated&timeout=1") as store:  # WAIT alone is there
@@ -129,7 +127,7 @@ if SYNCS:
             pair[1].start(ready=False)
             wait_for(lambda: pair[1].ask("HLEN", "{outlast:q}:b") == 1)
 
-    async def test_a_replica_that_keeps_no_file_does_not_count(pair: list[Node]) -> None:
+    async def test_a_replica_without_a_file_does_not_count(pair: list[Node]) -> None:
         pair[1].ask("CONFIG", "SET", "appendonly", "no")
         async with stored(f"{pair[0].url}?durability=replicated&fsync=yes&timeout=1") as store:
             with pytest.raises(StoreUncertain, match=r"only 0 of 1 replicas had it on disk within 0\.5 s"):
@@ -137,17 +135,17 @@ if SYNCS:
         async with stored(f"{pair[0].url}?durability=replicated") as store:
             await store.publish([message("q.2", 1.0)])
 
-    async def test_a_master_that_keeps_no_file_is_refused(pair: list[Node]) -> None:
+    async def test_a_master_without_a_file_is_refused(pair: list[Node]) -> None:
         pair[0].ask("CONFIG", "SET", "appendonly", "no")
         with pytest.raises(StoreError, match=r"has appendonly no, and \?fsync=yes needs it"):
             async with stored(f"{pair[0].url}?durability=replicated&fsync=yes"):
                 pass
 
-    async def test_a_user_who_may_not_wait_is_told_that_the_job_is_there(pair: list[Node]) -> None:
+    async def test_a_denied_wait_is_reported_as_uncertain(pair: list[Node]) -> None:
         user = f"u{uuid4().hex}"
         pair[0].ask("ACL", "SETUSER", user, "on", ">p", "~*", "&*", "+@all", "-wait", "-waitaof")
         for more in ("", "&fsync=yes"):
             url = pair[0].url.replace("//", f"//{user}:p@") + f"?durability=replicated{more}"
             async with stored(url) as store:
-                with pytest.raises(StoreUncertain, match=r"it is there, but .* does not permit this to our user"):
+                with pytest.raises(StoreUncertain, match=r"the master has the write, but .* denies this command"):
                     await store.publish([message(f"q.{len(more)}", 1.0)])

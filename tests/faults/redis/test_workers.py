@@ -72,9 +72,7 @@ def in_progress(scene: Scene, least: int) -> Callable[[], bool]:
     return lambda: len(scene.ledger.names("end")) >= least
 
 
-async def test_a_server_that_is_killed_and_comes_back_costs_no_job_and_no_second_run(
-    tmp_path: Path, server: Node
-) -> None:
+async def test_a_killed_and_restarted_server_causes_no_lost_job_and_no_second_run(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server) as scene:
         ids = await scene.enqueue(0, 300, 0.05)
         with scene.start():
@@ -89,7 +87,7 @@ async def test_a_server_that_is_killed_and_comes_back_costs_no_job_and_no_second
     assert len(scene.ledger.names("end")) == 305
 
 
-async def test_connections_that_are_killed_again_and_again_cost_no_job(tmp_path: Path, server: Node) -> None:
+async def test_repeated_kills_of_connections_lose_no_job(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server) as scene:
         ids = await scene.enqueue(0, 200, 0.05)
         with scene.start():
@@ -102,8 +100,8 @@ async def test_connections_that_are_killed_again_and_again_cost_no_job(tmp_path:
     assert set(scene.ledger.names("start").values()) == {1}
 
 
-async def test_workers_behind_a_dead_line_find_their_way_back(tmp_path: Path, server: Node) -> None:
-    """Half-open: nothing is refused, nothing is answered. Their jobs wait, and nobody is silent afterwards."""
+async def test_workers_behind_a_dead_connection_reconnect(tmp_path: Path, server: Node) -> None:
+    """Half-open: no connection is refused, no request is answered. Jobs wait; afterwards all workers run jobs again."""
     async with proxied(server.port) as proxy, staged(tmp_path, server, port=proxy.port) as scene:
         ids = await scene.enqueue(0, 100, 0.05)
         with scene.start():
@@ -117,7 +115,7 @@ async def test_workers_behind_a_dead_line_find_their_way_back(tmp_path: Path, se
     assert set(scene.ledger.names("start").values()) == {1}
 
 
-async def test_what_a_worker_ran_during_an_outage_past_its_lease_runs_again(tmp_path: Path, server: Node) -> None:
+async def test_jobs_that_run_past_their_lease_in_an_outage_run_again(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server, lease=1.0) as scene:
         ids = await scene.enqueue(0, 4, 3.0)
         with scene.start():
@@ -126,7 +124,7 @@ async def test_what_a_worker_ran_during_an_outage_past_its_lease_runs_again(tmp_
             await until(in_progress(scene, 4), "they end while the server is away")
             server.signal(signal.SIGCONT)
             records = await scene.ended(ids)
-    # Nobody else was given them, so their reports count; or somebody was, after the lease, and that is told.
+    # If no other holder claimed it, its settlement counts; else the second run was counted as a crash or an attempt.
     for record in records:
         name = f"job-{ids.index(record.id)}"
         assert scene.ledger.names("start")[name] <= 1 + record.crashes + (record.attempt - 1)

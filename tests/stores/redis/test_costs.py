@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import RedisStore, records, store_at
+from outlast.brokers.redis import records
 from outlast.brokers.redis.keyspace import Keyspace
+from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.core.ids import IdFactory
 from outlast.core.limits import Limit
 from outlast.core.message import Message

@@ -1,10 +1,10 @@
-"""Claims in one keyspace. A claim whose answer is lost is taken back, or its holder would renew those jobs for ever."""
+"""Claims in one keyspace. A claim whose reply is lost is undone, or its holder would renew those jobs for ever."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from uuid import uuid4
 
@@ -12,12 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from outlast.brokers.redis.codec import unpack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations
-from outlast.brokers.redis.scripts import script
+from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, script
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Fence
 
-__all__ = ["ClaimOperations", "ClaimReply", "ClaimRequest"]
+__all__ = ["ClaimOperations", "ClaimReply", "ClaimRequest", "repeat_until_done"]
 
 _log = logging.getLogger("outlast.redis")
 
@@ -25,13 +24,13 @@ _CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves"
 _UNDO: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 RETRY: Final = 0.25
-"""Seconds between two attempts to take back."""
+"""Seconds between two attempts of `repeat_until_done`."""
 
 
 class ClaimRequest(Struct, frozen=True):
-    """What a claim asks for. last: the queue that gave the last job before.
+    """The arguments of a claim. last: the queue of the last job of the previous claim.
 
-    waiter: the name that the server notifies when a job comes, if it has none now; "" for no notification.
+    waiter: the name that the server notifies of a job, if it has none now; "" for no notification.
     """
 
     demand: Mapping[str, int]
@@ -44,7 +43,7 @@ class ClaimRequest(Struct, frozen=True):
 
 
 class ClaimReply(Struct, frozen=True):
-    """What a claim was given. soon: as in aio.look.Look; AGAIN where purged jobs are still to be passed over."""
+    """The result of a claim. soon: as in aio.look.Look; AGAIN if there are more purged jobs to skip."""
 
     deliveries: list[Delivery]
     last: str
@@ -52,14 +51,14 @@ class ClaimReply(Struct, frozen=True):
 
 
 class _ClaimSequence(Struct):
-    """Claims one after the other, by which the server tells a late one from the next. number: of the last one."""
+    """A series of claims, each sent after the end of the previous one: by its number the server detects a late one."""
 
     name: str
     number: int = 0
 
 
 class ClaimOperations(KeyspaceOperations):
-    """Claims in one keyspace. What is not taken back when the store closes is given back when the lease ends."""
+    """Claims in one keyspace. Claims that are not undone when the store closes end with the lease."""
 
     def __init__(self, keyspace: Keyspace, max_body: int, is_open: Callable[[], bool]) -> None:
         super().__init__(keyspace, max_body, is_open)
@@ -67,9 +66,7 @@ class ClaimOperations(KeyspaceOperations):
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
-        """Hand out what may run now. A call that is cancelled, or whose connection ends before the answer, has handed
-        out nothing.
-        """
+        """Hand out the jobs that can run now. A call that is cancelled or loses its reply hands out none."""
         sequence = self._idle.pop() if self._idle else _ClaimSequence(uuid4().hex[:16])
         sequence.number += 1
         claiming = asyncio.ensure_future(self._claim(request, sequence))
@@ -86,8 +83,8 @@ class ClaimOperations(KeyspaceOperations):
         self._idle.append(sequence)
         return reply
 
-    async def finish_undoing(self) -> None:
-        """Return when what can be taken back has been."""
+    async def finish_undo(self) -> None:
+        """Wait until lost claims are undone, as far as the server answers."""
         if self._undoing:
             await asyncio.gather(*self._undoing, return_exceptions=True)
 
@@ -122,27 +119,29 @@ class ClaimOperations(KeyspaceOperations):
         return ClaimReply(deliveries, last, None)
 
     async def _undo(self, claiming: asyncio.Future[ClaimReply], holder: str, sequence: _ClaimSequence) -> None:
-        """Take back what the sequence's last claim has handed out to this holder, until the server confirms it."""
+        """Release the jobs that the last claim of the sequence handed out to this holder."""
         try:
-            reply = await claiming
-        except StoreUncertain:
-            pass
-        except StoreError:
+            done = not (await claiming).deliveries
+        except StoreError as error:
+            done = not isinstance(error, StoreUncertain)
+
+        def undo() -> Awaitable[object]:
+            return self.keyspace.run(_UNDO, [self.keyspace.root], "undo", holder, sequence.name, sequence.number)
+
+        if done or await repeat_until_done(undo, self._is_open, f"a lost claim of {holder}"):
             self._idle.append(sequence)
-            return
+
+
+async def repeat_until_done(undo: Callable[[], Awaitable[object]], is_open: Callable[[], bool], claim: str) -> bool:
+    """Undo a claim; repeat it until the server confirms it or the store is closed. Return whether it is done."""
+    while True:
+        try:
+            await undo()
+        except StoreError as error:
+            if not isinstance(error, StoreUnavailable):
+                _log.warning("%s is not undone yet, it is tried again until the store closes: %s", claim, error)
+            if not is_open():
+                return False
+            await asyncio.sleep(RETRY)
         else:
-            if not reply.deliveries:
-                self._idle.append(sequence)
-                return
-        while True:
-            try:
-                await self.keyspace.run(_UNDO, [self.keyspace.root], "undo", holder, sequence.name, sequence.number)
-            except StoreError as error:
-                if not isinstance(error, StoreUnavailable):
-                    _log.warning("what a claim of %s handed out is not taken back yet: %s", holder, error)
-                if not self._is_open():
-                    return
-                await asyncio.sleep(RETRY)
-            else:
-                self._idle.append(sequence)
-                return
+            return True

@@ -1,34 +1,30 @@
-"""Claims over the queues of a Cluster: all are asked at the same time, and give what core.select would have picked."""
+"""Claims over the queues of a Cluster: parallel requests that together return the jobs that core.select picks."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec import structs
 
-from outlast.brokers.redis.claim import ClaimReply, ClaimRequest
+from outlast.brokers.redis.claim import ClaimReply, ClaimRequest, repeat_until_done
 from outlast.brokers.redis.claim_rounds import ClaimRound, claim_order, merged, next_shares
 from outlast.brokers.redis.queue_directory import QueueDirectory
 from outlast.core.errors import StoreError, StoreUnavailable
+from outlast.core.message import Delivery
 from outlast.core.settlement import Release
 
 __all__ = ["ClusterClaim"]
 
-_log = logging.getLogger("outlast.redis")
-
 PATIENCE: Final = 1.0
-"""Seconds that queues which have answered wait for one that has not."""
-RETRY: Final = 0.25
-"""Seconds between two attempts to give back."""
+"""Seconds to wait for the answers of the other queues."""
 
 
 class ClusterClaim:
-    """Claims of one store object. is_open: whether it still is; what it did not give back by its end lapses.
+    """The claims of one store. is_open: returns whether it is open; jobs not released by its end lapse.
 
-    A queue whose server does not answer is left out until it does, and that is logged once per outage.
+    A queue whose server does not answer is left out until it answers; this is logged once per outage.
     """
 
     def __init__(self, queues: QueueDirectory, is_open: Callable[[], bool]) -> None:
@@ -37,54 +33,52 @@ class ClusterClaim:
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
-        """Hand out what may run now; raise StoreError when no queue answers. A call that is cancelled has handed out
-        nothing.
-        """
-        asking: list[asyncio.Task[ClaimReply]] = []
+        """Hand out the jobs that can run now; raise StoreError if no queue answers. A cancelled call hands out none."""
+        requests: list[asyncio.Task[ClaimReply]] = []
         try:
-            return await self._claim(request, asking)
+            return await self._claim(request, requests)
         except StoreError:
-            raise  # no queue has given anything
+            raise  # no queue handed out a job
         except BaseException:
-            for task in asking:
-                task.cancel()  # what it hands out is taken back; and what others have, is given back
-            undoing = asyncio.create_task(self._undo(asking), name="outlast-redis-undo")
+            for task in requests:
+                task.cancel()  # a running claim is undone by its queue; jobs of the ended ones are released by `_undo`
+            undoing = asyncio.create_task(self._undo(requests), name="outlast-redis-undo")
             self._undoing.add(undoing)
             undoing.add_done_callback(self._undoing.discard)
             raise
 
     async def close(self) -> None:
-        """Return when what can be given back has been."""
+        """Wait until cancelled claims are undone, as far as the servers answer."""
         if self._undoing:
             await asyncio.gather(*self._undoing, return_exceptions=True)
 
-    async def _claim(self, request: ClaimRequest, asking: list[asyncio.Task[ClaimReply]]) -> ClaimReply:
+    async def _claim(self, request: ClaimRequest, requests: list[asyncio.Task[ClaimReply]]) -> ClaimReply:
         demand = request.demand
-        # A queue that is asked for nothing looks at leases all the same; and so do all queues when none is named.
-        silent = [name for name, most in demand.items() if most <= 0] if demand else await self._queues.names()
-        if silent:
-            await self._ask(request, dict.fromkeys(silent, 0), asking)
+        # Without a demand too a queue checks its leases: jobs of lapsed ones would stay held.
+        idle = [name for name, most in demand.items() if most <= 0] if demand else await self._queues.names()
+        if idle:
+            await self._request(request, dict.fromkeys(idle, 0), requests)
         order = claim_order(demand, request.last)
-        order = [name for name in order if not self._queues.away(name)] or order
+        order = [name for name in order if not self._queues.unavailable(name)] or order
         rounds: list[ClaimRound] = []
         while shares := next_shares(order, rounds, demand, request.limit):
-            rounds.append(ClaimRound(shares, await self._ask(request, shares, asking)))
+            rounds.append(ClaimRound(shares, await self._request(request, shares, requests)))
         return merged(order, rounds, request.last)
 
-    async def _ask(
-        self, request: ClaimRequest, shares: Mapping[str, int], asking: list[asyncio.Task[ClaimReply]]
+    async def _request(
+        self, request: ClaimRequest, shares: Mapping[str, int], requests: list[asyncio.Task[ClaimReply]]
     ) -> dict[str, ClaimReply | StoreError]:
-        """Ask each of these queues for so many, with a task of its own; return what it gave or raised."""
+        """Request these shares from the queues, each in its own task; return the result or the error of each."""
         tasks = {
-            name: asyncio.create_task(self._ask_one(structs.replace(request, demand={name: most}, limit=most), name))
+            name: asyncio.create_task(self._claim_one(structs.replace(request, demand={name: most}, limit=most), name))
             for name, most in shares.items()
         }
-        asking += tasks.values()
+        requests += tasks.values()
         _, late = await asyncio.wait(tasks.values(), timeout=PATIENCE if len(tasks) > 1 else None)
         if late and all(task.exception() for task in tasks.values() if task not in late):
-            await asyncio.wait(late)  # no other queue waits for them
+            await asyncio.wait(late)  # no other queue has jobs that would wait
         for task in late:
-            task.cancel()  # what it hands out is taken back, when it answers
+            task.cancel()  # its queue undoes the claim when the reply comes
         if late:
             await asyncio.wait(late)
         answers: dict[str, ClaimReply | StoreError] = {}
@@ -100,27 +94,20 @@ class ClusterClaim:
                 raise error
         return answers
 
-    async def _ask_one(self, request: ClaimRequest, name: str) -> ClaimReply:
+    async def _claim_one(self, request: ClaimRequest, name: str) -> ClaimReply:
         return await (await self._queues.used(name)).claim_now(request)
 
-    async def _undo(self, asking: list[asyncio.Task[ClaimReply]]) -> None:
-        answers = await asyncio.gather(*asking, return_exceptions=True)
-        deliveries = [each for answer in answers if isinstance(answer, ClaimReply) for each in answer.deliveries]
-        by_queue: dict[str, list[Release]] = {}
-        for each in deliveries:
-            by_queue.setdefault(each.message.queue, []).append(Release(each.fence, why="its claim was cancelled"))
-        await asyncio.gather(*(self._give_back(*each) for each in by_queue.items()))
+    async def _undo(self, requests: list[asyncio.Task[ClaimReply]]) -> None:
+        answers = await asyncio.gather(*requests, return_exceptions=True)
+        # The deliveries of one answer are all of one queue.
+        claimed = [answer.deliveries for answer in answers if isinstance(answer, ClaimReply) and answer.deliveries]
+        await asyncio.gather(*map(self._release, claimed))
 
-    async def _give_back(self, queue: str, releases: list[Release]) -> None:
-        while True:
-            try:
-                await (await self._queues.used(queue)).settle(releases)
-                return
-            except StoreError as error:
-                if not isinstance(error, StoreUnavailable):
-                    _log.warning(
-                        "what a cancelled claim of queue %r handed out is not given back yet: %s", queue, error
-                    )
-                if not self._is_open():
-                    return
-                await asyncio.sleep(RETRY)
+    async def _release(self, deliveries: Sequence[Delivery]) -> None:
+        queue = deliveries[0].message.queue
+        releases = [Release(each.fence, why="its claim was cancelled") for each in deliveries]
+
+        async def release() -> None:
+            await (await self._queues.used(queue)).settle(releases)
+
+        await repeat_until_done(release, self._is_open, f"a cancelled claim of queue {queue!r}")

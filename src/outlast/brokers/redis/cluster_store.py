@@ -1,9 +1,11 @@
-"""The store on a Cluster: each queue has a store of its own, on one of the servers; what spans them is joined here."""
+"""The store on a Cluster: each queue has its own keyspace on one server; calls over several queues are joined here."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Any, Final, TypeVar
 
 from msgspec import structs
@@ -34,9 +36,9 @@ T = TypeVar("T")
 
 
 class ClusterStore(BaseRedisStore):
-    """The store over all queues of a Cluster: a call is done queue by queue at the same time, each of them as one step.
+    """The store of all queues of a Cluster. A call runs in all its queues in parallel, in each queue as one step.
 
-    A call of which one queue fails is done for the others, and then raises: repeating it is safe, as it always is.
+    If one queue fails, the call is done for the others and then raises; repeating a call is always safe.
     """
 
     def __init__(self, address: Address, *, clock: Clock, max_body: int, now: Callable[[], float] | None) -> None:
@@ -52,7 +54,7 @@ class ClusterStore(BaseRedisStore):
         self._relay: Final = Relay(self._queues)
         self._claims: Final = ClusterClaim(self._queues, is_open)
         self._lost: dict[str, list[Lost]] = {}
-        """By holder: of what it lost where other queues could not be asked."""
+        """By holder: lost jobs of an `extend` that raised because another queue failed."""
 
     async def _start(self) -> None:
         await self._queues.open()
@@ -63,46 +65,45 @@ class ClusterStore(BaseRedisStore):
         await self._queues.close()
 
     async def declare(self, topology: Topology) -> None:
-        """Make these queues known with their bounds, and have claims take what is parked of these kinds."""
+        """Set the bounds of these queues, and let claims take parked jobs of these kinds."""
         await self._queues.declare(topology)
         self._set_kinds(topology.kinds)
 
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
-        """Hand out what may run now. A call that is cancelled has handed out nothing."""
+        """Hand out the jobs that can run now. A cancelled call hands out none."""
         reply = await self._claims.claim_now(request)
-        self._relay.look_at(name for name, most in request.demand.items() if most > 0)
+        self._relay.check(name for name, most in request.demand.items() if most > 0)
         return reply
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Keep the messages; the answers align with the input.
 
-        Raise what a queue's server says when nothing of them is kept, StoreUncertain when some may be.
+        Raise the first error if no message is kept, StoreUncertain if some may be kept.
         """
-        queues = {message.queue for message in messages}
-        if len(queues) == 1:
+        if len({message.queue for message in messages}) == 1:
             return await (await self._queues.used(messages[0].queue)).publish(messages)
-
-        async def keep(queue: str, some: list[Message]) -> list[Published]:
-            return await (await self._queues.used(queue)).publish(some)
-
         groups = _groups(messages, lambda message: message.queue)
-        answers = await _all(keep(queue, [messages[at] for at in some]) for queue, some in groups.items())
-        errors = [each for each in answers if isinstance(each, BaseException)]
+
+        async def publish_group(queue: str) -> list[Published]:
+            return await (await self._queues.used(queue)).publish(groups[queue])
+
+        results = await _results(map(publish_group, groups))
+        errors = {queue: each for queue, each in zip(groups, results, strict=True) if isinstance(each, BaseException)}
         if errors:
-            if len(errors) == len(answers) and not any(isinstance(each, StoreUncertain) for each in errors):
-                raise errors[0]
-            if all(isinstance(each, StoreError) for each in errors):
-                names = [queue for queue, each in zip(groups, answers, strict=True) if isinstance(each, BaseException)]
-                raise StoreUncertain(f"of this call those of {', '.join(names)} are not kept: {errors[0]}") from errors[
-                    0
-                ]
-            raise next(each for each in errors if not isinstance(each, StoreError))
-        return _aligned(groups.values(), answers, len(messages))
+            first = next(iter(errors.values()))
+            if len(errors) == len(groups) and not any(isinstance(each, StoreUncertain) for each in errors.values()):
+                raise first
+            for error in errors.values():
+                if not isinstance(error, StoreError):
+                    raise error
+            raise StoreUncertain(f"of this call those of {', '.join(errors)} are not kept: {first}") from first
+        answers = dict(zip(groups, map(iter, _raised(results)), strict=True))
+        return [next(answers[message.queue]) for message in messages]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
-        """Apply each settlement whose fence still counts, with its follow-ups; return the superseded.
+        """Apply each settlement whose fence counts, with its follow-ups; return the superseded ones.
 
-        Those of other queues are kept with the settlement, and are on their way when this returns.
+        Follow-ups of other queues are stored with the settlement; the relay moves them when this returns.
         """
         return await self._fenced(settlements, self._settle)
 
@@ -112,140 +113,118 @@ class ClusterStore(BaseRedisStore):
             isinstance(each, Finish | Reschedule) and any(item.queue != store.keyspace.queue for item in each.then)
             for each in settlements
         ):
-            await self._relay.carry(store)
+            await self._relay.move(store)
         else:
-            self._relay.look_at((settlements[0].fence.queue,))
+            self._relay.check((settlements[0].fence.queue,))
         return lost
 
     async def save(self, notes: Sequence[Note]) -> list[Lost]:
-        """Keep notes about running jobs; return the superseded."""
+        """Keep notes about running jobs; return the superseded ones."""
         return await self._fenced(notes, lambda store, some: store.save(some))
 
     async def _fenced(
         self, items: Sequence[Any], do: Callable[[QueueStore, list[Any]], Awaitable[list[Lost]]]
     ) -> list[Lost]:
-        """Do something with items that have a fence, queue by queue; return the superseded in the items' order."""
-
-        async def one(queue: str, some: list[Any]) -> list[Lost]:
-            return await do(await self._queues.used(queue), some)
-
+        """Apply `do` to the items of each queue; return the superseded ones in the order of the items."""
         groups = _groups(items, lambda item: item.fence.queue)
-        answers = _raised(await _all(one(queue, [items[at] for at in some]) for queue, some in groups.items()))
+
+        async def do_group(queue: str) -> list[Lost]:
+            return await do(await self._queues.used(queue), groups[queue])
+
+        answers = _raised(await _results(map(do_group, groups)))
         if len(answers) == 1:
             return answers[0]
         lost: dict[Fence, Lost] = {each.fence: each for some in answers for each in some}
         return [lost[item.fence] for item in items if item.fence in lost] if lost else []
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
-        """Renew all that the holder holds, in every queue; raise after that what one of them says.
+        """Renew the leases of the holder in every queue; then raise the first error of a queue.
 
-        What it lost elsewhere is then returned by the next call.
+        The jobs lost in the other queues are then returned by the next call.
         """
 
-        async def one(name: str) -> list[Lost]:
-            if self._queues.away(name):  # to wait for it again would make the next renewal of the others late
-                raise StoreUnavailable(f"queue {name!r} is away")
+        async def extend_one(name: str) -> list[Lost]:
+            if self._queues.unavailable(name):  # to wait for it again would delay the next renewal of the others
+                raise StoreUnavailable(f"queue {name!r} is unavailable")
             try:
-                return await (await self._opened(name)).extend(holder, lease=lease)
+                store = await self._queues.known(name)
+                return [] if store is None else await store.extend(holder, lease=lease)
             except StoreUnavailable as error:
                 self._queues.record_error(name, error)
                 raise
 
         names = await self._queues.names()
-        answers = await _all(one(name) for name in names)
-        self._relay.look_at(names)
+        results = await _results(map(extend_one, names))
+        self._relay.check(names)
         lost = self._lost.pop(holder.id, [])
-        lost += [each for some in answers if not isinstance(some, BaseException) for each in some]
+        lost += [each for some in results if not isinstance(some, BaseException) for each in some]
         try:
-            _raised(answers)
+            _raised(results)
         except StoreError:
             self._lost[holder.id] = [each for each in lost if each.why == "superseded"]
             raise
         return lost
 
     async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
-        """Make all that a dead holder held ready, in every queue; return how many."""
+        """Make all jobs of a dead holder ready, in every queue; return their number."""
         self._lost.pop(holder.id, None)
-
-        async def one(name: str) -> int:
-            return await (await self._opened(name)).forfeit(holder, crashed=crashed)
-
-        return sum(_raised(await _all(one(name) for name in await self._queues.names())))
+        names = await self._queues.names()
+        return sum(await self._each_known(names, lambda store, _: store.forfeit(holder, crashed=crashed)))
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Count these queues, all known ones when empty."""
-
-        async def one(name: str) -> dict[str, QueueStats]:
-            store = await self._queues.known(name)
-            return {} if store is None else await store.stats([name])
-
-        found: dict[str, QueueStats] = {}
-        for each in _raised(await _all(one(name) for name in queues or await self._queues.names())):
-            found |= each
-        return found
+        stats: dict[str, QueueStats] = {}
+        names = queues or await self._queues.names()
+        for each in await self._each_known(names, lambda store, name: store.stats([name])):
+            stats |= each
+        return stats
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records, aligned with `ids`."""
-
-        async def look(queue: str, some: list[str]) -> list[JobRecord | None]:
-            store = await self._queues.known(queue)
-            return [None] * len(some) if store is None else await store.get(some)
-
         groups = _groups(ids, _queue_of)
-        answers = _raised(await _all(look(queue, [ids[at] for at in some]) for queue, some in groups.items()))
-        return _aligned(groups.values(), answers, len(ids))
+        answers = await self._each_known(groups, lambda store, queue: store.get(groups[queue]))
+        records = {record.id: record for some in answers for record in some if record is not None}
+        return [records.get(id_) for id_ in ids]
 
     async def watch(self, waiter: str, ids: Sequence[str]) -> None:
         """Have the servers notify `waiter` when one of these jobs ends."""
-
-        async def ask(queue: str, some: list[str]) -> None:
-            store = await self._queues.known(queue)
-            if store is not None:
-                await store.watch(waiter, some)
-
         groups = _groups(ids, _queue_of)
-        _raised(await _all(ask(queue, [ids[at] for at in some]) for queue, some in groups.items()))
+        await self._each_known(groups, lambda store, queue: store.watch(waiter, groups[queue]))
 
     async def find(self, query: Query) -> Page:
-        """Return one page: one queue after the other by name, of each the newest acceptance first."""
+        """Return one page: the queues one after the other by name, in each the newest acceptance first."""
         names = [query.queue] if query.queue is not None else await self._queues.names()
         first, _, cursor = (query.cursor or "").partition(":")
-        found: list[JobRecord] = []
+        records: list[JobRecord] = []
         for name in names:
             store = await self._queues.known(name) if name >= first else None
             if store is None:
                 continue
-            left = query.limit - len(found)
+            left = query.limit - len(records)
             after = cursor if name == first and cursor else None
             page = await store.find(structs.replace(query, queue=name, cursor=after, limit=max(1, left)))
-            if left <= 0 and page.records:  # it was only asked whether there is one
-                return Page(found, f"{name}:")
-            found += page.records
+            if left <= 0 and page.records:  # the page is full, and this queue has the next record
+                return Page(records, f"{name}:")
+            records += page.records
             if page.cursor is not None:
-                return Page(found, f"{name}:{page.cursor}")
-        return Page(found)
+                return Page(records, f"{name}:{page.cursor}")
+        return Page(records)
 
     async def kinds(self, queue: str) -> dict[str, int]:
-        """Count the jobs of a queue that have not ended, by kind."""
+        """Count the unfinished jobs of a queue by kind."""
         store = await self._queues.known(queue)
         return {} if store is None else await store.kinds(queue)
 
     async def count(self, query: Query) -> dict[State, int]:
         """Count matching records by state."""
-
-        async def one(name: str) -> dict[State, int]:
-            store = await self._queues.known(name)
-            return {} if store is None else await store.count(structs.replace(query, queue=name))
-
-        counts: dict[State, int] = {}
         names = [query.queue] if query.queue is not None else await self._queues.names()
-        for each in _raised(await _all(one(name) for name in names)):
-            for state, number in each.items():
-                counts[state] = counts.get(state, 0) + number
-        return counts
+        counts: Counter[State] = Counter()
+        for each in await self._each_known(names, lambda store, name: store.count(structs.replace(query, queue=name))):
+            counts.update(each)
+        return dict(counts)
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
-        """Apply the commands in order: those in sequence on one queue in one step, one on all queues in many."""
+        """Apply the commands in order: adjacent ones on one queue in one step, one on all queues in many steps."""
         for command in commands:
             if isinstance(command, Adjust):
                 store = await self._queues.known(command.queue)
@@ -254,50 +233,49 @@ class ClusterStore(BaseRedisStore):
                 else:
                     await store.check_adjust(command)
         answers: list[Answer] = []
-        run: list[Command] = []
-        for command in commands:
-            if run and _named(command) != _named(run[0]):
-                answers += await self._apply(run)
-                run = []
-            run.append(command)
-        return answers + await self._apply(run)
+        for queue, group in groupby(commands, _command_queue):
+            if queue is None:
+                answers += [await self._apply_everywhere(command) for command in group]
+            else:
+                answers += await self._apply(queue, list(group))
+        return answers
 
-    async def _apply(self, run: list[Command]) -> list[Answer]:
-        """Apply commands that are all on the same queue, or all on every one."""
-        if not run:
-            return []
-        queue = _named(run[0])
-        if queue is None:
-            return [await self._everywhere(command) for command in run]
-        adopts = any(isinstance(command, Adopt) for command in run)
+    async def _apply(self, queue: str, commands: list[Command]) -> list[Answer]:
+        """Apply commands on one queue."""
+        adopts = any(isinstance(command, Adopt) for command in commands)
         store = await self._queues.used(queue) if adopts else await self._queues.known(queue)
         if store is not None:
-            return await store.apply(run)
+            return await store.apply(commands)
         return [
             Answer(True) if isinstance(command, Purge) and command.id is None else Answer(False, why="unknown")
-            for command in run
+            for command in commands
         ]
 
-    async def _everywhere(self, command: Command) -> Answer:
+    async def _apply_everywhere(self, command: Command) -> Answer:
         if isinstance(command, Purge) and command.key is None:
             return Answer(False, why="nothing-named")
 
-        async def one(name: str) -> int:
-            if isinstance(command, Purge):
-                here: Command = structs.replace(command, queue=name)
-            else:
-                here = command
-            (answer,) = await (await self._opened(name)).apply([here])
-            return answer.changed
+        def apply_one(store: QueueStore, name: str) -> Awaitable[list[Answer]]:
+            return store.apply([structs.replace(command, queue=name) if isinstance(command, Purge) else command])
 
-        return Answer(True, sum(_raised(await _all(one(name) for name in await self._queues.names()))))
+        answers = await self._each_known(await self._queues.names(), apply_one)
+        return Answer(True, sum(answer.changed for (answer,) in answers))
+
+    async def _each_known(self, names: Iterable[str], do: Callable[[QueueStore, str], Awaitable[T]]) -> list[T]:
+        """Apply `do` to the store and the name of each queue that exists, in parallel; then raise the first error."""
+
+        async def one(name: str) -> list[T]:
+            store = await self._queues.known(name)
+            return [] if store is None else [await do(store, name)]
+
+        return [each for some in _raised(await _results(map(one, names))) for each in some]
 
     async def schedules(self) -> list[ScheduleRecord]:
         """Return all schedules by name."""
         return await (await self._queues.root()).schedules()
 
     async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
-        """Declare schedules; raise ConfigurationError before anything has changed."""
+        """Declare schedules; raise ConfigurationError with nothing changed."""
         return await (await self._queues.root()).enlist(entries)
 
     async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
@@ -305,28 +283,24 @@ class ClusterStore(BaseRedisStore):
         return await (await self._queues.root()).amend(changes)
 
     async def schedule_changes(self) -> int:
-        """Return how often people changed a schedule."""
+        """Return the number of operators' changes of schedules."""
         return await (await self._queues.root()).schedule_changes()
 
     async def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
-        """Take ticks, and keep their messages in the same step; they are on their way when this returns."""
+        """Take ticks, and store their messages in the same step; the relay moves them when this returns."""
         root = await self._queues.root()
         made = await root.advance(moves)
         if any(made):
-            await self._relay.carry(root)
+            await self._relay.move(root)
         return made
-
-    async def _opened(self, name: str) -> QueueStore:
-        """Return the store of a queue whose name is known."""
-        return await self._queues.known(name) or await self._queues.used(name)
 
 
 def _queue_of(id_: str) -> str:
     return id_.partition(".")[0]
 
 
-def _named(command: Command) -> str | None:
-    """Return the queue that a command is about; None for all of them."""
+def _command_queue(command: Command) -> str | None:
+    """Return the queue of a command; None for all queues."""
     match command:
         case Pause() | Adjust():
             return command.queue
@@ -339,33 +313,24 @@ def _named(command: Command) -> str | None:
     return _queue_of(command.id)
 
 
-def _groups(items: Sequence[S], queue_of: Callable[[S], str]) -> dict[str, list[int]]:
-    """Return the positions of items by queue."""
-    groups: dict[str, list[int]] = {}
-    for at, item in enumerate(items):
-        groups.setdefault(queue_of(item), []).append(at)
+def _groups(items: Sequence[S], queue_of: Callable[[S], str]) -> dict[str, list[S]]:
+    """Return the items by queue."""
+    groups: dict[str, list[S]] = {}
+    for item in items:
+        groups.setdefault(queue_of(item), []).append(item)
     return groups
 
 
-def _aligned(groups: Iterable[list[int]], answers: Sequence[Any], size: int) -> list[Any]:
-    """Return answers that came by queue, in the order of what was asked."""
-    aligned: list[Any] = [None] * size
-    for positions, some in zip(groups, answers, strict=True):
-        for at, answer in zip(positions, some, strict=True):
-            aligned[at] = answer
-    return aligned
-
-
-async def _all(calls: Iterable[Awaitable[T]]) -> list[T | BaseException]:
-    """Return what all of them return or raise, after the last has ended."""
+async def _results(calls: Iterable[Awaitable[T]]) -> list[T | BaseException]:
+    """Run the calls in parallel; return the result or the error of each, after the last has ended."""
     return await asyncio.gather(*calls, return_exceptions=True)
 
 
-def _raised(answers: Sequence[T | BaseException]) -> list[T]:
-    """Return what was returned; raise the first that was raised."""
-    found: list[T] = []
-    for each in answers:
+def _raised(results: Sequence[T | BaseException]) -> list[T]:
+    """Return the results; raise the first error among them."""
+    values: list[T] = []
+    for each in results:
         if isinstance(each, BaseException):
             raise each
-        found.append(each)
-    return found
+        values.append(each)
+    return values

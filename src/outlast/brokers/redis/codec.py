@@ -1,4 +1,4 @@
-"""How a job lies on the server: one record of bytes (its layout is told in lua/clock.lua), and back to a message."""
+"""Encodes a message as the record that the server stores, and decodes it (layout: lua/clock.lua)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from outlast.core.message import Message
+from outlast.core.message import Message, State
 from outlast.core.policy import Priority
 from outlast.core.unique import Unique
 
-__all__ = ["PRIORITIES", "PRIORITY_NUMBER", "pack", "unpack"]
+__all__ = ["LETTERS", "PRIORITIES", "PRIORITY_NUMBER", "pack", "unpack"]
+
+LETTERS: Final[dict[State, str]] = {
+    "ready": "Q",
+    "scheduled": "S",
+    "parked": "K",
+    "running": "R",
+    "waiting": "W",
+    "succeeded": "s",
+    "dead": "d",
+    "cancelled": "c",
+    "expired": "e",
+}
 
 PRIORITIES: Final[tuple[Priority, ...]] = ("high", "normal", "low")
 PRIORITY_NUMBER: Final = {name: number for number, name in enumerate(PRIORITIES)}
@@ -27,24 +39,24 @@ _read: Final = Layout(">10xddBBBI")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _ext: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _kinds: dict[bytes, str] = {}
-"""Kinds by their bytes: there are few, and each job has one."""
+"""Kinds by their bytes, so that a kind is decoded once."""
 
 
 def pack(message: Message) -> bytes:
-    """Return a message's record without its first 10 bytes, which the server adds."""
+    """Return the record of a message without its first 10 bytes, which the server adds."""
     kind = message.kind.encode()
     flags = 0
     ext = expires = b""
     key, unique = message.key, message.unique
     if key is not None or unique is not None or message.headers is not None or message.redacted:
-        more: list[Any] = [key, None, False, None, False, None, message.headers, message.redacted or None]
+        fields: list[Any] = [key, None, False, None, False, None, message.headers, message.redacted or None]
         flags = KEYED if key is not None else 0
         if unique is not None:
             flags |= UNIQUE
             seconds = unique.seconds
             until = None if seconds is None else message.enqueued_at + seconds
-            more[1:6] = (unique.key, unique.until == "start", until, unique.replace, seconds)
-        ext = _encode(more)
+            fields[1:6] = (unique.key, unique.until == "start", until, unique.replace, seconds)
+        ext = _encode(fields)
     if message.expires_at is not None:
         flags |= EXPIRES
         expires = _expiry.pack(message.expires_at)
@@ -55,7 +67,7 @@ def pack(message: Message) -> bytes:
 
 
 def unpack(queue: str, id_: str, record: bytes) -> Message:
-    """Return the message in a whole record."""
+    """Return the message of a complete record."""
     run_at, enqueued_at, priority, flags, kind_length, ext_length = _read.unpack_from(record)
     at = 33
     expires_at = None

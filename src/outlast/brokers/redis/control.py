@@ -1,17 +1,17 @@
-"""Commands on the Redis store: those on single jobs in one step, those on many in short ones."""
+"""Commands in one keyspace: those on single jobs in one step, those on many jobs in many short steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
-from outlast.brokers.redis.codec import PRIORITY_NUMBER, pack, unpack
-from outlast.brokers.redis.keyspace import KeyspaceOperations, limits_of
-from outlast.brokers.redis.records import LETTERS, failures_of, pages
-from outlast.brokers.redis.scripts import script
+from outlast.brokers.redis.codec import LETTERS, PRIORITY_NUMBER, pack, unpack
+from outlast.brokers.redis.keyspace import KeyspaceOperations, limits_of, script
+from outlast.brokers.redis.records import failures_of, pages
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import changed_args
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
@@ -30,40 +30,41 @@ TRIES: Final = 20
 
 
 class _CommandRows(Struct):
-    """Commands as the script reads them."""
+    """Commands as rows of the script. args: begin at ARGV[5]."""
 
     queues: list[str]
     rows: list[list[Any]]
     args: list[Argument]
+
+    def number(self, queue: str) -> int:
+        """Return the number of a queue among the KEYS."""
+        if queue not in self.queues:
+            self.queues.append(queue)
+        return self.queues.index(queue) + 1
 
 
 class ControlOperations(KeyspaceOperations):
     """Applies commands in one keyspace."""
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
-        """Apply the commands in order; raise ConfigurationError for a limit that is none, before anything else."""
+        """Apply the commands in order; raise ConfigurationError, with nothing changed, for an invalid limit."""
         for command in commands:
             if isinstance(command, Adjust):
                 await self.check_adjust(command)
         answers: list[Answer] = []
-        together: list[Command] = []
-        for command in commands:
-            if isinstance(command, Prune) or (isinstance(command, Purge) and command.id is None):
-                answers += await self._step(together)
-                together = []
-                answers.append(await self._many(command))
+        for needs_many_steps, group in groupby(commands, _needs_many_steps):
+            if needs_many_steps:
+                answers += [await self._apply_in_steps(command) for command in group]
             else:
-                together.append(command)
-        return answers + await self._step(together)
+                answers += await self._apply_at_once(list(group))
+        return answers
 
     async def check_adjust(self, adjust: Adjust) -> None:
-        """Raise ConfigurationError for a limit that is none."""
+        """Raise ConfigurationError for an invalid limit."""
         adjusted(await self.keyspace.declared_of(adjust.queue), adjust.changes)
 
-    async def _step(self, commands: Sequence[Command]) -> list[Answer]:
+    async def _apply_at_once(self, commands: Sequence[Command]) -> list[Answer]:
         """Apply commands on single jobs and queues in one step."""
-        if not commands:
-            return []
         for _ in range(TRIES):
             refused: dict[int, Answer] = {}
             rows = await self._rows(commands, refused)
@@ -75,9 +76,10 @@ class ControlOperations(KeyspaceOperations):
                     if isinstance(command, Adjust):
                         await self.keyspace.relook(command.queue)
                 return answers
-        raise RuntimeError("a job changes faster than it can be edited")
+        raise RuntimeError(f"the job or the limits changed during each of {TRIES} attempts: try again")
 
     async def _send(self, rows: _CommandRows) -> list[Answer] | None:
+        """Send the rows; return None, with nothing changed, if an edited job or limit changed after it was read."""
         keyspace = self.keyspace
         reply = await keyspace.run(
             _CONTROL, keyspace.keys(rows.queues), keyspace.default_limits, _encode(rows.rows), *rows.args
@@ -91,11 +93,11 @@ class ControlOperations(KeyspaceOperations):
 
     async def _rows(self, commands: Sequence[Command], refused: dict[int, Answer]) -> _CommandRows:
         rows = _CommandRows([], [], [])
-        made: dict[str, Raw] = {}
+        edited: dict[str, Raw] = {}
         for index, command in enumerate(commands):
             match command:
                 case Pause():
-                    rows.rows.append(["pause", _number(rows, command.queue), int(command.on)])
+                    rows.rows.append(["pause", rows.number(command.queue), int(command.on)])
                 case Adjust():
                     rows.rows.append(await self._adjust(rows, command))
                 case Adopt():
@@ -105,11 +107,10 @@ class ControlOperations(KeyspaceOperations):
                     else:
                         rows.rows.append(_adopt(rows, command))
                 case Edit():
-                    rows.rows.append(await self._edit(rows, command, made))
+                    rows.rows.append(await self._edit(rows, command, edited))
                 case Cancel() | Redrive() | RunNow() | Purge() | Hold() | Moved() | Unhold():
-                    name = _NAMES[type(command)]
                     queue, _, sid = (command.id or "").partition(".")
-                    row: list[Any] = [name, _number(rows, queue), sid]
+                    row: list[Any] = [_NAMES[type(command)], rows.number(queue), sid]
                     if isinstance(command, Hold):
                         row.append(command.why)
                     elif isinstance(command, Purge):
@@ -121,20 +122,21 @@ class ControlOperations(KeyspaceOperations):
 
     async def _adjust(self, rows: _CommandRows, adjust: Adjust) -> list[Any]:
         declared = await self.keyspace.declared_of(adjust.queue)
-        (kept,) = await self.keyspace.changes([adjust.queue])
-        before = _changes(kept) if kept else {}
+        (stored,) = await self.keyspace.changes([adjust.queue])
+        before = _changes(stored) if stored else {}
         changes = {name: value for name, value in before.items() if name not in adjust.reset} | adjust.changes
         rows.args += [limits_of(adjusted(declared, changes)), _json(changes)]
         at = 4 + len(rows.args)
-        return ["adjust", _number(rows, adjust.queue), at - 1, at, kept.decode()]
+        return ["adjust", rows.number(adjust.queue), at - 1, at, stored.decode()]
 
-    async def _edit(self, rows: _CommandRows, edit: Edit, made: dict[str, Raw]) -> list[Any]:
+    async def _edit(self, rows: _CommandRows, edit: Edit, edited: dict[str, Raw]) -> list[Any]:
+        """Return the row of an edit. edited: the arguments after the earlier edits of this call, by id."""
         queue, _, sid = edit.id.partition(".")
         args: Raw | None = edit.args
         expected: str | bool = False
         if edit.change is not None:
             if args is None:
-                args = made.get(edit.id)
+                args = edited.get(edit.id)
             if args is None:
                 record = await self.keyspace.client.command("HGET", f"{self.keyspace.prefix(queue)}:b", sid)
                 if record is not None:
@@ -143,31 +145,29 @@ class ControlOperations(KeyspaceOperations):
             if args is not None:
                 args = changed_args(args, edit.change)
         if args is not None:
-            made[edit.id] = args
+            edited[edit.id] = args
         priority = -1 if edit.priority is None else PRIORITY_NUMBER[edit.priority]
         body: str | bool = False if args is None else bytes(args).decode()
         run_at: float | bool = False if edit.run_at is None else edit.run_at
-        return ["edit", _number(rows, queue), sid, body, priority, run_at, expected]
+        return ["edit", rows.number(queue), sid, body, priority, run_at, expected]
 
-    async def _many(self, command: Command) -> Answer:
-        """Apply a command on any number of jobs in short steps; what is accepted meanwhile stays."""
+    async def _apply_in_steps(self, command: Command) -> Answer:
+        """Apply a command on many jobs in short steps; jobs that are accepted during it stay."""
         keyspace = self.keyspace
+        changed = 0
         if isinstance(command, Prune):
-            gone = 0
             for queue in await keyspace.names():
-                while True:
-                    (answer,) = await self._send(_CommandRows([queue], [["prune", 1, STEP]], [])) or []
-                    gone += answer.changed
-                    if answer.changed < STEP:
-                        break
-            return Answer(True, gone)
+                step = STEP
+                while step >= STEP:  # a step counts the records of all sorts, so it may exceed STEP
+                    step = await self._send_one(queue, ["prune", 1, STEP])
+                    changed += step
+            return Answer(True, changed)
         assert isinstance(command, Purge)
         if command.queue is None and command.key is None:
             return Answer(False, why="nothing-named")
         queues = [command.queue] if command.queue is not None else await keyspace.names()
         states = "".join(LETTERS[state] for state in command.states)
         upto = int(await keyspace.client.command("GET", f"{keyspace.root}:order") or 0)
-        changed = 0
         for queue in queues:
             for page in await pages(keyspace, [queue]):
                 sids = [
@@ -177,11 +177,15 @@ class ControlOperations(KeyspaceOperations):
                 for start in range(0, len(sids), STEP):
                     runs = int(command.key is not None)
                     row = ["some", 1, sids[start : start + STEP], states, command.key or False, runs, upto]
-                    (answer,) = await self._send(_CommandRows([queue], [row], [])) or []
-                    changed += answer.changed
+                    changed += await self._send_one(queue, row)
             if command.key is not None:
-                await self._send(_CommandRows([queue], [["forget", 1, command.key]], []))
+                await self._send_one(queue, ["forget", 1, command.key])
         return Answer(True, changed)
+
+    async def _send_one(self, queue: str, row: list[Any]) -> int:
+        """Send one row on a queue; return the number of changed jobs."""
+        (answer,) = await self._send(_CommandRows([queue], [row], [])) or []
+        return answer.changed
 
 
 _NAMES: Final[dict[type, str]] = {
@@ -195,10 +199,8 @@ _NAMES: Final[dict[type, str]] = {
 }
 
 
-def _number(rows: _CommandRows, queue: str) -> int:
-    if queue not in rows.queues:
-        rows.queues.append(queue)
-    return rows.queues.index(queue) + 1
+def _needs_many_steps(command: Command) -> bool:
+    return isinstance(command, Prune) or (isinstance(command, Purge) and command.id is None)
 
 
 def _adopt(rows: _CommandRows, adopt: Adopt) -> list[Any]:
@@ -206,7 +208,7 @@ def _adopt(rows: _CommandRows, adopt: Adopt) -> list[Any]:
     message = parcel.message
     rows.args.append(pack(message))
     failures = [_json(each).decode() for each in parcel.failures]
-    row: list[Any] = ["adopt", _number(rows, message.queue), message.id[len(message.queue) + 1 :], 4 + len(rows.args)]
+    row: list[Any] = ["adopt", rows.number(message.queue), message.id[len(message.queue) + 1 :], 4 + len(rows.args)]
     return [*row, parcel.at, parcel.rank, parcel.attempt, parcel.crashes, failures, adopt.why]
 
 
@@ -214,9 +216,9 @@ def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
     ok, changed, why, parcel = answer
     held = None
     if parcel is not None:
-        record, at, rank, attempt, crashes, failures, mine = parcel
+        record, at, rank, attempt, crashes, failures, holds_unique_key = parcel
         message = unpack(queue, f"{queue}.{sid}", record)
-        if not mine:
+        if not holds_unique_key:
             message = msgspec.structs.replace(message, unique=None)
         held = Parcel(
             message=message,

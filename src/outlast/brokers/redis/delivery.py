@@ -1,4 +1,4 @@
-"""What a holder does with its jobs: settle, extend, save, forfeit as calls of scripts."""
+"""The operations of a holder in one keyspace: settle, extend, save, forfeit."""
 
 from __future__ import annotations
 
@@ -7,39 +7,41 @@ from typing import Any, Final
 
 import msgspec
 
-from outlast.brokers.redis.codec import pack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations
-from outlast.brokers.redis.scripts import script
+from outlast.brokers.redis.codec import LETTERS, pack
+from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.message import Failure, Fence, Holder, Message
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
-__all__ = ["DeliveryOperations"]
+__all__ = ["DeliveryOperations", "RowBuilder"]
 
 _SETTLE: Final = script("clock", "base", "retain", "settle_plain", "jobs", "moves", "admit", "follow", "settle")
 _HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
-LETTER: Final = {"succeeded": "s", "dead": "d", "cancelled": "c", "expired": "e"}
 
 
-class _RowBuilder:
-    """Builds the rows of one call as the scripts read them, and numbers the queues' keys."""
+class RowBuilder:
+    """Builds the rows of one script call, and numbers the KEYS of its queues.
 
-    def __init__(self, keyspace: Keyspace) -> None:
+    first: the index in ARGV of the first of `records`, the records of follow-ups.
+    """
+
+    def __init__(self, keyspace: Keyspace, first: int = 5) -> None:
         self._keyspace = keyspace
+        self._first = first
         self.numbers: dict[str, int] = {}
         self.records: list[Argument] = []
 
     def number(self, queue: str) -> int:
-        """Return the number of a queue's key."""
+        """Return the number of a queue among the KEYS."""
         number = self.numbers.get(queue)
         if number is None:
             number = self.numbers[queue] = len(self.numbers) + 1
         return number
 
     def rows(self, settlements: Sequence[Settlement]) -> list[list[Any]]:
-        """Return the settlements in their order: in one row those in sequence that succeeded and left nothing."""
+        """Return the settlements in order. Adjacent jobs that succeeded, without result or follow-ups, share a row."""
         rows: list[list[Any]] = []
         last: list[Any] = []
         plain: tuple[str | None, int] = (None, 0)
@@ -72,23 +74,25 @@ class _RowBuilder:
             case Finish():
                 result = False if settlement.result is None else bytes(settlement.result).decode()
                 usage = "" if settlement.usage is None else _json(settlement.usage).decode()
-                row += ["f", LETTER[settlement.state], settlement.reason or "", result, settlement.result_ttl]
-                row += [_failure(settlement.error), usage, self._then(settlement.then)]
+                row += ["f", LETTERS[settlement.state], settlement.reason or "", result, settlement.result_ttl]
+                row += [_failure(settlement.error), usage, self.follow_ups(settlement.then)]
             case Reschedule():
                 row += ["r", settlement.at, settlement.attempt, settlement.crashes, _failure(settlement.error)]
-                row.append(self._then(settlement.then))
+                row.append(self.follow_ups(settlement.then))
             case Release():
                 row += ["l", False if settlement.at is None else settlement.at]
             case Park():
                 row += ["p", settlement.at]
         return row
 
-    def _then(self, then: Sequence[Message]) -> list[tuple[int | str, str, int]]:
+    def follow_ups(self, messages: Sequence[Message]) -> list[tuple[int | str, str, int]]:
+        """Return the rows of follow-ups (lua/follow.lua); add their records."""
         rows: list[tuple[int | str, str, int]] = []
-        for item in then:
-            self.records.append(pack(item))
-            to = self.number(item.queue) if self._keyspace.holds(item.queue) else item.queue
-            rows.append((to, item.id[len(item.queue) + 1 :], 4 + len(self.records)))
+        for message in messages:
+            queue = message.queue
+            to = self.number(queue) if self._keyspace.holds(queue) else queue
+            rows.append((to, message.id[len(queue) + 1 :], self._first + len(self.records)))
+            self.records.append(pack(message))
         return rows
 
 
@@ -97,14 +101,14 @@ def _failure(failure: Failure | None) -> str:
 
 
 class DeliveryOperations(KeyspaceOperations):
-    """Settles, renews and gives back what was claimed in one keyspace."""
+    """Settles, extends and forfeits the claimed jobs of one keyspace."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
-        """Apply each settlement whose fence still counts, in one step; return the superseded."""
+        """Apply each settlement whose fence counts, in one step; return the superseded ones."""
         if not settlements:
             return []
         keyspace = self.keyspace
-        builder = _RowBuilder(keyspace)
+        builder = RowBuilder(keyspace)
         rows = builder.rows(settlements)
         reply = await keyspace.run(
             _SETTLE, keyspace.keys(builder.numbers), keyspace.default_limits, _encode(rows), *builder.records
@@ -112,7 +116,7 @@ class DeliveryOperations(KeyspaceOperations):
         return [Lost(settlements[index].fence, "superseded") for index in reply]
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
-        """Renew the holder's lease; return what is lost or to be cancelled."""
+        """Renew the holder's lease; return the lost jobs and those to cancel."""
         reply = await self.keyspace.run(_HOLD, [self.keyspace.root], "extend", holder.id, lease)
         lost = []
         for at in range(0, len(reply), 4):
@@ -122,15 +126,15 @@ class DeliveryOperations(KeyspaceOperations):
         return lost
 
     async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
-        """Make ready all that a dead holder held; return how many jobs it ran."""
+        """Make all jobs of a dead holder ready; return their number."""
         count: int = await self.keyspace.run(_HOLD, [self.keyspace.root], "forfeit", holder.id, int(crashed))
         return count
 
     async def save(self, notes: Sequence[Note]) -> list[Lost]:
-        """Keep notes about running jobs; return the superseded."""
+        """Keep notes about running jobs; return the superseded ones."""
         if not notes:
             return []
-        builder = _RowBuilder(self.keyspace)
+        builder = RowBuilder(self.keyspace)
         rows = [
             (
                 builder.number(note.fence.queue),

@@ -1,4 +1,4 @@
-"""What an examination can find at a Redis server: pure functions from what it says of itself to findings."""
+"""The doctor's findings about Redis servers: pure functions of the servers' facts."""
 
 from __future__ import annotations
 
@@ -18,77 +18,78 @@ NEARLY_FULL: Final = 0.9
 FILLING: Final = 0.75
 
 
-def of_servers(found: ServersReport, *, spool: bool) -> Iterator[Finding]:
-    """Judge the servers behind a URL. spool: jobs are kept in a file while they are away."""
-    for each in found.masters:
+def of_servers(report: ServersReport, *, spool: bool) -> Iterator[Finding]:
+    """Judge the servers of a URL. spool: a file accepts jobs while they are unavailable."""
+    for each in report.masters:
         yield from _of_server(each)
-    yield _of_durability(found)
-    yield from _of_absence(found, spool=spool)
-    if found.round_trip > SLOW:
-        text = f"a request takes {found.round_trip * 1000:.0f} ms"
+    yield _of_durability(report)
+    yield from _of_outage(report, spool=spool)
+    if report.round_trip > SLOW:
+        text = f"a request takes {report.round_trip * 1000:.0f} ms"
         yield Finding("distance", "warning", text, "run the workers near the server: each batch is one request")
 
 
 def _of_server(server: ServerReport) -> Iterator[Finding]:
     facts, check = server.facts, f"server {server.name}"
-    version = facts.version_shown
-    well = True
+    ok = True
     if facts.role == "slave":
-        well = False
-        yield Finding(check, "error", "is a replica: it takes no jobs", "name the master, or use 'redis+sentinel://'")
+        ok = False
+        fix = "name the master, or use 'redis+sentinel://'"
+        yield Finding(check, "error", "is a replica: it does not accept jobs", fix)
     if facts.write_error:
-        well = False
+        ok = False
         yield Finding(check, "error", "could not write to its disk the last time", "see its log, and its disk")
     if facts.policy is not None and facts.policy != "noeviction":
-        well = False
+        ok = False
         certain = facts.policy.startswith("allkeys") and facts.maxmemory != 0
         yield Finding(
             check,
             "error" if certain else "warning",
-            f"maxmemory-policy {facts.policy}: {'a full server removes jobs' if certain else 'that is for caches'}",
-            "CONFIG SET maxmemory-policy noeviction (and CONFIG REWRITE); give caches a server of their own",
+            f"maxmemory-policy {facts.policy}: {'a full server removes jobs' if certain else 'this is for caches'}",
+            "CONFIG SET maxmemory-policy noeviction (and CONFIG REWRITE); use a separate server for caches",
         )
     if facts.maxmemory and facts.used_memory is not None and facts.used_memory > FILLING * facts.maxmemory:
-        well = False
+        ok = False
         full = facts.used_memory > NEARLY_FULL * facts.maxmemory
         text = f"uses {size(facts.used_memory)} of its maxmemory of {size(facts.maxmemory)}"
         yield Finding(check, "error" if full else "warning", text, "raise maxmemory, add workers, or bound the queues")
-    if well:
-        said = f"{'Valkey' if facts.valkey else 'Redis'} {version}" if version else "does not tell its version"
-        yield Finding(check, "ok", said)
+    if ok:
+        name = "Valkey" if facts.valkey else "Redis"
+        text = f"{name} {facts.version_shown}" if facts.version else "does not report its version"
+        yield Finding(check, "ok", text)
 
 
-def _of_durability(found: ServersReport) -> Finding:
-    check, level = "durability", found.durability
+def _of_durability(report: ServersReport) -> Finding:
+    check, level = "durability", report.durability
     if level == "unknown":
-        fix = "permit our user +info and +config|get (docs/redis.md), or ask for ?durability=replicated"
-        return Finding(check, "warning", "the server does not tell what a job survives there", fix)
+        fix = "permit +info and +config|get for the user of the url (docs/redis.md), or set ?durability=replicated"
+        return Finding(check, "warning", "the server does not report its durability settings", fix)
     if level == "memory":
-        nothing = any(not each.facts.append_only and not each.facts.save for each in found.masters)
         fix = "CONFIG SET appendonly yes (and CONFIG REWRITE)"
-        if nothing:
+        if any(not each.facts.append_only and not each.facts.save for each in report.masters):
             return Finding(check, "error", "nothing is kept on a disk: a restart loses every job", fix)
         text = "only snapshots are kept: a crash loses all jobs since the last one"
-        if all(each.facts.append_only for each in found.masters):
-            text, fix = "what it may evict does not survive", "CONFIG SET maxmemory-policy noeviction"
+        if all(each.facts.append_only for each in report.masters):
+            text, fix = "jobs that the server evicts are lost", "CONFIG SET maxmemory-policy noeviction"
         return Finding(check, "warning", text, fix)
-    lost = f"; a power cut may lose the last {duration(found.window)}" if found.window else ""
+    lost = f"; a power cut may lose the last {duration(report.window)}" if report.window else ""
     return Finding(check, "ok", f"an accepted job survives: {level}{lost}")
 
 
-def _of_absence(found: ServersReport, *, spool: bool) -> Iterator[Finding]:
-    """Judge what happens while a server is away."""
+def _of_outage(report: ServersReport, *, spool: bool) -> Iterator[Finding]:
+    """Judge the effect of an unavailable server."""
     check = "single point"
-    if found.silent:
-        yield Finding("cluster", "error", f"{counted(found.silent, 'master')} cannot be reached", "see its log")
-    alone = [each.name for each in found.masters if each.facts.replicas == 0]
-    if found.kind == "single":
-        standby = [each.facts.replicas for each in found.masters if each.facts.replicas]
-        if standby:
-            text = f"{counted(standby[0], 'replica')}, and the url names one server: nobody follows a failover"
-            fix = "run Sentinels, and say 'redis+sentinel://...'"
+    if report.unreached:
+        yield Finding("cluster", "error", f"{counted(report.unreached, 'master')} cannot be reached", "see its log")
+    alone = [each.name for each in report.masters if each.facts.replicas == 0]
+    if report.kind == "single":
+        replicas = next((each.facts.replicas for each in report.masters if each.facts.replicas), 0)
+        if replicas:
+            text = f"{counted(replicas, 'replica')}, but the url names one server: workers do not follow a failover"
+            fix = "run Sentinels, and give 'redis+sentinel://...'"
         else:
-            text, fix = "no replica: while it is away nothing runs", "add a replica and Sentinels ('redis+sentinel://')"
+            text = "no replica: no job runs while the server is unavailable"
+            fix = "add a replica and Sentinels ('redis+sentinel://')"
         if not spool:
             text, fix = f"{text}, and no job is accepted", f"{fix}; or Settings(spool='outbox.db') keeps new jobs"
         yield Finding(check, "warning", text, fix)

@@ -1,9 +1,10 @@
-"""One keyspace: the names of its keys, what was declared in it, and calls that notice when the server was emptied."""
+"""One keyspace: the names of its keys, its declared queues, and script calls that detect a flushed server."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 from zlib import crc32
@@ -11,28 +12,30 @@ from zlib import crc32
 import msgspec
 from msgspec import structs
 
-from outlast.brokers.redis.scripts import script
 from outlast.clients.redis.client import Argument, RedisClient
 from outlast.clients.redis.error_replies import ErrorReply
-from outlast.clients.redis.scripts import Script
+from outlast.clients.redis.scripts import Script, load_script
 from outlast.core.errors import StoreError, StoreFull
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
-__all__ = ["Keyspace", "KeyspaceOperations", "effective", "limits_of"]
+__all__ = ["Keyspace", "KeyspaceOperations", "effective", "limits_of", "script"]
 
 logger = logging.getLogger("outlast.redis")
+
+script: Final = partial(load_script, "outlast.brokers.redis")
+"""Return the script that joins these files of lua/, in this order."""
 
 _DECLARE: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "declare")
 _RELOOK: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "relook")
 _LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
 STEP: Final = 250
-"""Keys of one step: it holds up the server for some milliseconds."""
+"""Keys of one step: it blocks the server for some milliseconds."""
 _queue: Final = msgspec.json.Decoder(Queue).decode
 
 
 def limits_of(queue: Queue) -> bytes:
-    """Return a queue's limits and retention as the scripts read them (L_ in lua/clock.lua)."""
+    """Return the limits and the retention of a queue, packed for the scripts (L_ in lua/clock.lua)."""
     each, gcra, each_gcra, kept = queue.per_key, queue.gcra, queue.per_key.gcra, queue.retention
     values = (
         queue.max_depth,
@@ -53,24 +56,24 @@ def limits_of(queue: Queue) -> bytes:
         kept.dead_ttl,
         kept.id_memory,
         dict(sorted(queue.weights.items())) or None,
-        # What is equal here may be other words all the same, and then counts as a change.
+        # Declarations with equal values above can differ in their form; that counts as a change too.
         crc32(msgspec.json.encode(structs.replace(queue, name="-"), order="sorted")),
     )
     return msgspec.msgpack.encode([False if value is None else value for value in values])
 
 
 def effective(name: str, declared: bytes | None, changed: bytes | None) -> tuple[Queue, dict[str, Any]]:
-    """Return a queue as it is in use, from what is kept of it, and what operators have changed."""
+    """Return a queue with the settings in force, and the operators' changes in them."""
     queue = _queue(declared) if declared else Queue(name=name)
     changes = _changes(changed) if changed else {}
     return adjusted(queue, changes), changes
 
 
 class Keyspace:
-    """A namespace on a server; on a Cluster one queue of it, or what belongs to none. All its keys are in one slot.
+    """A namespace on a server; on a Cluster one of its queues, or its root. All keys of a keyspace are in one slot.
 
-    queue: on a Cluster, the one that lies here, "" for none. now: for tests, the time that scripts take instead of the
-    server's own.
+    queue: on a Cluster, the queue of this keyspace, "" for the root, which belongs to no queue; None on one server.
+    now: for tests, the time that scripts use instead of the server's.
     """
 
     def __init__(
@@ -81,26 +84,26 @@ class Keyspace:
         self.root = f"{{{namespace}:{queue}}}:" if queue else f"{{{namespace}}}"
         self.default_limits = limits_of(Queue(name="default"))
         self.declared: dict[str, tuple[Queue, str]] = {}
-        """What this process has declared: queue and app, to be said again where the server has lost it."""
+        """The queues that this process declared, with their app; declared again after the server was flushed."""
         self._now = now
         self._stem = f"{{{namespace}:"
         self._born = ""
 
     def holds(self, queue: str) -> bool:
-        """Tell whether the jobs of a queue lie here."""
+        """Return whether the jobs of a queue are in this keyspace."""
         return self.queue is None or self.queue == queue
 
     def prefix(self, queue: str) -> str:
-        """Return what the keys of a queue begin with."""
+        """Return the prefix of the keys of a queue."""
         return self._stem + queue + "}"
 
     def keys(self, queues: Iterable[str]) -> list[str]:
-        """Return the KEYS of a call about these queues."""
+        """Return the KEYS of a script call for these queues."""
         stem = self._stem
         return [self.root, *(stem + queue + "}" for queue in queues)]
 
     async def open(self) -> None:
-        """Learn when the keyspace was made; make it when it is new. A full server can be looked at, and purged."""
+        """Read the birth of the keyspace; create it if it is new. On a full server an existing keyspace opens too."""
         key = f"{self.root}:born"
         full: StoreFull | None = None
         try:
@@ -114,7 +117,7 @@ class Keyspace:
     async def run(
         self, called: Script, keys: Sequence[str], *args: Argument, sure: bool = False, again: bool = False
     ) -> Any:
-        """Call a script. A server that was emptied is told again what was declared, and that is logged.
+        """Call a script. If the server was flushed, log it, declare the queues again and repeat the call.
 
         sure, again: as in RedisClient.run.
         """
@@ -126,11 +129,12 @@ class Keyspace:
                 if refusal.code != "REBORN":
                     raise
             await self._declare_again()
-        raise StoreError(f"{self.client.address.shown} is emptied again and again: who else uses its database?")
+        raise StoreError(f"{self.client.address.shown} was flushed repeatedly: check for other users of this database")
 
     async def _declare_again(self) -> None:
         logger.error(
-            "%s was emptied: its jobs are gone. Is it persistent (appendonly yes), and nobody's cache?",
+            "%s was flushed: its jobs are lost. Its queues are declared again. Set appendonly yes, and use no cache "
+            "server for jobs",
             self.client.address.shown,
         )
         await self.open()
@@ -138,7 +142,7 @@ class Keyspace:
             await self.declare(Topology((queue,), app=app))
 
     async def time(self) -> float:
-        """Return wall time as the scripts take it."""
+        """Return the wall time that the scripts use."""
         if self._now is not None:
             return self._now()
         seconds, micros = await self.client.command("TIME", key=self.root)
@@ -149,7 +153,7 @@ class Keyspace:
         return sorted(name.decode() for name in await self.run(_LOOK, [self.root], "names"))
 
     async def changes(self, queues: Sequence[str]) -> list[bytes]:
-        """Return what operators have changed of these queues, as it is kept: b"" for nothing."""
+        """Return the operators' changes of these queues as JSON, b"" for none."""
         return [(await self.client.command("HGET", f"{self.prefix(queue)}:c", "changes")) or b"" for queue in queues]
 
     async def check_owner(self, queue: str, app: str) -> None:
@@ -159,34 +163,35 @@ class Keyspace:
             raise of_another_app(queue, owner, app)
 
     async def declared_of(self, queue: str) -> Queue:
-        """Return a queue as it was declared, with the defaults when it was not."""
+        """Return a queue as it was declared; with the defaults if it was not."""
         kept = await self.client.command("HGET", f"{self.prefix(queue)}:c", "declared")
         return _queue(kept) if kept else Queue(name=queue)
 
     async def relook(self, queue: str) -> None:
-        """Have the keys that other limits were not told yet looked at, in short steps; who dies here leaves it to them:
-        a key looks again by itself, within 10 s or when its rate lets it.
+        """Check the parked keys of a queue against changed limits, in short steps.
+
+        If this is interrupted, the keys are checked within 10 s, or when their rate allows a job.
         """
-        kept = f"{self.prefix(queue)}:c"
-        last = await self.client.command("HGET", kept, "relook")
+        settings_key = f"{self.prefix(queue)}:c"
+        last = await self.client.command("HGET", settings_key, "relook")
         cursor = b"0"
         while last is not None:
-            cursor, found = await self.client.command("ZSCAN", f"{self.prefix(queue)}:park", cursor, "COUNT", STEP)
-            members = [each for each in found[::2] if int(each[:15]) <= int(last)]
+            cursor, parked = await self.client.command("ZSCAN", f"{self.prefix(queue)}:park", cursor, "COUNT", STEP)
+            members = [each for each in parked[::2] if int(each[:15]) <= int(last)]
             if members:
                 await self.run(_RELOOK, self.keys([queue]), *members)
             if cursor == b"0":
-                await self.client.command("HDEL", kept, "relook")
+                await self.client.command("HDEL", settings_key, "relook")
                 break
 
     async def declare(self, topology: Topology) -> None:
-        """Make queues known with their bounds; raise ConfigurationError, with nothing changed, for another app's."""
+        """Set the bounds of queues; raise ConfigurationError, with nothing changed, for a queue of another app."""
         names = [queue.name for queue in topology.queues]
         while names:
             args: list[Argument] = []
-            for queue, kept in zip(topology.queues, await self.changes(names), strict=True):
-                changed = adjusted(queue, _changes(kept)) if kept else queue
-                args += [limits_of(changed), msgspec.json.encode(queue), kept]
+            for queue, changes in zip(topology.queues, await self.changes(names), strict=True):
+                changed = adjusted(queue, _changes(changes)) if changes else queue
+                args += [limits_of(changed), msgspec.json.encode(queue), changes]
             answer = await self.run(_DECLARE, self.keys(names), topology.app, *args)
             if answer == b"OK":
                 break
@@ -198,7 +203,7 @@ class Keyspace:
 
 
 class KeyspaceOperations:
-    """The base of what is done in one keyspace. is_open: whether the store still is."""
+    """The base of the operations in one keyspace. is_open: returns whether the store is open."""
 
     def __init__(self, keyspace: Keyspace, max_body: int, is_open: Callable[[], bool]) -> None:
         self.keyspace: Final = keyspace

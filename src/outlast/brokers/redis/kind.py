@@ -1,4 +1,4 @@
-"""The Redis store as a kind: `redis://HOST` and its variants, servers that many hosts reach."""
+"""The Redis store as a kind: `redis://HOST` and its variants, for workers on many hosts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RedisKind"]
 
 _INSTALL: Final = "pip install 'outlast[redis]'"
 _PAGE: Final = 500
-"""Keys that are removed at a time."""
+"""Keys that one SCAN step removes."""
 
 
 class RedisKind(StoreKind):
@@ -23,10 +23,10 @@ class RedisKind(StoreKind):
 
     schemes = ("redis", "rediss", "redis+", "rediss+")
     example = "redis://HOST"
-    no_backup = "is a server: have it save itself (redis-cli BGSAVE), and copy its files"
+    no_backup = "is a server: save its data there (redis-cli BGSAVE), and copy its files"
 
     def connect(self, url: str, *, clock: Clock, max_body: int) -> Store:
-        """Return the store at the servers that `url` names (docs/redis.md)."""
+        """Return the store on the servers of `url` (docs/redis.md)."""
         try:
             from outlast.brokers.redis.store import store_at
         except ModuleNotFoundError as error:
@@ -41,18 +41,18 @@ class RedisKind(StoreKind):
         return f"{address.shown}?namespace={address.namespace}"
 
     async def inspect(self, url: str, *, why: str, pages: bool, spool: bool) -> Inspection:
-        """Ask each server what it is like."""
+        """Judge the facts of each server."""
         try:
             from outlast.brokers.redis.findings import of_servers
             from outlast.clients.redis.inspection import look_at
         except ModuleNotFoundError as error:
             missing = Finding("store", "error", f"{self.shown(url)} needs a package: {error}", _INSTALL)
             return Inspection([missing], usable=False)
-        found = await look_at(url)
-        return Inspection([Finding("store", "ok", f"{self.shown(url)} ({why})"), *of_servers(found, spool=spool)])
+        report = await look_at(url)
+        return Inspection([Finding("store", "ok", f"{self.shown(url)} ({why})"), *of_servers(report, spool=spool)])
 
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
-        """Return how many unfinished jobs there are by (queue, kind); raise StoreError. Reads each job."""
+        """Return the number of unfinished jobs by (queue, kind); raise StoreError. Reads each job."""
         from outlast.brokers.redis.store import store_at
 
         store = store_at(url, clock=clock)
@@ -65,7 +65,7 @@ class RedisKind(StoreKind):
     def isolated_url(self, url: str, name: str) -> str:
         """Return the URL with `name` as its namespace."""
         if "namespace=" in url.partition("?")[2]:
-            raise ConfigurationError("leave namespace= out: each run has one of its own")
+            raise ConfigurationError("leave namespace= out of the url: each run has its own namespace")
         try:
             from outlast.clients.redis.address import Address
         except ModuleNotFoundError as error:
@@ -74,7 +74,7 @@ class RedisKind(StoreKind):
         return f"{url}{'&' if '?' in url else '?'}namespace={name}"
 
     async def erase(self, url: str) -> None:
-        """Remove every key of the namespace from its server; a Cluster keeps them."""
+        """Remove all keys of the namespace from the server; do nothing on a Cluster."""
         from outlast.clients.redis.address import Address
         from outlast.clients.redis.client import RedisClient
 
@@ -84,13 +84,10 @@ class RedisKind(StoreKind):
         pattern, client = f"{{{address.namespace}[:}}]*", RedisClient(address)
         await client.open()
         try:
-            cursor = "0"
-            while True:
-                after, keys = await client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+            cursor = b""
+            while cursor != b"0":
+                cursor, keys = await client.command("SCAN", cursor or b"0", "MATCH", pattern, "COUNT", _PAGE)
                 if keys:
                     await client.command("UNLINK", *keys)
-                cursor = after.decode()
-                if cursor == "0":
-                    return
         finally:
             await client.close()

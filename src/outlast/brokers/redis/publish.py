@@ -1,4 +1,4 @@
-"""Messages on their way in, and what the server answers about each."""
+"""Publishes in one keyspace, and the server's answers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from outlast.brokers.redis.codec import pack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations
-from outlast.brokers.redis.scripts import script
+from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.errors import StoreError, StoreUncertain
 from outlast.core.message import Message
@@ -18,12 +17,14 @@ __all__ = ["PublishOperations", "answer_of"]
 
 _PUBLISH: Final = script("clock", "publish_plain", "base", "retain", "jobs", "moves", "admit", "publish")
 MOST: Final = 500
-"""Messages of one call: it holds up the server for some milliseconds."""
+"""Messages of one script call: it blocks the server for some milliseconds."""
 
 
 class PublishOperations(KeyspaceOperations):
-    """Publishes in one keyspace. Calls of many coroutines at the same time are merged: the first is sent at once, those
-    that come before its answer are sent together. Each call is kept as a whole, or not at all.
+    """Publishes in one keyspace; concurrent calls are merged.
+
+    The first call is sent at once, the calls before its answer are sent together. Each call is kept in full or not at
+    all.
     """
 
     def __init__(self, keyspace: Keyspace, max_body: int, is_open: Callable[[], bool]) -> None:
@@ -62,7 +63,7 @@ class PublishOperations(KeyspaceOperations):
         return call.answers
 
     async def _publish_one(self, message: Message) -> Published:
-        """Keep a message that nobody else's goes along with: the most frequent case, so without a _PublishCall."""
+        """Keep a message that is merged with no other: the most frequent case, so without a _PublishCall."""
         if len(message.args) > self._max_body:
             return TooLarge(len(message.args), self._max_body)
         keyspace, queue = self.keyspace, message.queue
@@ -75,7 +76,7 @@ class PublishOperations(KeyspaceOperations):
         return answer_of(queue, reply[1]) if reply else ACCEPTED
 
     def _send_next(self) -> None:
-        """Send what came meanwhile, if anything did."""
+        """Send the calls that came during the last one, if there are any."""
         if not self._unsent:
             self._publishing = False
             return
@@ -88,7 +89,7 @@ class PublishOperations(KeyspaceOperations):
         size = 0
         while self._unsent and (not calls or size + len(self._unsent[0].rows) <= MOST):
             call = self._unsent.pop(0)
-            if call.done is not None and not call.done.done():  # else its caller was cancelled before it went
+            if call.done is not None and not call.done.done():  # else its caller was cancelled before it was sent
                 calls.append(call)
                 size += len(call.rows)
         try:
@@ -98,7 +99,7 @@ class PublishOperations(KeyspaceOperations):
             for call in calls:
                 if call.done is not None and not call.done.done():
                     call.done.set_exception(error)
-                    call.done.exception()  # its caller may be cancelled in this very turn
+                    call.done.exception()  # else asyncio logs it if the caller is cancelled in this turn of the loop
             if not isinstance(error, Exception):
                 raise
         else:
@@ -110,7 +111,7 @@ class PublishOperations(KeyspaceOperations):
 
 
 class _PublishCall:
-    """The messages of one caller: those that are not too large as rows for the server, and the answers so far."""
+    """The messages of one caller: the rows for the server, without messages that are too large, and the answers."""
 
     __slots__ = ("answers", "done", "rows")
 
@@ -127,7 +128,7 @@ class _PublishCall:
 
 
 async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall]) -> None:
-    """Send the rows of these calls in one call, and write down their answers."""
+    """Send the rows of these calls in one script call, and set their answers."""
     first = calls[0].rows[0][1]
     numbers = {first: 1}
     args: list[Argument] = [keyspace.default_limits, 2]
@@ -150,7 +151,7 @@ async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall]) -> None:
 
 
 def answer_of(queue: str, answer: list[Any]) -> Published:
-    """Return what lua/admit.lua says about one message that was not simply accepted."""
+    """Return an answer of lua/admit.lua other than plain acceptance."""
     match answer[0]:
         case b"exists":
             return Exists(f"{queue}.{answer[2].decode()}", "id" if answer[1] == b"id" else "unique")

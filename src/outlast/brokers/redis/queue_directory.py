@@ -1,12 +1,13 @@
-"""The queues of a Cluster, each with a store of its own: opened when used, known by name, polled while unavailable."""
+"""The queue stores of a Cluster: opened at their first use, listed by name, polled while unavailable."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
+from outlast.aio.tasks import cancel
 from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.queue_store import QueueStore
 from outlast.core.errors import OutlastError, StoreError, StoreUnavailable
@@ -17,17 +18,17 @@ __all__ = ["ROOT", "QueueDirectory"]
 _log = logging.getLogger("outlast.redis")
 
 ROOT: Final = ""
-"""Instead of a queue: the store of what belongs to none, the names of all queues and the schedules."""
-LOOK: Final = 0.25
-"""Seconds between two attempts to reach a server that does not answer."""
+"""The name of the store that belongs to no queue: it keeps the names of all queues and the schedules."""
+POLL: Final = 0.25
+"""Seconds between two attempts to reach an unavailable server."""
 
 
 class QueueDirectory:
-    """The stores of all queues. make(queue): a store that is not open yet; on_return: called when one that was
-    unavailable answers again.
+    """The stores of all queues. make(queue): returns a store that is not open; on_return: called when an unavailable
+    store answers again.
 
-    The names of all queues lie in the root. A queue that is used before its name can be kept there is used all the
-    same, and its name is kept at its next use, by whichever process: the server of the root holds up no other queue.
+    The root stores the names of all queues. While it is unavailable, new queues are used without their name in the
+    root, and the next use by any process adds the name: the server of the root delays no other queue.
     """
 
     def __init__(self, make: Callable[[str], QueueStore], on_return: Callable[[], None]) -> None:
@@ -35,59 +36,58 @@ class QueueDirectory:
         self._on_return = on_return
         self._stores: dict[str, QueueStore] = {}
         self._named: set[str] = set()
-        """Names of which this process knows that the root holds them."""
+        """The names that this process added to the root."""
         self._names: set[str] = set()
-        """All that the root held when it was last asked."""
-        self._late: dict[str, Topology] = {}
-        """What is declared as soon as its server answers."""
-        self._away: dict[str, asyncio.Task[None]] = {}
+        """All queues of the last answer of the root, and those with a store."""
+        self._undeclared: dict[str, Topology] = {}
+        """Declarations for unavailable servers, made when the queue is next used."""
+        self._polls: dict[str, asyncio.Task[None]] = {}
+        """The tasks that poll the unavailable stores."""
         self._logged: set[str] = set()
 
     async def open(self) -> None:
-        """Open the root. Other stores are opened when used, so that one whose server is away delays no other."""
+        """Open the root. Other stores are opened at their first use, so that an unavailable server delays no other."""
         try:
             await self.root()
         except StoreUnavailable as error:
             self.record_error(ROOT, error)
 
     async def close(self) -> None:
-        """Stop looking for servers that are away; take back what cancelled claims have handed out."""
-        looking = list(self._away.values())
-        self._away.clear()
-        for task in looking:
-            task.cancel()
-        await asyncio.gather(*looking, return_exceptions=True)
-        await asyncio.gather(*(store.finish_undoing() for store in self._stores.values()))
+        """Stop polling unavailable servers; wait until cancelled claims are undone."""
+        polls = list(self._polls.values())
+        self._polls.clear()
+        await cancel(*polls)
+        await asyncio.gather(*(store.finish_undo() for store in self._stores.values()))
 
     async def root(self) -> QueueStore:
         """Return the root, open."""
         return self._stores.get(ROOT) or await self._opened(ROOT)
 
-    def at_hand(self, queue: str) -> QueueStore | None:
+    def opened(self, queue: str) -> QueueStore | None:
         """Return the store of a queue if it is open."""
         return self._stores.get(queue)
 
     async def used(self, queue: str) -> QueueStore:
-        """Return the store of a queue that jobs are put into or taken from: from now on its name is known to all."""
+        """Return the store of a queue for publishes or claims; add the queue's name to the root."""
         store = self._stores.get(queue) or await self._opened(queue)
-        if queue not in self._named and ROOT not in self._away:
+        if queue not in self._named and ROOT not in self._polls:
             try:
                 root = (await self.root()).keyspace
                 await root.client.command("SADD", f"{root.root}:queues", queue)
                 self._named.add(queue)
             except StoreUnavailable as error:
                 self.record_error(ROOT, error)
-        if queue in self._late:
-            topology = self._late.pop(queue)
+        if queue in self._undeclared:
+            topology = self._undeclared.pop(queue)
             try:
                 await store.keyspace.declare(topology)
             except StoreUnavailable:
-                self._late.setdefault(queue, topology)
+                self._undeclared.setdefault(queue, topology)
                 raise
         return store
 
     async def known(self, queue: str) -> QueueStore | None:
-        """Return the store of a queue that was used before, None for any other: reading makes no queue."""
+        """Return the store of a queue that was used before, None for any other: a read creates no queue."""
         if not queue:
             return None
         store = self._stores.get(queue)
@@ -96,14 +96,14 @@ class QueueDirectory:
         return store
 
     async def names(self) -> list[str]:
-        """Return all queues by name; while the root is away those that were known before, or raise."""
+        """Return the names of all queues, sorted; while the root is unavailable the names known before, or raise."""
         found = self._names
-        if not (found and ROOT in self._away):
+        if not (found and ROOT in self._polls):
             try:
                 root = (await self.root()).keyspace
                 found = set(await root.names())
                 missing = self._named - found
-                if missing:  # its server was emptied
+                if missing:  # its server was flushed
                     await root.client.command("SADD", f"{root.root}:queues", *missing)
             except StoreUnavailable as error:
                 self.record_error(ROOT, error)
@@ -113,74 +113,73 @@ class QueueDirectory:
         return sorted(self._names)
 
     async def declare(self, topology: Topology) -> None:
-        """Declare, after all queues were looked at: another app's is refused before anything has changed.
+        """Declare the queues, after all owners were checked: a queue of another app is refused with nothing changed.
 
-        A queue whose server is away is declared before it is used next. Raise when that is so of all of them.
+        A queue of an unavailable server is declared at its next use. Raise if all servers are unavailable.
         """
-        await self._each(topology, lambda keyspace, one: keyspace.check_owner(one.queues[0].name, one.app))
-        failed = await self._each(topology, Keyspace.declare)
-        for queue, error in failed.items():
-            self._late[queue] = next(one for one in _ones(topology) if one.queues[0].name == queue)
+        parts = {queue.name: Topology((queue,), topology.app) for queue in topology.queues}
+        await self._each(parts, lambda keyspace, part: keyspace.check_owner(part.queues[0].name, part.app))
+        errors = await self._each(parts, Keyspace.declare)
+        for queue, error in errors.items():
+            self._undeclared[queue] = parts[queue]
             self.record_error(queue, error)
-        if failed and len(failed) == len(topology.queues):
-            raise next(iter(failed.values()))
+        if errors and len(errors) == len(parts):
+            raise next(iter(errors.values()))
 
-    def away(self, queue: str) -> bool:
-        """Tell whether the server of a queue did not answer, and has not since."""
-        return queue in self._away
+    def unavailable(self, queue: str) -> bool:
+        """Return whether the server of a queue did not answer, and did not answer since."""
+        return queue in self._polls
 
     def record_error(self, queue: str, error: StoreError) -> None:
-        """Record an error of a store; log it once per outage. A store that does not answer is tried until it does."""
-        name = f"queue {queue!r} is" if queue else "the list of queues and the schedules are"
+        """Record an error of a store; log it once per outage. An unavailable store is polled until it answers."""
         if queue not in self._logged:
             self._logged.add(queue)
-            _log.warning("%s away, the others go on: %s", name, error)
-        if isinstance(error, StoreUnavailable) and queue not in self._away:
-            self._away[queue] = asyncio.create_task(self._look_for(queue), name="outlast-redis-look")
+            _log.warning("%s unavailable, the other queues continue: %s", _subject(queue), error)
+        if isinstance(error, StoreUnavailable) and queue not in self._polls:
+            self._polls[queue] = asyncio.create_task(self._poll(queue), name="outlast-redis-poll")
 
     def record_answer(self, queue: str) -> None:
         """Record that a store answers."""
         if queue in self._logged:
             self._logged.discard(queue)
-            _log.warning("%s back", f"queue {queue!r} is" if queue else "the list of queues and the schedules are")
+            _log.warning("%s available again", _subject(queue))
 
-    async def _look_for(self, queue: str) -> None:
+    async def _poll(self, queue: str) -> None:
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL)
             try:
                 keyspace = (await self.used(queue) if queue else await self.root()).keyspace
-                await keyspace.names()  # a script, as what is hindered is: a slot that is moved answers single commands
+                await keyspace.names()  # a script: while a slot is moved, single commands work and scripts do not
             except StoreUnavailable:
                 continue
             except OutlastError as error:
                 _log.error("queue %r: %s", queue, error)
             break
-        self._away.pop(queue, None)
+        self._polls.pop(queue, None)
         self.record_answer(queue)
         self._on_return()
 
     async def _opened(self, queue: str) -> QueueStore:
         store = self._make(queue)
         await store.keyspace.open()
-        return self._stores.setdefault(queue, store)  # another call may have been first
+        return self._stores.setdefault(queue, store)  # a concurrent call may have opened it
 
     async def _each(
-        self, topology: Topology, do: Callable[[Keyspace, Topology], Coroutine[Any, Any, None]]
+        self, parts: Mapping[str, Topology], do: Callable[[Keyspace, Topology], Coroutine[Any, Any, None]]
     ) -> dict[str, StoreError]:
-        """Do it with the keyspace of each queue; return the errors of those whose server is away."""
+        """Do it with the keyspace of each queue; return the errors of the unavailable ones."""
 
-        async def one(each: Topology) -> None:
-            await do((await self.used(each.queues[0].name)).keyspace, each)
+        async def one(queue: str) -> None:
+            await do((await self.used(queue)).keyspace, parts[queue])
 
-        failed: dict[str, StoreError] = {}
-        ones = _ones(topology)
-        for each, answer in zip(ones, await asyncio.gather(*map(one, ones), return_exceptions=True), strict=True):
-            if isinstance(answer, StoreUnavailable):
-                failed[each.queues[0].name] = answer
-            elif isinstance(answer, BaseException):
-                raise answer
-        return failed
+        errors: dict[str, StoreError] = {}
+        for queue, result in zip(parts, await asyncio.gather(*map(one, parts), return_exceptions=True), strict=True):
+            if isinstance(result, StoreUnavailable):
+                errors[queue] = result
+            elif isinstance(result, BaseException):
+                raise result
+        return errors
 
 
-def _ones(topology: Topology) -> list[Topology]:
-    return [Topology((queue,), topology.app) for queue in topology.queues]
+def _subject(queue: str) -> str:
+    return f"queue {queue!r} is" if queue else "the list of queues and the schedules are"

@@ -1,4 +1,4 @@
-"""All operations in one keyspace: on a server the whole namespace; on a Cluster one queue, or what belongs to none."""
+"""All operations in one keyspace: on one server the whole namespace; on a Cluster one queue, or the root."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ __all__ = ["QueueStore"]
 class QueueStore(
     PublishOperations, ClaimOperations, DeliveryOperations, RecordOperations, ControlOperations, ScheduleOperations
 ):
-    """One keyspace with the methods of the store protocols. Its keyspace is opened before the first call."""
+    """One keyspace with the methods of the store protocols. Open its keyspace before the first call."""

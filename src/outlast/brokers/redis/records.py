@@ -1,16 +1,16 @@
-"""Looking at jobs and queues: records by id, pages of them, counts."""
+"""Reads jobs and queues of one keyspace: records by id, pages of records, counts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from outlast.brokers.redis.codec import unpack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, effective
-from outlast.brokers.redis.scripts import script
+from outlast.brokers.redis.codec import LETTERS, unpack
+from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, effective, script
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import redact_args
 from outlast.core.matching import holds
@@ -19,43 +19,32 @@ from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import limits_of
 
-__all__ = ["LETTERS", "RecordOperations", "failures_of", "pages"]
+__all__ = ["RecordOperations", "failures_of", "pages"]
 
 _LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
 _WATCH: Final = script("clock", "base", "retain", "jobs", "moves", "watch")
-LETTERS: Final[dict[State, str]] = {
-    "ready": "Q",
-    "scheduled": "S",
-    "parked": "K",
-    "running": "R",
-    "waiting": "W",
-    "succeeded": "s",
-    "dead": "d",
-    "cancelled": "c",
-    "expired": "e",
-}
 STATES: Final[dict[bytes, State]] = {letter.encode(): state for state, letter in LETTERS.items()}
 PAGE: Final = 1000
-"""Numbers of acceptance to a page, as in lua/clock.lua."""
+"""Acceptance numbers of one page, as in lua/clock.lua."""
 LOOKS = 200
-"""Pages that one `find` looks at: 200,000 jobs."""
+"""The most pages that one `find` reads: 200,000 jobs."""
 _failure: Final = msgspec.json.Decoder(Failure).decode
 _usage: Final = msgspec.json.Decoder(Usage).decode
 _texts: Final = msgspec.msgpack.Decoder(list[str]).decode
 
 
 def failures_of(packed: bytes | None) -> tuple[Failure, ...]:
-    """Return the failures that lua/settle.lua has kept."""
+    """Return the failures that lua/settle.lua stored."""
     return () if packed is None else tuple(_failure(text) for text in _texts(packed))
 
 
-def _record(queue: str, row: list[Any], now: float) -> JobRecord:
-    sid, shown, kept, body, run_at, attempt, crashes, reason, finished, holder, cancelling, result, *notes = row
+def _record(queue: str, row: list[Any]) -> JobRecord:
+    sid, letter, stored, body, run_at, attempt, crashes, reason, finished, holder, cancelling, result, *notes = row
     progress, usage, failures = notes
     message = unpack(queue, f"{queue}.{sid.decode()}", body)
-    state = STATES[shown]
-    expired = state == "expired" and kept != shown
-    finished_at = message.expires_at if expired else float(finished) if STATES[kept] in TERMINAL else None
+    state = STATES[letter]
+    expired = state == "expired" and stored != letter
+    finished_at = message.expires_at if expired else float(finished) if STATES[stored] in TERMINAL else None
     return JobRecord(
         id=message.id,
         queue=queue,
@@ -82,7 +71,7 @@ def _record(queue: str, row: list[Any], now: float) -> JobRecord:
 
 
 def _addresses(ids: Sequence[str]) -> tuple[list[str], list[Argument]]:
-    """Return the queues of these ids, and (number of the queue's key, id within it) each."""
+    """Return the queues of these ids, and the flat list of (number of its queue among the KEYS, id in the queue)."""
     numbers: dict[str, int] = {}
     args: list[Argument] = []
     for id_ in ids:
@@ -92,29 +81,30 @@ def _addresses(ids: Sequence[str]) -> tuple[list[str], list[Argument]]:
 
 
 async def pages(keyspace: Keyspace, queues: Sequence[str]) -> list[int]:
-    """Return the numbers of the pages that these queues' jobs lie on, the newest first."""
+    """Return the numbers of the pages with jobs of these queues, the newest first."""
+    if not queues:
+        return []
     reply = await keyspace.run(_LOOK, keyspace.keys(queues), "pages")
     return sorted({int(number) for numbers in reply for number in numbers}, reverse=True)
 
 
-def _wanted(query: Query) -> tuple[str, bytes]:
+def _conditions(query: Query) -> tuple[str, bytes]:
     states = "".join(LETTERS[state] for state in query.states)
-    given = (query.key, query.reason, query.kind, query.accepted_before, query.accepted_after)
-    return states, msgspec.msgpack.encode([False if each is None else each for each in given])
+    fields = (query.key, query.reason, query.kind, query.accepted_before, query.accepted_after)
+    return states, msgspec.msgpack.encode([False if each is None else each for each in fields])
 
 
 class RecordOperations(KeyspaceOperations):
-    """Reads records, counts and queues of one self.keyspace."""
+    """Reads records, counts and queues of one keyspace."""
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records, aligned with `ids`."""
         if not ids:
             return []
         queues, args = _addresses(ids)
-        now, *rows = await self._look(queues, "get", *args)
-        at = float(now)
+        _, *rows = await self._look(queues, "get", *args)
         return [
-            None if row is None else _record(id_.partition(".")[0], row, at) for id_, row in zip(ids, rows, strict=True)
+            None if row is None else _record(id_.partition(".")[0], row) for id_, row in zip(ids, rows, strict=True)
         ]
 
     async def watch(self, waiter: str, ids: Sequence[str]) -> None:
@@ -123,27 +113,26 @@ class RecordOperations(KeyspaceOperations):
         await self.keyspace.run(_WATCH, self.keyspace.keys(queues), waiter, *args)
 
     async def find(self, query: Query) -> Page:
-        """Return one page, newest acceptance first; reads PAGE jobs a call of the server, in LOOKS calls at most."""
+        """Return one page, newest acceptance first; read PAGE jobs per script call, in at most LOOKS calls."""
         queues = await self._queues_of(query)
-        states, wanted = _wanted(query)
+        states, conditions = _conditions(query)
         found: list[tuple[str, JobRecord]] = []
         looks = 0
-        for page in await pages(self.keyspace, queues) if queues else ():
+        for page in await pages(self.keyspace, queues):
             if query.cursor and page * PAGE >= int(query.cursor):
                 continue
             if looks == LOOKS:
                 return Page([record for _, record in found], str((page + 1) * PAGE))
             looks += 1
             most = PAGE if query.args else query.limit + 1 - len(found)
-            reply = await self._look(queues, "page", page, states, wanted, "rows", query.cursor or "", most)
-            now = float(reply[0])
+            reply = await self._look(queues, "page", page, states, conditions, "rows", query.cursor or "", most)
             for order, queue, row in reply[1:]:
                 if query.args:
                     body = unpack(queue.decode(), "", row[3])
                     args = redact_args(body.args, ())
                     if not all(holds(args, body.redacted, each) for each in query.args):
                         continue
-                found.append((order.decode(), _record(queue.decode(), row, now)))
+                found.append((order.decode(), _record(queue.decode(), row)))
             if len(found) > query.limit:
                 break
         page_of = found[: query.limit]
@@ -151,36 +140,31 @@ class RecordOperations(KeyspaceOperations):
         return Page([record for _, record in page_of], page_of[-1][0] if more else None)
 
     async def count(self, query: Query) -> dict[State, int]:
-        """Count what matches, by state."""
-        queues = await self._queues_of(query)
-        states, wanted = _wanted(query)
-        counts: dict[State, int] = {}
-        if query.args:
-            whole = msgspec.structs.replace(query, limit=PAGE, cursor=None)
-            while True:
-                page = await self.find(whole)
-                for record in page.records:
-                    counts[record.state] = counts.get(record.state, 0) + 1
-                if page.cursor is None:
-                    return counts
-                whole = msgspec.structs.replace(whole, cursor=page.cursor)
-        for number in await pages(self.keyspace, queues) if queues else ():
-            reply = await self._look(queues, "page", number, states, wanted, "count", "")
-            for at in range(0, len(reply), 2):
-                state = STATES[reply[at]]
-                counts[state] = counts.get(state, 0) + int(reply[at + 1])
-        return counts
+        """Count matching records by state."""
+        if not query.args:
+            tally = await self._tally(await self._queues_of(query), query, "count")
+            return {STATES[letter]: number for letter, number in tally.items()}
+        counts: Counter[State] = Counter()
+        page = Page([], cursor=None)
+        while True:
+            page = await self.find(msgspec.structs.replace(query, limit=PAGE, cursor=page.cursor))
+            counts.update(record.state for record in page.records)
+            if page.cursor is None:
+                return dict(counts)
 
     async def kinds(self, queue: str) -> dict[str, int]:
-        """Count the jobs of a queue that have not ended, by kind: a thousand a look."""
-        states = "".join(LETTERS[state] for state in LETTERS if state not in TERMINAL)
-        _, anything = _wanted(Query())
-        counts: dict[str, int] = {}
-        for number in await pages(self.keyspace, [queue]):
-            reply = await self._look([queue], "page", number, states, anything, "kinds", "")
+        """Count the unfinished jobs of a queue by kind; read 1,000 jobs per script call."""
+        unfinished = Query(states=tuple(state for state in LETTERS if state not in TERMINAL))
+        return {kind.decode(): number for kind, number in (await self._tally([queue], unfinished, "kinds")).items()}
+
+    async def _tally(self, queues: Sequence[str], query: Query, what: str) -> Counter[bytes]:
+        """Count matching jobs by state ("count") or by kind ("kinds"), as the server names them."""
+        states, conditions = _conditions(query)
+        counts: Counter[bytes] = Counter()
+        for page in await pages(self.keyspace, queues):
+            reply = await self._look(queues, "page", page, states, conditions, what, "")
             for at in range(0, len(reply), 2):
-                kind = reply[at].decode()
-                counts[kind] = counts.get(kind, 0) + int(reply[at + 1])
+                counts[reply[at]] += int(reply[at + 1])
         return counts
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
@@ -188,12 +172,12 @@ class RecordOperations(KeyspaceOperations):
         names = list(queues) or await self.keyspace.names()
         if not names:
             return {}
-        found = {}
+        stats = {}
         for row in await self._look(names, "stats"):
             name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
             max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
             queue, changes = effective(name.decode(), declared, changed)
-            found[name.decode()] = QueueStats(
+            stats[name.decode()] = QueueStats(
                 depth=depth,
                 ready=ready,
                 scheduled=scheduled,
@@ -214,7 +198,7 @@ class RecordOperations(KeyspaceOperations):
                 limits=limits_of(queue),
                 changed=tuple(sorted(changes)),
             )
-        return found
+        return stats
 
     async def _queues_of(self, query: Query) -> list[str]:
         return [query.queue] if query.queue is not None else await self.keyspace.names()

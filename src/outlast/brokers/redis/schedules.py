@@ -1,4 +1,4 @@
-"""Schedules on the Redis store: each record with its revision, of which only who knows the last makes the next."""
+"""Schedules on the Redis store: a change of a record is applied only if it was made from the last revision."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, structs
 
-from outlast.brokers.redis.codec import pack
-from outlast.brokers.redis.keyspace import KeyspaceOperations
-from outlast.brokers.redis.scripts import script
+from outlast.brokers.redis.delivery import RowBuilder
+from outlast.brokers.redis.keyspace import KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Exists
@@ -25,7 +24,7 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 
 
 class _ScheduleSnapshot(Struct, frozen=True):
-    """All records as they are, with what each was made of: its revision and when it was last seen."""
+    """All records, each with its stamp: the revision and the time at which it was last seen."""
 
     records: dict[str, ScheduleRecord]
     stamps: dict[str, str]
@@ -35,7 +34,7 @@ class ScheduleOperations(KeyspaceOperations):
     """Reads and changes the schedules of one keyspace."""
 
     async def schedule_changes(self) -> int:
-        """Return how often people changed a schedule."""
+        """Return the number of operators' changes of schedules."""
         return int(await self.keyspace.client.command("GET", f"{self.keyspace.root}:amends") or 0)
 
     async def schedules(self) -> list[ScheduleRecord]:
@@ -44,11 +43,11 @@ class ScheduleOperations(KeyspaceOperations):
         return [records[name] for name in sorted(records)]
 
     async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
-        """Declare; raise ConfigurationError before anything has changed."""
+        """Declare schedules; raise ConfigurationError with nothing changed."""
         while entries:
             snapshot, now = await self._snapshot(), await self.keyspace.time()
             records = [enlisted(snapshot.records.get(entry.name), entry, now) for entry in entries]
-            if await self._put(snapshot, {record.name: record for record in records}, by_people=False):
+            if await self._put(snapshot, {record.name: record for record in records}, by_operator=False):
                 return records
         return []
 
@@ -64,23 +63,21 @@ class ScheduleOperations(KeyspaceOperations):
                 answers.append(answer)
                 if record is not None or answer.ok:
                     records[change.name] = record
-            if await self._put(snapshot, records, by_people=True):
+            if await self._put(snapshot, records, by_operator=True):
                 return answers
         return []
 
     async def advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
-        """Make the moves that are still expected, and publish their messages in the same step.
+        """Make the moves whose revision still counts, and publish their messages in the same step.
 
-        Messages of a queue that lies elsewhere are kept here in that step, to be taken there.
+        In that step, messages for a queue of another keyspace are stored here, for the relay.
         """
         check_sizes(moves, self._max_body)
         if not moves:
             return []
-        keyspace, snapshot = self.keyspace, await self._snapshot()
-        numbers: dict[str, int] = {}
+        keyspace, records = self.keyspace, (await self._snapshot()).records
+        builder = RowBuilder(keyspace, first=6)
         rows: list[Any] = []
-        blobs: list[Argument] = []
-        records = dict(snapshot.records)
         for move in moves:
             record = records.get(move.name)
             body, expect = "", -1
@@ -88,16 +85,9 @@ class ScheduleOperations(KeyspaceOperations):
                 after = advanced(record, move, [Exists("")] * len(move.messages))
                 body, expect = _body(after), move.expect
                 records[move.name] = after
-            messages = []
-            for message in move.messages:
-                blobs.append(pack(message))
-                to: int | str = message.queue
-                if keyspace.holds(message.queue):
-                    to = numbers.setdefault(message.queue, len(numbers) + 1)
-                messages.append((to, message.id[len(message.queue) + 1 :], 5 + len(blobs)))
-            rows.append((move.name, expect, body, move.skipped, messages))
+            rows.append((move.name, expect, body, move.skipped, builder.follow_ups(move.messages)))
         reply = await keyspace.run(
-            _SCHEDULES, keyspace.keys(numbers), "move", keyspace.default_limits, _pack(rows), *blobs
+            _SCHEDULES, keyspace.keys(builder.numbers), "move", keyspace.default_limits, _pack(rows), *builder.records
         )
         return [bool(each) for each in reply]
 
@@ -119,12 +109,11 @@ class ScheduleOperations(KeyspaceOperations):
             stamps[record.name] = f"{revision} {seen.decode()}"
         return _ScheduleSnapshot(records, stamps)
 
-    async def _put(self, snapshot: _ScheduleSnapshot, records: dict[str, Any], *, by_people: bool) -> bool:
+    async def _put(self, snapshot: _ScheduleSnapshot, records: dict[str, Any], *, by_operator: bool) -> bool:
         args: list[Argument] = []
         for name, record in records.items():
-            packed = b"" if record is None else _packed(record)
-            args += [name, snapshot.stamps.get(name, ""), packed]
-        return bool(await self.keyspace.run(_SCHEDULES, [self.keyspace.root], "put", "01"[by_people], *args))
+            args += [name, snapshot.stamps.get(name, ""), b"" if record is None else _packed(record)]
+        return bool(await self.keyspace.run(_SCHEDULES, [self.keyspace.root], "put", "01"[by_operator], *args))
 
 
 def _body(record: ScheduleRecord) -> str:

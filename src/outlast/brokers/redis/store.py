@@ -25,7 +25,7 @@ class SingleServerStore(QueueStore, BaseRedisStore):
         QueueStore.__init__(self, keyspace, max_body, lambda: self._open)
 
     async def declare(self, topology: Topology) -> None:
-        """Make these queues known with their bounds, and have claims take what is parked of these kinds."""
+        """Set the bounds of these queues, and let claims take parked jobs of these kinds."""
         await self.keyspace.declare(topology)
         self._set_kinds(topology.kinds)
 
@@ -33,7 +33,7 @@ class SingleServerStore(QueueStore, BaseRedisStore):
         await self.keyspace.open()
 
     async def _stop(self) -> None:
-        await self.finish_undoing()
+        await self.finish_undo()
 
 
 RedisStore = SingleServerStore | ClusterStore
@@ -42,9 +42,9 @@ RedisStore = SingleServerStore | ClusterStore
 def store_at(
     url: str, *, clock: Clock, max_body: int = DEFAULTS.max_body, now: Callable[[], float] | None = None
 ) -> RedisStore:
-    """Return the store that a "redis:" URL names, not opened; raise ConfigurationError if the URL is wrong.
+    """Return the store of a "redis:" URL, not opened; raise ConfigurationError if the URL is wrong.
 
-    now: for tests alone, wall time that is taken instead of the server's.
+    now: for tests only, the wall time to use instead of the server's.
     """
     address = Address.of(url)
     kind = ClusterStore if address.kind == "cluster" else SingleServerStore

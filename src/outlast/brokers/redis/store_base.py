@@ -1,4 +1,4 @@
-"""What the store on one server and the store on a Cluster share: opening, closing, and calls that wait."""
+"""The common base of the stores on one server and on a Cluster: opening, closing, and the calls that wait."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from outlast.core.store.records import JobRecord
 __all__ = ["BaseRedisStore"]
 
 POLL: Final = 1.0
-"""Seconds after which a call that waits looks again, in case a notification was missed."""
+"""Seconds after which a waiting call checks again, in case a notification was missed."""
 
 
 class BaseRedisStore(ABC):
-    """A store at one address. One object, one event loop. Times are the server's."""
+    """A store at one address, for one event loop. Times are those of the server."""
 
     def __init__(self, address: Address, *, clock: Clock, max_body: int) -> None:
         self._client = RedisClient(address)
         self._notifier = Notifier()
         self._max_body = max_body
         self._name = uuid4().hex
-        """The server notifies this name of the ends of jobs, and names that begin with it of jobs to claim."""
+        """The server notifies this name when jobs end, and names that begin with it when there are jobs to claim."""
         self._waiters = 0
         self._free_waiters: list[str] = []
-        """Names of claims that wait no more: used again, for the server keeps each that it has not notified yet."""
+        """Names of claims that ended; reused, because the server keeps each name until it notifies it."""
         self._kinds: tuple[str, ...] = ()
         self._last = ""
         self._opening = asyncio.Lock()
@@ -46,7 +46,7 @@ class BaseRedisStore(ABC):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this server can do, as it said when it was last connected to; before that its durability is unknown."""
+        """The capabilities by the server's last facts; before the first connection the durability is unknown."""
         level, window = self._client.durability
         return Capabilities(
             durability=level, max_body=self._max_body, shared=True, window=window, spread=self._client.split
@@ -64,7 +64,7 @@ class BaseRedisStore(ABC):
             self._open = True
 
     async def close(self) -> None:
-        """Let go of the server. What is held stays held until its lease lapses."""
+        """Disconnect. Held jobs stay held until their lease lapses."""
         async with self._opening:
             self._open = False
             await self._stop()
@@ -75,7 +75,11 @@ class BaseRedisStore(ABC):
         self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
     ) -> list[Delivery]:
         """Hand out ready jobs; wait up to `wait` seconds for the first."""
-        waiter = self._free_waiters.pop() if self._free_waiters else self._new_waiter()
+        if self._free_waiters:
+            waiter = self._free_waiters.pop()
+        else:
+            self._waiters += 1
+            waiter = f"{self._name}:{self._waiters}"
 
         async def look(left: float) -> Look[list[Delivery]]:
             name = waiter if left > 0 else ""
@@ -101,7 +105,7 @@ class BaseRedisStore(ABC):
         return await look_until(look, notifier=self._notifier, timeout=timeout, poll=POLL) if ids else []
 
     async def amended(self, since: int, timeout: float) -> int:
-        """Return how often schedules were changed, once that is above `since`, or after `timeout` seconds."""
+        """Return the number of operators' changes of schedules, once it is above `since` or after `timeout` seconds."""
 
         async def look(_: float) -> Look[int]:
             count = await self.schedule_changes()
@@ -111,7 +115,7 @@ class BaseRedisStore(ABC):
 
     @abstractmethod
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
-        """Hand out what may run now. A call that is cancelled has handed out nothing."""
+        """Hand out the jobs that can run now. A cancelled call hands out none."""
 
     @abstractmethod
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
@@ -123,22 +127,18 @@ class BaseRedisStore(ABC):
 
     @abstractmethod
     async def schedule_changes(self) -> int:
-        """Return how often people changed a schedule."""
+        """Return the number of operators' changes of schedules."""
 
     @abstractmethod
     async def _start(self) -> None:
-        """Prepare the keyspaces, once the client is connected."""
+        """Open the keyspaces; the client is connected."""
 
     @abstractmethod
     async def _stop(self) -> None:
-        """End what runs in the background, while the client is still connected."""
+        """End the background tasks; the client is still connected."""
 
     def _set_kinds(self, kinds: tuple[str, ...]) -> None:
-        """Have claims take what is parked of these kinds, from now on."""
+        """Let claims take parked jobs of these kinds, from now on."""
         if kinds:
             self._kinds = kinds
             self._notifier.notify()
-
-    def _new_waiter(self) -> str:
-        self._waiters += 1
-        return f"{self._name}:{self._waiters}"

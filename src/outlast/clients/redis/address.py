@@ -1,4 +1,4 @@
-"""What a "redis:" URL says: where the servers are, who we are there, how long we wait, and which keys are ours."""
+"""Parses "redis:" URLs: servers, credentials, timeouts and namespace."""
 
 from __future__ import annotations
 
@@ -28,13 +28,11 @@ SCHEMES: Final[dict[str, tuple[Kind, bool]]] = {
     "redis+cluster": ("cluster", False),
     "rediss+cluster": ("cluster", True),
 }
-"""What each scheme means: the kind of setup, and whether it goes over TLS."""
-
-_PORTS: Final[dict[Kind, int]] = {"single": 6379, "sentinel": 26379, "cluster": 6379}
+"""The kind of setup that each scheme means, and whether it uses TLS."""
 
 
 class Endpoint(Struct, frozen=True):
-    """One server. path: of its Unix socket, else host and port."""
+    """One server, by its host and port or by the path of its Unix socket."""
 
     host: str = "127.0.0.1"
     port: int = 6379
@@ -46,11 +44,11 @@ class Endpoint(Struct, frozen=True):
 
 
 class Address(Struct, frozen=True, kw_only=True):
-    """Where the servers are and what we ask of them; durations in seconds.
+    """The servers with the options of their connections; durations in seconds.
 
     endpoints: the server, the Sentinels, or some nodes of the Cluster. service: the master's name at the Sentinels.
-    timeout: for an answer; connect_timeout: for a connection, greetings included. replicas: how many must have what was
-    accepted before it is said to be (durability "replicated"); 0 asks none of them.
+    timeout: for a reply; connect_timeout: for a connection with its authentication. replicas: the number of replicas
+    that must have a write before it is accepted (durability "replicated"); 0 for none.
     """
 
     kind: Kind = "single"
@@ -70,24 +68,20 @@ class Address(Struct, frozen=True, kw_only=True):
     connect_timeout: float = 2.0
     replicas: int = 0
     fsync: bool = False
-    """It is on the disks of the master and of those replicas by then, not only in their memory."""
-
-    @property
-    def scheme(self) -> str:
-        """The scheme that says the same."""
-        return ("rediss" if self.secure else "redis") + ("" if self.kind == "single" else f"+{self.kind}")
+    """Whether the write must be on the disks of the master and of those replicas, not only in their memory."""
 
     @property
     def shown(self) -> str:
-        """The address for messages: without who we are."""
+        """The address for messages, without credentials."""
         if self.endpoints[0].path:
             return f"redis+unix://{self.endpoints[0].path}"
+        scheme = ("rediss" if self.secure else "redis") + ("" if self.kind == "single" else f"+{self.kind}")
         hosts = ",".join(map(str, self.endpoints))
-        place = f"{self.service}/{self.db}" if self.kind == "sentinel" else "" if self.kind == "cluster" else self.db
-        return f"{self.scheme}://{hosts}/{place}"
+        path = f"{self.service}/{self.db}" if self.kind == "sentinel" else "" if self.kind == "cluster" else self.db
+        return f"{scheme}://{hosts}/{path}"
 
     def tls(self) -> ssl.SSLContext | None:
-        """Return how a connection is protected; raise ConfigurationError for a file that cannot be used."""
+        """Return the TLS context, None without TLS; raise ConfigurationError for a file that cannot be used."""
         if not self.secure:
             return None
         try:
@@ -101,7 +95,7 @@ class Address(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, url: str) -> Address:
-        """Return what a URL says; raise ConfigurationError, which names what is wrong and shows no password.
+        """Return the address in a URL; raise ConfigurationError, which names the wrong part and shows no password.
 
         redis://[user:password@]host[:port][/db], rediss:// (TLS), redis+unix:///path/to.sock,
         redis+sentinel://[user:password@]host[:port],...[/service[/db]], redis+cluster://[user:password@]host[:port],...;
@@ -112,15 +106,15 @@ class Address(Struct, frozen=True, kw_only=True):
         except ValueError:  # its text shows the password
             raise ConfigurationError(
                 "url: it cannot be read: give 'redis://host:6379/0', an IPv6 host in [ ], "
-                "and write odd letters of a password as %5B and so on"
+                "and percent-encode special characters of a password ('[' as %5B)"
             ) from None
         if parts.scheme not in SCHEMES:
             raise ConfigurationError(f"url={parts.scheme + ':'!r}...: give one of {', '.join(SCHEMES)}")
         kind, secure = SCHEMES[parts.scheme]
-        _check_marks(parts)
-        who, _, hosts = parts.netloc.rpartition("@")
-        user, _, password = who.partition(":")
-        if who and ":" not in who:
+        _check_separators(parts)
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        user, _, password = credentials.partition(":")
+        if credentials and ":" not in credentials:
             raise ConfigurationError("url: 'name@host' has no password: give 'user:password@host' or ':password@host'")
         fields: dict[str, Any] = {}
         if parts.scheme == "redis+unix":
@@ -131,53 +125,51 @@ class Address(Struct, frozen=True, kw_only=True):
             fields["endpoints"] = (Endpoint(path=unquote(parts.path)),)
         else:
             fields["endpoints"] = _endpoints(hosts, kind)
-            fields |= _place(kind, [unquote(each) for each in parts.path.split("/") if each])
+            fields |= _path_fields(kind, [unquote(each) for each in parts.path.split("/") if each])
         if kind == "single" and len(fields["endpoints"]) > 1:
             raise ConfigurationError(
-                "url: several hosts in a 'redis:' URL: say 'redis+sentinel://' or 'redis+cluster://', or name one"
+                "url: several hosts in a 'redis:' URL: give 'redis+sentinel://' or 'redis+cluster://', or one host"
             )
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
             if name not in _OPTIONS:
                 raise ConfigurationError(f"url: ?{name}= is unknown; give one of {', '.join(_OPTIONS)}")
             fields |= _OPTIONS[name](name, value)
-        made = cls(kind=kind, secure=secure, user=unquote(user), password=unquote(password), **fields)
-        _check(made)
-        return made
+        address = cls(kind=kind, secure=secure, user=unquote(user), password=unquote(password), **fields)
+        _check(address)
+        return address
 
 
-def _check_marks(parts: SplitResult) -> None:
-    """Refuse a password that ends early, for what follows its mark would be taken for another part, and be shown."""
+def _check_separators(parts: SplitResult) -> None:
+    """Refuse a password with a raw / ? or #: the rest of it would be parsed as another part, and shown in errors."""
     path = "" if parts.scheme == "redis+unix" else parts.path
-    if parts.fragment or "@" in path or ("@" in parts.query and not _names(parts.query) <= _OPTIONS.keys()):
+    names = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if parts.fragment or "@" in path or ("@" in parts.query and not names <= _OPTIONS.keys()):
         raise ConfigurationError(
             "url: there is a '/', '?' or '#' before the '@': in a name or a password write / ? # @ as %2F %3F %23 %40"
         )
 
 
-def _names(query: str) -> set[str]:
-    return {name for name, _ in parse_qsl(query, keep_blank_values=True)}
-
-
 def _endpoints(hosts: str, kind: Kind) -> tuple[Endpoint, ...]:
+    port = 26379 if kind == "sentinel" else 6379
     found: list[Endpoint] = []
     for each in hosts.split(","):
         try:
             parts = urlsplit(f"//{each}")
-            found.append(Endpoint(parts.hostname or "127.0.0.1", parts.port or _PORTS[kind]))
+            found.append(Endpoint(parts.hostname or "127.0.0.1", parts.port or port))
         except ValueError:
             raise ConfigurationError(f"url: {each!r} is no 'host:port', such as 'redis.internal:6379'") from None
     return tuple(found)
 
 
-def _place(kind: Kind, path: list[str]) -> dict[str, Any]:
-    """Return what the path says: a database, with Sentinels the service before it."""
+def _path_fields(kind: Kind, path: list[str]) -> dict[str, Any]:
+    """Return the fields in the path: the database, with Sentinels the service before it."""
     found: dict[str, Any] = {}
     if kind == "sentinel":
         if not path:
             raise ConfigurationError("url: name the master behind the host: 'redis+sentinel://host:26379/mymaster'")
         found["service"], path = path[0], path[1:]
     if len(path) > 1:
-        raise ConfigurationError(f"url: '/{'/'.join(path)}' is no database: give a number, such as '/0'")
+        raise ConfigurationError(f"url: '/{'/'.join(path)}' is no database: give one number, such as '/0'")
     return found | (_db("db", path[0]) if path else {})
 
 
@@ -205,26 +197,28 @@ def _namespace(name: str, value: str) -> dict[str, Any]:
 
 def _duration(name: str, value: str) -> dict[str, Any]:
     try:
-        given: float | str = float(value)
+        duration: float | str = float(value)
     except ValueError:
-        given = value
-    length = durations.seconds(given, f"url: ?{name}")
-    if not length > 0:
+        duration = value
+    seconds = durations.seconds(duration, f"url: ?{name}")
+    if not seconds > 0:
         raise ConfigurationError(f"url: ?{name}={value}: give more than 0 seconds")
-    return {name: length}
+    return {name: seconds}
 
 
 def _durability(name: str, value: str) -> dict[str, Any]:
     if value != "replicated":
         raise ConfigurationError(
-            f"url: ?durability={value}: only 'replicated' can be asked for; less is what the server's settings say"
+            f"url: ?durability={value}: give only 'replicated'; the server's own settings decide the lower levels"
         )
     return {"replicas": 1}
 
 
 def _replicas(name: str, value: str) -> dict[str, Any]:
     if not value.isdecimal() or value == "0":
-        raise ConfigurationError(f"url: ?replicas={value}: give how many replicas must have each write, 1 or more")
+        raise ConfigurationError(
+            f"url: ?replicas={value}: give the number of replicas that must have each write, 1 or more"
+        )
     return {"replicas": int(value)}
 
 
@@ -250,17 +244,17 @@ _OPTIONS: Final[dict[str, Callable[[str, str], dict[str, Any]]]] = {
 }
 
 
-def _check(made: Address) -> None:
-    """Raise ConfigurationError for what does not go together."""
-    if made.kind == "cluster" and made.db:
-        raise ConfigurationError("url: a Cluster has only database 0: leave the number out, use ?namespace= instead")
-    if made.kind != "sentinel" and (made.sentinel_user or made.sentinel_password):
+def _check(address: Address) -> None:
+    """Raise ConfigurationError for options that exclude each other."""
+    if address.kind == "cluster" and address.db:
+        raise ConfigurationError("url: a Cluster has only database 0: remove the number, use ?namespace= instead")
+    if address.kind != "sentinel" and (address.sentinel_user or address.sentinel_password):
         raise ConfigurationError("url: ?sentinel_password= is for 'redis+sentinel://' only")
-    if not made.secure and (made.ca or made.cert or made.key):
-        raise ConfigurationError("url: ?ca=, ?cert= and ?key= need TLS: say 'rediss://'")
-    if made.fsync and not made.replicas:
+    if not address.secure and (address.ca or address.cert or address.key):
+        raise ConfigurationError("url: ?ca=, ?cert= and ?key= need TLS: give 'rediss://'")
+    if address.fsync and not address.replicas:
         raise ConfigurationError(
-            "url: ?fsync=yes is for '?durability=replicated': one server's disk is its appendfsync"
+            "url: ?fsync=yes is for '?durability=replicated': set appendfsync for the disk of one server"
         )
-    if made.key and not made.cert:
-        raise ConfigurationError("url: ?key= needs ?cert=, the certificate it belongs to")
+    if address.key and not address.cert:
+        raise ConfigurationError("url: ?key= needs ?cert=, its certificate")

@@ -1,4 +1,4 @@
-"""Sends commands and script calls to where their keys lie, many in one round trip, and receives published messages."""
+"""Sends commands and script calls to the server of their keys, many in one round trip; receives published messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from outlast.aio.tasks import cancel
 from outlast.clients.redis.address import Address, Endpoint
 from outlast.clients.redis.connection import Connection, ReplyTimeout
 from outlast.clients.redis.discovery import endpoint_in, slot_of
@@ -23,44 +24,41 @@ Argument = bytes | str | int | float
 RECONNECT: Final = 0.25
 """Seconds between two attempts to subscribe again."""
 HOPS: Final = 5
-"""How often a request that was not done is sent again: to where the server says, or to the new master."""
-HANDING_OVER: Final = 0.05
-"""Seconds to wait for a slot that is just handed over."""
+"""The most times that a refused request is sent, to the server that the reply names or to the new master."""
+SLOT_MOVE: Final = 0.05
+"""Seconds to wait while a slot is moved."""
 
 
 class RedisClient:
     """A server, the master of a Sentinel setup, or a Cluster; for one event loop.
 
-    All calls raise ErrorReply for an error reply that only the caller can understand; StoreUnavailable when nothing was
-    done, StoreUncertain when the connection ended before the answer, StoreFull, StoreError. A call that is cancelled
-    retires its connection: what others have asked on it is still answered, and nothing more is asked on it.
+    All calls raise ErrorReply for an error reply with a meaning for the caller alone; StoreUnavailable if nothing was
+    done, StoreUncertain if the connection ended before the reply, StoreFull, StoreError. A cancelled call retires its
+    connection: requests of other callers get their replies, and no new request is sent on it.
     """
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.split: Final = address.kind == "cluster"
-        """The keys lie on several servers: one call may then name keys of one slot only."""
+        """The keys are on several servers: all keys of one call must have one slot."""
         self._servers = ServerConnections(address)
-        # What follows a call with `sure`, without its timeout in milliseconds.
-        self._patience = ("WAITAOF", 1, address.replicas) if address.fsync else ("WAIT", address.replicas)
-        self._subscription: Connection | None = None
-        self._on_message: Callable[[bytes], None] | None = None
-        self._channels: list[str] = []
+        # Sent after a call with `sure`; the timeout in milliseconds is added there.
+        self._wait = ("WAITAOF", 1, address.replicas) if address.fsync else ("WAIT", address.replicas)
         self._receiving: asyncio.Task[None] | None = None
 
     @property
     def durability(self) -> tuple[Durability, float]:
-        """What an accepted write survives, and how many seconds of writes a crash beyond it may lose, as of now."""
+        """The present durability of an accepted write, and the seconds of writes that a crash beyond it may lose."""
         return self._servers.durability
 
     @property
     def facts(self) -> Mapping[Endpoint, Facts]:
-        """What each master that was connected to is like."""
+        """The facts of each master that was connected."""
         return self._servers.facts
 
     @property
-    def silent(self) -> int:
-        """How many masters of a Cluster have not been reached yet."""
+    def unreached(self) -> int:
+        """The number of masters of a Cluster that were not reached yet."""
         return sum(each not in self._servers.facts for each in self._servers.slots.masters)
 
     async def open(self) -> None:
@@ -68,15 +66,14 @@ class RedisClient:
         await self._servers.open()
 
     async def close(self) -> None:
-        """Let go of the server; what was sent and not answered raises StoreUncertain."""
+        """Disconnect; requests without a reply raise StoreUncertain."""
         if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.gather(self._receiving, return_exceptions=True)
+            await cancel(self._receiving)
             self._receiving = None
         await self._servers.close()
 
     async def command(self, *args: Argument, key: str | None = None) -> Any:
-        """Send one plain command and return its reply. key: where a Cluster is asked, by default its first argument."""
+        """Send one plain command and return its reply. key: decides the node of a Cluster; default: args[1]."""
         return await self._ask(args, self._slot(key if key is not None or len(args) < 2 else str(args[1])))
 
     async def run(
@@ -88,10 +85,10 @@ class RedisClient:
         sure: bool = False,
         again: bool = False,
     ) -> Any:
-        """Call a script by its digest, loaded where the server does not know it.
+        """Call a script by its digest; send its text if the server does not have it.
 
-        sure: return when as many replicas have it as the address asks for; raise StoreUncertain when they do not in
-        time. again: it does no harm twice, so a connection that ends before the answer is tried once more.
+        sure: return once the address's number of replicas has the write; raise StoreUncertain if they do not have it in
+        time. again: the call is idempotent, so it is sent once more if the connection ends before the reply.
         """
         request = ("EVALSHA", script.sha, len(keys), *keys, *args)
         slot = self._slot(keys[0] if keys else None)
@@ -112,15 +109,9 @@ class RedisClient:
             raise StoreUncertain(f"{lost}; then {error}") from error
 
     def listen(self, channels: Sequence[str], on_message: Callable[[bytes], None]) -> None:
-        """Call `on_message` with each message on `channels`; with b"" when some may have been missed."""
-        self._on_message = on_message
+        """Call `on_message` with each message on `channels`, with b"" when some may have been missed, until `close`."""
         if self._receiving is None:
-            self._channels = list(channels)
-            self._receiving = asyncio.create_task(self._receive(), name="outlast-redis-messages")
-        elif self._channels != list(channels):
-            self._channels = list(channels)
-            if self._subscription is not None:
-                self._subscription.retire()  # `_receive` subscribes again, to these
+            self._receiving = asyncio.create_task(self._receive(channels, on_message), name="outlast-redis-messages")
 
     def _slot(self, key: str | None) -> int | None:
         return slot_of(key) if self.split and key is not None else None
@@ -128,15 +119,15 @@ class RedisClient:
     async def _ask(
         self, request: Sequence[Argument], slot: int | None, *, script: Script | None = None, purpose: str = ""
     ) -> Any:
-        """Send a request to where its slot lies and return the reply. What was not done is sent anew."""
-        send, to, asking, hops, patience = request, None, False, 0, self.address.timeout / 2
+        """Send a request to the node of its slot and return the reply; send it again if a server refused it."""
+        send, to, asking, hops, move_time = request, None, False, 0, self.address.timeout / 2
         while True:
-            connection = None if self.split else self._servers.at_hand(purpose, None)
+            connection = None if self.split else self._servers.connected(purpose, None)
             if connection is None:
                 connection = await self._connection_for(purpose, slot, to)
             try:
                 if asking or purpose:
-                    return await self._answer(connection, send, asking=asking, purpose=purpose)
+                    return await self._ask_joined(connection, send, asking=asking, sure=bool(purpose))
                 return await connection.ask(send)
             except asyncio.CancelledError:
                 connection.retire()
@@ -146,66 +137,62 @@ class RedisClient:
                 if refusal.code == "NOSCRIPT" and script is not None and send is request:
                     send = ("EVAL", script.text, *request[2:])
                 elif refusal.code == "ASK" and script is not None:
-                    # The keys of its slot are on their way, some here and some there: a script would miss either.
-                    patience -= HANDING_OVER
-                    if patience < 0:
+                    # The keys of its slot are moved one by one: on either node a script would miss some.
+                    move_time -= SLOT_MOVE
+                    if move_time < 0:
                         raise StoreUnavailable(
                             f"{connection.shown}: slot {slot} is being moved to another server: "
                             "see redis-cli --cluster check"
                         ) from None
                     hops, to, asking = 0, None, False
-                    await asyncio.sleep(HANDING_OVER)
+                    await asyncio.sleep(SLOT_MOVE)
                 elif hops < HOPS and await self._follow(refusal, connection, slot):
                     to = endpoint_in(refusal, connection.endpoint) if refusal.code in ("MOVED", "ASK") else None
                     asking = refusal.code == "ASK"
                 else:
                     raise meaning(refusal, connection.shown) from None
 
-    async def _answer(
-        self, connection: Connection, request: Sequence[Argument], *, asking: bool = False, purpose: str = ""
+    async def _ask_joined(
+        self, connection: Connection, request: Sequence[Argument], *, asking: bool, sure: bool
     ) -> Any:
-        try:
-            if not asking and not purpose:
-                return await connection.ask(request)
-            # Side by side on the connection: what other coroutines ask cannot come between.
-            asks = [connection.ask(("ASKING",))] if asking else []
-            asks.append(connection.ask(request))
-            if purpose:
-                asks.append(connection.ask((*self._patience, int(self.address.timeout * 500))))
-            replies: list[Any] = await asyncio.gather(*asks, return_exceptions=True)
-        except asyncio.CancelledError:
-            connection.retire()
-            raise
-        if purpose and isinstance(replies[-1], ErrorReply) and not isinstance(replies[-2], BaseException):
-            raise StoreUncertain(f"it is there, but {meaning(replies[-1], connection.shown)}")
+        """Send a request with the ASKING before it or the wait for replicas after it; return the request's reply."""
+        # No await between them: a request of another coroutine would come between them on the connection.
+        asks = [connection.ask(("ASKING",))] if asking else []
+        asks.append(connection.ask(request))
+        if sure:
+            asks.append(connection.ask((*self._wait, int(self.address.timeout * 500))))
+        replies: list[Any] = await asyncio.gather(*asks, return_exceptions=True)
+        if sure and isinstance(replies[-1], ErrorReply) and not isinstance(replies[-2], BaseException):
+            raise StoreUncertain(f"the master has the write, but {meaning(replies[-1], connection.shown)}")
         for reply in replies:
             if isinstance(reply, BaseException):
                 raise reply
-        if purpose:
-            asked = self.address
-            here, there = replies[-1] if asked.fsync else (1, replies[-1])
-            if there < asked.replicas or not here:
-                who = f"only {there} of {asked.replicas} replicas" if here else "not even the master"
-                had = "had it on disk" if asked.fsync else "had it"
-                raise StoreUncertain(
-                    f"{connection.shown}: {who} {had} within {asked.timeout / 2:g} s (?durability=replicated)"
-                )
-        return replies[-2] if purpose else replies[-1]
+        if not sure:
+            return replies[-1]
+        address = self.address
+        on_master, replicas = replies[-1] if address.fsync else (1, replies[-1])
+        if replicas < address.replicas or not on_master:
+            count = f"only {replicas} of {address.replicas} replicas" if on_master else "not even the master"
+            state = "had it on disk" if address.fsync else "had it"
+            raise StoreUncertain(
+                f"{connection.shown}: {count} {state} within {address.timeout / 2:g} s (?durability=replicated)"
+            )
+        return replies[-2]
 
     async def _follow(self, refusal: ErrorReply, connection: Connection, slot: int | None) -> bool:
-        """Learn from a reply of a server that was not the one to ask; tell whether to ask again."""
+        """Record the new server that an error reply means; return whether to send the request again."""
         match refusal.code:
             case "MOVED" if slot is not None:
                 self._servers.slots.move(slot, endpoint_in(refusal, connection.endpoint))
-                self._servers.learn_later()
+                self._servers.start_slot_load()
             case "ASK":
                 pass
             case "TRYAGAIN":
-                await asyncio.sleep(HANDING_OVER)
+                await asyncio.sleep(SLOT_MOVE)
             case "READONLY" | "MASTERDOWN":
-                connection.retire()  # the name, the Sentinels or the Cluster may know another one by now
+                connection.retire()  # the DNS name, the Sentinels or the Cluster may name another master now
                 if self.split:
-                    await self._servers.learn()
+                    await self._servers.load_slots()
             case _:
                 return False
         return True
@@ -215,39 +202,35 @@ class RedisClient:
             return await self._servers.get(purpose, None)
         endpoint = to or self._node_of(slot)
         if endpoint is None:
-            await self._servers.learn()
+            await self._servers.load_slots()
             endpoint = self._node_of(slot)
             if endpoint is None:
                 raise StoreUnavailable(f"{self.address.shown}: no node has slot {slot}: see redis-cli --cluster check")
         try:
-            return self._servers.at_hand(purpose, endpoint) or await self._servers.get(purpose, endpoint)
+            return self._servers.connected(purpose, endpoint) or await self._servers.get(purpose, endpoint)
         except StoreUnavailable:
-            await self._servers.learn()  # another node may be the master by now
-            now = self._node_of(slot)
-            if now is None or now == endpoint:
+            await self._servers.load_slots()  # another node may be the master now
+            master = self._node_of(slot)
+            if master is None or master == endpoint:
                 raise
-            return await self._servers.get(purpose, now)
+            return await self._servers.get(purpose, master)
 
     def _node_of(self, slot: int | None) -> Endpoint | None:
         slots = self._servers.slots
         return slots.of(slot) if slot is not None else next(iter(slots.masters), None)
 
-    async def _receive(self) -> None:
+    async def _receive(self, channels: Sequence[str], on_message: Callable[[bytes], None]) -> None:
         """Stay subscribed; after each reconnection pass b"", because messages may have been missed."""
         while True:
             try:
-                self._subscription = await self._servers.apart()
+                connection = await self._servers.connect_separate()
                 try:
-                    messages = await self._subscription.subscribe(self._channels)
-                    self._pass_on(b"")
+                    messages = await connection.subscribe(channels)
+                    on_message(b"")
                     async for message in messages:
-                        self._pass_on(message)
+                        on_message(message)
                 finally:
-                    await self._subscription.close()
+                    await connection.close()
             except (OSError, StoreError):
-                pass  # the next request raises what this outage means
+                pass  # the next request raises the error of this outage
             await asyncio.sleep(RECONNECT)
-
-    def _pass_on(self, message: bytes) -> None:
-        if self._on_message is not None:
-            self._on_message(message)

@@ -1,4 +1,4 @@
-"""One connection to one server: requests of many coroutines, pipelined by themselves, answered in their order."""
+"""One connection to one server: pipelines the requests of many coroutines; replies come in the order of requests."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from outlast.core.errors import StoreUnavailable, StoreUncertain
 __all__ = ["ReplyTimeout", "Connection"]
 
 KEEPALIVE: Final = 15
-"""Seconds of silence after which the system asks whether the other end is still there."""
+"""Seconds of silence after which the operating system checks the peer."""
 PING: Final = 10.0
-"""Seconds of silence after which a subscribed connection asks for a sign of life."""
+"""Seconds of silence after which a subscribed connection sends a PING."""
 
 
 class ReplyTimeout(StoreUncertain):
-    """The server did not answer in time."""
+    """The server did not reply in time."""
 
 
 class Connection(asyncio.Protocol):
-    """Made by `connect`, in one event loop.
+    """A connection of one event loop; made by `connect`.
 
-    Every request is answered, or fails, within the address's `timeout`: a connection that leaves one unanswered longer
-    is cut, and all that it was asked is uncertain. Replies come in the order of requests, so that no reply can reach
-    another request; a connection that was asked something for nobody is retired all the same.
+    Every request gets its reply, or fails, within the address's `timeout`: the connection is aborted if a reply is
+    overdue, and all its open requests raise StoreUncertain. Replies are matched to requests by their order alone.
     """
 
     def __init__(self, address: Address, endpoint: Endpoint) -> None:
@@ -42,14 +41,14 @@ class Connection(asyncio.Protocol):
         self.shown = f"{'rediss' if address.secure else 'redis'}://{endpoint}"
         self._timeout = address.timeout
         self._reader = hiredis.Reader(protocolError=StoreUncertain, replyError=ErrorReply)
-        self._asked: deque[asyncio.Future[Any]] = deque()
+        self._replies: deque[asyncio.Future[Any]] = deque()
         self._due: deque[float] = deque()
         self._out: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._pushed: asyncio.Queue[bytes | None] | None = None
-        self._heard = 0.0
+        self._last_data = 0.0
 
     @classmethod
     async def connect(
@@ -58,11 +57,11 @@ class Connection(asyncio.Protocol):
         endpoint: Endpoint,
         *,
         tls: ssl.SSLContext | None = None,
-        greetings: Sequence[Sequence[str | int]] | None = None,
+        setup: Sequence[Sequence[str | int]] | None = None,
     ) -> Connection:
-        """Connect and greet, within `connect_timeout`; raise StoreUnavailable, or StoreError for who we are not.
+        """Connect and send `setup`, within `connect_timeout`; raise StoreUnavailable, or StoreError for an error reply.
 
-        greetings: the commands to begin with; by default those of the address's user, database and name.
+        setup: the first commands; by default those for the user and the database of the address.
         """
         loop = asyncio.get_running_loop()
         connection = cls(address, endpoint)
@@ -72,8 +71,8 @@ class Connection(asyncio.Protocol):
                     await loop.create_unix_connection(lambda: connection, endpoint.path)
                 else:
                     await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=tls)
-                begin = _greetings(address) if greetings is None else greetings
-                for reply in await asyncio.gather(*map(connection.ask, begin), return_exceptions=True):
+                first = _setup(address) if setup is None else setup
+                for reply in await asyncio.gather(*map(connection.ask, first), return_exceptions=True):
                     if isinstance(reply, BaseException):
                         raise reply
         except ErrorReply as refusal:
@@ -95,42 +94,42 @@ class Connection(asyncio.Protocol):
     def ask(self, args: Sequence[Any]) -> asyncio.Future[Any]:
         """Send a request and return the future of its reply.
 
-        It raises ErrorReply; StoreUncertain when the connection ends before the reply (ReplyTimeout when none came in
-        time); StoreUnavailable when it had ended already.
+        It raises ErrorReply; StoreUncertain if the connection ends before the reply (ReplyTimeout if the reply is
+        overdue); StoreUnavailable if the connection had ended before the request.
         """
-        answer: asyncio.Future[Any] = self._loop.create_future()
+        reply: asyncio.Future[Any] = self._loop.create_future()
         if not self.alive:
-            answer.set_exception(StoreUnavailable(f"{self.shown}: the connection is closed"))
-            return answer
+            reply.set_exception(StoreUnavailable(f"{self.shown}: the connection is closed"))
+            return reply
         packed = hiredis.pack_command(tuple(args))
-        idle = not self._asked
-        self._asked.append(answer)
+        idle = not self._replies
+        self._replies.append(reply)
         due = self._loop.time() + self._timeout
         self._due.append(due)
         if self._watch is None:
-            self._watch = self._loop.call_at(due, self._look)
-        if idle:  # nothing to go along with: at once
+            self._watch = self._loop.call_at(due, self._check_due)
+        if idle:
             self._write(packed)
         else:
             if not self._out:
-                self._loop.call_soon(self._flush)  # what else is asked in this turn of the loop goes along
+                self._loop.call_soon(self._flush)  # one write for all requests of this turn of the loop
             self._out.append(packed)
-        return answer
+        return reply
 
     def retire(self) -> None:
-        """Take no more requests, and end when those that were sent are answered: somebody has let one of them go."""
+        """Accept no more requests; end when the sent ones have their replies. For a cancelled request."""
         self.alive = False
-        if not self._asked:
-            self._cut("retired")
+        if not self._replies:
+            self._abort("retired")
 
     async def subscribe(self, channels: Sequence[str]) -> AsyncIterator[bytes]:
-        """Hear messages of these channels from now on, and nothing else on this connection.
+        """Subscribe to these channels and return their messages; the connection takes no other request from then on.
 
-        The messages end with the connection, which is cut when the server gives no sign of life any more.
+        The messages end with the connection, which is aborted if the server does not answer a PING.
         """
         self._pushed = asyncio.Queue()
         await self.ask(("SUBSCRIBE", *channels))
-        self._heard = self._loop.time()
+        self._last_data = self._loop.time()
         return self._messages(self._pushed)
 
     async def _messages(self, pushed: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
@@ -140,8 +139,8 @@ class Connection(asyncio.Protocol):
                     message = await pushed.get()
             except TimeoutError:
                 if self.alive and self._transport is not None:
-                    if self._loop.time() - self._heard > PING + self._timeout:
-                        self._cut("no sign of life")
+                    if self._loop.time() - self._last_data > PING + self._timeout:
+                        self._abort("no answer to PING")
                     else:
                         self._transport.write(b"*1\r\n$4\r\nPING\r\n")
                 continue
@@ -151,11 +150,11 @@ class Connection(asyncio.Protocol):
 
     async def close(self) -> None:
         """End the connection."""
-        self._cut("the connection was closed")
+        self._abort("the connection was closed")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is no subclass
         self.alive = True
         found = transport.get_extra_info("socket")
         if found is not None and found.family != socket.AF_UNIX:
@@ -169,36 +168,36 @@ class Connection(asyncio.Protocol):
             while (reply := reader.gets()) is not False:
                 if self._pushed is not None and self._is_pushed(reply):
                     continue
-                if not self._asked:
-                    self._cut("an answer that nobody has asked for")
+                if not self._replies:
+                    self._abort("a reply without a request")
                     return
-                answer = self._asked.popleft()
+                future = self._replies.popleft()
                 self._due.popleft()
-                if answer.done():
+                if future.done():
                     continue
                 if isinstance(reply, Exception):
-                    answer.set_exception(reply)
+                    future.set_exception(reply)
                 else:
-                    answer.set_result(reply)
-        except StoreUncertain as error:  # not Redis's protocol
-            self._cut(str(error))
+                    future.set_result(reply)
+        except StoreUncertain as error:  # a protocol error
+            self._abort(str(error))
             return
-        if not self._asked and not self.alive:
-            self._cut("retired")
+        if not self._replies and not self.alive:
+            self._abort("retired")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
-        self._cut(str(exc or "the server closed the connection"))
+        self._abort(str(exc or "the server closed the connection"))
 
     def _is_pushed(self, reply: Any) -> bool:
-        self._heard = self._loop.time()
+        self._last_data = self._loop.time()
         if not isinstance(reply, list) or self._pushed is None:
             return False
         if reply[0] == b"message":
             self._pushed.put_nowait(reply[2])
             return True
-        # Signs of life, and the replies to the second and later channels of a SUBSCRIBE.
-        return reply[0] == b"pong" or not self._asked
+        # Answers to PING, and the replies for the second and later channels of a SUBSCRIBE.
+        return reply[0] == b"pong" or not self._replies
 
     def _flush(self) -> None:
         out, self._out = self._out, []
@@ -209,18 +208,18 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def _look(self) -> None:
-        """Cut the connection when its oldest request is overdue, else look again when that would be."""
+    def _check_due(self) -> None:
+        """Abort the connection if its oldest request is overdue, else check again when it would be."""
         self._watch = None
         if not self._due:
             return
         if self._due[0] <= self._loop.time():
-            self._cut(f"no answer within {self._timeout:g} s", ReplyTimeout)
+            self._abort(f"no answer within {self._timeout:g} s", ReplyTimeout)
         else:
-            self._watch = self._loop.call_at(self._due[0], self._look)
+            self._watch = self._loop.call_at(self._due[0], self._check_due)
 
-    def _cut(self, why: str, kind: type[StoreUncertain] = StoreUncertain) -> None:
-        """End the connection at once; whoever waits for an answer does not get it."""
+    def _abort(self, why: str, kind: type[StoreUncertain] = StoreUncertain) -> None:
+        """End the connection at once; its open requests raise `kind`."""
         self.alive = False
         self._out.clear()
         if self._watch is not None:
@@ -229,28 +228,28 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._due.clear()
-        while self._asked:
-            answer = self._asked.popleft()
-            if not answer.done():
-                answer.set_exception(kind(f"{self.shown}: {why}"))
-                answer.exception()  # whoever asked may have gone
+        while self._replies:
+            reply = self._replies.popleft()
+            if not reply.done():
+                reply.set_exception(kind(f"{self.shown}: {why}"))
+                reply.exception()  # else asyncio logs it if the caller was cancelled
         if self._pushed is not None:
             self._pushed.put_nowait(None)
 
 
-def _greetings(address: Address) -> list[Sequence[str | int]]:
-    found: list[Sequence[str | int]] = []
+def _setup(address: Address) -> list[Sequence[str | int]]:
+    commands: list[Sequence[str | int]] = []
     if address.password:
-        found.append(("AUTH", *((address.user,) if address.user else ()), address.password))
+        commands.append(("AUTH", *((address.user,) if address.user else ()), address.password))
     if address.db:
-        found.append(("SELECT", address.db))
-    return found
+        commands.append(("SELECT", address.db))
+    return commands
 
 
 def _tune(connected: socket.socket, timeout: float) -> None:
-    """Have the system itself give up on a peer that does not acknowledge; asyncio has set TCP_NODELAY."""
+    """Set the options by which the operating system detects a dead peer; asyncio has set TCP_NODELAY."""
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # End with a reset: nothing is left to send by then, and many that end at once must not keep their ports in use.
+    # End with a reset: no data is unsent then, and many connections that end together would keep ports in TIME_WAIT.
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE),

@@ -1,4 +1,4 @@
-"""Which server to ask: the master that the Sentinels name, or the node of a Cluster that has a key's slot."""
+"""Finds the server for a request: the master that the Sentinels name, or the Cluster node that has the key's slot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLOTS: Final = 16384
 
 
 def slot_of(key: str) -> int:
-    """Return a key's slot; of a key with a {tag}, that of the tag (redis.io, "Cluster specification")."""
+    """Return the slot of a key, or of its {tag} if it has one (redis.io, "Cluster specification")."""
     start = key.find("{")
     if start >= 0:
         end = key.find("}", start + 1)
@@ -27,60 +27,57 @@ def slot_of(key: str) -> int:
     return crc_hqx(key.encode(), 0) % SLOTS
 
 
-def endpoint_in(refusal: ErrorReply, asked: Endpoint) -> Endpoint:
-    """Return where a MOVED or ASK reply of `asked` sends us; without a host it means another port of the same."""
+def endpoint_in(refusal: ErrorReply, sender: Endpoint) -> Endpoint:
+    """Return the target in a MOVED or ASK reply of `sender`; without a host it is another port of the same host."""
     host, _, port = str(refusal).rsplit(" ", 1)[1].rpartition(":")
-    return Endpoint(host or asked.host, int(port))
+    return Endpoint(host or sender.host, int(port))
 
 
 async def find_master(address: Address, tls: ssl.SSLContext | None) -> Endpoint:
-    """Return the master that the first Sentinel which answers names; raise StoreUnavailable when none does."""
-    who = address.sentinel_password
-    greetings = [("AUTH", *((address.sentinel_user,) if address.sentinel_user else ()), who)] if who else []
-    said: list[str] = []
+    """Return the master that the first Sentinel names; raise StoreUnavailable if no Sentinel names one."""
+    password = address.sentinel_password
+    setup = [("AUTH", *((address.sentinel_user,) if address.sentinel_user else ()), password)] if password else []
+    errors: list[str] = []
     for endpoint in address.endpoints:
         try:
-            connection = await Connection.connect(address, endpoint, tls=tls, greetings=greetings)
+            connection = await Connection.connect(address, endpoint, tls=tls, setup=setup)
             try:
                 found = await connection.ask(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service))
             finally:
                 await connection.close()
-        except ErrorReply as refusal:
-            said.append(str(meaning(refusal, f"Sentinel {endpoint}")))
-            continue
         except StoreError as error:
-            said.append(str(error))
+            errors.append(str(meaning(error, f"Sentinel {endpoint}") if isinstance(error, ErrorReply) else error))
             continue
         if found:
             return Endpoint(found[0].decode(), int(found[1]))
-        said.append(f"Sentinel {endpoint} knows no master {address.service!r}: correct the name in the url")
-    raise StoreUnavailable("; ".join(said))
+        errors.append(f"Sentinel {endpoint} has no master {address.service!r}: correct the name in the url")
+    raise StoreUnavailable("; ".join(errors))
 
 
 class Slots:
-    """Which node has which slots, as the Cluster last said."""
+    """The node of each slot, as the Cluster last reported it."""
 
     def __init__(self) -> None:
         self.masters: list[Endpoint] = []
         self._of: list[Endpoint | None] = [None] * SLOTS
 
     def of(self, slot: int) -> Endpoint | None:
-        """Return the node that has a slot; None: nobody has, or none was asked yet."""
+        """Return the node that has a slot; None if no node has it, or before the first `load`."""
         return self._of[slot]
 
     def move(self, slot: int, to: Endpoint) -> None:
-        """Learn that a slot is elsewhere."""
+        """Record the new node of a slot."""
         self._of[slot] = to
         if to not in self.masters:
             self.masters.append(to)
 
-    async def ask(self, connection: Connection) -> None:
-        """Have a node say where all slots are; raise StoreError."""
+    async def load(self, connection: Connection) -> None:
+        """Read the nodes of all slots from one node; raise StoreError."""
         try:
             found: Sequence[Any] = await connection.ask(("CLUSTER", "SLOTS"))
         except ErrorReply as refusal:
             if "cluster support disabled" in str(refusal):
-                raise StoreError(f"{connection.shown} is no Cluster node: say 'redis://' in the url") from None
+                raise StoreError(f"{connection.shown} is no Cluster node: give 'redis://' in the url") from None
             raise meaning(refusal, connection.shown) from refusal
         fresh: list[Endpoint | None] = [None] * SLOTS
         for first, last, master, *_ in found:

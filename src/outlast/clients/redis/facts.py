@@ -1,4 +1,4 @@
-"""What a server says of itself, and what an accepted write survives there: never more than is known."""
+"""The facts that a server reports, and the durability of an accepted write by them: never more than is known."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ PROBES: Final[Sequence[Sequence[str]]] = (
     ("CONFIG", "GET", "appendfsync"),
     ("CONFIG", "GET", "save"),
 )
-"""What is asked, each on its own: an ACL may deny one and permit another."""
+"""The commands that read the facts, each separate: an ACL may deny one and permit another."""
 
 OLDEST: Final = (6, 2)
-"""The oldest Redis that is served. Each Valkey is newer."""
+"""The oldest supported Redis. Each Valkey is newer."""
 HAS_WAITAOF: Final = (7, 2)
 EVERY_SECOND: Final = 2.0
-"""Seconds of work that appendfsync everysec may lose in a power cut: one, and one more behind a slow disk.
+"""Seconds of writes that appendfsync everysec may lose in a power cut: one, and one more if the disk is slow.
 
-Behind one that takes longer than a second, a kill of the server alone may lose them too: it goes on answering, for up
-to 2 s, while a sync under way keeps it from writing.
+If a sync takes longer than a second, a kill of the server alone may lose them too: the server continues to answer, for
+up to 2 s, while the running sync blocks its writes to the file.
 """
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """One server. None: it does not tell."""
+    """The facts of one server. None: it does not report this."""
 
     version: tuple[int, ...] = ()
     valkey: bool = False
     role: str | None = None
     replicas: int | None = None
-    """Replicas that are connected and keep up."""
+    """Replicas that are connected and in sync."""
     append_only: bool | None = None
     fsync: str | None = None
     save: str | None = None
     policy: str | None = None
-    """maxmemory-policy."""
+    """The maxmemory-policy."""
     maxmemory: int | None = None
     used_memory: int | None = None
     write_error: bool = False
-    """The last write of its append-only file, or its last snapshot, has failed."""
+    """Whether the last write of its append-only file, or its last snapshot, failed."""
 
     @property
     def version_shown(self) -> str:
-        """The version as people write it; "" when it is not told."""
+        """The version with dots; "" if it is unknown."""
         return ".".join(map(str, self.version))
 
 
 def facts_of(replies: Sequence[Any]) -> Facts:
-    """Return the facts in the replies to PROBES, where a refused one is the ErrorReply itself."""
+    """Return the facts in the replies to PROBES; the reply of a denied command is its ErrorReply."""
     info: dict[str, str] = {}
     for reply in replies[:4]:
         if not isinstance(reply, ErrorReply):
@@ -86,37 +86,37 @@ def facts_of(replies: Sequence[Any]) -> Facts:
 
 
 def fault_of(facts: Facts, *, fsync: bool = False) -> str:
-    """Return why this server cannot keep data safely, with the fix; "" when it can, or does not tell what is missing.
+    """Return why this server cannot keep data safely, with the fix; "" if it can, or does not report the reason.
 
-    fsync: each write is to be on its disk, and on its replicas', before it is accepted.
+    fsync: each write must be on its disk, and on the disks of its replicas, before it is accepted.
     """
     known = bool(facts.version) and not facts.valkey
     if known and facts.version < OLDEST:
         return f"is Redis {facts.version_shown}, which is too old: upgrade it to Redis 6.2 or newer, or to Valkey"
     if fsync and known and facts.version < HAS_WAITAOF:
-        return f"is Redis {facts.version_shown}, and ?fsync=yes needs 7.2 (WAITAOF): upgrade it, or leave that out"
+        return f"is Redis {facts.version_shown}, and ?fsync=yes needs 7.2 (WAITAOF): upgrade it, or remove ?fsync=yes"
     if fsync and facts.append_only is False:
         return "has appendonly no, and ?fsync=yes needs it: CONFIG SET appendonly yes, on its replicas too"
     return ""
 
 
 def durability_of(facts: Facts, replicas: int) -> tuple[Durability, float]:
-    """Return what an accepted write survives, and how many seconds of writes a crash beyond that may lose.
+    """Return the durability of an accepted write, and the seconds of writes that a crash beyond it may lose.
 
-    replicas: how many are waited for before a write is said to be accepted; 0 for none.
+    replicas: the number of replicas that must have a write before it is accepted; 0 for none.
     """
     if replicas:
-        return "replicated", 0.0  # or the call has raised
+        return "replicated", 0.0  # else the write raised
     if facts.append_only is None or facts.policy is None:
         return "unknown", 0.0
     if facts.policy.startswith("allkeys") and facts.maxmemory != 0:
-        return "memory", 0.0  # at its maxmemory the server removes what was accepted
+        return "memory", 0.0  # at its maxmemory the server removes accepted data
     if not facts.append_only:
-        return "memory", 0.0  # snapshots, if any, lose all since the last one
+        return "memory", 0.0  # snapshots, if any, lose all writes since the last one
     if facts.fsync == "always":
         return "os-crash", 0.0
-    # Written to the system before the answer, so that the end of the server's process loses nothing: with everysec
-    # as long as the disk keeps up.
+    # The server writes to the operating system before it replies, so the end of its process loses nothing; with
+    # everysec this holds only while the disk is fast enough.
     return "process-crash", EVERY_SECOND if facts.fsync == "everysec" else 30.0
 
 
@@ -124,7 +124,7 @@ _ORDER: Final[tuple[Durability, ...]] = ("unknown", "memory", "process-crash", "
 
 
 def weakest(found: Iterable[tuple[Durability, float]]) -> tuple[Durability, float]:
-    """Return what holds for all servers of a Cluster: the least of them, with the widest window."""
+    """Return the durability that all servers of a Cluster reach: the lowest level, with its widest window."""
     levels = list(found) or [("unknown", 0.0)]
     least = min(levels, key=lambda each: _ORDER.index(each[0]))[0]
     return least, max(window for level, window in levels if level == least)

@@ -1,4 +1,4 @@
-"""Looks at the servers behind a URL, and changes nothing: what each is like, and what accepted data survives there."""
+"""Inspects the servers of a URL without changes: the facts of each, and the durability of accepted data."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ __all__ = ["ServerReport", "ServersReport", "look_at"]
 
 
 class ServerReport(Struct, frozen=True):
-    """One master: where it is, and what it says of itself."""
+    """One master: its endpoint and its facts."""
 
     name: str
     facts: Facts
 
 
 class ServersReport(Struct, frozen=True, kw_only=True):
-    """All masters behind one URL. window: seconds of acceptance that a crash beyond `durability` may lose.
+    """All masters of one URL. window: seconds of accepted data that a crash beyond `durability` may lose.
 
-    round_trip: seconds that one request took. silent: masters of the Cluster that could not be reached.
+    round_trip: seconds that one request took. unreached: masters of the Cluster that could not be reached.
     """
 
     kind: Kind
     masters: tuple[ServerReport, ...]
-    silent: int
+    unreached: int
     durability: Durability
     window: float
     round_trip: float
 
 
 async def look_at(url: str) -> ServersReport:
-    """Return what there is; raise StoreError, ConfigurationError."""
+    """Return the report of the servers; raise StoreError, ConfigurationError."""
     client = RedisClient(Address.of(url))
     try:
         await client.open()
@@ -50,7 +50,7 @@ async def look_at(url: str) -> ServersReport:
             masters=tuple(
                 ServerReport(str(endpoint), facts) for endpoint, facts in sorted(client.facts.items(), key=str)
             ),
-            silent=client.silent,
+            unreached=client.unreached,
             durability=level,
             window=window,
             round_trip=round_trip,

@@ -1,4 +1,4 @@
-"""Lua scripts, each with its digest: the server is called with the digest, and is sent the text if it lacks it."""
+"""Lua scripts with their digests: a call sends the digest, and the text only if the server does not have the script."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Script", "load_script"]
 
 
 class Script(Struct, frozen=True):
-    """One script: its files joined to one text, and that text's SHA-1 digest in hex."""
+    """The text of a script and its SHA-1 digest in hex."""
 
     text: str
     sha: str
@@ -20,7 +20,7 @@ class Script(Struct, frozen=True):
 
 @cache
 def load_script(package: str, *names: str) -> Script:
-    """Return the script that is made of these files of the folder lua/ in `package`, joined in this order."""
+    """Return the script that joins these files of the folder lua/ in `package`, in this order."""
     folder = files(package) / "lua"
     text = "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in names)
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -1,4 +1,4 @@
-"""The connections to a server, to the master of a Sentinel setup, or to a Cluster's masters; made when needed."""
+"""Makes and keeps the connections to a server, to the master of a Sentinel setup, or to a Cluster's masters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import ssl
 from contextlib import suppress
 from typing import Final
 
+from outlast.aio.tasks import cancel
 from outlast.clients.redis.address import Address, Endpoint
 from outlast.clients.redis.connection import Connection
 from outlast.clients.redis.discovery import Slots, find_master
@@ -18,75 +19,72 @@ from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 __all__ = ["ServerConnections"]
 
 FRESH: Final = 5.0
-"""Seconds for which a server is not asked again what it is like, when a new connection to it is made."""
+"""Seconds for which the facts of a server are not read again when a new connection to it is made."""
 REFRESH = 30.0
-"""Seconds after which it is asked again all the same: CONFIG SET may have changed what a write survives there."""
+"""Seconds after which facts are read again: CONFIG SET may have changed the durability."""
 
 _Key = tuple[str, Endpoint | None]
 
 
 class ServerConnections:
-    """Connections by purpose and server. All who need one while it is being made wait for that attempt, or its failure.
+    """Connections by purpose and server. All callers that need the same connection share one attempt to make it.
 
-    purpose: "" for most requests; requests that would delay others have a connection of their own, by another name.
+    purpose: "" for most requests; requests that would delay others use a separate connection, by another name.
     """
 
     def __init__(self, address: Address) -> None:
         self.address: Final = address
         self.slots: Final = Slots()
         self.facts: dict[Endpoint, Facts] = {}
-        """What the masters that were connected to are like."""
+        """The facts of the masters that were connected."""
         self.durability: tuple[Durability, float] = weakest(())
-        """What follows from that for an accepted write; another object only when they were asked again."""
-        self._asked_at: dict[Endpoint, float] = {}
+        """The durability by those facts; a new object only when the facts were read again."""
+        self._read_at: dict[Endpoint, float] = {}
         self._connections: dict[_Key, Connection] = {}
         self._attempts: dict[_Key, asyncio.Task[Connection]] = {}
-        self._learning: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._slot_load: asyncio.Task[None] | None = None
+        self._refresh: asyncio.Task[None] | None = None
         self._tls: ssl.SSLContext | None = None
         self._open = False
 
     async def open(self) -> None:
-        """Connect; raise StoreError. In a Cluster to every master, for each tells what it is like."""
+        """Connect, in a Cluster to every master, to read the facts of each; raise StoreError if all masters fail."""
         self._open = True
         self._tls = self.address.tls()
         if self.address.kind == "cluster":
-            await self.learn()
-            tried = await asyncio.gather(
+            await self.load_slots()
+            results = await asyncio.gather(
                 *(self.get("", endpoint) for endpoint in self.slots.masters), return_exceptions=True
             )
-            failed = [each for each in tried if isinstance(each, BaseException)]
-            if failed and len(failed) == len(tried):  # else the others go on
-                raise failed[0]
+            errors = [each for each in results if isinstance(each, BaseException)]
+            if errors and len(errors) == len(results):
+                raise errors[0]
         else:
             await self.get("", None)
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._keep_looking(), name="outlast-redis-facts")
+        if self._refresh is None:
+            self._refresh = asyncio.create_task(self._refresh_facts(), name="outlast-redis-facts")
 
     async def close(self) -> None:
         """End all connections, and all attempts."""
         self._open = False
-        tasks = [*self._attempts.values(), *(each for each in (self._learning, self._looking) if each)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._looking = None
+        await cancel(*self._attempts.values(), *(each for each in (self._slot_load, self._refresh) if each))
+        self._refresh = None
         connections, self._connections = list(self._connections.values()), {}
         for connection in connections:
             await connection.close()
 
-    def at_hand(self, purpose: str, endpoint: Endpoint | None) -> Connection | None:
-        """Return the connection if it is there already. endpoint None: the only server, or the master."""
+    def connected(self, purpose: str, endpoint: Endpoint | None) -> Connection | None:
+        """Return the connection if it is made and alive. endpoint None: the only server, or the master."""
         connection = self._connections.get((purpose, endpoint))
         return connection if connection is not None and connection.alive else None
 
     async def get(self, purpose: str, endpoint: Endpoint | None) -> Connection:
         """Return the connection, made if needed; raise StoreUnavailable within `connect_timeout`, StoreError."""
-        connection = self.at_hand(purpose, endpoint)
+        connection = self.connected(purpose, endpoint)
         if connection is not None:
             return connection
         if not self._open:
-            raise StoreUnavailable(f"{self.address.shown} is not open here: await open() before use")
+            raise StoreUnavailable(f"{self.address.shown} is not open: await open() before use")
         key = (purpose, endpoint)
         attempt = self._attempts.get(key)
         if attempt is None:
@@ -96,11 +94,11 @@ class ServerConnections:
             return await asyncio.shield(attempt)
         except asyncio.CancelledError:
             if attempt.cancelled():
-                raise StoreUnavailable(f"{self.address.shown} was closed meanwhile") from None
+                raise StoreUnavailable(f"{self.address.shown} was closed during this call") from None
             raise
 
-    async def apart(self) -> Connection:
-        """Return a connection of the caller's own, to the server or any node of the Cluster that answers."""
+    async def connect_separate(self) -> Connection:
+        """Return a new connection for the caller alone, to the server or to any node of the Cluster that answers."""
         if self.address.kind != "cluster":
             return await self._connect(None)
         error: StoreError = StoreUnavailable(f"{self.address.shown}: no node is known")
@@ -111,41 +109,39 @@ class ServerConnections:
                 error = failed
         raise error
 
-    async def learn(self) -> None:
-        """Have a node of the Cluster say which has what; raise StoreError when none does. One asks at a time."""
-        await asyncio.shield(self.learn_later())
+    async def load_slots(self) -> None:
+        """Read the nodes of all slots from one node; raise StoreError if none answers. Callers share one attempt."""
+        await asyncio.shield(self.start_slot_load())
 
-    def learn_later(self) -> asyncio.Task[None]:
-        """Begin to; return the task, whose failure nobody needs to look at."""
-        if self._learning is None or self._learning.done():
-            self._learning = asyncio.create_task(self._learn(), name="outlast-redis-slots")
-            self._learning.add_done_callback(_heed)
-        return self._learning
+    def start_slot_load(self) -> asyncio.Task[None]:
+        """Start to read the nodes of all slots; return the task, whose error the caller may ignore."""
+        if self._slot_load is None or self._slot_load.done():
+            self._slot_load = asyncio.create_task(self._load_slots(), name="outlast-redis-slots")
+            self._slot_load.add_done_callback(_retrieve_error)
+        return self._slot_load
 
-    async def _learn(self) -> None:
-        connection = next(
-            (each for (purpose, _), each in self._connections.items() if not purpose and each.alive), None
-        )
+    async def _load_slots(self) -> None:
+        connection = next(iter(self._main_connections()), None)
         if connection is not None:
-            try:
-                await self.slots.ask(connection)
-            except StoreError:
-                pass
-            else:
+            with suppress(StoreError):
+                await self.slots.load(connection)
                 return
-        connection = await self.apart()
+        connection = await self.connect_separate()
         try:
-            await self.slots.ask(connection)
+            await self.slots.load(connection)
         finally:
             await connection.close()
+
+    def _main_connections(self) -> list[Connection]:
+        return [each for (purpose, _), each in self._connections.items() if not purpose and each.alive]
 
     async def _make(self, key: _Key) -> Connection:
         connection = await self._connect(key[1])
         if not key[0]:
             try:
                 async with asyncio.timeout(self.address.connect_timeout):
-                    await self._look(connection)
-            except (StoreUncertain, TimeoutError) as error:  # nothing of ours was asked yet
+                    await self._read_facts(connection)
+            except (StoreUncertain, TimeoutError) as error:  # no request of a caller was sent yet
                 await connection.close()
                 raise StoreUnavailable(
                     f"{connection.shown} gives no answer within {self.address.connect_timeout:g} s"
@@ -173,17 +169,15 @@ class ServerConnections:
         if role != b"master":
             await connection.close()
             raise StoreUnavailable(
-                f"{connection.shown} is named as the master and is a {role.decode()} yet: a failover runs"
+                f"{connection.shown} is still a {role.decode()}, and the Sentinels name it as the master: "
+                "wait for the failover"
             )
         return connection
 
-    async def _look(self, connection: Connection) -> None:
-        """Ask the server what it is like, unless it was just asked; raise StoreError if data is not safe there.
-
-        What it does not tell is unknown.
-        """
+    async def _read_facts(self, connection: Connection) -> None:
+        """Read the facts of the server, unless they are fresh; raise StoreError if it cannot keep data safely."""
         now = asyncio.get_running_loop().time()
-        if connection.endpoint in self.facts and now - self._asked_at[connection.endpoint] < min(FRESH, REFRESH):
+        if connection.endpoint in self.facts and now - self._read_at[connection.endpoint] < min(FRESH, REFRESH):
             return
         replies = await asyncio.gather(*map(connection.ask, PROBES), return_exceptions=True)
         for reply in replies:
@@ -197,23 +191,22 @@ class ServerConnections:
             self.facts.clear()
         self.facts[connection.endpoint] = facts
         self.durability = weakest(durability_of(each, self.address.replicas) for each in self.facts.values())
-        self._asked_at[connection.endpoint] = now
+        self._read_at[connection.endpoint] = now
 
-    async def _keep_looking(self) -> None:
-        """Ask again every now and then. A server that gives no answer is left to those who need one."""
+    async def _refresh_facts(self) -> None:
+        """Read the facts of all servers every REFRESH seconds; an error is left to the requests."""
         while True:
             await asyncio.sleep(REFRESH)
-            for (purpose, _), connection in list(self._connections.items()):
-                if not purpose and connection.alive:
-                    with suppress(StoreError):
-                        await self._look(connection)
+            for connection in self._main_connections():
+                with suppress(StoreError):
+                    await self._read_facts(connection)
 
     def _made(self, key: _Key, done: asyncio.Task[Connection]) -> None:
         self._attempts.pop(key, None)
-        _heed(done)
+        _retrieve_error(done)
 
 
-def _heed(done: asyncio.Task[Connection] | asyncio.Task[None]) -> None:
-    """Look at how a task ended: whoever waited for it may have gone."""
+def _retrieve_error(done: asyncio.Task[Connection] | asyncio.Task[None]) -> None:
+    """Retrieve the error of a task: its callers may have been cancelled, and asyncio would log it."""
     if not done.cancelled():
         done.exception()

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.brokers.redis.codec import PRIORITIES, pack, unpack
-from outlast.brokers.redis.keyspace import limits_of
-from outlast.brokers.redis.scripts import script
+from outlast.brokers.redis.keyspace import limits_of, script
 from outlast.core.message import Message
 from outlast.core.policy import DEFAULTS
 from outlast.core.topology import Queue

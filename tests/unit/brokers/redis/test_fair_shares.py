@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.brokers.redis.fair_shares import share_out
+from outlast.brokers.redis.claim_rounds import share_out
 from outlast.core.select import QueueState, Ticket, select
 from outlast.core.topology import Queue
 

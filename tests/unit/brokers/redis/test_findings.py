@@ -31,7 +31,7 @@ def findings(facts: Facts, *, spool: bool = True, **given: Any) -> dict[str, str
         **{
             "kind": "sentinel",
             "masters": (ServerReport("a:1", facts),),
-            "silent": 0,
+            "unreached": 0,
             "durability": level,
             "window": window,
             "round_trip": 0.001,
@@ -53,12 +53,12 @@ def test_a_server_that_keeps_what_it_took_is_well() -> None:
     [
         (replace(WELL, role="slave"), "error", "is a replica"),
         (replace(WELL, write_error=True), "error", "could not write"),
-        (replace(WELL, policy="volatile-lru"), "warning", "that is for caches"),
+        (replace(WELL, policy="volatile-lru"), "warning", "this is for caches"),
         (replace(WELL, maxmemory=1000, used_memory=800), "warning", "uses 800 B of its maxmemory"),
         (replace(WELL, maxmemory=1000, used_memory=950), "error", "uses 950 B of its maxmemory"),
         (replace(WELL, append_only=False), "error", "nothing is kept on a disk"),
         (replace(WELL, append_only=False, save="60 1"), "warning", "only snapshots"),
-        (replace(WELL, append_only=None), "warning", "does not tell"),
+        (replace(WELL, append_only=None), "warning", "does not report its durability settings"),
         (replace(WELL, replicas=0), "warning", "no replica of a:1"),
     ],
 )
@@ -72,16 +72,16 @@ def test_a_cache_is_no_place_for_jobs() -> None:
     found = findings(replace(WELL, policy="allkeys-lru", maxmemory=1 << 30))
     assert found == {
         "server a:1: maxmemory-policy allkeys-lru: a full server removes jobs": "error",
-        "durability: what it may evict does not survive": "warning",
+        "durability: jobs that the server evicts are lost": "warning",
     }
 
 
 @pytest.mark.parametrize(
     ("replicas", "spool", "said"),
     [
-        (0, False, "no replica: while it is away nothing runs, and no job is accepted"),
-        (0, True, "no replica: while it is away nothing runs"),
-        (2, True, "2 replicas, and the url names one server: nobody follows a failover"),
+        (0, False, "no replica: no job runs while the server is unavailable, and no job is accepted"),
+        (0, True, "no replica: no job runs while the server is unavailable"),
+        (2, True, "2 replicas, but the url names one server: workers do not follow a failover"),
     ],
 )
 def test_one_server_is_a_single_point(replicas: int, spool: bool, said: str) -> None:
@@ -91,7 +91,7 @@ def test_one_server_is_a_single_point(replicas: int, spool: bool, said: str) -> 
 
 
 def test_a_distant_server_and_a_silent_master() -> None:
-    assert findings(WELL, round_trip=0.08, silent=1) == {
+    assert findings(WELL, round_trip=0.08, unreached=1) == {
         "cluster: 1 master cannot be reached": "error",
         "distance: a request takes 80 ms": "warning",
     }

@@ -91,10 +91,10 @@ def test_a_wrong_url_is_refused_with_the_fix(url: str, said: str) -> None:
         ("CLUSTERDOWN Hash slot not served", StoreUnavailable, "--cluster check"),
         ("ERR max number of clients reached", StoreUnavailable, "maxclients"),
         ("OOM command not allowed", StoreFull, "maxmemory"),
-        ("ERR DB index is out of range", StoreError, "redis://a:1 has no database of that number"),
+        ("ERR DB index is out of range", StoreError, "redis://a:1 has no database of this number"),
         ("MISCONF Errors writing to the AOF file: No space left on device", StoreFull, "cannot write to its disk"),
         ("NOPERM this user has no permissions", StoreError, "give it the ACL"),
-        ("NOAUTH Authentication required.", StoreError, "asks for a password"),
+        ("NOAUTH Authentication required.", StoreError, "requires a password"),
         ("TOOFULL of something", ErrorReply, "TOOFULL of something"),
     ],
 )

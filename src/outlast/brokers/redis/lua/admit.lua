@@ -1,7 +1,7 @@
--- Taking a job in: known ids, unique keys, bounds as core.admission.make_room has them. Needs base and moves.
+-- Accept jobs: known ids, unique keys, bounds by the rules of core.admission.make_room. Needs base and moves.
 
 local WINDOW, LINES = 100, 16
-local function front(q, line, most) -- the first `most` jobs of a line and one more, left where they are
+local function front(q, line, most) -- the first `most` jobs of a line and one more; they stay in it
   if line.n == 0 then return {} end
   sync(q)
   local rs, zs, at = {}, {}, 0
@@ -36,7 +36,7 @@ local function without(jobs, gone, most)
   end
   return left
 end
-local function longest(q, key, gone)    -- the front of the longest line but the newcomer's own
+local function longest(q, key, gone)    -- the front of the longest line other than that of the new job
   sync(q)
   local names, best, most = {}, nil, 0
   for _, name in ipairs(call('ZRANGE', q.P .. ':park', 0, LINES - 1)) do names[#names + 1] = sub(name, 16) end
@@ -56,7 +56,7 @@ local function longest(q, key, gone)    -- the front of the longest line but the
   end
   return best and without(front(q, best, WINDOW), gone, WINDOW) or {}
 end
-local function by_urgency(jobs, from)   -- to be taken from the back: the least urgent, of these the first in line
+local function by_urgency(jobs, from)   -- take from the back: the least urgent; of equal ones the first in line
   local left = {}
   for prio = 0, 2 do
     for i = #jobs, from, -1 do
@@ -65,7 +65,8 @@ local function by_urgency(jobs, from)   -- to be taken from the back: the least 
   end
   return left
 end
--- Whom to shed for a newcomer: a list (nobody: there is room), or the bound that keeps it out, or 'large', bound, limit.
+-- The jobs to shed for a new job: a list (empty: there is room); or nil and the bound that refuses it; or nil, 'large',
+-- bound, limit.
 local function make_room(q, new, gone)
   local L, key = q.limits, new.key
   local kdepth, kbytes, kage = key and L[L_KDEPTH], key and L[L_KBYTES], key and L[L_KAGE]
@@ -125,7 +126,7 @@ local function make_room(q, new, gone)
   end
   return shed
 end
-local function drop(j, st, reason)      -- end a waiting job for another one: not counted as drained
+local function drop(j, st, reason)      -- end a waiting job for a new one; not counted in the drain rate
   let_go(j, true)
   j.settled = 0
   finish(j, st, reason, true)
@@ -137,14 +138,14 @@ local function retry_after(q, bound)
   return rate > 1e-6 and min(60, max(1, max(1, jobs / 10) / rate)) or 60
 end
 
-local orders, next_order = 0, 0         -- numbers of acceptance, taken in one step at flush
+local orders, next_order = 0, 0         -- acceptance numbers, counted in one step at flush
 local function order_of()
   if orders == 0 then next_order = tonumber(call('GET', D .. ':order') or '0') end
   orders = orders + 1
   return next_order + orders
 end
--- aside: held for a move. Accept one job; blob is its record without its first 10 bytes. nil: accepted; else the answer, a list that begins
--- with its name: exists (by, id) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
+-- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. Returns nil if accepted, else
+-- a list: exists (by, id) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
 local function accept(q, sid, blob, bounded, replacing, aside)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid } end

@@ -1,4 +1,4 @@
--- The queues as tables, writes that are held back, what is done at the end. Needs clock.
+-- The queues as tables, buffered writes, and flush, which ends a call. Needs clock.
 local queues, opened = {}, {}
 
 -- many(cmd, key, list): one command for a long list, in pieces: unpack fails near 8,000 values.
@@ -7,11 +7,11 @@ local function many(cmd, key, list)
 end
 
 local born
-local function same_birth()         -- the queues keep a copy, so that this is mostly not asked
+local function same_birth()         -- each queue has a copy of it, so this is rarely read
   if born == nil then born = call('GET', D .. ':born') == ARGV[2] end
   return born
 end
-local function open(P)      -- a queue by its prefix, nil when nobody knows it
+local function open(P)      -- a queue by its prefix, nil if it is unknown
   local q = queues[P]
   if q then return q end
   local got = call('HMGET', P .. ':c', 'limits', 's', 'paused', 'waited', 'born', 'past')
@@ -30,7 +30,7 @@ local function open(P)      -- a queue by its prefix, nil when nobody knows it
   opened[#opened + 1] = q
   return q
 end
-local function make(P, limits)      -- the same, made with these limits when it is new
+local function make(P, limits)      -- the same; create it with these limits if it is new
   local q = open(P)
   if q then return q end
   call('HSET', P .. ':c', 'limits', limits, 'born', ARGV[2], 's',
@@ -39,7 +39,7 @@ local function make(P, limits)      -- the same, made with these limits when it 
   return open(P)
 end
 local function prefix(name) return alone and sub(D, 1, -2) or sub(D, 1, -2) .. ':' .. name .. '}' end
-local function every()              -- all queues of this place, by name
+local function every()              -- all queues of this keyspace, by name
   local names = call('SMEMBERS', D .. ':queues')
   table.sort(names)
   local all = {}
@@ -47,7 +47,7 @@ local function every()              -- all queues of this place, by name
   return all
 end
 
--- Writes of one kind to one key ('HSET :b') are held back and sent as one command; sync sends them, before a read.
+-- Writes of one kind to one key ('HSET :b') are buffered and sent as one command; sync sends them, before a read.
 local function held_back(q, what)
   local list = q.out[what]
   if not list then
@@ -70,14 +70,14 @@ local function sync(q)
   if #q.keys > 0 then q.out, q.keys = {}, {} end
 end
 
-local notify = {}                       -- (queue, id) of what ended or went, for who waits for it
-local write_jobs, erase             -- of jobs and moves, where they are reached
+local notify = {}                       -- (queue, id) of ended and removed jobs, for their waiters
+local write_jobs, erase             -- set by jobs and moves
 local function flush()
   for _, q in ipairs(opened) do
     local P, s = q.P, q.s
     if write_jobs then write_jobs(q) end
     sync(q)
-    for page, gone in pairs(q.paged) do     -- to which ids came, or of which so many went
+    for page, gone in pairs(q.paged) do     -- pages with new or removed ids
       if gone == 0 then call('HSETNX', P .. ':ac', page, 0)
       elseif call('LLEN', P .. ':a:' .. page) + call('HINCRBY', P .. ':ac', page, -gone) <= 0 then
         call('HDEL', P .. ':ac', page)

@@ -1,17 +1,17 @@
--- Hand out jobs, as core.select has it. Needs base, claim_plain, retain, jobs, moves.
--- KEYS[2..] the queues asked for, by name. ARGV[3] holder; [4] lease; [5] limit; [6] the queue that gave the last job of
--- the call before; [7] who is rung for when there is nothing, '' for nobody; [8] kinds known, msgpack list, or '';
--- [9] names asked for, with spaces, '' where they were told before; [10] stream of this claim, [11] its number there: see
+-- Hand out jobs in the order of core.select. Needs base, claim_plain, retain, jobs, moves.
+-- KEYS[2..] the queues with a demand, by name. ARGV[3] holder; [4] lease; [5] limit; [6] the queue of the last job of the
+-- previous claim; [7] the waiter to notify if there is no job, '' for none; [8] known kinds, msgpack list, or '';
+-- [9] names of these queues, with spaces, '' if sent before; [10] sequence of this claim, [11] its number there: see
 -- 'undo' in hold; [12..] demand of each key.
 -- Result: {last, token, (number, id, record) ...} with number = (queue's index * 2^16 + crashes) * 2^20 + attempt; or
--- {last, seconds until something may change, '' if nothing will, -1 if another call would come further}.
+-- {last, seconds until the result may change, '' if it will not, -1 if another call would find more}.
 local RECHECK = 10e9
 
 local function gcra_taken(interval, burst, tat, t) return min(max(tat, t), t + burst * interval) + interval end
 local function gcra_next(interval, burst, tat, t)
   return max(t, min(tat, t + burst * interval) - (burst - 1) * interval)
 end
-local function room(q, t)           -- how many the queue's own limits let begin; nil: any number
+local function room(q, t)           -- how many jobs the limits of the queue let begin; nil: any number
   local L, s, n = q.limits, q.s, nil
   if L[L_CONC] then n = max(0, L[L_CONC] - s[S_RUN]) end
   if L[L_INTERVAL] then
@@ -32,7 +32,7 @@ local function park(q, lane, t)
   else lane.where, lane.wake = 3, gcra_next(L[L_KINTERVAL], L[L_KBURST], lane.tat, t) end
   call('ZADD', q.P .. ':park', fmt('%.0f', lane.wake), in_turn(lane))
 end
-local function wake(q, t)           -- keys whose time has come join the ring, as many as one call may look at
+local function wake(q, t)           -- due keys join the ring, up to 1000 per call
   local members = call('ZRANGEBYSCORE', q.P .. ':park', '-inf', fmt('%.0f', t), 'LIMIT', 0, 1000)
   if #members == 0 then return end
   call('ZREM', q.P .. ':park', unpack(members))
@@ -42,15 +42,15 @@ local function wake(q, t)           -- keys whose time has come join the ring, a
   for _, key in ipairs(keys) do join(q, lane_of(q, key)) end
   q.skipping = q.skipping or #members == 1000
 end
-local function begin_picks(q)       -- from here on joins stay at hand: a lane may have several turns in one call
+local function begin_picks(q)       -- from here on joins are kept in q.joins: a lane may have several turns in one call
   sync(q)
   q.joins, q.ji, q.ring, q.ri, q.rfrom = {}, 1, {}, 1, 0
   q.rlen = call('LLEN', q.P .. ':ring')
 end
-local function off(q)               -- the lane at the front leaves it
+local function off(q)               -- remove the lane at the front of the ring
   if q.rfrom < q.rlen then q.rfrom, q.ri = q.rfrom + 1, q.ri + 1 else q.ji = q.ji + 1 end
 end
-local function head(q, n)           -- the lane at the front of the ring, nil when it is empty
+local function head(q, n)           -- the lane at the front of the ring, nil if it is empty
   while true do
     local entry
     if q.rfrom < q.rlen then
@@ -65,7 +65,7 @@ local function head(q, n)           -- the lane at the front of the ring, nil wh
     if not entry then return nil end
     local lane = lane_of(q, sub(entry, 16))
     if lane.where == 1 and lane.turn == tonumber(sub(entry, 1, 15)) then return lane end
-    off(q)                          -- the key was forgotten, and may have come again since
+    off(q)                          -- a stale entry: the key was removed, and may have joined again since
     q.s[S_STALE] = q.s[S_STALE] - 1
   end
 end
@@ -76,7 +76,7 @@ local function end_picks(q)
   if #left > 0 then many('RPUSH', q.P .. ':ring', left) end
   q.joins = nil
 end
-local function pick(q, t, n)        -- the next job, nil when there is none
+local function pick(q, t, n)        -- the next job, nil if there is none
   local L, s = q.limits, q.s
   while true do
     local lane, j = head(q, n), nil
@@ -96,7 +96,7 @@ local function pick(q, t, n)        -- the next job, nil when there is none
       park(q, lane, t)
     else
       j = peek(q, lane, min(n, (L[L_WEIGHTS] and L[L_WEIGHTS][lane.key] or 1) + 1))
-      if not j then return nil end     -- too many that are gone stand before it: the next call comes further
+      if not j then return nil end     -- too many removed jobs before it: the next call skips more
       take(q, lane, j)
       lane.run, lane.given = lane.run + 1, lane.given + 1
       if L[L_KINTERVAL] then lane.tat = gcra_taken(L[L_KINTERVAL], L[L_KBURST], lane.tat, t) end
@@ -111,7 +111,7 @@ local function pick(q, t, n)        -- the next job, nil when there is none
     end
   end
 end
-local function unpark_known(q)      -- parked jobs of kinds that this holder knows
+local function unpark_known(q)      -- make parked jobs of known kinds ready
   if q.s[S_PARKED] == 0 or ARGV[8] == '' then return end
   for _, kind in ipairs(munpack(ARGV[8])) do
     if call('HEXISTS', q.P .. ':pk', kind) == 1 then
@@ -148,7 +148,7 @@ for i = 2, #KEYS do
 end
 local picked, open_lines = {}, {}
 for i = 0, #serving - 1 do open_lines[#open_lines + 1] = serving[(first - 1 + i) % #serving + 1] end
-if #open_lines == 1 then             -- the same, with less ado; claim_plain may have handed out some already
+if #open_lines == 1 then             -- the same, faster; claim_plain may have handed out some already
   local each = open_lines[1]
   local most = min(limit, each.most) - taken
   for i = 1, most do
@@ -183,7 +183,7 @@ for _, each in ipairs(serving) do
 end
 if taken + #picked > 0 then
   out[2] = fmt('%.0f', token)
-  call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- or an answer that is lost could not be undone
+  call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- else a lost claim could not be undone
   for _, each in ipairs(serving) do each.q.s[S_TOKEN] = token end
   for i, j in ipairs(picked) do
     local q = j.q
@@ -218,7 +218,7 @@ else
         else at(parked and (parked - t) / 1e9) end
       end
     end
-    if q and bell ~= '' and micros % 8 == 0 then prune(q, 200) end     -- a queue at rest forgets too
+    if q and bell ~= '' and micros % 8 == 0 then prune(q, 200) end     -- retention of an idle queue
     if bell ~= '' then
       call('SADD', KEYS[i] .. ':w', bell)
       if not (q and q.waited) then call('HSET', KEYS[i] .. ':c', 'waited', 1) end

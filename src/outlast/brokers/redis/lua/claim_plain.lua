@@ -1,7 +1,7 @@
--- The plain case of claim, before what it does not need. Needs base; claim tells the arguments.
+-- The plain case of claim, before the code that it does not need. Needs base; arguments as in claim.
 local holder, lease, limit, last, bell = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local out, taken, token, held = { last }, 0, micros, 'SADD :h:' .. holder
--- The keyless jobs of one queue without keys and rates, nothing out of order: the same as pick and hand out, with less ado.
+-- The keyless jobs of one queue without keys and rates, all in order: the same as pick and hand out, faster.
 local function at_once(q, most)
   token = max(token, q.s[S_TOKEN] + 1)
   local line, s, written, holds = q.plain, q.s, held_back(q, 'HSET :d'), held_back(q, held)
@@ -14,7 +14,7 @@ local function at_once(q, most)
     for i = 1, #sids do
       local sid, b, d, flags = sids[i], bs[i], ds[i], nil
       at = at + 1
-      if given[sid] then b = nil      -- an id that went and came back stands twice
+      if given[sid] then b = nil      -- the id of a removed and re-accepted job is in the list twice
       elseif b and not d then flags = string.byte(b, 28) end
       if flags and flags % 4 == 0 and flags < 8 then
         local order, acc, run_at, _, prio, _, klen, xlen = sunpack('>I6I4ddBBBI4', b)
@@ -26,7 +26,7 @@ local function at_once(q, most)
         given[sid] = true
         taken = taken + 1
         out[3 * taken], out[3 * taken + 1], out[3 * taken + 2] = 1, sid, b
-      elseif b then                 -- one with a past of its own: pick sees to the rest
+      elseif b then                 -- no plain job: pick handles the rest
         at = at - 1
         stop = true
         break
@@ -39,7 +39,7 @@ local function at_once(q, most)
   if taken > 0 then s[S_TURN], s[S_TOKEN], last = s[S_BACK], token, q.name end
   return taken == most or (not stop and at < most + 5000)
 end
-local stream = D .. ':g:' .. ARGV[10]   -- of the last claim that handed out: its number and token
+local stream = D .. ':g:' .. ARGV[10]   -- number and token of the last claim that handed out jobs
 do
   local had = call('GET', stream)
   if had and tonumber(string.match(had, '^%d+')) >= tonumber(ARGV[11]) then return { last, '' } end
@@ -55,7 +55,7 @@ if only and not only.paused and only.s[S_KEYED] == 0 and not (only.limits[L_CONC
     if at_once(only, min(limit, tonumber(ARGV[12]))) and taken > 0 then
       if bell ~= '' and only.waited then call('SREM', only.P .. ':w', bell) end
       out[1], out[2] = last, fmt('%.0f', token)
-      call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- or an answer that is lost could not be undone
+      call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- else a lost claim could not be undone
       flush()
       return out
     end

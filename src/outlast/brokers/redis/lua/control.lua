@@ -1,14 +1,14 @@
--- Commands by people and tools, in order, in one step. Needs base, moves, admit, relimit.
--- ARGV[3] limits of a queue that nobody has declared; ARGV[4] msgpack: (name, queue's key, ...) each:
+-- Apply commands in order, in one step. Needs base, moves, admit, relimit.
+-- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (name, queue's key, ...) each:
 --   cancel | redrive | now | moved | unhold: id; purge: id, states or ''         pause: 1 or 0
---   edit: id, arguments or false, priority or -1, run_at or false, the arguments they were made of or false
---   adjust: limits and changes as indices in ARGV, the changes they were made with
---   some: ids to purge, states or '', key or false, 1 to remove what runs too, the last acceptance that is meant
---   prune: at most so many
---   forget: key                                              hold: id, why 
---       adopt: id, index of its record, at, rank, attempt, crashes, failures, why
--- Result: (ok, changed, why, parcel or false) each. {'changed'} alone: what an edit or an adjustment was made of is
--- something else by now, and nothing has happened.
+--   edit: id, arguments or false, priority or -1, run_at or false, the arguments before the edit or false
+--   adjust: limits and changes as indices in ARGV, the changes before it
+--   some: ids to purge, states or '', key or false, 1 to remove running jobs too, the last acceptance number to purge
+--   prune: the most records
+--   forget: key                                              hold: id, why
+--   adopt: id, index of its record, at, rank, attempt, crashes, failures, why
+-- Result: (ok, changed, why, parcel or false) each. {'changed'} alone: the values before an edit or an adjustment are
+-- others now; nothing was changed.
 local commands, out = munpack(ARGV[4]), {}
 local function answer(ok, changed, why, parcel) out[#out + 1] = { ok and 1 or 0, changed or 0, why or '', parcel or false } end
 local function went(j) return j.st == 'c' and j.reason == 'moved' end
@@ -19,11 +19,11 @@ local function flag(j)
     touch(j)
   end
 end
-local function waits(j)             -- why it does not
+local function waits(j)             -- why it is not waiting
   if ended(j) then return 'ended' end
   if j.st == 'R' then return 'running' end
 end
-local function reparse(j, b)        -- after its record was made anew
+local function reparse(j, b)        -- after its record was rewritten
   rewrite(j, b)
   j.flags = string.byte(b, 28)
   j.klen, j.xlen = sunpack('>BI4', b, 29)
@@ -159,7 +159,7 @@ local function adopt(P, c)
   answer(true, 1)
 end
 
-for _, c in ipairs(commands) do         -- is what they were made of still so?
+for _, c in ipairs(commands) do         -- compare the values before the edits and adjustments
   local P = KEYS[1 + c[2]]
   if c[1] == 'edit' and c[7] then
     local q = open(P)
@@ -183,7 +183,7 @@ for _, c in ipairs(commands) do
     call('HSET', P .. ':c', 'changes', ARGV[c[4]])
     relimit(q, ARGV[c[3]])
     answer(true, changed and 1 or 0)
-  elseif name == 'forget' then      -- a key of which everything was purged, with its place and its rate
+  elseif name == 'forget' then      -- a key without jobs: remove its turn and its rate
     local lane = lane_of(q, c[3])
     if lane.n == 0 and lane.run == 0 then
       if lane.where >= 2 then call('ZREM', P .. ':park', in_turn(lane)) end

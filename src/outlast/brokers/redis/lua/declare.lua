@@ -1,7 +1,7 @@
--- Make queues known, with their limits. Needs base, moves.
--- ARGV[3] app; ARGV[4..] (limits, what was declared, changes by an operator that the limits were made with) of each key.
--- Result: 'OK', or {index, 'owner', app} of a queue of another app, {index, 'changed'} when the changes are others by now:
--- nothing has happened then.
+-- Declare queues with their limits. Needs base, moves.
+-- ARGV[3] app; ARGV[4..] (limits, declaration, operators' changes that the limits include) of each key.
+-- Result: 'OK', or {index, 'owner', app} for a queue of another app, {index, 'changed'} if the changes are others now:
+-- nothing was changed then.
 local app = ARGV[3]
 for i = 2, #KEYS do
   local got = call('HMGET', KEYS[i] .. ':c', 'app', 'changes')

@@ -1,12 +1,12 @@
 -- Follow-ups: jobs that come with a settlement, or with a tick of a schedule. Needs base, moves, admit.
--- A follow-up: (queue's key, id, index of its record in ARGV) of a queue of this place: it is taken in. With the queue's
--- name instead it is of another place (on a Cluster each queue is one): it is kept here, in the same step, until somebody
--- takes it there, see relay.
--- Of D  out: set of the names for which something is kept; out:NAME: list of msgpack (id, record, schedule or '').
+-- A follow-up: (queue's key, id, index of its record in ARGV) for a queue of this keyspace: it is accepted. With the
+-- queue's name instead it belongs to another keyspace (on a Cluster each queue is one): it is stored here, in the same
+-- step, until it is moved there, see relay.
+-- Of D  out: set of the queues with stored follow-ups; out:NAME: list of msgpack (id, record, schedule or '').
 local function queue_of(each)
   return type(each[1]) == 'string' and each[1] or string.match(KEYS[1 + each[1]], '([^:]*)}$')
 end
-local function follow(each, limits, schedule)       -- what accept says; nil for one that is kept here
+local function follow(each, limits, schedule)       -- the answer of accept; nil for a stored one
   if type(each[1]) ~= 'string' then
     return accept(make(KEYS[1 + each[1]], limits), each[2], ARGV[each[3]], false, true)
   end

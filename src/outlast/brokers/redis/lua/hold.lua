@@ -1,14 +1,14 @@
 -- Holders: extend, forfeit, save. Needs base, moves.
--- ARGV[3] 'extend', [4] holder, [5] lease: all queues of this place. Result: (queue, id, token, why) each, flat.
+-- ARGV[3] 'extend', [4] holder, [5] lease: all queues of this keyspace. Result: (queue, id, token, why) each, flat.
 --         'forfeit', [4] holder, [5] '1' if it crashed. Result: how many it held.
---         'undo', [4] holder, [5] stream, [6] number: nobody got what this claim handed out; it is ready again. A claim of
---         this number that comes late hands out nothing. Result: how many it had handed out.
+--         'undo', [4] holder, [5] sequence, [6] number: the reply of this claim was lost; its jobs are ready again. If the
+--         claim of this number comes late, it hands out nothing. Result: how many it had handed out.
 --         'save', [4] msgpack of (queue's key, id, token, name, JSON) each. Result: indices (from 0) of the superseded.
-call('DEL', D .. ':full')             -- first, so that a server at its maxmemory renews what runs
+call('DEL', D .. ':full')             -- first: it lets a server at its maxmemory renew running jobs
 local op, out = ARGV[3], {}
 if op == 'extend' then
   local holder = ARGV[4]
-  -- A queue of its own is asked about every holder: one that never claimed here has nothing to renew.
+  -- On a Cluster every queue is called for every holder: one that never claimed here has nothing to renew.
   if alone and not (call('ZSCORE', D .. ':leases', holder) or call('ZSCORE', D .. ':gone', holder)) then return out end
   renew(holder, tonumber(ARGV[5]))
   local key = D .. ':lost:' .. holder
@@ -18,7 +18,7 @@ if op == 'extend' then
   end
   call('DEL', key)
   for _, q in ipairs(every()) do
-    local sids = call('SMEMBERS', q.P .. ':x')     -- running jobs that are to be cancelled: mostly there are none
+    local sids = call('SMEMBERS', q.P .. ':x')     -- running jobs to cancel: mostly none
     if #sids > 0 then load(q, sids) end
     for _, sid in ipairs(sids) do
       local j = q.jobs[sid]
@@ -56,7 +56,7 @@ elseif op == 'forfeit' then
   table.sort(all, by_order)
   out = 0
   for _, j in ipairs(all) do
-    j.holder = nil                                 -- the fence stays open: a report on its way still counts
+    j.holder = nil                                 -- the fence stays open: its settlement still counts
     touch(j)
     if j.st ~= 'R' then j.lapsed = false
     else

@@ -1,4 +1,4 @@
--- Jobs and lanes as tables, and the lines in which they stand; written back at flush. Needs base.
+-- Jobs and lanes as tables, and their lines; written back at flush. Needs base.
 local function parse(q, sid, b, d)
   local order, acc, run_at, enq, prio, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
   local expires, key, uniq, at_start, uniq_until, replace, args_at
@@ -27,14 +27,14 @@ local function parse(q, sid, b, d)
     open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f >= 16,
     dirty = false, passed = false, gone = false, rewritten = false }
 end
-local function became(j)            -- what is written of it
+local function became(j)            -- its state as stored
   local f = (j.open and 1 or 0) + (j.lapsed and 2 or 0) + (j.cancelling and 4 or 0) + (j.ghost and 8 or 0) + (j.inz and 16 or 0)
   local holder = j.holder or ''
   return spack(BECAME, j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled, j.fin, j.rtil, j.order, j.acc, j.size,
     j.flags, #holder) .. holder .. (j.reason or '')
 end
 local function kind_of(j) return sub(j.b, j.args_at - j.xlen - j.klen, j.args_at - j.xlen - 1) end
-local function load(q, sids)        -- let q.jobs hold these, where they exist
+local function load(q, sids)        -- read these into q.jobs, false for unknown ones
   local want = {}
   for i = 1, #sids do
     if q.jobs[sids[i]] == nil then want[#want + 1] = sids[i] end
@@ -58,8 +58,8 @@ end
 local function member(j) return fmt('%014.0f', j.order) .. j.sid end
 local function rel(q) return now * 1e9 - q.s[S_EPOCH] * 1e9 end      -- nanoseconds since the queue's epoch: exact
 
--- Lanes. where: 0 out, 1 in the ring, 2 parked for a slot, 3 parked for its rate. An era ends when the keys' rate is
--- taken away: what was remembered of it counts no more.
+-- Lanes. where: 0 out, 1 in the ring, 2 parked for a slot, 3 parked for its rate. An era ends when the rate limit of the
+-- keys is removed: values of `tat` from before do not count.
 local function lane_from(q, key, packed)
   q.s[S_KEYED] = 1
   local lane = { key = key, R = q.P .. ':r:' .. key, Z = q.P .. ':z:' .. key, push = 'RPUSH :r:' .. key,
@@ -96,11 +96,11 @@ local function join(q, lane)        -- at the back of the ring
   local entry = in_turn(lane)
   if q.joins then q.joins[#q.joins + 1] = entry else later(q, 'RPUSH :ring', entry) end
 end
-local function unpark(q, lane)      -- it was parked, and joins
+local function unpark(q, lane)      -- from the park to the ring
   call('ZREM', q.P .. ':park', in_turn(lane))
   join(q, lane)
 end
-local function freed(q, key)        -- a job of this key ended its run
+local function freed(q, key)        -- a run of this key ended
   q.freed = q.freed + 1
   local lane = key and lane_of(q, key)
   if not lane then return end
@@ -116,12 +116,12 @@ local function gcra_room(interval, burst, tat, t)      -- core.limits.Gcra.room,
   local r = math.fmod(over, interval)
   return burst - ((over - r) / interval + (r > 0 and 1 or 0))
 end
-local function begin(q, key, by)    -- count a job that runs (1) or no more (-1)
+local function begin(q, key, by)    -- count the begin (1) or the end (-1) of a run
   q.s[S_RUN] = q.s[S_RUN] + by
   if key then local lane = lane_of(q, key); lane.run = lane.run + by end
 end
 local function line_of(j) return j.key and lane_of(j.q, j.key) or j.q.plain end
-local function stand(j)             -- in line: at the end of r if that keeps r in order, else in z
+local function stand(j)             -- join its line: at the end of r if that keeps r in order, else in z
   local q, line = j.q, line_of(j)
   j.st = 'Q'
   local behind = line.n == 0 or j.rank > line.tail or (j.rank == line.tail and j.order > line.tailo)
@@ -139,7 +139,7 @@ local function stand(j)             -- in line: at the end of r if that keeps r 
   q.ready = q.ready + 1
   if j.key and line.where == 0 then join(q, line) end
 end
-local function lift(j)              -- out of its line or of what is due
+local function lift(j)              -- remove it from its line or from due
   local q = j.q
   if j.st == 'Q' then
     local line = line_of(j)
@@ -150,7 +150,7 @@ local function lift(j)              -- out of its line or of what is due
     else j.ghost = true end
     line.n = line.n - 1
     q.s[S_READY] = q.s[S_READY] - 1
-    if line.n == 0 and not line.rc then sync(q); call('UNLINK', line.R) end      -- nobody stands there any more
+    if line.n == 0 and not line.rc then sync(q); call('UNLINK', line.R) end      -- only stale entries are left
     touch(j)
   elseif j.st == 'S' or j.st == 'K' then
     sync(q)
@@ -164,10 +164,10 @@ local function lift(j)              -- out of its line or of what is due
   elseif j.st == 'W' then q.s[S_WAIT] = q.s[S_WAIT] - 1 end
 end
 
--- Entries that stand for nobody any more (a purge of a million leaves as many) are passed by SKIPS at a time: then there is
--- nothing for now, and whoever asks again comes further.
+-- Stale entries (a purge of a million jobs leaves as many) are skipped, SKIPS in one call: after them the call returns
+-- no job, and the next call skips more.
 local SKIPS = 5000
--- The front of a line: peek gives its first job, take goes on to the next; what was taken leaves it at shorten.
+-- The front of a line: peek returns its first job, take advances to the next; shorten removes the taken ones.
 local function more(q, line, n)
   local sids = call('LRANGE', line.R, line.rc, line.rc + n - 1)
   load(q, sids)
@@ -216,7 +216,7 @@ local function shorten(line)
   end
 end
 
-local function state_of(j)          -- 1 byte, as it holds now
+local function state_of(j)          -- 1 byte, by the present time
   local st = j.st
   if st == 'Q' or st == 'S' or st == 'K' then
     if j.expires and now >= j.expires and j.attempt == 1 and j.crashes == 0 then return 'e' end

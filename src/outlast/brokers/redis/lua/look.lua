@@ -1,11 +1,12 @@
--- Look at jobs and queues; change nothing. Needs base, moves.
+-- Read jobs and queues; change nothing. Needs base, moves.
 -- ARGV[3] 'get': ARGV[4..] (queue's key, id) each. Result: now, then a row each, false for none (see row).
---         'stats': all of KEYS. Result: (name, counts ...) each: see below; a queue that is not known is left out.
+--         'stats': all of KEYS. Result: (name, counts ...) each: see below; unknown queues are left out.
 --         'names': Result: the names of all queues.
 --         'pages': Result: the numbers of the pages of each key, a list each.
 --         'page': ARGV[4] page, [5] states or '', [6] msgpack of (key, reason, kind, before, after), false: any;
---           [7] 'count', or 'rows' with [8] order below which to look, '' for any, [9] the most of them. Result: now, then
---           (order, queue, row) each, the newest first; or (state, how many) each; with 'kinds' (kind, how many) each.
+--           [7] 'count', 'kinds', or 'rows' with [8] the upper bound of order, '' for none, [9] the most rows. Result of
+--           'rows': now, then (order, queue, row) each, the newest first; of 'count': (state, number) each; of 'kinds':
+--           (kind, number) each.
 local op, out = ARGV[3], {}
 local function row(q, sid)
   local j = job(q, sid)
@@ -82,7 +83,7 @@ else
     local sids = q and call('LRANGE', q.P .. ':a:' .. page, 0, -1) or {}
     local bs = #sids > 0 and call('HMGET', q.P .. ':b', unpack(sids)) or {}
     local ds, mine = #sids > 0 and call('HMGET', q.P .. ':d', unpack(sids)) or {}, 0
-    for n = #sids, 1, -1 do         -- no tables here but for what is found: there may be a million to look through
+    for n = #sids, 1, -1 do         -- no tables here except for matches: there may be a million jobs to read
       local b, d = bs[n], ds[n]
       local order, _, run_at, enq, _, flags, klen, xlen
       if b then order, _, run_at, enq, _, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b) end

@@ -1,4 +1,4 @@
--- The moves of one job between its states, as brokers/memory/tables.py has them. Needs base, retain, jobs.
+-- The moves of one job between its states, as in brokers/memory/tables.py. Needs base, retain, jobs.
 
 local function size_counts(j, by)
   local s = j.q.s
@@ -10,7 +10,7 @@ local function size_counts(j, by)
     lane.bytes = lane.bytes + by * j.size
   end
 end
-local function rewrite(j, b)        -- another record in its place
+local function rewrite(j, b)        -- replace its record
   j.b, j.rewritten = b, true
   touch(j)
 end
@@ -20,7 +20,7 @@ local function set_flags(j, flags)
 end
 
 -- Unique keys
-local function holder_of(q, uniq)   -- the id that holds it now, nil for none
+local function holder_of(q, uniq)   -- the id of the job that holds it now, nil for none
   local held = call('HGET', q.P .. ':u', uniq)
   if not held then return nil end
   local x = munpack(held)
@@ -42,25 +42,25 @@ local function free_key(j, when)
   end
 end
 
-local function put(j, at, st)       -- let it wait: ready when its time has come, else in `st` until then
+local function put(j, at, st)       -- ready if it is due, else in state `st` until then
   local q = j.q
   j.at = at
   if at <= now then stand(j)
   else
     j.st = st
     later(q, 'ZADD :due', at, member(j))
-    if at - now < 1 then q.ready = q.ready + 1 end      -- sooner than who waits looks again
+    if at - now < 1 then q.ready = q.ready + 1 end      -- due before the next poll of a waiter
     if st == 'K' then
       local kind = kind_of(j)
       q.s[S_PARKED] = q.s[S_PARKED] + 1
-      q.ready = q.ready + 1                              -- somebody else may know the kind
+      q.ready = q.ready + 1                              -- another worker may know the kind
       call('SADD', q.P .. ':pk:' .. kind, j.sid)
       call('HINCRBY', q.P .. ':pk', kind, 1)
     end
   end
   touch(j)
 end
-local function promote(q)           -- what has become due stands in line
+local function promote(q)           -- make due jobs ready
   local members = call('ZRANGEBYSCORE', q.P .. ':due', '-inf', now, 'LIMIT', 0, 5000)
   if #members == 0 then return end
   local sids = {}
@@ -83,7 +83,7 @@ local function promote(q)           -- what has become due stands in line
   end
   sync(q)
 end
-local function let_go(j, superseded)    -- part it from its holder, who is told when it was superseded
+local function let_go(j, superseded)    -- remove it from its holder; a superseded fence is added to the holder's lost jobs
   if j.holder then
     later(j.q, 'SREM :h:' .. j.holder, j.sid)
     if superseded then
@@ -95,7 +95,7 @@ local function let_go(j, superseded)    -- part it from its holder, who is told 
   j.holder, j.lapsed, j.open = nil, false, false
   touch(j)
 end
-local function finish(j, st, reason, quiet)     -- it ends; retention begins
+local function finish(j, st, reason, quiet)     -- end it and start its retention
   local q = j.q
   lift(j)
   size_counts(j, -1)
@@ -107,12 +107,12 @@ local function finish(j, st, reason, quiet)     -- it ends; retention begins
   notify[#notify + 1] = { q, j.sid }
   touch(j)
 end
-local function retained(j)          -- out of what has ended
+local function retained(j)          -- remove it from the ended jobs
   local q = j.q
   sync(q)
   call('ZREM', q.P .. ':ended', j.sid); call('ZREM', q.P .. ':dead', j.sid); call('ZREM', q.P .. ':kept', j.sid)
 end
-local function rest(j)              -- a running job runs no more
+local function rest(j)              -- end the run of a running job
   begin(j.q, j.key, -1)
   freed(j.q, j.key)
 end
@@ -120,7 +120,7 @@ local function remember(j, settled)
   local upto = j.acc + j.q.limits[L_MEMORY]
   if upto > now then keep_id(j.q, j.sid, upto, settled) end
 end
-erase = function(j, settled)    -- all that is kept about it, but for its id
+erase = function(j, settled)    -- remove all its data except its id
   local q, P, sid = j.q, j.q.P, j.sid
   later(q, 'HDEL :b', sid)
   if j.had or j.dirty then later(q, 'HDEL :d', sid) end
@@ -134,7 +134,7 @@ erase = function(j, settled)    -- all that is kept about it, but for its id
   j.gone = true
   q.jobs[sid] = false
 end
-local function remove(j, purge)     -- for good
+local function remove(j, purge)     -- remove it permanently
   local q = j.q
   if ended(j) then retained(j)
   else
@@ -166,7 +166,7 @@ local function held_by(q, holder)   -- the jobs that a holder holds in a queue
   return jobs
 end
 local function by_order(a, b) return a.order < b.order end
-local function lapse()              -- make ready what lapsed leases held
+local function lapse()              -- make the jobs of lapsed leases ready
   local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
   if #holders == 0 then return end
   table.sort(holders)
@@ -199,7 +199,7 @@ local function lapse()              -- make ready what lapsed leases held
   end
   for _, q in ipairs(opened) do sync(q) end
 end
-local function renew(holder, lease) -- let its lease run from now, and hold again what had lapsed
+local function renew(holder, lease) -- renew its lease from now, and hold its lapsed jobs again
   call('ZADD', D .. ':leases', now + lease, holder)
   if call('ZREM', D .. ':gone', holder) == 0 then return end
   for _, q in ipairs(every()) do

@@ -1,7 +1,7 @@
 -- Keep messages. Needs clock, publish_plain, base, retain, jobs, moves, admit.
--- ARGV[3] limits of a queue that nobody has declared; ARGV[4] width: 2 where all are of KEYS[2], else 3;
+-- ARGV[3] limits of an undeclared queue; ARGV[4] width: 2 if all are of KEYS[2], else 3;
 -- ARGV[5..] (id, record) or (number of its key, id, record) each, records as admit.accept takes them.
--- Result: index (from 0), answer of each that was not simply accepted.
+-- Result: (index from 0, answer) of each message, without plain acceptances.
 local n = 0
 for i = 5, #ARGV, width do
   local q, sid, blob

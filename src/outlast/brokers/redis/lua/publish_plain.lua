@@ -1,15 +1,15 @@
--- The plain case of publish, before what it does not need: even base. Needs clock; publish tells the arguments.
+-- The plain case of publish, before the code that it does not need, even base. Needs clock; arguments as in publish.
 local width, out = tonumber(ARGV[4]), {}
 
--- One job, due, that stands at the end of its line: got is what c says. False, with nothing changed: see at_once.
+-- One due job that joins the end of its line. got: fields of c. Returns false, with nothing changed: see at_once.
 local function one(P, got, sid, blob)
   local run_at, _, prio, flags, klen, xlen = sunpack('>ddBBBI4', blob)
   local depth, ready, bytes, n, tail, tailo, z = sunpack(S_PLAIN, got[1])
   local rank = rank_of(run_at, prio)
   if flags % 4 > 0 or run_at > now or rank > now * 1000 or (n > 0 and rank < tail) then return false end
   local past = got[4] and call('HGET', P .. ':p', sid)
-  local gone = past and sunpack('>d', past) > now       -- and remembered
-  local order = not gone and call('INCR', D .. ':order')    -- above all that were: behind those of the same rank
+  local gone = past and sunpack('>d', past) > now       -- its id is remembered
+  local order = not gone and call('INCR', D .. ':order')    -- above all earlier orders: behind jobs of the same rank
   if gone or call('HSETNX', P .. ':b', sid, spack('>I6I4', order, ceil(now)) .. blob) == 0 then
     out[1], out[2] = 0, { 'exists', 'id', sid }
     return true
@@ -22,8 +22,8 @@ local function one(P, got, sid, blob)
   return true
 end
 
--- All of one queue, none with a key or a unique key: the same as accept, with less ado. False, with nothing changed: do it
--- one by one.
+-- Jobs of one queue, without keys and unique keys: the same as accept, faster. Returns false, with nothing changed, if
+-- accept must do it one by one.
 local function at_once(P, got)
   local packed, sids, count = got[1], {}, 0
   for i = 6, #ARGV, 2 do
@@ -98,8 +98,8 @@ end
 if width == 2 and #ARGV < 7000 then
   local P = KEYS[2]
   local got = call('HMGET', P .. ':c', 's', 'limits', 'waited', 'past', 'born')
-  -- Known, and without a bound: of the limits the first three, L_DEPTH to L_AGE, are false, a byte each behind the 3 bytes
-  -- that open so long an array.
+  -- A declared queue without bounds: the first three limits, L_DEPTH to L_AGE, are false, one byte each after the 3 bytes
+  -- of the array's header.
   if got[1] and got[5] == ARGV[2] and sub(got[2], 4, 6) == '\194\194\194' then
     if (#ARGV == 6 and one(P, got, ARGV[5], ARGV[6])) or at_once(P, got) then return #out > 0 and out or nil end
   end

@@ -1,7 +1,7 @@
--- Take in follow-ups that another place has kept for this queue: past its bounds, each id once.
+-- Accept follow-ups that another keyspace stored for this queue: without its bounds, each id once.
 -- Needs base, retain, jobs, moves, admit.
--- ARGV[3] limits, should nobody have declared it; ARGV[4..] (id, record) each.
--- Result: (what was there already: '' | 'id' | 'unique', id) each.
+-- ARGV[3] limits if it is undeclared; ARGV[4..] (id, record) each.
+-- Result: (what existed: '' | 'id' | 'unique', id) each.
 local out = {}
 for i = 4, #ARGV, 2 do
   local answer = accept(make(KEYS[2], ARGV[3]), ARGV[i], ARGV[i + 1], false, true)

@@ -1,7 +1,7 @@
--- Follow-ups that are kept here for other places, on their way. Needs base; see follow.
--- ARGV[3] 'look': [4] the most of each queue, [5] bytes after which there are enough. Result: (queue, (id, record) ...) each.
---         'gone': [4] queue, [5..] (id, '' | 'id' | 'unique', id that was there) each, as they stood in the list: the
---          queue knows them now. Who comes first with that removes them, and tells the schedule whose tick was not new.
+-- Read and remove follow-ups that are stored here for other keyspaces. Needs base; see follow.
+-- ARGV[3] 'look': [4] the most of each queue, [5] bytes after which a list ends. Result: (queue, (id, record) ...) each.
+--         'gone': [4] queue, [5..] (id, '' | 'id' | 'unique', existing id) each, in the order of the list: the queue has
+--          them now. The first such call removes them, and corrects the counts of a schedule whose tick existed.
 if ARGV[3] == 'look' then
   local out = {}
   for _, name in ipairs(call('SMEMBERS', D .. ':out')) do

@@ -1,8 +1,8 @@
--- Take over other limits: parked keys get a new look, in the order of their turns, as many as one step may. That more are
--- left stands in c as `relook`, the last turn that was given under the old limits: see lua/relook. Needs base, moves.
+-- Apply changed limits: check LOOKS parked keys again, in the order of their turns. If more are left, `relook` in c is the
+-- last turn of the old limits: see lua/relook. Needs base, moves.
 local LOOKS = 500
 local function by_turn(a, b) return a.turn < b.turn end
-local function relook(q, members)   -- these join the ring, but for those that left the park meanwhile
+local function relook(q, members)   -- these join the ring, except those that left the park before
   local keys, lanes, out = {}, {}, {}
   for i, member in ipairs(members) do keys[i] = sub(member, 16) end
   lanes_of(q, keys)

@@ -1,5 +1,5 @@
--- Give more parked keys the look that other limits ask for. Needs clock, base, moves, relimit.
--- ARGV[3..] turn..key as they stand in park. Result: 'OK'.
+-- Check more parked keys again after a change of limits. Needs clock, base, moves, relimit.
+-- ARGV[3..] members of park (turn..key). Result: 'OK'.
 local q, members = open(KEYS[2]), {}
 for i = 3, #ARGV do members[i - 2] = ARGV[i] end
 if q then relook(q, members) end

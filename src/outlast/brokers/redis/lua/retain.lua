@@ -1,6 +1,6 @@
--- How long what has ended stays, and the rate at which it ends. Needs base.
+-- Retention of ended jobs, and the drain rate. Needs base.
 local has = {}
-local function exists(q, what)      -- asked once: most queues have no results, failures or notes
+local function exists(q, what)      -- read once: most queues have no results, failures or notes
   local key = q.P .. what
   if has[key] == nil then has[key] = call('EXISTS', key) == 1 end
   return has[key]
@@ -10,13 +10,13 @@ local function drain(q, n)
   s[S_DRAINED] = s[S_DRAINED] * math.exp((s[S_DRAINED_AT] - now) / TAU) + n
   s[S_DRAINED_AT] = now
 end
-local function end_of(q)             -- the time of an end, apart by a microsecond each: which is the older is kept so
+local function end_of(q)             -- the time of an end, at least a microsecond after the last: keeps their order
   local last = q.s[S_END]
   local at = (now > last or last - now > 0.0005) and now or last + 1e-6
   q.s[S_END] = at
   return at
 end
-local function keep_id(q, sid, upto, settled)      -- all that is left of a job that went
+local function keep_id(q, sid, upto, settled)      -- the only data of a removed job
   if not q.past then
     q.past = '1'
     later(q, 'HSET :c', 'past', '1')
@@ -24,7 +24,7 @@ local function keep_id(q, sid, upto, settled)      -- all that is left of a job 
   later(q, 'HSET :p', sid, spack('>dd', upto, settled))
   later(q, 'RPUSH :pl', sid)
 end
-local function prune(q, most)       -- retention, at most `most` records of each sort; how many went
+local function prune(q, most)       -- retention, at most `most` records of each sort; returns how many were removed
   sync(q)
   local P, limits, gone = q.P, q.limits, 0
   local function drop(key, sids)
@@ -35,7 +35,7 @@ local function prune(q, most)       -- retention, at most `most` records of each
       local ds = call('HMGET', P .. ':d', unpack(sids, from, min(from + 4999, #sids)))
       for i = 1, #ds do
         local sid = sids[from + i - 1]
-        if q.jobs[sid] then erase(q.jobs[sid], q.jobs[sid].settled)    -- it has ended just now, and may not be written yet
+        if q.jobs[sid] then erase(q.jobs[sid], q.jobs[sid].settled)    -- it ended in this call, and may be unwritten
         elseif ds[i] then
           local _, _, _, _, _, _, _, settled, _, _, order, acc = sunpack(BECAME, ds[i])
           local page, upto = floor(order / PAGE), acc + limits[L_MEMORY]
@@ -56,7 +56,7 @@ local function prune(q, most)       -- retention, at most `most` records of each
   drop(':ended', call('ZRANGEBYSCORE', P .. ':ended', '-inf', now - limits[L_TTL] + 0.0005, 'LIMIT', 0, most))
   drop(':dead', call('ZRANGEBYSCORE', P .. ':dead', '-inf', now - limits[L_DEAD] + 0.0005, 'LIMIT', 0, most))
   drop(':kept', call('ZRANGEBYSCORE', P .. ':kept', '-inf', now, 'LIMIT', 0, most))
-  for _ = 1, most, 100 do           -- ids that need be remembered no more
+  for _ = 1, most, 100 do           -- expired remembered ids
     local sids = call('LRANGE', P .. ':pl', 0, 99)
     if #sids == 0 then break end
     local past, n = call('HMGET', P .. ':p', unpack(sids)), 0

@@ -1,11 +1,10 @@
--- Schedules: records with a revision, of which only one who knows the last makes the next. Needs base, moves, admit, follow.
--- Of D  sched: hash name -> msgpack (revision, seen, fired, skipped, last, body), amends: how often people changed some.
+-- Schedules: a change applies only if it was made from the last revision of its record. Needs base, moves, admit, follow.
+-- Of D  sched: hash name -> msgpack (revision, seen, fired, skipped, last, body), amends: number of operators' changes.
 -- ARGV[3] 'get': Result: amends, then name, revision, seen, fired, skipped, last, body each.
---   'put': ARGV[4] '1' when people did it; ARGV[5..] (name, revision it was made of or '', msgpack or '' to forget) each.
---          Result: 1, or 0 when one of them has another revision or was seen since: then nothing has happened.
---   'move': ARGV[4] limits of a queue that nobody has declared; ARGV[5] msgpack of (name, expect, body, skipped,
---          messages) each, a message as in follow. Result: 1 or 0 each. A message of another place counts as fired
---          until it is known there: see relay.
+--   'put': ARGV[4] '1' for an operator's change; ARGV[5..] (name, stamp it was made from or '', msgpack or '' to remove)
+--          each. Result: 1, or 0 if one of them has another revision or was seen since: nothing was changed then.
+--   'move': ARGV[4] limits of an undeclared queue; ARGV[5] msgpack of (name, expect, body, skipped, messages) each, a
+--          message as in follow. Result: 1 or 0 each. A message of another keyspace counts as fired; relay corrects this.
 local op, out, key = ARGV[3], {}, D .. ':sched'
 if op == 'get' then
   out[1] = tonumber(call('GET', D .. ':amends') or '0')

@@ -1,9 +1,9 @@
--- Apply what holders report. Needs base, retain, settle_plain, jobs, moves, admit, follow.
--- ARGV[3] limits of a queue that nobody has declared; ARGV[4] msgpack: (queue, false, token, id ...) of those that
--- succeeded and left nothing, and (queue, id, token, what ...) of each other, where what is
---   'f'    state, reason, result or false, seconds it is kept, failure or '', usage or '', follow-ups
+-- Apply settlements. Needs base, retain, settle_plain, jobs, moves, admit, follow.
+-- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (queue, false, token, id ...) of jobs that succeeded without
+-- result and follow-ups, and (queue, id, token, what ...) of each other, where what is
+--   'f'    state, reason, result or false, result TTL in seconds, failure or '', usage or '', follow-ups
 --   'r'    at, attempt, crashes, failure or '', follow-ups | 'l' at or false | 'p' at
--- A follow-up: as in follow. queue: the number of its key, from 1 on.
+-- A follow-up: as in follow. queue: the number of its key, from 1.
 -- Result: indices (from 0) of the superseded.
 local FAILURES = 10
 local function fail(j, failure)
@@ -18,14 +18,14 @@ end
 local function follow_all(then_)
   for _, each in ipairs(then_) do follow(each, ARGV[3]) end
 end
-local function wait(j, at, st)      -- again, unless it was cancelled while it ran
+local function wait(j, at, st)      -- wait for the next run, unless it was cancelled during this one
   if j.cancelling then finish(j, 'c', 'cancelled') else put(j, at, st) end
 end
 
 local rested = {}
 local function settle(at, q, sid, token, each)
   local what = each and each[4]
-  if q and q.done and q.done[sid] then sync(q) end      -- it was written a moment ago
+  if q and q.done and q.done[sid] then sync(q) end      -- settle_plain wrote it in this call
   local j = q and job(q, sid)
   if not (j and j.open and j.token == token) then
     if not (q and was_settled(q, sid, token)) then lost[#lost + 1] = at end
@@ -56,7 +56,7 @@ local function settle(at, q, sid, token, each)
     follow_all(each[11])
   elseif what == 'r' then
     fail(j, each[8])
-    local over = j.cancelling           -- then it ends here, and there is no other attempt
+    local over = j.cancelling           -- then it ends now, without another attempt
     if not over then j.attempt, j.crashes, j.rank = each[6], each[7], rank_of(each[5], j.prio) end
     wait(j, each[5], 'S')
     if not over then follow_all(each[9]) end

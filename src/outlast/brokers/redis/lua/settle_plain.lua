@@ -1,8 +1,8 @@
--- The plain case of settle, before what it does not need: jobs without a key or a unique key that run, succeed, and leave
--- nothing. Needs base, retain; settle tells the arguments.
-call('DEL', D .. ':full')             -- first, so that a server at its maxmemory lets the end of what runs be written down
+-- The plain case of settle, before the code that it does not need: running jobs without key and unique key that succeed
+-- without result and follow-ups. Needs base, retain; arguments as in settle.
+call('DEL', D .. ':full')             -- first: it lets a server at its maxmemory settle running jobs
 local batch, lost, slow, at, touched = munpack(ARGV[4]), {}, {}, 0, {}
-local others = {}                   -- ids that settle sees to: what else is said of them must come behind
+local others = {}                   -- ids that settle handles: their later settlements must come after
 local function succeed(q, token, row)
   local s, done, n, bytes = q.s, q.done or {}, 0, 0
   q.done = done

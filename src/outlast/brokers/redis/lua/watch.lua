@@ -1,5 +1,5 @@
--- Ask to be rung for when jobs end. KEYS as in clock. ARGV[3] the bell; [4..] (queue's key, id) each. Needs base, moves.
--- Result: 1 when all have ended or are unknown by now.
+-- Request a notification when jobs end. KEYS as in clock. ARGV[3] waiter; [4..] (queue's key, id) each. Needs base, moves.
+-- Result: 1 if all have ended or are unknown.
 local over = 1
 for i = 4, #ARGV, 2 do
   local q = open(KEYS[1 + ARGV[i]])
