@@ -71,7 +71,7 @@ async def test_the_previous_version_works_on_while_a_newer_one_migrates(tmp_path
 def test_a_file_that_needs_newer_code_says_so(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
     open_store(path, Tuning(), steps=steps(oldest=SCHEMA + 1)).close()
-    with pytest.raises(StoreError, match=r"jobs\.db has schema 2, and needs code of schema 2.*upgrade outlast"):
+    with pytest.raises(StoreError, match=r"jobs\.db has schema 2, which needs code of schema 2.*upgrade outlast"):
         open_store(path, Tuning())
 
 
@@ -84,7 +84,7 @@ def test_another_programs_sqlite_file_is_left_alone(tmp_path: Path, mark: str) -
     db.execute(f"{mark} create table theirs(x); insert into theirs values(1)").fetchall()
     db.close()
     before = path.read_bytes()
-    with pytest.raises(StoreCorrupt, match=r"theirs\.db is an SQLite file of something else: give Outlast a file"):
+    with pytest.raises(StoreCorrupt, match=r"theirs\.db is an SQLite file of another program: give Outlast a file"):
         open_store(str(path), Tuning())
     assert path.read_bytes() == before
 
@@ -193,7 +193,7 @@ def test_the_file_system_decides(tmp_path: Path, folder: str, expected: str) -> 
     if expected.endswith("crash"):
         assert durability_of(path, str(mounts)) == expected
     else:
-        with pytest.raises(UnsafeStore, match=rf"jobs\.db lies on {expected}, where SQLite's locks.*use a local disk"):
+        with pytest.raises(UnsafeStore, match=rf"jobs\.db is on {expected}, where SQLite's locks.*use a local disk"):
             durability_of(path, str(mounts))
 
 
@@ -233,5 +233,5 @@ def test_without_a_word_from_a_newer_file_it_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "cache.db")
     newer = {1: "create table entry(x)", 2: "alter table entry add column y"}
     open_file(path, application_id=7, migrations=newer).close()
-    with pytest.raises(StoreError, match=r"cache\.db has schema 2, and needs code of schema 2 or newer; this one is 1"):
+    with pytest.raises(StoreError, match=r"cache\.db has schema 2, which needs code of schema 2 or newer.* has 1"):
         open_file(path, application_id=7, migrations={1: newer[1]})

@@ -150,5 +150,5 @@ async def test_what_a_cancelled_caller_did_not_see_is_undone(writing: Writing) -
 async def test_after_close_it_says_so(tmp_path: Path) -> None:
     writing = Writing(tmp_path / "entries.db")
     await writing.close()
-    with pytest.raises(StoreUnavailable, match=r"entries\.db is closed here"):
+    with pytest.raises(StoreUnavailable, match=r"entries\.db is closed in this process"):
         await writing.add("a")
