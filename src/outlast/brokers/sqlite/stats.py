@@ -1,4 +1,4 @@
-"""Counting queues, from the counters that move with the rows and from indexes of few rows."""
+"""Counts the jobs of queues, from their counters and from indexes with few rows."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def _check(db: apsw.Connection, path: str, application_id: int, newest: int, old
         oldest = version if oldest_code is None else int(db.execute(oldest_code).get)
         if oldest > newest:
             raise StoreError(
-                f"{path} has schema {version}, which needs code of schema {oldest} or newer; this code has {newest}: "
+                f"{path} has schema {version}, which needs code of schema {oldest} or newer, not {newest}: "
                 "upgrade outlast here"
             )
     return version

@@ -233,5 +233,5 @@ def test_without_a_word_from_a_newer_file_it_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "cache.db")
     newer = {1: "create table entry(x)", 2: "alter table entry add column y"}
     open_file(path, application_id=7, migrations=newer).close()
-    with pytest.raises(StoreError, match=r"cache\.db has schema 2, which needs code of schema 2 or newer.* has 1"):
+    with pytest.raises(StoreError, match=r"cache\.db has schema 2, which needs code of schema 2 or newer, not 1: upgrade"):
         open_file(path, application_id=7, migrations={1: newer[1]})
