@@ -61,7 +61,7 @@ async def brim(desk: Desk, disk: Path) -> Path:
     return filler
 
 
-async def test_each_call_on_a_full_disk_says_so_and_can_be_repeated(desk: Desk, disk: Path) -> None:
+async def test_each_call_on_a_full_disk_raises_store_full_and_can_be_repeated(desk: Desk, disk: Path) -> None:
     filler = await brim(desk, disk)
     body = {"text": "x" * 9000}
     calls: dict[str, Callable[[], Any]] = {
@@ -112,7 +112,7 @@ async def test_a_worker_on_a_full_disk_loses_nothing(desk: Desk, disk: Path) -> 
     assert look(disk / "jobs.db", "pragma integrity_check") == [("ok",)]
 
 
-async def test_who_only_looks_is_served_on_a_full_disk(desk: Desk, disk: Path) -> None:
+async def test_reads_work_on_a_full_disk(desk: Desk, disk: Path) -> None:
     await brim(desk, disk)
     assert (await desk.stats("q")).depth == 10
     assert (await desk.store.count(Query(queue="q"))) == {"running": 3, "ready": 7}
@@ -120,7 +120,7 @@ async def test_who_only_looks_is_served_on_a_full_disk(desk: Desk, disk: Path) -
     (disk / "filler").unlink()
 
 
-async def test_the_logs_own_room_is_used_again_on_a_full_disk(disk: Path) -> None:
+async def test_the_space_of_the_log_is_used_again_on_a_full_disk(disk: Path) -> None:
     """With room in the file, short jobs go on for ever on a disk that has none: the log begins again in its place."""
     desk = made(disk / "jobs.db")
     await desk.store.open()
@@ -160,7 +160,7 @@ async def test_a_log_that_cannot_be_moved_stays_and_is_moved_later(
     assert look(disk / "jobs.db", "pragma integrity_check; select count(*) from job") == [("ok",), (200,)]
 
 
-async def test_opening_on_a_full_disk_says_so(disk: Path) -> None:
+async def test_opening_on_a_full_disk_raises_store_full(disk: Path) -> None:
     filler = fill(disk)
     desk = made(disk / "jobs.db")
     with pytest.raises(StoreFull, match=r"under .*jobs\.db is full"):
@@ -178,7 +178,7 @@ async def test_opening_on_a_full_disk_says_so(disk: Path) -> None:
     await desk.store.close()
 
 
-async def test_a_read_only_folder_says_so_and_the_file_stays(disk: Path) -> None:
+async def test_a_read_only_folder_is_reported_and_the_file_stays(disk: Path) -> None:
     desk = made(disk / "jobs.db")
     with read_only(disk), pytest.raises(StoreUnavailable, match=r"jobs\.db.*may this user write there"):
         await desk.store.open()
@@ -282,7 +282,7 @@ async def test_a_damaged_file_is_named_with_what_to_do_and_left_as_it_is(tmp_pat
     assert path.read_bytes() == bytes(data)
 
 
-async def test_a_damaged_first_page_is_refused_at_the_door(tmp_path: Path) -> None:
+async def test_a_damaged_first_page_is_refused_at_opening(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     await grown(path)
     data = bytearray(path.read_bytes())

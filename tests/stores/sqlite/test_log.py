@@ -97,7 +97,7 @@ async def test_the_file_shrinks_after_a_purge(desk: Desk, path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["cap", "time"])
-async def test_what_is_left_of_ended_jobs_takes_little_room(desk: Desk, path: Path, way: str) -> None:
+async def test_tombstones_of_ended_jobs_need_little_space(desk: Desk, path: Path, way: str) -> None:
     """Only ids are remembered, and the room of the bodies is used again, or goes back to the disk."""
     await desk.declare("q", records=10 if way == "cap" else 10_000, record_ttl=3600.0)
     ids = [f"q.{n}" for n in range(1000)]
@@ -128,7 +128,7 @@ async def test_ids_are_remembered_for_their_time_and_then_forgotten(desk: Desk, 
     assert look(path, "select depth, records, dead from queue") == [(0, 0, 0)]
 
 
-async def test_retention_goes_on_by_itself_in_a_store_that_is_never_idle(desk: Desk, path: Path) -> None:
+async def test_retention_continues_in_a_store_that_is_never_idle(desk: Desk, path: Path) -> None:
     await desk.run(*(f"q.{n}" for n in range(5)))
     desk.clock.advance(3 * DAY)
 

@@ -43,7 +43,7 @@ def waiting(desk: Desk, *ids: str, timeout: float = 60.0) -> asyncio.Task[Any]:
     return asyncio.create_task(desk.store.wait(ids, timeout))
 
 
-async def test_a_ring_costs_one_look_however_many_wait(desk: Desk) -> None:
+async def test_a_notification_costs_one_read_however_many_wait(desk: Desk) -> None:
     assert isinstance(desk.store, Counting)
     waits = [waiting(desk, f"q.{number}") for number in range(WAITS)]
     for number in range(WAITS):
@@ -76,7 +76,7 @@ async def test_a_wait_that_is_cancelled_or_over_leaves_the_others(desk: Desk) ->
     assert ended.state == "succeeded"
 
 
-async def test_nobody_waits_for_a_store_that_is_closed(desk: Desk) -> None:
+async def test_a_wait_ends_when_the_store_is_closed(desk: Desk) -> None:
     waits = [waiting(desk, "q.1"), waiting(desk, "q.2")]
     await desk.store.get(["q.3"])  # behind their first looks
     await desk.store.close()

@@ -116,7 +116,7 @@ class SqliteWaitingJobs(Struct):
 
     def _first(self, key_row: int | None, most: int) -> Sequence[Waiter]:
         if key_row is None:
-            rows = self.tx.rows("line_front", (self.queue.number, most + 1))
+            rows = self.tx.rows("keyless_front", (self.queue.number, most + 1))
         else:
             rows = self.tx.rows("lane_front", (key_row, most + 1))
         found = [Waiter(id_, priority, since, size, seq) for seq, id_, priority, since, size in rows]

@@ -55,7 +55,7 @@ def adjust(tx: Transaction, command: Adjust) -> int:
 
 def _declared(tx: Transaction, name: str) -> tuple[Queue, dict[str, Any]]:
     """Return a queue as declared, and an operator's changes."""
-    declared, changes = tx.one("queue_said", (tx.queue(name).number,))
+    declared, changes = tx.one("queue_declared", (tx.queue(name).number,))
     return rules(name, declared), changes_of(changes)
 
 

@@ -112,7 +112,7 @@ def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "ask
         counts.dead -= 1
     elif no_result:
         counts.records -= 1
-    tx.run("bury_now", (max(tx.now, enqueued_at + queue.id_memory), seq))
+    tx.run("purge_to_tombstone", (max(tx.now, enqueued_at + queue.id_memory), seq))
     if state == RUNNING and key_row is not None:
         freed(tx, queue, (key_row,))
     if wanted.key is None and key_row is not None:

@@ -47,7 +47,7 @@ def prune(tx: Transaction) -> tuple[int, bool]:
                 elif no_result:
                     counts.records -= 1
             if keep > tx.now:
-                tx.run("bury", (keep, seq))
+                tx.run("to_tombstone", (keep, seq))
                 if is_wide:
                     wide.append(seq)
             else:
