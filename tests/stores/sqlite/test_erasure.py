@@ -1,4 +1,4 @@
-"""What is erased from an SQLite file is gone from its bytes, not only from its tables; of long rows, too."""
+"""Purged content disappears from the bytes of the file, not only from its tables; that of long rows too."""
 
 from __future__ import annotations
 

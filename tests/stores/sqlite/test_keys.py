@@ -1,4 +1,4 @@
-"""The rows of keys in an SQLite file: kept while something is left of the key, taken away at rest."""
+"""The rows of keys in an SQLite file: kept while the key has jobs or a rate, deleted at rest."""
 
 from __future__ import annotations
 

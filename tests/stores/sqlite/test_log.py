@@ -56,7 +56,7 @@ async def churn(desk: Desk, name: str, turns: int) -> None:
 
 
 async def test_the_log_stays_bounded_while_others_read_and_write(desk: Desk, tmp_path: Path, path: Path) -> None:
-    """Two stores write without a pause and readers never stop looking; the log is started anew again and again."""
+    """Two stores write without a pause and readers never stop; the log is restarted again and again."""
     other = Desk(SqliteStore(str(path), clock=desk.clock, tuning=SMALL), desk.clock)
     await other.store.open()
     writing = asyncio.gather(churn(desk, "a", 150), churn(other, "b", 150))
@@ -71,7 +71,7 @@ async def test_the_log_stays_bounded_while_others_read_and_write(desk: Desk, tmp
 
 
 async def test_a_reader_that_stays_stops_no_writer(desk: Desk, path: Path) -> None:
-    """An old look pins the log: it grows by what is written, every commit goes on, and afterwards it is short again."""
+    """An old read blocks the log's restart: the log grows, every commit works, and afterwards it is short again."""
     await churn(desk, "q", 5)
     with locked(path, "begin; select * from job"):
         await churn(desk, "r", 100)

@@ -1,4 +1,4 @@
-"""A purge of a queue or a key is many short transactions, so that nobody who writes to the file waits for it."""
+"""A purge of a queue or a key is many short transactions, so that it blocks no other writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thousands who wait for their jobs to end: one look for all of them at a ring, and each hears of its own."""
+"""Thousands of calls that wait for jobs to end: one read for all at a notification; each returns with its jobs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_a_notification_costs_one_read_however_many_wait(desk: Desk) -> No
         await desk.finish(f"q.{number}")
         ((record,),) = await asyncio.gather(waits[number])
         assert record.state == "succeeded"
-    # Each looks once before it waits and once when it is told; each ring is a look, and a few are by the clock.
+    # Each wait reads once before and once after; each notification is one read, and a few reads are by the clock.
     assert desk.store.looks < 4 * WAITS
 
 

@@ -1,4 +1,4 @@
-"""The SQLite store's writing thread: shared commits, waits, cancellations, failures; nobody waits for ever."""
+"""The SQLite store's writing thread: shared commits, waits, cancellations, failures; each call gets an answer."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_a_peek_that_fails_is_answered(desk: Desk, monkeypatch: pytest.Mon
     assert await desk.ids() == ["q.1"]
 
 
-async def test_no_descriptor_left_for_a_notification_costs_no_answer(
+async def test_without_a_descriptor_for_notifications_calls_are_answered(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(*_: object) -> Any:

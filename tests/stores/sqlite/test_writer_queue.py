@@ -1,4 +1,4 @@
-"""The order of processes that want to write: it stops none of them for good."""
+"""The order of processes that write to one file: none of them is blocked forever."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def turn(own: WriterQueue, db: apsw.Connection) -> None:
 
 
 def with_other_writers(db: apsw.Connection, folder: Path) -> WriterQueue:
-    """Return a line whose owner has just waited for somebody else."""
+    """Return a queue whose owner has just waited for another writer."""
     own = WriterQueue(folder)
     path = Path(db.filename)
     with ThreadPoolExecutor(1) as pool, locked(path):
@@ -54,10 +54,10 @@ def test_alone_there_is_no_queue(db: apsw.Connection, tmp_path: Path) -> None:
 def test_beside_other_writers_a_position_is_taken_and_released(db: apsw.Connection, tmp_path: Path) -> None:
     own = with_other_writers(db, tmp_path)
     turn(own, db)
-    places = sorted(tmp_path.glob("line-*"))
-    assert len(places) == POSITIONS
-    for place in places:
-        with place.open() as file:
+    files = sorted(tmp_path.glob("line-*"))
+    assert len(files) == POSITIONS
+    for position in files:
+        with position.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     own.close()
 

@@ -1,4 +1,4 @@
-"""What an examination judges of an SQLite file, from plain values."""
+"""Findings about an SQLite file, from plain values."""
 
 from __future__ import annotations
 

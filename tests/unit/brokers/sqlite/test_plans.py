@@ -1,4 +1,4 @@
-"""How SQLite runs the store's statements: with a million jobs waiting none may look at more of them than it returns."""
+"""Query plans of the store's statements: with a million waiting jobs none may read more of them than it returns."""
 
 from __future__ import annotations
 

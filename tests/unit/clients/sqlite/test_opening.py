@@ -1,4 +1,4 @@
-"""Opening an SQLite file: what is refused, with which words, and that what is not ours is left as it was."""
+"""Opening an SQLite file: which files are refused, with which error, and that they stay unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notifications between the processes of a file, wherever it lies."""
+"""Notifications between the processes of a file, whatever its path."""
 
 from __future__ import annotations
 
