@@ -78,7 +78,7 @@ def ending_keys(
 ) -> list[tuple[QueueRow, list[int]]]:
     """Return, by queue, the keys whose jobs these settlements end: pass them to `freed` once all are applied.
 
-    Call it before: a settled job no longer shows which fence it had.
+    Call it before they are applied: it finds only running jobs.
     """
     limited = [queue for name in sorted(names) if (queue := tx.queue(name)).limits is not None]
     keyed = [queue for queue in limited if queue.rules.per_key.concurrency is not None]
