@@ -64,12 +64,12 @@ def _frames(path: Path) -> Iterator[int]:
 
 
 def commits(path: Path) -> int:
-    """Count the transactions in the log since it was started anew."""
+    """Count the transactions in the log since its last restart."""
     return sum(1 for size in _frames(path) if size)
 
 
 def log_pages(path: Path) -> int:
-    """Count the pages in the log since it was started anew."""
+    """Count the pages in the log since its last restart."""
     return sum(1 for _ in _frames(path))
 
 

@@ -1,10 +1,10 @@
-"""Who runs next. The memory broker runs this; every other store must give out the same ids in the same order."""
+"""Selects the jobs to hand out. The memory broker runs this; every other store must give the same ids in this order."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -20,7 +20,7 @@ __all__ = ["RECHECK", "KeyState", "QueueState", "RoundRobin", "Ticket", "select"
 T = TypeVar("T")
 
 RECHECK: Final = 10 * 10**9
-"""Nanoseconds after which a key without a free slot is looked at again, whether one was reported free or not."""
+"""Nanoseconds after which a key without a free slot is checked again, even if no slot was reported free."""
 
 
 class Ticket(Struct, frozen=True, order=True, gc=False):
@@ -32,10 +32,10 @@ class Ticket(Struct, frozen=True, order=True, gc=False):
 
 
 class KeyState(Struct, Generic[T], eq=False):
-    """One key of a queue: its due jobs in order, and what it was given.
+    """One key of a queue: its due jobs in order, and what counts against its limits.
 
-    A key is in the queue's ring at `turn`, or is parked until `wake` (nanoseconds of wall time) or until one of its
-    jobs ends, or has nothing to give and is in neither.
+    A key is in the queue's ring at `turn`; or parked until `wake` (nanoseconds of wall time) or until one of its jobs
+    ends; or, without a due job, neither.
     """
 
     key: str
@@ -43,11 +43,16 @@ class KeyState(Struct, Generic[T], eq=False):
     running: int = 0
     tat: int = 0
     given: int = 0
-    """Jobs of its present turn that were given already."""
+    """Jobs selected in its present turn."""
     turn: int = 0
     where: Literal["out", "ring", "slot", "rate"] = "out"
-    """In the ring, or parked: no free slot, or its rate is used up."""
+    """In the ring; or parked, because no slot is free or its rate is used up; or neither."""
     wake: int = 0
+
+    @property
+    def parked(self) -> bool:
+        """Whether limits keep it out of the ring."""
+        return self.where in ("slot", "rate")
 
 
 K = TypeVar("K", bound=KeyState[Any])
@@ -55,9 +60,9 @@ K = TypeVar("K", bound=KeyState[Any])
 
 @dataclass(slots=True, eq=False)
 class RoundRobin(ABC, Generic[T, K]):
-    """The rules by which one queue gives its jobs: turns, weights, limits, parking. What gives is T, a key's state K.
+    """The rules that select the jobs of one queue: turns, weights, limits, parking. T: a job; K: the state of a key.
 
-    A subclass holds the ring of keys; this one decides which key gives, and what becomes of it.
+    A subclass holds the ring of keys; this class decides which key gives a job, and where the key goes then.
     """
 
     queue: Queue
@@ -66,34 +71,29 @@ class RoundRobin(ABC, Generic[T, K]):
     running: int = 0
     tat: int = 0
     back: int = 0
-    """The turn of the ring's last."""
+    """The turn of the last key in the ring."""
     turn: int = 0
-    """Where the keyless jobs stand in the ring, while there are any."""
+    """The turn of the keyless jobs, while there are any."""
 
     @abstractmethod
     def _first(self) -> K | None:
         """Return the first key of the ring, with its next two jobs in `ready` if it has as many."""
-        ...
 
     @abstractmethod
     def _pop(self) -> None:
-        """Take the first key out of the ring."""
-        ...
+        """Remove the first key from the ring."""
 
     @abstractmethod
     def _push(self, state: K) -> None:
         """Add a key at the back of the ring."""
-        ...
 
     @abstractmethod
     def _wake_at(self, state: K) -> None:
-        """Note when a key that was parked is to be looked at again."""
-        ...
+        """Record when a parked key is to be checked again."""
 
     @abstractmethod
     def wake(self, now: int) -> None:
-        """Let the keys whose time has come join the ring, at its back."""
-        ...
+        """Add the parked keys that are due at `now` to the back of the ring."""
 
     def room(self, now: int) -> int | None:
         """Return how many jobs the queue's own limits let begin at `now` (nanoseconds); None: any number."""
@@ -104,11 +104,11 @@ class RoundRobin(ABC, Generic[T, K]):
             rooms.append(gcra.room(self.tat, now))
         return min(rooms) if rooms else None
 
-    def picks(self, now: int) -> Iterator[T]:
-        """Give one job after the other, each taken out of its key's and counted, as long as there is one.
+    def picks(self, now: int) -> Generator[T, None, None]:
+        """Yield the selected jobs one by one, each removed from its key and counted.
 
-        The first key of the ring gives `weight` jobs, lowest (rank, order) first, and goes to its back. One that its
-        limits keep from giving is parked; one that is found empty leaves.
+        The first key of the ring gives `weight` jobs, lowest (rank, order) first, and goes to the back. A key without
+        room in its limits is parked; a key without due jobs leaves the ring.
         """
         own, rate, weights = self.queue.gcra, self.queue.per_key.gcra, self.queue.weights
         limited = rate is not None or self.queue.per_key.concurrency is not None
@@ -154,12 +154,12 @@ class RoundRobin(ABC, Generic[T, K]):
         self._push(state)
 
     def _leave(self, state: K) -> None:
-        """Take the first key, which has nothing to give, out of the ring."""
+        """Remove the first key, which has no due job, from the ring."""
         self._pop()
         state.where, state.given = "out", 0
 
     def _parked(self, state: K, now: int) -> bool:
-        """Park the first key when limits keep it from giving: it waits for a slot, or else for its rate."""
+        """Park the first key when its limits leave no room: it waits for a slot, or else for its rate."""
         each = self.queue.per_key
         if each.concurrency is not None and state.running >= each.concurrency:
             state.where, state.wake = "slot", now + RECHECK
@@ -175,16 +175,16 @@ class RoundRobin(ABC, Generic[T, K]):
 
 @dataclass(slots=True, eq=False)
 class QueueState(RoundRobin[Ticket, KeyState[Ticket]]):
-    """One queue, whole: its keyless jobs, its keys in a ring, and its limits."""
+    """All state of one queue in memory: its keyless jobs, its keys in a ring, and its limits."""
 
     keys: dict[str, KeyState[Ticket]] = field(default_factory=dict)
     _ring: list[tuple[int, str]] = field(default_factory=list)
-    """Heap of (turn, key); entries of keys that stand elsewhere now are skipped."""
+    """Heap of (turn, key); outdated entries are skipped."""
     _parking: list[tuple[int, int, str]] = field(default_factory=list)
-    """Heap of (wake, turn, key), as `_ring`."""
+    """Heap of (wake, turn, key); outdated entries are skipped."""
 
     def add(self, ticket: Ticket, key: str | None) -> None:
-        """Add a due job; a key that has nothing in the ring, and is not parked, joins at its back."""
+        """Add a due job; a key that is neither in the ring nor parked joins at the back."""
         if key is None:
             insort(self.ready, ticket)
             return
@@ -194,23 +194,23 @@ class QueueState(RoundRobin[Ticket, KeyState[Ticket]]):
             self._join(state)
 
     def key_state(self, key: str) -> KeyState[Ticket]:
-        """Return a key's state, made when it is new."""
+        """Return the state of a key, created when it is new."""
         return self.keys.get(key) or self.keys.setdefault(key, KeyState(key))
 
     def begin(self, key: str | None) -> None:
-        """Count a job that runs without having been picked: its holder came back in time."""
+        """Count a running job that was not selected here: its holder renewed its lease in time."""
         self.running += 1
         if key is not None:
             self.key_state(key).running += 1
 
     def end(self, key: str | None) -> None:
-        """Count a job that runs no more; `freed` is to follow."""
+        """Count that a job stopped running; call `freed` next."""
         self.running -= 1
         if key is not None:
             self.keys[key].running -= 1
 
     def freed(self, key: str | None) -> None:
-        """Let a key that waited for a slot join the ring at its back; forget one that has nothing here any more."""
+        """Add a key that waited for a slot to the back of the ring; forget a key without jobs and without a rate."""
         state = None if key is None else self.keys.get(key)
         if state is not None and state.where == "slot":
             self._join(state)
@@ -218,71 +218,70 @@ class QueueState(RoundRobin[Ticket, KeyState[Ticket]]):
             del self.keys[state.key]
 
     def remove(self, ticket: Ticket, key: str | None) -> None:
-        """Remove a due job; its key keeps its turn until then, whether it has more jobs or not."""
+        """Remove a due job; its key stays in the ring until its turn, even without jobs."""
         ready = self.ready if key is None else self.keys[key].ready
         del ready[bisect_left(ready, ticket)]
 
     def heads(self) -> Iterator[Ticket]:
-        """Give the first of the keyless jobs and of each key."""
+        """Yield the first of the keyless jobs and the first job of each key."""
         for ready in (self.ready, *(state.ready for state in self.keys.values())):
             if ready:
                 yield ready[0]
 
     def tidy(self, now: int) -> None:
-        """Forget the keys that have nothing here and no rate to remember."""
+        """Forget the keys that have no job and no rate to remember."""
         for state in [each for each in self.keys.values() if each.where == "out" and not each.running]:
             if state.tat <= now:
                 del self.keys[state.key]
 
     def forget(self, key: str) -> None:
-        """Forget a key of which everything was purged, with its turn and its rate; one that has jobs here stays."""
+        """Forget a purged key with its turn and its rate, unless it has jobs."""
         state = self.keys.get(key)
         if state is not None and not state.ready and not state.running:
             del self.keys[key]
 
     def may_begin(self, key: str | None) -> bool:
-        """Tell whether concurrency leaves a slot for a job of this key; rates are not asked."""
+        """Return whether concurrency leaves a slot for a job of this key; rates do not count."""
         each = self.queue.per_key.concurrency
         return (self.queue.concurrency is None or self.running < self.queue.concurrency) and (
             key is None or each is None or self.key_state(key).running < each
         )
 
     def change(self, queue: Queue) -> None:
-        """Take over other limits: every parked key gets a new look, in the order of their turns."""
+        """Replace the limits: every parked key joins the ring, in the order of their turns."""
         if queue == self.queue:
             return
         self.queue = queue
         if queue.per_key.rate is None:
             for state in self.keys.values():
                 state.tat = 0
-        for state in sorted((each for each in self.keys.values() if each.where in ("slot", "rate")), key=_turn):
+        for state in sorted((each for each in self.keys.values() if each.parked), key=lambda each: each.turn):
             self._join(state)
 
     def held(self, now: int) -> Literal["", "concurrency", "rate"]:
-        """Tell which of the queue's own limits lets nothing begin now."""
+        """Return which of the queue's own limits lets no job begin now."""
         if self.queue.concurrency is not None and self.running >= self.queue.concurrency:
             return "concurrency"
         gcra = self.queue.gcra
         return "rate" if gcra is not None and gcra.room(self.tat, now) < 1 else ""
 
     def next_look(self, now: int) -> int | None:
-        """Return when (nanoseconds) something that limits hold back may go on by itself; None: nothing does."""
-        if self.queue.concurrency is not None and self.running >= self.queue.concurrency:
+        """Return when (nanoseconds) time alone may let a held-back job begin; None: no such time."""
+        held = self.held(now)
+        if held == "concurrency":
             return None
-        wakes = [state.wake for state in self.keys.values() if state.where in ("slot", "rate")]
-        gcra = self.queue.gcra
-        if gcra is not None and gcra.room(self.tat, now) < 1:
-            if self.ready or wakes or any(state.where == "ring" for state in self.keys.values()):
-                return gcra.next_at(self.tat, now)
-            return None
-        return min(wakes) if wakes else None
+        wakes = [state.wake for state in self.keys.values() if state.parked]
+        if held == "rate" and self.queue.gcra is not None:
+            waiting = self.ready or wakes or any(state.where == "ring" for state in self.keys.values())
+            return self.queue.gcra.next_at(self.tat, now) if waiting else None
+        return min(wakes, default=None)
 
     def wake(self, now: int) -> None:
-        """Let the keys whose time has come join the ring, at its back."""
+        """Add the parked keys that are due at `now` to the back of the ring."""
         while self._parking and self._parking[0][0] <= now:
             wake, turn, key = heappop(self._parking)
             state = self.keys.get(key)
-            if state is not None and state.where in ("slot", "rate") and (state.wake, state.turn) == (wake, turn):
+            if state is not None and state.parked and (state.wake, state.turn) == (wake, turn):
                 self._join(state)
 
     def _first(self) -> KeyState[Ticket] | None:
@@ -304,38 +303,34 @@ class QueueState(RoundRobin[Ticket, KeyState[Ticket]]):
         heappush(self._parking, (state.wake, state.turn, state.key))
 
 
-def _turn(state: KeyState[Any]) -> int:
-    return state.turn
-
-
 def select(
     queues: Mapping[str, RoundRobin[T, Any]], last: str, n: int, demand: Mapping[str, int], now: float
 ) -> tuple[list[T], str]:
-    """Pick at most `n` jobs, at most `demand[q]` of queue q; return them and the queue that gave the last of them.
+    """Select at most `n` jobs, at most `demand[q]` of queue q; return them and the queue of the last one.
 
-    What is picked is taken out of its queue, and turns, rates and running jobs are counted there. Queues give one job
-    each in turn, by name, beginning behind `last`, the one that gave the last job of the call before; one that its
-    limits leave no room is not looked at. Within a queue see `RoundRobin.picks`. now: wall time, seconds. Costs
-    O(q log q + n log k) for q queues and k keys, and once for each key that is parked or found empty, however many
+    Selected jobs are removed from their queue, and turns, rates and running jobs are counted there. Queues give one
+    job each in turn, by name, beginning behind `last`, the queue that gave the last job of the call before; a queue
+    without room in its own limits is skipped. Within a queue see `RoundRobin.picks`. now: wall time, seconds. Costs
+    O(q log q + n log k) for q queues and k keys, and one step for each key that is parked or found empty, however many
     jobs wait.
     """
     at = nanos(now)
-    ring: Sequence[tuple[str, Iterator[T], int]] = []
+    serving: list[tuple[str, Generator[T, None, None], int]] = []
     for name in sorted(demand):
         if name in queues:
             room = queues[name].room(at)
             most = demand[name] if room is None else min(demand[name], room)
             if most > 0:
                 queues[name].wake(at)
-                ring = [*ring, (name, queues[name].picks(at), most)]
-    start = sum(name <= last for name, _, _ in ring)
-    ring = [*ring[start:], *ring[:start]]
-    serving = list(ring)
+                serving.append((name, queues[name].picks(at), most))
+    start = sum(name <= last for name, _, _ in serving)
+    ring = serving[start:] + serving[:start]
     picked: list[T] = []
     turn = 0
     try:
         while ring and len(picked) < n:
-            going = []
+            turn += 1
+            remaining = []
             for each in ring:
                 name, picks, most = each
                 if len(picked) == n:
@@ -343,11 +338,10 @@ def select(
                 if (job := next(picks, None)) is not None:
                     picked.append(job)
                     last = name
-                    if turn + 1 < most:
-                        going.append(each)
-            turn += 1
-            ring = going
+                    if turn < most:
+                        remaining.append(each)
+            ring = remaining
     finally:
         for _, picks, _ in serving:
-            picks.close()  # type: ignore[attr-defined]
+            picks.close()
     return picked, last

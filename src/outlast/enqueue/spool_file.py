@@ -1,4 +1,4 @@
-"""A file of messages on their way to a store that is away: kept in order, taken out when they have arrived."""
+"""Keeps messages in a file, in order, while their store is unreachable, and removes them once the store has them."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class SpooledMessage(Struct, frozen=True):
 
 
 class SpoolFile:
-    """The file at `path`, which is made when it is missing; for any number of processes and threads of one host.
+    """The file at `path`, created when it is missing; for any number of processes and threads of one host.
 
-    Every call blocks, and what it has kept is on the disk when it returns. Raises StoreError, UnsafeStore.
+    Every call blocks, and its changes are on the disk when it returns. Raises StoreError, UnsafeStore.
     """
 
     def __init__(self, path: str) -> None:
@@ -56,26 +56,26 @@ class SpoolFile:
 
     @property
     def durability(self) -> Durability:
-        """What a spooled message survives: that is up to the disk it lies on."""
+        """What a spooled message survives, given the file system of the file."""
         return durability_of(self.path)
 
     def exists(self) -> bool:
-        """Whether there is such a file; none is made."""
+        """Whether the file exists; it is not created."""
         return Path(self.path).exists()
 
     def add(self, rows: Sequence[tuple[str, str, bytes]], limit: int) -> None:
-        """Keep (id, queue, body) of each, in one step; an id that is there already stays as it is.
+        """Keep (id, queue, body) of each, in one transaction; an id that is in the file already stays as it is.
 
-        Raise StoreFull, with none of them kept, where the file would hold more than `limit`.
+        Raise StoreFull, with none of them kept, when the file would hold more than `limit`.
         """
         with self._using() as db, immediate(db):
             held = int(db.execute("select count(*) from spooled").get)
             if held + len(rows) > limit:
-                raise StoreFull(f"{self.path} holds {held} jobs and takes no more (spool_limit={limit})")
+                raise StoreFull(f"{self.path} holds {held} jobs and accepts no more (spool_limit={limit})")
             db.executemany("insert or ignore into spooled (id, queue, body) values (?, ?, ?)", rows)
 
     def head(self, number: int, *, without: Sequence[str] = ()) -> list[SpooledMessage]:
-        """Return the first ones in order of acceptance, leaving out those of some queues."""
+        """Return the first messages in order of acceptance, except those of the queues `without`."""
         marks = ", ".join("?" * len(without))
         with self._using() as db:
             found = db.execute(
@@ -85,7 +85,7 @@ class SpoolFile:
             return [SpooledMessage(*row) for row in found]
 
     def take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]] = ()) -> None:
-        """Forget those that have arrived; set aside, with the reason, those that the store can never take."""
+        """Delete messages that have arrived; move those that the store can never accept aside, each with its reason."""
         with self._using() as db, immediate(db):
             db.executemany(
                 "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1", refused
@@ -94,14 +94,14 @@ class SpoolFile:
             db.executemany("delete from spooled where seq = ?", [(seq,) for seq, _ in refused])
 
     def count(self) -> tuple[int, int]:
-        """Return how many wait, and how many were refused."""
+        """Return how many messages wait, and how many were refused."""
         with self._using() as db:
             waiting, refused = (db.execute(f"select count(*) from {each}").get for each in ("spooled", "refused"))  # noqa: S608
             return int(waiting), int(refused)
 
     @contextmanager
     def relaying(self) -> Iterator[bool]:
-        """Be the only one who relays from this file, if nobody else is; yields whether so."""
+        """Try to become the only relay of this file; yield whether that succeeded."""
         with translated(self.path):
             descriptor = os.open(f"{self.path}-relay", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -115,7 +115,7 @@ class SpoolFile:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             if self._db is not None and self._pid == os.getpid():
                 self._db.close()

@@ -125,7 +125,7 @@ async def test_the_spool_is_bounded(server: Node, tmp_path: Path) -> None:
     app, send = shop(server.port, tmp_path / "outbox.db", spool_limit=2)
     for number in (1, 2):
         await send.enqueue(number)
-    with pytest.raises(StoreFull, match=r"holds 2 jobs and takes no more \(spool_limit=2\)"):
+    with pytest.raises(StoreFull, match=r"holds 2 jobs and accepts no more \(spool_limit=2\)"):
         await send.enqueue(3)
     await app.close()
 

@@ -79,7 +79,7 @@ def test_no_store_and_a_file_of_something_else(project: Project) -> None:
     other.execute("create table t(x)")
     other.close()
     found = findings(project, "--url", "sqlite:other.db", code=1)
-    assert any("is not a file of Outlast" in each for each in found)
+    assert any("is not an Outlast file" in each for each in found)
     memory = findings(project, "--url", "memory:", code=1)
     assert list(memory.values()) == ["error"]
 

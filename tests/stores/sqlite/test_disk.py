@@ -1,4 +1,4 @@
-"""A disk that is really full, files that are really damaged: what is said, what is kept, how it goes on."""
+"""A disk that is really full, files that are really damaged: the errors, the jobs that stay, the recovery."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.sqlite_file import look
 from tests.support.sqlite_process import journals, start
 
 NEVER = Tuning(idle=3600, retention=3600, log_pages=10**9, log_limit=10**9, vacuum_pages=10**9)
-"""Nothing is tidied up: a test decides when."""
+"""The tidier does not run until a test starts it."""
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def brim(desk: Desk, disk: Path) -> Path:
     return filler
 
 
-async def test_each_call_on_a_full_disk_says_so_and_can_be_repeated(desk: Desk, disk: Path) -> None:
+async def test_each_call_on_a_full_disk_raises_store_full_and_can_be_repeated(desk: Desk, disk: Path) -> None:
     filler = await brim(desk, disk)
     body = {"text": "x" * 9000}
     calls: dict[str, Callable[[], Any]] = {
@@ -72,7 +72,7 @@ async def test_each_call_on_a_full_disk_says_so_and_can_be_repeated(desk: Desk, 
         "save": lambda: desk.store.save([Note(desk.fence("q.1"), "progress", raw(body))]),
     }
     for call in calls.values():
-        with pytest.raises(StoreFull, match=r"the disk .* under .*jobs\.db is full: free some space; no accepted job"):
+        with pytest.raises(StoreFull, match=r"the disk .* of .*jobs\.db is full: free some space; no accepted job"):
             await call()
     assert await desk.state("q.new") == "unknown"
     assert [await desk.state(id) for id in ("q.0", "q.1", "q.2", "q.3")] == ["running"] * 3 + ["ready"]
@@ -85,7 +85,7 @@ async def test_each_call_on_a_full_disk_says_so_and_can_be_repeated(desk: Desk, 
 
 
 async def test_a_worker_on_a_full_disk_loses_nothing(desk: Desk, disk: Path) -> None:
-    """Claims, renewals and settlements write little: each works, in the log's own room, or says so and is repeated."""
+    """Claims, renewals and settlements write little: each works in the space of the log, or raises and is repeated."""
     filler = await brim(desk, disk)
     full = 0
 
@@ -112,7 +112,7 @@ async def test_a_worker_on_a_full_disk_loses_nothing(desk: Desk, disk: Path) -> 
     assert look(disk / "jobs.db", "pragma integrity_check") == [("ok",)]
 
 
-async def test_who_only_looks_is_served_on_a_full_disk(desk: Desk, disk: Path) -> None:
+async def test_reads_work_on_a_full_disk(desk: Desk, disk: Path) -> None:
     await brim(desk, disk)
     assert (await desk.stats("q")).depth == 10
     assert (await desk.store.count(Query(queue="q"))) == {"running": 3, "ready": 7}
@@ -120,7 +120,7 @@ async def test_who_only_looks_is_served_on_a_full_disk(desk: Desk, disk: Path) -
     (disk / "filler").unlink()
 
 
-async def test_the_logs_own_room_is_used_again_on_a_full_disk(disk: Path) -> None:
+async def test_the_space_of_the_log_is_used_again_on_a_full_disk(disk: Path) -> None:
     """With room in the file, short jobs go on for ever on a disk that has none: the log begins again in its place."""
     desk = made(disk / "jobs.db")
     await desk.store.open()
@@ -160,17 +160,17 @@ async def test_a_log_that_cannot_be_moved_stays_and_is_moved_later(
     assert look(disk / "jobs.db", "pragma integrity_check; select count(*) from job") == [("ok",), (200,)]
 
 
-async def test_opening_on_a_full_disk_says_so(disk: Path) -> None:
+async def test_opening_on_a_full_disk_raises_store_full(disk: Path) -> None:
     filler = fill(disk)
     desk = made(disk / "jobs.db")
-    with pytest.raises(StoreFull, match=r"under .*jobs\.db is full"):
+    with pytest.raises(StoreFull, match=r"of .*jobs\.db is full"):
         await desk.store.open()
     filler.unlink()
     await desk.store.open()
     await desk.publish("q.1")
     await desk.store.close()
     fill(disk)
-    with pytest.raises(StoreFull, match=r"under .*jobs\.db is full"):
+    with pytest.raises(StoreFull, match=r"of .*jobs\.db is full"):
         await desk.store.open()
     filler.unlink()
     await desk.store.open()
@@ -178,7 +178,7 @@ async def test_opening_on_a_full_disk_says_so(disk: Path) -> None:
     await desk.store.close()
 
 
-async def test_a_read_only_folder_says_so_and_the_file_stays(disk: Path) -> None:
+async def test_a_read_only_folder_is_reported_and_the_file_stays(disk: Path) -> None:
     desk = made(disk / "jobs.db")
     with read_only(disk), pytest.raises(StoreUnavailable, match=r"jobs\.db.*may this user write there"):
         await desk.store.open()
@@ -201,7 +201,7 @@ async def test_a_backup_to_a_full_disk_leaves_nothing_behind(disk: Path, tmp_pat
     await desk.publish(*(f"q.{n}" for n in range(3000)), args={"text": "x" * 2000})
     store = desk.store
     assert isinstance(store, SqliteStore)
-    with pytest.raises(StoreFull, match=r"the disk under .*disk/copy\.db is full"):
+    with pytest.raises(StoreFull, match=r"the disk of .*disk/copy\.db is full"):
         await store.backup(str(disk / "copy.db"))
     assert list(disk.iterdir()) == []
     assert (await desk.stats()).depth == 3000
@@ -215,7 +215,7 @@ def _go(process: Any) -> None:
 
 
 async def test_publishers_and_a_worker_on_a_disk_that_fills_up_lose_nothing(disk: Path, tmp_path: Path) -> None:
-    """Three processes fill the disk; each is told; space returns and they go on; file and journals agree."""
+    """Three processes fill the disk; each gets an error; space returns and they continue; file and journals agree."""
     path = disk / "jobs.db"
     for ballast in ("publishers", "worker"):
         (disk / ballast).write_bytes(b"\0" * 2_000_000)
@@ -282,7 +282,7 @@ async def test_a_damaged_file_is_named_with_what_to_do_and_left_as_it_is(tmp_pat
     assert path.read_bytes() == bytes(data)
 
 
-async def test_a_damaged_first_page_is_refused_at_the_door(tmp_path: Path) -> None:
+async def test_a_damaged_first_page_is_refused_at_opening(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     await grown(path)
     data = bytearray(path.read_bytes())

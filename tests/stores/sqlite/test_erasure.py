@@ -1,4 +1,4 @@
-"""What is erased from an SQLite file is gone from its bytes, not only from its tables; of long rows, too."""
+"""Purged content disappears from the bytes of the file, not only from its tables; that of long rows too."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_a_purge_by_key_leaves_nothing_in_the_files(tmp_path: Path, size: 
     await again.close()
 
 
-async def test_another_process_erases_what_one_that_died_had_purged(tmp_path: Path) -> None:
+async def test_another_process_erases_the_purged_jobs_of_a_dead_one(tmp_path: Path) -> None:
     """The wish is in the file: here the first store never tidies up, and the second one does."""
     clock = FakeClock()
     first = SqliteStore(str(tmp_path / "jobs.db"), clock=clock, tuning=Tuning(idle=1e6))
@@ -67,7 +67,7 @@ async def test_another_process_erases_what_one_that_died_had_purged(tmp_path: Pa
     await first.close()
 
 
-async def test_a_busy_store_erases_all_the_same(tmp_path: Path) -> None:
+async def test_a_busy_store_erases_too(tmp_path: Path) -> None:
     clock = FakeClock()
     store = SqliteStore(str(tmp_path / "jobs.db"), clock=clock, tuning=Tuning(idle=0.05, vacuum_pages=7))
     await store.open()

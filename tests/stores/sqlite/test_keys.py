@@ -1,4 +1,4 @@
-"""The rows of keys in an SQLite file: kept while something is left of the key, taken away at rest."""
+"""The rows of keys in an SQLite file: kept while the key has jobs or a rate, deleted at rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def keys(path: Path) -> list[Any]:
         db.close()
 
 
-async def test_a_key_of_which_nothing_is_left_is_taken_away_at_rest(tmp_path: Path) -> None:
+async def test_a_key_without_jobs_is_deleted_at_rest(tmp_path: Path) -> None:
     clock = FakeClock()
     store = SqliteStore(str(tmp_path / "jobs.db"), clock=clock, tuning=Tuning(idle=0.02, retention=0.02))
     await store.open()

@@ -56,7 +56,7 @@ async def churn(desk: Desk, name: str, turns: int) -> None:
 
 
 async def test_the_log_stays_bounded_while_others_read_and_write(desk: Desk, tmp_path: Path, path: Path) -> None:
-    """Two stores write without a pause and readers never stop looking; the log is started anew again and again."""
+    """Two stores write without a pause and readers never stop; the log is restarted again and again."""
     other = Desk(SqliteStore(str(path), clock=desk.clock, tuning=SMALL), desk.clock)
     await other.store.open()
     writing = asyncio.gather(churn(desk, "a", 150), churn(other, "b", 150))
@@ -71,7 +71,7 @@ async def test_the_log_stays_bounded_while_others_read_and_write(desk: Desk, tmp
 
 
 async def test_a_reader_that_stays_stops_no_writer(desk: Desk, path: Path) -> None:
-    """An old look pins the log: it grows by what is written, every commit goes on, and afterwards it is short again."""
+    """An old read blocks the log's restart: the log grows, every commit works, and afterwards it is short again."""
     await churn(desk, "q", 5)
     with locked(path, "begin; select * from job"):
         await churn(desk, "r", 100)
@@ -97,7 +97,7 @@ async def test_the_file_shrinks_after_a_purge(desk: Desk, path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["cap", "time"])
-async def test_what_is_left_of_ended_jobs_takes_little_room(desk: Desk, path: Path, way: str) -> None:
+async def test_tombstones_of_ended_jobs_need_little_space(desk: Desk, path: Path, way: str) -> None:
     """Only ids are remembered, and the room of the bodies is used again, or goes back to the disk."""
     await desk.declare("q", records=10 if way == "cap" else 10_000, record_ttl=3600.0)
     ids = [f"q.{n}" for n in range(1000)]
@@ -128,7 +128,7 @@ async def test_ids_are_remembered_for_their_time_and_then_forgotten(desk: Desk, 
     assert look(path, "select depth, records, dead from queue") == [(0, 0, 0)]
 
 
-async def test_retention_goes_on_by_itself_in_a_store_that_is_never_idle(desk: Desk, path: Path) -> None:
+async def test_retention_continues_in_a_store_that_is_never_idle(desk: Desk, path: Path) -> None:
     await desk.run(*(f"q.{n}" for n in range(5)))
     desk.clock.advance(3 * DAY)
 

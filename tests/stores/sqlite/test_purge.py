@@ -1,4 +1,4 @@
-"""A purge of a queue or a key is many short transactions, so that nobody who writes to the file waits for it."""
+"""A purge of a queue or a key is many short transactions, so that it blocks no other writer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     await store.close()
 
 
-async def test_it_takes_many_transactions_and_removes_all_but_what_runs(desk: Desk, tmp_path: Path) -> None:
+async def test_it_takes_many_transactions_and_removes_all_but_running_jobs(desk: Desk, tmp_path: Path) -> None:
     before = commits(tmp_path / "jobs.db")
     assert (await desk.do(Purge(queue="q"))).changed == JOBS
     assert commits(tmp_path / "jobs.db") - before >= JOBS // 1000
@@ -51,7 +51,7 @@ async def test_states_are_kept_to(desk: Desk) -> None:
     assert (await desk.do(Purge(queue="q", states=("ready",)))).changed == JOBS - 2
 
 
-async def test_what_is_accepted_meanwhile_stays(desk: Desk, tmp_path: Path) -> None:
+async def test_jobs_accepted_during_the_purge_stay(desk: Desk, tmp_path: Path) -> None:
     other = Desk(SqliteStore(str(tmp_path / "jobs.db"), clock=desk.clock), desk.clock)
     await other.store.open()
     purging = asyncio.create_task(desk.do(Purge(queue="q")))
@@ -79,7 +79,7 @@ async def test_by_key_it_takes_many_too(desk: Desk, tmp_path: Path) -> None:
     assert (await desk.do(Purge(key="nobody"))).changed == 0
 
 
-async def test_by_key_what_is_accepted_meanwhile_stays(desk: Desk, tmp_path: Path) -> None:
+async def test_by_key_jobs_accepted_during_the_purge_stay(desk: Desk, tmp_path: Path) -> None:
     await desk.publish(*(f"q.k{number}" for number in range(JOBS)), key="ann")
     other = Desk(SqliteStore(str(tmp_path / "jobs.db"), clock=desk.clock), desk.clock)
     await other.store.open()

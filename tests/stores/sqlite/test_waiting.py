@@ -1,4 +1,4 @@
-"""Thousands who wait for their jobs to end: one look for all of them at a ring, and each hears of its own."""
+"""Thousands of calls that wait for jobs to end: one read for all at a notification; each returns with its jobs."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def waiting(desk: Desk, *ids: str, timeout: float = 60.0) -> asyncio.Task[Any]:
     return asyncio.create_task(desk.store.wait(ids, timeout))
 
 
-async def test_a_ring_costs_one_look_however_many_wait(desk: Desk) -> None:
+async def test_a_notification_costs_one_read_however_many_wait(desk: Desk) -> None:
     assert isinstance(desk.store, Counting)
     waits = [waiting(desk, f"q.{number}") for number in range(WAITS)]
     for number in range(WAITS):
         await desk.finish(f"q.{number}")
         ((record,),) = await asyncio.gather(waits[number])
         assert record.state == "succeeded"
-    # Each looks once before it waits and once when it is told; each ring is a look, and a few are by the clock.
+    # Each wait reads once before and once after; each notification is one read, and a few reads are by the clock.
     assert desk.store.looks < 4 * WAITS
 
 
@@ -76,7 +76,7 @@ async def test_a_wait_that_is_cancelled_or_over_leaves_the_others(desk: Desk) ->
     assert ended.state == "succeeded"
 
 
-async def test_nobody_waits_for_a_store_that_is_closed(desk: Desk) -> None:
+async def test_a_wait_ends_when_the_store_is_closed(desk: Desk) -> None:
     waits = [waiting(desk, "q.1"), waiting(desk, "q.2")]
     await desk.store.get(["q.3"])  # behind their first looks
     await desk.store.close()

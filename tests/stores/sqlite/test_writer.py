@@ -1,4 +1,4 @@
-"""The SQLite store's writing thread: shared commits, waits, cancellations, failures; nobody waits for ever."""
+"""The SQLite store's writing thread: shared commits, waits, cancellations, failures; each call gets an answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "jobs.db"
 
 
-async def test_what_is_asked_together_shares_one_commit(desk: Desk, path: Path) -> None:
+async def test_calls_of_one_round_share_one_commit(desk: Desk, path: Path) -> None:
     await desk.publish("q.0")
     before = commits(path)
     given = await asyncio.gather(*(desk.publish(f"q.{n}") for n in range(1, 201)))
@@ -49,7 +49,7 @@ async def test_what_is_asked_together_shares_one_commit(desk: Desk, path: Path) 
     assert (await desk.stats()).depth == 201
 
 
-async def test_what_is_asked_during_a_commit_shares_the_next(desk: Desk, path: Path) -> None:
+async def test_calls_during_a_commit_share_the_next(desk: Desk, path: Path) -> None:
     await desk.publish("q.0")
     before = commits(path)
 
@@ -89,7 +89,7 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), AssertionError("a bug"), MemoryError(), Interrupted("stop")])
-async def test_whatever_goes_wrong_is_answered_and_the_next_call_works(
+async def test_any_error_is_raised_to_the_caller_and_the_next_call_works(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     def fail(*_: object) -> Any:
@@ -104,7 +104,7 @@ async def test_whatever_goes_wrong_is_answered_and_the_next_call_works(
 
 
 @pytest.mark.parametrize("where", ["begin", "find_queue"])
-async def test_a_look_that_fails_is_answered(desk: Desk, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+async def test_a_peek_that_fails_is_answered(desk: Desk, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def fail(*_: object) -> Any:
         raise RuntimeError("a bug")
 
@@ -117,7 +117,9 @@ async def test_a_look_that_fails_is_answered(desk: Desk, monkeypatch: pytest.Mon
     assert await desk.ids() == ["q.1"]
 
 
-async def test_no_descriptor_left_for_a_bell_costs_no_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_descriptor_for_notifications_calls_are_answered(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none_left(*_: object) -> Any:
         raise OSError(24, "Too many open files")
 
@@ -139,7 +141,7 @@ async def test_it_waits_for_another_programs_transaction(tmp_path: Path) -> None
     await desk.store.close()
 
 
-async def test_past_the_deadline_it_says_who_and_loses_nothing(desk: Desk, path: Path) -> None:
+async def test_past_the_deadline_the_error_names_the_fix_and_nothing_is_lost(desk: Desk, path: Path) -> None:
     await desk.publish("q.1", "q.2")
     await desk.claim(limit=1)
     with locked(path):
@@ -158,7 +160,7 @@ async def test_past_the_deadline_it_says_who_and_loses_nothing(desk: Desk, path:
     assert await desk.ids(holder=B) == ["q.2", "q.3"]
 
 
-async def test_a_killed_program_lets_go_of_its_transaction(desk: Desk, path: Path) -> None:
+async def test_the_transaction_of_a_killed_program_ends(desk: Desk, path: Path) -> None:
     with locked(path, "begin immediate; insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory)"
                       " values('ghost', 1, 1, 1, 1)") as process:  # fmt: skip
         process.kill()
@@ -182,7 +184,7 @@ async def test_a_cancelled_publish_that_had_not_begun_never_runs(desk: Desk, pat
     assert [await desk.state(id) for id in ("q.1", "q.2", "q.3")] == ["ready", "unknown", "ready"]
 
 
-async def test_a_claim_cancelled_in_mid_transaction_gives_its_jobs_back(desk: Desk, path: Path) -> None:
+async def test_a_claim_cancelled_during_its_transaction_releases_its_jobs(desk: Desk, path: Path) -> None:
     await desk.publish("q.1", "q.2")
     with locked(path):
         claiming = asyncio.create_task(desk.claim())
@@ -195,7 +197,7 @@ async def test_a_claim_cancelled_in_mid_transaction_gives_its_jobs_back(desk: De
     assert [(d.attempt, d.crashes) for d in desk.deliveries.values()] == [(1, 0), (1, 0)]
 
 
-async def test_a_claim_cancelled_as_its_answer_comes_gives_its_jobs_back(desk: Desk) -> None:
+async def test_a_claim_cancelled_as_its_answer_arrives_releases_its_jobs(desk: Desk) -> None:
     """The answer and the cancellation meet in one round of the loop: the cancellation wins."""
     tasks: list[asyncio.Task[Any]] = []
 
@@ -215,7 +217,7 @@ async def test_a_claim_cancelled_as_its_answer_comes_gives_its_jobs_back(desk: D
         assert await desk.finish(f"q.{turn}") == []
 
 
-async def test_a_claim_cancelled_by_a_close_gives_its_jobs_back(desk: Desk, path: Path) -> None:
+async def test_a_claim_cancelled_by_a_close_releases_its_jobs(desk: Desk, path: Path) -> None:
     await desk.publish("q.1")
     claiming: asyncio.Task[Any]
 
@@ -240,7 +242,7 @@ async def test_close_finishes_what_was_submitted(desk: Desk) -> None:
     assert (await desk.stats()).depth == 50
 
 
-async def test_after_close_every_call_says_so(desk: Desk) -> None:
+async def test_after_close_every_call_raises(desk: Desk) -> None:
     waiting = asyncio.create_task(desk.claim(wait=60))
     ending = asyncio.create_task(desk.store.wait(["q.1"], 0))
     await ending
@@ -252,7 +254,7 @@ async def test_after_close_every_call_says_so(desk: Desk) -> None:
             await call()
 
 
-async def test_a_cancelled_close_still_lets_go_of_the_file(desk: Desk, path: Path) -> None:
+async def test_a_cancelled_close_still_closes_the_file(desk: Desk, path: Path) -> None:
     await desk.publish("q.1")
     with locked(path):
         late = asyncio.create_task(desk.publish("q.2"))
@@ -303,7 +305,7 @@ async def _gone(threads: int) -> None:
     await until(lambda: threading.active_count() <= threads, "the store's threads have ended")
 
 
-async def test_two_hundred_lives_leak_nothing(tmp_path: Path) -> None:
+async def test_two_hundred_opens_and_closes_leak_nothing(tmp_path: Path) -> None:
     async def live(n: int) -> None:
         store = SqliteStore(str(tmp_path / "jobs.db"), clock=FakeClock())
         await store.open()
@@ -321,7 +323,7 @@ async def test_two_hundred_lives_leak_nothing(tmp_path: Path) -> None:
     assert list(ProcessNotifier(str(tmp_path / "jobs.db")).folder.iterdir()) == []
 
 
-async def test_a_killed_listeners_bell_is_taken_away(desk: Desk, path: Path) -> None:
+async def test_the_socket_of_a_killed_listener_is_deleted(desk: Desk, path: Path) -> None:
     import socket
 
     stale = ProcessNotifier(str(path)).folder / "work-1-dead"

@@ -1,4 +1,4 @@
-"""The order of processes that want to write: it stops none of them for good."""
+"""The order of processes that write to one file: none of them is blocked forever."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def turn(own: WriterQueue, db: apsw.Connection) -> None:
     db.execute("rollback")
 
 
-def in_company(db: apsw.Connection, folder: Path) -> WriterQueue:
-    """Return a line whose owner has just waited for somebody else."""
+def with_other_writers(db: apsw.Connection, folder: Path) -> WriterQueue:
+    """Return a queue whose owner has just waited for another writer."""
     own = WriterQueue(folder)
     path = Path(db.filename)
     with ThreadPoolExecutor(1) as pool, locked(path):
@@ -44,32 +44,32 @@ def in_company(db: apsw.Connection, folder: Path) -> WriterQueue:
     return own
 
 
-def test_alone_there_is_no_line(db: apsw.Connection, tmp_path: Path) -> None:
+def test_alone_there_is_no_queue(db: apsw.Connection, tmp_path: Path) -> None:
     own = WriterQueue(tmp_path)
     turn(own, db)
     turn(own, db)
     assert not list(tmp_path.glob("line-*"))
 
 
-def test_in_company_it_is_stood_in_and_left(db: apsw.Connection, tmp_path: Path) -> None:
-    own = in_company(db, tmp_path)
+def test_beside_other_writers_a_position_is_taken_and_released(db: apsw.Connection, tmp_path: Path) -> None:
+    own = with_other_writers(db, tmp_path)
     turn(own, db)
-    places = sorted(tmp_path.glob("line-*"))
-    assert len(places) == POSITIONS
-    for place in places:
-        with place.open() as file:
+    files = sorted(tmp_path.glob("line-*"))
+    assert len(files) == POSITIONS
+    for position in files:
+        with position.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     own.close()
 
 
-def test_a_line_that_is_stuck_is_passed_by_and_not_looked_at_for_a_while(
+def test_a_stuck_queue_is_skipped_and_then_ignored_for_some_seconds(
     db: apsw.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a process in it was stopped."""
     monkeypatch.setattr(writer_queue, "PATIENCE", 0.05)
     monkeypatch.setattr(writer_queue, "CONTENDED", 3600.0)
     monkeypatch.setattr(writer_queue, "IGNORED", 3600.0)
-    own = in_company(db, tmp_path)
+    own = with_other_writers(db, tmp_path)
     turn(own, db)
     with (tmp_path / "line-1").open() as stopped:
         fcntl.flock(stopped, fcntl.LOCK_EX)
@@ -82,14 +82,14 @@ def test_a_line_that_is_stuck_is_passed_by_and_not_looked_at_for_a_while(
     own.close()
 
 
-def test_without_a_folder_there_is_no_line_but_every_turn(db: apsw.Connection, tmp_path: Path) -> None:
-    own = in_company(db, tmp_path / "nowhere")
+def test_without_a_folder_there_is_no_queue_but_every_transaction_begins(db: apsw.Connection, tmp_path: Path) -> None:
+    own = with_other_writers(db, tmp_path / "nowhere")
     turn(own, db)
     own.close()
 
 
-def test_a_transaction_that_cannot_begin_leaves_the_line(db: apsw.Connection, tmp_path: Path) -> None:
-    own = in_company(db, tmp_path)
+def test_a_transaction_that_cannot_begin_leaves_the_queue(db: apsw.Connection, tmp_path: Path) -> None:
+    own = with_other_writers(db, tmp_path)
     short = open_connection(db.filename, 0.01)
     with locked(Path(db.filename)), pytest.raises(apsw.BusyError):
         own.begin(short)

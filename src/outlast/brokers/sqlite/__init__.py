@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, shared by every process of a host."""
+"""The SQLite store: one file, shared by all processes of a host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["SqliteStore"]
 
 
 def __getattr__(name: str) -> object:
-    """Load the store on first use: what its kind says of it needs no more than the core."""
+    """Import the store on first use: its kind needs only the core."""
     if name != "SqliteStore":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from outlast.brokers.sqlite.store import SqliteStore

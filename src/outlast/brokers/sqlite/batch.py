@@ -1,6 +1,8 @@
-"""Runs what was asked of the writer meanwhile in one transaction: publishes merged into one, claims last."""
+"""Runs the writer's waiting operations in one transaction: publishes merged into one, claims last."""
 
 from __future__ import annotations
+
+from itertools import islice
 
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.transaction import Transaction
@@ -10,19 +12,14 @@ __all__ = ["apply_batch"]
 
 
 def apply_batch(tx: Transaction, batch: list[WriteOperation[Transaction]]) -> list[WriteResult[Transaction]]:
-    """Run the operations and store what they counted; return a result for each."""
+    """Run the operations and write the counters that they changed; return a result for each."""
     publishing = [operation for operation in batch if operation.merge is not None]
     results: list[WriteResult[Transaction]] = []
     if len(publishing) > 1:
-        everything = [message for operation in publishing for message in operation.merge or ()]
-        answers = publish(tx, everything)
-        at = 0
-        for operation in publishing:
-            size = len(operation.merge or ())
-            results.append((operation, answers[at : at + size], None))
-            at += size
+        answers = iter(publish(tx, [message for operation in publishing for message in operation.merge or ()]))
+        results = [(each, list(islice(answers, len(each.merge or ()))), None) for each in publishing]
         batch = [operation for operation in batch if operation.merge is None]
-    # Claims last: what the others give back or add may be handed out at once.
+    # Claims last: they can hand out the jobs that the others release or add.
     batch = sorted(batch, key=lambda operation: operation.peek is not None)
     results += [(operation, operation.run(tx), None) for operation in batch]
     tx.write_counts()

@@ -1,4 +1,4 @@
-"""Handing jobs out: who is next, in the order of core.select, and when to look again when nobody is."""
+"""Hands out jobs in the order of core.select, and computes when to look again when there is none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.sqlite import key_states
-from outlast.brokers.sqlite.claim_window import ClaimWindow, room_of
-from outlast.brokers.sqlite.job_rows import Meta
+from outlast.brokers.sqlite.claim_window import ClaimWindow, is_limited, room_of
+from outlast.brokers.sqlite.job_rows import meta_of
 from outlast.brokers.sqlite.leases import lapse_due, register
-from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction
+from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction, json_of
 from outlast.core.ids import queue_of
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, Message
@@ -22,13 +22,12 @@ __all__ = ["claim", "next_look", "nothing_to_claim"]
 
 Row = tuple[int, str, str, int, int, float, float, float | None, int, str | None, str | None, str]
 _rows: Final = msgspec.json.Decoder(list[Row]).decode
-_meta: Final = msgspec.json.Decoder(Meta).decode
 _seqs: Final = msgspec.json.Decoder(list[int]).decode
 
 
 def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> bool:
-    """Tell, without writing, whether a claim would hand out nothing: then it must not cost a synced transaction."""
-    if tx.asked.get(holder.id) != msgspec.json.encode(sorted(demand)).decode():
+    """Return whether a claim would hand out nothing, so that it needs no synced transaction; this writes nothing."""
+    if tx.claimed.get(holder.id) != json_of(sorted(demand)):
         return False
     if tx.rows("lapsing", (tx.boot, tx.mono)):
         return False
@@ -44,9 +43,9 @@ def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder)
 
 
 def next_look(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> float | None:
-    """Return the seconds until a job of these queues is due, its limits leave room, or a lease may lapse.
+    """Return the seconds until a job of these queues is due, limits leave room for one, or a lease may lapse.
 
-    None: none of it is known. A slot that is given back is notified.
+    None: no such time is known. A slot that becomes free is notified.
     """
     waits = []
     for name in demand:
@@ -60,7 +59,7 @@ def next_look(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> flo
 
 
 def _looks(tx: Transaction, queue: QueueRow) -> list[float]:
-    """Return the seconds until each thing for whose sake a queue is to be looked at again."""
+    """Return the seconds after which a queue may have a job to hand out, one number for each cause."""
     ring = tx.ring(queue)
     if room_of(tx, queue) == 0:
         rules = queue.rules
@@ -77,7 +76,7 @@ def _looks(tx: Transaction, queue: QueueRow) -> list[float]:
 
 
 def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder, lease: float) -> list[Delivery]:
-    """Hand out at most `limit` jobs, at most `demand[q]` of queue q; queues give one each in turn."""
+    """Hand out at most `limit` jobs, at most `demand[q]` of queue q; queues give one job each in turn."""
     number = register(tx, holder, list(demand), lease)
     lapse_due(tx)
     names = sorted(name for name, wanted in demand.items() if wanted > 0)
@@ -88,7 +87,7 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
     }
     for row in queues.values():
         _promote(tx, row, limit)
-    if not all(_is_plain(tx, row) for row in queues.values()):
+    if any(tx.ring(row).back or is_limited(row) for row in queues.values()):
         return _by_rules(tx, queues, {name: min(limit, demand[name]) for name in queues}, limit, number)
     shares = _shares(tx, {name: (queues[name].number, min(limit, demand[name])) for name in queues}, limit)
     token = 0
@@ -112,7 +111,7 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
 
 
 def _promote(tx: Transaction, row: QueueRow, limit: int) -> None:
-    """Make ready what is due, and what is parked of kinds that this process knows."""
+    """Make due jobs ready, and parked jobs of kinds that this process can run."""
     key_states.promote(tx, row)
     if tx.one("parked_probe", (row.number, tx.kinds)):
         if tx.ring(row).back:
@@ -120,24 +119,17 @@ def _promote(tx: Transaction, row: QueueRow, limit: int) -> None:
         tx.run("unpark", (row.number, tx.kinds, tx.now, limit))
 
 
-def _is_plain(tx: Transaction, row: QueueRow) -> bool:
-    """Tell whether a queue has neither keys nor limits of its own: its order is that of one index."""
-    if tx.ring(row).back:
-        return False
-    return row.limits is None or (row.rules.concurrency is None and row.rules.rate is None)
-
-
 def _by_rules(
     tx: Transaction, queues: Mapping[str, QueueRow], demand: Mapping[str, int], limit: int, holder: int
 ) -> list[Delivery]:
-    """Hand out what core.select picks from these queues, of which some have keys or limits."""
+    """Hand out the jobs that core.select selects from these queues; some have keys or limits."""
     windows = {name: ClaimWindow.of(tx, row, demand[name]) for name, row in queues.items()}
     jobs, tx.last_served = select(windows, tx.last_served, limit, demand, tx.now)
     for window in windows.values():
         window.save()
     if not jobs:
         return []
-    picked = msgspec.json.encode(jobs).decode()
+    picked = json_of(jobs)
     token = tx.one("next_fence")
     tx.run("hand_out", (token, holder, picked))
     if any(row.uniques for row in queues.values()):
@@ -149,7 +141,7 @@ def _by_rules(
 
 
 def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> dict[str, int]:
-    """Return how many each queue gives, in the ring's order, beginning behind the queue that served last."""
+    """Return how many jobs each queue gives, in round-robin order, beginning behind the queue that gave the last."""
     names = list(wanted)
     start = sum(name <= tx.last_served for name in names)
     ring = names[start:] + names[:start]
@@ -174,7 +166,7 @@ def _delivery(row: Row, queue: str, token: int) -> Delivery:
     seq, id_, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, meta, body = row
     more: dict[str, Any] = {}
     if meta is not None:
-        kept = _meta(meta)
+        kept = meta_of(meta)
         more = {"headers": kept.headers, "redacted": kept.redacted, "unique": kept.unique}
     message = Message(
         id=id_,

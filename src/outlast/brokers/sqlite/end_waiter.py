@@ -1,4 +1,4 @@
-"""Waits for jobs to end: one look at each notification for all waits of a store."""
+"""Waits for jobs to end: one read at each notification serves all waits of a store."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from outlast.brokers.sqlite.statements import statements
 __all__ = ["EndWaiter", "ended"]
 
 POLL: Final = 0.5
-"""Seconds after which the waits look again, should a notification have been missed or a job have expired."""
+"""Seconds between two reads without a notification: one may be missed, or a job may expire."""
 CHUNK: Final = 1000
-"""Jobs of one look: other reads come in between."""
+"""Jobs of one read: other reads run between two."""
 
 
 def ended(db: apsw.Connection, ids: Sequence[str], now: float) -> list[str]:
-    """Return which of the jobs have ended by `now`, or are not known."""
+    """Return which of the jobs have ended by `now` or are unknown."""
     rows = db.execute(statements()["ended"], (msgspec.json.encode(ids).decode(), now))
     return [id_ for (id_,) in rows]
 
@@ -32,7 +32,7 @@ FindEnded = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 
 
 class _EndWait:
-    """One call that waits until all jobs that it named have ended."""
+    """One call that waits until all of its jobs have ended."""
 
     __slots__ = ("done", "left")
 
@@ -42,9 +42,9 @@ class _EndWait:
 
 
 class EndWaiter:
-    """All waits of one store for jobs to end: thousands of them cost one look at each notification.
+    """All waits of one store for jobs to end: thousands of them cost one read at each notification.
 
-    It holds no reference to the store, which may be dropped without being closed.
+    It has no reference to the store, so that a store without references is collected even if it was not closed.
     """
 
     def __init__(self, notifier: Notifier) -> None:
@@ -55,15 +55,15 @@ class EndWaiter:
     async def wait(self, ids: Sequence[str], seen: int, timeout: float, *, find_ended: FindEnded) -> None:
         """Return when all these jobs have ended since notification number `seen`, or after `timeout` seconds.
 
-        find_ended: returns which of some jobs have ended or are not known. When it raises, every wait returns: each
-        caller looks for itself and gets the error.
+        find_ended: returns which of some jobs have ended or are unknown. When it raises, every wait returns: each
+        caller then reads its jobs itself and gets the error.
         """
         wanted = set(ids)
         wait = _EndWait(len(wanted))
         for id_ in wanted:
             self._waits.setdefault(id_, set()).add(wait)
         if self._notifier.count != seen:
-            self._notifier.notify()  # the look under way may have come too early for it
+            self._notifier.notify()  # a read that runs now may have missed that change
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._watch(find_ended), name="outlast end waiter")
         try:
@@ -95,7 +95,7 @@ class EndWaiter:
         await look_until(look, notifier=self._notifier, timeout=math.inf, poll=POLL)
 
     def _end(self, ids: Sequence[str], *, whole: bool = False) -> None:
-        """Count these jobs as ended in each wait for them; whole: end the waits."""
+        """Count these jobs as ended in each wait for them. whole: end these waits at once."""
         for id_ in ids:
             for wait in self._waits.pop(id_, ()):
                 wait.left -= 1

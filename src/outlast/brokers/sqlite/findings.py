@@ -1,4 +1,4 @@
-"""What an examination of an SQLite file can find: pure functions from plain values to findings, and their order."""
+"""Turns the facts about an SQLite file into findings, by pure functions, and orders them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SKEW: Final = 5.0
 
 
 def inspect(path: str, clock: Clock, *, why: str, pages: bool) -> Inspection:
-    """Look around the file, then into it. why: the reason that this file is used; pages: check every page."""
+    """Examine the file system, then the file. why: the setting that names the file; pages: check every page."""
     site = look_around(path)
     found = [*_of_site(site, why)]
     if site.unsafe or not site.exists:
@@ -68,7 +68,7 @@ def _of_contents(contents: Contents, now: float, *, pages: bool) -> Iterator[Fin
 
 
 def of_disk(free: int) -> Finding:
-    """Judge the bytes that are free where the file lies."""
+    """Judge the free bytes of the file's disk."""
     if free < LOW_DISK:
         return Finding("disk space", "error", f"{size(free)} free", "free some space: at 0 no job is accepted any more")
     if free < TIGHT_DISK:
@@ -77,23 +77,17 @@ def of_disk(free: int) -> Finding:
 
 
 def of_files(*, mode: int, foreign: Iterable[str], writable: bool, path: str) -> Iterator[Finding]:
-    """Judge who may read and write the file."""
-    strangers = ", ".join(foreign)
+    """Judge the permissions of the file and of the files beside it."""
+    others = ", ".join(foreign)
     if not writable:
-        yield Finding(
-            "permissions", "error", f"this user may not write {path} or its folder", "run as its owner, or chown it"
-        )
-    elif strangers:
-        yield Finding(
-            "permissions",
-            "error",
-            f"{strangers} belongs to somebody else than {path}",
-            "chown it to the file's owner: a command was run as another user",
-        )
+        fix = "run as its owner, or chown it"
+        yield Finding("permissions", "error", f"this user may not write {path} or its folder", fix)
+    elif others:
+        fix = "chown it to the file's owner: a command was run as another user"
+        yield Finding("permissions", "error", f"{others} belongs to another user than {path}", fix)
     elif mode & 0o007:
-        yield Finding(
-            "permissions", "warning", f"every user of this machine may read the jobs in {path}", f"chmod o-rwx {path}"
-        )
+        fix = f"chmod o-rwx {path}"
+        yield Finding("permissions", "warning", f"every user of this machine may read the jobs in {path}", fix)
     else:
         yield Finding("permissions", "ok", f"mode {mode & 0o777:03o}, writable")
 
@@ -101,22 +95,14 @@ def of_files(*, mode: int, foreign: Iterable[str], writable: bool, path: str) ->
 def of_log(length: int) -> Finding:
     """Judge the length of the write-ahead log."""
     if length > LONG_LOG:
-        return Finding(
-            "write-ahead log",
-            "warning",
-            size(length),
-            "a process reads without end, or none runs: see who has the file open with fuser; restart the oldest",
-        )
+        fix = "a process reads without end, or none runs: find it with fuser, and restart the oldest"
+        return Finding("write-ahead log", "warning", size(length), fix)
     return Finding("write-ahead log", "ok", size(length))
 
 
 def of_clock(newest: float | None, now: float) -> Finding:
     """Judge this machine's wall clock by the newest job."""
     if newest is not None and newest > now + SKEW:
-        return Finding(
-            "clock",
-            "error",
-            f"the newest job was accepted {duration(newest - now)} in the future",
-            "the clock of this machine, or of whoever enqueued it, is wrong: run an NTP client on both",
-        )
+        fix = "the clock of this machine, or of the one that enqueued it, is wrong: run an NTP client on both"
+        return Finding("clock", "error", f"the newest job was accepted {duration(newest - now)} in the future", fix)
     return Finding("clock", "ok", "not behind the newest job")

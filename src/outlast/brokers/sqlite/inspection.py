@@ -1,4 +1,4 @@
-"""Looks at an Outlast file for people, and changes nothing: what it lies on, whether it is whole, what is stuck."""
+"""Examines an Outlast file and its file system for `outlast doctor`, and changes nothing."""
 
 from __future__ import annotations
 
@@ -11,47 +11,43 @@ from pathlib import Path
 import apsw
 from msgspec import Struct
 
-from outlast.brokers.sqlite.statements import APPLICATION_ID, migrations, statements
-from outlast.clients.sqlite.connection import check_sqlite
+from outlast.brokers.sqlite.statements import APPLICATION_ID, statements
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore
 
-__all__ = ["Contents", "Site", "examine", "look_around", "sqlite_fault", "sqlite_version", "waiting_kinds"]
+__all__ = ["Contents", "Site", "examine", "look_around", "sqlite_version", "waiting_kinds"]
 
 
 class Site(Struct, frozen=True, kw_only=True):
-    """The file and what is around it. Sizes in bytes; owners are user ids; mode is that of stat(2)."""
+    """The file and its file system. Sizes in bytes; mode is that of stat(2)."""
 
     path: str
     exists: bool
     unsafe: str = ""
-    """Why the file system cannot keep it."""
+    """Why the file system is not safe for the file."""
     durability: Durability = "unknown"
-    size: int = 0
     log_size: int = 0
     """Of the write-ahead log."""
     free: int = 0
     mode: int = 0
-    owner: int = 0
     foreign: tuple[str, ...] = ()
-    """Files beside it that belong to somebody else."""
+    """Files beside it that belong to another user."""
     writable: bool = False
     """This user may write the file and its folder."""
 
 
 class Contents(Struct, frozen=True, kw_only=True):
-    """What stands in the file. stale: (label, jobs) of holders that are gone and whose jobs wait for a claim."""
+    """The contents of the file. stale: (label, jobs) of dead holders whose jobs wait for a claim."""
 
     journal_mode: str
     schema: int
-    code_schema: int
     faults: tuple[str, ...] = ()
-    """What SQLite's quick check found."""
+    """The findings of SQLite's quick check."""
     newest: float | None = None
-    """When the newest job was accepted, by the clock of whoever enqueued it."""
+    """When the newest job was accepted, by the clock of the process that enqueued it."""
     stale: tuple[tuple[str, int], ...] = ()
 
 
@@ -60,17 +56,8 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
-def sqlite_fault() -> str:
-    """Return why that SQLite may not share a file between processes, "" when it may."""
-    try:
-        check_sqlite(sqlite_version())
-    except UnsafeStore as error:
-        return str(error)
-    return ""
-
-
 def look_around(path: str) -> Site:
-    """Return what can be seen without opening the file."""
+    """Return the facts that are found without opening the file."""
     file = Path(path)
     folder = next(each for each in (file.parent, *file.parents) if each.exists())
     unsafe = ""
@@ -90,30 +77,27 @@ def look_around(path: str) -> Site:
         exists=True,
         unsafe=unsafe,
         durability=durability,
-        size=status.st_size,
         log_size=log.stat().st_size if log.exists() else 0,
         free=free,
         mode=status.st_mode,
-        owner=status.st_uid,
         foreign=tuple(each.name for each in beside if each.exists() and each.stat().st_uid != status.st_uid),
         writable=os.access(file, os.W_OK) and os.access(file.parent, os.W_OK),
     )
 
 
 def examine(path: str, clock: Clock, *, whole: bool = True) -> Contents:
-    """Open the file, look, and close it; whole: also have SQLite check every page, which reads all of the file.
+    """Open the file, read, and close it. whole: SQLite also checks every page, which reads all of the file.
 
-    Raise StoreCorrupt for a file that is not ours, StoreError for one that cannot be opened.
+    Raise StoreCorrupt for a file of another program, StoreError for one that cannot be opened.
     """
     with _reading(path) as db:
         if int(db.pragma("application_id")) != APPLICATION_ID:
-            raise StoreCorrupt(f"{path} is not a file of Outlast: name another one with OUTLAST_URL or --url")
+            raise StoreCorrupt(f"{path} is not an Outlast file: name another one with OUTLAST_URL or --url")
         faults = [str(row[0]) for row in db.execute("pragma quick_check(10)")] if whole else ["ok"]
         sql = statements()
         return Contents(
             journal_mode=str(db.pragma("journal_mode")),
             schema=int(db.pragma("user_version")),
-            code_schema=max(migrations()),
             faults=() if faults == ["ok"] else tuple(faults),
             newest=db.execute(sql["newest"]).get,
             stale=tuple(
@@ -124,7 +108,7 @@ def examine(path: str, clock: Clock, *, whole: bool = True) -> Contents:
 
 
 def waiting_kinds(path: str) -> dict[tuple[str, str], int]:
-    """Return how many unfinished jobs there are by (queue, kind); reads every unfinished job. Raise StoreError."""
+    """Count the unfinished jobs by (queue, kind); this reads every unfinished job. Raise StoreError."""
     with _reading(path) as db:
         rows = db.execute(statements()["unfinished_kinds"])
         return {(str(queue), str(kind)): int(number) for queue, kind, number in rows}
@@ -132,7 +116,7 @@ def waiting_kinds(path: str) -> dict[tuple[str, str], int]:
 
 @contextmanager
 def _reading(path: str) -> Iterator[apsw.Connection]:
-    """Open the file for looking only; closing leaves even its write-ahead log as it was."""
+    """Open the file for reads only; closing leaves even its write-ahead log as it was."""
     with translated(path):
         db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
         try:

@@ -1,4 +1,4 @@
-"""Rows of new jobs: a whole batch is inserted by one statement."""
+"""Inserts rows of new jobs, a whole batch by one statement, and finds the rows that messages and commands name."""
 
 from __future__ import annotations
 
@@ -8,23 +8,59 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from outlast.brokers.sqlite.transaction import PRIORITY_NUMBER, READY, SCHEDULED, QueueRow, Transaction
+from outlast.brokers.sqlite.transaction import PRIORITY_NUMBER, READY, SCHEDULED, QueueRow, Transaction, json_of
+from outlast.core.ids import queue_of
 from outlast.core.message import Message, rank_of
+from outlast.core.store.control import Why
 from outlast.core.unique import Unique
 
-__all__ = ["KeyRows", "Meta", "insert", "key_row_of", "size_of", "unique_holder", "weigh"]
+__all__ = [
+    "KeyRows",
+    "RefusedCommand",
+    "find_job",
+    "insert",
+    "key_row_of",
+    "meta_of",
+    "size_of",
+    "unique_holder",
+    "weigh",
+]
 
-_encode: Final = msgspec.json.Encoder().encode
 KeyRows = Mapping[tuple[int, str], int]
 """The number of the row of each (queue, key)."""
 
 
 class Meta(Struct, frozen=True, omit_defaults=True):
-    """What few jobs carry, kept as one JSON text."""
+    """Fields that few jobs have, kept as one JSON text."""
 
     headers: dict[str, str] | None = None
     redacted: tuple[str, ...] = ()
     unique: Unique | None = None
+
+
+_NO_META: Final = Meta()
+_meta: Final = msgspec.json.Decoder(Meta).decode
+
+
+def meta_of(text: str | None) -> Meta:
+    """Return the fields in the column `meta` of a job."""
+    return _NO_META if text is None else _meta(text)
+
+
+class RefusedCommand(Exception):
+    """A command cannot be applied; `why` is for its answer."""
+
+    def __init__(self, why: Why) -> None:
+        super().__init__(why)
+        self.why: Why = why
+
+
+def find_job(tx: Transaction, id_: str) -> tuple[int, int, int, QueueRow]:
+    """Return seq, state, priority and queue of a job; raise RefusedCommand when the file has at most its id."""
+    row = tx.row("by_id", (id_,))
+    if row is None or row[6]:
+        raise RefusedCommand("unknown")
+    return row[0], row[2], row[5], tx.queue(queue_of(id_))
 
 
 def size_of(message: Message) -> int:
@@ -38,13 +74,13 @@ def key_row_of(message: Message, queue: int, key_rows: KeyRows) -> int | None:
 
 
 def weigh(tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows) -> None:
-    """Count the bytes of a job that was accepted, where they are counted."""
+    """Add the bytes of an accepted job, where bytes are counted."""
     if queue.bytes is not None:
         tx.weigh(queue, key_row_of(message, queue.number, key_rows), size_of(message))
 
 
 def unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> tuple[str, int, int] | None:
-    """Return id, seq and state of the job that holds the message's unique key; free a key whose time has passed."""
+    """Return id, seq and state of the job that holds the message's unique key; release a key that has expired."""
     if message.unique is None:
         return None
     row = tx.row("uniq_holder", (queue.number, message.unique.key))
@@ -58,7 +94,7 @@ def unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> tuple[s
 
 
 def insert(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, QueueRow], key_rows: KeyRows) -> int:
-    """Insert all that no id or unique key forbids; return how many went in."""
+    """Insert the messages whose id and unique key are free; return how many were inserted."""
     if not messages:
         return 0
     now = tx.now
@@ -81,17 +117,17 @@ def insert(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, Qu
         and message.headers is None
         and not message.redacted
     ]
-    # All or none are inserted as plain rows: rows of one rank are served in the order of insertion.
+    # Insert all as plain rows or none: jobs of one rank are handed out in the order of insertion.
     if len(plain) < len(messages):
         full = [_full_row(message, numbers[message.queue], now, key_rows) for message in messages]
-        return tx.run("insert_full", (_encode(full).decode(),))
+        return tx.run("insert_full", (json_of(full),))
     if not key_rows:
-        return tx.run("insert_plain", (_encode(plain).decode(),))
+        return tx.run("insert_plain", (json_of(plain),))
     keyed = [
         (*row, key_row_of(message, numbers[message.queue], key_rows))
         for row, message in zip(plain, messages, strict=True)
     ]
-    return tx.run("insert_keyed", (_encode(keyed).decode(),))
+    return tx.run("insert_keyed", (json_of(keyed),))
 
 
 def _text(message: Message) -> str:
@@ -102,7 +138,7 @@ def _full_row(message: Message, queue: int, now: float, key_rows: KeyRows) -> tu
     unique = message.unique
     meta = None
     if unique is not None or message.headers is not None or message.redacted:
-        meta = _encode(Meta(message.headers, message.redacted, unique)).decode()
+        meta = json_of(Meta(message.headers, message.redacted, unique))
     due = message.run_at <= now
     return (
         message.id,

@@ -1,4 +1,4 @@
-"""The SQLite store as a kind: `sqlite:PATH`, one file on a local disk."""
+"""Defines the SQLite kind of store: `sqlite:PATH`, one file on a local disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from outlast.brokers.kind import Inspection, StoreKind
 from outlast.core.clock import Clock
-from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreMissing, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreMissing, StoreUnavailable, UnsafeStore
 from outlast.core.findings import Finding
 from outlast.core.store.store import Store
 
@@ -32,15 +32,18 @@ class SqliteKind(StoreKind):
         return Store.of(SqliteStore(sqlite_path(url), clock=clock, max_body=max_body), url)
 
     def library(self) -> Finding:
-        """Judge the SQLite inside apsw."""
-        from outlast.brokers.sqlite.inspection import sqlite_fault, sqlite_version
+        """Check the version of the SQLite inside apsw."""
+        from outlast.brokers.sqlite.inspection import sqlite_version
+        from outlast.clients.sqlite.connection import check_sqlite
 
-        if fault := sqlite_fault():
-            return Finding("sqlite", "error", fault, "pip install --upgrade apsw")
+        try:
+            check_sqlite(sqlite_version())
+        except UnsafeStore as error:
+            return Finding("sqlite", "error", str(error), "pip install --upgrade apsw")
         return Finding("sqlite", "ok", f"{sqlite_version()} (of apsw)")
 
     def file(self, url: str) -> Path:
-        """Return the file."""
+        """Return the absolute path of the file."""
         return Path(os.path.abspath(sqlite_path(url)))  # noqa: PTH100 - symbolic links stay as they are
 
     def shown(self, url: str) -> str:
@@ -52,29 +55,29 @@ class SqliteKind(StoreKind):
         return os.path.realpath(self.file(url))
 
     def check_present(self, url: str, *, why: str, hint: str) -> None:
-        """Raise StoreMissing for a file that is not there, StoreCorrupt for one that is not of SQLite."""
+        """Raise StoreMissing for a missing or empty file, StoreCorrupt for one that is not an SQLite file."""
         file = self.file(url)
         if not file.is_file() or file.stat().st_size == 0:
             raise StoreMissing(
-                f"no store at {file} ({why}): nothing was enqueued there yet, or another one is meant: {hint}"
+                f"no store at {file} ({why}): nothing was enqueued there yet, or the path is wrong: {hint}"
             )
         try:
             with file.open("rb") as opened:
-                begins = opened.read(len(_MAGIC))
+                magic = opened.read(len(_MAGIC))
         except OSError as error:
             raise StoreUnavailable(f"{file} cannot be read ({error.strerror}): run as its owner") from error
-        if begins != _MAGIC:
+        if magic != _MAGIC:
             raise StoreCorrupt(f"{file} ({why}) is not an SQLite file: name another one with --url or OUTLAST_URL")
 
     async def inspect(self, url: str, *, why: str, pages: bool, spool: bool) -> Inspection:
-        """Look at the file system, then into the file."""
+        """Examine the file system, then the file."""
         from outlast.aio.clock import SystemClock
         from outlast.brokers.sqlite.findings import inspect
 
         return await asyncio.to_thread(inspect, str(self.file(url)), SystemClock(), why=why, pages=pages)
 
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
-        """Return how many unfinished jobs there are by (queue, kind)."""
+        """Count the unfinished jobs by (queue, kind)."""
         from outlast.brokers.sqlite.inspection import waiting_kinds
 
         return await asyncio.to_thread(waiting_kinds, str(self.file(url)))
@@ -101,7 +104,7 @@ def sqlite_path(url: str) -> str:
             )
         path = path[2:]
     if path == ":memory:":
-        raise ConfigurationError(f"url={url!r}: jobs that live in memory are 'memory:', for tests")
+        raise ConfigurationError(f"url={url!r}: to keep jobs in memory, for tests, use 'memory:'")
     if not path or path.endswith("/"):
         raise ConfigurationError(f"url={url!r}: name a file, such as 'sqlite:outlast.db'")
     return path

@@ -1,4 +1,4 @@
-"""A queue's limits as the file keeps them: JSON texts of what differs from the defaults."""
+"""Converts a queue's limits to the JSON texts in the file, which hold what differs from the defaults, and back."""
 
 from __future__ import annotations
 
@@ -9,37 +9,28 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
-from outlast.core.limits import Limit, Rate
-from outlast.core.topology import ADJUSTABLE, Queue, adjusted
+from outlast.core.limits import Rate
+from outlast.core.topology import ADJUSTABLE, Queue
 
-__all__ = ["changes_of", "changes_text", "effective", "rules", "text_of"]
+__all__ = ["changes_of", "changes_text", "rules", "text_of"]
 
 _DEFAULT: Final = Queue(name="default")
-_BARE: Final = Limit()
 
 
 @lru_cache(maxsize=1024)
 def rules(name: str, text: str | None) -> Queue:
-    """Return the queue that a text of `text_of` describes. Kept, as every transaction asks."""
+    """Return the queue that a text of `text_of` describes. Cached, because every transaction calls it."""
     if text is None:
         return Queue(name=name)
     return msgspec.convert({"name": name, **msgspec.json.decode(text)}, Queue)
 
 
 def text_of(queue: Queue) -> str | None:
-    """Return what may be adjusted and is not as by default; None when all is."""
-    given: dict[str, Any] = {}
-    for name in ADJUSTABLE:
-        value = getattr(queue, name)
-        if name == "per_key":
-            value = {
-                field: getattr(value, field) for field in Limit.__struct_fields__ if getattr(value, field) is not None
-            }
-            if value:
-                given[name] = value
-        elif value != getattr(_DEFAULT, name):
-            given[name] = value
-    return msgspec.json.encode(given, order="sorted").decode() if given else None
+    """Return the adjustable settings that differ from the defaults; None when none does."""
+    kept = {name: getattr(queue, name) for name in ADJUSTABLE if getattr(queue, name) != getattr(_DEFAULT, name)}
+    if "per_key" in kept:
+        kept["per_key"] = {name: value for name, value in structs.asdict(queue.per_key).items() if value is not None}
+    return msgspec.json.encode(kept, order="sorted").decode() if kept else None
 
 
 def changes_of(text: str | None) -> dict[str, Any]:
@@ -49,7 +40,7 @@ def changes_of(text: str | None) -> dict[str, Any]:
 
 
 def changes_text(queue: Queue, changes: Mapping[str, Any]) -> str | None:
-    """Return the text of changes that `queue` has accepted; it is asked for their values."""
+    """Return the text of changes that `queue` contains, with its values."""
     kept: dict[str, Any] = {}
     for name in changes:
         group, _, rest = name.partition(".")
@@ -60,8 +51,3 @@ def changes_text(queue: Queue, changes: Mapping[str, Any]) -> str | None:
         else:
             kept[name] = getattr(queue, name)
     return msgspec.json.encode(kept).decode() if kept else None
-
-
-def effective(declared: Queue, changes: Mapping[str, Any]) -> Queue:
-    """Return what holds; a queue that nobody changes is as declared."""
-    return adjusted(declared, changes) if changes else structs.replace(declared)

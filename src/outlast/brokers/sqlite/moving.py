@@ -1,4 +1,4 @@
-"""Jobs that come from another store or go to one."""
+"""Moves jobs to and from other stores: holds them, hands them over as parcels, and adopts parcels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from msgspec import Raw, structs
 
-from outlast.brokers.sqlite.job_rows import Meta
+from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, meta_of
 from outlast.brokers.sqlite.publish import publish
-from outlast.brokers.sqlite.transaction import ENDED, PRIORITIES, RUNNING, WAITING, Transaction
+from outlast.brokers.sqlite.transaction import ENDED, PRIORITIES, RUNNING, WAITING, Transaction, json_of
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.ids import queue_of
 from outlast.core.message import Failure, Message
@@ -17,28 +17,24 @@ from outlast.core.moving import Adopt, Parcel
 from outlast.core.settlement import Exists, TooLarge
 from outlast.core.store.control import Answer
 
-__all__ = ["MOVED_TOKEN", "adopt", "hold", "moved", "unhold"]
+__all__ = ["MOVED_TOKEN", "adopt", "hold"]
 
 MOVED_TOKEN: Final = -(2**62)
-"""The token of a job that lives in another store now: none is given out as this, and a tombstone keeps it."""
+"""The token of a job that was moved to another store: no hand-out has it, and a tombstone keeps it."""
 _failure: Final = msgspec.json.Decoder(Failure).decode
-_meta: Final = msgspec.json.Decoder(Meta).decode
 
 
 def hold(tx: Transaction, id_: str, why: str) -> Answer:
-    """Set the job aside."""
-    row = tx.row("by_id", (id_,))
-    if row is None or row[6]:
-        return Answer(ok=False, why="unknown")
-    seq, state = row[0], row[2]
+    """Hold a job back from running, for `why`; the answer has its parcel. Raise RefusedCommand."""
+    seq, state, _, _ = find_job(tx, id_)
     if state >= ENDED:
-        return Answer(ok=False, why="ended")
+        raise RefusedCommand("ended")
     if state == RUNNING:
-        return Answer(ok=False, why="running")
-    if state == WAITING and tx.one("held_why", (seq,)) != why:
-        return Answer(ok=False, why="held")
+        raise RefusedCommand("running")
     if state != WAITING:
         tx.run("hold", (why, seq))
+    elif tx.one("held_why", (seq,)) != why:
+        raise RefusedCommand("held")
     return Answer(ok=True, changed=1, parcel=_parcel(tx, seq, id_))
 
 
@@ -48,7 +44,7 @@ def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
     (
         kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed,
     ) = row  # fmt: skip
-    kept = _meta(meta) if meta is not None else Meta()
+    kept = meta_of(meta)
     message = Message(
         id=id_,
         queue=queue_of(id_),
@@ -74,39 +70,28 @@ def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
     )
 
 
-def adopt(tx: Transaction, command: Adopt) -> Answer:
-    """Keep a job of another store, set aside."""
+def adopt(tx: Transaction, command: Adopt) -> int:
+    """Keep a job of another store, held; return 0 if it is here already. Raise RefusedCommand."""
     parcel, message = command.parcel, command.parcel.message
     row = tx.row("by_id", (message.id,))
     if row is not None and row[1] == MOVED_TOKEN:
         if not row[6]:
             tx.count(row[3]).records -= 1
         tx.run("job_delete", (row[0],))
-    # As one that is far from due: it must not be ready for a moment.
+    # Published as far from due, so that neither the job is ready nor its key in the ring.
     (answer,) = publish(tx, [structs.replace(message, run_at=LAST_MOMENT)], forced=True, replacing=False)
     match answer:
         case Exists(by="id"):
-            return Answer(ok=True)
+            return 0
         case Exists():
-            return Answer(ok=False, why="conflict")
+            raise RefusedCommand("conflict")
         case TooLarge():
-            return Answer(ok=False, why="too-large")
+            raise RefusedCommand("too-large")
     row = tx.row("by_id", (message.id,))
     assert row is not None
     seq = row[0]
     tx.run("adopt", (parcel.at, message.run_at, parcel.rank, parcel.attempt, parcel.crashes, command.why, seq))
     for failure in parcel.failures:
-        tx.run("failure_add", (seq, msgspec.json.encode(failure).decode()))
+        tx.run("failure_add", (seq, json_of(failure)))
         tx.run("failure_mark", (seq,))
-    return Answer(ok=True, changed=1)
-
-
-def moved(tx: Transaction, seq: int) -> None:
-    """Mark a job that has just ended here."""
-    tx.run("moved", (MOVED_TOKEN, seq))
-
-
-def unhold(tx: Transaction, seq: int) -> Answer:
-    """Let the job wait again."""
-    tx.run("unhold", (seq, tx.now))
-    return Answer(ok=True, changed=1)
+    return 1

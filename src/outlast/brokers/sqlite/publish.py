@@ -1,16 +1,14 @@
-"""Keeps messages: by one statement a batch, and one by one only where an answer depends on those before."""
+"""Publishes messages: a batch by one statement, and one by one only where an answer depends on the ones before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from outlast.brokers.sqlite import bounds, key_states
 from outlast.brokers.sqlite.job_rows import KeyRows, size_of
 from outlast.brokers.sqlite.publish_batch import publish_batch
 from outlast.brokers.sqlite.publish_single import publish_singly
-from outlast.brokers.sqlite.transaction import QueueRow, Transaction
+from outlast.brokers.sqlite.transaction import QueueRow, Transaction, json_of
 from outlast.core.message import Message
 from outlast.core.settlement import Published, TooLarge
 
@@ -20,17 +18,17 @@ __all__ = ["publish"]
 def publish(
     tx: Transaction, messages: Sequence[Message], *, forced: bool = False, replacing: bool = True
 ) -> list[Published]:
-    """Keep `messages` and return an answer for each.
+    """Write `messages` and return an answer for each.
 
-    forced: follow-ups, which pass a full queue. replacing: a unique key may change hands.
+    forced: bounds do not apply, as for follow-ups. replacing: a message may replace the holder of its unique key.
     """
     queues = {message.queue: tx.queue(message.queue) for message in messages}
     limit = tx.max_body
     fitting = [message for message in messages if size_of(message) <= limit]
-    tx.work = True
+    tx.changes.add("work")
     unique = [message for message in fitting if message.unique is not None]
     if unique:
-        _free_lapsed(tx, unique, queues)
+        _release_expired(tx, unique, queues)
     key_rows = _key_rows(tx, fitting, queues)
     replaces = replacing and any(message.unique is not None and message.unique.replace for message in unique)
     if replaces or (not forced and _near_bound(tx, queues, fitting, key_rows)):
@@ -43,16 +41,16 @@ def publish(
     return [next(rest) if (size := size_of(message)) <= limit else TooLarge(size, limit) for message in messages]
 
 
-def _free_lapsed(tx: Transaction, unique: Sequence[Message], queues: Mapping[str, QueueRow]) -> None:
-    """Free those of the messages' unique keys whose time has passed."""
+def _release_expired(tx: Transaction, unique: Sequence[Message], queues: Mapping[str, QueueRow]) -> None:
+    """Release those of the messages' unique keys that have expired."""
     for name in {message.queue for message in unique}:
         tx.run("queue_uniques", (queues[name].number,))
     keys = [(queues[each.queue].number, each.unique.key) for each in unique if each.unique is not None]
-    tx.run("uniq_lapse", (msgspec.json.encode(keys).decode(), tx.now))
+    tx.run("uniq_lapse", (json_of(keys), tx.now))
 
 
 def _key_rows(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, QueueRow]) -> KeyRows:
-    """Return the rows of the messages' keys, made where they are new."""
+    """Return the rows of the messages' keys, created where they are new."""
     keys = list(dict.fromkeys([(each.queue, each.key) for each in messages if each.key is not None]))
     if not keys:
         return {}

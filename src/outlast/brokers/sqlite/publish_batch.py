@@ -1,4 +1,4 @@
-"""Keeps a batch of messages by one statement, where no answer depends on the ones before."""
+"""Publishes a batch of messages by one statement, where no answer depends on the ones before."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["publish_batch"]
 def publish_batch(
     tx: Transaction, messages: Sequence[Message], queues: Mapping[str, QueueRow], key_rows: KeyRows
 ) -> list[Published]:
-    """Keep the messages but those whose id or unique key is taken; return an answer for each."""
+    """Write the messages whose id and unique key are free; return an answer for each."""
     inserted = insert(tx, messages, queues, key_rows)
     answers: list[Published] = [ACCEPTED] * len(messages)
     accepted = messages
     if inserted != len(messages):
-        # A new row's number is one above the highest, and nothing was deleted since: these are the last ones.
+        # A new row's number is one above the highest, and no row was deleted since: the inserted rows are the last.
         answers = _explain(tx, messages, queues, key_rows, before=tx.one("last_seq") - inserted)
         accepted = [message for message, answer in zip(messages, answers, strict=True) if answer is ACCEPTED]
     for name, jobs in Counter([message.queue for message in accepted]).items():
@@ -36,7 +36,7 @@ def publish_batch(
 
 
 def _join(tx: Transaction, accepted: Sequence[Message], queues: Mapping[str, QueueRow], key_rows: KeyRows) -> None:
-    """Let the keys of what was accepted, and is due, join the ring."""
+    """Add the keys of accepted messages that are due to the ring."""
     joining: dict[str, list[int]] = {}
     for message in accepted:
         if message.key is not None and message.run_at <= tx.now:
@@ -53,9 +53,10 @@ def _explain(
     *,
     before: int,
 ) -> list[Published]:
-    """Answer each message of an inserted batch of which some were passed over; rows above `before` are its own.
+    """Return an answer for each message of a batch that was inserted in part, as rows above `before`.
 
-    One that a message of the same batch kept out, which was itself passed over, is inserted now.
+    A message is inserted here when its unique key is free after all: another message of the batch, itself not inserted,
+    had kept it out.
     """
     taken: set[str] = set()
     answers: list[Published] = []

@@ -1,4 +1,4 @@
-"""Keeps messages one by one, where an answer depends on those before: near a bound, or with `replace`."""
+"""Publishes messages one by one, where an answer depends on the ones before: near a bound, or with `replace`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def publish_singly(
     bounded: bool,
     replacing: bool,
 ) -> list[Published]:
-    """Keep the messages in order; return an answer for each. bounded: bounds hold."""
+    """Write the messages in order; return an answer for each. bounded: bounds apply."""
     answers = [
         _publish(tx, each, queues[each.queue], key_rows, bounded=bounded, replacing=replacing) for each in messages
     ]
-    # Each job that was shed or replaced has left a record.
+    # Each shed or replaced job leaves a record.
     for name in {
         message.queue
         for message, answer in zip(messages, answers, strict=True)
@@ -44,7 +44,7 @@ def publish_singly(
 def _publish(
     tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows, *, bounded: bool, replacing: bool
 ) -> Published:
-    """Keep one message: a known id or a held unique key answers first."""
+    """Write one message; a known id, then a held unique key, refuses it before any bound does."""
     if tx.row("by_id", (message.id,)) is not None:
         return Exists(message.id, "id")
     replaced: tuple[str, int] | None = None

@@ -1,4 +1,4 @@
-"""Looking at jobs, on a connection that never writes."""
+"""Reads the records of jobs, on a connection that never writes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ import apsw
 import msgspec
 from msgspec import Raw
 
-from outlast.brokers.sqlite.job_rows import Meta
+from outlast.brokers.sqlite.job_rows import meta_of
 from outlast.brokers.sqlite.statements import statements
-from outlast.brokers.sqlite.transaction import (
-    ENDED,
-    EXPIRED,
-    PARKED,
-    PRIORITIES,
-    READY,
-    SCHEDULED,
-    STATES,
-)
+from outlast.brokers.sqlite.transaction import ENDED, EXPIRED, PARKED, PRIORITIES, READY, SCHEDULED, STATES
 from outlast.core.codec import redact_args
 from outlast.core.message import Failure, Usage
 from outlast.core.store.records import JobRecord
@@ -38,13 +30,12 @@ FROM: Final = (
     " from job {index} join queue using (queue) left join holder using (holder) "
     "left join lane on lane.lane = job.lane where job.body is not null"
 )
-_meta: Final = msgspec.json.Decoder(Meta).decode
 _failure: Final = msgspec.json.Decoder(Failure).decode
 _usage: Final = msgspec.json.Decoder(Usage).decode
 
 
 def get(db: apsw.Connection, ids: Sequence[str], now: float) -> list[JobRecord | None]:
-    """Return the records of `ids`, None for each that is not known."""
+    """Return the records of `ids`, None for each unknown id."""
     sql = statements()["record"].replace("@columns", COLUMNS)
     found: list[JobRecord | None] = []
     for id_ in ids:
@@ -54,27 +45,22 @@ def get(db: apsw.Connection, ids: Sequence[str], now: float) -> list[JobRecord |
 
 
 def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
-    """Return what may be shown at `now` of a row of COLUMNS."""
+    """Return the record of a row of COLUMNS as of `now`, without redacted arguments."""
     (
         seq, id_, queue, kind, state, reason, body, priority, key, _, attempt, crashes, enqueued_at, run_at,
         expires_at, finished_at, holder, cancelling, result, meta, failed, at,
     ) = row  # fmt: skip
-    kept = _meta(meta) if meta is not None else Meta()
+    kept = meta_of(meta)
     failures: tuple[Failure, ...] = ()
     progress = usage = None
     if failed:
         sql = statements()
         failures = tuple(_failure(text) for (text,) in db.execute(sql["failures"], (seq,)))
-        noted: dict[Any, Any] = {name: value for name, value in db.execute(sql["notes"], (seq,))}  # noqa: C416
-        progress = Raw(noted["progress"].encode()) if "progress" in noted else None
-        usage = _usage(noted["usage"]) if "usage" in noted and state >= ENDED else None
-    if (
-        state in {READY, SCHEDULED, PARKED}
-        and expires_at is not None
-        and expires_at <= now
-        and attempt == 1
-        and crashes == 0
-    ):
+        notes: dict[Any, Any] = {name: value for name, value in db.execute(sql["notes"], (seq,))}  # noqa: C416
+        progress = Raw(notes["progress"].encode()) if "progress" in notes else None
+        usage = _usage(notes["usage"]) if "usage" in notes and state >= ENDED else None
+    late = expires_at is not None and expires_at <= now and attempt == 1 and crashes == 0
+    if late and state in {READY, SCHEDULED, PARKED}:
         state, reason, finished_at = EXPIRED, "expired", expires_at
     elif state in {SCHEDULED, PARKED} and run_at <= now:
         state = READY

@@ -1,21 +1,19 @@
-"""What ended jobs leave behind: a record for a while, then only their id, then nothing."""
+"""Applies retention: an ended job has a record for a time, then only its id, then no row."""
 
 from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
-from outlast.brokers.sqlite.transaction import DEAD, QueueRow, Transaction
+from outlast.brokers.sqlite.transaction import DEAD, QueueRow, Transaction, json_of
 
 __all__ = ["forget", "keep_within", "merge", "prune"]
 
 CHUNK: Final = 500
-"""Rows that one transaction prunes: it holds up the other writers only for milliseconds."""
+"""The most rows that one transaction prunes: so it blocks other writers only for milliseconds."""
 
 
 def keep_within(tx: Transaction, queue: QueueRow) -> None:
-    """Strip the oldest records that are over the queue's cap, to the id that is still remembered."""
+    """Strip the oldest records above the queue's cap: only their ids remain."""
     over = queue.records + tx.count(queue.number).records - queue.records_kept
     if over <= 0:
         return
@@ -23,18 +21,15 @@ def keep_within(tx: Transaction, queue: QueueRow) -> None:
     if upto is None:
         return
     extras, wide = tx.one("strip_extras", (queue.number, queue.pruned, over))
-    if extras != "[]":
-        tx.run("extras_delete", (extras,))
-        tx.run("notes_delete", (extras,))
+    forget(tx, extras)
     stripped = tx.run("strip", (queue.number, queue.pruned, over))
-    if wide != "[]":
-        tx.run("merge", (wide,))
+    merge(tx, wide)
     tx.run("pruned", (upto, stripped, queue.number))
     tx.refresh(queue.name)
 
 
 def prune(tx: Transaction) -> tuple[int, bool]:
-    """Apply the queues' times; return how many rows were touched, and whether there is more to do."""
+    """Apply the queues' retention times; return how many rows were changed, and whether more remain."""
     done = 0
     for name in tx.names():
         queue = tx.queue(name)
@@ -52,13 +47,13 @@ def prune(tx: Transaction) -> tuple[int, bool]:
                 elif no_result:
                     counts.records -= 1
             if keep > tx.now:
-                tx.run("bury", (keep, seq))
+                tx.run("to_tombstone", (keep, seq))
                 if is_wide:
                     wide.append(seq)
             else:
                 tx.run("job_delete", (seq,))
-        forget(tx, forgotten)
-        merge(tx, wide)
+        forget(tx, json_of(forgotten))
+        merge(tx, json_of(wide))
         done += len(rows)
         if len(rows) == CHUNK:
             return done, True
@@ -67,15 +62,14 @@ def prune(tx: Transaction) -> tuple[int, bool]:
     return done, False
 
 
-def merge(tx: Transaction, seqs: list[int]) -> None:
-    """Give back the room that the bodies of these jobs took."""
-    if seqs:
-        tx.run("merge", (msgspec.json.encode(seqs).decode(),))
+def merge(tx: Transaction, seqs: str) -> None:
+    """Join the half-empty pages that the bodies of these jobs (rows as JSON) have left."""
+    if seqs != "[]":
+        tx.run("merge", (seqs,))
 
 
-def forget(tx: Transaction, seqs: list[int]) -> None:
-    """Remove what is kept beside these jobs."""
-    if seqs:
-        text = msgspec.json.encode(seqs).decode()
-        tx.run("extras_delete", (text,))
-        tx.run("notes_delete", (text,))
+def forget(tx: Transaction, seqs: str) -> None:
+    """Delete the failures and notes of these jobs (rows as JSON)."""
+    if seqs != "[]":
+        tx.run("extras_delete", (seqs,))
+        tx.run("notes_delete", (seqs,))

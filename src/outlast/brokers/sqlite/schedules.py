@@ -1,4 +1,4 @@
-"""Schedules in the file: a row each, changed as core.ticking says, in the transaction that publishes their ticks."""
+"""Keeps schedules in the file, one row each: changed by core.ticking, in the transaction that publishes their ticks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def schedules(db: apsw.Connection) -> list[ScheduleRecord]:
 
 
 def enlist(tx: Transaction, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
-    """Declare; raise ConfigurationError before anything has changed."""
+    """Declare schedules; raise ConfigurationError before anything has changed."""
     records = [enlisted(_find(tx, entry.name), entry, tx.now) for entry in entries]
     for record in records:
         _put(tx, record)
@@ -35,7 +35,7 @@ def enlist(tx: Transaction, entries: Sequence[ScheduleEntry]) -> list[ScheduleRe
 
 
 def advance(tx: Transaction, moves: Sequence[ScheduleAdvance]) -> list[bool]:
-    """Make the moves that are still expected; raise BodyTooLarge before anything has changed."""
+    """Apply the moves whose expected revision still matches; raise BodyTooLarge before anything has changed."""
     check_sizes(moves, tx.max_body)
     return [_advance(tx, move) for move in moves]
 
@@ -51,7 +51,7 @@ def _advance(tx: Transaction, move: ScheduleAdvance) -> bool:
 
 def amend(tx: Transaction, changes: Sequence[Amendment]) -> list[Answer]:
     """Apply the changes in order."""
-    tx.schedules = True
+    tx.changes.add("schedule")
     return [_amend(tx, change) for change in changes]
 
 

@@ -1,4 +1,4 @@
-"""Finding and counting jobs in short looks, on a connection that never writes."""
+"""Finds and counts jobs in short reads, on a connection that never writes."""
 
 from __future__ import annotations
 
@@ -18,44 +18,41 @@ from outlast.core.store.records import Page, Query
 __all__ = ["Search", "CountSearch"]
 
 WINDOW: Final = 20_000
-"""Rows that one look walks over: a look keeps the write-ahead log from starting anew, so it must be short."""
+"""The most rows of one read. A read must be short: the write-ahead log cannot restart during it."""
 _INDEX: Final = {"running": "indexed by job_held", "waiting": "indexed by job_aside", "dead": "indexed by job_dead"}
-"""States with few rows among many: read from their own index, not by a walk over all jobs."""
+"""States with few rows among many: read from their own index, not by a scan of all jobs."""
 
 
 class _SearchSteps:
-    """The looks that a query takes: one for each state with an index of its own, and a walk for the rest."""
+    """The reads of a query: one for each state with an index of its own, and a scan in windows for the other states."""
 
     def __init__(self, query: Query, now: float) -> None:
         self._now = now
         self._common, self._values = _conditions(query, now)
         self._indexed = [state for state in dict.fromkeys(query.states) if state in _INDEX]
-        rest = [state for state in dict.fromkeys(query.states) if state not in _INDEX]
-        self._walks = bool(rest) or not query.states
-        self._rest = ""
-        if rest:
-            self._rest = f" and {state_at(now)} in ({', '.join(str(STATE_NUMBER[state]) for state in rest)})"
+        rest = [str(STATE_NUMBER[state]) for state in dict.fromkeys(query.states) if state not in _INDEX]
+        self._scans = bool(rest) or not query.states
+        self._rest = f" and {state_at(now)} in ({', '.join(rest)})" if rest else ""
         self._whole = query.key is not None
-        """The key's index leads to few rows: no walk."""
+        """The key's index leads to few rows: one window for all."""
         self._floor = -1
         self._below = -1
         self._first = int(query.cursor) if query.cursor is not None else None
 
     def indexed(self) -> list[tuple[str, list[Any]]]:
-        """Return what follows `select ...` in each search that has an index."""
-        below = "" if self._first is None else " and job.seq < ?"
-        values = [*self._values, *([] if self._first is None else [self._first])]
+        """Return the SQL after `select ...`, and its values, of each read from an index."""
+        below, values = ("", []) if self._first is None else (" and job.seq < ?", [self._first])
         return [
             (
                 f"{FROM.format(index=_INDEX[state])} and job.state = {STATE_NUMBER[state]}{self._common}{below}",
-                list(values),
+                self._values + values,
             )
             for state in self._indexed
         ]
 
     def window(self, db: apsw.Connection) -> tuple[str, list[Any]] | None:
-        """Return the next part of the walk, newest rows first; None when it is over."""
-        if not self._walks:
+        """Return the next window of the scan, newest rows first; None after the last one."""
+        if not self._scans:
             return None
         if self._below < 0:
             rows: list[Any] = db.execute("select coalesce(min(seq), 0), coalesce(max(seq), 0) from job").fetchall()
@@ -70,27 +67,27 @@ class _SearchSteps:
 
 
 class Search:
-    """One page being looked for. `step` looks on, and returns it once it is complete."""
+    """Finds one page. Call `step` until it returns the page."""
 
     def __init__(self, query: Query, now: float) -> None:
         self._limit = max(1, min(query.limit, 1000))
         self._now = now
-        self._looks = _SearchSteps(query, now)
-        self._few: list[Row] | None = None
-        self._walked: list[Row] = []
+        self._steps = _SearchSteps(query, now)
+        self._indexed: list[Row] | None = None
+        self._scanned: list[Row] = []
 
     def step(self, db: apsw.Connection) -> Page | None:
-        """Look at the next rows."""
-        if self._few is None:
-            self._few = []
-            for source, values in self._looks.indexed():
-                self._few += self._rows(db, source, values, self._limit + 1)
-        look = self._looks.window(db)
-        if look is not None:
-            self._walked += self._rows(db, *look, self._limit + 1 - len(self._walked))
-            if len(self._walked) <= self._limit:
+        """Read the next rows."""
+        if self._indexed is None:
+            self._indexed = []
+            for source, values in self._steps.indexed():
+                self._indexed += self._rows(db, source, values, self._limit + 1)
+        window = self._steps.window(db)
+        if window is not None:
+            self._scanned += self._rows(db, *window, self._limit + 1 - len(self._scanned))
+            if len(self._scanned) <= self._limit:
                 return None
-        rows = sorted([*self._few, *self._walked], key=lambda row: -row[0])
+        rows = sorted([*self._indexed, *self._scanned], key=lambda row: -row[0])
         page = rows[: self._limit]
         return Page([record(db, row, self._now) for row in page], str(page[-1][0]) if len(rows) > len(page) else None)
 
@@ -100,21 +97,19 @@ class Search:
 
 
 class CountSearch:
-    """A count by state. `step` counts on, and returns it once it is complete; a state without any is left out."""
+    """Counts jobs by state. Call `step` until it returns the counts; states without jobs are left out."""
 
     def __init__(self, query: Query, now: float) -> None:
         self._now = now
-        self._looks = _SearchSteps(structs.replace(query, cursor=None), now)
-        self._begun = False
+        self._steps = _SearchSteps(structs.replace(query, cursor=None), now)
+        self._indexed = self._steps.indexed()
         self._counts: dict[State, int] = {}
 
     def step(self, db: apsw.Connection) -> dict[State, int] | None:
         """Count the next rows."""
-        if not self._begun:
-            self._begun = True
-            for look in self._looks.indexed():
-                self._add(db, *look)
-        window = self._looks.window(db)
+        while self._indexed:
+            self._add(db, *self._indexed.pop())
+        window = self._steps.window(db)
         if window is None:
             return self._counts
         self._add(db, *window)
@@ -126,7 +121,7 @@ class CountSearch:
 
 
 def _conditions(query: Query, now: float) -> tuple[str, list[Any]]:
-    """Return what every search asks for, beside the states, as SQL and its values."""
+    """Return the conditions of a query, except its states, as SQL and its values."""
     sql = ""
     values: list[Any] = []
     for condition, value in (
@@ -161,12 +156,12 @@ def _argument(wanted: ArgIs) -> tuple[str, list[Any]]:
 
 
 def _paths(names: tuple[str, ...]) -> list[str]:
-    """Return the paths that the names may mean: one of digits is a key, and behind the first an element as well."""
-    ways = [
-        [f'."{name}"', f"[{int(name)}]"] if place and name.isdecimal() and name.isascii() else [f'."{name}"']
-        for place, name in enumerate(names)
+    """Return the JSON paths that the names may mean: digits, except as the first name, are a key or an index."""
+    options = [
+        [f'."{name}"', f"[{int(name)}]"] if at and name.isdecimal() and name.isascii() else [f'."{name}"']
+        for at, name in enumerate(names)
     ]
-    return ["$" + "".join(way) for way in product(*ways)]
+    return ["$" + "".join(path) for path in product(*options)]
 
 
 def _equals(path: str, value: JsonScalar) -> tuple[str, list[Any]]:

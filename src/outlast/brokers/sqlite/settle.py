@@ -1,16 +1,12 @@
-"""Settling: what holders report, applied where their fence still counts."""
+"""Settles jobs: applies what holders report, where their fence still counts."""
 
 from __future__ import annotations
 
-import array
 from collections import defaultdict
 from collections.abc import Sequence
 
-import apsw
-import msgspec
-
 from outlast.brokers.sqlite.bounds import weigh_ends
-from outlast.brokers.sqlite.key_states import FreedKeys, put
+from outlast.brokers.sqlite.key_states import ending_keys, freed, put
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.transaction import (
@@ -22,6 +18,8 @@ from outlast.brokers.sqlite.transaction import (
     SCHEDULED,
     STATE_NUMBER,
     Transaction,
+    array_of,
+    json_of,
 )
 from outlast.core.message import Failure, Fence, Message, rank_of
 from outlast.core.policy import DEFAULTS
@@ -31,11 +29,11 @@ __all__ = ["save", "settle"]
 
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
-    """Apply the settlements; return the superseded ones, in the order given."""
+    """Apply the settlements; return the superseded ones, in the order of the input."""
     plain: dict[tuple[str, int], list[Fence]] = defaultdict(list)
     lost: list[Lost] = []
     names = {settlement.fence.queue for settlement in settlements}
-    freed_keys = FreedKeys(tx, names, settlements)
+    ending = ending_keys(tx, names, settlements)
     for settlement in settlements:
         match settlement:
             case Finish(fence, "succeeded", None, None, None, then, _, None) if not then:
@@ -48,7 +46,8 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
                 lost += _give_back(tx, settlement)
     for (queue, token), fences in plain.items():
         lost += _finish_plain(tx, queue, token, fences)
-    freed_keys.free()
+    for ended_in, key_rows in ending:
+        freed(tx, ended_in, key_rows)
     for name in names:
         keep_within(tx, tx.queue(name))
     superseded = {each.fence for each in lost}
@@ -56,11 +55,11 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
 
 
 def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -> list[Lost]:
-    """End a batch of one hand-out that succeeded without a result, in one step."""
+    """End jobs of one hand-out that succeeded without a result, in one step."""
     queue = tx.queue(name)
-    seqs = apsw.carray(array.array("q", [fence.row for fence in fences]))
-    if queue.bytes is not None:
-        weigh_ends(tx, queue, [fence.row for fence in fences], token)
+    rows = [fence.row for fence in fences]
+    seqs = array_of(rows)
+    weigh_ends(tx, queue, rows, token)
     ended = tx.run("finish_plain", (seqs, token, tx.now + queue.record_ttl, tx.now))
     if queue.uniques:
         tx.run("free_ended", (seqs, token))
@@ -69,7 +68,7 @@ def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -
     counts.records += ended
     counts.drained += ended
     if ended:
-        tx.ended = True
+        tx.changes.add("ended")
     if ended == len(fences):
         return []
     return [Lost(fence, "superseded") for fence in fences if not tx.fence_counts(fence)]
@@ -88,7 +87,7 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
     if not tx.run("finish", (state, tx.now + keep, tx.now, finish.reason, result, fence.row, fence.token)):
         return _lost(tx, fence)
     if queue.uniques:
-        tx.run("free_ended", (apsw.carray(array.array("q", [fence.row])), fence.token))
+        tx.run("free_ended", (array_of([fence.row]), fence.token))
     counts = tx.count(queue.number)
     counts.depth -= 1
     counts.drained += 1
@@ -96,10 +95,10 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
         counts.dead += 1
     elif result is None:
         counts.records += 1
-    tx.ended = True
+    tx.changes.add("ended")
     _keep_failure(tx, fence, finish.error)
     if finish.usage is not None:
-        tx.run("usage_keep", (fence.row, msgspec.json.encode(finish.usage).decode()))
+        tx.run("usage_keep", (fence.row, json_of(finish.usage)))
         tx.run("note_mark", (fence.row,))
     _follow(tx, finish.then)
     return []
@@ -117,7 +116,7 @@ def _retry(tx: Transaction, retry: Reschedule) -> list[Lost]:
     state = READY if due else SCHEDULED
     if not tx.run("retry", (state, retry.at, retry.attempt, retry.crashes, rank, fence.row, fence.token)):
         return _lost(tx, fence)
-    tx.work = True
+    tx.changes.add("work")
     if due:
         put(tx, tx.queue(fence.queue), row[4])
     _keep_failure(tx, fence, retry.error)
@@ -135,7 +134,7 @@ def _give_back(tx: Transaction, settlement: Release | Park) -> list[Lost]:
     state = READY if due else PARKED if isinstance(settlement, Park) else SCHEDULED
     if not tx.run("give_back", (state, at, fence.row, fence.token)):
         return _lost(tx, fence)
-    tx.work = True
+    tx.changes.add("work")
     if due and row is not None:
         put(tx, tx.queue(fence.queue), row[4])
     return []
@@ -147,13 +146,13 @@ def _lost(tx: Transaction, fence: Fence) -> list[Lost]:
 
 def _keep_failure(tx: Transaction, fence: Fence, failure: Failure | None) -> None:
     if failure is not None:
-        tx.run("failure_add", (fence.row, msgspec.json.encode(failure).decode()))
+        tx.run("failure_add", (fence.row, json_of(failure)))
         tx.run("failure_trim", (fence.row, DEFAULTS.failures_kept))
         tx.run("failure_mark", (fence.row,))
 
 
 def _follow(tx: Transaction, then: Sequence[object]) -> None:
-    """Keep the follow-ups in this same transaction: in one file the outbox is the transaction itself."""
+    """Publish the follow-ups in this same transaction, which serves as the outbox."""
     messages = [message for message in then if isinstance(message, Message)]
     if messages:
         publish(tx, messages, forced=True)

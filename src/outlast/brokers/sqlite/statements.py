@@ -1,4 +1,4 @@
-"""The store's SQL and its file: named statements, numbered migrations, and what marks the file as ours."""
+"""Opens the store's file, and loads its SQL: named statements and numbered migrations."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SCHEMA: Final = 1
 
 
 def open_store(path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = None) -> apsw.Connection:
-    """Open the store's file at `path`, made or migrated as needed; raise what `open_file` raises.
+    """Open the store's file at `path`, created or migrated as needed; raise what `open_file` raises.
 
-    steps: other migrations than `migrations()`.
+    steps: migrations to use in place of `migrations()`.
     """
     return open_file(
         path,
@@ -41,9 +41,9 @@ def statements() -> dict[str, str]:
 
 
 def state_at(now: float | str) -> str:
-    """Return the SQL of a job's state as it is at `now` (seconds, or a parameter's name).
+    """Return the SQL of a job's state at `now` (seconds, or a parameter's name).
 
-    What came due is ready before a claim has noticed, and what is too late to start has expired.
+    A due job is ready, and one that is too late to start is expired, even before a claim has updated its row.
     """
     return (
         f"case when job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expires_at <= {now} then 13 "

@@ -1,4 +1,4 @@
-"""Counting queues, from the counters that move with the rows and from indexes of few rows."""
+"""Counts the jobs of queues, from their counters and from indexes with few rows."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 keys_held=keys_held,
                 held=QueueState(rules, running=running, tat=queue.tat).held(nanos(now)),
                 limits=limits_of(rules),
-                changed=tuple(sorted(changes_of(one("queue_said", (queue.number,))[1]))),
+                changed=tuple(sorted(changes_of(one("queue_declared", (queue.number,))[1]))),
             )
     return found

@@ -1,4 +1,4 @@
-"""The SQLite store: broker, records and control over one file, for any number of processes of one host."""
+"""Implements the SQLite store: broker, records and control over one file, for any number of processes of one host."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ __all__ = ["SqliteStore"]
 T = TypeVar("T")
 
 POLL: Final = 1.0
-"""Seconds after which a waiting claim looks again, should a notification have been missed."""
+"""Seconds after which a waiting claim looks again, because it may have missed a notification."""
 
 
 class SqliteStore:
-    """Broker, Records and Control of core.protocols over the file at `path`, which is made when it is missing.
+    """Broker, Records and Control of core.store over the file at `path`, which is created when it is missing.
 
     One object serves one event loop. Durability: every answer follows a commit that was synced to the disk.
     """
@@ -60,7 +60,7 @@ class SqliteStore:
     def __init__(
         self, path: str, *, clock: Clock, max_body: int = DEFAULTS.max_body, tuning: Tuning | None = None
     ) -> None:
-        # By one name in all processes: what lies beside the file (log, lock, sockets) is found by it.
+        # All processes must use one name: the files beside it (log, lock, sockets) are found by it.
         self.path = os.path.realpath(path)
         self._tuning = tuning or Tuning()
         self._clock = clock
@@ -79,13 +79,13 @@ class SqliteStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this file can do."""
+        """The durability of the file system, and the limits of the store."""
         if self._capabilities is None:
             self._capabilities = Capabilities(durability=durability_of(self.path), max_body=self._max_body, shared=True)
         return self._capabilities
 
     async def open(self) -> None:
-        """Open the file, made or migrated as needed. Raise StoreError or UnsafeStore; opening twice is a no-op."""
+        """Open the file, created or migrated as needed. Raise StoreError or UnsafeStore; opening twice is a no-op."""
         async with self._opening:
             if self._writer is not None:
                 return
@@ -113,7 +113,7 @@ class SqliteStore:
             self._listen("work")
 
     def _listen(self, name: str) -> Notifier:
-        """Return the notifier of a change, which hears of other processes' changes from now on."""
+        """Return the notifier of a change; from now on other processes notify it too."""
         notifier = self._notifiers[name]
         if name not in self._listeners and self._writer is not None:
             self._listeners[name] = NotificationListener(self._processes, name, notifier.notify)
@@ -121,7 +121,7 @@ class SqliteStore:
         return notifier
 
     async def close(self) -> None:
-        """Finish what was submitted, then let go of the file. What is held stays held until its lease lapses."""
+        """Finish the submitted operations, then close the file. Held jobs stay held until their lease lapses."""
         async with self._opening:
             if self._writer is None:
                 return
@@ -132,12 +132,12 @@ class SqliteStore:
             try:
                 await writer.close()
             finally:
-                # A close that is cancelled lets go of the file all the same.
-                await asyncio.shield(asyncio.to_thread(self._let_go, writer))
+                # Shielded: a close that is cancelled must close the file too.
+                await asyncio.shield(asyncio.to_thread(self._close_file, writer))
             for notifier in self._notifiers.values():
                 notifier.notify()
 
-    def _let_go(self, writer: WriterThread[Transaction]) -> None:
+    def _close_file(self, writer: WriterThread[Transaction]) -> None:
         writer.join()
         assert self._checkpointer is not None
         assert self._reader is not None
@@ -155,27 +155,25 @@ class SqliteStore:
         result: T = await self._writer.submit(WriteOperation(run, **how))
         return result
 
-    async def _read(self, look: Callable[..., T], *args: object) -> T:
+    async def _read(self, read: Callable[..., T], *args: object) -> T:
         if self._reader is None or self._writer is None:
             raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
 
         def run() -> T:
             with translated(self.path):
-                return look(self._reading, *args)
+                return read(self._reading, *args)
 
         return await asyncio.get_running_loop().run_in_executor(self._reader, run)
 
     # Broker
 
     async def declare(self, topology: Topology) -> None:
-        """Make these queues known with their bounds, and have claims take what is parked of these kinds."""
+        """Write these queues with their limits, and let claims take parked jobs of these kinds."""
         await self._submit(lambda tx: declare(tx, topology))
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
-        """Keep the messages; the answers align with the input."""
-        if not messages:
-            return []
-        return await self._submit(lambda tx: publish(tx, messages), merge=messages)
+        """Write the messages; the answers align with the input."""
+        return await self._submit(lambda tx: publish(tx, messages), merge=messages) if messages else []
 
     async def claim(
         self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
@@ -192,27 +190,25 @@ class SqliteStore:
             return None
 
         async def look(_: float) -> Look[list[Delivery]]:
-            deliveries, soon = await self._submit(run, peek=peek, undo=_give_back)
+            deliveries, soon = await self._submit(run, peek=peek, undo=_release)
             return Look(deliveries, bool(deliveries), soon)
 
         return await look_until(look, notifier=self._notifiers["work"], timeout=wait, poll=POLL)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
-        """Apply each settlement whose fence still counts; return the superseded."""
-        if not settlements:
-            return []
-        return await self._submit(lambda tx: settle.settle(tx, settlements))
+        """Apply each settlement whose fence still counts; return the superseded ones."""
+        return await self._submit(lambda tx: settle.settle(tx, settlements)) if settlements else []
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
-        """Renew all that `holder` holds; return what it lost and what it is to cancel."""
+        """Renew the lease of `holder`; return the jobs that it lost and those that it must cancel."""
         return await self._submit(lambda tx: leases.extend(tx, holder, lease))
 
     async def save(self, notes: Sequence[Note]) -> list[Lost]:
-        """Keep notes about running jobs; return the superseded."""
+        """Keep notes about running jobs; return the superseded ones."""
         return await self._submit(lambda tx: settle.save(tx, notes)) if notes else []
 
     async def forfeit(self, holder: Holder, *, crashed: bool) -> int:
-        """Make all that a dead holder held ready at once; return how many."""
+        """Make the jobs of a dead holder ready at once; return how many."""
         return await self._submit(lambda tx: leases.forfeit(tx, holder, crashed=crashed))
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
@@ -229,11 +225,11 @@ class SqliteStore:
         """Return one page of matching records."""
         search = Search(query, self._clock.time())
         while (page := await self._read(search.step)) is None:
-            pass  # each look is a short one, and other readers have their turn between them
+            pass  # each step is short, and other reads run between two
         return page
 
     async def wait(self, ids: Sequence[str], timeout: float) -> list[JobRecord | None]:
-        """Return the records as soon as all have ended or are unknown, or as they are after `timeout` seconds."""
+        """Return the records once all jobs have ended or are unknown, or after `timeout` seconds."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         notifier = self._listen("ended")
@@ -241,10 +237,10 @@ class SqliteStore:
             seen = notifier.count
             found = await self.get(ids)
             left = deadline - loop.time()
-            going = [record.id for record in found if record is not None and record.state not in TERMINAL]
-            if left <= 0 or not going:
+            unfinished = [record.id for record in found if record is not None and record.state not in TERMINAL]
+            if left <= 0 or not unfinished:
                 return found
-            await self._end_waiter.wait(going, seen, left, find_ended=self._find_ended)
+            await self._end_waiter.wait(unfinished, seen, left, find_ended=self._find_ended)
 
     async def _find_ended(self, ids: Sequence[str]) -> list[str]:
         return await self._read(ended, ids, self._clock.time())
@@ -259,7 +255,7 @@ class SqliteStore:
     # Control
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
-        """Apply the commands in order, in one transaction; but for a purge of many that comes alone."""
+        """Apply the commands in order, in one transaction; a single `Prune` or long `Purge` takes many."""
         if list(commands) == [Prune()]:
             return [await self._prune()]
         if len(commands) == 1 and isinstance(commands[0], Purge) and purge.is_long(commands[0]):
@@ -267,7 +263,7 @@ class SqliteStore:
         return await self._submit(lambda tx: control.apply(tx, commands)) if commands else []
 
     async def _prune(self) -> Answer:
-        """Apply retention in many short transactions: one long one would lock every other writer out."""
+        """Apply retention in many short transactions: one long one would block every other writer."""
         total, more = 0, True
         while more:
             done, more = await self._submit(prune)
@@ -275,13 +271,12 @@ class SqliteStore:
         return Answer(ok=True, changed=total)
 
     async def _purge(self, wanted: Purge) -> Answer:
-        """Remove the jobs of a queue or a key, those accepted until now, in many short transactions."""
+        """Remove the jobs of a queue or a key that were accepted until now, in many short transactions."""
         total, after = 0, 0
         if wanted.key is not None:
             keyed = await self._read(purge.of_key, wanted, self._clock.time())
-            for first in range(
-                0, max(1, len(keyed)), purge.CHUNK
-            ):  # once at least: the key itself goes with its last job
+            # At least once, even without jobs: this deletes the key itself.
+            for first in range(0, max(1, len(keyed)), purge.CHUNK):
                 some = keyed[first : first + purge.CHUNK]
                 total += await self._submit(partial(purge.purge_some, wanted=wanted, seqs=some))
             return Answer(ok=True, changed=total)
@@ -294,7 +289,7 @@ class SqliteStore:
     # Schedules
 
     async def schedules(self) -> list[ScheduleRecord]:
-        """Return all that are known, by name."""
+        """Return all schedules, by name."""
         return await self._read(schedules.schedules)
 
     async def enlist(self, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
@@ -306,28 +301,28 @@ class SqliteStore:
         return await self._submit(lambda tx: schedules.advance(tx, moves)) if moves else []
 
     async def amend(self, changes: Sequence[Amendment]) -> list[Answer]:
-        """Change schedules for people; wake the schedulers of all processes."""
+        """Change schedules for an operator; notify the schedulers of all processes."""
         return await self._submit(lambda tx: schedules.amend(tx, changes)) if changes else []
 
     async def amended(self, since: int, timeout: float) -> int:
-        """Return a number above `since` when schedules were changed by people, the old one after `timeout` seconds."""
+        """Return a number above `since` once an operator changed schedules, or `since` after `timeout` seconds."""
         notifier = self._listen("schedule")
         await notifier.wait(since, timeout)
         return notifier.count
 
     async def backup(self, target: str) -> None:
-        """Write a consistent copy of the file to `target`, which must not exist, while everybody works on."""
+        """Write a consistent copy of the file to `target`, which must not exist, while the store is in use."""
         await asyncio.to_thread(back_up, self.path, target, self._tuning.busy)
 
 
-def _give_back(result: tuple[list[Delivery], float | None]) -> Callable[[Transaction], Any] | None:
-    """Return what releases the jobs that were handed out to a claim that was cancelled meanwhile."""
-    given = [Release(delivery.fence, why="claim cancelled") for delivery in result[0]]
-    return (lambda tx: settle.settle(tx, given)) if given else None
+def _release(result: tuple[list[Delivery], float | None]) -> Callable[[Transaction], Any] | None:
+    """Return the function that releases the deliveries of a cancelled claim."""
+    releases = [Release(delivery.fence, why="claim cancelled") for delivery in result[0]]
+    return (lambda tx: settle.settle(tx, releases)) if releases else None
 
 
 def _open_both(path: str, tuning: Tuning) -> tuple[apsw.Connection, apsw.Connection]:
-    """Open the file for the writer, and once more for those who only look."""
+    """Open the file for the writer, and again for reads."""
     db = open_store(path, tuning)
     try:
         with translated(path):

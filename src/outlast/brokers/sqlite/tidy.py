@@ -1,4 +1,4 @@
-"""What the writer's thread does between two batches: retention, a shorter file, a shorter log."""
+"""Tidies the file between two batches of the writer: applies retention, shortens the file and its log."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["Tidier"]
 logger = logging.getLogger("outlast.sqlite")
 
 AT_REST: Final = 2.0
-"""Transactions a second up to which the store counts as at rest: an idle worker renews its lease."""
+"""Transactions a second up to which the store counts as at rest: an idle worker still renews its lease."""
 KEYS: Final = 1000
-"""Keys that are looked at in one step: about 2 ms."""
+"""Keys that one step checks: about 2 ms."""
 PAUSE: Final = 0.02
 """Seconds between two chunks of retention while others wait to write: it keeps up with 25,000 ended jobs a second."""
 LAST: Final = 2.0
-"""Seconds that a close goes on with what a purge has left; what is left then is seen to by whoever opens the file."""
+"""Seconds that a close may spend on erasing purged jobs; the next process that opens the file erases the rest."""
 
 
 class Tidier:
-    """Looks, at `next_at` (monotonic seconds), at what there is to do; never raises, and never for long.
+    """Tidies the file in short steps, from `next_at` (monotonic seconds) on; never raises.
 
-    Retention goes on under load, or a store that is always busy would never forget a job. The rest can wait for rest:
-    free pages are used again.
+    Retention continues under load, or a store that is always busy would never forget a job. The other work waits until
+    the store is at rest: free pages are used again.
     """
 
     def __init__(self, tx: Transaction, path: str, checkpointer: Checkpointer, tuning: Tuning) -> None:
@@ -43,13 +43,13 @@ class Tidier:
         self._looked = time.monotonic()
         self._retain_at = self._looked + tuning.retention
         self._key_row: int | None = None
-        """The row up to which keys were looked at, while they are."""
+        """The row up to which keys were checked, None when all were."""
         self.wrote = 0
-        """Transactions since the last look."""
+        """Transactions since the last `look`."""
         self.next_at = self._looked + tuning.idle
 
     def look(self, free: Callable[[], bool]) -> None:
-        """Do a piece of what there is to do, more of it while `free()` says that nobody waits."""
+        """Do one step of the work, and more steps while `free()` returns true: no operation waits."""
         now = time.monotonic()
         at_rest = self.wrote <= AT_REST * (now - self._looked) + 1
         self._looked = now
@@ -66,42 +66,41 @@ class Tidier:
             if purges and not self._erase(purges, free):
                 pause = PAUSE
             elif at_rest and not purges:
-                shorter = self._give_back(free)
-                # The file itself is cut only when the log is moved into it, however short that is.
+                shorter = self._shorten(free)
+                # The file itself gets shorter only when the log is moved into it, even a short one.
                 self._checkpointer.idle(empty=shorter)
                 if self._key_row is not None and not self._forget_keys(self._key_row, free):
                     pause = PAUSE
         except Exception as error:
-            logger.warning("%s could not be tidied up, and will be later: %s", self._path, error)
+            logger.warning("%s: retention and cleaning failed, trying again later: %s", self._path, error)
         finally:
             self.next_at = time.monotonic() + pause
 
     def close(self) -> None:
-        """Erase what was purged, before a process ends that may be the only one."""
+        """Erase purged jobs from free pages: no other process may be left to do so."""
         until = time.monotonic() + LAST
         try:
             purges = self._tx.one("to_erase")
             if purges:
                 self._erase(purges, lambda: time.monotonic() < until)
         except Exception as error:
-            logger.warning("%s: what was purged is not erased yet, and will be later: %s", self._path, error)
+            logger.warning("%s: purged jobs are not erased from free pages yet, trying later: %s", self._path, error)
 
     def _erase(self, purges: int, free: Callable[[], bool]) -> bool:
-        """Give back every free page: rows longer than a page leave copies there each time that they move.
+        """Remove every free page: rows longer than a page leave copies there each time that they move.
 
-        Tell whether it came to an end. That of the log waits for whoever reads from it, until the next look.
+        Return whether it is done. While others read from the log, its pages wait for the next step.
         """
-        db = self._tx.db
-        while not self._all_given_back():
+        while not self._vacuum():
             self._checkpointer.look()
             if not free():
                 return False
         if self._checkpointer.idle(empty=True):
-            db.execute(self._tx.sql["erased"], (purges,))
+            self._tx.run("erased", (purges,))
         return True
 
-    def _all_given_back(self) -> bool:
-        """Give back a chunk of free pages; tell, as of that moment, whether it was the last."""
+    def _vacuum(self) -> bool:
+        """Remove a chunk of free pages; return whether none was left in that transaction."""
         db = self._tx.db
         with immediate(db):
             db.execute(f"pragma incremental_vacuum({self._tuning.vacuum_pages})").fetchall()
@@ -109,7 +108,7 @@ class Tidier:
         return left == 0
 
     def _retain(self, free: Callable[[], bool]) -> bool:
-        """Forget what is over; tell whether there is more."""
+        """Apply retention; return whether more remains."""
         tx = self._tx
         tx.begin()
         more = any(tx.one("any_over", (tx.queue(name).number, tx.now)) for name in tx.names())
@@ -124,7 +123,7 @@ class Tidier:
         return more
 
     def _forget_keys(self, after: int, free: Callable[[], bool]) -> bool:
-        """Take away the rows of keys of which nothing is left, a chunk at a time; tell whether it came to an end."""
+        """Delete the rows of keys without jobs and without a rate to remember, in chunks; return whether it is done."""
         tx = self._tx
         while True:
             upto = tx.one("lanes_next", (after, KEYS))
@@ -140,8 +139,8 @@ class Tidier:
             if not free():
                 return False
 
-    def _give_back(self, free: Callable[[], bool]) -> bool:
-        """Take free pages off the end of the file; tell whether there were any."""
+    def _shorten(self, free: Callable[[], bool]) -> bool:
+        """Remove free pages from the end of the file; return whether there were any."""
         db = self._tx.db
         shorter = False
         while free() and int(db.pragma("freelist_count")) > self._tuning.vacuum_pages:

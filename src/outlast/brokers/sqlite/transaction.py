@@ -1,10 +1,12 @@
-"""One connection's statements and what it has learnt: the queues, the holders, this boot."""
+"""Runs named statements on one connection, and keeps a transaction's queues, counters and changes until its end."""
 
 from __future__ import annotations
 
+import array
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import apsw
 import msgspec
@@ -35,6 +37,8 @@ __all__ = [
     "WAITING",
     "QueueRow",
     "Transaction",
+    "array_of",
+    "json_of",
 ]
 
 READY, RUNNING, SCHEDULED, WAITING, PARKED = 0, 1, 2, 3, 4
@@ -56,13 +60,24 @@ PRIORITIES: Final[tuple[Any, ...]] = ("high", "normal", "low")
 PRIORITY_NUMBER: Final[dict[str, int]] = {name: number for number, name in enumerate(PRIORITIES)}
 
 CHANGES: Final = ("work", "ended", "schedule")
-"""What listeners are notified of; processes of other versions use these names."""
+"""The names of changes: jobs may be ready, jobs have ended, schedules were amended. Other versions use these too."""
 DRAIN_TAU: Final = 30.0
 """Seconds over which ended jobs are averaged into a drain rate."""
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def json_of(value: Any) -> str:
+    """Return a value as JSON text, to be bound to a statement."""
+    return _encode(value).decode()
+
+
+def array_of(numbers: Iterable[int]) -> Any:
+    """Return integers as an array, to be bound to a statement."""
+    return apsw.carray(array.array("q", numbers))
 
 
 class QueueRow(Struct, frozen=True):
-    """A queue as the file has it."""
+    """A queue's row in the file."""
 
     number: int
     paused: bool
@@ -89,7 +104,7 @@ class QueueRow(Struct, frozen=True):
 
     @property
     def rules(self) -> Queue:
-        """The limits that hold; its retention is not filled in."""
+        """The limits that apply; its retention is not filled in."""
         return rules(self.name, self.limits)
 
     def drain_rate(self, now: float) -> float:
@@ -97,34 +112,34 @@ class QueueRow(Struct, frozen=True):
         return self.drained * math.exp(-max(0.0, now - self.drained_at) / DRAIN_TAU) / DRAIN_TAU
 
 
-class CounterChanges:
-    """What one transaction changes in a queue's counters."""
+class CounterChanges(Struct):
+    """What one transaction adds to a queue's counters."""
 
-    __slots__ = ("bytes", "dead", "depth", "drained", "records", "shed")
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.records = 0
-        self.dead = 0
-        self.drained = 0
-        self.bytes = 0
-        self.shed = 0
+    depth: int = 0
+    records: int = 0
+    dead: int = 0
+    drained: int = 0
+    bytes: int = 0
+    shed: int = 0
 
 
-class RingPosition:
-    """Where a queue's ring stands, as this transaction has it; `changed` writes it back."""
+class RingPosition(Struct):
+    """The columns `back`, `turn` and `tat` of a queue within this transaction; `changed`: they are to be written."""
 
-    __slots__ = ("back", "changed", "tat", "turn")
+    back: int
+    turn: int
+    tat: int
+    changed: bool = False
 
-    def __init__(self, row: QueueRow) -> None:
-        self.back = row.back
-        self.turn = row.turn
-        self.tat = row.tat
-        self.changed = False
+    def extend(self, keys: int) -> None:
+        """Count keys that joined at the back."""
+        if keys:
+            self.back += keys
+            self.changed = True
 
 
 class Transaction:
-    """Runs named statements, adds up the queues' counters, notes what changed.
+    """Runs named statements, adds up the queues' counters, records what changed.
 
     `begin` reads the clocks once, so all that happens in one transaction happens at one time.
     """
@@ -135,45 +150,37 @@ class Transaction:
         self.boot = boot
         self.max_body = max_body
         self.sql = statements()
-        self.holders: dict[str, int] = {}
-        self.asked: dict[str, str] = {}
+        self.claimed: dict[str, str] = {}
+        """By holder, the queues that the file has for it, as JSON."""
         self.last_served = ""
         self.keys_seen: dict[int, int] = {}
-        """By queue, how many keys the last claim met: a guess at how many jobs of each the next one needs."""
+        """By queue, how many keys the last claim read: an estimate of how many jobs of each the next one needs."""
         self.kinds = "[]"
-        """What the claims of this process can run, as JSON."""
+        """The kinds that claims of this process can run, as JSON."""
         self.now = 0.0
         self.mono = 0.0
-        self.work = False
-        self.ended = False
-        self.schedules = False
-        """What changed: jobs may be ready, jobs have ended, schedules were amended."""
+        self.changes: set[Literal["work", "ended", "schedule"]] = set()
+        """What changed since `begin`, by the names of CHANGES."""
         self._queues: dict[str, QueueRow] = {}
-        self._counts: dict[int, CounterChanges] = {}
+        self._counts: defaultdict[int, CounterChanges] = defaultdict(CounterChanges)
         self._rings: dict[int, RingPosition] = {}
         self.key_weights: dict[int, int] = {}
         """Bytes that this transaction adds to each key, by the key's row."""
 
     def begin(self) -> None:
-        """Start from what the file says now."""
+        """Read the clocks, and forget what earlier transactions read, counted and changed."""
         self.now = self.clock.time()
         self.mono = self.clock.monotonic()
-        self.work = self.ended = self.schedules = False
+        self.changes.clear()
         self._queues.clear()
         self._counts.clear()
         self._rings.clear()
         self.key_weights.clear()
 
-    @property
-    def changes(self) -> list[str]:
-        """The names of what changed since `begin`, as listeners know them."""
-        return [name for name, changed in zip(CHANGES, (self.work, self.ended, self.schedules), strict=True) if changed]
-
     def rolled_back(self) -> None:
         """Forget the holders and changes of a transaction that was rolled back."""
-        self.holders.clear()
-        self.asked.clear()
-        self.work = self.ended = self.schedules = False
+        self.claimed.clear()
+        self.changes.clear()
 
     def rows(self, name: str, bindings: Sequence[Any] = ()) -> list[Any]:
         """Run a statement and return its rows."""
@@ -194,7 +201,7 @@ class Transaction:
         return self.db.changes()
 
     def queue(self, name: str) -> QueueRow:
-        """Return a queue's row, made with the defaults when it is new."""
+        """Return a queue's row, created with the defaults when it is new."""
         found = self._queues.get(name) or self.find_queue(name)
         if found is None:
             keep = Retention()
@@ -204,7 +211,7 @@ class Transaction:
         return found
 
     def find_queue(self, name: str) -> QueueRow | None:
-        """Return a queue's row, None when the file does not know it."""
+        """Return a queue's row, None when the file has none."""
         found = self._queues.get(name)
         if found is None:
             row = self.row("queue_row", (name,))
@@ -214,26 +221,23 @@ class Transaction:
         return found
 
     def refresh(self, name: str) -> None:
-        """Read a queue's row anew: this transaction has written to it."""
+        """Read a queue's row again: this transaction has written to it."""
         self._queues.pop(name, None)
         self.find_queue(name)
 
     def count(self, queue: int) -> CounterChanges:
         """Return the counters that this transaction adds to."""
-        counts = self._counts.get(queue)
-        if counts is None:
-            counts = self._counts[queue] = CounterChanges()
-        return counts
+        return self._counts[queue]
 
     def ring(self, queue: QueueRow) -> RingPosition:
         """Return a queue's ring; its `back` is 0 while the queue never had a key."""
         ring = self._rings.get(queue.number)
         if ring is None:
-            ring = self._rings[queue.number] = RingPosition(queue)
+            ring = self._rings[queue.number] = RingPosition(queue.back, queue.turn, queue.tat)
         return ring
 
     def depth(self, queue: QueueRow) -> int:
-        """Return the unfinished jobs of a queue, this transaction's included."""
+        """Return the number of unfinished jobs of a queue, those of this transaction included."""
         counts = self._counts.get(queue.number)
         return queue.depth + (counts.depth if counts else 0)
 
@@ -249,7 +253,7 @@ class Transaction:
             self.key_weights[key_row] = self.key_weights.get(key_row, 0) + size
 
     def write_counts(self) -> None:
-        """Store what was added up."""
+        """Write the counters and rings that this transaction changed."""
         by_number = {row.number: row for row in self._queues.values()}
         for number, counts in self._counts.items():
             row = by_number[number]
@@ -259,17 +263,13 @@ class Transaction:
                 (counts.depth, counts.records, counts.dead, drained, self.now, counts.bytes, counts.shed, number),
             )
         if self.key_weights:
-            self.run("lanes_weigh", (msgspec.json.encode(list(self.key_weights.items())).decode(),))
+            self.run("lanes_weigh", (json_of(list(self.key_weights.items())),))
         for number, ring in self._rings.items():
             if ring.changed:
                 self.run("queue_ring", (ring.back, ring.turn, ring.tat, number))
-        self._counts.clear()
-        self._queues.clear()
-        self._rings.clear()
-        self.key_weights.clear()
 
     def fence_counts(self, fence: Fence) -> bool:
-        """Tell whether a fence that changed nothing was applied before: its job still carries its token."""
+        """Return whether a fence that changed no row was applied before: its job still has its token."""
         row = self.row("fence_row", (fence.row,))
         return row is not None and abs(row[0]) == fence.token
 

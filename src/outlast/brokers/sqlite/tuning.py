@@ -1,4 +1,4 @@
-"""What the SQLite store is set to: the defaults are what ships; tests choose them small."""
+"""Tuning of the SQLite store: users get the defaults; tests set small values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Tuning(FileTuning, frozen=True, kw_only=True):
     """Waits in seconds, sizes in pages of 4 KiB."""
 
     idle: float = 5.0
-    """Between two looks at what could be tidied up."""
+    """Between two steps of the tidier."""
     retention: float = 60.0
     """Between two applications of retention, whether the store is busy or not."""
     vacuum_pages: int = 1000
-    """Free pages that are worth giving back, and the most given back in one transaction."""
+    """Free pages from which the file is shortened, and the most that one transaction removes."""

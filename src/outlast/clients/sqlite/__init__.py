@@ -1,1 +1,1 @@
-"""SQLite files that several processes of one host share: opening, one writing thread, checkpoints, notifications."""
+"""SQLite files that several processes of one host share: connections, a writer thread, checkpoints, notifications."""

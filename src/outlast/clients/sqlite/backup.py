@@ -1,4 +1,4 @@
-"""Copying a file that is in use."""
+"""Copies an SQLite file that is in use."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["back_up"]
 
 
 def back_up(path: str, target: str, busy: float) -> None:
-    """Write a consistent, compact copy of the file at `path` to `target`, synced, under its name only when whole.
+    """Write a consistent, compact, synced copy of the file at `path` to `target`, which appears only when complete.
 
-    Writers go on; the write-ahead log can't be reset while it lasts, so it grows by what they write meanwhile.
-    Only this user may read the copy. Raise StoreError when `target` exists, StoreFull when there is no room (nothing is
-    left behind). busy: seconds to wait for locks.
+    Writers continue. The write-ahead log cannot be reset during the copy, so it grows by what they write.
+    Only this user may read the copy. busy: seconds to wait for locks. Raise StoreError when `target` exists, StoreFull
+    when the disk is full (the incomplete copy is removed).
     """
     final = Path(target)
     if final.exists():
         raise StoreError(f"{target} exists: name a new file, a backup never overwrites")
     part = final.with_name(f"{final.name}.{secrets.token_hex(4)}.part")
     with translated(target):
-        # SQLite itself would let the whole world read it.
+        # A file that SQLite makes would be readable by all users.
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     try:
         _copy(path, part, target, busy)
@@ -52,6 +52,6 @@ def _copy(path: str, part: Path, target: str, busy: float) -> None:
         try:
             db.execute("vacuum into ?", (str(part),))
         except apsw.FullError:
-            raise StoreFull(f"the disk under {target} is full: free some space, or name another place") from None
+            raise StoreFull(f"the disk of {target} is full: free some space, or name another folder") from None
         finally:
             db.close()

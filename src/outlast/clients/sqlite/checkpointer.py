@@ -1,4 +1,4 @@
-"""Moves the write-ahead log into the file beside the writers: no operation waits for it, and the log stays bounded."""
+"""Moves the write-ahead log into the file in a second thread: no operation waits for it, and the log stays bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 import apsw
 
-from outlast.clients.sqlite.connection import BusyWait, open_connection, page_size
+from outlast.clients.sqlite.connection import BusyWait, open_connection
 from outlast.clients.sqlite.tuning import FileTuning
 
 __all__ = ["Checkpointer"]
@@ -18,13 +18,13 @@ __all__ = ["Checkpointer"]
 logger = logging.getLogger("outlast.sqlite")
 
 PATIENCE: Final = 0.05
-"""Seconds that the writer waits for readers and other processes to restart the log; all operations wait with it."""
+"""Seconds that the writer, and with it every operation, waits for readers and other processes to restart the log."""
 
 
 class Checkpointer:
-    """A thread with its own connection. The writer's thread calls `look` after each commit, `idle` when it rests.
+    """A thread with its own connection. The writer thread calls `look` after each commit, `idle` when it has no work.
 
-    None of it raises: what could not be moved now stays safe in the log, and is tried again.
+    No method raises: pages that could not be moved stay safe in the log, and the next checkpoint tries again.
     """
 
     def __init__(self, path: str, writer: apsw.Connection, tuning: FileTuning) -> None:
@@ -34,7 +34,7 @@ class Checkpointer:
         self._pages = 0
         self._moved = 0
         self._restart_at = tuning.log_limit
-        self._page = page_size(writer)
+        self._page = int(writer.pragma("page_size"))
         self._wanted = threading.Event()
         self._closed = False
         self._warned_at = -60.0
@@ -47,7 +47,7 @@ class Checkpointer:
         return apsw.SQLITE_OK
 
     def look(self) -> None:
-        """Have the log moved when it has grown."""
+        """Start a checkpoint in the other thread when the log has grown."""
         pages = self._pages
         if pages < self._moved:
             self._moved = 0
@@ -56,11 +56,11 @@ class Checkpointer:
             self._moved = pages
             self._wanted.set()
         if pages >= self._restart_at and not self._restart(apsw.SQLITE_CHECKPOINT_RESTART):
-            # A backup or a long look holds the log: not with every commit again.
+            # A backup or a long read holds the log: do not try again at every commit.
             self._restart_at = pages + self._tuning.log_pages
 
     def idle(self, *, empty: bool) -> bool:
-        """Empty the log's file, if it is not small, or `empty` asks for it; tell whether nothing is left to be done."""
+        """Empty the log's file when it is large or `empty` is true; return whether nothing is left to do."""
         try:
             size = os.stat(f"{self._path}-wal").st_size  # noqa: PTH116
         except OSError:
@@ -70,11 +70,11 @@ class Checkpointer:
         return True
 
     def make_room(self) -> bool:
-        """On a full disk: restart the log, so that its own space can be written again; tell whether that worked."""
+        """Restart the log, so that its space can be written again on a full disk; return whether that succeeded."""
         return self._pages > 0 and self._restart(apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _warn(self, what: str, error: apsw.Error) -> None:
-        """Log it once a minute at most: on a full disk it happens with every commit."""
+        """Log a failed checkpoint, once a minute at most: on a full disk every commit fails so."""
         now = time.monotonic()
         if now >= self._warned_at + 60:
             self._warned_at = now
@@ -107,7 +107,7 @@ class Checkpointer:
                     db = db or open_connection(self._path, self._tuning.busy)
                     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 except apsw.BusyError:
-                    continue  # another process is at it
+                    continue  # another process runs a checkpoint
                 except apsw.Error as error:
                     self._warn("moved", error)
         finally:
@@ -115,7 +115,7 @@ class Checkpointer:
                 db.close()
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread and wait for its end."""
         self._closed = True
         self._wanted.set()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""Opens an SQLite file that several processes share: what is safe, how it is made, migrated and set."""
+"""Opens an SQLite file that several processes share: checks it, creates or migrates it, and sets its pragmas."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from outlast.clients.sqlite.file_system import durability_of
 from outlast.clients.sqlite.tuning import FileTuning
 from outlast.core.errors import StoreCorrupt, StoreError, StoreUnavailable, UnsafeStore
 
-__all__ = ["BusyWait", "check_sqlite", "immediate", "open_connection", "open_file", "page_size"]
+__all__ = ["BusyWait", "check_sqlite", "immediate", "open_connection", "open_file"]
 
 OLDEST_SQLITE: Final = 3_051_003
 BUSY: Final = FileTuning().busy
 CREATION_WAIT: Final = 30.0
-"""Seconds to wait for another process that makes or migrates the file."""
+"""Seconds to wait for another process that creates or migrates the file."""
 
 
 def open_connection(path: str, busy: float = BUSY, synchronous: Literal["full", "normal"] = "full") -> apsw.Connection:
-    """Open `path`, which must exist, set for safety and speed. busy: seconds to wait for a lock.
+    """Open `path`, which must exist, with the pragmas for safety and speed. busy: seconds to wait for a lock.
 
-    synchronous: "full" syncs each commit to the disk; with "normal" a crash of the host may undo the last ones.
+    synchronous: "full" syncs each commit to the disk; with "normal" a crash of the host may undo the last commits.
     """
     db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=200)
     try:
-        # Without QPSG SQLite prepares "limit ?" anew at every binding.
+        # Without QPSG SQLite prepares "limit ?" again at every binding.
         db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         db.set_busy_handler(BusyWait(busy))
         for pragma in (
@@ -44,7 +44,7 @@ def open_connection(path: str, busy: float = BUSY, synchronous: Literal["full", 
             "journal_size_limit = 67108864",
             "cache_size = -32768",
             "temp_store = memory",
-            # What is removed is overwritten where that costs no write of its own; a purge sees to the rest.
+            # Overwrite deleted content where that needs no extra write; a purge overwrites the rest.
             "secure_delete = fast",
         ):
             db.pragma(*pragma.split(" = "))
@@ -62,7 +62,7 @@ class BusyWait:
         self._since = 0.0
 
     def __call__(self, tries: int) -> bool:
-        """Sleep a little and have SQLite try again, or return False: too long."""
+        """Sleep and return True, so that SQLite tries again; return False after `seconds`."""
         now = time.monotonic()
         if tries == 0:
             self._since = now
@@ -72,18 +72,13 @@ class BusyWait:
         return True
 
 
-def page_size(db: apsw.Connection) -> int:
-    """Return the bytes of one page of the file."""
-    return int(db.pragma("page_size"))
-
-
 def check_sqlite(version: str) -> None:
-    """Raise UnsafeStore for an SQLite that may corrupt the file."""
+    """Raise UnsafeStore for a version of SQLite that may corrupt the file."""
     major, minor, patch = (int(part) for part in version.split(".")[:3])
     if major * 1_000_000 + minor * 1000 + patch < OLDEST_SQLITE:
         raise UnsafeStore(
             f"SQLite {version} can corrupt a file that several processes share (the WAL-reset bug): "
-            "install apsw>=3.51.3, which brings its own"
+            "install apsw>=3.51.3, which contains a newer one"
         )
 
 
@@ -96,21 +91,18 @@ def open_file(
     synchronous: Literal["full", "normal"] = "full",
     busy: float = BUSY,
 ) -> apsw.Connection:
-    """Open the file at `path`, made or migrated as needed; any number of processes may do so at once.
+    """Open the file at `path`, created or migrated as needed; any number of processes may call this at once.
 
-    application_id: what marks the file as one of its kind. migrations: scripts by the schema number that each leads
-    to, in order. oldest_code: a query for the oldest schema number whose code may use a file that is newer than
-    `migrations`; without one every newer file is refused. synchronous, busy: as for `open_connection`. Raise
-    UnsafeStore, StoreCorrupt (of another kind, or damaged), StoreError (from a newer version), StoreFull or
-    StoreUnavailable.
+    application_id: marks the file as one of its kind. migrations: scripts by the schema number that each leads to, in
+    order. oldest_code: a query for the oldest schema number whose code may use a file that is newer than `migrations`;
+    without it every newer file is refused. synchronous, busy: as for `open_connection`. Raise UnsafeStore,
+    StoreCorrupt (another kind of file, or damaged), StoreError (from a newer version), StoreFull or StoreUnavailable.
     """
     check_sqlite(apsw.sqlite_lib_version())
-    durability_of(path)  # refuses what can't be kept safely before a file is made
+    durability_of(path)  # raises for an unsafe file system before a file is created
     with translated(path), _creation_lock(path):
-        file = Path(path)
-        if not file.exists():
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            os.close(descriptor)
+        if not Path(path).exists():  # closing another descriptor of an open file would release its SQLite locks
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         db = open_connection(path, busy, synchronous)
         try:
             version = _check(db, path, application_id, max(migrations), oldest_code)
@@ -119,7 +111,7 @@ def open_file(
             for number, script in migrations.items():
                 if number > version:
                     with immediate(db):
-                        db.execute(script).fetchall()  # all of it: execute alone stops at the first row
+                        db.execute(script).fetchall()  # without fetchall the script stops at its first row
                         db.pragma("application_id", application_id)
                         db.pragma("user_version", number)
         except BaseException:
@@ -129,19 +121,19 @@ def open_file(
 
 
 def _check(db: apsw.Connection, path: str, application_id: int, newest: int, oldest_code: str | None) -> int:
-    """Return the file's schema number, 0 for a fresh one; raise for a file that this code must not touch."""
+    """Return the file's schema number, 0 for a new one; raise for a file that this code must not change."""
     version = int(db.pragma("user_version"))
     application = int(db.pragma("application_id"))
     fresh = version == 0 and application == 0
     if db.execute("select count(*) from sqlite_master").get if fresh else application != application_id:
-        raise StoreCorrupt(f"{path} is an SQLite file of something else: give Outlast a file of its own")
+        raise StoreCorrupt(f"{path} is an SQLite file of another program: give Outlast a file of its own")
     if fresh:
         db.pragma("auto_vacuum", 2)
     if version > newest:
         oldest = version if oldest_code is None else int(db.execute(oldest_code).get)
         if oldest > newest:
             raise StoreError(
-                f"{path} has schema {version}, and needs code of schema {oldest} or newer; this one is {newest}: "
+                f"{path} has schema {version}, which needs code of schema {oldest} or newer, not {newest}: "
                 "upgrade outlast here"
             )
     return version
@@ -149,7 +141,7 @@ def _check(db: apsw.Connection, path: str, application_id: int, newest: int, old
 
 @contextmanager
 def _creation_lock(path: str) -> Iterator[None]:
-    """One process at a time makes or migrates the file: two that switch a fresh one to WAL at once fail or deadlock."""
+    """Hold the lock to create or migrate the file: two processes that switch a new one to WAL fail or deadlock."""
     descriptor = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + CREATION_WAIT
     try:
@@ -160,7 +152,7 @@ def _creation_lock(path: str) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
-                        f"{path}-lock is held by another process that makes or migrates the file: see who with fuser"
+                        f"{path}-lock is held by another process that creates or migrates the file: find it with fuser"
                     ) from None
                 time.sleep(0.002)
         yield
@@ -170,7 +162,7 @@ def _creation_lock(path: str) -> Iterator[None]:
 
 @contextmanager
 def immediate(db: apsw.Connection) -> Iterator[None]:
-    """Write in one step: all that the block does is there when it is left, or nothing of it."""
+    """Run the block in one write transaction: commit at its end, roll back when it raises."""
     db.execute("begin immediate")
     try:
         yield

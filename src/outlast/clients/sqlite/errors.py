@@ -1,4 +1,4 @@
-"""What SQLite's and the system's errors mean, and how to fix each."""
+"""Translates errors of SQLite and of the system into errors of Outlast that name the fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["translated"]
 
 @contextmanager
 def translated(path: str, db: apsw.Connection | None = None) -> Iterator[None]:
-    """Turn what SQLite (on `db`) and the system raise into the errors of Outlast, each with its fix."""
+    """Turn errors that SQLite (on `db`) and the system raise into errors of Outlast, each with its fix."""
     try:
         yield
     except apsw.Error as error:
@@ -33,7 +33,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def _full(path: str) -> StoreFull:
-    return StoreFull(f"the disk (or the quota) under {path} is full: free some space; no accepted job is lost")
+    return StoreFull(f"the disk (or the quota) of {path} is full: free some space; no accepted job is lost")
 
 
 _MEANINGS: Final[tuple[tuple[type[apsw.Error], type[StoreError], str], ...]] = (
@@ -41,14 +41,14 @@ _MEANINGS: Final[tuple[tuple[type[apsw.Error], type[StoreError], str], ...]] = (
         apsw.BusyError,
         StoreUnavailable,
         "has been locked by another process for too long (a stopped process, a backup tool, an open sqlite3 shell?): "
-        "see who with: fuser {path}",
+        "find it with: fuser {path}",
     ),
     (apsw.NotADBError, StoreCorrupt, "is not an SQLite file: point OUTLAST_URL elsewhere or move it away"),
     (
         apsw.CorruptError,
         StoreCorrupt,
         "is damaged ({error}): stop all processes, keep the file and its -wal, restore the newest backup, or recover "
-        "what is there with the sqlite3 shell's .recover",
+        "its content with the sqlite3 shell's .recover",
     ),
     (apsw.CantOpenError, StoreUnavailable, "cannot be opened: does its folder exist and may this user write there?"),
     (apsw.ReadOnlyError, StoreUnavailable, "is read-only: mount the folder writable, or change its owner"),
@@ -59,7 +59,7 @@ def _translate(error: apsw.Error, path: str, db: apsw.Connection | None) -> Stor
     if isinstance(error, apsw.FullError):
         return _full(path)
     if isinstance(error, apsw.IOError):
-        # The shared memory beside the file could not grow, or the quota (which SQLite does not tell from a bad disk).
+        # The shared memory file could not grow, or the quota is used up (SQLite reports both as an I/O error).
         no_room = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
         if no_room or (db is not None and db.system_errno in _FULL):
             return _full(path)

@@ -1,4 +1,4 @@
-"""What lies under a file: what its file system survives, and which boot of the host this is."""
+"""Finds out what a file's file system survives, and which boot of the host this is."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _VOLATILE: Final = frozenset({"tmpfs", "ramfs"})
 
 
 def durability_of(path: str, mounts: str = MOUNTS) -> Durability:
-    """Return what the file system under `path` survives; raise UnsafeStore where SQLite's locks can't be trusted.
+    """Return what the file system of `path` survives; raise UnsafeStore where SQLite's locks are not safe.
 
-    mounts: what the system has mounted, as /proc/self/mountinfo says it (proc(5)).
+    mounts: a file in the format of /proc/self/mountinfo (proc(5)).
     """
     kind = _file_system(Path(path).resolve().parent, mounts)
     if kind in _REFUSED:
         raise UnsafeStore(
-            f"{path} lies on {kind}, where SQLite's locks and shared memory are not safe: use a local disk, "
+            f"{path} is on {kind}, where SQLite's locks and shared memory are not safe: use a local disk, "
             "or a server store"
         )
     if kind in _VOLATILE:
@@ -37,14 +37,14 @@ def durability_of(path: str, mounts: str = MOUNTS) -> Durability:
 
 
 def _file_system(folder: Path, mounts: str) -> str:
-    """Return the name of the file system that `folder` lies on; "" on systems that do not tell."""
+    """Return the type of the file system of `folder`; "" on systems other than Linux."""
     if not sys.platform.startswith("linux"):
         return ""
     best, kind = -1, ""
     with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123
         for line in lines:
             before, _, after = line.partition(" - ")
-            # Blanks in a mount's path are written in octal: \040.
+            # Spaces in a mount's path are written in octal: \040.
             mount = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), before.split(" ")[4])
             if folder.is_relative_to(mount) and len(mount) >= best:
                 best, kind = len(mount), after.split(" ", 1)[0]
@@ -52,7 +52,7 @@ def _file_system(folder: Path, mounts: str) -> str:
 
 
 def boot_id() -> str:
-    """Return a name for this boot of the host: leases of an earlier one are void."""
+    """Return an id of this boot of the host: leases of an earlier boot are void."""
     linux = Path("/proc/sys/kernel/random/boot_id")
     if linux.exists():
         return linux.read_text().strip()

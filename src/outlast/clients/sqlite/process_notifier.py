@@ -1,4 +1,4 @@
-"""Notifications between the processes that share one file: datagram sockets in a folder beside it."""
+"""Sends notifications between the processes that share one file: datagram sockets in a folder beside it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 __all__ = ["NotificationListener", "ProcessNotifier"]
 
 _LONGEST = 76
-"""Bytes of a folder's path; with "/schedule-4194304-" and 8 digits a socket's must fit in 103 and a zero (unix(7))."""
+"""Bytes of the folder's path: with "/schedule-4194304-" and 8 digits it must fit in 103 and a zero (unix(7))."""
 
 
 class ProcessNotifier:
-    """Notifies all processes that listen for a name on one file. One that misses it polls, slowly."""
+    """Notifies all processes that listen for a name on one file. A process that misses a notification polls, slowly."""
 
     def __init__(self, path: str) -> None:
         folder = Path(f"{path}-bell").absolute()  # processes of other versions use this name
@@ -36,23 +36,16 @@ class ProcessNotifier:
         self._out: socket.socket | None = None
 
     def notify(self, name: str) -> None:
-        """Wake the listeners of `name`; never blocks, never raises."""
-        with contextlib.suppress(OSError):  # no descriptor left for a socket: the slow poll has to do
-            for address in self._listeners().get(name, ()):
+        """Notify the listeners of `name`; never block, never raise."""
+        for address in self._listeners().get(name, ()):
+            with contextlib.suppress(OSError):  # no descriptor left, a full buffer, or just closed: the listener polls
                 if self._out is None:
                     self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                     self._out.setblocking(False)
-                self._send(self._out, address)
-
-    @staticmethod
-    def _send(out: socket.socket, address: str) -> None:
-        try:
-            out.sendto(b"!", address)
-        except ConnectionRefusedError:
-            with contextlib.suppress(OSError):
-                os.unlink(address)  # noqa: PTH108  (its process was killed)
-        except OSError:
-            return  # its buffer is full of notifications that were not read yet, or it was just closed
+                try:
+                    self._out.sendto(b"!", address)
+                except ConnectionRefusedError:
+                    os.unlink(address)  # noqa: PTH108  (its process was killed)
 
     def _listeners(self) -> dict[str, list[str]]:
         try:
@@ -65,7 +58,7 @@ class ProcessNotifier:
                 for entry in os.listdir(self.folder):  # noqa: PTH208
                     if entry not in self.own:
                         known.setdefault(entry.partition("-")[0], []).append(f"{self.folder}/{entry}")
-            # A file system's clock is coarse: a listener that came in the same tick as this look changes no time.
+            # The file system's clock is coarse: a listener added in the same tick as this read leaves the time as is.
             self._settled = time.time_ns() - changed > 100_000_000
             self._known, self._changed = known, changed
         return self._known
@@ -78,7 +71,7 @@ class ProcessNotifier:
 
 
 class NotificationListener:
-    """Calls `notified` on the running loop when another process notifies `name`."""
+    """Calls `notified` on the running event loop when another process notifies `name`."""
 
     def __init__(self, processes: ProcessNotifier, name: str, notified: Callable[[], None]) -> None:
         self._processes = processes
@@ -88,7 +81,7 @@ class NotificationListener:
         processes.own.add(self._address.name)
 
     def open(self) -> None:
-        """Begin to listen. Where the folder cannot be made the slow poll has to do."""
+        """Begin to listen. Where the folder cannot be created only the slow poll remains."""
         try:
             self._processes.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -1,4 +1,4 @@
-"""What a shared SQLite file is set to: the defaults are what ships; tests choose them small."""
+"""Tuning of a shared SQLite file: users get the defaults; tests set small values."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class FileTuning(Struct, frozen=True, kw_only=True):
     busy: float = 10.0
     """The longest wait for another process's transaction, before StoreUnavailable."""
     log_pages: int = 1000
-    """Pages written to the log (4 MB) from which they are moved into the file in the background."""
+    """Pages written to the log (4 MB) after which a background checkpoint moves them into the file."""
     log_limit: int = 4000
-    """Pages in the log (16 MB) at which the writer itself moves them and starts the log anew: writers that never pause
-    let a background checkpoint finish, but never reset the log."""
+    """Pages in the log (16 MB) at which the writer itself moves them and restarts the log: while writers never pause,
+    a background checkpoint can finish, but cannot reset the log."""
     log_kept: int = 256
     """Pages (1 MB) that the log's file may keep at rest: emptying it each time costs syncs."""

@@ -1,4 +1,4 @@
-"""The one thread that writes: what was asked for meanwhile shares the next transaction, and so its one sync."""
+"""Runs all writes of a file in one thread: operations that wait share the next transaction and its one sync."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ logger = logging.getLogger("outlast.sqlite")
 
 
 class WriterSession(Protocol):
-    """What operations run on: the writer's connection, and what was read in the transaction under way."""
+    """The writer's connection, and the state of the current transaction. Operations run on it."""
 
     db: apsw.Connection
 
     @property
     def changes(self) -> Collection[str]:
-        """The names of what has changed since `begin`: the listeners of each are notified."""
+        """The names of the changes since `begin`: the listeners of each are notified."""
 
     def begin(self) -> None:
-        """Start from what the file says now."""
+        """Forget all that was read from the file before."""
 
     def rolled_back(self) -> None:
-        """Forget what was learnt in a transaction that was rolled back."""
+        """Forget what was read or written in a transaction that was rolled back."""
 
 
 class Upkeep(Protocol):
-    """What the thread does between two batches, from `next_at` (monotonic seconds) on. It never raises."""
+    """Work of the thread between two batches, from `next_at` (monotonic seconds) on. No method raises."""
 
     next_at: float
     wrote: int
-    """Transactions since the last look, counted by the thread."""
+    """Transactions since the last `look`, counted by the thread."""
 
     def look(self, free: Callable[[], bool]) -> None:
-        """Do a piece of the work, more of it while `free()` says that no batch waits."""
+        """Do one step of the work, and more steps while `free()` returns true: no batch waits."""
 
     def close(self) -> None:
-        """Do what cannot be left to another process."""
+        """Do the work that must be done before this process ends."""
 
 
 S = TypeVar("S", bound=WriterSession)
 
 
 class WriteOperation(Generic[S]):
-    """One call waiting for the writer.
+    """One call that waits for the writer.
 
-    merge: values that `apply` may run together with those of other operations. peek may answer without a transaction;
-    it returns None when one is needed. undo is asked when the caller was cancelled before it saw the result: it returns
-    what takes the result back, or None.
+    merge: values that `apply` may run together with those of other operations. peek: answers without a transaction, or
+    returns None when one is needed. undo: called with the result when the caller was cancelled before it got it;
+    returns the function that reverts the result, or None.
     """
 
     __slots__ = ("future", "merge", "peek", "run", "undo")
@@ -88,9 +88,9 @@ WriteResult = tuple[WriteOperation[S], Any, BaseException | None]
 class WriterThread(Generic[S]):
     """Runs operations on the connection of `session`, batch by batch, in a thread of its own.
 
-    apply: runs a batch in the open transaction and returns a result for each; when it raises, the transaction is rolled
-    back and each operation is run in its own. notifiers: by the names of changes, notified on the loop before the batch
-    is answered. processes: notifies other processes after that.
+    apply: runs a batch in the open transaction and returns a result for each operation; when it raises, the transaction
+    is rolled back and each operation runs in its own. notifiers: by the names of changes, notified on the loop before
+    the batch is answered. processes: notifies other processes after that.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class WriterThread(Generic[S]):
         self._loop = asyncio.get_running_loop()
         self._pending: list[WriteOperation[S]] = []
         self._busy = False
-        self._kicking = False
+        self._scheduled = False
         self._closed = False
         self._quiet = asyncio.Event()
         self._batches: queue.SimpleQueue[list[WriteOperation[S]] | None] = queue.SimpleQueue()
@@ -126,45 +126,45 @@ class WriterThread(Generic[S]):
     async def submit(self, operation: WriteOperation[S]) -> Any:
         """Run `operation` in the next transaction and return its result.
 
-        Cancelled before its transaction began, it never runs.
+        If the caller is cancelled before that transaction begins, the operation never runs.
         """
         if self._closed:
-            raise StoreUnavailable(f"{self._path} is closed here: open it before use")
+            raise StoreUnavailable(f"{self._path} is closed in this process: open it before use")
         self._add(operation)
         future = operation.future
         try:
             return await future
         except asyncio.CancelledError:
-            # The result may have come in the same round of the loop as the cancellation, which then wins.
+            # The result may arrive in the same round of the loop as the cancellation: then the caller does not get it.
             if not future.cancelled() and future.done() and future.exception() is None:
-                self._take_back(operation, future.result())
+                self._undo(operation, future.result())
             raise
 
     def _add(self, operation: WriteOperation[S]) -> None:
         self._pending.append(operation)
-        if not (self._busy or self._kicking):
-            self._kicking = True
-            self._loop.call_soon(self._kick_next)
+        if not (self._busy or self._scheduled):
+            self._scheduled = True
+            self._loop.call_soon(self._start_soon)
 
-    def _take_back(self, operation: WriteOperation[S], result: Any) -> None:
-        """Undo what was done for a caller that was cancelled."""
+    def _undo(self, operation: WriteOperation[S], result: Any) -> None:
+        """Revert the result of an operation whose caller was cancelled."""
         run = operation.undo(result) if operation.undo is not None else None
         if run is not None:
             undoing: WriteOperation[S] = WriteOperation(run)
-            undoing.future.add_done_callback(self._taken_back)
+            undoing.future.add_done_callback(self._undone)
             self._add(undoing)
 
-    def _taken_back(self, future: asyncio.Future[Any]) -> None:
+    def _undone(self, future: asyncio.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
         if error is not None:
-            logger.warning("%s: what a cancelled call had been given could not be given back: %s", self._path, error)
+            logger.warning("%s: the result of a cancelled call could not be reverted: %s", self._path, error)
 
-    def _kick_next(self) -> None:
-        """Two rounds of the loop: what one task says, and what another says because of it, share a transaction."""
-        self._loop.call_soon(self._kick)
+    def _start_soon(self) -> None:
+        """Wait a second round of the loop: operations of tasks that the first ones have woken share the transaction."""
+        self._loop.call_soon(self._start)
 
-    def _kick(self) -> None:
-        self._kicking = False
+    def _start(self) -> None:
+        self._scheduled = False
         if self._busy or not self._pending:
             return
         batch = [operation for operation in self._pending if not operation.future.done()]
@@ -182,21 +182,21 @@ class WriterThread(Generic[S]):
         for operation, result, error in results:
             if operation.future.done():
                 if error is None:
-                    self._take_back(operation, result)
+                    self._undo(operation, result)
             elif error is not None:
                 operation.future.set_exception(error)
             else:
                 operation.future.set_result(result)
-        if self._pending and not self._kicking:
-            self._kicking = True
-            self._loop.call_soon(self._kick_next)
+        if self._pending and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._start_soon)
         self._quiet.set()
 
     async def close(self) -> None:
-        """Finish what was submitted, then let the thread end; `join` waits for that. Cancelled, it drops the rest."""
+        """Finish the submitted operations, then stop the thread; `join` waits for its end. Cancelled: drop the rest."""
         self._closed = True
         try:
-            await asyncio.sleep(0)  # a caller cancelled in this very round has something to give back
+            await asyncio.sleep(0)  # a caller that was cancelled in this round still submits its undo
             while self._busy or self._pending:
                 self._quiet.clear()
                 await self._quiet.wait()
@@ -207,7 +207,7 @@ class WriterThread(Generic[S]):
             self._pending.clear()
 
     def join(self) -> None:
-        """Wait, in another thread, for the end of this one."""
+        """Wait for the end of the thread; called in another one."""
         self._thread.join()
         self._queue.close()
 
@@ -227,21 +227,21 @@ class WriterThread(Generic[S]):
                     self._loop.call_soon_threadsafe(self._done, results, changes)
                 except RuntimeError:
                     break  # the loop was closed: no caller waits any more
-                for name in changes:  # after this process has its answers
+                for name in changes:  # after the callers of this process have their answers
                     self._processes.notify(name)
                 self._checkpointer.look()
             if time.monotonic() >= self._upkeep.next_at:
                 if self._loop.is_closed():
                     break
                 self._upkeep.look(self._batches.empty)
-        # Left behind by a loop that ended without closing the store: leave no thread and no open file either.
+        # The event loop ended without closing the store: close its files, so that none stays open.
         self._checkpointer.close()
         self._queue.close()
         self._processes.close()
         self._session.db.close()
 
     def _run(self, batch: list[WriteOperation[S]]) -> list[WriteResult[S]]:
-        """Run a batch and return a result for each, whatever happens: a caller without one would wait for ever."""
+        """Run a batch and return a result for each operation, after any error: without one its caller waits forever."""
         try:
             try:
                 return self._attempt(batch)
@@ -280,25 +280,16 @@ class WriterThread(Generic[S]):
         session = self._session
         self._upkeep.wrote += 1
         self._queue.begin(session.db)
+        results: list[WriteResult[S]] | None = None
         try:
             session.begin()
             results = self._apply(session, batch)
-        except Exception:
-            self._roll_back()
-            if len(batch) == 1:
+            session.db.execute("commit")
+        except BaseException as error:
+            session.rolled_back()
+            if session.db.in_transaction:
+                session.db.execute("rollback")
+            if results is not None or len(batch) == 1 or not isinstance(error, Exception):
                 raise
             return [result for operation in batch for result in self._run([operation])]
-        except BaseException:
-            self._roll_back()
-            raise
-        try:
-            session.db.execute("commit")
-        except BaseException:
-            self._roll_back()
-            raise
         return results
-
-    def _roll_back(self) -> None:
-        self._session.rolled_back()
-        if self._session.db.in_transaction:
-            self._session.db.execute("rollback")

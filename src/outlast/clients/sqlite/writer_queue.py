@@ -1,4 +1,4 @@
-"""The order of the processes that want to write to one file: SQLite's own lock goes to the next that happens to ask."""
+"""Orders the processes that write to one file: SQLite's own lock goes to the process that asks at the right moment."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import apsw
 __all__ = ["WriterQueue"]
 
 POSITIONS: Final = 4
-"""Positions in the queue. A process moves up when the next one is free; behind the last it is chance again."""
+"""Positions in the queue. A process moves up when the next position is free; behind the last there is no order."""
 STEP: Final = 0.0002
-"""Seconds between two attempts at the next position, from the first; longer from those behind it."""
+"""Seconds between two attempts at the first position; a multiple of it for those behind."""
 NOTICED: Final = 0.0003
-"""Seconds to begin a transaction from which another process must have held the lock."""
+"""A transaction that takes more seconds than this to begin has waited for another process."""
 CONTENDED: Final = 1.0
-"""Seconds without another writer after which no positions are taken: alone, that would cost each transaction 8 us."""
+"""Seconds without another writer after which the queue is not used: it costs each transaction 8 us."""
 PATIENCE: Final = 0.5
-"""Seconds after which the queue counts as stuck: a process in it was stopped. Then it is passed by."""
+"""Seconds of waiting after which the queue counts as stuck, because a process in it was stopped."""
 IGNORED: Final = 5.0
-"""Seconds for which a queue that was stuck is passed by."""
+"""Seconds for which a stuck queue is not used."""
 
 
 class WriterQueue:
     """Begins transactions in turn with other processes. Only their order depends on it, never safety.
 
-    Measured with four processes that claim and settle without a pause: another one's enqueue p99 falls to less than a
+    Measured beside four processes that claim and settle without a pause: the p99 of an enqueue falls to less than
     half, its median rises to one full round. A position is a lock (flock) on an empty file in `folder`; the kernel
-    takes it from a process that dies.
+    releases it when the process dies.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +43,7 @@ class WriterQueue:
         self._ignored_until = 0.0
 
     def begin(self, db: apsw.Connection) -> None:
-        """Begin a transaction that writes; raise what SQLite raises."""
+        """Begin a write transaction; raise what SQLite raises."""
         asked = time.monotonic()
         if self._ignored_until <= asked < self._contended_until:
             self._wait(asked)
@@ -56,7 +56,7 @@ class WriterQueue:
             self._contended_until = now + CONTENDED
 
     def _wait(self, since: float) -> None:
-        """Return when it is this process's turn, or when the queue is stuck."""
+        """Wait for the turn of this process; return early when the queue is stuck."""
         if not self._positions:
             self._open()
         number = len(self._positions) - 1
@@ -75,7 +75,7 @@ class WriterQueue:
             number -= 1
 
     def _open(self) -> None:
-        with contextlib.suppress(OSError):  # no folder, or no descriptor left: by chance, then
+        with contextlib.suppress(OSError):  # no folder, or no descriptor left: fewer positions, or no order
             for number in range(POSITIONS):
                 file = str(self._folder / f"line-{number}")  # processes of other versions use this name
                 self._positions.append(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))

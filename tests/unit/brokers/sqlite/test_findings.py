@@ -1,4 +1,4 @@
-"""What an examination judges of an SQLite file, from plain values."""
+"""Findings about an SQLite file, from plain values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_disk_space(free: int, severity: str) -> None:
         ({"mode": 0o660}, "ok", "mode 660"),
         ({"mode": 0o604}, "warning", "every user"),
         ({"writable": False}, "error", "may not write"),
-        ({"foreign": ("x.db-wal", "x.db-shm")}, "error", "x.db-wal, x.db-shm belongs to somebody else"),
+        ({"foreign": ("x.db-wal", "x.db-shm")}, "error", "x.db-wal, x.db-shm belongs to another user"),
     ],
 )
 def test_permissions(given: dict[str, Any], severity: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""How SQLite runs the store's statements: with a million jobs waiting none may look at more of them than it returns."""
+"""Query plans of the store's statements: with a million waiting jobs none may read more of them than it returns."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_it_uses_an_index(db: apsw.Connection, name: str) -> None:
         "over",
         "lane_front",
         "lanes_front",
-        "line_front",
+        "keyless_front",
         "ring_front",
     ],
 )
@@ -98,7 +98,7 @@ def test_it_sorts_nothing(db: apsw.Connection, name: str) -> None:
         ("lane_front", "job_lane"),
         ("lanes_front", "job_lane"),
         ("lanes_front", "lane_parked"),
-        ("line_front", "job_ready"),
+        ("keyless_front", "job_ready"),
         ("ring_front", "job_lane"),
         ("ring_front", "lane_ring"),
         ("weights_of", "INTEGER PRIMARY KEY"),

@@ -1,4 +1,4 @@
-"""Opening an SQLite file: what is refused, with which words, and that what is not ours is left as it was."""
+"""Opening an SQLite file: which files are refused, with which error, and that they stay unchanged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_older_file_is_migrated(tmp_path: Path) -> None:
     db.close()
 
 
-def test_a_migration_happens_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_migration_is_atomic(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
     open_store(path, Tuning()).close()
     with pytest.raises(StoreError, match=r"jobs\.db.*no such table"):
@@ -68,10 +68,10 @@ async def test_the_previous_version_works_on_while_a_newer_one_migrates(tmp_path
     await store.close()
 
 
-def test_a_file_that_needs_newer_code_says_so(tmp_path: Path) -> None:
+def test_a_file_that_needs_newer_code_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
     open_store(path, Tuning(), steps=steps(oldest=SCHEMA + 1)).close()
-    with pytest.raises(StoreError, match=r"jobs\.db has schema 2, and needs code of schema 2.*upgrade outlast"):
+    with pytest.raises(StoreError, match=r"jobs\.db has schema 2, which needs code of schema 2.*upgrade outlast"):
         open_store(path, Tuning())
 
 
@@ -84,7 +84,7 @@ def test_another_programs_sqlite_file_is_left_alone(tmp_path: Path, mark: str) -
     db.execute(f"{mark} create table theirs(x); insert into theirs values(1)").fetchall()
     db.close()
     before = path.read_bytes()
-    with pytest.raises(StoreCorrupt, match=r"theirs\.db is an SQLite file of something else: give Outlast a file"):
+    with pytest.raises(StoreCorrupt, match=r"theirs\.db is an SQLite file of another program: give Outlast a file"):
         open_store(str(path), Tuning())
     assert path.read_bytes() == before
 
@@ -144,7 +144,7 @@ async def test_it_opens_after_the_folder_was_made(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_two_names_of_one_file_share_all_that_lies_beside_it(tmp_path: Path) -> None:
+async def test_two_names_of_one_file_share_the_files_beside_it(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "alias").symlink_to(tmp_path / "real")
     store = SqliteStore(str(tmp_path / "alias" / "jobs.db"), clock=FakeClock())
@@ -193,7 +193,7 @@ def test_the_file_system_decides(tmp_path: Path, folder: str, expected: str) -> 
     if expected.endswith("crash"):
         assert durability_of(path, str(mounts)) == expected
     else:
-        with pytest.raises(UnsafeStore, match=rf"jobs\.db lies on {expected}, where SQLite's locks.*use a local disk"):
+        with pytest.raises(UnsafeStore, match=rf"jobs\.db is on {expected}, where SQLite's locks.*use a local disk"):
             durability_of(path, str(mounts))
 
 
@@ -212,7 +212,7 @@ def test_an_unknown_fuse_promises_nothing(tmp_path: Path) -> None:
     assert durability_of(str(tmp_path / "shared" / "jobs.db"), str(mounts)) == "unknown"
 
 
-def test_a_link_is_judged_by_where_it_leads(tmp_path: Path) -> None:
+def test_a_link_is_judged_by_its_target(tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     text = MOUNTS.strip().replace("{folder}", str(tmp_path)).replace("{kind}", "nfs")
     mounts.write_text(text, encoding="utf-8")
@@ -222,16 +222,18 @@ def test_a_link_is_judged_by_where_it_leads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
-def test_a_file_syncs_as_it_is_asked_to(tmp_path: Path, synchronous: Literal["full", "normal"], level: int) -> None:
+def test_a_file_syncs_as_configured(tmp_path: Path, synchronous: Literal["full", "normal"], level: int) -> None:
     path = str(tmp_path / "cache.db")
     db = open_file(path, application_id=7, migrations={1: "create table entry(x)"}, synchronous=synchronous)
     assert db.pragma("synchronous") == level
     db.close()
 
 
-def test_without_a_word_from_a_newer_file_it_is_refused(tmp_path: Path) -> None:
+def test_without_a_query_for_the_oldest_code_a_newer_file_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "cache.db")
     newer = {1: "create table entry(x)", 2: "alter table entry add column y"}
     open_file(path, application_id=7, migrations=newer).close()
-    with pytest.raises(StoreError, match=r"cache\.db has schema 2, and needs code of schema 2 or newer; this one is 1"):
+    with pytest.raises(
+        StoreError, match=r"cache\.db has schema 2, which needs code of schema 2 or newer, not 1: upgrade"
+    ):
         open_file(path, application_id=7, migrations={1: newer[1]})

@@ -1,4 +1,4 @@
-"""Notifications between the processes of a file, wherever it lies."""
+"""Notifications between the processes of a file, whatever its path."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from outlast.clients.sqlite.process_notifier import NotificationListener, Proces
 
 
 @pytest.mark.parametrize("length", range(60, 130, 3))
-async def test_a_notification_is_heard_however_long_the_path_is(tmp_path: Path, length: int) -> None:
+async def test_a_notification_arrives_however_long_the_path_is(tmp_path: Path, length: int) -> None:
     folder = Path("/tmp") / tmp_path.parent.name  # pytest's own is too long to try the short ones
     path = f"{folder}-{tmp_path.name}".ljust(length, "x")[:length]
     heard = asyncio.Event()

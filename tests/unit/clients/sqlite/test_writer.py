@@ -104,7 +104,7 @@ async def writing(tmp_path: Path) -> AsyncIterator[Writing]:
     await writing.close()
 
 
-async def test_what_is_asked_together_is_one_transaction_and_one_notification(writing: Writing) -> None:
+async def test_operations_of_one_round_are_one_transaction_and_one_notification(writing: Writing) -> None:
     assert await asyncio.gather(*(writing.add(name) for name in "abc")) == ["a", "b", "c"]
     assert writing.session.batches == [3]
     assert writing.notifier.count == 1
@@ -119,13 +119,13 @@ async def test_one_that_fails_is_run_alone_and_fails_alone(writing: Writing) -> 
     assert writing.session.rollbacks == 2
 
 
-async def test_a_look_that_answers_needs_no_transaction(writing: Writing) -> None:
+async def test_a_peek_that_answers_needs_no_transaction(writing: Writing) -> None:
     assert await writing.add("a", peek=lambda session: "known") == "known"
     assert (writing.session.batches, writing.notifier.count) == ([], 0)
     assert await writing.add("a", peek=lambda session: None) == "a"
 
 
-async def test_what_a_cancelled_caller_did_not_see_is_undone(writing: Writing) -> None:
+async def test_a_result_that_a_cancelled_caller_did_not_get_is_undone(writing: Writing) -> None:
     began, go_on = threading.Event(), threading.Event()
 
     def run(session: Entries) -> str:
@@ -147,8 +147,8 @@ async def test_what_a_cancelled_caller_did_not_see_is_undone(writing: Writing) -
     assert sum(writing.session.batches) == 4
 
 
-async def test_after_close_it_says_so(tmp_path: Path) -> None:
+async def test_after_close_it_raises(tmp_path: Path) -> None:
     writing = Writing(tmp_path / "entries.db")
     await writing.close()
-    with pytest.raises(StoreUnavailable, match=r"entries\.db is closed here"):
+    with pytest.raises(StoreUnavailable, match=r"entries\.db is closed in this process"):
         await writing.add("a")

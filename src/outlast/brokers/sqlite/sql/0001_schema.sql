@@ -1,21 +1,21 @@
 -- Schema 1 of an Outlast file. Run once, in one transaction, on an empty database.
 -- Times: *_at, at in wall seconds; lease in seconds of the host's monotonic clock, void after a boot; rank in milliseconds.
 
--- One row. fence: the number of the last hand-out, never given twice. oldest_code: the lowest schema number of the code
--- that may still work on this file (a migration expands first and raises this only a release later). purges: how many
--- there were; erased: up to which of them nothing is left in free pages either.
+-- One row. fence: the number of the last hand-out, used once. oldest_code: the lowest schema number of code that may use
+-- this file (a migration first expands the schema and raises this only a release later). purges: the number of purges;
+-- erased: how many of them have no content left in free pages.
 create table store(
   one integer primary key check (one = 1), fence int not null, oldest_code int not null,
   purges int not null default 0, erased int not null default 0);
 insert into store(one, fence, oldest_code) values(1, 0, 1);
 
--- app: whose queue it is, '' while nobody's. depth: unfinished jobs; records: ended ones that count against the cap; dead: dead letters. They move only with their
--- rows, in the same transaction, so they can't drift. drained: ended jobs, decaying (tau 30 s) since drained_at.
--- pruned: where, in job_ended, the rows begin that still have a body. uniques: has ever held a unique key.
--- limits: what of core.topology.Queue holds, as JSON, null when all is as by default; declared and changes (an operator's)
--- are what it comes from. back: the turn of the ring's last, 0 while it never had a key; turn: where its keyless jobs stand;
--- tat: the state of its rate (core.limits.Gcra). bytes: of the arguments of unfinished jobs, null while no bound asks for
--- them; shed: jobs that were shed, ever.
+-- app: the app that declared the queue, or ''. depth: unfinished jobs; records: ended jobs that count against the cap;
+-- dead: dead letters. These counters change only in the transaction that changes the rows, so they cannot drift.
+-- drained: ended jobs, decaying (tau 30 s) since drained_at. pruned: where, in job_ended, the rows with a body begin.
+-- uniques: 1 once a job had a unique key. limits: the effective settings of core.topology.Queue as JSON, null for the
+-- defaults; computed from declared and changes (an operator's). back: the turn of the last key in the ring, 0 while there
+-- never was a key; turn: the turn of the keyless jobs; tat: the state of the rate (core.limits.Gcra). bytes: of the
+-- arguments of unfinished jobs, null while no bound needs them; shed: the number of jobs ever shed.
 create table queue(
   queue integer primary key, name text not null unique, app text not null default '',
   paused int not null default 0, max_depth int,
@@ -26,10 +26,10 @@ create table queue(
   limits text, declared text, changes text, bytes int, shed int not null default 0,
   back int not null default 0, turn int not null default 0, tat int not null default 0);
 
--- A key of a queue (core.select.Lane). place: 0 out, 1 in the ring at `turn`; parked until `wake` (nanoseconds) for want of
--- 2 a slot, 3 its rate. Numbered in the order in which they come: so neighbours in the ring are neighbours in job_lane, and
--- a claim of many keys writes to few pages. Rows stay when they are empty; the tidier takes them away. bytes: as the queue's,
--- while it has some.
+-- A key of a queue (core.select.KeyState). place: 0 out, 1 in the ring at `turn`; parked until `wake` (nanoseconds) because
+-- 2 no slot is free, 3 its rate is used up. Keys are numbered in the order of their first jobs, so that neighbours in the
+-- ring are neighbours in job_lane, and a claim of many keys writes to few pages. The tidier deletes rows of keys without
+-- jobs. bytes: as in queue.
 create table lane(
   lane integer primary key, queue int not null, key text not null, place int not null default 0,
   turn int not null default 0, given int not null default 0, wake int not null default 0, tat int not null default 0,
@@ -38,15 +38,15 @@ create unique index lane_key on lane(key, queue);
 create index lane_ring on lane(queue, turn) where place = 1;
 create index lane_parked on lane(queue, wake, turn) where place > 1;
 
--- A process that holds jobs. lapsed: its lease ran out and its jobs were made ready. queues: what it asks for, as JSON.
+-- A process that holds jobs. lapsed: its lease ran out and its jobs were made ready. queues: those it claims from, as JSON.
 create table holder(
   holder integer primary key, id text not null unique, label text not null,
   boot text not null, lease real not null, lapsed int not null default 0, queues text not null);
 
 -- state: 0 ready, 1 running, 2 scheduled, 3 waiting, 4 parked; ended: 10 succeeded, 11 dead, 12 cancelled, 13 expired.
--- An ended row without a body is a tombstone: only its id is still remembered.
--- token: the fence of the last hand-out; negative once its holder gave the job back; 0: no fence counts any more.
--- at: when a scheduled or parked job is due, or when an ended one is to be pruned. lane: of its key, null without one.
+-- An ended row without a body is a tombstone: it only remembers the id.
+-- token: the fence of the last hand-out; negative once its holder released the job; 0: no fence counts any more.
+-- at: when a scheduled or parked job is due, or when an ended job is to be pruned. lane: of its key, null without a key.
 create table job(
   seq integer primary key, id text not null, queue int not null, state int not null, rank int not null, at real,
   kind text not null, token int not null default 0, holder int, attempt int not null default 1,
@@ -65,12 +65,12 @@ create index job_ended on job(queue, at) where state >= 10;
 create index job_aside on job(queue) where state = 3;
 create index job_dead on job(queue) where state = 11;
 
--- What failed attempts said, what running jobs noted, and which fences a lapsed holder no longer has for certain.
+-- Errors of failed attempts; notes of running jobs; deliveries that a holder lost, or may lose while it has lapsed.
 create table failure(job int not null, nr integer primary key, body text not null);
 create index failure_job on failure(job);
 create table note(job int not null, name text not null, value text not null, primary key(job, name)) without rowid;
 create table lost(holder int not null, job int not null, token int not null, id text not null, queue text not null,
                   primary key(holder, job, token)) without rowid;
 
--- A schedule a row; body: core.schedule.ScheduleRecord as JSON, whose revision says if somebody else was first.
+-- One row for each schedule; body: core.schedule.ScheduleRecord as JSON; its revision detects concurrent changes.
 create table schedule(name text not null primary key, body text not null) without rowid;

@@ -1,7 +1,7 @@
--- Every statement of the SQLite store, by name. ?N are parameters, in the order that the name's line gives.
--- The hot ones (insert_*, pick, hand_out, read_out, finish_plain, strip) take a whole batch as one JSON text or array and
--- run in one step: between the steps of a statement the thread gives up the interpreter's lock, and beside a busy event
--- loop it may get it back only milliseconds later, once for every row.
+-- Every statement of the SQLite store, by name. ?N are the parameters in the order of the line with the name.
+-- The frequent ones (insert_*, pick, hand_out, read_out, finish_plain, strip) take a whole batch as one JSON text or array
+-- and run in one step: between two steps the thread releases the interpreter's lock, and while the event loop is busy it
+-- gets the lock back only milliseconds later, once for every row.
 
 -- name: queue_row (name)
 select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_ttl, id_memory, drained, drained_at,
@@ -10,7 +10,7 @@ select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_
 -- name: queue_add (name, record_ttl, records_kept, dead_ttl, id_memory)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory) values(?1, ?2, ?3, ?4, ?5) on conflict do nothing
 
--- With a shorter record_ttl the next jobs to end come before those that ended already, in job_ended.
+-- With a shorter record_ttl the next jobs to end precede, in job_ended, those that have ended.
 -- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, app, declared)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, app, declared)
 values(?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -22,7 +22,7 @@ where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or dec
 update queue set limits = ?1, changes = ?2, max_depth = ?3
 where queue = ?4 and (limits is not ?1 or changes is not ?2 or max_depth is not ?3)
 
--- name: queue_said (queue)
+-- name: queue_declared (queue)
 select declared, changes from queue where queue = ?1
 
 -- name: queue_ring (back, turn, tat, queue)
@@ -47,7 +47,7 @@ update queue set paused = ?1 where name = ?2 and paused <> ?1
 -- name: last_seq ()
 select coalesce(max(seq), 0) from job
 
--- A batch of jobs that are due, without key, unique key, expiry or meta. Taken ids are passed over.
+-- A batch of due jobs, without key, unique key, expiry or meta. Rows whose id is taken are not inserted.
 -- name: insert_plain (JSON [[id, queue, rank, kind, enqueued_at, run_at, priority, body], ...])
 insert into job(id, queue, state, rank, kind, enqueued_at, run_at, priority, body)
 select value ->> 0, value ->> 1, 0, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
@@ -66,7 +66,7 @@ select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->
        value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15
 from json_each(?1) where true on conflict do nothing
 
--- Bounds. What unfinished jobs weigh, by key: walks over all of a queue's, once when a bound in bytes is first declared.
+-- Bounds. Bytes of unfinished jobs by key: scans all of a queue's jobs, once when a bound in bytes is first declared.
 -- name: weights (queue, first ended state)
 select lane, sum(octet_length(body)) from job where queue = ?1 and state < ?2 group by lane
 
@@ -88,8 +88,8 @@ select count(*) from (select 1 from job where lane = ?1 and state < 10 limit ?2)
 -- name: lane_bytes (lane)
 select bytes from lane where lane = ?1
 
--- The front of a line: who is shed first, if anybody is.
--- name: line_front (queue, how many)
+-- The first jobs without a key, or of a key: the ones to shed first.
+-- name: keyless_front (queue, how many)
 select seq, id, priority, coalesce(at, run_at), octet_length(body) from job
 where queue = ?1 and state = 0 and lane is null order by rank, seq limit ?2
 
@@ -97,7 +97,7 @@ where queue = ?1 and state = 0 and lane is null order by rank, seq limit ?2
 select seq, id, priority, coalesce(at, run_at), octet_length(body) from job
 where lane = ?1 and state = 0 order by rank, seq limit ?2
 
--- The lines that may have many: of those that limits hold back, and of the ring.
+-- Keys that may have many jobs: the first parked ones, and the first of the ring, each with its number of ready jobs.
 -- name: lanes_front (queue, lines of each, count at most)
 select lane, turn, (select count(*) from (select 1 from job where job.lane = front.lane and state = 0 limit ?3)) from (
 select lane, turn from lane where queue = ?1 and place > 1 order by wake, turn limit ?2) as front
@@ -119,7 +119,7 @@ select id, seq, uniq_until, state from job where queue = ?1 and uniq = ?2
 -- name: uniq_free (seq)
 update job set uniq = null where seq = ?1
 
--- Keys whose time has passed are free before a batch goes in, so that the batch keeps its order.
+-- Releases expired unique keys before a batch is inserted, so that the batch keeps its order.
 -- name: uniq_lapse (JSON [[queue, uniq], ...], now)
 update job set uniq = null where uniq_until <= ?2 and seq in (
 select job.seq from json_each(?1) as wanted join job on job.queue = wanted.value ->> 0 and job.uniq = wanted.value ->> 1)
@@ -137,7 +137,7 @@ update holder set lease = ?1, boot = ?2, lapsed = 0 where holder = ?3
 -- name: holder_gone (holder)
 delete from holder where holder = ?1
 
--- Rows of holders that lapsed an hour ago and have nothing left to be told.
+-- Deletes holders that lapsed an hour ago and hold no job.
 -- name: holders_forget (boot, monotonic - 3600)
 delete from holder where lapsed = 1 and (boot <> ?1 or lease < ?2)
 and not exists(select 1 from job where job.holder = holder.holder and job.state = 1)
@@ -148,7 +148,7 @@ delete from lost where holder not in (select holder from holder)
 -- name: lapsing (boot, monotonic)
 select holder from holder where lapsed = 0 and (boot <> ?1 or lease <= ?2) order by id
 
--- The next lease to run out, of the others.
+-- The next lease of another holder to run out.
 -- name: next_lapse (id)
 select min(lease) from holder where lapsed = 0 and id <> ?1
 and exists(select 1 from job where job.holder = holder.holder and job.state = 1)
@@ -164,12 +164,12 @@ where job.holder = ?1 and job.state = 1
 -- name: lapse_mark (holder)
 update holder set lapsed = 1 where holder = ?1
 
--- Held jobs that somebody wants cancelled: they end instead of running again.
+-- Held jobs that are to be cancelled: they end instead of running again.
 -- name: held_cancelling (holder)
 select job.seq, job.id, queue.name, job.token from job join queue using (queue)
 where job.holder = ?1 and job.state = 1 and job.cancelling = 1
 
--- The keys of what a holder holds, and in which queue, in the order of acceptance.
+-- The queues and keys of a holder's jobs, in the order of acceptance.
 -- name: held_lanes (holder)
 select queue.name, job.lane, job.cancelling from job join queue using (queue)
 where job.holder = ?1 and job.state = 1 and job.lane is not null order by job.seq
@@ -177,7 +177,7 @@ where job.holder = ?1 and job.state = 1 and job.lane is not null order by job.se
 -- name: held_ready (crashes +, holder, holder from now on)
 update job set state = 0, crashes = crashes + ?1, holder = ?3 where holder = ?2 and state = 1
 
--- What a dead holder had lost before is not his to take back any more.
+-- A dead holder cannot take back the jobs that it lost before.
 -- name: lapsed_part (holder)
 update job set holder = null where seq in (select job from lost where lost.holder = ?1) and job.holder = ?1 and state in (0, 2, 4)
 
@@ -194,14 +194,14 @@ delete from lost where holder = ?1 and job = ?2 and token = ?3
 select queue.name, job.lane from job join queue using (queue)
 where job.seq = ?2 and job.token = ?3 and job.state in (0, 2, 4) and job.holder = ?1
 
--- Somebody else has its slot: it stays ready, and the fence counts no more.
+-- No slot is free any more: the job stays ready, and the fence no longer counts.
 -- name: take_away (seq)
 update job set token = 0, holder = null where seq = ?1
 
 -- name: retake (holder, seq, token)
 update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?2 and token = ?3 and state in (0, 2, 4) and holder = ?1
 
--- Is there anything to hand out, or due?
+-- Is a job without a key ready, or any job due?
 -- name: probe (queue, now)
 select exists(select 1 from job where queue = ?1 and state = 0 and lane is null)
     or exists(select 1 from job where queue = ?1 and state in (2, 4) and at <= ?2)
@@ -210,7 +210,7 @@ select exists(select 1 from job where queue = ?1 and state = 0 and lane is null)
 select min(at) from (select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 2) as at
 union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 4))
 
--- Does a key stand in the ring, or is it to be woken?
+-- Is a key in the ring, or a parked key due?
 -- name: lane_probe (queue, now in nanoseconds)
 select exists(select 1 from lane where queue = ?1 and place = 1)
     or exists(select 1 from lane where queue = ?1 and place > 1 and wake <= ?2)
@@ -218,7 +218,7 @@ select exists(select 1 from lane where queue = ?1 and place = 1)
 -- name: lane_next (queue)
 select min(wake) from lane where queue = ?1 and place > 1
 
--- The keys of what has become due, first due first.
+-- The keys of jobs that became due, first due first.
 -- name: due_lanes (queue, now)
 select json_group_array(lane) from (
 select lane from job where queue = ?1 and state in (2, 4) and at <= ?2 and lane is not null order by at, seq)
@@ -227,7 +227,7 @@ select lane from job where queue = ?1 and state in (2, 4) and at <= ?2 and lane 
 -- name: promote (queue, now)
 update job set state = 0 where queue = ?1 and state in (2, 4) and at <= ?2
 
--- Is anything parked, and of these kinds? The first question is cheap, and mostly answered with no.
+-- Is a parked job of one of these kinds? The first condition is cheap and mostly false.
 -- name: parked_probe (queue, JSON [kind, ...])
 select exists(select 1 from job where queue = ?1 and state = 4)
    and exists(select 1 from json_each(?2) as known cross join job on queue = ?1 and state = 4 and kind = known.value)
@@ -248,7 +248,7 @@ select count(*) from (select 1 from job where queue = ?1 and state = 0 and lane 
 select json_group_array(seq) from (
 select seq from job where queue = ?1 and state = 0 and lane is null order by rank, seq limit ?2)
 
--- Keys. Lanes join at the back of the ring in the order given, those of them that are in `place`.
+-- Keys. lanes_join adds those of the keys that are in `place` to the back of the ring, in the order of the input.
 -- name: lanes_find (JSON [[queue, key], ...])
 select json_group_array(json_array(lane.lane, lane.place))
 from json_each(?1) as wanted left join lane on lane.key = wanted.value ->> 1 and lane.queue = wanted.value ->> 0
@@ -266,7 +266,7 @@ from (select lane, ?3 + row_number() over (order by wake, turn) as turn from lan
       where queue = ?1 and place > 1 and wake <= ?2) as woken
 where lane.lane = woken.lane
 
--- Other limits: everybody has a new look.
+-- The limits have changed: every parked key joins the ring.
 -- name: lanes_unpark (queue, back)
 update lane set place = 1, given = 0, turn = woken.turn
 from (select lane, ?2 + row_number() over (order by turn) as turn from lane where queue = ?1 and place > 1) as woken
@@ -275,7 +275,7 @@ where lane.lane = woken.lane
 -- name: lanes_unrated (queue)
 update lane set tat = 0 where queue = ?1 and tat <> 0
 
--- The first lanes of the ring behind a turn, each with its first jobs and, if asked for, how many of it run.
+-- The first keys of the ring behind a turn, each with its first jobs and, on request, the number of its running jobs.
 -- name: ring (queue, turn, lanes, heads, 1 to count)
 select json_group_array(json_array(key,
   json((select json_group_array(seq) from (
@@ -284,7 +284,7 @@ select json_group_array(json_array(key,
   tat, given, turn, 'ring', 0, lane))
 from (select lane, key, turn, given, tat from lane where queue = ?1 and place = 1 and turn > ?2 order by turn limit ?3) as front
 
--- The next jobs of lanes, behind one that is known.
+-- The next jobs of keys, behind a known job of each.
 -- name: heads (JSON [[lane, seq], ...], how many)
 select json_group_array(json((select json_group_array(seq) from (
   select seq from job where job.lane = wanted.value ->> 0 and state = 0
@@ -305,20 +305,20 @@ tat = moved.value ->> 5 from json_each(?1) as moved where lane.lane = moved.valu
 -- name: lane_running (lane)
 select count(*) from job where lane = ?1 and state = 1
 
--- The keys of what runs by these fences, in the order given.
+-- The keys of the jobs that run with these fences, in the order of the input.
 -- name: settled_lanes (JSON [[seq, token], ...])
 select json_group_array(json_array(job.queue, job.lane)) from json_each(?1) as fence
 cross join job on job.seq = fence.value ->> 0 and token = fence.value ->> 1 and state = 1 where lane is not null
 
--- A key by whose name everything was purged is forgotten itself, with its place and its rate; others only when nothing
--- is left of them.
+-- A purge by key deletes the key too, with its turn and its rate, unless it has jobs left. lane_empty, for other purges,
+-- deletes a key only when it is out of the ring and has no rate to remember either.
 -- name: lanes_purged (key, name of the queue or null)
 delete from lane where key = ?1 and (?2 is null or queue = (select queue from queue where name = ?2)) and not exists(select 1 from job where job.lane = lane.lane)
 
 -- name: lane_empty (lane, now in nanoseconds)
 delete from lane where lane = ?1 and place = 0 and tat <= ?2 and not exists(select 1 from job where job.lane = lane.lane)
 
--- Keys of which nothing is left and nothing to remember, among the next `how many` behind one.
+-- Deletes keys without jobs and without a rate to remember, in chunks of `how many` keys.
 -- name: lanes_next (lane, how many)
 select max(lane) from (select lane from lane where lane > ?1 order by lane limit ?2)
 
@@ -352,8 +352,8 @@ select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqu
                                    lane.key, meta, body))
 from json_each(?1) as picked cross join job on job.seq = picked.value left join lane on lane.lane = job.lane
 
--- A fence counts while its job runs, or has lapsed and waits: then its row is ready, or somebody put it off, and still
--- carries the token.
+-- A fence counts while its job runs, or has lapsed and waits: then its row is ready, or was rescheduled by an operator,
+-- and still has the token.
 -- name: finish_plain (array of seq, token, at, finished_at)
 update job set state = 10, at = ?3, finished_at = ?4, cancelling = 0
 where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2, 4)
@@ -370,7 +370,7 @@ where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, token = -token, holder = null
 where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
--- A late report (the row is ready again, and still of its holder) shows that the holder had not crashed.
+-- A late release (the row is ready again, and still has its holder) shows that the holder had not crashed.
 -- name: give_back (state, at or null to leave it, seq, token)
 update job set state = ?1, at = coalesce(?2, at), token = -token, holder = null,
 crashes = case when state <> 1 and holder is not null then max(crashes - 1, 0) else crashes end
@@ -401,13 +401,13 @@ insert into note(job, name, value) values(?1, 'usage', ?2) on conflict do update
 -- name: usage_drop (seq)
 delete from note where job = ?1 and name = 'usage'
 
--- Retention. The rows to strip are the oldest ended ones that count against the cap; the tombstone keeps its place in
--- job_ended, so stripping rewrites the row alone.
+-- Retention. The rows to strip are the oldest ended ones that count against the cap; the tombstone keeps its position in
+-- job_ended, so stripping rewrites only the row.
 -- name: strip_upto (queue, pruned, how many)
 select max(at) from (select at from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
 and result is null and body is not null order by at limit ?3)
 
--- Two lists of them: with rows in other tables, and with bodies that leave half-empty pages behind (see merge).
+-- Two lists of these rows: those with rows in other tables, and those whose bodies leave half-empty pages (see merge).
 -- name: strip_extras (queue, pruned, how many)
 select json_group_array(seq) filter (where failed > 0),
        json_group_array(seq) filter (where octet_length(body) >= 400 and seq % 2 = 0)
@@ -419,8 +419,8 @@ update job set body = null, meta = null, reason = null, lane = null
 where seq in (select seq from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
               and result is null and body is not null order by at limit ?3)
 
--- SQLite joins half-empty pages when a row is taken out or put in, not when one gets shorter: without this a tombstone
--- takes the room that its body took. Every second row is enough.
+-- SQLite joins half-empty pages when a row is inserted or deleted, not when one gets shorter: without this statement a
+-- tombstone uses the space that its body used. Every second row is enough.
 -- name: merge (JSON [seq, ...])
 update job set seq = seq where seq in (select value from json_each(?1))
 
@@ -435,7 +435,7 @@ select seq, state, result is null, body is null, enqueued_at, failed, uniq_until
        coalesce(octet_length(body), 0) + coalesce(octet_length(result), 0) >= 400 and seq % 2 = 0
 from job where queue = ?1 and state >= 10 and at <= ?2 order by at limit ?3
 
--- name: bury (at, seq)
+-- name: to_tombstone (at, seq)
 update job set at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0 where seq = ?2
 
 -- name: job_delete (seq)
@@ -468,7 +468,7 @@ select state, at, run_at, rank, priority, body, meta, expires_at, attempt, crash
 -- name: run_now (now, rank at most, seq)
 update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
 
--- Jobs that go to another store, or come from one. Whoever held it before no longer counts.
+-- Jobs that move to another store, or from one. The fence of an earlier holder no longer counts.
 -- name: hold (why, seq)
 update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
 
@@ -509,13 +509,13 @@ and body is not null and @state in (select value from json_each(?2))
 select seq from job where queue = (select queue from queue where name = ?1) and seq > ?4 and seq <= ?5
 and body is not null and @state in (select value from json_each(?2)) order by seq limit ?6
 
--- A number may have become another job's since.
+-- Another job may have the number by now.
 -- name: purge_still (JSON [seq, ...], JSON [state, ...], now, key or null)
 select seq from json_each(?1) as chosen cross join job on job.seq = chosen.value
 where body is not null and @state in (select value from json_each(?2))
 and (?4 is null or exists(select 1 from lane where lane.lane = job.lane and key = ?4))
 
--- name: bury_now (at, seq)
+-- name: purge_to_tombstone (at, seq)
 update job set state = 12, at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0,
 uniq = null, token = 0, holder = null, cancelling = 0 where seq = ?2
 
@@ -526,7 +526,7 @@ from job join queue using (queue) where seq = ?1
 -- name: lost_add (holder, seq, token, id, queue)
 insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4, ?5)
 
--- Records. @columns stands for what a record is made of.
+-- Records. @columns is replaced by the columns of a record.
 -- name: record (id)
 select @columns from job join queue using (queue) left join holder using (holder)
 left join lane on lane.lane = job.lane where job.id = ?1 and body is not null
@@ -544,14 +544,14 @@ select count(*) from job where queue = ?1 and state = 3
 -- name: scheduled_count (queue, state, now)
 select count(*) from job where queue = ?1 and state in (2, 4) and state = ?2 and at > ?3
 
--- Since when the first in line has waited, or what came due and no claim has seen yet.
+-- The time since which the first ready job without a key, or a due job that no claim has made ready yet, waits.
 -- name: first_ready (queue, now)
 select min(at) from (
 select (select coalesce(at, run_at) from job where queue = ?1 and state = 0 and lane is null order by rank, seq limit 1) as at
 union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 2 and at <= ?2)
 union all select (select min(at) from job where queue = ?1 and state in (2, 4) and state = 4 and at <= ?2))
 
--- The same of keys: of the first 200 in the ring and as many of those that are parked.
+-- The same for keys: the first 200 in the ring and the first 200 that are parked.
 -- name: first_of_lanes (queue)
 select coalesce(at, run_at) from (
 select job.rank, job.seq, job.at, job.run_at from (
@@ -569,7 +569,7 @@ select body from failure where job = ?1 order by nr
 -- name: notes (seq)
 select name, value from note where job = ?1 and name in ('progress', 'usage')
 
--- For the doctor. Holders whose jobs run by the file, though their lease has lapsed and nobody has noticed yet.
+-- For the doctor. Holders whose jobs still count as running, though their lease has lapsed: no claim has noticed yet.
 -- name: stale_holders (boot, monotonic)
 select coalesce(nullif(holder.label, ''), holder.id), count(*) from job join holder using (holder)
 where job.state = 1 and (holder.lapsed = 1 or holder.boot <> ?1 or holder.lease <= ?2) group by 1 order by 1
@@ -580,7 +580,7 @@ select enqueued_at from job order by seq desc limit 1
 -- name: unfinished_kinds ()
 select queue.name, job.kind, count(*) from job join queue using (queue) where job.state < 10 group by 1, 2 order by 1, 2
 
--- Schedules: few rows, each read and written whole.
+-- Schedules: few rows, each read and written as a whole.
 -- name: schedules ()
 select body from schedule order by name
 
