@@ -1,13 +1,17 @@
-"""One word, one idea: no class name is declared twice in the source."""
+"""One word, one idea: no class name is declared twice in the source, and plain words are used."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "outlast").rglob("*.py"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOT_PLAIN = re.compile(r"\b(?:whoever|whom|anew|nobody|somebody|lest)\b", re.IGNORECASE)
+"""Words for which a plain one serves."""
 
 
 def test_no_class_name_is_declared_twice() -> None:
@@ -18,3 +22,16 @@ def test_no_class_name_is_declared_twice() -> None:
                 declared[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert len(declared) > 100
     assert {name: places for name, places in declared.items() if len(places) > 1} == {}
+
+
+def test_plain_words_are_used() -> None:
+    scripts = sorted(
+        path for path in (ROOT / "src" / "outlast").rglob("*") if path.suffix in (".lua", ".sql", ".js", ".html")
+    )
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+        for path in [*SOURCES, *scripts, *PAGES]
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if NOT_PLAIN.search(line)
+    ]
+    assert found == []
