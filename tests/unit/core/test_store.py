@@ -1,0 +1,65 @@
+"""A store: each part is given where it is there, and refused with the fix where it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outlast.core.errors import ConfigurationError
+from outlast.core.registry import Registry
+from outlast.core.schedule import Scheduled, Spec
+from outlast.core.store.store import Store
+from outlast.core.topology import Topology
+
+URL = "amqp://host"
+FIX = r"of amqp://host .*: add store='redis://\.\.\.'"
+
+
+class Broker:
+    """A broker that notes what was declared."""
+
+    def __init__(self) -> None:
+        self.declared: list[Topology] = []
+
+    async def declare(self, topology: Topology) -> None:
+        self.declared.append(topology)
+
+
+def scheduled() -> Registry:
+    """Return what an app with a schedule declares."""
+    registry = Registry(app="shop")
+    registry.schedules["nightly"] = Scheduled(name="nightly", kind="report", spec=Spec(cron="0 5 * * *"))
+    return registry
+
+
+def test_a_store_of_one_object_has_all_parts() -> None:
+    whole: Any = object()
+    store = Store.of(whole, URL)
+    assert {store.broker, store.records, store.control, store.schedules} == {whole}
+    assert store.keeps_schedules()
+
+
+@pytest.mark.parametrize("part", ["records", "control", "schedules"])
+def test_a_part_that_is_missing_is_refused_with_the_fix(part: str) -> None:
+    broker: Any = Broker()
+    with pytest.raises(ConfigurationError, match=FIX):
+        getattr(Store(broker, url=URL), part)
+
+
+async def test_a_schedule_is_refused_when_the_app_declares_itself() -> None:
+    broker: Any = Broker()
+    store = Store(broker, url=URL)
+    assert not store.keeps_schedules()
+    with pytest.raises(ConfigurationError, match=f"schedule 'nightly': the store {FIX}"):
+        await store.declare(scheduled())
+    assert broker.declared == []
+
+
+async def test_an_app_is_declared_to_the_broker() -> None:
+    broker, keeper = Broker(), object()
+    parts: dict[str, Any] = {"broker": broker, "schedules": keeper}
+    registry = scheduled()
+    await Store(url=URL, **parts).declare(registry)
+    await Store(url=URL, broker=parts["broker"]).declare(Registry(app="shop"))
+    assert broker.declared == [registry.topology(), Registry(app="shop").topology()]
