@@ -183,7 +183,7 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
     if kind is float:
         found = seconds(found, setting)
     try:
-        return msgspec.convert(found, hint, strict=not text)
+        return msgspec.convert(found, hint)
     except msgspec.ValidationError:
         raise ConfigurationError(f"{setting}={value!r}: {hint.__metadata__[0].description}") from None
 

@@ -84,7 +84,7 @@ class StoreKind(ABC):
 
     def isolated_url(self, url: str, name: str) -> str:
         """Return the URL of a separate, empty store on the same server; raise ConfigurationError."""
-        raise ConfigurationError(f"{self.example!r} names no server: give 'redis://HOST'")
+        raise ConfigurationError(f"{self.shown(url)} is not on a server: give 'redis://HOST'")
 
     async def erase(self, url: str) -> None:  # noqa: B027 - a file is removed with its folder
         """Remove all data of an isolated store; raise StoreError."""

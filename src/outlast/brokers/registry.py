@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from outlast.core.findings import Finding
     from outlast.core.store.store import Store
 
-__all__ = ["connect", "embedded_url", "kind_of", "library_findings"]
+__all__ = ["connect", "embedded_url", "find_kind", "kind_of", "library_findings"]
 
 
 @cache
@@ -27,15 +27,19 @@ def _kinds() -> tuple[StoreKind, ...]:
     return SqliteKind(), RedisKind(), MemoryKind()
 
 
+def find_kind(url: str) -> StoreKind | None:
+    """Return the kind of store of a URL, None for an unknown one."""
+    scheme = _scheme(url)
+    plus = f"{scheme.partition('+')[0]}+"
+    return next((kind for kind in _kinds() if scheme in kind.schemes or plus in kind.schemes), None)
+
+
 def kind_of(url: str, source: str = "") -> StoreKind:
     """Return the kind of store of a URL; raise ConfigurationError for an unknown one. source: shown in the error."""
-    scheme = url.partition(":")[0] if ":" in url else ""
-    for kind in _kinds():
-        if scheme in kind.schemes or f"{scheme.partition('+')[0]}+" in kind.schemes:
-            return kind
-    from outlast.core.text import redact_url
-
-    shown = redact_url(url) if "//" in url or not scheme else f"{scheme}:..."  # the rest may hold a password
+    if (found := find_kind(url)) is not None:
+        return found
+    scheme = _scheme(url)
+    shown = f"{scheme}:..." if scheme else url  # the rest may hold a password, and no one knows where
     *most, last = (repr(kind.example) for kind in _kinds())
     subject = f"url {shown!r} ({source})" if source else f"url={shown!r} (Settings or OUTLAST_URL)"
     raise ConfigurationError(f"{subject}: give {', '.join(most)} or {last}")
@@ -54,3 +58,7 @@ def library_findings() -> list[Finding]:
 def embedded_url(file: Path) -> str:
     """Return the URL of the store in this file."""
     return f"sqlite:{file}"
+
+
+def _scheme(url: str) -> str:
+    return url.partition(":")[0] if ":" in url else ""

@@ -48,7 +48,9 @@ def failed_import(target: str, error: Exception) -> ConfigurationError:
 
 def _hint(target: str) -> str:
     """Return another app of the target's module as a hint, if the module was imported."""
+    from outlast.app import Outlast
+
     name = target.partition(":")[0]
     module = sys.modules.get(name)
-    apps = [each for each, value in vars(module).items() if type(value).__name__ == "Outlast"] if module else []
+    apps = [each for each, value in vars(module).items() if issubclass(type(value), Outlast)] if module else []
     return next((f" (try {name}:{each})" for each in apps if f"{name}:{each}" != target), "")

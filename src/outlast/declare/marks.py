@@ -52,8 +52,8 @@ def is_mark(item: object) -> bool:
 
 
 def is_from_request(default: object) -> bool:
-    """Return whether FastAPI reads the parameter from a request: Header(), Query(), Body() and the like."""
-    return isinstance(default, (_of_fastapi("Param"), _of_fastapi("Body"), _of_fastapi("Depends")))
+    """Return whether FastAPI fills the parameter for a request: Header(), Query(), Body(), BackgroundTasks() ..."""
+    return type(default).__module__.partition(".")[0] == "fastapi"
 
 
 def call_name(call: object) -> str:

@@ -120,8 +120,8 @@ def texts(value: Any, *, marked: bool) -> Iterator[str]:
 
 def _quotes(leaf: Any) -> Iterator[str]:
     """Yield each form of a single value that a traceback may show."""
-    written: tuple[str, ...] = (str(leaf), repr(leaf))
-    match leaf:
+    written: tuple[str, ...]
+    match leaf:  # no str() of bytes: under `python -bb` it raises
         case bool() | None:
             written = ()  # "True" or "None" would mask unrelated text
         case str():
@@ -129,11 +129,13 @@ def _quotes(leaf: Any) -> Iterator[str]:
         case bytes() | bytearray():
             written = (bytes(leaf).decode("latin-1"), repr(bytes(leaf))[2:-1])
         case Enum():
-            written += tuple(texts(leaf.value, marked=True))
+            written = (str(leaf), repr(leaf), *texts(leaf.value, marked=True))
         case date() | time():
-            written += (leaf.isoformat(),)  # the form in JSON
+            written = (str(leaf), repr(leaf), leaf.isoformat())  # the form in JSON
         case UUID():
-            written += (leaf.hex,)
+            written = (str(leaf), repr(leaf), leaf.hex)
+        case _:
+            written = (str(leaf), repr(leaf))
     for text in written:
         yield from _forms(text)
 

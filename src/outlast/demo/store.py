@@ -6,13 +6,17 @@ import random
 from pathlib import Path
 
 from outlast.brokers.registry import embedded_url, kind_of
+from outlast.core.errors import ConfigurationError
 
 __all__ = ["checked", "forget", "keep_at"]
 
 
 def checked(url: str) -> str:
     """Return the URL of a server; raise ConfigurationError if a run cannot have an isolated store there."""
-    kind_of(url, "--url").isolated_url(url, "outlast-demo")
+    try:
+        kind_of(url, "--url").isolated_url(url, "outlast-demo")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; without --url, the demo keeps its jobs in a file") from None
     return url
 
 

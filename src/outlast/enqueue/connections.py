@@ -38,8 +38,9 @@ class Connections:
         """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
         if (runtime := self.if_ready()) is not None:
             return runtime
-        self._forget()
         key = (os.getpid(), asyncio.get_running_loop())
+        if key not in self._connections:
+            self._forget()
         connection = self._connections.setdefault(key, _LoopConnection())
         async with connection.lock:
             return await self._ready(connection)

@@ -23,7 +23,7 @@ __all__ = ["Spool"]
 T = TypeVar("T")
 Stored = tuple[list[Accepted | Exists], Durability]
 
-_log = logging.getLogger("outlast.enqueue.spool")
+_log = logging.getLogger("outlast.spool")
 
 BATCH: Final = 100
 """Messages per step of the relay."""

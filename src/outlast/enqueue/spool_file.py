@@ -16,7 +16,7 @@ from outlast.clients.sqlite.connection import immediate, open_file
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_system import durability_of
 from outlast.core.durability import Durability
-from outlast.core.errors import StoreFull
+from outlast.core.errors import StoreCorrupt, StoreFull
 
 if TYPE_CHECKING:
     import apsw
@@ -125,7 +125,13 @@ class SpoolFile:
     def _using(self) -> Iterator[apsw.Connection]:
         with self._lock, translated(self.path, self._db):
             if self._db is None or self._pid != os.getpid():  # a fork must not use its parent's connection
-                self._db = open_file(self.path, application_id=APPLICATION_ID, migrations=_MIGRATIONS)
-                self._db.pragma("wal_autocheckpoint", 1000)
-                self._pid = os.getpid()
+                self._db, self._pid = self._opened(), os.getpid()
             yield self._db
+
+    def _opened(self) -> apsw.Connection:
+        try:
+            db = open_file(self.path, application_id=APPLICATION_ID, migrations=_MIGRATIONS)
+        except StoreCorrupt as error:
+            raise StoreCorrupt(f"spool={self.path!r}: {error}; give the spool a file of its own") from error
+        db.pragma("wal_autocheckpoint", 1000)
+        return db

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from outlast.brokers.registry import kind_of
+from outlast.brokers.registry import find_kind
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreUnavailable
@@ -42,7 +42,8 @@ class Wiring:
         )
         self.spool: Spool | None = None
         settings = composer.settings
-        if settings.spool and not kind_of(settings.url).in_process:
+        kind = find_kind(settings.url)  # an unknown one is refused when the store is opened
+        if settings.spool and not (kind is not None and kind.in_process):
             from outlast.enqueue.spool import Spool
 
             self.spool = Spool(settings.spool, limit=settings.spool_limit, publish=self._relay)

@@ -76,7 +76,8 @@ def find_target(registry: Registry) -> tuple[str, str | None] | None:
     script: tuple[str, str] | None = None
     for name, module in list(sys.modules.items()):
         for attribute, value in list(getattr(module, "__dict__", {}).items()):
-            # By type, not isinstance: isinstance reads `__class__` of a lazy proxy, which may raise.
+            # EventsMixin: only the app has it, and the worker may not import the app. By type, not isinstance:
+            # isinstance reads `__class__` of a lazy proxy, which may raise.
             if issubclass(type(value), EventsMixin) and getattr(value, "registry", None) is registry:
                 if name not in ("__main__", "__mp_main__"):  # multiprocessing's name of the same script
                     return f"{name}:{attribute}", None

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from outlast import EnqueueUnknown, Job, Outlast, Settings, StoreFull, StoreUnavailable
+from outlast.brokers.sqlite.statements import open_store
+from outlast.brokers.sqlite.tuning import Tuning
 from outlast.clients.sqlite.file_system import durability_of
 from outlast.core.errors import StoreCorrupt
 from outlast.core.message import Message
@@ -128,6 +130,13 @@ async def test_the_spool_is_bounded(server: Node, tmp_path: Path) -> None:
     with pytest.raises(StoreFull, match=r"holds 2 jobs and accepts no more \(spool_limit=2\)"):
         await send.enqueue(3)
     await app.close()
+
+
+def test_the_file_of_a_store_is_refused_by_the_name_of_the_setting(tmp_path: Path) -> None:
+    path = str(tmp_path / "jobs.db")
+    open_store(path, Tuning()).close()
+    with pytest.raises(StoreCorrupt, match=r"^spool='.*jobs\.db': .* give the spool a file of its own$"):
+        SpoolFile(path).count()
 
 
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:

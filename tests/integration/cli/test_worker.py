@@ -57,7 +57,7 @@ async def test_a_store_that_cannot_be_opened_is_told_once(project: Project) -> N
         with project.running("worker", "main:shop", "--processes", "1", env={"OUTLAST_URL": url}) as worker:
             await until(lambda: asked > 4, "it has tried again and again")
             assert worker.text.count("cannot be opened yet") == 1
-            assert "does not know this user and password" in worker.text
+            assert "rejects this user and password" in worker.text
             assert "secret" not in worker.text
             worker.interrupt()
             await until(lambda: worker.process.poll() is not None, "it ends")

@@ -26,7 +26,14 @@ def test_a_store_is_shown_without_its_secrets(url: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("amqp://me:hunter2@host", "amqp://me:***@host"), ("amqp:hunter2", "amqp:..."), ("jobs.db", "jobs.db")],
+    [
+        ("amqp://me:hunter2@host", "amqp:..."),
+        ("amqp:hunter2", "amqp:..."),
+        ("nats://hunter2@host", "nats:..."),
+        ("mysql://host/?pwd=hunter2", "mysql:..."),
+        ("https://hooks.example/hunter2", "https:..."),
+        ("jobs.db", "jobs.db"),
+    ],
 )
 def test_an_unknown_kind_is_refused_without_its_secrets(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as error:

@@ -122,6 +122,7 @@ class TestRefused:
         def plain_below(*, seven: Annotated[int, Depends(below)] = injected) -> None: ...
         async def unfilled(*, db: Annotated[str, Depends(takes)] = injected) -> None: ...
         async def of_the_web(*, db: Annotated[str, Depends(header)] = injected) -> None: ...
+        async def of_a_request(*, db: Annotated[str, Depends(tasks)] = injected) -> None: ...
         async def positional(*, db: Annotated[str, Depends(by_default)] = injected) -> None: ...
         async def untold(*, db: Annotated[dict[str, str], Depends(type)] = injected) -> None: ...
         async def deep(*, db: Annotated[str, Depends(hides)] = injected) -> None: ...
@@ -143,6 +144,7 @@ class TestRefused:
             (plain_below, "it is a plain function, .* its dependency 'below' is async or has an async dependency"),
             (unfilled, "dependency 'takes': its parameter 'order' has no value.*a job has no request"),
             (of_the_web, "dependency 'header': its parameter 'token' has no value"),
+            (of_a_request, "dependency 'tasks': its parameter 'later' has no value"),
             (positional, "dependency 'by_default': its parameter 'db' is positional-only"),
             (untold, "the dependency 'type' has no readable signature"),
             (deep, "dependency 'hides': the type of 'db' is not found"),
@@ -193,6 +195,10 @@ def takes(order: int) -> str:
 
 def header(token: str = fastapi.Header()) -> str:
     return token
+
+
+def tasks(later: fastapi.BackgroundTasks = fastapi.BackgroundTasks()) -> str:  # noqa: B008
+    return repr(later)
 
 
 def hides(db: Annotated[Missing, Depends(opened)]) -> None: ...  # type: ignore[name-defined]  # noqa: F821

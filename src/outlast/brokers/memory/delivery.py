@@ -10,8 +10,7 @@ from outlast.brokers.memory.tables import Tables, add_failure
 from outlast.core.codec import encode_value
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, rank_of
-from outlast.core.select import QueueState as Turns
-from outlast.core.select import select
+from outlast.core.select import QueueState, select
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
 __all__ = ["claim", "extend", "forfeit", "next_event", "save", "settle"]
@@ -26,7 +25,7 @@ def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Hold
     lapse(tables)
     row.queues = set(demand)
     now = tables.clock.time()
-    open_queues: dict[str, Turns] = {}
+    open_queues: dict[str, QueueState] = {}
     for name in demand:
         data = tables.queues.get(name)
         if data is not None and not data.paused and demand[name] > 0 and data.room(nanos(now)) != 0:

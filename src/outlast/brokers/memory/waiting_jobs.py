@@ -48,9 +48,9 @@ class MemoryWaitingJobs:
 
     def other(self) -> Sequence[Waiter]:
         """Return the first ready jobs of the examined other key that has the most."""
-        lanes = self._data.keys.values()
-        held_back = sorted((lane.wake, lane.turn, lane.key) for lane in lanes if lane.where in ("slot", "rate"))
-        ring: list[tuple[int, str | None]] = [(lane.turn, lane.key) for lane in lanes if lane.where == "ring"]
+        states = self._data.keys.values()
+        held_back = sorted((each.wake, each.turn, each.key) for each in states if each.parked)
+        ring: list[tuple[int, str | None]] = [(each.turn, each.key) for each in states if each.where == "ring"]
         if self._data.ready:
             ring.append((self._data.turn, None))
         best: list[Ticket] = []
@@ -64,8 +64,8 @@ class MemoryWaitingJobs:
     def _ready(self, key: str | None) -> list[Ticket]:
         if key is None:
             return self._data.ready
-        lane = self._data.keys.get(key)
-        return [] if lane is None else lane.ready
+        state = self._data.keys.get(key)
+        return [] if state is None else state.ready
 
     def _waiters(self, ready: Sequence[Ticket], most: int) -> list[Waiter]:
         jobs = [self._tables.jobs[ticket.id] for ticket in ready[: most + 1]]

@@ -108,7 +108,7 @@ class CountSearch:
     def step(self, db: apsw.Connection) -> dict[State, int] | None:
         """Count the next rows."""
         while self._indexed:
-            self._add(db, *self._indexed.pop())
+            self._add(db, *self._indexed.pop(0))
         window = self._steps.window(db)
         if window is None:
             return self._counts

@@ -126,7 +126,9 @@ def _check(db: apsw.Connection, path: str, application_id: int, newest: int, old
     application = int(db.pragma("application_id"))
     fresh = version == 0 and application == 0
     if db.execute("select count(*) from sqlite_master").get if fresh else application != application_id:
-        raise StoreCorrupt(f"{path} is an SQLite file of another program: give Outlast a file of its own")
+        raise StoreCorrupt(
+            f"{path} is an SQLite file of another kind, or of another program: give Outlast a file of its own"
+        )
     if fresh:
         db.pragma("auto_vacuum", 2)
     if version > newest:

@@ -221,7 +221,8 @@ class WriterThread(Generic[S]):
                 self._upkeep.close()
                 return
             if batch:
-                self._changes = changes = set[str]()
+                changes: set[str] = set()
+                self._changes = changes
                 results = self._run(batch)
                 try:
                     self._loop.call_soon_threadsafe(self._done, results, changes)

@@ -84,7 +84,9 @@ def test_another_programs_sqlite_file_is_left_alone(tmp_path: Path, mark: str) -
     db.execute(f"{mark} create table theirs(x); insert into theirs values(1)").fetchall()
     db.close()
     before = path.read_bytes()
-    with pytest.raises(StoreCorrupt, match=r"theirs\.db is an SQLite file of another program: give Outlast a file"):
+    with pytest.raises(
+        StoreCorrupt, match=r"theirs\.db is an SQLite file of another kind, or of another program: give Outlast a"
+    ):
         open_store(str(path), Tuning())
     assert path.read_bytes() == before
 
