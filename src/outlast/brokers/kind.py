@@ -75,12 +75,12 @@ class StoreKind(ABC):
         """
 
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
-        """Return the number of unfinished jobs by (queue, kind); raise StoreError."""
-        raise NotImplementedError
+        """Return the number of unfinished jobs by (queue, kind), {} if they cannot be read here; raise StoreError."""
+        return {}
 
     async def backup(self, store: Store, target: Path) -> None:
-        """Write a consistent copy of an open store to a new file; raise StoreError."""
-        raise NotImplementedError
+        """Write a consistent copy of an open store to a new file; raise StoreError, ConfigurationError."""
+        raise ConfigurationError(f"{store.url} {self.no_backup or 'cannot be copied'}")
 
     def isolated_url(self, url: str, name: str) -> str:
         """Return the URL of a separate, empty store on the same server; raise ConfigurationError."""
