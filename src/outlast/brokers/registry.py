@@ -39,7 +39,10 @@ def kind_of(url: str, source: str = "") -> StoreKind:
     if (found := find_kind(url)) is not None:
         return found
     scheme = _scheme(url)
-    shown = f"{scheme}:..." if scheme else url  # the rest may hold a password, and no one knows where
+    from outlast.core.text import redact_url
+
+    # For a log the rest is left out: a URL of another kind may hold a secret anywhere. A command shows where it errs.
+    shown = redact_url(url) if not scheme or (source and "//" in url) else f"{scheme}:..."
     *most, last = (repr(kind.example) for kind in _kinds())
     subject = f"url {shown!r} ({source})" if source else f"url={shown!r} (Settings or OUTLAST_URL)"
     raise ConfigurationError(f"{subject}: give {', '.join(most)} or {last}")

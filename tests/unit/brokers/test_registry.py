@@ -27,11 +27,8 @@ def test_a_store_is_shown_without_its_secrets(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("amqp://me:hunter2@host", "amqp:..."),
+        ("amqp://me:hunter2@host", "amqp://me:***@host"),
         ("amqp:hunter2", "amqp:..."),
-        ("nats://hunter2@host", "nats:..."),
-        ("mysql://host/?pwd=hunter2", "mysql:..."),
-        ("https://hooks.example/hunter2", "https:..."),
         ("jobs.db", "jobs.db"),
     ],
 )
@@ -40,6 +37,21 @@ def test_an_unknown_kind_is_refused_without_its_secrets(url: str, said: str) -> 
         kind_of(url, "--url")
     known = "give 'sqlite:PATH', 'redis://HOST' or 'memory:'"
     assert str(error.value) == f"url {said!r} (--url): {known}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://me:hunter2@host",
+        "amqp:hunter2",
+        "nats://hunter2@host",
+        "mysql://host/?pwd=hunter2",
+        "https://hooks.example/hunter2",
+    ],
+)
+def test_an_application_that_logs_the_error_logs_no_secret(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^url='{url.partition(':')[0]}:\.\.\.' \(Settings or OUTLAST_URL\)"):
+        kind_of(url)
 
 
 def test_only_a_memory_store_is_in_one_process_and_a_server_is_not_copied() -> None:
