@@ -187,7 +187,7 @@ async def test_nothing_outlives_a_killed_parent(project: Project) -> None:
 
 
 async def test_jobs_without_an_api(project: Project) -> None:
-    with project.running("dev", "main:shop") as dev:
+    with project.running("dev", "main:shop", "--port", "0") as dev:
         await until(lambda: "queues   mail, slow" in dev.text, "it says what it works on")
         assert "api " not in dev.text
         family = dev.family()
