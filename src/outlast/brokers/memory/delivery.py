@@ -71,20 +71,27 @@ def lapse(tables: Tables) -> None:
     now = tables.clock.monotonic()
     for row in sorted((each for each in tables.holders.values() if each.until <= now), key=_id):
         for job in sorted(row.jobs.values(), key=_order):
-            if job.state != "running":
-                continue
-            data = tables.queue(job.message.queue)
-            data.end(job.message.key)
-            if job.cancelling:
-                tables.detach(job, superseded=True)
-                tables.end(job, "cancelled", "cancelled")
-            else:
-                job.crashes += 1
-                job.lapsed = True
-                tables.put(job, min(job.at, tables.clock.time()), "scheduled")
-            data.freed(job.message.key)
+            if job.state == "running":
+                _interrupt(tables, job, crashed=True, lapsed=True)
         if not row.jobs and not row.lost and row.until + FORGET <= now:
             del tables.holders[row.id]
+
+
+def _interrupt(tables: Tables, job: JobRow, *, crashed: bool, lapsed: bool) -> None:
+    """Take a running job from its holder: make it ready, or end it when it is to be cancelled.
+
+    lapsed: the holder may still come back for it, and is notified if it cannot.
+    """
+    data = tables.queue(job.message.queue)
+    data.end(job.message.key)
+    if job.cancelling:
+        tables.detach(job, superseded=lapsed)
+        tables.end(job, "cancelled", "cancelled")
+    else:
+        job.crashes += crashed
+        job.lapsed = lapsed
+        tables.put(job, min(job.at, tables.clock.time()), "scheduled")
+    data.freed(job.message.key)
 
 
 def next_event(tables: Tables) -> float | None:
@@ -211,13 +218,5 @@ def forfeit(tables: Tables, holder: Holder, *, crashed: bool) -> int:
             job.lapsed = False
             continue
         count += 1
-        data = tables.queue(job.message.queue)
-        data.end(job.message.key)
-        if job.cancelling:
-            tables.detach(job, superseded=False)
-            tables.end(job, "cancelled", "cancelled")
-        else:
-            job.crashes += crashed
-            tables.put(job, min(job.at, tables.clock.time()), "scheduled")
-        data.freed(job.message.key)
+        _interrupt(tables, job, crashed=crashed, lapsed=False)
     return count
