@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-import apsw
-
 from outlast.brokers.sqlite.tuning import Tuning
-from outlast.clients.sqlite.connection import open_file
+from outlast.clients.sqlite.connection import SharedConnection, open_file
 from outlast.clients.sqlite.statements import load_migrations, load_statements
 
 __all__ = ["APPLICATION_ID", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
@@ -19,7 +17,7 @@ SCHEMA: Final = 1
 """The schema number that this code writes."""
 
 
-def open_store(path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = None) -> apsw.Connection:
+def open_store(path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = None) -> SharedConnection:
     """Open the store's file at `path`, created or migrated as needed; raise what `open_file` raises.
 
     steps: migrations to use in place of `migrations()`.

@@ -27,7 +27,7 @@ from outlast.brokers.sqlite.transaction import CHANGES, Transaction
 from outlast.brokers.sqlite.tuning import Tuning
 from outlast.clients.sqlite.backup import back_up
 from outlast.clients.sqlite.checkpointer import Checkpointer
-from outlast.clients.sqlite.connection import open_connection
+from outlast.clients.sqlite.connection import SharedConnection, open_connection
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.clients.sqlite.process_notifier import NotificationListener, ProcessNotifier
@@ -70,7 +70,7 @@ class SqliteStore:
         self._notifiers = {name: Notifier() for name in CHANGES}
         self._listeners: dict[str, NotificationListener] = {}
         self._end_waiter = EndWaiter(self._notifiers["ended"])
-        self._db: apsw.Connection | None = None
+        self._db: SharedConnection | None = None
         self._reading: apsw.Connection | None = None
         self._reader: ThreadPoolExecutor | None = None
         self._writer: WriterThread[Transaction] | None = None
@@ -321,7 +321,7 @@ def _release(result: tuple[list[Delivery], float | None]) -> Callable[[Transacti
     return (lambda tx: settle.settle(tx, releases)) if releases else None
 
 
-def _open_both(path: str, tuning: Tuning) -> tuple[apsw.Connection, apsw.Connection]:
+def _open_both(path: str, tuning: Tuning) -> tuple[SharedConnection, apsw.Connection]:
     """Open the file for the writer, and again for reads."""
     db = open_store(path, tuning)
     try:

@@ -10,7 +10,7 @@ from typing import Final
 
 import apsw
 
-from outlast.clients.sqlite.connection import BusyWait, open_connection
+from outlast.clients.sqlite.connection import SharedConnection, open_connection
 from outlast.clients.sqlite.tuning import FileTuning
 
 __all__ = ["Checkpointer"]
@@ -27,7 +27,7 @@ class Checkpointer:
     No method raises: pages that could not be moved stay safe in the log, and the next checkpoint tries again.
     """
 
-    def __init__(self, path: str, writer: apsw.Connection, tuning: FileTuning) -> None:
+    def __init__(self, path: str, writer: SharedConnection, tuning: FileTuning) -> None:
         self._path = path
         self._writer = writer
         self._tuning = tuning
@@ -81,7 +81,7 @@ class Checkpointer:
             logger.warning("%s: the write-ahead log could not be %s, trying again: %s", self._path, what, error)
 
     def _restart(self, mode: int) -> bool:
-        self._writer.set_busy_handler(BusyWait(PATIENCE))
+        self._writer.waiting.seconds = PATIENCE
         try:
             self._writer.wal_checkpoint(mode=mode)
         except apsw.BusyError:
@@ -90,7 +90,7 @@ class Checkpointer:
             self._warn("restarted", error)
             return False
         finally:
-            self._writer.set_busy_handler(BusyWait(self._tuning.busy))
+            self._writer.waiting.seconds = self._tuning.busy
         self._pages = self._moved = 0
         self._restart_at = self._tuning.log_limit
         return True

@@ -6,7 +6,7 @@ import fcntl
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -18,7 +18,7 @@ from outlast.clients.sqlite.file_system import durability_of
 from outlast.clients.sqlite.tuning import FileTuning
 from outlast.core.errors import StoreCorrupt, StoreError, StoreUnavailable, UnsafeStore
 
-__all__ = ["BusyWait", "check_sqlite", "immediate", "open_connection", "open_file"]
+__all__ = ["SharedConnection", "check_sqlite", "immediate", "open_connection", "open_file", "sleep_shortly"]
 
 OLDEST_SQLITE: Final = 3_051_003
 BUSY: Final = FileTuning().busy
@@ -26,16 +26,17 @@ CREATION_WAIT: Final = 30.0
 """Seconds to wait for another process that creates or migrates the file."""
 
 
-def open_connection(path: str, busy: float = BUSY, synchronous: Literal["full", "normal"] = "full") -> apsw.Connection:
+def open_connection(path: str, busy: float = BUSY, synchronous: Literal["full", "normal"] = "full") -> SharedConnection:
     """Open `path`, which must exist, with the pragmas for safety and speed. busy: seconds to wait for a lock.
 
     synchronous: "full" syncs each commit to the disk; with "normal" a crash of the host may undo the last commits.
     """
-    db = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=200)
+    db = SharedConnection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX, statementcachesize=200)
     try:
         # Without QPSG SQLite prepares "limit ?" again at every binding.
         db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-        db.set_busy_handler(BusyWait(busy))
+        db.waiting = BusyWait(busy)
+        db.set_busy_handler(db.waiting)
         for pragma in (
             f"synchronous = {synchronous}",
             "fullfsync = 1",
@@ -54,22 +55,39 @@ def open_connection(path: str, busy: float = BUSY, synchronous: Literal["full", 
     return db
 
 
+def sleep_shortly() -> None:
+    """Sleep at most 0.3 ms: two processes that wait must not look at the same moments."""
+    time.sleep(random.uniform(0.0001, 0.0003))  # noqa: S311
+
+
 class BusyWait:
-    """Wait for another connection's lock in steps of at most 0.3 ms (SQLite's own back-off sleeps up to 100 ms)."""
+    """Waits for another connection's lock in short steps (SQLite's own back-off sleeps up to 100 ms).
+
+    seconds: until SQLite gives up. pause: one step; what it does decides when this connection tries again.
+    """
+
+    __slots__ = ("_since", "pause", "seconds")
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
+        self.pause: Callable[[], None] = sleep_shortly
         self._since = 0.0
 
     def __call__(self, tries: int) -> bool:
-        """Sleep and return True, so that SQLite tries again; return False after `seconds`."""
+        """Pause and return True, so that SQLite tries again; return False after `seconds`."""
         now = time.monotonic()
         if tries == 0:
             self._since = now
-        elif now - self._since > self._seconds:
+        elif now - self._since > self.seconds:
             return False
-        time.sleep(random.uniform(0.0001, 0.0003))  # noqa: S311
+        self.pause()
         return True
+
+
+class SharedConnection(apsw.Connection):
+    """A connection to a file that several processes write. waiting: how it waits for the others."""
+
+    waiting: BusyWait
 
 
 def check_sqlite(version: str) -> None:
@@ -90,7 +108,7 @@ def open_file(
     oldest_code: str | None = None,
     synchronous: Literal["full", "normal"] = "full",
     busy: float = BUSY,
-) -> apsw.Connection:
+) -> SharedConnection:
     """Open the file at `path`, created or migrated as needed; any number of processes may call this at once.
 
     application_id: marks the file as one of its kind. migrations: scripts by the schema number that each leads to, in

@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-import apsw
-
 from outlast.aio.notifier import Notifier
 from outlast.clients.sqlite.checkpointer import Checkpointer
+from outlast.clients.sqlite.connection import SharedConnection
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.process_notifier import ProcessNotifier
 from outlast.clients.sqlite.writer_queue import WriterQueue
@@ -27,7 +26,7 @@ logger = logging.getLogger("outlast.sqlite")
 class WriterSession(Protocol):
     """The writer's connection, and the state of the current transaction. Operations run on it."""
 
-    db: apsw.Connection
+    db: SharedConnection
 
     @property
     def changes(self) -> Collection[str]:
@@ -60,8 +59,9 @@ S = TypeVar("S", bound=WriterSession)
 class WriteOperation(Generic[S]):
     """One call that waits for the writer.
 
-    merge: values that `apply` may run together with those of other operations. peek: answers without a transaction, or
-    returns None when one is needed. undo: called with the result when the caller was cancelled before it got it;
+    merge: values that `apply` may run together with those of other operations; a batch of such operations alone goes
+    before the transactions of other processes, because a request may wait for it. peek: answers without a transaction,
+    or returns None when one is needed. undo: called with the result when the caller was cancelled before it got it;
     returns the function that reverts the result, or None.
     """
 
@@ -280,7 +280,7 @@ class WriterThread(Generic[S]):
         """Run a batch in one transaction; when one operation fails, run each in its own, so that only it fails."""
         session = self._session
         self._upkeep.wrote += 1
-        self._queue.begin(session.db)
+        self._queue.begin(session.db, urgent=all(operation.merge is not None for operation in batch))
         results: list[WriteResult[S]] | None = None
         try:
             session.begin()

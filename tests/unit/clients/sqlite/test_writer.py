@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from outlast.aio.notifier import Notifier
 from outlast.clients.sqlite.checkpointer import Checkpointer
-from outlast.clients.sqlite.connection import open_file
+from outlast.clients.sqlite.connection import SharedConnection, open_file
 from outlast.clients.sqlite.process_notifier import ProcessNotifier
 from outlast.clients.sqlite.tuning import FileTuning
 from outlast.clients.sqlite.writer import WriteOperation, WriterThread
@@ -23,7 +22,7 @@ from outlast.core.errors import StoreError, StoreUnavailable
 class Entries:
     """A session over a table of entries."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: SharedConnection) -> None:
         self.db = db
         self.changes: list[str] = []
         self.batches: list[int] = []
