@@ -224,8 +224,8 @@ async def test_an_app_that_nothing_is_installed_in(project: Project) -> None:
         (("nosuch:app", "--port", "0"), "outlast: dev: no module 'nosuch' in "),
         (("main:nosuch", "--port", "0"), "outlast: dev: module 'main' has no 'nosuch' (try main:app)"),
         (("main:VERSION", "--port", "0"), "outlast: dev: main:VERSION is a int: name the FastAPI (ASGI) app"),
-        (("main:shop", "--jobs", "main:shop"), "outlast: dev: main:shop is an Outlast(...) itself"),
-        (("main:app", "--reload-dir", "nosuch"), "outlast: --reload-dir nosuch: no such folder"),
+        (("main:shop", "--jobs", "main:shop", "--port", "0"), "outlast: dev: main:shop is an Outlast(...) itself"),
+        (("main:app", "--reload-dir", "nosuch", "--port", "0"), "outlast: --reload-dir nosuch: no such folder"),
     ],
 )
 def test_a_wrong_target_ends_it_at_once(project: Project, arguments: tuple[str, ...], said: str) -> None:
