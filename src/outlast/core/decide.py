@@ -26,6 +26,7 @@ __all__ = [
     "Succeeded",
     "TimedOut",
     "UnknownKind",
+    "Unrunnable",
     "admit",
     "decide",
     "runs_alone",
@@ -89,7 +90,27 @@ class UnknownKind(Struct, frozen=True):
     """This worker has no handler for the kind."""
 
 
-Outcome = Succeeded | Failed | TimedOut | Crashed | Invalid | Snoozed | CancelledRun | Aborted | Expired | UnknownKind
+class Unrunnable(Struct, frozen=True):
+    """No child process could begin the run. times: how often before, at this worker. lasting: waiting cannot help."""
+
+    failure: Failure
+    times: int
+    lasting: bool
+
+
+Outcome = (
+    Succeeded
+    | Failed
+    | TimedOut
+    | Crashed
+    | Invalid
+    | Snoozed
+    | CancelledRun
+    | Aborted
+    | Expired
+    | UnknownKind
+    | Unrunnable
+)
 
 
 def admit(delivery: Delivery, now: float) -> Expired | None:
@@ -136,8 +157,19 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
             # Half of the time waited: else old workers would claim a backlog for newer code again and again.
             waited = now - delivery.message.run_at
             return Park(fence, now + min(DEFAULTS.park_cap, max(DEFAULTS.park, waited / 2)))
+        case Unrunnable():
+            return _unrunnable(delivery, outcome, now)
         case _:
             assert_never(outcome)
+
+
+def _unrunnable(delivery: Delivery, outcome: Unrunnable, now: float) -> Finish | Reschedule:
+    """Try again without using up an attempt, later each time; end a job that no waiting can help."""
+    if outcome.lasting and outcome.times >= DEFAULTS.unrunnable_times:
+        return Finish(delivery.fence, "dead", "kind-missing", error=outcome.failure)
+    pause = DEFAULTS.park * 2.0 ** min(outcome.times, 10)
+    at = now + min(DEFAULTS.park_cap, pause)
+    return Reschedule(delivery.fence, at, delivery.attempt, outcome.failure, crashes=delivery.crashes)
 
 
 def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng: Random) -> Settlement:
