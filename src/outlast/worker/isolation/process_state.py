@@ -29,6 +29,7 @@ _raw_signal: Any = importlib.import_module("_signal")  # `signal` makes an enum 
 _SIGNALS: Final = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _LIMITS: Final = sorted({value for name, value in vars(resource).items() if name.startswith("RLIMIT_")})
+_ROOT: Final = Path("/")
 _SEED_BYTES: Final = 16
 
 
@@ -99,7 +100,7 @@ def _parts() -> list[_Part]:
         _Part("locale", lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
         _Part("resource limits", lambda: [resource.getrlimit(each) for each in _LIMITS], _set_limits),
         _Part("priority", _priority, lambda value: os.setpriority(os.PRIO_PROCESS, 0, value)),
-        _Part("root directory", lambda: Path("/").stat().st_ino),
+        _Part("root directory", lambda: _ROOT.stat().st_ino),
         _Part("standard streams", _streams, _set_streams),
         _Part("hooks", _hooks, _set_hooks),
         _Part("arguments", lambda: sys.argv[:], lambda words: sys.argv.__setitem__(slice(None), words)),
