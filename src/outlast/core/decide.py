@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec import Raw, Struct
 
@@ -15,6 +15,8 @@ from outlast.core.policy import DEFAULTS, Policy
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
 
 __all__ = [
+    "KIND_MISSING",
+    "UNRUNNABLE",
     "Aborted",
     "CancelledRun",
     "Crashed",
@@ -31,6 +33,12 @@ __all__ = [
     "decide",
     "runs_alone",
 ]
+
+
+KIND_MISSING: Final = "kind-missing"
+"""The reason of a job that ended because no child process knew its kind."""
+UNRUNNABLE: Final = ("KindMissing", "NoProcess")
+"""The types of the failures of `Unrunnable`: the first for a kind that the child process does not know."""
 
 
 class Succeeded(Struct, frozen=True, gc=False):
@@ -91,11 +99,10 @@ class UnknownKind(Struct, frozen=True):
 
 
 class Unrunnable(Struct, frozen=True):
-    """No child process could begin the run. times: how often before, at this worker. lasting: waiting cannot help."""
+    """No child process could begin the run. times: how often before, at this worker."""
 
     failure: Failure
     times: int
-    lasting: bool
 
 
 Outcome = (
@@ -165,8 +172,8 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
 
 def _unrunnable(delivery: Delivery, outcome: Unrunnable, now: float) -> Finish | Reschedule:
     """Try again without using up an attempt, later each time; end a job that no waiting can help."""
-    if outcome.lasting and outcome.times >= DEFAULTS.unrunnable_times:
-        return Finish(delivery.fence, "dead", "kind-missing", error=outcome.failure)
+    if outcome.failure.type == UNRUNNABLE[0] and outcome.times >= DEFAULTS.unrunnable_times:
+        return Finish(delivery.fence, "dead", KIND_MISSING, error=outcome.failure)
     pause = DEFAULTS.park * 2.0 ** min(outcome.times, 10)
     at = now + min(DEFAULTS.park_cap, pause)
     return Reschedule(delivery.fence, at, delivery.attempt, outcome.failure, crashes=delivery.crashes)

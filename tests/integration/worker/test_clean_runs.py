@@ -1,4 +1,4 @@
-"""Each run in a warm child process begins as the first one did: what it changed is put back, or the child is replaced."""
+"""Each run in a warm child process begins as the first one did: it is cleaned up after a run, or replaced."""
 
 from __future__ import annotations
 

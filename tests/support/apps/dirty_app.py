@@ -6,6 +6,7 @@ import asyncio
 import decimal
 import faulthandler
 import gc
+import io
 import locale
 import logging
 import multiprocessing
@@ -22,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from outlast import Outlast, Retry
@@ -59,11 +61,11 @@ def own_zone() -> None:
 
 
 def own_stdout() -> None:
-    sys.stdout = open(os.devnull, "w")
+    sys.stdout = io.StringIO()
 
 
 def other_stdout() -> None:
-    with open(os.devnull, "w") as null:
+    with Path(os.devnull).open("w") as null:
         os.dup2(null.fileno(), 1)
 
 
@@ -160,7 +162,7 @@ def fork_that_returns() -> None:
 def imports_from_a_path() -> None:
     with tempfile.TemporaryDirectory() as folder:
         name = f"module_{os.getpid()}"
-        open(f"{folder}/{name}.py", "w").close()
+        Path(folder, f"{name}.py").touch()
         sys.path.insert(0, folder)
         __import__(name)
 
@@ -197,7 +199,7 @@ RESTORED: dict[str, Callable[[], Any]] = {
     "decimal": lambda: setattr(decimal.getcontext(), "prec", 3),
     "random": lambda: random.seed(1),
     "socket timeout": lambda: socket.setdefaulttimeout(0.1),
-    "fault handler": lambda: faulthandler.enable(open(os.devnull, "w")),
+    "fault handler": lambda: faulthandler.enable(2),
     "start method": lambda: multiprocessing.set_start_method("spawn"),
     "logging": own_logging,
     "policy": lambda: asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy()),
@@ -275,7 +277,7 @@ PROBES: dict[str, Callable[[], Any]] = {
     "limit": lambda: resource.getrlimit(resource.RLIMIT_NOFILE),
     "cores": lambda: sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     "path": lambda: sys.path[:],
-    "argv": lambda: sys.argv[1:2] + [len(sys.argv)],
+    "argv": lambda: [*sys.argv[1:2], len(sys.argv)],
     "stdout": lambda: (sys.stdout is sys.__stdout__, sys.stdout.closed, os.fstat(1).st_ino),
     "hooks": lambda: (sys.excepthook is sys.__excepthook__, sys.getprofile() is None),
     "limits": lambda: (sys.getrecursionlimit(), sys.get_int_max_str_digits(), gc.isenabled()),

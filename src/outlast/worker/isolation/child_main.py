@@ -21,12 +21,14 @@ from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.registry import Declaration
 from outlast.core.settlement import Settlement
 from outlast.worker.app_source import load_source
+from outlast.worker.failures import MESSAGE_LIMIT
 from outlast.worker.isolation.clean_run import CleanRuns, RunCoroutine
 from outlast.worker.isolation.log_relay import apply_setup
 from outlast.worker.isolation.messages import (
     ChildMessage,
     ChildNote,
     ChildReady,
+    ImportFailed,
     IsolatedConfig,
     KindMissing,
     LogSetup,
@@ -112,7 +114,12 @@ def main() -> None:
     die_with_parent(config.parent)
     ignore_stops()
     channel = _ParentChannel(socket.socket(fileno=config.fd))
-    app, failed = load_source(config.source)
+    try:
+        app, failed = load_source(config.source)
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT]
+        channel.send(ImportFailed(text.encode("utf-8", "backslashreplace").decode()))
+        raise
     _run_all(channel, app.composer, failed)
 
 

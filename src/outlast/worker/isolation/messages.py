@@ -22,6 +22,7 @@ __all__ = [
     "ForkServerMessage",
     "ForkServerReady",
     "Forked",
+    "ImportFailed",
     "IsolatedConfig",
     "KindMissing",
     "LogSetup",
@@ -76,6 +77,12 @@ class RunTask(Struct, frozen=True, tag="run"):
 
 class ChildReady(Struct, frozen=True, tag="ready"):
     """The app is imported."""
+
+
+class ImportFailed(Struct, frozen=True, tag="failed"):
+    """The app could not be imported; this process ends. why: the error."""
+
+    why: str
 
 
 class ChildNote(Struct, frozen=True, tag="noted"):
@@ -140,7 +147,7 @@ class ForkEnded(Struct, frozen=True, tag="ended"):
     code: int
 
 
-ChildMessage = ChildReady | ChildNote | ChildLog | KindMissing | RunReport
+ChildMessage = ChildReady | ImportFailed | ChildNote | ChildLog | KindMissing | RunReport
 WorkerMessage = LogSetup | RunTask
 ForkServerMessage = ForkServerReady | Forked | ForkEnded
 

@@ -13,7 +13,7 @@ import msgspec
 
 from outlast.aio.children import Child, how_ended
 from outlast.aio.frames import pack, read_frame
-from outlast.core.decide import Crashed, Outcome, Unrunnable
+from outlast.core.decide import UNRUNNABLE, Crashed, Outcome, Unrunnable
 from outlast.core.message import Failure
 from outlast.core.settlement import Release, Settlement
 from outlast.worker.app_source import AppSource
@@ -22,6 +22,8 @@ from outlast.worker.isolation.log_relay import handle_record, log_setup
 from outlast.worker.isolation.messages import (
     ChildLog,
     ChildNote,
+    ChildReady,
+    ImportFailed,
     IsolatedConfig,
     KindMissing,
     RunReport,
@@ -57,6 +59,7 @@ class _PoolChild:
         self.run: Run | None = None
         self.answer: Answer | None = None
         self.ready = False
+        self.failed = ""
         self.retired = False
         self.jobs = 0
 
@@ -114,7 +117,7 @@ class ProcessPool:
 
         if self._source is None:
             why = "its process finds no module-level Outlast to import: start the worker with a target like 'main:shop'"
-            asyncio.get_running_loop().call_soon(answer, run, self._not_run(run, "NoProcess", why), None)
+            asyncio.get_running_loop().call_soon(answer, run, self._not_run(run, why), None)
             return
         if solo and self._crowded():
             later(_CROWDED_PAUSE, "too many processes are being started")
@@ -227,9 +230,12 @@ class ProcessPool:
             child.writer.close()
         try:
             async with asyncio.timeout(_START_TIME):
-                if await read_frame(reader) is None:
-                    return
+                frame = await read_frame(reader)
         except TimeoutError:
+            return
+        first = None if frame is None else decode_child(frame)
+        if not isinstance(first, ChildReady):
+            child.failed = first.why if isinstance(first, ImportFailed) else ""
             return
         child.ready = True
         child.writer.write(pack(encode(log_setup())))
@@ -279,16 +285,17 @@ class ProcessPool:
             f"its process does not know kind {run.delivery.message.kind!r} after importing {imported}{failed}: declare "
             "it in a module that these import, or start the worker with the target of one that does"
         )
-        child.finish(self._not_run(run, "KindMissing", why, lasting=True), None)
+        child.finish(self._not_run(run, why, kind_missing=True), None)
 
-    def _not_run(self, run: Run, kind: str, why: str, *, lasting: bool = False) -> Outcome:
+    def _not_run(self, run: Run, why: str, *, kind_missing: bool = False) -> Outcome:
         """Return the outcome of a run that no child process could begin."""
         message_id = run.delivery.message.id
         times = self._unrunnable.pop(message_id, 0)
         self._unrunnable[message_id] = times + 1
         if len(self._unrunnable) > _REMEMBERED:
             del self._unrunnable[next(iter(self._unrunnable))]
-        return Unrunnable(Failure(run.delivery.attempt, run.host.clock.time(), kind, why), times, lasting)
+        failure = Failure(run.delivery.attempt, run.host.clock.time(), UNRUNNABLE[not kind_missing], why)
+        return Unrunnable(failure, times)
 
     def _ended(self, child: _PoolChild) -> None:
         """Answer for the run of a dead child process."""
@@ -303,8 +310,9 @@ class ProcessPool:
             child.finish(None, Release(run.delivery.fence, why="the fork server of its process ended"))
         elif not child.ready:
             target = "" if self._source is None else self._source.target
-            why = f"its process ended ({how_ended(code)}) before it had imported {target}"
-            child.finish(self._not_run(run, "NoProcess", why), None)
+            what = child.failed or how_ended(code)
+            why = f"its process ended before it had imported {target}: {what}"
+            child.finish(self._not_run(run, why), None)
         else:
             text = f"its process died during the run ({how_ended(code)})"
             failure = Failure(run.delivery.attempt, run.host.clock.time(), "Crashed", text)
