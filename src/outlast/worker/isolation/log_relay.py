@@ -97,7 +97,10 @@ def _raw(value: Any) -> Raw:
     try:
         return Raw(_encode(value))
     except Exception:
-        text = value if isinstance(value, str) else repr(value)
+        try:
+            text = value if isinstance(value, str) else repr(value)
+        except Exception:  # the record goes on without this attribute's text
+            text = object.__repr__(value)
         return Raw(_encode(text.encode("utf-8", "backslashreplace").decode()))
 
 
