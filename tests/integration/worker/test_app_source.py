@@ -13,6 +13,7 @@ from outlast import Outlast
 from outlast.admin.access import StoreAccess
 from outlast.admin.doctor import examine
 from outlast.enqueue.handle import Handle
+from tests.support.command import Project
 from tests.support.polling import until
 from tests.support.working import working
 
@@ -93,6 +94,31 @@ def test_an_isolated_job_runs_in_every_layout(tmp_path: Path, layout: str) -> No
         (tmp_path / folder / name).write_text(text)
     done = run(tmp_path, *command)
     assert (done.stdout, done.returncode) == ("<report-7>\n", 0), done.stderr
+
+
+API = """
+import around, fastapi, outlast.fastapi, queue_, tasks
+app = fastapi.FastAPI()
+outlast.fastapi.install(app, queue_.shop)
+"""
+ASK = """
+import asyncio, tasks
+async def ask():
+    async with tasks.shop:
+        print(await (await tasks.render.enqueue(7)).result(timeout=60))
+asyncio.run(ask())
+"""
+COMMANDS = {"dev": ["dev", "main:app", "--port", "0", "--no-reload"], "worker": ["worker", "main:queue_.shop"]}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_isolated_job_runs_under_every_command(tmp_path: Path, command: str) -> None:
+    project = Project(tmp_path, API)
+    for name, text in parts().items():
+        project.write(name, text)
+    with project.running(*COMMANDS[command]) as running:
+        done = run(tmp_path, "-c", ASK)
+        assert (done.stdout, done.returncode) == ("<report-7>\n", 0), done.stderr + running.text
 
 
 UNGUARDED = """
