@@ -213,6 +213,8 @@ RESTORED: dict[str, Callable[[], Any]] = {
     "idle executor": idle_executor,
     "ended child": ended_child,
     "fork that returns": fork_that_returns,
+    "blocking enqueue": lambda: dirty_jobs["probe"].enqueue_sync(),
+    "semaphore": lambda: use(multiprocessing.get_context("spawn").Semaphore()),
 }
 """What is put back in the same process."""
 
@@ -256,12 +258,14 @@ def _handlers() -> list[str]:
     return [str(signal.getsignal(number)).partition(" at ")[0] for number in sorted(signal.valid_signals())]
 
 
-def _children() -> int:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return 0
-    return 1
+def _children() -> list[str]:
+    found = (each for path in Path("/proc/self/task").glob("*/children") for each in path.read_text().split())
+    commands = [Path(f"/proc/{each}/cmdline").read_text() for each in found]
+    return [each for each in commands if "resource_tracker" not in each]
+
+
+def _threads() -> list[str]:
+    return sorted(each.name for each in threading.enumerate() if not each.name.startswith("outlast-"))
 
 
 PROBES: dict[str, Callable[[], Any]] = {
@@ -290,7 +294,7 @@ PROBES: dict[str, Callable[[], Any]] = {
     "logging": lambda: (log.isEnabledFor(logging.INFO), len(logging.root.handlers), len(log.filters)),
     "loop of main": _loop_of_main,
     "loop": _loop_of_run,
-    "threads": threading.active_count,
+    "threads": _threads,
     "children": _children,
 }
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["DESCRIPTORS", "Leftovers"]
 
 DESCRIPTORS: Final = 64
 """Descriptors that the runs of one process may leave open: of a connection that a module keeps, not of a leak."""
+OWN: Final = "outlast-"
+"""How the names of Outlast's threads begin: a store that is open for the whole process has such."""
 _ENDING: Final = 0.1
 """Seconds for threads and child processes that have been told to end."""
 
@@ -37,7 +40,7 @@ class Leftovers:
 
     def _threads_left(self) -> list[threading.Thread]:
         ends = time.monotonic() + _ENDING
-        left = [each for each in threading.enumerate() if each not in self._threads]
+        left = [each for each in threading.enumerate() if each not in self._threads and not each.name.startswith(OWN)]
         for each in left:
             with suppress(RuntimeError):  # a thread that Python did not start
                 each.join(max(0.0, ends - time.monotonic()))
@@ -45,7 +48,7 @@ class Leftovers:
 
     def _children_left(self) -> bool:
         ends = time.monotonic() + _ENDING
-        while left := _children() - self._children:
+        while left := _children() - self._children - {_tracker()}:
             if time.monotonic() > ends:
                 return True
             for pid in left:
@@ -64,6 +67,12 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
+
+
+def _tracker() -> int | None:
+    """Return the id of the process with which `multiprocessing` tracks semaphores; it does no work of a run."""
+    module: Any = sys.modules.get("multiprocessing.resource_tracker")
+    return None if module is None else getattr(module._resource_tracker, "_pid", None)
 
 
 def _children() -> set[int]:
