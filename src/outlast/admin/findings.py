@@ -10,7 +10,7 @@ from outlast.core.kinds import name_of, version_of
 from outlast.core.store.broker import QueueStats
 from outlast.core.text import counted, duration
 
-__all__ = ["of_declarations", "of_holders", "of_limits", "of_queue", "of_schedule", "of_variables"]
+__all__ = ["of_declarations", "of_holders", "of_limits", "of_queue", "of_schedule", "of_unrunnable", "of_variables"]
 
 FEW_DESCRIPTORS: Final = 1024
 OLD: Final = 300.0
@@ -64,6 +64,17 @@ def _queue_problems(name: str, stats: QueueStats) -> Iterator[tuple[Severity, st
     if stats.dead:
         fix = f"outlast dead list --queue {name}; then outlast dead redrive --all --queue {name}"
         yield "warning", counted(stats.dead, "dead letter"), fix
+
+
+def of_unrunnable(waiting: Mapping[str, str], dead: int) -> Iterator[Finding]:
+    """Judge jobs that no child process could begin. waiting: the last error by kind. dead: jobs that ended of it."""
+    for kind, error in sorted(waiting.items()):
+        fix = "correct what it names, and restart the worker: the jobs are tried again by themselves"
+        yield Finding("child processes", "error", f"jobs of kind {kind!r} cannot run: {error}", fix)
+    if dead:
+        text = f"{counted(dead, 'job')} dead: their child processes did not know the kind"
+        fix = "outlast dead list reason:kind-missing names the modules; then outlast dead redrive reason:kind-missing"
+        yield Finding("child processes", "error", text, fix)
 
 
 def of_schedule(name: str, *, error: str, orphan: bool, paused: bool, due_since: float | None, app: str) -> Finding:

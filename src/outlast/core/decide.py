@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec import Raw, Struct
 
@@ -15,6 +15,8 @@ from outlast.core.policy import DEFAULTS, Policy
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
 
 __all__ = [
+    "KIND_MISSING",
+    "UNRUNNABLE",
     "Aborted",
     "CancelledRun",
     "Crashed",
@@ -26,10 +28,17 @@ __all__ = [
     "Succeeded",
     "TimedOut",
     "UnknownKind",
+    "Unrunnable",
     "admit",
     "decide",
     "runs_alone",
 ]
+
+
+KIND_MISSING: Final = "kind-missing"
+"""The reason of a job that ended because no child process knew its kind."""
+UNRUNNABLE: Final = ("KindMissing", "NoProcess")
+"""The types of the failures of `Unrunnable`: the first for a kind that the child process does not know."""
 
 
 class Succeeded(Struct, frozen=True, gc=False):
@@ -89,7 +98,26 @@ class UnknownKind(Struct, frozen=True):
     """This worker has no handler for the kind."""
 
 
-Outcome = Succeeded | Failed | TimedOut | Crashed | Invalid | Snoozed | CancelledRun | Aborted | Expired | UnknownKind
+class Unrunnable(Struct, frozen=True):
+    """No child process could begin the run. times: how often before, at this worker."""
+
+    failure: Failure
+    times: int
+
+
+Outcome = (
+    Succeeded
+    | Failed
+    | TimedOut
+    | Crashed
+    | Invalid
+    | Snoozed
+    | CancelledRun
+    | Aborted
+    | Expired
+    | UnknownKind
+    | Unrunnable
+)
 
 
 def admit(delivery: Delivery, now: float) -> Expired | None:
@@ -136,8 +164,19 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
             # Half of the time waited: else old workers would claim a backlog for newer code again and again.
             waited = now - delivery.message.run_at
             return Park(fence, now + min(DEFAULTS.park_cap, max(DEFAULTS.park, waited / 2)))
+        case Unrunnable():
+            return _unrunnable(delivery, outcome, now)
         case _:
             assert_never(outcome)
+
+
+def _unrunnable(delivery: Delivery, outcome: Unrunnable, now: float) -> Finish | Reschedule:
+    """Try again without using up an attempt, later each time; end a job that no waiting can help."""
+    if outcome.failure.type == UNRUNNABLE[0] and outcome.times >= DEFAULTS.unrunnable_times:
+        return Finish(delivery.fence, "dead", KIND_MISSING, error=outcome.failure)
+    pause = DEFAULTS.park * 2.0 ** min(outcome.times, 10)
+    at = now + min(DEFAULTS.park_cap, pause)
+    return Reschedule(delivery.fence, at, delivery.attempt, outcome.failure, crashes=delivery.crashes)
 
 
 def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng: Random) -> Settlement:

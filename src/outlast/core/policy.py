@@ -37,6 +37,7 @@ class Defaults(Struct, frozen=True):
     head_start: float = 60.0
     park: float = 5.0
     park_cap: float = 300.0
+    unrunnable_times: int = 8
     solo_after_crashes: int = 2
     failures_kept: int = 10
 

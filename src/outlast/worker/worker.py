@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -18,6 +19,7 @@ from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost
 from outlast.core.store.store import Store
+from outlast.worker.app_source import AppSource, find_source, in_child_import
 from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
@@ -31,7 +33,6 @@ from outlast.worker.report import Reporter
 from outlast.worker.settler import Settler, Settlers
 from outlast.worker.stopper import RunStopper
 from outlast.worker.store_link import StoreLink
-from outlast.worker.target import find_target
 
 if TYPE_CHECKING:
     from outlast.scheduler.loop import Scheduler
@@ -71,12 +72,19 @@ class Worker:
         holder: Holder | None = None,
         job_map: SharedJobMap | None = None,
         target: str | None = None,
+        imports: Sequence[str] = (),
         stall_patience: float = STALL_PATIENCE,
     ) -> None:
         """Make a worker of all declared queues, or of some. Raise ConfigurationError for a queue that is not declared.
 
-        target: "module:attribute" of the app, for child processes; None to find it in the imported modules.
+        target: "module:attribute" of the app, for child processes; None to find it in the imported modules, with all
+        that declare its jobs. imports: more modules that child processes need.
         """
+        if in_child_import():
+            raise ConfigurationError(
+                "a child process imports the code of its job, and that started a Worker: "
+                "start it below `if __name__ == '__main__':`, or in a function"
+            )
         settings = runtime.settings
         declared = runtime.registry.queues
         unknown = [name for name in queues or () if name not in declared]
@@ -91,23 +99,23 @@ class Worker:
         self._process_slots = settings.processes if processes is None else processes
         self._job_map = job_map
         self._patience = stall_patience
-        self._target = self._find(target)
+        self._source = self._find(target, imports)
         self._grace_over = asyncio.Event()
         self._orphaned = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
         self._stopper: RunStopper | None = None
 
-    def _find(self, target: str | None) -> tuple[str | None, str | None]:
+    def _find(self, target: str | None, imports: Sequence[str]) -> AppSource | None:
         if target is not None:
-            return target, None
-        found = find_target(self._runtime.registry)
+            return AppSource(target, tuple(imports), path=tuple(sys.path))
+        found = find_source(self._runtime.registry, imports=imports)
         isolated = [each.kind for each in self._runtime.registry.declarations.values() if each.mode == "process"]
         if found is None and isolated:
             raise ConfigurationError(
                 f"job {isolated[0]!r} has isolate='process', and its child must import the app: keep the Outlast(...) "
                 "at the top level of a module, or start the worker with a target such as 'main:shop'"
             )
-        return found or (None, None)
+        return found
 
     @property
     def ready(self) -> bool:
@@ -145,7 +153,7 @@ class Worker:
         link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
         scheduler = await self._scheduler(link)
         self._failed = asyncio.get_running_loop().create_future()
-        pool = ProcessPool(self._target[0], size=self._process_slots, main=self._target[1])
+        pool = ProcessPool(self._source, size=self._process_slots)
         notes = NoteKeeper(link, self.lose)
         report = Reporter(self._runtime)
         budget = Budget(

@@ -14,6 +14,7 @@ import pytest
 from outlast import Outlast
 from outlast.core.message import Holder
 from outlast.enqueue.handle import Handle
+from outlast.worker.app_source import AppSource
 from outlast.worker.isolation.fork_client import ForkServer
 from outlast.worker.isolation.fork_server import unfit
 from tests.support.apps.isolated_app import build_jobs
@@ -96,7 +97,7 @@ def gone(pid: int) -> bool:
 
 
 async def test_an_app_that_cannot_be_imported_gives_no_forks() -> None:
-    fork_server = ForkServer("tests.support.no_such_module:app", None)
+    fork_server = ForkServer(AppSource("tests.support.no_such_module:app"))
     fork = fork_server.fork()
     assert fork is not None
     await fork.dead.wait()

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from outlast.admin.findings import of_declarations, of_holders, of_limits, of_queue, of_schedule, of_variables
+from outlast.admin.findings import (
+    of_declarations,
+    of_holders,
+    of_limits,
+    of_queue,
+    of_schedule,
+    of_unrunnable,
+    of_variables,
+)
 from outlast.core.findings import Finding
 from outlast.core.store.broker import QueueStats
 from outlast.core.text import clean, counted, duration, redact_url, short, size, when
@@ -44,6 +52,13 @@ def test_workers_that_are_gone() -> None:
 def test_queues(stats: QueueStats, severity: str, said: str) -> None:
     found = only(of_queue("mail", stats))
     assert (found.check, found.severity, said in found.text) == ("queue mail", severity, True)
+
+
+def test_jobs_that_no_child_process_can_begin() -> None:
+    assert not list(of_unrunnable({}, 0))
+    waiting, dead = of_unrunnable({"render": "no such module"}, 2)
+    assert waiting.text == "jobs of kind 'render' cannot run: no such module"
+    assert "reason:kind-missing" in dead.fix
 
 
 def test_a_queue_can_have_more_than_one_trouble() -> None:

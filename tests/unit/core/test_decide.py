@@ -5,11 +5,12 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from outlast.core.backoff import Constant
 from outlast.core.control_flow import GiveUp
 from outlast.core.decide import (
+    UNRUNNABLE,
     Aborted,
     CancelledRun,
     Crashed,
@@ -21,6 +22,7 @@ from outlast.core.decide import (
     Succeeded,
     TimedOut,
     UnknownKind,
+    Unrunnable,
     admit,
     decide,
     runs_alone,
@@ -47,6 +49,7 @@ def settled(outcome: Outcome, given: Delivery | None = None, policy: Policy = PO
 
 
 FOLLOW_UP = message("q.2", NOW)
+NO_KIND, NO_PROCESS = (structs.replace(failure(1), type=each) for each in UNRUNNABLE)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,11 @@ FOLLOW_UP = message("q.2", NOW)
         (Aborted("draining"), Release(FENCE, why="draining")),
         (Expired(), Finish(FENCE, "expired", "expired")),
         (UnknownKind(), Park(FENCE, NOW + DEFAULTS.park)),
+        (Unrunnable(NO_PROCESS, 0), Again(FENCE, NOW + 5, 1, NO_PROCESS)),
+        (Unrunnable(NO_PROCESS, 2), Again(FENCE, NOW + 20, 1, NO_PROCESS)),
+        (Unrunnable(NO_PROCESS, 2000), Again(FENCE, NOW + 300, 1, NO_PROCESS)),
+        (Unrunnable(NO_KIND, 7), Again(FENCE, NOW + 300, 1, NO_KIND)),
+        (Unrunnable(NO_KIND, 8), Finish(FENCE, "dead", "kind-missing", error=NO_KIND)),
     ],
 )
 def test_every_outcome(outcome: Outcome, expected: Settlement) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from outlast import Outlast
 from outlast.core import exitcodes
+from outlast.worker.app_source import find_source
 from outlast.worker.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, failure_of
 from outlast.worker.slot_groups import AHEAD, Average, SlotGroup, claim_ahead
-from outlast.worker.target import find_target
 
 
 def test_short_jobs_are_claimed_ahead_and_long_ones_never() -> None:
@@ -85,4 +85,6 @@ def test_an_app_that_a_script_imports_is_found_in_its_module(monkeypatch: pytest
     monkeypatch.setattr(sys.modules["__main__"], "shop", app, raising=False)
     monkeypatch.setitem(sys.modules, "__mp_main__", sys.modules["__main__"])
     monkeypatch.setitem(sys.modules, "shop_of_its_own", module)
-    assert find_target(app.registry) == ("shop_of_its_own:shop", None)
+    found = find_source(app.registry)
+    assert found is not None
+    assert (found.target, found.script) == ("shop_of_its_own:shop", "")

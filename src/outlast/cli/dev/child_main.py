@@ -102,7 +102,7 @@ async def _serve(config: DevChildConfig, found: DevApps, orders: _ParentOrders) 
     lines = JobLines()
     for app in found.apps:
         app.observe(lines.observe)
-        await services.add_worker(app)
+        await services.add_worker(app, found.module)
     if config.first:
         listener = None if found.asgi is None else socket.socket(fileno=os.dup(config.port_fd))
         show_banner(found.apps, listener)
@@ -158,11 +158,14 @@ class _DevServices:
         for worker in self._workers:
             worker.end_grace()
 
-    async def add_worker(self, app: Outlast) -> None:
-        """Open the app's store and add a worker for it; raise StoreError, ConfigurationError."""
+    async def add_worker(self, app: Outlast, module: str) -> None:
+        """Open the app's store and add a worker for it; raise StoreError, ConfigurationError.
+
+        module: what its child processes import too.
+        """
         from outlast.worker import Worker
 
-        self._workers.append(Worker(await app.runtime()))
+        self._workers.append(Worker(await app.runtime(), imports=[module]))
 
     async def run(self, api: tuple[Any, asyncio.Task[None]] | None) -> int:
         """Run the API and the workers until an order to stop, or until one of them ends; return the exit code."""
