@@ -29,6 +29,10 @@ CONFIG: Final[dict[str, Any]] = {
 """The pydantic configuration outside models; a model has its own."""
 
 _NO_FORM: Final = "its value has no JSON form that reads back as its type"
+
+# What even an exact type may hold: a number that is too long for parsers (one byte in 127 is looked at, so that the
+# check costs next to nothing), and half a character in a key, for which pydantic writes replacement characters.
+MOST_DIGITS: Final = 4300
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{32}")
 _REPLACED: Final = "\ufffd".encode()
 
@@ -60,13 +64,16 @@ class JsonForm:
                 if error.code != "type-adapter-config-unused":
                     raise
                 adapter = TypeAdapter(hint)
-            # Made here, since pydantic does not apply a TypedDict's configuration to its fields.
-            self._to_json = SchemaSerializer(adapter.core_schema, cast("CoreConfig", CONFIG)).to_json
             self._validate_json = adapter.validator.validate_json
             self.validate = adapter.validator.validate_python
+            # Made here, since pydantic does not apply a TypedDict's configuration to its fields.
+            self._to_json = SchemaSerializer(adapter.core_schema, cast("CoreConfig", CONFIG)).to_json
         except (PydanticUserError, PydanticUndefinedAnnotation) as error:
             raise ConfigurationError(f"{where} cannot be kept as JSON: {error}") from None
         self._exact = exact
+        schema = _text(adapter.core_schema)
+        self._keyed = schema is None or "'type': 'dict'" in schema
+        self._constants = schema is None or "'ser_json_inf_nan': 'constants'" in schema
         self._fields = fields
 
     @classmethod
@@ -91,14 +98,16 @@ class JsonForm:
         try:
             if self._exact:
                 body = self._to_json(value)
-                if not _is_doubtful(body):
+                if (len(body) <= MOST_DIGITS or not _LONG_NUMBER.search(body[::127])) and not (
+                    self._keyed and 0xEF in body and _REPLACED in body
+                ):
                     return body
             else:
                 # By name and without computed fields. An error for a value that was changed after its validation.
                 body = self._to_json(value, by_alias=False, round_trip=True, warnings="error")
             read = self.read(body)
-            if _is_doubtful(body):
-                msgspec.json.decode(body)  # what other readers of the store could not read
+            if self._constants:
+                msgspec.json.decode(body)  # NaN is no JSON, which pydantic reads all the same
         except Exception as error:  # serializers and validators are user code
             raise NotKept(_place(error), _NO_FORM) from None
         if (found := difference(value, read, fields=self._fields)) is not None:
@@ -111,26 +120,19 @@ class JsonForm:
         return self._validate_json(body, by_alias=True, by_name=True)
 
     def writes(self, value: Any) -> bool:
-        """Return whether a value can be written, whatever would be read."""
+        """Return whether a value, which may lack fields, can be written as JSON that parsers take."""
         try:
-            self._to_json(value, by_alias=False, round_trip=True, warnings="error")
+            msgspec.json.decode(self._to_json(value, by_alias=False, round_trip=True, warnings="error"))
         except Exception:
             return False
         return True
 
 
-def _is_doubtful(body: bytes) -> bool:
-    """Return whether JSON may hold what parsers refuse or have replaced, even of an exact type; costs next to nothing.
-
-    That is a number longer than the parsers' limit of 4,300 digits (one in 127 bytes is looked at), half a character
-    in a key, which is written as three replacement characters, and NaN as a number.
-    """
-    return (
-        (len(body) > 4290 and _LONG_NUMBER.search(body[::127]) is not None)
-        or _REPLACED in body
-        or b"NaN" in body
-        or b"Infinity" in body
-    )
+def _text(schema: object) -> str | None:
+    try:
+        return str(schema)
+    except Exception:  # it shows defaults, whose `repr` is user code
+        return None
 
 
 def _place(error: Exception) -> str:
@@ -143,7 +145,8 @@ def _place(error: Exception) -> str:
 
 def path_of(location: tuple[str | int, ...]) -> str:
     """Return a location of pydantic's as a path: `.items[3].price`."""
-    return "".join(f"[{shown_key(step)}]" if isinstance(step, int) else f".{step}" for step in location)
+    steps = (step for step in location if step != "[key]")
+    return "".join(f"[{shown_key(step)}]" if isinstance(step, int) else f".{step}" for step in steps)
 
 
 def _lasting(hint: Any) -> Any:

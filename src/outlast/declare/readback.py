@@ -54,8 +54,10 @@ def difference(given: Any, read: Any, *, fields: bool = False) -> Difference | N
 
 def a_or_an(kind: type) -> str:
     """Return the name of a type with its article."""
+    if kind is type(None):
+        return "None"
     name = kind.__qualname__.rpartition(".")[2]
-    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
+    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
 
 
 def shown_key(key: object) -> str:
@@ -161,7 +163,7 @@ def _unordered(given: Iterable[tuple[Any, Any]], read: Iterable[tuple[Any, Any]]
                     return found.below(f"[{shown_key(key)}]")
                 break
         else:
-            return Difference(f"[{shown_key(key)}]", f"{a_or_an(type(key))} would not arrive as it is")
+            return Difference(f"[{shown_key(key)}]", f"its key or member, {a_or_an(type(key))}, would arrive changed")
     return None
 
 
