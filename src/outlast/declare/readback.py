@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cached_property, lru_cache, partial
 from inspect import getattr_static
-from types import MemberDescriptorType
+from types import FunctionType, MemberDescriptorType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = ["Difference", "a_or_an", "difference", "shown_key"]
@@ -182,11 +182,11 @@ def _attributes(given: Any, read: Any, pairs: Pairs) -> Difference | None:
     if kind.__dictoffset__ and (found := _namespace(kind, given.__dict__, read.__dict__, pairs)) is not None:
         return found
     for member in _slots(kind):
-        one, other = member(given), member(read)
-        if type(one) is dict and type(other) is dict:  # a model's private attributes
+        one, other = _slot(member, given), _slot(member, read)
+        if member.__name__.startswith("__pydantic_") and type(one) is dict is type(other):  # private attributes, extras
             found = _namespace(kind, one, other, pairs)
-        else:
-            found = _differ(one, other, pairs)
+        elif (found := _differ(one, other, pairs)) is not None:
+            found = found.below(f".{member.__name__}")
         if found is not None:
             return found
     return None
@@ -233,8 +233,8 @@ _CONTENTS: Final[tuple[tuple[type, Rule], ...]] = (
 
 @lru_cache(maxsize=1024)
 def _rules(kind: Any) -> tuple[Rule, ...]:
-    if issubclass(kind, Enum):
-        return (lambda *_: _CHANGED,)  # its members are single objects
+    if issubclass(kind, Enum | type | FunctionType):
+        return (lambda *_: _CHANGED,)  # each is a single object
     if hasattr(kind, "__next__"):
         return (lambda *_: Difference("", "an iterator can be read only once: use a list"),)
     rules = [rule for base, rule in _CONTENTS if issubclass(kind, base)][:1]
@@ -252,10 +252,10 @@ def _rules(kind: Any) -> tuple[Rule, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _slots(kind: Any) -> tuple[Callable[[Any], Any], ...]:
-    """Return readers of the slots of a class. Those of the standard library hold caches of what `==` compares."""
+def _slots(kind: Any) -> tuple[MemberDescriptorType, ...]:
+    """Return the slots of a class. Those of the standard library hold caches of what `==` compares."""
     return tuple(
-        partial(_slot, member)
+        member
         for base in kind.__mro__
         if not _is_standard(base)
         for name, member in vars(base).items()
