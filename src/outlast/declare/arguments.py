@@ -195,14 +195,21 @@ class Arguments:
 
     def _refusal(self, error: ValueError, values: dict[str, Any]) -> str:
         """Return the problem of values that are not kept, without any value; of a redacted argument only its name."""
-        path = getattr(error, "path", "") or next(
-            (f".{name}" for name, value in values.items() if not self._form.writes({name: value})), ".arguments"
-        )
-        path = path[1:]
+        path = getattr(error, "path", "").removeprefix(".") or self._culprit(values)
         for name in self._redacted:
             if path.startswith((f"{name}.", f"{name}[")):
                 path = name
         return f"{self._kind}: {path}: {error}: {_FIX}"
+
+    def _culprit(self, values: dict[str, Any]) -> str:
+        """Return the name of the argument that is not kept, by trying each alone."""
+        form = self._form_of(self._hints(), optional=self.signature.names)
+        for name, value in values.items():
+            try:
+                form.write({name: value})
+            except ValueError:  # NotKept
+                return name
+        return "arguments"
 
     def _build(self) -> Callable[[Any], dict[str, Any]]:
         """Resolve the types and make the validators; raise ConfigurationError for a type that cannot be kept."""
@@ -254,7 +261,7 @@ class Arguments:
         except ConfigurationError as error:
             problem = str(error)
         except Exception:  # validators are user code
-            problem = "it does not fit the declared return type"
+            problem = "it is neither of the declared return type nor plain data"
         with suppress(Exception):  # it has no JSON form, or cannot be read
             body = encode_value(value)
             if difference(value, self.load_result(body)) is None:

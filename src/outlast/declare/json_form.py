@@ -6,7 +6,19 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from enum import Enum, Flag
 from types import GenericAlias, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired, Union, cast, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NotRequired,
+    Optional,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
 
 import msgspec
 
@@ -20,13 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonForm", "NotKept", "is_exact", "path_of"]
 
-CONFIG: Final[dict[str, Any]] = {
+_CONFIG: Final[dict[str, Any]] = {
     "ser_json_bytes": "base64",
     "val_json_bytes": "base64",
     # Without it NaN and infinity would be stored as null, and refused or lost at the run.
     "ser_json_inf_nan": "strings",
 }
 """The pydantic configuration outside models; a model has its own."""
+_STRICT: Final = {"extra": "forbid", **_CONFIG}
+"""What a TypedDict does not name would be lost."""
 
 _NO_FORM: Final = "its value has no JSON form that reads back as its type"
 
@@ -52,35 +66,34 @@ class JsonForm:
     exact: every value of the type reads back as it was written, so that `write` need not try.
     """
 
-    def __init__(self, hint: Any, *, exact: bool, where: str, fields: bool = False) -> None:
+    def __init__(self, hint: Any, *, exact: bool, where: str, config: ConfigDict | None) -> None:
         from pydantic import TypeAdapter
         from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
         from pydantic_core import SchemaSerializer
 
         try:
-            try:
-                adapter: TypeAdapter[Any] = TypeAdapter(hint, config=None if fields else cast("ConfigDict", CONFIG))
-            except PydanticUserError as error:
-                if error.code != "type-adapter-config-unused":
-                    raise
-                adapter = TypeAdapter(hint)
+            adapter: TypeAdapter[Any] = TypeAdapter(hint, config=config)
             self._validate_json = adapter.validator.validate_json
             self.validate = adapter.validator.validate_python
             # Made here, since pydantic does not apply a TypedDict's configuration to its fields.
-            self._to_json = SchemaSerializer(adapter.core_schema, cast("CoreConfig", CONFIG)).to_json
+            self._to_json = SchemaSerializer(adapter.core_schema, cast("CoreConfig", _CONFIG)).to_json
         except (PydanticUserError, PydanticUndefinedAnnotation) as error:
-            raise ConfigurationError(f"{where} cannot be kept as JSON: {error}") from None
+            raise ConfigurationError(f"{where} cannot be kept as JSON: {str(error).partition(chr(10))[0]}") from None
         self._exact = exact
         schema = _text(adapter.core_schema)
         self._keyed = schema is None or "'type': 'dict'" in schema
         self._constants = schema is None or "'ser_json_inf_nan': 'constants'" in schema
-        self._fields = fields
+        self._fields = config is None
 
     @classmethod
     def of(cls, hint: Any, *, where: str) -> JsonForm:
-        """Return the form of a type; raise ConfigurationError, which begins with `where`, if it cannot have one."""
-        hint = _lasting(hint)
-        return cls(hint, exact=is_exact(hint), where=where)
+        """Return the form of a type, which takes None too; raise ConfigurationError for one that cannot have a form.
+
+        The error begins with `where`.
+        """
+        optional: Any = Optional
+        hint = optional[_lasting(hint)]  # pydantic takes no configuration beside a TypedDict itself
+        return cls(hint, exact=is_exact(hint), where=where, config=cast("ConfigDict", _STRICT))
 
     @classmethod
     def of_fields(cls, name: str, hints: Mapping[str, Any], *, optional: Container[str], where: str) -> JsonForm:
@@ -90,8 +103,8 @@ class JsonForm:
         make: Any = TypedDict  # type checkers accept literal fields only
         types = {field: _lasting(hint) for field, hint in hints.items()}
         shape = make(name, {field: NotRequired[hint] if field in optional else hint for field, hint in types.items()})
-        shape.__pydantic_config__ = {"extra": "forbid", **CONFIG}
-        return cls(shape, exact=all(map(is_exact, types.values())), where=where, fields=True)
+        shape.__pydantic_config__ = _STRICT
+        return cls(shape, exact=all(map(is_exact, types.values())), where=where, config=None)
 
     def write(self, value: Any) -> bytes:
         """Return a value that `validate` returned as JSON from which `read` makes an equal one; raise NotKept."""
@@ -118,14 +131,6 @@ class JsonForm:
         """Return the value in `body`; raise what its validators raise."""
         # Other senders may use the aliases of a model; `write` uses the field names.
         return self._validate_json(body, by_alias=True, by_name=True)
-
-    def writes(self, value: Any) -> bool:
-        """Return whether a value, which may lack fields, can be written as JSON that parsers take."""
-        try:
-            msgspec.json.decode(self._to_json(value, by_alias=False, round_trip=True, warnings="error"))
-        except Exception:
-            return False
-        return True
 
 
 def _text(schema: object) -> str | None:
