@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from msgspec import Raw
 
-from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.kinds import Upgrade
 from outlast.core.registry import Declaration
 from outlast.declare.redaction import Redacted, is_redacted, refuse_unkept, texts
@@ -70,8 +70,14 @@ class Arguments:
         from outlast.core.codec import encode_value
 
         body = encode_value(values)
-        self.load(body)
-        return body
+        try:
+            self.load(body)
+            return body
+        except OutlastError:
+            raise
+        except Exception as error:  # a validator is user code
+            problem = f"{self._kind}: a validator raised {type(error).__name__}"
+        raise InvalidArguments(problem)
 
     def validate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call as typed values, by name; raise InvalidArguments that names the parameter."""
@@ -100,14 +106,17 @@ class Arguments:
         # Not inside: the context would carry the input, redacted values included.
         raise InvalidArguments(problem) from (None if self._redacted else cause)
 
-    def some(self, values: dict[str, Any]) -> Raw:
+    def some(self, values: dict[str, Any], *, stored: Mapping[str, Any] | None = None) -> Raw:
         """Return some of the arguments as JSON, to change them in a stored job; the others may be missing.
 
-        Raise InvalidArguments that names the parameter. Those of an older version are not checked.
+        Raise InvalidArguments that names the parameter. Those of an older version can be checked only together with
+        the other `stored` ones.
         """
         if self._upgrades:
             from outlast.core.codec import encode_value
 
+            if stored is not None:
+                self._bind_older({**stored, **values})
             return encode_value(values)
         if self._validate is None:
             self._build()
@@ -267,8 +276,8 @@ class Arguments:
             if difference(value, self.load_result(body)) is None:
                 return body
         raise InvalidArguments(
-            f"{self._kind}: its result{path and f' at {path}'}, {a_or_an(type(value))}: {problem}: annotate the return "
-            "type exactly, return plain data, or set result_ttl=0, which keeps no result"
+            f"{self._kind}: its result, {a_or_an(type(value))}: {path and path.removeprefix('.') + ': '}{problem}: "
+            "annotate the return type exactly, return plain data, or set result_ttl=0, which keeps no result"
         )
 
     def _problem(self, error: ValueError) -> str:

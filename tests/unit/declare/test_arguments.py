@@ -381,7 +381,7 @@ class TestResult:
             (
                 untyped_result,
                 {"a": (1,)},
-                r"untyped_result: its result at \['a'\], a dict: a tuple would arrive as a list",
+                r"untyped_result: its result, a dict: \['a'\]: a tuple would arrive as a list",
             ),
             (untyped_result, "\ud800", "untyped_result: its result, a str: its value has no JSON form"),
             (untyped_result, 10**5000, "untyped_result: its result, an int: its value has no JSON form"),
