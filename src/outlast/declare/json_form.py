@@ -198,5 +198,5 @@ def _is_exact_enum(kind: type[Enum]) -> bool:
         and not hasattr(kind, "__get_pydantic_core_schema__")
         and len({type(value) for value in values}) == 1
         and type(values[0]) in (str, int)
-        and all(kind(value) is member for value, member in zip(values, kind, strict=True))
+        and all(value is member._value_ for value, member in zip(values, kind, strict=True))  # found by it when read
     )
