@@ -13,7 +13,7 @@ from outlast.core.ids import queue_of
 from outlast.core.kinds import WIRE_KIND
 from outlast.core.message import Message
 
-__all__ = ["EMPTY_ARGS", "changed_args", "decode", "encode", "encode_value", "redact_args", "scrub"]
+__all__ = ["EMPTY_ARGS", "REDACTED", "changed_args", "decode", "encode", "encode_value", "redact_args", "scrub"]
 
 EMPTY_ARGS: Final = Raw(b"{}")
 REDACTED: Final = "[redacted]"

@@ -94,6 +94,8 @@ class Handle(Generic[R_co]):
     async def result(self, timeout: float | None = None) -> R_co:
         """Wait until the job has ended and return its result, None when no result was kept.
 
+        A result that does not fit the handler's return type is returned as the plain data that is kept.
+
         timeout: seconds; None waits without limit. Raise JobFailed, JobCancelled, JobExpired, JobNotFound, or
         ResultTimeout when the job has not ended by then (the job continues).
         """

@@ -36,7 +36,7 @@ class ArgumentsPort(Protocol):
         ...
 
     def dump_result(self, value: Any) -> Raw | None:
-        """Return a handler's value as JSON, None for no result; raise when it has no JSON form."""
+        """Return a handler's value as JSON, None for no result; raise when it would be read changed, or not at all."""
         ...
 
 

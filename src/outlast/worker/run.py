@@ -242,7 +242,7 @@ def run_blocking(run: Run, run_coroutine: Callable[[Coroutine[Any, Any, Any]], A
 def conclude(run: Run, value: Any) -> Outcome:
     """Return the outcome of a handler that returned `value`."""
     assert run.plan is not None
-    if value is None:
+    if value is None or not run.plan.declaration.policy.result_ttl:
         return Succeeded(None, tuple(run.then)) if run.then else _SUCCEEDED
     try:
         result = run.plan.arguments.dump_result(value)
