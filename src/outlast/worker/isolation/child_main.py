@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
-import signal
 import socket
 import sys
 import threading
@@ -15,6 +14,7 @@ import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
+from outlast.aio.signals import ignore_stops
 from outlast.core.clock import Clock
 from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.policy import DEFAULTS
@@ -35,7 +35,7 @@ from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.target import load_app
 from outlast.worker.usage import ProcessMeter
 
-__all__ = ["ignore_stops", "main", "serve"]
+__all__ = ["main", "serve"]
 
 
 class _ParentChannel:
@@ -98,15 +98,6 @@ def main() -> None:
 def serve(sock: socket.socket, composer: ComposerPort) -> None:
     """Run jobs of an app that is already imported."""
     _run_all(_ParentChannel(sock), composer)
-
-
-def ignore_stops() -> None:
-    """Do nothing on stop signals: an operator sends them to every process, and the worker stops this one.
-
-    By a handler: an ignored signal would stay ignored in the programs that a job starts.
-    """
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, lambda *_: None)
 
 
 def _run_all(channel: _ParentChannel, composer: ComposerPort) -> None:

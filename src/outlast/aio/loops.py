@@ -1,0 +1,65 @@
+"""Run a coroutine to its end in an event loop that no other task of it can end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from outlast.aio.signals import forked, in_forks, leave_fork
+
+__all__ = ["complete"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("outlast.loop")
+
+
+def complete(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` in the loop and return its result; raise what it raises, and errors of the loop itself.
+
+    asyncio ends a loop when any task or callback raises SystemExit or KeyboardInterrupt, or calls `loop.stop()`. Here
+    the loop goes on: no other task is cancelled, and who awaits the task gets its error. Each such exception is logged
+    with the name of its task, a `loop.stop()` once.
+    """
+    task = loop.create_task(work)
+    task.add_done_callback(_stop)
+    stopped = False
+    in_forks(loop.stop)
+    while not task.done():
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            if forked():
+                leave_fork(error)
+            if not task.done():
+                _log("%s raised %s, and the event loop goes on", _origin(error), type(error).__name__, error=error)
+        else:
+            if forked():  # in a task, and the task has returned
+                leave_fork(None)
+            if not task.done() and not stopped:
+                stopped = True
+                _log("loop.stop() was called, and the event loop goes on (further calls are not logged)")
+    return task.result()
+
+
+def _log(text: str, *args: object, error: BaseException | None = None) -> None:
+    with contextlib.suppress(BaseException):  # a handler of the log is the app's, and so is the text of the error
+        _logger.error(text, *args, exc_info=error)
+
+
+def _stop(task: asyncio.Task[Any]) -> None:
+    # Either exception of the task itself ends `run_forever` on its own: a stop would end the next run of the loop.
+    if task.cancelled() or not isinstance(task.exception(), SystemExit | KeyboardInterrupt):
+        task.get_loop().stop()
+
+
+def _origin(error: BaseException) -> str:
+    """Return the task that ended with this error. Only the task refers to it: the loop does not tell."""
+    for each in gc.get_referrers(error):
+        if isinstance(each, asyncio.Task):
+            return f"task {each.get_name()!r}"
+    return "a callback"
