@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
 from outlast.aio.signals import forked, in_forks, leave_fork
 
-__all__ = ["complete"]
+__all__ = ["apart", "complete"]
 
 T = TypeVar("T")
 
@@ -49,6 +49,19 @@ def complete(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T
 def _log(text: str, *args: object, error: BaseException | None = None) -> None:
     with contextlib.suppress(BaseException):  # a handler of the log is the app's, and so is the text of the error
         _logger.error(text, *args, exc_info=error)
+
+
+async def apart(work: Coroutine[Any, Any, T], torn: Callable[[str], NoReturn]) -> T:
+    """Run foreign code in a task of its own, and return its result. `torn` ends the process when it cancels this task.
+
+    Code that cancels all tasks of its loop would otherwise look like code that was cancelled.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        torn("the task around the code of a job was cancelled")
+    return task.result()
 
 
 def _stop(task: asyncio.Task[Any]) -> None:

@@ -8,13 +8,12 @@ import logging
 import os
 import socket
 import sys
-import threading
-import time
 from random import Random
 from typing import Final, NoReturn
 
 import msgspec
 
+from outlast.aio.exits import closed_within, exit_within
 from outlast.aio.frames import pack, read_frame
 from outlast.aio.loops import complete
 from outlast.aio.signals import ignore_stops
@@ -36,7 +35,7 @@ __all__ = ["log_plainly", "main"]
 _logger = logging.getLogger("outlast.worker")
 _PAUSE: Final = Exponential(base=0.2, cap=5.0)
 _EXIT: Final = 5.0
-_CLOSE: Final = 2.0
+_CLOSE: Final = 1.0
 _REPARENTED_TRIES: Final = 100
 _REPARENTED_PAUSE: Final = 0.02
 
@@ -77,7 +76,7 @@ def _work(worker: _SupervisedWorker) -> int:
         _logger.critical("the event loop of the worker failed", exc_info=error)
         _die(f"its event loop ended with {type(error).__name__}")
     # A thread or a task of the app that never ends must not keep a stopped worker alive.
-    threading.Thread(target=_leave, args=(code,), daemon=True).start()
+    exit_within(_EXIT, code)
     with contextlib.suppress(BaseException):  # such as the SystemExit of a task that is cancelled now
         runner.close()
     return code
@@ -109,12 +108,6 @@ def log_plainly() -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
-def _leave(code: int) -> None:
-    time.sleep(_EXIT)
-    logging.shutdown()
-    os._exit(code)
-
-
 class _SupervisedWorker:
     """Connects the worker with the supervisor's messages and with signals, on the event loop."""
 
@@ -143,8 +136,8 @@ class _SupervisedWorker:
             self._job_map.leave()
         messages.remove_done_callback(_check_messages)
         await cancel(messages)
-        with contextlib.suppress(TimeoutError):  # a store that is away: all that it could be told, it was told
-            await asyncio.wait_for(self._app.close(), _CLOSE)
+        if not await closed_within(_CLOSE, self._app.close()):
+            exit_within(_CLOSE / 2, code)
         writer.close()
         return code
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from outlast.aio.children import adopts, named_directory, reap_adopted
 from outlast.aio.clock import SystemClock
+from outlast.aio.exits import closed_within, exit_within
 from outlast.aio.signals import on_signals
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
@@ -108,6 +109,7 @@ class Supervisor:
         self._grace_over = asyncio.Event()
         self._killing = False
         self._reaps = False
+        self._closed = True
 
     def serve(self) -> int:
         """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code.
@@ -138,7 +140,10 @@ class Supervisor:
 
             self._reaps = adopts()
             with on_signals({signal.SIGTERM: on_signal, signal.SIGINT: on_signal, signal.SIGHUP: on_hangup}):
-                return await self.run(stop)
+                code = await self.run(stop)
+            if not self._closed:
+                exit_within(_LAST_CALL / 4, code)
+            return code
 
         return asyncio.run(work())
 
@@ -183,8 +188,8 @@ class Supervisor:
             await self._stop()
             await cancel(*beside)
             if self._link is not None:
-                with contextlib.suppress(StoreError, TimeoutError):
-                    await asyncio.wait_for(self._link.store.broker.close(), _LAST_CALL)
+                with contextlib.suppress(StoreError):
+                    self._closed = await closed_within(_LAST_CALL / 2, self._link.store.broker.close())
         for task in running:
             if not task.cancelled():
                 task.result()  # raises an error of the supervisor itself
@@ -375,7 +380,7 @@ class Supervisor:
     async def _release_jobs(self, link: StoreLink, ended: ProcessExit) -> None:
         """Release the jobs of a dead worker; at a stop, a store that is away is not waited for."""
         releasing = asyncio.ensure_future(release(link, ended, self._clock))
-        last_call = asyncio.ensure_future(self._last_call())
+        last_call = asyncio.ensure_future(self._last_call(_LAST_CALL if ended.jobs else _LAST_CALL / 2))
         try:
             await asyncio.wait((releasing, last_call), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -386,6 +391,6 @@ class Supervisor:
         elif ended.jobs:
             _logger.error("the store is away: the jobs of a worker were not released, their lease will lapse")
 
-    async def _last_call(self) -> None:
+    async def _last_call(self, seconds: float) -> None:
         await self._over.wait()
-        await asyncio.sleep(_LAST_CALL)
+        await asyncio.sleep(seconds)

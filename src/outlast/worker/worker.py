@@ -317,7 +317,8 @@ class Worker:
         stopper.release_waiting("the worker stopped")
         if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
             unended = sum(not run.ended for run in budget.runs)
-            _logger.warning("%d jobs did not end within the grace period and are released", unended)
+            if unended:
+                _logger.warning("%d jobs did not end within the grace period and are released", unended)
             stopper.abort()
             if not await ended_within(_UNWIND, budget.idle.wait()) and stopper.abandon():
                 await ended_within(_UNWIND, budget.idle.wait())

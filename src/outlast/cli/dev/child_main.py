@@ -10,13 +10,13 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from outlast.aio.exits import exit_within
 from outlast.aio.loops import complete
 from outlast.aio.signals import handle
 from outlast.cli.dev.apps import DevApps, load
@@ -60,13 +60,8 @@ def main() -> None:
         traceback.print_exc()
         code = FAILED
     # Otherwise a thread of the app that never ends would keep the child alive.
-    threading.Thread(target=_exit_late, args=(code,), daemon=True).start()
+    exit_within(_EXIT_TIMEOUT, code)
     sys.exit(code)
-
-
-def _exit_late(code: int) -> None:
-    time.sleep(_EXIT_TIMEOUT)
-    os._exit(code)
 
 
 class _ParentOrders:
@@ -89,7 +84,7 @@ class _ParentOrders:
                     with contextlib.suppress(RuntimeError):  # the loop is closed: the child is exiting
                         self._loop.call_soon_threadsafe(self._handle, order)
             if not data:
-                _exit_late(CLEAN)
+                exit_within(_EXIT_TIMEOUT, CLEAN)
                 return
 
     def deliver_to(self, handle: Callable[[Order], None]) -> None:

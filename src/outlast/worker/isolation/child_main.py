@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import socket
 import sys
 import threading
 import time
+from typing import NoReturn
 
 import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
+from outlast.aio.loops import apart, complete
 from outlast.aio.signals import ignore_stops
 from outlast.core.clock import Clock
+from outlast.core.exitcodes import FAILED
 from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import Release, Settlement
@@ -36,6 +40,8 @@ from outlast.worker.target import load_app
 from outlast.worker.usage import ProcessMeter
 
 __all__ = ["main", "serve"]
+
+_logger = logging.getLogger("outlast.worker")
 
 
 class _ParentChannel:
@@ -121,9 +127,15 @@ def _run_task(task: RunTask, composer: ComposerPort, host: _ChildRunHost, runner
     run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
     began, meter = time.monotonic(), ProcessMeter()
-    outcome = run_blocking(run, runner.run)
+    outcome = run_blocking(run, lambda work: complete(runner.get_loop(), apart(work, _die)))
     run.usage = Usage(meter.cpu(), time.monotonic() - began, meter.peak())
     return settled_as(run, outcome, composer.rng)
+
+
+def _die(why: str) -> NoReturn:
+    """End this process: its worker finds out that it died during the run."""
+    _logger.critical("the child process ends at once: %s", why)
+    os._exit(FAILED)
 
 
 if __name__ == "__main__":
