@@ -35,7 +35,7 @@ def complete(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T
         except (SystemExit, KeyboardInterrupt) as error:
             if forked():
                 leave_fork(error)
-            if not task.done():
+            if not _ended_with(task, error):
                 _log("%s raised %s, and the event loop goes on", _origin(error), type(error).__name__, error=error)
         else:
             if forked():  # in a task, and the task has returned
@@ -68,6 +68,10 @@ def _stop(task: asyncio.Task[Any]) -> None:
     # Either exception of the task itself ends `run_forever` on its own: a stop would end the next run of the loop.
     if task.cancelled() or not isinstance(task.exception(), SystemExit | KeyboardInterrupt):
         task.get_loop().stop()
+
+
+def _ended_with(task: asyncio.Task[Any], error: BaseException) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is error
 
 
 def _origin(error: BaseException) -> str:
