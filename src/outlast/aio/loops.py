@@ -75,8 +75,11 @@ def _ended_with(task: asyncio.Task[Any], error: BaseException) -> bool:
 
 
 def _origin(error: BaseException) -> str:
-    """Return the task that ended with this error: the loop does not tell. It takes some 10 ms."""
+    """Return the task that ended with this error: the loop does not tell. It takes some 10 ms.
+
+    A callback has no name, and a task may be gone already (on uvloop): asyncio itself logs such a one with its name.
+    """
     for each in gc.get_objects():  # not get_referrers: a task does not answer it
         if issubclass(type(each), asyncio.Task) and any(held is error for held in gc.get_referents(each)):
             return f"task {each.get_name()!r}"
-    return "a callback"
+    return "a task or a callback"
