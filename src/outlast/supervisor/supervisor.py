@@ -11,18 +11,20 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from outlast.aio.children import named_directory
+from outlast.aio.children import adopts, named_directory, reap_adopted
 from outlast.aio.clock import SystemClock
+from outlast.aio.exits import closed_within, exit_within
+from outlast.aio.signals import on_signals
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
-from outlast.core.settlement import Reschedule
 from outlast.core.store.store import Store
+from outlast.supervisor.blame import release
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
-from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess, release_jobs_of
+from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
 from outlast.supervisor.replica import WorkerReplica
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.store_link import StoreLink
@@ -38,6 +40,8 @@ _RECYCLED: Final = 10.0
 _RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
 _PATIENCE: Final = 10.0
+_LAST_CALL: Final = 2.0
+"""Seconds that the store has at a stop to take back the jobs of a worker that has ended."""
 
 
 class Supervisor:
@@ -103,9 +107,15 @@ class Supervisor:
         self._code = CLEAN
         self._over = asyncio.Event()
         self._grace_over = asyncio.Event()
+        self._killing = False
+        self._reaps = False
+        self._closed = True
 
     def serve(self) -> int:
-        """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code."""
+        """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code.
+
+        As PID 1, or as a subreaper, it also reaps the processes that jobs leave behind.
+        """
 
         async def work() -> int:
             stop = asyncio.Event()
@@ -115,19 +125,25 @@ class Supervisor:
                     _logger.info("stopping: running jobs have a grace period, which a second signal ends")
                     stop.set()
                 elif not self._grace_over.is_set():
+                    _logger.info("stopping now: the grace period is over, and a third signal kills the workers")
                     self.end_grace()
-                else:
+                elif not self._killing:
+                    self._killing = True
+                    _logger.warning("the workers are killed at the third signal")
                     self._kill_all()
 
-            loop = asyncio.get_running_loop()
-            for name in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(name, on_signal)
             at_terminal = sys.stdin is not None and sys.stdin.isatty()
-            # A closed terminal sends the same signal: then no operator can stop this process later.
-            loop.add_signal_handler(
-                signal.SIGHUP, lambda: on_signal() if at_terminal and not sys.stdin.isatty() else self.reload()
-            )
-            return await self.run(stop)
+
+            def on_hangup() -> None:
+                # A closed terminal sends the same signal: then no operator can stop this process later.
+                on_signal() if at_terminal and not sys.stdin.isatty() else self.reload()
+
+            self._reaps = adopts()
+            with on_signals({signal.SIGTERM: on_signal, signal.SIGINT: on_signal, signal.SIGHUP: on_hangup}):
+                code = await self.run(stop)
+            if not self._closed:
+                exit_within(_LAST_CALL / 4, code)
+            return code
 
         return asyncio.run(work())
 
@@ -173,7 +189,7 @@ class Supervisor:
             await cancel(*beside)
             if self._link is not None:
                 with contextlib.suppress(StoreError):
-                    await self._link.store.broker.close()
+                    self._closed = await closed_within(_LAST_CALL / 2, self._link.store.broker.close())
         for task in running:
             if not task.cancelled():
                 task.result()  # raises an error of the supervisor itself
@@ -200,7 +216,7 @@ class Supervisor:
             self._processes.discard(process)
         process.ended.set_result(ended)
         if self._link is not None:
-            await _release_jobs(self._link, ended, self._clock)
+            await self._release_jobs(self._link, ended)
 
     async def _greet(self, process: WorkerProcess) -> None:
         hello = await process.hello
@@ -261,11 +277,14 @@ class Supervisor:
             for process in list(self._processes):
                 process.check(now, self._stall_after)
                 self._came_up = self._came_up or process.ready
-                if process.stopping_since and now - process.stopping_since > self._grace(process):
+                late = process.stopping_since and now - process.stopping_since > self._grace(process)
+                if late and not process.killed:
                     _logger.error("worker %d has not ended within its grace period and is killed", process.child.pid)
                     process.kill("forced")
             if any(self._recycle_reason(replica, now) for replica in self._replicas):
                 self._wanted.set()
+            if self._reaps:
+                reap_adopted({process.child.pid for process in self._processes})
             await asyncio.sleep(_CHECK)
 
     def _grace(self, process: WorkerProcess) -> float:
@@ -337,6 +356,8 @@ class Supervisor:
         """Drain the workers, kill those that do not end in time, and release the jobs of all."""
         for process in self._processes:
             process.stop(end_grace=self._grace_over.is_set())
+            if process.settings is None:  # it has not begun to work, and may import for long
+                process.kill("forced")
         grace = self._hello.drain_grace if self._hello is not None else 0.0
         if not await self._gone_within(grace + _MARGIN):
             self._kill_all()
@@ -354,17 +375,22 @@ class Supervisor:
         for process in self._processes:
             process.kill("forced")
 
+    # Releasing
 
-async def _release_jobs(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
-    """Release the jobs of a dead worker: first those that count a crash, then all others of its holder."""
-    crashed: Sequence[Reschedule] = release_jobs_of(ended, clock.time())
+    async def _release_jobs(self, link: StoreLink, ended: ProcessExit) -> None:
+        """Release the jobs of a dead worker; at a stop, a store that is away is not waited for."""
+        releasing = asyncio.ensure_future(release(link, ended, self._clock))
+        last_call = asyncio.ensure_future(self._last_call(_LAST_CALL if ended.jobs else _LAST_CALL / 2))
+        try:
+            await asyncio.wait((releasing, last_call), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            done = releasing.done()
+            await cancel(releasing, last_call)
+        if done:
+            releasing.result()
+        elif ended.jobs:
+            _logger.error("the store is away: the jobs of a worker were not released, their lease will lapse")
 
-    async def forfeit(store: Store) -> int:
-        if crashed:
-            await store.broker.settle(crashed)
-        return await store.broker.forfeit(ended.holder, crashed=False)
-
-    released = await link.retry("forfeit", forfeit)
-    if crashed or released:
-        count = released + len(crashed)
-        _logger.warning("%d jobs of a dead worker run again; %d of them count a crash", count, len(crashed))
+    async def _last_call(self, seconds: float) -> None:
+        await self._over.wait()
+        await asyncio.sleep(seconds)

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from msgspec import Raw, structs
 
+from outlast.aio.signals import forked, leave_fork
 from outlast.core.clock import Clock
 from outlast.core.control_flow import GiveUp, Snooze
 from outlast.core.decide import (
@@ -242,6 +243,8 @@ def run_blocking(run: Run, run_coroutine: Callable[[Coroutine[Any, Any, Any]], A
 def conclude(run: Run, value: Any) -> Outcome:
     """Return the outcome of a handler that returned `value`."""
     assert run.plan is not None
+    if forked():
+        leave_fork(None)
     if value is None or not run.plan.declaration.policy.result_ttl:
         return Succeeded(None, tuple(run.then)) if run.then else _SUCCEEDED
     try:
@@ -261,6 +264,8 @@ def conclude(run: Run, value: Any) -> Outcome:
 
 def fail(run: Run, error: BaseException) -> Outcome:
     """Return the outcome of a run that raised `error`, of any type: a handler's SystemExit is a failed attempt."""
+    if forked():
+        leave_fork(error)
     if run.stop is not None:
         return stopped(run)
     if isinstance(error, Snooze):

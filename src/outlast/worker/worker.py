@@ -8,8 +8,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import uuid4
 
 from outlast.aio.tasks import cancel, ended_within
@@ -37,7 +37,7 @@ from outlast.worker.store_link import StoreLink
 if TYPE_CHECKING:
     from outlast.scheduler.loop import Scheduler
 
-__all__ = ["STALL_PATIENCE", "Worker", "new_holder"]
+__all__ = ["STALL_PATIENCE", "Worker", "WorkerTorn", "new_holder"]
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -45,7 +45,13 @@ STALL_PATIENCE: Final = 30.0
 """Seconds that a call to the store may take in addition to its wait; after that it counts as hung."""
 _UNWIND: Final = 2.0
 """Seconds that a cancelled handler has for its clean-up when the worker stops."""
+_LAST_CALL: Final = 2.0
+"""Seconds that the store has to take back what a stopped worker holds; after that its lease lapses."""
 _BEAT: Final = 1.0
+
+
+class WorkerTorn(RuntimeError):
+    """The code of a job ended a task of the worker that runs it: cancelled it, or raised SystemExit in it."""
 
 
 def new_holder() -> Holder:
@@ -74,11 +80,14 @@ class Worker:
         target: str | None = None,
         imports: Sequence[str] = (),
         stall_patience: float = STALL_PATIENCE,
+        torn: Callable[[str], NoReturn] | None = None,
     ) -> None:
         """Make a worker of all declared queues, or of some. Raise ConfigurationError for a queue that is not declared.
 
         target: "module:attribute" of the app, for child processes; None to find it in the imported modules, with all
         that declare its jobs. imports: more modules that child processes need.
+        torn: ends the process at once, with the reason, when the code of a job has ended a task of this worker; what
+        the job map says then counts. None: the worker raises WorkerTorn when its runs have ended.
         """
         if in_child_import():
             raise ConfigurationError(
@@ -100,6 +109,7 @@ class Worker:
         self._job_map = job_map
         self._patience = stall_patience
         self._source = self._find(target, imports)
+        self._torn = torn
         self._grace_over = asyncio.Event()
         self._orphaned = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
@@ -143,7 +153,8 @@ class Worker:
         """Work until `stop` is set, then let runs end for `drain_grace` seconds and release the rest with its attempts.
 
         Jobs in threads that still run are released too: end the process soon. Raise StoreError when the store cannot be
-        opened or used, StoreStalled when it does not answer. A cancellation of the call stops without a grace period.
+        opened or used, StoreStalled when it does not answer, WorkerTorn. A cancellation of the call stops without a
+        grace period.
         """
         store = self._runtime.store
         await store.broker.open()
@@ -177,11 +188,11 @@ class Worker:
                 stack.push_async_callback(link.close)
                 stack.callback(executor.close)
                 stack.push_async_callback(notes.close)
-                stack.push_async_callback(self._release_all, link, settler)
+                stack.push_async_callback(self._release_all, link, settler, budget)
                 stack.push_async_callback(pool.close)
                 await self._start_background(stack, link, budget)
                 if scheduler is not None:
-                    self._run_in_background(stack, scheduler.run())
+                    self._run_in_background(stack, scheduler.run(), "outlast scheduler")
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:
@@ -202,10 +213,10 @@ class Worker:
         if self._job_map is None:
             await self._renew(stack, link)
             watch = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
-            self._run_in_background(stack, watch.run())
+            self._run_in_background(stack, watch.run(), "outlast consumer watch")
         else:
-            self._run_in_background(stack, self._beat(self._job_map, budget))
-            self._run_in_background(stack, self._when_orphaned(stack, link))
+            self._run_in_background(stack, self._beat(self._job_map, budget), "outlast beat")
+            self._run_in_background(stack, self._when_orphaned(stack, link), "outlast orphan watch")
 
     async def _scheduler(self, link: StoreLink) -> Scheduler | None:
         """Return the scheduler, its schedules declared; None when neither the code nor the store has one of the app."""
@@ -240,15 +251,28 @@ class Worker:
     async def _renew(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
         lease = self._runtime.settings.lease
         if not link.store.broker.capabilities.shared:
-            self._run_in_background(stack, renew(lambda: link.store.broker, self.holder, lease=lease, lost=self.lose))
+            renewing = renew(lambda: link.store.broker, self.holder, lease=lease, lost=self.lose)
+            self._run_in_background(stack, renewing, "outlast renewal")
             return
         renewal = ThreadRenewal(lambda: self._connect().broker, self.holder, lease=lease, lost=self.lose)
         renewal.start()
         stack.push_async_callback(renewal.stop)
 
-    def _run_in_background(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        stack.push_async_callback(_end_task, task)
+    def _run_in_background(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._background_ended)
+
+        async def end() -> None:
+            task.remove_done_callback(self._background_ended)
+            await cancel(task)
+
+        stack.push_async_callback(end)
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        """Stop the worker when a task has ended that has to run until its end."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            self._inner_failed(error, task.get_name())
 
     async def _beat(self, job_map: SharedJobMap, budget: Budget) -> None:
         while True:
@@ -259,22 +283,40 @@ class Worker:
         """Claim until `stop` is set, or until claiming or settling fails for good."""
         assert self._failed is not None
         claims = asyncio.get_running_loop().create_task(claiming, name="outlast claimer")
+        claims.add_done_callback(self._background_ended)
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((claims, stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if self._torn is not None:  # at once: what is begun below would write to the store
+                self._torn("the task of the worker was cancelled")
+            raise
         finally:
-            ended, _ = await cancel(claims, stopping)
-        if isinstance(ended, Exception):
-            self._fail(ended)
+            claims.remove_done_callback(self._background_ended)
+            await cancel(claims, stopping)
 
     def _fail(self, error: Exception) -> None:
         if self._failed is not None and not self._failed.done():
             _logger.error("the worker stops: %s", error)
             self._failed.set_exception(error)
 
-    def _unsettled(self, error: Exception) -> None:
-        self._fail(error)
+    def _unsettled(self, error: BaseException) -> None:
+        self._inner_failed(error, "outlast settler")
         self._grace_over.set()  # no run can be settled from now on: do not wait for any
+
+    def _inner_failed(self, error: BaseException, name: str) -> None:
+        """Stop because a task of the worker has ended.
+
+        An Exception is a fault of the store or of Outlast, and no job's. Nothing but the code of a job cancels such a
+        task, or raises SystemExit in it.
+        """
+        if isinstance(error, Exception):
+            self._fail(error)
+            return
+        why = f"the task {name!r} ended with {type(error).__name__}, which only the code of a job can cause"
+        if self._torn is not None:
+            self._torn(why)
+        self._fail(WorkerTorn(why))
 
     # Stopping
 
@@ -282,19 +324,27 @@ class Worker:
         """Wait for the runs within the grace period, stop the rest, and settle them all."""
         stopper.release_waiting("the worker stopped")
         if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
-            _logger.warning("%d jobs did not end within the grace period and are released", len(budget.runs))
+            unended = sum(not run.ended for run in budget.runs)
+            if unended:
+                _logger.warning("%d jobs did not end within the grace period and are released", unended)
             stopper.abort()
-            if not await ended_within(_UNWIND, budget.idle.wait()):
-                stopper.abandon()
+            if not await ended_within(_UNWIND, budget.idle.wait()) and stopper.abandon():
                 await ended_within(_UNWIND, budget.idle.wait())
 
-    async def _release_all(self, link: StoreLink, settler: Settler | Settlers) -> None:
-        """Forfeit the jobs that the store still counts as held here: of interrupted claims, and in threads."""
+    async def _release_all(self, link: StoreLink, settler: Settler | Settlers, budget: Budget) -> None:
+        """Forfeit the jobs that the store still counts as held here: of interrupted claims, and in threads.
+
+        The grace is over, or no job is known to be held here: a store that does not answer at once is not waited for.
+        """
         await settler.close()
+        held = bool(budget.runs) or budget.thread.stuck > 0
         try:
-            released = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
-        except StoreError as error:
-            _logger.error("the jobs of this worker could not be released, its lease will lapse: %s", error)  # noqa: TRY400
+            async with asyncio.timeout(_LAST_CALL if held else _LAST_CALL / 2):
+                released = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
+        except (StoreError, TimeoutError) as error:
+            if held:
+                why = str(error) or "no answer"
+                _logger.error("the jobs of this worker could not be released, its lease will lapse: %s", why)  # noqa: TRY400
         else:
             if released:
                 _logger.warning("%d unfinished jobs were released", released)
@@ -302,9 +352,3 @@ class Worker:
     def _connect(self) -> Store:
         settings = self._runtime.settings
         return connect(settings.url, clock=self._runtime.clock, max_body=settings.max_body)
-
-
-async def _end_task(task: asyncio.Task[None]) -> None:
-    (ended,) = await cancel(task)
-    if isinstance(ended, Exception):
-        _logger.error("a background task of the worker failed", exc_info=ended)

@@ -299,8 +299,8 @@ PROBES: dict[str, Callable[[], Any]] = {
 }
 
 
-def make_dirty(name: str) -> Any:
-    return {**RESTORED, **RECYCLED}[name]() and None
+def make_dirty(name: str) -> None:
+    {**RESTORED, **RECYCLED}[name]()
 
 
 async def make_dirty_async(name: str) -> None:

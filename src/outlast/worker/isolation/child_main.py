@@ -6,17 +6,19 @@ import functools
 import logging
 import os
 import queue
-import signal
 import socket
 import sys
 import threading
 import time
+from typing import NoReturn
 
 import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
+from outlast.aio.signals import ignore_stops
 from outlast.core.clock import Clock
+from outlast.core.exitcodes import FAILED
 from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.registry import Declaration
 from outlast.core.settlement import Settlement
@@ -43,7 +45,9 @@ from outlast.worker.run import Run, RunPlan, run_blocking, settled_as
 from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.usage import ProcessMeter
 
-__all__ = ["ignore_stops", "main", "serve"]
+__all__ = ["main", "serve"]
+
+_logger = logging.getLogger("outlast.worker")
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -128,15 +132,6 @@ def serve(sock: socket.socket, composer: ComposerPort, failed: str) -> None:
     _run_all(_ParentChannel(sock), composer, failed)
 
 
-def ignore_stops() -> None:
-    """Do nothing on stop signals: an operator sends them to every process, and the worker stops this one.
-
-    By a handler: an ignored signal would stay ignored in the programs that a job starts.
-    """
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, lambda *_: None)
-
-
 def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
     host = _ChildRunHost(composer, channel)
     process = os.getpid()
@@ -153,10 +148,8 @@ def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> No
             channel.send(KindMissing(failed))
             continue
         if runs is None:
-            runs = CleanRuns()  # only now: the first message may come in between
+            runs = CleanRuns(_die)  # only now: the first message may come in between
         settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
-        if os.getpid() != process:
-            os._exit(0)  # the handler has forked, and this is the copy that returned too
         channel.send(RunReport.of(settlement, resident_bytes(process), left))
 
 
@@ -178,6 +171,12 @@ def _run_task(
     outcome = run_blocking(run, run_coroutine)
     run.usage = Usage(meter.cpu(), time.monotonic() - began, meter.peak())
     return settled_as(run, outcome, composer.rng)
+
+
+def _die(why: str) -> NoReturn:
+    """End this process: its worker finds out that it died during the run."""
+    _logger.critical("the child process ends at once: %s", why)
+    os._exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ import msgspec
 
 from outlast.aio.children import die_with_parent
 from outlast.aio.frames import pack
+from outlast.aio.signals import ignore_stops
 from outlast.worker.app_source import load_source
-from outlast.worker.isolation.child_main import ignore_stops, serve
+from outlast.worker.isolation.child_main import serve
 from outlast.worker.isolation.messages import FORK, Forked, ForkEnded, ForkServerReady, IsolatedConfig, encode
 
 __all__ = ["main", "unfit"]
@@ -105,7 +106,7 @@ def _serve(sock: socket.socket) -> socket.socket | None:
         except OSError:
             pid = -1
         if pid == 0:
-            signal.set_wakeup_fd(-1)
+            ignore_stops()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for each in (wakeup, signalled, sock):
                 each.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Awaitable
 from typing import Final
 
@@ -304,7 +305,8 @@ class ProcessPool:
             return
         if run.stop is not None:
             child.finish(stopped(run), None)
-        elif self._stopping:
+        elif self._stopping and code in (None, -signal.SIGKILL):
+            # By this worker, or by whatever ends the whole service. Any other end is the job's own, also now.
             child.finish(None, Release(run.delivery.fence, why="the worker stopped"))
         elif child.process.lost:
             child.finish(None, Release(run.delivery.fence, why="the fork server of its process ended"))

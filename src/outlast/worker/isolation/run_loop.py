@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NoReturn
+
+from outlast.aio.loops import apart, complete
 
 __all__ = ["RunLoop"]
 
@@ -13,10 +15,14 @@ _ENDING: Final = 1.0
 
 
 class RunLoop:
-    """The event loop of one run, made when the run needs one. left: what could not be ended, "" for nothing."""
+    """The event loop of one run, made when the run needs one. left: what could not be ended, "" for nothing.
 
-    def __init__(self) -> None:
+    torn: ends the process when the run has cancelled the task around it (`apart`).
+    """
+
+    def __init__(self, torn: Callable[[str], NoReturn]) -> None:
         self.left = ""
+        self._torn = torn
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end, then close the loop; return its value or raise its error.
@@ -26,9 +32,7 @@ class RunLoop:
         loop = asyncio.new_event_loop()
         try:
             asyncio.set_event_loop(loop)
-            task = loop.create_task(coroutine)
-            _finish(loop, task)
-            return task.result()
+            return complete(loop, apart(coroutine, self._torn))
         finally:
             self._close(loop)
 
@@ -37,7 +41,7 @@ class RunLoop:
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
                 task.cancel()
-            _finish(loop, loop.create_task(_end(loop, tasks)))
+            complete(loop, _end(loop, tasks))
             if any(not task.done() for task in tasks):
                 self.left = "a task that does not end when it is cancelled"
             for task in tasks:
@@ -47,16 +51,6 @@ class RunLoop:
         finally:
             asyncio.set_event_loop(None)
             loop.close()
-
-
-def _finish(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
-    """Run the loop until the task is done. asyncio leaves the loop for some errors of any task; it can go on."""
-    task.add_done_callback(lambda _: loop.stop())
-    while not task.done():
-        try:
-            loop.run_forever()
-        except (SystemExit, KeyboardInterrupt):
-            continue
 
 
 async def _end(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:
