@@ -147,13 +147,13 @@ def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> No
             apply_setup(message, channel.send)
             if failed:
                 _logger.warning("a child process could not import %s, as its worker has", failed)
+            runs = CleanRuns()
             continue
         declaration = composer.registry.kinds.get(message.message.kind)
         if declaration is None:
             channel.send(KindMissing(failed))
             continue
-        if runs is None:
-            runs = CleanRuns()  # only now: the first message may come in between
+        assert runs is not None  # the set-up of the logs comes first
         settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
         if os.getpid() != process:
             os._exit(0)  # the handler has forked, and this is the copy that returned too
