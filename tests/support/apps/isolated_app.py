@@ -110,7 +110,7 @@ def build(url: str = "") -> Outlast:
         (fails, AGAIN, 60.0),
         (snoozes, quick, 60.0),
         (exits_politely, quick, 60.0),
-        (hangs_with_a_child, Retry(attempts=1), 1.5),
+        (hangs_with_a_child, Retry(attempts=1), 4.0),
         (dies, quick, 60.0),
         (terminated, quick, 60.0),
         (parent, Retry(backoff=Exponential()), 60.0),

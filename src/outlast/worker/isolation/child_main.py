@@ -142,13 +142,13 @@ def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> No
             apply_setup(message, channel.send)
             if failed:
                 _logger.warning("a child process could not import %s, as its worker has", failed)
+            runs = CleanRuns(_die)
             continue
         declaration = composer.registry.kinds.get(message.message.kind)
         if declaration is None:
             channel.send(KindMissing(failed))
             continue
-        if runs is None:
-            runs = CleanRuns(_die)  # only now: the first message may come in between
+        assert runs is not None  # the set-up of the logs comes first
         settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
         channel.send(RunReport.of(settlement, resident_bytes(process), left))
 
