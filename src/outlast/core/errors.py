@@ -41,7 +41,10 @@ class DuplicateKind(ConfigurationError):
 
 
 class InvalidArguments(OutlastError, ValueError):
-    """The arguments do not fit the handler's signature. In `enqueue`, nothing was stored; in a run, the job is dead."""
+    """The arguments do not fit the handler's signature, or would arrive changed.
+
+    In `enqueue`, nothing was stored; in a run, the job is dead.
+    """
 
 
 class WireError(OutlastError, ValueError):

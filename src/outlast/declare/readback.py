@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from datetime import datetime, time
 from decimal import Decimal
@@ -96,32 +96,33 @@ def _arrives_as(kind: type, other: type) -> str:
 # Rules: how two values of one type are compared
 
 
+# `base` is the builtin type: its own methods are called, whatever a subclass makes of them.
+
+
 def _plain(base: Any, given: Any, read: Any, pairs: Pairs) -> Difference | None:
-    """Compare by the `==` of a builtin type, whatever its subclass defines."""
     return None if base.__eq__(given, read) else _CHANGED
 
 
-def _number(given: Any, read: Any, pairs: Pairs) -> Difference | None:
-    return None if repr(given) == repr(read) or given == read else _CHANGED  # repr: NaN; a signalling one has no ==
+def _number(base: Any, given: Any, read: Any, pairs: Pairs) -> Difference | None:
+    if base is not Decimal and base.__eq__(given, read):  # a signalling NaN of Decimal cannot be compared
+        return None
+    return None if base.__repr__(given) == base.__repr__(read) or base.__eq__(given, read) else _CHANGED
 
 
-def _float(given: float, read: float, pairs: Pairs) -> Difference | None:
-    return None if float.__eq__(given, read) or (float.__ne__(given, given) and float.__ne__(read, read)) else _CHANGED
-
-
-def _clock(given: datetime | time, read: datetime | time, pairs: Pairs) -> Difference | None:
+def _clock(base: Any, given: datetime | time, read: datetime | time, pairs: Pairs) -> Difference | None:
     """Compare what the clock shows and the offset: `==` of two zones ignores the first, and fails at a fold."""
     if given.utcoffset() != read.utcoffset():
         return Difference("", f"its offset from UTC, {given.utcoffset()}, would arrive as {read.utcoffset()}")
     if given.tzinfo is None and given.fold != read.fold:
         return Difference("", "its fold would be lost")
-    return None if given.replace(tzinfo=None, fold=0) == read.replace(tzinfo=None, fold=0) else _CHANGED
+    one, other = (base.replace(each, tzinfo=None, fold=0) for each in (given, read))
+    return None if base.__eq__(one, other) else _CHANGED
 
 
-def _items(iterate: Callable[[Any], Iterator[Any]], given: Any, read: Any, pairs: Pairs) -> Difference | None:
-    if len(given) != len(read):
-        return _counted(len(given), len(read))
-    for index, (item, other) in enumerate(zip(iterate(given), iterate(read), strict=True)):
+def _items(base: Any, given: Any, read: Any, pairs: Pairs) -> Difference | None:
+    if base.__len__(given) != base.__len__(read):
+        return _counted(base, given, read)
+    for index, (item, other) in enumerate(zip(base.__iter__(given), base.__iter__(read), strict=True)):
         if (found := _differ(item, other, pairs)) is not None:
             names = getattr(type(given), "_fields", ())  # of a named tuple
             return found.below(f".{names[index]}" if index < len(names) else f"[{index}]")
@@ -130,23 +131,24 @@ def _items(iterate: Callable[[Any], Iterator[Any]], given: Any, read: Any, pairs
     return None
 
 
-def _mapping(given: Any, read: Any, pairs: Pairs) -> Difference | None:
-    if len(given) != len(read):
-        return _counted(len(given), len(read))
+def _mapping(base: Any, given: Any, read: Any, pairs: Pairs) -> Difference | None:
+    if base.__len__(given) != base.__len__(read):
+        return _counted(base, given, read)
     if isinstance(given, defaultdict) and (found := _differ(given.default_factory, read.default_factory, pairs)):
         return found.below(".default_factory")
-    for (key, item), (other, arrived) in zip(dict.items(given), dict.items(read), strict=True):
-        if key is not other and _differ(key, other, pairs) is not None:
-            return _unordered(dict.items(given), dict.items(read), pairs)
+    for (key, item), (other, arrived) in zip(base.items(given), base.items(read), strict=True):
+        if key is not other and _differ(key, other, set()) is not None:
+            return _unordered(base.items(given), base.items(read), pairs)
         if (found := _differ(item, arrived, pairs)) is not None:
             return found.below(f"[{shown_key(key)}]")
     return None
 
 
-def _members(given: Any, read: Any, pairs: Pairs) -> Difference | None:
-    if len(given) != len(read):
-        return _counted(len(given), len(read))
-    return _unordered(((each, None) for each in given), ((each, None) for each in read), pairs)
+def _members(base: Any, given: Any, read: Any, pairs: Pairs) -> Difference | None:
+    if base.__len__(given) != base.__len__(read):
+        return _counted(base, given, read)
+    one, other = ([(each, None) for each in base.__iter__(members)] for members in (given, read))
+    return _unordered(one, other, pairs)
 
 
 def _unordered(given: Iterable[tuple[Any, Any]], read: Iterable[tuple[Any, Any]], pairs: Pairs) -> Difference | None:
@@ -172,8 +174,8 @@ def _bucket(key: Any) -> tuple[type, int]:
     return type(key), 0 if nan else hash(key)
 
 
-def _counted(given: int, read: int) -> Difference:
-    return Difference("", f"{given} entries would arrive as {read}")
+def _counted(base: Any, given: Any, read: Any) -> Difference:
+    return Difference("", f"{base.__len__(given)} entries would arrive as {base.__len__(read)}")
 
 
 def _attributes(given: Any, read: Any, pairs: Pairs) -> Difference | None:
@@ -220,14 +222,17 @@ def _unless_denied(given: Any, read: Any, pairs: Pairs) -> Difference | None:
         return None
 
 
-_CONTENTS: Final[tuple[tuple[type, Rule], ...]] = (
-    *((base, partial(_plain, base)) for base in (str, int, bytes, bytearray)),
-    (float, _float),
-    *((base, _number) for base in (complex, Decimal)),
-    *((base, _clock) for base in (datetime, time)),
-    *((base, partial(_items, base.__iter__)) for base in (list, tuple, deque)),
-    (dict, _mapping),
-    *((base, _members) for base in (set, frozenset)),
+_CONTENTS: Final[tuple[tuple[type, Rule], ...]] = tuple(
+    (base, partial(rule, base))
+    for rule, bases in (
+        (_plain, (str, int, bytes, bytearray)),
+        (_number, (float, complex, Decimal)),
+        (_clock, (datetime, time)),
+        (_items, (list, tuple, deque)),
+        (_mapping, (dict,)),
+        (_members, (set, frozenset)),
+    )
+    for base in bases
 )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -15,28 +16,37 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
-from pydantic import (
-    Field,
-)
+from pydantic import BaseModel, Field
 
 from outlast import InvalidArguments, Redacted
 from tests.support.argument_types import (
     INF,
     NAN,
+    Aliased,
     Batch,
+    Checked,
     Circle,
     Colour,
+    Doubled,
     Event,
+    Generic1,
+    Ids,
+    Masked,
     Mixed,
     Number,
     Odd,
+    Open,
     Paid,
     Point,
+    Private,
     Rights,
+    Scaled,
     Shape,
     Size,
+    Slotted,
     Tag,
     Text,
+    Totalled,
     taking,
 )
 
@@ -74,6 +84,7 @@ _values = st.recursive(
     ),
     max_leaves=6,
 )  # fmt: skip
+_texts_as_names = st.dictionaries(st.text("abc", min_size=1, max_size=2), _values, max_size=2)
 Pair = tuple[Any, st.SearchStrategy[Any]]
 """A type, and values of which most are valid for it."""
 _leaves: list[Pair] = [
@@ -105,6 +116,24 @@ _leaves: list[Pair] = [
     (Odd, st.builds(Odd.model_construct, any=_values, pairs=st.dictionaries(_keys, _values, max_size=2))),
     (Batch, st.builds(Batch.model_construct, events=st.lists(_models, max_size=2))),
     (Tag, st.builds(dict, name=_text)),
+    (Open, _texts_as_names.map(Open.model_validate)),
+    (Private, st.builds(Private, id=st.integers())),
+    (Masked, st.builds(Masked, token=_text)),
+    (Doubled, st.builds(dict, amount=st.integers())),
+    (Aliased, st.builds(dict, orderId=st.integers())),
+    (Ids, st.lists(_models, max_size=2)),
+    (Generic1[int], st.builds(dict, value=st.integers())),
+    (Totalled, st.builds(Totalled, st.integers())),
+    (Scaled, st.builds(Scaled, st.integers(), st.integers(0, 2))),
+    (Slotted, st.builds(Slotted, a=st.integers(), b=_text)),
+    (Checked, st.builds(dict, a=st.integers())),
+    (deque[int], st.builds(deque, st.lists(st.integers(), max_size=2), st.sampled_from([None, 3]))),
+    (Counter[str], st.builds(Counter, _text)),
+    (OrderedDict[str, int], st.builds(OrderedDict, st.lists(st.tuples(_text, st.integers()), max_size=2))),
+    (defaultdict[str, int], st.builds(defaultdict, st.sampled_from([int, str, None]))),
+    (Mapping[str, int], st.dictionaries(_text, st.integers(), max_size=2)),
+    (Sequence[Any], st.lists(_values, max_size=2)),
+    (Iterable[int], st.lists(st.integers(), max_size=2)),
     *((hint, _values) for hint in (Any, object, dict, list, tuple, set, frozenset)),
 ]
 
@@ -149,11 +178,16 @@ def form(value: Any) -> Any:
         case datetime() | time():
             return kind, value.replace(tzinfo=None), value.utcoffset()
         case dict():
-            return kind, frozenset((form(key), form(item)) for key, item in value.items())
+            items = frozenset((form(key), form(item)) for key, item in value.items())
+            return kind, items, getattr(value, "default_factory", None)
         case list() | tuple() | deque():
-            return kind, tuple(map(form, value))
+            return kind, tuple(map(form, value)), getattr(value, "maxlen", None)
         case set() | frozenset():
             return kind, frozenset(map(form, value))
+        case BaseModel():
+            return kind, form(vars(value)), form(value.__pydantic_extra__), form(value.__pydantic_private__)
+        case _ if dataclasses.is_dataclass(value):
+            return kind, form({each.name: getattr(value, each.name) for each in dataclasses.fields(value)})
         case _ if hasattr(value, "__dict__") and not isinstance(value, str):
             return kind, form(vars(value))
     return kind, value

@@ -112,6 +112,28 @@ class Day(date): ...
 class Items(list[Any]):
     note = ""
 
+    def __len__(self) -> int:
+        return 0
+
+
+class Money(Decimal):
+    def __repr__(self) -> str:
+        return "Money"
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Moment(datetime):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+SHARED, OTHER = Line(1), Line(2)
+
 
 def seen(event: Event, times: int) -> Event:
     event._seen = times
@@ -208,6 +230,10 @@ DIFFERENT: list[tuple[Any, Any, str, str]] = [
     (Named("a"), Named("b"), "", "changed"),
     (Day(2026, 1, 1), Day(2026, 1, 2), "", "changed"),
     (noted(Items([1]), "x"), Items([1]), ".note", "lost"),
+    (Items([1]), Items([2]), "[0]", "changed"),
+    (Money("1.5"), Money("2.5"), "", "changed"),
+    (Moment(2026, 1, 1), Moment(2026, 1, 2), "", "changed"),
+    ({(1, "a"): [SHARED], (2, "b"): 1}, {(2, "b"): 1, (1, "a"): [OTHER]}, "[a tuple][0].sku", "changed"),
     (deque([1], 3), deque([1]), "", "its maxlen would be lost"),
     (defaultdict(int), defaultdict(str), ".default_factory", "changed"),
     (iter([1]), iter([1]), "", "an iterator can be read only once"),
