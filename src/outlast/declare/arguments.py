@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NotRequired, cast
 
@@ -147,6 +148,30 @@ class Arguments:
                 value, marked = values[name], is_redacted(self._hints()[name])
                 # A plain dict does not show which keys a TypedDict marks: then the whole value is secret.
                 found.update(set(texts(value, marked=marked)) or texts(value, marked=True))
+        return tuple(found)
+
+    def stored_secrets(self, raw: Raw, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the texts to mask in a failure: of the arguments in `raw` that are marked now, and those in `names`.
+
+        They are of the stored arguments: a handler may have changed those that it got. They are loaded once more for
+        the forms of their types. If that fails (a validator or an upgrade raises), all of a marked argument is masked.
+        Never raises.
+        """
+        import msgspec
+
+        marked = set(names)
+        with suppress(BaseException):  # its types are not found: this is the failure to report
+            marked |= set(self.redacted)
+        found: set[str] = set()
+        if not marked:
+            return ()
+        partly: set[str] = set()
+        with suppress(BaseException):  # validators, and the texts of what they return, are user code
+            found.update(self.secrets(self.load(raw)))
+            partly = {name for name in self._redacted if not is_redacted(self._hints()[name])}
+        with suppress(BaseException):  # not JSON: then no error text can contain its values
+            stored = msgspec.json.decode(raw, type=dict[str, Any])
+            found.update(text for name in marked - partly for text in texts(stored.get(name), marked=True))
         return tuple(found)
 
     def dump_result(self, value: Any) -> Raw | None:

@@ -25,6 +25,7 @@ from outlast.worker.executor import Executor
 from outlast.worker.isolation.pool import ProcessPool
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
+from outlast.worker.plain_log import enable_loggers
 from outlast.worker.ports import RuntimePort
 from outlast.worker.renewal import ThreadRenewal, renew
 from outlast.worker.report import Reporter
@@ -137,6 +138,7 @@ class Worker:
         Jobs in threads that still run are released too: end the process soon. Raise StoreError when the store cannot be
         opened or used, StoreStalled when it does not answer. A cancellation of the call stops without a grace period.
         """
+        enable_loggers()
         store = self._runtime.store
         await store.broker.open()
         await store.declare(self._runtime.registry)
