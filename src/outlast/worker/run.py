@@ -235,10 +235,20 @@ def run_blocking(run: Run, run_coroutine: Callable[[Coroutine[Any, Any, Any]], A
         values = run.values = plan.arguments.load(run.delivery.message.args)
         value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
         if issubclass(type(value), CoroutineType):  # isinstance reads `__class__`, which may be user code
-            value = run_coroutine(value)
+            value, error = run_coroutine(_caught(value))
+            if error is not None:
+                raise error
     except BaseException as error:  # a handler's sys.exit() is a failed attempt, not the end of this process
         return fail(run, error)
     return conclude(run, value)
+
+
+async def _caught(work: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return the value or the exception of `work`: asyncio would treat some exceptions in ways of its own."""
+    try:
+        return await work, None
+    except BaseException as error:
+        return None, error
 
 
 def conclude(run: Run, value: Any) -> Outcome:

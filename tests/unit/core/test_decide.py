@@ -117,11 +117,14 @@ class Many(ExceptionGroup[Exception]):
 class Unlike(ExceptionGroup[Exception]):
     """A group that shows other parts than it has."""
 
-    exceptions = ()  # type: ignore[assignment]
+    exceptions = ()
 
-    @property
-    def __class__(self) -> type:
-        raise KeyboardInterrupt
+
+def refuses(_: object) -> type:
+    raise KeyboardInterrupt
+
+
+setattr(Unlike, "__class__", property(refuses))  # noqa: B010 - not for type checkers
 
 
 def raised_from_give_up() -> ValueError:
@@ -133,7 +136,7 @@ def raised_from_give_up() -> ValueError:
 
 def shared_group(depth: int) -> ExceptionGroup[Exception]:
     """Return a group whose only error stands in it 2**depth times."""
-    group = ExceptionGroup("", [LookupError("x")])
+    group: ExceptionGroup[Exception] = ExceptionGroup("", [LookupError("x")])
     for _ in range(depth):
         group = ExceptionGroup("", [group, group])
     return group
