@@ -154,15 +154,8 @@ def _forms(text: str) -> Iterator[str]:
     for each in {text, text.strip(), *text.splitlines()}:  # the traceback of an exception group indents each line
         if stripped := each.strip():
             yield from (each, stripped)
-            # A quoted text may be quoted again: `repr` of an error that quotes it.
-            quoted = (
-                repr(each)[1:-1],
-                ascii(each)[1:-1],
-                json.dumps(each)[1:-1],
-                json.dumps(each, ensure_ascii=False)[1:-1],
-            )
-            yield from quoted
-            yield from (repr(form)[1:-1] for form in quoted if "\\" in form)
+            for quoted in _quoted(each):
+                yield from (quoted, *_quoted(quoted))  # quoted again, such as by the repr of an error that quotes it
             yield escape(each)
     raw = text.encode("utf-8", "surrogatepass")
     yield repr(raw)[2:-1]
@@ -170,6 +163,11 @@ def _forms(text: str) -> Iterator[str]:
     if len(raw) >= _ENCODED:
         yield raw.hex()
         yield from _base64_parts(raw)
+
+
+def _quoted(text: str) -> tuple[str, ...]:
+    quoted = (repr(text), ascii(text), json.dumps(text), json.dumps(text, ensure_ascii=False))
+    return tuple(each[1:-1] for each in quoted)
 
 
 def _base64_parts(raw: bytes) -> Iterator[str]:

@@ -27,7 +27,7 @@ _parts_of: Final[Any] = BaseExceptionGroup.exceptions.__get__
 
 
 class Described(NamedTuple):
-    """An exception as text. whole: whether `traceback` formats it without an error and in bounded time."""
+    """An exception as text. whole: whether `traceback` formats it in bounded time, as text that a log can write."""
 
     failure: Failure
     whole: bool
@@ -44,11 +44,11 @@ def failure_of(error: BaseException, *, attempt: int, at: float, secrets: tuple[
     failure = Failure(
         attempt=attempt,
         at=at,
-        type=_cut(line(_utf8(scrub(type_name(error), secrets))), TYPE_LIMIT),
+        type=line(_utf8(scrub(type_name(error), secrets)))[:TYPE_LIMIT],
         message=_cut(_utf8(scrub(_text(error), secrets)), MESSAGE_LIMIT),
         traceback=_cut(_utf8(scrub(trace, secrets)), TRACEBACK_LIMIT),
     )
-    return Described(failure, whole)
+    return Described(failure, whole and _utf8(trace) == trace)
 
 
 def type_name(error: BaseException) -> str:

@@ -104,6 +104,17 @@ def sleepless() -> Snooze:
     return error
 
 
+class LyingSnooze(Snooze):
+    """A snooze that does not tell its time."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "seconds":
+            raise SystemExit
+        return super().__getattribute__(name)
+
+    def __init__(self, seconds: float) -> None: ...
+
+
 ERRORS: dict[str, Callable[[], BaseException]] = {
     **{end.__name__: end for end in ENDS},
     **{f"text {end.__name__}": ending("__str__", end) for end in ENDS},
@@ -144,7 +155,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
         "g", [Unnamed()]
     ),
     "snooze without a time": sleepless,
-    "lying snooze": lambda: type("S", (Snooze,), {"seconds": property(raising(SystemExit), lambda *_: None)})(1),
+    "lying snooze": lambda: LyingSnooze(1),
     "lying give-up": lambda: having("__str__", raising(GeneratorExit), GiveUp),
 }
 
