@@ -157,12 +157,10 @@ def _forms(text: str) -> Iterator[str]:
             for quoted in _quoted(each):
                 yield from (quoted, *_quoted(quoted))  # quoted again, such as by the repr of an error that quotes it
             yield escape(each)
-    raw = text.encode("utf-8", "surrogatepass")
-    yield repr(raw)[2:-1]
-    yield from (quote(raw), quote(raw, safe=""), quote_plus(raw))
-    if len(raw) >= _ENCODED:
-        yield raw.hex()
-        yield from _base64_parts(raw)
+    for raw in {each.encode("utf-8", "surrogatepass") for each in (text, text.strip())}:
+        yield from (repr(raw)[2:-1], quote(raw), quote(raw, safe=""), quote_plus(raw))
+        if len(raw) >= _ENCODED:
+            yield from (raw.hex(), *_base64_parts(raw))
 
 
 def _quoted(text: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.settlement import Reschedule
 from outlast.core.store.store import Store
+from outlast.supervisor.crash_log import log_crashed
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess, release_jobs_of
 from outlast.supervisor.replica import WorkerReplica
@@ -368,3 +369,4 @@ async def _release_jobs(link: StoreLink, ended: ProcessExit, clock: Clock) -> No
     if crashed or released:
         count = released + len(crashed)
         _logger.warning("%d jobs of a dead worker run again; %d of them count a crash", count, len(crashed))
+        await log_crashed(link, crashed)
