@@ -65,8 +65,8 @@ def supervised(
 
 
 if __name__ == "__main__":
-    from outlast.supervisor.child_main import log_plainly
     from outlast.supervisor.supervisor import Supervisor
+    from outlast.worker.plain_log import log_plainly
 
     log_plainly()
     sys.exit(Supervisor(sys.argv[1], **json.loads(sys.argv[2])).serve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,8 @@ __all__ = ["EMPTY_ARGS", "REDACTED", "changed_args", "decode", "encode", "encode
 
 EMPTY_ARGS: Final = Raw(b"{}")
 REDACTED: Final = "[redacted]"
+_WHOLE: Final = 4
+"""A secret of so many characters is masked also within words."""
 
 _encoder = msgspec.json.Encoder()
 _messages = msgspec.json.Decoder(Message)
@@ -82,9 +85,31 @@ def redact_args(args: Raw, names: tuple[str, ...]) -> dict[str, Any]:
     return masked
 
 
-def scrub(text: str, secrets: tuple[str, ...]) -> str:
-    """Return `text` with all `secrets` masked, the longest first, so that no part of a longer one remains."""
-    for secret in sorted(set(secrets), key=len, reverse=True):
-        if secret:
-            text = text.replace(secret, REDACTED)
-    return text
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with all `secrets` masked, in upper and lower case. Of overlapping ones nothing remains.
+
+    One of fewer than four characters is masked where no letter or digit is beside it: else it would mask all text.
+    """
+    folded = _folded(text)
+    spans: list[tuple[int, int]] = []
+    for secret in {_folded(each) for each in secrets if each.strip()}:
+        at, size = folded.find(secret), len(secret)
+        while at >= 0:
+            if size >= _WHOLE or not (folded[at - 1 : at].isalnum() or folded[at + size : at + size + 1].isalnum()):
+                spans.append((at, at + size))
+            at = folded.find(secret, at + 1)
+    kept: list[str] = []
+    done = 0
+    for start, end in sorted(spans):
+        if start > done or not kept:
+            kept += (text[done:start], REDACTED)
+        done = max(done, end)
+    return "".join((*kept, text[done:]))
+
+
+def _folded(text: str) -> str:
+    """Return the text in lower case, of the same length."""
+    lower = text.lower()
+    return (
+        lower if len(lower) == len(text) else "".join(low if len(low := each.lower()) == 1 else each for each in text)
+    )

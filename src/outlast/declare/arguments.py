@@ -174,6 +174,30 @@ class Arguments:
                 found.update(set(texts(value, marked=marked)) or texts(value, marked=True))
         return tuple(found)
 
+    def stored_secrets(self, raw: Raw, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the texts to mask in a failure: of the arguments in `raw` that are marked now, and those in `names`.
+
+        They are of the stored arguments: a handler may have changed those that it got. They are loaded once more for
+        the forms of their types. If that fails (a validator or an upgrade raises), all of a marked argument is masked.
+        Never raises.
+        """
+        import msgspec
+
+        marked = set(names)
+        with suppress(BaseException):  # its types are not found: this is the failure to report
+            marked |= set(self.redacted)
+        found: set[str] = set()
+        if not marked:
+            return ()
+        partly: set[str] = set()
+        with suppress(BaseException):  # validators, and the texts of what they return, are user code
+            found.update(self.secrets(self.load(raw)))
+            partly = {name for name in self._redacted if not is_redacted(self._hints()[name])}
+        with suppress(BaseException):  # not JSON: then no error text can contain its values
+            stored = msgspec.json.decode(raw, type=dict[str, Any])
+            found.update(text for name in marked - partly for text in texts(stored.get(name), marked=True))
+        return tuple(found)
+
     def dump_result(self, value: Any) -> Raw | None:
         """Return a handler's result as JSON from which `load_result` makes an equal one, None for None.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -76,7 +77,8 @@ class Runtime(Composer):
         for observer in self.observers.of(type(event)):
             try:
                 observer(event)
-            except Exception:
+            except BaseException as error:  # a SystemExit here would end the worker's settler, or a caller's enqueue
                 if id(observer) not in self._failed_observers:
                     self._failed_observers.add(id(observer))
-                    _log.exception("observer %r failed; its further failures are not logged", observer)
+                    with suppress(BaseException):  # the text of the observer, or a handler of the log, may raise too
+                        _log.error("observer %r failed; its further failures are not logged", observer, exc_info=error)

@@ -10,6 +10,7 @@ from outlast.core.clock import Clock
 from outlast.core.message import Failure
 from outlast.core.settlement import Reschedule
 from outlast.core.store.store import Store
+from outlast.supervisor.crash_log import log_crashed
 from outlast.supervisor.process import ProcessExit
 from outlast.worker.job_map import CLAIMED
 from outlast.worker.store_link import StoreLink
@@ -32,6 +33,7 @@ async def release(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
     if crashed or released:
         count = released + len(crashed)
         _logger.warning("%d jobs of a dead worker run again; %d of them count a crash", count, len(crashed))
+        await log_crashed(link, crashed)
 
 
 def release_jobs_of(ended: ProcessExit, now: float) -> list[Reschedule]:

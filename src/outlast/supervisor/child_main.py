@@ -25,13 +25,14 @@ from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
+from outlast.worker.plain_log import log_plainly
 from outlast.worker.ports import RuntimePort
 from outlast.worker.slot_groups import AHEAD
 from outlast.worker.store_link import StoreStalled
 from outlast.worker.target import AppPort, load_app
 from outlast.worker.worker import Worker
 
-__all__ = ["collect_less", "log_plainly", "main"]
+__all__ = ["collect_less", "main"]
 
 _logger = logging.getLogger("outlast.worker")
 _PAUSE: Final = Exponential(base=0.2, cap=5.0)
@@ -118,12 +119,6 @@ def _load(target: str) -> AppPort:
         log_plainly()
         _logger.exception("the target cannot be imported")
         raise ConfigurationError(f"target {target!r} cannot be imported: {type(error).__name__}: {error}") from error
-
-
-def log_plainly() -> None:
-    """Log INFO and above to stderr, unless the app has set up logging."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 class _SupervisedWorker:

@@ -27,6 +27,7 @@ from outlast.worker.executor import Executor
 from outlast.worker.isolation.pool import ProcessPool
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
+from outlast.worker.plain_log import enable_loggers
 from outlast.worker.ports import RuntimePort
 from outlast.worker.renewal import ThreadRenewal, renew
 from outlast.worker.report import Reporter
@@ -156,6 +157,7 @@ class Worker:
         opened or used, StoreStalled when it does not answer, WorkerTorn. A cancellation of the call stops without a
         grace period.
         """
+        enable_loggers()
         store = self._runtime.store
         await store.broker.open()
         await store.declare(self._runtime.registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from outlast.admin.findings import (
 )
 from outlast.core.findings import Finding
 from outlast.core.store.broker import QueueStats
-from outlast.core.text import clean, counted, duration, redact_url, short, size, when
+from outlast.core.text import clean, counted, duration, indented, json_line, line, redact_url, short, size, when
 from tests.support.findings import only
 
 
@@ -119,6 +120,14 @@ def test_text_for_people() -> None:
     assert [size(each) for each in (12, 2048, 5 << 20, 3 << 30)] == ["12 B", "2.0 KiB", "5.0 MiB", "3.0 GiB"]
     assert (counted(1, "job"), counted(12_000, "job")) == ("1 job", "12,000 jobs")
     assert clean("a\x1b[31mb\r\nc\u202e\x9b") == "a\\x1b[31mb\nc\\u202e\\x9b"
+    assert clean("\u200e\u2028\ud800\ufeff") == "\\u200e\\u2028\\ud800\\ufeff"
+    assert line("a\r\nb\x85c\n") == "a\\nb\\x85c\\n"
+    assert indented("a\nb\r\n\u2029c\n") == "a\n  b\n  \\u2029c"
+    assert len(indented("".join(map(chr, range(0x11_0000)))).splitlines()) == 2
+    document = {"text": "".join(map(chr, range(0x20, 0x3000)))}
+    shown = json_line(json.dumps(document, ensure_ascii=False))
+    assert json.loads(shown) == document
+    assert clean(shown) == shown
     assert (short("one\ntwo"), short("x" * 20, 10)) == ("one", "xxxxxxx...")
 
 

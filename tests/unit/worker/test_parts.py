@@ -47,7 +47,7 @@ def test_a_failure_is_cut_and_secrets_go_before_the_cut() -> None:
     try:
         raise ValueError("x" * (MESSAGE_LIMIT // 4 - 20) + secret + "y" * 100_000)
     except ValueError as error:
-        failure = failure_of(error, attempt=2, at=9.0, secrets=(secret,))
+        failure = failure_of(error, attempt=2, at=9.0, secrets=(secret,)).failure
     assert (failure.attempt, failure.at, failure.type) == (2, 9.0, "ValueError")
     assert len(failure.message) <= MESSAGE_LIMIT
     assert len(failure.traceback) <= TRACEBACK_LIMIT
@@ -60,7 +60,7 @@ def test_an_exception_that_cannot_be_told_is_told_so() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    failure = failure_of(Silent(), attempt=1, at=0.0)
+    failure = failure_of(Silent(), attempt=1, at=0.0).failure
     assert failure.type == "Silent"
     assert "RuntimeError" in failure.message
 
@@ -72,7 +72,7 @@ def test_every_exit_code_has_a_meaning() -> None:
 
 
 def test_a_failure_with_a_name_that_is_no_text_can_be_kept() -> None:
-    failure = failure_of(OSError(2, "not found", "caf\udce9.pdf"), attempt=1, at=0.0)
+    failure = failure_of(OSError(2, "not found", "caf\udce9.pdf"), attempt=1, at=0.0).failure
     assert "caf\\udce9.pdf" in failure.message
     assert "caf\\udce9.pdf" in failure.traceback
     assert msgspec.json.encode(failure).decode()
