@@ -16,7 +16,7 @@ from outlast.brokers.registry import connect
 from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
-from outlast.core.settlement import Lost
+from outlast.core.settlement import Lost, Release
 from outlast.core.store.store import Store
 from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
@@ -169,7 +169,7 @@ class Worker:
                 stack.push_async_callback(link.close)
                 stack.callback(executor.close)
                 stack.push_async_callback(notes.close)
-                stack.push_async_callback(self._release_all, link, settler)
+                stack.push_async_callback(self._release_all, link, settler, budget)
                 stack.push_async_callback(pool.close)
                 await self._start_background(stack, link, budget)
                 if scheduler is not None:
@@ -280,11 +280,14 @@ class Worker:
                 stopper.abandon()
                 await ended_within(_UNWIND, budget.idle.wait())
 
-    async def _release_all(self, link: StoreLink, settler: Settler | Settlers) -> None:
+    async def _release_all(self, link: StoreLink, settler: Settler | Settlers, budget: Budget) -> None:
         """Forfeit the jobs that the store still counts as held here: of interrupted claims, and in threads."""
         await settler.close()
         try:
-            released = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
+            released = len(budget.detached)
+            if begun := [Release(fence, why="the worker stopped", begun=True) for fence in budget.detached]:
+                await link.once(lambda store: store.broker.settle(begun))
+            released += await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
         except StoreError as error:
             _logger.error("the jobs of this worker could not be released, its lease will lapse: %s", error)  # noqa: TRY400
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from outlast.core.backoff import Constant
 from outlast.core.control_flow import GiveUp
@@ -64,7 +64,8 @@ FOLLOW_UP = message("q.2", NOW)
         (Invalid(LOST), Finish(FENCE, "dead", "invalid-arguments", error=LOST)),
         (Snoozed(30), Again(FENCE, NOW + 30, 1)),
         (CancelledRun(), Finish(FENCE, "cancelled", "cancelled")),
-        (Aborted("draining"), Release(FENCE, why="draining")),
+        (Aborted("draining"), Release(FENCE, why="draining", begun=True)),
+        (Aborted("draining", begun=False), Release(FENCE, why="draining")),
         (Expired(), Finish(FENCE, "expired", "expired")),
         (UnknownKind(), Park(FENCE, NOW + DEFAULTS.park)),
     ],
@@ -158,6 +159,5 @@ def test_admit_refuses_what_is_past_its_time_to_start() -> None:
     assert admit(delivery(expires=10), NOW + 10) == Expired()
 
 
-def test_a_job_that_has_started_once_is_admitted_until_it_ends() -> None:
-    assert admit(delivery(2, expires=10), NOW + 99) is None
-    assert admit(delivery(1, 1, expires=10), NOW + 99) is None
+def test_a_job_that_has_begun_is_admitted_until_it_ends() -> None:
+    assert admit(structs.replace(delivery(expires=10), begun=True), NOW + 99) is None

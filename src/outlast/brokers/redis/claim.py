@@ -112,10 +112,11 @@ class ClaimOperations(KeyspaceOperations):
         fields = iter(reply)
         next(fields), next(fields)
         for number, raw, record in zip(fields, fields, fields, strict=True):
-            queue = queues[number >> 36]
+            queue = queues[number >> 37]
             id_ = f"{queue}.{raw.decode()}"
             message = unpack(queue, id_, record)
-            deliveries.append(Delivery(message, Fence(id_, queue, token), number & 0xFFFFF, number >> 20 & 0xFFFF))
+            attempt, crashes, begun = number & 0xFFFFF, number >> 20 & 0xFFFF, bool(number >> 36 & 1)
+            deliveries.append(Delivery(message, Fence(id_, queue, token), attempt, crashes, begun))
         return ClaimReply(deliveries, last, None)
 
     async def _undo(self, claiming: asyncio.Future[ClaimReply], holder: str, sequence: _ClaimSequence) -> None:

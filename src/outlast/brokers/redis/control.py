@@ -209,14 +209,15 @@ def _adopt(rows: _CommandRows, adopt: Adopt) -> list[Any]:
     rows.args.append(pack(message))
     failures = [_json(each).decode() for each in parcel.failures]
     row: list[Any] = ["adopt", rows.number(message.queue), message.id[len(message.queue) + 1 :], 4 + len(rows.args)]
-    return [*row, parcel.at, parcel.rank, parcel.attempt, parcel.crashes, failures, adopt.why]
+    kept = (parcel.at, parcel.rank, parcel.attempt, parcel.crashes, failures, adopt.why, int(parcel.begun))
+    return [*row, *kept]
 
 
 def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
     ok, changed, why, parcel = answer
     held = None
     if parcel is not None:
-        record, at, rank, attempt, crashes, failures, holds_unique_key = parcel
+        record, at, rank, attempt, crashes, begun, failures, holds_unique_key = parcel
         message = unpack(queue, f"{queue}.{sid}", record)
         if not holds_unique_key:
             message = msgspec.structs.replace(message, unique=None)
@@ -226,6 +227,7 @@ def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
             rank=int(rank),
             attempt=attempt,
             crashes=crashes,
+            begun=bool(begun),
             failures=failures_of(failures),
         )
     return Answer(bool(ok), changed, cast("Why", why.decode()), held)

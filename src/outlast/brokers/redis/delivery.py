@@ -80,7 +80,7 @@ class RowBuilder:
                 row += ["r", settlement.at, settlement.attempt, settlement.crashes, _failure(settlement.error)]
                 row.append(self.follow_ups(settlement.then))
             case Release():
-                row += ["l", False if settlement.at is None else settlement.at]
+                row += ["l", False if settlement.at is None else settlement.at, int(settlement.begun)]
             case Park():
                 row += ["p", settlement.at]
         return row

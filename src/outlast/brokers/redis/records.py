@@ -39,8 +39,8 @@ def failures_of(packed: bytes | None) -> tuple[Failure, ...]:
 
 
 def _record(queue: str, row: list[Any]) -> JobRecord:
-    sid, letter, stored, body, run_at, attempt, crashes, reason, finished, holder, cancelling, result, *notes = row
-    progress, usage, failures = notes
+    sid, letter, stored, body, run_at, attempt, crashes, begun, reason, finished, *rest = row
+    holder, cancelling, result, progress, usage, failures = rest
     message = unpack(queue, f"{queue}.{sid.decode()}", body)
     state = STATES[letter]
     expired = state == "expired" and stored != letter
@@ -57,6 +57,7 @@ def _record(queue: str, row: list[Any]) -> JobRecord:
         unique=None if message.unique is None else message.unique.key,
         attempt=attempt,
         crashes=crashes,
+        begun=bool(begun),
         enqueued_at=message.enqueued_at,
         run_at=float(run_at),
         expires_at=message.expires_at,

@@ -20,7 +20,7 @@ from outlast.core.select import select
 
 __all__ = ["claim", "next_look", "nothing_to_claim"]
 
-Row = tuple[int, str, str, int, int, float, float, float | None, int, str | None, str | None, str]
+Row = tuple[int, str, str, int, int, int, float, float, float | None, int, str | None, str | None, str]
 _rows: Final = msgspec.json.Decoder(list[Row]).decode
 _seqs: Final = msgspec.json.Decoder(list[int]).decode
 
@@ -163,7 +163,7 @@ def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> 
 
 
 def _delivery(row: Row, queue: str, token: int) -> Delivery:
-    seq, id_, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, meta, body = row
+    seq, id_, kind, attempt, crashes, begun, enqueued_at, run_at, expires_at, priority, key, meta, body = row
     more: dict[str, Any] = {}
     if meta is not None:
         kept = meta_of(meta)
@@ -180,4 +180,5 @@ def _delivery(row: Row, queue: str, token: int) -> Delivery:
         expires_at=expires_at,
         **more,
     )
-    return Delivery(message, Fence(id_, queue, token, seq), attempt, crashes)
+    begun = begun or attempt > 1 or crashes > 0
+    return Delivery(message, Fence(id_, queue, token, seq), attempt, crashes, bool(begun))

@@ -118,9 +118,9 @@ def _redrive(tx: Transaction, id_: str) -> None:
         raise RefusedCommand("held")
     row = tx.row("edit_row", (seq,))
     assert row is not None
-    *_, meta, expires_at, attempt, crashes, token = row
+    *_, meta, expires_at, not_begun, token = row
     waits = state < ENDED and state != RUNNING
-    expired = waits and attempt == 1 and not crashes and expires_at is not None and expires_at <= tx.now
+    expired = waits and not_begun and expires_at is not None and expires_at <= tx.now
     if state <= SUCCEEDED and not expired:
         raise RefusedCommand("not-ended" if state < ENDED else "ended")
     if token == moving.MOVED_TOKEN:

@@ -42,7 +42,8 @@ def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
     row = tx.row("parcel", (seq, tx.now))
     assert row is not None
     (
-        kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed,
+        kind, at, rank, attempt, crashes, begun,
+        enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed,
     ) = row  # fmt: skip
     kept = meta_of(meta)
     message = Message(
@@ -66,6 +67,7 @@ def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
         rank=rank,
         attempt=attempt,
         crashes=crashes,
+        begun=bool(begun) or attempt > 1 or crashes > 0,
         failures=failures,
     )
 
@@ -90,7 +92,8 @@ def adopt(tx: Transaction, command: Adopt) -> int:
     row = tx.row("by_id", (message.id,))
     assert row is not None
     seq = row[0]
-    tx.run("adopt", (parcel.at, message.run_at, parcel.rank, parcel.attempt, parcel.crashes, command.why, seq))
+    kept = (parcel.at, message.run_at, parcel.rank, parcel.attempt, parcel.crashes, command.why, seq, int(parcel.begun))
+    tx.run("adopt", kept)
     for failure in parcel.failures:
         tx.run("failure_add", (seq, json_of(failure)))
         tx.run("failure_mark", (seq,))

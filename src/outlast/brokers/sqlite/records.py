@@ -24,7 +24,7 @@ COLUMNS: Final = (
     "job.seq, job.id, queue.name, job.kind, job.state, job.reason, job.body, job.priority, lane.key, job.uniq, "
     "job.attempt, job.crashes, job.enqueued_at, coalesce(case when job.state < 10 then job.at end, job.run_at), "
     "job.expires_at, job.finished_at, case when job.state = 1 then holder.id end, job.cancelling, job.result, "
-    "job.meta, job.failed, job.at"
+    "job.meta, job.failed, job.at, job.begun"
 )
 FROM: Final = (
     " from job {index} join queue using (queue) left join holder using (holder) "
@@ -48,7 +48,7 @@ def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
     """Return the record of a row of COLUMNS as of `now`, without redacted arguments."""
     (
         seq, id_, queue, kind, state, reason, body, priority, key, _, attempt, crashes, enqueued_at, run_at,
-        expires_at, finished_at, holder, cancelling, result, meta, failed, at,
+        expires_at, finished_at, holder, cancelling, result, meta, failed, at, begun,
     ) = row  # fmt: skip
     kept = meta_of(meta)
     failures: tuple[Failure, ...] = ()
@@ -59,7 +59,8 @@ def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
         notes: dict[Any, Any] = {name: value for name, value in db.execute(sql["notes"], (seq,))}  # noqa: C416
         progress = Raw(notes["progress"].encode()) if "progress" in notes else None
         usage = _usage(notes["usage"]) if "usage" in notes and state >= ENDED else None
-    late = expires_at is not None and expires_at <= now and attempt == 1 and crashes == 0
+    begun = bool(begun) or attempt > 1 or crashes > 0
+    late = expires_at is not None and expires_at <= now and not begun
     if late and state in {READY, SCHEDULED, PARKED}:
         state, reason, finished_at = EXPIRED, "expired", expires_at
     elif state in {SCHEDULED, PARKED} and run_at <= now:
@@ -76,6 +77,7 @@ def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
         unique=kept.unique.key if kept.unique is not None else None,
         attempt=attempt,
         crashes=crashes,
+        begun=begun,
         enqueued_at=enqueued_at,
         run_at=run_at,
         expires_at=expires_at,

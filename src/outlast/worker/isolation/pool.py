@@ -253,9 +253,9 @@ class ProcessPool:
         if run.stop is not None:
             child.finish(stopped(run), None)
         elif self._stopping:
-            child.finish(None, Release(run.delivery.fence, why="the worker stopped"))
+            child.finish(None, Release(run.delivery.fence, why="the worker stopped", begun=run.begun))
         elif child.process.lost:
-            child.finish(None, Release(run.delivery.fence, why="the fork server of its process ended"))
+            child.finish(None, Release(run.delivery.fence, why="the fork server of its process ended", begun=run.begun))
         elif not child.ready:
             _logger.error(
                 "a child process ended (%s) before it had imported %s: its job is released",

@@ -3,7 +3,8 @@
 -- previous claim; [7] the waiter to notify if there is no job, '' for none; [8] known kinds, msgpack list, or '';
 -- [9] names of these queues, with spaces, '' if sent before; [10] sequence of this claim, [11] its number there: see
 -- 'undo' in hold; [12..] demand of each key.
--- Result: {last, token, (number, id, record) ...} with number = (queue's index * 2^16 + crashes) * 2^20 + attempt; or
+-- Result: {last, token, (number, id, record) ...} with number = ((queue's index * 2 + begun) * 2^16 + crashes) * 2^20 +
+-- attempt; or
 -- {last, seconds until the result may change, '' if it will not, -1 if another call would find more}.
 local RECHECK = 10e9
 
@@ -193,7 +194,7 @@ if taken + #picked > 0 then
     if j.uniq then free_key(j, 'start') end
     touch(j)
     local n = 3 * (taken + i)
-    out[n], out[n + 1], out[n + 2] = (j.index * 65536 + j.crashes) * 1048576 + j.attempt, j.sid, j.b
+    out[n], out[n + 1], out[n + 2] = ((j.index * 2 + (has_begun(j) and 1 or 0)) * 65536 + j.crashes) * 1048576 + j.attempt, j.sid, j.b
   end
   if bell ~= '' then
     for _, each in ipairs(serving) do

@@ -44,7 +44,8 @@ local function rank_of(at, prio) return trunc((at - (1 - prio) * 60) * 1000) end
 -- A record: order, second of acceptance, run_at, enqueued_at, priority, flags, length of kind and of ext; then
 -- expires_at if flag 4; kind; ext: msgpack of (key, unique, until start, until, replace, seconds, headers, redacted);
 -- arguments. Flags: 1 key, 2 unique, 4 expires, 8 not due when it was accepted.
--- A state: state, rank, at, attempt, crashes, token, flags, settled, finished, result until; from the record: order,
+-- A state: state, rank, at, attempt, crashes, token, flags, settled, finished, result until (-1: it has not ended, and a
+-- settlement told that a run had begun; earlier code bears this); from the record: order,
 -- second of acceptance, size, flags; then the length of the holder, the holder, the reason.
 -- States: Q ready, S scheduled, K parked, R running, W waiting; s succeeded, d dead, c cancelled, e expired.
 -- Flags: 1 open, 2 lapsed, 4 cancelling, 8 its entry in r is stale, 16 it is in z.

@@ -24,14 +24,15 @@ local function parse(q, sid, b, d)
     xlen = xlen, args_at = args_at, size = #b - args_at + 1, expires = expires, key = key, uniq = uniq, at_start = at_start,
     uniq_until = uniq_until, replace = replace, st = st, rank = rank, at = at, attempt = attempt, crashes = crashes,
     token = token, settled = settled, fin = fin, rtil = rtil, holder = holder, reason = reason, had = d and true or false,
-    open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f >= 16,
+    begun = rtil < 0, open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f >= 16,
     dirty = false, passed = false, gone = false, rewritten = false }
 end
+local function has_begun(j) return j.begun or j.attempt > 1 or j.crashes > 0 end
 local function became(j)            -- its state as stored
   local f = (j.open and 1 or 0) + (j.lapsed and 2 or 0) + (j.cancelling and 4 or 0) + (j.ghost and 8 or 0) + (j.inz and 16 or 0)
   local holder = j.holder or ''
-  return spack(BECAME, j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled, j.fin, j.rtil, j.order, j.acc, j.size,
-    j.flags, #holder) .. holder .. (j.reason or '')
+  return spack(BECAME, j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled, j.fin,
+    j.rtil > 0 and j.rtil or j.begun and -1 or 0, j.order, j.acc, j.size, j.flags, #holder) .. holder .. (j.reason or '')
 end
 local function kind_of(j) return sub(j.b, j.args_at - j.xlen - j.klen, j.args_at - j.xlen - 1) end
 local function load(q, sids)        -- read these into q.jobs, false for unknown ones
@@ -219,7 +220,7 @@ end
 local function state_of(j)          -- 1 byte, by the present time
   local st = j.st
   if st == 'Q' or st == 'S' or st == 'K' then
-    if j.expires and now >= j.expires and j.attempt == 1 and j.crashes == 0 then return 'e' end
+    if j.expires and now >= j.expires and not has_begun(j) then return 'e' end
     if j.at <= now then return 'Q' end
   end
   return st
@@ -233,7 +234,7 @@ write_jobs = function(q)
   for _, j in ipairs(q.dirty) do
     if j.gone then
       -- removed: nothing to write
-    elseif j.st == 'Q' and j.attempt == 1 and j.crashes == 0 and j.settled == 0 and not (j.open or j.lapsed or j.ghost or j.inz)
+    elseif j.st == 'Q' and j.attempt == 1 and j.crashes == 0 and j.settled == 0 and not (j.begun or j.open or j.lapsed or j.ghost or j.inz)
       and j.flags < 8 and j.at == j.run_at and j.rank == rank_of(j.run_at, j.prio) and j.token == 0 then
       if j.had then later(q, 'HDEL :d', j.sid) end
     else

@@ -343,12 +343,12 @@ update job set state = 1, token = ?1, holder = ?2 where seq in (select value fro
 update job set uniq = null where seq in (select value from json_each(?1)) and until_start = 1 and uniq is not null
 
 -- name: read_out (JSON [seq, ...])
-select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, begun, enqueued_at, run_at, expires_at, priority,
                                    null, meta, body))
 from json_each(?1) as picked cross join job on job.seq = picked.value
 
 -- name: read_out_keys (JSON [seq, ...])
-select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, begun, enqueued_at, run_at, expires_at, priority,
                                    lane.key, meta, body))
 from json_each(?1) as picked cross join job on job.seq = picked.value left join lane on lane.lane = job.lane
 
@@ -367,12 +367,12 @@ update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, 
 where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
 -- name: retry (state, at, attempt, crashes, rank, seq, token)
-update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, token = -token, holder = null
+update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, begun = 1, token = -token, holder = null
 where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
 -- A late release (the row is ready again, and still has its holder) shows that the holder had not crashed.
--- name: give_back (state, at or null to leave it, seq, token)
-update job set state = ?1, at = coalesce(?2, at), token = -token, holder = null,
+-- name: give_back (state, at or null to leave it, seq, token, 1 if it has begun)
+update job set state = ?1, at = coalesce(?2, at), begun = max(begun, ?5), token = -token, holder = null,
 crashes = case when state <> 1 and holder is not null then max(crashes - 1, 0) else crashes end
 where seq = ?3 and token = ?4 and state in (0, 1, 2, 4)
 
@@ -456,14 +456,14 @@ uniq = case when uniq_until is not null then uniq end where seq = ?3
 update job set cancelling = 1 where seq = ?1
 
 -- name: redrive (rank, now, unique key or null, seq)
-update job set state = 0, at = ?2, run_at = ?2, rank = ?1, uniq = coalesce(?3, uniq), attempt = 1, crashes = 0, token = 0, holder = null,
+update job set state = 0, at = ?2, run_at = ?2, rank = ?1, uniq = coalesce(?3, uniq), attempt = 1, crashes = 0, begun = 0, token = 0, holder = null,
 cancelling = 0, reason = null, finished_at = null, expires_at = null, result = null where seq = ?4
 
 -- name: edit (state, at, run_at, rank, priority, body, seq)
 update job set state = ?1, at = ?2, run_at = ?3, rank = ?4, priority = ?5, body = ?6 where seq = ?7
 
 -- name: edit_row (seq)
-select state, at, run_at, rank, priority, body, meta, expires_at, attempt, crashes, token from job where seq = ?1
+select state, at, run_at, rank, priority, body, meta, expires_at, @not_begun, token from job where seq = ?1
 
 -- name: run_now (now, rank at most, seq)
 update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
@@ -476,13 +476,13 @@ update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
 select reason from job where seq = ?1
 
 -- name: parcel (seq, now)
-select kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+select kind, at, rank, attempt, crashes, begun, enqueued_at, run_at, expires_at, priority,
        (select key from lane where lane.lane = job.lane),
        case when uniq_until is null or uniq_until > ?2 then uniq end, meta, body, failed
 from job where seq = ?1
 
--- name: adopt (at, run_at, rank, attempt, crashes, why, seq)
-update job set state = 3, at = ?1, run_at = ?2, rank = ?3, attempt = ?4, crashes = ?5, reason = ?6 where seq = ?7
+-- name: adopt (at, run_at, rank, attempt, crashes, why, seq, begun)
+update job set state = 3, at = ?1, run_at = ?2, rank = ?3, attempt = ?4, crashes = ?5, reason = ?6, begun = ?8 where seq = ?7
 
 -- name: unhold (seq, now)
 update job set state = case when coalesce(at, run_at) <= ?2 then 0 else 2 end, at = coalesce(at, run_at), reason = null
@@ -533,7 +533,7 @@ left join lane on lane.lane = job.lane where job.id = ?1 and body is not null
 
 -- name: ended (JSON [id, ...], now)
 select value from json_each(?1) left join job on job.id = value where job.body is null or job.state >= 10
-or (job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expires_at <= ?2)
+or (job.state in (0, 2, 4) and @not_begun and job.expires_at <= ?2)
 
 -- name: running_count (queue)
 select count(*) from holder cross join job on job.holder = holder.holder and job.queue = ?1 and job.state = 1
