@@ -12,7 +12,7 @@ from outlast.brokers.sqlite.tuning import Tuning
 from outlast.clients.sqlite.connection import open_file
 from outlast.clients.sqlite.statements import load_migrations, load_statements
 
-__all__ = ["APPLICATION_ID", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
+__all__ = ["APPLICATION_ID", "NOT_BEGUN", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
 
 APPLICATION_ID: Final = 0x4F75744C  # "OutL"
 SCHEMA: Final = 2

@@ -462,9 +462,6 @@ cancelling = 0, reason = null, finished_at = null, expires_at = null, result = n
 -- name: edit (state, at, run_at, rank, priority, body, seq)
 update job set state = ?1, at = ?2, run_at = ?3, rank = ?4, priority = ?5, body = ?6 where seq = ?7
 
--- name: edit_row (seq)
-select state, at, run_at, rank, priority, body, meta, expires_at, @not_begun, token from job where seq = ?1
-
 -- name: run_now (now, rank at most, seq)
 update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
 
@@ -474,12 +471,6 @@ update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
 
 -- name: held_why (seq)
 select reason from job where seq = ?1
-
--- name: parcel (seq, now)
-select kind, at, rank, attempt, crashes, begun, enqueued_at, run_at, expires_at, priority,
-       (select key from lane where lane.lane = job.lane),
-       case when uniq_until is null or uniq_until > ?2 then uniq end, meta, body, failed
-from job where seq = ?1
 
 -- name: adopt (at, run_at, rank, attempt, crashes, why, seq, begun)
 update job set state = 3, at = ?1, run_at = ?2, rank = ?3, attempt = ?4, crashes = ?5, reason = ?6, begun = ?8 where seq = ?7
@@ -526,11 +517,7 @@ from job join queue using (queue) where seq = ?1
 -- name: lost_add (holder, seq, token, id, queue)
 insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4, ?5)
 
--- Records. @columns is replaced by the columns of a record.
--- name: record (id)
-select @columns from job join queue using (queue) left join holder using (holder)
-left join lane on lane.lane = job.lane where job.id = ?1 and body is not null
-
+-- Records.
 -- name: ended (JSON [id, ...], now)
 select value from json_each(?1) left join job on job.id = value where job.body is null or job.state >= 10
 or (job.state in (0, 2, 4) and @not_begun and job.expires_at <= ?2)
@@ -569,6 +556,11 @@ select body from failure where job = ?1 order by nr
 -- name: notes (seq)
 select name, value from note where job = ?1 and name in ('progress', 'usage')
 
+-- A job that cannot be read: it was just handed out.
+-- name: set_aside (at, finished_at, reason, seq)
+update job set state = 11, at = ?1, finished_at = ?2, reason = ?3, cancelling = 0, token = 0, holder = null,
+failed = max(failed, 1), uniq = case when uniq_until is not null then uniq end, body = coalesce(body, '') where seq = ?4
+
 -- For the doctor. Holders whose jobs still count as running, though their lease has lapsed: no claim has noticed yet.
 -- name: stale_holders (boot, monotonic)
 select coalesce(nullif(holder.label, ''), holder.id), count(*) from job join holder using (holder)
@@ -577,15 +569,18 @@ where job.state = 1 and (holder.lapsed = 1 or holder.boot <> ?1 or holder.lease 
 -- name: newest ()
 select enqueued_at from job order by seq desc limit 1
 
+-- name: unreadable_count (reason)
+select count(*) from queue cross join job using (queue) where state = 11 and reason = ?1 and body is not null
+
 -- name: unfinished_kinds ()
 select queue.name, job.kind, count(*) from job join queue using (queue) where job.state < 10 group by 1, 2 order by 1, 2
 
 -- Schedules: few rows, each read and written as a whole.
 -- name: schedules ()
-select body from schedule order by name
+select name, body from schedule order by name
 
 -- name: schedule (name)
-select body from schedule where name = ?1
+select name, body from schedule where name = ?1
 
 -- name: schedule_put (name, JSON)
 insert into schedule(name, body) values(?1, ?2) on conflict(name) do update set body = ?2
