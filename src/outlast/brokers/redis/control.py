@@ -17,6 +17,7 @@ from outlast.core.codec import changed_args
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow, Why
 from outlast.core.topology import adjusted
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["ControlOperations"]
 
@@ -107,7 +108,10 @@ class ControlOperations(KeyspaceOperations):
                     else:
                         rows.rows.append(_adopt(rows, command))
                 case Edit():
-                    rows.rows.append(await self._edit(rows, command, edited))
+                    try:
+                        rows.rows.append(await self._edit(rows, command, edited))
+                    except READ_ERRORS:
+                        refused[index] = Answer(False, why="unreadable")
                 case Cancel() | Redrive() | RunNow() | Purge() | Hold() | Moved() | Unhold():
                     queue, _, sid = (command.id or "").partition(".")
                     row: list[Any] = [_NAMES[type(command)], rows.number(queue), sid]
@@ -218,7 +222,10 @@ def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
     held = None
     if parcel is not None:
         record, at, rank, attempt, crashes, begun, failures, holds_unique_key = parcel
-        message = unpack(queue, f"{queue}.{sid}", record)
+        try:
+            message = unpack(queue, f"{queue}.{sid}", record)
+        except READ_ERRORS:
+            return Answer(False, why="unreadable")  # it stays held; outlast jobs put-back releases it
         if not holds_unique_key:
             message = msgspec.structs.replace(message, unique=None)
         held = Parcel(

@@ -18,6 +18,7 @@ from outlast.core.message import TERMINAL, Failure, State, Usage
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import limits_of
+from outlast.core.unreadable import READ_ERRORS, UNREADABLE, json_text, unreadable
 
 __all__ = ["RecordOperations", "failures_of", "pages"]
 
@@ -34,24 +35,65 @@ _texts: Final = msgspec.msgpack.Decoder(list[str]).decode
 
 
 def failures_of(packed: bytes | None) -> tuple[Failure, ...]:
-    """Return the failures that lua/settle.lua stored."""
-    return () if packed is None else tuple(_failure(text) for text in _texts(packed))
+    """Return the failures that lua/settle.lua stored; one that cannot be read is told in its place."""
+    if packed is None:
+        return ()
+    found: list[Failure] = []
+    try:
+        for text in _texts(packed):
+            try:
+                found.append(_failure(text))
+            except READ_ERRORS as error:
+                found.append(unreadable(error, what="a failure"))
+    except READ_ERRORS as error:
+        found.append(unreadable(error, what="its failures"))
+    return tuple(found)
 
 
 def _record(queue: str, row: list[Any]) -> JobRecord:
+    """Return the record of a row of lua/look.lua; what cannot be read is left out, and told as the last failure."""
     sid, letter, stored, body, run_at, attempt, crashes, begun, reason, finished, *rest = row
-    holder, cancelling, result, progress, usage, failures = rest
-    message = unpack(queue, f"{queue}.{sid.decode()}", body)
+    holder, cancelling, result, progress, usage, failures, bad = rest
+    ended = float(finished) or None
+    try:
+        if bad is not None:
+            raise ValueError(bad.decode(errors="replace"))
+        message = unpack(queue, f"{queue}.{sid.decode()}", body)
+        args = redact_args(message.args, message.redacted)
+    except READ_ERRORS as error:
+        id_ = f"{queue}.{sid.decode(errors='backslashreplace')}"
+        return JobRecord(
+            id=id_,
+            queue=queue,
+            kind="",
+            state=STATES[letter],
+            reason=UNREADABLE,
+            args={},
+            attempt=attempt,
+            crashes=crashes,
+            enqueued_at=0.0,
+            run_at=0.0,
+            finished_at=ended if STATES[stored] in TERMINAL else None,
+            cancelling=bool(cancelling),
+            failures=(unreadable(error, at=ended or 0.0),),
+        )
     state = STATES[letter]
     expired = state == "expired" and stored != letter
     finished_at = message.expires_at if expired else float(finished) if STATES[stored] in TERMINAL else None
+    told = list(failures_of(failures))
+    extras: dict[str, Any] = {}
+    for name, value, read in (("result", result, _json), ("progress", progress, _json), ("usage", usage, _usage)):
+        try:
+            extras[name] = None if value is None else read(value)
+        except READ_ERRORS as error:
+            told.append(unreadable(error, what=f"its {name}", attempt=attempt, at=ended or 0.0))
     return JobRecord(
         id=message.id,
         queue=queue,
         kind=message.kind,
         state=state,
-        reason="expired" if expired else None if reason is None else reason.decode(),
-        args=redact_args(message.args, message.redacted),
+        reason="expired" if expired else None if reason is None else reason.decode(errors="replace"),
+        args=args,
         priority=message.priority,
         key=message.key,
         unique=None if message.unique is None else message.unique.key,
@@ -62,13 +104,25 @@ def _record(queue: str, row: list[Any]) -> JobRecord:
         run_at=float(run_at),
         expires_at=message.expires_at,
         finished_at=finished_at,
-        holder=None if holder is None else holder.decode(),
+        holder=None if holder is None else holder.decode(errors="replace"),
         cancelling=bool(cancelling),
-        result=None if result is None else Raw(result),
-        progress=None if progress is None else Raw(progress),
-        failures=failures_of(failures),
-        usage=None if usage is None else _usage(usage),
+        failures=tuple(told),
+        **extras,
     )
+
+
+def _json(value: bytes) -> Raw:
+    return json_text(value.decode())
+
+
+def _holds(body: bytes, query: Query) -> bool:
+    """Return whether a job has the wanted arguments; one that cannot be read has none."""
+    try:
+        message = unpack("", "", body)
+        args = redact_args(message.args, ())
+    except READ_ERRORS:
+        return False
+    return all(holds(args, message.redacted, each) for each in query.args)
 
 
 def _addresses(ids: Sequence[str]) -> tuple[list[str], list[Argument]]:
@@ -128,11 +182,8 @@ class RecordOperations(KeyspaceOperations):
             most = PAGE if query.args else query.limit + 1 - len(found)
             reply = await self._look(queues, "page", page, states, conditions, "rows", query.cursor or "", most)
             for order, queue, row in reply[1:]:
-                if query.args:
-                    body = unpack(queue.decode(), "", row[3])
-                    args = redact_args(body.args, ())
-                    if not all(holds(args, body.redacted, each) for each in query.args):
-                        continue
+                if query.args and not _holds(row[3], query):
+                    continue
                 found.append((order.decode(), _record(queue.decode(), row)))
             if len(found) > query.limit:
                 break

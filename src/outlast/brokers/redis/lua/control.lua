@@ -1,6 +1,7 @@
 -- Apply commands in order, in one step. Needs base, moves, admit, relimit.
 -- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (name, queue's key, ...) each:
---   cancel | redrive | now | moved | unhold: id; purge: id, states or ''         pause: 1 or 0
+--   cancel | redrive | now | moved | unhold: id; spoil: index in ARGV of the id of a
+--     running job that the caller cannot read; purge: id, states or ''         pause: 1 or 0
 --   edit: id, arguments or false, priority or -1, run_at or false, the arguments before the edit or false
 --   adjust: limits and changes as indices in ARGV, the changes before it
 --   some: ids to purge, states or '', key or false, 1 to remove running jobs too, the last acceptance number to purge
@@ -205,8 +206,16 @@ for _, c in ipairs(commands) do
     end
     answer(true, n)
   else
-    local j = job(q, c[3])
+    local j = job(q, name == 'spoil' and ARGV[c[3]] or c[3])
     if not j then answer(false, 0, 'unknown')
+    elseif name == 'spoil' then
+      if j.st == 'R' then rest(j) end
+      spoil(j)
+      answer(true, 1)
+    elseif j.bad and name == 'cancel' and j.st ~= 'R' and not ended(j) then
+      spoil(j, j.st == 'Q' and line_of(j) or nil)
+      answer(true, 1)
+    elseif j.bad and name ~= 'purge' and name ~= 'cancel' then answer(false, 0, 'unreadable')
     elseif j.st == 'W' and (name == 'cancel' or name == 'redrive' or name == 'edit' or name == 'now') then answer(false, 0, 'held')
     else does[name](j, c) end
   end

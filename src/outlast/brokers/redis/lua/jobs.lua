@@ -1,13 +1,19 @@
 -- Jobs and lanes as tables, and their lines; written back at flush. Needs base.
-local function parse(q, sid, b, d)
+local function is_time(t) return t >= -1e12 and t <= 1e12 end       -- not NaN, not infinite
+local function decode(q, sid, b, d)     -- raises an error for what cannot be read
   local order, acc, run_at, enq, prio, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
   local expires, key, uniq, at_start, uniq_until, replace, args_at
   args_at = 34 + klen + xlen
   if flags % 8 >= 4 then expires = sunpack('>d', b, 34); args_at = args_at + 8 end
+  if #b < args_at or prio > 2 or flags > 15 then error('its record is short or has an unknown mark') end
+  if not (is_time(run_at) and is_time(enq) and is_time(expires or 0)) then error('one of its times is none') end
   if flags % 4 > 0 then
     local x = munpack(sub(b, args_at - xlen, args_at - 1))
-    if flags % 2 == 1 then key = x[1] end
-    if flags % 4 >= 2 then uniq, at_start, uniq_until, replace = x[2], x[3], x[4] or nil, x[5] end
+    if flags % 2 == 1 then key = x[1] .. '' end
+    if flags % 4 >= 2 then
+      uniq, at_start, uniq_until, replace = x[2] .. '', x[3], x[4] or nil, x[5]
+      if not is_time(uniq_until or 0) then error('one of its times is none') end
+    end
   end
   local st, rank, at, attempt, crashes, token, f, settled, fin, rtil = 'Q', nil, run_at, 1, 0, 0, 0, 0, 0, 0
   local holder, reason
@@ -16,6 +22,9 @@ local function parse(q, sid, b, d)
     st, rank, at, attempt, crashes, token, f, settled, fin, rtil, _, _, _, _, hlen, next_at = sunpack(BECAME, d)
     if hlen > 0 then holder = sub(d, next_at, next_at + hlen - 1) end
     if #d >= next_at + hlen then reason = sub(d, next_at + hlen) end
+    if not (string.find('QSKRWsdce', st, 1, true) and attempt > 0 and is_time(at) and is_time(fin) and rank == rank) then
+      error('its state cannot be read')
+    end
   else
     rank = rank_of(run_at, prio)
     if flags >= 8 then st = 'S' end
@@ -24,9 +33,31 @@ local function parse(q, sid, b, d)
     xlen = xlen, args_at = args_at, size = #b - args_at + 1, expires = expires, key = key, uniq = uniq, at_start = at_start,
     uniq_until = uniq_until, replace = replace, st = st, rank = rank, at = at, attempt = attempt, crashes = crashes,
     token = token, settled = settled, fin = fin, rtil = rtil, holder = holder, reason = reason, had = d and true or false,
-    begun = rtil < 0, open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f >= 16,
+    begun = rtil < 0, open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f % 32 >= 16,
     dirty = false, passed = false, gone = false, rewritten = false }
 end
+-- A job that cannot be read (j.bad: why), as far as it can: it ends as dead ("unreadable") when a claim meets it.
+local function broken(q, sid, b, d, why)
+  local j = { q = q, sid = sid, b = b, bad = why, order = 0, acc = 0, run_at = 0, prio = 1, flags = 0, klen = 0, xlen = 0,
+    args_at = #b + 1, size = 0, st = 'Q', rank = 0, at = 0, attempt = 1, crashes = 0, token = 0, settled = 0, fin = 0, rtil = 0,
+    had = d and true or false, dirty = false, passed = false, gone = false, rewritten = false }
+  if #b >= 10 then j.order, j.acc = sunpack('>I6I4', b) end
+  local ok, st, _, _, attempt, crashes, token, f, settled, fin, rtil, order, acc, size, _, hlen, next_at = pcall(sunpack, BECAME, d)
+  if d and ok and string.find('QSKRWsdce', st, 1, true) and is_time(fin) and is_time(rtil) then
+    j.st, j.attempt, j.crashes, j.token, j.settled, j.fin, j.rtil = st, max(attempt, 1), crashes, token, settled, fin, rtil
+    j.order, j.acc, j.size, j.open, j.lapsed, j.cancelling = order, acc, size, f % 2 == 1, f % 4 >= 2, f % 8 >= 4
+    j.ghost, j.inz = f % 16 >= 8, f % 32 >= 16
+    if hlen > 0 then j.holder = sub(d, next_at, next_at + hlen - 1) end
+    if #d >= next_at + hlen then j.reason = sub(d, next_at + hlen) end
+  end
+  return j
+end
+local function parse(q, sid, b, d)
+  local ok, j = pcall(decode, q, sid, b, d)
+  if ok then return j end
+  return broken(q, sid, b, d, string.match(tostring(j), '([^:]*)$'))
+end
+local spoil                         -- set by moves; nil in scripts that only read
 local function has_begun(j) return j.begun or j.attempt > 1 or j.crashes > 0 end
 local function became(j)            -- its state as stored
   local f = (j.open and 1 or 0) + (j.lapsed and 2 or 0) + (j.cancelling and 4 or 0) + (j.ghost and 8 or 0) + (j.inz and 16 or 0)
@@ -186,7 +217,11 @@ local function peek(q, line, n)
       if #line.rb == 0 then line.rend = true; break end
     end
     local j = q.jobs[line.rb[line.ri]]
-    if j and j.st == 'Q' and not j.inz and not j.ghost and not j.passed then first = j; break end
+    if j and j.st == 'Q' and not j.inz and not j.ghost and not j.passed then
+      if not j.bad then first = j; break end
+      j.passed = true
+      if spoil then spoil(j, line) end
+    end
     if j and j.ghost then j.ghost = false; touch(j) end
     line.ri, line.rc, line.skipped = line.ri + 1, line.rc + 1, line.skipped + 1
   end
@@ -198,6 +233,11 @@ local function peek(q, line, n)
       load(q, line.zb)
     end
     local j = q.jobs[line.zb[line.zi]]
+    while j and j.bad do
+      line.zi, line.zc = line.zi + 1, line.zc + 1
+      if spoil then j.inz = false; spoil(j, line) end
+      j = q.jobs[line.zb[line.zi]]
+    end
     if j and (not first or j.rank < first.rank or (j.rank == first.rank and j.order < first.order)) then return j end
   end
   return first

@@ -21,10 +21,8 @@ end
 
 -- Unique keys
 local function holder_of(q, uniq)   -- the id of the job that holds it now, nil for none
-  local held = call('HGET', q.P .. ':u', uniq)
-  if not held then return nil end
-  local x = munpack(held)
-  if x[2] > now then return x[1] end
+  local x = key_entry(q, uniq)
+  if x and x[2] > now then return x[1] end
 end
 local function take_key(j)
   if j.uniq then
@@ -35,8 +33,8 @@ end
 local function free_key(j, when)
   if not j.uniq then return end
   if when ~= 'purge' and (j.uniq_until or (when == 'start' and not j.at_start)) then return end
-  local held = call('HGET', j.q.P .. ':u', j.uniq)
-  if held and munpack(held)[1] == j.sid then
+  local held = key_entry(j.q, j.uniq)
+  if held and held[1] == j.sid then
     call('HDEL', j.q.P .. ':u', j.uniq)
     if j.uniq_until then call('ZREM', j.q.P .. ':ut', j.uniq) end
   end
@@ -69,7 +67,8 @@ local function promote(q)           -- make due jobs ready
   many('ZREM', q.P .. ':due', members)
   for i = 1, #sids do
     local j = q.jobs[sids[i]]
-    if j and (j.st == 'S' or j.st == 'K') then
+    if j and j.bad then spoil(j)
+    elseif j and (j.st == 'S' or j.st == 'K') then
       if j.st == 'K' then
         local kind = kind_of(j)
         q.s[S_PARKED] = q.s[S_PARKED] - 1
@@ -106,6 +105,19 @@ local function finish(j, st, reason, quiet)     -- end it and start its retentio
   later(q, st == 'd' and 'ZADD :dead' or j.rtil > 0 and 'ZADD :kept' or 'ZADD :ended', j.rtil > 0 and j.rtil or end_of(q), j.sid)
   notify[#notify + 1] = { q, j.sid }
   touch(j)
+end
+spoil = function(j, line)           -- end a job that cannot be read. line: the line that it was in, if it was in one
+  local q = j.q
+  if line then
+    line.n = line.n - 1
+    q.s[S_READY] = q.s[S_READY] - 1
+    if line ~= q.plain then j.key = line.key end
+  end
+  if j.st == 'K' then q.s[S_PARKED] = q.s[S_PARKED] - 1 end
+  j.st, j.rtil, j.inz, j.ghost = 'R', 0, false, false     -- it is in no line any more
+  let_go(j, true)
+  j.settled = 0
+  finish(j, 'd', 'unreadable', true)
 end
 local function retained(j)          -- remove it from the ended jobs
   local q = j.q
@@ -161,7 +173,14 @@ local function held_by(q, holder)   -- the jobs that a holder holds in a queue
   load(q, sids)
   for _, sid in ipairs(sids) do
     local j = q.jobs[sid]
-    if j and j.holder == holder then jobs[#jobs + 1] = j else call('SREM', key, sid) end
+    if j and j.holder == holder then jobs[#jobs + 1] = j
+    else
+      call('SREM', key, sid)
+      if j and j.st == 'Q' and (j.bad and not j.holder or not j.had) then       -- it ran here, and its state was lost
+        begin(q, j.key, -1)
+        if j.bad then spoil(j) else put(j, now, 'S') end
+      end
+    end
   end
   return jobs
 end
