@@ -123,7 +123,9 @@ class QueueData(QueueState):
     ended: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
     dead: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
     results: list[tuple[float, int, str]] = field(default_factory=list)
-    """Heap of (kept until, order, id) of succeeded jobs with a result."""
+    """Heap of (kept until, order, id) of succeeded jobs with a result; entries of removed jobs are skipped."""
+    results_kept: int = 0
+    """The number of succeeded jobs with a result."""
 
     def count(self, job: JobRow, change: int) -> None:
         """Add a job to the counts (`change` 1) or remove it (-1)."""

@@ -9,11 +9,11 @@ from typing import Final
 from uuid import uuid4
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from outlast.aio.look import AGAIN
 from outlast.brokers.redis.codec import unpack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, script
+from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, script
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Fence
 from outlast.core.unreadable import READ_ERRORS, UNREADABLE
@@ -66,6 +66,8 @@ class ClaimOperations(KeyspaceOperations):
     def __init__(self, keyspace: Keyspace, max_body: int, is_open: Callable[[], bool]) -> None:
         super().__init__(keyspace, max_body, is_open)
         self._idle: list[_ClaimSequence] = []
+        self._told: set[str] = set()
+        """Queues with damaged keys that the log names already."""
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
@@ -92,6 +94,23 @@ class ClaimOperations(KeyspaceOperations):
             await asyncio.gather(*self._undoing, return_exceptions=True)
 
     async def _claim(self, request: ClaimRequest, sequence: _ClaimSequence) -> ClaimReply:
+        """Claim from the queues whose keys can be read; the log names the others once."""
+        demand = dict(request.demand)
+        while demand or not request.demand:
+            try:
+                return await self._claim_from(structs.replace(request, demand=demand), sequence)
+            except DamagedQueue as error:
+                if demand.pop(error.queue, None) is None:
+                    raise
+                self._tell(error)
+        return ClaimReply([], request.last, None)
+
+    def _tell(self, error: DamagedQueue) -> None:
+        if error.queue not in self._told:
+            self._told.add(error.queue)
+            _log.error("queue %r gives no jobs: %s", error.queue, error)
+
+    async def _claim_from(self, request: ClaimRequest, sequence: _ClaimSequence) -> ClaimReply:
         queues = sorted(request.demand)
         reply = await self.keyspace.run(
             _CLAIM,
@@ -107,7 +126,13 @@ class ClaimOperations(KeyspaceOperations):
             sequence.number,
             *(request.demand[queue] for queue in queues),
         )
-        last = reply[0].decode()
+        last, _, failed = reply[0].decode().partition(" ")
+        for queue in failed.split():
+            if queue not in self._told:
+                try:
+                    await self.keyspace.check_types([queue])
+                except DamagedQueue as error:
+                    self._tell(error)
         if len(reply) == 2:
             return ClaimReply([], last, float(reply[1]) if reply[1] else None)
         token = int(reply[1])

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.brokers.redis.codec import LETTERS, PRIORITY_NUMBER, pack, unpack
-from outlast.brokers.redis.keyspace import KeyspaceOperations, limits_of, script
+from outlast.brokers.redis.keyspace import KeyspaceOperations, changes_of, limits_of, script
 from outlast.brokers.redis.records import failures_of, pages
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import changed_args
@@ -24,7 +24,6 @@ __all__ = ["ControlOperations"]
 _CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "relimit", "control")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
-_changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
 STEP: Final = 200
 """Jobs that one step removes."""
 TRIES: Final = 20
@@ -127,7 +126,7 @@ class ControlOperations(KeyspaceOperations):
     async def _adjust(self, rows: _CommandRows, adjust: Adjust) -> list[Any]:
         declared = await self.keyspace.declared_of(adjust.queue)
         (stored,) = await self.keyspace.changes([adjust.queue])
-        before = _changes(stored) if stored else {}
+        before = changes_of(adjust.queue, stored)
         changes = {name: value for name, value in before.items() if name not in adjust.reset} | adjust.changes
         rows.args += [limits_of(adjusted(declared, changes)), _json(changes)]
         at = 4 + len(rows.args)
@@ -142,7 +141,7 @@ class ControlOperations(KeyspaceOperations):
             if args is None:
                 args = edited.get(edit.id)
             if args is None:
-                record = await self.keyspace.client.command("HGET", f"{self.keyspace.prefix(queue)}:b", sid)
+                record = await self.keyspace.command("HGET", f"{self.keyspace.prefix(queue)}:b", sid)
                 if record is not None:
                     args = unpack(queue, edit.id, record).args
                     expected = bytes(args).decode()
@@ -171,12 +170,12 @@ class ControlOperations(KeyspaceOperations):
             return Answer(False, why="nothing-named")
         queues = [command.queue] if command.queue is not None else await keyspace.names()
         states = "".join(LETTERS[state] for state in command.states)
-        upto = int(await keyspace.client.command("GET", f"{keyspace.root}:order") or 0)
+        upto = int(await keyspace.command("GET", f"{keyspace.root}:order") or 0)
         for queue in queues:
             for page in await pages(keyspace, [queue]):
                 sids = [
                     each.decode()
-                    for each in await keyspace.client.command("LRANGE", f"{keyspace.prefix(queue)}:a:{page}", 0, -1)
+                    for each in await keyspace.command("LRANGE", f"{keyspace.prefix(queue)}:a:{page}", 0, -1)
                 ]
                 for start in range(0, len(sids), STEP):
                     runs = int(command.key is not None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from outlast.brokers.redis.codec import LETTERS, unpack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, effective, script
+from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, effective, script
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import redact_args
 from outlast.core.matching import holds
@@ -21,6 +23,10 @@ from outlast.core.topology import limits_of
 from outlast.core.unreadable import READ_ERRORS, UNREADABLE, json_text, unreadable
 
 __all__ = ["RecordOperations", "failures_of", "pages"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("outlast.redis")
 
 _LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
 _WATCH: Final = script("clock", "base", "retain", "jobs", "moves", "watch")
@@ -169,7 +175,9 @@ class RecordOperations(KeyspaceOperations):
 
     async def find(self, query: Query) -> Page:
         """Return one page, newest acceptance first; read PAGE jobs per script call, in at most LOOKS calls."""
-        queues = await self._queues_of(query)
+        return await self._over(await self._queues_of(query), partial(self._find, query))
+
+    async def _find(self, query: Query, queues: Sequence[str]) -> Page:
         states, conditions = _conditions(query)
         found: list[tuple[str, JobRecord]] = []
         looks = 0
@@ -194,7 +202,8 @@ class RecordOperations(KeyspaceOperations):
     async def count(self, query: Query) -> dict[State, int]:
         """Count matching records by state."""
         if not query.args:
-            tally = await self._tally(await self._queues_of(query), query, "count")
+            read = partial(self._tally, query=query, what="count")
+            tally = await self._over(await self._queues_of(query), read)
             return {STATES[letter]: number for letter, number in tally.items()}
         counts: Counter[State] = Counter()
         page = Page([], cursor=None)
@@ -222,9 +231,12 @@ class RecordOperations(KeyspaceOperations):
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Count these queues, all known ones when empty."""
         names = list(queues) or await self.keyspace.names()
+        return await self._over(names, self._stats)
+
+    async def _stats(self, names: Sequence[str]) -> dict[str, QueueStats]:
+        stats: dict[str, QueueStats] = {}
         if not names:
-            return {}
-        stats = {}
+            return stats
         for row in await self._look(names, "stats"):
             name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
             max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
@@ -254,6 +266,18 @@ class RecordOperations(KeyspaceOperations):
 
     async def _queues_of(self, query: Query) -> list[str]:
         return [query.queue] if query.queue is not None else await self.keyspace.names()
+
+    async def _over(self, queues: Sequence[str], read: Callable[[Sequence[str]], Awaitable[T]]) -> T:
+        """Return what `read` returns for those of several queues whose keys can be read; the log names the others."""
+        left = list(queues)
+        while True:
+            try:
+                return await read(left)
+            except DamagedQueue as error:
+                if len(queues) < 2 or error.queue not in left:
+                    raise
+                left.remove(error.queue)
+                _log.error("queue %r is left out: %s", error.queue, error)
 
     async def _look(self, queues: Sequence[str], *args: Argument) -> Any:
         return await self.keyspace.run(_LOOK, self.keyspace.keys(queues), *args)

@@ -73,6 +73,7 @@ _QUEUE: Final[dict[str, tuple[str, str]]] = {
     "max_depth": (_or_null(_INT), "null"),
     "record_ttl": (_NUMBER, "86400"),
     "records_kept": (_INT, "10000"),
+    "results_kept": (_or_null(_INT), "null"),
     "dead_ttl": (_NUMBER, "2592000"),
     "id_memory": (_NUMBER, "86400"),
     "depth": (_INT, "0"),

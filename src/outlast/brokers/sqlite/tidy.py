@@ -123,7 +123,9 @@ class Tidier:
         """Apply retention; return whether more remains."""
         tx = self._tx
         tx.begin()
-        more = any(tx.one("any_over", (tx.queue(name).number, tx.now)) for name in tx.names())
+        more = any(
+            tx.one("any_over", (queue.number, tx.now, queue.results_kept)) for queue in map(tx.queue, tx.names())
+        )
         while more:
             with immediate(tx.db):
                 tx.begin()

@@ -36,7 +36,7 @@ local S_KEYED, S_STALE, S_END, S_PLAIN, S_FORMAT = 20, 21, 22, '>ddddddd', '>ddd
 -- S_PLAIN: the counters that a plain publish changes come first. S_KEYED: it has had a job with a key; S_STALE: entries
 -- of the ring whose key was removed; S_END: the time of the last end
 local L_DEPTH, L_BYTES, L_AGE, L_SHED, L_CONC, L_INTERVAL, L_BURST, L_KCONC, L_KINTERVAL, L_KBURST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local L_KDEPTH, L_KBYTES, L_KAGE, L_TTL, L_RECORDS, L_DEAD, L_MEMORY, L_WEIGHTS = 11, 12, 13, 14, 15, 16, 17, 18
+local L_KDEPTH, L_KBYTES, L_KAGE, L_TTL, L_RECORDS, L_DEAD, L_MEMORY, L_WEIGHTS, L_RESULTS = 11, 12, 13, 14, 15, 16, 17, 18, 20
 local PAGE, TAU = 1000, 30
 local function trunc(x) return x < 0 and ceil(x) or floor(x) end
 local function rank_of(at, prio) return trunc((at - (1 - prio) * 60) * 1000) end

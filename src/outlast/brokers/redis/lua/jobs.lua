@@ -92,12 +92,23 @@ local function rel(q) return now * 1e9 - q.s[S_EPOCH] * 1e9 end      -- nanoseco
 
 -- Lanes. where: 0 out, 1 in the ring, 2 parked for a slot, 3 parked for its rate. An era ends when the rate limit of the
 -- keys is removed: values of `tat` from before do not count.
+local rejoin
 local function lane_from(q, key, packed)
   q.s[S_KEYED] = 1
   local lane = { key = key, R = q.P .. ':r:' .. key, Z = q.P .. ':z:' .. key, push = 'RPUSH :r:' .. key,
     zadd = 'ZADD :z:' .. key }
-  if packed then
-    local x = munpack(packed)
+  local ok, x = pcall(munpack, packed)
+  if ok and type(x) == 'table' then
+    for i = 1, 13 do ok = ok and type(x[i]) == 'number' and (i == 10 or i == 11 or x[i] == x[i] and x[i] > -1e300 and x[i] < 1e300) end
+  else ok = false end
+  if packed and not ok then         -- count what can be counted; its turn comes in a new one
+    lane.z, lane.run, lane.tat, lane.given, lane.wake, lane.bytes = call('ZCARD', lane.Z), 0, 0, 0, 0, 0
+    lane.n = call('LLEN', lane.R) + lane.z
+    lane.depth, lane.tail, lane.tailo, lane.where, lane.turn = lane.n, math.huge, 0, 0, 0
+    q.lanes[key] = lane
+    if lane.n > 0 then rejoin(q, lane) end
+    return lane
+  elseif packed then
     lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake = x[1], x[2], x[3], x[4], x[5], x[6]
     lane.depth, lane.bytes, lane.n, lane.tail, lane.tailo, lane.z = x[7], x[8], x[9], x[10], x[11], x[12]
     if x[13] ~= q.s[S_ERA] then lane.tat = 0 end
@@ -128,6 +139,7 @@ local function join(q, lane)        -- at the back of the ring
   local entry = in_turn(lane)
   if q.joins then q.joins[#q.joins + 1] = entry else later(q, 'RPUSH :ring', entry) end
 end
+rejoin = join
 local function unpark(q, lane)      -- from the park to the ring
   call('ZREM', q.P .. ':park', in_turn(lane))
   join(q, lane)
@@ -191,7 +203,7 @@ local function lift(j)              -- remove it from its line or from due
       local kind = kind_of(j)
       q.s[S_PARKED] = q.s[S_PARKED] - 1
       call('SREM', q.P .. ':pk:' .. kind, j.sid)
-      if call('HINCRBY', q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
+      if add(q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
     end
   elseif j.st == 'W' then q.s[S_WAIT] = q.s[S_WAIT] - 1 end
 end

@@ -53,7 +53,7 @@ local function put(j, at, st)       -- ready if it is due, else in state `st` un
       q.s[S_PARKED] = q.s[S_PARKED] + 1
       q.ready = q.ready + 1                              -- another worker may know the kind
       call('SADD', q.P .. ':pk:' .. kind, j.sid)
-      call('HINCRBY', q.P .. ':pk', kind, 1)
+      add(q.P .. ':pk', kind, 1)
     end
   end
   touch(j)
@@ -73,7 +73,7 @@ local function promote(q)           -- make due jobs ready
         local kind = kind_of(j)
         q.s[S_PARKED] = q.s[S_PARKED] - 1
         call('SREM', q.P .. ':pk:' .. kind, j.sid)
-        if call('HINCRBY', q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
+        if add(q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
       end
       if j.flags >= 8 then set_flags(j, j.flags - 8) end
       stand(j)
@@ -165,7 +165,7 @@ local function was_settled(q, sid, token)
   return past and select(2, sunpack('>dd', past)) == token or false
 end
 -- Leases
-local function held_by(q, holder)   -- the jobs that a holder holds in a queue
+local function held_in(q, holder)
   local key = q.P .. ':h:' .. holder
   if call('EXISTS', key) == 0 then return {} end
   sync(q)
@@ -184,21 +184,17 @@ local function held_by(q, holder)   -- the jobs that a holder holds in a queue
   end
   return jobs
 end
+local function held_by(q, holder)   -- the jobs that a holder holds in a queue; none of one with keys of a wrong type
+  local ok, jobs = pcall(held_in, q, holder)
+  return ok and jobs or {}
+end
 local function by_order(a, b) return a.order < b.order end
-local function lapse()              -- make the jobs of lapsed leases ready
-  local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
-  if #holders == 0 then return end
-  table.sort(holders)
-  for _, holder in ipairs(holders) do
-    local all = {}
-    for _, q in ipairs(every()) do
-      for _, j in ipairs(held_by(q, holder)) do
-        if j.st == 'R' then all[#all + 1] = j end
-      end
-    end
-    table.sort(all, by_order)
-    for _, j in ipairs(all) do
-      begin(j.q, j.key, -1)
+local function lapse_in(q, holder)
+  local held = held_by(q, holder)
+  table.sort(held, by_order)
+  for _, j in ipairs(held) do
+    if j.st == 'R' then
+      begin(q, j.key, -1)
       if j.cancelling then
         let_go(j, true)
         finish(j, 'c', 'cancelled')
@@ -206,8 +202,16 @@ local function lapse()              -- make the jobs of lapsed leases ready
         j.crashes, j.lapsed = j.crashes + 1, true
         put(j, min(j.at, now), 'S')
       end
-      freed(j.q, j.key)
+      freed(q, j.key)
     end
+  end
+end
+local function lapse()              -- make the jobs of lapsed leases ready
+  local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
+  if #holders == 0 then return end
+  table.sort(holders)
+  for _, holder in ipairs(holders) do
+    for _, q in ipairs(every()) do pcall(lapse_in, q, holder) end       -- one with keys of a wrong type stops no other
     call('ZREM', D .. ':leases', holder)
     call('ZADD', D .. ':gone', now, holder)
   end

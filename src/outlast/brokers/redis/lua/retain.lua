@@ -61,7 +61,13 @@ local function prune(q, most)       -- retention, at most `most` records of each
   if over > 0 then drop(':ended', call('ZRANGE', P .. ':ended', 0, min(over, most) - 1)) end
   drop(':ended', call('ZRANGEBYSCORE', P .. ':ended', '-inf', now - limits[L_TTL] + 0.0005, 'LIMIT', 0, most))
   drop(':dead', call('ZRANGEBYSCORE', P .. ':dead', '-inf', now - limits[L_DEAD] + 0.0005, 'LIMIT', 0, most))
-  drop(':kept', call('ZRANGEBYSCORE', P .. ':kept', '-inf', now, 'LIMIT', 0, most))
+  local results = call('ZCARD', P .. ':kept')
+  if results > 0 then
+    local passed = call('ZRANGEBYSCORE', P .. ':kept', '-inf', now, 'LIMIT', 0, most)
+    local beyond = min(results - (limits[L_RESULTS] or limits[L_RECORDS]), most)
+    if beyond > #passed then passed = call('ZRANGE', P .. ':kept', 0, beyond - 1) end
+    drop(':kept', passed)
+  end
   for _ = 1, most, 100 do           -- expired remembered ids
     local sids = call('LRANGE', P .. ':pl', 0, 99)
     if #sids == 0 then break end

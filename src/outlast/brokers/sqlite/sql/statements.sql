@@ -5,18 +5,18 @@
 
 -- name: queue_row (name)
 select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_ttl, id_memory, drained, drained_at,
-       pruned, uniques, name, dead, app, limits, back, turn, tat, bytes, shed from queue where name = ?1
+       pruned, uniques, name, dead, app, limits, back, turn, tat, bytes, shed, coalesce(results_kept, records_kept) from queue where name = ?1
 
 -- name: queue_add (name, record_ttl, records_kept, dead_ttl, id_memory)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory) values(?1, ?2, ?3, ?4, ?5) on conflict do nothing
 
 -- With a shorter record_ttl the next jobs to end precede, in job_ended, those that have ended.
--- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, app, declared)
-insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, app, declared)
-values(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+-- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, app, declared, results_kept)
+insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, app, declared, results_kept)
+values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 on conflict(name) do update set record_ttl = ?2, records_kept = ?3, dead_ttl = ?4, id_memory = ?5, declared = ?7,
-pruned = case when record_ttl > ?2 then 0 else pruned end, app = coalesce(nullif(?6, ''), app)
-where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or declared is not ?7 or ?6 not in ('', app)
+results_kept = ?8, pruned = case when record_ttl > ?2 then 0 else pruned end, app = coalesce(nullif(?6, ''), app)
+where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or results_kept is not ?8 or declared is not ?7 or ?6 not in ('', app)
 
 -- name: queue_limits (limits, changes, max_depth, queue)
 update queue set limits = ?1, changes = ?2, max_depth = ?3
@@ -427,13 +427,23 @@ update job set seq = seq where seq in (select value from json_each(?1))
 -- name: pruned (at, stripped, queue)
 update queue set pruned = ?1, records = records - ?2 where queue = ?3
 
--- name: any_over (queue, now)
+-- name: any_over (queue, now, results kept)
 select exists(select 1 from job where queue = ?1 and state >= 10 and at <= ?2)
+    or (select count(*) from job where queue = ?1 and result is not null) > ?3
 
 -- name: over (queue, now, limit)
 select seq, state, result is null, body is null, enqueued_at, failed, uniq_until,
        coalesce(octet_length(body), 0) + coalesce(octet_length(result), 0) >= 400 and seq % 2 = 0
 from job where queue = ?1 and state >= 10 and at <= ?2 order by at limit ?3
+
+-- The ended jobs with a result above their bound, those whose time ends first.
+-- name: results_count (queue)
+select count(*) from job where queue = ?1 and result is not null
+
+-- name: results_over (queue, limit)
+select seq, state, result is null, body is null, enqueued_at, failed, uniq_until,
+       coalesce(octet_length(body), 0) + coalesce(octet_length(result), 0) >= 400 and seq % 2 = 0
+from job where queue = ?1 and result is not null order by at limit ?2
 
 -- name: to_tombstone (at, seq)
 update job set at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0 where seq = ?2
