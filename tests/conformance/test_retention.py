@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.store.control import Cancel, Prune, Redrive
+from outlast.core.store.control import Cancel, Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from tests.support.jobs import Desk, raw
 
@@ -71,6 +71,57 @@ async def test_a_job_with_a_result_stays_for_the_results_time_and_is_not_counted
     desk.clock.advance(200)
     await desk.do(Prune())
     assert await known(desk, "q.1") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"), [({"records": 3}, 3), ({"records": 1, "results": 5}, 5), ({"results": 0}, 0)]
+)
+async def test_jobs_with_a_result_have_a_bound_by_number(desk: Desk, settings: dict[str, int], kept: int) -> None:
+    await desk.declare("q", **settings)
+    await desk.declare("r")
+    ids = [f"q.{n}" for n in range(8)]
+    for id in ids:
+        desk.clock.advance(1)
+        await desk.run(id, result=raw(1))
+    await desk.run("r.1", result=raw(1))
+    await desk.do(Prune())
+    assert await known(desk, *ids) == ids[len(ids) - kept :]
+    assert await known(desk, "r.1") == ["r.1"]
+    assert [len(await desk.publish(id)) for id in ids] == [1] * 8
+    assert (await desk.stats()).depth == 0  # their ids are remembered
+
+
+async def test_the_result_whose_time_ends_first_goes_first_beyond_the_bound(desk: Desk) -> None:
+    await desk.declare("q", results=2)
+    await desk.run("q.short", result=raw(1), result_ttl=10.0)
+    for id in ("q.long", "q.1", "q.2"):
+        await desk.run(id, result=raw(1), result_ttl=5000.0 if id == "q.long" else 100.0)
+        desk.clock.advance(1)
+    await desk.do(Prune())
+    assert await known(desk, "q.short", "q.long", "q.1", "q.2") == ["q.long", "q.2"]
+
+
+async def test_a_purged_result_makes_room_for_another(desk: Desk) -> None:
+    await desk.declare("q", results=2)
+    for id in ("q.1", "q.2"):
+        desk.clock.advance(1)
+        await desk.run(id, result=raw(1))
+    await desk.do(Purge(id="q.2"))
+    desk.clock.advance(1)
+    await desk.run("q.3", result=raw(1))
+    await desk.do(Prune())
+    assert await known(desk, "q.1", "q.2", "q.3") == ["q.1", "q.3"]
+
+
+async def test_more_results_than_one_step_removes_are_bounded_by_one_prune(desk: Desk) -> None:
+    await desk.declare("q")
+    ended = [f"q.{number}" for number in range(700)]
+    await desk.publish(*ended)
+    await desk.claim(limit=700)
+    await desk.finish(*ended, result=raw(1))
+    await desk.declare("q", results=50)
+    await desk.do(Prune())
+    assert sum((await desk.store.count(Query(queue="q"))).values()) == 50
 
 
 async def test_each_result_has_a_time_of_its_own(desk: Desk) -> None:

@@ -85,9 +85,10 @@ class CancelledRun(Struct, frozen=True):
 
 
 class Aborted(Struct, frozen=True):
-    """The worker stopped the run for a reason (`why`) that is not the job's fault."""
+    """The worker stopped the run for a reason (`why`) that is not the job's fault. begun: its handler was called."""
 
     why: str
+    begun: bool = True
 
 
 class Expired(Struct, frozen=True):
@@ -121,9 +122,9 @@ Outcome = (
 
 
 def admit(delivery: Delivery, now: float) -> Expired | None:
-    """Return Expired when a delivery must not start any more. A job that has started before never expires."""
+    """Return Expired when a delivery must not start any more. A job that has begun before never expires."""
     expires_at = delivery.message.expires_at
-    if expires_at is not None and now >= expires_at and delivery.attempt == 1 and delivery.crashes == 0:
+    if expires_at is not None and now >= expires_at and not delivery.begun:
         return Expired()
     return None
 
@@ -157,7 +158,7 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
         case CancelledRun():
             return Finish(fence, "cancelled", "cancelled")
         case Aborted():
-            return Release(fence, why=outcome.why)
+            return Release(fence, why=outcome.why, begun=outcome.begun)
         case Expired():
             return Finish(fence, "expired", "expired")
         case UnknownKind():

@@ -94,9 +94,13 @@ class Usage(Struct, frozen=True, omit_defaults=True):
 
 
 class Delivery(Struct, frozen=True, gc=False):
-    """One delivery of one message. attempt: runs, counted from 1; crashes: runs during which the holder died."""
+    """One delivery of one message. attempt: runs, counted from 1; crashes: runs during which the holder died.
+
+    begun: an earlier delivery was run, or its holder died with it; one that was given back unstarted does not count.
+    """
 
     message: Message
     fence: Fence
     attempt: int = 1
     crashes: int = 0
+    begun: bool = False

@@ -20,6 +20,7 @@ class Parcel(Struct, frozen=True, kw_only=True):
     rank: int
     attempt: int = 1
     crashes: int = 0
+    begun: bool = False
     failures: tuple[Failure, ...] = ()
 
 

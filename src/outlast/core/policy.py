@@ -112,16 +112,18 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 class Retention(Struct, frozen=True, kw_only=True):
-    """How long ended jobs are kept. All are durations except `records`, the most ended jobs that a queue keeps.
+    """How long ended jobs are kept. All are durations except `records` and `results`.
 
-    A job with a result is kept as long as the result (`Policy.result_ttl`) and does not count in `records`. An id is
-    remembered for `id_memory` after acceptance, also when its record is removed.
+    records: the most ended jobs without a result that a queue keeps. A job with a result is kept as long as the result
+    (`Policy.result_ttl`), and does not count there: results, None for as many as `records`, bounds them; those whose
+    time ends first go first. An id is remembered for `id_memory` after acceptance, also when its record is removed.
     """
 
     record_ttl: float = DEFAULTS.record_ttl
     records: int = DEFAULTS.records_kept
     dead_ttl: float = DEFAULTS.dead_ttl
     id_memory: float = DEFAULTS.id_memory
+    results: int | None = None
 
     if TYPE_CHECKING:
 
@@ -132,6 +134,7 @@ class Retention(Struct, frozen=True, kw_only=True):
             records: int = ...,
             dead_ttl: Duration = ...,
             id_memory: Duration = ...,
+            results: int | None = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -139,3 +142,10 @@ class Retention(Struct, frozen=True, kw_only=True):
             structs.force_setattr(self, name, seconds(getattr(self, name), f"Retention({name})"))
         if type(self.records) is not int or self.records < 0:
             raise ConfigurationError(f"Retention(records={self.records!r}): give a whole number, 0 or more")
+        if self.results is not None and (type(self.results) is not int or self.results < 0):
+            raise ConfigurationError(f"Retention(results={self.results!r}): give a whole number, 0 or more, or None")
+
+    @property
+    def results_kept(self) -> int:
+        """The most ended jobs with a result that a queue keeps."""
+        return self.records if self.results is None else self.results

@@ -50,7 +50,7 @@ class Finish(Struct, frozen=True, gc=False, tag=True):
 class Reschedule(Struct, frozen=True, tag=True):
     """Run again at `at` (wall time) as attempt number `attempt`, with crash count `crashes`.
 
-    error None: a snooze. The job's rank is computed from `at`.
+    error None: a snooze. The job's rank is computed from `at`. The job has begun from now on.
     """
 
     fence: Fence
@@ -62,11 +62,15 @@ class Reschedule(Struct, frozen=True, tag=True):
 
 
 class Release(Struct, frozen=True, tag=True):
-    """Give back the unfinished job. It keeps attempt, crash count and rank, and is due at `at`, at once when None."""
+    """Give back the unfinished job. It keeps attempt, crash count and rank, and is due at `at`, at once when None.
+
+    begun: its run had started, so that it does not expire any more.
+    """
 
     fence: Fence
     at: float | None = None
     why: str = ""
+    begun: bool = False
 
 
 class Park(Struct, frozen=True):

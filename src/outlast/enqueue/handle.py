@@ -130,6 +130,8 @@ class Handle(Generic[R_co]):
         match record.state:
             case "succeeded":
                 if record.result is None:
+                    if record.failures and record.failures[-1].type == "Unreadable":
+                        raise JobFailed(self.id, "unreadable", record.failures[-1].message)
                     return None
                 arguments = runtime.arguments.get(record.kind)
                 return json.decode(record.result) if arguments is None else arguments.load_result(record.result)

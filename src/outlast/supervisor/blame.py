@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from outlast.aio.children import how_ended
 from outlast.core.clock import Clock
 from outlast.core.message import Failure
-from outlast.core.settlement import Reschedule
+from outlast.core.settlement import Release, Reschedule
 from outlast.core.store.store import Store
 from outlast.supervisor.crash_log import log_crashed
 from outlast.supervisor.process import ProcessExit
@@ -21,13 +21,15 @@ _logger = logging.getLogger("outlast.supervisor")
 
 
 async def release(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
-    """Release the jobs of a dead worker: first those that count a crash, then all others of its holder."""
+    """Release the jobs of a dead worker: those that count a crash, those that had begun, then all others."""
     crashed: Sequence[Reschedule] = release_jobs_of(ended, clock.time())
+    blamed = {settlement.fence for settlement in crashed}
+    others = [Release(fence, why="its worker died", begun=True) for fence in ended.begun if fence not in blamed]
 
     async def forfeit(store: Store) -> int:
-        if crashed:
-            await store.broker.settle(crashed)
-        return await store.broker.forfeit(ended.holder, crashed=False)
+        lost = await store.broker.settle([*crashed, *others]) if ended.begun else []
+        # Some of the others may have been settled before their worker died.
+        return len(others) - len(lost) + await store.broker.forfeit(ended.holder, crashed=False)
 
     released = await link.retry("forfeit", forfeit)
     if crashed or released:

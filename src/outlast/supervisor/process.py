@@ -17,7 +17,7 @@ from outlast.aio.frames import pack, read_frame
 from outlast.aio.tasks import cancel, ended_within
 from outlast.core.clock import Clock
 from outlast.core.events import QueueUnattended
-from outlast.core.message import Holder
+from outlast.core.message import Fence, Holder
 from outlast.core.settlement import Lost
 from outlast.supervisor.messages import (
     Losses,
@@ -28,7 +28,7 @@ from outlast.supervisor.messages import (
     WorkerHello,
     encode,
 )
-from outlast.worker.job_map import STARTED, JobEntry, SharedJobMap
+from outlast.worker.job_map import ENDED, STARTED, JobEntry, SharedJobMap
 
 __all__ = ["COME_UP", "STALL_AFTER", "RecycleBounds", "ProcessExit", "WorkerProcess"]
 
@@ -56,6 +56,8 @@ class ProcessExit(msgspec.Struct, frozen=True):
     lived: float
     """Seconds since it was ready, 0 when it never was."""
     left: bool = False
+    begun: tuple[Fence, ...] = ()
+    """Those of all its jobs that had begun."""
 
 
 class RecycleBounds(msgspec.Struct, frozen=True):
@@ -148,11 +150,12 @@ class WorkerProcess:
         os.close(self._map_fd)
         if not self.hello.done():
             self.hello.cancel()
+        begun = tuple(job.fence for job in jobs if job.state in (STARTED, ENDED))
         if self._killed_for == "overdue":
             jobs = tuple(job for job in jobs if (job.fence.id, job.fence.token) in self._overdue)
         lived = self._clock.monotonic() - self._ready_at if self._ready_at else 0.0
         code = 0 if self.child.code is None else self.child.code
-        return ProcessExit(self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived, left)
+        return ProcessExit(self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived, left, begun)
 
     async def _listen(self) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self.child.sock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from outlast.core.message import Fence
 from outlast.core.registry import Mode
 from outlast.core.settlement import Settlement
 from outlast.worker.job_map import STARTED, SharedJobMap
@@ -58,6 +59,8 @@ class Budget:
         """Set when the demand may have grown since the last claim."""
         self.idle = asyncio.Event()
         """Set while no run is held."""
+        self.detached: list[Fence] = []
+        """The jobs of `detach`: they have begun, and are released when the process ends."""
         self.idle.set()
         self._queues = {(each.queue, self.by_mode[each.mode]) for each in composer.registry.kinds.values()}
         self._job_map = job_map
@@ -171,6 +174,7 @@ class Budget:
         run.ended = True
         if self._job_map is not None:
             self._job_map.end(run.map_index)
+        self.detached.append(run.delivery.fence)
         run.group.stuck += 1
         run.group.held -= 1
         del self.runs[run]

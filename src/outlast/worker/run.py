@@ -145,6 +145,9 @@ class Run:
     host: RunHost
     claimed: float
     began: bool = False
+    """It has left the line for a slot."""
+    begun: bool = False
+    """Its handler may have been called: a job that is isolated begins when its child process has it."""
     started: float = 0.0
     deadline: float = 0.0
     map_index: int = -1
@@ -179,6 +182,7 @@ class Run:
 
     def begin(self, now: float) -> None:
         """Start the timeout. now: monotonic seconds."""
+        self.begun = True
         self.started = now
         if self.plan is not None and self.plan.timeout is not None:
             self.deadline = now + self.plan.timeout
@@ -303,7 +307,7 @@ def stopped(run: Run) -> Outcome:
         case "cancelled":
             return CancelledRun()
         case _:
-            return Aborted("the worker stopped")
+            return Aborted("the worker stopped", run.begun)
 
 
 def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:

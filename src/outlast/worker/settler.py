@@ -110,7 +110,8 @@ class Settler:
             type(error).__name__,
             exc_info=error,
         )
-        again = Release(settlement.fence, at=self._link.clock.time() + 60, why="its settlement could not be kept")
+        at, why = self._link.clock.time() + 60, "its settlement could not be kept"
+        again = Release(settlement.fence, at=at, why=why, begun=run.begun)
         return await self._retry(functools.partial(_keep, [], [again]))
 
 

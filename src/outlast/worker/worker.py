@@ -17,7 +17,7 @@ from outlast.brokers.registry import connect
 from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
-from outlast.core.settlement import Lost
+from outlast.core.settlement import Lost, Release
 from outlast.core.store.store import Store
 from outlast.worker.app_source import AppSource, find_source, in_child_import
 from outlast.worker.budget import Budget
@@ -340,15 +340,18 @@ class Worker:
         """
         await settler.close()
         held = bool(budget.runs) or budget.thread.stuck > 0
+        begun = [Release(fence, why="the worker stopped", begun=True) for fence in budget.detached]
         try:
             async with asyncio.timeout(_LAST_CALL if held else _LAST_CALL / 2):
-                released = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
+                if begun:
+                    await link.once(lambda store: store.broker.settle(begun))
+                forfeited = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
         except (StoreError, TimeoutError) as error:
             if held:
                 why = str(error) or "no answer"
                 _logger.error("the jobs of this worker could not be released, its lease will lapse: %s", why)  # noqa: TRY400
         else:
-            if released:
+            if released := len(begun) + forfeited:
                 _logger.warning("%d unfinished jobs were released", released)
 
     def _connect(self) -> Store:

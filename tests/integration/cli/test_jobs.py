@@ -10,8 +10,9 @@ from tests.support.apps.cli_app import SECRET, Seeded
 from tests.support.command import Project
 
 KEYS = {
-    "id", "queue", "kind", "state", "reason", "args", "priority", "key", "unique", "attempt", "crashes", "enqueued_at",
-    "run_at", "expires_at", "finished_at", "holder", "cancelling", "result", "progress", "failures", "usage",
+    "id", "queue", "kind", "state", "reason", "args", "priority", "key", "unique", "attempt", "crashes", "begun",
+    "enqueued_at", "run_at", "expires_at", "finished_at", "holder", "cancelling", "result", "progress", "failures",
+    "usage",
 }  # fmt: skip
 
 

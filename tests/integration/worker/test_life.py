@@ -92,7 +92,7 @@ async def test_what_does_not_end_within_the_grace_is_given_back_with_its_attempt
             await started.wait()
         (found,) = await (await app.runtime()).store.records.get([job.id])
         assert found is not None
-        assert (found.state, found.attempt, found.crashes, found.failures) == ("ready", 1, 0, ())
+        assert (found.state, found.attempt, found.begun, found.crashes, found.failures) == ("ready", 1, True, 0, ())
 
 
 async def test_a_second_signal_ends_the_grace(app: Outlast) -> None:
@@ -108,6 +108,22 @@ async def test_a_second_signal_ends_the_grace(app: Outlast) -> None:
         await started.wait()
         worker.end_grace()
     assert await job.status() == "ready"
+
+
+async def test_a_job_that_waits_for_a_slot_at_a_stop_has_not_begun(app: Outlast) -> None:
+    started = asyncio.Event()
+
+    @app.job
+    async def holds() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    jobs = [await holds.enqueue() for _ in range(2)]
+    async with working(app, concurrency=1) as worker:
+        await started.wait()
+        worker.end_grace()
+    found = await (await app.runtime()).store.records.get([job.id for job in jobs])
+    assert [each is not None and each.begun for each in found] == [True, False]
 
 
 async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_worker(
@@ -156,7 +172,7 @@ async def test_a_job_whose_thread_goes_on_is_handed_back_without_a_crash(url: st
                 await asyncio.to_thread(started.wait, 30)
             (found,) = await (await app.runtime()).store.records.get([job.id])
             assert found is not None
-            assert (found.state, found.attempt, found.crashes) == ("ready", 1, 0)
+            assert (found.state, found.attempt, found.begun, found.crashes) == ("ready", 1, True, 0)
         finally:
             gate.set()
 

@@ -68,7 +68,8 @@ NO_KIND, NO_PROCESS = (structs.replace(failure(1), type=each) for each in UNRUNN
         (Invalid(LOST), Finish(FENCE, "dead", "invalid-arguments", error=LOST)),
         (Snoozed(30), Again(FENCE, NOW + 30, 1)),
         (CancelledRun(), Finish(FENCE, "cancelled", "cancelled")),
-        (Aborted("draining"), Release(FENCE, why="draining")),
+        (Aborted("draining"), Release(FENCE, why="draining", begun=True)),
+        (Aborted("draining", begun=False), Release(FENCE, why="draining")),
         (Expired(), Finish(FENCE, "expired", "expired")),
         (UnknownKind(), Park(FENCE, NOW + DEFAULTS.park)),
         (Unrunnable(NO_PROCESS, 0), Again(FENCE, NOW + 5, 1, NO_PROCESS)),
@@ -285,6 +286,5 @@ def test_admit_refuses_what_is_past_its_time_to_start() -> None:
     assert admit(delivery(expires=10), NOW + 10) == Expired()
 
 
-def test_a_job_that_has_started_once_is_admitted_until_it_ends() -> None:
-    assert admit(delivery(2, expires=10), NOW + 99) is None
-    assert admit(delivery(1, 1, expires=10), NOW + 99) is None
+def test_a_job_that_has_begun_is_admitted_until_it_ends() -> None:
+    assert admit(structs.replace(delivery(expires=10), begun=True), NOW + 99) is None

@@ -48,6 +48,14 @@ async def flaky(ctx: Context) -> int:
     return ctx.attempt
 
 
+@shop.job(expires="5s")
+async def polls() -> str:
+    ran.append("polled")
+    if len(ran) < 3:
+        raise Snooze("1h")
+    return "found"
+
+
 @shop.job
 async def forever(ctx: Context) -> None:
     raise Snooze(0)
@@ -123,6 +131,15 @@ class TestDrain:
             assert await t.drain() == []
             t.advance("1h")
             assert len(await t.drain()) == 1
+
+    async def test_a_job_that_began_in_time_goes_on_after_a_snooze_past_its_expires(self) -> None:
+        with shop.testing() as t:
+            ran.clear()
+            job = await polls.enqueue()
+            for _ in range(3):
+                await t.drain()
+                t.advance("1h")
+            assert (await job.status(), ran) == ("succeeded", ["polled"] * 3)
 
     async def test_a_retry_waits_for_the_clock_and_its_failure_is_seen(self) -> None:
         with shop.testing() as t:

@@ -100,7 +100,7 @@ def _redrive(tables: Tables, job: JobRow) -> Answer:
     if takes_key:
         tables.take_key(job)
     job.message = msgspec.structs.replace(job.message, run_at=now, expires_at=None)  # else it would expire at once
-    job.attempt, job.crashes, job.cancelling, job.settled = 1, 0, False, 0
+    job.attempt, job.crashes, job.ran, job.cancelling, job.settled = 1, 0, False, False, 0
     job.notes.pop("usage", None)
     job.rank = rank_of(now, job.message.priority)
     tables.put(job, now, "scheduled")

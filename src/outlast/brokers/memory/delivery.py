@@ -44,7 +44,7 @@ def _hand_out(tables: Tables, job: JobRow, row: HolderRow) -> Delivery:
     job.holder = row
     row.jobs[job.message.id] = job
     tables.free_key(job, when="start")
-    return Delivery(job.message, job.fence, job.attempt, job.crashes)
+    return Delivery(job.message, job.fence, job.attempt, job.crashes, job.begun)
 
 
 def _renew(tables: Tables, holder: Holder, lease: float) -> HolderRow:
@@ -164,13 +164,14 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
         case Reschedule():
             add_failure(job, settlement.error)
             if not job.cancelling:  # else the job ends here, and there is no next attempt
-                job.attempt, job.crashes = settlement.attempt, settlement.crashes
+                job.attempt, job.crashes, job.ran = settlement.attempt, settlement.crashes, True
                 job.rank = rank_of(settlement.at, job.message.priority)
             cancelling = job.cancelling
             _wait(tables, job, settlement.at, parked=False)
             if not cancelling:
                 tables.publish(settlement.then, bounded=False)
         case Release():
+            job.ran = job.ran or settlement.begun
             at = min(job.at, tables.clock.time()) if settlement.at is None else settlement.at
             _wait(tables, job, at, parked=False)
         case Park():

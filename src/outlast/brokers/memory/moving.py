@@ -41,7 +41,13 @@ def hold(tables: Tables, job: JobRow, why: str) -> Answer:
     if tables.key_holder(message) != message.id:
         message = structs.replace(message, unique=None)
     parcel = Parcel(
-        message=message, at=job.at, rank=job.rank, attempt=job.attempt, crashes=job.crashes, failures=job.failures
+        message=message,
+        at=job.at,
+        rank=job.rank,
+        attempt=job.attempt,
+        crashes=job.crashes,
+        begun=job.begun,
+        failures=job.failures,
     )
     return Answer(True, 1, parcel=parcel)
 
@@ -64,7 +70,7 @@ def adopt(tables: Tables, command: Adopt) -> Answer:
             return Answer(False, why="too-large")
     job = tables.jobs[message.id]
     job.message, job.at, job.rank = message, parcel.at, parcel.rank
-    job.attempt, job.crashes, job.failures = parcel.attempt, parcel.crashes, parcel.failures
+    job.attempt, job.crashes, job.ran, job.failures = parcel.attempt, parcel.crashes, parcel.begun, parcel.failures
     job.state, job.reason = "waiting", command.why
     return Answer(True, 1)
 

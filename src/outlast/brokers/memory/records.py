@@ -26,7 +26,7 @@ def state_of(job: JobRow, now: float) -> State:
     if job.state not in ("ready", "scheduled", "parked"):
         return job.state
     expires_at = job.message.expires_at
-    if expires_at is not None and now >= expires_at and job.attempt == 1 and job.crashes == 0:
+    if expires_at is not None and now >= expires_at and not job.begun:
         return "expired"
     return "ready" if job.at <= now else job.state
 
@@ -47,6 +47,7 @@ def record(job: JobRow, now: float) -> JobRecord:
         unique=None if message.unique is None else message.unique.key,
         attempt=job.attempt,
         crashes=job.crashes,
+        begun=job.begun,
         enqueued_at=message.enqueued_at,
         run_at=message.run_at if job.state in TERMINAL else job.at,
         expires_at=message.expires_at,

@@ -32,6 +32,8 @@ class JobRow:
     accepted: float
     attempt: int = 1
     crashes: int = 0
+    ran: bool = False
+    """A settlement told that a run of it had started; see `begun`."""
     token: int = 0
     open: bool = False
     """The last delivery may still be settled."""
@@ -52,6 +54,11 @@ class JobRow:
     def size(self) -> int:
         """The bytes of the arguments."""
         return len(self.message.args)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has begun: a lapse counts a crash, which its holder may take back."""
+        return self.ran or self.crashes > 0
 
     @property
     def ticket(self) -> Ticket:
@@ -116,7 +123,9 @@ class QueueData(QueueState):
     ended: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
     dead: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
     results: list[tuple[float, int, str]] = field(default_factory=list)
-    """Heap of (kept until, order, id) of succeeded jobs with a result."""
+    """Heap of (kept until, order, id) of succeeded jobs with a result; entries of removed jobs are skipped."""
+    results_kept: int = 0
+    """The number of succeeded jobs with a result."""
 
     def count(self, job: JobRow, change: int) -> None:
         """Add a job to the counts (`change` 1) or remove it (-1)."""

@@ -229,6 +229,7 @@ class Tables:
             data.dead[job.message.id] = job
         elif job.result is not None:
             heapq.heappush(data.results, (job.result_until, job.order, job.message.id))
+            data.results_kept += 1
         else:
             data.ended[job.message.id] = job
 
@@ -253,6 +254,7 @@ class Tables:
             self.free_key(job, when="purge")
         data.ended.pop(job.message.id, None)
         data.dead.pop(job.message.id, None)
+        data.results_kept -= job.state == "succeeded" and job.result is not None
         del self.jobs[job.message.id]
         until = job.accepted + data.queue.retention.id_memory
         if until > self.clock.time():
@@ -282,7 +284,7 @@ class Tables:
         while data.dead and _finished(next(iter(data.dead.values()))) + kept.dead_ttl <= now:
             self.remove(next(iter(data.dead.values())))
             removed += 1
-        while data.results and data.results[0][0] <= now:
+        while data.results and (data.results[0][0] <= now or data.results_kept > kept.results_kept):
             until, order, id_ = heapq.heappop(data.results)
             job = self.jobs.get(id_)
             if job is not None and job.order == order and job.result is not None and job.result_until == until:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from outlast.aio.look import AGAIN
 from outlast.brokers.redis.codec import unpack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, script
+from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, script
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Fence
+from outlast.core.unreadable import READ_ERRORS, UNREADABLE
 
 __all__ = ["ClaimOperations", "ClaimReply", "ClaimRequest", "repeat_until_done"]
 
 _log = logging.getLogger("outlast.redis")
 
 _CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves", "claim")
+_CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "relimit", "control")
 _UNDO: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 RETRY: Final = 0.25
@@ -63,6 +66,8 @@ class ClaimOperations(KeyspaceOperations):
     def __init__(self, keyspace: Keyspace, max_body: int, is_open: Callable[[], bool]) -> None:
         super().__init__(keyspace, max_body, is_open)
         self._idle: list[_ClaimSequence] = []
+        self._told: set[str] = set()
+        """Queues with damaged keys that the log names already."""
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
@@ -89,6 +94,23 @@ class ClaimOperations(KeyspaceOperations):
             await asyncio.gather(*self._undoing, return_exceptions=True)
 
     async def _claim(self, request: ClaimRequest, sequence: _ClaimSequence) -> ClaimReply:
+        """Claim from the queues whose keys can be read; the log names the others once."""
+        demand = dict(request.demand)
+        while demand or not request.demand:
+            try:
+                return await self._claim_from(structs.replace(request, demand=demand), sequence)
+            except DamagedQueue as error:
+                if demand.pop(error.queue, None) is None:
+                    raise
+                self._tell(error)
+        return ClaimReply([], request.last, None)
+
+    def _tell(self, error: DamagedQueue) -> None:
+        if error.queue not in self._told:
+            self._told.add(error.queue)
+            _log.error("queue %r gives no jobs: %s", error.queue, error)
+
+    async def _claim_from(self, request: ClaimRequest, sequence: _ClaimSequence) -> ClaimReply:
         queues = sorted(request.demand)
         reply = await self.keyspace.run(
             _CLAIM,
@@ -104,19 +126,44 @@ class ClaimOperations(KeyspaceOperations):
             sequence.number,
             *(request.demand[queue] for queue in queues),
         )
-        last = reply[0].decode()
+        last, _, failed = reply[0].decode().partition(" ")
+        for queue in failed.split():
+            if queue not in self._told:
+                try:
+                    await self.keyspace.check_types([queue])
+                except DamagedQueue as error:
+                    self._tell(error)
         if len(reply) == 2:
             return ClaimReply([], last, float(reply[1]) if reply[1] else None)
         token = int(reply[1])
         deliveries = []
+        unread: list[tuple[str, bytes, Exception]] = []
         fields = iter(reply)
         next(fields), next(fields)
         for number, raw, record in zip(fields, fields, fields, strict=True):
-            queue = queues[number >> 36]
-            id_ = f"{queue}.{raw.decode()}"
-            message = unpack(queue, id_, record)
-            deliveries.append(Delivery(message, Fence(id_, queue, token), number & 0xFFFFF, number >> 20 & 0xFFFF))
-        return ClaimReply(deliveries, last, None)
+            queue = queues[number >> 37]
+            try:
+                id_ = f"{queue}.{raw.decode()}"
+                message = unpack(queue, id_, record)
+            except READ_ERRORS as error:
+                unread.append((queue, raw, error))
+                continue
+            attempt, crashes, begun = number & 0xFFFFF, number >> 20 & 0xFFFF, bool(number >> 36 & 1)
+            deliveries.append(Delivery(message, Fence(id_, queue, token), attempt, crashes, begun))
+        if unread:
+            await self._set_aside(unread)
+        return ClaimReply(deliveries, last, None if deliveries else AGAIN)
+
+    async def _set_aside(self, unread: Sequence[tuple[str, bytes, Exception]]) -> None:
+        """End jobs that were handed out and cannot be read here as dead ("unreadable")."""
+        queues = sorted({queue for queue, _, _ in unread})
+        # The ids follow as they are: they may be no text.
+        rows = [("spoil", 1 + queues.index(queue), 5 + at) for at, (queue, _, _) in enumerate(unread)]
+        keyspace, ids = self.keyspace, [raw for _, raw, _ in unread]
+        await keyspace.run(_CONTROL, keyspace.keys(queues), keyspace.default_limits, _encode(rows), *ids)
+        for queue, raw, error in unread:
+            shown = raw.decode(errors="backslashreplace")
+            _log.error("job %s.%s cannot be read, and is dead (%s): %s", queue, shown, UNREADABLE, error)
 
     async def _undo(self, claiming: asyncio.Future[ClaimReply], holder: str, sequence: _ClaimSequence) -> None:
         """Release the jobs that the last claim of the sequence handed out to this holder."""

@@ -37,7 +37,18 @@ _written: Final = Layout(">ddBBBI")
 _expiry: Final = Layout(">d")
 _read: Final = Layout(">10xddBBBI")
 _encode: Final = msgspec.msgpack.Encoder().encode
-_ext: Final = msgspec.msgpack.Decoder(list[Any]).decode
+_ext: Final = msgspec.msgpack.Decoder(
+    tuple[
+        str | None,  # key
+        str | None,  # unique
+        bool,
+        float | None,
+        bool,
+        float | None,
+        dict[str, str] | None,  # headers
+        tuple[str, ...] | None,  # redacted
+    ]
+).decode
 _kinds: dict[bytes, str] = {}
 """Kinds by their bytes, so that a kind is decoded once."""
 
@@ -67,7 +78,7 @@ def pack(message: Message) -> bytes:
 
 
 def unpack(queue: str, id_: str, record: bytes) -> Message:
-    """Return the message of a complete record."""
+    """Return the message of a complete record; raise one of READ_ERRORS for one that cannot be read."""
     run_at, enqueued_at, priority, flags, kind_length, ext_length = _read.unpack_from(record)
     at = 33
     expires_at = None

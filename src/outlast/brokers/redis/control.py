@@ -10,20 +10,20 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.brokers.redis.codec import LETTERS, PRIORITY_NUMBER, pack, unpack
-from outlast.brokers.redis.keyspace import KeyspaceOperations, limits_of, script
+from outlast.brokers.redis.keyspace import KeyspaceOperations, changes_of, limits_of, script
 from outlast.brokers.redis.records import failures_of, pages
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import changed_args
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow, Why
 from outlast.core.topology import adjusted
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["ControlOperations"]
 
 _CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "relimit", "control")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
-_changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
 STEP: Final = 200
 """Jobs that one step removes."""
 TRIES: Final = 20
@@ -107,7 +107,10 @@ class ControlOperations(KeyspaceOperations):
                     else:
                         rows.rows.append(_adopt(rows, command))
                 case Edit():
-                    rows.rows.append(await self._edit(rows, command, edited))
+                    try:
+                        rows.rows.append(await self._edit(rows, command, edited))
+                    except READ_ERRORS:
+                        refused[index] = Answer(False, why="unreadable")
                 case Cancel() | Redrive() | RunNow() | Purge() | Hold() | Moved() | Unhold():
                     queue, _, sid = (command.id or "").partition(".")
                     row: list[Any] = [_NAMES[type(command)], rows.number(queue), sid]
@@ -123,7 +126,7 @@ class ControlOperations(KeyspaceOperations):
     async def _adjust(self, rows: _CommandRows, adjust: Adjust) -> list[Any]:
         declared = await self.keyspace.declared_of(adjust.queue)
         (stored,) = await self.keyspace.changes([adjust.queue])
-        before = _changes(stored) if stored else {}
+        before = changes_of(adjust.queue, stored)
         changes = {name: value for name, value in before.items() if name not in adjust.reset} | adjust.changes
         rows.args += [limits_of(adjusted(declared, changes)), _json(changes)]
         at = 4 + len(rows.args)
@@ -138,7 +141,7 @@ class ControlOperations(KeyspaceOperations):
             if args is None:
                 args = edited.get(edit.id)
             if args is None:
-                record = await self.keyspace.client.command("HGET", f"{self.keyspace.prefix(queue)}:b", sid)
+                record = await self.keyspace.command("HGET", f"{self.keyspace.prefix(queue)}:b", sid)
                 if record is not None:
                     args = unpack(queue, edit.id, record).args
                     expected = bytes(args).decode()
@@ -167,12 +170,12 @@ class ControlOperations(KeyspaceOperations):
             return Answer(False, why="nothing-named")
         queues = [command.queue] if command.queue is not None else await keyspace.names()
         states = "".join(LETTERS[state] for state in command.states)
-        upto = int(await keyspace.client.command("GET", f"{keyspace.root}:order") or 0)
+        upto = int(await keyspace.command("GET", f"{keyspace.root}:order") or 0)
         for queue in queues:
             for page in await pages(keyspace, [queue]):
                 sids = [
                     each.decode()
-                    for each in await keyspace.client.command("LRANGE", f"{keyspace.prefix(queue)}:a:{page}", 0, -1)
+                    for each in await keyspace.command("LRANGE", f"{keyspace.prefix(queue)}:a:{page}", 0, -1)
                 ]
                 for start in range(0, len(sids), STEP):
                     runs = int(command.key is not None)
@@ -209,15 +212,19 @@ def _adopt(rows: _CommandRows, adopt: Adopt) -> list[Any]:
     rows.args.append(pack(message))
     failures = [_json(each).decode() for each in parcel.failures]
     row: list[Any] = ["adopt", rows.number(message.queue), message.id[len(message.queue) + 1 :], 4 + len(rows.args)]
-    return [*row, parcel.at, parcel.rank, parcel.attempt, parcel.crashes, failures, adopt.why]
+    kept = (parcel.at, parcel.rank, parcel.attempt, parcel.crashes, failures, adopt.why, int(parcel.begun))
+    return [*row, *kept]
 
 
 def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
     ok, changed, why, parcel = answer
     held = None
     if parcel is not None:
-        record, at, rank, attempt, crashes, failures, holds_unique_key = parcel
-        message = unpack(queue, f"{queue}.{sid}", record)
+        record, at, rank, attempt, crashes, begun, failures, holds_unique_key = parcel
+        try:
+            message = unpack(queue, f"{queue}.{sid}", record)
+        except READ_ERRORS:
+            return Answer(False, why="unreadable")  # it stays held; outlast jobs put-back releases it
         if not holds_unique_key:
             message = msgspec.structs.replace(message, unique=None)
         held = Parcel(
@@ -226,6 +233,7 @@ def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
             rank=int(rank),
             attempt=attempt,
             crashes=crashes,
+            begun=bool(begun),
             failures=failures_of(failures),
         )
     return Answer(bool(ok), changed, cast("Why", why.decode()), held)

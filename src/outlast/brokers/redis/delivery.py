@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from outlast.brokers.redis.codec import LETTERS, pack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, script
+from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.message import Failure, Fence, Holder, Message
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
 __all__ = ["DeliveryOperations", "RowBuilder"]
+
+_log = logging.getLogger("outlast.redis")
 
 _SETTLE: Final = script("clock", "base", "retain", "settle_plain", "jobs", "moves", "admit", "follow", "settle")
 _HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
@@ -80,7 +83,7 @@ class RowBuilder:
                 row += ["r", settlement.at, settlement.attempt, settlement.crashes, _failure(settlement.error)]
                 row.append(self.follow_ups(settlement.then))
             case Release():
-                row += ["l", False if settlement.at is None else settlement.at]
+                row += ["l", False if settlement.at is None else settlement.at, int(settlement.begun)]
             case Park():
                 row += ["p", settlement.at]
         return row
@@ -107,6 +110,20 @@ class DeliveryOperations(KeyspaceOperations):
         """Apply each settlement whose fence counts, in one step; return the superseded ones."""
         if not settlements:
             return []
+        try:
+            return await self._settle(settlements)
+        except DamagedQueue as error:
+            # A settlement that blocks its batch would keep the jobs of all other queues from being settled.
+            _log.error("the ends of jobs of queue %r are lost, and they run again: %s", error.queue, error)
+            lost = await self.settle([each for each in settlements if each.fence.queue != error.queue])
+            superseded = {each.fence for each in lost}
+            return [
+                Lost(each.fence, "superseded")
+                for each in settlements
+                if each.fence.queue == error.queue or each.fence in superseded
+            ]
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         keyspace = self.keyspace
         builder = RowBuilder(keyspace)
         rows = builder.rows(settlements)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
@@ -15,10 +15,11 @@ from msgspec import structs
 from outlast.clients.redis.client import Argument, RedisClient
 from outlast.clients.redis.error_replies import ErrorReply
 from outlast.clients.redis.scripts import Script, load_script
-from outlast.core.errors import StoreError, StoreFull
+from outlast.core.errors import StoreCorrupt, StoreError, StoreFull
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
+from outlast.core.unreadable import READ_ERRORS
 
-__all__ = ["Keyspace", "KeyspaceOperations", "effective", "limits_of", "script"]
+__all__ = ["DamagedQueue", "Keyspace", "KeyspaceOperations", "changes_of", "effective", "limits_of", "script"]
 
 logger = logging.getLogger("outlast.redis")
 
@@ -58,15 +59,58 @@ def limits_of(queue: Queue) -> bytes:
         dict(sorted(queue.weights.items())) or None,
         # Declarations with equal values above can differ in their form; that counts as a change too.
         crc32(msgspec.json.encode(structs.replace(queue, name="-"), order="sorted")),
+        kept.results_kept,
     )
     return msgspec.msgpack.encode([False if value is None else value for value in values])
 
 
 def effective(name: str, declared: bytes | None, changed: bytes | None) -> tuple[Queue, dict[str, Any]]:
     """Return a queue with the settings in force, and the operators' changes in them."""
-    queue = _queue(declared) if declared else Queue(name=name)
-    changes = _changes(changed) if changed else {}
+    queue, changes = _declaration(name, declared), changes_of(name, changed)
     return adjusted(queue, changes), changes
+
+
+def changes_of(name: str, text: bytes | None) -> dict[str, Any]:
+    """Return the operators' changes of a queue; none, with a line in the log, where they cannot be read."""
+    try:
+        return _changes(text) if text else {}
+    except READ_ERRORS as error:
+        logger.error("queue %r: its changes by outlast queues set cannot be read, set them again: %s", name, error)  # noqa: TRY400
+        return {}
+
+
+def _declaration(name: str, text: bytes | None) -> Queue:
+    try:
+        return _queue(text) if text else Queue(name=name)
+    except READ_ERRORS as error:
+        logger.error("queue %r: its declaration cannot be read, start its worker to declare it: %s", name, error)  # noqa: TRY400
+        return Queue(name=name)
+
+
+_QUEUE_TYPES: Final = {
+    **dict.fromkeys(("c", "b", "d", "k", "pk", "u", "p", "ac", "res", "f", "n"), "hash"),
+    **dict.fromkeys(("z", "due", "park", "ut", "ended", "dead", "kept"), "zset"),
+    **dict.fromkeys(("r", "ring", "pl"), "list"),
+    **dict.fromkeys(("w", "x"), "set"),
+}
+_ROOT_TYPES: Final = {
+    **dict.fromkeys(("born", "order", "amends"), "string"),
+    **dict.fromkeys(("asked", "watch", "sched"), "hash"),
+    **dict.fromkeys(("leases", "gone"), "zset"),
+    **dict.fromkeys(("queues", "out"), "set"),
+}
+_KEY_TYPES: Final = {"r": "list", "z": "zset", "a": "list", "h": "set", "pk": "set"}
+"""The types of the keys in lua/clock.lua, by the beginning of their names."""
+SCANS: Final = 100
+"""Steps of 1,000 keys in which a search for a key of a wrong type ends."""
+
+
+class DamagedQueue(StoreCorrupt):
+    """A key of one queue has a wrong type; the other queues can be used."""
+
+    def __init__(self, text: str, queue: str) -> None:
+        super().__init__(text)
+        self.queue = queue
 
 
 class Keyspace:
@@ -127,9 +171,58 @@ class Keyspace:
                 return await self.client.run(called, keys, (now, self._born, *args), sure=sure, again=again)
             except ErrorReply as refusal:
                 if refusal.code != "REBORN":
+                    if "WRONGTYPE" in str(refusal):
+                        await self.check_types(self._names_of(keys))
                     raise
             await self._declare_again()
         raise StoreError(f"{self.client.address.shown} was flushed repeatedly: check for other users of this database")
+
+    def _names_of(self, keys: Sequence[str]) -> list[str]:
+        return [key[len(self._stem) : -1] for key in keys[1:]]
+
+    async def command(self, *args: Argument) -> Any:
+        """Send a command, not a script, for a key of this keyspace; raise what `check_types` raises."""
+        try:
+            return await self.client.command(*args)
+        except ErrorReply as refusal:
+            if "WRONGTYPE" in str(refusal):
+                await self.check_types([])
+            raise
+
+    async def check_types(self, names: Sequence[str]) -> None:
+        """Raise DamagedQueue or StoreCorrupt for a key of a wrong type, which they name. names: where to look first."""
+        await self._check_keys(self.root, _ROOT_TYPES, None)
+        for name in dict.fromkeys((*names, *await self._all_names())):
+            stem = self.prefix(name)
+            await self._check_keys(stem, _QUEUE_TYPES, name)
+            for kind, expected in _KEY_TYPES.items():
+                async for key in self._scan(f"{stem}:{kind}:*"):
+                    await self._check_key(key, expected, name)
+
+    async def _all_names(self) -> list[str]:
+        return sorted(name.decode() for name in await self.client.command("SMEMBERS", f"{self.root}:queues"))
+
+    async def _scan(self, pattern: str) -> AsyncIterator[str]:
+        cursor = b"0"
+        for _ in range(SCANS):
+            cursor, found = await self.client.command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, key=self.root)
+            for key in found:
+                yield key.decode(errors="replace")
+            if cursor == b"0":
+                return
+
+    async def _check_keys(self, stem: str, types: Mapping[str, str], queue: str | None) -> None:
+        for name, expected in types.items():
+            await self._check_key(f"{stem}:{name}", expected, queue)
+
+    async def _check_key(self, key: str, expected: str, queue: str | None) -> None:
+        found = (await self.client.command("TYPE", key)).decode()
+        if found not in ("none", expected):
+            text = (
+                f"{self.client.address.shown}: the key {key} is a {found}, not a {expected}: another program wrote it: "
+                "RENAME it, and give that program another database"
+            )
+            raise StoreCorrupt(text) if queue is None else DamagedQueue(text, queue)
 
     async def _declare_again(self) -> None:
         logger.error(
@@ -154,18 +247,18 @@ class Keyspace:
 
     async def changes(self, queues: Sequence[str]) -> list[bytes]:
         """Return the operators' changes of these queues as JSON, b"" for none."""
-        return [(await self.client.command("HGET", f"{self.prefix(queue)}:c", "changes")) or b"" for queue in queues]
+        return [(await self.command("HGET", f"{self.prefix(queue)}:c", "changes")) or b"" for queue in queues]
 
     async def check_owner(self, queue: str, app: str) -> None:
         """Raise ConfigurationError for a queue of another app."""
-        owner = (await self.client.command("HGET", f"{self.prefix(queue)}:c", "app") or b"").decode()
+        owner = (await self.command("HGET", f"{self.prefix(queue)}:c", "app") or b"").decode()
         if owner and app and owner != app:
             raise of_another_app(queue, owner, app)
 
     async def declared_of(self, queue: str) -> Queue:
         """Return a queue as it was declared; with the defaults if it was not."""
-        kept = await self.client.command("HGET", f"{self.prefix(queue)}:c", "declared")
-        return _queue(kept) if kept else Queue(name=queue)
+        kept = await self.command("HGET", f"{self.prefix(queue)}:c", "declared")
+        return _declaration(queue, kept)
 
     async def relook(self, queue: str) -> None:
         """Check the parked keys of a queue against changed limits, in short steps.
@@ -173,15 +266,15 @@ class Keyspace:
         If this is interrupted, the keys are checked within 10 s, or when their rate allows a job.
         """
         settings_key = f"{self.prefix(queue)}:c"
-        last = await self.client.command("HGET", settings_key, "relook")
+        last = await self.command("HGET", settings_key, "relook")
         cursor = b"0"
         while last is not None:
-            cursor, parked = await self.client.command("ZSCAN", f"{self.prefix(queue)}:park", cursor, "COUNT", STEP)
+            cursor, parked = await self.command("ZSCAN", f"{self.prefix(queue)}:park", cursor, "COUNT", STEP)
             members = [each for each in parked[::2] if int(each[:15]) <= int(last)]
             if members:
                 await self.run(_RELOOK, self.keys([queue]), *members)
             if cursor == b"0":
-                await self.client.command("HDEL", settings_key, "relook")
+                await self.command("HDEL", settings_key, "relook")
                 break
 
     async def declare(self, topology: Topology) -> None:
@@ -190,7 +283,7 @@ class Keyspace:
         while names:
             args: list[Argument] = []
             for queue, changes in zip(topology.queues, await self.changes(names), strict=True):
-                changed = adjusted(queue, _changes(changes)) if changes else queue
+                changed = adjusted(queue, changes_of(queue.name, changes)) if changes else queue
                 args += [limits_of(changed), msgspec.json.encode(queue), changes]
             answer = await self.run(_DECLARE, self.keys(names), topology.app, *args)
             if answer == b"OK":

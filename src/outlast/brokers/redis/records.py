@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from outlast.brokers.redis.codec import LETTERS, unpack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, effective, script
+from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, effective, script
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import redact_args
 from outlast.core.matching import holds
@@ -18,8 +20,13 @@ from outlast.core.message import TERMINAL, Failure, State, Usage
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import limits_of
+from outlast.core.unreadable import READ_ERRORS, UNREADABLE, json_text, unreadable
 
 __all__ = ["RecordOperations", "failures_of", "pages"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("outlast.redis")
 
 _LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
 _WATCH: Final = script("clock", "base", "retain", "jobs", "moves", "watch")
@@ -34,40 +41,94 @@ _texts: Final = msgspec.msgpack.Decoder(list[str]).decode
 
 
 def failures_of(packed: bytes | None) -> tuple[Failure, ...]:
-    """Return the failures that lua/settle.lua stored."""
-    return () if packed is None else tuple(_failure(text) for text in _texts(packed))
+    """Return the failures that lua/settle.lua stored; one that cannot be read is told in its place."""
+    if packed is None:
+        return ()
+    found: list[Failure] = []
+    try:
+        for text in _texts(packed):
+            try:
+                found.append(_failure(text))
+            except READ_ERRORS as error:
+                found.append(unreadable(error, what="a failure"))
+    except READ_ERRORS as error:
+        found.append(unreadable(error, what="its failures"))
+    return tuple(found)
 
 
 def _record(queue: str, row: list[Any]) -> JobRecord:
-    sid, letter, stored, body, run_at, attempt, crashes, reason, finished, holder, cancelling, result, *notes = row
-    progress, usage, failures = notes
-    message = unpack(queue, f"{queue}.{sid.decode()}", body)
+    """Return the record of a row of lua/look.lua; what cannot be read is left out, and told as the last failure."""
+    sid, letter, stored, body, run_at, attempt, crashes, begun, reason, finished, *rest = row
+    holder, cancelling, result, progress, usage, failures, bad = rest
+    ended = float(finished) or None
+    try:
+        if bad is not None:
+            raise ValueError(bad.decode(errors="replace"))
+        message = unpack(queue, f"{queue}.{sid.decode()}", body)
+        args = redact_args(message.args, message.redacted)
+    except READ_ERRORS as error:
+        id_ = f"{queue}.{sid.decode(errors='backslashreplace')}"
+        return JobRecord(
+            id=id_,
+            queue=queue,
+            kind="",
+            state=STATES[letter],
+            reason=UNREADABLE,
+            args={},
+            attempt=attempt,
+            crashes=crashes,
+            enqueued_at=0.0,
+            run_at=0.0,
+            finished_at=ended if STATES[stored] in TERMINAL else None,
+            cancelling=bool(cancelling),
+            failures=(unreadable(error, at=ended or 0.0),),
+        )
     state = STATES[letter]
     expired = state == "expired" and stored != letter
     finished_at = message.expires_at if expired else float(finished) if STATES[stored] in TERMINAL else None
+    told = list(failures_of(failures))
+    extras: dict[str, Any] = {}
+    for name, value, read in (("result", result, _json), ("progress", progress, _json), ("usage", usage, _usage)):
+        try:
+            extras[name] = None if value is None else read(value)
+        except READ_ERRORS as error:
+            told.append(unreadable(error, what=f"its {name}", attempt=attempt, at=ended or 0.0))
     return JobRecord(
         id=message.id,
         queue=queue,
         kind=message.kind,
         state=state,
-        reason="expired" if expired else None if reason is None else reason.decode(),
-        args=redact_args(message.args, message.redacted),
+        reason="expired" if expired else None if reason is None else reason.decode(errors="replace"),
+        args=args,
         priority=message.priority,
         key=message.key,
         unique=None if message.unique is None else message.unique.key,
         attempt=attempt,
         crashes=crashes,
+        begun=bool(begun),
         enqueued_at=message.enqueued_at,
         run_at=float(run_at),
         expires_at=message.expires_at,
         finished_at=finished_at,
-        holder=None if holder is None else holder.decode(),
+        holder=None if holder is None else holder.decode(errors="replace"),
         cancelling=bool(cancelling),
-        result=None if result is None else Raw(result),
-        progress=None if progress is None else Raw(progress),
-        failures=failures_of(failures),
-        usage=None if usage is None else _usage(usage),
+        failures=tuple(told),
+        **extras,
     )
+
+
+def _json(value: bytes) -> Raw:
+    return json_text(value.decode())
+
+
+def _holds(body: bytes, query: Query) -> bool:
+    """Return whether a job has the wanted arguments; one that cannot be read has none."""
+    try:
+        message = unpack("", "", body)
+        args = redact_args(message.args, ())
+    except READ_ERRORS:
+        return False
+    return all(holds(args, message.redacted, each) for each in query.args)
 
 
 def _addresses(ids: Sequence[str]) -> tuple[list[str], list[Argument]]:
@@ -114,7 +175,9 @@ class RecordOperations(KeyspaceOperations):
 
     async def find(self, query: Query) -> Page:
         """Return one page, newest acceptance first; read PAGE jobs per script call, in at most LOOKS calls."""
-        queues = await self._queues_of(query)
+        return await self._over(await self._queues_of(query), partial(self._find, query))
+
+    async def _find(self, query: Query, queues: Sequence[str]) -> Page:
         states, conditions = _conditions(query)
         found: list[tuple[str, JobRecord]] = []
         looks = 0
@@ -127,11 +190,8 @@ class RecordOperations(KeyspaceOperations):
             most = PAGE if query.args else query.limit + 1 - len(found)
             reply = await self._look(queues, "page", page, states, conditions, "rows", query.cursor or "", most)
             for order, queue, row in reply[1:]:
-                if query.args:
-                    body = unpack(queue.decode(), "", row[3])
-                    args = redact_args(body.args, ())
-                    if not all(holds(args, body.redacted, each) for each in query.args):
-                        continue
+                if query.args and not _holds(row[3], query):
+                    continue
                 found.append((order.decode(), _record(queue.decode(), row)))
             if len(found) > query.limit:
                 break
@@ -142,7 +202,8 @@ class RecordOperations(KeyspaceOperations):
     async def count(self, query: Query) -> dict[State, int]:
         """Count matching records by state."""
         if not query.args:
-            tally = await self._tally(await self._queues_of(query), query, "count")
+            read = partial(self._tally, query=query, what="count")
+            tally = await self._over(await self._queues_of(query), read)
             return {STATES[letter]: number for letter, number in tally.items()}
         counts: Counter[State] = Counter()
         page = Page([], cursor=None)
@@ -170,9 +231,12 @@ class RecordOperations(KeyspaceOperations):
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Count these queues, all known ones when empty."""
         names = list(queues) or await self.keyspace.names()
+        return await self._over(names, self._stats)
+
+    async def _stats(self, names: Sequence[str]) -> dict[str, QueueStats]:
+        stats: dict[str, QueueStats] = {}
         if not names:
-            return {}
-        stats = {}
+            return stats
         for row in await self._look(names, "stats"):
             name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
             max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
@@ -202,6 +266,18 @@ class RecordOperations(KeyspaceOperations):
 
     async def _queues_of(self, query: Query) -> list[str]:
         return [query.queue] if query.queue is not None else await self.keyspace.names()
+
+    async def _over(self, queues: Sequence[str], read: Callable[[Sequence[str]], Awaitable[T]]) -> T:
+        """Return what `read` returns for those of several queues whose keys can be read; the log names the others."""
+        left = list(queues)
+        while True:
+            try:
+                return await read(left)
+            except DamagedQueue as error:
+                if len(queues) < 2 or error.queue not in left:
+                    raise
+                left.remove(error.queue)
+                _log.error("queue %r is left out: %s", error.queue, error)
 
     async def _look(self, queues: Sequence[str], *args: Argument) -> Any:
         return await self.keyspace.run(_LOOK, self.keyspace.keys(queues), *args)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
+import apsw
 import msgspec
 from msgspec import Raw
 
@@ -13,16 +14,23 @@ from outlast.brokers.sqlite.claim_window import ClaimWindow, is_limited, room_of
 from outlast.brokers.sqlite.job_rows import meta_of
 from outlast.brokers.sqlite.leases import lapse_due, register
 from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction, json_of
+from outlast.brokers.sqlite.unreadable import fetch, set_aside
 from outlast.core.ids import queue_of
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, Message
 from outlast.core.select import select
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["claim", "next_look", "nothing_to_claim"]
 
-Row = tuple[int, str, str, int, int, float, float, float | None, int, str | None, str | None, str]
+Row = tuple[int, str, str, int, int, int, float, float, float | None, int, str | None, str | None, str]
 _rows: Final = msgspec.json.Decoder(list[Row]).decode
 _seqs: Final = msgspec.json.Decoder(list[int]).decode
+_COLUMNS: Final = (
+    "job.seq", "job.id", "kind", "attempt", "crashes", "begun", "enqueued_at", "run_at", "expires_at", "priority",
+    "lane.key", "meta", "body",
+)  # fmt: skip
+_ROW: Final = "from job join queue using (queue) left join lane on lane.lane = job.lane where job.seq = ?"
 
 
 def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> bool:
@@ -100,7 +108,8 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
         tx.run("hand_out", (token, number, picked))
         if queues[name].uniques:
             tx.run("free_at_start", (picked,))
-        batches.append([_delivery(row, name, token) for row in _rows(tx.one("read_out", (picked,)))])
+        if batch := _read_out(tx, "read_out", picked, token, name):
+            batches.append(batch)
     if len(batches) <= 1:
         deliveries = batches[0] if batches else []
     else:
@@ -134,10 +143,35 @@ def _by_rules(
     tx.run("hand_out", (token, holder, picked))
     if any(row.uniques for row in queues.values()):
         tx.run("free_at_start", (picked,))
-    rows = _rows(tx.one("read_out_keys", (picked,)))
-    if len(queues) == 1:
-        return [_delivery(row, tx.last_served, token) for row in rows]
-    return [_delivery(row, queue_of(row[1]), token) for row in rows]
+    return _read_out(tx, "read_out_keys", picked, token, tx.last_served if len(queues) == 1 else None)
+
+
+def _read_out(
+    tx: Transaction, statement: Literal["read_out", "read_out_keys"], picked: str, token: int, queue: str | None
+) -> list[Delivery]:
+    """Return the deliveries of the rows that were handed out, all of `queue` unless it is None.
+
+    One that cannot be read fails the read of all: then they are read one by one, and it is set aside.
+    """
+    try:
+        rows = _rows(tx.one(statement, (picked,)))
+        return [_delivery(row, queue or queue_of(row[1]), token) for row in rows]
+    except (apsw.SQLError, *READ_ERRORS):
+        return _read_singly(tx, _seqs(picked), token)
+
+
+def _read_singly(tx: Transaction, seqs: Sequence[int], token: int) -> list[Delivery]:
+    deliveries = []
+    for seq in seqs:
+        ((name, *values),) = fetch(tx.db, ("queue.name", *_COLUMNS), _ROW, (seq,))
+        try:
+            row = msgspec.convert(values, Row)
+            if queue_of(row[1]) != name:
+                raise ValueError("its id is of another queue")
+            deliveries.append(_delivery(row, name, token))
+        except READ_ERRORS as error:
+            set_aside(tx, seq, name, error)
+    return deliveries
 
 
 def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> dict[str, int]:
@@ -163,7 +197,7 @@ def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> 
 
 
 def _delivery(row: Row, queue: str, token: int) -> Delivery:
-    seq, id_, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, meta, body = row
+    seq, id_, kind, attempt, crashes, begun, enqueued_at, run_at, expires_at, priority, key, meta, body = row
     more: dict[str, Any] = {}
     if meta is not None:
         kept = meta_of(meta)
@@ -180,4 +214,5 @@ def _delivery(row: Row, queue: str, token: int) -> Delivery:
         expires_at=expires_at,
         **more,
     )
-    return Delivery(message, Fence(id_, queue, token, seq), attempt, crashes)
+    begun = begun or attempt > 1 or crashes > 0
+    return Delivery(message, Fence(id_, queue, token, seq), attempt, crashes, bool(begun))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 from msgspec import Raw
 
@@ -12,6 +13,7 @@ from outlast.brokers.sqlite.declare import adjust, check
 from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, meta_of
 from outlast.brokers.sqlite.purge import purge
 from outlast.brokers.sqlite.retention import prune
+from outlast.brokers.sqlite.statements import NOT_BEGUN
 from outlast.brokers.sqlite.transaction import (
     DEAD,
     ENDED,
@@ -26,13 +28,19 @@ from outlast.brokers.sqlite.transaction import (
     QueueRow,
     Transaction,
 )
+from outlast.brokers.sqlite.unreadable import fetch
 from outlast.core.codec import changed_args
 from outlast.core.message import rank_of
 from outlast.core.moving import Adopt, Hold, Moved, Unhold
 from outlast.core.policy import HEAD_START, Priority
 from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["apply"]
+
+_EDITED: Final = (
+    "state", "at", "run_at", "rank", "priority", "body", "meta", "expires_at", NOT_BEGUN, "token",
+)  # fmt: skip
 
 
 def apply(tx: Transaction, commands: Sequence[Command]) -> list[Answer]:
@@ -90,6 +98,12 @@ def _cancel(tx: Transaction, id_: str) -> None:
         cancel_job(tx, queue, seq)
 
 
+def _row(tx: Transaction, seq: int) -> tuple[Any, ...]:
+    """Return state, at, run_at, rank, priority, body, meta, expires_at, if it has not begun, token of a job."""
+    (row,) = fetch(tx.db, _EDITED, "from job where seq = ?", (seq,))
+    return row
+
+
 def _held(tx: Transaction, id_: str) -> tuple[int, QueueRow]:
     """Return seq and queue of a held job; raise RefusedCommand for another one."""
     seq, state, _, queue = find_job(tx, id_)
@@ -116,16 +130,18 @@ def _redrive(tx: Transaction, id_: str) -> None:
     seq, state, priority, queue = find_job(tx, id_)
     if state == WAITING:
         raise RefusedCommand("held")
-    row = tx.row("edit_row", (seq,))
-    assert row is not None
-    *_, meta, expires_at, attempt, crashes, token = row
+    row = _row(tx, seq)
+    *_, meta, expires_at, not_begun, token = row
     waits = state < ENDED and state != RUNNING
-    expired = waits and attempt == 1 and not crashes and expires_at is not None and expires_at <= tx.now
+    expired = waits and not_begun and expires_at is not None and expires_at <= tx.now
     if state <= SUCCEEDED and not expired:
         raise RefusedCommand("not-ended" if state < ENDED else "ended")
     if token == moving.MOVED_TOKEN:
         raise RefusedCommand("moved")
-    unique = meta_of(meta).unique
+    try:
+        unique = meta_of(meta).unique
+    except READ_ERRORS:
+        raise RefusedCommand("unreadable") from None
     # A job holds its unique key until it starts or ends; a timed key expires without it.
     key = unique.key if unique is not None and unique.seconds is None else None
     if key is not None:
@@ -165,8 +181,7 @@ def _edit(tx: Transaction, edit: Edit) -> None:
     seq, state, _, queue = find_job(tx, edit.id)
     if state <= SUCCEEDED or edit.run_at is not None:
         _check_waiting(state)
-    row = tx.row("edit_row", (seq,))
-    assert row is not None
+    row = _row(tx, seq)
     state, at, run_at, rank, number, body, *_, token = row
     if token == moving.MOVED_TOKEN:
         raise RefusedCommand("ended")
@@ -175,7 +190,10 @@ def _edit(tx: Transaction, edit: Edit) -> None:
     if edit.args is not None:
         body = bytes(edit.args).decode()
     if edit.change is not None:
-        body = bytes(changed_args(Raw(body.encode()), edit.change)).decode()
+        try:
+            body = bytes(changed_args(Raw(body.encode()), edit.change)).decode()
+        except READ_ERRORS:
+            raise RefusedCommand("unreadable") from None
     if edit.run_at is not None:
         run_at = at = edit.run_at
         state = READY if run_at <= tx.now else SCHEDULED
@@ -196,8 +214,7 @@ def _edit(tx: Transaction, edit: Edit) -> None:
 def _run_now(tx: Transaction, id_: str) -> None:
     seq, state, priority, queue = find_job(tx, id_)
     _check_waiting(state)
-    row = tx.row("edit_row", (seq,))
-    assert row is not None
+    row = _row(tx, seq)
     if state not in {SCHEDULED, PARKED} or row[1] <= tx.now:
         raise RefusedCommand("not-waiting")
     tx.run("run_now", (tx.now, rank_of(tx.now, PRIORITIES[priority]), seq))

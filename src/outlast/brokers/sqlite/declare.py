@@ -29,7 +29,7 @@ def declare(tx: Transaction, topology: Topology) -> None:
         keep = queue.retention
         bounds = (keep.record_ttl, keep.records, keep.dead_ttl, keep.id_memory)
         before = tx.find_queue(queue.name)
-        if tx.run("queue_declare", (queue.name, *bounds, topology.app, text_of(queue))):
+        if tx.run("queue_declare", (queue.name, *bounds, topology.app, text_of(queue), keep.results)):
             tx.refresh(queue.name)
             kept = before is not None and bounds == (
                 before.record_ttl, before.records_kept, before.dead_ttl, before.id_memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from outlast.brokers.kind import Inspection
@@ -10,9 +10,9 @@ from outlast.brokers.sqlite.inspection import Contents, Site, examine, look_arou
 from outlast.core.clock import Clock
 from outlast.core.errors import OutlastError
 from outlast.core.findings import Finding
-from outlast.core.text import duration, size
+from outlast.core.text import counted, duration, size
 
-__all__ = ["inspect", "of_clock", "of_disk", "of_files", "of_log"]
+__all__ = ["inspect", "of_clock", "of_disk", "of_files", "of_log", "of_records"]
 
 LOW_DISK: Final = 256 << 20
 TIGHT_DISK: Final = 1 << 30
@@ -64,6 +64,7 @@ def _of_contents(contents: Contents, now: float, *, pages: bool) -> Iterator[Fin
     else:
         fix = "start a worker: it sets the mode; and keep other tools from changing it"
         yield Finding("journal", "error", f"journal_mode is {contents.journal_mode}, not wal", fix)
+    yield from of_records(contents.damaged, contents.unreadable)
     yield of_clock(contents.newest, now)
 
 
@@ -98,6 +99,17 @@ def of_log(length: int) -> Finding:
         fix = "a process reads without end, or none runs: find it with fuser, and restart the oldest"
         return Finding("write-ahead log", "warning", size(length), fix)
     return Finding("write-ahead log", "ok", size(length))
+
+
+def of_records(damaged: Sequence[str], unreadable: int) -> Iterator[Finding]:
+    """Tell of jobs that cannot be read: the ids of some that no call has met yet, and the number of those set aside."""
+    if damaged:
+        fix = "a call that meets one sets it aside; see it with outlast jobs show ID, remove it with outlast jobs purge"
+        yield Finding("records", "error", f"damaged: {', '.join(damaged)}", fix)
+    if unreadable:
+        text = f"{counted(unreadable, 'job')} could not be read and {'is' if unreadable == 1 else 'are'} dead"
+        fix = "outlast jobs list reason:unreadable shows them; correct one with outlast jobs edit, or purge it"
+        yield Finding("records", "warning", text, fix)
 
 
 def of_clock(newest: float | None, now: float) -> Finding:

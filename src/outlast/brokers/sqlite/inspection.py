@@ -7,16 +7,22 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import apsw
 from msgspec import Struct
 
+from outlast.brokers.sqlite.repair import damaged_jobs
 from outlast.brokers.sqlite.statements import APPLICATION_ID, statements
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore
+from outlast.core.unreadable import UNREADABLE
+
+DAMAGED: Final = 5
+"""The most damaged jobs that are named."""
 
 __all__ = ["Contents", "Site", "examine", "look_around", "sqlite_version", "waiting_kinds"]
 
@@ -49,6 +55,10 @@ class Contents(Struct, frozen=True, kw_only=True):
     newest: float | None = None
     """When the newest job was accepted, by the clock of the process that enqueued it."""
     stale: tuple[tuple[str, int], ...] = ()
+    damaged: tuple[str, ...] = ()
+    """Ids of some jobs with values of wrong types; searched for only with the check of all pages."""
+    unreadable: int = 0
+    """Jobs that were set aside."""
 
 
 def sqlite_version() -> str:
@@ -104,6 +114,8 @@ def examine(path: str, clock: Clock, *, whole: bool = True) -> Contents:
                 (str(label), int(jobs))
                 for label, jobs in db.execute(sql["stale_holders"], (boot_id(), clock.monotonic()))
             ),
+            damaged=tuple(damaged_jobs(db, DAMAGED)) if whole else (),
+            unreadable=int(db.execute(sql["unreadable_count"], (UNREADABLE,)).get),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
+from outlast.core.errors import OutlastError
 from outlast.core.limits import Rate
 from outlast.core.topology import ADJUSTABLE, Queue
 
@@ -19,10 +20,16 @@ _DEFAULT: Final = Queue(name="default")
 
 @lru_cache(maxsize=1024)
 def rules(name: str, text: str | None) -> Queue:
-    """Return the queue that a text of `text_of` describes. Cached, because every transaction calls it."""
-    if text is None:
-        return Queue(name=name)
-    return msgspec.convert({"name": name, **msgspec.json.decode(text)}, Queue)
+    """Return the queue that a text of `text_of` describes; raise ValueError if it cannot be read.
+
+    Cached, because every transaction calls it.
+    """
+    try:
+        if text is None:
+            return Queue(name=name)
+        return msgspec.convert({"name": name, **msgspec.json.decode(text)}, Queue)
+    except (msgspec.MsgspecError, OutlastError, TypeError, RecursionError) as error:
+        raise ValueError(f"the limits of queue {name!r} cannot be read: {error}") from error
 
 
 def text_of(queue: Queue) -> str | None:

@@ -10,17 +10,27 @@ from msgspec import Raw, structs
 from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, meta_of
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.transaction import ENDED, PRIORITIES, RUNNING, WAITING, Transaction, json_of
+from outlast.brokers.sqlite.unreadable import failures, fetch, fetch_named
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.ids import queue_of
 from outlast.core.message import Failure, Message
 from outlast.core.moving import Adopt, Parcel
 from outlast.core.settlement import Exists, TooLarge
 from outlast.core.store.control import Answer
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["MOVED_TOKEN", "adopt", "hold"]
 
 MOVED_TOKEN: Final = -(2**62)
 """The token of a job that was moved to another store: no hand-out has it, and a tombstone keeps it."""
+_PARCEL: Final = (
+    "kind", "at", "rank", "attempt", "crashes", "begun", "enqueued_at", "run_at", "expires_at", "priority",
+    "(select key from lane where lane.lane = job.lane)", "uniq", "uniq_until", "meta", "body", "failed > 0",
+)  # fmt: skip
+_Parcel = tuple[
+    str, float | None, int, int, int, int, float, float, float | None, int,
+    str | None, str | None, float | None, str | None, str, int,
+]  # fmt: skip
 _failure: Final = msgspec.json.Decoder(Failure).decode
 
 
@@ -31,19 +41,23 @@ def hold(tx: Transaction, id_: str, why: str) -> Answer:
         raise RefusedCommand("ended")
     if state == RUNNING:
         raise RefusedCommand("running")
+    if state == WAITING and tx.one("held_why", (seq,)) != why:
+        raise RefusedCommand("held")
+    try:
+        parcel = _parcel(tx, seq, id_)
+    except READ_ERRORS:
+        raise RefusedCommand("unreadable") from None
     if state != WAITING:
         tx.run("hold", (why, seq))
-    elif tx.one("held_why", (seq,)) != why:
-        raise RefusedCommand("held")
-    return Answer(ok=True, changed=1, parcel=_parcel(tx, seq, id_))
+    return Answer(ok=True, changed=1, parcel=parcel)
 
 
 def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
-    row = tx.row("parcel", (seq, tx.now))
-    assert row is not None
+    ((*row,),) = fetch(tx.db, _PARCEL, "from job where seq = ?", (seq,))
     (
-        kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority, key, uniq, meta, body, failed,
-    ) = row  # fmt: skip
+        kind, at, rank, attempt, crashes, begun,
+        enqueued_at, run_at, expires_at, priority, key, uniq, uniq_until, meta, body, failed,
+    ) = msgspec.convert(row, _Parcel)  # fmt: skip
     kept = meta_of(meta)
     message = Message(
         id=id_,
@@ -54,19 +68,20 @@ def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
         run_at=run_at,
         priority=PRIORITIES[priority],
         key=key,
-        unique=kept.unique if uniq is not None else None,
+        unique=kept.unique if uniq is not None and (uniq_until is None or uniq_until > tx.now) else None,
         expires_at=expires_at,
         headers=kept.headers,
         redacted=kept.redacted,
     )
-    failures = tuple(_failure(text) for (text,) in tx.rows("failures", (seq,))) if failed else ()
+    told = failures(fetch_named(tx.db, "failures", (seq,)), _failure) if failed else ()
     return Parcel(
         message=message,
         at=run_at if at is None else at,
         rank=rank,
         attempt=attempt,
         crashes=crashes,
-        failures=failures,
+        begun=bool(begun) or attempt > 1 or crashes > 0,
+        failures=tuple(told),
     )
 
 
@@ -90,7 +105,8 @@ def adopt(tx: Transaction, command: Adopt) -> int:
     row = tx.row("by_id", (message.id,))
     assert row is not None
     seq = row[0]
-    tx.run("adopt", (parcel.at, message.run_at, parcel.rank, parcel.attempt, parcel.crashes, command.why, seq))
+    kept = (parcel.at, message.run_at, parcel.rank, parcel.attempt, parcel.crashes, command.why, seq, int(parcel.begun))
+    tx.run("adopt", kept)
     for failure in parcel.failures:
         tx.run("failure_add", (seq, json_of(failure)))
         tx.run("failure_mark", (seq,))

@@ -94,7 +94,8 @@ def _remove_all(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
 def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "asked", "left"]:
     """Remove one job except its id, which is kept for `id_memory`; cancel a running one that only its queue names."""
     row = tx.row("purge_row", (seq,))
-    assert row is not None
+    if row is None:
+        raise LookupError(f"job number {seq} is of no queue")
     state, number, no_result, _, holder, token, id_, name, enqueued_at, key_row = row
     if wanted.queue is not None and name != wanted.queue:
         return "left"

@@ -10,22 +10,28 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.sqlite.job_rows import meta_of
-from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import ENDED, EXPIRED, PARKED, PRIORITIES, READY, SCHEDULED, STATES
+from outlast.brokers.sqlite.unreadable import failures, fetch, fetch_named
+from outlast.core.bounds import LAST_MOMENT
 from outlast.core.codec import redact_args
 from outlast.core.message import Failure, Usage
 from outlast.core.store.records import JobRecord
+from outlast.core.unreadable import READ_ERRORS, UNREADABLE, check_time, json_text, unreadable
 
 __all__ = ["COLUMNS", "FROM", "Row", "get", "record"]
 
 Row = tuple[Any, ...]
+_Row = tuple[
+    int, str, str, str, int, str | None, str, int, str | None, int, int, float, float,
+    float | None, float | None, str | None, int, str | None, str | None, int, float | None, int,
+]  # fmt: skip
 
 COLUMNS: Final = (
-    "job.seq, job.id, queue.name, job.kind, job.state, job.reason, job.body, job.priority, lane.key, job.uniq, "
-    "job.attempt, job.crashes, job.enqueued_at, coalesce(case when job.state < 10 then job.at end, job.run_at), "
-    "job.expires_at, job.finished_at, case when job.state = 1 then holder.id end, job.cancelling, job.result, "
-    "job.meta, job.failed, job.at"
-)
+    "job.seq", "job.id", "queue.name", "job.kind", "job.state", "job.reason", "job.body", "job.priority", "lane.key",
+    "job.attempt", "job.crashes", "job.enqueued_at", "coalesce(case when job.state < 10 then job.at end, job.run_at)",
+    "job.expires_at", "job.finished_at", "case when job.state = 1 then holder.id end", "job.cancelling", "job.result",
+    "job.meta", "job.failed > 0", "job.at", "job.begun",
+)  # fmt: skip
 FROM: Final = (
     " from job {index} join queue using (queue) left join holder using (holder) "
     "left join lane on lane.lane = job.lane where job.body is not null"
@@ -36,34 +42,53 @@ _usage: Final = msgspec.json.Decoder(Usage).decode
 
 def get(db: apsw.Connection, ids: Sequence[str], now: float) -> list[JobRecord | None]:
     """Return the records of `ids`, None for each unknown id."""
-    sql = statements()["record"].replace("@columns", COLUMNS)
     found: list[JobRecord | None] = []
     for id_ in ids:
-        rows = db.execute(sql, (id_,)).fetchall()
+        rows = fetch(db, COLUMNS, f"{FROM.format(index='')} and job.id = ?", (id_,))
         found.append(record(db, rows[0], now) if rows else None)
     return found
 
 
 def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
-    """Return the record of a row of COLUMNS as of `now`, without redacted arguments."""
+    """Return the record of a row of COLUMNS as of `now`, without redacted arguments.
+
+    What cannot be read is left out, and told as the last failure.
+    """
+    try:
+        return _record(db, row, now)
+    except READ_ERRORS as error:
+        return _unreadable(row, error)
+
+
+def _record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
     (
-        seq, id_, queue, kind, state, reason, body, priority, key, _, attempt, crashes, enqueued_at, run_at,
-        expires_at, finished_at, holder, cancelling, result, meta, failed, at,
-    ) = row  # fmt: skip
+        seq, id_, queue, kind, state, reason, body, priority, key, attempt, crashes, enqueued_at, run_at,
+        expires_at, finished_at, holder, cancelling, result, meta, failed, at, begun,
+    ) = msgspec.convert(row, _Row)  # fmt: skip
+    for name, time in (("accepted", enqueued_at), ("due", run_at), ("expires", expires_at), ("ended", finished_at)):
+        check_time(time, name)
     kept = meta_of(meta)
-    failures: tuple[Failure, ...] = ()
-    progress = usage = None
+    told: list[Failure] = []
+    notes: dict[Any, Any] = {}
     if failed:
-        sql = statements()
-        failures = tuple(_failure(text) for (text,) in db.execute(sql["failures"], (seq,)))
-        notes: dict[Any, Any] = {name: value for name, value in db.execute(sql["notes"], (seq,))}  # noqa: C416
-        progress = Raw(notes["progress"].encode()) if "progress" in notes else None
-        usage = _usage(notes["usage"]) if "usage" in notes and state >= ENDED else None
-    late = expires_at is not None and expires_at <= now and attempt == 1 and crashes == 0
+        told = failures(fetch_named(db, "failures", (seq,)), _failure)
+        notes = dict(fetch_named(db, "notes", (seq,)))
+    has_begun = bool(begun) or attempt > 1 or crashes > 0
+    late = expires_at is not None and expires_at <= now and not has_begun
     if late and state in {READY, SCHEDULED, PARKED}:
         state, reason, finished_at = EXPIRED, "expired", expires_at
     elif state in {SCHEDULED, PARKED} and run_at <= now:
         state = READY
+    extras: dict[str, Any] = {}
+    for name, value, read in (
+        ("result", result if at is None or at > now else None, json_text),
+        ("progress", notes.get("progress"), json_text),
+        ("usage", notes.get("usage") if state >= ENDED else None, _usage),
+    ):
+        try:
+            extras[name] = None if value is None else read(value)
+        except READ_ERRORS as error:
+            told.append(unreadable(error, what=f"its {name}", attempt=attempt, at=finished_at or 0.0))
     return JobRecord(
         id=id_,
         queue=queue,
@@ -76,14 +101,50 @@ def record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
         unique=kept.unique.key if kept.unique is not None else None,
         attempt=attempt,
         crashes=crashes,
+        begun=has_begun,
         enqueued_at=enqueued_at,
         run_at=run_at,
         expires_at=expires_at,
         finished_at=finished_at,
         holder=holder,
         cancelling=bool(cancelling),
-        result=Raw(result.encode()) if result is not None and at > now else None,
-        progress=progress,
-        failures=failures,
-        usage=usage,
+        failures=tuple(told),
+        **extras,
     )
+
+
+def _unreadable(row: Row, error: Exception) -> JobRecord:
+    """Return what can be shown of a job that cannot be read: no arguments, since their marks may be unreadable too."""
+    values = dict(zip(_FIELDS, row, strict=True))
+
+    def text(name: str) -> str:
+        value = values[name]
+        return value if isinstance(value, str) else repr(value)[:200]
+
+    def number(name: str) -> float:
+        value = values[name]
+        return value if isinstance(value, (int, float)) and abs(value) <= LAST_MOMENT else 0.0
+
+    state = STATES.get(values["state"], "dead")
+    ended = number("finished_at") or None
+    return JobRecord(
+        id=text("id"),
+        queue=text("queue"),
+        kind=text("kind"),
+        state=state,
+        reason=UNREADABLE,
+        args={},
+        attempt=int(number("attempt")),
+        crashes=int(number("crashes")),
+        enqueued_at=number("enqueued_at"),
+        run_at=number("run_at"),
+        finished_at=ended,
+        cancelling=values["cancelling"] == 1,
+        failures=(unreadable(error, at=ended or 0.0),),
+    )
+
+
+_FIELDS: Final = (
+    "seq", "id", "queue", "kind", "state", "reason", "body", "priority", "key", "attempt", "crashes", "enqueued_at",
+    "run_at", "expires_at", "finished_at", "holder", "cancelling", "result", "meta", "failed", "at", "begun",
+)  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from outlast.brokers.sqlite.transaction import DEAD, QueueRow, Transaction, json_of
 
@@ -35,31 +36,43 @@ def prune(tx: Transaction) -> tuple[int, bool]:
         queue = tx.queue(name)
         keep_within(tx, queue)
         rows = tx.rows("over", (queue.number, tx.now, CHUNK))
-        counts = tx.count(queue.number)
-        forgotten, wide = [], []
-        for seq, state, no_result, stripped, enqueued_at, failed, uniq_until, is_wide in rows:
-            keep = max(enqueued_at + queue.id_memory, uniq_until or 0.0)
-            if failed:
-                forgotten.append(seq)
-            if not stripped:
-                if state == DEAD:
-                    counts.dead -= 1
-                elif no_result:
-                    counts.records -= 1
-            if keep > tx.now:
-                tx.run("to_tombstone", (keep, seq))
-                if is_wide:
-                    wide.append(seq)
-            else:
-                tx.run("job_delete", (seq,))
-        forget(tx, json_of(forgotten))
-        merge(tx, json_of(wide))
+        _reduce(tx, queue, rows)
         done += len(rows)
+        over = 0
+        if len(rows) < CHUNK:
+            over = tx.one("results_count", (queue.number,)) - queue.results_kept
+        if over > 0:
+            rows = tx.rows("results_over", (queue.number, min(over, CHUNK)))
+            _reduce(tx, queue, rows)
+            done += len(rows)
         if len(rows) == CHUNK:
             return done, True
     tx.run("holders_forget", (tx.boot, tx.mono - 3600.0))
     tx.run("lost_forget")
     return done, False
+
+
+def _reduce(tx: Transaction, queue: QueueRow, rows: Sequence[Any]) -> None:
+    """Reduce ended jobs (rows of `over`) to their ids, and delete those whose ids need not be remembered."""
+    counts = tx.count(queue.number)
+    forgotten, wide = [], []
+    for seq, state, no_result, stripped, enqueued_at, failed, uniq_until, is_wide in rows:
+        keep = max(enqueued_at + queue.id_memory, uniq_until or 0.0)
+        if failed:
+            forgotten.append(seq)
+        if not stripped:
+            if state == DEAD:
+                counts.dead -= 1
+            elif no_result:
+                counts.records -= 1
+        if keep > tx.now:
+            tx.run("to_tombstone", (keep, seq))
+            if is_wide:
+                wide.append(seq)
+        else:
+            tx.run("job_delete", (seq,))
+    forget(tx, json_of(forgotten))
+    merge(tx, json_of(wide))
 
 
 def merge(tx: Transaction, seqs: str) -> None:

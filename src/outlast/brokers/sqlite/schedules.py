@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,21 +10,24 @@ import apsw
 import msgspec
 
 from outlast.brokers.sqlite.publish import publish
-from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import Transaction
+from outlast.brokers.sqlite.unreadable import fetch_named
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.store.control import Answer
 from outlast.core.ticking import advanced, amended, check_sizes, enlisted
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["advance", "amend", "enlist", "schedules"]
 
+logger = logging.getLogger("outlast.sqlite")
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(ScheduleRecord)
 
 
 def schedules(db: apsw.Connection) -> list[ScheduleRecord]:
     """Return all records by name."""
-    return [_decoder.decode(body) for (body,) in db.execute(statements()["schedules"])]
+    rows = fetch_named(db, "schedules", ())
+    return [record for name, body in rows if (record := _read(name, body)) is not None]
 
 
 def enlist(tx: Transaction, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
@@ -65,8 +69,21 @@ def _amend(tx: Transaction, change: Amendment) -> Answer:
 
 
 def _find(tx: Transaction, name: str) -> ScheduleRecord | None:
-    body = tx.one("schedule", (name,))
-    return None if body is None else _decoder.decode(body)
+    rows = fetch_named(tx.db, "schedule", (name,))
+    return _read(*rows[0]) if rows else None
+
+
+def _read(name: object, body: object) -> ScheduleRecord | None:
+    """Return a record, None for one that cannot be read: its schedule stands still until it is declared again."""
+    try:
+        if not isinstance(body, str):
+            raise TypeError("no text")
+        return _decoder.decode(body)
+    except READ_ERRORS as error:
+        logger.error(  # noqa: TRY400
+            "schedule %r cannot be read: a worker that declares it starts it again: %s", name, error
+        )
+        return None
 
 
 def _put(tx: Transaction, record: ScheduleRecord) -> None:

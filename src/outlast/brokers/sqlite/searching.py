@@ -11,6 +11,7 @@ from msgspec import structs
 from outlast.brokers.sqlite.records import COLUMNS, FROM, Row, record
 from outlast.brokers.sqlite.statements import state_at
 from outlast.brokers.sqlite.transaction import STATE_NUMBER, STATES
+from outlast.brokers.sqlite.unreadable import fetch
 from outlast.core.matching import WIDEST, ArgIs, JsonScalar
 from outlast.core.message import State
 from outlast.core.store.records import Page, Query
@@ -93,7 +94,7 @@ class Search:
 
     @staticmethod
     def _rows(db: apsw.Connection, source: str, values: list[Any], most: int) -> list[Row]:
-        return db.execute(f"select {COLUMNS}{source} order by job.seq desc limit ?", [*values, most]).fetchall()
+        return fetch(db, COLUMNS, f"{source} order by job.seq desc limit ?", [*values, most])
 
 
 class CountSearch:
@@ -117,7 +118,8 @@ class CountSearch:
 
     def _add(self, db: apsw.Connection, source: str, values: list[Any]) -> None:
         for code, number in db.execute(f"select {state_at(self._now)}, count(*){source} group by 1", values):
-            self._counts[STATES[code]] = self._counts.get(STATES[code], 0) + number
+            state = STATES.get(code, "dead")  # as the record of a job in no known state shows it
+            self._counts[state] = self._counts.get(state, 0) + number
 
 
 def _conditions(query: Query, now: float) -> tuple[str, list[Any]]:
@@ -151,7 +153,7 @@ def _argument(wanted: ArgIs) -> tuple[str, list[Any]]:
             test, more = _equals(path, value)
             tests.append(test)
             values += more
-    hidden = "exists(select 1 from json_each(job.meta, '$.redacted') where value = ?)"
+    hidden = "exists(select 1 from json_each(iif(json_valid(job.meta), job.meta, null), '$.redacted') where value = ?)"
     return f"not {hidden} and case when json_valid(job.body) then {' or '.join(tests)} end", values
 
 

@@ -10,11 +10,13 @@ from outlast.brokers.sqlite.tuning import Tuning
 from outlast.clients.sqlite.connection import SharedConnection, open_file
 from outlast.clients.sqlite.statements import load_migrations, load_statements
 
-__all__ = ["APPLICATION_ID", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
+__all__ = ["APPLICATION_ID", "NOT_BEGUN", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
 
 APPLICATION_ID: Final = 0x4F75744C  # "OutL"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The schema number that this code writes."""
+NOT_BEGUN: Final = "job.attempt = 1 and job.crashes = 0 and job.begun = 0"
+"""The SQL of a job that has not begun, and may expire. Code of schema 1 writes only the first two columns."""
 
 
 def open_store(path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = None) -> SharedConnection:
@@ -35,7 +37,9 @@ def open_store(path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = N
 def statements() -> dict[str, str]:
     """Return every named statement of sql/statements.sql."""
     loaded = load_statements(__package__, "statements.sql")
-    return {name: text.replace("@state", state_at("?3")) for name, text in loaded.items()}
+    return {
+        name: text.replace("@state", state_at("?3")).replace("@not_begun", NOT_BEGUN) for name, text in loaded.items()
+    }
 
 
 def state_at(now: float | str) -> str:
@@ -44,7 +48,7 @@ def state_at(now: float | str) -> str:
     A due job is ready, and one that is too late to start is expired, even before a claim has updated its row.
     """
     return (
-        f"case when job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expires_at <= {now} then 13 "
+        f"case when job.state in (0, 2, 4) and {NOT_BEGUN} and job.expires_at <= {now} then 13 "
         f"when job.state in (2, 4) and job.at <= {now} then 0 else job.state end"
     )
 

@@ -18,6 +18,7 @@ from outlast.brokers.sqlite.batch import apply_batch
 from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.end_waiter import EndWaiter, ended
 from outlast.brokers.sqlite.publish import publish
+from outlast.brokers.sqlite.repair import repair
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.searching import CountSearch, Search
 from outlast.brokers.sqlite.statements import open_store
@@ -33,7 +34,7 @@ from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.clients.sqlite.process_notifier import NotificationListener, ProcessNotifier
 from outlast.clients.sqlite.writer import WriteOperation, WriterThread
 from outlast.core.clock import Clock
-from outlast.core.errors import StoreUnavailable
+from outlast.core.errors import OutlastError, StoreUnavailable
 from outlast.core.message import TERMINAL, Delivery, Holder, Message
 from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
@@ -42,6 +43,7 @@ from outlast.core.store.broker import Capabilities, QueueStats
 from outlast.core.store.control import Answer, Command, Prune, Purge
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import Topology
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["SqliteStore"]
 
@@ -49,6 +51,8 @@ T = TypeVar("T")
 
 POLL: Final = 1.0
 """Seconds after which a waiting claim looks again, because it may have missed a notification."""
+SOUND: Final = 60.0
+"""Seconds after a check of all rows that found nothing wrong, in which no other check is made."""
 
 
 class SqliteStore:
@@ -76,6 +80,8 @@ class SqliteStore:
         self._writer: WriterThread[Transaction] | None = None
         self._checkpointer: Checkpointer | None = None
         self._opening = asyncio.Lock()
+        self._sound_until = 0.0
+        """Until then the rows are not checked again: a check that found nothing wrong is dear."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -152,8 +158,29 @@ class SqliteStore:
     async def _submit(self, run: Callable[[Transaction], T], **how: Any) -> T:
         if self._writer is None:
             raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
-        result: T = await self._writer.submit(WriteOperation(run, **how))
+        result: T
+        try:
+            result = await self._writer.submit(WriteOperation(run, **how))
+        except Exception as error:
+            if not await self._repaired(error):
+                raise
+            result = await self._writer.submit(WriteOperation(run, **how))
         return result
+
+    async def _repaired(self, error: BaseException | None) -> bool:
+        """Return whether a call may have failed on a damaged row, and rows were repaired: then it is made again."""
+        if isinstance(error, OutlastError):
+            error = error.__cause__  # of SQLite, for a value that it cannot calculate with or put into JSON
+        wrong_value = (apsw.SQLError, apsw.MismatchError, apsw.ConstraintError, *READ_ERRORS)
+        if not isinstance(error, wrong_value) or self._writer is None:
+            return False
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._sound_until:
+            return False
+        if await self._writer.submit(WriteOperation(repair)):
+            return True
+        self._sound_until = loop.time() + SOUND
+        return False
 
     async def _read(self, read: Callable[..., T], *args: object) -> T:
         if self._reader is None or self._writer is None:
@@ -163,7 +190,13 @@ class SqliteStore:
             with translated(self.path):
                 return read(self._reading, *args)
 
-        return await asyncio.get_running_loop().run_in_executor(self._reader, run)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._reader, run)
+        except Exception as error:
+            if not await self._repaired(error):
+                raise
+            return await loop.run_in_executor(self._reader, run)
 
     # Broker
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from outlast.brokers.sqlite.repair import keys_damaged, repair
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
@@ -72,9 +73,20 @@ class Tidier:
                 if self._key_row is not None and not self._forget_keys(self._key_row, free):
                     pause = PAUSE
         except Exception as error:
-            logger.warning("%s: retention and cleaning failed, trying again later: %s", self._path, error)
+            if not self._repair():
+                logger.warning("%s: retention and cleaning failed, trying again later: %s", self._path, error)
         finally:
             self.next_at = time.monotonic() + pause
+
+    def _repair(self) -> bool:
+        """Repair damaged rows; return whether there were any."""
+        try:
+            with immediate(self._tx.db):
+                self._tx.begin()
+                return repair(self._tx) > 0
+        except Exception as error:
+            logger.warning("%s: its rows could not be checked: %s", self._path, error)
+            return False
 
     def close(self) -> None:
         """Erase purged jobs from free pages: no other process may be left to do so."""
@@ -111,7 +123,9 @@ class Tidier:
         """Apply retention; return whether more remains."""
         tx = self._tx
         tx.begin()
-        more = any(tx.one("any_over", (tx.queue(name).number, tx.now)) for name in tx.names())
+        more = any(
+            tx.one("any_over", (queue.number, tx.now, queue.results_kept)) for queue in map(tx.queue, tx.names())
+        )
         while more:
             with immediate(tx.db):
                 tx.begin()
@@ -130,6 +144,8 @@ class Tidier:
             if upto is None:
                 self._key_row = None
                 return True
+            if keys_damaged(tx.db, after, upto):  # its jobs may wait for ever, and no call fails
+                self._repair()
             tx.begin()
             chunk = (after, upto, nanos(tx.now))
             if tx.one("lanes_over", chunk):

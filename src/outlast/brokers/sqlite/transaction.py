@@ -102,6 +102,7 @@ class QueueRow(Struct, frozen=True):
     tat: int
     bytes: int | None
     shed: int
+    results_kept: int
 
     @property
     def rules(self) -> Queue:

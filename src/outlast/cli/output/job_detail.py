@@ -24,6 +24,7 @@ def detail(record: JobRecord) -> None:
             ("state", (state, show.state(record.state)[1])),
             ("cancelling", "yes: its worker was asked to stop it" if record.cancelling else ""),
             ("attempt", str(record.attempt)),
+            ("begun", "yes: it does not expire any more" if record.begun and record.expires_at is not None else ""),
             ("crashes", str(record.crashes) if record.crashes else ""),
             ("priority", record.priority),
             ("key", record.key or ""),

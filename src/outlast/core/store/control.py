@@ -115,6 +115,7 @@ Why = Literal[
     "moved",
     "too-large",
     "declared",
+    "unreadable",
 ]
 
 

@@ -28,6 +28,8 @@ class JobRecord(Struct, frozen=True, kw_only=True):
     unique: str | None = None
     attempt: int = 1
     crashes: int = 0
+    begun: bool = False
+    """Whether a run of it has begun and been given back, put off or failed; only a job that has not begun expires."""
     enqueued_at: float
     run_at: float
     """When the job is, or was last, due; of an ended job, when it was first due."""

@@ -307,9 +307,9 @@ class ProcessPool:
             child.finish(stopped(run), None)
         elif self._stopping and code in (None, -signal.SIGKILL):
             # By this worker, or by whatever ends the whole service. Any other end is the job's own, also now.
-            child.finish(None, Release(run.delivery.fence, why="the worker stopped"))
+            child.finish(None, Release(run.delivery.fence, why="the worker stopped", begun=run.begun))
         elif child.process.lost:
-            child.finish(None, Release(run.delivery.fence, why="the fork server of its process ended"))
+            child.finish(None, Release(run.delivery.fence, why="the fork server of its process ended", begun=run.begun))
         elif not child.ready:
             target = "" if self._source is None else self._source.target
             what = child.failed or how_ended(code)

@@ -12,14 +12,17 @@ local function front(q, line, most) -- the first `most` jobs of a line and one m
     load(q, sids)
     for _, sid in ipairs(sids) do
       local j = q.jobs[sid]
-      if j and j.st == 'Q' and not j.inz and not j.ghost then rs[#rs + 1] = j end
+      if j and j.st == 'Q' and not (j.inz or j.ghost or j.bad) then rs[#rs + 1] = j end
     end
   end
   if line.z > 0 then
     local members, sids = call('ZRANGE', line.Z, 0, most), {}
     for i = 1, #members do sids[i] = sub(members[i], 15) end
     load(q, sids)
-    for i, sid in ipairs(sids) do zs[i] = q.jobs[sid] end
+    for _, sid in ipairs(sids) do
+      local j = q.jobs[sid]
+      if j and not j.bad then zs[#zs + 1] = j end
+    end
   end
   local merged, r, z = {}, 1, 1
   while #merged < most + 1 and (rs[r] or zs[z]) do
@@ -156,6 +159,7 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   local replaced, answer
   if j.uniq then
     local id = holder_of(q, j.uniq)
+    if id and job(q, id) and job(q, id).bad then id = nil end     -- it cannot tell what it holds
     if id then
       local before = replacing and j.replace and job(q, id)
       if before and (before.st == 'Q' or before.st == 'S' or before.st == 'K') then replaced = before

@@ -3,7 +3,8 @@
 -- previous claim; [7] the waiter to notify if there is no job, '' for none; [8] known kinds, msgpack list, or '';
 -- [9] names of these queues, with spaces, '' if sent before; [10] sequence of this claim, [11] its number there: see
 -- 'undo' in hold; [12..] demand of each key.
--- Result: {last, token, (number, id, record) ...} with number = (queue's index * 2^16 + crashes) * 2^20 + attempt; or
+-- Result: (last: a name, then those of queues that were left out because a key has a wrong type) {last, token, (number, id, record) ...} with number = ((queue's index * 2 + begun) * 2^16 + crashes) * 2^20 +
+-- attempt; or
 -- {last, seconds until the result may change, '' if it will not, -1 if another call would find more}.
 local RECHECK = 10e9
 
@@ -131,7 +132,11 @@ end
 renew(holder, lease)
 lapse()
 local serving, first = {}, 1
-for i = 2, #KEYS do
+failed = {}
+local function leave_out(P)         -- a key of this queue has a wrong type: the others give jobs
+  failed[string.match(P, '([^:]*)}$')] = true
+end
+local function prepare(i)
   local q, demand = open(KEYS[i]), tonumber(ARGV[10 + i])
   if q and not q.paused and demand > 0 then
     local t = rel(q)
@@ -146,13 +151,21 @@ for i = 2, #KEYS do
     end
   end
 end
+for i = 2, #KEYS do
+  if not pcall(prepare, i) then leave_out(KEYS[i]) end
+end
+local function try_pick(q, t, n)
+  local ok, j = pcall(pick, q, t, n)
+  if ok then return j end
+  leave_out(q.P)
+end
 local picked, open_lines = {}, {}
 for i = 0, #serving - 1 do open_lines[#open_lines + 1] = serving[(first - 1 + i) % #serving + 1] end
 if #open_lines == 1 then             -- the same, faster; claim_plain may have handed out some already
   local each = open_lines[1]
   local most = min(limit, each.most) - taken
   for i = 1, most do
-    local j = pick(each.q, each.t, most - i + 1)
+    local j = try_pick(each.q, each.t, most - i + 1)
     if not j then break end
     picked[i] = j
     j.index = each.index
@@ -164,7 +177,7 @@ while #open_lines > 0 and #picked < limit do
   local going = {}
   for _, each in ipairs(open_lines) do
     if #picked == limit then break end
-    local j = pick(each.q, each.t, min(limit - #picked, each.most - each.given))
+    local j = try_pick(each.q, each.t, min(limit - #picked, each.most - each.given))
     if j then
       picked[#picked + 1] = j
       j.index = each.index
@@ -175,7 +188,9 @@ while #open_lines > 0 and #picked < limit do
   end
   open_lines = going
 end
-for _, each in ipairs(serving) do end_picks(each.q) end
+for _, each in ipairs(serving) do
+  if not pcall(end_picks, each.q) then leave_out(each.q.P) end
+end
 
 out[1] = last
 for _, each in ipairs(serving) do
@@ -193,7 +208,7 @@ if taken + #picked > 0 then
     if j.uniq then free_key(j, 'start') end
     touch(j)
     local n = 3 * (taken + i)
-    out[n], out[n + 1], out[n + 2] = (j.index * 65536 + j.crashes) * 1048576 + j.attempt, j.sid, j.b
+    out[n], out[n + 1], out[n + 2] = ((j.index * 2 + (has_begun(j) and 1 or 0)) * 65536 + j.crashes) * 1048576 + j.attempt, j.sid, j.b
   end
   if bell ~= '' then
     for _, each in ipairs(serving) do
@@ -205,7 +220,7 @@ else
   local function at(seconds)
     if seconds and (not soon or seconds < soon) then soon = seconds end
   end
-  for i = 2, #KEYS do
+  local function see(i)
     local q = open(KEYS[i])
     if q and not q.paused then
       local L, s, t = q.limits, q.s, rel(q)
@@ -224,14 +239,18 @@ else
       if not (q and q.waited) then call('HSET', KEYS[i] .. ':c', 'waited', 1) end
     end
   end
+  for i = 2, #KEYS do
+    if not pcall(see, i) then leave_out(KEYS[i]) end
+  end
   local leases = call('ZRANGE', D .. ':leases', 0, 1, 'WITHSCORES')
   for i = 1, #leases, 2 do
     if leases[i] ~= holder then at(leases[i + 1] - now); break end
   end
   out[2] = soon and fmt('%.6f', max(0, soon)) or ''
   for _, each in ipairs(serving) do
-    if each.q.skipping then out[2] = '-1' end
+    if each.q.skipping and not failed[each.q.name] then out[2] = '-1' end
   end
 end
 flush()
+for name in pairs(failed) do out[1] = out[1] .. ' ' .. name end
 return out

@@ -16,9 +16,13 @@ local function at_once(q, most)
       at = at + 1
       if given[sid] then b = nil      -- the id of a removed and re-accepted job is in the list twice
       elseif b and not d then flags = string.byte(b, 28) end
-      if flags and flags % 4 == 0 and flags < 8 then
-        local order, acc, run_at, _, prio, _, klen, xlen = sunpack('>I6I4ddBBBI4', b)
-        local size = #b - 33 - klen - xlen - (flags >= 4 and 8 or 0)
+      local order, acc, run_at, prio, klen, xlen, size, _
+      if flags and flags % 4 == 0 and flags < 8 and #b >= 35 then
+        order, acc, run_at, _, prio, _, klen, xlen = sunpack('>I6I4ddBBBI4', b)
+        size = #b - 33 - klen - xlen - (flags >= 4 and 8 or 0)
+        if not (size >= 0 and prio <= 2 and run_at >= -1e12 and run_at <= 1e12) then size = nil end     -- see decode
+      end
+      if size then
         written[#written + 1] = sid
         written[#written + 1] = spack(BECAME, 'R', rank_of(run_at, prio), run_at, 1, 0, token, 1, 0, 0, 0, order, acc, size, flags,
           #holder) .. holder

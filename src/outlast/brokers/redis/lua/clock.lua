@@ -36,7 +36,7 @@ local S_KEYED, S_STALE, S_END, S_PLAIN, S_FORMAT = 20, 21, 22, '>ddddddd', '>ddd
 -- S_PLAIN: the counters that a plain publish changes come first. S_KEYED: it has had a job with a key; S_STALE: entries
 -- of the ring whose key was removed; S_END: the time of the last end
 local L_DEPTH, L_BYTES, L_AGE, L_SHED, L_CONC, L_INTERVAL, L_BURST, L_KCONC, L_KINTERVAL, L_KBURST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local L_KDEPTH, L_KBYTES, L_KAGE, L_TTL, L_RECORDS, L_DEAD, L_MEMORY, L_WEIGHTS = 11, 12, 13, 14, 15, 16, 17, 18
+local L_KDEPTH, L_KBYTES, L_KAGE, L_TTL, L_RECORDS, L_DEAD, L_MEMORY, L_WEIGHTS, L_RESULTS = 11, 12, 13, 14, 15, 16, 17, 18, 20
 local PAGE, TAU = 1000, 30
 local function trunc(x) return x < 0 and ceil(x) or floor(x) end
 local function rank_of(at, prio) return trunc((at - (1 - prio) * 60) * 1000) end
@@ -44,7 +44,8 @@ local function rank_of(at, prio) return trunc((at - (1 - prio) * 60) * 1000) end
 -- A record: order, second of acceptance, run_at, enqueued_at, priority, flags, length of kind and of ext; then
 -- expires_at if flag 4; kind; ext: msgpack of (key, unique, until start, until, replace, seconds, headers, redacted);
 -- arguments. Flags: 1 key, 2 unique, 4 expires, 8 not due when it was accepted.
--- A state: state, rank, at, attempt, crashes, token, flags, settled, finished, result until; from the record: order,
+-- A state: state, rank, at, attempt, crashes, token, flags, settled, finished, result until (-1: it has not ended, and a
+-- settlement told that a run had begun; earlier code bears this); from the record: order,
 -- second of acceptance, size, flags; then the length of the holder, the holder, the reason.
 -- States: Q ready, S scheduled, K parked, R running, W waiting; s succeeded, d dead, c cancelled, e expired.
 -- Flags: 1 open, 2 lapsed, 4 cancelling, 8 its entry in r is stale, 16 it is in z.

@@ -1,12 +1,13 @@
 -- Apply commands in order, in one step. Needs base, moves, admit, relimit.
 -- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (name, queue's key, ...) each:
---   cancel | redrive | now | moved | unhold: id; purge: id, states or ''         pause: 1 or 0
+--   cancel | redrive | now | moved | unhold: id; spoil: index in ARGV of the id of a
+--     running job that the caller cannot read; purge: id, states or ''         pause: 1 or 0
 --   edit: id, arguments or false, priority or -1, run_at or false, the arguments before the edit or false
 --   adjust: limits and changes as indices in ARGV, the changes before it
 --   some: ids to purge, states or '', key or false, 1 to remove running jobs too, the last acceptance number to purge
 --   prune: the most records
 --   forget: key                                              hold: id, why
---   adopt: id, index of its record, at, rank, attempt, crashes, failures, why
+--   adopt: id, index of its record, at, rank, attempt, crashes, failures, why, 1 if it has begun
 -- Result: (ok, changed, why, parcel or false) each. {'changed'} alone: the values before an edit or an adjustment are
 -- others now; nothing was changed.
 local commands, out = munpack(ARGV[4]), {}
@@ -64,7 +65,7 @@ function does.redrive(j)
   local rest_at = 34
   if flags % 8 >= 4 then flags = flags - 4; rest_at = 42 end
   reparse(j, sub(b, 1, 10) .. spack('>d', now) .. sub(b, 19, 27) .. string.char(flags) .. sub(b, 29, 33) .. sub(b, rest_at))
-  j.attempt, j.crashes, j.cancelling, j.settled = 1, 0, false, 0
+  j.attempt, j.crashes, j.begun, j.cancelling, j.settled = 1, 0, false, false, 0
   local notes = call('HGET', q.P .. ':n', j.sid)
   if notes then
     notes = munpack(notes)
@@ -124,7 +125,8 @@ function does.hold(j, c)
   end
   local mine = j.uniq and holder_of(q, j.uniq) == j.sid
   local failures = call('HGET', q.P .. ':f', j.sid)
-  answer(true, 1, '', { j.b, fmt('%.17g', j.at), fmt('%.0f', j.rank), j.attempt, j.crashes, failures or false, mine and 1 or 0 })
+  answer(true, 1, '', { j.b, fmt('%.17g', j.at), fmt('%.0f', j.rank), j.attempt, j.crashes, has_begun(j) and 1 or 0, failures or false,
+    mine and 1 or 0 })
 end
 function does.moved(j)
   if j.st ~= 'W' then return answer(false, 0, ended(j) and 'ended' or 'not-waiting') end
@@ -153,7 +155,7 @@ local function adopt(P, c)
     return answer(false, 0, 'conflict')
   end
   local j = q.jobs[sid]
-  j.at, j.rank, j.attempt, j.crashes, j.reason = c[5], c[6], c[7], c[8], c[10]
+  j.at, j.rank, j.attempt, j.crashes, j.reason, j.begun = c[5], c[6], c[7], c[8], c[10], c[11] == 1
   if #c[9] > 0 then call('HSET', P .. ':f', sid, mpack(c[9])) end
   touch(j)
   answer(true, 1)
@@ -204,8 +206,16 @@ for _, c in ipairs(commands) do
     end
     answer(true, n)
   else
-    local j = job(q, c[3])
+    local j = job(q, name == 'spoil' and ARGV[c[3]] or c[3])
     if not j then answer(false, 0, 'unknown')
+    elseif name == 'spoil' then
+      if j.st == 'R' then rest(j) end
+      spoil(j)
+      answer(true, 1)
+    elseif j.bad and name == 'cancel' and j.st ~= 'R' and not ended(j) then
+      spoil(j, j.st == 'Q' and line_of(j) or nil)
+      answer(true, 1)
+    elseif j.bad and name ~= 'purge' and name ~= 'cancel' then answer(false, 0, 'unreadable')
     elseif j.st == 'W' and (name == 'cancel' or name == 'redrive' or name == 'edit' or name == 'now') then answer(false, 0, 'held')
     else does[name](j, c) end
   end

@@ -18,8 +18,8 @@ if op == 'extend' then
   end
   call('DEL', key)
   for _, q in ipairs(every()) do
-    local sids = call('SMEMBERS', q.P .. ':x')     -- running jobs to cancel: mostly none
-    if #sids > 0 then load(q, sids) end
+    local ok, sids = pcall(call, 'SMEMBERS', q.P .. ':x')     -- running jobs to cancel: mostly none
+    if not ok or (#sids > 0 and not pcall(load, q, sids)) then sids = {} end
     for _, sid in ipairs(sids) do
       local j = q.jobs[sid]
       if j and j.cancelling and j.holder == holder then

@@ -1,13 +1,19 @@
 -- Jobs and lanes as tables, and their lines; written back at flush. Needs base.
-local function parse(q, sid, b, d)
+local function is_time(t) return t >= -1e12 and t <= 1e12 end       -- not NaN, not infinite
+local function decode(q, sid, b, d)     -- raises an error for what cannot be read
   local order, acc, run_at, enq, prio, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
   local expires, key, uniq, at_start, uniq_until, replace, args_at
   args_at = 34 + klen + xlen
   if flags % 8 >= 4 then expires = sunpack('>d', b, 34); args_at = args_at + 8 end
+  if #b < args_at or prio > 2 or flags > 15 then error('its record is short or has an unknown mark') end
+  if not (is_time(run_at) and is_time(enq) and is_time(expires or 0)) then error('one of its times is none') end
   if flags % 4 > 0 then
     local x = munpack(sub(b, args_at - xlen, args_at - 1))
-    if flags % 2 == 1 then key = x[1] end
-    if flags % 4 >= 2 then uniq, at_start, uniq_until, replace = x[2], x[3], x[4] or nil, x[5] end
+    if flags % 2 == 1 then key = x[1] .. '' end
+    if flags % 4 >= 2 then
+      uniq, at_start, uniq_until, replace = x[2] .. '', x[3], x[4] or nil, x[5]
+      if not is_time(uniq_until or 0) then error('one of its times is none') end
+    end
   end
   local st, rank, at, attempt, crashes, token, f, settled, fin, rtil = 'Q', nil, run_at, 1, 0, 0, 0, 0, 0, 0
   local holder, reason
@@ -16,6 +22,9 @@ local function parse(q, sid, b, d)
     st, rank, at, attempt, crashes, token, f, settled, fin, rtil, _, _, _, _, hlen, next_at = sunpack(BECAME, d)
     if hlen > 0 then holder = sub(d, next_at, next_at + hlen - 1) end
     if #d >= next_at + hlen then reason = sub(d, next_at + hlen) end
+    if not (string.find('QSKRWsdce', st, 1, true) and attempt > 0 and is_time(at) and is_time(fin) and rank == rank) then
+      error('its state cannot be read')
+    end
   else
     rank = rank_of(run_at, prio)
     if flags >= 8 then st = 'S' end
@@ -24,14 +33,37 @@ local function parse(q, sid, b, d)
     xlen = xlen, args_at = args_at, size = #b - args_at + 1, expires = expires, key = key, uniq = uniq, at_start = at_start,
     uniq_until = uniq_until, replace = replace, st = st, rank = rank, at = at, attempt = attempt, crashes = crashes,
     token = token, settled = settled, fin = fin, rtil = rtil, holder = holder, reason = reason, had = d and true or false,
-    open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f >= 16,
+    begun = rtil < 0, open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f % 32 >= 16,
     dirty = false, passed = false, gone = false, rewritten = false }
 end
+-- A job that cannot be read (j.bad: why), as far as it can: it ends as dead ("unreadable") when a claim meets it.
+local function broken(q, sid, b, d, why)
+  local j = { q = q, sid = sid, b = b, bad = why, order = 0, acc = 0, run_at = 0, prio = 1, flags = 0, klen = 0, xlen = 0,
+    args_at = #b + 1, size = 0, st = 'Q', rank = 0, at = 0, attempt = 1, crashes = 0, token = 0, settled = 0, fin = 0, rtil = 0,
+    had = d and true or false, dirty = false, passed = false, gone = false, rewritten = false }
+  if #b >= 10 then j.order, j.acc = sunpack('>I6I4', b) end
+  local ok, st, _, _, attempt, crashes, token, f, settled, fin, rtil, order, acc, size, _, hlen, next_at = pcall(sunpack, BECAME, d)
+  if d and ok and string.find('QSKRWsdce', st, 1, true) and is_time(fin) and is_time(rtil) then
+    j.st, j.attempt, j.crashes, j.token, j.settled, j.fin, j.rtil = st, max(attempt, 1), crashes, token, settled, fin, rtil
+    j.order, j.acc, j.size, j.open, j.lapsed, j.cancelling = order, acc, size, f % 2 == 1, f % 4 >= 2, f % 8 >= 4
+    j.ghost, j.inz = f % 16 >= 8, f % 32 >= 16
+    if hlen > 0 then j.holder = sub(d, next_at, next_at + hlen - 1) end
+    if #d >= next_at + hlen then j.reason = sub(d, next_at + hlen) end
+  end
+  return j
+end
+local function parse(q, sid, b, d)
+  local ok, j = pcall(decode, q, sid, b, d)
+  if ok then return j end
+  return broken(q, sid, b, d, string.match(tostring(j), '([^:]*)$'))
+end
+local spoil                         -- set by moves; nil in scripts that only read
+local function has_begun(j) return j.begun or j.attempt > 1 or j.crashes > 0 end
 local function became(j)            -- its state as stored
   local f = (j.open and 1 or 0) + (j.lapsed and 2 or 0) + (j.cancelling and 4 or 0) + (j.ghost and 8 or 0) + (j.inz and 16 or 0)
   local holder = j.holder or ''
-  return spack(BECAME, j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled, j.fin, j.rtil, j.order, j.acc, j.size,
-    j.flags, #holder) .. holder .. (j.reason or '')
+  return spack(BECAME, j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled, j.fin,
+    j.rtil > 0 and j.rtil or j.begun and -1 or 0, j.order, j.acc, j.size, j.flags, #holder) .. holder .. (j.reason or '')
 end
 local function kind_of(j) return sub(j.b, j.args_at - j.xlen - j.klen, j.args_at - j.xlen - 1) end
 local function load(q, sids)        -- read these into q.jobs, false for unknown ones
@@ -60,12 +92,23 @@ local function rel(q) return now * 1e9 - q.s[S_EPOCH] * 1e9 end      -- nanoseco
 
 -- Lanes. where: 0 out, 1 in the ring, 2 parked for a slot, 3 parked for its rate. An era ends when the rate limit of the
 -- keys is removed: values of `tat` from before do not count.
+local rejoin
 local function lane_from(q, key, packed)
   q.s[S_KEYED] = 1
   local lane = { key = key, R = q.P .. ':r:' .. key, Z = q.P .. ':z:' .. key, push = 'RPUSH :r:' .. key,
     zadd = 'ZADD :z:' .. key }
-  if packed then
-    local x = munpack(packed)
+  local ok, x = pcall(munpack, packed)
+  if ok and type(x) == 'table' then
+    for i = 1, 13 do ok = ok and type(x[i]) == 'number' and (i == 10 or i == 11 or x[i] == x[i] and x[i] > -1e300 and x[i] < 1e300) end
+  else ok = false end
+  if packed and not ok then         -- count what can be counted; its turn comes in a new one
+    lane.z, lane.run, lane.tat, lane.given, lane.wake, lane.bytes = call('ZCARD', lane.Z), 0, 0, 0, 0, 0
+    lane.n = call('LLEN', lane.R) + lane.z
+    lane.depth, lane.tail, lane.tailo, lane.where, lane.turn = lane.n, math.huge, 0, 0, 0
+    q.lanes[key] = lane
+    if lane.n > 0 then rejoin(q, lane) end
+    return lane
+  elseif packed then
     lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake = x[1], x[2], x[3], x[4], x[5], x[6]
     lane.depth, lane.bytes, lane.n, lane.tail, lane.tailo, lane.z = x[7], x[8], x[9], x[10], x[11], x[12]
     if x[13] ~= q.s[S_ERA] then lane.tat = 0 end
@@ -96,6 +139,7 @@ local function join(q, lane)        -- at the back of the ring
   local entry = in_turn(lane)
   if q.joins then q.joins[#q.joins + 1] = entry else later(q, 'RPUSH :ring', entry) end
 end
+rejoin = join
 local function unpark(q, lane)      -- from the park to the ring
   call('ZREM', q.P .. ':park', in_turn(lane))
   join(q, lane)
@@ -159,7 +203,7 @@ local function lift(j)              -- remove it from its line or from due
       local kind = kind_of(j)
       q.s[S_PARKED] = q.s[S_PARKED] - 1
       call('SREM', q.P .. ':pk:' .. kind, j.sid)
-      if call('HINCRBY', q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
+      if add(q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
     end
   elseif j.st == 'W' then q.s[S_WAIT] = q.s[S_WAIT] - 1 end
 end
@@ -185,7 +229,11 @@ local function peek(q, line, n)
       if #line.rb == 0 then line.rend = true; break end
     end
     local j = q.jobs[line.rb[line.ri]]
-    if j and j.st == 'Q' and not j.inz and not j.ghost and not j.passed then first = j; break end
+    if j and j.st == 'Q' and not j.inz and not j.ghost and not j.passed then
+      if not j.bad then first = j; break end
+      j.passed = true
+      if spoil then spoil(j, line) end
+    end
     if j and j.ghost then j.ghost = false; touch(j) end
     line.ri, line.rc, line.skipped = line.ri + 1, line.rc + 1, line.skipped + 1
   end
@@ -197,6 +245,11 @@ local function peek(q, line, n)
       load(q, line.zb)
     end
     local j = q.jobs[line.zb[line.zi]]
+    while j and j.bad do
+      line.zi, line.zc = line.zi + 1, line.zc + 1
+      if spoil then j.inz = false; spoil(j, line) end
+      j = q.jobs[line.zb[line.zi]]
+    end
     if j and (not first or j.rank < first.rank or (j.rank == first.rank and j.order < first.order)) then return j end
   end
   return first
@@ -219,7 +272,7 @@ end
 local function state_of(j)          -- 1 byte, by the present time
   local st = j.st
   if st == 'Q' or st == 'S' or st == 'K' then
-    if j.expires and now >= j.expires and j.attempt == 1 and j.crashes == 0 then return 'e' end
+    if j.expires and now >= j.expires and not has_begun(j) then return 'e' end
     if j.at <= now then return 'Q' end
   end
   return st
@@ -233,7 +286,7 @@ write_jobs = function(q)
   for _, j in ipairs(q.dirty) do
     if j.gone then
       -- removed: nothing to write
-    elseif j.st == 'Q' and j.attempt == 1 and j.crashes == 0 and j.settled == 0 and not (j.open or j.lapsed or j.ghost or j.inz)
+    elseif j.st == 'Q' and j.attempt == 1 and j.crashes == 0 and j.settled == 0 and not (j.begun or j.open or j.lapsed or j.ghost or j.inz)
       and j.flags < 8 and j.at == j.run_at and j.rank == rank_of(j.run_at, j.prio) and j.token == 0 then
       if j.had then later(q, 'HDEL :d', j.sid) end
     else

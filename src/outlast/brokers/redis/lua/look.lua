@@ -8,18 +8,19 @@
 --           'rows': now, then (order, queue, row) each, the newest first; of 'count': (state, number) each; of 'kinds':
 --           (kind, number) each.
 local op, out = ARGV[3], {}
+spoil = nil
 local function row(q, sid)
   local j = job(q, sid)
   if not j then return false end
   local st = state_of(j)
   local over = ended(j)
   local res = j.rtil > now and call('HGET', q.P .. ':res', sid)
-  local notes = call('HGET', q.P .. ':n', sid)
-  local failures = call('HGET', q.P .. ':f', sid)
-  notes = notes and munpack(notes) or {}
-  return { sid, st, j.st, j.b, fmt('%.17g', over and j.run_at or j.at), j.attempt, j.crashes, j.reason or false,
+  local failures, notes, read = call('HGET', q.P .. ':f', sid), call('HGET', q.P .. ':n', sid), true
+  if notes then read, notes = pcall(munpack, notes) end
+  if not (read and type(notes) == 'table') then notes = {} end
+  return { sid, st, j.st, j.b, fmt('%.17g', over and j.run_at or j.at), j.attempt, j.crashes, has_begun(j) and 1 or 0, j.reason or false,
            fmt('%.17g', j.fin), j.st == 'R' and j.holder or false, j.cancelling and 1 or 0, res or false,
-           notes.progress or false, over and notes.usage or false, failures or false }
+           notes.progress or false, over and notes.usage or false, failures or false, j.bad or false }
 end
 if op == 'get' then
   out[1] = fmt('%.17g', now)
@@ -86,13 +87,18 @@ else
     for n = #sids, 1, -1 do         -- no tables here except for matches: there may be a million jobs to read
       local b, d = bs[n], ds[n]
       local order, _, run_at, enq, _, flags, klen, xlen
-      if b then order, _, run_at, enq, _, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b) end
+      if b and #b >= 33 then order, _, run_at, enq, _, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
+      elseif b then                 -- too short to be read: listed where its id is
+        order, run_at, enq, flags, klen, xlen = page * PAGE + n - 1, 0, 0, 0, 0, 0
+      end
+      if d and #d < 72 then d = false end
       if b and order < below and floor(order / PAGE) == page and not found[order] and (counting or mine < most) then
-        local st, at, attempt, crashes = 'Q', run_at, 1, 0
-        if d then st, _, at, attempt, crashes = sunpack('>c1ddI4I2', d) elseif flags >= 8 then st = 'S' end
+        local st, at, attempt, crashes, rtil = 'Q', run_at, 1, 0, 0
+        if d then st, _, at, attempt, crashes, _, _, _, _, rtil = sunpack('>c1ddI4I2dBddd', d) elseif flags >= 8 then st = 'S' end
+        if not string.find('QSKRWsdce', st, 1, true) then st = 'd' end
         local kept, expires = st, flags % 8 >= 4
         if st == 'Q' or st == 'S' or st == 'K' then
-          if expires and attempt == 1 and crashes == 0 and now >= sunpack('>d', b, 34) then st = 'e' elseif at <= now then st = 'Q' end
+          if expires and attempt == 1 and crashes == 0 and rtil >= 0 and #b >= 41 and now >= sunpack('>d', b, 34) then st = 'e' elseif at <= now then st = 'Q' end
         end
         local fits = (states == '' or string.find(states, st, 1, true)) and (not before or enq < before) and (not after or enq >= after)
         if fits and kind then

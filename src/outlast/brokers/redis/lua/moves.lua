@@ -21,10 +21,8 @@ end
 
 -- Unique keys
 local function holder_of(q, uniq)   -- the id of the job that holds it now, nil for none
-  local held = call('HGET', q.P .. ':u', uniq)
-  if not held then return nil end
-  local x = munpack(held)
-  if x[2] > now then return x[1] end
+  local x = key_entry(q, uniq)
+  if x and x[2] > now then return x[1] end
 end
 local function take_key(j)
   if j.uniq then
@@ -35,8 +33,8 @@ end
 local function free_key(j, when)
   if not j.uniq then return end
   if when ~= 'purge' and (j.uniq_until or (when == 'start' and not j.at_start)) then return end
-  local held = call('HGET', j.q.P .. ':u', j.uniq)
-  if held and munpack(held)[1] == j.sid then
+  local held = key_entry(j.q, j.uniq)
+  if held and held[1] == j.sid then
     call('HDEL', j.q.P .. ':u', j.uniq)
     if j.uniq_until then call('ZREM', j.q.P .. ':ut', j.uniq) end
   end
@@ -55,7 +53,7 @@ local function put(j, at, st)       -- ready if it is due, else in state `st` un
       q.s[S_PARKED] = q.s[S_PARKED] + 1
       q.ready = q.ready + 1                              -- another worker may know the kind
       call('SADD', q.P .. ':pk:' .. kind, j.sid)
-      call('HINCRBY', q.P .. ':pk', kind, 1)
+      add(q.P .. ':pk', kind, 1)
     end
   end
   touch(j)
@@ -69,12 +67,13 @@ local function promote(q)           -- make due jobs ready
   many('ZREM', q.P .. ':due', members)
   for i = 1, #sids do
     local j = q.jobs[sids[i]]
-    if j and (j.st == 'S' or j.st == 'K') then
+    if j and j.bad then spoil(j)
+    elseif j and (j.st == 'S' or j.st == 'K') then
       if j.st == 'K' then
         local kind = kind_of(j)
         q.s[S_PARKED] = q.s[S_PARKED] - 1
         call('SREM', q.P .. ':pk:' .. kind, j.sid)
-        if call('HINCRBY', q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
+        if add(q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
       end
       if j.flags >= 8 then set_flags(j, j.flags - 8) end
       stand(j)
@@ -106,6 +105,19 @@ local function finish(j, st, reason, quiet)     -- end it and start its retentio
   later(q, st == 'd' and 'ZADD :dead' or j.rtil > 0 and 'ZADD :kept' or 'ZADD :ended', j.rtil > 0 and j.rtil or end_of(q), j.sid)
   notify[#notify + 1] = { q, j.sid }
   touch(j)
+end
+spoil = function(j, line)           -- end a job that cannot be read. line: the line that it was in, if it was in one
+  local q = j.q
+  if line then
+    line.n = line.n - 1
+    q.s[S_READY] = q.s[S_READY] - 1
+    if line ~= q.plain then j.key = line.key end
+  end
+  if j.st == 'K' then q.s[S_PARKED] = q.s[S_PARKED] - 1 end
+  j.st, j.rtil, j.inz, j.ghost = 'R', 0, false, false     -- it is in no line any more
+  let_go(j, true)
+  j.settled = 0
+  finish(j, 'd', 'unreadable', true)
 end
 local function retained(j)          -- remove it from the ended jobs
   local q = j.q
@@ -153,7 +165,7 @@ local function was_settled(q, sid, token)
   return past and select(2, sunpack('>dd', past)) == token or false
 end
 -- Leases
-local function held_by(q, holder)   -- the jobs that a holder holds in a queue
+local function held_in(q, holder)
   local key = q.P .. ':h:' .. holder
   if call('EXISTS', key) == 0 then return {} end
   sync(q)
@@ -161,25 +173,28 @@ local function held_by(q, holder)   -- the jobs that a holder holds in a queue
   load(q, sids)
   for _, sid in ipairs(sids) do
     local j = q.jobs[sid]
-    if j and j.holder == holder then jobs[#jobs + 1] = j else call('SREM', key, sid) end
+    if j and j.holder == holder then jobs[#jobs + 1] = j
+    else
+      call('SREM', key, sid)
+      if j and j.st == 'Q' and (j.bad and not j.holder or not j.had) then       -- it ran here, and its state was lost
+        begin(q, j.key, -1)
+        if j.bad then spoil(j) else put(j, now, 'S') end
+      end
+    end
   end
   return jobs
 end
+local function held_by(q, holder)   -- the jobs that a holder holds in a queue; none of one with keys of a wrong type
+  local ok, jobs = pcall(held_in, q, holder)
+  return ok and jobs or {}
+end
 local function by_order(a, b) return a.order < b.order end
-local function lapse()              -- make the jobs of lapsed leases ready
-  local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
-  if #holders == 0 then return end
-  table.sort(holders)
-  for _, holder in ipairs(holders) do
-    local all = {}
-    for _, q in ipairs(every()) do
-      for _, j in ipairs(held_by(q, holder)) do
-        if j.st == 'R' then all[#all + 1] = j end
-      end
-    end
-    table.sort(all, by_order)
-    for _, j in ipairs(all) do
-      begin(j.q, j.key, -1)
+local function lapse_in(q, holder)
+  local held = held_by(q, holder)
+  table.sort(held, by_order)
+  for _, j in ipairs(held) do
+    if j.st == 'R' then
+      begin(q, j.key, -1)
       if j.cancelling then
         let_go(j, true)
         finish(j, 'c', 'cancelled')
@@ -187,8 +202,16 @@ local function lapse()              -- make the jobs of lapsed leases ready
         j.crashes, j.lapsed = j.crashes + 1, true
         put(j, min(j.at, now), 'S')
       end
-      freed(j.q, j.key)
+      freed(q, j.key)
     end
+  end
+end
+local function lapse()              -- make the jobs of lapsed leases ready
+  local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
+  if #holders == 0 then return end
+  table.sort(holders)
+  for _, holder in ipairs(holders) do
+    for _, q in ipairs(every()) do pcall(lapse_in, q, holder) end       -- one with keys of a wrong type stops no other
     call('ZREM', D .. ':leases', holder)
     call('ZADD', D .. ':gone', now, holder)
   end

@@ -100,7 +100,7 @@ if width == 2 and #ARGV < 7000 then
   local got = call('HMGET', P .. ':c', 's', 'limits', 'waited', 'past', 'born')
   -- A declared queue without bounds: the first three limits, L_DEPTH to L_AGE, are false, one byte each after the 3 bytes
   -- of the array's header.
-  if got[1] and got[5] == ARGV[2] and sub(got[2], 4, 6) == '\194\194\194' then
+  if got[1] and #got[1] == 176 and got[5] == ARGV[2] and sub(got[2], 4, 6) == '\194\194\194' then
     if (#ARGV == 6 and one(P, got, ARGV[5], ARGV[6])) or at_once(P, got) then return #out > 0 and out or nil end
   end
 end

@@ -24,6 +24,12 @@ local function keep_id(q, sid, upto, settled)      -- the only data of a removed
   later(q, 'HSET :p', sid, spack('>dd', upto, settled))
   later(q, 'RPUSH :pl', sid)
 end
+local function key_entry(q, uniq)   -- (id, until) of a unique key, nil for none; one that cannot be read is free
+  local held = call('HGET', q.P .. ':u', uniq)
+  if not held then return nil end
+  local ok, x = pcall(munpack, held)
+  if ok and type(x) == 'table' and type(x[1]) == 'string' and type(x[2]) == 'number' then return x end
+end
 local function prune(q, most)       -- retention, at most `most` records of each sort; returns how many were removed
   sync(q)
   local P, limits, gone = q.P, q.limits, 0
@@ -36,7 +42,7 @@ local function prune(q, most)       -- retention, at most `most` records of each
       for i = 1, #ds do
         local sid = sids[from + i - 1]
         if q.jobs[sid] then erase(q.jobs[sid], q.jobs[sid].settled)    -- it ended in this call, and may be unwritten
-        elseif ds[i] then
+        elseif ds[i] and #ds[i] >= 72 then
           local _, _, _, _, _, _, _, settled, _, _, order, acc = sunpack(BECAME, ds[i])
           local page, upto = floor(order / PAGE), acc + limits[L_MEMORY]
           later(q, 'HDEL :b', sid)
@@ -55,7 +61,13 @@ local function prune(q, most)       -- retention, at most `most` records of each
   if over > 0 then drop(':ended', call('ZRANGE', P .. ':ended', 0, min(over, most) - 1)) end
   drop(':ended', call('ZRANGEBYSCORE', P .. ':ended', '-inf', now - limits[L_TTL] + 0.0005, 'LIMIT', 0, most))
   drop(':dead', call('ZRANGEBYSCORE', P .. ':dead', '-inf', now - limits[L_DEAD] + 0.0005, 'LIMIT', 0, most))
-  drop(':kept', call('ZRANGEBYSCORE', P .. ':kept', '-inf', now, 'LIMIT', 0, most))
+  local results = call('ZCARD', P .. ':kept')
+  if results > 0 then
+    local passed = call('ZRANGEBYSCORE', P .. ':kept', '-inf', now, 'LIMIT', 0, most)
+    local beyond = min(results - (limits[L_RESULTS] or limits[L_RECORDS]), most)
+    if beyond > #passed then passed = call('ZRANGE', P .. ':kept', 0, beyond - 1) end
+    drop(':kept', passed)
+  end
   for _ = 1, most, 100 do           -- expired remembered ids
     local sids = call('LRANGE', P .. ':pl', 0, 99)
     if #sids == 0 then break end
@@ -71,8 +83,8 @@ local function prune(q, most)       -- retention, at most `most` records of each
   local free = call('ZRANGEBYSCORE', P .. ':ut', '-inf', now, 'LIMIT', 0, 100)
   for _, uniq in ipairs(free) do
     call('ZREM', P .. ':ut', uniq)
-    local held = call('HGET', P .. ':u', uniq)
-    if held and munpack(held)[2] <= now then call('HDEL', P .. ':u', uniq) end
+    local held = key_entry(q, uniq)
+    if not held or held[2] <= now then call('HDEL', P .. ':u', uniq) end
   end
   sync(q)
   return gone

@@ -14,7 +14,7 @@ local function succeed(q, token, row)
     for i = 1, #ds do
       local sid, d = row[from + i - 1], ds[i]
       local fast = false
-      if d and not done[sid] and not others[sid] then
+      if d and #d >= 72 and not done[sid] and not others[sid] then
         local st, rank, due, attempt, crashes, tok, f, _, _, _, order, acc, size, flags, hlen, next_at = sunpack(BECAME, d)
         fast = st == 'R' and tok == token and f == 1 and flags % 4 == 0
         if fast then

@@ -5,18 +5,18 @@
 
 -- name: queue_row (name)
 select queue, paused, max_depth, depth, records, records_kept, record_ttl, dead_ttl, id_memory, drained, drained_at,
-       pruned, uniques, name, dead, app, limits, back, turn, tat, bytes, shed from queue where name = ?1
+       pruned, uniques, name, dead, app, limits, back, turn, tat, bytes, shed, coalesce(results_kept, records_kept) from queue where name = ?1
 
 -- name: queue_add (name, record_ttl, records_kept, dead_ttl, id_memory)
 insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory) values(?1, ?2, ?3, ?4, ?5) on conflict do nothing
 
 -- With a shorter record_ttl the next jobs to end precede, in job_ended, those that have ended.
--- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, app, declared)
-insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, app, declared)
-values(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+-- name: queue_declare (name, record_ttl, records_kept, dead_ttl, id_memory, app, declared, results_kept)
+insert into queue(name, record_ttl, records_kept, dead_ttl, id_memory, app, declared, results_kept)
+values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 on conflict(name) do update set record_ttl = ?2, records_kept = ?3, dead_ttl = ?4, id_memory = ?5, declared = ?7,
-pruned = case when record_ttl > ?2 then 0 else pruned end, app = coalesce(nullif(?6, ''), app)
-where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or declared is not ?7 or ?6 not in ('', app)
+results_kept = ?8, pruned = case when record_ttl > ?2 then 0 else pruned end, app = coalesce(nullif(?6, ''), app)
+where (record_ttl, records_kept, dead_ttl, id_memory) <> (?2, ?3, ?4, ?5) or results_kept is not ?8 or declared is not ?7 or ?6 not in ('', app)
 
 -- name: queue_limits (limits, changes, max_depth, queue)
 update queue set limits = ?1, changes = ?2, max_depth = ?3
@@ -343,12 +343,12 @@ update job set state = 1, token = ?1, holder = ?2 where seq in (select value fro
 update job set uniq = null where seq in (select value from json_each(?1)) and until_start = 1 and uniq is not null
 
 -- name: read_out (JSON [seq, ...])
-select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, begun, enqueued_at, run_at, expires_at, priority,
                                    null, meta, body))
 from json_each(?1) as picked cross join job on job.seq = picked.value
 
 -- name: read_out_keys (JSON [seq, ...])
-select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, enqueued_at, run_at, expires_at, priority,
+select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, begun, enqueued_at, run_at, expires_at, priority,
                                    lane.key, meta, body))
 from json_each(?1) as picked cross join job on job.seq = picked.value left join lane on lane.lane = job.lane
 
@@ -367,12 +367,12 @@ update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, 
 where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
 -- name: retry (state, at, attempt, crashes, rank, seq, token)
-update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, token = -token, holder = null
+update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, begun = 1, token = -token, holder = null
 where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
 -- A late release (the row is ready again, and still has its holder) shows that the holder had not crashed.
--- name: give_back (state, at or null to leave it, seq, token)
-update job set state = ?1, at = coalesce(?2, at), token = -token, holder = null,
+-- name: give_back (state, at or null to leave it, seq, token, 1 if it has begun)
+update job set state = ?1, at = coalesce(?2, at), begun = max(begun, ?5), token = -token, holder = null,
 crashes = case when state <> 1 and holder is not null then max(crashes - 1, 0) else crashes end
 where seq = ?3 and token = ?4 and state in (0, 1, 2, 4)
 
@@ -427,13 +427,23 @@ update job set seq = seq where seq in (select value from json_each(?1))
 -- name: pruned (at, stripped, queue)
 update queue set pruned = ?1, records = records - ?2 where queue = ?3
 
--- name: any_over (queue, now)
+-- name: any_over (queue, now, results kept)
 select exists(select 1 from job where queue = ?1 and state >= 10 and at <= ?2)
+    or (select count(*) from job where queue = ?1 and result is not null) > ?3
 
 -- name: over (queue, now, limit)
 select seq, state, result is null, body is null, enqueued_at, failed, uniq_until,
        coalesce(octet_length(body), 0) + coalesce(octet_length(result), 0) >= 400 and seq % 2 = 0
 from job where queue = ?1 and state >= 10 and at <= ?2 order by at limit ?3
+
+-- The ended jobs with a result above their bound, those whose time ends first.
+-- name: results_count (queue)
+select count(*) from job where queue = ?1 and result is not null
+
+-- name: results_over (queue, limit)
+select seq, state, result is null, body is null, enqueued_at, failed, uniq_until,
+       coalesce(octet_length(body), 0) + coalesce(octet_length(result), 0) >= 400 and seq % 2 = 0
+from job where queue = ?1 and result is not null order by at limit ?2
 
 -- name: to_tombstone (at, seq)
 update job set at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0 where seq = ?2
@@ -456,14 +466,11 @@ uniq = case when uniq_until is not null then uniq end where seq = ?3
 update job set cancelling = 1 where seq = ?1
 
 -- name: redrive (rank, now, unique key or null, seq)
-update job set state = 0, at = ?2, run_at = ?2, rank = ?1, uniq = coalesce(?3, uniq), attempt = 1, crashes = 0, token = 0, holder = null,
+update job set state = 0, at = ?2, run_at = ?2, rank = ?1, uniq = coalesce(?3, uniq), attempt = 1, crashes = 0, begun = 0, token = 0, holder = null,
 cancelling = 0, reason = null, finished_at = null, expires_at = null, result = null where seq = ?4
 
 -- name: edit (state, at, run_at, rank, priority, body, seq)
 update job set state = ?1, at = ?2, run_at = ?3, rank = ?4, priority = ?5, body = ?6 where seq = ?7
-
--- name: edit_row (seq)
-select state, at, run_at, rank, priority, body, meta, expires_at, attempt, crashes, token from job where seq = ?1
 
 -- name: run_now (now, rank at most, seq)
 update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
@@ -475,14 +482,8 @@ update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
 -- name: held_why (seq)
 select reason from job where seq = ?1
 
--- name: parcel (seq, now)
-select kind, at, rank, attempt, crashes, enqueued_at, run_at, expires_at, priority,
-       (select key from lane where lane.lane = job.lane),
-       case when uniq_until is null or uniq_until > ?2 then uniq end, meta, body, failed
-from job where seq = ?1
-
--- name: adopt (at, run_at, rank, attempt, crashes, why, seq)
-update job set state = 3, at = ?1, run_at = ?2, rank = ?3, attempt = ?4, crashes = ?5, reason = ?6 where seq = ?7
+-- name: adopt (at, run_at, rank, attempt, crashes, why, seq, begun)
+update job set state = 3, at = ?1, run_at = ?2, rank = ?3, attempt = ?4, crashes = ?5, reason = ?6, begun = ?8 where seq = ?7
 
 -- name: unhold (seq, now)
 update job set state = case when coalesce(at, run_at) <= ?2 then 0 else 2 end, at = coalesce(at, run_at), reason = null
@@ -526,14 +527,10 @@ from job join queue using (queue) where seq = ?1
 -- name: lost_add (holder, seq, token, id, queue)
 insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4, ?5)
 
--- Records. @columns is replaced by the columns of a record.
--- name: record (id)
-select @columns from job join queue using (queue) left join holder using (holder)
-left join lane on lane.lane = job.lane where job.id = ?1 and body is not null
-
+-- Records.
 -- name: ended (JSON [id, ...], now)
 select value from json_each(?1) left join job on job.id = value where job.body is null or job.state >= 10
-or (job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expires_at <= ?2)
+or (job.state in (0, 2, 4) and @not_begun and job.expires_at <= ?2)
 
 -- name: running_count (queue)
 select count(*) from holder cross join job on job.holder = holder.holder and job.queue = ?1 and job.state = 1
@@ -569,6 +566,11 @@ select body from failure where job = ?1 order by nr
 -- name: notes (seq)
 select name, value from note where job = ?1 and name in ('progress', 'usage')
 
+-- A job that cannot be read: it was just handed out.
+-- name: set_aside (at, finished_at, reason, seq)
+update job set state = 11, at = ?1, finished_at = ?2, reason = ?3, cancelling = 0, token = 0, holder = null,
+failed = max(failed, 1), uniq = case when uniq_until is not null then uniq end, body = coalesce(body, '') where seq = ?4
+
 -- For the doctor. Holders whose jobs still count as running, though their lease has lapsed: no claim has noticed yet.
 -- name: stale_holders (boot, monotonic)
 select coalesce(nullif(holder.label, ''), holder.id), count(*) from job join holder using (holder)
@@ -577,15 +579,18 @@ where job.state = 1 and (holder.lapsed = 1 or holder.boot <> ?1 or holder.lease 
 -- name: newest ()
 select enqueued_at from job order by seq desc limit 1
 
+-- name: unreadable_count (reason)
+select count(*) from queue cross join job using (queue) where state = 11 and reason = ?1 and body is not null
+
 -- name: unfinished_kinds ()
 select queue.name, job.kind, count(*) from job join queue using (queue) where job.state < 10 group by 1, 2 order by 1, 2
 
 -- Schedules: few rows, each read and written as a whole.
 -- name: schedules ()
-select body from schedule order by name
+select name, body from schedule order by name
 
 -- name: schedule (name)
-select body from schedule where name = ?1
+select name, body from schedule where name = ?1
 
 -- name: schedule_put (name, JSON)
 insert into schedule(name, body) values(?1, ?2) on conflict(name) do update set body = ?2
