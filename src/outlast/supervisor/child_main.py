@@ -18,7 +18,7 @@ import msgspec
 from outlast.aio.frames import pack, read_frame
 from outlast.aio.tasks import cancel
 from outlast.core.backoff import Exponential
-from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError, StoreMoved
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
@@ -111,7 +111,7 @@ class _SupervisedWorker:
             if runtime is None:
                 return CLEAN
             return await self._work(runtime, writer)
-        except StoreCorrupt as error:
+        except (StoreCorrupt, StoreMoved) as error:
             _logger.error("%s", error)  # noqa: TRY400 - the message is for the operator
             return STORE
         except StoreStalled:

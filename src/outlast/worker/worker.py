@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
-from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreError, StoreMoved, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost
@@ -256,7 +256,9 @@ class Worker:
             await asyncio.wait((claims, stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended, _ = await cancel(claims, stopping)
-        if isinstance(ended, Exception):
+        if isinstance(ended, StoreMoved):
+            self._unsettled(ended)  # the settlements of the runs have no place either
+        elif isinstance(ended, Exception):
             self._fail(ended)
 
     def _fail(self, error: Exception) -> None:

@@ -71,7 +71,7 @@ async def test_the_previous_version_works_on_while_a_newer_one_migrates(tmp_path
 def test_a_file_that_needs_newer_code_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
     open_store(path, Tuning(), steps=steps(oldest=SCHEMA + 1)).close()
-    with pytest.raises(StoreError, match=r"jobs\.db has schema 2, which needs code of schema 2.*upgrade outlast"):
+    with pytest.raises(StoreError, match=r"jobs\.db has schema 3, which needs code of schema 3.*upgrade outlast"):
         open_store(path, Tuning())
 
 
