@@ -103,7 +103,7 @@ class SpoolFile:
     def relaying(self) -> Iterator[bool]:
         """Try to become the only relay of this file; yield whether that succeeded."""
         with translated(self.path):
-            descriptor = os.open(f"{self.path}-relay", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(f"{self.path}-relay", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

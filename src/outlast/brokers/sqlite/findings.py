@@ -12,7 +12,7 @@ from outlast.core.errors import OutlastError
 from outlast.core.findings import Finding
 from outlast.core.text import duration, size
 
-__all__ = ["inspect", "of_clock", "of_disk", "of_files", "of_log"]
+__all__ = ["inspect", "of_clock", "of_disk", "of_files", "of_log", "of_sockets"]
 
 LOW_DISK: Final = 256 << 20
 TIGHT_DISK: Final = 1 << 30
@@ -51,6 +51,7 @@ def _of_site(site: Site, why: str) -> Iterator[Finding]:
     yield Finding("store", "ok", f"{site.path} ({why})")
     yield from of_files(mode=site.mode, foreign=site.foreign, writable=site.writable, path=site.path)
     yield of_log(site.log_size)
+    yield of_sockets(site.sockets)
 
 
 def _of_contents(contents: Contents, now: float, *, pages: bool) -> Iterator[Finding]:
@@ -98,6 +99,14 @@ def of_log(length: int) -> Finding:
         fix = "a process reads without end, or none runs: find it with fuser, and restart the oldest"
         return Finding("write-ahead log", "warning", size(length), fix)
     return Finding("write-ahead log", "ok", size(length))
+
+
+def of_sockets(refusal: str) -> Finding:
+    """Judge the folder in which processes notify each other. refusal: why it is not used, "" when it is."""
+    if refusal:
+        text = f"{refusal}: it is not used, and workers find new jobs by a poll every second"
+        return Finding("notifications", "warning", text, "remove that folder, and restart the processes")
+    return Finding("notifications", "ok", "between the processes of this machine")
 
 
 def of_clock(newest: float | None, now: float) -> Finding:

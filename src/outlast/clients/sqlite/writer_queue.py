@@ -11,6 +11,8 @@ from typing import Final
 
 import apsw
 
+from outlast.clients.sqlite.runtime_folder import usable
+
 __all__ = ["WriterQueue"]
 
 POSITIONS: Final = 4
@@ -76,9 +78,9 @@ class WriterQueue:
 
     def _open(self) -> None:
         with contextlib.suppress(OSError):  # no folder, or no descriptor left: fewer positions, or no order
-            for number in range(POSITIONS):
+            for number in range(POSITIONS) if usable(self._folder) else ():
                 file = str(self._folder / f"line-{number}")  # processes of other versions use this name
-                self._positions.append(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                self._positions.append(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
     def _leave(self) -> None:
         if self._held >= 0:
