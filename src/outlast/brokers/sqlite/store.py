@@ -127,9 +127,7 @@ class SqliteStore:
             if self._writer is None:
                 return
             writer, self._writer = self._writer, None
-            for listener in self._listeners.values():
-                listener.close()
-            self._listeners.clear()
+            self._close_listeners()
             try:
                 await writer.close()
             finally:
@@ -137,6 +135,10 @@ class SqliteStore:
                 await asyncio.shield(asyncio.to_thread(self._close_file, writer))
             for notifier in self._notifiers.values():
                 notifier.notify()
+
+    def _close_listeners(self) -> None:
+        while self._listeners:
+            self._listeners.popitem()[1].close()
 
     def _close_file(self, writer: WriterThread[Transaction]) -> None:
         writer.join()
@@ -156,9 +158,7 @@ class SqliteStore:
     def _abandoned(self) -> None:
         """Close all that is open, in the writer's thread: the event loop was closed before the store."""
         self._writer = None
-        for listener in self._listeners.values():
-            listener.close()
-        self._listeners.clear()
+        self._close_listeners()
         self._close_connections()
 
     async def _submit(self, run: Callable[[Transaction], T], **how: Any) -> T:

@@ -201,8 +201,15 @@ class WriterThread(Generic[S]):
         self._quiet.set()
 
     async def close(self) -> None:
-        """Finish the submitted operations, then stop the thread; `join` waits for its end. Cancelled: drop the rest."""
+        """Finish the submitted operations, then stop the thread; `join` waits for its end. Cancelled: drop the rest.
+
+        On another loop, after the loop of this writer was closed: no caller waits any more, so drop all.
+        """
         self._closed = True
+        if self._loop.is_closed():
+            self._pending.clear()
+            self._batches.put(None)
+            return
         try:
             await asyncio.sleep(0)  # a caller that was cancelled in this round still submits its undo
             while self._busy or self._pending:
