@@ -24,7 +24,7 @@ def inspect(path: str, clock: Clock, *, why: str, pages: bool) -> Inspection:
     """Examine the file system, then the file. why: the setting that names the file; pages: check every page."""
     site = look_around(path)
     found = [*_of_site(site, why)]
-    if site.unsafe or not site.exists:
+    if site.unsafe or not site.exists or site.wrong_log:
         return Inspection(found, usable=False)
     try:
         contents = examine(path, clock, whole=pages)
@@ -50,6 +50,10 @@ def _of_site(site: Site, why: str) -> Iterator[Finding]:
         return
     yield Finding("store", "ok", f"{site.path} ({why})")
     yield from of_files(mode=site.mode, foreign=site.foreign, writable=site.writable, path=site.path)
+    if site.wrong_log:
+        fix = "stop all processes; then start a worker, or bring a backup back: outlast restore BACKUP"
+        yield Finding("write-ahead log", "error", site.wrong_log, fix)
+        return
     yield of_log(site.log_size)
     yield of_sockets(site.sockets)
 

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 
 import apsw
@@ -19,7 +19,7 @@ import msgspec
 
 from outlast.core.errors import StoreCorrupt
 
-__all__ = ["ID_QUERY", "LogOwner", "check_log", "free_name", "inode_of", "note_owner", "owner_noted", "put_log_aside"]
+__all__ = ["ID_QUERY", "LogOwner", "check_log", "free_name", "inode_of", "note_owner", "owner_noted", "wrong_log"]
 
 logger = logging.getLogger("outlast.sqlite")
 
@@ -48,26 +48,47 @@ def check_log(lock: int, path: str) -> None:
 
     The caller holds the creation lock. Raise StoreCorrupt when the file was overwritten in place under its log.
     """
-    log, file = inode_of(f"{path}-wal"), inode_of(path)
-    if not log:
-        # An index without its log would be of a log that was removed.
-        Path(f"{path}-shm").unlink(missing_ok=True)
-        return
-    noted = owner_noted(lock)
-    if not file or os.stat(path).st_size == 0:  # noqa: PTH116
-        put_log_aside(path)
-    elif log == noted.log:
-        same = not noted.id or _id_of(path) in (noted.id, None)
-        if file != noted.file:
-            put_log_aside(path)
-        elif not same:
+    match _log_state(owner_noted(lock), path):
+        case "none":  # an index without its log would be of a log that was removed
+            Path(f"{path}-shm").unlink(missing_ok=True)
+        case "foreign":
+            _put_log_aside(path)
+        case "overwritten":
             raise StoreCorrupt(
                 f"{path} was overwritten in place, and the log beside it holds changes of what it was before: stop all "
                 "processes, then restore with: outlast restore BACKUP"
             )
 
 
-def put_log_aside(path: str) -> None:
+def wrong_log(path: str) -> str:
+    """Return what is wrong with the log beside `path`, "" if nothing is; change nothing."""
+    try:
+        lock = os.open(f"{path}-lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        state = _log_state(owner_noted(lock), path)
+    finally:
+        os.close(lock)
+    if state == "foreign":
+        return "the file took the place of another one, whose log is still beside it"
+    return "the file was overwritten in place under its log" if state == "overwritten" else ""
+
+
+def _log_state(noted: LogOwner, path: str) -> Literal["none", "own", "foreign", "overwritten"]:
+    log, file = inode_of(f"{path}-wal"), inode_of(path)
+    if not log:
+        return "none"
+    if not file or os.stat(path).st_size == 0:  # noqa: PTH116 - SQLite would delete the log
+        return "foreign"
+    if log != noted.log:  # made since, or copied together with the file
+        return "own"
+    if file != noted.file:
+        return "foreign"
+    return "own" if not noted.id or _id_of(path) in (noted.id, None) else "overwritten"
+
+
+def _put_log_aside(path: str) -> None:
     """Rename the log of a file that is gone, so that it can still be read with that file; remove its index."""
     kept = free_name(path)
     Path(f"{path}-wal").rename(f"{kept}-wal")
