@@ -172,10 +172,11 @@ class SqliteStore:
             raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
 
         def run() -> T:
-            with translated(self.path):
-                found = read(self._reading, *args)
-            self._identity.check()
-            return found
+            try:
+                with translated(self.path):
+                    return read(self._reading, *args)
+            finally:
+                self._identity.check()  # also after an error, of which it may be the cause
 
         return await asyncio.get_running_loop().run_in_executor(self._reader, run)
 

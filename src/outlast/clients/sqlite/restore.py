@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import apsw
@@ -20,6 +21,7 @@ from outlast.core.errors import StoreCorrupt, StoreError, StoreMissing
 
 __all__ = ["restore"]
 
+_FILES: Final = ("-wal", "-shm", "")
 Finish = Callable[[apsw.Connection, apsw.Connection | None], None]
 """Changes the copy of the backup before it takes the place of the replaced file (None: it cannot be read)."""
 
@@ -47,14 +49,7 @@ def restore(
         _check(source, backup, application_id, newest, oldest_code)
         with translated(path), creation_lock(path) as lock, _at_rest(lock, path, busy) as old:
             with copied(source, backup, final, lambda copy: finish(copy, old)) as part:
-                aside = _keep_aside(path)
-                if aside:
-                    known = final.stat()  # root may restore the file of another user
-                    os.chown(part, known.st_uid, known.st_gid)
-                    part.chmod(known.st_mode & 0o777)
-                part.replace(final)
-                for suffix in ("-wal", "-shm"):
-                    Path(f"{path}{suffix}").unlink(missing_ok=True)
+                aside = _replace(part, path)
             sync_folder(final.parent)
             note_owner(lock, path)
     if aside:
@@ -84,7 +79,7 @@ def _check(db: apsw.Connection, path: str, application_id: int, newest: int, old
     version = int(db.pragma("user_version"))
     if version > newest and int(db.execute(oldest_code).get) > newest:
         raise StoreError(f"{path} has schema {version}, and this code reads up to {newest}: upgrade outlast here")
-    faults = [str(row[0]) for row in db.execute("pragma quick_check(3)")]
+    faults = [" ".join(str(row[0]).split()) for row in db.execute("pragma quick_check(3)")]
     if faults != ["ok"]:
         raise StoreCorrupt(f"{path} is damaged ({'; '.join(faults)}): name another backup")
 
@@ -122,15 +117,26 @@ def _at_rest(lock: int, path: str, busy: float) -> Iterator[apsw.Connection | No
         yield db
 
 
-def _keep_aside(path: str) -> str:
-    """Give the file at `path`, with its log, a second name; return it, "" when there is no file."""
-    if not Path(path).exists():
-        return ""
-    aside = free_name(path)
-    # The log first: a file with this name and without its log would lack jobs.
-    for suffix in ("-wal", "-shm", ""):
-        if Path(f"{path}{suffix}").exists():
-            os.link(f"{path}{suffix}", f"{aside}{suffix}")
+def _replace(part: Path, path: str) -> str:
+    """Move `part` to `path`; return the name of the file that was there, with its log, "" when there was none."""
+    final, aside = Path(path), ""
+    if final.exists():
+        known = final.stat()
+        os.chown(part, known.st_uid, known.st_gid)  # root may restore the file of another user
+        part.chmod(known.st_mode & 0o777)
+        aside = free_name(path)
+        # A second name for each, then one step: a crash leaves a whole file at `path`, the old one or the new one.
+        for suffix in _FILES:
+            if Path(f"{path}{suffix}").exists():
+                os.link(f"{path}{suffix}", f"{aside}{suffix}")
+    try:
+        part.replace(final)
+    except BaseException:
+        for suffix in _FILES if aside else ():
+            Path(f"{aside}{suffix}").unlink(missing_ok=True)
+        raise
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
     return aside
 
 

@@ -18,7 +18,7 @@ from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.process_notifier import ProcessNotifier
 from outlast.clients.sqlite.writer_queue import WriterQueue
-from outlast.core.errors import StoreError, StoreFull, StoreUnavailable
+from outlast.core.errors import StoreError, StoreFull, StoreMoved, StoreUnavailable
 
 __all__ = ["Upkeep", "WriteOperation", "WriteResult", "WriterSession", "WriterThread"]
 
@@ -278,7 +278,8 @@ class WriterThread(Generic[S]):
             self._identity.check()
             return results
         except Exception as error:
-            return [(operation, None, error) for operation in batch]
+            moved = StoreMoved(self._identity.moved) if self._identity.is_moved() else None  # which may be the cause
+            return [(operation, None, moved or error) for operation in batch]
         except BaseException as error:
             stopped = StoreError(f"{self._path}: the writer was interrupted: {error!r}")
             stopped.__cause__ = error

@@ -60,6 +60,16 @@ def exchange(path: Path) -> None:
     copy.replace(path)
 
 
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def log_and_index_removed(path: Path) -> None:
+    beside(path, "-wal").unlink()
+    beside(path, "-shm").unlink()
+
+
 def rename_folder(path: Path) -> None:
     path.parent.rename(path.parent.with_name("renamed"))
 
@@ -72,16 +82,16 @@ def replace_folder(path: Path) -> None:
 TAMPERINGS: dict[str, Callable[[Path], object]] = {
     "moved": lambda path: path.rename(beside(path, ".old")),
     "moved with its log": lambda path: all_files(path, lambda each: each.rename(beside(each, ".old"))),
-    "removed": lambda path: path.unlink(),
+    "removed": Path.unlink,
     "removed with its log": lambda path: all_files(path, lambda each: each.unlink()),
     "replaced by another": lambda path: other(path).replace(path),
     "replaced by a copy of itself": exchange,
-    "a folder at its place": lambda path: (path.unlink(), path.mkdir()),
-    "log removed": lambda path: beside(path, "-wal").unlink(),
+    "a folder at its place": folder_instead,
+    "log removed": lambda path: all_files(beside(path, "-wal"), lambda each: each.unlink(missing_ok=True)),
     "log replaced": lambda path: exchange(beside(path, "-wal")),
-    "index removed": lambda path: beside(path, "-shm").unlink(),
+    "index removed": lambda path: all_files(beside(path, "-shm"), lambda each: each.unlink(missing_ok=True)),
     "index replaced": lambda path: exchange(beside(path, "-shm")),
-    "log and index removed": lambda path: (beside(path, "-wal").unlink(), beside(path, "-shm").unlink()),
+    "log and index removed": log_and_index_removed,
     "folder renamed": rename_folder,
     "folder replaced": replace_folder,
     "folder removed": lambda path: shutil.rmtree(path.parent),
