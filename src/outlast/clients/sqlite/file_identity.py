@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ class FileIdentity:
     used under another name. No process may write to it from then on, nor move pages between the file and the log.
     """
 
-    __slots__ = ("_given", "_index", "_log", "_taken", "moved", "path")
+    __slots__ = ("_given", "_index", "_log", "_taken", "_telling", "moved", "path")
 
     def __init__(self, path: str) -> None:
         self._given = os.path.abspath(path)  # noqa: PTH100 - links stay, so that one that leads elsewhere is noticed
@@ -37,6 +38,7 @@ class FileIdentity:
         self._log = f"{self.path}-wal"
         self._index = f"{self.path}-shm"
         self._taken: tuple[int, int, int, int] = (0, 0, 0, 0)
+        self._telling = threading.Lock()
         self.moved = ""
         """What has happened to the file; "" as long as it is in its place."""
 
@@ -61,8 +63,10 @@ class FileIdentity:
             else:
                 if (file.st_ino, file.st_dev, log.st_ino, index.st_ino) == self._taken:
                     return
-            self.moved = self._found()
-            logger.error("%s", self.moved)
+            with self._telling:
+                if not self.moved:
+                    self.moved = self._found()
+                    logger.error("%s", self.moved)
         raise StoreMoved(self.moved)
 
     def is_moved(self) -> bool:
