@@ -92,3 +92,17 @@ async def test_what_runs_notices_and_its_workers_use_the_restored_file(project: 
                 assert await (await again.runtime()).store.records.get([late.id]) == [None]
             assert "was replaced by another file" in worker.text
             assert "Traceback" not in worker.text
+
+
+def test_what_was_accepted_since_can_be_brought_over(project: Project, seeded: Seeded) -> None:
+    project.run("backup", "copy.db")
+
+    async def late() -> str:
+        async with Outlast("shop", settings=Settings(url=project.url)) as shop:
+            return (await declare(shop).send.with_options(delay=3600).enqueue(9, "a@b.c")).id
+
+    id = asyncio.run(late())
+    replaced = project.run("restore", "copy.db", "--json").json["replaced"]
+    assert id not in ids(project.url)
+    moved = project.run("move", "--from", f"sqlite:{replaced}", "--to", project.url, "--yes")
+    assert id in ids(project.url), moved
