@@ -19,6 +19,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreMissing",
+    "StoreMoved",
     "StoreUnavailable",
     "StoreUncertain",
     "UniqueConflict",
@@ -114,6 +115,13 @@ class StoreUnavailable(StoreError):
 
 class StoreMissing(StoreUnavailable):
     """There is no store at the URL that a tool reads, and the tool must not create one."""
+
+
+class StoreMoved(StoreUnavailable):
+    """The path of the open file leads to another file, or to none; restart the process to use the file that is there.
+
+    The call may have reached the file that was moved away, which this process does not use any more.
+    """
 
 
 class StoreUncertain(StoreUnavailable):

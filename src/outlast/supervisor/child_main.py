@@ -20,7 +20,7 @@ from outlast.aio.loops import complete
 from outlast.aio.signals import ignore_stops
 from outlast.aio.tasks import cancel
 from outlast.core.backoff import Exponential
-from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError, StoreMoved
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
@@ -159,7 +159,7 @@ class _SupervisedWorker:
             runtime = await self._open()
             if runtime is not None:
                 await self._work(runtime, writer)
-        except (ConfigurationError, StoreCorrupt) as error:
+        except (ConfigurationError, StoreCorrupt, StoreMoved) as error:
             _logger.error("%s", error)  # noqa: TRY400 - the message is for the operator
             return STORE if isinstance(error, StoreCorrupt) else CONFIG
         except StoreStalled:

@@ -63,7 +63,7 @@ async def brim(desk: Desk, disk: Path) -> Path:
 
 async def test_each_call_on_a_full_disk_raises_store_full_and_can_be_repeated(desk: Desk, disk: Path) -> None:
     filler = await brim(desk, disk)
-    body = {"text": "x" * 9000}
+    body = {"text": "x" * 30_000}
     calls: dict[str, Callable[[], Any]] = {
         "publish": lambda: desk.publish("q.new", args=body),
         "retry": lambda: desk.settle(

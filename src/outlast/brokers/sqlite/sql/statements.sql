@@ -597,3 +597,10 @@ insert into schedule(name, body) values(?1, ?2) on conflict(name) do update set 
 
 -- name: schedule_delete (name)
 delete from schedule where name = ?1
+
+-- A copy gets an id of its own, and no fence of it is ever one that the first file hands out after the copy.
+-- name: renew_id ()
+update file set id = lower(hex(randomblob(16)))
+
+-- name: renew_fence (lowest)
+update store set fence = max(fence, ?1) + 4294967296
