@@ -24,7 +24,8 @@ class Unique(Struct, frozen=True, omit_defaults=True):
     a key that it holds itself.
 
     replace: a waiting job that holds the key ends as cancelled ("replaced"), and the new job takes the key, in one
-    step. A job that runs or has ended is not replaced.
+    step. While the job that holds it runs, the new job waits as its successor (core.succession). One that has ended is
+    not replaced.
     """
 
     key: str

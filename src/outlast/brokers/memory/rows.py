@@ -53,6 +53,11 @@ class JobRow:
         """The bytes of the arguments."""
         return len(self.message.args)
 
+    def late(self, now: float) -> bool:
+        """Tell whether the job has not begun and is past its `expires` time."""
+        expires_at = self.message.expires_at
+        return expires_at is not None and now >= expires_at and self.attempt == 1 and self.crashes == 0
+
     @property
     def ticket(self) -> Ticket:
         """The order of the job among the ready jobs of its key."""
