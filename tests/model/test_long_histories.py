@@ -126,7 +126,10 @@ class History:
             id_ = f"{self.random.choice(self.queues)}.{self.number}"
             if self.random.random() < 0.03:
                 id_ = self.random.choice(self.ids)
-            unique = Unique(f"u{self.random.randrange(3)}") if self.random.random() < 0.05 else None
+            unique = None
+            if self.random.random() < 0.1:
+                seconds = self.random.choice((None, None, None, 9.0))
+                unique = Unique(f"u{self.random.randrange(6)}", seconds=seconds, replace=self.random.random() < 0.5)
             batch.append(
                 message(
                     id_,

@@ -15,23 +15,17 @@ WAITS = ("ready", "scheduled", "parked")
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("cancelling", [False, True])
-def test_nothing_new_is_answered_by_a_job_that_will_not_do_it(state: State, late: bool, cancelling: bool) -> None:
-    plain: Meeting = "exists"
-    if state in WAITS and late:
-        plain = "replaces"
-    elif state == "running" and cancelling:
-        plain = "follows"
-    assert meets(state, replace=False, cancelling=cancelling, late=late) == plain
+def test_nothing_new_is_answered_by_a_job_that_will_not_do_it(state: State, cancelling: bool) -> None:
+    plain: Meeting = "follows" if state == "running" and cancelling else "exists"
+    assert meets(state, replace=False, cancelling=cancelling) == plain
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("cancelling", [False, True])
-def test_the_newest_is_kept(state: State, late: bool, cancelling: bool) -> None:
+def test_the_newest_is_kept(state: State, cancelling: bool) -> None:
     newest: Meeting = "replaces" if state in WAITS else "exists" if state in TERMINAL else "follows"
-    assert meets(state, replace=True, cancelling=cancelling, late=late) == newest
+    assert meets(state, replace=True, cancelling=cancelling) == newest
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,11 @@ class Tables:
 
     def publish(self, messages: Sequence[Message], *, bounded: bool, replacing: bool = True) -> list[Published]:
         """Add the messages in order. bounded: apply the queues' bounds. replacing: a held key may be taken over."""
-        if self.successors:
-            for name in {message.queue for message in messages if message.unique is not None}:
-                self.promote_successors(name)
+        unique = [message for message in messages if message.unique is not None]
+        for name in {message.queue for message in unique}:
+            self.promote_successors(name)
+        for message in unique:
+            self._end_late_holder(message)
         return [self._publish(message, bounded=bounded, replacing=replacing) for message in messages]
 
     def _publish(self, message: Message, *, bounded: bool, replacing: bool) -> Published:
@@ -135,8 +137,7 @@ class Tables:
         job = self.jobs.get(holder)
         if job is None:
             return "exists", None, holder  # the key of a time outlives the record
-        late = job.late(self.clock.time())
-        meeting = meets(job.state, replace=message.unique.replace, cancelling=job.cancelling, late=late)
+        meeting = meets(job.state, replace=message.unique.replace, cancelling=job.cancelling)
         return meeting, job if meeting == "replaces" else None, holder
 
     def is_successor(self, job: JobRow) -> bool:
@@ -171,12 +172,18 @@ class Tables:
         held = [self._key_holders[name][1] for name in self.successors if name in self._key_holders]
         return min((until for until in held if until < math.inf), default=None)
 
+    def _end_late_holder(self, message: Message) -> None:
+        """End the job that holds the message's unique key, not for a time, if it waits and is too late to start."""
+        job = self.jobs.get(self.key_holder(message) or "")
+        if job is None or job.state not in ("ready", "scheduled", "parked") or not job.late(self.clock.time()):
+            return
+        if job.message.unique is not None and job.message.unique.seconds is None:
+            self._drop(job, "expired", "expired")
+            self.prune(self.queue(message.queue))
+
     def _make_way(self, job: JobRow) -> None:
         """End a job that waits, for a newer one of its unique key."""
-        if job.late(self.clock.time()):
-            self._drop(job, "expired", "expired")
-        else:
-            self._drop(job, "cancelled", "replaced")
+        self._drop(job, "cancelled", "replaced")
         self.free_key(job, when="purge")
 
     def _drop(self, job: JobRow, state: Terminal, reason: str) -> None:

@@ -9,9 +9,10 @@ from msgspec import Raw
 from outlast.brokers.sqlite import key_states, moving
 from outlast.brokers.sqlite.bounds import cancel_job, weigh_job
 from outlast.brokers.sqlite.declare import adjust, check
-from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, meta_of
+from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, is_successor, meta_of
 from outlast.brokers.sqlite.purge import purge
 from outlast.brokers.sqlite.retention import prune
+from outlast.brokers.sqlite.succession import promote_named
 from outlast.brokers.sqlite.transaction import (
     DEAD,
     ENDED,
@@ -39,7 +40,11 @@ def apply(tx: Transaction, commands: Sequence[Command]) -> list[Answer]:
     """Apply the commands in order; return an answer for each."""
     tx.changes.update(("work", "ended"))
     check(tx, [command for command in commands if isinstance(command, Adjust)])
-    return [_apply(tx, command) for command in commands]
+    answers = []
+    for command in commands:
+        answers.append(_apply(tx, command))
+        promote_named(tx, command)
+    return answers
 
 
 def _apply(tx: Transaction, command: Command) -> Answer:
@@ -82,7 +87,7 @@ def _cancel(tx: Transaction, id_: str) -> None:
     seq, state, _, queue = find_job(tx, id_)
     if state >= ENDED:
         raise RefusedCommand("ended")
-    if state == WAITING:
+    if state == WAITING and not is_successor(tx, seq):
         raise RefusedCommand("held")
     if state == RUNNING:
         tx.run("cancel_running", (seq,))
@@ -95,6 +100,8 @@ def _held(tx: Transaction, id_: str) -> tuple[int, QueueRow]:
     seq, state, _, queue = find_job(tx, id_)
     if state != WAITING:
         raise RefusedCommand("ended" if state >= ENDED else "not-waiting")
+    if is_successor(tx, seq):
+        raise RefusedCommand("successor")
     return seq, queue
 
 
@@ -114,7 +121,7 @@ def _moved(tx: Transaction, id_: str) -> None:
 
 def _redrive(tx: Transaction, id_: str) -> None:
     seq, state, priority, queue = find_job(tx, id_)
-    if state == WAITING:
+    if state == WAITING and not is_successor(tx, seq):
         raise RefusedCommand("held")
     row = tx.row("edit_row", (seq,))
     assert row is not None
@@ -163,7 +170,8 @@ def _check_waiting(state: int) -> None:
 
 def _edit(tx: Transaction, edit: Edit) -> None:
     seq, state, _, queue = find_job(tx, edit.id)
-    if state <= SUCCEEDED or edit.run_at is not None:
+    succeeds = state == WAITING and is_successor(tx, seq)
+    if not succeeds and (state <= SUCCEEDED or edit.run_at is not None):
         _check_waiting(state)
     row = tx.row("edit_row", (seq,))
     assert row is not None
@@ -178,7 +186,7 @@ def _edit(tx: Transaction, edit: Edit) -> None:
         body = bytes(changed_args(Raw(body.encode()), edit.change)).decode()
     if edit.run_at is not None:
         run_at = at = edit.run_at
-        state = READY if run_at <= tx.now else SCHEDULED
+        state = WAITING if succeeds else READY if run_at <= tx.now else SCHEDULED
         rank = rank_of(run_at, priority)
     elif state < ENDED:
         rank += int((HEAD_START[old] - HEAD_START[priority]) * 1000)
@@ -195,6 +203,8 @@ def _edit(tx: Transaction, edit: Edit) -> None:
 
 def _run_now(tx: Transaction, id_: str) -> None:
     seq, state, priority, queue = find_job(tx, id_)
+    if state == WAITING and is_successor(tx, seq):
+        raise RefusedCommand("successor")
     _check_waiting(state)
     row = tx.row("edit_row", (seq,))
     assert row is not None

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, structs
 
-from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, meta_of
+from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, is_successor, meta_of
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.transaction import ENDED, PRIORITIES, RUNNING, WAITING, Transaction, json_of
 from outlast.core.bounds import LAST_MOMENT
@@ -33,6 +33,8 @@ def hold(tx: Transaction, id_: str, why: str) -> Answer:
         raise RefusedCommand("running")
     if state != WAITING:
         tx.run("hold", (why, seq))
+    elif is_successor(tx, seq):
+        raise RefusedCommand("successor")
     elif tx.one("held_why", (seq,)) != why:
         raise RefusedCommand("held")
     return Answer(ok=True, changed=1, parcel=_parcel(tx, seq, id_))

@@ -15,7 +15,7 @@ from outlast.clients.sqlite.statements import load_migrations, load_statements
 __all__ = ["APPLICATION_ID", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
 
 APPLICATION_ID: Final = 0x4F75744C  # "OutL"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The schema number that this code writes."""
 
 
