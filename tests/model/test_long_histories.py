@@ -80,6 +80,8 @@ class History:
         self.ids: list[str] = ["q.none"]
         self.given: list[tuple[Fence, Fence]] = []
         self.handed_out = 0
+        self.successors = 0
+        """How often a job was seen that waits for its unique key."""
         self.done: list[str] = []
         """What was done, for whoever looks for the reason of a difference."""
 
@@ -145,6 +147,10 @@ class History:
         self.ids += [each.id for each in batch]
         self.done.append(f"publish {[(each.id, each.key, each.run_at - self.clock.time()) for each in batch]}")
         await self.same([store.publish(batch) for store in self.stores])
+        counts = [await store.stats([]) for store in self.stores]
+        waiting = [{name: each.successors for name, each in stats.items()} for stats in counts]
+        self.agree(*waiting)
+        self.successors += sum(waiting[1].values())
 
     async def claim(self) -> None:
         """Claim, and compare who came."""
@@ -273,4 +279,5 @@ def _settlement(kind: str, fence: Fence, at: float, *, at_once: bool) -> Settlem
 def test_the_same_ids_in_the_same_order(case: StoreCase, seed: int, tmp_path: Path) -> None:
     history = History(case, tmp_path, seed)
     asyncio.run(history.run(STEPS))
+    assert history.successors > 0
     assert history.handed_out > STEPS // (20 if case.spread else 5)  # one queue alone may be limited for long

@@ -20,8 +20,8 @@ __all__ = ["ClaimOperations", "ClaimReply", "ClaimRequest", "repeat_until_done"]
 
 _log = logging.getLogger("outlast.redis")
 
-_CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves", "claim")
-_UNDO: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
+_CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves", "succeed", "claim")
+_UNDO: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 RETRY: Final = 0.25
 """Seconds between two attempts of `repeat_until_done`."""

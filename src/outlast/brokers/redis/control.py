@@ -20,7 +20,7 @@ from outlast.core.topology import adjusted
 
 __all__ = ["ControlOperations"]
 
-_CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "relimit", "control")
+_CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "admit", "relimit", "control")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode

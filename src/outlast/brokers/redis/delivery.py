@@ -15,8 +15,10 @@ from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedul
 
 __all__ = ["DeliveryOperations", "RowBuilder"]
 
-_SETTLE: Final = script("clock", "base", "retain", "settle_plain", "jobs", "moves", "admit", "follow", "settle")
-_HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
+_SETTLE: Final = script(
+    "clock", "base", "retain", "settle_plain", "jobs", "moves", "succeed", "admit", "follow", "settle"
+)
+_HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 

@@ -161,15 +161,15 @@ def insert(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, Qu
     return tx.run("insert_keyed", (json_of(keyed),))
 
 
-def insert_successor(
-    tx: Transaction, message: Message, unique: Unique, queue: QueueRow, key_rows: KeyRows, holder: str
-) -> None:
+def insert_successor(tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows, holder: str) -> None:
     """Insert a message that waits for its unique key, which job `holder` has."""
-    tx.run("successor_stale", (queue.number, unique.key))
+    assert message.unique is not None
+    key = message.unique.key
+    tx.run("successor_stale", (queue.number, key))
     row = list(_full_row(message, queue.number, tx.now, key_rows))
     row[2], row[11] = WAITING, None
     tx.run("insert_full", (json_of([row]),))
-    tx.run("succeeds", (unique.key, BLOCKED + holder, message.id))
+    tx.run("succeeds", (key, BLOCKED + holder, message.id))
 
 
 def _text(message: Message) -> str:

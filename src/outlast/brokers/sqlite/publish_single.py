@@ -74,8 +74,8 @@ def _publish(
     if replaced is not None:
         bounds.drop(tx, queue, replaced[1], "replaced")
     if follows:
-        assert holder is not None and message.unique is not None
-        insert_successor(tx, message, message.unique, queue, key_rows, holder.id)
+        assert holder is not None
+        insert_successor(tx, message, queue, key_rows, holder.id)
     else:
         insert(tx, [message], {message.queue: queue}, key_rows)
     tx.count(queue.number).depth += 1

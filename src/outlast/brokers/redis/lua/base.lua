@@ -14,7 +14,7 @@ end
 local function open(P)      -- a queue by its prefix, nil if it is unknown
   local q = queues[P]
   if q then return q end
-  local got = call('HMGET', P .. ':c', 'limits', 's', 'paused', 'waited', 'born', 'past')
+  local got = call('HMGET', P .. ':c', 'limits', 's', 'paused', 'waited', 'born', 'past', 'next')
   if not got[2] then return nil end
   if got[5] ~= ARGV[2] then
     if not same_birth() then return nil end
@@ -23,7 +23,8 @@ local function open(P)      -- a queue by its prefix, nil if it is unknown
   local s = { sunpack(S_FORMAT, got[2]) }
   s[23] = nil
   q = { P = P, name = string.match(P, '([^:]*)}$'), limits = munpack(got[1]), s = s, before = got[2], paused = got[3] == '1',
-        waited = got[4], past = got[6], jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0, freed = 0, paged = {},
+        waited = got[4], past = got[6], next = got[7], jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0,
+        freed = 0, paged = {},
         plain = { R = P .. ':r', Z = P .. ':z', push = 'RPUSH :r', zadd = 'ZADD :z', n = s[S_N], tail = s[S_TAIL],
                   tailo = s[S_TAILO], z = s[S_Z] } }
   queues[P] = q

@@ -166,9 +166,9 @@ local function held_by(q, holder)   -- the jobs that a holder holds in a queue
   return jobs
 end
 local function by_order(a, b) return a.order < b.order end
-local function lapse()              -- make the jobs of lapsed leases ready
-  local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
-  if #holders == 0 then return end
+local function lapse()              -- make the jobs of lapsed leases ready; returns how many
+  local holders, count = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100), 0
+  if #holders == 0 then return count end
   table.sort(holders)
   for _, holder in ipairs(holders) do
     local all = {}
@@ -178,6 +178,7 @@ local function lapse()              -- make the jobs of lapsed leases ready
       end
     end
     table.sort(all, by_order)
+    count = count + #all
     for _, j in ipairs(all) do
       begin(j.q, j.key, -1)
       if j.cancelling then
@@ -198,6 +199,7 @@ local function lapse()              -- make the jobs of lapsed leases ready
     call('HDEL', D .. ':asked', holder)
   end
   for _, q in ipairs(opened) do sync(q) end
+  return count
 end
 local function renew(holder, lease) -- renew its lease from now, and hold its lapsed jobs again
   call('ZADD', D .. ':leases', now + lease, holder)
