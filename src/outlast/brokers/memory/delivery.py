@@ -133,8 +133,9 @@ def settle(tables: Tables, settlements: Sequence[Settlement]) -> list[Lost]:
             lost.append(Lost(fence, "superseded"))
     for job in stopped:
         tables.queue(job.message.queue).freed(job.message.key)
-    for name in {settlement.fence.queue for settlement in settlements}:
-        tables.promote_successors(name)
+    if tables.successors:
+        for name in {settlement.fence.queue for settlement in settlements}:
+            tables.promote_successors(name)
     for name in touched:
         tables.prune(tables.queue(name))
     return lost

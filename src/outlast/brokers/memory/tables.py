@@ -74,11 +74,10 @@ class Tables:
 
     def publish(self, messages: Sequence[Message], *, bounded: bool, replacing: bool = True) -> list[Published]:
         """Add the messages in order. bounded: apply the queues' bounds. replacing: a held key may be taken over."""
-        unique = [message for message in messages if message.unique is not None]
-        for name in {message.queue for message in unique}:
-            self.promote_successors(name)
-        for message in unique:
-            self._end_late_holder(message)
+        for message in messages:
+            if message.unique is not None:
+                self.promote_successors(message.queue)
+                self._end_late_holder(message)
         return [self._publish(message, bounded=bounded, replacing=replacing) for message in messages]
 
     def _publish(self, message: Message, *, bounded: bool, replacing: bool) -> Published:
@@ -147,6 +146,8 @@ class Tables:
 
     def promote_successors(self, queue: str | None = None) -> None:
         """Let each successor in a queue, or in all, do what core.succession says."""
+        if not self.successors:
+            return
         now = self.clock.time()
         for name, job in sorted(self.successors.items(), key=_accepted):
             if queue not in (None, name[0]):
