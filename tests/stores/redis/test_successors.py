@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from outlast.brokers.redis.store import RedisStore, store_at
+from outlast.brokers.redis.store import SingleServerStore, store_at
 from outlast.core.settlement import ACCEPTED, Accepted, Exists
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
@@ -32,9 +32,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     await store.close()
 
 
-async def command(desk: Desk, name: str, key: str, *args: object) -> object:
+async def command(desk: Desk, name: str, key: str, *args: str | bytes) -> object:
     """Do what code that knows no successors does, to a key of the queue."""
-    assert isinstance(desk.store, RedisStore)
+    assert isinstance(desk.store, SingleServerStore)
     return await desk.store._client.command(name, f"{desk.store.keyspace.prefix('q')}:{key}", *args)
 
 
