@@ -297,7 +297,8 @@ class Tables:
             data.rate.add(self.clock.monotonic())
         job.state, job.reason, job.finished_at = state, reason, self.clock.time()
         job.cancelling = False
-        self.free_key(job, when="finish")
+        # A cancelled job will not do its work, so it keeps no key, not even for a time; a moved one does it elsewhere.
+        self.free_key(job, when="purge" if state == "cancelled" and reason != "moved" else "finish")
         if state == "dead":
             data.dead[job.message.id] = job
         elif job.result is not None:

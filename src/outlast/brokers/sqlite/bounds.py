@@ -135,10 +135,10 @@ def drop(tx: Transaction, queue: QueueRow, seq: int, reason: Literal["shed", "re
     tx.changes.add("ended")
 
 
-def cancel_job(tx: Transaction, queue: QueueRow, seq: int) -> None:
+def cancel_job(tx: Transaction, queue: QueueRow, seq: int, *, moved: bool = False) -> None:
     """End a job that is not running as cancelled, by a command or because it was moved to another store."""
     weigh_job(tx, queue, seq, -1)
-    tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
+    tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq, int(moved)))
     counts = tx.count(queue.number)
     counts.depth -= 1
     counts.records += 1

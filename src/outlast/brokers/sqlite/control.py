@@ -115,7 +115,7 @@ def _unhold(tx: Transaction, id_: str) -> None:
 
 def _moved(tx: Transaction, id_: str) -> None:
     seq, queue = _held(tx, id_)
-    cancel_job(tx, queue, seq)
+    cancel_job(tx, queue, seq, moved=True)
     tx.run("moved", (moving.MOVED_TOKEN, seq))
 
 

@@ -102,7 +102,7 @@ local function finish(j, st, reason, quiet)     -- end it and start its retentio
   if not quiet then drain(q, 1) end
   if j.cancelling then call('SREM', q.P .. ':x', j.sid) end
   j.st, j.reason, j.fin, j.cancelling = st, reason, now, false
-  free_key(j, 'finish')
+  free_key(j, st == 'c' and reason ~= 'moved' and 'purge' or 'finish')     -- cancelled: it will not do its work
   later(q, st == 'd' and 'ZADD :dead' or j.rtil > 0 and 'ZADD :kept' or 'ZADD :ended', j.rtil > 0 and j.rtil or end_of(q), j.sid)
   notify[#notify + 1] = { q, j.sid }
   touch(j)

@@ -392,7 +392,8 @@ where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2
 
 -- name: free_ended (array of seq, token)
 update job set uniq = null
-where seq in (select value from carray(?1)) and token = ?2 and state >= 10 and uniq is not null and uniq_until is null
+where seq in (select value from carray(?1)) and token = ?2 and state >= 10 and uniq is not null
+and (uniq_until is null or state = 12)
 
 -- name: finish (state, at, finished_at, reason, result, seq, token)
 update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, cancelling = 0
@@ -480,9 +481,10 @@ delete from failure where job in (select value from json_each(?1))
 delete from note where job in (select value from json_each(?1))
 
 -- Commands.
--- name: cancel_waiting (at, finished_at, seq)
+-- A cancelled job frees even a key for a time; a moved one does its work elsewhere.
+-- name: cancel_waiting (at, finished_at, seq, 1 if moved)
 update job set state = 12, at = ?1, finished_at = ?2, reason = 'cancelled', cancelling = 0, token = 0, holder = null, uniq_next = null,
-uniq = case when uniq_until is not null then uniq end where seq = ?3
+uniq = case when uniq_until is not null and ?4 = 1 then uniq end where seq = ?3
 
 -- name: cancel_running (seq)
 update job set cancelling = 1 where seq = ?1
