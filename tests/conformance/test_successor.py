@@ -212,6 +212,16 @@ async def test_in_one_plain_batch_the_first_is_the_successor(desk: Desk) -> None
     assert await desk.publish("q.2", unique="k") == [Exists("q.2", "id")]
 
 
+async def test_in_one_batch_its_id_is_known(desk: Desk) -> None:
+    await is_cancelled(desk)
+    assert await desk.publish("q.2", "q.2", "q.1", unique=PLAIN) == [
+        ACCEPTED,
+        Exists("q.2", "id"),
+        Exists("q.1", "id"),
+    ]
+    assert (await desk.stats()).depth == 2
+
+
 async def test_each_key_has_its_own_successor(desk: Desk) -> None:
     await desk.publish("q.1", unique="k")
     await desk.publish("q.2", unique="l")

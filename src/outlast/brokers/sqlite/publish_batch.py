@@ -60,10 +60,9 @@ def _explain(
 ) -> tuple[list[Published], list[Message]]:
     """Return an answer for each message of a batch that was inserted in part, as rows above `before`.
 
-    Return also the messages that are to be counted: those that were inserted, here or by the batch.
-
-    A message is inserted here when its unique key is free after all: another message of the batch, itself not inserted,
-    had kept it out.
+    Return also the messages that are to be counted: those that were inserted, here or by the batch. A message is
+    inserted here when its unique key is free after all: another message of the batch, itself not inserted, had kept it
+    out. One that follows the holder of its key counts itself.
     """
     taken: set[str] = set()
     answers: list[Published] = []
@@ -77,6 +76,7 @@ def _explain(
                 insert(tx, [message], queues, key_rows)
             elif holder.state in BLOCKED:
                 answers += publish_singly(tx, [message], queues, key_rows, bounded=False, replacing=replacing)
+                taken.add(message.id)
                 continue
             else:
                 answer = Exists(holder.id, "unique")
