@@ -43,7 +43,7 @@ def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
 
 def _queue_problems(name: str, stats: QueueStats) -> Iterator[tuple[Severity, str, str]]:
     waiting = stats.ready + stats.scheduled + stats.parked
-    held = stats.depth - stats.running - waiting
+    held = stats.depth - stats.running - waiting - stats.successors
     if held > 0:
         fix = f"repeat that outlast move: outlast jobs list queue:{name} state:waiting shows its target"
         yield "warning", f"{counted(held, 'job')} held by a move that has not ended", fix

@@ -86,7 +86,7 @@ Settlement = Finish | Reschedule | Release | Park
 class Accepted(Struct, frozen=True):
     """The message is durable at the store's level.
 
-    Ids of jobs that ended in the same step: `replaced` held its unique key, `shed` made room for it.
+    Ids of jobs that ended in the same step: `replaced` held its unique key or waited for it, `shed` made room for it.
     """
 
     replaced: str | None = None

@@ -20,11 +20,12 @@ class Unique(Struct, frozen=True, omit_defaults=True):
     """A unique key that the job holds within its queue.
 
     until "finish": every terminal state frees the key. until "start": a claim of the job frees it (a later attempt does
-    not take it back). seconds: the key is freed this duration after acceptance, whatever the job does. A job frees only
-    a key that it holds itself.
+    not take it back). seconds: the key is freed this duration after acceptance, whatever the job does, or when the job
+    is cancelled. A job frees only a key that it holds itself.
 
     replace: a waiting job that holds the key ends as cancelled ("replaced"), and the new job takes the key, in one
-    step. A job that runs or has ended is not replaced.
+    step. While the job that holds it runs, the new job waits as its successor (core.succession). One that has ended is
+    not replaced.
     """
 
     key: str

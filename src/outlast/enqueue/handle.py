@@ -31,7 +31,7 @@ class Handle(Generic[R_co]):
 
     durability: what the accepted job survives at least; "unknown" for a handle made from an id.
     created: False when an existing job has the same id or unique key (`conflict`: "id" or "unique"); `id` is its id.
-    replaced: the id of the job that held the unique key and was cancelled for this one.
+    replaced: the id of the job that held the unique key, or waited for it, and was cancelled for this one.
     """
 
     __slots__ = ("_runtime", "conflict", "durability", "id", "replaced")

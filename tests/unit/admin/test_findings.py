@@ -48,6 +48,7 @@ def test_workers_that_are_gone() -> None:
         (QueueStats(depth=1, parked=1, consumers=1), "warning", "1 job parked"),
         (QueueStats(dead=2), "warning", "2 dead letters"),
         (QueueStats(depth=2, ready=1, consumers=1), "warning", "1 job held by a move"),
+        (QueueStats(depth=2, running=1, successors=1, consumers=1), "ok", "2 jobs, 1 worker"),
     ],
 )
 def test_queues(stats: QueueStats, severity: str, said: str) -> None:

@@ -55,6 +55,11 @@ class JobRow:
         """The bytes of the arguments."""
         return len(self.message.args)
 
+    def late(self, now: float) -> bool:
+        """Tell whether the job has not begun and is past its `expires` time."""
+        expires_at = self.message.expires_at
+        return expires_at is not None and now >= expires_at and not self.begun
+
     @property
     def begun(self) -> bool:
         """Whether it has begun: a lapse counts a crash, which its holder may take back."""

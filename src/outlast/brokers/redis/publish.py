@@ -15,7 +15,7 @@ from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, FullBound,
 
 __all__ = ["PublishOperations", "answer_of"]
 
-_PUBLISH: Final = script("clock", "publish_plain", "base", "retain", "jobs", "moves", "admit", "publish")
+_PUBLISH: Final = script("clock", "publish_plain", "base", "retain", "jobs", "moves", "succeed", "admit", "publish")
 MOST: Final = 500
 """Messages of one script call: it blocks the server for some milliseconds."""
 

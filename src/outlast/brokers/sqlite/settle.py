@@ -9,6 +9,7 @@ from outlast.brokers.sqlite.bounds import weigh_ends
 from outlast.brokers.sqlite.key_states import ending_keys, freed, put
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import keep_within
+from outlast.brokers.sqlite.succession import promote_successors
 from outlast.brokers.sqlite.transaction import (
     DEAD,
     PARKED,
@@ -48,6 +49,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
         lost += _finish_plain(tx, queue, token, fences)
     for ended_in, key_rows in ending:
         freed(tx, ended_in, key_rows)
+    promote_successors(tx, [tx.queue(name) for name in names])
     for name in names:
         keep_within(tx, tx.queue(name))
     superseded = {each.fence for each in lost}

@@ -1,4 +1,4 @@
--- Accept jobs: known ids, unique keys, bounds by the rules of core.admission.make_room. Needs base and moves.
+-- Accept jobs: known ids, unique keys, bounds by the rules of core.admission.make_room. Needs base, moves and succeed.
 
 local WINDOW, LINES = 100, 16
 local function front(q, line, most) -- the first `most` jobs of a line and one more; they stay in it
@@ -129,12 +129,6 @@ local function make_room(q, new, gone)
   end
   return shed
 end
-local function drop(j, st, reason)      -- end a waiting job for a new one; not counted in the drain rate
-  let_go(j, true)
-  j.settled = 0
-  finish(j, st, reason, true)
-  if reason == 'replaced' then free_key(j, 'purge') end
-end
 local function retry_after(q, bound)
   local jobs = bound == 'max_depth' and q.limits[L_DEPTH] or q.s[S_DEPTH]
   local rate = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU
@@ -156,14 +150,26 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   if past and sunpack('>d', past) > now then return { 'exists', 'id', sid } end
   local order = order_of()
   local j = parse(q, sid, spack('>I6I4', order, ceil(now)) .. blob, false)
-  local replaced, answer
+  local replaced, follows, answer
   if j.uniq then
+    if not q.swept then succeed(q); q.swept = true end
     local id = holder_of(q, j.uniq)
     if id and job(q, id) and job(q, id).bad then id = nil end     -- it cannot tell what it holds
-    if id then
-      local before = replacing and j.replace and job(q, id)
-      if before and (before.st == 'Q' or before.st == 'S' or before.st == 'K') then replaced = before
-      else orders = orders - 1; return { 'exists', 'unique', id } end
+    local before = id and job(q, id)
+    if before and waits(before) and late(before) and not before.uniq_until then
+      drop(before, 'e', 'expired')
+      prune(q, 100)
+      id, before = nil, nil
+    end
+    if id then                          -- as core.succession.meets says
+      local heir = before and blocks(before) and heir_of(q, j.uniq)
+      if before and replacing and waits(before) and j.replace then replaced = before
+      elseif before and replacing and blocks(before) and (j.replace or (before.st == 'R' and before.cancelling and not heir)) then
+        replaced, follows = heir and job(q, heir), id
+      else
+        orders = orders - 1
+        return { 'exists', 'unique', replacing and heir or id }
+      end
     end
   end
   if bounded and q.bounded == nil then
@@ -192,9 +198,20 @@ local function accept(q, sid, blob, bounded, replacing, aside)
     answer[2] = replaced.sid
   end
   q.jobs[sid] = j
-  take_key(j)
   size_counts(j, 1)
-  if aside then
+  if follows then
+    j.st, j.reason = 'W', 'waits for ' .. q.name .. '.' .. follows
+    q.s[S_WAIT] = q.s[S_WAIT] + 1
+    call('HSET', P .. ':un', j.uniq, sid)
+    if not q.next then
+      q.next = '1'
+      later(q, 'HSET :c', 'next', '1')
+    end
+    touch(j)
+  else take_key(j) end
+  if follows then
+    -- it stays aside
+  elseif aside then
     j.st = 'W'
     q.s[S_WAIT] = q.s[S_WAIT] + 1
   elseif j.run_at > now then

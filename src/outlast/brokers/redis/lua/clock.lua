@@ -10,13 +10,13 @@
 --        gone: zset of holders whose lease lapsed; asked: hash holder -> the queues that it claims from;
 --        lost:H list of (queue, id, token) that holder H lost; watch: hash id -> waiters for its end
 -- Of P   c   hash: limits (msgpack array, see L_), s (counters, see S_), paused, app, declared, changes, relook;
---            waited: w may have members; past: p may have fields; born: as of D
+--            waited: w may have members; past: p may have fields; next: un may have fields; born: as of D
 --        b   hash id -> record: the accepted job (see below)
 --        d   hash id -> state (see below); none: unchanged since its acceptance
 --        r, z; r:K, z:K   a line: ids in order of rank, and out of that order (zset rank, order..id); K: the line of key K
 --        k   hash key -> lane; ring: list of turn..key; park: zset wake -> turn..key
 --        due zset at -> order..id; pk hash kind -> parked jobs; pk:KIND set of them
---        h:H set of what holder H holds; u hash unique key -> (id, until)
+--        h:H set of what holder H holds; u hash unique key -> (id, until); un hash unique key -> id of its successor
 --        ended, dead, kept: zsets of ended jobs, by the time of their end (kept: of the end of their result)
 --        p hash id -> (until, token): remembered ids; pl list of these ids; a:N list of ids by order; ac hash N ->
 --        minus the number of removed ids of a:N

@@ -205,7 +205,10 @@ local function lift(j)              -- remove it from its line or from due
       call('SREM', q.P .. ':pk:' .. kind, j.sid)
       if add(q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
     end
-  elseif j.st == 'W' then q.s[S_WAIT] = q.s[S_WAIT] - 1 end
+  elseif j.st == 'W' then
+    q.s[S_WAIT] = q.s[S_WAIT] - 1
+    if q.next and j.uniq and call('HGET', q.P .. ':un', j.uniq) == j.sid then call('HDEL', q.P .. ':un', j.uniq) end
+  end
 end
 
 -- Stale entries (a purge of a million jobs leaves as many) are skipped, SKIPS in one call: after them the call returns

@@ -1,5 +1,5 @@
 -- Accept follow-ups that another keyspace stored for this queue: without its bounds, each id once.
--- Needs base, retain, jobs, moves, admit.
+-- Needs base, retain, jobs, moves, succeed, admit.
 -- ARGV[3] limits if it is undeclared; ARGV[4..] (id, record) each.
 -- Result: (what existed: '' | 'id' | 'unique', id) each.
 local out = {}
