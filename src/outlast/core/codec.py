@@ -7,13 +7,26 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from outlast.core.bounds import HEADERS_LIMIT, KEY_LIMIT, LAST_MOMENT, headers_size
+from outlast.core.bounds import check_text, checked_headers, checked_moment, checked_text
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import queue_of
 from outlast.core.kinds import WIRE_KIND
 from outlast.core.message import Message
+from outlast.core.policy import HEAD_START
+from outlast.core.text import shown
+from outlast.core.unique import Unique
 
-__all__ = ["EMPTY_ARGS", "changed_args", "decode", "encode", "encode_value", "redact_args", "scrub"]
+__all__ = [
+    "EMPTY_ARGS",
+    "changed_args",
+    "check",
+    "check_args",
+    "decode",
+    "encode",
+    "encode_value",
+    "redact_args",
+    "scrub",
+]
 
 EMPTY_ARGS: Final = Raw(b"{}")
 REDACTED: Final = "[redacted]"
@@ -38,34 +51,70 @@ def decode(body: bytes) -> Message:
     """Return the message in `body`; raise WireError naming the field that is wrong."""
     try:
         message = _messages.decode(body)
-    except UnicodeDecodeError as error:
+        check(message)
+        check_args(message)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise WireError(f"not a job: {error}") from None
-    except msgspec.DecodeError as error:
-        raise WireError(f"not a job: {error}") from None
-    except ConfigurationError as error:
+    except (ConfigurationError, InvalidArguments) as error:
         raise WireError(str(error)) from None
-    try:
-        queue = queue_of(message.id)
-    except InvalidArguments as error:
-        raise WireError(str(error)) from None
-    if queue != message.queue:
-        raise WireError(f"id {message.id!r} does not belong to queue {message.queue!r}: an id starts with its queue")
+    return message
+
+
+def check(message: Message) -> None:
+    """Raise ConfigurationError or InvalidArguments naming the field, unless this is a job that `decode` accepts.
+
+    Every way in makes these checks: what an enqueue accepts, the spool can keep and relay. Not checked: the arguments.
+    """
+    for name in ("id", "queue", "kind"):
+        if type(getattr(message, name)) is not str:
+            raise ConfigurationError(f"{name}={shown(getattr(message, name))}: give text")
+    if queue_of(message.id) != message.queue:
+        raise InvalidArguments(
+            f"id {shown(message.id)} does not belong to queue {shown(message.queue)}: an id starts with its queue"
+        )
     if not WIRE_KIND.match(message.kind):
-        raise WireError(
-            f"kind {message.kind[:140]!r}: use 1 to 128 letters, digits or _ . - and begin with a letter or _; append "
+        raise ConfigurationError(
+            f"kind {shown(message.kind)}: use 1 to 128 letters, digits or _ . - and begin with a letter or _; append "
             "a version from 2 on as '@2'"
         )
-    if not bytes(message.args).lstrip().startswith(b"{"):
-        raise WireError("args must be a JSON object, keyed by parameter name")
     for name in ("enqueued_at", "run_at", "expires_at"):
-        value = getattr(message, name)
-        if value is not None and not 0 <= value <= LAST_MOMENT:
-            raise WireError(f"{name}={value:g} must be seconds since 1970, at most {LAST_MOMENT:.0f} (the year 9999)")
-    if message.key is not None and len(message.key) > KEY_LIMIT:
-        raise WireError(f"key of {len(message.key)} characters: give at most {KEY_LIMIT}")
-    if message.headers and (size := headers_size(message.headers)) > HEADERS_LIMIT:
-        raise WireError(f"headers of {size} characters: give at most {HEADERS_LIMIT}")
-    return message
+        moment = getattr(message, name)
+        if type(moment) in (float, int):
+            checked_moment(moment, name)
+        elif moment is not None or name != "expires_at":
+            raise ConfigurationError(f"{name}={shown(moment)}: give seconds since 1970")
+    if not _is_priority(message.priority):
+        raise ConfigurationError(f"priority={shown(message.priority)}: give 'high', 'normal' or 'low'")
+    if message.key is not None and checked_text(message.key, "key") is not message.key:
+        raise ConfigurationError(f"key={shown(message.key)}: give a plain str")
+    unique: object = message.unique
+    if unique is not None and type(unique) is not Unique:
+        raise ConfigurationError(f"unique={shown(unique)}: give Unique(text, ...)")
+    if message.headers is not None:
+        checked_headers(message.headers)
+        if any(type(text) is not str for item in message.headers.items() for text in item):
+            raise ConfigurationError(f"headers={shown(message.headers)}: give a dict of plain str")
+    if message.redacted:
+        _check_names(message.redacted)
+
+
+def _is_priority(word: object) -> bool:
+    return type(word) is str and word in HEAD_START
+
+
+def _check_names(redacted: object) -> None:
+    if type(redacted) is not tuple or any(type(each) is not str for each in redacted):
+        raise ConfigurationError(f"redacted={shown(redacted)}: give a tuple of names")
+    for each in redacted:
+        check_text(each, "redacted")
+
+
+def check_args(message: Message) -> None:
+    """Raise InvalidArguments unless the arguments are a JSON object that can be read."""
+    try:
+        _objects.decode(message.args)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError, TypeError) as error:  # TypeError: not a Raw
+        raise InvalidArguments(f"args must be a JSON object, keyed by parameter name: {error}") from None
 
 
 def changed_args(args: Raw, change: Raw) -> Raw:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["clean", "counted", "duration", "redact_url", "short", "size", "when"]
+__all__ = ["clean", "counted", "duration", "redact_url", "short", "shown", "size", "when"]
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
@@ -28,6 +28,14 @@ def short(text: str, most: int = 60) -> str:
     """Return the first line, cut to `most` characters."""
     line = clean(text).strip().partition("\n")[0]
     return line if len(line) <= most else line[: most - 3].rstrip() + "..."
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return `repr(value)` in one line, cut to `most` characters; only its type if that raises (a number too long)."""
+    try:
+        return short(repr(value), most)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def duration(seconds: float) -> str:

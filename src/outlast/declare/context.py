@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias
 from msgspec import Raw
 
 from outlast.core.message import Message
+from outlast.core.registry import Declaration
 
 if TYPE_CHECKING:
     import logging
@@ -151,6 +152,11 @@ class Context:
         and not needed. Raise InvalidArguments or BodyTooLarge now.
         """
         message = job.message(*args, **kwargs)
+        if not isinstance(getattr(job, "declaration", None), Declaration):  # a declared job has made these checks
+            from outlast.core.codec import check, check_args
+
+            check(message)
+            check_args(message)
         self._run.follow(message)
         return FollowUp(message.id)
 

@@ -15,7 +15,7 @@ from outlast.core.durability import Durability
 from outlast.core.errors import EnqueueUnknown, StoreFull, StoreUnavailable, WireError
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
-from outlast.enqueue.answers import refused
+from outlast.enqueue.answers import SameKind, refused
 from outlast.enqueue.spool_file import SpooledMessage, SpoolFile
 
 __all__ = ["Spool"]
@@ -43,11 +43,17 @@ class Spool:
     """
 
     def __init__(
-        self, path: str, *, limit: int, publish: Callable[[Sequence[Message]], Awaitable[list[Published]]]
+        self,
+        path: str,
+        *,
+        limit: int,
+        publish: Callable[[Sequence[Message]], Awaitable[list[Published]]],
+        same_kind: SameKind,
     ) -> None:
         self._file = SpoolFile(path)
         self._limit = limit
         self._publish = publish
+        self._same_kind = same_kind
         self._outage = False
         self._thread: ThreadPoolExecutor | None = None
         self._pid = 0
@@ -142,7 +148,7 @@ class Spool:
         self._outage = False
         stored: list[int] = []
         for (seq, message), answer in zip(messages.items(), answers, strict=True):
-            refusal = refused(message, answer)
+            refusal = refused(message, answer, self._same_kind)
             if refusal is None:
                 stored.append(seq)
             elif refusal.retry_after is None:

@@ -37,7 +37,7 @@ def test_durations(value: float | str | timedelta, expected: float) -> None:
 )
 def test_what_is_no_duration_is_refused_with_the_settings_name(wrong: object) -> None:
     with pytest.raises(ConfigurationError, match="timeout="):
-        seconds(wrong, "timeout")  # type: ignore[arg-type]
+        seconds(wrong, "timeout")
 
 
 def test_retry_takes_one_class_or_several_and_any_duration() -> None:

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
+from outlast.brokers.memory.rows import HolderRow, JobRow, PastJob, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
 from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
 from outlast.core.clock import Clock
@@ -40,8 +40,8 @@ class Tables:
         self._order = 0
         self._key_holders: dict[tuple[str, str], tuple[str, float]] = {}
         """(queue, unique key) -> (id of the job that holds it, wall time when it lapses)."""
-        self._past: dict[str, tuple[float, int]] = {}
-        """Ids without a record -> (wall time until which they are remembered, token of the accepted settlement)."""
+        self._past: dict[str, PastJob] = {}
+        """Ids without a record that are still remembered."""
         self._forget: list[tuple[float, str]] = []
         """Heap of (wall time until which it is remembered, id) of these ids."""
 
@@ -77,13 +77,13 @@ class Tables:
         now = self.clock.time()
         if len(message.args) > self.max_body:
             return TooLarge(len(message.args), self.max_body)
-        if message.id in self.jobs or self._past.get(message.id, (-math.inf, 0))[0] > now:
-            return Exists(message.id, "id")
+        if (kind := self._kind_of(message.id)) is not None:
+            return Exists(message.id, "id", kind)
         replaced: JobRow | None = None
         if (holder := self.key_holder(message)) is not None:
             replaced = self._replaceable(message, holder) if replacing else None
             if replaced is None:
-                return Exists(holder, "unique")
+                return Exists(holder, "unique", self._kind_of(holder) or "")
         answer = ACCEPTED
         data = self.queue(message.queue)
         if bounded and is_bounded(data.queue):
@@ -112,6 +112,14 @@ class Tables:
         if answer is not ACCEPTED:
             self.prune(data)
         return answer
+
+    def _kind_of(self, id_: str) -> str | None:
+        """Return the kind of a job that is known, or whose id is remembered; None for an id that is free."""
+        job = self.jobs.get(id_)
+        if job is not None:
+            return job.message.kind
+        past = self._past.get(id_)
+        return past.kind if past is not None and past.until > self.clock.time() else None
 
     def _replaceable(self, message: Message, holder: str) -> JobRow | None:
         """Return the job that holds the message's unique key, if it waits and the message may replace it."""
@@ -256,19 +264,21 @@ class Tables:
         del self.jobs[job.message.id]
         until = job.accepted + data.queue.retention.id_memory
         if until > self.clock.time():
-            self._past[job.message.id] = (until, 0 if purge else job.settled)
+            self._past[job.message.id] = PastJob(until, 0 if purge else job.settled, job.message.kind)
             heapq.heappush(self._forget, (until, job.message.id))
 
     def forget_moved(self, id_: str) -> None:
         """Forget the id of a moved job, so that the job may come back."""
-        if self._past.get(id_, (0.0, 0))[1] == MOVED_TOKEN:
+        past = self._past.get(id_)
+        if past is not None and past.settled == MOVED_TOKEN:
             del self._past[id_]
 
     def was_settled(self, fence: Fence) -> bool:
         """Tell whether a settlement with this fence was accepted and the job has not changed since."""
         job = self.jobs.get(fence.id)
         if job is None:
-            return self._past.get(fence.id, (0.0, 0))[1] == fence.token
+            past = self._past.get(fence.id)
+            return past is not None and past.settled == fence.token
         return not job.open and job.settled == fence.token
 
     def prune(self, data: QueueData) -> int:
@@ -290,7 +300,7 @@ class Tables:
                 removed += 1
         while self._forget and self._forget[0][0] <= now:
             until, id_ = heapq.heappop(self._forget)
-            if id_ in self._past and self._past[id_][0] == until:
+            if id_ in self._past and self._past[id_].until == until:
                 del self._past[id_]
         return removed
 

@@ -79,18 +79,18 @@ def weigh(tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows)
         tx.weigh(queue, key_row_of(message, queue.number, key_rows), size_of(message))
 
 
-def unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> tuple[str, int, int] | None:
-    """Return id, seq and state of the job that holds the message's unique key; release a key that has expired."""
+def unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> tuple[str, int, int, str] | None:
+    """Return id, seq, state and kind of the job that holds the message's unique key; release a key that has expired."""
     if message.unique is None:
         return None
     row = tx.row("uniq_holder", (queue.number, message.unique.key))
     if row is None:
         return None
-    holder, seq, until, state = row
+    holder, seq, until, state, kind = row
     if until is not None and until <= tx.now:
         tx.run("uniq_free", (seq,))
         return None
-    return holder, seq, state
+    return holder, seq, state, kind
 
 
 def insert(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, QueueRow], key_rows: KeyRows) -> int:

@@ -68,9 +68,9 @@ def _explain(
             if holder is None:
                 insert(tx, [message], queues, key_rows)
             else:
-                answer = Exists(holder[0], "unique")
+                answer = Exists(holder[0], "unique", holder[3])
         elif row[0] <= before or message.id in taken:
-            answer = Exists(message.id, "id")
+            answer = Exists(message.id, "id", row[10])
         if answer is ACCEPTED:
             taken.add(message.id)
         answers.append(answer)

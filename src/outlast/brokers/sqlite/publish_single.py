@@ -45,13 +45,13 @@ def _publish(
     tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows, *, bounded: bool, replacing: bool
 ) -> Published:
     """Write one message; a known id, then a held unique key, refuses it before any bound does."""
-    if tx.row("by_id", (message.id,)) is not None:
-        return Exists(message.id, "id")
+    if (known := tx.row("by_id", (message.id,))) is not None:
+        return Exists(message.id, "id", known[10])
     replaced: tuple[str, int] | None = None
     if (holder := unique_holder(tx, message, queue)) is not None:
-        id_, seq, state = holder
+        id_, seq, state, kind = holder
         if not (replacing and message.unique is not None and message.unique.replace and state in _WAITS):
-            return Exists(id_, "unique")
+            return Exists(id_, "unique", kind)
         replaced = id_, seq
     key_row = key_row_of(message, queue.number, key_rows)
     shed: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ _WHY: Final = {
     "declared": "is declared by an app, which would add it again: remove it from the code, or pause it",
     "moved": "is in another store now (outlast move)",
     "too-large": "its arguments are larger than max_body there",
-    "conflict": "another job holds its unique key: wait for that job, or cancel it",
+    "conflict": "another job holds its unique key (wait for that job, or cancel it), or one of another kind its id",
 }
 
 

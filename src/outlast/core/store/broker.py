@@ -87,7 +87,8 @@ class Broker(Protocol):
         ...
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
-        """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists.
+        """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists
+        with the kind of the job that has it.
 
         A queue that was not declared is made with the defaults. A message that is not due is `scheduled`. A message
         with `Unique.replace` takes the unique key of a waiting job, which ends as cancelled ("replaced"). A queue with

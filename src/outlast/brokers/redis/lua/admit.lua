@@ -144,13 +144,19 @@ local function order_of()
   orders = orders + 1
   return next_order + orders
 end
+local function known_kind(q, sid)       -- '' if it is not known any more
+  local j = job(q, sid)
+  if j then return kind_of(j) end
+  local past = call('HGET', q.P .. ':p', sid)
+  return past and kind_of_past(past) or ''
+end
 -- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. Returns nil if accepted, else
--- a list: exists (by, id) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
+-- a list: exists (by, id, kind) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
 local function accept(q, sid, blob, bounded, replacing, aside)
   local P = q.P
-  if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid } end
+  if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
-  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid } end
+  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid, kind_of_past(past) } end
   local order = order_of()
   local j = parse(q, sid, spack('>I6I4', order, ceil(now)) .. blob, false)
   local replaced, answer
@@ -159,7 +165,7 @@ local function accept(q, sid, blob, bounded, replacing, aside)
     if id then
       local before = replacing and j.replace and job(q, id)
       if before and (before.st == 'Q' or before.st == 'S' or before.st == 'K') then replaced = before
-      else orders = orders - 1; return { 'exists', 'unique', id } end
+      else orders = orders - 1; return { 'exists', 'unique', id, known_kind(q, id) } end
     end
   end
   if bounded and q.bounded == nil then

@@ -111,10 +111,11 @@ update job set state = ?1, reason = ?2, at = ?3, finished_at = ?4, cancelling = 
 uniq = case when uniq_until is not null and ?1 = 13 then uniq end where seq = ?5
 
 -- name: by_id (id)
-select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling from job where id = ?1
+select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling, kind
+from job where id = ?1
 
 -- name: uniq_holder (queue, uniq)
-select id, seq, uniq_until, state from job where queue = ?1 and uniq = ?2
+select id, seq, uniq_until, state, kind from job where queue = ?1 and uniq = ?2
 
 -- name: uniq_free (seq)
 update job set uniq = null where seq = ?1
