@@ -12,6 +12,7 @@ __all__ = [
     "HEADERS_LIMIT",
     "KEY_LIMIT",
     "LAST_MOMENT",
+    "NESTED_LIMIT",
     "check_text",
     "checked_headers",
     "checked_moment",
@@ -24,6 +25,8 @@ KEY_LIMIT: Final = 512
 """The most characters of a key and of a unique key."""
 HEADERS_LIMIT: Final = 8192
 """The most characters of all headers of a job, names and values."""
+NESTED_LIMIT: Final = 200
+"""The most levels of arguments, their object included: a run could not load deeper ones."""
 LAST_MOMENT: Final = 253_402_300_799.0
 """The end of the year 9999: a later time has no date, and would not fit the numbers that stores sort by."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from outlast.core.bounds import check_text, checked_headers, checked_moment, checked_text
+from outlast.core.bounds import NESTED_LIMIT, check_text, checked_headers, checked_moment, checked_text
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import queue_of
 from outlast.core.kinds import WIRE_KIND
@@ -30,6 +31,8 @@ __all__ = [
 
 EMPTY_ARGS: Final = Raw(b"{}")
 REDACTED: Final = "[redacted]"
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[][{}]")
 
 _encoder = msgspec.json.Encoder()
 _messages = msgspec.json.Decoder(Message)
@@ -110,11 +113,23 @@ def _check_names(redacted: object) -> None:
 
 
 def check_args(message: Message) -> None:
-    """Raise InvalidArguments unless the arguments are a JSON object that can be read."""
+    """Raise InvalidArguments unless the arguments are a readable JSON object of at most NESTED_LIMIT levels."""
     try:
-        _objects.decode(message.args)
+        body = bytes(message.args)
+        if body.count(b"[") + body.count(b"{") > NESTED_LIMIT and _levels(body) > NESTED_LIMIT:
+            raise InvalidArguments(f"args are nested deeper than {NESTED_LIMIT} levels: pass flatter data")
+        _objects.decode(body)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError, TypeError) as error:  # TypeError: not a Raw
         raise InvalidArguments(f"args must be a JSON object, keyed by parameter name: {error}") from None
+
+
+def _levels(body: bytes) -> int:
+    """Return how deep lists and objects are nested in JSON; without recursion, which the depth itself would end."""
+    deepest = level = 0
+    for bracket in _BRACKET.findall(_TEXT.sub(b"", body)):
+        level += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, level)
+    return deepest
 
 
 def changed_args(args: Raw, change: Raw) -> Raw:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlast.admin.findings import of_declarations, of_holders, of_limits, of_queue, of_schedule, of_variables
+from outlast.admin.findings import of_declarations, of_holders, of_limits, of_queue, of_schedule, of_spool, of_variables
 from outlast.core.findings import Finding
 from outlast.core.store.broker import QueueStats
 from outlast.core.text import clean, counted, duration, redact_url, short, size, when
@@ -44,6 +44,16 @@ def test_workers_that_are_gone() -> None:
 def test_queues(stats: QueueStats, severity: str, said: str) -> None:
     found = only(of_queue("mail", stats))
     assert (found.check, found.severity, said in found.text) == ("queue mail", severity, True)
+
+
+def test_a_spool() -> None:
+    fine = of_spool("outbox.db", 1, 0, None)
+    assert (fine.severity, fine.text) == ("ok", "outbox.db: 1 job to relay")
+    bad = of_spool("outbox.db", 0, 2, ("q.1", "not a job"))
+    assert (bad.severity, bad.text) == (
+        "warning",
+        "outbox.db: 0 jobs to relay, 2 refused for good, such as q.1: not a job",
+    )
 
 
 def test_a_queue_can_have_more_than_one_trouble() -> None:
