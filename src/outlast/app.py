@@ -220,7 +220,7 @@ class Outlast(Declarer, EventsMixin):
             )
         from outlast.enqueue.bulk import send_all
 
-        return await send_all(messages, lambda batch: self.send(batch, on_conflict))
+        return await send_all(messages, lambda batch: self.send(batch, on_conflict), self._wired().composer.latest)
 
     def handle(self, job_id: str) -> Handle[Any]:
         """Return the handle of any job in this app's store; raise InvalidArguments when `job_id` is not an id."""

@@ -51,13 +51,14 @@ def checked_text(value: object, what: str, *, least: int = 0) -> str:
 
     Raise ConfigurationError or InvalidArguments that names `what`.
     """
-    limit = f"at most {KEY_LIMIT}" if least == 0 else f"{least} to {KEY_LIMIT}"
+    limit = "{} to {}" if least else "at most {1}"
     if not isinstance(value, str):
-        raise ConfigurationError(f"{what}={shown(value)}: give text of {limit} characters")
+        raise ConfigurationError(f"{what}={shown(value)}: give text of {limit.format(least, KEY_LIMIT)} characters")
     text = plain_text(value)
     if not least <= len(text) <= KEY_LIMIT:
-        raise ConfigurationError(f"{what} of {len(text)} characters: give {limit}")
-    check_text(text, what)
+        raise ConfigurationError(f"{what} of {len(text)} characters: give {limit.format(least, KEY_LIMIT)}")
+    if not text.isascii():
+        check_text(text, what)
     return text
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from outlast.core.bounds import NESTED_LIMIT, check_text, checked_headers, checked_moment, checked_text
+from outlast.core.bounds import LAST_MOMENT, NESTED_LIMIT, check_text, checked_headers, checked_moment, checked_text
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
-from outlast.core.ids import queue_of
+from outlast.core.ids import FULL_ID, queue_of
 from outlast.core.kinds import WIRE_KIND
 from outlast.core.message import Message
 from outlast.core.policy import HEAD_START
@@ -38,6 +39,7 @@ _encoder = msgspec.json.Encoder()
 _messages = msgspec.json.Decoder(Message)
 _objects = msgspec.json.Decoder(dict[str, Any])
 _raws = msgspec.json.Decoder(dict[str, Raw])
+_bodies = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def encode(message: Message) -> bytes:
@@ -61,6 +63,40 @@ def decode(body: bytes) -> Message:
     except (ConfigurationError, InvalidArguments) as error:
         raise WireError(str(error)) from None
     return message
+
+
+def are_plain(messages: Iterable[Message]) -> bool:
+    """Tell quickly whether `check` and `check_args` accept all of these; False when they must be made one by one."""
+    kinds: set[str] = set()
+    bodies = []
+    for each in messages:
+        if (
+            type(each) is not Message
+            or each.key is not None
+            or each.unique is not None
+            or each.headers is not None
+            or each.expires_at is not None
+            or each.redacted
+            or each.priority != "normal"
+            or type(each.run_at) is not float
+            or type(each.enqueued_at) is not float
+            or not 0 <= each.run_at <= LAST_MOMENT >= each.enqueued_at >= 0
+            or type(each.id) is not str
+            or type(each.queue) is not str
+            or type(each.kind) is not str
+            or (found := FULL_ID.match(each.id)) is None
+            or found[1] != each.queue
+        ):
+            return False
+        kinds.add(each.kind)
+        bodies.append(each.args)
+    try:
+        body = b"[%b]" % b",".join(bodies)
+        _bodies.decode(body)
+        body.decode()
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError, TypeError):  # TypeError: not a Raw
+        return False
+    return body.count(b"[") + body.count(b"{") <= len(bodies) + NESTED_LIMIT and all(map(WIRE_KIND.match, kinds))
 
 
 def check(message: Message) -> None:

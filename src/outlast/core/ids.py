@@ -11,6 +11,7 @@ from outlast.core.text import shown
 __all__ = ["IdFactory", "check_queue_name", "fits", "job_id", "queue_of"]
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+FULL_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_.:@+=/-]{1,128}\Z")
 CLIENT_ID = re.compile(r"[A-Za-z0-9_.:@+=/-]{1,128}\Z")
 
 _RANDOM_BITS = 62
@@ -46,10 +47,10 @@ def queue_of(full_id: str) -> str:
     """Return the queue of an id; raise InvalidArguments when the id has none."""
     if not isinstance(full_id, str):
         raise InvalidArguments(f"job id {shown(full_id)}: give the id as text, as returned by enqueue")
-    queue, dot, rest = full_id.partition(".")
-    if not (dot and QUEUE_NAME.match(queue) and CLIENT_ID.match(rest)):
+    found = FULL_ID.match(full_id)
+    if found is None:
         raise InvalidArguments(f"job id {shown(full_id)}: give an id of the form 'queue.rest', as returned by enqueue")
-    return queue
+    return found[1]
 
 
 class IdFactory:

@@ -51,19 +51,26 @@ class Unique(Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if not isinstance(self.key, str):
             raise ConfigurationError(f"unique={shown(self.key)}: give text, or Unique(text, ...)")
-        structs.force_setattr(self, "key", checked_text(self.key, "unique key", least=1))
-        for name, words in (("until", ("start", "finish")), ("scope", ("kind", "queue"))):
-            word = getattr(self, name)
-            if not (isinstance(word, str) and word in words):
-                instead = ", or seconds=" if name == "until" else ""
-                raise ConfigurationError(f"Unique({name}={shown(word)}): give {words[0]!r} or {words[1]!r}{instead}")
-            structs.force_setattr(self, name, plain_text(word))
+        key = checked_text(self.key, "unique key", least=1)
+        if key is not self.key:
+            structs.force_setattr(self, "key", key)
+        if self.until != "finish":
+            self._check_word("until", "start", "finish")
+        if self.scope != "kind":
+            self._check_word("scope", "kind", "queue")
         if type(self.replace) is not bool:
             raise ConfigurationError(f"Unique(replace={shown(self.replace)}): give True or False")
         if self.seconds is not None and type(self.seconds) is not float:
             structs.force_setattr(self, "seconds", seconds(self.seconds, "Unique(seconds)"))
         if self.seconds is not None and not 0 < self.seconds <= LONGEST:
             raise ConfigurationError(f"Unique(seconds={self.seconds}): give seconds above 0, or leave it out")
+
+    def _check_word(self, name: str, *words: str) -> None:
+        word: object = getattr(self, name)
+        if not isinstance(word, str) or word not in words:
+            instead = ", or seconds=" if name == "until" else ""
+            raise ConfigurationError(f"Unique({name}={shown(word)}): give {words[0]!r} or {words[1]!r}{instead}")
+        structs.force_setattr(self, name, plain_text(word))
 
 
 def stored_key(kind: str, text: str, scope: Literal["kind", "queue"] = "kind") -> str:

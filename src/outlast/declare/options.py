@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypedDict, cast
 
 from msgspec import Struct, structs
 
-from outlast.core.bounds import checked_headers, checked_moment, checked_text, plain_text, seconds_at
+from outlast.core.bounds import LAST_MOMENT, checked_headers, checked_moment, checked_text, plain_text, seconds_at
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.kinds import Upgrade
@@ -118,7 +118,10 @@ class Options(Struct, frozen=True, kw_only=True):
     def due(self, now: float) -> float:
         """Return when the job is due, wall time in seconds."""
         if self.delay is not None:
-            return now + seconds(self.delay, "delay")
+            due = now + seconds(self.delay, "delay")
+            if due > LAST_MOMENT:
+                raise ConfigurationError(f"delay={shown(self.delay)}: the job would be due after the year 9999")
+            return due
         return now if self.run_at is None else checked_moment(self.run_at, "run_at")
 
 

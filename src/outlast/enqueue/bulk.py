@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Final
 
-from outlast.core.codec import check, check_args
+from outlast.core.codec import are_plain, check, check_args
 from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.message import Message
 from outlast.core.text import counted, shown
@@ -19,12 +18,15 @@ BATCH: Final = 1000
 
 
 async def send_all(
-    messages: Iterable[Message], send: Callable[[Sequence[Message]], Awaitable[list[Handle[Any]]]]
+    messages: Iterable[Message],
+    send: Callable[[Sequence[Message]], Awaitable[list[Handle[Any]]]],
+    latest: Sequence[Message | None],
 ) -> list[Handle[Any]]:
     """Send the messages, BATCH in one step; return their handles in order.
 
-    Any error, of the iterable too, and a cancellation, gets the attributes `stored` and `unstored` (see OutlastError),
-    and a note that counts them, once a message was taken.
+    Messages are checked, except those that come directly from a composer: `latest` has the one that was made last. Any
+    error, of the iterable too, and a cancellation, gets the attributes `stored` and `unstored` (see OutlastError), and
+    a note that counts them, once a message was taken.
     """
     try:
         rest: Iterator[Message] = iter(messages)
@@ -34,15 +36,21 @@ async def send_all(
             "collect an async iterable in a list"
         ) from None
     handles: list[Handle[Any]] = []
-    batch: list[Message] = []
+    batch: list[Any] = []
     try:
         while True:
-            batch = []
-            batch.extend(islice(rest, BATCH))  # keeps what it took when the iterable raises
+            batch, unchecked = [], []
+            for each in rest:
+                batch.append(each)
+                if each is not latest[0]:
+                    unchecked.append(each)
+                if len(batch) == BATCH:
+                    break
             if not batch:
                 return handles
-            for each in batch:
-                _check(each, len(handles), batch)
+            if unchecked and not are_plain(unchecked):
+                for each in unchecked:
+                    _check(each, len(handles), batch)
             handles += await send(batch)
     except BaseException as error:
         _tell(error, handles, batch)
@@ -62,8 +70,9 @@ def _check(message: Message, before: int, batch: list[Message]) -> None:
         raise type(error)(f"enqueue_many: message {before + index}: {error}") from None
 
 
-def _tell(error: BaseException, handles: Sequence[Handle[Any]], batch: Sequence[Message]) -> None:
-    stored, unstored = tuple(handle.id for handle in handles), tuple(batch)
+def _tell(error: BaseException, handles: Sequence[Handle[Any]], batch: Sequence[Any]) -> None:
+    stored = tuple(handle.id for handle in handles)
+    unstored = tuple(each for each in batch if isinstance(each, Message))
     if isinstance(error, OutlastError) and (error.stored or error.unstored):  # of its own batch
         stored, unstored = stored + error.stored, error.unstored
     if stored or unstored:
