@@ -14,6 +14,9 @@ QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 FULL_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_.:@+=/-]{1,128}\Z")
 CLIENT_ID = re.compile(r"[A-Za-z0-9_.:@+=/-]{1,128}\Z")
 
+GENERATED = 32
+"""The characters of a generated id after its queue."""
+
 _RANDOM_BITS = 62
 _COUNTER_BITS = 12
 _RANDOM_MASK = (1 << _RANDOM_BITS) - 1

@@ -118,7 +118,8 @@ class Handle(Generic[R_co]):
         runtime = await self._runtime()
         answer = (await runtime.store.control.apply([Cancel(self.id)]))[0]
         if answer.why == "unknown":
-            self._found(None)
+            record = await self.record()  # a follow-up's id may lead to another job
+            answer = (await runtime.store.control.apply([Cancel(record.id)]))[0]
         return answer.ok
 
     def _found(self, record: JobRecord | None) -> JobRecord:

@@ -68,12 +68,13 @@ class JobRow:
 class PastJob:
     """What is remembered of a removed job, by its id.
 
-    until: wall time. settled: the token of the accepted settlement.
+    until: wall time. settled: the token of the accepted settlement. link: the id of the job that a follow-up leads to.
     """
 
     until: float
     settled: int
     kind: str
+    link: str = ""
 
 
 @dataclass(slots=True, eq=False)

@@ -113,6 +113,21 @@ class Tables:
             self.prune(data)
         return answer
 
+    def follow(self, then: Sequence[Message]) -> None:
+        """Add follow-ups; the id of one whose unique key is held leads to the job that holds it."""
+        for message, answer in zip(then, self.publish(then, bounded=False), strict=True):
+            if isinstance(answer, Exists) and answer.by == "unique":
+                until = self.clock.time() + self.queue(message.queue).queue.retention.id_memory
+                self._past[message.id] = PastJob(until, 0, message.kind, answer.id)
+                heapq.heappush(self._forget, (until, message.id))
+
+    def find(self, id_: str) -> JobRow | None:
+        """Return the job of an id, or the one that the id of a follow-up leads to; None if it is unknown."""
+        job = self.jobs.get(id_)
+        if job is None and (past := self._past.get(id_)) is not None:
+            job = self.jobs.get(past.link)
+        return job
+
     def _kind_of(self, id_: str) -> str | None:
         """Return the kind of a job that is known, or whose id is remembered; None for an id that is free."""
         job = self.jobs.get(id_)

@@ -40,6 +40,8 @@ def get(db: apsw.Connection, ids: Sequence[str], now: float) -> list[JobRecord |
     found: list[JobRecord | None] = []
     for id_ in ids:
         rows = db.execute(sql, (id_,)).fetchall()
+        if not rows and (link := db.execute(statements()["linked"], (id_,)).fetchone()) is not None:
+            rows = db.execute(sql, link).fetchall()
         found.append(record(db, rows[0], now) if rows else None)
     return found
 

@@ -112,6 +112,8 @@ class Broker(Protocol):
         """Apply each settlement whose fence counts; return the superseded ones. Repeating a settlement changes nothing.
 
         A fence counts until its job is claimed again, ended or taken back by a command, even after its lease lapsed.
+        A follow-up whose unique key another job holds is not stored: as long as an id is remembered, its id leads to
+        that job (`Records.get`).
         """
         ...
 

@@ -216,6 +216,14 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   if answer then prune(q, 100) end
   return answer
 end
+-- Without bounds; the id of one whose unique key is held leads to the job that holds it.
+local function accept_follow_up(q, sid, blob)
+  local answer = accept(q, sid, blob, false, true)
+  if answer and answer[1] == 'exists' and answer[2] == 'unique' then
+    keep_id(q, sid, now + q.limits[L_MEMORY], 0, kind_in(blob, 24) .. '\0' .. answer[3])
+  end
+  return answer
+end
 local function count_orders()           -- before flush
   if orders > 0 then call('INCRBY', D .. ':order', orders) end
 end

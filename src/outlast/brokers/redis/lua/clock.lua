@@ -18,7 +18,7 @@
 --        due zset at -> order..id; pk hash kind -> parked jobs; pk:KIND set of them
 --        h:H set of what holder H holds; u hash unique key -> (id, until)
 --        ended, dead, kept: zsets of ended jobs, by the time of their end (kept: of the end of their result)
---        p hash id -> (until, token, kind): remembered ids; pl list of these ids; a:N list of ids by order; ac hash N ->
+--        p hash id -> (until, token, kind and link): remembered ids; pl list of these ids; a:N list of ids by order; ac hash N ->
 --        minus the number of removed ids of a:N
 --        res, f, n: hashes id -> result, failures, notes; w set of waiters for a job
 local D, call, floor, ceil, max, min, fmt = KEYS[1], redis.call, math.floor, math.ceil, math.max, math.min, string.format
@@ -56,7 +56,8 @@ local function kind_in(b, from)
   return sub(b, from, from - 1 + string.byte(b, from - 5))
 end
 -- What is remembered of a removed job: until, token, and its kind if its id was not generated (these have 32 characters).
-local function kind_of_past(past) return sub(past, 17) end
+-- Of a follow-up whose unique key was held: its kind, a zero byte, and the id of the job that held it.
+local function kind_of_past(past) return string.match(past, '^[^%z]*', 17) end
 
 local alone = sub(D, -1) == ':'         -- the keyspace of one queue, on a Cluster
 local function tell(bell, id)

@@ -8,7 +8,9 @@ local function queue_of(each)
 end
 local function follow(each, limits, schedule)       -- the answer of accept; nil for a stored one
   if type(each[1]) ~= 'string' then
-    return accept(make(KEYS[1 + each[1]], limits), each[2], ARGV[each[3]], false, true)
+    local q = make(KEYS[1 + each[1]], limits)
+    if not schedule then return accept_follow_up(q, each[2], ARGV[each[3]]) end
+    return accept(q, each[2], ARGV[each[3]], false, true)
   end
   call('SADD', D .. ':out', each[1])
   call('RPUSH', D .. ':out:' .. each[1], mpack({ each[2], ARGV[each[3]], schedule or '' }))

@@ -8,16 +8,15 @@
 --           'rows': now, then (order, queue, row) each, the newest first; of 'count': (state, number) each; of 'kinds':
 --           (kind, number) each.
 local op, out = ARGV[3], {}
-local function row(q, sid)
-  local j = job(q, sid)
+local function row(q, j)
   if not j then return false end
   local st = state_of(j)
   local over = ended(j)
-  local res = j.rtil > now and call('HGET', q.P .. ':res', sid)
-  local notes = call('HGET', q.P .. ':n', sid)
-  local failures = call('HGET', q.P .. ':f', sid)
+  local res = j.rtil > now and call('HGET', q.P .. ':res', j.sid)
+  local notes = call('HGET', q.P .. ':n', j.sid)
+  local failures = call('HGET', q.P .. ':f', j.sid)
   notes = notes and munpack(notes) or {}
-  return { sid, st, j.st, j.b, fmt('%.17g', over and j.run_at or j.at), j.attempt, j.crashes, j.reason or false,
+  return { j.sid, st, j.st, j.b, fmt('%.17g', over and j.run_at or j.at), j.attempt, j.crashes, j.reason or false,
            fmt('%.17g', j.fin), j.st == 'R' and j.holder or false, j.cancelling and 1 or 0, res or false,
            notes.progress or false, over and notes.usage or false, failures or false }
 end
@@ -25,7 +24,7 @@ if op == 'get' then
   out[1] = fmt('%.17g', now)
   for i = 4, #ARGV, 2 do
     local q = open(KEYS[1 + ARGV[i]])
-    out[#out + 1] = q and row(q, ARGV[i + 1]) or false
+    out[#out + 1] = q and row(q, linked(q, ARGV[i + 1])) or false
   end
 elseif op == 'names' then return call('SMEMBERS', D .. ':queues')
 elseif op == 'stats' then
@@ -127,7 +126,7 @@ else
     out[1] = fmt('%.17g', now)
     for n = 1, min(most, #orders_found) do
       local order = orders_found[n]
-      out[#out + 1] = { fmt('%.0f', order), found[order][1].name, row(found[order][1], found[order][2]) }
+      out[#out + 1] = { fmt('%.0f', order), found[order][1].name, row(found[order][1], job(found[order][1], found[order][2])) }
     end
   end
 end

@@ -532,6 +532,15 @@ insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4,
 select @columns from job join queue using (queue) left join holder using (holder)
 left join lane on lane.lane = job.lane where job.id = ?1 and body is not null
 
+-- The job that the id of a follow-up leads to: see link_add.
+-- name: linked (id)
+select reason from job where id = ?1 and body is null and reason is not null
+
+-- A follow-up whose unique key another job holds: a tombstone that keeps the id of that job as its reason.
+-- name: link_add (id, queue, at, kind, enqueued_at, finished_at, id of the other job)
+insert into job(id, queue, state, rank, at, kind, enqueued_at, run_at, finished_at, reason)
+values(?1, ?2, 12, 0, ?3, ?4, ?5, ?5, ?6, ?7) on conflict do nothing
+
 -- name: ended (JSON [id, ...], now)
 select value from json_each(?1) left join job on job.id = value where job.body is null or job.state >= 10
 or (job.state in (0, 2, 4) and job.attempt = 1 and job.crashes = 0 and job.expires_at <= ?2)
