@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.registry import connect
+from outlast.core.bounds import plain_text
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import Observers
@@ -49,8 +50,8 @@ class Outlast(Declarer, EventsMixin):
             raise ConfigurationError(f"Outlast({name!r}): name it with letters, digits, '_' or '-', such as 'shop'")
         if settings is not None and not isinstance(settings, Settings):
             raise ConfigurationError(f"Outlast({name!r}, settings={settings!r}): give Settings(url=...)")
-        self.name: Final = name
-        self.registry: Final = Registry(app=name)
+        self.name: Final = plain_text(name)
+        self.registry: Final = Registry(app=self.name)
         self._default_queue = "default"
         self._app_link = AppLink(self)
         self.explicit_settings = settings
