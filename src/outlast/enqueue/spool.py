@@ -153,6 +153,8 @@ class Spool:
             refusal = refused(message, answer, self._same_kind)
             if refusal is None:
                 stored.append(seq)
+                if isinstance(answer, Exists) and answer.by == "unique":
+                    _log.warning("spooled job %s is not stored: job %s holds its unique key", message.id, answer.id)
             elif refusal.retry_after is None:
                 set_aside.append((seq, str(refusal.error)))
             else:

@@ -146,10 +146,11 @@ async def test_a_job_that_the_store_never_takes(tmp_path: Path, answer: Any, why
     assert why in reason
 
 
-async def test_a_job_that_is_there_has_arrived(tmp_path: Path) -> None:
+async def test_a_job_that_is_there_has_arrived(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     publish = Recorder(**{"7": Exists("q.7", "id", "count"), "8": Exists("q.9", "unique", "")})
     rows = [(f"q.{n}", "q", encode(message(n))) for n in (7, 8)]
     assert await relayed(tmp_path, publish, *rows) == []
+    assert "spooled job q.8 is not stored: job q.9 holds its unique key" in caplog.text
 
 
 @pytest.mark.parametrize(
