@@ -197,7 +197,7 @@ async def test_a_full_queue_keeps_its_jobs_in_the_spool_and_delays_no_other(tmp_
     async def away() -> Any:
         raise StoreUnavailable("away")
 
-    outbox = Spool(str(tmp_path / "outbox.db"), limit=100, publish=publish)
+    outbox = Spool(str(tmp_path / "outbox.db"), limit=100, publish=publish, same_kind=str.__eq__)
     sent = [message(queue, number) for number in (1, 2) for queue in ("full", "free", "large")]
     await outbox.through(sent, away)
     spool = SpoolFile(str(tmp_path / "outbox.db"))
@@ -220,7 +220,7 @@ async def test_one_process_relays_at_a_time(tmp_path: Path) -> None:
     async def away() -> Any:
         raise StoreUnavailable("away")
 
-    outbox = Spool(path, limit=100, publish=publish)
+    outbox = Spool(path, limit=100, publish=publish, same_kind=str.__eq__)
     with SpoolFile(path).relaying() as mine:
         assert mine
         await outbox.through([message("free", 1)], away)
@@ -245,7 +245,7 @@ async def test_only_one_enqueue_waits_for_an_unavailable_store(tmp_path: Path) -
             raise StoreUnavailable("still away")
         return [ACCEPTED] * len(messages)
 
-    outbox = Spool(str(tmp_path / "outbox.db"), limit=100, publish=publish)
+    outbox = Spool(str(tmp_path / "outbox.db"), limit=100, publish=publish, same_kind=str.__eq__)
     for number in range(50):
         await outbox.through([message("free", number)], direct)
     assert asked == 1

@@ -13,6 +13,7 @@ from outlast import Outlast, Settings
 from outlast.aio.clock import SystemClock
 from outlast.brokers.sqlite import SqliteStore
 from outlast.core.message import Holder
+from outlast.enqueue.spool_file import SpoolFile
 from tests.support.apps.cli_app import declare, seed
 from tests.support.command import Project
 from tests.support.jobs import message
@@ -147,3 +148,20 @@ def test_looking_leaves_the_file_and_its_log_as_they_are(project: Project) -> No
     assert project.file.read_bytes() == before
     quick = project.run("doctor", "--no-integrity").out
     assert "opens; its pages were not checked" in quick
+
+
+def test_a_spool_with_a_job_that_was_refused(project: Project) -> None:
+    asyncio.run(_fresh(project))
+    path = project.file.parent / "outbox.db"
+    env = {"OUTLAST_SPOOL": str(path)}
+    assert findings(project, code=0, env=env) == {}
+    spool = SpoolFile(str(path))
+    spool.add([("q.bad", "q", b"no job")], 10)
+    (row,) = spool.head(1)
+    spool.take_out([], [(row.seq, "not a job")])
+    spool.close()
+    assert findings(project, code=0, env=env) == {
+        f"spool: {path}: 0 jobs to relay, 1 refused for good, such as q.bad: not a job": "warning"
+    }
+    path.write_text("no database")
+    assert any(each.startswith("spool: ") for each in findings(project, code=1, env=env))

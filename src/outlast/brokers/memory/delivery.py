@@ -170,7 +170,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
                 job.result = settlement.result
                 job.result_until = tables.clock.time() + settlement.result_ttl
             tables.end(job, settlement.state, settlement.reason)
-            tables.publish(settlement.then, bounded=False)
+            tables.follow(settlement.then)
         case Reschedule():
             add_failure(job, settlement.error)
             if not job.cancelling:  # else the job ends here, and there is no next attempt
@@ -179,7 +179,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
             cancelling = job.cancelling
             _wait(tables, job, settlement.at, parked=False)
             if not cancelling:
-                tables.publish(settlement.then, bounded=False)
+                tables.follow(settlement.then)
         case Release():
             job.ran = job.ran or settlement.begun
             at = min(job.at, tables.clock.time()) if settlement.at is None else settlement.at

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
+from outlast.brokers.memory.rows import HolderRow, JobRow, PastJob, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
 from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
 from outlast.core.clock import Clock
@@ -43,8 +43,8 @@ class Tables:
         """(queue, unique key) -> (id of the job that holds it, wall time when it lapses)."""
         self.successors: dict[tuple[str, str], JobRow] = {}
         """(queue, unique key) -> the job that waits for the key."""
-        self._past: dict[str, tuple[float, int]] = {}
-        """Ids without a record -> (wall time until which they are remembered, token of the accepted settlement)."""
+        self._past: dict[str, PastJob] = {}
+        """Ids without a record that are still remembered."""
         self._forget: list[tuple[float, str]] = []
         """Heap of (wall time until which it is remembered, id) of these ids."""
 
@@ -84,14 +84,14 @@ class Tables:
         now = self.clock.time()
         if len(message.args) > self.max_body:
             return TooLarge(len(message.args), self.max_body)
-        if message.id in self.jobs or self._past.get(message.id, (-math.inf, 0))[0] > now:
-            return Exists(message.id, "id")
+        if (kind := self._kind_of(message.id)) is not None:
+            return Exists(message.id, "id", kind)
         replaced: JobRow | None = None
         follows = False
         if (holder := self.key_holder(message)) is not None:
             meeting, replaced, known = self._meet(message, holder) if replacing else ("exists", None, holder)
             if meeting == "exists":
-                return Exists(known, "unique")
+                return Exists(known, "unique", self._kind_of(known) or "")
             follows = meeting == "follows"
         answer = ACCEPTED
         data = self.queue(message.queue)
@@ -126,6 +126,29 @@ class Tables:
         if answer is not ACCEPTED:
             self.prune(data)
         return answer
+
+    def follow(self, then: Sequence[Message]) -> None:
+        """Add follow-ups; the id of one whose unique key is held leads to the job that holds it."""
+        for message, answer in zip(then, self.publish(then, bounded=False), strict=True):
+            if isinstance(answer, Exists) and answer.by == "unique":
+                until = self.clock.time() + self.queue(message.queue).queue.retention.id_memory
+                self._past[message.id] = PastJob(until, 0, message.kind, answer.id)
+                heapq.heappush(self._forget, (until, message.id))
+
+    def find(self, id_: str) -> JobRow | None:
+        """Return the job of an id, or the one that the id of a follow-up leads to; None if it is unknown."""
+        job = self.jobs.get(id_)
+        if job is None and (past := self._past.get(id_)) is not None:
+            job = self.jobs.get(past.link)
+        return job
+
+    def _kind_of(self, id_: str) -> str | None:
+        """Return the kind of a job that is known, or whose id is remembered; None for an id that is free."""
+        job = self.jobs.get(id_)
+        if job is not None:
+            return job.message.kind
+        past = self._past.get(id_)
+        return past.kind if past is not None and past.until > self.clock.time() else None
 
     def _meet(self, message: Message, holder: str) -> tuple[Meeting, JobRow | None, str]:
         """Return what becomes of a message whose key is held, the job that ends for it, and the id of the key's job."""
@@ -333,19 +356,21 @@ class Tables:
         del self.jobs[job.message.id]
         until = job.accepted + data.queue.retention.id_memory
         if until > self.clock.time():
-            self._past[job.message.id] = (until, 0 if purge else job.settled)
+            self._past[job.message.id] = PastJob(until, 0 if purge else job.settled, job.message.kind)
             heapq.heappush(self._forget, (until, job.message.id))
 
     def forget_moved(self, id_: str) -> None:
         """Forget the id of a moved job, so that the job may come back."""
-        if self._past.get(id_, (0.0, 0))[1] == MOVED_TOKEN:
+        past = self._past.get(id_)
+        if past is not None and past.settled == MOVED_TOKEN:
             del self._past[id_]
 
     def was_settled(self, fence: Fence) -> bool:
         """Tell whether a settlement with this fence was accepted and the job has not changed since."""
         job = self.jobs.get(fence.id)
         if job is None:
-            return self._past.get(fence.id, (0.0, 0))[1] == fence.token
+            past = self._past.get(fence.id)
+            return past is not None and past.settled == fence.token
         return not job.open and job.settled == fence.token
 
     def prune(self, data: QueueData) -> int:
@@ -367,7 +392,7 @@ class Tables:
                 removed += 1
         while self._forget and self._forget[0][0] <= now:
             until, id_ = heapq.heappop(self._forget)
-            if id_ in self._past and self._past[id_][0] == until:
+            if id_ in self._past and self._past[id_].until == until:
                 del self._past[id_]
         return removed
 

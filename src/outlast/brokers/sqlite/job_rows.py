@@ -104,6 +104,7 @@ class KeyHolder(Struct, frozen=True):
     seq: int
     state: int
     cancelling: bool
+    kind: str
 
     def meets(self, unique: Unique) -> Meeting:
         """Return what becomes of a new job with this unique key, while the key has no successor."""
@@ -117,11 +118,11 @@ def unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> KeyHold
     row = tx.row("uniq_holder", (queue.number, message.unique.key))
     if row is None:
         return None
-    id_, seq, until, state, cancelling = row
+    id_, seq, until, state, cancelling, kind = row
     if until is not None and until <= tx.now:
         tx.run("uniq_free", (seq,))
         return None
-    return KeyHolder(id_, seq, state, bool(cancelling))
+    return KeyHolder(id_, seq, state, bool(cancelling), kind)
 
 
 def insert(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, QueueRow], key_rows: KeyRows) -> int:

@@ -98,7 +98,7 @@ def adopt(tx: Transaction, command: Adopt) -> int:
     # Published as far from due, so that neither the job is ready nor its key in the ring.
     (answer,) = publish(tx, [structs.replace(message, run_at=LAST_MOMENT)], forced=True, replacing=False)
     match answer:
-        case Exists(by="id"):
+        case Exists(by="id", kind=kind) if kind == message.kind:
             return 0
         case Exists():
             raise RefusedCommand("conflict")

@@ -79,9 +79,9 @@ def _explain(
                 taken.add(message.id)
                 continue
             else:
-                answer = Exists(holder.id, "unique")
+                answer = Exists(holder.id, "unique", holder.kind)
         elif row[0] <= before or message.id in taken:
-            answer = Exists(message.id, "id")
+            answer = Exists(message.id, "id", row[10])
         if answer is ACCEPTED:
             taken.add(message.id)
             accepted.append(message)

@@ -47,17 +47,17 @@ def _publish(
     tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows, *, bounded: bool, replacing: bool
 ) -> Published:
     """Write one message; a known id, then a held unique key, refuses it before any bound does."""
-    if tx.row("by_id", (message.id,)) is not None:
-        return Exists(message.id, "id")
+    if (known := tx.row("by_id", (message.id,))) is not None:
+        return Exists(message.id, "id", known[10])
     replaced: tuple[str, int] | None = None
     follows = False
     if message.unique is not None and (holder := unique_holder(tx, message, queue)) is not None:
         if not replacing:
-            return Exists(holder.id, "unique")
+            return Exists(holder.id, "unique", holder.kind)
         newest = _successor(tx, message.unique, queue) if holder.state in BLOCKED else None
         meeting = holder.meets(message.unique)
         if meeting == "exists" or (newest is not None and not message.unique.replace):
-            return Exists(holder.id if newest is None else newest[0], "unique")
+            return Exists(holder.id if newest is None else newest[0], "unique", holder.kind)
         follows = meeting == "follows"
         replaced = newest if follows else (holder.id, holder.seq)
     key_row = key_row_of(message, queue.number, key_rows)

@@ -29,7 +29,7 @@ _WHY: Final = {
     "moved": "is in another store now (outlast move)",
     "too-large": "its arguments are larger than max_body there",
     "unreadable": "cannot be read: replace its arguments with outlast jobs edit --args, or purge it",
-    "conflict": "another job holds its unique key: wait for that job, or cancel it",
+    "conflict": "another job holds its unique key (wait for that job, or cancel it), or one of another kind its id",
 }
 
 

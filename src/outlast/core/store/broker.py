@@ -89,7 +89,8 @@ class Broker(Protocol):
         ...
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
-        """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists.
+        """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists
+        with the kind of the job that has it.
 
         A queue that was not declared is made with the defaults. A message that is not due is `scheduled`. A message
         with `Unique.replace` takes the unique key of a waiting job, which ends as cancelled ("replaced"). While a job
@@ -115,6 +116,8 @@ class Broker(Protocol):
         """Apply each settlement whose fence counts; return the superseded ones. Repeating a settlement changes nothing.
 
         A fence counts until its job is claimed again, ended or taken back by a command, even after its lease lapsed.
+        A follow-up whose unique key another job holds is not stored: as long as an id is remembered, its id leads to
+        that job (`Records.get`).
         """
         ...
 

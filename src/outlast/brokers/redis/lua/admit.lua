@@ -141,13 +141,19 @@ local function order_of()
   orders = orders + 1
   return next_order + orders
 end
+local function known_kind(q, sid)       -- '' if it is not known any more
+  local j = job(q, sid)
+  if j then return kind_of(j) end
+  local past = call('HGET', q.P .. ':p', sid)
+  return past and kind_of_past(past) or ''
+end
 -- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. Returns nil if accepted, else
--- a list: exists (by, id) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
+-- a list: exists (by, id, kind) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
 local function accept(q, sid, blob, bounded, replacing, aside)
   local P = q.P
-  if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid } end
+  if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
-  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid } end
+  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid, kind_of_past(past) } end
   local order = order_of()
   local j = parse(q, sid, spack('>I6I4', order, ceil(now)) .. blob, false)
   local replaced, follows, answer
@@ -168,7 +174,8 @@ local function accept(q, sid, blob, bounded, replacing, aside)
         replaced, follows = heir and job(q, heir), id
       else
         orders = orders - 1
-        return { 'exists', 'unique', replacing and heir or id }
+        local known = replacing and heir or id
+        return { 'exists', 'unique', known, known_kind(q, known) }
       end
     end
   end
@@ -229,6 +236,14 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   later(q, 'RPUSH :a:' .. page, sid)
   q.paged[page] = q.paged[page] or 0
   if answer then prune(q, 100) end
+  return answer
+end
+-- Without bounds; the id of one whose unique key is held leads to the job that holds it.
+local function accept_follow_up(q, sid, blob)
+  local answer = accept(q, sid, blob, false, true)
+  if answer and answer[1] == 'exists' and answer[2] == 'unique' then
+    keep_id(q, sid, now + q.limits[L_MEMORY], 0, kind_in(blob, 24) .. '\0' .. answer[3])
+  end
   return answer
 end
 local function count_orders()           -- before flush

@@ -152,7 +152,7 @@ local function adopt(P, c)
   if past and select(2, sunpack('>dd', past)) == -1 then call('HDEL', P .. ':p', sid) end
   local refused = accept(q, sid, ARGV[c[4]], false, false, true)
   if refused then
-    if refused[2] == 'id' then return answer(true, 0) end
+    if refused[2] == 'id' and (refused[4] == '' or refused[4] == kind_in(ARGV[c[4]], 24)) then return answer(true, 0) end
     return answer(false, 0, 'conflict')
   end
   local j = q.jobs[sid]

@@ -10,6 +10,7 @@ local function follow(each, limits, schedule)       -- the answer of accept; nil
   if type(each[1]) ~= 'string' then
     local q = make(KEYS[1 + each[1]], limits)
     q.swept = false                     -- jobs have changed since
+    if not schedule then return accept_follow_up(q, each[2], ARGV[each[3]]) end
     return accept(q, each[2], ARGV[each[3]], false, true)
   end
   call('SADD', D .. ':out', each[1])

@@ -81,6 +81,12 @@ local function job(q, sid)
   if q.jobs[sid] == nil then load(q, { sid }) end
   return q.jobs[sid] or nil
 end
+local function linked(q, sid)       -- the job of an id, or the one that the id of a follow-up leads to: see follow
+  local j = job(q, sid)
+  local past = not j and call('HGET', q.P .. ':p', sid)
+  local link = past and string.match(past, '%z(.+)$', 17)
+  return j or (link and job(q, link)) or nil
+end
 local function touch(j)
   if not j.dirty then
     j.dirty = true

@@ -130,7 +130,7 @@ local function rest(j)              -- end the run of a running job
 end
 local function remember(j, settled)
   local upto = j.acc + j.q.limits[L_MEMORY]
-  if upto > now then keep_id(j.q, j.sid, upto, settled) end
+  if upto > now then keep_id(j.q, j.sid, upto, settled, #j.sid ~= 32 and kind_of(j) or '') end
 end
 erase = function(j, settled)    -- remove all its data except its id
   local q, P, sid = j.q, j.q.P, j.sid

@@ -4,7 +4,7 @@
 -- Result: (what existed: '' | 'id' | 'unique', id) each.
 local out = {}
 for i = 4, #ARGV, 2 do
-  local answer = accept(make(KEYS[2], ARGV[3]), ARGV[i], ARGV[i + 1], false, true)
+  local answer = accept_follow_up(make(KEYS[2], ARGV[3]), ARGV[i], ARGV[i + 1])
   local known = answer and answer[1] == 'exists'
   out[#out + 1] = known and answer[2] or ''
   out[#out + 1] = known and answer[3] or ARGV[i]

@@ -111,10 +111,11 @@ update job set state = ?1, reason = ?2, at = ?3, finished_at = ?4, cancelling = 
 uniq = case when uniq_until is not null and ?1 = 13 then uniq end where seq = ?5
 
 -- name: by_id (id)
-select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling from job where id = ?1
+select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling, kind
+from job where id = ?1
 
 -- name: uniq_holder (queue, uniq)
-select id, seq, uniq_until, state, cancelling from job where queue = ?1 and uniq = ?2
+select id, seq, uniq_until, state, cancelling, kind from job where queue = ?1 and uniq = ?2
 
 -- name: uniq_free (seq)
 update job set uniq = null where seq = ?1
@@ -562,6 +563,15 @@ from job join queue using (queue) where seq = ?1
 insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4, ?5)
 
 -- Records.
+-- The job that the id of a follow-up leads to: see link_add.
+-- name: linked (id)
+select reason from job where id = ?1 and body is null and reason is not null
+
+-- A follow-up whose unique key another job holds: a tombstone that keeps the id of that job as its reason.
+-- name: link_add (id, queue, at, kind, enqueued_at, finished_at, id of the other job)
+insert into job(id, queue, state, rank, at, kind, enqueued_at, run_at, finished_at, reason)
+values(?1, ?2, 12, 0, ?3, ?4, ?5, ?5, ?6, ?7) on conflict do nothing
+
 -- name: ended (JSON [id, ...], now)
 select value from json_each(?1) left join job on job.id = value where job.body is null or job.state >= 10
 or (job.state in (0, 2, 4) and @not_begun and job.expires_at <= ?2)
