@@ -529,3 +529,74 @@ async def test_another_store_object_goes_on(two: tuple[Desk, Desk]) -> None:
     assert await other.publish("q.3", unique=NEW) == [Accepted("q.2")]
     await one.finish("q.1")
     assert await other.ids() == ["q.3"]
+
+
+async def test_it_waits_for_as_long_as_a_move_holds_the_holder(desk: Desk) -> None:
+    await is_held(desk)
+    await desk.publish("q.2", unique=NEW)
+    await desk.do(Prune())
+    assert await desk.claim() == []
+    assert await desk.state("q.2") == "waiting"
+
+
+async def test_a_holder_that_a_claim_supersedes_is_kept_by_retention_like_any(desk: Desk) -> None:
+    await desk.declare("q", records=0)
+    await runs(desk)
+    await desk.publish("q.2", unique=NEW)
+    desk.clock.advance(LEASE + 1)
+    assert await desk.ids(holder=B) == ["q.2"]
+    assert await desk.state("q.1") == "unknown"
+
+
+async def test_a_lapsed_key_is_taken_before_plain_jobs_are_handed_out(desk: Desk) -> None:
+    await desk.publish("q.1", unique=FOR_A_MINUTE)
+    await desk.claim(holder=A, lease=1000)
+    await desk.publish("q.2", unique=FOR_A_MINUTE)
+    await desk.publish("q.3")
+    desk.clock.advance(61)
+    assert await desk.ids(holder=B) == ["q.2", "q.3"]
+
+
+async def test_a_lapsed_key_is_taken_when_plain_jobs_end(desk: Desk) -> None:
+    await desk.publish("q.1", unique=FOR_A_MINUTE)
+    await desk.publish("q.2")
+    await desk.claim(holder=A, lease=1000)
+    await desk.publish("q.3", unique=FOR_A_MINUTE)
+    desk.clock.advance(61)
+    await desk.finish("q.2")
+    assert await desk.state("q.3") == "ready"
+
+
+async def test_a_follow_up_meets_the_successor_of_a_job_that_ended_before_it(desk: Desk) -> None:
+    await desk.publish("q.1", unique="k")
+    await desk.publish("q.2", "q.3")
+    await desk.claim()
+    await desk.publish("q.4", unique=NEW)
+    await desk.settle(
+        Finish(desk.fence("q.2"), "succeeded", then=[desk.message("q.5", unique="l")]),
+        Finish(desk.fence("q.1"), "dead", "test"),
+        Finish(desk.fence("q.3"), "succeeded", then=[desk.message("q.6", unique="k")]),
+    )
+    assert [await desk.state(f"q.{n}") for n in (4, 5, 6)] == ["ready", "ready", "unknown"]
+
+
+async def test_a_job_that_is_too_late_keeps_a_key_for_its_time(desk: Desk) -> None:
+    await desk.publish("q.1", unique=Unique("k", seconds=60), expires=5)
+    desk.clock.advance(6)
+    assert await desk.publish("q.2", unique=Unique("k", seconds=60)) == [Exists("q.1", "unique")]
+
+
+async def test_the_record_of_a_late_holder_is_kept_by_retention_like_any(desk: Desk) -> None:
+    await desk.declare("q", records=0)
+    await is_late(desk)
+    await desk.publish("q.2", unique="k")
+    assert [await desk.state("q.1"), await desk.state("q.2")] == ["unknown", "ready"]
+
+
+@pytest.mark.parametrize("wanted", [Purge(key="ann"), Purge(queue="q", key="ann"), Purge(id="q.1")])
+async def test_a_purge_of_the_holder_hands_the_key_on_at_once(desk: Desk, wanted: Purge) -> None:
+    await desk.publish("q.1", unique="k", key="ann")
+    await desk.claim()
+    await desk.publish("q.2", unique=NEW, key="bob")
+    await desk.do(wanted)
+    assert [await desk.state("q.1"), await desk.state("q.2")] == ["unknown", "ready"]

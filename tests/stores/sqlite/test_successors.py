@@ -56,6 +56,14 @@ async def test_a_claim_that_waits_promotes_it_within_a_look(desk: Desk, tmp_path
     assert [each.message.id for each in await waiting] == ["q.2"]
 
 
+async def test_the_end_of_the_holder_wakes_a_claim_without_a_poll(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outlast.brokers.sqlite.store.POLL", 1e6)
+    waiting = asyncio.create_task(desk.claim(holder=B, wait=1e6))
+    await desk.extend(B)  # the claim has looked once
+    await desk.finish("q.1")
+    assert [each.message.id for each in await waiting] == ["q.2"]
+
+
 async def test_the_next_enqueue_meets_it(desk: Desk, tmp_path: Path) -> None:
     of_schema_1(tmp_path, ENDED, "q.1")
     assert await desk.publish("q.3", unique="k") == [Exists("q.2", "unique")]
