@@ -20,6 +20,7 @@ from outlast.core.unique import Unique
 
 __all__ = [
     "EMPTY_ARGS",
+    "are_plain",
     "changed_args",
     "check",
     "check_args",
