@@ -21,6 +21,7 @@ from outlast.core.unique import Unique
 __all__ = [
     "EMPTY_ARGS",
     "REDACTED",
+    "are_plain",
     "changed_args",
     "check",
     "check_args",
