@@ -81,6 +81,7 @@ class Supervisor:
             holder="",
             map_fd=-1,
             control_fd=-1,
+            supervisor=0,
             queues=None if queues is None else tuple(queues),
             concurrency=concurrency,
             threads=threads,
