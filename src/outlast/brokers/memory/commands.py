@@ -17,6 +17,7 @@ from outlast.core.moving import Adopt, Hold, Moved, Unhold
 from outlast.core.policy import HEAD_START
 from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 from outlast.core.topology import Queue, adjusted
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["check", "apply"]
 
@@ -122,7 +123,10 @@ def _edit(tables: Tables, job: JobRow, edit: Edit) -> Answer:
     if edit.args is not None:
         message = msgspec.structs.replace(message, args=edit.args)
     if edit.change is not None:
-        message = msgspec.structs.replace(message, args=changed_args(message.args, edit.change))
+        try:
+            message = msgspec.structs.replace(message, args=changed_args(message.args, edit.change))
+        except READ_ERRORS:
+            return Answer(False, why="unreadable")
     if edit.priority is not None:
         message = msgspec.structs.replace(message, priority=edit.priority)
     if ended:

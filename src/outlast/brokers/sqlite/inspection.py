@@ -53,7 +53,7 @@ class Contents(Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...] = ()
     """The findings of SQLite's quick check."""
     newest: float | None = None
-    """When the newest job was accepted, by the clock of the process that enqueued it."""
+    """The latest acceptance of the newest job and of those that wait for their time."""
     stale: tuple[tuple[str, int], ...] = ()
     damaged: tuple[str, ...] = ()
     """Ids of some jobs with values of wrong types; searched for only with the check of all pages."""
