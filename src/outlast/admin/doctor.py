@@ -6,14 +6,24 @@ import sys
 from collections.abc import Iterator
 
 from outlast.admin.access import StoreAccess, open_existing
-from outlast.admin.findings import of_declarations, of_holders, of_limits, of_queue, of_schedule, of_variables
+from outlast.admin.findings import (
+    of_declarations,
+    of_holders,
+    of_limits,
+    of_queue,
+    of_schedule,
+    of_unreadable,
+    of_variables,
+)
 from outlast.aio.clock import SystemClock
 from outlast.brokers.kind import Inspection
 from outlast.brokers.registry import library_findings
 from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.findings import Finding
 from outlast.core.schedule import ScheduleRecord
+from outlast.core.store.records import Query
 from outlast.core.ticking import orphaned
+from outlast.core.unreadable import UNREADABLE
 
 __all__ = ["examine"]
 
@@ -60,6 +70,8 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         found += of_holders(inspection.stale, consumed=any(each.consumers for each in stats.values()))
         for name, each in sorted(stats.items()):
             found += of_queue(name, each)
+        unreadable = await store.records.count(Query(states=("dead",), reason=UNREADABLE))
+        found += of_unreadable(sum(unreadable.values()))
         if store.keeps_schedules():
             found += map(_of_schedule, await store.schedules.schedules())
     if access.app is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
+from outlast.brokers.sqlite.findings import of_records
 from outlast.brokers.sqlite.inspection import examine
 from outlast.brokers.sqlite.store import SqliteStore
 from outlast.core.store.control import Edit, Purge, Redrive
@@ -105,9 +106,8 @@ async def test_a_schedule_that_cannot_be_read_stands_alone(desk: Desk, tmp_path:
 
 
 async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path) -> None:
-    await desk.publish("q.1", "q.bad", "q.aside")
-    change(tmp_path, "update job set meta = '{' where id = 'q.aside'")
-    await desk.claim()
+    await desk.publish("q.1", "q.bad")
     change(tmp_path, "update job set state = -5 where id = 'q.bad'")
     contents = examine(str(tmp_path / "jobs.db"), desk.clock)
-    assert (contents.damaged, contents.unreadable) == (("q.bad",), 1)
+    assert contents.damaged == ("q.bad",)
+    assert [each.severity for each in of_records(contents.damaged)] == ["error"]

@@ -19,7 +19,6 @@ from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore
-from outlast.core.unreadable import UNREADABLE
 
 DAMAGED: Final = 5
 """The most damaged jobs that are named."""
@@ -57,8 +56,6 @@ class Contents(Struct, frozen=True, kw_only=True):
     stale: tuple[tuple[str, int], ...] = ()
     damaged: tuple[str, ...] = ()
     """Ids of some jobs with values of wrong types; searched for only with the check of all pages."""
-    unreadable: int = 0
-    """Jobs that were set aside."""
 
 
 def sqlite_version() -> str:
@@ -115,7 +112,6 @@ def examine(path: str, clock: Clock, *, whole: bool = True) -> Contents:
                 for label, jobs in db.execute(sql["stale_holders"], (boot_id(), clock.monotonic()))
             ),
             damaged=tuple(damaged_jobs(db, DAMAGED)) if whole else (),
-            unreadable=int(db.execute(sql["unreadable_count"], (UNREADABLE,)).get),
         )
 
 

@@ -581,9 +581,6 @@ where job.state = 1 and (holder.lapsed = 1 or holder.boot <> ?1 or holder.lease 
 select max(at) from (select (select enqueued_at from job order by seq desc limit 1) as at
 union all select (select max(enqueued_at) from queue cross join job using (queue) where state in (2, 4)))
 
--- name: unreadable_count (reason)
-select count(*) from queue cross join job using (queue) where state = 11 and reason = ?1 and body is not null
-
 -- name: unfinished_kinds ()
 select queue.name, job.kind, count(*) from job join queue using (queue) where job.state < 10 group by 1, 2 order by 1, 2
 
