@@ -15,6 +15,7 @@ from outlast.admin.findings import (
     of_queue,
     of_schedule,
     of_spool,
+    of_unreadable,
     of_unrunnable,
     of_variables,
 )
@@ -27,6 +28,7 @@ from outlast.core.findings import Finding
 from outlast.core.schedule import ScheduleRecord
 from outlast.core.store.records import Query, Records
 from outlast.core.ticking import orphaned
+from outlast.core.unreadable import UNREADABLE
 from outlast.enqueue.spool_file import SpoolFile
 
 __all__ = ["examine"]
@@ -93,6 +95,8 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         for name, each in sorted(stats.items()):
             found += of_queue(name, each)
         found += of_unrunnable(*await _unrunnable(store.records))
+        unreadable = await store.records.count(Query(states=("dead",), reason=UNREADABLE))
+        found += of_unreadable(sum(unreadable.values()))
         if store.keeps_schedules():
             found += map(_of_schedule, await store.schedules.schedules())
     if access.app is not None:

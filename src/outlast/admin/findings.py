@@ -17,6 +17,7 @@ __all__ = [
     "of_queue",
     "of_schedule",
     "of_spool",
+    "of_unreadable",
     "of_unrunnable",
     "of_variables",
 ]
@@ -41,6 +42,14 @@ def of_holders(stale: Iterable[tuple[str, int]], *, consumed: bool) -> Iterator[
             yield Finding("workers", "warning", text, "nothing to do: the next claim of a live worker takes them over")
         else:
             yield Finding("workers", "error", text, "start a worker: its first claim takes them over")
+
+
+def of_unreadable(jobs: int) -> Iterator[Finding]:
+    """Tell of jobs that were set aside because they could not be read."""
+    if jobs:
+        text = f"{counted(jobs, 'job')} could not be read and {'is' if jobs == 1 else 'are'} dead"
+        fix = "see them with outlast dead reason:unreadable; replace arguments with outlast jobs edit --args, or purge"
+        yield Finding("records", "warning", text, fix)
 
 
 def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from outlast.core.store.control import (
     queue_named,
 )
 from outlast.core.topology import Queue, adjusted
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["check", "apply"]
 
@@ -143,7 +144,10 @@ def _edit(tables: Tables, job: JobRow, edit: Edit) -> Answer:
     if edit.args is not None:
         message = msgspec.structs.replace(message, args=edit.args)
     if edit.change is not None:
-        message = msgspec.structs.replace(message, args=changed_args(message.args, edit.change))
+        try:
+            message = msgspec.structs.replace(message, args=changed_args(message.args, edit.change))
+        except READ_ERRORS:
+            return Answer(False, why="unreadable")
     if edit.priority is not None:
         message = msgspec.structs.replace(message, priority=edit.priority)
     if ended:

@@ -18,6 +18,7 @@ from outlast.core.message import TERMINAL, Message, State, Usage
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import limits_of
+from outlast.core.unreadable import READ_ERRORS, shown_args
 
 __all__ = ["count", "find", "record", "state_of", "stats"]
 
@@ -35,13 +36,15 @@ def record(job: JobRow, now: float) -> JobRecord:
     """Return the record of the job at `now`, with redacted arguments."""
     message, state = job.message, state_of(job, now)
     expired = state == "expired" and job.state != "expired"
+    told = list(job.failures)
+    args = shown_args(message.args, message.redacted, told, job.attempt)
     return JobRecord(
         id=message.id,
         queue=message.queue,
         kind=message.kind,
         state=state,
         reason="expired" if expired else job.reason,
-        args=redact_args(message.args, message.redacted),
+        args=args,
         priority=message.priority,
         key=message.key,
         unique=None if message.unique is None else message.unique.key,
@@ -57,7 +60,7 @@ def record(job: JobRow, now: float) -> JobRecord:
         result=job.result if job.result_until > now else None,
         progress=job.notes.get("progress"),
         usage=_usage(job),
-        failures=job.failures,
+        failures=tuple(told),
     )
 
 
@@ -108,7 +111,10 @@ def _reason(job: JobRow, now: float) -> str | None:
 
 
 def _args_fit(message: Message, wanted: Sequence[ArgIs]) -> bool:
-    args = redact_args(message.args, ())
+    try:
+        args = redact_args(message.args, ())
+    except READ_ERRORS:
+        return False
     return all(holds(args, message.redacted, each) for each in wanted)
 
 

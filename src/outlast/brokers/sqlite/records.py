@@ -14,10 +14,9 @@ from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import ENDED, EXPIRED, PARKED, PRIORITIES, READY, SCHEDULED, STATES
 from outlast.brokers.sqlite.unreadable import failures, fetch, fetch_named
 from outlast.core.bounds import LAST_MOMENT
-from outlast.core.codec import redact_args
 from outlast.core.message import Failure, Usage
 from outlast.core.store.records import JobRecord
-from outlast.core.unreadable import READ_ERRORS, UNREADABLE, check_time, json_text, unreadable
+from outlast.core.unreadable import READ_ERRORS, UNREADABLE, check_time, json_text, shown_args, unreadable
 
 __all__ = ["COLUMNS", "FROM", "Row", "get", "record"]
 
@@ -92,13 +91,14 @@ def _record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
             extras[name] = None if value is None else read(value)
         except READ_ERRORS as error:
             told.append(unreadable(error, what=f"its {name}", attempt=attempt, at=finished_at or 0.0))
+    args = shown_args(Raw(body.encode()), kept.redacted, told, attempt)
     return JobRecord(
         id=id_,
         queue=queue,
         kind=kind,
         state=STATES[state],
         reason=reason,
-        args=redact_args(Raw(body.encode()), kept.redacted),
+        args=args,
         priority=PRIORITIES[priority],
         key=key,
         unique=kept.unique.key if kept.unique is not None else None,

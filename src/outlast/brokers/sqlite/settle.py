@@ -97,6 +97,8 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
         counts.dead += 1
     elif result is None:
         counts.records += 1
+    else:
+        tx.new_results[queue.number] = tx.new_results.get(queue.number, 0) + 1
     tx.changes.add("ended")
     _keep_failure(tx, fence, finish.error)
     if finish.usage is not None:

@@ -87,12 +87,13 @@ else
     for n = #sids, 1, -1 do         -- no tables here except for matches: there may be a million jobs to read
       local b, d = bs[n], ds[n]
       local order, _, run_at, enq, _, flags, klen, xlen
-      if b and #b >= 33 then order, _, run_at, enq, _, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
-      elseif b then                 -- too short to be read: listed where its id is
-        order, run_at, enq, flags, klen, xlen = page * PAGE + n - 1, 0, 0, 0, 0, 0
+      if b and #b >= 33 then order, _, run_at, enq, _, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b) end
+      local here = order and floor(order / PAGE) == page
+      if b and not here and not pcall(decode, q, sids[n], b, false) then       -- it cannot be read: listed where its id is
+        order, run_at, enq, flags, klen, xlen, here = page * PAGE + n - 0.5, 0, 0, 0, 0, 0, true
       end
       if d and #d < 72 then d = false end
-      if b and order < below and floor(order / PAGE) == page and not found[order] and (counting or mine < most) then
+      if b and here and order < below and not found[order] and (counting or mine < most) then
         local st, at, attempt, crashes, rtil = 'Q', run_at, 1, 0, 0
         if d then st, _, at, attempt, crashes, _, _, _, _, rtil = sunpack('>c1ddI4I2dBddd', d) elseif flags >= 8 then st = 'S' end
         if not string.find('QSKRWsdce', st, 1, true) then st = 'd' end
@@ -133,7 +134,7 @@ else
     out[1] = fmt('%.17g', now)
     for n = 1, min(most, #orders_found) do
       local order = orders_found[n]
-      out[#out + 1] = { fmt('%.0f', order), found[order][1].name, row(found[order][1], job(found[order][1], found[order][2])) }
+      out[#out + 1] = { fmt('%.17g', order), found[order][1].name, row(found[order][1], job(found[order][1], found[order][2])) }
     end
   end
 end

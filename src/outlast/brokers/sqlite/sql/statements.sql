@@ -620,11 +620,10 @@ failed = max(failed, 1), uniq = case when uniq_until is not null then uniq end, 
 select coalesce(nullif(holder.label, ''), holder.id), count(*) from job join holder using (holder)
 where job.state = 1 and (holder.lapsed = 1 or holder.boot <> ?1 or holder.lease <= ?2) group by 1 order by 1
 
+-- The latest acceptance of the newest job and of those that wait for their time.
 -- name: newest ()
-select enqueued_at from job order by seq desc limit 1
-
--- name: unreadable_count (reason)
-select count(*) from queue cross join job using (queue) where state = 11 and reason = ?1 and body is not null
+select max(at) from (select (select enqueued_at from job order by seq desc limit 1) as at
+union all select (select max(enqueued_at) from queue cross join job using (queue) where state in (2, 4)))
 
 -- name: unfinished_kinds ()
 select queue.name, job.kind, count(*) from job join queue using (queue) where job.state < 10 group by 1, 2 order by 1, 2
