@@ -61,6 +61,7 @@ class Outlast(Declarer, EventsMixin):
         self._overrides = self.registry.overrides
         self._observers = Observers()
         self._wiring: Wiring | None = None
+        self._told_variables = False
         self.parts: Final = Parts(Part("store", health=self._check_store))
 
     # Declaring
@@ -129,7 +130,8 @@ class Outlast(Declarer, EventsMixin):
 
     def _wired(self) -> Wiring:
         if self._wiring is None:
-            self._wiring = self._wire(Settings.load(self.name, self.explicit_settings), SystemClock(), _connect)
+            settings = Settings.load(self.name, self.explicit_settings)
+            self._wiring = self._wire(settings, SystemClock(), self._connect)
         return self._wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
@@ -140,6 +142,15 @@ class Outlast(Declarer, EventsMixin):
             app_name=self.name, settings=settings, registry=self.registry, clock=clock, arguments=self._arguments
         )
         return Wiring(composer, self._observers, connect)
+
+    def _connect(self, settings: Settings, clock: Clock) -> Store:
+        if not self._told_variables:
+            import logging  # not to declare jobs
+
+            self._told_variables = True
+            for name, why in Settings.mistaken_variables(self.name, self.explicit_settings).items():
+                logging.getLogger("outlast").warning("%s has no effect: %s", name, why)
+        return connect(settings.url, clock=clock, max_body=settings.max_body)
 
     async def runtime(self) -> Runtime:
         """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
@@ -235,7 +246,3 @@ class Outlast(Declarer, EventsMixin):
 
     def __repr__(self) -> str:
         return f"Outlast({self.name!r})"
-
-
-def _connect(settings: Settings, clock: Clock) -> Store:
-    return connect(settings.url, clock=clock, max_body=settings.max_body)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
-from msgspec import json
-
 from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
 from outlast.core.ids import queue_of
 from outlast.core.message import TERMINAL, Message, State
@@ -132,12 +130,12 @@ class Handle(Generic[R_co]):
     def _outcome(self, runtime: Runtime, record: JobRecord) -> Any:
         match record.state:
             case "succeeded":
-                if record.result is None:
+                if record.raw_result is None:
                     if record.failures and record.failures[-1].type == "Unreadable":
                         raise JobFailed(self.id, "unreadable", record.failures[-1].message)
                     return None
                 arguments = runtime.arguments.get(record.kind)
-                return json.decode(record.result) if arguments is None else arguments.load_result(record.result)
+                return record.result if arguments is None else arguments.load_result(record.raw_result)
             case "cancelled":
                 raise JobCancelled(f"job {self.id} was cancelled{_why(record)}")
             case "expired":

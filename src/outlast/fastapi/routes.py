@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
@@ -120,16 +119,12 @@ def _view(record: JobRecord, *, whole: bool) -> JobView:
             "args": record.args,
             "attempt": record.attempt,
             "reason": record.reason,
-            "result": _json(record.result),
+            "result": record.result,
             "error": f"{last.type}: {last.message}" if last else None,
-            "progress": _json(record.progress),
+            "progress": record.progress,
         }
     return JobView(**view)
 
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(min(seconds, LAST_MOMENT), UTC)
-
-
-def _json(raw: msgspec.Raw | None) -> Any:
-    return None if raw is None else msgspec.json.decode(raw)

@@ -29,6 +29,7 @@ from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
 from outlast.worker.plain_log import enable_loggers
 from outlast.worker.ports import RuntimePort
+from outlast.worker.purpose import check_purpose
 from outlast.worker.renewal import ThreadRenewal, renew
 from outlast.worker.report import Reporter
 from outlast.worker.settler import Settler, Settlers
@@ -103,7 +104,8 @@ class Worker:
             raise ConfigurationError(f"queue {unknown[0]!r} is not declared by this app (declared: {known})")
         self.holder: Final = holder or new_holder()
         self._runtime = runtime
-        self._queues = tuple(queues or declared)
+        self._named = queues
+        self.queues: Final = tuple(queues or declared)
         self._concurrency = settings.concurrency if concurrency is None else concurrency
         self._thread_slots = settings.threads if threads is None else threads
         self._process_slots = settings.processes if processes is None else processes
@@ -158,6 +160,7 @@ class Worker:
         grace period.
         """
         enable_loggers()
+        check_purpose(self._runtime.registry, self._named)
         store = self._runtime.store
         await store.broker.open()
         await store.declare(self._runtime.registry)
@@ -184,7 +187,7 @@ class Worker:
         executor = Executor(self._runtime, budget, report, settle=settler.add, noted=notes.noted, pool=pool)
         stopper = self._stopper = executor.stopper
         lease = self._runtime.settings.lease
-        claimer = Claimer(link, budget, executor.accept, queues=self._queues, holder=self.holder, lease=lease)
+        claimer = Claimer(link, budget, executor.accept, queues=self.queues, holder=self.holder, lease=lease)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
