@@ -1,7 +1,9 @@
 -- Accept jobs: known ids, unique keys, bounds by the rules of core.admission.make_room. Needs base, moves and succeed.
 
+local front, without, accept, accept_follow_up, count_orders
+do  -- what is local to this block is not used elsewhere: a script may have 200 locals
 local WINDOW, LINES = 100, 16
-local function front(q, line, most) -- the first `most` jobs of a line and one more; they stay in it
+function front(q, line, most) -- the first `most` jobs of a line and one more; they stay in it
   if line.n == 0 then return {} end
   sync(q)
   local rs, zs, at = {}, {}, 0
@@ -32,7 +34,7 @@ local function front(q, line, most) -- the first `most` jobs of a line and one m
   end
   return merged
 end
-local function without(jobs, gone, most)
+function without(jobs, gone, most)
   local left = {}
   for _, j in ipairs(jobs) do
     if j ~= gone and #left < most then left[#left + 1] = j end
@@ -149,7 +151,7 @@ local function known_kind(q, sid)       -- '' if it is not known any more
 end
 -- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. Returns nil if accepted, else
 -- a list: exists (by, id, kind) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
-local function accept(q, sid, blob, bounded, replacing, aside)
+function accept(q, sid, blob, bounded, replacing, aside)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
@@ -239,13 +241,14 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   return answer
 end
 -- Without bounds; the id of one whose unique key is held leads to the job that holds it.
-local function accept_follow_up(q, sid, blob)
+function accept_follow_up(q, sid, blob)
   local answer = accept(q, sid, blob, false, true)
   if answer and answer[1] == 'exists' and answer[2] == 'unique' then
     keep_id(q, sid, now + q.limits[L_MEMORY], 0, kind_in(blob, 24) .. '\0' .. answer[3])
   end
   return answer
 end
-local function count_orders()           -- before flush
+function count_orders()           -- before flush
   if orders > 0 then call('INCRBY', D .. ':order', orders) end
+end
 end
