@@ -203,29 +203,29 @@ class Bench:
         until(ran, 60, f"{self.system.name}: first job")
         time.sleep(1)
 
-    def busy(self) -> Figures:
-        """How long one enqueue takes while four worker processes drain."""
+    def busy(self, processes: int = 4) -> Figures:
+        """How long one enqueue takes while so many worker processes drain, and how fast they drain meanwhile."""
         self.fresh()
         backlog = self.scale.of(self.system.backlog)
         self.fill(backlog)
         jobs = int(200 * self.scale.seconds * 0.6)
-        commands = [self.worker(4)] if self.system.spreads else [self.worker() for _ in range(4)]
+        commands = [self.worker(processes)] if self.system.spreads else [self.worker() for _ in range(processes)]
         started: list[Started] = []
         try:
             started += [command.__enter__() for command in commands]
             until(lambda: self.board.count() > 0, 60, f"{self.system.name}: first job", 0.001)
             # One process of a system that claims all that waits keeps the other three idle.
             with contextlib.suppress(BenchError):
-                until(lambda: self.board.processes() >= 4, 2, "four at work", 0.001)
-            before = self.board.count()
+                until(lambda: self.board.processes() >= processes, 2, "all at work", 0.001)
+            before, since = self.board.count(), time.monotonic()
             figures = self.produce("paced", jobs, 200, backlog)
-            drained = self.board.count() - before
+            drained, seconds = self.board.count() - before, time.monotonic() - since
         finally:
             for worker in started:
                 worker.__exit__()
         if self.scale.strict and drained >= backlog - before:
             raise BenchError(f"{self.system.name}: a backlog of {backlog} did not outlast the measurement")
-        return {**figures["call"], "drained": drained}
+        return {**figures["call"], "drained": drained, "rate": drained / seconds}
 
     def idle(self) -> Figures:
         """A worker with nothing to do."""

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Final
 
 from outlast.admin.access import StoreAccess, open_existing
+from outlast.admin.bulk import matching
 from outlast.admin.findings import (
     of_declarations,
     of_holders,
     of_limits,
     of_queue,
     of_schedule,
+    of_spool,
     of_unreadable,
+    of_unrunnable,
     of_variables,
 )
 from outlast.aio.clock import SystemClock
 from outlast.brokers.kind import Inspection
 from outlast.brokers.registry import library_findings
+from outlast.core.decide import KIND_MISSING, UNRUNNABLE
 from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.findings import Finding
 from outlast.core.schedule import ScheduleRecord
-from outlast.core.store.records import Query
+from outlast.core.store.records import Query, Records
 from outlast.core.ticking import orphaned
 from outlast.core.unreadable import UNREADABLE
+from outlast.enqueue.spool_file import SpoolFile
 
 __all__ = ["examine"]
+
+_LOOKED_AT: Final = 2000
 
 
 async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = "") -> list[Finding]:
@@ -33,7 +41,8 @@ async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = ""
 
     pages: check all stored data, which reads the whole store. app_name: the name of `access.app` in the findings.
     """
-    return [*_of_machine(access), *await _of_store(access, pages=pages, app_name=app_name)]
+    found = [*_of_machine(access), *await _of_store(access, pages=pages, app_name=app_name)]
+    return [*found, *_of_spool(access)]
 
 
 def _of_machine(access: StoreAccess) -> Iterator[Finding]:
@@ -47,6 +56,21 @@ def _of_machine(access: StoreAccess) -> Iterator[Finding]:
         None if app is None else app.name, None if app is None else app.explicit_settings
     )
     yield from of_variables(idle)
+
+
+def _of_spool(access: StoreAccess) -> Iterator[Finding]:
+    if not access.settings.spool:
+        return
+    file = SpoolFile(access.settings.spool)
+    if not file.exists():
+        yield of_spool(file.path, 0, 0, None)
+        return
+    try:
+        yield of_spool(file.path, *file.count(), next(iter(file.refused(1)), None))
+    except OutlastError as error:
+        yield Finding("spool", "error", str(error), "see the message")
+    finally:
+        file.close()
 
 
 async def _of_store(access: StoreAccess, *, pages: bool, app_name: str) -> list[Finding]:
@@ -70,6 +94,7 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         found += of_holders(inspection.stale, consumed=any(each.consumers for each in stats.values()))
         for name, each in sorted(stats.items()):
             found += of_queue(name, each)
+        found += of_unrunnable(*await _unrunnable(store.records))
         unreadable = await store.records.count(Query(states=("dead",), reason=UNREADABLE))
         found += of_unreadable(sum(unreadable.values()))
         if store.keeps_schedules():
@@ -80,6 +105,23 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         found += of_declarations(
             kinds, declared_kinds=registry.kinds, declared_queues=registry.queues, stats=stats, app=app_name
         )
+
+
+async def _unrunnable(records: Records) -> tuple[dict[str, str], int]:
+    """Return the last error by kind of waiting jobs that no child process could begin, and how many ended of it.
+
+    Only the newest waiting jobs are read: such a job is tried a few times, and is then dead.
+    """
+    waiting: dict[str, str] = {}
+    left = _LOOKED_AT
+    async for record in matching(records, Query(states=("scheduled", "ready"))):
+        if record.failures and record.failures[-1].type in UNRUNNABLE:
+            waiting.setdefault(record.kind, record.failures[-1].message)
+        left -= 1
+        if not left:
+            break
+    dead = await records.count(Query(states=("dead",), reason=KIND_MISSING))
+    return waiting, sum(dead.values())
 
 
 def _of_schedule(record: ScheduleRecord) -> Finding:

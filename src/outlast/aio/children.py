@@ -10,21 +10,24 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 __all__ = [
     "Child",
+    "adopts",
     "die_with_parent",
     "how_ended",
     "kill_group",
     "kill_session",
     "named_directory",
+    "reap_adopted",
     "resident_bytes",
 ]
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_GET_CHILD_SUBREAPER: Final = 37
 
 
 class Child:
@@ -125,6 +128,29 @@ def kill_session(pid: int) -> None:
             session = int(entry.read_text().rpartition(")")[2].split()[3])
             if session == pid:
                 os.kill(int(entry.parent.name), signal.SIGKILL)
+
+
+def adopts() -> bool:
+    """Return whether orphaned processes become children of this one: it is PID 1 (of a container), or a subreaper."""
+    if sys.platform != "linux":
+        return False
+    if os.getpid() == 1:
+        return True
+    import ctypes
+
+    answer = ctypes.c_int()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
+    return bool(answer.value)
+
+
+def reap_adopted(own: Collection[int]) -> None:
+    """Reap the children that have ended, except `own`, which other code waits for."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if found.si_pid in own:
+                return  # the next call looks further: its own waiter reaps it in the meantime
+            os.waitpid(found.si_pid, os.WNOHANG)
 
 
 def die_with_parent(parent: int) -> None:

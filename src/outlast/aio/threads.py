@@ -10,6 +10,8 @@ from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any
 
+from outlast.aio.signals import forked, leave_fork
+
 __all__ = ["Threads"]
 
 _Answer = Callable[[Any, BaseException | None], None]
@@ -58,6 +60,8 @@ class Threads:
                 value = context.run(call)
             except BaseException as raised:  # a SystemExit is an answer too, and must not end the thread
                 error = raised
+            if forked():
+                leave_fork(error)
             loop = self._loop
             with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the answer
                 if loop is not None:

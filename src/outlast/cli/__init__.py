@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 __all__ = ["main"]
@@ -9,6 +10,23 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the arguments of the process if None); return its exit code (core.exitcodes)."""
+    command = _command(sys.argv[1:] if arguments is None else arguments)
+    if command in ("worker", "dev"):
+        # Before the other imports, which take half a second: a service may be stopped or reloaded as soon as it starts.
+        from outlast.aio.signals import exit_on_stop
+
+        exit_on_stop(hangup=command == "dev")
     from outlast.cli.root import run
 
     return run(arguments)
+
+
+def _command(words: Sequence[str]) -> str:
+    """Return the first word that is neither an option nor the value of one, "" if there is none."""
+    rest = iter(words)
+    for word in rest:
+        if word in ("--url", "--app"):
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return ""

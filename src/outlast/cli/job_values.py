@@ -9,10 +9,12 @@ import msgspec
 import typer
 from msgspec import Raw
 
+from outlast.core.codec import REDACTED
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError, InvalidArguments
 
 if TYPE_CHECKING:
+    from outlast.core.store.records import JobRecord
     from outlast.declare.arguments import Arguments
 
 __all__ = ["ArgOption", "arguments_json", "moment_of", "values_of"]
@@ -28,10 +30,13 @@ ArgOption = Annotated[
 ]
 
 
-def arguments_json(pairs: list[str], arguments: Arguments | None) -> Raw:
+def arguments_json(pairs: list[str], arguments: Arguments | None, record: JobRecord) -> Raw:
     """Return `name=value` pairs as a JSON object, checked against the handler's parameters if they are known."""
     values = values_of(pairs, arguments)
-    return Raw(msgspec.json.encode(values)) if arguments is None else arguments.some(values)
+    if arguments is None:
+        return Raw(msgspec.json.encode(values))
+    whole = not any(value == REDACTED for value in record.args.values())
+    return arguments.some(values, stored=record.args if whole else None)
 
 
 def values_of(pairs: list[str], arguments: Arguments | None) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def _arguments(
         show.note(f"outlast: {record.kind} is not declared by {access.app.name}: its arguments are not checked")
     arguments = kinds.get(record.kind)
     if pairs is not None:
-        found = arguments_json(pairs, arguments)
+        found = arguments_json(pairs, arguments, record)
     else:
         values = _object(text or "")
         found = msgspec.Raw(msgspec.json.encode(values)) if arguments is None else arguments.bind((), values)

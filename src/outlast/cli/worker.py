@@ -52,8 +52,8 @@ def worker(
     with new ones, which import the target again (the supervisor never imports it): a new process consumes before an
     old one drains, and if a new process does not start, the old ones stay.
     """
-    from outlast.supervisor.child_main import log_plainly
     from outlast.supervisor.supervisor import Supervisor
+    from outlast.worker.plain_log import log_plainly
 
     options = common_options(ctx)
     target = target or options.app

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import assert_never
+from typing import Any, Final, Literal, assert_never
 
 from msgspec import Raw, Struct
 
-from outlast.core.control_flow import GiveUp
+from outlast.core.control_flow import GiveUp, Snooze
 from outlast.core.durations import seconds
 from outlast.core.message import Delivery, Failure, Message
-from outlast.core.policy import DEFAULTS, Policy
+from outlast.core.policy import DEFAULTS, Policy, Retry
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
 
 __all__ = [
+    "KIND_MISSING",
+    "UNRUNNABLE",
     "Aborted",
     "CancelledRun",
     "Crashed",
@@ -26,10 +28,17 @@ __all__ = [
     "Succeeded",
     "TimedOut",
     "UnknownKind",
+    "Unrunnable",
     "admit",
     "decide",
     "runs_alone",
 ]
+
+
+KIND_MISSING: Final = "kind-missing"
+"""The reason of a job that ended because no child process knew its kind."""
+UNRUNNABLE: Final = ("KindMissing", "NoProcess")
+"""The types of the failures of `Unrunnable`: the first for a kind that the child process does not know."""
 
 
 class Succeeded(Struct, frozen=True, gc=False):
@@ -40,7 +49,7 @@ class Succeeded(Struct, frozen=True, gc=False):
 
 
 class Failed(Struct, frozen=True):
-    """The handler raised `error`. failure: the redacted description of it."""
+    """The handler raised `error`, of any class. failure: the redacted description of it."""
 
     error: BaseException
     failure: Failure
@@ -90,7 +99,26 @@ class UnknownKind(Struct, frozen=True):
     """This worker has no handler for the kind."""
 
 
-Outcome = Succeeded | Failed | TimedOut | Crashed | Invalid | Snoozed | CancelledRun | Aborted | Expired | UnknownKind
+class Unrunnable(Struct, frozen=True):
+    """No child process could begin the run. times: how often before, at this worker."""
+
+    failure: Failure
+    times: int
+
+
+Outcome = (
+    Succeeded
+    | Failed
+    | TimedOut
+    | Crashed
+    | Invalid
+    | Snoozed
+    | CancelledRun
+    | Aborted
+    | Expired
+    | UnknownKind
+    | Unrunnable
+)
 
 
 def admit(delivery: Delivery, now: float) -> Expired | None:
@@ -109,7 +137,7 @@ def runs_alone(delivery: Delivery) -> bool:
 def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng: Random) -> Settlement:
     """Return the settlement of a run that ended with `outcome` at `now` (wall time, seconds).
 
-    Raise ConfigurationError when a custom backoff returns a value that is not a duration.
+    Raise ConfigurationError when a custom backoff or a Snooze has a value that is not a duration.
     """
     fence = delivery.fence
     match outcome:
@@ -126,7 +154,7 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
         case Invalid():
             return Finish(fence, "dead", "invalid-arguments", error=outcome.failure)
         case Snoozed():
-            return Reschedule(fence, now + outcome.seconds, delivery.attempt, crashes=_kept_crashes(delivery))
+            return _snoozed(delivery, outcome.seconds, now)
         case CancelledRun():
             return Finish(fence, "cancelled", "cancelled")
         case Aborted():
@@ -137,15 +165,82 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
             # Half of the time waited: else old workers would claim a backlog for newer code again and again.
             waited = now - delivery.message.run_at
             return Park(fence, now + min(DEFAULTS.park_cap, max(DEFAULTS.park, waited / 2)))
+        case Unrunnable():
+            return _unrunnable(delivery, outcome, now)
         case _:
             assert_never(outcome)
 
 
+def _unrunnable(delivery: Delivery, outcome: Unrunnable, now: float) -> Finish | Reschedule:
+    """Try again without using up an attempt, later each time; end a job that no waiting can help."""
+    if outcome.failure.type == UNRUNNABLE[0] and outcome.times >= DEFAULTS.unrunnable_times:
+        return Finish(delivery.fence, "dead", KIND_MISSING, error=outcome.failure)
+    pause = DEFAULTS.park * 2.0 ** min(outcome.times, 10)
+    at = now + min(DEFAULTS.park_cap, pause)
+    return Reschedule(delivery.fence, at, delivery.attempt, outcome.failure, crashes=delivery.crashes)
+
+
 def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng: Random) -> Settlement:
-    retry = policy.retry
-    if isinstance(outcome.error, (GiveUp, *retry.give_up_on)) or not isinstance(outcome.error, retry.retry_on):
-        return Finish(delivery.fence, "dead", "gave-up", error=outcome.failure)
-    return _again(delivery, outcome.failure, "attempts", policy=policy, now=now, rng=rng)
+    match _verdict(outcome.error, policy.retry):
+        case "retry":
+            return _again(delivery, outcome.failure, "attempts", policy=policy, now=now, rng=rng)
+        case "give up":
+            return Finish(delivery.fence, "dead", "gave-up", error=outcome.failure)
+        case length:
+            return _snoozed(delivery, length, now)
+
+
+def _verdict(error: BaseException, retry: Retry) -> Literal["give up", "retry"] | float:
+    """Return what the rules say about an exception: the seconds of its Snooze, else whether to retry.
+
+    Each exception in a group, at any depth, counts as if it were raised alone: to give up wins over a retry, a retry
+    over a snooze, and of several snoozes the longest counts. A group whose own class is in `retry_on` or `give_up_on`
+    counts as a whole, except that a GiveUp or a Snooze in it still counts. Causes do not count: `raise X from GiveUp()`
+    is an X. Reads classes only by `type`, since an exception may define `__class__` and `exceptions` itself.
+    """
+    give_up_groups, retry_groups = _groups(retry.give_up_on), _groups(retry.retry_on)
+    verdict: Literal["retry"] | None = None
+    longest = 0.0
+    waiting = [(error, False)]
+    seen: set[tuple[int, bool]] = set()  # the same group may be in others many times
+    while waiting:
+        each, listed = waiting.pop()
+        kind = type(each)
+        if (id(each), listed) in seen:
+            continue
+        seen.add((id(each), listed))
+        if issubclass(kind, Snooze):
+            longest = max(longest, seconds(each.seconds, "Snooze(seconds)"))  # type: ignore[attr-defined]
+        elif issubclass(kind, GiveUp):
+            return "give up"
+        elif issubclass(kind, BaseExceptionGroup):
+            if issubclass(kind, give_up_groups):
+                return "give up"
+            listed = listed or issubclass(kind, retry_groups)
+            waiting.extend((part, listed) for part in _parts_of(each))
+        elif issubclass(kind, retry.give_up_on) or not (listed or _retried(kind, retry)):
+            return "give up"
+        else:
+            verdict = "retry"
+    return verdict or longest
+
+
+def _groups(kinds: tuple[type[BaseException], ...]) -> tuple[type[BaseException], ...]:
+    return tuple(kind for kind in kinds if issubclass(kind, BaseExceptionGroup))
+
+
+_parts_of: Final[Any] = BaseExceptionGroup.exceptions.__get__
+
+
+def _retried(kind: type[BaseException], retry: Retry) -> bool:
+    """Tell whether `retry_on` has a class. A SystemExit, or a cancellation by other code, counts as a RuntimeError."""
+    return issubclass(kind, retry.retry_on) or (
+        not issubclass(kind, Exception) and issubclass(RuntimeError, retry.retry_on)
+    )
+
+
+def _snoozed(delivery: Delivery, length: float, now: float) -> Reschedule:
+    return Reschedule(delivery.fence, now + length, delivery.attempt, crashes=_kept_crashes(delivery))
 
 
 def _again(

@@ -5,9 +5,24 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["clean", "counted", "duration", "redact_url", "short", "size", "when"]
+__all__ = [
+    "clean",
+    "counted",
+    "duration",
+    "indented",
+    "json_line",
+    "line",
+    "redact_url",
+    "short",
+    "shown",
+    "size",
+    "when",
+]
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Also the marks of writing direction, the separators at which str.splitlines splits, and halves of surrogate pairs.
+_CONTROL: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 # Up to the last '@': in a password whose '/', '?' or '#' was not percent-encoded, the text behind these is secret too.
 _PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):.*@", re.DOTALL)
@@ -24,10 +39,33 @@ def clean(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
 
 
+def line(text: str) -> str:
+    """Return `text` on one line, with control characters and line breaks escaped: it cannot forge a line of a log."""
+    return clean(text).replace("\n", "\\n")
+
+
+def indented(text: str) -> str:
+    """Return the text of a log record, cleaned, with each line after the first one indented: a record has one start."""
+    return clean(text).rstrip("\n").replace("\n", "\n  ")
+
+
+def json_line(text: str) -> str:
+    """Return JSON with control characters in its texts escaped as JSON escapes them; it decodes to the same values."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def short(text: str, most: int = 60) -> str:
     """Return the first line, cut to `most` characters."""
     line = clean(text).strip().partition("\n")[0]
     return line if len(line) <= most else line[: most - 3].rstrip() + "..."
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return `repr(value)` in one line, cut to `most` characters; only its type if that raises (a number too long)."""
+    try:
+        return short(repr(value), most)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def duration(seconds: float) -> str:

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NotRequired, cast
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from msgspec import Raw
 
-from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.kinds import Upgrade
 from outlast.core.registry import Declaration
 from outlast.declare.redaction import Redacted, is_redacted, refuse_unkept, texts
 from outlast.declare.signature import Signature, hints_of
 
 if TYPE_CHECKING:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-    from pydantic_core import CoreConfig
+    from pydantic import ValidationError
+
+    from outlast.declare.json_form import JsonForm
 
 __all__ = ["Arguments", "Redacted"]
 
-_PLAIN: Final = (int, str, bool, float, type(None))
-_CONFIG: Final[dict[str, Any]] = {
-    "ser_json_bytes": "base64",
-    "val_json_bytes": "base64",
-    # Without it NaN and infinity would be stored as null, and refused or lost at the run.
-    "ser_json_inf_nan": "strings",
-}
-"""The pydantic configuration outside models; a model has its own."""
+_FIX: Final = "annotate it with its exact type, or pass plain data (text, numbers, lists, dicts with text as keys)"
 
 
 class Arguments:
@@ -63,8 +58,26 @@ class Arguments:
         return self._redacted
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Raw:
-        """Return the arguments of a call as JSON, by name; raise InvalidArguments that names the parameter."""
-        return Raw(self._encode(self.validate(args, kwargs)))
+        """Return the arguments of a call as JSON, by name; raise InvalidArguments that names the parameter.
+
+        Those of an older version are plain JSON data by name, as that version stored them.
+        """
+        if self._upgrades:
+            return self._bind_older(kwargs)
+        return Raw(self.encode(self.validate(args, kwargs)))
+
+    def _bind_older(self, values: dict[str, Any]) -> Raw:
+        from outlast.core.codec import encode_value
+
+        body = encode_value(values)
+        try:
+            self.load(body)
+            return body
+        except OutlastError:
+            raise
+        except Exception as error:  # a validator is user code
+            problem = f"{self._kind}: a validator raised {type(error).__name__}"
+        raise InvalidArguments(problem)
 
     def validate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call as typed values, by name; raise InvalidArguments that names the parameter."""
@@ -87,31 +100,43 @@ class Arguments:
         try:
             return validate(values)
         except ValueError as error:  # pydantic's ValidationError
-            problem = self._problem(error)
-        raise InvalidArguments(problem)  # outside: the cause would carry the input, redacted values included
+            problem, cause = self._problem(error), None
+        except Exception as error:  # a validator is user code
+            problem, cause = f"{self._kind}: a validator raised {type(error).__name__}", error
+        # Not inside: the context would carry the input, redacted values included.
+        raise InvalidArguments(problem) from (None if self._redacted else cause)
 
-    def some(self, values: dict[str, Any]) -> Raw:
+    def some(self, values: dict[str, Any], *, stored: Mapping[str, Any] | None = None) -> Raw:
         """Return some of the arguments as JSON, to change them in a stored job; the others may be missing.
 
-        Raise InvalidArguments that names the parameter.
+        Raise InvalidArguments that names the parameter. Those of an older version can be checked only together with
+        the other `stored` ones.
+        """
+        if self._upgrades:
+            from outlast.core.codec import encode_value
+
+            if stored is not None:
+                self._bind_older({**stored, **values})
+            return encode_value(values)
+        if self._validate is None:
+            self._build()
+        part = copy.copy(self)
+        part._form = self._form_of(self._hints(), optional=self.signature.names)
+        part._validate = part._form.validate
+        return part.bind((), values)
+
+    def encode(self, values: dict[str, Any]) -> bytes:
+        """Return validated values as JSON from which `load` makes equal ones.
+
+        Raise InvalidArguments that names the place in an argument which would arrive changed, or not at all.
         """
         if self._validate is None:
             self._build()
-        adapter = self._adapter(self._hints(), optional=self.signature.names)
         try:
-            found = adapter.validator.validate_python(values)
-            body = _writer(adapter)(found, by_alias=False, round_trip=True, warnings="error")
-            adapter.validator.validate_json(body, by_alias=True, by_name=True)  # refuse JSON that does not fit
-            return Raw(body)
-        except ValueError as error:
-            problem = self._problem(error)
+            return self._form.write(values)
+        except ValueError as error:  # NotKept
+            problem = self._refusal(error, values)
         raise InvalidArguments(problem)
-
-    def encode(self, values: dict[str, Any]) -> bytes:
-        """Return validated values as JSON; raise InvalidArguments when one has no JSON form."""
-        if self._validate is None:
-            self._build()
-        return self._encode(values)
 
     def load(self, raw: Raw) -> dict[str, Any]:
         """Return stored arguments as typed values, by name; raise InvalidArguments that names the parameter."""
@@ -130,12 +155,12 @@ class Arguments:
         return {**self.signature.defaults, **values}
 
     def fingerprint(self, values: dict[str, Any]) -> str:
-        """Return a hash that is equal for equal calls, with defaults passed or left out."""
-        import hashlib
+        """Return a hash that is equal for equal calls (`declare.fingerprint`), with defaults passed or left out."""
+        import json
 
-        defaults = self.signature.defaults
-        differing = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
-        return hashlib.blake2b(self.encode(differing), digest_size=16).hexdigest()
+        from outlast.declare.fingerprint import fingerprint
+
+        return fingerprint(values, self.signature.defaults, lambda: json.loads(self.encode(values)))
 
     def secrets(self, values: dict[str, Any]) -> tuple[str, ...]:
         """Return the texts of all redacted values in `values`, in each form that a traceback may show."""
@@ -149,63 +174,73 @@ class Arguments:
                 found.update(set(texts(value, marked=marked)) or texts(value, marked=True))
         return tuple(found)
 
-    def dump_result(self, value: Any) -> Raw | None:
-        """Return a handler's result as JSON, None for None; raise InvalidArguments when it has no JSON form.
+    def stored_secrets(self, raw: Raw, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the texts to mask in a failure: of the arguments in `raw` that are marked now, and those in `names`.
 
-        A value that does not fit the declared return type is kept unchanged.
+        They are of the stored arguments: a handler may have changed those that it got. They are loaded once more for
+        the forms of their types. If that fails (a validator or an upgrade raises), all of a marked argument is masked.
+        Never raises.
+        """
+        import msgspec
+
+        marked = set(names)
+        with suppress(BaseException):  # its types are not found: this is the failure to report
+            marked |= set(self.redacted)
+        found: set[str] = set()
+        if not marked:
+            return ()
+        partly: set[str] = set()
+        with suppress(BaseException):  # validators, and the texts of what they return, are user code
+            found.update(self.secrets(self.load(raw)))
+            partly = {name for name in self._redacted if not is_redacted(self._hints()[name])}
+        with suppress(BaseException):  # not JSON: then no error text can contain its values
+            stored = msgspec.json.decode(raw, type=dict[str, Any])
+            found.update(text for name in marked - partly for text in texts(stored.get(name), marked=True))
+        return tuple(found)
+
+    def dump_result(self, value: Any) -> Raw | None:
+        """Return a handler's result as JSON from which `load_result` makes an equal one, None for None.
+
+        A value that does not fit the declared return type is kept as plain data, if it is plain data. Raise
+        InvalidArguments for a value that would be read changed, or not at all.
         """
         if value is None:
             return None
-        if type(value) is str or type(value) is int or type(value) is bool:
+        if type(value) in self._simple_results and (type(value) is not int or -(2**63) <= value < 2**64):
             from outlast.core.codec import encode_value
 
-            return encode_value(value)
-        from pydantic_core import to_json
-
-        try:
-            return Raw(self._result.dump_json(value, warnings="error", round_trip=True))
-        except ValueError:
-            pass
-        try:
-            return Raw(to_json(value, bytes_mode="base64", inf_nan_mode="strings"))
-        except ValueError as error:
-            raise InvalidArguments(
-                f"{self._kind}: its result, a {type(value).__name__}, has no JSON form ({error}): return plain data, a "
-                "model or a dataclass"
-            ) from None
+            try:
+                return encode_value(value)
+            except UnicodeEncodeError:  # half a character: refused below
+                pass
+        return self._dump_typed(value)
 
     def load_result(self, raw: Raw | None) -> Any:
-        """Return a kept result as the handler's return type; raise InvalidArguments when it does not fit."""
+        """Return a kept result as the handler's return type; as plain data where it does not fit that type."""
         if raw is None:
             return None
+        import msgspec
+
         try:
-            return self._result.validate_json(bytes(raw), by_alias=True, by_name=True)
-        except ValueError:
-            pass
-        raise InvalidArguments(f"{self._kind}: its kept result does not fit the declared return type")
+            return self._result.read(bytes(raw))
+        except Exception:  # validators are user code, and the type may have changed since
+            return msgspec.json.decode(raw)
 
-    def _encode(self, values: dict[str, Any]) -> bytes:
-        try:
-            return self._dump(values)
-        except ValueError as error:  # from pydantic, when writing or reading back
-            culprit = self._culprit(error, values)
-        raise InvalidArguments(
-            f"{self._kind}: {culprit}: its value has no JSON form that reads back as its type: pass plain data, a "
-            "model or a dataclass"
-        )
+    def _refusal(self, error: ValueError, values: dict[str, Any]) -> str:
+        """Return the problem of values that are not kept, without any value; of a redacted argument only its name."""
+        path = getattr(error, "path", "").removeprefix(".") or self._culprit(values)
+        for name in self._redacted:
+            if path.startswith((f"{name}.", f"{name}[")):
+                path = name
+        return f"{self._kind}: {path}: {error}: {_FIX}"
 
-    def _culprit(self, error: ValueError, values: dict[str, Any]) -> str:
-        """Return the name of the argument that has no JSON form."""
-        from pydantic import ValidationError
-
-        if isinstance(error, ValidationError):
-            return str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+    def _culprit(self, values: dict[str, Any]) -> str:
+        """Return the name of the argument that is not kept, by trying each alone."""
+        form = self._form_of(self._hints(), optional=self.signature.names)
         for name, value in values.items():
             try:
-                self._dump({name: value})
-            except ValidationError:
-                continue  # only because the other arguments are missing
-            except ValueError:
+                form.write({name: value})
+            except ValueError:  # NotKept
                 return name
         return "arguments"
 
@@ -215,61 +250,59 @@ class Arguments:
         self._hints = lambda: hints
         for name in self.signature.names:
             refuse_unkept(hints[name], f"job {self._kind!r}: parameter {name!r}")
-        adapter = self._adapter(hints, optional=self.signature.defaults)
-        validator = adapter.validator
-        validate_json = validator.validate_json
-        to_json = _writer(adapter)
-
-        def dump(values: dict[str, Any]) -> bytes:
-            # By name and without computed fields. An error for a value that was changed after its validation.
-            body = to_json(values, by_alias=False, round_trip=True, warnings="error")
-            if b"null" in body:
-                load(body)  # a NaN in a model is written as null: refuse it here, not at the run
-            return body
-
-        def load(body: bytes) -> dict[str, Any]:
-            # Other senders may use the aliases of a model; `dump` writes the field names.
-            values: dict[str, Any] = validate_json(body, by_alias=True, by_name=True)
-            return values
-
-        plain = all(hints[name] in _PLAIN for name in self.signature.names)
-        self._dump: Callable[[dict[str, Any]], bytes] = to_json if plain else dump
-        self._load: Callable[[bytes], dict[str, Any]] = load
+        self._form = form = self._form_of(hints, optional=self.signature.defaults)
+        self._load: Callable[[bytes], dict[str, Any]] = form.read
         if self._upgrades:
-            self._load = lambda body: load(_upgraded(self._kind, body, self._upgrades))
+            self._load = lambda body: form.read(_upgraded(self._kind, body, self._upgrades))
         self._redacted = tuple(name for name in self.signature.names if is_redacted(hints[name], inside=True))
-        self._validate = validator.validate_python
+        self._validate = form.validate
         return self._validate
 
-    def _adapter(self, hints: dict[str, Any], *, optional: Container[str]) -> TypeAdapter[dict[str, Any]]:
-        """Return the validator of the arguments; those in `optional` may be missing."""
-        from pydantic import TypeAdapter
-        from pydantic.errors import PydanticUserError
-        from typing_extensions import TypedDict
+    def _form_of(self, hints: dict[str, Any], *, optional: Container[str]) -> JsonForm:
+        """Return the JSON form of the arguments; those in `optional` may be missing."""
+        from outlast.declare.json_form import JsonForm
 
-        make: Any = TypedDict  # type checkers accept literal fields only
-        fields = {name: NotRequired[hints[name]] if name in optional else hints[name] for name in self.signature.names}
-        shape = make(self._kind, fields)
-        shape.__pydantic_config__ = {"extra": "forbid", **_CONFIG}
-        try:
-            return TypeAdapter(shape)
-        except PydanticUserError as error:
-            raise ConfigurationError(f"job {self._kind!r}: a type cannot be kept as JSON: {error}") from None
+        fields = {name: hints[name] for name in self.signature.names}
+        return JsonForm.of_fields(self._kind, fields, optional=optional, where=f"job {self._kind!r}: a type")
 
     @cached_property
-    def _result(self) -> TypeAdapter[Any]:
-        from pydantic import TypeAdapter
-        from pydantic.errors import PydanticUserError
+    def _result(self) -> JsonForm:
+        from outlast.declare.json_form import JsonForm
+
+        return JsonForm.of(self._hints()["return"], where=f"job {self._kind!r}: its return type")
+
+    @cached_property
+    def _simple_results(self) -> tuple[type, ...]:
+        """The types of results that need no check."""
+        from outlast.declare.json_form import is_exact
 
         hint = self._hints()["return"]
+        if hint is Any:
+            return (str, int, bool)
+        return tuple(kind for kind in (str, int, bool) if is_exact(hint) and kind in (hint, *get_args(hint)))
+
+    def _dump_typed(self, value: Any) -> Raw:
+        from outlast.core.codec import encode_value
+        from outlast.declare.json_form import NotKept
+        from outlast.declare.readback import a_or_an, difference
+
+        path = ""
         try:
-            return TypeAdapter(hint, config=cast("ConfigDict", _CONFIG))
-        except PydanticUserError as error:
-            if error.code != "type-adapter-config-unused":
-                raise ConfigurationError(
-                    f"job {self._kind!r}: its return type cannot be kept as JSON: {error}"
-                ) from None
-            return TypeAdapter(hint)
+            return Raw(self._result.write(self._result.validate(value)))
+        except NotKept as error:
+            path, problem = error.path, error.what
+        except ConfigurationError as error:
+            problem = str(error)
+        except Exception:  # validators are user code
+            problem = "it is neither of the declared return type nor plain data"
+        with suppress(Exception):  # it has no JSON form, or cannot be read
+            body = encode_value(value)
+            if difference(value, self.load_result(body)) is None:
+                return body
+        raise InvalidArguments(
+            f"{self._kind}: its result, {a_or_an(type(value))}: {path and path.removeprefix('.') + ': '}{problem}: "
+            "annotate the return type exactly, return plain data, or set result_ttl=0, which keeps no result"
+        )
 
     def _problem(self, error: ValueError) -> str:
         """Return the problem without any value; for a redacted argument also without the message of its validator."""
@@ -280,9 +313,11 @@ class Arguments:
         return f"{self._kind}: " + "; ".join(self._details(error))
 
     def _details(self, error: ValidationError) -> list[str]:
+        from outlast.declare.json_form import path_of
+
         problems = []
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
-            path = ".".join(map(str, item["loc"])) or "arguments"
+            path = path_of(item["loc"]).removeprefix(".") or "arguments"
             if item["type"] == "extra_forbidden" and path in (need.name for need in self.signature.needs):
                 problems.append(f"{path}: is injected when the job runs, so it cannot be passed")
             elif item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
@@ -313,10 +348,3 @@ def _upgraded(kind: str, body: bytes, upgrades: tuple[tuple[int, Upgrade], ...])
         return msgspec.json.encode(values)
     except (TypeError, ValueError) as error:
         raise InvalidArguments(f"{step} returned a value without a JSON form: {error}") from error
-
-
-def _writer(adapter: TypeAdapter[Any]) -> Callable[..., bytes]:
-    """Return the JSON writer. Made here, since pydantic does not apply a TypedDict's configuration to its fields."""
-    from pydantic_core import SchemaSerializer
-
-    return SchemaSerializer(adapter.core_schema, cast("CoreConfig", _CONFIG)).to_json

@@ -7,12 +7,15 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import date, time
 from enum import Enum
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from outlast.core.errors import ConfigurationError
 
 __all__ = ["Redacted", "is_redacted", "refuse_unkept", "texts"]
+
+_ENCODED: Final = 4
+"""The encoded form of a shorter text is so short that it would mask unrelated text."""
 
 
 class Redacted:
@@ -125,11 +128,14 @@ def _quotes(leaf: Any) -> Iterator[str]:
         case bool() | None:
             written = ()  # "True" or "None" would mask unrelated text
         case str():
-            written = (leaf,)
+            written = (str.__str__(leaf),)
         case bytes() | bytearray():
-            written = (bytes(leaf).decode("latin-1"), repr(bytes(leaf))[2:-1])
+            written = (bytes(leaf).decode("latin-1"), bytes(leaf).decode("utf-8", "replace"), repr(bytes(leaf))[2:-1])
+            yield from (bytes(leaf).hex(), *_base64_parts(bytes(leaf))) if len(leaf) >= _ENCODED else ()
         case Enum():
             written = (str(leaf), repr(leaf), *texts(leaf.value, marked=True))
+        case int():
+            written = (str(leaf), f"{leaf:,}")
         case date() | time():
             written = (str(leaf), repr(leaf), leaf.isoformat())  # the form in JSON
         case UUID():
@@ -141,9 +147,32 @@ def _quotes(leaf: Any) -> Iterator[str]:
 
 
 def _forms(text: str) -> Iterator[str]:
-    if text:
-        if "\n" in text:  # the traceback of an exception group indents each line
-            yield from filter(str.strip, text.splitlines())
-        yield text
-        yield repr(text)[1:-1]
-        yield json.dumps(text)[1:-1]
+    """Yield a text as it may stand in an error: quoted, escaped, stripped, or encoded for a URL, a page or a header."""
+    from html import escape
+    from urllib.parse import quote, quote_plus
+
+    for each in {text, text.strip(), *text.splitlines()}:  # the traceback of an exception group indents each line
+        if stripped := each.strip():
+            yield from (each, stripped)
+            for quoted in _quoted(each):
+                yield from (quoted, *_quoted(quoted))  # quoted again, such as by the repr of an error that quotes it
+            yield escape(each)
+    for raw in {each.encode("utf-8", "surrogatepass") for each in (text, text.strip())}:
+        yield from (repr(raw)[2:-1], quote(raw), quote(raw, safe=""), quote_plus(raw))
+        if len(raw) >= _ENCODED:
+            yield from (raw.hex(), *_base64_parts(raw))
+
+
+def _quoted(text: str) -> tuple[str, ...]:
+    quoted = (repr(text), ascii(text), json.dumps(text), json.dumps(text, ensure_ascii=False))
+    return tuple(each[1:-1] for each in quoted)
+
+
+def _base64_parts(raw: bytes) -> Iterator[str]:
+    """Yield what base64 makes of some bytes wherever they stand in the encoded whole, in both alphabets."""
+    from base64 import b64encode
+
+    for before in range(3):
+        whole = b64encode(bytes(before) + raw).decode()
+        part = whole[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]  # the characters that no other byte changes
+        yield from (part, part.replace("+", "-").replace("/", "_"))

@@ -3,52 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
-import time
 from random import Random
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
+from outlast.aio.exits import closed_within, exit_within
 from outlast.aio.frames import pack, read_frame
+from outlast.aio.loops import complete
+from outlast.aio.signals import ignore_stops
 from outlast.aio.tasks import cancel
 from outlast.core.backoff import Exponential
-from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError, StoreMoved
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
+from outlast.worker.plain_log import log_plainly
 from outlast.worker.ports import RuntimePort
 from outlast.worker.slot_groups import AHEAD
 from outlast.worker.store_link import StoreStalled
 from outlast.worker.target import AppPort, load_app
 from outlast.worker.worker import Worker
 
-__all__ = ["log_plainly", "main"]
+__all__ = ["collect_less", "main"]
 
 _logger = logging.getLogger("outlast.worker")
 _PAUSE: Final = Exponential(base=0.2, cap=5.0)
 _EXIT: Final = 5.0
+_CLOSE: Final = 1.0
+_REPARENTED_TRIES: Final = 100
+_REPARENTED_PAUSE: Final = 0.02
 
 
 _SWITCH: Final = 0.0001
 """Seconds after which the store's thread gets the GIL from a busy event loop, many times per transaction. With Python's
 own 5 ms it waited until the batch had run, so that the two took turns instead of running concurrently."""
+_GC_THRESHOLD: Final = 10_000
+"""Objects made, beyond those freed, between two searches for cycles."""
+_GC_DEFAULTS: Final = frozenset((700, 2000))
+"""Python's own thresholds, by version."""
 
 
 def main() -> None:
     """Import the app, work until stopped, and exit with a code of `exitcodes`."""
+    ignore_stops()
     config = msgspec.json.decode(sys.argv[1].encode(), type=WorkerConfig)
     try:
         app = _load(config.target)
         log_plainly()
+        ignore_stops()  # again: the app may have set handlers
         sys.setswitchinterval(_SWITCH)
-        code = asyncio.run(_SupervisedWorker(config, app).run())
+        collect_less()
     except ConfigurationError as error:
         log_plainly()
         _logger.error("%s", error)  # noqa: TRY400 - the message is for the operator
@@ -57,9 +69,46 @@ def main() -> None:
         log_plainly()
         _logger.exception("the worker process failed")
         code = FAILED
-    # A thread of the app's own that never ends must not keep a stopped worker alive.
-    threading.Thread(target=_leave, args=(code,), daemon=True).start()
+    else:
+        code = _work(_SupervisedWorker(config, app))
     sys.exit(code)
+
+
+def collect_less() -> None:
+    """Let the garbage collector look less often, and never at what the import made, unless the app has tuned it.
+
+    A batch makes thousands of objects that reference counts free; with Python's threshold (700 in 3.11) the searches
+    for cycles among them took a tenth of the CPU of a drain.
+    """
+    if gc.isenabled() and gc.get_threshold()[0] in _GC_DEFAULTS:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
+
+
+def _work(worker: _SupervisedWorker) -> int:
+    """Run the worker to the end that it chose, and return its exit code."""
+    runner = asyncio.Runner()
+    try:
+        code = complete(runner.get_loop(), worker.run())
+    except BaseException as error:  # its task was cancelled, or the event loop itself failed
+        _logger.critical("the event loop of the worker failed", exc_info=error)
+        _die(f"its event loop ended with {type(error).__name__}")
+    # A thread or a task of the app that never ends must not keep a stopped worker alive.
+    exit_within(_EXIT, code)
+    with contextlib.suppress(BaseException):  # such as the SystemExit of a task that is cancelled now
+        runner.close()
+    return code
+
+
+def _die(why: str) -> NoReturn:
+    """End this process at once, because the code of a job has broken the worker.
+
+    Nothing more is written to the store, and the job map stays as it is: by it the supervisor finds out which jobs had
+    started, and counts a crash for them.
+    """
+    _logger.critical("the worker process ends at once: %s", why)
+    os._exit(FAILED)
 
 
 def _load(target: str) -> AppPort:
@@ -72,18 +121,6 @@ def _load(target: str) -> AppPort:
         raise ConfigurationError(f"target {target!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def log_plainly() -> None:
-    """Log INFO and above to stderr, unless the app has set up logging."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-
-def _leave(code: int) -> None:
-    time.sleep(_EXIT)
-    logging.shutdown()
-    os._exit(code)
-
-
 class _SupervisedWorker:
     """Connects the worker with the supervisor's messages and with signals, on the event loop."""
 
@@ -94,32 +131,42 @@ class _SupervisedWorker:
         self._grace_over = False
         self._orphaned = False
         self._worker: Worker | None = None
+        self._job_map: SharedJobMap | None = None
 
     async def run(self) -> int:
-        """Run the worker; return the exit code."""
+        """Run the worker until an order to stop, or its own verdict; return the exit code.
+
+        Only the supervisor stops it. A signal does nothing: sent to the whole service it reaches the supervisor too,
+        and sent to this process alone, by the code of a job, it must not end the other jobs.
+        """
         loop = asyncio.get_running_loop()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            # Only stop, also at a second signal: a signal to a whole service reaches this process and the supervisor,
-            # so only the supervisor can tell a second one. It sends a message then.
-            loop.add_signal_handler(name, self._stop.set)
-        # The supervisor handles it: sent to the whole service, it must not kill workers during a run.
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=self._config.control_fd))
-        messages = loop.create_task(self._handle_messages(reader))
+        messages = loop.create_task(self._handle_messages(reader), name="outlast messages")
+        messages.add_done_callback(_check_messages)
+        code = await self._run(writer)
+        if self._job_map is not None:
+            self._job_map.leave()
+        messages.remove_done_callback(_check_messages)
+        await cancel(messages)
+        if not await closed_within(_CLOSE, self._app.close()):
+            exit_within(_CLOSE / 2, code)
+        writer.close()
+        return code
+
+    async def _run(self, writer: asyncio.StreamWriter) -> int:
         try:
             runtime = await self._open()
-            if runtime is None:
-                return CLEAN
-            return await self._work(runtime, writer)
-        except StoreCorrupt as error:
+            if runtime is not None:
+                await self._work(runtime, writer)
+        except (ConfigurationError, StoreCorrupt, StoreMoved) as error:
             _logger.error("%s", error)  # noqa: TRY400 - the message is for the operator
-            return STORE
+            return STORE if isinstance(error, StoreCorrupt) else CONFIG
         except StoreStalled:
             return STALLED
-        finally:
-            await cancel(messages)
-            await self._app.close()
-            writer.close()
+        except Exception:
+            _logger.exception("the worker process failed")
+            return FAILED
+        return CLEAN
 
     async def _open(self) -> RuntimePort | None:
         """Open the store, also after an outage; return None when the worker is stopped before."""
@@ -141,7 +188,7 @@ class _SupervisedWorker:
                 continue
         return None
 
-    async def _work(self, runtime: RuntimePort, writer: asyncio.StreamWriter) -> int:
+    async def _work(self, runtime: RuntimePort, writer: asyncio.StreamWriter) -> None:
         config, settings = self._config, runtime.settings
         if not runtime.store.broker.capabilities.shared:
             raise ConfigurationError(
@@ -151,7 +198,7 @@ class _SupervisedWorker:
         concurrency = settings.concurrency if config.concurrency is None else config.concurrency
         size = 2 * concurrency * (1 + AHEAD)  # the jobs held, and a batch that is being settled
         SharedJobMap.grow(config.map_fd, size)
-        job_map = SharedJobMap(config.map_fd, size)
+        job_map = self._job_map = SharedJobMap(config.map_fd, size)
         worker = self._worker = Worker(
             runtime,
             queues=config.queues,
@@ -161,6 +208,7 @@ class _SupervisedWorker:
             holder=Holder(config.holder, f"{socket.gethostname()}:{os.getpid()}"),
             job_map=job_map,
             target=config.target,
+            torn=_die,
         )
         hello = WorkerHello(
             url=settings.url,
@@ -178,7 +226,6 @@ class _SupervisedWorker:
         if self._grace_over:
             worker.end_grace()
         await worker.run(self._stop)
-        return CLEAN
 
     async def _handle_messages(self, reader: asyncio.StreamReader) -> None:
         while (frame := await read_frame(reader)) is not None:
@@ -193,11 +240,26 @@ class _SupervisedWorker:
                     worker.lose(lost)
                 case QueueAlarm(event) if worker is not None:
                     worker.emit(event)
+        if not await self._is_orphan():
+            _die("its socket to the supervisor was closed, which only the code of a job can cause")
         _logger.warning("the supervisor has ended: this worker finishes its running jobs and exits")
         self._orphaned = True
         if self._worker is not None:
             self._worker.orphaned()
         self._stop.set()
+
+    async def _is_orphan(self) -> bool:
+        """Return whether the supervisor has ended: its sockets close a moment before its children get a new parent."""
+        for _ in range(_REPARENTED_TRIES):
+            if os.getppid() != self._config.supervisor:
+                return True
+            await asyncio.sleep(_REPARENTED_PAUSE)
+        return False
+
+
+def _check_messages(task: asyncio.Task[None]) -> None:
+    if task.cancelled() or task.exception() is not None:
+        _die(f"the task {task.get_name()!r} was ended")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import msgspec
 
-from outlast.aio.children import Child, how_ended, kill_session, resident_bytes
+from outlast.aio.children import Child, kill_session, resident_bytes
 from outlast.aio.frames import pack, read_frame
 from outlast.aio.tasks import cancel, ended_within
 from outlast.core.clock import Clock
 from outlast.core.events import QueueUnattended
-from outlast.core.message import Failure, Fence, Holder
-from outlast.core.settlement import Lost, Reschedule
+from outlast.core.message import Fence, Holder
+from outlast.core.settlement import Lost
 from outlast.supervisor.messages import (
     Losses,
     QueueAlarm,
@@ -30,7 +30,7 @@ from outlast.supervisor.messages import (
 )
 from outlast.worker.job_map import ENDED, STARTED, JobEntry, SharedJobMap
 
-__all__ = ["COME_UP", "STALL_AFTER", "RecycleBounds", "ProcessExit", "WorkerProcess", "release_jobs_of"]
+__all__ = ["COME_UP", "STALL_AFTER", "RecycleBounds", "ProcessExit", "WorkerProcess"]
 
 _logger = logging.getLogger("outlast.supervisor")
 
@@ -43,7 +43,10 @@ KillReason = Literal["", "overdue", "stalled", "forced"]
 
 
 class ProcessExit(msgspec.Struct, frozen=True):
-    """The end of a worker process. killed_for: why the supervisor killed it, or "". jobs: its jobs by its job map."""
+    """The end of a worker process. killed_for: why the supervisor killed it, or "". jobs: its jobs by its job map.
+
+    left: the worker said itself that it leaves in peace, by an order or by its verdict on the store.
+    """
 
     holder: Holder
     code: int
@@ -52,6 +55,7 @@ class ProcessExit(msgspec.Struct, frozen=True):
     ready: bool
     lived: float
     """Seconds since it was ready, 0 when it never was."""
+    left: bool = False
     begun: tuple[Fence, ...] = ()
     """Those of all its jobs that had begun."""
 
@@ -71,7 +75,7 @@ class WorkerProcess:
     """A worker process in a session of its own, with its job map and its socket."""
 
     def __init__(self, config: WorkerConfig, clock: Clock, rng: Random, directory: str | None = None) -> None:
-        """Start it in `directory`. `config` lacks descriptors and holder, which are made here. Raise OSError."""
+        """Start it in `directory`. `config` lacks descriptors, holder and pid, which are made here. Raise OSError."""
         loop = asyncio.get_running_loop()
         self.holder = Holder(uuid4().hex)
         self.hello: asyncio.Future[WorkerHello] = loop.create_future()
@@ -92,7 +96,9 @@ class WorkerProcess:
         self._writer: asyncio.StreamWriter | None = None
 
         def configure(fd: int) -> bytes:
-            own = msgspec.structs.replace(config, holder=self.holder.id, map_fd=self._map_fd, control_fd=fd)
+            own = msgspec.structs.replace(
+                config, holder=self.holder.id, map_fd=self._map_fd, control_fd=fd, supervisor=os.getpid()
+            )
             return encode(own)
 
         try:
@@ -135,8 +141,10 @@ class WorkerProcess:
     def _exit(self) -> ProcessExit:
         """Return how it ended; close its job map."""
         jobs: tuple[JobEntry, ...] = ()
+        left = False
         if self._map is not None:
             jobs = tuple(self._map.read())
+            left = self._map.left
             if self._map.ready and not self._ready_at:
                 self._ready_at = self._clock.monotonic()
             self._map.close()
@@ -149,7 +157,7 @@ class WorkerProcess:
             jobs = tuple(job for job in jobs if (job.fence.id, job.fence.token) in self._overdue)
         lived = self._clock.monotonic() - self._ready_at if self._ready_at else 0.0
         code = 0 if self.child.code is None else self.child.code
-        return ProcessExit(self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived, begun)
+        return ProcessExit(self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived, left, begun)
 
     async def _listen(self) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self.child.sock)
@@ -160,6 +168,11 @@ class WorkerProcess:
             self.hello.set_result(hello)
         while await read_frame(reader) is not None:
             _logger.warning("worker %d sent an unexpected message", self.child.pid)
+
+    @property
+    def killed(self) -> bool:
+        """Whether its supervisor has killed it."""
+        return bool(self._killed_for)
 
     # Messages
 
@@ -230,28 +243,3 @@ class WorkerProcess:
         if memory and (held := resident_bytes(self.child.pid)) > memory:
             return f"{held >> 20} MiB of memory"
         return ""
-
-
-def release_jobs_of(ended: ProcessExit, now: float) -> list[Reschedule]:
-    """Return the settlements of the jobs that count the crash: ready again at their old rank, with one crash more.
-
-    Only jobs that had started count it; of those killed past a hard deadline, only the overdue ones. None counts it
-    when the process exited with code 0, stalled without a running job, or was killed for another reason.
-    """
-    if ended.code == 0 or ended.killed_for in ("stalled", "forced"):
-        return []
-    if ended.killed_for == "overdue":
-        text = "ran past its hard deadline: its worker process was killed"
-    else:
-        text = f"its worker process died during the run ({how_ended(ended.code)})"
-    return [
-        Reschedule(
-            job.fence,
-            min(job.run_at, now),
-            job.attempt,
-            Failure(job.attempt, now, "WorkerDied", text),
-            crashes=job.crashes + 1,
-        )
-        for job in ended.jobs
-        if job.state == STARTED
-    ]

@@ -11,18 +11,21 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from outlast.aio.children import named_directory
+from outlast.aio.children import adopts, named_directory, reap_adopted
 from outlast.aio.clock import SystemClock
+from outlast.aio.exits import closed_within, exit_within
+from outlast.aio.signals import on_signals
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
 from outlast.core.clock import Clock
-from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.errors import ConfigurationError, StoreError, StoreMoved
 from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
-from outlast.core.settlement import Release, Reschedule
+from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
+from outlast.supervisor.blame import release
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
-from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess, release_jobs_of
+from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
 from outlast.supervisor.replica import WorkerReplica
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.store_link import StoreLink
@@ -38,6 +41,8 @@ _RECYCLED: Final = 10.0
 _RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
 _PATIENCE: Final = 10.0
+_LAST_CALL: Final = 2.0
+"""Seconds that the store has at a stop to take back the jobs of a worker that has ended."""
 
 
 class Supervisor:
@@ -77,6 +82,7 @@ class Supervisor:
             holder="",
             map_fd=-1,
             control_fd=-1,
+            supervisor=0,
             queues=None if queues is None else tuple(queues),
             concurrency=concurrency,
             threads=threads,
@@ -95,6 +101,8 @@ class Supervisor:
         self._wanted = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: StoreLink | None = None
+        self._links: dict[WorkerProcess, StoreLink] = {}
+        """By process: after a change of the file, the fences of an old worker mean nothing in the new one."""
         self._linked = asyncio.Event()
         self._linking = asyncio.Lock()
         self._hello: WorkerHello | None = None
@@ -103,9 +111,15 @@ class Supervisor:
         self._code = CLEAN
         self._over = asyncio.Event()
         self._grace_over = asyncio.Event()
+        self._killing = False
+        self._reaps = False
+        self._closed = True
 
     def serve(self) -> int:
-        """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code."""
+        """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code.
+
+        As PID 1, or as a subreaper, it also reaps the processes that jobs leave behind.
+        """
 
         async def work() -> int:
             stop = asyncio.Event()
@@ -115,19 +129,25 @@ class Supervisor:
                     _logger.info("stopping: running jobs have a grace period, which a second signal ends")
                     stop.set()
                 elif not self._grace_over.is_set():
+                    _logger.info("stopping now: the grace period is over, and a third signal kills the workers")
                     self.end_grace()
-                else:
+                elif not self._killing:
+                    self._killing = True
+                    _logger.warning("the workers are killed at the third signal")
                     self._kill_all()
 
-            loop = asyncio.get_running_loop()
-            for name in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(name, on_signal)
             at_terminal = sys.stdin is not None and sys.stdin.isatty()
-            # A closed terminal sends the same signal: then no operator can stop this process later.
-            loop.add_signal_handler(
-                signal.SIGHUP, lambda: on_signal() if at_terminal and not sys.stdin.isatty() else self.reload()
-            )
-            return await self.run(stop)
+
+            def on_hangup() -> None:
+                # A closed terminal sends the same signal: then no operator can stop this process later.
+                on_signal() if at_terminal and not sys.stdin.isatty() else self.reload()
+
+            self._reaps = adopts()
+            with on_signals({signal.SIGTERM: on_signal, signal.SIGINT: on_signal, signal.SIGHUP: on_hangup}):
+                code = await self.run(stop)
+            if not self._closed:
+                exit_within(_LAST_CALL / 4, code)
+            return code
 
         return asyncio.run(work())
 
@@ -173,7 +193,7 @@ class Supervisor:
             await cancel(*beside)
             if self._link is not None:
                 with contextlib.suppress(StoreError):
-                    await self._link.store.broker.close()
+                    self._closed = await closed_within(_LAST_CALL / 2, self._link.store.broker.close())
         for task in running:
             if not task.cancelled():
                 task.result()  # raises an error of the supervisor itself
@@ -199,8 +219,9 @@ class Supervisor:
             await cancel(greeting)
             self._processes.discard(process)
         process.ended.set_result(ended)
-        if self._link is not None:
-            await _release_jobs(self._link, ended, self._clock)
+        link = self._links.pop(process, self._link)
+        if link is not None:
+            await self._release_jobs(link, ended)
 
     async def _greet(self, process: WorkerProcess) -> None:
         hello = await process.hello
@@ -210,11 +231,24 @@ class Supervisor:
             return
         self._hello = hello
         async with self._linking:
-            if self._link is None:
-                link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
+            self._links[process] = self._link = await self._current_link()
+            self._linked.set()
+
+    async def _current_link(self) -> StoreLink:
+        """Return the link of a new worker: the one of the others, unless its file was moved or replaced since."""
+        link = self._link
+        if link is not None:
+            with contextlib.suppress(StoreError):
+                await link.once(lambda store: store.broker.stats(["outlast"]))  # only its error matters
+            if link.moved is None:
+                return link
+            with contextlib.suppress(StoreError):
+                await link.store.broker.close()
+        while True:
+            link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
+            with contextlib.suppress(StoreMoved):  # replaced in the moment in which it was opened
                 await link.retry("open", lambda store: store.broker.open())
-                self._link = link
-                self._linked.set()
+                return link
 
     def _connect(self) -> Store:
         assert self._hello is not None
@@ -242,8 +276,7 @@ class Supervisor:
     async def _renewals(self) -> None:
         """Extend every worker's lease three times within its length."""
         while True:
-            if self._link is not None:
-                await asyncio.gather(*(self._renew(self._link, process) for process in list(self._processes)))
+            await asyncio.gather(*(self._renew(link, process) for process, link in list(self._links.items())))
             await asyncio.sleep(1.0 if self._hello is None else self._hello.lease / 3)
 
     async def _renew(self, link: StoreLink, process: WorkerProcess) -> None:
@@ -252,6 +285,8 @@ class Supervisor:
         lease = self._hello.lease
         try:
             process.send_losses(await link.once(lambda store: store.broker.extend(process.holder, lease=lease)))
+        except StoreMoved:
+            return  # the worker finds out too, and stops
         except StoreError as error:
             _logger.warning("the lease of worker %d could not be renewed: %s", process.child.pid, error)
 
@@ -261,11 +296,14 @@ class Supervisor:
             for process in list(self._processes):
                 process.check(now, self._stall_after)
                 self._came_up = self._came_up or process.ready
-                if process.stopping_since and now - process.stopping_since > self._grace(process):
+                late = process.stopping_since and now - process.stopping_since > self._grace(process)
+                if late and not process.killed:
                     _logger.error("worker %d has not ended within its grace period and is killed", process.child.pid)
                     process.kill("forced")
             if any(self._recycle_reason(replica, now) for replica in self._replicas):
                 self._wanted.set()
+            if self._reaps:
+                reap_adopted({process.child.pid for process in self._processes})
             await asyncio.sleep(_CHECK)
 
     def _grace(self, process: WorkerProcess) -> float:
@@ -320,9 +358,11 @@ class Supervisor:
 
     async def _watch_consumers(self) -> None:
         await self._linked.wait()
-        link = self._link
-        assert link is not None
-        await ConsumerWatch(lambda: link.store.broker, self._clock, self._alarm).run()
+        await ConsumerWatch(self._broker, self._clock, self._alarm).run()
+
+    def _broker(self) -> Broker:
+        assert self._link is not None
+        return self._link.store.broker
 
     def _alarm(self, event: QueueUnattended) -> None:
         """Send the event to the app's observers, in one worker process."""
@@ -337,8 +377,12 @@ class Supervisor:
         """Drain the workers, kill those that do not end in time, and release the jobs of all."""
         for process in self._processes:
             process.stop(end_grace=self._grace_over.is_set())
+            if process.settings is None:  # it has not begun to work, and may import for long
+                process.kill("forced")
         grace = self._hello.drain_grace if self._hello is not None else 0.0
         if not await self._gone_within(grace + _MARGIN):
+            if not self._killing:
+                _logger.error("the workers that have not ended within their grace period are killed")
             self._kill_all()
             await self._gone_within(_MARGIN)
         await cancel(*self._tasks)
@@ -354,19 +398,22 @@ class Supervisor:
         for process in self._processes:
             process.kill("forced")
 
+    # Releasing
 
-async def _release_jobs(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
-    """Release the jobs of a dead worker: those that count a crash, those that had begun, then all others."""
-    crashed: Sequence[Reschedule] = release_jobs_of(ended, clock.time())
-    blamed = {settlement.fence for settlement in crashed}
-    others = [Release(fence, why="its worker died", begun=True) for fence in ended.begun if fence not in blamed]
+    async def _release_jobs(self, link: StoreLink, ended: ProcessExit) -> None:
+        """Release the jobs of a dead worker; at a stop, a store that is away is not waited for."""
+        releasing = asyncio.ensure_future(release(link, ended, self._clock))
+        last_call = asyncio.ensure_future(self._last_call(_LAST_CALL if ended.jobs else _LAST_CALL / 2))
+        try:
+            await asyncio.wait((releasing, last_call), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            done = releasing.done()
+            await cancel(releasing, last_call)
+        if done:
+            releasing.result()
+        elif ended.jobs:
+            _logger.error("the store is away: the jobs of a worker were not released, their lease will lapse")
 
-    async def forfeit(store: Store) -> int:
-        lost = await store.broker.settle([*crashed, *others]) if ended.begun else []
-        # Some of the others may have been settled before their worker died.
-        return len(others) - len(lost) + await store.broker.forfeit(ended.holder, crashed=False)
-
-    released = await link.retry("forfeit", forfeit)
-    if crashed or released:
-        count = released + len(crashed)
-        _logger.warning("%d jobs of a dead worker run again; %d of them count a crash", count, len(crashed))
+    async def _last_call(self, seconds: float) -> None:
+        await self._over.wait()
+        await asyncio.sleep(seconds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -24,8 +23,6 @@ from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.stopper import RunStopper
 
 __all__ = ["SOLO_PAUSE", "Executor"]
-
-_logger = logging.getLogger("outlast.worker")
 
 ROUNDS: Final = 4
 """Turns of the event loop until a settlement that begins, and the claim beside it, have reached the store."""
@@ -62,6 +59,7 @@ class Executor:
         self._finisher = RunFinisher(budget, report, settle, runtime.rng)
         self.stopper = RunStopper(budget, self._finisher, pool, runtime.clock)
         self._pumping = False
+        self._loop = asyncio.get_running_loop()
 
     def accept(self, deliveries: Sequence[Delivery]) -> None:
         """Take claimed jobs: end those that cannot run, start those that have a slot, let the others wait for one."""
@@ -170,9 +168,9 @@ class Executor:
     async def _run_on_loop(self, run: Run, plan: RunPlan, values: dict[str, Any]) -> None:
         try:
             value = await (plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values))
-        except GeneratorExit:
-            raise  # the event loop is closed: nothing can be settled
         except BaseException as error:
+            if asyncio._get_running_loop() is not self._loop:
+                raise  # this coroutine is closed after the end of its event loop: nothing can be settled
             outcome = fail(run, error)
         else:
             outcome = conclude(run, value)
@@ -189,9 +187,9 @@ class Executor:
         inner = ThreadCall(self._threads, plan.bind(context, values), late)
         try:
             value = await plan.around(context, inner)
-        except GeneratorExit:
-            raise
         except BaseException as error:
+            if asyncio._get_running_loop() is not self._loop:
+                raise
             outcome = fail(run, error)
         else:
             outcome = conclude(run, value)
@@ -210,7 +208,7 @@ class Executor:
     def _thread_returned(self, run: Run, value: Any, error: BaseException | None) -> None:
         self._budget.free_slot(run, self.clock.monotonic())
         if run.ended:
-            _logger.info("job %s: its thread returned after the job had ended", run.delivery.message.id)
+            self._report.returned_late(run)
             run.group.stuck -= 1
             self._budget.room.set()
         else:

@@ -20,6 +20,7 @@ STARTED: Final = 2
 ENDED: Final = 3
 
 _HEAD: Final = struct.Struct("=dQQ")  # beat of the event loop (monotonic seconds), finished runs, ready
+_LEFT: Final = 32  # a byte of the head: the worker has left in peace
 _BODY: Final = struct.Struct("=dqqdIIH206s")  # deadline, token, row, run_at, attempt, crashes, length of the id, id
 _DEADLINE: Final = struct.Struct("=d")
 _HEAD_SIZE: Final = 64
@@ -100,8 +101,10 @@ class SharedJobMap:
         self._map[at] = STARTED
 
     def end(self, index: int) -> None:
-        """Record that the run ended and waits to be settled."""
-        self._map[_HEAD_SIZE + index * _SIZE] = ENDED
+        """Record that a run that had started ended, and waits to be settled."""
+        at = _HEAD_SIZE + index * _SIZE
+        if self._map[at] == STARTED:
+            self._map[at] = ENDED
 
     def clear(self, index: int) -> None:
         """Remove the record: the store has the settlement."""
@@ -111,6 +114,10 @@ class SharedJobMap:
     def beat(self, now: float, finished: int, *, ready: bool) -> None:
         """Record that the event loop of the worker runs. now: monotonic seconds; finished: number of runs."""
         _HEAD.pack_into(self._map, 0, now, finished, ready)
+
+    def leave(self) -> None:
+        """Record that the worker ends by an order, or by its own verdict on the store: no job is to blame for it."""
+        self._map[_LEFT] = 1
 
     def close(self) -> None:
         """Unmap the file."""
@@ -132,6 +139,11 @@ class SharedJobMap:
     def ready(self) -> bool:
         """Whether the worker has begun to consume."""
         return bool(_HEAD.unpack_from(self._map, 0)[2])
+
+    @property
+    def left(self) -> bool:
+        """Whether the worker has left in peace."""
+        return bool(self._map[_LEFT])
 
     def read(self) -> list[JobEntry]:
         """Return the records in use. A record that the living writer changes during the call may be inconsistent."""

@@ -31,12 +31,12 @@ class ArgumentsPort(Protocol):
         """Return the arguments by name; raise InvalidArguments."""
         ...
 
-    def secrets(self, values: dict[str, Any]) -> tuple[str, ...]:
-        """Return the texts that must not be shown."""
+    def stored_secrets(self, raw: Raw, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the texts of stored arguments that must not be shown, also of those in `names`; never raises."""
         ...
 
     def dump_result(self, value: Any) -> Raw | None:
-        """Return a handler's value as JSON, None for no result; raise when it has no JSON form."""
+        """Return a handler's value as JSON, None for no result; raise when it would be read changed, or not at all."""
         ...
 
 

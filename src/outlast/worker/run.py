@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal, Protocol
+from types import CoroutineType
+from typing import Any, Final, Literal, Protocol
 
-import msgspec
 from msgspec import Raw, structs
 
+from outlast.aio.signals import forked, leave_fork
 from outlast.core.clock import Clock
 from outlast.core.control_flow import GiveUp, Snooze
 from outlast.core.decide import (
@@ -28,15 +28,15 @@ from outlast.core.decide import (
     TimedOut,
     decide,
 )
-from outlast.core.errors import BodyTooLarge, ConfigurationError, InvalidArguments
+from outlast.core.durations import seconds
+from outlast.core.errors import BodyTooLarge, InvalidArguments
 from outlast.core.message import Delivery, Failure, Message, Usage
 from outlast.core.policy import Policy, Retry
 from outlast.core.registry import Declaration, Mode, Registry
 from outlast.core.settlement import Finish, Settlement
 from outlast.declare.context import Context
-from outlast.declare.redaction import texts
 from outlast.worker.call_plan import Around, call_plan, measuring
-from outlast.worker.failures import failure_of
+from outlast.worker.failures import failure_of, type_name
 from outlast.worker.ports import ArgumentsPort, RuntimePort
 from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.usage import WORTH_KEEPING
@@ -58,6 +58,7 @@ __all__ = [
 StopReason = Literal["timeout", "cancelled", "superseded", "aborted"]
 _SUCCEEDED = Succeeded()
 _NO_POLICY = Policy()
+_ANY_ERROR: Final = Exception()
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -135,6 +136,7 @@ class Run:
     """One delivery on its way through the worker.
 
     claimed, started, deadline: monotonic seconds, 0 for none. stop: why the worker stops the run, None if it does not.
+    error: what it raised in this process, for the log; None also when that cannot be formatted or is redacted.
     """
 
     delivery: Delivery
@@ -156,6 +158,7 @@ class Run:
     then: list[Message] | None = None
     notes: dict[str, Raw] | None = None
     usage: Usage | None = None
+    error: BaseException | None = None
 
     @property
     def message(self) -> Message:
@@ -236,17 +239,29 @@ def run_blocking(run: Run, run_coroutine: Callable[[Coroutine[Any, Any, Any]], A
     try:
         values = run.values = plan.arguments.load(run.delivery.message.args)
         value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
-        if inspect.iscoroutine(value):
-            value = run_coroutine(value)
+        if issubclass(type(value), CoroutineType):  # isinstance reads `__class__`, which may be user code
+            value, error = run_coroutine(_caught(value))
+            if error is not None:
+                raise error
     except BaseException as error:  # a handler's sys.exit() is a failed attempt, not the end of this process
         return fail(run, error)
     return conclude(run, value)
 
 
+async def _caught(work: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return the value or the exception of `work`: asyncio would treat some exceptions in ways of its own."""
+    try:
+        return await work, None
+    except BaseException as error:
+        return None, error
+
+
 def conclude(run: Run, value: Any) -> Outcome:
-    """Return the outcome of a handler that returned `value`."""
+    """Return the outcome of a handler that returned `value`. Never raises, whatever its result raises when stored."""
     assert run.plan is not None
-    if value is None:
+    if forked():
+        leave_fork(None)
+    if value is None or not run.plan.declaration.policy.result_ttl:
         return Succeeded(None, tuple(run.then)) if run.then else _SUCCEEDED
     try:
         result = run.plan.arguments.dump_result(value)
@@ -256,23 +271,30 @@ def conclude(run: Run, value: Any) -> Outcome:
                 f"the result has {size} bytes, more than max_body={run.host.max_body}: "
                 "store it elsewhere and return its address"
             )
-    except Exception as error:
+    except BaseException as error:
         # The work is done: another run would do it twice and fail here again.
-        failure = _failure(run, error)
-        return Failed(error if isinstance(error, GiveUp) else GiveUp(failure.message), failure)
+        return Failed(GiveUp(), _failure(run, error))
     return Succeeded(result, tuple(run.then or ()))
 
 
 def fail(run: Run, error: BaseException) -> Outcome:
-    """Return the outcome of a run that raised `error`, of any type: a handler's SystemExit is a failed attempt."""
+    """Return the outcome of a run that raised `error`, of any type: a handler's SystemExit is a failed attempt.
+
+    Never raises: an exception may define its attributes itself, and these may raise anything.
+    """
+    if forked():
+        leave_fork(error)
     if run.stop is not None:
         return stopped(run)
-    if isinstance(error, Snooze):
-        return Snoozed(error.seconds)
+    try:
+        if issubclass(type(error), Snooze):
+            return Snoozed(seconds(error.seconds, "Snooze(seconds)"))  # type: ignore[attr-defined]
+    except BaseException as broken:
+        error = broken
     failure = _failure(run, error)
-    if isinstance(error, InvalidArguments) and run.values is None:
+    if issubclass(type(error), InvalidArguments) and run.values is None:
         return Invalid(failure)
-    return Failed(_retryable(error), failure)
+    return Failed(error, failure)
 
 
 def stopped(run: Run) -> Outcome:
@@ -289,50 +311,39 @@ def stopped(run: Run) -> Outcome:
 
 
 def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
-    """Return the settlement of a run, by the policy of its kind; with the default backoff when its own raises."""
+    """Return the settlement of a run, by the policy of its kind. Never raises.
+
+    A backoff, and the classes in `retry_on`, may be user code: when they raise, the run is retried with the default
+    backoff, within the attempts and the budget of the kind.
+    """
     policy = _NO_POLICY if run.plan is None else run.plan.declaration.policy
     now = run.host.clock.time()
     try:
         settlement = decide(run.delivery, outcome, policy, now, rng)
-        if run.usage is not None and type(settlement) is Finish:
-            settlement = structs.replace(settlement, usage=run.usage)
-        return settlement
-    except Exception:  # the backoff may be user code
-        _logger.exception("job %s: its backoff raised an error, the default backoff is used", run.delivery.message.id)
-    retry = structs.replace(policy.retry, backoff=Retry().backoff)
-    return decide(run.delivery, outcome, structs.replace(policy, retry=retry), now, rng)
-
-
-def _retryable(error: BaseException) -> BaseException:
-    """Return an exception that is retried, also for a handler's SystemExit and a cancellation by other code."""
-    if isinstance(error, Exception):
-        return error
-    replacement = RuntimeError(f"{type(error).__name__}: {error}")
-    replacement.__cause__ = error
-    return replacement
+    except BaseException as error:
+        with suppress(BaseException):  # so may be a handler of the log
+            _logger.error(  # noqa: TRY400
+                "job %s: its retry rules raised an error, the default backoff is used",
+                run.delivery.message.id,
+                exc_info=error,
+            )
+        kept = structs.replace(_NO_POLICY, retry=Retry(attempts=policy.retry.attempts, budget=policy.retry.budget))
+        settlement = decide(
+            run.delivery, Failed(_ANY_ERROR, outcome.failure) if type(outcome) is Failed else outcome, kept, now, rng
+        )
+    if run.usage is not None and type(settlement) is Finish:
+        settlement = structs.replace(settlement, usage=run.usage)
+    return settlement
 
 
 def _failure(run: Run, error: BaseException) -> Failure:
-    return failure_of(error, attempt=run.delivery.attempt, at=run.host.clock.time(), secrets=_secrets(run))
-
-
-def _secrets(run: Run) -> tuple[str, ...]:
-    """Return the texts to remove from a failure of the run.
-
-    When the arguments could not be loaded (a validator or an upgrade may have raised), take the stored values of the
-    arguments that were marked when they were stored, and of those that are marked now.
-    """
-    plan = run.plan
-    if run.values is not None:
-        return plan.arguments.secrets(run.values) if plan is not None and plan.arguments.redacted else ()
-    marked = set(run.delivery.message.redacted)
-    if plan is not None:
-        with suppress(ConfigurationError):  # its types are not found: this is the failure to report
-            marked |= set(plan.arguments.redacted)
-    if not marked:
-        return ()
+    """Return the failure of a run; keep the exception for the log, unless it may show what is redacted."""
+    attempt, at, plan, message = run.delivery.attempt, run.host.clock.time(), run.plan, run.delivery.message
     try:
-        stored = msgspec.json.decode(run.delivery.message.args, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return ()  # they were not decoded: no error text can contain them
-    return tuple({text for name in marked for text in texts(stored.get(name), marked=True)})
+        secrets = () if plan is None else plan.arguments.stored_secrets(message.args, message.redacted)
+        failure, whole = failure_of(error, attempt=attempt, at=at, secrets=secrets)
+        redacted = message.redacted or (plan is not None and plan.arguments.redacted)
+    except BaseException as broken:
+        return Failure(attempt, at, "Exception", f"(not told: {type_name(broken)} while it was formatted)")
+    run.error = error if whole and not redacted else None
+    return failure

@@ -12,6 +12,7 @@ from outlast.core.errors import StoreError
 from outlast.core.settlement import Note, Release, Settlement
 from outlast.core.store.store import Store
 from outlast.worker.budget import Budget, EndedRun
+from outlast.worker.follow_ups import NONE, Absent, absent_ones, in_question
 from outlast.worker.report import Reporter, Superseded
 from outlast.worker.run import Run
 from outlast.worker.store_link import StoreLink
@@ -26,7 +27,8 @@ class Settler:
 
     A flush starts as soon as the last one has returned. During an outage of the store it is repeated without end; the
     runs keep their slots, so the number of waiting settlements is bounded. `broken(error)` is called when the store
-    cannot be used any more. queue: the only queue of these settlements, if there is only one.
+    cannot be used any more, or the code of a job has ended the task. queue: the only queue of these settlements, if
+    there is only one.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class Settler:
         budget: Budget,
         report: Reporter,
         *,
-        broken: Callable[[StoreError], None],
+        broken: Callable[[BaseException], None],
         queue: str = "",
     ) -> None:
         self._retry = functools.partial(link.retry, "settle", queue=queue)
@@ -45,6 +47,7 @@ class Settler:
         self._broken = broken
         self._waiting: list[EndedRun] = []
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     def add(self, run: Run, settlement: Settlement) -> None:
         """Add one settlement. Its flush includes all runs that end in the same turn of the event loop."""
@@ -54,6 +57,7 @@ class Settler:
 
     async def close(self) -> None:
         """Give up what is not settled yet: its lease will lapse."""
+        self._closing = True
         if self._task is not None:
             await cancel(self._task)
 
@@ -64,11 +68,24 @@ class Settler:
                 self._budget.begin_settling(batch)
                 superseded = await self._settle(batch)
                 self._budget.settled(batch)
-                self._report.settled(batch, superseded)
-        except StoreError as error:
-            self._broken(error)
+                self._report.settled(batch, superseded, await self._absent(batch))
+        except GeneratorExit:
+            raise  # the event loop is closed
+        except BaseException as error:
+            if not self._closing:
+                self._broken(error)
         finally:
             self._task = None
+
+    async def _absent(self, batch: list[EndedRun]) -> Absent:
+        """Return the follow-ups that were not stored; all in question if the store cannot be read now."""
+        asked = in_question(settlement for _, settlement in batch)
+        if not asked:
+            return NONE
+        try:
+            return await self._link.once(lambda store: absent_ones(store, asked))
+        except StoreError:  # no answer in time
+            return dict.fromkeys(message.id for message in asked)
 
     async def _settle(self, batch: list[EndedRun]) -> Superseded:
         notes = [

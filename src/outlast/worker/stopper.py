@@ -95,11 +95,13 @@ class RunStopper:
                 if run.task is not None:
                     run.task.cancel()  # the middleware around the thread can be stopped
 
-    def abandon(self) -> None:
-        """Release the jobs of coroutines that have not ended after their cancellation."""
-        for run in list(self._budget.runs):
-            if not run.ended and run.task is not None:
+    def abandon(self) -> bool:
+        """Release the jobs of coroutines that have not ended after their cancellation; return whether any has not."""
+        unended = [run for run in self._budget.runs if not run.ended]
+        for run in unended:
+            if run.task is not None:
                 self._finisher.end(run, stopped(run))
+        return bool(unended)
 
     def _stop(self, run: Run, why: StopReason) -> None:
         if run.stop is not None:

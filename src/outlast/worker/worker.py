@@ -7,17 +7,19 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import uuid4
 
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
-from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreError, StoreMoved, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Release
 from outlast.core.store.store import Store
+from outlast.worker.app_source import AppSource, find_source, in_child_import
 from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
@@ -25,18 +27,18 @@ from outlast.worker.executor import Executor
 from outlast.worker.isolation.pool import ProcessPool
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
+from outlast.worker.plain_log import enable_loggers
 from outlast.worker.ports import RuntimePort
 from outlast.worker.renewal import ThreadRenewal, renew
 from outlast.worker.report import Reporter
 from outlast.worker.settler import Settler, Settlers
 from outlast.worker.stopper import RunStopper
 from outlast.worker.store_link import StoreLink
-from outlast.worker.target import find_target
 
 if TYPE_CHECKING:
     from outlast.scheduler.loop import Scheduler
 
-__all__ = ["STALL_PATIENCE", "Worker", "new_holder"]
+__all__ = ["STALL_PATIENCE", "Worker", "WorkerTorn", "new_holder"]
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -44,7 +46,13 @@ STALL_PATIENCE: Final = 30.0
 """Seconds that a call to the store may take in addition to its wait; after that it counts as hung."""
 _UNWIND: Final = 2.0
 """Seconds that a cancelled handler has for its clean-up when the worker stops."""
+_LAST_CALL: Final = 2.0
+"""Seconds that the store has to take back what a stopped worker holds; after that its lease lapses."""
 _BEAT: Final = 1.0
+
+
+class WorkerTorn(RuntimeError):
+    """The code of a job ended a task of the worker that runs it: cancelled it, or raised SystemExit in it."""
 
 
 def new_holder() -> Holder:
@@ -71,12 +79,22 @@ class Worker:
         holder: Holder | None = None,
         job_map: SharedJobMap | None = None,
         target: str | None = None,
+        imports: Sequence[str] = (),
         stall_patience: float = STALL_PATIENCE,
+        torn: Callable[[str], NoReturn] | None = None,
     ) -> None:
         """Make a worker of all declared queues, or of some. Raise ConfigurationError for a queue that is not declared.
 
-        target: "module:attribute" of the app, for child processes; None to find it in the imported modules.
+        target: "module:attribute" of the app, for child processes; None to find it in the imported modules, with all
+        that declare its jobs. imports: more modules that child processes need.
+        torn: ends the process at once, with the reason, when the code of a job has ended a task of this worker; what
+        the job map says then counts. None: the worker raises WorkerTorn when its runs have ended.
         """
+        if in_child_import():
+            raise ConfigurationError(
+                "a child process imports the code of its job, and that started a Worker: "
+                "start it below `if __name__ == '__main__':`, or in a function"
+            )
         settings = runtime.settings
         declared = runtime.registry.queues
         unknown = [name for name in queues or () if name not in declared]
@@ -91,23 +109,24 @@ class Worker:
         self._process_slots = settings.processes if processes is None else processes
         self._job_map = job_map
         self._patience = stall_patience
-        self._target = self._find(target)
+        self._source = self._find(target, imports)
+        self._torn = torn
         self._grace_over = asyncio.Event()
         self._orphaned = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
         self._stopper: RunStopper | None = None
 
-    def _find(self, target: str | None) -> tuple[str | None, str | None]:
+    def _find(self, target: str | None, imports: Sequence[str]) -> AppSource | None:
         if target is not None:
-            return target, None
-        found = find_target(self._runtime.registry)
+            return AppSource(target, tuple(imports), path=tuple(sys.path))
+        found = find_source(self._runtime.registry, imports=imports)
         isolated = [each.kind for each in self._runtime.registry.declarations.values() if each.mode == "process"]
         if found is None and isolated:
             raise ConfigurationError(
                 f"job {isolated[0]!r} has isolate='process', and its child must import the app: keep the Outlast(...) "
                 "at the top level of a module, or start the worker with a target such as 'main:shop'"
             )
-        return found or (None, None)
+        return found
 
     @property
     def ready(self) -> bool:
@@ -135,8 +154,10 @@ class Worker:
         """Work until `stop` is set, then let runs end for `drain_grace` seconds and release the rest with its attempts.
 
         Jobs in threads that still run are released too: end the process soon. Raise StoreError when the store cannot be
-        opened or used, StoreStalled when it does not answer. A cancellation of the call stops without a grace period.
+        opened or used, StoreStalled when it does not answer, WorkerTorn. A cancellation of the call stops without a
+        grace period.
         """
+        enable_loggers()
         store = self._runtime.store
         await store.broker.open()
         await store.declare(self._runtime.registry)
@@ -145,7 +166,7 @@ class Worker:
         link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
         scheduler = await self._scheduler(link)
         self._failed = asyncio.get_running_loop().create_future()
-        pool = ProcessPool(self._target[0], size=self._process_slots, main=self._target[1])
+        pool = ProcessPool(self._source, size=self._process_slots)
         notes = NoteKeeper(link, self.lose)
         report = Reporter(self._runtime)
         budget = Budget(
@@ -173,7 +194,7 @@ class Worker:
                 stack.push_async_callback(pool.close)
                 await self._start_background(stack, link, budget)
                 if scheduler is not None:
-                    self._run_in_background(stack, scheduler.run())
+                    self._run_in_background(stack, scheduler.run(), "outlast scheduler")
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:
@@ -194,10 +215,10 @@ class Worker:
         if self._job_map is None:
             await self._renew(stack, link)
             watch = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
-            self._run_in_background(stack, watch.run())
+            self._run_in_background(stack, watch.run(), "outlast consumer watch")
         else:
-            self._run_in_background(stack, self._beat(self._job_map, budget))
-            self._run_in_background(stack, self._when_orphaned(stack, link))
+            self._run_in_background(stack, self._beat(self._job_map, budget), "outlast beat")
+            self._run_in_background(stack, self._when_orphaned(stack, link), "outlast orphan watch")
 
     async def _scheduler(self, link: StoreLink) -> Scheduler | None:
         """Return the scheduler, its schedules declared; None when neither the code nor the store has one of the app."""
@@ -232,15 +253,28 @@ class Worker:
     async def _renew(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
         lease = self._runtime.settings.lease
         if not link.store.broker.capabilities.shared:
-            self._run_in_background(stack, renew(lambda: link.store.broker, self.holder, lease=lease, lost=self.lose))
+            renewing = renew(lambda: link.store.broker, self.holder, lease=lease, lost=self.lose)
+            self._run_in_background(stack, renewing, "outlast renewal")
             return
         renewal = ThreadRenewal(lambda: self._connect().broker, self.holder, lease=lease, lost=self.lose)
         renewal.start()
         stack.push_async_callback(renewal.stop)
 
-    def _run_in_background(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        stack.push_async_callback(_end_task, task)
+    def _run_in_background(self, stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._background_ended)
+
+        async def end() -> None:
+            task.remove_done_callback(self._background_ended)
+            await cancel(task)
+
+        stack.push_async_callback(end)
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        """Stop the worker when a task has ended that has to run until its end."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            self._inner_failed(error, task.get_name())
 
     async def _beat(self, job_map: SharedJobMap, budget: Budget) -> None:
         while True:
@@ -251,22 +285,42 @@ class Worker:
         """Claim until `stop` is set, or until claiming or settling fails for good."""
         assert self._failed is not None
         claims = asyncio.get_running_loop().create_task(claiming, name="outlast claimer")
+        claims.add_done_callback(self._background_ended)
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((claims, stopping, self._failed), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if self._torn is not None:  # at once: what is begun below would write to the store
+                self._torn("the task of the worker was cancelled")
+            raise
         finally:
-            ended, _ = await cancel(claims, stopping)
-        if isinstance(ended, Exception):
-            self._fail(ended)
+            claims.remove_done_callback(self._background_ended)
+            await cancel(claims, stopping)
 
     def _fail(self, error: Exception) -> None:
         if self._failed is not None and not self._failed.done():
             _logger.error("the worker stops: %s", error)
             self._failed.set_exception(error)
 
-    def _unsettled(self, error: Exception) -> None:
-        self._fail(error)
+    def _unsettled(self, error: BaseException) -> None:
+        self._inner_failed(error, "outlast settler")
         self._grace_over.set()  # no run can be settled from now on: do not wait for any
+
+    def _inner_failed(self, error: BaseException, name: str) -> None:
+        """Stop because a task of the worker has ended.
+
+        An Exception is a fault of the store or of Outlast, and no job's. Nothing but the code of a job cancels such a
+        task, or raises SystemExit in it.
+        """
+        if isinstance(error, Exception):
+            self._fail(error)
+            if isinstance(error, StoreMoved):
+                self._grace_over.set()  # the settlements of the runs have no place
+            return
+        why = f"the task {name!r} ended with {type(error).__name__}, which only the code of a job can cause"
+        if self._torn is not None:
+            self._torn(why)
+        self._fail(WorkerTorn(why))
 
     # Stopping
 
@@ -274,32 +328,34 @@ class Worker:
         """Wait for the runs within the grace period, stop the rest, and settle them all."""
         stopper.release_waiting("the worker stopped")
         if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
-            _logger.warning("%d jobs did not end within the grace period and are released", len(budget.runs))
+            unended = sum(not run.ended for run in budget.runs)
+            if unended:
+                _logger.warning("%d jobs did not end within the grace period and are released", unended)
             stopper.abort()
-            if not await ended_within(_UNWIND, budget.idle.wait()):
-                stopper.abandon()
+            if not await ended_within(_UNWIND, budget.idle.wait()) and stopper.abandon():
                 await ended_within(_UNWIND, budget.idle.wait())
 
     async def _release_all(self, link: StoreLink, settler: Settler | Settlers, budget: Budget) -> None:
-        """Forfeit the jobs that the store still counts as held here: of interrupted claims, and in threads."""
+        """Forfeit the jobs that the store still counts as held here: of interrupted claims, and in threads.
+
+        The grace is over, or no job is known to be held here: a store that does not answer at once is not waited for.
+        """
         await settler.close()
+        held = bool(budget.runs) or budget.thread.stuck > 0
+        begun = [Release(fence, why="the worker stopped", begun=True) for fence in budget.detached]
         try:
-            released = len(budget.detached)
-            if begun := [Release(fence, why="the worker stopped", begun=True) for fence in budget.detached]:
-                await link.once(lambda store: store.broker.settle(begun))
-            released += await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
-        except StoreError as error:
-            _logger.error("the jobs of this worker could not be released, its lease will lapse: %s", error)  # noqa: TRY400
+            async with asyncio.timeout(_LAST_CALL if held else _LAST_CALL / 2):
+                if begun:
+                    await link.once(lambda store: store.broker.settle(begun))
+                forfeited = await link.once(lambda store: store.broker.forfeit(self.holder, crashed=False))
+        except (StoreError, TimeoutError) as error:
+            if held:
+                why = str(error) or "no answer"
+                _logger.error("the jobs of this worker could not be released, its lease will lapse: %s", why)  # noqa: TRY400
         else:
-            if released:
+            if released := len(begun) + forfeited:
                 _logger.warning("%d unfinished jobs were released", released)
 
     def _connect(self) -> Store:
         settings = self._runtime.settings
         return connect(settings.url, clock=self._runtime.clock, max_body=settings.max_body)
-
-
-async def _end_task(task: asyncio.Task[None]) -> None:
-    (ended,) = await cancel(task)
-    if isinstance(ended, Exception):
-        _logger.error("a background task of the worker failed", exc_info=ended)

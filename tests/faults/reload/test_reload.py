@@ -210,7 +210,7 @@ async def test_code_with_another_store_is_not_put_in_place(scene: Scene) -> None
         running.process.send_signal(signal.SIGHUP)
         await scene.tells("the reload has failed")
         assert "the app's url has changed" in scene.told()
-        assert running.workers() == old
+        await until(lambda: running.workers() == old, "the new one has left, the old ones stay")
         assert version_of(await scene.run("after")) == "v1"
 
 

@@ -224,8 +224,8 @@ async def test_an_app_that_nothing_is_installed_in(project: Project) -> None:
         (("nosuch:app", "--port", "0"), "outlast: dev: no module 'nosuch' in "),
         (("main:nosuch", "--port", "0"), "outlast: dev: module 'main' has no 'nosuch' (try main:app)"),
         (("main:VERSION", "--port", "0"), "outlast: dev: main:VERSION is a int: name the FastAPI (ASGI) app"),
-        (("main:shop", "--jobs", "main:shop"), "outlast: dev: main:shop is an Outlast(...) itself"),
-        (("main:app", "--reload-dir", "nosuch"), "outlast: --reload-dir nosuch: no such folder"),
+        (("main:shop", "--jobs", "main:shop", "--port", "0"), "outlast: dev: main:shop is an Outlast(...) itself"),
+        (("main:app", "--reload-dir", "nosuch", "--port", "0"), "outlast: --reload-dir nosuch: no such folder"),
     ],
 )
 def test_a_wrong_target_ends_it_at_once(project: Project, arguments: tuple[str, ...], said: str) -> None:
@@ -248,3 +248,21 @@ def test_a_store_that_cannot_be_used_ends_it(project: Project) -> None:
     ran = project.run("dev", "main:app", "--port", "0", env={"OUTLAST_URL": f"sqlite:{os.devnull}/x.db"})
     assert ran.code == 3
     assert "outlast: " in ran.err
+
+
+async def test_a_task_of_a_job_that_exits_ends_neither_the_api_nor_the_worker(project: Project) -> None:
+    project.write(
+        "main.py",
+        API.replace('    return f"sent', '    await asyncio.gather(leave())\n    return f"sent')
+        + "\n\nasync def leave():\n    raise SystemExit(2)\n",
+    )
+    with project.running("dev", "main:app", "--port", "0", "--no-reload") as dev:
+        url = await address(dev)
+        async with httpx2.AsyncClient() as client:
+            await client.post(f"{url}/orders/1")
+            await until(lambda: "SystemExit" in dev.text, "the job has failed")
+            assert (await client.get(f"{url}/version")).json() == 1
+            drawn = (await client.post(f"{url}/drawings/2")).json()
+            await until(
+                lambda: project.run("jobs", "show", drawn, "--json").json["state"] == "succeeded", "it is drawn"
+            )

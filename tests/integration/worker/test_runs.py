@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 import threading
 import time
@@ -11,9 +12,9 @@ from random import Random
 from typing import Annotated, Any
 
 import pytest
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel
 
-from outlast import Constant, Context, GiveUp, Outlast, Redacted, Retry, Snooze
+from outlast import Constant, Context, GiveUp, JobFailed, Outlast, Redacted, Retry, Snooze
 from outlast.core.events import Event, JobEnded, JobEnqueued, JobLost, JobRetried, JobStarted
 from outlast.core.message import Holder
 from outlast.core.settlement import Park
@@ -436,7 +437,7 @@ async def test_a_backoff_that_fails_keeps_no_job_from_its_attempts(
     async with working(app):
         found = await record(app, await fails.enqueue(1))
     assert (found.state, found.reason, len(found.failures)) == ("dead", "attempts", 2)
-    assert "its backoff raised an error, the default backoff is used" in caplog.text
+    assert "its retry rules raised an error, the default backoff is used" in caplog.text
 
 
 async def test_a_failure_that_is_no_text_is_kept_and_counts(app: Outlast) -> None:
@@ -481,3 +482,48 @@ async def test_a_result_that_cannot_be_kept_ends_the_job_without_doing_it_again(
             assert (found.state, found.reason) == ("dead", "gave-up")
             assert "max_body" in found.failures[0].message or "no JSON form" in found.failures[0].message
         assert runs == ["large", "strange"]
+
+
+async def test_a_result_that_would_be_read_changed_ends_the_job_as_dead_after_one_run(app: Outlast) -> None:
+    runs: list[str] = []
+
+    class Reading(BaseModel):
+        mean: float
+
+    @app.job(retry=AT_ONCE)
+    async def nan_in_a_model() -> Any:
+        runs.append("model")
+        return Reading(mean=math.nan)
+
+    @app.job(retry=AT_ONCE)
+    def keys() -> dict[Any, str]:
+        runs.append("keys")
+        return {1: "a"}
+
+    nan_in_a_model.handler.__annotations__["return"] = Reading
+    async with working(app):
+        for job, place in ((nan_in_a_model, "mean"), (keys, r"\[1\]")):
+            handle = await job.enqueue()
+            with pytest.raises(JobFailed, match=f"gave-up.*its result, a .*: {place}: "):
+                await handle.result(timeout=30)
+            found = await record(app, handle)
+            assert (found.state, found.reason, len(found.failures)) == ("dead", "gave-up", 1)
+    assert runs == ["model", "keys"]
+
+
+async def test_plain_data_of_another_type_than_declared_is_a_result(app: Outlast) -> None:
+    @app.job
+    async def number() -> str:
+        return 5  # type: ignore[return-value]
+
+    async with working(app):
+        assert await (await number.enqueue()).result(timeout=30) == 5  # type: ignore[comparison-overlap]
+
+
+async def test_a_result_that_is_not_kept_is_not_checked(app: Outlast) -> None:
+    @app.job(result_ttl=0)
+    async def strange() -> object:
+        return object()
+
+    async with working(app):
+        assert await (await strange.enqueue()).result(timeout=30) is None

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from outlast.admin.findings import of_declarations, of_holders, of_limits, of_queue, of_schedule, of_variables
+from outlast.admin.findings import (
+    of_declarations,
+    of_holders,
+    of_limits,
+    of_queue,
+    of_schedule,
+    of_spool,
+    of_unrunnable,
+    of_variables,
+)
 from outlast.core.findings import Finding
 from outlast.core.store.broker import QueueStats
-from outlast.core.text import clean, counted, duration, redact_url, short, size, when
+from outlast.core.text import clean, counted, duration, indented, json_line, line, redact_url, short, size, when
 from tests.support.findings import only
 
 
@@ -39,11 +49,29 @@ def test_workers_that_are_gone() -> None:
         (QueueStats(depth=1, parked=1, consumers=1), "warning", "1 job parked"),
         (QueueStats(dead=2), "warning", "2 dead letters"),
         (QueueStats(depth=2, ready=1, consumers=1), "warning", "1 job held by a move"),
+        (QueueStats(depth=2, running=1, successors=1, consumers=1), "ok", "2 jobs, 1 worker"),
     ],
 )
 def test_queues(stats: QueueStats, severity: str, said: str) -> None:
     found = only(of_queue("mail", stats))
     assert (found.check, found.severity, said in found.text) == ("queue mail", severity, True)
+
+
+def test_jobs_that_no_child_process_can_begin() -> None:
+    assert not list(of_unrunnable({}, 0))
+    waiting, dead = of_unrunnable({"render": "no such module"}, 2)
+    assert waiting.text == "jobs of kind 'render' cannot run: no such module"
+    assert "reason:kind-missing" in dead.fix
+
+
+def test_a_spool() -> None:
+    fine = of_spool("outbox.db", 1, 0, None)
+    assert (fine.severity, fine.text) == ("ok", "outbox.db: 1 job to relay")
+    bad = of_spool("outbox.db", 0, 2, ("q.1", "not a job"))
+    assert (bad.severity, bad.text) == (
+        "warning",
+        "outbox.db: 0 jobs to relay, 2 refused for good, such as q.1: not a job",
+    )
 
 
 def test_a_queue_can_have_more_than_one_trouble() -> None:
@@ -104,6 +132,14 @@ def test_text_for_people() -> None:
     assert [size(each) for each in (12, 2048, 5 << 20, 3 << 30)] == ["12 B", "2.0 KiB", "5.0 MiB", "3.0 GiB"]
     assert (counted(1, "job"), counted(12_000, "job")) == ("1 job", "12,000 jobs")
     assert clean("a\x1b[31mb\r\nc\u202e\x9b") == "a\\x1b[31mb\nc\\u202e\\x9b"
+    assert clean("\u200e\u2028\ud800\ufeff") == "\\u200e\\u2028\\ud800\\ufeff"
+    assert line("a\r\nb\x85c\n") == "a\\nb\\x85c\\n"
+    assert indented("a\nb\r\n\u2029c\n") == "a\n  b\n  \\u2029c"
+    assert len(indented("".join(map(chr, range(0x11_0000)))).splitlines()) == 2
+    document = {"text": "".join(map(chr, range(0x20, 0x3000)))}
+    shown = json_line(json.dumps(document, ensure_ascii=False))
+    assert json.loads(shown) == document
+    assert clean(shown) == shown
     assert (short("one\ntwo"), short("x" * 20, 10)) == ("one", "xxxxxxx...")
 
 

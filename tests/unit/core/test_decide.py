@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from random import Random
+from typing import Any
 
 import pytest
 from msgspec import Raw, Struct, structs
 
 from outlast.core.backoff import Constant
-from outlast.core.control_flow import GiveUp
+from outlast.core.control_flow import GiveUp, Snooze
 from outlast.core.decide import (
+    UNRUNNABLE,
     Aborted,
     CancelledRun,
     Crashed,
@@ -21,6 +24,7 @@ from outlast.core.decide import (
     Succeeded,
     TimedOut,
     UnknownKind,
+    Unrunnable,
     admit,
     decide,
     runs_alone,
@@ -47,6 +51,7 @@ def settled(outcome: Outcome, given: Delivery | None = None, policy: Policy = PO
 
 
 FOLLOW_UP = message("q.2", NOW)
+NO_KIND, NO_PROCESS = (structs.replace(failure(1), type=each) for each in UNRUNNABLE)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,11 @@ FOLLOW_UP = message("q.2", NOW)
         (Aborted("draining", begun=False), Release(FENCE, why="draining")),
         (Expired(), Finish(FENCE, "expired", "expired")),
         (UnknownKind(), Park(FENCE, NOW + DEFAULTS.park)),
+        (Unrunnable(NO_PROCESS, 0), Again(FENCE, NOW + 5, 1, NO_PROCESS)),
+        (Unrunnable(NO_PROCESS, 2), Again(FENCE, NOW + 20, 1, NO_PROCESS)),
+        (Unrunnable(NO_PROCESS, 2000), Again(FENCE, NOW + 300, 1, NO_PROCESS)),
+        (Unrunnable(NO_KIND, 7), Again(FENCE, NOW + 300, 1, NO_KIND)),
+        (Unrunnable(NO_KIND, 8), Finish(FENCE, "dead", "kind-missing", error=NO_KIND)),
     ],
 )
 def test_every_outcome(outcome: Outcome, expected: Settlement) -> None:
@@ -108,6 +118,119 @@ def test_give_up_on_wins_over_retry_on() -> None:
     assert settled(Failed(KeyError("x"), LOST), policy=policy) == GAVE_UP
     assert settled(Failed(IndexError("x"), LOST), policy=policy) == Again(FENCE, NOW + 1, 2, LOST)
     assert settled(Failed(ValueError("x"), LOST), policy=policy) == GAVE_UP
+
+
+class Many(ExceptionGroup[Exception]):
+    """A group class of a user's own."""
+
+
+def refuses(_: object) -> type:
+    raise KeyboardInterrupt
+
+
+# A group that shows other parts than it has, and no class.
+Unlike: Any = type("Unlike", (ExceptionGroup,), {"exceptions": (), "__class__": property(refuses)})
+
+
+def raised_from_give_up() -> ValueError:
+    error = ValueError("x")
+    error.__cause__ = GiveUp("enough")
+    error.__context__ = Snooze(9)
+    return error
+
+
+def shared_group(depth: int) -> ExceptionGroup[Exception]:
+    """Return a group whose only error stands in it 2**depth times."""
+    group: ExceptionGroup[Exception] = ExceptionGroup("", [LookupError("x")])
+    for _ in range(depth):
+        group = ExceptionGroup("", [group, group])
+    return group
+
+
+def deep_group(error: BaseException, depth: int = 20_000) -> BaseException:
+    for _ in range(depth):
+        error = BaseExceptionGroup("", [error])
+    return error
+
+
+RETRIED = Again(FENCE, NOW + 10, 2, LOST)
+SNOOZED = Again(FENCE, NOW + 30, 1)
+LISTED = Retry(retry_on=(LookupError,), give_up_on=(KeyError,), backoff=Constant(10))
+BY_CLASS = Retry(retry_on=(Many,), give_up_on=(KeyError, Unlike), backoff=Constant(10))
+NEVER = Retry(give_up_on=(Exception,), backoff=Constant(10))
+EVERY = POLICY.retry
+
+
+@pytest.mark.parametrize(
+    ("error", "retry", "expected"),
+    [
+        # One exception, alone or in a group, has the same verdict.
+        *(
+            (wrapped(error), retry, expected)
+            for wrapped in (
+                lambda error: error,
+                lambda error: BaseExceptionGroup("g", [error]),
+                lambda error: BaseExceptionGroup("g", [BaseExceptionGroup("h", [error]), error]),
+                deep_group,
+            )
+            for error, retry, expected in (
+                (ValueError("x"), EVERY, RETRIED),
+                (GiveUp("x"), EVERY, GAVE_UP),
+                (Snooze(30), EVERY, SNOOZED),
+                (Snooze(30), LISTED, SNOOZED),
+                (Snooze(30), NEVER, SNOOZED),
+                (IndexError("x"), LISTED, RETRIED),
+                (KeyError("x"), LISTED, GAVE_UP),
+                (ValueError("x"), LISTED, GAVE_UP),
+                (ValueError("x"), NEVER, GAVE_UP),
+                # By the rules for RuntimeError: its class says nothing about the job.
+                (SystemExit(1), EVERY, RETRIED),
+                (GeneratorExit(), EVERY, RETRIED),
+                (CancelledError(), LISTED, GAVE_UP),
+                (KeyboardInterrupt(), Retry(retry_on=(KeyboardInterrupt,), backoff=Constant(10)), RETRIED),
+                (KeyboardInterrupt(), Retry(give_up_on=(KeyboardInterrupt,)), GAVE_UP),
+                (raised_from_give_up(), EVERY, RETRIED),
+            )
+        ),
+        # Giving up wins over a retry, a retry over a snooze; of several snoozes the longest counts.
+        (ExceptionGroup("g", [ValueError("x"), GiveUp("x")]), EVERY, GAVE_UP),
+        (ExceptionGroup("g", [GiveUp("x"), Snooze(30)]), EVERY, GAVE_UP),
+        (ExceptionGroup("g", [Snooze(30), ExceptionGroup("h", [GiveUp("x")])]), EVERY, GAVE_UP),
+        (ExceptionGroup("g", [Snooze(30), ValueError("x")]), EVERY, RETRIED),
+        (ExceptionGroup("g", [ValueError("x"), ExceptionGroup("h", [Snooze(30)])]), EVERY, RETRIED),
+        (BaseExceptionGroup("g", [CancelledError(), Snooze(30)]), EVERY, RETRIED),
+        (BaseExceptionGroup("g", [KeyboardInterrupt(), GiveUp("x")]), EVERY, GAVE_UP),
+        (ExceptionGroup("g", [Snooze(30), Snooze(2), ExceptionGroup("h", [Snooze(7)])]), EVERY, SNOOZED),
+        (ExceptionGroup("g", [IndexError("x"), ValueError("x")]), LISTED, GAVE_UP),
+        (ExceptionGroup("g", [IndexError("x"), KeyError("x")]), LISTED, GAVE_UP),
+        # A group that is listed by its own class counts as a whole.
+        (Many("g", [ValueError("x")]), BY_CLASS, RETRIED),
+        (ExceptionGroup("g", [Many("h", [ValueError("x")])]), BY_CLASS, RETRIED),
+        (ExceptionGroup("g", [Many("h", [ValueError("x")]), ValueError("x")]), BY_CLASS, GAVE_UP),
+        (Many("g", [ValueError("x"), ExceptionGroup("h", [KeyError("x")])]), BY_CLASS, GAVE_UP),
+        (Many("g", [ValueError("x"), GiveUp("x")]), BY_CLASS, GAVE_UP),
+        (Many("g", [Snooze(30)]), BY_CLASS, SNOOZED),
+        (shared_group(60), LISTED, RETRIED),
+    ],
+)
+def test_each_exception_in_a_group_counts_as_if_it_were_raised_alone(
+    error: BaseException, retry: Retry, expected: Settlement
+) -> None:
+    assert settled(Failed(error, LOST), policy=Policy(retry=retry)) == expected
+
+
+def test_what_an_exception_shows_of_itself_may_be_anything() -> None:
+    policies = [Policy(retry=retry) for retry in (BY_CLASS, EVERY, EVERY)]
+    errors = [Unlike("g", [LookupError("x")]), Unlike("g", [GiveUp("x")]), Unlike("g", [ValueError("x")])]
+    found = [settled(Failed(error, LOST), policy=policy) for error, policy in zip(errors, policies, strict=True)]
+    assert found == [GAVE_UP, GAVE_UP, RETRIED]
+
+
+def test_a_snooze_in_a_group_must_have_a_duration() -> None:
+    snooze = Snooze(1)
+    snooze.seconds = float("nan")
+    with pytest.raises(ConfigurationError, match=r"Snooze\(seconds\)=nan"):
+        settled(Failed(ExceptionGroup("g", [snooze]), LOST))
 
 
 class Broken(Struct, frozen=True):

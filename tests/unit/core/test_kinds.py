@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from msgspec import Raw
+from pydantic import AfterValidator
 
 from outlast import Outlast, Redacted
 from outlast.core.codec import decode, encode
@@ -145,6 +146,35 @@ def test_an_upgrade_that_fails_is_told_with_its_step(upgrade: Any, words: str) -
 
     with pytest.raises(InvalidArguments, match=words):
         app.composer.arguments["send"].load(Raw(b'{"n": 1}'))
+
+
+def test_edited_arguments_of_an_older_version_are_those_of_that_version() -> None:
+    app = Outlast("shop")
+
+    @app.job(version=3, upgrades={2: with_numbers, 1: with_language})
+    async def send(order_id: int, language: str) -> None: ...
+
+    older = app.composer.arguments["send"]
+    assert older.bind((), {"order": "8"}) == Raw(b'{"order":"8"}')
+    assert older.some({"order": "8"}, stored={"order": "x"}) == older.some({"order": "8"}) == Raw(b'{"order":"8"}')
+    with pytest.raises(InvalidArguments, match="send: the upgrade from version 2 to 3 failed"):
+        older.bind((), {"order_id": 8})
+    with pytest.raises(InvalidArguments, match="send: the upgrade from version 2 to 3 failed"):
+        older.some({"order": "x"}, stored={"order": "8"})
+
+
+def raises(value: int) -> int:
+    raise LookupError
+
+
+def test_a_validator_that_raises_refuses_an_edit() -> None:
+    app = Outlast("shop")
+
+    @app.job(version=2, upgrades={1: same})
+    async def send(n: Annotated[int, AfterValidator(raises)]) -> None: ...
+
+    with pytest.raises(InvalidArguments, match="send: a validator raised LookupError"):
+        app.composer.arguments["send"].bind((), {"n": 1})
 
 
 def test_an_upgrade_cannot_change_what_is_stored_and_marks_stay_with_their_names() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -33,11 +34,30 @@ def test_durations(value: float | str | timedelta, expected: float) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [-1, "-1s", "", "5", "5 parsecs", "s", float("nan"), float("inf"), 1e11, timedelta(-1), True, None, [1], "1e3s"],
+    [
+        *(
+            -1,
+            "-1s",
+            "",
+            "5",
+            "5 parsecs",
+            "s",
+            float("nan"),
+            float("inf"),
+            1e11,
+            timedelta(-1),
+            True,
+            None,
+            [1],
+            "1e3s",
+        ),
+        *(10**400, -(10**400), 10**5000, "9" * 400 + "s", timedelta.max, object(), Decimal(5)),
+    ],
+    ids=range(21),
 )
 def test_what_is_no_duration_is_refused_with_the_settings_name(wrong: object) -> None:
     with pytest.raises(ConfigurationError, match="timeout="):
-        seconds(wrong, "timeout")  # type: ignore[arg-type]
+        seconds(wrong, "timeout")
 
 
 def test_retry_takes_one_class_or_several_and_any_duration() -> None:

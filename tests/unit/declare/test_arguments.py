@@ -88,6 +88,13 @@ def redacted(name: str, token: Annotated[str, Redacted]) -> None: ...
 def untyped(a: int, b) -> None: ...  # type: ignore[no-untyped-def]
 
 
+def untyped_result(): ...  # type: ignore[no-untyped-def]
+def opaque_result() -> Opaque: ...  # type: ignore[empty-body]
+
+
+class Opaque: ...
+
+
 class Tone(Enum):
     LOUD = "l0ud"
 
@@ -200,7 +207,7 @@ class TestRoundTrip:
         def handler(measure: Measure) -> None: ...
 
         handler.__annotations__["measure"] = Measure
-        with pytest.raises(InvalidArguments, match="measure: its value has no JSON form that reads back"):
+        with pytest.raises(InvalidArguments, match=r"measure\.value: its value has no JSON form that reads back"):
             of(handler).bind((Measure(value=math.nan),), {})
 
     def test_json_within_json(self) -> None:
@@ -271,7 +278,7 @@ class TestRedacted:
 
     def test_secrets_are_every_text_that_a_traceback_may_quote(self) -> None:
         values = there_and_back(of(redacted), "bob", "line\n'quoted'\u20ac")
-        assert set(of(redacted).secrets(values)) == {
+        assert set(of(redacted).secrets(values)) >= {
             "line\n'quoted'\u20ac",
             repr("line\n'quoted'\u20ac")[1:-1],
             json.dumps("line\n'quoted'\u20ac")[1:-1],
@@ -283,7 +290,7 @@ class TestRedacted:
         def handler(login: Login, cards: list[Card]) -> None: ...
 
         values = {"login": Login(user="bob", password="pw-1"), "cards": [Card("4111", "bob")]}
-        assert set(of(handler).secrets(values)) == {"pw-1", "4111"}
+        assert {"pw-1", "4111"} <= set(of(handler).secrets(values)) and "bob" not in of(handler).secrets(values)
 
     def test_secrets_of_a_typed_dict_are_all_of_it(self) -> None:
         def handler(tag: Tag) -> None: ...
@@ -359,18 +366,40 @@ class TestResult:
         assert of(plain).dump_result(None) is None
         assert of(plain).load_result(None) is None
 
-    def test_a_value_of_another_type_is_kept_as_it_is(self) -> None:
+    def test_plain_data_of_another_type_is_kept_as_it_is(self) -> None:
         def handler() -> Line: ...  # type: ignore[empty-body]
 
-        raw = of(handler).dump_result({"a": b"\xff"})
-        assert raw is not None
-        assert bytes(raw) == b'{"a":"_w=="}'
-        with pytest.raises(InvalidArguments, match="does not fit"):
-            of(handler).load_result(raw)
+        raw = of(handler).dump_result({"a": 1})
+        assert raw == Raw(b'{"a":1}')
+        assert of(handler).load_result(raw) == {"a": 1}
 
-    def test_no_json_form(self) -> None:
-        with pytest.raises(InvalidArguments, match="its result, a object, has no JSON form"):
-            of(plain).dump_result(object())
+    @pytest.mark.parametrize(
+        ("handler", "value", "said"),
+        [
+            (plain, object(), "plain: its result, an object: it is neither of the declared return type nor plain data"),
+            (plain, {"a": b"x"}, "plain: its result, a dict: it is neither"),
+            (
+                untyped_result,
+                {"a": (1,)},
+                r"untyped_result: its result, a dict: \['a'\]: a tuple would arrive as a list",
+            ),
+            (untyped_result, "\ud800", "untyped_result: its result, a str: its value has no JSON form"),
+            (untyped_result, 10**5000, "untyped_result: its result, an int: its value has no JSON form"),
+            (opaque_result, object(), "opaque_result: its result, an object: .*return type cannot be kept as JSON"),
+        ],
+        ids=range(6),
+    )
+    def test_what_would_be_read_changed_is_refused(self, handler: Any, value: Any, said: str) -> None:
+        with pytest.raises(InvalidArguments, match=f"^{said}.*set result_ttl=0") as caught:
+            of(handler).dump_result(value)
+        assert caught.value.__context__ is None
+
+    def test_a_type_without_a_json_form_may_give_plain_data(self) -> None:
+        assert of(opaque_result).load_result(of(opaque_result).dump_result([1])) == [1]
+
+    def test_numbers_of_any_size(self) -> None:
+        for number in (2**63, 2**64, -(2**63) - 1, 10**400):
+            assert of(untyped_result).load_result(of(untyped_result).dump_result(number)) == number
 
 
 def test_some_of_the_arguments_are_checked_alone() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from outlast.aio.children import how_ended
 from outlast.core.message import Failure, Fence, Holder
 from outlast.core.settlement import Finish, Reschedule
-from outlast.supervisor.process import ProcessExit, release_jobs_of
+from outlast.supervisor.blame import release_jobs_of
+from outlast.supervisor.process import ProcessExit
 from outlast.supervisor.replica import restart_delay
 from outlast.worker.job_map import CLAIMED, ENDED, STARTED, JobEntry
 
@@ -15,20 +17,29 @@ def job(name: str, state: int, crashes: int = 0) -> JobEntry:
     return JobEntry(state, Fence(f"q.{name}", "q", 7), 100.0, 2, crashes, 500.0)
 
 
-def exit_of(code: int, *jobs: JobEntry, killed_for: str = "") -> ProcessExit:
-    return ProcessExit(Holder("h"), code, killed_for, jobs, ready=True, lived=1.0)  # type: ignore[arg-type]
+def exit_of(code: int, *jobs: JobEntry, killed_for: str = "", left: bool = False) -> ProcessExit:
+    return ProcessExit(Holder("h"), code, killed_for, jobs, ready=True, lived=1.0, left=left)  # type: ignore[arg-type]
 
 
-def test_a_death_is_counted_for_the_jobs_that_had_started_and_no_others() -> None:
-    found = release_jobs_of(exit_of(-9, job("a", STARTED, 1), job("b", CLAIMED), job("c", ENDED)), 300.0)
-    text = "its worker process died during the run (SIGKILL)"
+@pytest.mark.parametrize("code", [0, 1, 2, 3, 5, -9, -15])
+def test_a_death_is_counted_for_the_jobs_that_had_started_whatever_the_exit_code(code: int) -> None:
+    found = release_jobs_of(exit_of(code, job("a", STARTED, 1), job("b", CLAIMED), job("c", ENDED)), 300.0)
+    text = f"its worker process died during the run ({how_ended(code)})"
     failure = Failure(2, 300.0, "WorkerDied", text)
-    assert found == [Reschedule(Fence("q.a", "q", 7), 100.0, 2, failure, crashes=2)]
+    assert found == [
+        Reschedule(Fence("q.a", "q", 7), 100.0, 2, failure, crashes=2),
+        Reschedule(Fence("q.c", "q", 7), 100.0, 2, failure, crashes=1),
+    ]
 
 
-@pytest.mark.parametrize(("code", "killed_for"), [(0, ""), (-9, "stalled"), (-9, "forced")])
-def test_nobody_is_blamed_for_an_end_in_peace(code: int, killed_for: str) -> None:
-    assert release_jobs_of(exit_of(code, job("a", STARTED), killed_for=killed_for), 300.0) == []
+@pytest.mark.parametrize("code", [0, 3, 5])
+def test_no_job_is_blamed_when_the_worker_left_in_peace(code: int) -> None:
+    assert release_jobs_of(exit_of(code, job("a", STARTED), left=True), 300.0) == []
+
+
+@pytest.mark.parametrize("killed_for", ["stalled", "forced"])
+def test_no_job_is_blamed_for_a_kill_by_the_supervisor(killed_for: str) -> None:
+    assert release_jobs_of(exit_of(-9, job("a", STARTED), killed_for=killed_for), 300.0) == []
 
 
 def test_an_overdue_job_is_told_why_its_process_was_killed() -> None:

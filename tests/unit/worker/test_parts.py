@@ -10,9 +10,9 @@ import pytest
 
 from outlast import Outlast
 from outlast.core import exitcodes
+from outlast.worker.app_source import find_source
 from outlast.worker.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, failure_of
 from outlast.worker.slot_groups import AHEAD, Average, SlotGroup, claim_ahead
-from outlast.worker.target import find_target
 
 
 def test_short_jobs_are_claimed_ahead_and_long_ones_never() -> None:
@@ -47,7 +47,7 @@ def test_a_failure_is_cut_and_secrets_go_before_the_cut() -> None:
     try:
         raise ValueError("x" * (MESSAGE_LIMIT // 4 - 20) + secret + "y" * 100_000)
     except ValueError as error:
-        failure = failure_of(error, attempt=2, at=9.0, secrets=(secret,))
+        failure = failure_of(error, attempt=2, at=9.0, secrets=(secret,)).failure
     assert (failure.attempt, failure.at, failure.type) == (2, 9.0, "ValueError")
     assert len(failure.message) <= MESSAGE_LIMIT
     assert len(failure.traceback) <= TRACEBACK_LIMIT
@@ -60,7 +60,7 @@ def test_an_exception_that_cannot_be_told_is_told_so() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    failure = failure_of(Silent(), attempt=1, at=0.0)
+    failure = failure_of(Silent(), attempt=1, at=0.0).failure
     assert failure.type == "Silent"
     assert "RuntimeError" in failure.message
 
@@ -72,7 +72,7 @@ def test_every_exit_code_has_a_meaning() -> None:
 
 
 def test_a_failure_with_a_name_that_is_no_text_can_be_kept() -> None:
-    failure = failure_of(OSError(2, "not found", "caf\udce9.pdf"), attempt=1, at=0.0)
+    failure = failure_of(OSError(2, "not found", "caf\udce9.pdf"), attempt=1, at=0.0).failure
     assert "caf\\udce9.pdf" in failure.message
     assert "caf\\udce9.pdf" in failure.traceback
     assert msgspec.json.encode(failure).decode()
@@ -85,4 +85,6 @@ def test_an_app_that_a_script_imports_is_found_in_its_module(monkeypatch: pytest
     monkeypatch.setattr(sys.modules["__main__"], "shop", app, raising=False)
     monkeypatch.setitem(sys.modules, "__mp_main__", sys.modules["__main__"])
     monkeypatch.setitem(sys.modules, "shop_of_its_own", module)
-    assert find_target(app.registry) == ("shop_of_its_own:shop", None)
+    found = find_source(app.registry)
+    assert found is not None
+    assert (found.target, found.script) == ("shop_of_its_own:shop", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -26,8 +27,7 @@ def state_of(job: JobRow, now: float) -> State:
     """Return the state at `now`: a due job is ready, and a job past its `expires` time has expired."""
     if job.state not in ("ready", "scheduled", "parked"):
         return job.state
-    expires_at = job.message.expires_at
-    if expires_at is not None and now >= expires_at and not job.begun:
+    if job.late(now):
         return "expired"
     return "ready" if job.at <= now else job.state
 
@@ -124,6 +124,7 @@ def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
     queues = {name: tables.queues[name] for name in names or tables.queues if name in tables.queues}
     by_state = {name: {"ready": 0, "running": 0, "scheduled": 0, "parked": 0} for name in queues}
     due: dict[str, float] = {}
+    successors = Counter(queue for queue, _ in tables.successors)
     for job in tables.jobs.values():
         counts = by_state.get(job.message.queue)
         if counts is not None and job.state in counts:
@@ -132,7 +133,8 @@ def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
             if late:
                 due[job.message.queue] = min(job.at, due.get(job.message.queue, job.at))
     return {
-        name: _stats_of(tables, name, data, by_state[name], due.get(name, math.inf)) for name, data in queues.items()
+        name: _stats_of(tables, name, data, {**by_state[name], "successors": successors[name]}, due.get(name, math.inf))
+        for name, data in queues.items()
     }
 
 
@@ -146,6 +148,7 @@ def _stats_of(tables: Tables, name: str, data: QueueData, counts: dict[str, int]
         scheduled=counts["scheduled"],
         running=counts["running"],
         parked=counts["parked"],
+        successors=counts["successors"],
         dead=len(data.dead),
         oldest=0.0 if since == math.inf else max(0.0, tables.clock.time() - since),
         drain_rate=data.rate.per_second(now),

@@ -239,7 +239,7 @@ class RecordOperations(KeyspaceOperations):
             return stats
         for row in await self._look(names, "stats"):
             name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
-            max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
+            max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed, successors = bounds
             queue, changes = effective(name.decode(), declared, changed)
             stats[name.decode()] = QueueStats(
                 depth=depth,
@@ -247,6 +247,7 @@ class RecordOperations(KeyspaceOperations):
                 scheduled=scheduled,
                 running=running,
                 parked=parked,
+                successors=successors,
                 dead=dead,
                 oldest=float(oldest),
                 drain_rate=float(rate),

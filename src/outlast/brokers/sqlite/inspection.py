@@ -16,6 +16,8 @@ from outlast.brokers.sqlite.repair import damaged_jobs
 from outlast.brokers.sqlite.statements import APPLICATION_ID, statements
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_system import boot_id, durability_of
+from outlast.clients.sqlite.log_owner import wrong_log
+from outlast.clients.sqlite.runtime_folder import refusal_of, runtime_folder
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore
@@ -42,6 +44,10 @@ class Site(Struct, frozen=True, kw_only=True):
     """Files beside it that belong to another user."""
     writable: bool = False
     """This user may write the file and its folder."""
+    wrong_log: str = ""
+    """Why the log is not to be read with the file."""
+    sockets: str = ""
+    """Why the folder of its sockets is not used."""
 
 
 class Contents(Struct, frozen=True, kw_only=True):
@@ -89,6 +95,8 @@ def look_around(path: str) -> Site:
         mode=status.st_mode,
         foreign=tuple(each.name for each in beside if each.exists() and each.stat().st_uid != status.st_uid),
         writable=os.access(file, os.W_OK) and os.access(file.parent, os.W_OK),
+        wrong_log=wrong_log(os.path.realpath(path)),
+        sockets=refusal_of(runtime_folder(os.path.realpath(path))),
     )
 
 

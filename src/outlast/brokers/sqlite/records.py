@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.sqlite.job_rows import meta_of
+from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import ENDED, EXPIRED, PARKED, PRIORITIES, READY, SCHEDULED, STATES
 from outlast.brokers.sqlite.unreadable import failures, fetch, fetch_named
 from outlast.core.bounds import LAST_MOMENT
@@ -44,6 +45,8 @@ def get(db: apsw.Connection, ids: Sequence[str], now: float) -> list[JobRecord |
     found: list[JobRecord | None] = []
     for id_ in ids:
         rows = fetch(db, COLUMNS, f"{FROM.format(index='')} and job.id = ?", (id_,))
+        if not rows and (link := db.execute(statements()["linked"], (id_,)).fetchone()) is not None:
+            rows = fetch(db, COLUMNS, f"{FROM.format(index='')} and job.id = ?", link)
         found.append(record(db, rows[0], now) if rows else None)
     return found
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from outlast.brokers.sqlite.limits import rules
 from outlast.brokers.sqlite.statements import statements
+from outlast.clients.sqlite.connection import SharedConnection
 from outlast.core.clock import Clock
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
@@ -145,7 +146,7 @@ class Transaction:
     `begin` reads the clocks once, so all that happens in one transaction happens at one time.
     """
 
-    def __init__(self, db: apsw.Connection, clock: Clock, boot: str, max_body: int) -> None:
+    def __init__(self, db: SharedConnection, clock: Clock, boot: str, max_body: int) -> None:
         self.db = db
         self.clock = clock
         self.boot = boot

@@ -20,10 +20,11 @@ __all__ = ["DevApps", "load"]
 
 @dataclass(frozen=True, slots=True)
 class DevApps:
-    """The apps to run. asgi None: no API, only jobs."""
+    """The apps to run. asgi None: no API, only jobs. module: where the target is; it imports what declares the jobs."""
 
     asgi: Any
     apps: tuple[Outlast, ...]
+    module: str
 
 
 def load(target: str, jobs: str | None) -> DevApps:
@@ -37,11 +38,11 @@ def load(target: str, jobs: str | None) -> DevApps:
     if isinstance(found, Outlast):
         if jobs is not None:
             raise ConfigurationError(f"dev: {target} is an Outlast(...) itself: leave out --jobs")
-        return DevApps(None, (found,))
+        return DevApps(None, (found,), module.__name__)
     if not callable(found):
         raise ConfigurationError(f"dev: {target} is a {type(found).__name__}: name the FastAPI (ASGI) app")
     if jobs is not None:
-        return DevApps(found, (load_outlast(jobs),))
+        return DevApps(found, (load_outlast(jobs),), module.__name__)
     installed, declared = _installed(found), _apps(module)
     apps = installed or tuple({id(each): each for each in declared.values()}.values())
     if not apps:
@@ -51,7 +52,7 @@ def load(target: str, jobs: str | None) -> DevApps:
     if not installed and len(apps) > 1:
         names = ", ".join(f"{module.__name__}:{name}" for name in declared)
         raise ConfigurationError(f"dev: {target} has several apps: give --jobs with one of {names}, or install() it")
-    return DevApps(found, apps)
+    return DevApps(found, apps, module.__name__)
 
 
 def _import(target: str) -> tuple[ModuleType, Any]:

@@ -10,13 +10,15 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from outlast.aio.exits import exit_within
+from outlast.aio.loops import complete
+from outlast.aio.signals import handle
 from outlast.cli.dev.apps import DevApps, load
 from outlast.cli.dev.log import JobLines, log_for_people, show_banner
 from outlast.cli.dev.messages import DevChildConfig, Order, decode
@@ -40,12 +42,13 @@ def main() -> None:
     """Import the app, serve it and run its jobs until an order to stop; exit with a code of core.exitcodes."""
     config = msgspec.json.decode(sys.argv[1].encode(), type=DevChildConfig)
     # Ctrl-C on a terminal reaches every foreground process: the parent handles it.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    handle(lambda *_: None, signal.SIGINT)
     orders = _ParentOrders(config.orders_fd)
     log_for_people()
     try:
-        code = asyncio.run(_serve(config, load(config.target, config.jobs), orders))
+        found = load(config.target, config.jobs)
+        with asyncio.Runner() as runner:
+            code = complete(runner.get_loop(), _serve(config, found, orders))
     except (ConfigurationError, StoreError) as error:
         if error.__cause__ is not None and not isinstance(error.__cause__, OutlastError):
             traceback.print_exception(error.__cause__)
@@ -57,13 +60,8 @@ def main() -> None:
         traceback.print_exc()
         code = FAILED
     # Otherwise a thread of the app that never ends would keep the child alive.
-    threading.Thread(target=_exit_late, args=(code,), daemon=True).start()
+    exit_within(_EXIT_TIMEOUT, code)
     sys.exit(code)
-
-
-def _exit_late(code: int) -> None:
-    time.sleep(_EXIT_TIMEOUT)
-    os._exit(code)
 
 
 class _ParentOrders:
@@ -86,7 +84,7 @@ class _ParentOrders:
                     with contextlib.suppress(RuntimeError):  # the loop is closed: the child is exiting
                         self._loop.call_soon_threadsafe(self._handle, order)
             if not data:
-                _exit_late(CLEAN)
+                exit_within(_EXIT_TIMEOUT, CLEAN)
                 return
 
     def deliver_to(self, handle: Callable[[Order], None]) -> None:
@@ -98,11 +96,12 @@ class _ParentOrders:
 async def _serve(config: DevChildConfig, found: DevApps, orders: _ParentOrders) -> int:
     services = _DevServices()
     orders.deliver_to(services.on_order)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, services.on_order, "stop")
+    loop = asyncio.get_running_loop()
+    handle(lambda *_: loop.call_soon_threadsafe(services.on_order, "stop"), signal.SIGTERM)
     lines = JobLines()
     for app in found.apps:
         app.observe(lines.observe)
-        await services.add_worker(app)
+        await services.add_worker(app, found.module)
     if config.first:
         listener = None if found.asgi is None else socket.socket(fileno=os.dup(config.port_fd))
         show_banner(found.apps, listener)
@@ -158,11 +157,14 @@ class _DevServices:
         for worker in self._workers:
             worker.end_grace()
 
-    async def add_worker(self, app: Outlast) -> None:
-        """Open the app's store and add a worker for it; raise StoreError, ConfigurationError."""
+    async def add_worker(self, app: Outlast, module: str) -> None:
+        """Open the app's store and add a worker for it; raise StoreError, ConfigurationError.
+
+        module: what its child processes import too.
+        """
         from outlast.worker import Worker
 
-        self._workers.append(Worker(await app.runtime()))
+        self._workers.append(Worker(await app.runtime(), imports=[module]))
 
     async def run(self, api: tuple[Any, asyncio.Task[None]] | None) -> int:
         """Run the API and the workers until an order to stop, or until one of them ends; return the exit code."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from outlast.cli.output.show import note
 from outlast.core.events import Event, JobEnded
-from outlast.core.text import clean
+from outlast.core.text import indented
+from outlast.worker.plain_log import log_plainly
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -26,9 +27,7 @@ _MOST: Final = 20
 
 def log_for_people() -> None:
     """Log INFO and above to stderr in one short format, unless the app configures logging."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_LogFormatter(colour=sys.stderr.isatty() and not os.environ.get("NO_COLOR")))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_plainly(_LogFormatter(colour=sys.stderr.isatty() and not os.environ.get("NO_COLOR")))
     for name in ("uvicorn.error", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)  # the banner shows its start
 
@@ -44,7 +43,7 @@ class _LogFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one record as text."""
-        text = clean(super().format(record))
+        text = indented(super().format(record))
         code = self._COLOURS.get(record.levelno)
         if code is None:
             return text

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from outlast.core.text import clean, when
+from outlast.core.text import clean, json_line, when
 
 __all__ = ["Cell", "facts", "json", "line", "local_time", "note", "on_terminal", "say", "state", "table"]
 
@@ -47,10 +47,13 @@ def local_time(at: float | None, now: float) -> str:
 
 
 def json(document: Any) -> None:
-    """Print one JSON document; a msgspec struct becomes an object with its fields as keys."""
+    """Print one JSON document; a msgspec struct becomes an object with its fields as keys.
+
+    Control characters in its texts are escaped: a terminal must not obey them.
+    """
     import msgspec
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+    sys.stdout.write(json_line(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()) + "\n")
 
 
 def say(text: str = "") -> None:

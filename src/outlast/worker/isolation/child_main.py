@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
+import logging
 import os
 import queue
-import signal
 import socket
 import sys
 import threading
 import time
+from typing import NoReturn
 
 import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
+from outlast.aio.signals import ignore_stops
 from outlast.core.clock import Clock
+from outlast.core.exitcodes import FAILED
 from outlast.core.message import Delivery, Fence, Usage
-from outlast.core.policy import DEFAULTS
-from outlast.core.settlement import Release, Settlement
+from outlast.core.registry import Declaration
+from outlast.core.settlement import Settlement
+from outlast.worker.app_source import load_source
+from outlast.worker.failures import MESSAGE_LIMIT
+from outlast.worker.isolation.clean_run import CleanRuns, RunCoroutine
+from outlast.worker.isolation.log_relay import apply_setup
 from outlast.worker.isolation.messages import (
     ChildMessage,
     ChildNote,
     ChildReady,
+    ImportFailed,
     IsolatedConfig,
+    KindMissing,
+    LogSetup,
     RunReport,
     RunTask,
-    decode_task,
+    WorkerMessage,
+    decode_worker,
     encode,
 )
 from outlast.worker.ports import ComposerPort
 from outlast.worker.run import Run, RunPlan, run_blocking, settled_as
 from outlast.worker.slot_groups import SlotGroup
-from outlast.worker.target import load_app
 from outlast.worker.usage import ProcessMeter
 
-__all__ = ["ignore_stops", "main", "serve"]
+__all__ = ["main", "serve"]
+
+_logger = logging.getLogger("outlast.worker")
+
+_logger = logging.getLogger("outlast.worker")
 
 
 class _ParentChannel:
@@ -45,24 +59,36 @@ class _ParentChannel:
         self._sock = sock
         self._lock = threading.Lock()
         self._busy = False
-        self.tasks: queue.SimpleQueue[RunTask | None] = queue.SimpleQueue()
+        self._sender = 0
+        self._unsent: list[bytes] = []
+        self.tasks: queue.SimpleQueue[WorkerMessage | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="outlast-channel", daemon=True).start()
 
     def send(self, item: ChildMessage) -> None:
-        """Send one message; from any thread."""
+        """Send one message; from any thread, and from a signal handler that interrupts another call."""
+        frame = pack(encode(item))
+        if self._sender == threading.get_ident():
+            self._unsent.append(frame)
+            return
         with self._lock:
-            self._sock.sendall(pack(encode(item)))
+            self._sender = threading.get_ident()
+            try:
+                self._sock.sendall(frame)
+                while self._unsent:
+                    self._sock.sendall(self._unsent.pop(0))
+            finally:
+                self._sender = 0
 
-    def next(self) -> RunTask | None:
-        """Return the next job, None after the last one."""
+    def next(self) -> WorkerMessage | None:
+        """Return the next message, such as a job; None after the last one."""
         self._busy = False
         task = self.tasks.get()
-        self._busy = task is not None
+        self._busy = isinstance(task, RunTask)
         return task
 
     def _listen(self) -> None:
         while (frame := receive_frame(self._sock)) is not None:
-            self.tasks.put(decode_task(frame))
+            self.tasks.put(decode_worker(frame))
         self.tasks.put(None)
         if self._busy:
             kill_group(os.getpgrp())  # no worker is left to take the report of this run
@@ -92,47 +118,65 @@ def main() -> None:
     die_with_parent(config.parent)
     ignore_stops()
     channel = _ParentChannel(socket.socket(fileno=config.fd))
-    _run_all(channel, load_app(config.target, config.main).composer)
+    try:
+        app, failed = load_source(config.source)
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT]
+        channel.send(ImportFailed(text.encode("utf-8", "backslashreplace").decode()))
+        raise
+    _run_all(channel, app.composer, failed)
 
 
-def serve(sock: socket.socket, composer: ComposerPort) -> None:
-    """Run jobs of an app that is already imported."""
-    _run_all(_ParentChannel(sock), composer)
+def serve(sock: socket.socket, composer: ComposerPort, failed: str) -> None:
+    """Run jobs of an app that is already imported. failed: imports that failed, in words."""
+    _run_all(_ParentChannel(sock), composer, failed)
 
 
-def ignore_stops() -> None:
-    """Do nothing on stop signals: an operator sends them to every process, and the worker stops this one.
-
-    By a handler: an ignored signal would stay ignored in the programs that a job starts.
-    """
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, lambda *_: None)
-
-
-def _run_all(channel: _ParentChannel, composer: ComposerPort) -> None:
+def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
     host = _ChildRunHost(composer, channel)
+    process = os.getpid()
     channel.send(ChildReady())
-    with asyncio.Runner() as runner:
-        while (task := channel.next()) is not None:
-            settlement = _run_task(task, composer, host, runner)
-            channel.send(RunReport.of(settlement, resident_bytes(os.getpid())))
+    runs: CleanRuns | None = None
+    while (message := channel.next()) is not None:
+        if isinstance(message, LogSetup):
+            apply_setup(message, channel.send)
+            if failed:
+                _logger.warning("a child process could not import %s, as its worker has", failed)
+            runs = CleanRuns(_die)
+            continue
+        declaration = composer.registry.kinds.get(message.message.kind)
+        if declaration is None:
+            channel.send(KindMissing(failed))
+            continue
+        assert runs is not None  # the set-up of the logs comes first
+        settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
+        channel.send(RunReport.of(settlement, resident_bytes(process), left))
 
 
-def _run_task(task: RunTask, composer: ComposerPort, host: _ChildRunHost, runner: asyncio.Runner) -> Settlement:
+def _run_task(
+    task: RunTask,
+    declaration: Declaration,
+    composer: ComposerPort,
+    host: _ChildRunHost,
+    run_coroutine: RunCoroutine,
+) -> Settlement:
     """Run one job and return its settlement: only this process has the exception object."""
     message = task.message
     delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
     group: SlotGroup[Run] = SlotGroup(1)
-    declaration = composer.registry.kinds.get(message.kind)
-    if declaration is None:  # the code changed after the start of the worker
-        return Release(delivery.fence, composer.clock.time() + DEFAULTS.park, "its process has other code")
     plan = RunPlan.of(declaration, composer.arguments[message.kind], group, composer.registry, in_child=True)
     run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
     began, meter = time.monotonic(), ProcessMeter()
-    outcome = run_blocking(run, runner.run)
+    outcome = run_blocking(run, run_coroutine)
     run.usage = Usage(meter.cpu(), time.monotonic() - began, meter.peak())
     return settled_as(run, outcome, composer.rng)
+
+
+def _die(why: str) -> NoReturn:
+    """End this process: its worker finds out that it died during the run."""
+    _logger.critical("the child process ends at once: %s", why)
+    os._exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import msgspec
 
 from outlast.aio.children import Child, kill_group
 from outlast.aio.frames import read_frame
+from outlast.worker.app_source import AppSource
 from outlast.worker.isolation.messages import (
     FORK,
     Forked,
@@ -62,11 +63,11 @@ class ForkedChild:
 class ForkServer:
     """One fork server. Requests before it is up wait: that is no slower than starting a process."""
 
-    def __init__(self, target: str, main: str | None) -> None:
+    def __init__(self, source: AppSource) -> None:
         """Start it; raise OSError."""
         self.child = Child(
             "outlast.worker.isolation.fork_server",
-            lambda fd: encode(IsolatedConfig(target, fd, os.getpid(), main)),
+            lambda fd: encode(IsolatedConfig(source, fd, os.getpid())),
         )
         self.usable = True
         """False when it must not be forked, or has ended."""

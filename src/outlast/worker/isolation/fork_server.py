@@ -20,9 +20,10 @@ import msgspec
 
 from outlast.aio.children import die_with_parent
 from outlast.aio.frames import pack
-from outlast.worker.isolation.child_main import ignore_stops, serve
+from outlast.aio.signals import ignore_stops
+from outlast.worker.app_source import load_source
+from outlast.worker.isolation.child_main import serve
 from outlast.worker.isolation.messages import FORK, Forked, ForkEnded, ForkServerReady, IsolatedConfig, encode
-from outlast.worker.target import load_app
 
 __all__ = ["main", "unfit"]
 
@@ -33,7 +34,8 @@ def main() -> None:
     die_with_parent(config.parent)
     ignore_stops()
     before = _descriptors()
-    composer = load_app(config.target, config.main).composer
+    app, failed = load_source(config.source)
+    composer = app.composer
     for arguments in composer.arguments.values():
         _ = arguments.redacted  # builds the validator once, instead of in every fork
     sock = socket.socket(fileno=config.fd)
@@ -45,7 +47,7 @@ def main() -> None:
     gc.freeze()  # a collection in a fork must not write to every page that it shares with this process
     forked = _serve(sock)
     if forked is not None:
-        serve(forked, composer)
+        serve(forked, composer, failed)
 
 
 def unfit(opened: set[int]) -> str:
@@ -104,7 +106,7 @@ def _serve(sock: socket.socket) -> socket.socket | None:
         except OSError:
             pid = -1
         if pid == 0:
-            signal.set_wakeup_fd(-1)
+            ignore_stops()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for each in (wakeup, signalled, sock):
                 each.close()

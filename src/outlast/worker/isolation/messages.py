@@ -10,9 +10,11 @@ from msgspec import Raw, Struct, structs
 
 from outlast.core.message import Fence, Message
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
+from outlast.worker.app_source import AppSource
 
 __all__ = [
     "FORK",
+    "ChildLog",
     "ChildMessage",
     "ChildNote",
     "ChildReady",
@@ -20,12 +22,17 @@ __all__ = [
     "ForkServerMessage",
     "ForkServerReady",
     "Forked",
+    "ImportFailed",
     "IsolatedConfig",
+    "KindMissing",
+    "LogSetup",
+    "LoggerSetup",
     "RunReport",
     "RunTask",
+    "WorkerMessage",
     "decode_child",
     "decode_fork_server",
-    "decode_task",
+    "decode_worker",
     "encode",
 ]
 
@@ -35,15 +42,31 @@ FORK: Final = b"f"
 
 
 class IsolatedConfig(Struct, frozen=True):
-    """How a child finds the app. target: "module:attribute". main: the script's path when the module is __main__."""
+    """The argument of a child process. source: where it imports the app from. fd: of its socket to the worker."""
 
-    target: str
+    source: AppSource
     fd: int
     parent: int
-    main: str | None = None
 
 
-class RunTask(Struct, frozen=True):
+class LoggerSetup(Struct, frozen=True):
+    """The setting of one logger, by default none. name: "" for the root. handlers: id to what describes it."""
+
+    name: str
+    level: int = 0
+    propagate: bool = True
+    disabled: bool = False
+    handlers: dict[str, str] = {}
+
+
+class LogSetup(Struct, frozen=True, tag="logs"):
+    """How the worker logs; the first message to a child process. disable: as by `logging.disable`."""
+
+    loggers: tuple[LoggerSetup, ...]
+    disable: int = 0
+
+
+class RunTask(Struct, frozen=True, tag="run"):
     """A job to run. deadline: monotonic seconds, 0 for none."""
 
     message: Message
@@ -56,6 +79,12 @@ class ChildReady(Struct, frozen=True, tag="ready"):
     """The app is imported."""
 
 
+class ImportFailed(Struct, frozen=True, tag="failed"):
+    """The app could not be imported; this process ends. why: the error."""
+
+    why: str
+
+
 class ChildNote(Struct, frozen=True, tag="noted"):
     """A note of the run."""
 
@@ -63,20 +92,35 @@ class ChildNote(Struct, frozen=True, tag="noted"):
     value: Raw
 
 
+class ChildLog(Struct, frozen=True, tag="log"):
+    """A log record for some handlers of a logger of the worker. handlers: their ids. record: an object of JSON."""
+
+    logger: str
+    handlers: list[int]
+    record: Raw
+
+
+class KindMissing(Struct, frozen=True, tag="missing"):
+    """The job cannot run in this process: its app does not declare the kind. failed: imports that failed, in words."""
+
+    failed: str = ""
+
+
 class RunReport(Struct, frozen=True, tag="report"):
-    """The settlement of a run. resident: the child's memory in bytes."""
+    """The settlement of a run. resident: the child's memory in bytes. left: what the next run must not find in it."""
 
     resident: int
     end: Finish | Reschedule | Release
     result: Raw = Raw(b"null")
+    left: str = ""
 
     @classmethod
-    def of(cls, settlement: Settlement, resident: int) -> RunReport:
+    def of(cls, settlement: Settlement, resident: int, left: str = "") -> RunReport:
         """Return the report of a settlement. Its result is beside it: msgspec decodes `Raw | None` only as None."""
         assert not isinstance(settlement, Park)
         if isinstance(settlement, Finish) and settlement.result is not None:
-            return cls(resident, structs.replace(settlement, result=None), settlement.result)
-        return cls(resident, settlement)
+            return cls(resident, structs.replace(settlement, result=None), settlement.result, left)
+        return cls(resident, settlement, left=left)
 
     def settlement(self, fence: Fence) -> Settlement:
         """Return the settlement with the fence of the worker's delivery, which the child does not have."""
@@ -103,12 +147,13 @@ class ForkEnded(Struct, frozen=True, tag="ended"):
     code: int
 
 
-ChildMessage = ChildReady | ChildNote | RunReport
+ChildMessage = ChildReady | ImportFailed | ChildNote | ChildLog | KindMissing | RunReport
+WorkerMessage = LogSetup | RunTask
 ForkServerMessage = ForkServerReady | Forked | ForkEnded
 
-encode: Final[Callable[[IsolatedConfig | RunTask | ChildMessage | ForkServerMessage], bytes]] = (
+encode: Final[Callable[[IsolatedConfig | WorkerMessage | ChildMessage | ForkServerMessage], bytes]] = (
     msgspec.json.Encoder().encode
 )
 decode_child: Final[Callable[[bytes], ChildMessage]] = msgspec.json.Decoder(ChildMessage).decode
 decode_fork_server: Final[Callable[[bytes], ForkServerMessage]] = msgspec.json.Decoder(ForkServerMessage).decode
-decode_task: Final = msgspec.json.Decoder(RunTask).decode
+decode_worker: Final[Callable[[bytes], WorkerMessage]] = msgspec.json.Decoder(WorkerMessage).decode

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Awaitable
 from typing import Final
 
@@ -13,11 +14,24 @@ import msgspec
 
 from outlast.aio.children import Child, how_ended
 from outlast.aio.frames import pack, read_frame
-from outlast.core.decide import Crashed, Outcome
+from outlast.core.decide import UNRUNNABLE, Crashed, Outcome, Unrunnable
 from outlast.core.message import Failure
 from outlast.core.settlement import Release, Settlement
+from outlast.worker.app_source import AppSource
 from outlast.worker.isolation.fork_client import ForkedChild, ForkServer
-from outlast.worker.isolation.messages import ChildNote, IsolatedConfig, RunReport, RunTask, decode_child, encode
+from outlast.worker.isolation.log_relay import handle_record, log_setup
+from outlast.worker.isolation.messages import (
+    ChildLog,
+    ChildNote,
+    ChildReady,
+    ImportFailed,
+    IsolatedConfig,
+    KindMissing,
+    RunReport,
+    RunTask,
+    decode_child,
+    encode,
+)
 from outlast.worker.run import Answer, Run, stopped
 
 __all__ = ["JOBS_EACH", "RESIDENT_LIMIT", "ProcessPool"]
@@ -31,6 +45,7 @@ RESIDENT_LIMIT: Final = 512 * 1024 * 1024
 _EXIT_TIME: Final = 5.0
 _START_TIME: Final = 60.0
 _FAILED_PAUSE: Final = 5.0
+_REMEMBERED: Final = 10_000
 _CROWDED_PAUSE: Final = 0.25
 _FORK_SERVER_IDLE: Final = 60.0
 
@@ -45,6 +60,7 @@ class _PoolChild:
         self.run: Run | None = None
         self.answer: Answer | None = None
         self.ready = False
+        self.failed = ""
         self.retired = False
         self.jobs = 0
 
@@ -83,15 +99,16 @@ class ProcessPool:
     cancellation, had not imported the app yet, or died while the worker stops.
     """
 
-    def __init__(self, target: str | None, *, size: int, main: str | None = None) -> None:
-        self._target = target
+    def __init__(self, source: AppSource | None, *, size: int) -> None:
+        self._source = source
         self._size = size
-        self._main = main
         self._children: dict[_PoolChild, asyncio.Task[None]] = {}
         self._stopping = False
         self._fork_server: ForkServer | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closing_server: asyncio.Task[None] | None = None
+        self._unrunnable: dict[str, int] = {}
+        self._told: set[tuple[str, str]] = set()
 
     def start(self, run: Run, *, solo: bool, answer: Answer) -> None:
         """Run the job in a reused child process, or alone in a new one."""
@@ -99,13 +116,9 @@ class ProcessPool:
         def later(seconds: float, why: str) -> None:
             asyncio.get_running_loop().call_soon(answer, run, None, _later(run, seconds, why))
 
-        if self._target is None:
-            _logger.error(
-                "job %s needs a child process, which finds no module-level Outlast to import: "
-                "start the worker with a target such as 'main:shop'",
-                run.delivery.message.id,
-            )
-            later(60.0, "no target to import in a child process")
+        if self._source is None:
+            why = "its process finds no module-level Outlast to import: start the worker with a target like 'main:shop'"
+            asyncio.get_running_loop().call_soon(answer, run, self._not_run(run, why), None)
             return
         if solo and self._crowded():
             later(_CROWDED_PAUSE, "too many processes are being started")
@@ -115,7 +128,7 @@ class ProcessPool:
             if len(self._children) >= self._size and (idle := self._idle_child()) is not None:
                 idle.retire()
             try:
-                child = self._start_child(self._target, solo=solo)
+                child = self._start_child(self._source, solo=solo)
             except OSError as error:
                 _logger.error("no child process could be started: %s", error)  # noqa: TRY400
                 later(_FAILED_PAUSE, "no process could be started")
@@ -152,25 +165,25 @@ class ProcessPool:
 
     # Starting a child
 
-    def _start_child(self, target: str, *, solo: bool) -> _PoolChild:
+    def _start_child(self, source: AppSource, *, solo: bool) -> _PoolChild:
         """Start a child process: a fork for a job that must run alone, if that is possible. Raise OSError."""
-        process: Child | ForkedChild | None = self._fork(target) if solo else None
+        process: Child | ForkedChild | None = self._fork(source) if solo else None
         if process is None:
             process = Child(
                 "outlast.worker.isolation.child_main",
-                lambda fd: encode(IsolatedConfig(target, fd, os.getpid(), self._main)),
+                lambda fd: encode(IsolatedConfig(source, fd, os.getpid())),
             )
         child = _PoolChild(process, solo=solo)
         self._children[child] = asyncio.get_running_loop().create_task(self._serve(child))
         return child
 
-    def _fork(self, target: str) -> ForkedChild | None:
+    def _fork(self, source: AppSource) -> ForkedChild | None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
         if self._fork_server is None:
             # A job runs alone because its worker died while it ran: more jobs of that worker follow.
-            self._fork_server = ForkServer(target, self._main)
+            self._fork_server = ForkServer(source)
         return self._fork_server.fork()
 
     def _crowded(self) -> bool:
@@ -218,11 +231,15 @@ class ProcessPool:
             child.writer.close()
         try:
             async with asyncio.timeout(_START_TIME):
-                if await read_frame(reader) is None:
-                    return
+                frame = await read_frame(reader)
         except TimeoutError:
             return
+        first = None if frame is None else decode_child(frame)
+        if not isinstance(first, ChildReady):
+            child.failed = first.why if isinstance(first, ImportFailed) else ""
+            return
         child.ready = True
+        child.writer.write(pack(encode(log_setup())))
         child.begin()
         while (frame := await read_frame(reader)) is not None:
             try:
@@ -232,18 +249,54 @@ class ProcessPool:
                 return
             if isinstance(message, RunReport):
                 self._finished(child, message)
+            elif isinstance(message, ChildLog):
+                handle_record(message)
+            elif isinstance(message, KindMissing):
+                self._kind_missing(child, message)
             elif isinstance(message, ChildNote) and child.run is not None:
                 child.run.note(message.name, message.value)
 
     def _finished(self, child: _PoolChild, report: RunReport) -> None:
         """Answer with the child's report; keep the child if it may run more jobs."""
         child.jobs += 1
-        if child.solo or child.jobs >= JOBS_EACH or report.resident > RESIDENT_LIMIT:
+        if report.left and not child.solo and child.run is not None:
+            self._tell_left(child.run.delivery.message.kind, report.left)
+        if child.solo or child.jobs >= JOBS_EACH or report.resident > RESIDENT_LIMIT or report.left:
             child.retire()
+        if child.run is not None:
+            self._unrunnable.pop(child.run.delivery.message.id, None)
         if child.run is not None and child.run.stop is None:
             child.finish(None, report.settlement(child.run.delivery.fence))
         elif child.run is not None:
             child.finish(stopped(child.run), None)  # the stop came before the report
+
+    def _tell_left(self, kind: str, left: str) -> None:
+        """Log why a child process is replaced; once per kind and reason."""
+        if (kind, left) not in self._told and len(self._told) < _REMEMBERED:
+            self._told.add((kind, left))
+            _logger.info("a child process is replaced after a job of kind %r, which left %s", kind, left)
+
+    def _kind_missing(self, child: _PoolChild, message: KindMissing) -> None:
+        run, source = child.run, self._source
+        if run is None or source is None:
+            return
+        imported = ", ".join(dict.fromkeys((*source.modules, source.script or source.target.partition(":")[0])))
+        failed = message.failed and f" (imports that failed: {message.failed})"
+        why = (
+            f"its process does not know kind {run.delivery.message.kind!r} after importing {imported}{failed}: declare "
+            "it in a module that these import, or start the worker with the target of one that does"
+        )
+        child.finish(self._not_run(run, why, kind_missing=True), None)
+
+    def _not_run(self, run: Run, why: str, *, kind_missing: bool = False) -> Outcome:
+        """Return the outcome of a run that no child process could begin."""
+        message_id = run.delivery.message.id
+        times = self._unrunnable.pop(message_id, 0)
+        self._unrunnable[message_id] = times + 1
+        if len(self._unrunnable) > _REMEMBERED:
+            del self._unrunnable[next(iter(self._unrunnable))]
+        failure = Failure(run.delivery.attempt, run.host.clock.time(), UNRUNNABLE[not kind_missing], why)
+        return Unrunnable(failure, times)
 
     def _ended(self, child: _PoolChild) -> None:
         """Answer for the run of a dead child process."""
@@ -252,17 +305,16 @@ class ProcessPool:
             return
         if run.stop is not None:
             child.finish(stopped(run), None)
-        elif self._stopping:
+        elif self._stopping and code in (None, -signal.SIGKILL):
+            # By this worker, or by whatever ends the whole service. Any other end is the job's own, also now.
             child.finish(None, Release(run.delivery.fence, why="the worker stopped", begun=run.begun))
         elif child.process.lost:
             child.finish(None, Release(run.delivery.fence, why="the fork server of its process ended", begun=run.begun))
         elif not child.ready:
-            _logger.error(
-                "a child process ended (%s) before it had imported %s: its job is released",
-                how_ended(code),
-                self._target,
-            )
-            child.finish(None, _later(run, _FAILED_PAUSE, "its process did not come up"))
+            target = "" if self._source is None else self._source.target
+            what = child.failed or how_ended(code)
+            why = f"its process ended before it had imported {target}: {what}"
+            child.finish(self._not_run(run, why), None)
         else:
             text = f"its process died during the run ({how_ended(code)})"
             failure = Failure(run.delivery.attempt, run.host.clock.time(), "Crashed", text)

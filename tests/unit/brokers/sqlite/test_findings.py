@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlast.brokers.sqlite.findings import of_clock, of_disk, of_files, of_log
+from outlast.brokers.sqlite.findings import of_clock, of_disk, of_files, of_log, of_sockets
 from tests.support.findings import only
 
 
@@ -33,6 +33,12 @@ def test_permissions(given: dict[str, Any], severity: str, said: str) -> None:
 def test_the_log() -> None:
     assert only([of_log(4 << 20)]).severity == "ok"
     assert only([of_log(1 << 30)]).severity == "warning"
+
+
+def test_the_folder_of_the_sockets() -> None:
+    assert only([of_sockets("")]).severity == "ok"
+    found = only([of_sockets("/tmp/x belongs to user 7")])
+    assert (found.severity, "belongs to user 7: it is not used" in found.text) == ("warning", True)
 
 
 def test_a_clock_that_went_back() -> None:

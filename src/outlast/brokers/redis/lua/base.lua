@@ -58,7 +58,7 @@ end
 function open(P)            -- a queue by its prefix, nil if it is unknown
   local q = queues[P]
   if q then return q end
-  local got = call('HMGET', P .. ':c', 'limits', 's', 'paused', 'waited', 'born', 'past')
+  local got = call('HMGET', P .. ':c', 'limits', 's', 'paused', 'waited', 'born', 'past', 'next')
   if not got[2] then return nil end
   if got[5] ~= ARGV[2] then
     if not same_birth() then return nil end
@@ -66,7 +66,7 @@ function open(P)            -- a queue by its prefix, nil if it is unknown
   end
   local s, limits, unknown = counters(P, got[2]), limits_from(got[1])
   q = { P = P, name = string.match(P, '([^:]*)}$'), limits = limits, s = s, before = got[2], paused = unknown or got[3] == '1',
-        waited = got[4], past = got[6], jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0, freed = 0, paged = {},
+        waited = got[4], past = got[6], next = got[7], jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0, freed = 0, paged = {},
         plain = { R = P .. ':r', Z = P .. ':z', push = 'RPUSH :r', zadd = 'ZADD :z', n = s[S_N], tail = s[S_TAIL],
                   tailo = s[S_TAILO], z = s[S_Z] } }
   queues[P] = q

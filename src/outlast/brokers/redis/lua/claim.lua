@@ -1,4 +1,4 @@
--- Hand out jobs in the order of core.select. Needs base, claim_plain, retain, jobs, moves.
+-- Hand out jobs in the order of core.select. Needs base, claim_plain, retain, jobs, moves, succeed.
 -- KEYS[2..] the queues with a demand, by name. ARGV[3] holder; [4] lease; [5] limit; [6] the queue of the last job of the
 -- previous claim; [7] the waiter to notify if there is no job, '' for none; [8] known kinds, msgpack list, or '';
 -- [9] names of these queues, with spaces, '' if sent before; [10] sequence of this claim, [11] its number there: see
@@ -133,7 +133,7 @@ end
 end
 
 renew(holder, lease)
-lapse()
+if lapse() > 0 then succeed_everywhere() end
 local serving, first = {}, 1
 failed = {}
 local function leave_out(P)         -- a key of this queue has a wrong type: the others give jobs
@@ -145,6 +145,7 @@ local function prepare(i)
   if q and not q.paused and demand > 0 then
     local t = rel(q)
     if room(q, t) ~= 0 then
+      succeed(q)
       unpark_known(q)
       promote(q)
       local r = room(q, t)
@@ -231,6 +232,7 @@ else
       local L, s, t = q.limits, q.s, rel(q)
       local due = room(q, t) ~= 0 and call('ZRANGE', q.P .. ':due', 0, 0, 'WITHSCORES')[2]
       at(due and due - now)
+      at(q.lapse and q.lapse - now)
       if not (L[L_CONC] and s[S_RUN] >= L[L_CONC]) then
         local parked = call('ZRANGE', q.P .. ':park', 0, 0, 'WITHSCORES')[2]
         if L[L_INTERVAL] and gcra_room(L[L_INTERVAL], L[L_BURST], s[S_TAT], t) < 1 then

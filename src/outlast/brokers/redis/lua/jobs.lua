@@ -84,6 +84,12 @@ local function job(q, sid)
   if q.jobs[sid] == nil then load(q, { sid }) end
   return q.jobs[sid] or nil
 end
+local function linked(q, sid)       -- the job of an id, or the one that the id of a follow-up leads to: see follow
+  local j = job(q, sid)
+  local past = not j and call('HGET', q.P .. ':p', sid)
+  local link = past and string.match(past, '%z(.+)$', 17)
+  return j or (link and job(q, link)) or nil
+end
 local function touch(j)
   if not j.dirty then
     j.dirty = true
@@ -207,7 +213,10 @@ local function lift(j)              -- remove it from its line or from due
       call('SREM', q.P .. ':pk:' .. kind, j.sid)
       if add(q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
     end
-  elseif j.st == 'W' then q.s[S_WAIT] = q.s[S_WAIT] - 1 end
+  elseif j.st == 'W' then
+    q.s[S_WAIT] = q.s[S_WAIT] - 1
+    if q.next and j.uniq and call('HGET', q.P .. ':un', j.uniq) == j.sid then call('HDEL', q.P .. ':un', j.uniq) end
+  end
 end
 
 -- Stale entries (a purge of a million jobs leaves as many) are skipped, SKIPS in one call: after them the call returns

@@ -9,10 +9,9 @@
 --           (kind, number) each.
 local op, out = ARGV[3], {}
 spoil = nil
-local function row(q, sid)
-  local j = job(q, sid)
+local function row(q, j)
   if not j then return false end
-  local st = state_of(j)
+  local sid, st = j.sid, state_of(j)
   local over = ended(j)
   local res = j.rtil > now and call('HGET', q.P .. ':res', sid)
   local failures, notes, read = call('HGET', q.P .. ':f', sid), call('HGET', q.P .. ':n', sid), true
@@ -26,7 +25,7 @@ if op == 'get' then
   out[1] = fmt('%.17g', now)
   for i = 4, #ARGV, 2 do
     local q = open(KEYS[1 + ARGV[i]])
-    out[#out + 1] = q and row(q, ARGV[i + 1]) or false
+    out[#out + 1] = q and row(q, linked(q, ARGV[i + 1])) or false
   end
 elseif op == 'names' then return call('SMEMBERS', D .. ':queues')
 elseif op == 'stats' then
@@ -70,7 +69,8 @@ elseif op == 'stats' then
       out[#out + 1] = { q.name, s[S_DEPTH], s[S_READY] + late, due - late - (s[S_PARKED] - parked_late), s[S_RUN],
         s[S_PARKED] - parked_late, call('ZCARD', P .. ':dead'), oldest < math.huge and fmt('%.17g', max(0, now - oldest)) or '0',
         fmt('%.17g', rate), q.paused and 1 or 0, consumers[q.name] or 0, L[L_DEPTH] or false, s[S_BYTES], L[L_BYTES] or false, s[S_SHED],
-        call('LLEN', P .. ':ring') - s[S_STALE], call('ZCARD', P .. ':park'), held, kept[1] or false, kept[2] or false }
+        call('LLEN', P .. ':ring') - s[S_STALE], call('ZCARD', P .. ':park'), held, kept[1] or false, kept[2] or false,
+        q.next and call('HLEN', P .. ':un') or 0 }
     end
   end
 elseif op == 'pages' then
@@ -134,7 +134,7 @@ else
     out[1] = fmt('%.17g', now)
     for n = 1, min(most, #orders_found) do
       local order = orders_found[n]
-      out[#out + 1] = { fmt('%.17g', order), found[order][1].name, row(found[order][1], found[order][2]) }
+      out[#out + 1] = { fmt('%.17g', order), found[order][1].name, row(found[order][1], job(found[order][1], found[order][2])) }
     end
   end
 end

@@ -1,0 +1,37 @@
+"""Ends a process in bounded time, whatever its threads and tasks still do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ["closed_within", "exit_within"]
+
+
+def exit_within(seconds: float, code: int) -> None:
+    """End this process with `code` after so many seconds, if it has not ended by then."""
+    threading.Thread(target=_exit, args=(seconds, code), name="outlast-exit", daemon=True).start()
+
+
+def _exit(seconds: float, code: int) -> None:
+    time.sleep(seconds)
+    logging.shutdown()
+    os._exit(code)
+
+
+async def closed_within(seconds: float, closing: Coroutine[Any, Any, None]) -> bool:
+    """Await `closing` for so many seconds; return whether it ended. Raise what it raises.
+
+    It is not cancelled after that: the close of a file that another process has locked waits for its thread all the
+    same. End the process then.
+    """
+    task = asyncio.ensure_future(closing)
+    await asyncio.wait((task,), timeout=seconds)
+    if task.done():
+        task.result()
+    return task.done()

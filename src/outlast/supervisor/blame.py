@@ -1,0 +1,70 @@
+"""Which jobs the end of a worker process counts as a crash for, and how all of its jobs are released."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from outlast.aio.children import how_ended
+from outlast.core.clock import Clock
+from outlast.core.errors import StoreMoved
+from outlast.core.message import Failure
+from outlast.core.settlement import Release, Reschedule
+from outlast.core.store.store import Store
+from outlast.supervisor.crash_log import log_crashed
+from outlast.supervisor.process import ProcessExit
+from outlast.worker.job_map import CLAIMED
+from outlast.worker.store_link import StoreLink
+
+__all__ = ["release", "release_jobs_of"]
+
+_logger = logging.getLogger("outlast.supervisor")
+
+
+async def release(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
+    """Release the jobs of a dead worker: those that count a crash, those that had begun, then all others."""
+    crashed: Sequence[Reschedule] = release_jobs_of(ended, clock.time())
+    blamed = {settlement.fence for settlement in crashed}
+    others = [Release(fence, why="its worker died", begun=True) for fence in ended.begun if fence not in blamed]
+
+    async def forfeit(store: Store) -> int:
+        lost = await store.broker.settle([*crashed, *others]) if ended.begun else []
+        # Some of the others may have been settled before their worker died.
+        return len(others) - len(lost) + await store.broker.forfeit(ended.holder, crashed=False)
+
+    try:
+        released = await link.retry("forfeit", forfeit)
+    except StoreMoved:
+        _logger.error("the jobs of a dead worker are only in the file that was moved or replaced")  # noqa: TRY400
+        return
+    if crashed or released:
+        count = released + len(crashed)
+        _logger.warning("%d jobs of a dead worker run again; %d of them count a crash", count, len(crashed))
+        await log_crashed(link, crashed)
+
+
+def release_jobs_of(ended: ProcessExit, now: float) -> list[Reschedule]:
+    """Return the settlements of the jobs that count the crash: ready again at their old rank, with one crash more.
+
+    Only jobs that had started count it, whatever the exit code: a handler may choose that. A job whose end is not
+    settled yet counts it too, for it may have prepared the end of its process before its own. Of those killed past a
+    hard deadline, only the overdue ones count. None counts it when the worker left in peace, stalled without a running
+    job, or was killed for another reason.
+    """
+    if ended.left or ended.killed_for in ("stalled", "forced"):
+        return []
+    if ended.killed_for == "overdue":
+        text = "ran past its hard deadline: its worker process was killed"
+    else:
+        text = f"its worker process died during the run ({how_ended(ended.code)})"
+    return [
+        Reschedule(
+            job.fence,
+            min(job.run_at, now),
+            job.attempt,
+            Failure(job.attempt, now, "WorkerDied", text),
+            crashes=job.crashes + 1,
+        )
+        for job in ended.jobs
+        if job.state != CLAIMED
+    ]
