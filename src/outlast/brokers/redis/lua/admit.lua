@@ -1,9 +1,9 @@
 -- Accept jobs: known ids, unique keys, bounds by the rules of core.admission.make_room. Needs base, moves and succeed.
 
-local front, without, accept, accept_follow_up, count_orders
-do  -- what is local to this block is not used elsewhere: a script may have 200 locals
+local make_room
+do
 local WINDOW, LINES = 100, 16
-function front(q, line, most) -- the first `most` jobs of a line and one more; they stay in it
+local function front(q, line, most) -- the first `most` jobs of a line and one more; they stay in it
   if line.n == 0 then return {} end
   sync(q)
   local rs, zs, at = {}, {}, 0
@@ -34,7 +34,7 @@ function front(q, line, most) -- the first `most` jobs of a line and one more; t
   end
   return merged
 end
-function without(jobs, gone, most)
+local function without(jobs, gone, most)
   local left = {}
   for _, j in ipairs(jobs) do
     if j ~= gone and #left < most then left[#left + 1] = j end
@@ -72,7 +72,7 @@ local function by_urgency(jobs, from)   -- take from the back: the least urgent;
 end
 -- The jobs to shed for a new job: a list (empty: there is room); or nil and the bound that refuses it; or nil, 'large',
 -- bound, limit.
-local function make_room(q, new, gone)
+function make_room(q, new, gone)
   local L, key = q.limits, new.key
   local kdepth, kbytes, kage = key and L[L_KDEPTH], key and L[L_KBYTES], key and L[L_KAGE]
   if L[L_BYTES] and new.size > L[L_BYTES] then return nil, 'large', 'max_bytes', L[L_BYTES] end
@@ -131,6 +131,7 @@ local function make_room(q, new, gone)
   end
   return shed
 end
+end
 local function retry_after(q, bound)
   local jobs = bound == 'max_depth' and q.limits[L_DEPTH] or q.s[S_DEPTH]
   local rate = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU
@@ -151,7 +152,7 @@ local function known_kind(q, sid)       -- '' if it is not known any more
 end
 -- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. Returns nil if accepted, else
 -- a list: exists (by, id, kind) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
-function accept(q, sid, blob, bounded, replacing, aside)
+local function accept(q, sid, blob, bounded, replacing, aside)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
@@ -241,14 +242,13 @@ function accept(q, sid, blob, bounded, replacing, aside)
   return answer
 end
 -- Without bounds; the id of one whose unique key is held leads to the job that holds it.
-function accept_follow_up(q, sid, blob)
+local function accept_follow_up(q, sid, blob)
   local answer = accept(q, sid, blob, false, true)
   if answer and answer[1] == 'exists' and answer[2] == 'unique' then
     keep_id(q, sid, now + q.limits[L_MEMORY], 0, kind_in(blob, 24) .. '\0' .. answer[3])
   end
   return answer
 end
-function count_orders()           -- before flush
+local function count_orders()           -- before flush
   if orders > 0 then call('INCRBY', D .. ':order', orders) end
-end
 end
