@@ -171,8 +171,8 @@ def _nearest(name: str, fields: set[str]) -> str:
         for field in fields:
             alike = SequenceMatcher(None, end, field).ratio()
             if alike > ratio:
-                best, ratio = "_".join([*parts[:start], field]), alike
-    return best and f" (do you mean OUTLAST_{best}?)"
+                best, ratio = field, alike
+    return best and f"; the nearest is {best.lower()}"
 
 
 def _prefixes(app: str) -> tuple[str, ...]:

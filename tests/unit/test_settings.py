@@ -151,17 +151,17 @@ def test_a_spool_is_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "meant"),
     [
-        ("OUTLAST_CONCURENCY", "OUTLAST_CONCURRENCY"),
-        ("OUTLAST_SHOP_LEESE", "OUTLAST_SHOP_LEASE"),
-        ("OUTLAST_SHOP_DRAINGRACE", "OUTLAST_SHOP_DRAIN_GRACE"),
-        ("OUTLAST_ULR", "OUTLAST_URL"),
+        ("OUTLAST_CONCURENCY", "concurrency"),
+        ("OUTLAST_SHOP_LEESE", "lease"),
+        ("OUTLAST_SHOP_DRAINGRACE", "drain_grace"),
+        ("OUTLAST_ULR", "url"),
         ("OUTLAST_COLOUR", ""),
         ("OUTLAST_", ""),
     ],
 )
 def test_a_misspelt_variable_is_named_with_the_nearest_setting(variable: str, meant: str) -> None:
     told = Settings.mistaken_variables("shop", environ={variable: "7"})
-    assert told == {variable: "no setting has this name" + (f" (do you mean {meant}?)" if meant else "")}
+    assert told == {variable: "no setting has this name" + (f"; the nearest is {meant}" if meant else "")}
 
 
 def test_variables_that_are_in_order_are_not_named() -> None:

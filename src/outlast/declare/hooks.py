@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from outlast.core.calls import is_async
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import EVENTS, Event, Observers
 
@@ -35,8 +35,7 @@ class MiddlewareMixin:
         function, and for an isolated job in the child process. A router's middleware is inside the app's. Declare it
         before the worker starts. Raise ConfigurationError when it is not async.
         """
-        method = None if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - a callable object
-        if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)):
+        if not is_async(function):
             raise ConfigurationError(f"middleware({function!r}): give an 'async def' that takes (ctx, call_next)")
         self._middleware.append(function)
         return function
@@ -72,7 +71,7 @@ class EventsMixin:
         return self._observe(arguments[0], ())
 
     def _observe(self, observer: Any, kinds: tuple[type[Event], ...]) -> Any:
-        if not callable(observer) or inspect.iscoroutinefunction(observer):
+        if not callable(observer) or is_async(observer):
             raise ConfigurationError(f"observe({observer!r}): give a callable that takes an event, not async")
         self._observers.add(observer, kinds)
         return observer

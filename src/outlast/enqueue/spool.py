@@ -197,7 +197,8 @@ class Spool:
     def _record_outage(self, error: Exception) -> None:
         if not self._outage:
             self._outage = True
-            _log.warning("the store is unreachable (%s): jobs are spooled to %s", error, self._file.path)
+            what = "full" if isinstance(error, StoreFull) else "unreachable"
+            _log.warning("the store is %s (%s): jobs are spooled to %s", what, error, self._file.path)
 
     async def _do(self, work: Callable[..., T], *args: Any, **options: Any) -> T:
         """Run `work` in the thread of the file."""

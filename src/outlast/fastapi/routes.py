@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
 from outlast.core.bounds import LAST_MOMENT
-from outlast.core.errors import InvalidArguments, JobNotFound, OutlastError
+from outlast.core.calls import unawaited
+from outlast.core.errors import ConfigurationError, InvalidArguments, JobNotFound, OutlastError
 from outlast.core.message import State
 from outlast.core.store.records import JobRecord
 from outlast.fastapi.problems import STORE_RETRY, answer, response_of
@@ -70,6 +71,10 @@ def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "
     )
     async def job(job_id: str, response: Response, allowed: Any = allowed_by) -> JobView:
         response.headers["Cache-Control"] = "no-store"
+        if unawaited(allowed):  # it would count as true: everybody could read everything
+            raise ConfigurationError(
+                f"install(authorize={authorize!r}) returned a coroutine, which is not awaited: give an 'async def'"
+            )
         try:
             record = await shop.handle(job_id).record()
         except InvalidArguments:
