@@ -20,7 +20,7 @@ from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue
 from outlast.core.unique import OnConflict
 from outlast.declare.arguments import Arguments
-from outlast.declare.hooks import EventsMixin
+from outlast.declare.hooks import EventsMixin, LifecycleMixin
 from outlast.declare.options import Options
 from outlast.enqueue.handle import Handle
 from outlast.enqueue.job import AppLink
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Outlast"]
 
 
-class Outlast(Declarer, EventsMixin):
+class Outlast(Declarer, EventsMixin, LifecycleMixin):
     """The jobs of one application. name: selects the environment variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
     Connections open on first use, one per event loop; in a script, `async with shop:` opens and closes them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -11,10 +12,12 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.events import EVENTS, Event, Observers
 
 if TYPE_CHECKING:
+    from outlast.core.registry import Registry
     from outlast.declare.context import Middleware
 
-__all__ = ["EventsMixin", "MiddlewareMixin"]
+__all__ = ["EventsMixin", "LifecycleMixin", "MiddlewareMixin"]
 
+H = TypeVar("H", bound=Callable[[], object])
 M = TypeVar("M", bound="Middleware")
 O = TypeVar("O", bound=Callable[[Event], object])  # noqa: E741
 E1 = TypeVar("E1", bound=Event)
@@ -39,6 +42,49 @@ class MiddlewareMixin:
             raise ConfigurationError(f"middleware({function!r}): give an 'async def' that takes (ctx, call_next)")
         self._middleware.append(function)
         return function
+
+
+class LifecycleMixin:
+    """The base of an app that has hooks for the start and the stop of each worker process."""
+
+    registry: Registry
+
+    def on_start(self, hook: H, /) -> H:
+        """Call `hook()`, async or plain, in each worker process before it claims its first job; a decorator.
+
+        Hooks run in the order of their declaration, on the worker's event loop, which a plain one must not block for
+        long. An error ends the process, which is not ready then; its supervisor starts another one. They do not run in
+        the child processes of `isolate="process"`: use a dependency there. Raise ConfigurationError.
+        """
+        self.registry.on_start.append(_hook(hook, "on_start"))
+        return hook
+
+    def on_stop(self, hook: H, /) -> H:
+        """Call `hook()`, async or plain, when a worker stops and its jobs have ended or are released; a decorator.
+
+        Hooks run in reverse order, within what is left of the grace period (`drain_grace`) and at least a second. Their
+        errors are logged. They run only if all start hooks have succeeded, and not when the process is killed. Raise
+        ConfigurationError.
+        """
+        self.registry.on_stop.append(_hook(hook, "on_stop"))
+        return hook
+
+
+def _hook(hook: Callable[[], Any], name: str) -> Callable[[], Any]:
+    if not callable(hook) or inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
+        raise ConfigurationError(
+            f"{name}({hook!r}): give a function, 'def' or 'async def', without a yield; on_start has what comes before "
+            "it, on_stop what comes after"
+        )
+    try:
+        inspect.signature(hook).bind()
+    except TypeError:
+        raise ConfigurationError(
+            f"{name}({hook!r}): it is called without arguments: give a function that needs none"
+        ) from None
+    except ValueError:  # a callable of C without a signature
+        return hook
+    return hook
 
 
 class EventsMixin:

@@ -25,6 +25,7 @@ from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
+from outlast.worker.lifecycle import HookFailed
 from outlast.worker.plain_log import log_plainly
 from outlast.worker.ports import RuntimePort
 from outlast.worker.purpose import lacks_jobs
@@ -164,6 +165,8 @@ class _SupervisedWorker:
             return STORE if isinstance(error, StoreCorrupt) else CONFIG
         except StoreStalled:
             return STALLED
+        except HookFailed:
+            return FAILED
         except Exception:
             _logger.exception("the worker process failed")
             return FAILED
