@@ -28,7 +28,7 @@ class TestHooks:
         """Whether the end of the block is awaited: `async with`."""
 
     async def start(self) -> None:
-        """Call the start hooks, once. Raise HookFailed, or ConfigurationError when nothing could await the stop hooks."""
+        """Call the start hooks, once. Raise HookFailed; ConfigurationError when nothing could await the stop hooks."""
         registry, loop = self._registry, asyncio.get_running_loop()
         if self._loop is not None or not (registry.on_start or registry.on_stop):
             return

@@ -43,7 +43,7 @@ async def start(hooks: Sequence[Callable[[], Any]], stopped: asyncio.Event) -> b
 
 
 async def stop(hooks: Sequence[Callable[[], Any]], seconds: float, hurry: asyncio.Event) -> None:
-    """Call the hooks in reverse order within `seconds` in all, at least one, or until `hurry` is set; log their errors."""
+    """Call the hooks in reverse order, for `seconds` in all, at least 1, or until `hurry` is set; log their errors."""
     loop = asyncio.get_running_loop()
     hurries = hurry.is_set()
     deadline = loop.time() + (_LEAST if hurries else max(_LEAST, seconds))

@@ -127,7 +127,7 @@ async def test_a_test_runs_hooks_around_its_jobs() -> None:
     assert said == ["begin", "work", "work", "end"]
     with app.testing() as t:
         await work.enqueue()
-        with pytest.raises(ConfigurationError, match="write `async with shop.testing"):
+        with pytest.raises(ConfigurationError, match="write `async with shop"):
             await t.drain()
 
 
