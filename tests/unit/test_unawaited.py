@@ -23,7 +23,12 @@ class AsyncCall:
         return "made"
 
 
-ASYNC: list[Callable[..., Any]] = [coroutine_function, partial(coroutine_function, 1), AsyncCall(), AsyncCall().__call__]
+ASYNC: list[Callable[..., Any]] = [
+    coroutine_function,
+    partial(coroutine_function, 1),
+    AsyncCall(),
+    AsyncCall().__call__,
+]
 
 
 def returns_one(*arguments: Any, **named: Any) -> Any:
@@ -40,9 +45,9 @@ def test_async_callables_are_told_from_plain_ones() -> None:
 @pytest.mark.parametrize("wrong", ASYNC)
 def test_an_async_callable_is_refused_when_it_is_declared(wrong: Callable[..., Any]) -> None:
     app = new_app("memory:")
-    with pytest.raises(ConfigurationError, match="key=.*plain function"):
+    with pytest.raises(ConfigurationError, match=r"key=.*plain function"):
         app.job(kind="a", key=wrong)(lambda: None)
-    with pytest.raises(ConfigurationError, match="unique=.*plain function"):
+    with pytest.raises(ConfigurationError, match=r"unique=.*plain function"):
         app.job(kind="b", unique=wrong)(lambda: None)
     with pytest.raises(ConfigurationError, match="not async"):
         app.observe(wrong)
