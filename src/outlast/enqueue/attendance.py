@@ -52,7 +52,7 @@ class Attendance:
             self._wait()
 
     async def look(self) -> bool:
-        """Look once; warn if jobs of this app wait and the store has no worker. Return whether this was the last look."""
+        """Look once; warn if jobs of this app wait and the store has no worker. Return whether to look no more."""
         try:
             stats = await self._runtime.store.broker.stats(())
         except StoreError:

@@ -24,9 +24,13 @@ from outlast import (
     EnqueueUnknown,
     IdConflict,
     InvalidArguments,
+    JobCancelled,
+    JobExpired,
+    JobFailed,
     JobNotFound,
     Outlast,
     QueueFull,
+    ResultTimeout,
     Settings,
     StoreCorrupt,
     StoreFull,
@@ -221,6 +225,10 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
     (IdConflict("mail.3", "send", "other"), 409, "id-conflict", None, {"job": "mail.3"}),
     (UniqueConflict("key", "mail.2"), 409, "unique-conflict", None, {"job": "mail.2"}),
     (JobNotFound("mail.3"), 404, "job-not-found", None, {}),
+    (ResultTimeout("mail.4", "running", 2), 504, "result-timeout", "1", {"job": "mail.4", "retry_after": 1}),
+    (JobFailed("mail.5", "exhausted", "secret"), 500, "job-failed", None, {"job": "mail.5", "reason": "exhausted"}),
+    (JobCancelled("mail.6"), 409, "job-cancelled", None, {"job": "mail.6"}),
+    (JobExpired("mail.7"), 410, "job-expired", None, {"job": "mail.7"}),
 ]
 
 

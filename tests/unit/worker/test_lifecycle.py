@@ -97,9 +97,10 @@ def test_what_cannot_be_a_hook_is_refused() -> None:
         yield
 
     for decorate in (app.on_start, app.on_stop):
+        wrong: Any
         for wrong in (needs, yields, yields_too, 3):
             with pytest.raises(ConfigurationError, match=r"on_st(art|op)\("):
-                decorate(wrong)  # type: ignore[arg-type]
+                decorate(wrong)
     assert app.on_start(print) is print
 
 
