@@ -2,7 +2,7 @@
 
 CHECKOUT is a work tree of an older commit (`git worktree add CHECKOUT COMMIT`). Both run in this environment, with one
 worker process and the defaults. Prints, for each shape and store, the medians and the median and spread of the ratios,
-pair by pair, of jobs a second and of CPU seconds per 1,000 jobs (the Redis server's included); of `beside`, how long one
+pair by pair, of jobs a second and of CPU seconds per 1,000 jobs (the Redis server's included); of `beside`, how long an
 enqueue takes beside 1, 2 and 4 worker processes that drain, with the drain's rate. `--write` puts the table on the page
 of the benchmarks (benchmarks/before_after.md, which `benchmarks.report` includes).
 """
@@ -98,13 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _rows(store: str, shape: str, found: dict[str, list[Figures]]) -> Iterator[str]:
-    for key in KEYS:
+    for key, title in KEYS.items():
         if any(key not in each for each in found["before"]):
             continue
         each = [new[key] / old[key] for old, new in zip(found["before"], found["after"], strict=True)]
         before, after = (median(figures[key] for figures in found[name]) for name in ("before", "after"))
         ratio = f"{median(each):.2f} ({min(each):.2f}-{max(each):.2f})"
-        yield f"| {store}, {shape} | {KEYS[key]} | {before:,.4g} | {after:,.4g} | {ratio} |"
+        yield f"| {store}, {shape} | {title} | {before:,.4g} | {after:,.4g} | {ratio} |"
 
 
 if __name__ == "__main__":
