@@ -58,6 +58,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin):
         """The `settings` argument; None when every setting is read from the environment."""
         self._arguments: dict[str, Arguments] = {}
         self._middleware = self.registry.middleware
+        self._on_start, self._on_stop = self.registry.on_start, self.registry.on_stop
         self._overrides = self.registry.overrides
         self._observers = Observers()
         self._wiring: Wiring | None = None

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any
 
 __all__ = ["is_async", "unawaited"]
 
 
-def is_async(call: Callable[..., Any]) -> bool:
+def is_async(call: object) -> bool:
     """Return whether it is an async function, a partial of one, or an object with an async `__call__`."""
     while isinstance(call, functools.partial):
         call = call.func

@@ -12,7 +12,6 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.events import EVENTS, Event, Observers
 
 if TYPE_CHECKING:
-    from outlast.core.registry import Registry
     from outlast.declare.context import Middleware
 
 __all__ = ["EventsMixin", "LifecycleMixin", "MiddlewareMixin"]
@@ -47,7 +46,8 @@ class MiddlewareMixin:
 class LifecycleMixin:
     """The base of an app that has hooks for the start and the stop of each worker process."""
 
-    registry: Registry
+    _on_start: list[Callable[[], Any]]
+    _on_stop: list[Callable[[], Any]]
 
     def on_start(self, hook: H, /) -> H:
         """Call `hook()`, async or plain, in each worker process before it claims its first job; a decorator.
@@ -56,7 +56,7 @@ class LifecycleMixin:
         long. An error ends the process, which is not ready then; its supervisor starts another one. They do not run in
         the child processes of `isolate="process"`: use a dependency there. Raise ConfigurationError.
         """
-        self.registry.on_start.append(_hook(hook, "on_start"))
+        self._on_start.append(_hook(hook, "on_start"))
         return hook
 
     def on_stop(self, hook: H, /) -> H:
@@ -66,11 +66,11 @@ class LifecycleMixin:
         errors are logged. They run only if all start hooks have succeeded, and not when the process is killed. Raise
         ConfigurationError.
         """
-        self.registry.on_stop.append(_hook(hook, "on_stop"))
+        self._on_stop.append(_hook(hook, "on_stop"))
         return hook
 
 
-def _hook(hook: Callable[[], Any], name: str) -> Callable[[], Any]:
+def _hook(hook: Any, name: str) -> Callable[[], Any]:
     if not callable(hook) or inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
         raise ConfigurationError(
             f"{name}({hook!r}): give a function, 'def' or 'async def', without a yield; on_start has what comes before "
@@ -82,9 +82,10 @@ def _hook(hook: Callable[[], Any], name: str) -> Callable[[], Any]:
         raise ConfigurationError(
             f"{name}({hook!r}): it is called without arguments: give a function that needs none"
         ) from None
-    except ValueError:  # a callable of C without a signature
-        return hook
-    return hook
+    except ValueError:
+        pass  # a callable of C without a signature
+    made: Callable[[], Any] = hook
+    return made
 
 
 class EventsMixin:

@@ -67,15 +67,19 @@ class Attendance:
         )
         if waiting:
             _log.warning(
-                "jobs wait in %s since more than %.0f s, and no worker has it open (queues: %s): start one; if one "
-                "runs, it uses another store, so set OUTLAST_URL to the same absolute path or server for both",
-                _absolute(self._runtime.store.url),
+                "jobs wait in %s since more than %.0f s, and no worker has it open (queues: %s; working directory: "
+                "%s): start one; if one runs, it uses another store, so set OUTLAST_URL to the same absolute path or "
+                "server for both",
+                self._runtime.store.url,
                 _AFTER,
                 ", ".join(waiting),
+                _folder(),
             )
         return bool(waiting)
 
 
-def _absolute(url: str) -> str:
-    path = url.removeprefix("sqlite:")
-    return url if path == url else f"sqlite:{Path(path).absolute()}"
+def _folder() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "removed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import os
 import signal
 import socket
@@ -172,6 +174,21 @@ class TestRoutes:
                 assert (answer.json()["error"], answer.json()["state"]) == ("ValueError: negative", "scheduled")
                 assert answer.headers["cache-control"] == "no-store"
                 assert "error" not in (await client.get(f"/outlast/jobs/{handle.id}")).json()
+
+    async def test_a_coroutine_of_authorize_that_nothing_awaits_allows_nothing(self) -> None:
+        async def allow() -> bool:
+            return False
+
+        for wrong in (lambda: allow(), lambda: asyncio.wrap_future(concurrent.futures.Future[bool]())):
+            app, shop = FastAPI(), new_shop()
+            install(app, shop, authorize=wrong)
+            with shop.testing():
+                handle = (await shop.enqueue_many([_message(shop, 1)]))[0]
+                transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+                async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+                    answer = await client.get(f"/outlast/jobs/{handle.id}")
+            assert answer.status_code == 500
+            assert "args" not in answer.text
 
     def test_health(self, monkeypatch: pytest.MonkeyPatch) -> None:
         app = FastAPI()

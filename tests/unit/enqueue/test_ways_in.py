@@ -26,6 +26,9 @@ async def render(n: int) -> str:
 def own(n: int) -> None: ...
 
 
+def own_of_class(cls: type, /) -> None: ...
+
+
 @pytest.mark.parametrize("name", ["delay", "send", "kiq", "push", "defer", "perform_async", "s"])
 def test_a_name_of_an_enqueue_elsewhere_is_answered_with_the_one_here(name: str) -> None:
     with pytest.raises(AttributeError, match=r"write `await send\.enqueue\(\.\.\.\)`, or send\.enqueue_sync"):
@@ -88,7 +91,7 @@ def test_a_method_cannot_be_a_job_and_the_error_says_what_to_write() -> None:
                 async def send(cls: Any, n: int) -> None: ...
 
         wrong: Any
-        for wrong in (staticmethod(own), classmethod(own)):
+        for wrong in (staticmethod(own), classmethod(own_of_class)):
             with pytest.raises(ConfigurationError, match="put @staticmethod above @job"):
                 decorate(wrong)
 
