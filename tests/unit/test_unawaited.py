@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -94,3 +95,9 @@ async def test_a_dependency_that_returns_a_coroutine_fails_the_run(is_async_hand
         await t.drain()
         with pytest.raises(JobFailed, match="returned a coroutine, which is not awaited"):
             await handle.result()
+
+
+async def test_a_future_is_awaitable_too_and_stays() -> None:
+    future = asyncio.get_running_loop().create_future()
+    assert unawaited(future)
+    assert not future.done()
