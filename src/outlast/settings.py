@@ -16,6 +16,7 @@ from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import DEFAULTS
 from outlast.core.topology import variables_of
+from outlast.core.urls import mask_urls, redact_url
 
 __all__ = ["Settings"]
 
@@ -78,6 +79,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Bytes of resident memory above which the supervisor replaces a worker process; 0 for never."""
     measure: _Switch = False
     """Measure the CPU seconds of runs in threads and on the loop; runs in child processes are always measured."""
+
+    def __repr__(self) -> str:
+        values = {field: getattr(self, field) for field in self.__struct_fields__} | {"url": redact_url(self.url)}
+        shown = (f"{name}={value!r}" for name, value in values.items())
+        return f"Settings({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         for field in _types():
@@ -181,11 +187,12 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
     elif text and kind is bool:
         found = _SWITCH_WORDS.get(value.lower(), value)
     if kind is float:
-        found = seconds(found, setting)
+        found = seconds(mask_urls(found) if isinstance(found, str) else found, setting)
     try:
         return msgspec.convert(found, hint)
     except msgspec.ValidationError:
-        raise ConfigurationError(f"{setting}={value!r}: {hint.__metadata__[0].description}") from None
+        shown = mask_urls(repr(value))
+        raise ConfigurationError(f"{setting}={shown}: {hint.__metadata__[0].description}") from None
 
 
 def _default_file(directory: Path) -> Path:

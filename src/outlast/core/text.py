@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["clean", "counted", "duration", "indented", "json_line", "line", "redact_url", "short", "size", "when"]
+__all__ = ["clean", "counted", "duration", "indented", "json_line", "line", "short", "size", "when"]
 
 # Also the marks of writing direction, the separators at which str.splitlines splits, and halves of surrogate pairs.
 _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
-# Up to the last '@': in a password whose '/', '?' or '#' was not percent-encoded, the text behind these is secret too.
-_PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):.*@", re.DOTALL)
-_SECRET: Final = re.compile(r"(?P<name>[?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def counted(number: int, noun: str) -> str:
@@ -70,8 +67,3 @@ def size(number: float) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1024
     return f"{number:.1f} GiB"
-
-
-def redact_url(url: str) -> str:
-    """Return a store's URL with its password and the secrets of its query masked."""
-    return _SECRET.sub(r"\g<name>***", _PASSWORD.sub(r"\g<before>:***@", url))

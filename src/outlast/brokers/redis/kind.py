@@ -30,7 +30,7 @@ class RedisKind(StoreKind):
         try:
             from outlast.brokers.redis.store import store_at
         except ModuleNotFoundError as error:
-            raise ConfigurationError(f"url='{url.partition(':')[0]}:...': {_INSTALL} ({error})") from None
+            raise ConfigurationError(f"url={self.shown(url)!r}: {_INSTALL} ({error})") from None
         return Store.of(store_at(url, clock=clock, max_body=max_body), self.shown(url))
 
     def identity(self, url: str) -> str:
