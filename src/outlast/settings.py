@@ -18,7 +18,7 @@ from outlast.core.policy import DEFAULTS
 from outlast.core.topology import variables_of
 from outlast.core.urls import mask_urls, redact_url
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "current_folder"]
 
 # The description is the end of the error: it says how to correct the value.
 _Count = Annotated[int, Meta(ge=1, description="give a whole number, 1 or more")]
@@ -106,7 +106,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         if argument.url:
             return argument
         found = (environ.get(prefix + "URL", "") for prefix in prefixes)
-        url = next(filter(None, found), "") or f"sqlite:{_default_file(directory or Path.cwd())}"
+        url = next(filter(None, found), "") or f"sqlite:{_default_file(directory or current_folder())}"
         return msgspec.structs.replace(argument, url=url)
 
     @classmethod
@@ -146,6 +146,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             elif app is not None:
                 idle[variable] = f"{_prefixes(app)[0]}{field} comes first"
         return idle
+
+
+def current_folder() -> Path:
+    """Return the working directory; raise ConfigurationError if it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "the working directory does not exist any more: change to another one, and start again"
+        ) from None
 
 
 def _prefixes(app: str) -> tuple[str, ...]:

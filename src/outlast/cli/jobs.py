@@ -20,6 +20,7 @@ from outlast.cli.output.listing import (
     QueueOption,
     StateOption,
     Words,
+    error_of,
     list_jobs,
     query_of,
 )
@@ -27,7 +28,7 @@ from outlast.cli.store_access import find_job, find_store
 from outlast.core.moving import Unhold
 from outlast.core.store.control import Cancel, Redrive, RunNow
 from outlast.core.store.records import JobRecord
-from outlast.core.text import short, when
+from outlast.core.text import when
 
 __all__ = ["REDRIVE", "register"]
 
@@ -92,8 +93,7 @@ def _remarks(record: JobRecord, now: float) -> str:
     if record.reason and record.reason != record.state:
         parts.append(record.reason)
     if record.failures and record.state != "succeeded":
-        last = record.failures[-1]
-        parts.append(short(f"{last.type}: {last.message}"))
+        parts.append(error_of(record))
     return "; ".join(parts)
 
 

@@ -17,6 +17,8 @@ from outlast.cli.output import show
 from outlast.core.errors import ConfigurationError, OutlastError, StoreError, UnsafeStore
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, INTERRUPTED, STORE
 from outlast.core.text import clean
+from outlast.core.urls import mask_urls
+from outlast.settings import current_folder
 
 __all__ = ["build", "run"]
 
@@ -116,9 +118,9 @@ def run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as failure:
-        error = _bad_word(failure, words) or failure
+        error = _bad_word(failure, words) or _no_folder(failure) or failure
         if _Debug.enabled:
-            traceback.print_exc()
+            show.note(mask_urls(traceback.format_exc().rstrip()))
         show.note(f"outlast: {_line(error)}")
         return _exit_code(error)
     return CLEAN
@@ -133,6 +135,16 @@ def _bad_word(error: Exception, words: Sequence[str]) -> ConfigurationError | No
     return None
 
 
+def _no_folder(error: Exception) -> ConfigurationError | None:
+    """Return the error for a working directory that was removed, where this is what failed."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            current_folder()
+        except ConfigurationError as gone:
+            return gone
+    return None
+
+
 def _exit_code(error: BaseException) -> int:
     """Return the exit code of an error."""
     if isinstance(error, StoreError | UnsafeStore):
@@ -143,4 +155,4 @@ def _exit_code(error: BaseException) -> int:
 def _line(error: Exception) -> str:
     if isinstance(error, OutlastError):
         return clean(str(error))
-    return clean(f"unexpected {type(error).__name__}: {error} (OUTLAST_DEBUG=1 shows the traceback)")
+    return clean(f"unexpected {type(error).__name__}: {mask_urls(str(error))} (OUTLAST_DEBUG=1 shows the traceback)")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
-__all__ = ["clean", "counted", "duration", "indented", "json_line", "line", "short", "size", "when"]
+__all__ = ["ascii_json", "clean", "counted", "duration", "indented", "json_line", "line", "short", "size", "when"]
 
 # Also the marks of writing direction, the separators at which str.splitlines splits, and halves of surrogate pairs.
 _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
@@ -37,6 +39,11 @@ def indented(text: str) -> str:
 def json_line(text: str) -> str:
     """Return JSON with control characters in its texts escaped as JSON escapes them; it decodes to the same values."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def ascii_json(text: str) -> str:
+    """Return JSON in ASCII, with all other characters escaped as JSON escapes them; it decodes to the same values."""
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def short(text: str, most: int = 60) -> str:

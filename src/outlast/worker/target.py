@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 from outlast.core.errors import ConfigurationError
+from outlast.settings import current_folder
 from outlast.worker.ports import ComposerPort, RuntimePort
 
 __all__ = ["AppPort", "load_app"]
@@ -45,7 +45,9 @@ def load_app(target: str) -> AppPort:
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
             raise  # the module exists, but one of its imports does not
-        raise ConfigurationError(f"target {target!r}: no module {error.name!r} in {Path.cwd()} or sys.path") from None
+        raise ConfigurationError(
+            f"target {target!r}: no module {error.name!r} in {current_folder()} or sys.path"
+        ) from None
     for part in path.split("."):
         try:
             value = getattr(value, part)

@@ -99,7 +99,7 @@ class Address(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, url: str) -> Address:
-        """Return the address in a URL; raise ConfigurationError, which names the wrong part and shows nothing of it, for it may be a password.
+        """Return the address in a URL; raise ConfigurationError, which names the wrong part and does not show it.
 
         redis://[user:password@]host[:port][/db], rediss:// (TLS), redis+unix:///path/to.sock,
         redis+sentinel://[user:password@]host[:port],...[/service[/db]], redis+cluster://[user:password@]host[:port],...;
