@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import DEFAULTS
+from outlast.core.text import shown
 from outlast.core.topology import variables_of
 from outlast.core.urls import mask_urls, redact_url
 
@@ -82,8 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         values = {field: getattr(self, field) for field in self.__struct_fields__} | {"url": redact_url(self.url)}
-        shown = (f"{name}={value!r}" for name, value in values.items())
-        return f"Settings({', '.join(shown)})"
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     def __post_init__(self) -> None:
         for field in _types():
@@ -193,7 +193,8 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
         with suppress(ValueError):
             found = float(value)
     elif text and kind is int and value.isdecimal():
-        found = int(value)  # "007" too
+        with suppress(ValueError):  # more digits than Python reads
+            found = int(value)  # "007" too
     elif text and kind is bool:
         found = _SWITCH_WORDS.get(value.lower(), value)
     if kind is float:
@@ -201,8 +202,8 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
     try:
         return msgspec.convert(found, hint)
     except msgspec.ValidationError:
-        shown = mask_urls(repr(value))
-        raise ConfigurationError(f"{setting}={shown}: {hint.__metadata__[0].description}") from None
+        text = mask_urls(shown(value))
+        raise ConfigurationError(f"{setting}={text}: {hint.__metadata__[0].description}") from None
 
 
 def _default_file(directory: Path) -> Path:

@@ -43,6 +43,10 @@ _MODULES: Final = {"dev": "dev.command"}
 """Modules of commands that have another name."""
 
 
+_NARROWEST: Final = 20
+"""The fewest columns that are used."""
+
+
 class _Debug:
     """Whether to print tracebacks; set before any command runs."""
 
@@ -109,6 +113,8 @@ def _root_options(
 def run(arguments: Sequence[str] | None) -> int:
     """Run a command line; return its exit code. An error is one line on stderr that names the fix."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if os.environ.get("COLUMNS", "").isdecimal() and int(os.environ["COLUMNS"]) < _NARROWEST:
+        os.environ["COLUMNS"] = str(_NARROWEST)  # less, and nothing would be printed
     completing = "_OUTLAST_COMPLETE" in os.environ
     _Debug.enabled = False
     try:

@@ -78,20 +78,25 @@ class SpoolFile:
             db.executemany("insert or ignore into spooled (id, queue, body) values (?, ?, ?)", rows)
 
     def head(self, number: int, *, without: Sequence[str] = ()) -> list[SpooledMessage]:
-        """Return the first messages in order of acceptance, except those of the queues `without`."""
+        """Return the first messages in order of acceptance, except those of the queues `without`.
+
+        A row of other types than this class writes is returned too, as bytes that are no message: it hides no other.
+        """
         marks = ", ".join("?" * len(without))
         with self._using() as db:
             found = db.execute(
-                f"select seq, id, queue, body from spooled where queue not in ({marks}) order by seq limit ?",  # noqa: S608
+                f"""select seq, cast(id as blob), cast(queue as blob), cast(body as blob) from spooled
+                where cast(queue as text) not in ({marks}) order by seq limit ?""",  # noqa: S608
                 (*without, number),
             )
-            return [SpooledMessage(*row) for row in found]
+            return [SpooledMessage(seq, _text(id_), _text(queue), body or b"") for seq, id_, queue, body in found]
 
     def take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]] = ()) -> None:
         """Delete messages that have arrived; move those that the store can never accept aside, each with its reason."""
         with self._using() as db, immediate(db):
             db.executemany(
-                "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1", refused
+                "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1",
+                [(seq, why.encode(errors="replace").decode()) for seq, why in refused],
             )
             db.executemany("delete from spooled where seq = ?", [(seq,) for seq in arrived])
             db.executemany("delete from spooled where seq = ?", [(seq,) for seq, _ in refused])
@@ -101,6 +106,12 @@ class SpoolFile:
         with self._using() as db:
             waiting, refused = (db.execute(f"select count(*) from {each}").get for each in ("spooled", "refused"))  # noqa: S608
             return int(waiting), int(refused)
+
+    def refused(self, number: int) -> list[tuple[str, str]]:
+        """Return id and reason of the first refused messages, in order of acceptance."""
+        with self._using() as db:
+            found = db.execute("select cast(id as blob), why from refused order by seq limit ?", (number,))
+            return [(_text(id_), why) for id_, why in found]
 
     @contextmanager
     def relaying(self) -> Iterator[bool]:
@@ -144,3 +155,7 @@ class SpoolFile:
             raise StoreCorrupt(f"spool={self.path!r}: {error}; give the spool a file of its own") from error
         db.pragma("wal_autocheckpoint", 1000)
         return db
+
+
+def _text(column: bytes | None) -> str:
+    return (column or b"").decode(errors="replace")

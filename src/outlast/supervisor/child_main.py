@@ -127,7 +127,6 @@ class _SupervisedWorker:
     def __init__(self, config: WorkerConfig, app: AppPort) -> None:
         self._config = config
         self._app = app
-        self._parent = os.getppid()
         self._stop = asyncio.Event()
         self._grace_over = False
         self._orphaned = False
@@ -252,7 +251,7 @@ class _SupervisedWorker:
     async def _is_orphan(self) -> bool:
         """Return whether the supervisor has ended: its sockets close a moment before its children get a new parent."""
         for _ in range(_REPARENTED_TRIES):
-            if os.getppid() != self._parent:
+            if os.getppid() != self._config.supervisor:
                 return True
             await asyncio.sleep(_REPARENTED_PAUSE)
         return False

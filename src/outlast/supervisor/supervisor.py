@@ -82,6 +82,7 @@ class Supervisor:
             holder="",
             map_fd=-1,
             control_fd=-1,
+            supervisor=0,
             queues=None if queues is None else tuple(queues),
             concurrency=concurrency,
             threads=threads,
@@ -380,6 +381,8 @@ class Supervisor:
                 process.kill("forced")
         grace = self._hello.drain_grace if self._hello is not None else 0.0
         if not await self._gone_within(grace + _MARGIN):
+            if not self._killing:
+                _logger.error("the workers that have not ended within their grace period are killed")
             self._kill_all()
             await self._gone_within(_MARGIN)
         await cancel(*self._tasks)

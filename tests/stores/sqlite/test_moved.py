@@ -136,6 +136,30 @@ async def test_the_file_that_took_its_place_is_not_touched(path: Path, tmp_path:
     assert ids(path) == {f"q.{n}" for n in range(200)} | {"q.new", "q.newer"}
 
 
+@pytest.mark.parametrize("names", [["-wal"], ["-wal", "-shm"]])
+async def test_the_jobs_of_a_log_that_was_removed_are_moved_into_the_file(
+    desk: Desk, path: Path, names: list[str]
+) -> None:
+    await desk.publish(*(f"q.more{n}" for n in range(300)))
+    for name in names:
+        path.with_name(f"jobs.db{name}").unlink()
+    with pytest.raises(StoreMoved, match="-wal was moved or removed"):
+        await desk.publish("q.late")
+    await desk.store.close()
+    assert look(path, "pragma integrity_check") == [("ok",)]
+    assert {f"q.{n}" for n in range(5)} | {f"q.more{n}" for n in range(300)} <= ids(path)
+
+
+async def test_the_log_of_another_process_is_not_mixed_with_one_that_was_removed(desk: Desk, path: Path) -> None:
+    path.with_name("jobs.db-wal").unlink()
+    path.with_name("jobs.db-wal").touch()
+    before = path.read_bytes()
+    with pytest.raises(StoreMoved, match="-wal was replaced by another file"):
+        await desk.publish("q.late")
+    await desk.store.close()
+    assert path.read_bytes() == before
+
+
 async def test_a_store_can_be_opened_again_in_the_same_process(desk: Desk, path: Path) -> None:
     move_away(path)
     with pytest.raises(StoreMoved):

@@ -10,7 +10,7 @@ from outlast.brokers.sqlite.inspection import Contents, Site, examine, look_arou
 from outlast.core.clock import Clock
 from outlast.core.errors import OutlastError
 from outlast.core.findings import Finding
-from outlast.core.text import counted, duration, size
+from outlast.core.text import duration, size
 
 __all__ = ["inspect", "of_clock", "of_disk", "of_files", "of_log", "of_sockets"]
 
@@ -69,7 +69,7 @@ def _of_contents(contents: Contents, now: float, *, pages: bool) -> Iterator[Fin
     else:
         fix = "start a worker: it sets the mode; and keep other tools from changing it"
         yield Finding("journal", "error", f"journal_mode is {contents.journal_mode}, not wal", fix)
-    yield from of_records(contents.damaged, contents.unreadable)
+    yield from of_records(contents.damaged)
     yield of_clock(contents.newest, now)
 
 
@@ -106,15 +106,11 @@ def of_log(length: int) -> Finding:
     return Finding("write-ahead log", "ok", size(length))
 
 
-def of_records(damaged: Sequence[str], unreadable: int) -> Iterator[Finding]:
-    """Tell of jobs that cannot be read: the ids of some that no call has met yet, and the number of those set aside."""
+def of_records(damaged: Sequence[str]) -> Iterator[Finding]:
+    """Tell of jobs with damaged values that no call has met yet, by the ids of some."""
     if damaged:
-        fix = "a call that meets one sets it aside; see it with outlast jobs show ID, remove it with outlast jobs purge"
+        fix = "see it with outlast jobs show ID, remove it with outlast jobs purge; a call that it stops sets it aside"
         yield Finding("records", "error", f"damaged: {', '.join(damaged)}", fix)
-    if unreadable:
-        text = f"{counted(unreadable, 'job')} could not be read and {'is' if unreadable == 1 else 'are'} dead"
-        fix = "outlast jobs list reason:unreadable shows them; correct one with outlast jobs edit, or purge it"
-        yield Finding("records", "warning", text, fix)
 
 
 def of_sockets(refusal: str) -> Finding:
@@ -129,5 +125,5 @@ def of_clock(newest: float | None, now: float) -> Finding:
     """Judge this machine's wall clock by the newest job."""
     if newest is not None and newest > now + SKEW:
         fix = "the clock of this machine, or of the one that enqueued it, is wrong: run an NTP client on both"
-        return Finding("clock", "error", f"the newest job was accepted {duration(newest - now)} in the future", fix)
-    return Finding("clock", "ok", "not behind the newest job")
+        return Finding("clock", "error", f"a job was accepted {duration(newest - now)} in the future", fix)
+    return Finding("clock", "ok", "not behind the jobs")

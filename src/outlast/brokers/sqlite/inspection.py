@@ -21,7 +21,6 @@ from outlast.clients.sqlite.runtime_folder import refusal_of, runtime_folder
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore
-from outlast.core.unreadable import UNREADABLE
 
 DAMAGED: Final = 5
 """The most damaged jobs that are named."""
@@ -59,12 +58,10 @@ class Contents(Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...] = ()
     """The findings of SQLite's quick check."""
     newest: float | None = None
-    """When the newest job was accepted, by the clock of the process that enqueued it."""
+    """The latest acceptance of the newest job and of those that wait for their time."""
     stale: tuple[tuple[str, int], ...] = ()
     damaged: tuple[str, ...] = ()
     """Ids of some jobs with values of wrong types; searched for only with the check of all pages."""
-    unreadable: int = 0
-    """Jobs that were set aside."""
 
 
 def sqlite_version() -> str:
@@ -123,7 +120,6 @@ def examine(path: str, clock: Clock, *, whole: bool = True) -> Contents:
                 for label, jobs in db.execute(sql["stale_holders"], (boot_id(), clock.monotonic()))
             ),
             damaged=tuple(damaged_jobs(db, DAMAGED)) if whole else (),
-            unreadable=int(db.execute(sql["unreadable_count"], (UNREADABLE,)).get),
         )
 
 

@@ -77,6 +77,15 @@ class Checkpointer:
         """Restart the log, so that its space can be written again on a full disk; return whether that succeeded."""
         return self._pages > 0 and self._restart(apsw.SQLITE_CHECKPOINT_RESTART)
 
+    def rescue(self) -> None:
+        """Move the pages of a log that was removed into the file, unless a process has made a new log since."""
+        try:
+            with self._identity.without_log() as lost:
+                if lost:
+                    self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+        except (apsw.Error, StoreError) as error:
+            self._warn("moved after it was removed", error)
+
     def _warn(self, what: str, error: Exception) -> None:
         """Log a failed checkpoint, once a minute at most: on a full disk every commit fails so."""
         now = time.monotonic()

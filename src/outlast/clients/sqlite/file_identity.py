@@ -6,6 +6,8 @@ import errno
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -92,6 +94,13 @@ class FileIdentity:
             f"{what} while this process had it open: it uses neither file from now on, because what it writes would be "
             "lost. Restart it to use the file that is there; to bring a backup back: outlast restore BACKUP"
         )
+
+    @contextmanager
+    def without_log(self) -> Iterator[bool]:
+        """Yield whether the file is in its place and has no log; no other process makes one within the block."""
+        with translated(self.path), creation_lock(self.path):
+            inode, device, *_ = self._taken
+            yield _known(self._given) == (inode, device) and _known(self._log) is None
 
     def connect(self, busy: float = BUSY) -> SharedConnection:
         """Return another connection to the same file and log; raise StoreMoved, StoreError."""

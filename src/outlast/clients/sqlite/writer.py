@@ -249,15 +249,17 @@ class WriterThread(Generic[S]):
                     break  # the loop was closed: no caller waits any more
                 for name in changes:  # after the callers of this process have their answers
                     self._processes.notify(name)
-                moved = bool(self._identity.moved)
-                if not moved:
+                if not self._identity.moved:
                     self._checkpointer.look()
             now = time.monotonic()
             if now >= look_at:
                 if self._loop.is_closed():
                     break
-                moved = self._identity.is_moved()
                 look_at = now + LOOK
+                self._identity.is_moved()
+            if self._identity.moved and not moved:
+                moved = True
+                self._checkpointer.rescue()
             if now >= upkeep.next_at and not moved:
                 upkeep.look(self._batches.empty)
         # The event loop ended without closing the store: close its files, so that none stays open.

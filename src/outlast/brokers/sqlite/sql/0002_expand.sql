@@ -12,3 +12,8 @@ create index job_result on job(queue, at) where result is not null;
 -- is read without the log (clients/sqlite/log_owner.py): no other row is in its page, which is never written again.
 create table file(id text not null);
 insert into file values(lower(hex(randomblob(16))));
+
+-- A successor (core.succession) is a job in state 3 that waits for the unique key `uniq_next`. Code of schema 1 neither
+-- promotes nor clears it, so the column counts in state 3 alone.
+alter table job add column uniq_next text;
+create unique index job_next on job(queue, uniq_next) where uniq_next is not null;
