@@ -202,8 +202,8 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
     try:
         return msgspec.convert(found, hint)
     except msgspec.ValidationError:
-        text = mask_urls(shown(value))
-        raise ConfigurationError(f"{setting}={text}: {hint.__metadata__[0].description}") from None
+        given = shown(mask_urls(value) if isinstance(value, str) else value)
+        raise ConfigurationError(f"{setting}={given}: {hint.__metadata__[0].description}") from None
 
 
 def _default_file(directory: Path) -> Path:

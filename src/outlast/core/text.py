@@ -29,8 +29,8 @@ _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
 def counted(number: int, noun: str) -> str:
-    """Return "1 job", "2 jobs"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """Return "1 job", "2 jobs"; "1 process", "2 processes"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def clean(text: str) -> str:

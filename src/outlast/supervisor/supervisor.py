@@ -23,6 +23,7 @@ from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
+from outlast.core.text import counted
 from outlast.supervisor.blame import release
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
@@ -332,21 +333,22 @@ class Supervisor:
                     await self._recycle(replica, why)
 
     async def _reload(self) -> None:
-        _logger.info("reloading: %d workers are replaced by new ones, one after the other", len(self._replicas))
+        number = counted(len(self._replicas), "worker")
+        _logger.info("reloading: new processes for %s, one after the other", number)
         for done, replica in enumerate(self._replicas):
             if why := await replica.replace():
                 _logger.error(
-                    "the reload has failed, a new worker did not come up (%s): %d of %d workers are new, the others "
+                    "the reload has failed, a new worker did not come up (%s): %d of %s new, the others "
                     "are unchanged; remove the cause and send SIGHUP again",
                     why,
                     done,
-                    len(self._replicas),
+                    number,
                 )
                 return
             if self._reloading:
                 _logger.info("reloading: requested again, it starts again")
                 return
-        _logger.info("reloaded: %d workers are new", len(self._replicas))
+        _logger.info("reloaded: %s new", number)
 
     async def _recycle(self, replica: WorkerReplica, why: str) -> None:
         pid = replica.process.child.pid if replica.process is not None else 0

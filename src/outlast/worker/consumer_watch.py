@@ -11,6 +11,7 @@ from outlast.core.clock import Clock
 from outlast.core.errors import StoreError
 from outlast.core.events import QueueUnattended
 from outlast.core.store.broker import Broker
+from outlast.core.text import counted
 
 __all__ = ["ConsumerWatch"]
 
@@ -49,8 +50,8 @@ class ConsumerWatch:
         for name, found in unattended.items():
             waited = max(now - self._since[name], found.oldest)
             _logger.warning(
-                "queue %r has %d jobs and no worker consumes it: start one with this queue, or purge it",
+                "queue %r has %s and no worker consumes it: start one with this queue, or purge it",
                 name,
-                found.depth,
+                counted(found.depth, "job"),
             )
             self._emit(QueueUnattended(name, found.depth, waited))

@@ -19,6 +19,7 @@ from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Release
 from outlast.core.store.store import Store
+from outlast.core.text import counted
 from outlast.worker.app_source import AppSource, find_source, in_child_import
 from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
@@ -330,7 +331,8 @@ class Worker:
         if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
             unended = sum(not run.ended for run in budget.runs)
             if unended:
-                _logger.warning("%d jobs did not end within the grace period and are released", unended)
+                why = "without further wait" if self._grace_over.is_set() else "after the grace period"
+                _logger.warning("released %s: %s", why, counted(unended, "job"))
             stopper.abort()
             if not await ended_within(_UNWIND, budget.idle.wait()) and stopper.abandon():
                 await ended_within(_UNWIND, budget.idle.wait())

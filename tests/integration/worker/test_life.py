@@ -419,4 +419,4 @@ async def test_a_queue_that_nobody_consumes_raises_the_alarm(app: Outlast, caplo
     assert [(type(each), each.queue, each.depth) for each in told if isinstance(each, QueueUnattended)] == [
         (QueueUnattended, "lonely", 1)
     ]
-    assert "'lonely' has 1 jobs and no worker consumes it" in caplog.text
+    assert "'lonely' has 1 job and no worker consumes it" in caplog.text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from outlast.cli.output.show import note
 from outlast.core.events import Event, JobEnded
-from outlast.core.text import indented
+from outlast.core.text import counted, indented
 from outlast.worker.plain_log import log_plainly
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class JobLines:
         second = int(time.monotonic())
         if second != self._second:
             if self._left_out:
-                _logger.info("... and %d more jobs", self._left_out)
+                _logger.info("... and %s more", counted(self._left_out, "job"))
             self._second, self._lines, self._left_out = second, 0, 0
         if self._lines >= _MOST:
             self._left_out += 1
