@@ -109,6 +109,7 @@ class Supervisor:
         self._hello: WorkerHello | None = None
         self._came_up = False
         self._unready = 0
+        self._finished = 0
         self._code = CLEAN
         self._over = asyncio.Event()
         self._grace_over = asyncio.Event()
@@ -192,6 +193,8 @@ class Supervisor:
             await cancel(*running)
             await self._stop()
             await cancel(*beside)
+            if self._came_up or self._hello is not None:
+                _logger.info("stopped: %s of jobs ended", counted(self._finished, "run"))
             if self._link is not None:
                 with contextlib.suppress(StoreError):
                     self._closed = await closed_within(_LAST_CALL / 2, self._link.store.broker.close())
@@ -220,6 +223,7 @@ class Supervisor:
             await cancel(greeting)
             self._processes.discard(process)
         process.ended.set_result(ended)
+        self._finished += ended.finished
         link = self._links.pop(process, self._link)
         if link is not None:
             await self._release_jobs(link, ended)
@@ -230,6 +234,8 @@ class Supervisor:
             _logger.error("the app's url has changed, and one supervisor serves one store: restart the service")
             process.kill("forced")
             return
+        if self._hello is None:
+            _logger.info("running: %s", hello.about)
         self._hello = hello
         async with self._linking:
             self._links[process] = self._link = await self._current_link()

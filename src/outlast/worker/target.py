@@ -52,7 +52,18 @@ def load_app(target: str) -> AppPort:
         try:
             value = getattr(value, part)
         except AttributeError:
-            raise ConfigurationError(f"target {target!r}: module {name!r} has no {path!r}") from None
-    if not (hasattr(value, "composer") and hasattr(value, "registry")):
-        raise ConfigurationError(f"target {target!r} is a {type(value).__name__}: name the Outlast(...) itself")
+            raise ConfigurationError(f"target {target!r}: module {name!r} has no {path!r}{_hint(name)}") from None
+    if not _is_app(value):
+        kind = type(value).__name__
+        raise ConfigurationError(f"target {target!r} is a {kind}: name the Outlast(...) itself{_hint(name)}")
     return cast(AppPort, value)
+
+
+def _is_app(value: Any) -> bool:
+    kind = type(value)  # of the class: an object with a `__getattr__` has every attribute
+    return hasattr(kind, "runtime") and hasattr(value, "composer") and hasattr(value, "registry")
+
+
+def _hint(name: str) -> str:
+    """Return an app of the module as a hint."""
+    return next((f" (try {name}:{each})" for each, value in vars(sys.modules[name]).items() if _is_app(value)), "")

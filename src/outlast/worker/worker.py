@@ -189,6 +189,7 @@ class Worker:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
+                stack.callback(self._last_beat, budget)
                 stack.callback(executor.close)
                 stack.push_async_callback(notes.close)
                 stack.push_async_callback(self._release_all, link, settler, budget)
@@ -276,6 +277,11 @@ class Worker:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None:
             self._inner_failed(error, task.get_name())
+
+    def _last_beat(self, budget: Budget) -> None:
+        """Record the exact number of ended runs, for the supervisor's log."""
+        if self._job_map is not None:
+            self._job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
 
     async def _beat(self, job_map: SharedJobMap, budget: Budget) -> None:
         while True:

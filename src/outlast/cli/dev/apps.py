@@ -64,9 +64,9 @@ def _import(target: str) -> tuple[ModuleType, Any]:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise ConfigurationError(f"dev: no module {error.name!r} in {current_folder()} or sys.path") from None
-        raise failed_import(target, error) from error
+        raise failed_import(target, error, hint="") from error
     except Exception as error:
-        raise failed_import(target, error) from error
+        raise failed_import(target, error, hint="") from error
     found: Any = module
     for part in path.split("."):
         try:
