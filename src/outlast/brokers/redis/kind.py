@@ -43,13 +43,15 @@ class RedisKind(StoreKind):
     async def inspect(self, url: str, *, why: str, pages: bool, spool: bool) -> Inspection:
         """Judge the facts of each server."""
         try:
-            from outlast.brokers.redis.findings import of_servers
+            from outlast.brokers.redis.findings import of_namespaces, of_servers
+            from outlast.clients.redis.address import Address
             from outlast.clients.redis.inspection import look_at
         except ModuleNotFoundError as error:
             missing = Finding("store", "error", f"{self.shown(url)} needs a package: {error}", _INSTALL)
             return Inspection([missing], usable=False)
-        report = await look_at(url)
-        return Inspection([Finding("store", "ok", f"{self.shown(url)} ({why})"), *of_servers(report, spool=spool)])
+        report = await look_at(url, "{*}:born")
+        findings = [*of_servers(report, spool=spool), *of_namespaces(report.keys, Address.of(url).namespace)]
+        return Inspection([Finding("store", "ok", f"{self.shown(url)} ({why})"), *findings])
 
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
         """Return the number of unfinished jobs by (queue, kind); raise StoreError. Reads each job."""
