@@ -148,6 +148,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         return idle
 
 
+def _masked(value: Any) -> Any:
+    """Return a value for an error: the text of a variable may be a URL that was meant for another one."""
+    if not isinstance(value, str):
+        return value
+    return redact_url(value) if "@" in value else mask_urls(value)
+
+
 def current_folder() -> Path:
     """Return the working directory; raise ConfigurationError if it was removed."""
     try:
@@ -198,11 +205,11 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
     elif text and kind is bool:
         found = _SWITCH_WORDS.get(value.lower(), value)
     if kind is float:
-        found = seconds(mask_urls(found) if isinstance(found, str) else found, setting)
+        found = seconds(_masked(found), setting)
     try:
         return msgspec.convert(found, hint)
     except msgspec.ValidationError:
-        given = shown(mask_urls(value) if isinstance(value, str) else value)
+        given = shown(_masked(value))
         raise ConfigurationError(f"{setting}={given}: {hint.__metadata__[0].description}") from None
 
 
