@@ -7,13 +7,16 @@ from time import time
 from typing import Any, Final
 
 from outlast.cli.output import show
+from outlast.core.decide import UNRUNNABLE
 from outlast.core.message import Failure, Usage
 from outlast.core.store.records import JobRecord
 from outlast.core.text import clean, duration, short
 
-__all__ = ["attempt_of", "detail"]
+__all__ = ["attempt_of", "detail", "grouped"]
 
 WAITING: Final = ("scheduled", "ready", "parked")
+_REPEATED: Final = ("WorkerDied", "Crashed", *UNRUNNABLE)
+"""Failures after which the same attempt is made again."""
 
 
 def detail(record: JobRecord) -> None:
@@ -45,13 +48,13 @@ def detail(record: JobRecord) -> None:
         )
     )
     before: Failure | None = None
-    for failure, times in _grouped(record.failures):
+    for failure, times in grouped(record.failures):
         show.say()
-        if before is not None and failure.attempt < before.attempt:
-            show.say("(made ready again, with all its attempts)")
+        if before is not None and failure.attempt <= before.attempt and before.type not in _REPEATED:
+            show.say("made ready again after this, with all its attempts:")
             show.say()
-        again = f", {times} times" if times > 1 else ""
-        what = f"attempt {failure.attempt} failed{again}"
+        again = f" {times} times, the last time" if times > 1 else ""
+        what = f"attempt {failure.attempt} failed{again} at"
         show.say(f"{what} {show.local_time(failure.at, now)}: {short(failure.type, 80)}")
         show.say(_indented(failure.message))
         before = failure
@@ -65,16 +68,12 @@ def attempt_of(record: JobRecord) -> str:
     return f"{record.attempt}, the next one" if record.state in WAITING else str(record.attempt)
 
 
-def _grouped(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
-    """Return the last one of equal failures of one attempt, such as the crashes of its process, and their number."""
+def grouped(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
+    """Return each failed attempt once, with the number of its failures: a crash does not use up the attempt."""
     found: list[tuple[Failure, int]] = []
     for failure in failures:
         last, times = found[-1] if found else (None, 0)
-        if last is not None and (last.attempt, last.type, last.message) == (
-            failure.attempt,
-            failure.type,
-            failure.message,
-        ):
+        if last is not None and last.type in _REPEATED and (last.attempt, last.type) == (failure.attempt, failure.type):
             found[-1] = (failure, times + 1)
         else:
             found.append((failure, 1))
