@@ -12,6 +12,7 @@ MASK: Final = "***"
 # What is shown has to have the form of a part that is no secret: a mistyped URL has its password in any of the parts.
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,31}):(/*)")
 _KNOWN: Final = re.compile(r"(?:rediss?(?:\+[a-z]+)?|sqlite|memory)\Z", re.IGNORECASE)
+_FILE: Final = re.compile(r"\s*sqlite:(?!//[^/])", re.IGNORECASE)
 _USER: Final = re.compile(r"([A-Za-z0-9_.-]{0,64}):(.+)", re.DOTALL)
 _HOST: Final = r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::[0-9]{1,5})?"
 _PLACE: Final = re.compile(rf"(?:{_HOST}(?:,{_HOST})*)?(?:/[A-Za-z0-9_.%-]*){{0,9}}\Z")
@@ -30,9 +31,9 @@ def redact_url(url: str) -> str:
     That is what stands before an "@" (except a user's name, where a password follows it), the secrets of the query, and
     everything without the form of a host, a path or an option.
     """
-    found = _SCHEME.match(url)
-    if found is not None and found[1].lower() == "sqlite" and (len(found[2]) != 2):
+    if _FILE.match(url):
         return _PARAMETER.sub(_parameter, url)  # a path may hold any character
+    found = _SCHEME.match(url)
     shown = ""
     if found is not None and (_KNOWN.match(found[1]) or len(found[2]) >= 2):
         shown, url = f"{found[1]}:{found[2]}", url[found.end() :]
