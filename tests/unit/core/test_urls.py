@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from hypothesis import given, seed, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from outlast import ConfigurationError, Settings
@@ -101,7 +101,12 @@ def _mistyped(draw: st.DrawFn) -> str:
 
 # Longer by a variable, such as CANARY_EXAMPLES=200000.
 @seed(9)
-@settings(max_examples=int(os.environ.get("CANARY_EXAMPLES", "1500")), deadline=None, database=None)
+@settings(
+    max_examples=int(os.environ.get("CANARY_EXAMPLES", "1500")),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(_mistyped(), st.sampled_from(["", " ", "\n", '"', "'"]))
 def test_no_mistyped_url_shows_its_password(url: str, around: str) -> None:
     shown = [redact_url(url), redact_url(around + url + around), mask_urls(f"no answer from {url!r}: try http://x.org")]
