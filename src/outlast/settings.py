@@ -18,8 +18,9 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.policy import DEFAULTS
 from outlast.core.text import shown
 from outlast.core.topology import variables_of
+from outlast.core.urls import mask_urls, redact_url
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "current_folder"]
 
 # The description is the end of the error: it says how to correct the value.
 _Count = Annotated[int, Meta(ge=1, description="give a whole number, 1 or more")]
@@ -85,6 +86,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     measure: _Switch = False
     """Measure the CPU seconds of runs in threads and on the loop; runs in child processes are always measured."""
 
+    def __repr__(self) -> str:
+        values = {field: getattr(self, field) for field in self.__struct_fields__} | {"url": redact_url(self.url)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
     def __post_init__(self) -> None:
         for field in _types():
             msgspec.structs.force_setattr(self, field, _converted(field, getattr(self, field), field))
@@ -106,7 +111,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         if argument.url:
             return argument
         url = environ.get(_variable("url", prefixes, environ), "").strip()
-        url = url or f"sqlite:{_default_file(directory or Path.cwd())}"
+        url = url or f"sqlite:{_default_file(directory or current_folder())}"
         return msgspec.structs.replace(argument, url=url)
 
     @classmethod
@@ -175,6 +180,23 @@ def _nearest(name: str, fields: set[str]) -> str:
     return best and f"; the nearest is {best.lower()}"
 
 
+def _masked(value: Any) -> Any:
+    """Return a value for an error: the text of a variable may be a URL that was meant for another one."""
+    if not isinstance(value, str):
+        return value
+    return redact_url(value) if "@" in value else mask_urls(value)
+
+
+def current_folder() -> Path:
+    """Return the working directory; raise ConfigurationError if it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "the working directory does not exist any more: change to another one, and start again"
+        ) from None
+
+
 def _prefixes(app: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((variables_of(app), "OUTLAST_")))
 
@@ -215,11 +237,12 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
     elif text and kind is bool:
         found = _SWITCH_WORDS.get(value.lower(), value)
     if kind is float:
-        found = seconds(found, setting)
+        found = seconds(_masked(found), setting)
     try:
         return msgspec.convert(found, hint)
     except msgspec.ValidationError:
-        raise ConfigurationError(f"{setting}={shown(value)}: {hint.__metadata__[0].description}") from None
+        given = shown(_masked(value))
+        raise ConfigurationError(f"{setting}={given}: {hint.__metadata__[0].description}") from None
 
 
 def _default_file(directory: Path) -> Path:

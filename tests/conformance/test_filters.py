@@ -6,7 +6,7 @@ import pytest
 
 from outlast.brokers.sqlite import searching
 from outlast.core.matching import ArgIs, JsonScalar
-from outlast.core.store.records import Query
+from outlast.core.store.records import Query, Without
 from tests.support.jobs import Desk
 
 
@@ -108,3 +108,28 @@ async def test_pages_of_a_search_that_walks(desk: Desk, monkeypatch: pytest.Monk
     assert seen == expected
     assert await desk.store.count(Query(args=at("odd", 1))) == {"ready": 30}
     assert (await found(desk, states=("dead", "ready"), args=at("odd", 1), limit=1000)) == expected
+
+
+async def test_what_no_job_of_a_query_meets(desk: Desk) -> None:
+    await desk.publish("q.1", kind="send", key="a", args={"n": 1, "card": "4111"}, redacted=("card",))
+    await desk.publish("q.2", kind="send@2", key="b", args={"n": 2})
+    await desk.publish("r.3", kind="bill", args={"m": 1, "card": "4111"})
+    await desk.publish("s.4", kind="bill")
+    assert await desk.ids("s") == ["s.4"]
+    assert await desk.finish("s.4", state="dead", reason="attempts") == []
+
+    async def without(*conditions: Without, **fields: object) -> list[str]:
+        return sorted(await found(desk, without=conditions, **fields), reverse=True)  # a Cluster sorts within queues
+
+    assert await without(Without("kind", "send")) == ["s.4", "r.3"]
+    assert await without(Without("kind", "send@2")) == ["s.4", "r.3", "q.1"]
+    assert await without(Without("queue", "q")) == ["s.4", "r.3"]
+    assert await without(Without("key", "a")) == ["s.4", "r.3", "q.2"], "a job without a key stays"
+    assert await without(Without("reason", "attempts")) == ["r.3", "q.2", "q.1"]
+    assert await without(Without("args", at("n", 1)[0])) == ["s.4", "r.3", "q.2"]
+    assert await without(Without("args", at("card", "4111")[0])) == ["s.4", "q.2", "q.1"], (
+        "a redacted one equals nothing"
+    )
+    assert await without(Without("kind", "bill"), Without("key", "a")) == ["q.2"]
+    assert await without(Without("kind", "bill"), key="a") == ["q.1"]
+    assert await without(Without("queue", "r"), states=("ready",), args=at("n", 2)) == ["q.2"]

@@ -89,7 +89,7 @@ class Project:
 
     @staticmethod
     def _command(arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-W", "error", "-m", "outlast.cli", *arguments]
+        return [sys.executable, "-W", "error", "-m", "outlast", *arguments]
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
         """Run a command to its end, its output into pipes."""

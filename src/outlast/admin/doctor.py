@@ -12,6 +12,7 @@ from outlast.admin.findings import (
     of_declarations,
     of_holders,
     of_limits,
+    of_no_worker,
     of_queue,
     of_schedule,
     of_spool,
@@ -99,6 +100,8 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         found += of_unreadable(sum(unreadable.values()))
         if store.keeps_schedules():
             found += map(_of_schedule, await store.schedules.schedules())
+    if access.app is None and not any(each.consumers for each in stats.values()):
+        found.append(of_no_worker())
     if access.app is not None:
         kinds = await access.kind.waiting_kinds(access.url, SystemClock(), stats)
         registry = access.app.registry

@@ -14,6 +14,7 @@ __all__ = [
     "of_declarations",
     "of_holders",
     "of_limits",
+    "of_no_worker",
     "of_queue",
     "of_schedule",
     "of_spool",
@@ -50,6 +51,12 @@ def of_unreadable(jobs: int) -> Iterator[Finding]:
         text = f"{counted(jobs, 'job')} could not be read and {'is' if jobs == 1 else 'are'} dead"
         fix = "see them with outlast dead reason:unreadable; replace arguments with outlast jobs edit --args, or purge"
         yield Finding("records", "warning", text, fix)
+
+
+def of_no_worker() -> Finding:
+    """Judge a store that no worker uses; what an app's own queues lack, `of_declarations` tells."""
+    fix = "start one: outlast worker module:name; with --app module:name, doctor also compares the code with the store"
+    return Finding("workers", "warning", "no worker is running", fix)
 
 
 def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:

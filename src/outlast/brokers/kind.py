@@ -12,7 +12,7 @@ from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
 from outlast.core.findings import Finding
 from outlast.core.store.store import Store
-from outlast.core.text import redact_url
+from outlast.core.urls import redact_url
 
 __all__ = ["Inspection", "StoreKind"]
 

@@ -38,11 +38,11 @@ def kind_of(url: str, source: str = "") -> StoreKind:
     """Return the kind of store of a URL; raise ConfigurationError for an unknown one. source: shown in the error."""
     if (found := find_kind(url)) is not None:
         return found
-    scheme = _scheme(url)
-    from outlast.core.text import redact_url
+    from outlast.core.urls import redact_url
 
     # For a log the rest is left out: a URL of another kind may hold a secret anywhere. A command shows where it errs.
-    shown = redact_url(url) if not scheme or (source and "//" in url) else f"{scheme}:..."
+    scheme = _scheme(url)
+    shown = redact_url(url) if source or not url.startswith(f"{scheme}://") else f"{scheme}:..."
     *most, last = (repr(kind.example) for kind in _kinds())
     subject = f"url {shown!r} ({source})" if source else f"url={shown!r} (Settings or OUTLAST_URL)"
     raise ConfigurationError(f"{subject}: give {', '.join(most)} or {last}")

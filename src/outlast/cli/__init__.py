@@ -16,9 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from outlast.aio.signals import exit_on_stop
 
         exit_on_stop(hangup=command == "dev")
+    from outlast.cli import streams
+
+    streams.open_closed()
     from outlast.cli.root import run
 
-    return run(arguments)
+    return streams.finish(run(arguments))
 
 
 def _command(words: Sequence[str]) -> str:

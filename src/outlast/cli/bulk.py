@@ -15,7 +15,7 @@ from outlast.admin import bulk
 from outlast.admin.bulk import BulkOutcome, BulkSelection
 from outlast.cli.common_options import CommonOptions
 from outlast.cli.output import show
-from outlast.cli.output.answers import confirm, explain, print_answers
+from outlast.cli.output.answers import confirm, explain, print_answers, refuse
 from outlast.cli.store_access import find_store, on_store, stop_on_interrupt
 from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import FAILED, INTERRUPTED
@@ -77,11 +77,13 @@ def change_matching(options: CommonOptions, query: Query, change: Change, *, yes
     limit = None if rate is None else rate_of(rate, "--rate")
     access = find_store(options)
     found = on_store(access, lambda store: bulk.select(store.records, query))
+    number = counted(len(found.ids), "job")
+    if not yes and not sys.stdin.isatty():
+        refuse(f"{change.verb.lower()} would change {number}")  # also for none: a script must not pass by chance
     if not found.ids and not options.json:
         show.note(f"no such jobs in {access.shown}")
         return
     if found.ids and not yes:
-        number = counted(len(found.ids), "job")
         question = f"{change.verb} {number} of {access.shown}?"
         confirm(question, f"{change.verb.lower()} would change {number}", _summary(found))
     outcome = on_store(access, lambda store: _change(store, found.ids, change, limit))

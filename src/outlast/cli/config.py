@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.output import show
 from outlast.cli.store_access import find_store
-from outlast.core.text import redact_url
+from outlast.core.urls import redact_url
 
 __all__ = ["register"]
 

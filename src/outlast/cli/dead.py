@@ -13,12 +13,21 @@ from outlast.cli.completion import filters
 from outlast.cli.jobs import REDRIVE
 from outlast.cli.jobs_edit import edit
 from outlast.cli.output import show
-from outlast.cli.output.listing import CursorOption, KindOption, LimitOption, QueueOption, Words, list_jobs, query_of
+from outlast.cli.output.listing import (
+    CursorOption,
+    KindOption,
+    LimitOption,
+    QueueOption,
+    Words,
+    error_of,
+    list_jobs,
+    query_of,
+)
 from outlast.core.errors import ConfigurationError
 from outlast.core.filters import is_filter
 from outlast.core.store.control import Purge
 from outlast.core.store.records import JobRecord
-from outlast.core.text import short, when
+from outlast.core.text import when
 
 __all__ = ["register"]
 
@@ -60,14 +69,7 @@ _HEADS = ("id", "kind", "reason", "attempts", "died", "error")
 
 def _row(record: JobRecord, now: float) -> tuple[show.Cell, ...]:
     died = when(record.finished_at, now)
-    return record.id, record.kind, record.reason or "", record.attempt, died, _error(record)
-
-
-def _error(record: JobRecord) -> str:
-    if not record.failures:
-        return ""
-    last = record.failures[-1]
-    return short(f"{last.type}: {last.message}", 100)
+    return record.id, record.kind, record.reason or "", record.attempt, died, error_of(record)
 
 
 def _only_dead(words: list[str] | None) -> list[str]:

@@ -20,6 +20,7 @@ from outlast.cli.output.listing import (
     QueueOption,
     StateOption,
     Words,
+    error_of,
     list_jobs,
     query_of,
 )
@@ -27,7 +28,7 @@ from outlast.cli.store_access import find_job, find_store
 from outlast.core.moving import Unhold
 from outlast.core.store.control import Cancel, Redrive, RunNow
 from outlast.core.store.records import JobRecord
-from outlast.core.text import short, when
+from outlast.core.text import duration, when
 
 __all__ = ["REDRIVE", "register"]
 
@@ -75,25 +76,25 @@ def list_(
     list_jobs(options, query, limit=limit, cursor=cursor, heads=_HEADS, row=_row, empty="no such jobs")
 
 
-_HEADS = ("id", "kind", "state", "attempt", "accepted", "what")
+_HEADS = ("id", "kind", "state", "attempt", "accepted", "took", "what")
 
 
 def _row(record: JobRecord, now: float) -> tuple[show.Cell, ...]:
     accepted = when(record.enqueued_at, now)
-    return record.id, record.kind, show.state(record.state), record.attempt, accepted, _remarks(record, now)
+    took = "-" if record.finished_at is None else duration(max(0.0, record.finished_at - record.enqueued_at))
+    return record.id, record.kind, show.state(record.state), record.attempt, accepted, took, _remarks(record, now)
 
 
 def _remarks(record: JobRecord, now: float) -> str:
     parts = []
     if record.state == "scheduled":
-        parts.append(f"due {when(record.run_at, now)}")
+        parts.append(f"attempt {record.attempt} is due {when(record.run_at, now)}")
     if record.cancelling:
         parts.append("cancelling")
     if record.reason and record.reason != record.state:
         parts.append(record.reason)
     if record.failures and record.state != "succeeded":
-        last = record.failures[-1]
-        parts.append(short(f"{last.type}: {last.message}"))
+        parts.append(error_of(record))
     return "; ".join(parts)
 
 

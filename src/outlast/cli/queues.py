@@ -45,7 +45,6 @@ def list_(
             (*_HEADS, *(["limits"] if limited else []), ""),
             (_row(*each, limited=limited) for each in sorted(stats.items())),
             empty=f"no queues in {access.shown}",
-            spare=("parked", "scheduled", "dead"),
         )
     missing = [name for name in names or () if name not in stats]
     for name in missing:

@@ -17,6 +17,8 @@ from outlast.cli.output import show
 from outlast.core.errors import ConfigurationError, OutlastError, StoreError, UnsafeStore
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, INTERRUPTED, STORE
 from outlast.core.text import clean
+from outlast.core.urls import mask_urls
+from outlast.settings import current_folder
 
 __all__ = ["build", "run"]
 
@@ -39,6 +41,10 @@ _COMMANDS: Final = (
 """Modules of this package; `register` of each adds its commands to the tree."""
 _MODULES: Final = {"dev": "dev.command"}
 """Modules of commands that have another name."""
+
+
+_NARROWEST: Final = 20
+"""The fewest columns that are used."""
 
 
 class _Debug:
@@ -107,6 +113,8 @@ def _root_options(
 def run(arguments: Sequence[str] | None) -> int:
     """Run a command line; return its exit code. An error is one line on stderr that names the fix."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if os.environ.get("COLUMNS", "").isdecimal() and int(os.environ["COLUMNS"]) < _NARROWEST:
+        os.environ["COLUMNS"] = str(_NARROWEST)  # less, and nothing would be printed
     completing = "_OUTLAST_COMPLETE" in os.environ
     _Debug.enabled = False
     try:
@@ -116,9 +124,9 @@ def run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as failure:
-        error = _bad_word(failure, words) or failure
+        error = _bad_word(failure, words) or _no_folder(failure) or failure
         if _Debug.enabled:
-            traceback.print_exc()
+            show.note(mask_urls(traceback.format_exc().rstrip()))
         show.note(f"outlast: {_line(error)}")
         return _exit_code(error)
     return CLEAN
@@ -133,6 +141,16 @@ def _bad_word(error: Exception, words: Sequence[str]) -> ConfigurationError | No
     return None
 
 
+def _no_folder(error: Exception) -> ConfigurationError | None:
+    """Return the error for a working directory that was removed, where this is what failed."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            current_folder()
+        except ConfigurationError as gone:
+            return gone
+    return None
+
+
 def _exit_code(error: BaseException) -> int:
     """Return the exit code of an error."""
     if isinstance(error, StoreError | UnsafeStore):
@@ -143,4 +161,4 @@ def _exit_code(error: BaseException) -> int:
 def _line(error: Exception) -> str:
     if isinstance(error, OutlastError):
         return clean(str(error))
-    return clean(f"unexpected {type(error).__name__}: {error} (OUTLAST_DEBUG=1 shows the traceback)")
+    return clean(f"unexpected {type(error).__name__}: {mask_urls(str(error))} (OUTLAST_DEBUG=1 shows the traceback)")

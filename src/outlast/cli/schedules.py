@@ -12,7 +12,7 @@ from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.output import show
 from outlast.cli.output.answers import print_answers
 from outlast.cli.store_access import find_store, on_store
-from outlast.core.errors import ConfigurationError
+from outlast.core.errors import ConfigurationError, StoreMissing
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.schedule import (
     Amendment,
@@ -42,20 +42,36 @@ def register(root: typer.Typer) -> None:
 
 @command(group, "list")
 def list_(options: CommonOptions) -> None:
-    """Show every schedule in words, with its next five runs."""
+    """Show every schedule in words, with its next five runs; with --app also those that no worker has added yet."""
     access = find_store(options)
-    records = on_store(access, lambda store: store.schedules.schedules())
+    declared = {} if access.app is None else access.app.registry.schedules
+    absent: StoreMissing | None = None
+    try:
+        records = on_store(access, lambda store: store.schedules.schedules())
+    except StoreMissing as error:
+        if not declared or options.url:
+            raise
+        records, absent = [], error
     now = time()
     documents = [_document(record, now) for record in records]
+    missing = sorted(set(declared) - {record.name for record in records})
     if options.json:
-        show.json({"schedules": documents})
-    elif not records:
+        show.json({"schedules": documents, "declared": missing})
+    elif not records and not declared:
         show.note(f"no schedules in {access.shown}: a worker adds the schedules that it declares when it starts")
     for record, document in () if options.json else zip(records, documents, strict=True):
         _block(record, document, now)
-    declared = () if access.app is None else access.app.registry.schedules
-    if missing := sorted(set(declared) - {record.name for record in records}):
-        show.note(f"declared, but no worker that declares it has started: {', '.join(missing)}")
+    for name in () if options.json else missing:
+        _declared(name, declared[name].spec)
+    if absent is not None:
+        raise absent
+
+
+def _declared(name: str, spec: Spec) -> None:
+    from outlast.scheduler import words
+
+    show.line((name, "bold"), "  ", words.words(spec, name))
+    show.line("  ", ("declared, but no worker that declares it has started", "bold yellow"))
 
 
 def _block(record: ScheduleRecord, document: dict[str, Any], now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,8 @@ def find_store(options: CommonOptions, option: str = "--url") -> StoreAccess:
         app = load_outlast(options.app)
         settings, origin = app.settings, Settings.origins(app.name, app.explicit_settings)["url"]
     else:
-        settings, origin = Settings.load(""), Settings.origins("")["url"]
+        named = {"OUTLAST_URL": options.url} if options.url else {}  # then no default is looked for
+        settings, origin = Settings.load("", environ={**os.environ, **named}), Settings.origins("")["url"]
     if options.url:
         settings, why = msgspec.structs.replace(settings, url=options.url), option
     else:

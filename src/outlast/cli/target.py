@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,8 @@ def load_outlast(target: str) -> Outlast:
 
     try:
         found = load_app(target)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{error}{_hint(target)}") from error
+    except ConfigurationError:
+        raise
     except Exception as error:
         raise failed_import(target, error) from error
     if not isinstance(found, Outlast):
@@ -30,8 +29,13 @@ def load_outlast(target: str) -> Outlast:
     return found
 
 
-def failed_import(target: str, error: Exception) -> ConfigurationError:
-    """Return an error that names the file and the line at which the import of `target` failed."""
+def failed_import(
+    target: str, error: Exception, hint: str = "; OUTLAST_DEBUG=1 shows the traceback"
+) -> ConfigurationError:
+    """Return an error that names the file and the line at which the import of `target` failed.
+
+    hint: the end of its text; "" where the traceback is printed anyway.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     ours = ("importlib", "outlast")
     last = next((frame for frame in reversed(frames) if not any(f"/{name}/" in frame.filename for name in ours)), None)
@@ -40,17 +44,4 @@ def failed_import(target: str, error: Exception) -> ConfigurationError:
     else:
         where = f" ({last.filename}:{last.lineno})" if last is not None and not last.filename.startswith("<") else ""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return ConfigurationError(
-        f"target {target!r}: the import failed: {type(error).__name__}: {text}{where}; "
-        "OUTLAST_DEBUG=1 shows the traceback"
-    )
-
-
-def _hint(target: str) -> str:
-    """Return another app of the target's module as a hint, if the module was imported."""
-    from outlast.app import Outlast
-
-    name = target.partition(":")[0]
-    module = sys.modules.get(name)
-    apps = [each for each, value in vars(module).items() if issubclass(type(value), Outlast)] if module else []
-    return next((f" (try {name}:{each})" for each in apps if f"{name}:{each}" != target), "")
+    return ConfigurationError(f"target {target!r}: the import failed: {type(error).__name__}: {text}{where}{hint}")

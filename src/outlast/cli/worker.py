@@ -10,6 +10,7 @@ import typer
 from outlast.cli.common_options import common_options
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import seconds
+from outlast.core.text import counted
 
 __all__ = ["register"]
 
@@ -64,7 +65,10 @@ def worker(
     log_plainly()
     names = _split(queues)
     logging.getLogger("outlast.supervisor").info(
-        "starting %d worker processes of %s for %s", processes, target, ", ".join(names) if names else "all its queues"
+        "starting %s of %s for %s",
+        counted(processes, "worker process"),
+        target,
+        ", ".join(names) if names else "all its queues",
     )
     supervisor = Supervisor(
         target,

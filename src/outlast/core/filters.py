@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import msgspec
 
@@ -12,7 +13,7 @@ from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.matching import ArgIs, JsonScalar
 from outlast.core.message import State
-from outlast.core.store.records import Query
+from outlast.core.store.records import Query, Without
 
 __all__ = ["FIELDS", "is_filter", "parse"]
 
@@ -24,25 +25,38 @@ FIELDS: Final = ("state", "queue", "kind", "key", "reason", "older", "newer")
 
 def is_filter(word: str) -> bool:
     """Tell whether `word` is a filter and not a job's id: an id has a dot before any colon, of filters only `args.`."""
-    field, colon, _ = word.partition(":")
-    return bool(colon) and ("." not in field or field.startswith("args."))
+    field, sign, _ = _split(word)
+    return bool(sign) and ("." not in field or field.startswith("args."))
 
 
 def parse(words: Iterable[str], now: float) -> Query:
-    """Return the query for `field:value` words; a job must match all of them.
+    """Return the query for `field:value` and `field!=value` words; a job must match all of them.
 
     Several `state:` (or `state:dead,expired`) match any of these states. `older:2h` and `newer:1d` compare the time of
     acceptance with `now` (wall time, seconds). A value of `args.` that is a JSON scalar matches that scalar or the same
-    text; in double quotes it matches text only. Raise ConfigurationError that names the word and the known fields.
+    text; in double quotes it matches text only. `kind!=send` matches all other kinds, `key!=acme` also jobs without a
+    key. Raise ConfigurationError that names the word and the known fields.
     """
     fields: dict[str, Any] = {}
     states: list[str] = []
     args: list[ArgIs] = []
+    without: list[Without] = []
+    other: set[str] = set()
     for word in words:
-        field, _, value = word.partition(":")
+        field, sign, value = _split(word)
         if not is_filter(word) or not value:
-            raise ConfigurationError(f"filter {word!r}: give field:value, such as state:dead; {_known()}")
-        if field.startswith("args."):
+            raise ConfigurationError(
+                f"filter {word!r}: give field:value, such as state:dead, or field!=value; {_known()}"
+            )
+        if sign == "!=" and field in _BOUNDS:
+            raise ConfigurationError(f"filter {word!r}: give {'newer' if field == 'older' else 'older'}:{value}")
+        if sign == "!=" and field.startswith("args."):
+            without.append(Without("args", ArgIs(tuple(field.split(".")[1:]), _values(value))))
+        elif sign == "!=" and field == "state":
+            other.update(_states(word, value))
+        elif sign == "!=" and field in FIELDS:
+            without.append(Without(cast("Literal['queue', 'kind', 'key', 'reason']", field), value))
+        elif field.startswith("args."):
             args.append(ArgIs(tuple(field.split(".")[1:]), _values(value)))
         elif field == "state":
             states += _states(word, value)
@@ -55,7 +69,17 @@ def parse(words: Iterable[str], now: float) -> Query:
             raise ConfigurationError(
                 f"filter {word!r}: no field {field!r}{f', did you mean {near[0]!r}?' if near else ';'} {_known()}"
             )
-    return Query(states=tuple(state for state in STATES if state in states), args=tuple(args), **fields)
+    wanted = states or (STATES if other else ())
+    kept = tuple(state for state in STATES if state in wanted and state not in other)
+    if wanted and not kept:
+        raise ConfigurationError(f"filter state!={','.join(sorted(other))}: it leaves no state to look for")
+    return Query(states=kept, args=tuple(args), without=tuple(without), **fields)
+
+
+def _split(word: str) -> tuple[str, str, str]:
+    """Return the field, ":" or "!=", whichever comes first, and the value; the sign is "" in another word."""
+    found = re.match(r"([^:!]*)(:|!=)(.*)", word, re.DOTALL)
+    return (found[1], found[2], found[3]) if found is not None else (word, "", "")
 
 
 def _once(fields: dict[str, Any], name: str, word: str, value: object) -> None:

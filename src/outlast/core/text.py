@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
 __all__ = [
+    "ascii_json",
     "clean",
     "counted",
     "duration",
     "indented",
     "json_line",
     "line",
-    "redact_url",
     "short",
     "shown",
     "size",
@@ -23,15 +24,13 @@ __all__ = [
 _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
-# Up to the last '@': in a password whose '/', '?' or '#' was not percent-encoded, the text behind these is secret too.
-_PASSWORD: Final = re.compile(r"(?P<before>//[^/?#@:]*):.*@", re.DOTALL)
-_SECRET: Final = re.compile(r"(?P<name>[?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def counted(number: int, noun: str) -> str:
-    """Return "1 job", "2 jobs"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """Return "1 job", "2 jobs"; "1 process", "2 processes"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def clean(text: str) -> str:
@@ -52,6 +51,11 @@ def indented(text: str) -> str:
 def json_line(text: str) -> str:
     """Return JSON with control characters in its texts escaped as JSON escapes them; it decodes to the same values."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def ascii_json(text: str) -> str:
+    """Return JSON in ASCII, with all other characters escaped as JSON escapes them; it decodes to the same values."""
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def short(text: str, most: int = 60) -> str:
@@ -90,8 +94,3 @@ def size(number: float) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1024
     return f"{number:.1f} GiB"
-
-
-def redact_url(url: str) -> str:
-    """Return a store's URL with its password and the secrets of its query masked."""
-    return _SECRET.sub(r"\g<name>***", _PASSWORD.sub(r"\g<before>:***@", url))

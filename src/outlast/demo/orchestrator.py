@@ -79,7 +79,7 @@ class Demo:
         self._outage = asyncio.Lock()
         self._looked = asyncio.Event()
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
-        worker = ["outlast.cli", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
+        worker = ["outlast", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
         environ = {"OUTLAST_SHOP_URL": self._url}
         self._jobs = Outlast("shop", settings=Settings(url=self._url))
         self._provider = DemoProcess("provider", ["outlast.demo.provider"], directory)

@@ -18,6 +18,7 @@ from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.file_system import durability_of
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, StoreFull
+from outlast.core.text import counted
 
 if TYPE_CHECKING:
     import apsw
@@ -74,7 +75,7 @@ class SpoolFile:
         with self._using() as db, immediate(db):
             held = int(db.execute("select count(*) from spooled").get)
             if held + len(rows) > limit:
-                raise StoreFull(f"{self.path} holds {held} jobs and accepts no more (spool_limit={limit})")
+                raise StoreFull(f"{self.path} holds {counted(held, 'job')} and accepts no more (spool_limit={limit})")
             db.executemany("insert or ignore into spooled (id, queue, body) values (?, ?, ?)", rows)
 
     def head(self, number: int, *, without: Sequence[str] = ()) -> list[SpooledMessage]:

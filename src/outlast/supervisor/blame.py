@@ -11,6 +11,7 @@ from outlast.core.errors import StoreMoved
 from outlast.core.message import Failure
 from outlast.core.settlement import Release, Reschedule
 from outlast.core.store.store import Store
+from outlast.core.text import counted
 from outlast.supervisor.crash_log import log_crashed
 from outlast.supervisor.process import ProcessExit
 from outlast.worker.job_map import CLAIMED
@@ -39,7 +40,8 @@ async def release(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
         return
     if crashed or released:
         count = released + len(crashed)
-        _logger.warning("%d jobs of a dead worker run again; %d of them count a crash", count, len(crashed))
+        again = counted(count, "job")
+        _logger.warning("worker %d is dead, %s of it run again; crashes counted: %d", ended.pid, again, len(crashed))
         await log_crashed(link, crashed)
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from random import Random
 from typing import Final, NoReturn
 
@@ -23,6 +24,8 @@ from outlast.core.backoff import Exponential
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError, StoreMoved
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
+from outlast.core.text import counted
+from outlast.core.urls import redact_url
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.lifecycle import HookFailed
@@ -226,6 +229,7 @@ class _SupervisedWorker:
             recycle_jobs=settings.recycle_jobs,
             recycle_age=settings.recycle_age,
             recycle_memory=settings.recycle_memory,
+            about=_about(runtime, config.queues),
         )
         writer.write(pack(encode(hello)))
         if self._orphaned:
@@ -262,6 +266,16 @@ class _SupervisedWorker:
                 return True
             await asyncio.sleep(_REPARENTED_PAUSE)
         return False
+
+
+def _about(runtime: RuntimePort, queues: Sequence[str] | None) -> str:
+    """Return the app, its queues and its store in one line."""
+    registry, store = runtime.registry, runtime.store
+    kinds = counted(len(registry.kinds), "kind")
+    named = ", ".join(sorted(registry.queues if queues is None else queues)) or "none"
+    return f"app {runtime.app_name}, {kinds}, queues {named}, store {redact_url(store.url)}, " + (
+        f"durability {store.broker.capabilities.durability}"
+    )
 
 
 def _check_messages(task: asyncio.Task[None]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from outlast.core.errors import OutlastError
 from outlast.core.settlement import Reschedule
-from outlast.core.text import line
+from outlast.core.text import counted, line
 from outlast.worker.store_link import StoreLink
 
 __all__ = ["log_crashed"]
@@ -33,4 +33,4 @@ async def log_crashed(link: StoreLink, crashed: Sequence[Reschedule]) -> None:
         text = "job %s (%s) crashed in attempt %d: %s"
         _logger.error(text, line(each.fence.id), kind, each.attempt, why, extra=extra)
     if len(crashed) > _MOST:
-        _logger.error("... and %d more jobs", len(crashed) - _MOST)
+        _logger.error("... and %s more", counted(len(crashed) - _MOST, "job"))

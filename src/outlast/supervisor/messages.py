@@ -32,7 +32,9 @@ class WorkerConfig(Struct, frozen=True, kw_only=True):
 
 
 class WorkerHello(Struct, frozen=True, kw_only=True):
-    """The worker has imported the app and read its settings. map_size: jobs in its job map. Times in seconds.
+    """The worker has imported the app and opened its store. map_size: jobs in its job map. Times in seconds.
+
+    about: the app and the store, for the log.
 
     queues: those that it consumes.
     recycle_*: replace the worker after so many jobs, at this age in seconds, above so many bytes; 0 for never.
@@ -47,6 +49,7 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
     recycle_jobs: int = 0
     recycle_age: float = 0.0
     recycle_memory: int = 0
+    about: str = ""
 
 
 class Losses(Struct, frozen=True, tag="lost"):

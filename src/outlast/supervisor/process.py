@@ -19,6 +19,7 @@ from outlast.core.clock import Clock
 from outlast.core.events import QueueUnattended
 from outlast.core.message import Fence, Holder
 from outlast.core.settlement import Lost
+from outlast.core.text import counted
 from outlast.supervisor.messages import (
     Losses,
     QueueAlarm,
@@ -58,6 +59,9 @@ class ProcessExit(msgspec.Struct, frozen=True):
     left: bool = False
     begun: tuple[Fence, ...] = ()
     """Those of all its jobs that had begun."""
+    pid: int = 0
+    finished: int = 0
+    """The number of runs that it has settled."""
 
 
 class RecycleBounds(msgspec.Struct, frozen=True):
@@ -141,8 +145,9 @@ class WorkerProcess:
     def _exit(self) -> ProcessExit:
         """Return how it ended; close its job map."""
         jobs: tuple[JobEntry, ...] = ()
-        left = False
+        left, finished = False, 0
         if self._map is not None:
+            finished = self._map.finished
             jobs = tuple(self._map.read())
             left = self._map.left
             if self._map.ready and not self._ready_at:
@@ -157,7 +162,10 @@ class WorkerProcess:
             jobs = tuple(job for job in jobs if (job.fence.id, job.fence.token) in self._overdue)
         lived = self._clock.monotonic() - self._ready_at if self._ready_at else 0.0
         code = 0 if self.child.code is None else self.child.code
-        return ProcessExit(self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived, left, begun)
+        pid = self.child.pid
+        return ProcessExit(
+            self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived, left, begun, pid, finished
+        )
 
     async def _listen(self) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self.child.sock)
@@ -235,7 +243,7 @@ class WorkerProcess:
             return ""
         jobs = settings.recycle_jobs if bounds.jobs is None else bounds.jobs
         if jobs and self._map.finished >= jobs * self._share:
-            return f"{self._map.finished} jobs"
+            return counted(self._map.finished, "job")
         age = settings.recycle_age if bounds.age is None else bounds.age
         if age and now - self._started_at >= age * self._share:
             return f"{now - self._started_at:.0f} s of age"

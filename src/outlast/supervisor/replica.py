@@ -65,7 +65,7 @@ class WorkerReplica:
             ended = await self._run_process()
             if self._owner.over() or self._owner.gives_up(ended):
                 return
-            _logger.error("a worker process died (%s): the next one starts", how_ended(ended.code))
+            _logger.error("worker process %d died (%s): the next one starts", ended.pid, how_ended(ended.code))
             short = short + 1 if ended.lived < _HEALTHY else 0
             await asyncio.sleep(restart_delay(short - 1))
 

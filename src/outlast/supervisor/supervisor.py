@@ -23,6 +23,7 @@ from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
+from outlast.core.text import counted
 from outlast.supervisor.blame import release
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
@@ -111,6 +112,7 @@ class Supervisor:
         self._consumed: dict[str, float] = {}
         """When (monotonic) a worker of this supervisor last consumed a queue."""
         self._unready = 0
+        self._finished = 0
         self._code = CLEAN
         self._over = asyncio.Event()
         self._grace_over = asyncio.Event()
@@ -194,6 +196,8 @@ class Supervisor:
             await cancel(*running)
             await self._stop()
             await cancel(*beside)
+            if self._came_up or self._hello is not None:
+                _logger.info("stopped: %s of jobs ended", counted(self._finished, "run"))
             if self._link is not None:
                 with contextlib.suppress(StoreError):
                     self._closed = await closed_within(_LAST_CALL / 2, self._link.store.broker.close())
@@ -222,6 +226,7 @@ class Supervisor:
             await cancel(greeting)
             self._processes.discard(process)
         process.ended.set_result(ended)
+        self._finished += ended.finished
         link = self._links.pop(process, self._link)
         if link is not None:
             await self._release_jobs(link, ended)
@@ -232,6 +237,8 @@ class Supervisor:
             _logger.error("the app's url has changed, and one supervisor serves one store: restart the service")
             process.kill("forced")
             return
+        if self._hello is None:
+            _logger.info("running: %s", hello.about)
         self._hello = hello
         async with self._linking:
             self._links[process] = self._link = await self._current_link()
@@ -338,21 +345,22 @@ class Supervisor:
                     await self._recycle(replica, why)
 
     async def _reload(self) -> None:
-        _logger.info("reloading: %d workers are replaced by new ones, one after the other", len(self._replicas))
+        number = counted(len(self._replicas), "worker")
+        _logger.info("reloading: new processes for %s, one after the other", number)
         for done, replica in enumerate(self._replicas):
             if why := await replica.replace():
                 _logger.error(
-                    "the reload has failed, a new worker did not come up (%s): %d of %d workers are new, the others "
+                    "the reload has failed, a new worker did not come up (%s): %d of %s new, the others "
                     "are unchanged; remove the cause and send SIGHUP again",
                     why,
                     done,
-                    len(self._replicas),
+                    number,
                 )
                 return
             if self._reloading:
                 _logger.info("reloading: requested again, it starts again")
                 return
-        _logger.info("reloaded: %d workers are new", len(self._replicas))
+        _logger.info("reloaded: %s new", number)
 
     async def _recycle(self, replica: WorkerReplica, why: str) -> None:
         pid = replica.process.child.pid if replica.process is not None else 0

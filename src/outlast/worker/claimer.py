@@ -10,6 +10,7 @@ from typing import Any, Final
 from outlast.core.errors import StoreCorrupt, StoreError, StoreMoved
 from outlast.core.message import Delivery, Holder
 from outlast.core.store.store import Store
+from outlast.core.text import counted
 from outlast.worker.budget import Budget
 from outlast.worker.store_link import StoreLink, StoreStalled
 
@@ -122,5 +123,5 @@ class Claimer:
             return True  # the claim that follows reports the outage and waits
         self._unknown_since = None
         if found:
-            _logger.warning("%d jobs that the store granted to a failed claim were released", found)
+            _logger.warning("released what the store had granted to a failed claim: %s", counted(found, "job"))
         return True

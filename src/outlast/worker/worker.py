@@ -19,6 +19,7 @@ from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Release
 from outlast.core.store.store import Store
+from outlast.core.text import counted
 from outlast.worker import lifecycle
 from outlast.worker.app_source import AppSource, find_source, in_child_import
 from outlast.worker.budget import Budget
@@ -203,6 +204,7 @@ class Worker:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
+                stack.callback(self._last_beat, budget)
                 stack.callback(executor.close)
                 stack.push_async_callback(notes.close)
                 stack.push_async_callback(self._release_all, link, settler, budget)
@@ -291,6 +293,11 @@ class Worker:
         if error is not None:
             self._inner_failed(error, task.get_name())
 
+    def _last_beat(self, budget: Budget) -> None:
+        """Record the exact number of ended runs, for the supervisor's log."""
+        if self._job_map is not None:
+            self._job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
+
     async def _beat(self, job_map: SharedJobMap, budget: Budget) -> None:
         while True:
             job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
@@ -346,7 +353,8 @@ class Worker:
         if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
             unended = sum(not run.ended for run in budget.runs)
             if unended:
-                _logger.warning("%d jobs did not end within the grace period and are released", unended)
+                why = "without further wait" if self._grace_over.is_set() else "after the grace period"
+                _logger.warning("released %s: %s", why, counted(unended, "job"))
             stopper.abort()
             if not await ended_within(_UNWIND, budget.idle.wait()) and stopper.abandon():
                 await ended_within(_UNWIND, budget.idle.wait())

@@ -53,7 +53,7 @@ class Shop:
         """Run the API and two worker processes on a store."""
         told = {"OUTLAST_SHOP_URL": url}
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(self.places.shop), "--no-access-log"]
-        work = ["outlast.cli", "worker", "outlast.demo.shop:shop", "--processes", "2"]
+        work = ["outlast", "worker", "outlast.demo.shop:shop", "--processes", "2"]
         workers = await self.start(DemoProcess(f"workers-{name}", work, self._folder, told))
         return await self.start(DemoProcess(f"api-{name}", api, self._folder, told), self.places.shop), workers
 
@@ -132,7 +132,7 @@ async def test_a_half_finished_run_moves_to_redis_and_loses_no_order(tmp_path: P
         await api.stop()
         await shop.serve("new", new)
         words = ("move", "--from", old, "--to", new, "--yes", "--wait")
-        move = await asyncio.create_subprocess_exec(sys.executable, "-m", "outlast.cli", *words)
+        move = await asyncio.create_subprocess_exec(sys.executable, "-m", "outlast", *words)
         await shop.order(ORDERS // 4)
         assert await asyncio.wait_for(move.wait(), 60) == 0
         await workers.stop()

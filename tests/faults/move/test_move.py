@@ -82,7 +82,7 @@ class Scene:
     def move(self, *more: str) -> subprocess.Popen[bytes]:
         """Start the real command."""
         words = ["move", "--from", self.urls[0], "--to", self.urls[1], "--yes", *more]
-        return subprocess.Popen([sys.executable, "-m", "outlast.cli", *words], stdout=subprocess.DEVNULL)
+        return subprocess.Popen([sys.executable, "-m", "outlast", *words], stdout=subprocess.DEVNULL)
 
     def die(self, steps: int) -> int:
         """Run a move that dies after so many steps; return its exit code."""

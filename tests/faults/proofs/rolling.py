@@ -68,7 +68,7 @@ class Service:
         self.log = log
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "outlast.cli", "worker", "rolling_app:app", "--processes", str(processes)],
+                [sys.executable, "-m", "outlast", "worker", "rolling_app:app", "--processes", str(processes)],
                 cwd=current,
                 env={**os.environ, "PWD": str(current), "PYTHONPATH": os.pathsep.join([str(_ROOT), *_path()])},
                 stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ import pytest
 
 from outlast import Outlast
 from outlast.core.store.records import JobRecord
+from outlast.core.text import counted
 from outlast.settings import Settings
 from tests.support.ledger import Ledger
 from tests.support.polling import until
@@ -105,7 +106,7 @@ class Scene:
 
     async def reloaded(self, running: Supervised, workers: int) -> None:
         """Wait until it has reloaded and the old workers have left."""
-        await self.tells(f"reloaded: {workers} workers are new")
+        await self.tells(f"reloaded: {counted(workers, 'worker')} new")
         await until(lambda: len(running.workers()) == workers, "the old ones have left", within=60)
 
     async def tells(self, text: str, times: int = 1) -> None:
@@ -154,7 +155,7 @@ async def test_a_broken_deploy_leaves_the_old_workers_in_place_and_the_next_one_
         scene.deploy("broken", code)
         running.process.send_signal(signal.SIGHUP)
         await scene.tells("the reload has failed")
-        assert f"did not come up ({why}): 0 of 2 workers are new" in scene.told()
+        assert f"did not come up ({why}): 0 of 2 workers new" in scene.told()
         assert set(running.workers()) == old
         assert version_of(await scene.run("meanwhile")) == "v1"
         scene.deploy("v3-mended")

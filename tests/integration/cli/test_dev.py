@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import httpx2
@@ -130,8 +131,11 @@ async def test_one_command_serves_works_reloads_and_stops(project: Project) -> N
         assert len(family) >= 2
         dev.interrupt()
         assert await gone(dev, family) == 0
-    assert f"store    {project.file}  (the default)" in dev.text
+    assert f"store    {project.file}  (the default), durability os-crash" in dev.text
+    assert "app      shop, 3 kinds of jobs" in dev.text
     assert "queues   mail, slow" in dev.text
+    assert dev.text.count('"POST /orders/7 HTTP/1.1" 202') == 1, "a request is one line"
+    assert dev.text.count("outlast: stopped; jobs that ended: 1 succeeded") == 1, "told at the stop, not at a reload"
     assert "Traceback" not in dev.text
 
 
@@ -266,3 +270,38 @@ async def test_a_task_of_a_job_that_exits_ends_neither_the_api_nor_the_worker(pr
             await until(
                 lambda: project.run("jobs", "show", drawn, "--json").json["state"] == "succeeded", "it is drawn"
             )
+
+
+async def test_a_broken_import_is_shown_once(project: Project) -> None:
+    project.write("main.py", "import nosuch\n" + API)
+    ran = project.run("dev", "main:app", "--port", "0", "--no-reload")
+    assert ran.code == 1
+    assert ran.err.count("Traceback") == 1
+    assert "OUTLAST_DEBUG" not in ran.err, "the traceback is there"
+    assert "the import failed: ModuleNotFoundError: No module named 'nosuch' (" in ran.err.splitlines()[-1]
+
+
+async def test_jobs_of_a_killed_parent_are_released_and_no_grace_is_named(project: Project) -> None:
+    with project.running("dev", "main:app", "--port", "0") as dev:
+        async with httpx2.AsyncClient(base_url=await address(dev), timeout=30) as client:
+            await client.post("/waits/3600")
+        await until((project.folder / "waiting").exists, "it runs")
+        family = dev.family()
+        dev.process.kill()
+        await gone(dev, family)
+    assert "released without further wait: 1 job" in dev.text
+    assert "grace period" not in dev.text
+
+
+@pytest.mark.parametrize(("ignored", "advised"), [("outlast.db*\n", 0), ("*.pyc\n", 1), (None, 0)])
+async def test_a_new_file_in_a_repository_is_to_be_ignored(project: Project, ignored: str | None, advised: int) -> None:
+    if ignored is not None:
+        subprocess.run(["git", "init", "--quiet", str(project.folder)], check=True)
+        project.write(".gitignore", ignored)
+    environ = {"GIT_CEILING_DIRECTORIES": str(project.folder.parent)}
+    for _ in range(2):
+        with project.running("dev", "main:app", "--port", "0", env=environ) as dev:
+            await address(dev)
+            dev.interrupt()
+            await gone(dev, dev.family())
+    assert dev.text.count("add the line outlast.db* to .gitignore") == advised, "once, when it is made"

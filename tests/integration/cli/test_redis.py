@@ -27,10 +27,12 @@ def test_jobs_queues_and_the_doctor(server: Node, tmp_path: Path) -> None:
     assert listed.code == 0, listed.err
     assert seeded.dead in listed.out
     assert project.run("dead", "redrive", seeded.dead, env=env).code == 0
+    seed(f"{server.url}?namespace=other")
     doctor = project.run("doctor", "--json", env=env)
     found = {each["check"]: (each["severity"], each["text"]) for each in doctor.json["findings"]}
     assert found["durability"] == ("ok", "an accepted job survives: os-crash")
     assert found["single point"][0] == "warning"
+    assert found["namespaces"] == ("ok", "this is outlast; on the same server: other")
     assert found["queue small"][0] == "error"  # it is full, and nobody works on it
     assert doctor.code == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 
 import pytest
@@ -38,6 +39,48 @@ async def test_two_processes_do_the_jobs_and_leave_when_asked(project: Project) 
     states = {job["state"] for job in project.run("jobs", "--json", "--limit", "1000").json["jobs"]}
     assert states == {"succeeded"}
     assert "Traceback" not in worker.text
+    assert "starting 2 worker processes of main:shop for mail, slow" in worker.text
+    about = f"app shop, 4 kinds, queues mail, slow, store {project.url}, durability os-crash"
+    assert worker.text.count(f"running: {about}") == 1
+    assert worker.text.count("stopped: 500 runs of jobs ended") == 1
+
+
+def test_a_target_that_is_no_outlast_hints_at_the_one_beside_it(project: Project) -> None:
+    project.write("api.py", "from fastapi import FastAPI\nfrom main import shop\napp = FastAPI()\n")
+    ran = project.run("worker", "api:app")
+    assert ran.code == 2
+    assert "target 'api:app' is a FastAPI: name the Outlast(...) itself (try api:shop)" in ran.err
+    assert "starting 1 worker process of" in ran.err
+
+
+async def test_the_second_stop_signal_is_told_once(project: Project) -> None:
+    with project.running("worker", "main:shop") as worker:
+        await until(lambda: "running: app shop" in worker.text, "it is up")
+        async with Outlast("shop", settings=Settings(url=project.url)) as shop:
+            await declare(shop).wait.enqueue("ann", 3600.0)
+            running = ("jobs", "--json", "state:running")
+            await until(lambda: project.run(*running).json["jobs"], "it runs")
+        worker.process.send_signal(signal.SIGTERM)
+        await until(lambda: "stopping: running jobs" in worker.text, "the first is told")
+        worker.process.send_signal(signal.SIGTERM)
+        await until(lambda: worker.process.poll() is not None, "it ends")
+    assert worker.text.count("the grace period is over") == 1
+    assert worker.text.count("released without further wait: 1 job") == 1
+    assert "after the grace period" not in worker.text
+
+
+async def test_a_killed_worker_is_named_with_its_job(project: Project) -> None:
+    with project.running("worker", "main:shop") as worker:
+        await until(lambda: "running: app shop" in worker.text, "it is up")
+        async with Outlast("shop", settings=Settings(url=project.url)) as shop:
+            job = await declare(shop).wait.enqueue("ann", 3600.0)
+            running = ("jobs", "--json", "state:running")
+            await until(lambda: project.run(*running).json["jobs"], "it runs")
+        (pid,) = [each.pid for each in worker.family() if "outlast.supervisor.child_main" in each.cmdline()]
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: f"worker {pid} is dead, 1 job of it run again; crashes counted: 1" in worker.text, "told")
+        await until(lambda: f"job {job.id} (wait) crashed in attempt 1" in worker.text, "with its kind")
+        assert f"worker process {pid} died" in worker.text
 
 
 async def test_a_store_that_cannot_be_opened_is_told_once(project: Project) -> None:

@@ -28,7 +28,9 @@ def test_a_store_is_shown_without_its_secrets(url: str, shown: str) -> None:
     ("url", "said"),
     [
         ("amqp://me:hunter2@host", "amqp://me:***@host"),
-        ("amqp:hunter2", "amqp:..."),
+        ("amqp:hunter2", "***"),
+        ("hunter2@host:6379", "***@host:6379"),
+        ("me:hunter2@host", "***@host"),
         ("jobs.db", "jobs.db"),
     ],
 )
@@ -43,7 +45,6 @@ def test_an_unknown_kind_is_refused_without_its_secrets(url: str, said: str) -> 
     "url",
     [
         "amqp://me:hunter2@host",
-        "amqp:hunter2",
         "nats://hunter2@host",
         "mysql://host/?pwd=hunter2",
         "https://hooks.example/hunter2",

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from outlast.core.errors import ConfigurationError
-from outlast.core.filters import is_filter, parse
+from outlast.core.filters import STATES, is_filter, parse
 from outlast.core.matching import ArgIs, JsonScalar, holds, same
-from outlast.core.store.records import Query
+from outlast.core.store.records import Query, Without
 
 NOW = 1_000_000.0
 
@@ -141,3 +141,41 @@ def test_which_arguments_fit(path: str, value: JsonScalar, found: bool) -> None:
         "secret": "s",
     }
     assert holds(args, ("secret",), ArgIs(tuple(path.split(".")), (value,))) is found
+
+
+def test_what_is_left_out() -> None:
+    query = parse(["kind!=send", "key!=a:b", "reason!=attempts", "queue!=q", "args.a.b!=7", "state!=dead,expired"], NOW)
+    assert query.without == (
+        Without("kind", "send"),
+        Without("key", "a:b"),
+        Without("reason", "attempts"),
+        Without("queue", "q"),
+        Without("args", ArgIs(("a", "b"), (7, "7"))),
+    )
+    assert set(query.states) == set(STATES) - {"dead", "expired"}
+    assert parse(["state:dead,ready", "state!=dead"], NOW).states == ("ready",)
+    assert parse(["args.a:x!=y", "key:a!=b"], NOW) == Query(key="a!=b", args=(ArgIs(("a",), ("x!=y",)),))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("older!=2h", "give newer:2h"),
+        ("newer!=2h", "give older:2h"),
+        ("kidn!=send", "did you mean 'kind'"),
+        ("kind!=", "give field:value"),
+        ("state!=daed", "no state 'daed'"),
+        ("state!=" + ",".join(STATES), "it leaves no state"),
+    ],
+)
+def test_what_cannot_be_left_out(word: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        parse([word], NOW)
+
+
+def test_without_is_about_one_field() -> None:
+    job = {"queue": "q", "kind": "send@2", "key": None, "reason": "attempts"}
+    met = [("queue", "q"), ("kind", "send"), ("kind", "send@2"), ("reason", "attempts")]
+    unmet = [("queue", "r"), ("kind", "send@1"), ("key", "a"), ("reason", "x"), ("args", ArgIs(("a",), (1,)))]
+    assert [Without(*each).meets(**job) for each in met] == [True] * 4  # type: ignore[arg-type]
+    assert [Without(*each).meets(**job) for each in unmet] == [False] * 5  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ async def test_a_store_that_is_away_hides_only_the_kinds_and_the_lines_are_few(
     await log_crashed(link, [crashed(f"default.\x1b{number}") for number in range(25)])
     assert len(caplog.messages) == 21
     assert caplog.messages[0].startswith("job default.\\x1b0 (kind unknown) crashed in attempt 2")
-    assert caplog.messages[-1] == "... and 5 more jobs"
+    assert caplog.messages[-1] == "... and 5 jobs more"
 
 
 async def test_no_crash_is_no_line(caplog: pytest.LogCaptureFixture) -> None:

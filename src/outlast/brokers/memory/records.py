@@ -16,7 +16,7 @@ from outlast.core.limits import nanos
 from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Message, State, Usage
 from outlast.core.store.broker import QueueStats
-from outlast.core.store.records import JobRecord, Page, Query
+from outlast.core.store.records import JobRecord, Page, Query, Without
 from outlast.core.topology import limits_of
 from outlast.core.unreadable import READ_ERRORS, shown_args
 
@@ -102,8 +102,16 @@ def _matching(tables: Tables, query: Query, now: float) -> Iterator[JobRow]:
             and (query.accepted_before is None or job.message.enqueued_at < query.accepted_before)
             and (query.accepted_after is None or job.message.enqueued_at >= query.accepted_after)
             and (not query.args or _args_fit(job.message, query.args))
+            and not any(_meets(job, each, now) for each in query.without)
         ):
             yield job
+
+
+def _meets(job: JobRow, each: Without, now: float) -> bool:
+    message = job.message
+    if isinstance(each.value, ArgIs):
+        return _args_fit(message, (each.value,))
+    return each.meets(queue=message.queue, kind=message.kind, key=message.key, reason=_reason(job, now))
 
 
 def _reason(job: JobRow, now: float) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from outlast.core.findings import Finding
@@ -11,11 +11,12 @@ from outlast.core.text import counted, duration, size
 if TYPE_CHECKING:
     from outlast.clients.redis.inspection import ServerReport, ServersReport
 
-__all__ = ["of_servers"]
+__all__ = ["of_namespaces", "of_servers"]
 
 SLOW: Final = 0.05
 NEARLY_FULL: Final = 0.9
 FILLING: Final = 0.75
+_NAMED: Final = 20
 
 
 def of_servers(report: ServersReport, *, spool: bool) -> Iterator[Finding]:
@@ -27,6 +28,15 @@ def of_servers(report: ServersReport, *, spool: bool) -> Iterator[Finding]:
     if report.round_trip > SLOW:
         text = f"a request takes {report.round_trip * 1000:.0f} ms"
         yield Finding("distance", "warning", text, "run the workers near the server: each batch is one request")
+
+
+def of_namespaces(keys: Sequence[str], own: str) -> Iterator[Finding]:
+    """Tell whose jobs are on the server too, where it is shared. keys: the key ":born" of each namespace."""
+    others = sorted({key[1:].partition("}")[0] for key in keys} - {own})
+    if others:
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        text = f"this is {own}; on the same server: {', '.join(others[:_NAMED])}{more}"
+        yield Finding("namespaces", "ok", text)
 
 
 def _of_server(server: ServerReport) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ class RedisKind(StoreKind):
         try:
             from outlast.brokers.redis.store import store_at
         except ModuleNotFoundError as error:
-            raise ConfigurationError(f"url='{url.partition(':')[0]}:...': {_INSTALL} ({error})") from None
+            raise ConfigurationError(f"url={self.shown(url)!r}: {_INSTALL} ({error})") from None
         return Store.of(store_at(url, clock=clock, max_body=max_body), self.shown(url))
 
     def identity(self, url: str) -> str:
@@ -43,13 +43,15 @@ class RedisKind(StoreKind):
     async def inspect(self, url: str, *, why: str, pages: bool, spool: bool) -> Inspection:
         """Judge the facts of each server."""
         try:
-            from outlast.brokers.redis.findings import of_servers
+            from outlast.brokers.redis.findings import of_namespaces, of_servers
+            from outlast.clients.redis.address import Address
             from outlast.clients.redis.inspection import look_at
         except ModuleNotFoundError as error:
             missing = Finding("store", "error", f"{self.shown(url)} needs a package: {error}", _INSTALL)
             return Inspection([missing], usable=False)
-        report = await look_at(url)
-        return Inspection([Finding("store", "ok", f"{self.shown(url)} ({why})"), *of_servers(report, spool=spool)])
+        report = await look_at(url, "{*}:born")
+        findings = [*of_servers(report, spool=spool), *of_namespaces(report.keys, Address.of(url).namespace)]
+        return Inspection([Finding("store", "ok", f"{self.shown(url)} ({why})"), *findings])
 
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
         """Return the number of unfinished jobs by (queue, kind); raise StoreError. Reads each job."""

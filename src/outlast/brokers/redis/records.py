@@ -15,7 +15,7 @@ from outlast.brokers.redis.codec import LETTERS, unpack
 from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, effective, script
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import redact_args
-from outlast.core.matching import holds
+from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Failure, State, Usage
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
@@ -125,14 +125,22 @@ def _json(value: bytes) -> Raw:
     return json_text(value.decode())
 
 
-def _holds(body: bytes, query: Query) -> bool:
-    """Return whether a job has the wanted arguments; one that cannot be read has none."""
+def _holds(record: JobRecord, body: bytes, query: Query) -> bool:
+    """Return whether a job has the wanted arguments, and meets no condition of `without`. Unread, it has none."""
+    args: dict[str, Any] = {}
+    redacted: tuple[str, ...] = ()
     try:
         message = unpack("", "", body)
-        args = redact_args(message.args, ())
+        args, redacted = redact_args(message.args, ()), message.redacted
     except READ_ERRORS:
-        return False
-    return all(holds(args, message.redacted, each) for each in query.args)
+        if query.args:
+            return False
+    return all(holds(args, redacted, each) for each in query.args) and not any(
+        holds(args, redacted, each.value)
+        if isinstance(each.value, ArgIs)
+        else each.meets(queue=record.queue, kind=record.kind, key=record.key, reason=record.reason)
+        for each in query.without
+    )
 
 
 def _addresses(ids: Sequence[str]) -> tuple[list[str], list[Argument]]:
@@ -191,12 +199,13 @@ class RecordOperations(KeyspaceOperations):
             if looks == LOOKS:
                 return Page([record for _, record in found], str((page + 1) * PAGE))
             looks += 1
-            most = PAGE if query.args else query.limit + 1 - len(found)
+            filtering = bool(query.args or query.without)
+            most = PAGE if filtering else query.limit + 1 - len(found)
             reply = await self._look(queues, "page", page, states, conditions, "rows", query.cursor or "", most)
             for order, queue, row in reply[1:]:
-                if query.args and not _holds(row[3], query):
-                    continue
-                found.append((order.decode(), _record(queue.decode(), row)))
+                record = _record(queue.decode(), row)
+                if not filtering or _holds(record, row[3], query):
+                    found.append((order.decode(), record))
             if len(found) > query.limit:
                 break
         page_of = found[: query.limit]
@@ -205,7 +214,7 @@ class RecordOperations(KeyspaceOperations):
 
     async def count(self, query: Query) -> dict[State, int]:
         """Count matching records by state."""
-        if not query.args:
+        if not query.args and not query.without:
             read = partial(self._tally, query=query, what="count")
             tally = await self._over(await self._queues_of(query), read)
             return {STATES[letter]: number for letter, number in tally.items()}

@@ -13,6 +13,7 @@ from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreMissing, StoreUnavailable, UnsafeStore
 from outlast.core.findings import Finding
 from outlast.core.store.store import Store
+from outlast.core.urls import redact_url
 
 __all__ = ["SqliteKind", "sqlite_path"]
 
@@ -107,11 +108,11 @@ def sqlite_path(url: str) -> str:
     if path.startswith("//"):
         if not path.startswith("///"):
             raise ConfigurationError(
-                f"url={url!r}: 'sqlite://' takes no host; give 'sqlite:relative.db' or 'sqlite:///absolute.db'"
+                f"url={redact_url(url)!r}: 'sqlite://' takes no host; give 'sqlite:relative.db' or 'sqlite:///absolute.db'"
             )
         path = path[2:]
     if path == ":memory:":
-        raise ConfigurationError(f"url={url!r}: to keep jobs in memory, for tests, use 'memory:'")
+        raise ConfigurationError(f"url={redact_url(url)!r}: to keep jobs in memory, for tests, use 'memory:'")
     if not path or path.endswith("/"):
-        raise ConfigurationError(f"url={url!r}: name a file, such as 'sqlite:outlast.db'")
+        raise ConfigurationError(f"url={redact_url(url)!r}: name a file, such as 'sqlite:outlast.db'")
     return path

@@ -24,6 +24,14 @@ _INDEX: Final = {"running": "indexed by job_held", "waiting": "indexed by job_as
 """States with few rows among many: read from their own index, not by a scan of all jobs."""
 
 
+_CONDITIONS: Final = {
+    "queue": "queue.name = ?",
+    "kind": "? in (job.kind, substr(job.kind, 1, instr(job.kind || '@', '@') - 1))",
+    "key": "job.lane in (select lane from lane where key = ?)",
+    "reason": "case when job.state < 10 and {now} = 13 then 'expired' else job.reason end = ?",
+}
+
+
 class _SearchSteps:
     """The reads of a query: one for each state with an index of its own, and a scan in windows for the other states."""
 
@@ -127,10 +135,10 @@ def _conditions(query: Query, now: float) -> tuple[str, list[Any]]:
     sql = ""
     values: list[Any] = []
     for condition, value in (
-        ("queue.name = ?", query.queue),
-        ("? in (job.kind, substr(job.kind, 1, instr(job.kind || '@', '@') - 1))", query.kind),
-        ("job.lane in (select lane from lane where key = ?)", query.key),
-        (f"case when job.state < 10 and {state_at(now)} = 13 then 'expired' else job.reason end = ?", query.reason),
+        (_CONDITIONS["queue"], query.queue),
+        (_CONDITIONS["kind"], query.kind),
+        (_CONDITIONS["key"], query.key),
+        (_CONDITIONS["reason"].format(now=state_at(now)), query.reason),
         ("job.enqueued_at < ?", query.accepted_before),
         ("job.enqueued_at >= ?", query.accepted_after),
     ):
@@ -140,6 +148,13 @@ def _conditions(query: Query, now: float) -> tuple[str, list[Any]]:
     for wanted in query.args:
         condition, more = _argument(wanted)
         sql += f" and {condition}"
+        values += more
+    for each in query.without:
+        if isinstance(each.value, ArgIs):
+            condition, more = _argument(each.value)
+        else:
+            condition, more = _CONDITIONS[each.field].format(now=state_at(now)), [each.value]
+        sql += f" and not coalesce(({condition}), 0)"  # null: the job has no such field
         values += more
     return sql, values
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from outlast.cli.target import failed_import, load_outlast
 from outlast.core.errors import ConfigurationError
+from outlast.settings import current_folder
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -63,10 +63,10 @@ def _import(target: str) -> tuple[ModuleType, Any]:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise ConfigurationError(f"dev: no module {error.name!r} in {Path.cwd()} or sys.path") from None
-        raise failed_import(target, error) from error
+            raise ConfigurationError(f"dev: no module {error.name!r} in {current_folder()} or sys.path") from None
+        raise failed_import(target, error, hint="") from error
     except Exception as error:
-        raise failed_import(target, error) from error
+        raise failed_import(target, error, hint="") from error
     found: Any = module
     for part in path.split("."):
         try:

@@ -20,7 +20,8 @@ from outlast.aio.exits import exit_within
 from outlast.aio.loops import complete
 from outlast.aio.signals import handle
 from outlast.cli.dev.apps import DevApps, load
-from outlast.cli.dev.log import JobLines, log_for_people, show_banner
+from outlast.cli.dev.ignored import advise_ignoring, missing_file
+from outlast.cli.dev.log import JobLines, log_for_people, show_banner, show_end
 from outlast.cli.dev.messages import DevChildConfig, Order, decode
 from outlast.cli.output.show import note
 from outlast.core.errors import ConfigurationError, OutlastError, StoreError, UnsafeStore
@@ -99,18 +100,23 @@ async def _serve(config: DevChildConfig, found: DevApps, orders: _ParentOrders) 
     loop = asyncio.get_running_loop()
     handle(lambda *_: loop.call_soon_threadsafe(services.on_order, "stop"), signal.SIGTERM)
     lines = JobLines()
+    created = [file for app in found.apps if (file := missing_file(app)) is not None]
     for app in found.apps:
         app.observe(lines.observe)
         await services.add_worker(app, found.module)
+    for file in created:
+        await asyncio.to_thread(advise_ignoring, file)
     if config.first:
         listener = None if found.asgi is None else socket.socket(fileno=os.dup(config.port_fd))
-        show_banner(found.apps, listener)
+        await show_banner(found.apps, listener)
     api = None if found.asgi is None else _start_api(found.asgi, config.port_fd)
     try:
         return await services.run(api)
     finally:
         for app in found.apps:
             await app.close()
+        if not services.reloading:
+            show_end(lines)
 
 
 def _start_api(asgi: Any, port_fd: int) -> tuple[Any, asyncio.Task[None]]:
@@ -144,11 +150,14 @@ class _DevServices:
     def __init__(self) -> None:
         self._workers: list[Worker] = []
         self._stop = asyncio.Event()
+        self.reloading = False
+        """Whether a successor starts when this process ends."""
 
     def on_order(self, order: Order) -> None:
         """Handle an order of the parent."""
         self._stop.set()
         if order == "reload":
+            self.reloading = True
             asyncio.get_running_loop().call_later(_RELOAD_GRACE, self._end_grace)
         elif order == "hurry":
             self._end_grace()

@@ -10,6 +10,7 @@ import typer
 
 from outlast.cli.common_options import common_options
 from outlast.core.errors import ConfigurationError
+from outlast.settings import current_folder
 
 __all__ = ["register"]
 
@@ -55,7 +56,7 @@ def dev(
             raise ConfigurationError(f"--reload-dir {folder}: no such folder")
     from outlast.cli.dev.parent import DevParent
 
-    watched = list(folders or [Path.cwd()]) if reload else []
+    watched = list(folders or [current_folder()]) if reload else []
     with _listen(host, port) as listener:
         raise typer.Exit(DevParent(target, jobs, listener, watched).serve())
 

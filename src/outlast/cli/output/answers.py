@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import typer
 
@@ -14,7 +14,7 @@ from outlast.core.exitcodes import FAILED, NOT_FOUND
 from outlast.core.store.control import Answer
 from outlast.core.text import clean
 
-__all__ = ["confirm", "explain", "print_answers"]
+__all__ = ["confirm", "explain", "print_answers", "refuse"]
 
 _WHY: Final = {
     "unknown": "not found: it was never enqueued here, or it was removed (retention or purge)",
@@ -44,11 +44,16 @@ def confirm(question: str, change: str, details: Iterable[str] = ()) -> None:
     change: the command and its effect, for that error.
     """
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"{change}: no terminal: confirm with --yes")
+        refuse(change)
     for line in details:
         show.note(line)
     if not typer.confirm(question, err=True):
         raise typer.Exit(FAILED)
+
+
+def refuse(change: str) -> NoReturn:
+    """Raise ConfigurationError: a change needs a confirmation, and there is no terminal."""
+    raise ConfigurationError(f"{change}: no terminal: confirm with --yes")
 
 
 def print_answers(

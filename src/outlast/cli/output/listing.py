@@ -15,8 +15,19 @@ from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import ConfigurationError
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.store.store import Store
+from outlast.core.text import short
 
-__all__ = ["CursorOption", "KindOption", "LimitOption", "QueueOption", "StateOption", "Words", "list_jobs", "query_of"]
+__all__ = [
+    "CursorOption",
+    "KindOption",
+    "LimitOption",
+    "QueueOption",
+    "StateOption",
+    "Words",
+    "error_of",
+    "list_jobs",
+    "query_of",
+]
 
 Words = Annotated[
     list[str] | None,
@@ -74,10 +85,17 @@ def list_jobs(
         show.json({"jobs": page.records, "cursor": page.cursor})
         return
     now = time()
-    spare = ("attempt",) if "attempt" in heads else ()
-    show.table(heads, (row(record, now) for record in page.records), empty=f"{empty} in {access.shown}", spare=spare)
+    show.table(heads, (row(record, now) for record in page.records), empty=f"{empty} in {access.shown}")
     if page.cursor is not None:
         show.note(f"There are more: add --cursor {page.cursor}")
+
+
+def error_of(record: JobRecord) -> str:
+    """Return the last failure of a job, "" without one: on a terminal only the first line, at most 200 characters."""
+    if not record.failures:
+        return ""
+    text = f"{record.failures[-1].type}: {record.failures[-1].message}"
+    return short(text, 200) if show.on_terminal() else text.strip()
 
 
 async def _full_page(store: Store, query: Query) -> Page:

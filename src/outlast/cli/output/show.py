@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-from outlast.core.text import clean, json_line, when
+from outlast.core.errors import OutlastError
+from outlast.core.exitcodes import CLEAN
+from outlast.core.text import ascii_json, clean, json_line, when
 
 __all__ = ["Cell", "facts", "json", "line", "local_time", "note", "on_terminal", "say", "state", "table"]
 
@@ -26,7 +29,6 @@ _STATES: Final = {
 
 _GAP: Final = 2
 _NARROWEST: Final = 20
-_EMPTY: Final = ("0", "1", "-", "")
 
 
 def on_terminal() -> bool:
@@ -49,33 +51,44 @@ def local_time(at: float | None, now: float) -> str:
 def json(document: Any) -> None:
     """Print one JSON document; a msgspec struct becomes an object with its fields as keys.
 
-    Control characters in its texts are escaped: a terminal must not obey them.
+    Control characters in its texts are escaped: a terminal must not obey them. It is ASCII where stdout is not UTF-8.
     """
     import msgspec
 
-    sys.stdout.write(json_line(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()) + "\n")
+    text = json_line(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    say(text if _is_unicode(sys.stdout.encoding) else ascii_json(text))
 
 
 def say(text: str = "") -> None:
-    """Print a line of the answer to stdout."""
-    sys.stdout.write(text + "\n")
+    """Print a line of the answer to stdout; exit quietly if its reader has gone, as in `outlast jobs | head`."""
+    try:
+        sys.stdout.write(text + "\n")
+    except BrokenPipeError:
+        raise SystemExit(CLEAN) from None
+    except OSError as error:
+        raise OutlastError(f"stdout cannot be written ({error.strerror}): the output is not complete") from None
 
 
 def note(text: str) -> None:
-    """Print a remark to stderr, so that a pipe gets the answer only."""
-    sys.stderr.write(text + "\n")
+    """Print a remark to stderr, so that a pipe gets the answer only; without a reader it is left out."""
+    with suppress(BrokenPipeError):
+        sys.stderr.write(text + "\n")
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str, spare: Sequence[str] = ()) -> None:
-    """Print rows under heads; `empty` (to stderr) if there are none. Off a terminal nothing is left out.
+def _is_unicode(encoding: str | None) -> bool:
+    return (encoding or "").lower().replace("-", "").startswith("utf")
 
-    spare: columns that a narrow terminal leaves out if all their values are 0, 1, "-" or "".
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
+    """Print rows under heads; `empty` (to stderr) if there are none.
+
+    On a terminal that is too narrow, the columns that do not fit follow on a second line of each row, with their heads.
     """
     listed = [[_parts(cell) for cell in row] for row in rows]
     if not listed:
         note(empty)
     elif on_terminal():
-        _rich_table(heads, listed, spare)
+        _rich_table(heads, listed)
     else:
         _plain_table(heads, listed)
 
@@ -98,37 +111,45 @@ def _plain_table(heads: Sequence[str], rows: list[list[tuple[str, str, bool]]]) 
         say("  ".join(cells).rstrip())
 
 
-def _rich_table(heads: Sequence[str], rows: list[list[tuple[str, str, bool]]], spare: Sequence[str]) -> None:
+def _rich_table(heads: Sequence[str], rows: list[list[tuple[str, str, bool]]]) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    columns = list(zip(heads, *rows, strict=True))
-    widths = [max(len(head), *(len(text) for text, _, _ in cells)) for head, *cells in columns]
+    cells = [[(head, "dim", False) for head in heads], *rows]
+    widths = [max(cell_len(row[column][0]) for row in cells) for column in range(len(heads))]
+    right = [all(row[column][2] for row in rows) for column in range(len(heads))]
     # Only the last column may wrap: the values before it must stay whole, to be copied.
-    widths[-1] = min(widths[-1], _NARROWEST)
-    kept = list(range(len(columns)))
-    for head in spare:
-        at = heads.index(head)
-        if _total(widths, kept) > console.width and all(text in _EMPTY for text, _, _ in columns[at][1:]):
-            kept.remove(at)
-    drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, _GAP, 0, 0))
-    for at in kept:
-        drawn.add_column(
-            heads[at],
-            justify="right" if all(number for _, _, number in columns[at][1:]) else "left",
-            no_wrap=at < len(columns) - 1,
-            overflow="fold",
-            min_width=widths[at],
-        )
-    for row in rows:
-        drawn.add_row(*(Text(row[at][0], style=row[at][1]) for at in kept))
-    console.print(drawn, width=max(console.width, _total(widths, kept)), crop=False)
-
-
-def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
-    return sum(widths[at] + _GAP for at in kept)
+    if sum(widths[:-1]) + min(widths[-1], _NARROWEST) + _GAP * (len(heads) - 1) <= console.width:
+        drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, _GAP, 0, 0))
+        for head, aligned, width in zip(heads, right, widths, strict=True):
+            last = len(drawn.columns) == len(heads) - 1
+            drawn.add_column(
+                head,
+                justify="right" if aligned else "left",
+                no_wrap=not last,
+                overflow="fold",
+                min_width=min(width, _NARROWEST) if last else width,
+            )
+        for row in rows:
+            drawn.add_row(*(Text(text, style) for text, style, _ in row))
+        console.print(drawn)
+        return
+    fitting = max(1, *(each for each in range(len(heads)) if sum(widths[:each]) + _GAP * (each - 1) <= console.width))
+    for row in cells:
+        parts: list[str | tuple[str, str]] = []
+        for (text, style, _), aligned, width in zip(row[:fitting], right, widths, strict=False):
+            space = " " * (width - cell_len(text))
+            parts += [space, (text, style)] if aligned else [(text, style), space]
+            parts.append(" " * _GAP)
+        console.print(Text.assemble(*parts[:-1]), soft_wrap=True)
+        rest = [] if row is cells[0] else list(zip(heads, row, strict=True))[fitting:]
+        named = [((f"{head} " if head else "", "dim"), (text, style)) for head, (text, style, _) in rest if text]
+        if named:
+            joined = [piece for pair in named for piece in (", ", *pair)]
+            console.print(Text.assemble("  ", *joined[1:]), soft_wrap=True)
 
 
 def line(*parts: Cell) -> None:

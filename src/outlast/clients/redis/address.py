@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -70,6 +71,9 @@ class Address(Struct, frozen=True, kw_only=True):
     fsync: bool = False
     """Whether the write must be on the disks of the master and of those replicas, not only in their memory."""
 
+    def __repr__(self) -> str:
+        return f"Address({self.shown!r})"
+
     @property
     def shown(self) -> str:
         """The address for messages, without credentials."""
@@ -95,7 +99,7 @@ class Address(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, url: str) -> Address:
-        """Return the address in a URL; raise ConfigurationError, which names the wrong part and shows no password.
+        """Return the address in a URL; raise ConfigurationError, which names the wrong part and does not show it.
 
         redis://[user:password@]host[:port][/db], rediss:// (TLS), redis+unix:///path/to.sock,
         redis+sentinel://[user:password@]host[:port],...[/service[/db]], redis+cluster://[user:password@]host[:port],...;
@@ -109,7 +113,7 @@ class Address(Struct, frozen=True, kw_only=True):
                 "and percent-encode special characters of a password ('[' as %5B)"
             ) from None
         if parts.scheme not in SCHEMES:
-            raise ConfigurationError(f"url={parts.scheme + ':'!r}...: give one of {', '.join(SCHEMES)}")
+            raise ConfigurationError(f"url: the scheme is none of {', '.join(SCHEMES)}")
         kind, secure = SCHEMES[parts.scheme]
         _check_separators(parts)
         credentials, _, hosts = parts.netloc.rpartition("@")
@@ -132,7 +136,9 @@ class Address(Struct, frozen=True, kw_only=True):
             )
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
             if name not in _OPTIONS:
-                raise ConfigurationError(f"url: ?{name}= is unknown; give one of {', '.join(_OPTIONS)}")
+                near = get_close_matches(name, _OPTIONS, 1)  # any other name may be a part of a password
+                option = f"?{name}=" if near else "an option"
+                raise ConfigurationError(f"url: {option} is unknown; give one of {', '.join(_OPTIONS)}")
             fields |= _OPTIONS[name](name, value)
         address = cls(kind=kind, secure=secure, user=unquote(user), password=unquote(password), **fields)
         _check(address)
@@ -157,7 +163,7 @@ def _endpoints(hosts: str, kind: Kind) -> tuple[Endpoint, ...]:
             parts = urlsplit(f"//{each}")
             found.append(Endpoint(parts.hostname or "127.0.0.1", parts.port or port))
         except ValueError:
-            raise ConfigurationError(f"url: {each!r} is no 'host:port', such as 'redis.internal:6379'") from None
+            raise ConfigurationError("url: its host is no 'host:port', such as 'redis.internal:6379'") from None
     return tuple(found)
 
 
@@ -169,13 +175,13 @@ def _path_fields(kind: Kind, path: list[str]) -> dict[str, Any]:
             raise ConfigurationError("url: name the master behind the host: 'redis+sentinel://host:26379/mymaster'")
         found["service"], path = path[0], path[1:]
     if len(path) > 1:
-        raise ConfigurationError(f"url: '/{'/'.join(path)}' is no database: give one number, such as '/0'")
+        raise ConfigurationError("url: what follows the host is no database: give one number, such as '/0'")
     return found | (_db("db", path[0]) if path else {})
 
 
 def _db(name: str, value: str) -> dict[str, Any]:
     if not value.isdecimal():
-        raise ConfigurationError(f"url: the database {value!r} must be a number, such as 'redis://host:6379/0'")
+        raise ConfigurationError("url: the database must be a number, such as 'redis://host:6379/0'")
     return {"db": int(value)}
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Raw, Struct, field, json
 
+from outlast.core.kinds import name_of
 from outlast.core.matching import ArgIs
 from outlast.core.message import Failure, State, Usage
 from outlast.core.policy import Priority
 
-__all__ = ["JobRecord", "Page", "Query", "Records"]
+__all__ = ["JobRecord", "Page", "Query", "Records", "Without"]
 
 
 class JobRecord(Struct, frozen=True, kw_only=True):
@@ -58,6 +59,19 @@ class JobRecord(Struct, frozen=True, kw_only=True):
         return None if self.raw_progress is None else json.decode(self.raw_progress)
 
 
+class Without(Struct, frozen=True):
+    """A condition that no job of a query meets: one of the fields of `Query`. A job without the field stays."""
+
+    field: Literal["queue", "kind", "key", "reason", "args"]
+    value: str | ArgIs
+
+    def meets(self, *, queue: str, kind: str, key: str | None, reason: str | None) -> bool:
+        """Return whether a job with these fields meets it; False for a condition on an argument."""
+        if self.field == "kind":
+            return self.value in (kind, name_of(kind))
+        return self.field != "args" and self.value == {"queue": queue, "key": key, "reason": reason}[self.field]
+
+
 class Query(Struct, frozen=True, kw_only=True):
     """A query of records: all fields that are set must match. Newest acceptance first; cursor: of the previous page.
 
@@ -74,6 +88,8 @@ class Query(Struct, frozen=True, kw_only=True):
     args: tuple[ArgIs, ...] = ()
     accepted_before: float | None = None
     accepted_after: float | None = None
+    without: tuple[Without, ...] = ()
+    """A job that meets one of these does not match."""
     limit: int = 50
     cursor: str | None = None
 

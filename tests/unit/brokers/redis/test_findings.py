@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from outlast.brokers.redis.findings import of_servers
+from outlast.brokers.redis.findings import of_namespaces, of_servers
 from outlast.clients.redis.facts import Facts, durability_of
 from outlast.clients.redis.inspection import ServerReport, ServersReport
 
@@ -95,3 +95,12 @@ def test_a_distant_server_and_a_silent_master() -> None:
         "cluster: 1 master cannot be reached": "error",
         "distance: a request takes 80 ms": "warning",
     }
+
+
+def test_a_shared_server_tells_whose_namespaces_are_there() -> None:
+    assert list(of_namespaces((), "outlast")) == []
+    assert list(of_namespaces(["{outlast}:born"], "outlast")) == []
+    (found,) = of_namespaces(["{outlast}:born", "{shop}:born", "{mail}:born"], "outlast")
+    assert (found.severity, found.text) == ("ok", "this is outlast; on the same server: mail, shop")
+    (many,) = of_namespaces([f"{{n{number:02}}}:born" for number in range(30)], "outlast")
+    assert many.text.endswith("n18, n19 and 10 more")

@@ -1,4 +1,4 @@
-"""`python -m outlast.cli`, the same as `outlast`."""
+"""`python -m outlast`, the same as `outlast`."""
 
 from __future__ import annotations
 
