@@ -12,6 +12,11 @@ SOURCES = sorted((ROOT / "src" / "outlast").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_PLAIN = re.compile(r"\b(?:whoever|whom|anew|nobody|somebody|lest)\b", re.IGNORECASE)
 """Words for which a plain one serves."""
+REMARKS = {
+    '        remarks.append("nobody")',
+    "payments  12/50     12          0        0       0     0  4 min   0.0/s          0  nobody",
+}
+"""The remark of `outlast queues` at a queue without workers, as scripts look for it, and its example in the docs."""
 
 
 def test_no_class_name_is_declared_twice() -> None:
@@ -32,6 +37,6 @@ def test_plain_words_are_used() -> None:
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
         for path in [*SOURCES, *scripts, *PAGES]
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if NOT_PLAIN.search(line)
+        if NOT_PLAIN.search(line) and line not in REMARKS
     ]
     assert found == []

@@ -63,7 +63,7 @@ def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
     if stats.paused:
         remarks.append("paused")
     if waits and not stats.consumers and not stats.paused:
-        remarks.append("no worker")
+        remarks.append("nobody")
     if (stats.max_depth is not None and stats.depth >= stats.max_depth) or (
         stats.max_bytes is not None and (stats.bytes or 0) >= stats.max_bytes
     ):

@@ -21,7 +21,7 @@ def test_queues_as_a_table(project: Project, seeded: Seeded) -> None:
     assert head == ["queue", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drained", "workers"]
     assert mail[:7] == ["mail", "0", "0", "0", "0", "0", "1"]
     assert slow[:7] == ["slow", "2", "1", "1", "0", "0", "0"]
-    assert " ".join(slow[-2:]) == "no worker"
+    assert slow[-1] == "nobody"
     assert small[:3] == ["small", "1/1", "1"]
     assert small[-1] == "full"
 
@@ -150,7 +150,7 @@ def test_a_narrow_terminal_cuts_no_id(project: Project, seeded: Seeded) -> None:
         shown = project.run_on_terminal(name, columns=60, env={"NO_COLOR": "1"}).out
         assert name != "jobs" or all(id in shown for id in vars(seeded).values())
         assert name != "dead" or seeded.dead in shown
-        assert name != "queues" or "no worker" in shown
+        assert name != "queues" or "nobody" in shown
     shown = project.run_on_terminal("jobs", "show", seeded.dead, columns=60, env={"NO_COLOR": "1"}).out
     assert "\x1b[31m" not in shown
     assert f"{seeded.dead}\n" in shown
