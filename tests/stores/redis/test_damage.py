@@ -18,6 +18,7 @@ from outlast.core.store.store import CompleteStore
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
 from tests.support.jobs import A, Desk
+from tests.support.schedule_damage import stands_alone
 from tests.support.stores import CASES, namespace_of, redis_url
 
 CASE = next(case for case in CASES if case.name == "redis")
@@ -106,3 +107,27 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     assert len((await desk.store.find(Query())).records) >= 2
     desk.clock.advance(60)
     assert await desk.claim("r") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\x96\x01",
+        b"\x95\x01\x01\x01\x01\xa0",
+        b"\x96\xa1x\x01\x00\x00\xa0\xa0",
+        b"\x96\x01\x01\x00\x00\xa0\xa1{",
+        b"another's",
+    ],
+)
+async def test_a_schedule_that_cannot_be_read_stands_alone(
+    desk: Desk, client: RedisClient, tmp_path: Path, body: bytes
+) -> None:
+    key = f"{{{namespace_of(tmp_path)}}}:sched"
+
+    async def spoil() -> None:
+        value = await client.command("HGET", key, "a") if body == b"another's" else body
+        await client.command("HSET", key, "bad", value)
+
+    await stands_alone(desk, spoil)

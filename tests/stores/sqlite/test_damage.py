@@ -17,6 +17,7 @@ from outlast.core.store.records import Query
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import damage, vandalize_file
 from tests.support.jobs import Desk, raw
+from tests.support.schedule_damage import stands_alone
 
 NOT_TEXT = "cast(x'7b22ff227d' as text)"
 
@@ -100,9 +101,14 @@ async def test_counters_are_counted_again(desk: Desk, tmp_path: Path) -> None:
     assert (stats.depth, stats.dead) == (2, 1)
 
 
-async def test_a_schedule_that_cannot_be_read_stands_alone(desk: Desk, tmp_path: Path) -> None:
-    change(tmp_path, "insert into schedule(name, body) values('bad', '{')")
-    assert await desk.store.schedules() == []
+@pytest.mark.parametrize(
+    "body", ["'{'", "x'00'", "cast(x'ff' as text)", "(select body from schedule where name = 'a')"]
+)
+async def test_a_schedule_that_cannot_be_read_stands_alone(desk: Desk, tmp_path: Path, body: str) -> None:
+    async def spoil() -> None:
+        change(tmp_path, f"update schedule set body = {body} where name = 'bad'")
+
+    await stands_alone(desk, spoil)
 
 
 async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path) -> None:

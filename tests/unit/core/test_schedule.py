@@ -189,6 +189,8 @@ def test_only_what_nobody_declares_is_removed() -> None:
     assert amended(record(), RemoveSchedule("nightly"), NOW) == (record(), Answer(False, why="declared"))
     assert amended(record(), RemoveSchedule("nightly"), NOW + ORPHANED + 1) == (None, Answer(True, 1))
     assert amended(None, RunSchedule("nightly"), NOW) == (None, Answer(False, why="unknown"))
+    assert amended(None, RunSchedule("nightly"), NOW, damaged=True) == (None, Answer(False, why="unreadable"))
+    assert amended(None, RemoveSchedule("nightly"), NOW, damaged=True) == (None, Answer(True, 1))
 
 
 # Fired

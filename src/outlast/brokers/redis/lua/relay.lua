@@ -25,8 +25,8 @@ for i = 5, #ARGV, 3 do
   if x and x[1] == ARGV[i] then
     call('LPOP', key)
     local had = x[3] ~= '' and ARGV[i + 1] ~= '' and call('HGET', D .. ':sched', x[3])
-    if had then
-      local s = munpack(had)
+    local sound, s = pcall(munpack, had or '')
+    if had and sound and type(s) == 'table' and type(s[3]) == 'number' and type(s[4]) == 'number' then     -- see schedules
       s[3] = s[3] - 1
       if ARGV[i + 1] == 'unique' then s[4] = s[4] + 1 end
       if s[5] == name .. '.' .. x[1] then s[5] = name .. '.' .. ARGV[i + 2] end
