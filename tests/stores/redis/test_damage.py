@@ -11,13 +11,16 @@ import pytest
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.errors import StoreCorrupt
+from outlast.core.message import Usage
 from outlast.core.policy import DEFAULTS
-from outlast.core.store.control import Purge
+from outlast.core.settlement import Accepted, Exists, Note, Reschedule
+from outlast.core.store.control import Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
+from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
-from tests.support.jobs import A, Desk
+from tests.support.jobs import A, Desk, failure, raw
 from tests.support.schedule_damage import stands_alone
 from tests.support.stores import CASES, namespace_of, redis_url
 
@@ -82,7 +85,78 @@ async def test_a_kind_that_is_no_text_is_set_aside_by_the_worker(
     assert (stats.depth, stats.running, stats.dead) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("name", ["b", "d", "c", "k", "due", "r", "ended", "ring"])
+async def test_a_job_that_cannot_be_set_aside_now_holds_up_no_other_job(
+    desk: Desk, client: RedisClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.publish("q.1", "q.bad", "r.1")
+    stem = f"{{{namespace_of(tmp_path)}:q}}"
+    record = await client.command("HGET", f"{stem}:b", "bad")
+    await client.command("HSET", f"{stem}:b", "bad", record.replace(b"send", b"\xff\xffnd"))
+    await client.command("SET", f"{stem}:dead", "another program's")
+    assert sorted(await desk.ids("q", "r")) == ["q.1", "r.1"]
+    assert await desk.state("q.bad") == "running"
+    await client.command("DEL", f"{stem}:dead")
+    assert await desk.ids("r") == []
+    assert await desk.state("q.bad") == "dead"
+    assert (await desk.stats()).depth == 1
+
+
+DAMAGED = [b"", b"garbage", b"\xc0", b"\x05", b"\xa3abc", b"\x93\x01\x02\x03"]
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+@pytest.mark.parametrize("name", ["f", "n"])
+async def test_damaged_failures_and_notes_stop_no_settlement(
+    desk: Desk, client: RedisClient, tmp_path: Path, name: str, value: bytes
+) -> None:
+    async def spoil() -> None:
+        await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:{name}", "1", value)
+
+    await desk.publish("q.1", "q.2")
+    await desk.claim()
+    await spoil()
+    notes = [Note(desk.fence(id_), "progress", raw(3)) for id_ in ("q.1", "q.2")]
+    assert await desk.store.save(notes) == []
+    await spoil()
+    again = [Reschedule(desk.fence(id_), desk.clock.time(), 2, failure()) for id_ in ("q.1", "q.2")]
+    assert await desk.settle(*again) == []
+    assert await desk.ids() == ["q.1", "q.2"]
+    await spoil()
+    assert await desk.finish("q.1", "q.2", state="dead", error=failure(2), usage=Usage(1.0, 2.0)) == []
+    assert (await desk.record("q.1")).failures[-1] == failure(2)
+    await spoil()
+    assert (await desk.do(Redrive("q.1"))).ok
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+async def test_a_damaged_entry_of_a_removed_id_forgets_only_that_id(
+    desk: Desk, client: RedisClient, tmp_path: Path, value: bytes
+) -> None:
+    await desk.run("q.1", "q.2")
+    for options in ({}, {"unique": "k"}):
+        assert (await desk.do(Purge(id="q.1"))).ok
+        await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:p", "1", value)
+        assert [type(each) for each in await desk.publish("q.1", "q.2", **options)] == [Accepted, Exists]
+    assert (await desk.do(Purge(id="q.1"))).ok
+    await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:p", "1", value)
+    desk.clock.advance(90 * 86400)
+    assert (await desk.do(Prune())).ok
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+async def test_a_damaged_unique_key_is_free(desk: Desk, client: RedisClient, tmp_path: Path, value: bytes) -> None:
+    await desk.publish("q.1", unique="k")
+    await desk.claim()
+    await desk.publish("q.2", unique=Unique("k", replace=True))
+    await desk.publish("q.3")
+    await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:u", "k", value)
+    assert sorted(await desk.ids()) in (["q.2", "q.3"], ["q.3"])
+    await desk.finish("q.1")
+    await desk.claim()
+    assert await desk.state("q.2") == "running"
+
+
+@pytest.mark.parametrize("name", ["b", "d", "c", "k", "due", "r", "ended", "ring", "un", f"h:{A.id}"])
 async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     desk: Desk, client: RedisClient, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,7 +170,7 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     assert set(await desk.ids("q", "r")) >= {"r.1", "r.later"}
     assert await desk.finish("r.1", "r.later") == []
     assert await desk.extend(A) == []
-    if name not in ("ended", "ring"):  # no claim reads these
+    if name not in ("ended", "ring", "un", f"h:{A.id}"):  # no claim reads these
         with pytest.raises(StoreCorrupt, match=f"the key .*:q}}:{name} does not hold a "):
             await desk.store.stats(["q"])
             await desk.publish("q.3")

@@ -155,7 +155,7 @@ def answer_of(queue: str, answer: list[Any]) -> Published:
     match answer[0]:
         case b"exists":
             by: Literal["id", "unique"] = "id" if answer[1] == b"id" else "unique"
-            return Exists(f"{queue}.{answer[2].decode()}", by, answer[3].decode())
+            return Exists(f"{queue}.{answer[2].decode()}", by, answer[3].decode(errors="replace"))
         case b"full":
             return Full(float(answer[2]), cast("FullBound", answer[1].decode()))
         case b"large":

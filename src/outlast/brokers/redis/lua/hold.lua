@@ -83,8 +83,7 @@ else
     if not (j and j.open and j.token == each[3]) then out[#out + 1] = i - 1
     else
       local key = q.P .. ':n'
-      local kept = call('HGET', key, j.sid)
-      kept = kept and munpack(kept) or {}
+      local kept = table_in(call('HGET', key, j.sid))
       kept[each[4]] = each[5]
       call('HSET', key, j.sid, mpack(kept))
     end
