@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from outlast.clients.redis.client import RedisClient
 from outlast.core.errors import StoreCorrupt
 from outlast.core.message import Usage
 from outlast.core.policy import DEFAULTS
-from outlast.core.settlement import Accepted, Exists, Note, Reschedule
+from outlast.core.schedule import ScheduleAdvance, ScheduleEntry, Spec
+from outlast.core.settlement import Accepted, Exists, Finish, Note, Reschedule
 from outlast.core.store.control import Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
@@ -205,3 +207,46 @@ async def test_a_schedule_that_cannot_be_read_stands_alone(
         await client.command("HSET", key, "bad", value)
 
     await stands_alone(desk, spoil)
+
+
+@pytest.fixture
+async def wrong(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
+    """Make a key of queue bad one of a wrong type."""
+    await desk.publish("bad.1")
+    key = f"{{{namespace_of(tmp_path)}:bad}}:b"
+    await client.command("DEL", key)
+    await client.command("SET", key, "another program's")
+
+
+@pytest.mark.usefixtures("wrong")
+async def test_a_follow_up_into_such_a_queue_holds_up_no_other_end(desk: Desk) -> None:
+    await desk.publish("r.1", "r.2", expires=5)
+    await desk.claim("r")
+    follow = Finish(desk.fence("r.1"), "succeeded", then=(desk.message("bad.2"),))
+    assert await desk.settle(follow, Finish(desk.fence("r.2"), "succeeded")) == []
+    assert [await desk.state(id_) for id_ in ("r.1", "r.2")] == ["scheduled", "succeeded"]
+    desk.clock.advance(60)
+    assert await desk.ids("r") == ["r.1"]
+
+
+@pytest.mark.usefixtures("wrong")
+async def test_a_tick_into_such_a_queue_holds_up_no_other_schedule(desk: Desk) -> None:
+    def entry(name: str, queue: str) -> ScheduleEntry:
+        return ScheduleEntry(name=name, app="shop", kind="clean", queue=queue, spec=Spec(every=60), version="v1")
+
+    def move(name: str, id_: str) -> ScheduleAdvance:
+        return ScheduleAdvance(name=name, expect=1, upto=desk.clock.time(), messages=(desk.message(id_),))
+
+    await desk.store.enlist([entry("a", "q"), entry("b", "bad")])
+    assert await desk.store.advance([move("b", "bad.2"), move("a", "q.1")]) == [False, True]
+    assert await desk.ids() == ["q.1"]
+    with pytest.raises(StoreCorrupt, match=r"the key .*:bad\}:b "):
+        await desk.publish("bad.3")
+
+
+@pytest.mark.usefixtures("wrong")
+async def test_concurrent_enqueues_into_such_a_queue_fail_alone(desk: Desk) -> None:
+    ids = ("q.1", "q.2", "bad.2", "r.1", "bad.3")  # the first is sent at once, the others together
+    answers = await asyncio.gather(*(desk.publish(id_) for id_ in ids), return_exceptions=True)
+    assert [isinstance(each, StoreCorrupt) for each in answers] == [False, False, True, False, True]
+    assert await desk.ids("q", "r") == ["q.1", "r.1", "q.2"]

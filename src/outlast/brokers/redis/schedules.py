@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from outlast.brokers.redis.delivery import RowBuilder
-from outlast.brokers.redis.keyspace import KeyspaceOperations, script
+from outlast.brokers.redis.keyspace import DamagedQueue, KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Exists
@@ -80,6 +80,17 @@ class ScheduleOperations(KeyspaceOperations):
         check_sizes(moves, self._max_body)
         if not moves:
             return []
+        try:
+            return await self._advance(moves)
+        except DamagedQueue as error:  # the schedules of the other queues go on
+            others = [move for move in moves if all(message.queue != error.queue for message in move.messages)]
+            if len(others) == len(moves):
+                raise
+            _log.error("the schedules with jobs in queue %r do not fire: %s", error.queue, error)
+            made = iter(await self.advance(others))
+            return [next(made) if move in others else False for move in moves]
+
+    async def _advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
         keyspace, records = self.keyspace, (await self._snapshot()).records
         builder = RowBuilder(keyspace, first=6)
         rows: list[Any] = []
