@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast.brokers.redis.cluster_store import ClusterStore
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.errors import StoreCorrupt
@@ -22,11 +23,12 @@ from outlast.core.store.store import CompleteStore
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
-from tests.support.jobs import A, Desk, failure, raw
+from tests.support.jobs import LEASE, A, B, Desk, failure, raw
 from tests.support.schedule_damage import stands_alone
 from tests.support.stores import CASES, namespace_of, redis_url
 
 CASE = next(case for case in CASES if case.name == "redis")
+CLUSTER = next(case for case in CASES if case.name == "cluster")
 
 
 @pytest.fixture
@@ -250,3 +252,35 @@ async def test_concurrent_enqueues_into_such_a_queue_fail_alone(desk: Desk) -> N
     answers = await asyncio.gather(*(desk.publish(id_) for id_ in ids), return_exceptions=True)
     assert [isinstance(each, StoreCorrupt) for each in answers] == [False, False, True, False, True]
     assert await desk.ids("q", "r") == ["q.1", "r.1", "q.2"]
+
+
+@pytest.mark.parametrize("value", [None, *DAMAGED])
+async def test_a_damaged_list_of_lost_jobs_ends_no_lease(
+    desk: Desk, client: RedisClient, tmp_path: Path, value: bytes | None
+) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    key = f"{{{namespace_of(tmp_path)}}}:lost:{A.id}"
+    await (client.command("SET", key, "x") if value is None else client.command("RPUSH", key, value))
+    desk.clock.advance(LEASE - 1)
+    assert await desk.extend() == []
+    desk.clock.advance(LEASE - 1)
+    assert await desk.claim(holder=B) == []
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+async def test_a_stored_follow_up_that_cannot_be_read_holds_up_no_other(tmp_path: Path, value: bytes) -> None:
+    clock = FakeClock()
+    store = CLUSTER.make(tmp_path, clock, DEFAULTS.max_body)
+    assert isinstance(store, ClusterStore)
+    await store.open()
+    desk = Desk(store, clock)
+    await desk.publish("q.1")
+    await desk.claim()
+    client, root = (await store._queues.used("q")).keyspace.client, f"{{{namespace_of(tmp_path)}:q}}:"
+    await client.command("SADD", f"{root}:out", "r")
+    await client.command("RPUSH", f"{root}:out:r", value)
+    await desk.finish("q.1", then=[desk.message("r.1")])
+    assert await desk.ids("r") == ["r.1"]
+    assert await client.command("LRANGE", f"{root}:unread:r", 0, -1) == [value]
+    await store.close()
