@@ -17,7 +17,7 @@ from outlast.core.message import Usage
 from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import ScheduleAdvance, ScheduleEntry, Spec
 from outlast.core.settlement import Accepted, Exists, Finish, Note, Reschedule
-from outlast.core.store.control import Prune, Purge, Redrive
+from outlast.core.store.control import Edit, Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
 from outlast.core.unique import Unique
@@ -284,3 +284,14 @@ async def test_a_stored_follow_up_that_cannot_be_read_holds_up_no_other(tmp_path
     assert await desk.ids("r") == ["r.1"]
     assert await client.command("LRANGE", f"{root}:unread:r", 0, -1) == [value]
     await store.close()
+
+
+async def test_an_edit_of_a_record_that_only_the_server_cannot_read_is_refused(
+    desk: Desk, client: RedisClient, tmp_path: Path
+) -> None:
+    await desk.publish("q.bad", args={"n": 1})
+    key = f"{{{namespace_of(tmp_path)}:q}}:b"
+    record = bytearray(await client.command("HGET", key, "bad"))
+    record[27] |= 0x20  # an unknown mark
+    await client.command("HSET", key, "bad", bytes(record))
+    assert (await desk.do(Edit("q.bad", change=raw({"n": 2})))).why == "unreadable"

@@ -12,8 +12,10 @@ import pytest
 from outlast.brokers.sqlite.findings import of_records
 from outlast.brokers.sqlite.inspection import examine
 from outlast.brokers.sqlite.store import SqliteStore
+from outlast.core.settlement import Accepted, Exists
 from outlast.core.store.control import Edit, Purge, Redrive
 from outlast.core.store.records import Query
+from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import damage, vandalize_file
 from tests.support.jobs import Desk, raw
@@ -117,3 +119,19 @@ async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path)
     contents = examine(str(tmp_path / "jobs.db"), desk.clock)
     assert contents.damaged == ("q.bad",)
     assert [each.severity for each in of_records(contents.damaged)] == ["error"]
+
+
+async def test_a_kind_that_is_no_text_stops_no_enqueue_and_no_command(desk: Desk, tmp_path: Path) -> None:
+    await desk.publish("q.1", unique="k")
+    await desk.claim()
+    await desk.publish("q.2", unique=Unique("k", replace=True))
+    change(tmp_path, f"update job set kind = {NOT_TEXT}")
+    answers = [*await desk.publish("q.1", "q.2"), *await desk.publish("q.3", unique="k")]
+    assert [(each.id, each.by) for each in answers if isinstance(each, Exists)] == [
+        ("q.1", "id"), ("q.2", "id"), ("q.2", "unique")
+    ]  # fmt: skip
+    assert await desk.publish("q.4", unique=Unique("k", replace=True)) == [Accepted(replaced="q.2")]
+    assert await desk.finish("q.1") == []
+    assert await desk.ids() == ["q.4"]
+    for id_ in ("q.1", "q.2"):
+        assert (await desk.do(Purge(id=id_))).ok

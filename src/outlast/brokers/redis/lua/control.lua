@@ -167,7 +167,7 @@ for _, c in ipairs(commands) do         -- compare the values before the edits a
   if c[1] == 'edit' and c[7] then
     local q = open(P)
     local j = q and job(q, c[3])
-    if j and not c.seen and sub(j.b, j.args_at) ~= c[7] then return { 'changed' } end
+    if j and not (c.seen or j.bad) and sub(j.b, j.args_at) ~= c[7] then return { 'changed' } end
   elseif c[1] == 'adjust' and (call('HGET', P .. ':c', 'changes') or '') ~= c[5] then return { 'changed' } end
 end
 for _, c in ipairs(commands) do
