@@ -217,3 +217,12 @@ async def test_a_follow_up_with_a_held_key_is_the_job_that_holds_it(desk: Desk) 
     assert await desk.settle(Finish(desk.fence("q.2"), "succeeded", then=[follow])) == []
     assert (await desk.record("q.3")).id == "q.1"
     assert await desk.claim(holder=B) == []
+
+
+async def test_a_batch_ends_a_holder_that_is_too_late_once(desk: Desk) -> None:
+    await desk.publish("q.1", unique="k", expires=5)
+    desk.clock.advance(6)
+    assert await desk.publish("q.2", "q.3", unique="k") == [ACCEPTED, Exists("q.2", "unique")]
+    stats = await desk.stats()
+    assert (stats.depth, stats.ready) == (1, 1)
+    assert await desk.state("q.1") == "expired"

@@ -12,6 +12,7 @@ from outlast.core.schedule import (
     Amendment,
     EditSchedule,
     PauseSchedule,
+    RemoveSchedule,
     RunSchedule,
     ScheduleAdvance,
     ScheduleEntry,
@@ -25,11 +26,13 @@ __all__ = [
     "CLOCK_SET_BACK",
     "GRACE",
     "TOUCH",
+    "UNREADABLE_SCHEDULE",
     "TickPlan",
     "advanced",
     "amended",
     "check_sizes",
     "enlisted",
+    "named",
     "needs_touch",
     "orphaned",
     "plan",
@@ -48,6 +51,18 @@ ORPHANED: Final = 120.0
 CLOCK_SET_BACK: Final = 3600.0
 """Seconds before the last tick from which on the clock counts as set back; a smaller difference is waited for."""
 KNOWN_VERSIONS: Final = 10
+UNREADABLE_SCHEDULE: Final = (
+    "schedule %r cannot be read, and stands still: a worker that declares it starts it again, "
+    "outlast schedules remove %s removes it: %s"
+)
+"""What the log tells of a record that cannot be read: with its name, its name, and the error."""
+
+
+def named(record: ScheduleRecord, name: object) -> ScheduleRecord:
+    """Return a record that was stored under `name`; raise ValueError for one of another schedule."""
+    if record.name != name:
+        raise ValueError(f"it is the record of {record.name!r}")
+    return record
 
 
 def enlisted(record: ScheduleRecord | None, entry: ScheduleEntry, now: float) -> ScheduleRecord:
@@ -112,10 +127,17 @@ def orphaned(record: ScheduleRecord, now: float) -> bool:
     return abs(now - record.seen) > ORPHANED
 
 
-def amended(record: ScheduleRecord | None, change: Amendment, now: float) -> tuple[ScheduleRecord | None, Answer]:
-    """Return the record after an operator's change (None when it was removed) and the answer."""
+def amended(
+    record: ScheduleRecord | None, change: Amendment, now: float, *, damaged: bool = False
+) -> tuple[ScheduleRecord | None, Answer]:
+    """Return the record after an operator's change (None when it was removed) and the answer.
+
+    damaged: there is a record that cannot be read (`record` is None): it can only be removed.
+    """
     if record is None:
-        return None, Answer(False, why="unknown")
+        if damaged and isinstance(change, RemoveSchedule):
+            return None, Answer(True, 1)
+        return None, Answer(False, why="unreadable" if damaged else "unknown")
     again = structs.replace(record, revision=record.revision + 1)
     match change:
         case EditSchedule():

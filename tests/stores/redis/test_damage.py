@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from outlast.brokers.redis.cluster_store import ClusterStore
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.errors import StoreCorrupt
+from outlast.core.message import Usage
 from outlast.core.policy import DEFAULTS
-from outlast.core.store.control import Purge
+from outlast.core.schedule import ScheduleAdvance, ScheduleEntry, Spec
+from outlast.core.settlement import Accepted, Exists, Finish, Note, Reschedule
+from outlast.core.store.control import Edit, Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
+from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
-from tests.support.jobs import A, Desk
+from tests.support.jobs import LEASE, A, B, Desk, failure, raw
+from tests.support.schedule_damage import stands_alone
 from tests.support.stores import CASES, namespace_of, redis_url
 
 CASE = next(case for case in CASES if case.name == "redis")
+CLUSTER = next(case for case in CASES if case.name == "cluster")
 
 
 @pytest.fixture
@@ -81,7 +89,78 @@ async def test_a_kind_that_is_no_text_is_set_aside_by_the_worker(
     assert (stats.depth, stats.running, stats.dead) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("name", ["b", "d", "c", "k", "due", "r", "ended", "ring"])
+async def test_a_job_that_cannot_be_set_aside_now_holds_up_no_other_job(
+    desk: Desk, client: RedisClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.publish("q.1", "q.bad", "r.1")
+    stem = f"{{{namespace_of(tmp_path)}:q}}"
+    record = await client.command("HGET", f"{stem}:b", "bad")
+    await client.command("HSET", f"{stem}:b", "bad", record.replace(b"send", b"\xff\xffnd"))
+    await client.command("SET", f"{stem}:dead", "another program's")
+    assert sorted(await desk.ids("q", "r")) == ["q.1", "r.1"]
+    assert await desk.state("q.bad") == "running"
+    await client.command("DEL", f"{stem}:dead")
+    assert await desk.ids("r") == []
+    assert await desk.state("q.bad") == "dead"
+    assert (await desk.stats()).depth == 1
+
+
+DAMAGED = [b"", b"garbage", b"\xc0", b"\x05", b"\xa3abc", b"\x93\x01\x02\x03"]
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+@pytest.mark.parametrize("name", ["f", "n"])
+async def test_damaged_failures_and_notes_stop_no_settlement(
+    desk: Desk, client: RedisClient, tmp_path: Path, name: str, value: bytes
+) -> None:
+    async def spoil() -> None:
+        await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:{name}", "1", value)
+
+    await desk.publish("q.1", "q.2")
+    await desk.claim()
+    await spoil()
+    notes = [Note(desk.fence(id_), "progress", raw(3)) for id_ in ("q.1", "q.2")]
+    assert await desk.store.save(notes) == []
+    await spoil()
+    again = [Reschedule(desk.fence(id_), desk.clock.time(), 2, failure()) for id_ in ("q.1", "q.2")]
+    assert await desk.settle(*again) == []
+    assert await desk.ids() == ["q.1", "q.2"]
+    await spoil()
+    assert await desk.finish("q.1", "q.2", state="dead", error=failure(2), usage=Usage(1.0, 2.0)) == []
+    assert (await desk.record("q.1")).failures[-1] == failure(2)
+    await spoil()
+    assert (await desk.do(Redrive("q.1"))).ok
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+async def test_a_damaged_entry_of_a_removed_id_forgets_only_that_id(
+    desk: Desk, client: RedisClient, tmp_path: Path, value: bytes
+) -> None:
+    await desk.run("q.1", "q.2")
+    for options in ({}, {"unique": "k"}):
+        assert (await desk.do(Purge(id="q.1"))).ok
+        await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:p", "1", value)
+        assert [type(each) for each in await desk.publish("q.1", "q.2", **options)] == [Accepted, Exists]
+    assert (await desk.do(Purge(id="q.1"))).ok
+    await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:p", "1", value)
+    desk.clock.advance(90 * 86400)
+    assert (await desk.do(Prune())).ok
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+async def test_a_damaged_unique_key_is_free(desk: Desk, client: RedisClient, tmp_path: Path, value: bytes) -> None:
+    await desk.publish("q.1", unique="k")
+    await desk.claim()
+    await desk.publish("q.2", unique=Unique("k", replace=True))
+    await desk.publish("q.3")
+    await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:u", "k", value)
+    assert sorted(await desk.ids()) in (["q.2", "q.3"], ["q.3"])
+    await desk.finish("q.1")
+    await desk.claim()
+    assert await desk.state("q.2") == "running"
+
+
+@pytest.mark.parametrize("name", ["b", "d", "c", "k", "due", "r", "ended", "ring", "un", f"h:{A.id}"])
 async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     desk: Desk, client: RedisClient, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -95,7 +174,7 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     assert set(await desk.ids("q", "r")) >= {"r.1", "r.later"}
     assert await desk.finish("r.1", "r.later") == []
     assert await desk.extend(A) == []
-    if name not in ("ended", "ring"):  # no claim reads these
+    if name not in ("ended", "ring", "un", f"h:{A.id}"):  # no claim reads these
         with pytest.raises(StoreCorrupt, match=f"the key .*:q}}:{name} does not hold a "):
             await desk.store.stats(["q"])
             await desk.publish("q.3")
@@ -106,3 +185,113 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     assert len((await desk.store.find(Query())).records) >= 2
     desk.clock.advance(60)
     assert await desk.claim("r") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\x96\x01",
+        b"\x95\x01\x01\x01\x01\xa0",
+        b"\x96\xa1x\x01\x00\x00\xa0\xa0",
+        b"\x96\x01\x01\x00\x00\xa0\xa1{",
+        b"another's",
+    ],
+)
+async def test_a_schedule_that_cannot_be_read_stands_alone(
+    desk: Desk, client: RedisClient, tmp_path: Path, body: bytes
+) -> None:
+    key = f"{{{namespace_of(tmp_path)}}}:sched"
+
+    async def spoil() -> None:
+        value = await client.command("HGET", key, "a") if body == b"another's" else body
+        await client.command("HSET", key, "bad", value)
+
+    await stands_alone(desk, spoil)
+
+
+@pytest.fixture
+async def wrong(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
+    """Make a key of queue bad one of a wrong type."""
+    await desk.publish("bad.1")
+    key = f"{{{namespace_of(tmp_path)}:bad}}:b"
+    await client.command("DEL", key)
+    await client.command("SET", key, "another program's")
+
+
+@pytest.mark.usefixtures("wrong")
+async def test_a_follow_up_into_such_a_queue_holds_up_no_other_end(desk: Desk) -> None:
+    await desk.publish("r.1", "r.2", expires=5)
+    await desk.claim("r")
+    follow = Finish(desk.fence("r.1"), "succeeded", then=(desk.message("bad.2"),))
+    assert await desk.settle(follow, Finish(desk.fence("r.2"), "succeeded")) == []
+    assert [await desk.state(id_) for id_ in ("r.1", "r.2")] == ["scheduled", "succeeded"]
+    desk.clock.advance(60)
+    assert await desk.ids("r") == ["r.1"]
+
+
+@pytest.mark.usefixtures("wrong")
+async def test_a_tick_into_such_a_queue_holds_up_no_other_schedule(desk: Desk) -> None:
+    def entry(name: str, queue: str) -> ScheduleEntry:
+        return ScheduleEntry(name=name, app="shop", kind="clean", queue=queue, spec=Spec(every=60), version="v1")
+
+    def move(name: str, id_: str) -> ScheduleAdvance:
+        return ScheduleAdvance(name=name, expect=1, upto=desk.clock.time(), messages=(desk.message(id_),))
+
+    await desk.store.enlist([entry("a", "q"), entry("b", "bad")])
+    assert await desk.store.advance([move("b", "bad.2"), move("a", "q.1")]) == [False, True]
+    assert await desk.ids() == ["q.1"]
+    with pytest.raises(StoreCorrupt, match=r"the key .*:bad\}:b "):
+        await desk.publish("bad.3")
+
+
+@pytest.mark.usefixtures("wrong")
+async def test_concurrent_enqueues_into_such_a_queue_fail_alone(desk: Desk) -> None:
+    ids = ("q.1", "q.2", "bad.2", "r.1", "bad.3")  # the first is sent at once, the others together
+    answers = await asyncio.gather(*(desk.publish(id_) for id_ in ids), return_exceptions=True)
+    assert [isinstance(each, StoreCorrupt) for each in answers] == [False, False, True, False, True]
+    assert await desk.ids("q", "r") == ["q.1", "r.1", "q.2"]
+
+
+@pytest.mark.parametrize("value", [None, *DAMAGED])
+async def test_a_damaged_list_of_lost_jobs_ends_no_lease(
+    desk: Desk, client: RedisClient, tmp_path: Path, value: bytes | None
+) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    key = f"{{{namespace_of(tmp_path)}}}:lost:{A.id}"
+    await (client.command("SET", key, "x") if value is None else client.command("RPUSH", key, value))
+    desk.clock.advance(LEASE - 1)
+    assert await desk.extend() == []
+    desk.clock.advance(LEASE - 1)
+    assert await desk.claim(holder=B) == []
+
+
+@pytest.mark.parametrize("value", DAMAGED)
+async def test_a_stored_follow_up_that_cannot_be_read_holds_up_no_other(tmp_path: Path, value: bytes) -> None:
+    clock = FakeClock()
+    store = CLUSTER.make(tmp_path, clock, DEFAULTS.max_body)
+    assert isinstance(store, ClusterStore)
+    await store.open()
+    desk = Desk(store, clock)
+    await desk.publish("q.1")
+    await desk.claim()
+    client, root = (await store._queues.used("q")).keyspace.client, f"{{{namespace_of(tmp_path)}:q}}:"
+    await client.command("SADD", f"{root}:out", "r")
+    await client.command("RPUSH", f"{root}:out:r", value)
+    await desk.finish("q.1", then=[desk.message("r.1")])
+    assert await desk.ids("r") == ["r.1"]
+    assert await client.command("LRANGE", f"{root}:unread:r", 0, -1) == [value]
+    await store.close()
+
+
+async def test_an_edit_of_a_record_that_only_the_server_cannot_read_is_refused(
+    desk: Desk, client: RedisClient, tmp_path: Path
+) -> None:
+    await desk.publish("q.bad", args={"n": 1})
+    key = f"{{{namespace_of(tmp_path)}:q}}:b"
+    record = bytearray(await client.command("HGET", key, "bad"))
+    record[27] |= 0x20  # an unknown mark
+    await client.command("HSET", key, "bad", bytes(record))
+    assert (await desk.do(Edit("q.bad", change=raw({"n": 2})))).why == "unreadable"

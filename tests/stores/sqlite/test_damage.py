@@ -12,11 +12,14 @@ import pytest
 from outlast.brokers.sqlite.findings import of_records
 from outlast.brokers.sqlite.inspection import examine
 from outlast.brokers.sqlite.store import SqliteStore
+from outlast.core.settlement import Accepted, Exists
 from outlast.core.store.control import Edit, Purge, Redrive
 from outlast.core.store.records import Query
+from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import damage, vandalize_file
 from tests.support.jobs import Desk, raw
+from tests.support.schedule_damage import stands_alone
 
 NOT_TEXT = "cast(x'7b22ff227d' as text)"
 
@@ -100,9 +103,14 @@ async def test_counters_are_counted_again(desk: Desk, tmp_path: Path) -> None:
     assert (stats.depth, stats.dead) == (2, 1)
 
 
-async def test_a_schedule_that_cannot_be_read_stands_alone(desk: Desk, tmp_path: Path) -> None:
-    change(tmp_path, "insert into schedule(name, body) values('bad', '{')")
-    assert await desk.store.schedules() == []
+@pytest.mark.parametrize(
+    "body", ["'{'", "x'00'", "cast(x'ff' as text)", "(select body from schedule where name = 'a')"]
+)
+async def test_a_schedule_that_cannot_be_read_stands_alone(desk: Desk, tmp_path: Path, body: str) -> None:
+    async def spoil() -> None:
+        change(tmp_path, f"update schedule set body = {body} where name = 'bad'")
+
+    await stands_alone(desk, spoil)
 
 
 async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path) -> None:
@@ -111,3 +119,19 @@ async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path)
     contents = examine(str(tmp_path / "jobs.db"), desk.clock)
     assert contents.damaged == ("q.bad",)
     assert [each.severity for each in of_records(contents.damaged)] == ["error"]
+
+
+async def test_a_kind_that_is_no_text_stops_no_enqueue_and_no_command(desk: Desk, tmp_path: Path) -> None:
+    await desk.publish("q.1", unique="k")
+    await desk.claim()
+    await desk.publish("q.2", unique=Unique("k", replace=True))
+    change(tmp_path, f"update job set kind = {NOT_TEXT}")
+    answers = [*await desk.publish("q.1", "q.2"), *await desk.publish("q.3", unique="k")]
+    assert [(each.id, each.by) for each in answers if isinstance(each, Exists)] == [
+        ("q.1", "id"), ("q.2", "id"), ("q.2", "unique")
+    ]  # fmt: skip
+    assert await desk.publish("q.4", unique=Unique("k", replace=True)) == [Accepted(replaced="q.2")]
+    assert await desk.finish("q.1") == []
+    assert await desk.ids() == ["q.4"]
+    for id_ in ("q.1", "q.2"):
+        assert (await desk.do(Purge(id=id_))).ok

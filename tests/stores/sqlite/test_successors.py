@@ -98,3 +98,15 @@ async def test_a_row_without_a_successor_costs_no_index(desk: Desk, tmp_path: Pa
         ).fetchall()
     db.close()
     assert "job_next" in str(plan)
+
+
+async def test_a_holder_that_is_too_late_is_counted_once(desk: Desk, tmp_path: Path) -> None:
+    await desk.finish("q.1")
+    await desk.publish("q.old", unique=Unique("l"), expires=5)
+    assert await desk.ids(lease=1e6) == ["q.2", "q.old"]
+    await desk.publish("q.new", unique=Unique("l", replace=True))
+    of_schema_1(tmp_path, "update job set state = 0, token = -token, holder = null where id = ?", "q.old")
+    desk.clock.advance(6)
+    assert await desk.publish("q.3", unique="l") == [Exists("q.new", "unique")]
+    assert [await desk.state(id_) for id_ in ("q.old", "q.new")] == ["expired", "ready"]
+    assert (await desk.stats()).depth == 2

@@ -32,6 +32,7 @@ from outlast.core.ticking import (
     amended,
     check_sizes,
     enlisted,
+    named,
     needs_touch,
     orphaned,
     plan,
@@ -189,6 +190,8 @@ def test_only_what_nobody_declares_is_removed() -> None:
     assert amended(record(), RemoveSchedule("nightly"), NOW) == (record(), Answer(False, why="declared"))
     assert amended(record(), RemoveSchedule("nightly"), NOW + ORPHANED + 1) == (None, Answer(True, 1))
     assert amended(None, RunSchedule("nightly"), NOW) == (None, Answer(False, why="unknown"))
+    assert amended(None, RunSchedule("nightly"), NOW, damaged=True) == (None, Answer(False, why="unreadable"))
+    assert amended(None, RemoveSchedule("nightly"), NOW, damaged=True) == (None, Answer(True, 1))
 
 
 # Fired
@@ -275,3 +278,9 @@ def test_what_waited_runs_once_overlap_is_allowed() -> None:
 def test_a_pause_fires_nothing_and_keeps_what_waits() -> None:
     waiting = of(overlap="queue", backlog=(1.0,), paused=True)
     assert plan(waiting, ago(0), 0, now=NOW, busy=False) == TickPlan((), (1.0,), 0, NOW)
+
+
+def test_a_record_under_another_name_is_of_another_schedule() -> None:
+    assert named(record(), "nightly") == record()
+    with pytest.raises(ValueError, match="the record of 'nightly'"):
+        named(record(), "hourly")

@@ -60,6 +60,10 @@ class _ClaimSequence(Struct):
     number: int = 0
 
 
+_Unread = tuple[str, bytes, Exception]
+"""Queue, id in it, and error of a job that cannot be read."""
+
+
 class ClaimOperations(KeyspaceOperations):
     """Claims in one keyspace. Claims that are not undone when the store closes end with the lease."""
 
@@ -68,6 +72,8 @@ class ClaimOperations(KeyspaceOperations):
         self._idle: list[_ClaimSequence] = []
         self._told: set[str] = set()
         """Queues with damaged keys that the log names already."""
+        self._unread: list[_Unread] = []
+        """Jobs that were handed out and are not set aside yet."""
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
@@ -111,6 +117,8 @@ class ClaimOperations(KeyspaceOperations):
             _log.error("queue %r gives no jobs: %s", error.queue, error)
 
     async def _claim_from(self, request: ClaimRequest, sequence: _ClaimSequence) -> ClaimReply:
+        if self._unread:
+            await self._set_aside()
         queues = sorted(request.demand)
         reply = await self.keyspace.run(
             _CLAIM,
@@ -127,17 +135,12 @@ class ClaimOperations(KeyspaceOperations):
             *(request.demand[queue] for queue in queues),
         )
         last, _, failed = reply[0].decode().partition(" ")
-        for queue in failed.split():
-            if queue not in self._told:
-                try:
-                    await self.keyspace.check_types([queue])
-                except DamagedQueue as error:
-                    self._tell(error)
+        await self._explain(failed.split())
         if len(reply) == 2:
             return ClaimReply([], last, float(reply[1]) if reply[1] else None)
         token = int(reply[1])
         deliveries = []
-        unread: list[tuple[str, bytes, Exception]] = []
+        unread: list[_Unread] = []
         fields = iter(reply)
         next(fields), next(fields)
         for number, raw, record in zip(fields, fields, fields, strict=True):
@@ -151,19 +154,43 @@ class ClaimOperations(KeyspaceOperations):
             attempt, crashes, begun = number & 0xFFFFF, number >> 20 & 0xFFFF, bool(number >> 36 & 1)
             deliveries.append(Delivery(message, Fence(id_, queue, token), attempt, crashes, begun))
         if unread:
-            await self._set_aside(unread)
+            await self._set_aside(*unread)
         return ClaimReply(deliveries, last, None if deliveries else AGAIN)
 
-    async def _set_aside(self, unread: Sequence[tuple[str, bytes, Exception]]) -> None:
-        """End jobs that were handed out and cannot be read here as dead ("unreadable")."""
+    async def _explain(self, queues: Sequence[str]) -> None:
+        """Log, once each, why these queues give no jobs. This raises no StoreError: jobs of others were handed out."""
+        for queue in queues:
+            if queue in self._told:
+                continue
+            why: object = "one of its values cannot be read"
+            try:
+                await self.keyspace.check_types([queue])
+            except StoreUnavailable:
+                continue
+            except StoreError as error:
+                why = error
+            self._told.add(queue)
+            _log.error("queue %r gives no jobs: %s", queue, why)
+
+    async def _set_aside(self, *new: _Unread) -> None:
+        """End jobs that were handed out and cannot be read here as dead ("unreadable"): `new` ones, and those before.
+
+        This raises no StoreError, because other jobs were handed out too: the next claim tries it again.
+        """
+        unread, self._unread = [*self._unread, *new], []
         queues = sorted({queue for queue, _, _ in unread})
         # The ids follow as they are: they may be no text.
         rows = [("spoil", 1 + queues.index(queue), 5 + at) for at, (queue, _, _) in enumerate(unread)]
         keyspace, ids = self.keyspace, [raw for _, raw, _ in unread]
-        await keyspace.run(_CONTROL, keyspace.keys(queues), keyspace.default_limits, _encode(rows), *ids)
-        for queue, raw, error in unread:
-            shown = raw.decode(errors="backslashreplace")
-            _log.error("job %s.%s cannot be read, and is dead (%s): %s", queue, shown, UNREADABLE, error)
+        try:
+            await keyspace.run(_CONTROL, keyspace.keys(queues), keyspace.default_limits, _encode(rows), *ids)
+        except StoreError as error:
+            self._unread += unread
+            for queue, raw, _ in new:
+                _log.warning("job %s.%s cannot be read, and is not set aside yet: %s", queue, _shown(raw), error)
+            return
+        for queue, raw, why in unread:
+            _log.error("job %s.%s cannot be read, and is dead (%s): %s", queue, _shown(raw), UNREADABLE, why)
 
     async def _undo(self, claiming: asyncio.Future[ClaimReply], holder: str, sequence: _ClaimSequence) -> None:
         """Release the jobs that the last claim of the sequence handed out to this holder."""
@@ -177,6 +204,10 @@ class ClaimOperations(KeyspaceOperations):
 
         if done or await repeat_until_done(undo, self._is_open, f"a lost claim of {holder}"):
             self._idle.append(sequence)
+
+
+def _shown(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")
 
 
 async def repeat_until_done(undo: Callable[[], Awaitable[object]], is_open: Callable[[], bool], claim: str) -> bool:

@@ -22,6 +22,8 @@ _SETTLE: Final = script(
     "clock", "base", "retain", "settle_plain", "jobs", "moves", "succeed", "admit", "follow", "settle"
 )
 _HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "hold")
+AGAIN: Final = 60.0
+"""Seconds after which a job runs again whose follow-up belongs to a queue with a key of a wrong type."""
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 
@@ -101,6 +103,11 @@ class RowBuilder:
         return rows
 
 
+def _follows_into(queue: str, settlement: Settlement) -> bool:
+    then = settlement.then if isinstance(settlement, Finish | Reschedule) else ()
+    return any(message.queue == queue for message in then)
+
+
 def _failure(failure: Failure | None) -> str:
     return "" if failure is None else _json(failure).decode()
 
@@ -116,9 +123,19 @@ class DeliveryOperations(KeyspaceOperations):
             return await self._settle(settlements)
         except DamagedQueue as error:
             # A settlement that blocks its batch would keep the jobs of all other queues from being settled.
+            others = [each for each in settlements if each.fence.queue != error.queue]
+            follows = [each for each in others if _follows_into(error.queue, each)]
+            if len(others) == len(settlements) and not follows:
+                raise
             _log.error("the ends of jobs of queue %r are lost, and they run again: %s", error.queue, error)
-            lost = await self.settle([each for each in settlements if each.fence.queue != error.queue])
-            superseded = {each.fence for each in lost}
+            if follows:
+                at = await self.keyspace.time() + AGAIN
+                for each in follows:
+                    others[others.index(each)] = Release(
+                        each.fence, at, "its follow-up could not be stored", begun=True
+                    )
+                    _log.error("job %s: its follow-up could not be stored, it runs again in 60 s", each.fence.id)
+            superseded = {each.fence for each in await self.settle(others)}
             return [
                 Lost(each.fence, "superseded")
                 for each in settlements

@@ -88,7 +88,7 @@ def _declaration(name: str, text: bytes | None) -> Queue:
 
 
 _QUEUE_TYPES: Final = {
-    **dict.fromkeys(("c", "b", "d", "k", "pk", "u", "p", "ac", "res", "f", "n"), "hash"),
+    **dict.fromkeys(("c", "b", "d", "k", "pk", "u", "un", "p", "ac", "res", "f", "n"), "hash"),
     **dict.fromkeys(("z", "due", "park", "ut", "ended", "dead", "kept"), "zset"),
     **dict.fromkeys(("r", "ring", "pl"), "list"),
     **dict.fromkeys(("w", "x"), "set"),

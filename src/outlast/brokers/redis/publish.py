@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, cast
 
 from outlast.brokers.redis.codec import pack
-from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, script
+from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.errors import StoreError, StoreUncertain
 from outlast.core.message import Message
@@ -93,11 +93,23 @@ class PublishOperations(KeyspaceOperations):
                 calls.append(call)
                 size += len(call.rows)
         try:
-            if calls:
-                await _send(self.keyspace, calls)
+            while calls:
+                calls = await self._send_merged(calls)
+        finally:
+            self._send_next()
+
+    async def _send_merged(self, calls: list[_PublishCall]) -> list[_PublishCall]:
+        """Send calls and answer them; return those that failed only for a damaged key of the queue of another."""
+        rest: list[_PublishCall] = []
+        try:
+            await _send(self.keyspace, calls)
         except BaseException as error:
+            if isinstance(error, DamagedQueue):
+                rest = [call for call in calls if all(queue != error.queue for _, queue, _, _ in call.rows)]
+            if len(rest) == len(calls):
+                rest = []
             for call in calls:
-                if call.done is not None and not call.done.done():
+                if call not in rest and call.done is not None and not call.done.done():
                     call.done.set_exception(error)
                     call.done.exception()  # else asyncio logs it if the caller is cancelled in this turn of the loop
             if not isinstance(error, Exception):
@@ -106,8 +118,7 @@ class PublishOperations(KeyspaceOperations):
             for call in calls:
                 if call.done is not None and not call.done.done():
                     call.done.set_result(None)
-        finally:
-            self._send_next()
+        return rest
 
 
 class _PublishCall:
@@ -155,7 +166,7 @@ def answer_of(queue: str, answer: list[Any]) -> Published:
     match answer[0]:
         case b"exists":
             by: Literal["id", "unique"] = "id" if answer[1] == b"id" else "unique"
-            return Exists(f"{queue}.{answer[2].decode()}", by, answer[3].decode())
+            return Exists(f"{queue}.{answer[2].decode()}", by, answer[3].decode(errors="replace"))
         case b"full":
             return Full(float(answer[2]), cast("FullBound", answer[1].decode()))
         case b"large":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from outlast.clients.redis.client import Argument
 from outlast.core.errors import StoreError
 
 __all__ = ["Relay"]
+
+_log = logging.getLogger("outlast.redis")
 
 _RELAY: Final = script("clock", "base", "relay")
 _RECEIVE: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "admit", "receive")
@@ -80,7 +83,11 @@ class Relay:
             except StoreError as error:
                 self._queues.record_error(queue, error)
                 return
-            batches = {each[0].decode(): each[1:] for each in stored}
+            batches = {each[0].decode(): each[2:] for each in stored}
+            for name, unread, *_ in stored:
+                if unread:
+                    key = f"{keyspace.root}:unread:{name.decode()}"
+                    _log.error("%d follow-ups for queue %r cannot be read: %s keeps them", unread, name.decode(), key)
             reachable = [name for name in batches if not self._queues.unavailable(name)]
             if len(reachable) < len(batches):
                 self._incomplete.add(queue)

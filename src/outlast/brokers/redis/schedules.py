@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,25 +10,28 @@ import msgspec
 from msgspec import Struct, structs
 
 from outlast.brokers.redis.delivery import RowBuilder
-from outlast.brokers.redis.keyspace import KeyspaceOperations, script
+from outlast.brokers.redis.keyspace import DamagedQueue, KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Exists
 from outlast.core.store.control import Answer
-from outlast.core.ticking import advanced, amended, check_sizes, enlisted
+from outlast.core.ticking import UNREADABLE_SCHEDULE, advanced, amended, check_sizes, enlisted, named
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["ScheduleOperations"]
 
 _SCHEDULES: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "admit", "follow", "schedules")
-_record: Final = msgspec.json.Decoder(ScheduleRecord).decode
+_log = logging.getLogger("outlast.redis")
+_decode: Final = msgspec.json.Decoder(ScheduleRecord).decode
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
 class _ScheduleSnapshot(Struct, frozen=True):
-    """All records, each with its stamp: the revision and the time at which it was last seen."""
+    """All records that can be read, stamps (revision and time at which each was last seen), and the other names."""
 
     records: dict[str, ScheduleRecord]
     stamps: dict[str, str]
+    unreadable: set[str]
 
 
 class ScheduleOperations(KeyspaceOperations):
@@ -59,7 +63,8 @@ class ScheduleOperations(KeyspaceOperations):
             answers = []
             for change in changes:
                 before = records[change.name] if change.name in records else snapshot.records.get(change.name)
-                record, answer = amended(before, change, now)
+                damaged = change.name not in records and change.name in snapshot.unreadable
+                record, answer = amended(before, change, now, damaged=damaged)
                 answers.append(answer)
                 if record is not None or answer.ok:
                     records[change.name] = record
@@ -75,6 +80,17 @@ class ScheduleOperations(KeyspaceOperations):
         check_sizes(moves, self._max_body)
         if not moves:
             return []
+        try:
+            return await self._advance(moves)
+        except DamagedQueue as error:  # the schedules of the other queues go on
+            others = [move for move in moves if all(message.queue != error.queue for message in move.messages)]
+            if len(others) == len(moves):
+                raise
+            _log.error("the schedules with jobs in queue %r do not fire: %s", error.queue, error)
+            made = iter(await self.advance(others))
+            return [next(made) if move in others else False for move in moves]
+
+    async def _advance(self, moves: Sequence[ScheduleAdvance]) -> list[bool]:
         keyspace, records = self.keyspace, (await self._snapshot()).records
         builder = RowBuilder(keyspace, first=6)
         rows: list[Any] = []
@@ -95,25 +111,37 @@ class ScheduleOperations(KeyspaceOperations):
         _, *fields = await self.keyspace.run(_SCHEDULES, [self.keyspace.root], "get")
         records: dict[str, ScheduleRecord] = {}
         stamps: dict[str, str] = {}
+        unreadable: set[str] = set()
         for at in range(0, len(fields), 7):
-            _, revision, seen, fired, skipped, last, body = fields[at : at + 7]
-            record = structs.replace(
-                _record(body),
-                revision=revision,
-                seen=float(seen),
-                fired=fired,
-                skipped=skipped,
-                last=last.decode() or None,
-            )
-            records[record.name] = record
-            stamps[record.name] = f"{revision} {seen.decode()}"
-        return _ScheduleSnapshot(records, stamps)
+            raw, revision, seen, *_ = row = fields[at : at + 7]
+            name = raw.decode(errors="backslashreplace")
+            if revision >= 0:
+                stamps[name] = f"{revision} {seen.decode()}"
+            try:
+                records[name] = _record(name, row)
+            except READ_ERRORS as error:
+                unreadable.add(name)
+                _log.error(UNREADABLE_SCHEDULE, name, name, error)
+        return _ScheduleSnapshot(records, stamps, unreadable)
 
     async def _put(self, snapshot: _ScheduleSnapshot, records: dict[str, Any], *, by_operator: bool) -> bool:
         args: list[Argument] = []
         for name, record in records.items():
             args += [name, snapshot.stamps.get(name, ""), b"" if record is None else _packed(record)]
         return bool(await self.keyspace.run(_SCHEDULES, [self.keyspace.root], "put", "01"[by_operator], *args))
+
+
+def _record(name: str, row: Sequence[Any]) -> ScheduleRecord:
+    """Return the record of a row of lua/schedules.lua; raise one of READ_ERRORS."""
+    _, revision, seen, fired, skipped, last, body = row
+    return structs.replace(
+        named(_decode(body), name),
+        revision=revision,
+        seen=float(seen),
+        fired=fired,
+        skipped=skipped,
+        last=last.decode() or None,
+    )
 
 
 def _body(record: ScheduleRecord) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "insert_successor",
     "is_successor",
     "key_row_of",
+    "kind_text",
     "meta_of",
     "size_of",
     "unique_holder",
@@ -74,6 +75,11 @@ def find_job(tx: Transaction, id_: str) -> tuple[int, int, int, QueueRow]:
     if row is None or row[6]:
         raise RefusedCommand("unknown")
     return row[0], row[2], row[5], tx.queue(queue_of(id_))
+
+
+def kind_text(stored: bytes | None) -> str:
+    """Return a kind that was read as a blob; what is not UTF-8 is replaced in it."""
+    return (stored or b"").decode(errors="replace")
 
 
 def is_successor(tx: Transaction, seq: int) -> bool:
@@ -122,7 +128,7 @@ def unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> KeyHold
     if until is not None and until <= tx.now:
         tx.run("uniq_free", (seq,))
         return None
-    return KeyHolder(id_, seq, state, bool(cancelling), kind)
+    return KeyHolder(id_, seq, state, bool(cancelling), kind_text(kind))
 
 
 def insert(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, QueueRow], key_rows: KeyRows) -> int:

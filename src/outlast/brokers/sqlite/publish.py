@@ -49,16 +49,17 @@ def _release_expired(tx: Transaction, unique: Sequence[Message], queues: Mapping
     A successor that waits for one takes it.
     """
     names = {message.queue for message in unique}
-    keys = [(queues[each.queue].number, each.unique.key) for each in unique if each.unique is not None]
-    over = tx.rows("uniq_over", (json_of(keys), None, tx.now))
-    for seq, _, lapsed in over:
+    # Each key once: a job that is dropped twice would be counted twice.
+    keys = list(
+        dict.fromkeys((queues[each.queue].number, each.unique.key) for each in unique if each.unique is not None)
+    )
+    for seq, name, lapsed in tx.rows("uniq_over", (json_of(keys), None, tx.now)):
         if lapsed:
             tx.run("uniq_free", (seq,))
-    promote_successors(tx, [queues[name] for name in names])
-    for seq, name, lapsed in over:
-        if not lapsed:
+        else:
             bounds.drop(tx, queues[name], seq, "expired")
             keep_within(tx, tx.queue(name))
+    promote_successors(tx, [queues[name] for name in names])
     for name in names:
         if not queues[name].uniques:
             tx.run("queue_uniques", (queues[name].number,))

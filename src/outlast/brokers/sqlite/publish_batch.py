@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from outlast.brokers.sqlite import key_states
-from outlast.brokers.sqlite.job_rows import KeyRows, insert, unique_holder, weigh
+from outlast.brokers.sqlite.job_rows import KeyRows, insert, kind_text, unique_holder, weigh
 from outlast.brokers.sqlite.publish_single import BLOCKED, publish_singly
 from outlast.brokers.sqlite.transaction import QueueRow, Transaction
 from outlast.core.message import Message
@@ -81,7 +81,7 @@ def _explain(
             else:
                 answer = Exists(holder.id, "unique", holder.kind)
         elif row[0] <= before or message.id in taken:
-            answer = Exists(message.id, "id", row[10])
+            answer = Exists(message.id, "id", kind_text(row[10]))
         if answer is ACCEPTED:
             taken.add(message.id)
             accepted.append(message)

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from outlast.brokers.sqlite import bounds, key_states
-from outlast.brokers.sqlite.job_rows import KeyRows, insert, insert_successor, key_row_of, unique_holder, weigh
+from outlast.brokers.sqlite.job_rows import (
+    KeyRows,
+    insert,
+    insert_successor,
+    key_row_of,
+    kind_text,
+    unique_holder,
+    weigh,
+)
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.transaction import RUNNING, WAITING, QueueRow, Transaction
 from outlast.core.admission import is_bounded, retry_after
@@ -48,7 +56,7 @@ def _publish(
 ) -> Published:
     """Write one message; a known id, then a held unique key, refuses it before any bound does."""
     if (known := tx.row("by_id", (message.id,))) is not None:
-        return Exists(message.id, "id", known[10])
+        return Exists(message.id, "id", kind_text(known[10]))
     replaced: tuple[str, int] | None = None
     follows = False
     if message.unique is not None and (holder := unique_holder(tx, message, queue)) is not None:
@@ -89,4 +97,4 @@ def _publish(
 def _successor(tx: Transaction, unique: Unique, queue: QueueRow) -> tuple[str, int, str] | None:
     """Return id, seq and kind of the job that waits for a unique key."""
     row = tx.row("successor", (queue.number, unique.key))
-    return None if row is None else (row[0], row[1], row[2])
+    return None if row is None else (row[0], row[1], kind_text(row[2]))

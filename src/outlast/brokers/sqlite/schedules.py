@@ -14,7 +14,7 @@ from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.unreadable import fetch_named
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.store.control import Answer
-from outlast.core.ticking import advanced, amended, check_sizes, enlisted
+from outlast.core.ticking import UNREADABLE_SCHEDULE, advanced, amended, check_sizes, enlisted, named
 from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["advance", "amend", "enlist", "schedules"]
@@ -60,7 +60,8 @@ def amend(tx: Transaction, changes: Sequence[Amendment]) -> list[Answer]:
 
 
 def _amend(tx: Transaction, change: Amendment) -> Answer:
-    record, answer = amended(_find(tx, change.name), change, tx.now)
+    rows = fetch_named(tx.db, "schedule", (change.name,))
+    record, answer = amended(_read(*rows[0]) if rows else None, change, tx.now, damaged=bool(rows))
     if record is not None:
         _put(tx, record)
     elif answer.ok:
@@ -78,11 +79,9 @@ def _read(name: object, body: object) -> ScheduleRecord | None:
     try:
         if not isinstance(body, str):
             raise TypeError("no text")
-        return _decoder.decode(body)
+        return named(_decoder.decode(body), name)
     except READ_ERRORS as error:
-        logger.error(  # noqa: TRY400
-            "schedule %r cannot be read: a worker that declares it starts it again: %s", name, error
-        )
+        logger.error(UNREADABLE_SCHEDULE, name, name, error)  # noqa: TRY400
         return None
 
 

@@ -156,7 +156,7 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
-  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid, kind_of_past(past) } end
+  if past and past_of(past) > now then return { 'exists', 'id', sid, kind_of_past(past) } end
   local order = order_of()
   local j = parse(q, sid, spack('>I6I4', order, ceil(now)) .. blob, false)
   local replaced, follows, answer

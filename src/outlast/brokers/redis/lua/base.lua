@@ -143,7 +143,8 @@ function flush()
   local first
   for _, q in ipairs(opened) do     -- a key of a wrong type in one queue: the writes to the others are done
     local ok, why = pcall(flush_one, q)
-    if not ok and not (failed and failed[q.name]) then first = first or why end
+    if not ok and failed then failed[q.name] = true
+    elseif not ok then first = first or why end
   end
   if first then error(first) end
   if #notify == 0 or call('EXISTS', D .. ':watch') == 0 then return end

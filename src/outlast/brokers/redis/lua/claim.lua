@@ -259,5 +259,15 @@ else
   end
 end
 flush()
+if next(failed) and taken + #picked > 0 then    -- the hand-outs of queues that could not be written do not count
+  local given = { out[1], out[2] }
+  for n = 3, #out, 3 do
+    local queue = string.match(KEYS[2 + floor(out[n] / 2 ^ 37)], '([^:]*)}$')
+    if not failed[queue] then
+      for at = n, n + 2 do given[#given + 1] = out[at] end
+    end
+  end
+  out = #given > 2 and given or { out[1], '1' }
+end
 for name in pairs(failed) do out[1] = out[1] .. ' ' .. name end
 return out

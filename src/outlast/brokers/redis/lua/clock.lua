@@ -58,7 +58,11 @@ local function kind_in(b, from)
 end
 -- What is remembered of a removed job: until, token, and its kind if its id was not generated (these have 32 characters).
 -- Of a follow-up whose unique key was held: its kind, a zero byte, and the id of the job that held it.
-local function kind_of_past(past) return string.match(past, '^[^%z]*', 17) end
+local function kind_of_past(past) return string.match(past, '^[^%z]*', 17) or '' end
+local function past_of(past)            -- until, token; one that cannot be read is forgotten
+  if past and #past >= 16 then return sunpack('>dd', past) end
+  return 0, 0
+end
 
 local alone = sub(D, -1) == ':'         -- the keyspace of one queue, on a Cluster
 local function tell(bell, id)

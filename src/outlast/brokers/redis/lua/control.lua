@@ -68,7 +68,7 @@ function does.redrive(j)
   j.attempt, j.crashes, j.begun, j.cancelling, j.settled = 1, 0, false, false, 0
   local notes = call('HGET', q.P .. ':n', j.sid)
   if notes then
-    notes = munpack(notes)
+    notes = table_in(notes)
     notes.usage = nil
     if next(notes) then call('HSET', q.P .. ':n', j.sid, mpack(notes)) else call('HDEL', q.P .. ':n', j.sid) end
   end
@@ -149,7 +149,7 @@ local function adopt(P, c)
   local before = job(q, sid)
   if before and went(before) then remove(before, false); sync(q); q.jobs[sid] = nil end
   local past = call('HGET', P .. ':p', sid)
-  if past and select(2, sunpack('>dd', past)) == -1 then call('HDEL', P .. ':p', sid) end
+  if select(2, past_of(past)) == -1 then call('HDEL', P .. ':p', sid) end
   local refused = accept(q, sid, ARGV[c[4]], false, false, true)
   if refused then
     if refused[2] == 'id' and (refused[4] == '' or refused[4] == kind_in(ARGV[c[4]], 24)) then return answer(true, 0) end
@@ -167,7 +167,7 @@ for _, c in ipairs(commands) do         -- compare the values before the edits a
   if c[1] == 'edit' and c[7] then
     local q = open(P)
     local j = q and job(q, c[3])
-    if j and not c.seen and sub(j.b, j.args_at) ~= c[7] then return { 'changed' } end
+    if j and not (c.seen or j.bad) and sub(j.b, j.args_at) ~= c[7] then return { 'changed' } end
   elseif c[1] == 'adjust' and (call('HGET', P .. ':c', 'changes') or '') ~= c[5] then return { 'changed' } end
 end
 for _, c in ipairs(commands) do
@@ -211,8 +211,10 @@ for _, c in ipairs(commands) do
     local heir = j and succeeds(j)
     if not j then answer(false, 0, 'unknown')
     elseif name == 'spoil' then
-      if j.st == 'R' then rest(j) end
-      spoil(j)
+      if j.st == 'R' then               -- else it was done before, or its lease lapsed
+        rest(j)
+        spoil(j)
+      end
       answer(true, 1)
     elseif j.bad and name == 'cancel' and j.st ~= 'R' and not ended(j) then
       spoil(j, j.st == 'Q' and line_of(j) or nil)

@@ -12,9 +12,12 @@ if op == 'extend' then
   if alone and not (call('ZSCORE', D .. ':leases', holder) or call('ZSCORE', D .. ':gone', holder)) then return out end
   renew(holder, tonumber(ARGV[5]))
   local key = D .. ':lost:' .. holder
-  for _, packed in ipairs(call('LRANGE', key, 0, -1)) do
-    local x = munpack(packed)
-    for _, part in ipairs({ x[1], x[2], fmt('%.0f', x[3]), 'superseded' }) do out[#out + 1] = part end
+  local read, fences = pcall(call, 'LRANGE', key, 0, -1)
+  for _, packed in ipairs(read and fences or {}) do
+    local x = table_in(packed)          -- one that cannot be read must not end the lease of the other jobs
+    if type(x[1]) == 'string' and type(x[2]) == 'string' and type(x[3]) == 'number' then
+      for _, part in ipairs({ x[1], x[2], fmt('%.0f', x[3]), 'superseded' }) do out[#out + 1] = part end
+    end
   end
   call('DEL', key)
   for _, q in ipairs(every()) do
@@ -83,8 +86,7 @@ else
     if not (j and j.open and j.token == each[3]) then out[#out + 1] = i - 1
     else
       local key = q.P .. ':n'
-      local kept = call('HGET', key, j.sid)
-      kept = kept and munpack(kept) or {}
+      local kept = table_in(call('HGET', key, j.sid))
       kept[each[4]] = each[5]
       call('HSET', key, j.sid, mpack(kept))
     end

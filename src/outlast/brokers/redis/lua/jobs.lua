@@ -68,6 +68,10 @@ local function became(j)            -- its state as stored
   return spack(BECAME, j.st, j.rank, j.at, j.attempt, j.crashes, j.token, f, j.settled, j.fin,
     j.rtil > 0 and j.rtil or j.begun and -1 or 0, j.order, j.acc, j.size, j.flags, #holder) .. holder .. (j.reason or '')
 end
+local function table_in(packed)         -- a stored table; an empty one for none, and for one that cannot be read
+  local ok, x = pcall(munpack, packed or '')
+  return ok and type(x) == 'table' and x or {}
+end
 local function kind_of(j) return sub(j.b, j.args_at - j.xlen - j.klen, j.args_at - j.xlen - 1) end
 local function load(q, sids)        -- read these into q.jobs, false for unknown ones
   local want = {}

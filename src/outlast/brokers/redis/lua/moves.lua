@@ -162,7 +162,7 @@ local function was_settled(q, sid, token)
   local j = job(q, sid)
   if j then return not j.open and j.settled == token end
   local past = call('HGET', q.P .. ':p', sid)
-  return past and select(2, sunpack('>dd', past)) == token or false
+  return past and select(2, past_of(past)) == token or false
 end
 -- Leases
 local held_by

@@ -8,7 +8,7 @@ local function one(P, got, sid, blob)
   local rank = rank_of(run_at, prio)
   if flags % 4 > 0 or run_at > now or rank > now * 1000 or (n > 0 and rank < tail) then return false end
   local past = got[4] and call('HGET', P .. ':p', sid)
-  local gone = past and sunpack('>d', past) > now       -- its id is remembered
+  local gone = past_of(past) > now       -- its id is remembered
   local order = not gone and call('INCR', D .. ':order')    -- above all earlier orders: behind jobs of the same rank
   if gone or call('HSETNX', P .. ':b', sid, spack('>I6I4', order, ceil(now)) .. blob) == 0 then
     local b = not gone and call('HGET', P .. ':b', sid)
@@ -42,7 +42,7 @@ local function at_once(P, got)
   end
   for i = 1, count do
     local sid = sids[i]
-    if known[i] or seen[sid] or (past[i] and sunpack('>d', past[i]) > now) then
+    if known[i] or seen[sid] or past_of(past[i]) > now then
       out[#out + 1] = i - 1
       local kind = known[i] and kind_in(known[i], 34) or seen[sid] and kind_in(seen[sid], 24) or kind_of_past(past[i])
       out[#out + 1] = { 'exists', 'id', sid, kind }

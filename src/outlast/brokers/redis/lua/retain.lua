@@ -76,7 +76,7 @@ local function prune(q, most)       -- retention, at most `most` records of each
     if #sids == 0 then break end
     local past, n = call('HMGET', P .. ':p', unpack(sids)), 0
     for i = 1, #sids do
-      if past[i] and sunpack('>d', past[i]) > now then break end
+      if past_of(past[i]) > now then break end
       if past[i] then later(q, 'HDEL :p', sids[i]) end
       n = i
     end

@@ -9,8 +9,10 @@ local FAILURES = 10
 local function fail(j, failure)
   if failure == '' then return end
   local key = j.q.P .. ':f'
-  local kept = call('HGET', key, j.sid)
-  kept = kept and munpack(kept) or {}
+  local kept = {}
+  for _, text in ipairs(table_in(call('HGET', key, j.sid))) do
+    if type(text) == 'string' then kept[#kept + 1] = text end
+  end
   kept[#kept + 1] = failure
   while #kept > FAILURES do table.remove(kept, 1) end
   call('HSET', key, j.sid, mpack(kept))
@@ -41,8 +43,7 @@ local function settle(at, q, sid, token, each)
   elseif what == 'f' then
     fail(j, each[9])
     if each[10] ~= '' then
-      local kept = call('HGET', q.P .. ':n', j.sid)
-      kept = kept and munpack(kept) or {}
+      local kept = table_in(call('HGET', q.P .. ':n', j.sid))
       kept.usage = each[10]
       call('HSET', q.P .. ':n', j.sid, mpack(kept))
       has[q.P .. ':n'] = true

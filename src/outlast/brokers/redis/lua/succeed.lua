@@ -32,18 +32,15 @@ local function succeed(q)               -- each successor of the queue takes its
   table.sort(heirs, by_order)
   sids = {}
   for i, j in ipairs(heirs) do
-    local packed = call('HGET', P .. ':u', j.uniq)
-    if packed then
-      held[i] = munpack(packed)
-      sids[#sids + 1] = held[i][1]
-    end
+    held[i] = key_entry(q, j.uniq)
+    if held[i] then sids[#sids + 1] = held[i][1] end
   end
   load(q, sids)
   local some
   q.lapse = nil
   for i, j in ipairs(heirs) do
     local until_, h = held[i] and held[i][2], held[i] and q.jobs[held[i][1]] or nil
-    if h and until_ <= now then h = nil end
+    if h and (until_ <= now or (h.bad and not blocks(h))) then h = nil end      -- a bad one ends when a claim meets it
     if late(j) then
       drop(j, 'e', 'expired')
       some = true

@@ -110,12 +110,13 @@ select lane, turn from lane where queue = ?1 and place = 1 order by turn limit ?
 update job set state = ?1, reason = ?2, at = ?3, finished_at = ?4, cancelling = 0, token = 0, holder = null, uniq_next = null,
 uniq = case when uniq_until is not null and ?1 = 13 then uniq end where seq = ?5
 
+-- Kinds as blobs, here and below: one that is not UTF-8 would fail a plain read, and with it an enqueue or a purge.
 -- name: by_id (id)
-select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling, kind
+select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling, cast(kind as blob)
 from job where id = ?1
 
 -- name: uniq_holder (queue, uniq)
-select id, seq, uniq_until, state, cancelling, kind from job where queue = ?1 and uniq = ?2
+select id, seq, uniq_until, state, cancelling, cast(kind as blob) from job where queue = ?1 and uniq = ?2
 
 -- name: uniq_free (seq)
 update job set uniq = null where seq = ?1
@@ -127,7 +128,7 @@ from json_each(?1) as wanted cross join job on job.queue = wanted.value and job.
 left join job as held on held.queue = job.queue and held.uniq = job.uniq_next order by job.seq
 
 -- name: successor (queue, uniq)
-select id, seq, kind from job where queue = ?1 and uniq_next = ?2 and state = 3
+select id, seq, cast(kind as blob) from job where queue = ?1 and uniq_next = ?2 and state = 3
 
 -- Code of schema 1 may have left one behind that waits no longer.
 -- name: successor_stale (queue, uniq)
