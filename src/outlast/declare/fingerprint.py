@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Set
+import json
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -19,21 +20,22 @@ _EPOCH_UTC: Final = _EPOCH.replace(tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
 
 
-def fingerprint(
-    values: Mapping[str, Any], defaults: Mapping[str, Any], to_json: Callable[[], Mapping[str, Any]]
-) -> str:
+def fingerprint(values: Mapping[str, Any], defaults: Mapping[str, Any], body: bytes) -> str:
     """Return a hash of validated arguments by name: equal for calls whose arguments are equal by `==`.
 
     So 1, 1.0, True and Decimal("1.00") are one value (where the annotation keeps them apart), and neither the order of
     a dict or a set counts, nor the zone of a moment. Models and dataclasses are compared by their fields; NaN equals
-    NaN. A default counts as left out. to_json: the decoded JSON of `values`, for an argument of an unknown type.
+    NaN. A default counts as left out. body: the JSON of `values`, for an argument that holds a value of an unknown type
+    (there the order in a set counts).
     """
     parts = []
+    decoded: Mapping[str, Any] | None = None
     for name in sorted(values):
         try:
             form = _canonical(values[name])
         except _UnknownType:
-            form = _canonical(to_json()[name])
+            decoded = json.loads(body) if decoded is None else decoded
+            form = _canonical(decoded[name])
         if name not in defaults or form != _default(defaults[name]):
             parts.append(_part(b"a", name.encode(), form))
     return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
@@ -75,7 +77,7 @@ def _canonical(value: Any) -> bytes:
         return _fields(value)
     if isinstance(value, Set):
         return _part(b"e", *sorted(_canonical(each) for each in value))
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | deque):
         return _part(b"l", *(_canonical(each) for each in value))
     if isinstance(value, date | time | timedelta):
         return _moment(value)
@@ -133,8 +135,17 @@ def _moment(value: date | time | timedelta) -> bytes:
 
 
 def _other(value: Any) -> bytes:
-    """Return the form of a pydantic model (its fields, and more where it allows more)."""
+    """Return the form of a pydantic model (its fields, and more where it allows more), or of a path, UUID, URL, ..."""
     fields = getattr(type(value), "model_fields", None)
     if isinstance(fields, dict) and hasattr(value, "__dict__"):
-        return _fields({**vars(value), **(getattr(value, "__pydantic_extra__", None) or {})})
-    raise _UnknownType
+        own = {name: each for name, each in vars(value).items() if name in fields}  # not what it has cached
+        return _fields({**own, **(getattr(value, "__pydantic_extra__", None) or {})})
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+    try:
+        text = to_jsonable_python(value)
+    except PydanticSerializationError:
+        raise _UnknownType from None
+    if not isinstance(text, str):  # an unknown container, whose order may count or not
+        raise _UnknownType
+    return _part(b"j", text.encode(errors="surrogatepass"))
