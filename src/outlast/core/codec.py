@@ -71,7 +71,7 @@ def decode(body: bytes) -> Message:
 def are_plain(messages: Iterable[Message]) -> bool:
     """Tell quickly whether `check` and `check_args` accept all of these; False when they must be made one by one."""
     kinds: set[str] = set()
-    bodies = []
+    bodies: list[Any] = []
     for each in messages:
         if (
             type(each) is not Message
@@ -81,7 +81,6 @@ def are_plain(messages: Iterable[Message]) -> bool:
             or each.expires_at is not None
             or each.redacted
             or each.priority != "normal"
-            or type(each.args) is not Raw
             or type(each.run_at) is not float
             or type(each.enqueued_at) is not float
             or not 0 <= each.run_at <= LAST_MOMENT >= each.enqueued_at >= 0
@@ -96,6 +95,8 @@ def are_plain(messages: Iterable[Message]) -> bool:
         bodies.append(each.args)
     try:
         for body in bodies:  # one by one: b"{},{}" would be two objects in a list of all
+            if type(body) is not Raw:
+                return False
             _objects.decode(body)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return False
