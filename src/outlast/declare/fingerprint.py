@@ -18,6 +18,13 @@ __all__ = ["fingerprint"]
 _EPOCH: Final = datetime(1970, 1, 1)
 _EPOCH_UTC: Final = _EPOCH.replace(tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
+# Tuples, since `int | float` in a call would make a union at each call.
+_NUMBERS: Final = (int, float, Decimal, Fraction)
+_BYTES: Final = (bytes, bytearray, memoryview)
+_LISTS: Final = (list, tuple, deque)
+_TIMES: Final = (date, time, timedelta)
+_WHOLE: Final = (int, float)
+_DIGITS: Final = 10**18
 
 
 def fingerprint(values: Mapping[str, Any], defaults: Mapping[str, Any], body: bytes) -> str:
@@ -58,18 +65,18 @@ def _part(tag: bytes, *parts: bytes) -> bytes:
 
 
 def _canonical(value: Any) -> bytes:
-    """Return bytes that are equal for equal values; raise _UnknownType."""
+    """Return bytes that are equal for equal values; raise _UnknownType. The first byte tells the kind of value."""
     if value is None:
         return b"n"
     if isinstance(value, Enum):
         return _canonical(value.value)
     if isinstance(value, str):
-        return _part(b"s", value.encode(errors="surrogatepass"))
-    if isinstance(value, int | float | Decimal | Fraction):
+        return b"s" + value.encode(errors="surrogatepass")
+    if isinstance(value, _NUMBERS):
         return _number(value)
     if isinstance(value, complex):
         return _number(value.real) if not value.imag else _part(b"c", _number(value.real), _number(value.imag))
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, _BYTES):
         return _part(b"b", bytes(value))
     if isinstance(value, OrderedDict):  # two of these are equal only in the same order
         return _part(b"o", *(_canonical(each) for item in value.items() for each in item))
@@ -77,9 +84,9 @@ def _canonical(value: Any) -> bytes:
         return _fields(value)
     if isinstance(value, Set):
         return _part(b"e", *sorted(_canonical(each) for each in value))
-    if isinstance(value, list | tuple | deque):
+    if isinstance(value, _LISTS):
         return _part(b"l", *(_canonical(each) for each in value))
-    if isinstance(value, date | time | timedelta):
+    if isinstance(value, _TIMES):
         return _moment(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _fields({each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.compare})
@@ -92,6 +99,11 @@ def _fields(items: Mapping[Any, Any]) -> bytes:
 
 def _number(value: float | Decimal | Fraction) -> bytes:
     """Return the exact value: sign, digits without zeros at their end, exponent of ten."""
+    # As below, without the cost of a Decimal.
+    if isinstance(value, _WHOLE) and -_DIGITS < value < _DIGITS and value == (whole := int(value)):
+        text = str(whole)
+        digits = text.rstrip("0")
+        return b"d%be%d" % (digits.encode(), len(text) - len(digits)) if whole else b"0"
     if isinstance(value, Fraction):
         if value.denominator != 1:
             # Of these only the ones with a power of two below the line can equal a float.
@@ -108,7 +120,8 @@ def _number(value: float | Decimal | Fraction) -> bytes:
     if not short:
         return b"0"
     assert isinstance(exponent, int)
-    return _part(b"d", b"-" if sign else b"", short.lstrip("0").encode(), b"%d" % (exponent + len(text) - len(short)))
+    whole_digits = short.lstrip("0").encode()
+    return b"d%b%be%d" % (b"-" if sign else b"", whole_digits, exponent + len(text) - len(short))
 
 
 def _nearest(value: Fraction) -> float:
