@@ -102,8 +102,8 @@ def _number(value: float | Decimal | Fraction) -> bytes:
     # As below, without the cost of a Decimal.
     if isinstance(value, _WHOLE) and -_DIGITS < value < _DIGITS and value == (whole := int(value)):
         text = str(whole)
-        digits = text.rstrip("0")
-        return b"d%be%d" % (digits.encode(), len(text) - len(digits)) if whole else b"0"
+        short = text.rstrip("0")
+        return b"d%be%d" % (short.encode(), len(text) - len(short)) if whole else b"0"
     if isinstance(value, Fraction):
         if value.denominator != 1:
             # Of these only the ones with a power of two below the line can equal a float.

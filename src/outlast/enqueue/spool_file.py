@@ -60,7 +60,7 @@ class SpoolFile:
 
     @property
     def stuck(self) -> int:
-        """How many messages were met since the file was opened that damage lets nobody read, or remove."""
+        """How many messages, met since the file was opened, are on a damaged page and cannot be read or removed."""
         return len(self._stuck)
 
     @property
@@ -125,7 +125,7 @@ class SpoolFile:
     def take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]] = ()) -> None:
         """Delete messages that have arrived; move those that the store can never accept aside, each with its reason.
 
-        Those that damage lets nobody remove stay, and `head` leaves them out until the file is opened again.
+        Those on a damaged page that cannot be removed stay, and `head` leaves them out until the file is opened again.
         """
         try:
             self._take_out(arrived, refused)
