@@ -8,11 +8,14 @@ from typing import Any, Final
 import pytest
 
 from outlast.core.limits import Limit
+from outlast.core.message import Message
 from outlast.core.moving import Hold, Moved, Unhold
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Finish, Full, Park, Release, Reschedule
 from outlast.core.store.control import Answer, Cancel, Edit, Pause, Prune, Purge, Redrive, RunNow
 from outlast.core.store.records import Query
+from outlast.core.store.store import Store
 from outlast.core.unique import Unique
+from outlast.enqueue.late import publish_late
 from tests.support.jobs import LEASE, A, B, C, Desk, failure, raw
 
 NEW: Final = Unique("k", replace=True)
@@ -601,3 +604,51 @@ async def test_a_purge_of_the_holder_hands_the_key_on_at_once(desk: Desk, wanted
     await desk.publish("q.2", unique=NEW, key="bob")
     await desk.do(wanted)
     assert [await desk.state("q.1"), await desk.state("q.2")] == ["unknown", "ready"]
+
+
+class TestLate:
+    """Messages that waited in a spool: what was enqueued after them stays."""
+
+    @staticmethod
+    async def late(desk: Desk, *messages: Message) -> list[str]:
+        """Publish them; return the ids of the jobs that they led to."""
+        answers = await publish_late(Store.of(desk.store, "test:"), messages)
+        return [
+            answer.id if isinstance(answer, Exists) else each.id for each, answer in zip(messages, answers, strict=True)
+        ]
+
+    async def test_it_yields_to_a_newer_job_that_waits(self, desk: Desk) -> None:
+        old = desk.message("q.old", unique=NEW)
+        desk.clock.advance(1)
+        await desk.publish("q.new", unique=NEW)
+        assert await self.late(desk, old) == ["q.new"]
+        assert [await desk.state("q.old"), await desk.state("q.new")] == ["unknown", "ready"]
+
+    async def test_it_yields_to_a_newer_job_that_runs_and_to_a_newer_successor(self, desk: Desk) -> None:
+        older = desk.message("q.older", unique=NEW)
+        desk.clock.advance(1)
+        await runs(desk)
+        old = desk.message("q.old", unique=NEW)
+        assert await self.late(desk, older) == ["q.1"]
+        desk.clock.advance(1)
+        await desk.publish("q.new", unique=NEW)
+        assert await self.late(desk, old) == ["q.new"]
+        assert [await desk.state(id) for id in ("q.old", "q.older", "q.new")] == ["unknown", "unknown", "waiting"]
+
+    async def test_it_replaces_an_older_job(self, desk: Desk) -> None:
+        await desk.publish("q.1", unique=NEW)
+        late = [desk.message(id, unique=unique) for id, unique in (("q.2", NEW), ("q.3", PLAIN), ("q.4", None))]
+        assert await self.late(desk, *late) == ["q.2", "q.1", "q.4"]
+        assert (await desk.record("q.1")).reason == "replaced"
+        assert [await desk.state(id) for id in ("q.2", "q.3", "q.4")] == ["ready", "unknown", "ready"]
+
+    async def test_it_follows_an_older_job_that_runs(self, desk: Desk) -> None:
+        await runs(desk)
+        assert await self.late(desk, desk.message("q.2", unique=NEW)) == ["q.2"]
+        assert await desk.state("q.2") == "waiting"
+
+    async def test_the_last_of_one_batch_stays_and_a_repeat_changes_nothing(self, desk: Desk) -> None:
+        late = [desk.message(f"q.{n}", unique=NEW) for n in range(3)]
+        for _ in range(2):
+            assert await self.late(desk, *late) == ["q.0", "q.1", "q.2"]
+            assert [await desk.state(each.id) for each in late] == ["cancelled", "cancelled", "ready"]

@@ -1,4 +1,4 @@
-"""Look at an SQLite store's files from outside, and keep them locked, as another program would."""
+"""Look at an SQLite store's files from outside, damage them, and keep them locked, as another program would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apsw
 
-__all__ = ["commits", "locked", "log_pages", "look", "traces"]
+__all__ = ["commits", "damage_page", "locked", "log_pages", "look", "traces"]
 
 _HOLD = """
 import sys, apsw
@@ -45,6 +45,19 @@ def look(path: Path, sql: str) -> list[tuple[object, ...]]:
         return db.execute(sql).fetchall()
     finally:
         db.close()
+
+
+def damage_page(path: Path, table: str, leaf: int) -> None:
+    """Overwrite one page of a table that holds rows; no process has the file open."""
+    db = apsw.Connection(str(path))
+    found = db.execute("select pageno from dbstat where name = ? and pagetype = 'leaf' order by 1", (table,))
+    page = [int(str(number)) for (number,) in found][leaf]
+    db.pragma("wal_checkpoint(truncate)")
+    size = int(str(db.pragma("page_size")))
+    db.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
 
 
 def _frames(path: Path) -> Iterator[int]:

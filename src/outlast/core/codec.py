@@ -43,7 +43,6 @@ _encoder = msgspec.json.Encoder()
 _messages = msgspec.json.Decoder(Message)
 _objects = msgspec.json.Decoder(dict[str, Any])
 _raws = msgspec.json.Decoder(dict[str, Raw])
-_bodies = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def encode(message: Message) -> bytes:
@@ -72,7 +71,7 @@ def decode(body: bytes) -> Message:
 def are_plain(messages: Iterable[Message]) -> bool:
     """Tell quickly whether `check` and `check_args` accept all of these; False when they must be made one by one."""
     kinds: set[str] = set()
-    bodies = []
+    bodies: list[Any] = []
     for each in messages:
         if (
             type(each) is not Message
@@ -95,12 +94,14 @@ def are_plain(messages: Iterable[Message]) -> bool:
         kinds.add(each.kind)
         bodies.append(each.args)
     try:
-        body = b"[%b]" % b",".join(bodies)
-        _bodies.decode(body)
-        body.decode()
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError, TypeError):  # TypeError: not a Raw
+        for body in bodies:  # one by one: b"{},{}" would be two objects in a list of all
+            if type(body) is not Raw:
+                return False
+            _objects.decode(body)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return False
-    return body.count(b"[") + body.count(b"{") <= len(bodies) + NESTED_LIMIT and all(map(WIRE_KIND.match, kinds))
+    joined = b"".join(bodies)
+    return joined.count(b"[") + joined.count(b"{") < len(bodies) + NESTED_LIMIT and all(map(WIRE_KIND.match, kinds))
 
 
 def check(message: Message) -> None:
@@ -154,12 +155,15 @@ def _check_names(redacted: object) -> None:
 
 def check_args(message: Message) -> None:
     """Raise InvalidArguments unless the arguments are a readable JSON object of at most NESTED_LIMIT levels."""
+    args: object = message.args
+    if type(args) is not Raw:  # bytes would be written as base64
+        raise InvalidArguments(f"args={shown(args)}: give Raw, of a JSON object keyed by parameter name")
     try:
         body = bytes(message.args)
         if body.count(b"[") + body.count(b"{") > NESTED_LIMIT and _levels(body) > NESTED_LIMIT:
             raise InvalidArguments(f"args are nested deeper than {NESTED_LIMIT} levels: pass flatter data")
         _objects.decode(body)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError, TypeError) as error:  # TypeError: not a Raw
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise InvalidArguments(f"args must be a JSON object, keyed by parameter name: {error}") from None
 
 

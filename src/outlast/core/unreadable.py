@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import error as struct_error
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from outlast.core.codec import redact_args
 from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.message import Failure
 
-__all__ = ["READ_ERRORS", "UNREADABLE", "check_time", "json_text", "shown_args", "unreadable"]
+__all__ = ["READ_ERRORS", "UNREADABLE", "check_time", "json_text", "shown_args", "unread_result", "unreadable"]
 
 UNREADABLE: Final = "unreadable"
 """The reason of a job that was set aside: it is dead, and its content is kept as it was found."""
@@ -30,12 +31,28 @@ READ_ERRORS: Final = (
     struct_error,
 )
 """What decoding of stored content raises when the content is at fault."""
+_TYPE: Final = "Unreadable"
 _raw: Final = msgspec.json.Decoder(Raw).decode
 
 
 def unreadable(error: Exception, *, what: str = "the record", attempt: int = 0, at: float = 0.0) -> Failure:
     """Return the failure to show in place of what cannot be read. Its text has no part of the content."""
-    return Failure(attempt, at, "Unreadable", f"{what} cannot be read ({type(error).__name__}: {error})"[:500])
+    return Failure(attempt, at, _TYPE, f"{what} cannot be read ({type(error).__name__}: {error})"[:500])
+
+
+def unread_result(failures: Iterable[Failure]) -> Failure | None:
+    """Return the failure that tells of a result that cannot be read, None for none.
+
+    A handler may raise an exception of the same name, and other parts of a record may be unreadable.
+    """
+    return next(
+        (
+            each
+            for each in failures
+            if each.type == _TYPE and not each.traceback and each.message.startswith("its result cannot be read (")
+        ),
+        None,
+    )
 
 
 def json_text(value: object) -> Raw:

@@ -155,13 +155,11 @@ class Arguments:
         """Return `values`, with the defaults of missing arguments."""
         return {**self.signature.defaults, **values}
 
-    def fingerprint(self, values: dict[str, Any]) -> str:
-        """Return a hash that is equal for equal calls (`declare.fingerprint`), with defaults passed or left out."""
-        import json
-
+    def fingerprint(self, values: dict[str, Any], body: bytes) -> str:
+        """Return a hash that is equal for equal calls, with defaults passed or left out. body: of `encode`."""
         from outlast.declare.fingerprint import fingerprint
 
-        return fingerprint(values, self.signature.defaults, lambda: json.loads(self.encode(values)))
+        return fingerprint(values, self.signature.defaults, body)
 
     def secrets(self, values: dict[str, Any]) -> tuple[str, ...]:
         """Return the texts of all redacted values in `values`, in each form that a traceback may show."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Set
+import json
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -17,23 +18,31 @@ __all__ = ["fingerprint"]
 _EPOCH: Final = datetime(1970, 1, 1)
 _EPOCH_UTC: Final = _EPOCH.replace(tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
+# Tuples, since `int | float` in a call would make a union at each call.
+_NUMBERS: Final = (int, float, Decimal, Fraction)
+_BYTES: Final = (bytes, bytearray, memoryview)
+_LISTS: Final = (list, tuple, deque)
+_TIMES: Final = (date, time, timedelta)
+_WHOLE: Final = (int, float)
+_DIGITS: Final = 10**18
 
 
-def fingerprint(
-    values: Mapping[str, Any], defaults: Mapping[str, Any], to_json: Callable[[], Mapping[str, Any]]
-) -> str:
+def fingerprint(values: Mapping[str, Any], defaults: Mapping[str, Any], body: bytes) -> str:
     """Return a hash of validated arguments by name: equal for calls whose arguments are equal by `==`.
 
     So 1, 1.0, True and Decimal("1.00") are one value (where the annotation keeps them apart), and neither the order of
     a dict or a set counts, nor the zone of a moment. Models and dataclasses are compared by their fields; NaN equals
-    NaN. A default counts as left out. to_json: the decoded JSON of `values`, for an argument of an unknown type.
+    NaN. A default counts as left out. body: the JSON of `values`, for an argument that holds a value of an unknown type
+    (there the order in a set counts).
     """
     parts = []
+    decoded: Mapping[str, Any] | None = None
     for name in sorted(values):
         try:
             form = _canonical(values[name])
         except _UnknownType:
-            form = _canonical(to_json()[name])
+            decoded = json.loads(body) if decoded is None else decoded
+            form = _canonical(decoded[name])
         if name not in defaults or form != _default(defaults[name]):
             parts.append(_part(b"a", name.encode(), form))
     return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
@@ -56,18 +65,18 @@ def _part(tag: bytes, *parts: bytes) -> bytes:
 
 
 def _canonical(value: Any) -> bytes:
-    """Return bytes that are equal for equal values; raise _UnknownType."""
+    """Return bytes that are equal for equal values; raise _UnknownType. The first byte tells the kind of value."""
     if value is None:
         return b"n"
     if isinstance(value, Enum):
         return _canonical(value.value)
     if isinstance(value, str):
-        return _part(b"s", value.encode(errors="surrogatepass"))
-    if isinstance(value, int | float | Decimal | Fraction):
+        return b"s" + value.encode(errors="surrogatepass")
+    if isinstance(value, _NUMBERS):
         return _number(value)
     if isinstance(value, complex):
         return _number(value.real) if not value.imag else _part(b"c", _number(value.real), _number(value.imag))
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, _BYTES):
         return _part(b"b", bytes(value))
     if isinstance(value, OrderedDict):  # two of these are equal only in the same order
         return _part(b"o", *(_canonical(each) for item in value.items() for each in item))
@@ -75,9 +84,9 @@ def _canonical(value: Any) -> bytes:
         return _fields(value)
     if isinstance(value, Set):
         return _part(b"e", *sorted(_canonical(each) for each in value))
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         return _part(b"l", *(_canonical(each) for each in value))
-    if isinstance(value, date | time | timedelta):
+    if isinstance(value, _TIMES):
         return _moment(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _fields({each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.compare})
@@ -90,6 +99,11 @@ def _fields(items: Mapping[Any, Any]) -> bytes:
 
 def _number(value: float | Decimal | Fraction) -> bytes:
     """Return the exact value: sign, digits without zeros at their end, exponent of ten."""
+    # As below, without the cost of a Decimal.
+    if isinstance(value, _WHOLE) and -_DIGITS < value < _DIGITS and value == (whole := int(value)):
+        text = str(whole)
+        short = text.rstrip("0")
+        return b"d%be%d" % (short.encode(), len(text) - len(short)) if whole else b"0"
     if isinstance(value, Fraction):
         if value.denominator != 1:
             # Of these only the ones with a power of two below the line can equal a float.
@@ -106,7 +120,8 @@ def _number(value: float | Decimal | Fraction) -> bytes:
     if not short:
         return b"0"
     assert isinstance(exponent, int)
-    return _part(b"d", b"-" if sign else b"", short.lstrip("0").encode(), b"%d" % (exponent + len(text) - len(short)))
+    whole_digits = short.lstrip("0").encode()
+    return b"d%b%be%d" % (b"-" if sign else b"", whole_digits, exponent + len(text) - len(short))
 
 
 def _nearest(value: Fraction) -> float:
@@ -133,8 +148,17 @@ def _moment(value: date | time | timedelta) -> bytes:
 
 
 def _other(value: Any) -> bytes:
-    """Return the form of a pydantic model (its fields, and more where it allows more)."""
+    """Return the form of a pydantic model (its fields, and more where it allows more), or of a path, UUID, URL, ..."""
     fields = getattr(type(value), "model_fields", None)
     if isinstance(fields, dict) and hasattr(value, "__dict__"):
-        return _fields({**vars(value), **(getattr(value, "__pydantic_extra__", None) or {})})
-    raise _UnknownType
+        own = {name: each for name, each in vars(value).items() if name in fields}  # not what it has cached
+        return _fields({**own, **(getattr(value, "__pydantic_extra__", None) or {})})
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+    try:
+        text = to_jsonable_python(value)
+    except PydanticSerializationError:
+        raise _UnknownType from None
+    if not isinstance(text, str):  # an unknown container, whose order may count or not
+        raise _UnknownType
+    return _part(b"j", text.encode(errors="surrogatepass"))

@@ -37,9 +37,10 @@ async def send_all(
         ) from None
     handles: list[Handle[Any]] = []
     batch: list[Any] = []
+    sending = False
     try:
         while True:
-            batch, unchecked = [], []
+            batch, unchecked, sending = [], [], False
             for each in rest:
                 batch.append(each)
                 if each is not latest[0]:
@@ -51,9 +52,10 @@ async def send_all(
             if unchecked and not are_plain(unchecked):
                 for each in unchecked:
                     _check(each, len(handles), batch)
+            sending = True
             handles += await send(batch)
     except BaseException as error:
-        _tell(error, handles, batch)
+        _tell(error, handles, batch, of_send=sending)
         raise
 
 
@@ -70,10 +72,11 @@ def _check(message: Message, before: int, batch: list[Message]) -> None:
         raise type(error)(f"enqueue_many: message {before + index}: {error}") from None
 
 
-def _tell(error: BaseException, handles: Sequence[Handle[Any]], batch: Sequence[Any]) -> None:
+def _tell(error: BaseException, handles: Sequence[Handle[Any]], batch: Sequence[Any], *, of_send: bool) -> None:
     stored = tuple(handle.id for handle in handles)
     unstored = tuple(each for each in batch if isinstance(each, Message))
-    if isinstance(error, OutlastError) and (error.stored or error.unstored):  # of its own batch
+    # An error of the iterable may be of another enqueue, and have attributes of its own.
+    if of_send and isinstance(error, OutlastError) and (error.stored or error.unstored):
         stored, unstored = stored + error.stored, error.unstored
     if stored or unstored:
         vars(error).update(stored=stored, unstored=unstored)

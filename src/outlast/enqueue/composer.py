@@ -65,13 +65,13 @@ class Composer:
         if options is NO_OPTIONS:
             own_id, run_at, priority, expires = None, now, declaration.priority, declaration.expires
             key = None if declaration.key is None else key_of(declaration, arguments, values, options)
-            unique = None if declaration.unique is None else unique_of(declaration, arguments, values, options)
+            unique = None if declaration.unique is None else unique_of(declaration, arguments, values, body, options)
         else:
             own_id, run_at = options.id, options.due(now)
             priority = options.priority or declaration.priority
             expires = declaration.expires if options.expires is None else seconds(options.expires, "expires")
             key = key_of(declaration, arguments, values, options)
-            unique = unique_of(declaration, arguments, values, options)
+            unique = unique_of(declaration, arguments, values, body, options)
         message = self.latest[0] = Message(
             id=self.ids.new(queue, now, self.rng.getrandbits(62)) if own_id is None else job_id(queue, own_id),
             queue=queue,

@@ -131,8 +131,10 @@ class Handle(Generic[R_co]):
         match record.state:
             case "succeeded":
                 if record.raw_result is None:
-                    if record.failures and record.failures[-1].type == "Unreadable":
-                        raise JobFailed(self.id, "unreadable", record.failures[-1].message)
+                    from outlast.core.unreadable import UNREADABLE, unread_result  # not needed to declare jobs
+
+                    if (failure := unread_result(record.failures)) is not None:
+                        raise JobFailed(self.id, UNREADABLE, failure.message)
                     return None
                 arguments = runtime.arguments.get(record.kind)
                 return record.result if arguments is None else arguments.load_result(record.raw_result)

@@ -45,9 +45,12 @@ def key_of(declaration: Declaration, arguments: Arguments, values: dict[str, Any
 
 
 def unique_of(
-    declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options
+    declaration: Declaration, arguments: Arguments, values: dict[str, Any], body: bytes, options: Options
 ) -> Unique | None:
-    """Return the unique key of a job as the store compares it, None for none. Raise as `key_of` does, for `unique=`."""
+    """Return the unique key of a job as the store compares it, None for none. Raise as `key_of` does, for `unique=`.
+
+    body: the `values` as JSON.
+    """
     on_conflict = options.on_conflict or declaration.on_conflict
     given = options.unique
     if isinstance(given, Unique):
@@ -63,7 +66,7 @@ def unique_of(
                     f"job {declaration.kind!r}: on_conflict='replace' needs a unique key: give unique="
                 )
             return None
-        text = _declared(declaration, rule, arguments, values)
+        text = _declared(declaration, rule, arguments, values, body)
         if text is None:
             return None
     replace = on_conflict == "replace"
@@ -71,7 +74,11 @@ def unique_of(
 
 
 def _declared(
-    declaration: Declaration, rule: str | Callable[..., str | None], arguments: Arguments, values: dict[str, Any]
+    declaration: Declaration,
+    rule: str | Callable[..., str | None],
+    arguments: Arguments,
+    values: dict[str, Any],
+    body: bytes,
 ) -> str | None:
     if callable(rule):
         complete = arguments.complete(values)
@@ -80,7 +87,7 @@ def _declared(
     if rule:
         complete = arguments.complete(values)
         return _text(declaration, arguments, values, "unique", lambda: rule.format_map(complete))
-    return arguments.fingerprint(values)
+    return arguments.fingerprint(values, body)
 
 
 def _stored(declaration: Declaration, text: str, given: Unique | None = None) -> str:

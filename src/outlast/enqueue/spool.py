@@ -56,6 +56,7 @@ class Spool:
         self._publish = publish
         self._same_kind = same_kind
         self._outage = False
+        self._stuck = 0
         self._thread: ThreadPoolExecutor | None = None
         self._pid = 0
         self._relays: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
@@ -129,9 +130,10 @@ class Spool:
                 if stored is None:
                     return next(pauses)
                 moved = moved or stored
+            self._tell_damage()
             if full:
                 return min(5.0, *full.values())
-            if moved:
+            if moved and not self._file.stuck:
                 _log.warning("the spool %s is empty: the store has all jobs", self._file.path)
             return None
 
@@ -196,6 +198,16 @@ class Spool:
             raise cause
         set_aside += failed
         return answers
+
+    def _tell_damage(self) -> None:
+        told, self._stuck = self._stuck, self._file.stuck
+        if self._stuck > told:
+            _log.error(
+                "the spool %s is damaged: %d of its jobs cannot be read or removed, the others are relayed; stop all "
+                "processes, keep the file and its -wal, and recover its content with the sqlite3 shell's .recover",
+                self._file.path,
+                self._stuck,
+            )
 
     def _record_outage(self, error: Exception) -> None:
         if not self._outage:

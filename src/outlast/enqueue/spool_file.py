@@ -57,6 +57,12 @@ class SpoolFile:
         self._lock = threading.Lock()
         self._db: apsw.Connection | None = None
         self._pid = 0
+        self._stuck: set[int] = set()
+
+    @property
+    def stuck(self) -> int:
+        """How many messages, met since the file was opened, are on a damaged page and cannot be read or removed."""
+        return len(self._stuck)
 
     @property
     def durability(self) -> Durability:
@@ -82,18 +88,56 @@ class SpoolFile:
         """Return the first messages in order of acceptance, except those of the queues `without`.
 
         A row of other types than this class writes is returned too, as bytes that are no message: it hides no other.
+        Rows on a damaged page are left out.
         """
+        try:
+            if not self._stuck:
+                return self._rows("true", (), number, without)
+        except StoreCorrupt:  # a damaged page hides no row of another
+            pass
+        found: list[SpooledMessage] = []
+        for seq in self._seqs():
+            try:
+                found += self._rows("seq = ?", (seq,), 1, without)
+            except StoreCorrupt:
+                self._stuck.add(seq)
+            if len(found) == number:
+                break
+        return found
+
+    def _rows(
+        self, condition: str, bindings: tuple[int, ...], number: int, without: Sequence[str]
+    ) -> list[SpooledMessage]:
         marks = ", ".join("?" * len(without))
         with self._using() as db:
             found = db.execute(
                 f"""select seq, cast(id as blob), cast(queue as blob), cast(body as blob) from spooled
-                where cast(queue as text) not in ({marks}) order by seq limit ?""",  # noqa: S608
-                (*without, number),
+                where {condition} and cast(queue as text) not in ({marks}) order by seq limit ?""",  # noqa: S608
+                (*bindings, *without, number),
             )
             return [SpooledMessage(seq, _text(id_), _text(queue), body or b"") for seq, id_, queue, body in found]
 
+    def _seqs(self) -> list[int]:
+        """Return the numbers of all rows that are not stuck, from the index: it has pages of its own."""
+        with self._using() as db:
+            found = db.execute("select seq from spooled indexed by sqlite_autoindex_spooled_1 where id >= ''")
+            return sorted({seq for (seq,) in found} - self._stuck)
+
     def take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]] = ()) -> None:
-        """Delete messages that have arrived; move those that the store can never accept aside, each with its reason."""
+        """Delete messages that have arrived; move those that the store can never accept aside, each with its reason.
+
+        Those on a damaged page that cannot be removed stay, and `head` leaves them out until the file is opened again.
+        """
+        try:
+            self._take_out(arrived, refused)
+        except StoreCorrupt:
+            for part in (*(([seq], ()) for seq in arrived), *(((), [each]) for each in refused)):
+                try:
+                    self._take_out(*part)
+                except StoreCorrupt:
+                    self._stuck.update(part[0], (seq for seq, _ in part[1]))
+
+    def _take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]]) -> None:
         with self._using() as db, immediate(db):
             db.executemany(
                 "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1",
@@ -150,6 +194,7 @@ class SpoolFile:
         self._db = None
 
     def _opened(self) -> apsw.Connection:
+        self._stuck.clear()
         try:
             db = open_file(self.path, application_id=APPLICATION_ID, migrations=_MIGRATIONS, identity=self._identity)
         except StoreCorrupt as error:

@@ -17,6 +17,7 @@ from outlast.core.settlement import Accepted, Exists, Published
 from outlast.core.store.store import Store
 from outlast.enqueue.composer import Composer
 from outlast.enqueue.connections import Connections
+from outlast.enqueue.late import publish_late
 from outlast.enqueue.runtime import Runtime
 from outlast.settings import Settings
 
@@ -84,7 +85,7 @@ class Wiring:
         """Publish spooled messages, some perhaps again; notify observers of those that the store did not have yet."""
         runtime = await self.connections.get()
         async with asyncio.timeout(self.composer.settings.enqueue_timeout):
-            answers = await runtime.store.broker.publish(messages)
+            answers = await publish_late(runtime.store, messages)
         if runtime.observers:
             runtime.emit_published(messages, answers)
         return answers

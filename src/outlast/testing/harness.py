@@ -75,21 +75,16 @@ class _TestStore(MemoryStore):
         self._schedules.enlist([each for each in entries if each.name not in known], at)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
-        lost = await super().settle(settlements)
-        superseded = {(each.fence.id, each.fence.token) for each in lost}
-        then = [
-            message
-            for settlement in settlements
+        then = {
+            message.id: message
+            for settlement in reversed(settlements)
             if isinstance(settlement, Finish | Reschedule)
-            and (settlement.fence.id, settlement.fence.token) not in superseded
-            for message in settlement.then
-        ]
-        found = await self.get([message.id for message in then])
-        self.accepted += [
-            message
-            for message, record in zip(then, found, strict=True)
-            if record is not None and (record.id, record.enqueued_at) == (message.id, message.enqueued_at)
-        ]
+            for message in reversed(settlement.then)  # the first one with an id is stored
+        }
+        known = set(await self._known(list(then)))
+        lost = await super().settle(settlements)
+        stored = set(await self._known(list(then))) - known
+        self.accepted += [message for message in reversed(then.values()) if message.id in stored]
         return lost
 
 

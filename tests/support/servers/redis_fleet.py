@@ -26,12 +26,12 @@ DEBUG: Final[dict[str, Any]] = {"enable_debug_command": "yes"} if version_of(pro
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and whose Cluster bus port (+10000) is none of the reserved ones."""
+    """Return a port that, like its Cluster bus port (+10000), nobody uses."""
     while True:
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as bus, suppress(OSError, OverflowError):
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        if port < 55000:
+            bus.bind(("127.0.0.1", port + 10_000))
             return port
 
 

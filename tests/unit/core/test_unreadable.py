@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw
 
 from outlast.core.message import Failure
-from outlast.core.unreadable import READ_ERRORS, check_time, json_text, shown_args, unreadable
+from outlast.core.unreadable import READ_ERRORS, check_time, json_text, shown_args, unread_result, unreadable
 
 HUGE = b'{"n":' + b"1" * 5000 + b"}"
 DEEP = b"[" * 20_000
@@ -32,6 +32,14 @@ def test_arguments_that_cannot_be_read_are_told_and_not_shown(body: bytes) -> No
 
 def test_a_failure_is_bounded() -> None:
     assert len(unreadable(ValueError("x" * 9000)).message) == 500
+
+
+def test_only_a_result_that_cannot_be_read_is_told_as_one() -> None:
+    found = unreadable(ValueError("damage"), what="its result")
+    others = [unreadable(ValueError("damage"), what=what) for what in ("its progress", "its arguments", "a failure")]
+    raised = [Failure(1, 0.0, "Unreadable", text, "Traceback ...") for text in ("mine", found.message)]
+    assert unread_result([*others, *raised, found, *others]) == found
+    assert unread_result([*others, *raised]) is None
 
 
 def test_json_is_checked_and_not_changed() -> None:

@@ -68,6 +68,21 @@ async def test_an_iterable_that_raises() -> None:
         assert await numbers() == list(range(BATCH + 500))
 
 
+async def test_an_iterable_whose_own_enqueue_fails() -> None:
+    other = UniqueConflict("k", "other.1")
+    other.stored, other.unstored = ("other.2",), (count.message(-1),)
+
+    def rows() -> Iterator[Message]:
+        yield from messages(BATCH + 5)
+        raise other
+
+    with shop.testing():
+        with pytest.raises(UniqueConflict) as caught:
+            await shop.enqueue_many(rows())
+        assert list(caught.value.stored) == made[:BATCH]
+        assert [each.id for each in caught.value.unstored] == made[BATCH:]
+
+
 async def test_an_item_that_is_no_message() -> None:
     with shop.testing():
         rows = messages(3 * BATCH)

@@ -16,6 +16,7 @@ from outlast.core.settlement import ACCEPTED, UNROUTABLE, Exists, Published, Too
 from outlast.enqueue.spool import Spool
 from outlast.enqueue.spool_file import SpoolFile
 from tests.support.polling import until
+from tests.support.sqlite_file import damage_page
 
 app = Outlast("spooling")
 
@@ -176,3 +177,19 @@ async def test_a_job_is_kept_in_the_file_that_is_there_after_another_program_mov
     assert (await spool.through([message(2)], away))[0] == [ACCEPTED]
     await spool.close()
     assert [row.id for row in SpoolFile(str(path)).head(10)] == ["q.2"]
+
+
+async def test_a_damaged_page_holds_up_no_job_of_another(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    publish, path = Recorder(), tmp_path / "spool.db"
+    spool = Spool(str(path), limit=1000, publish=publish, same_kind=app.registry.same_kind)
+    await spool.through([message(n) for n in range(300)], away)
+    await spool.close()
+    damage_page(path, "spooled", 0)
+    publish.open = True
+    spool = Spool(str(path), limit=1000, publish=publish, same_kind=app.registry.same_kind)
+    spool.relay()
+    await until(lambda: "is damaged: " in caplog.text, "the damage is told")
+    await spool.close()
+    assert 300 > len(set(publish.taken)) == len(publish.taken) > 250
+    assert publish.taken[-1] == "q.299"
+    assert "the store has all jobs" not in caplog.text

@@ -9,6 +9,7 @@ import pytest
 
 from outlast.core.errors import StoreMoved, StoreUnavailable
 from outlast.enqueue.spool_file import SpoolFile
+from tests.support.sqlite_file import damage_page
 
 
 def row(n: int) -> tuple[str, str, bytes]:
@@ -46,3 +47,23 @@ def test_the_lock_of_the_relay_is_no_link(path: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="is a symbolic link"), SpoolFile(str(path)).relaying():
         pass
     assert not (tmp_path / "victim").exists()
+
+
+@pytest.mark.parametrize("leaf", [0, 5, -1])
+def test_a_damaged_page_hides_no_message_of_another(path: Path, leaf: int) -> None:
+    spool = SpoolFile(str(path))
+    spool.add([(f"q.{n}", "q", b"x" * 300) for n in range(300)], 1000)
+    spool.close()
+    damage_page(path, "spooled", leaf)
+    spool = SpoolFile(str(path))
+    found: list[int] = []
+    while batch := spool.head(50):
+        found += [each.seq for each in batch]
+        spool.take_out([each.seq for each in batch[1:]], [(batch[0].seq, "why")])
+    assert len(found) == len(set(found)) > 280
+    assert found == sorted(found)
+    waiting, refused = spool.count()
+    assert waiting == spool.stuck >= 300 - len(found) > 0
+    assert waiting < 50
+    assert refused > 0
+    spool.close()

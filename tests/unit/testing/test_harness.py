@@ -212,3 +212,28 @@ class TestSwap:
 
 def test_the_plugin_is_found_by_pytest_and_light(pytestconfig: pytest.Config) -> None:
     assert pytestconfig.pluginmanager.has_plugin("outlast")
+
+
+async def test_a_follow_up_that_is_not_stored_is_not_enqueued() -> None:
+    shop = Outlast("follows")
+
+    @shop.job
+    async def step(n: int) -> None: ...
+
+    @shop.job
+    async def other() -> None: ...
+
+    @shop.job
+    async def parent(ctx: Context) -> None:
+        ctx.enqueue(step.with_options(id="taken"), 1)
+        ctx.enqueue(other.with_options(id="taken"))
+        ctx.enqueue(step.with_options(id="free"), 2)
+        ctx.enqueue(step.with_options(id="free"), 3)
+        ctx.enqueue(step, 4)
+
+    with shop.testing() as t:  # the clock stands: each of these has one time of acceptance
+        await step.with_options(id="taken").enqueue(0)
+        await parent.enqueue()
+        await t.drain()
+        assert [each.args["n"] for each in t.enqueued(step)] == [0, 2, 4]
+        assert t.enqueued(other) == []
