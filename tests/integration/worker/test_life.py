@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -193,6 +193,53 @@ async def test_a_cancelled_worker_gives_back_what_it_ran(app: Outlast) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await job.status() == "ready"
+
+
+async def test_a_job_that_closes_its_app_takes_the_store_from_no_worker(app: Outlast) -> None:
+    """As code that was written for a script does."""
+
+    @app.job
+    async def closes() -> None:
+        await app.close()
+        async with app:
+            await app.runtime()
+
+    @app.job
+    async def works() -> None: ...
+
+    async with working(app, concurrency=1):
+        first, second = await closes.enqueue(), await works.enqueue()
+        assert (await record(app, first)).state == "succeeded"
+        assert (await record(app, second)).state == "succeeded"
+        runtime = await app.runtime()
+    await app.close()
+    assert await app.runtime() is not runtime
+
+
+async def test_an_error_that_is_not_of_the_store_tears_the_worker() -> None:
+    """A job can cause it: who had started is to be found out, and nothing written."""
+    torn: list[str] = []
+
+    def tear(why: str) -> NoReturn:
+        torn.append(why)
+        raise SystemExit
+
+    class Broken(Flaky):
+        async def claim(self, *args: Any, **options: Any) -> list[Delivery]:
+            raise MemoryError
+
+    app, store = new_app("memory:"), Broken()
+
+    @app.job
+    async def work() -> None: ...
+
+    runtime = await flaky_runtime(app, store)
+    with pytest.raises(MemoryError):
+        await Worker(runtime).run(asyncio.Event())
+    with pytest.raises(SystemExit):
+        Worker(runtime, torn=tear)._inner_failed(MemoryError(), "outlast claimer")
+    assert "outlast claimer" in torn[0]
+    await store.close()
 
 
 @pytest.mark.parametrize("name", ["outlast claimer", "outlast consumer watch"])
