@@ -11,14 +11,15 @@ from typing import Any, NoReturn
 
 import pytest
 
-from outlast import Constant, Outlast, Retry
+from outlast import Constant, Context, Outlast, Retry
 from outlast.aio.clock import SystemClock
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreUnavailable
-from outlast.core.events import Event, QueueUnattended
+from outlast.core.events import Event, JobEnded, JobEnqueued, QueueUnattended
 from outlast.core.message import Delivery, Holder
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import Finish, Lost, Settlement
+from outlast.core.store.records import JobRecord
 from outlast.core.store.store import Store
 from outlast.enqueue.runtime import Runtime
 from outlast.enqueue.wiring import wire
@@ -365,6 +366,33 @@ class Flaky(MemoryStore):
 async def flaky_runtime(app: Outlast, store: Flaky) -> Runtime:
     await store.open()
     return wire(app.composer, Store.of(store, "memory:"))
+
+
+async def test_the_last_batch_is_reported_before_a_stop_although_its_follow_ups_are_looked_up() -> None:
+    class Slow(Flaky):
+        async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+            for _ in range(100):
+                await asyncio.sleep(0)
+            return await super().get(ids)
+
+    app, store = new_app("memory:"), Slow()
+    told: list[str] = []
+
+    @app.job
+    async def follows() -> None: ...
+
+    @app.job
+    async def work(ctx: Context) -> None:
+        ctx.enqueue(follows.with_options(unique="x", delay=1000))
+        stop.set()
+
+    stop = asyncio.Event()
+    runtime = await flaky_runtime(app, store)
+    await runtime.publish([work.message()])
+    runtime.observers.add(lambda event: told.append(type(event).__name__), (JobEnded, JobEnqueued))
+    await Worker(runtime).run(stop)
+    assert told == ["JobEnqueued", "JobEnded"]
+    await store.close()
 
 
 async def test_an_outage_of_the_store_is_waited_out_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
