@@ -15,9 +15,10 @@ from outlast.core.policy import DEFAULTS
 from outlast.core.store.control import Purge
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
+from outlast.core.topology import Queue, Topology
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
-from tests.support.jobs import A, Desk
+from tests.support.jobs import A, Desk, message
 from tests.support.stores import CASES, namespace_of, redis_url
 
 CASE = next(case for case in CASES if case.name == "redis")
@@ -106,3 +107,31 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     assert len((await desk.store.find(Query())).records) >= 2
     desk.clock.advance(60)
     assert await desk.claim("r") == []
+
+
+@pytest.mark.parametrize("name", ["c", "park", "b", "k"])
+async def test_a_process_that_starts_can_use_the_other_queues(
+    desk: Desk, client: RedisClient, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topology = Topology((Queue(name="a"), Queue(name="q"), Queue(name="r")), app="tests")
+    await desk.store.declare(topology)
+    await desk.publish("q.1", "r.1")
+    key = f"{{{namespace_of(tmp_path)}:q}}:{name}"
+    await client.command("DEL", key)
+    await client.command("SET", key, "another program's")
+    store = CASE.make(tmp_path, desk.clock, DEFAULTS.max_body)
+    await store.open()
+    try:
+        with caplog.at_level(logging.ERROR, "outlast.redis"):
+            await store.declare(topology)
+            other = Desk(store, desk.clock)
+            assert await other.ids("a", "q", "r") == ["r.1"]
+            assert await other.finish("r.1") == []
+        if name == "c":  # the declaration of a queue is in it
+            with pytest.raises(StoreCorrupt, match=f"the key .*:q}}:{name} "):
+                await store.declare(Topology((Queue(name="q"),), app="tests"))
+            with pytest.raises(StoreCorrupt, match=f"the key .*:q}}:{name} "):
+                await store.publish([message("q.3", desk.clock.time())])
+    finally:
+        await store.close()
+    assert "queue 'q'" in caplog.text
