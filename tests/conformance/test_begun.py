@@ -57,7 +57,14 @@ async def _held_and_returned(desk: Desk) -> None:
     await desk.apply(Hold("q.1", "test"), Unhold("q.1"))
 
 
+async def _then_not_runnable(desk: Desk) -> None:
+    await desk.settle(Release(desk.fence("q.1"), begun=True))
+    await desk.claim()
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 1, failure(), begun=False))
+
+
 BEGUN: dict[str, Road] = {
+    "released, claimed, and not runnable then": _then_not_runnable,
     "snoozed": _settled(lambda desk: Reschedule(desk.fence("q.1"), desk.clock.time() + 1, 1)),
     "snoozed after a crash": _settled(lambda desk: Reschedule(desk.fence("q.1"), desk.clock.time(), 1, crashes=2)),
     "retried": _settled(lambda desk: Reschedule(desk.fence("q.1"), desk.clock.time() + 1, 2, failure())),
@@ -74,6 +81,9 @@ BEGUN: dict[str, Road] = {
 }
 NOT_BEGUN: dict[str, Road] = {
     "released unstarted": _settled(lambda desk: Release(desk.fence("q.1"))),
+    "not runnable in a child process": _settled(
+        lambda desk: Reschedule(desk.fence("q.1"), desk.clock.time() + 1, 1, failure(), begun=False)
+    ),
     "parked": _settled(lambda desk: Park(desk.fence("q.1"), desk.clock.time() + 1)),
     "forfeited unstarted": lambda desk: desk.store.forfeit(B, crashed=False),
     "lapsed, and released unstarted": _late_release,

@@ -8,19 +8,25 @@ import os
 import threading
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["closed_within", "exit_within"]
 
+_FLUSH: Final = 1.0
+"""Seconds that the handlers of the log have to write what they hold."""
+
 
 def exit_within(seconds: float, code: int) -> None:
-    """End this process with `code` after so many seconds, if it has not ended by then."""
+    """End this process with `code` after so many seconds, and one for the log, if it has not ended by then."""
     threading.Thread(target=_exit, args=(seconds, code), name="outlast-exit", daemon=True).start()
 
 
 def _exit(seconds: float, code: int) -> None:
     time.sleep(seconds)
-    logging.shutdown()
+    # In a thread: a handler of the log may raise, or wait for ever for a lock that a stuck thread holds.
+    flushing = threading.Thread(target=logging.shutdown, name="outlast-flush", daemon=True)
+    flushing.start()
+    flushing.join(_FLUSH)
     os._exit(code)
 
 

@@ -27,8 +27,16 @@ def complete(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T
     """
     task = loop.create_task(work)
     task.add_done_callback(_stop)
-    stopped = False
     in_forks(loop.stop)
+    try:
+        _run_until_done(loop, task)
+    finally:
+        in_forks(None)  # a loop that is closed may refuse the call
+    return task.result()
+
+
+def _run_until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    stopped = False
     while not task.done():
         try:
             loop.run_forever()
@@ -43,7 +51,6 @@ def complete(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T
             if not task.done() and not stopped:
                 stopped = True
                 _log("loop.stop() was called, and the event loop goes on (further calls are not logged)")
-    return task.result()
 
 
 def _log(text: str, *args: object, error: BaseException | None = None) -> None:

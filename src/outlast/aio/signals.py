@@ -92,8 +92,8 @@ def forked() -> bool:
     return _fork
 
 
-def in_forks(call: Callable[[], None]) -> None:
-    """Make this call first in every fork of this process, in place of the call that was given before."""
+def in_forks(call: Callable[[], None] | None) -> None:
+    """Make this call first in every fork of this process, in place of the call that was given before; None for none."""
     global _in_forks  # noqa: PLW0603
     _in_forks = call
 

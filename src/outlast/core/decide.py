@@ -177,7 +177,7 @@ def _unrunnable(delivery: Delivery, outcome: Unrunnable, now: float) -> Finish |
         return Finish(delivery.fence, "dead", KIND_MISSING, error=outcome.failure)
     pause = DEFAULTS.park * 2.0 ** min(outcome.times, 10)
     at = now + min(DEFAULTS.park_cap, pause)
-    return Reschedule(delivery.fence, at, delivery.attempt, outcome.failure, crashes=delivery.crashes)
+    return Reschedule(delivery.fence, at, delivery.attempt, outcome.failure, crashes=delivery.crashes, begun=False)
 
 
 def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng: Random) -> Settlement:

@@ -50,7 +50,8 @@ class Finish(Struct, frozen=True, gc=False, tag=True):
 class Reschedule(Struct, frozen=True, tag=True):
     """Run again at `at` (wall time) as attempt number `attempt`, with crash count `crashes`.
 
-    error None: a snooze. The job's rank is computed from `at`. The job has begun from now on.
+    error None: a snooze. The job's rank is computed from `at`. begun: its run had started, so that it does not expire
+    any more.
     """
 
     fence: Fence
@@ -59,6 +60,7 @@ class Reschedule(Struct, frozen=True, tag=True):
     error: Failure | None = None
     then: Sequence[Message] = ()
     crashes: int = 0
+    begun: bool = True
 
 
 class Release(Struct, frozen=True, tag=True):

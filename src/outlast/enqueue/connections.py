@@ -86,10 +86,12 @@ class Connections:
         return connection.runtime
 
     async def close(self) -> None:
-        """Close the store of the running loop, unless another loop shares it."""
-        connection = self._connections.pop((os.getpid(), asyncio.get_running_loop()), None)
-        if connection is None:
+        """Close the store of the running loop, unless another loop shares it, or a worker uses it."""
+        key = (os.getpid(), asyncio.get_running_loop())
+        connection = self._connections.get(key)
+        if connection is None or (connection.runtime is not None and connection.runtime.used):
             return
+        del self._connections[key]
         async with connection.lock:
             runtime, connection.runtime = connection.runtime, None
             if connection.attendance is not None:

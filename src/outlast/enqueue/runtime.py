@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -33,6 +33,21 @@ class Runtime(Composer):
     observers: Observers = field(default_factory=Observers)
     _failed_observers: set[int] = field(default_factory=set)
     _deadlines: Deadlines = field(default_factory=Deadlines)
+    _users: list[None] = field(default_factory=list)
+
+    @property
+    def used(self) -> bool:
+        """Whether a worker uses the store."""
+        return bool(self._users)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the store open within the block, also when the code of a job closes the app."""
+        self._users.append(None)
+        try:
+            yield
+        finally:
+            self._users.pop()
 
     async def publish(
         self, messages: Sequence[Message], timeout: float | None = None, *, quiet: bool = False

@@ -29,9 +29,10 @@ async def release(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
     others = [Release(fence, why="its worker died", begun=True) for fence in ended.begun if fence not in blamed]
 
     async def forfeit(store: Store) -> int:
-        lost = await store.broker.settle([*crashed, *others]) if ended.begun else []
-        # Some of the others may have been settled before their worker died.
-        return len(others) - len(lost) + await store.broker.forfeit(ended.holder, crashed=False)
+        lost = {each.fence for each in await store.broker.settle([*crashed, *others])} if ended.begun else set()
+        # Some may have been settled before their worker died, or by a call of this that had no answer.
+        given_back = sum(each.fence not in lost for each in others)
+        return given_back + await store.broker.forfeit(ended.holder, crashed=False)
 
     try:
         released = await link.retry("forfeit", forfeit)

@@ -97,7 +97,8 @@ def _work(worker: _SupervisedWorker) -> int:
     try:
         code = complete(runner.get_loop(), worker.run())
     except BaseException as error:  # its task was cancelled, or the event loop itself failed
-        _logger.critical("the event loop of the worker failed", exc_info=error)
+        with contextlib.suppress(BaseException):
+            _logger.critical("the event loop of the worker failed", exc_info=error)
         _die(f"its event loop ended with {type(error).__name__}")
     # A thread or a task of the app that never ends must not keep a stopped worker alive.
     exit_within(_EXIT, code)
@@ -112,7 +113,8 @@ def _die(why: str) -> NoReturn:
     Nothing more is written to the store, and the job map stays as it is: by it the supervisor finds out which jobs had
     started, and counts a crash for them.
     """
-    _logger.critical("the worker process ends at once: %s", why)
+    with contextlib.suppress(BaseException):  # a handler of the log is the app's
+        _logger.critical("the worker process ends at once: %s", why)
     os._exit(FAILED)
 
 
@@ -139,7 +141,7 @@ class _SupervisedWorker:
         self._job_map: SharedJobMap | None = None
 
     async def run(self) -> int:
-        """Run the worker until an order to stop, or its own verdict; return the exit code.
+        """Run the worker until an order to stop, or its own verdict; return the exit code: FAILED is no verdict.
 
         Only the supervisor stops it. A signal does nothing: sent to the whole service it reaches the supervisor too,
         and sent to this process alone, by the code of a job, it must not end the other jobs.
@@ -149,7 +151,7 @@ class _SupervisedWorker:
         messages = loop.create_task(self._handle_messages(reader), name="outlast messages")
         messages.add_done_callback(_check_messages)
         code = await self._run(writer)
-        if self._job_map is not None:
+        if self._job_map is not None and code != FAILED:
             self._job_map.leave()
         messages.remove_done_callback(_check_messages)
         await cancel(messages)

@@ -181,7 +181,10 @@ class Supervisor:
         return self._over.is_set()
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Work until `stop` is set or the supervisor gives up; return an exit code of `exitcodes`."""
+        """Work until `stop` is set or the supervisor gives up; return an exit code of `exitcodes`.
+
+        Raise an error of the supervisor itself, after a stop: without one of its tasks it would not keep its promises.
+        """
         loop = asyncio.get_running_loop()
         self._replicas = [WorkerReplica(self) for _ in range(self._size)]
         work = (self._renewals(), self._checks(), self._replace_workers(), self._watch_consumers())
@@ -189,7 +192,7 @@ class Supervisor:
         running = [loop.create_task(replica.run()) for replica in self._replicas]
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._over.wait())]
         try:
-            await asyncio.wait((*waits, *running), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((*waits, *running, *beside), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._over.set()
             await cancel(*waits)
@@ -201,7 +204,7 @@ class Supervisor:
             if self._link is not None:
                 with contextlib.suppress(StoreError):
                     self._closed = await closed_within(_LAST_CALL / 2, self._link.store.broker.close())
-        for task in running:
+        for task in (*running, *beside):
             if not task.cancelled():
                 task.result()  # raises an error of the supervisor itself
         return self._code
@@ -300,6 +303,8 @@ class Supervisor:
             return  # the worker finds out too, and stops
         except StoreError as error:
             link.tell(_RENEWAL, error)
+        except Exception:  # of whatever kind: the jobs of all workers would run elsewhere too
+            _logger.exception("the lease of worker %d could not be renewed", process.child.pid)
 
     async def _checks(self) -> None:
         while True:

@@ -6,10 +6,12 @@ import mmap
 import os
 import struct
 import tempfile
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
 
+from outlast.core.errors import InvalidArguments
 from outlast.core.ids import queue_of
 from outlast.core.message import Delivery, Fence
 
@@ -146,7 +148,10 @@ class SharedJobMap:
         return bool(self._map[_LEFT])
 
     def read(self) -> list[JobEntry]:
-        """Return the records in use. A record that the living writer changes during the call may be inconsistent."""
+        """Return the records in use. A record that the living writer changes during the call may be inconsistent.
+
+        One whose id is no id because of that is left out.
+        """
         found: list[JobEntry] = []
         for index in range(self._size):
             at = _HEAD_SIZE + index * _SIZE
@@ -155,7 +160,9 @@ class SharedJobMap:
                 continue
             deadline, token, row, run_at, attempt, crashes, length, id_ = _BODY.unpack_from(self._map, at + 8)
             name = id_[:length].decode(errors="replace")
-            found.append(JobEntry(state, Fence(name, queue_of(name), token, row), run_at, attempt, crashes, deadline))
+            with suppress(InvalidArguments):
+                fence = Fence(name, queue_of(name), token, row)
+                found.append(JobEntry(state, fence, run_at, attempt, crashes, deadline))
         return found
 
     def running(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from random import Random
 from typing import Any, Protocol
 
@@ -80,6 +81,10 @@ class RuntimePort(ComposerPort, Protocol):
     @property
     def store(self) -> Store:
         """The store of its jobs."""
+        ...
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keep the store open within the block, also when the code of a job closes the app."""
         ...
 
     @property

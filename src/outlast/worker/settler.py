@@ -67,8 +67,10 @@ class Settler:
                 batch, self._waiting = self._waiting, []
                 self._budget.begin_settling(batch)
                 superseded = await self._settle(batch)
+                # Before the runs count as settled: a worker that stops ends this task when the last one does.
+                absent = await self._absent(batch)
                 self._budget.settled(batch)
-                self._report.settled(batch, superseded, await self._absent(batch))
+                self._report.settled(batch, superseded, absent)
         except GeneratorExit:
             raise  # the event loop is closed
         except BaseException as error:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
-from outlast.core.errors import ConfigurationError, StoreError, StoreMoved, StoreUnavailable
+from outlast.core.errors import ConfigurationError, OutlastError, StoreError, StoreMoved, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Release
@@ -90,8 +90,9 @@ class Worker:
 
         target: "module:attribute" of the app, for child processes; None to find it in the imported modules, with all
         that declare its jobs. imports: more modules that child processes need.
-        torn: ends the process at once, with the reason, when the code of a job has ended a task of this worker; what
-        the job map says then counts. None: the worker raises WorkerTorn when its runs have ended.
+        torn: ends the process at once, with the reason, when a task of this worker has ended other than by an error of
+        Outlast's; what the job map says then counts. None: the worker raises WorkerTorn, or that error, when its runs
+        have ended.
         """
         if in_child_import():
             raise ConfigurationError(
@@ -165,16 +166,17 @@ class Worker:
         enable_loggers()
         registry, store = self._runtime.registry, self._runtime.store
         check_purpose(registry, self._named)
-        await store.broker.open()
-        await store.declare(registry)
-        if registry.on_start and not await lifecycle.start(registry.on_start, stop):
-            return
-        try:
-            await self._run(stop, store)
-        finally:
-            if registry.on_stop:
-                left = self._drain_until - asyncio.get_running_loop().time()
-                await lifecycle.stop(registry.on_stop, left, self._grace_over)
+        with self._runtime.in_use():
+            await store.broker.open()
+            await store.declare(registry)
+            if registry.on_start and not await lifecycle.start(registry.on_start, stop):
+                return
+            try:
+                await self._run(stop, store)
+            finally:
+                if registry.on_stop:
+                    left = self._drain_until - asyncio.get_running_loop().time()
+                    await lifecycle.stop(registry.on_stop, left, self._grace_over)
 
     async def _run(self, stop: asyncio.Event, store: Store) -> None:
         reconnect = self._connect if store.broker.capabilities.shared else None
@@ -321,8 +323,9 @@ class Worker:
 
     def _fail(self, error: Exception) -> None:
         if self._failed is not None and not self._failed.done():
-            _logger.error("the worker stops: %s", error)
             self._failed.set_exception(error)
+            with contextlib.suppress(BaseException):
+                _logger.error("the worker stops: %s", error)
 
     def _unsettled(self, error: BaseException) -> None:
         self._inner_failed(error, "outlast settler")
@@ -331,18 +334,20 @@ class Worker:
     def _inner_failed(self, error: BaseException, name: str) -> None:
         """Stop because a task of the worker has ended.
 
-        An Exception is a fault of the store or of Outlast, and no job's. Nothing but the code of a job cancels such a
-        task, or raises SystemExit in it.
+        An error of Outlast's is a verdict on the store or the configuration, and no job's fault. For all else the code
+        of a job may be the cause: it can cancel the task, raise SystemExit in it, or break the loop that runs it.
         """
-        if isinstance(error, Exception):
+        if isinstance(error, OutlastError):
             self._fail(error)
             if isinstance(error, StoreMoved):
                 self._grace_over.set()  # the settlements of the runs have no place
             return
-        why = f"the task {name!r} ended with {type(error).__name__}, which only the code of a job can cause"
+        why = f"the task {name!r} ended with {type(error).__name__}: the code of a job may have caused it"
+        with contextlib.suppress(BaseException):  # a handler of the log is the app's
+            _logger.error("%s", why, exc_info=error)
         if self._torn is not None:
             self._torn(why)
-        self._fail(WorkerTorn(why))
+        self._fail(error if isinstance(error, Exception) else WorkerTorn(why))
 
     # Stopping
 

@@ -29,7 +29,10 @@ def ledger() -> Ledger:
 
 
 JOBS: dict[str, tuple[str, Job[[], None], Job[[int], None]]] = {}
-"""By way: "poison", "succeeded" or the type of its failure; the culprit; its neighbour."""
+"""By way: "poison", "alone", "succeeded" or the type of its failure; the culprit; its neighbour.
+
+alone: it ends the worker, but not the child process in which it runs alone then.
+"""
 
 
 def way(
@@ -125,6 +128,16 @@ def closes_all_descriptors_in_a_thread() -> None:
     threading.Event().wait(1)
 
 
+@way("alone")
+async def breaks_the_tasks_of_the_loop() -> None:
+    def no_task(loop: asyncio.AbstractEventLoop, work: Any, **_: Any) -> Any:
+        work.close()
+        raise MemoryError
+
+    asyncio.get_running_loop().set_task_factory(no_task)
+    await asyncio.sleep(5)
+
+
 # What is survived
 
 
@@ -155,6 +168,18 @@ async def lets_a_callback_exit() -> None:
     asyncio.get_running_loop().call_soon(sys.exit, 2)
     asyncio.get_running_loop().call_later(0.01, sys.exit, 2)
     await asyncio.sleep(0.05)
+
+
+@way("succeeded")
+async def closes_the_app() -> None:
+    await app.close()
+    async with app:
+        await asyncio.sleep(0)
+
+
+@way("succeeded")
+async def ends_the_generators_of_the_loop() -> None:
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 @way("succeeded")

@@ -36,11 +36,13 @@ async def see_what_becomes_of(way: str, url: str, folder: Path) -> None:
     assert [(each.state, each.attempt) for each in others] == [("succeeded", 1)] * NEIGHBOURS
     if end == "poison":
         assert (found.state, found.reason, found.attempt, starts[way]) == ("dead", "poison", 1, UNTIL_POISON)
+    elif end == "alone":
+        assert (found.state, found.attempt, starts[way]) == ("succeeded", 1, UNTIL_POISON)
     elif end == "succeeded":
         assert (found.state, found.attempt, found.crashes, starts[way]) == ("succeeded", 1, 0, 1)
     else:
         assert (found.state, found.reason, found.failures[-1].type) == ("dead", "attempts", end)
-    crashes = UNTIL_POISON if end == "poison" else 0
+    crashes = UNTIL_POISON if end in ("poison", "alone") else 0
     assert all(starts[f"beside-{number}"] <= 1 + crashes for number in range(NEIGHBOURS))
     if not crashes:
         assert "died" not in log.read_text()

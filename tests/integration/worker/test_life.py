@@ -7,19 +7,20 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from outlast import Constant, Outlast, Retry
+from outlast import Constant, Context, Outlast, Retry
 from outlast.aio.clock import SystemClock
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
-from outlast.core.events import Event, QueueUnattended
+from outlast.core.events import Event, JobEnded, JobEnqueued, QueueUnattended
 from outlast.core.message import Delivery, Holder
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import Finish, Lost, Settlement
 from outlast.core.store.control import Pause
+from outlast.core.store.records import JobRecord
 from outlast.core.store.store import Store
 from outlast.enqueue.runtime import Runtime
 from outlast.enqueue.wiring import wire
@@ -198,6 +199,53 @@ async def test_a_cancelled_worker_gives_back_what_it_ran(app: Outlast) -> None:
     assert await job.status() == "ready"
 
 
+async def test_a_job_that_closes_its_app_takes_the_store_from_no_worker(app: Outlast) -> None:
+    """As code that was written for a script does."""
+
+    @app.job
+    async def closes() -> None:
+        await app.close()
+        async with app:
+            await app.runtime()
+
+    @app.job
+    async def works() -> None: ...
+
+    async with working(app, concurrency=1):
+        first, second = await closes.enqueue(), await works.enqueue()
+        assert (await record(app, first)).state == "succeeded"
+        assert (await record(app, second)).state == "succeeded"
+        runtime = await app.runtime()
+    await app.close()
+    assert await app.runtime() is not runtime
+
+
+async def test_an_error_that_is_not_of_the_store_tears_the_worker() -> None:
+    """A job can cause it: who had started is to be found out, and nothing written."""
+    torn: list[str] = []
+
+    def tear(why: str) -> NoReturn:
+        torn.append(why)
+        raise SystemExit
+
+    class Broken(Flaky):
+        async def claim(self, *args: Any, **options: Any) -> list[Delivery]:
+            raise MemoryError
+
+    app, store = new_app("memory:"), Broken()
+
+    @app.job
+    async def work() -> None: ...
+
+    runtime = await flaky_runtime(app, store)
+    with pytest.raises(MemoryError):
+        await Worker(runtime).run(asyncio.Event())
+    with pytest.raises(SystemExit):
+        Worker(runtime, torn=tear)._inner_failed(MemoryError(), "outlast claimer")
+    assert "outlast claimer" in torn[0]
+    await store.close()
+
+
 @pytest.mark.parametrize("name", ["outlast claimer", "outlast consumer watch"])
 async def test_a_worker_whose_own_task_is_ended_by_a_job_gives_back_what_it_ran_and_says_so(
     app: Outlast, name: str
@@ -321,6 +369,33 @@ class Flaky(MemoryStore):
 async def flaky_runtime(app: Outlast, store: Flaky) -> Runtime:
     await store.open()
     return wire(app.composer, Store.of(store, "memory:"))
+
+
+async def test_the_last_batch_is_reported_before_a_stop_although_its_follow_ups_are_looked_up() -> None:
+    class Slow(Flaky):
+        async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+            for _ in range(100):
+                await asyncio.sleep(0)
+            return await super().get(ids)
+
+    app, store = new_app("memory:"), Slow()
+    told: list[str] = []
+
+    @app.job
+    async def follows() -> None: ...
+
+    @app.job
+    async def work(ctx: Context) -> None:
+        ctx.enqueue(follows.with_options(unique="x", delay=1000))
+        stop.set()
+
+    stop = asyncio.Event()
+    runtime = await flaky_runtime(app, store)
+    await runtime.publish([work.message()])
+    runtime.observers.add(lambda event: told.append(type(event).__name__), (JobEnded, JobEnqueued))
+    await Worker(runtime).run(stop)
+    assert told == ["JobEnqueued", "JobEnded"]
+    await store.close()
 
 
 async def test_an_outage_of_the_store_is_waited_out_and_told_once(caplog: pytest.LogCaptureFixture) -> None:

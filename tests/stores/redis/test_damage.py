@@ -20,10 +20,11 @@ from outlast.core.settlement import Accepted, Exists, Finish, Note, Reschedule
 from outlast.core.store.control import Edit, Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
+from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
-from tests.support.jobs import LEASE, A, B, Desk, failure, raw
+from tests.support.jobs import LEASE, A, B, Desk, failure, message, raw
 from tests.support.schedule_damage import stands_alone
 from tests.support.stores import CASES, namespace_of, redis_url
 
@@ -295,3 +296,31 @@ async def test_an_edit_of_a_record_that_only_the_server_cannot_read_is_refused(
     record[27] |= 0x20  # an unknown mark
     await client.command("HSET", key, "bad", bytes(record))
     assert (await desk.do(Edit("q.bad", change=raw({"n": 2})))).why == "unreadable"
+
+
+@pytest.mark.parametrize("name", ["c", "park", "b"])
+async def test_a_process_that_starts_can_use_the_other_queues(
+    desk: Desk, client: RedisClient, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topology = Topology((Queue(name="a"), Queue(name="q"), Queue(name="r")), app="tests")
+    await desk.store.declare(topology)
+    await desk.publish("q.1", "r.1")
+    key = f"{{{namespace_of(tmp_path)}:q}}:{name}"
+    await client.command("DEL", key)
+    await client.command("SET", key, "another program's")
+    store = CASE.make(tmp_path, desk.clock, DEFAULTS.max_body)
+    await store.open()
+    try:
+        with caplog.at_level(logging.ERROR, "outlast.redis"):
+            await store.declare(topology)
+            other = Desk(store, desk.clock)
+            assert await other.ids("a", "q", "r") == ["r.1"]
+            assert await other.finish("r.1") == []
+        if name == "c":  # the declaration of a queue is in it
+            with pytest.raises(StoreCorrupt, match=f"the key .*:q}}:{name} "):
+                await store.declare(Topology((Queue(name="q"),), app="tests"))
+            with pytest.raises(StoreCorrupt, match=f"the key .*:q}}:{name} "):
+                await store.publish([message("q.3", desk.clock.time())])
+    finally:
+        await store.close()
+    assert "queue 'q'" in caplog.text

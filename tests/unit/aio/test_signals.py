@@ -155,3 +155,22 @@ def test_on_a_loop_signals_are_calls_and_before_and_after_it_they_are_what_they_
     """)
         == "['term', 'hup'] True"
     )
+
+
+@pytest.mark.parametrize("library", ["asyncio", "uvloop"])
+def test_a_fork_after_the_end_of_a_loop_has_handlers_of_its_own_too(library: str) -> None:
+    assert said(f"""
+        import {library} as library
+        from outlast.aio.loops import complete
+
+        ignore_stops()
+        loop = library.new_event_loop()
+        complete(loop, asyncio.sleep(0))
+        loop.close()
+
+        def check():
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            return signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and not blocked
+
+        print(in_fork(check))
+    """).split() == ["1"]

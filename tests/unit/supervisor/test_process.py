@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from random import Random
+
 import pytest
 
 from outlast.aio.children import how_ended
+from outlast.aio.clock import SystemClock
+from outlast.brokers.memory import MemoryStore
 from outlast.core.message import Failure, Fence, Holder
 from outlast.core.settlement import Finish, Reschedule
-from outlast.supervisor.blame import release_jobs_of
+from outlast.core.store.store import Store
+from outlast.supervisor.blame import release, release_jobs_of
 from outlast.supervisor.process import ProcessExit
 from outlast.supervisor.replica import restart_delay
 from outlast.worker.job_map import CLAIMED, ENDED, STARTED, JobEntry
+from outlast.worker.store_link import StoreLink
 
 
 def job(name: str, state: int, crashes: int = 0) -> JobEntry:
@@ -35,6 +42,21 @@ def test_a_death_is_counted_for_the_jobs_that_had_started_whatever_the_exit_code
 @pytest.mark.parametrize("code", [0, 3, 5])
 def test_no_job_is_blamed_when_the_worker_left_in_peace(code: int) -> None:
     assert release_jobs_of(exit_of(code, job("a", STARTED), left=True), 300.0) == []
+
+
+async def test_jobs_that_were_settled_before_are_not_told_as_released(caplog: pytest.LogCaptureFixture) -> None:
+    """As when the answer to the settlements was lost, and the call is repeated."""
+    clock = SystemClock()
+    store = MemoryStore(clock)
+    ended = ProcessExit(
+        Holder("h"), -9, "", (job("a", STARTED), job("b", STARTED)), True, 1.0, False, (Fence("q.a", "q", 7),)
+    )
+    await store.open()
+    link = StoreLink(Store.of(store, "memory:"), clock, Random(1), reconnect=None, patience=10)
+    with caplog.at_level(logging.WARNING, "outlast.supervisor"):
+        await release(link, ended, clock)
+    assert "2 jobs of a dead worker run again" in caplog.messages[0]
+    await store.close()
 
 
 @pytest.mark.parametrize("killed_for", ["stalled", "forced"])

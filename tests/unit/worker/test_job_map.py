@@ -106,3 +106,13 @@ def test_only_a_worker_that_says_so_has_left_in_peace(both: tuple[SharedJobMap, 
     writer.beat(2.0, 3, ready=True)
     assert bool(reader.left) is True
     assert (reader.last_beat, reader.finished, reader.ready) == (2.0, 3, True)
+
+
+def test_a_record_that_is_being_written_is_left_out(fd: int, both: tuple[SharedJobMap, SharedJobMap]) -> None:
+    """Half of a new id is none: the supervisor reads on, or no deadline would be kept any more."""
+    writer, reader = both
+    writer.take(delivery("mail.a", 1))
+    writer.take(delivery("mail.b", 2))
+    found = os.pread(fd, 1024, 0).index(b"mail.a")
+    os.pwrite(fd, b"x" * 6, found)
+    assert [each.fence.id for each in reader.read()] == ["mail.b"]

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from outlast.worker.isolation.log_relay import apply_setup, handle_record, log_setup
 from outlast.worker.isolation.messages import ChildLog, LogSetup, decode_child, encode
@@ -99,3 +100,19 @@ def test_a_forked_copy_of_a_child_process_writes_into_no_socket(
     assert "WARNING" in (said := capsys.readouterr().err)
     assert "from a fork" in said
     assert not kept.records
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, GeneratorExit, ValueError])
+def test_no_handler_of_the_worker_ends_the_connection_to_the_child(end: type[BaseException]) -> None:
+    class Hostile(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            raise end
+
+        def handleError(self, record: logging.LogRecord) -> None:
+            raise end
+
+    logger, hostile, kept = logging.getLogger(f"test.{end.__name__}"), Hostile(), Kept()
+    logger.handlers = [hostile, kept]
+    for text in ('{"msg":"a","levelno":20}', '{"msg":"b","levelno":"x"}'):
+        handle_record(ChildLog(logger.name, [id(hostile), id(kept)], Raw(text.encode())))
+    assert [each.msg for each in kept.records] == ["a"]

@@ -174,7 +174,8 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
         case Reschedule():
             add_failure(job, settlement.error)
             if not job.cancelling:  # else the job ends here, and there is no next attempt
-                job.attempt, job.crashes, job.ran = settlement.attempt, settlement.crashes, True
+                job.attempt, job.crashes = settlement.attempt, settlement.crashes
+                job.ran = job.ran or settlement.begun
                 job.rank = rank_of(settlement.at, job.message.priority)
             cancelling = job.cancelling
             _wait(tables, job, settlement.at, parked=False)

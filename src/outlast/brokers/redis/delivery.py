@@ -85,7 +85,7 @@ class RowBuilder:
                 row += [_failure(settlement.error), usage, self.follow_ups(settlement.then)]
             case Reschedule():
                 row += ["r", settlement.at, settlement.attempt, settlement.crashes, _failure(settlement.error)]
-                row.append(self.follow_ups(settlement.then))
+                row += [self.follow_ups(settlement.then), int(settlement.begun)]
             case Release():
                 row += ["l", False if settlement.at is None else settlement.at, int(settlement.begun)]
             case Park():

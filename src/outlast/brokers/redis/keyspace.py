@@ -190,7 +190,8 @@ class Keyspace:
             return await self.client.command(*args)
         except ErrorReply as refusal:
             if "WRONGTYPE" in str(refusal):
-                await self.check_types([])
+                key = str(args[1])
+                await self.check_types([key[len(self._stem) :].partition("}")[0]] if key.startswith(self._stem) else [])
             raise
 
     async def check_types(self, names: Sequence[str]) -> None:
@@ -289,7 +290,21 @@ class Keyspace:
                 break
 
     async def declare(self, topology: Topology) -> None:
-        """Set the bounds of queues; raise ConfigurationError, with nothing changed, for a queue of another app."""
+        """Set the bounds of queues; raise ConfigurationError, with nothing changed, for a queue of another app.
+
+        A queue with a key of a wrong type is left out, so that the others can be used; raise StoreCorrupt when all are.
+        """
+        try:
+            await self._declare(topology)
+        except DamagedQueue as error:
+            rest = tuple(queue for queue in topology.queues if queue.name != error.queue)
+            if len(rest) in (0, len(topology.queues)):
+                raise
+            logger.error("queue %r is not declared, the others are: %s", error.queue, error)  # noqa: TRY400
+            await self.declare(structs.replace(topology, queues=rest))
+        self.declared.update((queue.name, (queue, topology.app)) for queue in topology.queues)
+
+    async def _declare(self, topology: Topology) -> None:
         names = [queue.name for queue in topology.queues]
         while names:
             args: list[Argument] = []
@@ -303,7 +318,6 @@ class Keyspace:
                 raise of_another_app(names[answer[0]], answer[2].decode(), topology.app)
         for queue in topology.queues:
             await self.relook(queue.name)
-        self.declared.update((queue.name, (queue, topology.app)) for queue in topology.queues)
 
 
 class KeyspaceOperations:

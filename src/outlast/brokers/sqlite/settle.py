@@ -118,7 +118,8 @@ def _retry(tx: Transaction, retry: Reschedule) -> list[Lost]:
     due = retry.at <= tx.now
     rank = rank_of(retry.at, PRIORITIES[row[1]])
     state = READY if due else SCHEDULED
-    if not tx.run("retry", (state, retry.at, retry.attempt, retry.crashes, rank, fence.row, fence.token)):
+    begun = int(retry.begun)
+    if not tx.run("retry", (state, retry.at, retry.attempt, retry.crashes, rank, fence.row, fence.token, begun)):
         return _lost(tx, fence)
     tx.changes.add("work")
     if due:

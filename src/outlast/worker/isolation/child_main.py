@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -46,8 +47,6 @@ from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.usage import ProcessMeter
 
 __all__ = ["main", "serve"]
-
-_logger = logging.getLogger("outlast.worker")
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -175,7 +174,8 @@ def _run_task(
 
 def _die(why: str) -> NoReturn:
     """End this process: its worker finds out that it died during the run."""
-    _logger.critical("the child process ends at once: %s", why)
+    with contextlib.suppress(BaseException):  # a handler of the log is the app's
+        _logger.critical("the child process ends at once: %s", why)
     os._exit(FAILED)
 
 

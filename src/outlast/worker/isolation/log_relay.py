@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -105,11 +106,17 @@ def _raw(value: Any) -> Raw:
 
 
 def handle_record(message: ChildLog) -> None:
-    """Pass a record of a child process to the handlers that it is for."""
-    record = logging.makeLogRecord(msgspec.json.decode(message.record))
+    """Pass a record of a child process to the handlers that it is for. Never raises: handlers are code of the app."""
     for handler in tuple(logging.getLogger(message.logger).handlers):
-        if id(handler) in message.handlers and record.levelno >= handler.level:
-            try:
-                handler.handle(record)
-            except Exception:  # a handler of the app: it must not end the connection to the child process
-                handler.handleError(record)
+        if id(handler) in message.handlers:
+            with suppress(BaseException):  # it would end the connection to the child process, in the midst of its run
+                record = logging.makeLogRecord(msgspec.json.decode(message.record))
+                if record.levelno >= handler.level:
+                    _handle(handler, record)
+
+
+def _handle(handler: logging.Handler, record: logging.LogRecord) -> None:
+    try:
+        handler.handle(record)
+    except Exception:
+        handler.handleError(record)

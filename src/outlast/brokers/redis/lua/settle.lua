@@ -2,7 +2,7 @@
 -- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (queue, false, token, id ...) of jobs that succeeded without
 -- result and follow-ups, and (queue, id, token, what ...) of each other, where what is
 --   'f'    state, reason, result or false, result TTL in seconds, failure or '', usage or '', follow-ups
---   'r'    at, attempt, crashes, failure or '', follow-ups | 'l' at or false, 1 if it has begun | 'p' at
+--   'r'    at, attempt, crashes, failure or '', follow-ups, 1 if it has begun | 'l' at or false, 1 if it has begun | 'p' at
 -- A follow-up: as in follow. queue: the number of its key, from 1.
 -- Result: indices (from 0) of the superseded.
 local FAILURES = 10
@@ -58,7 +58,9 @@ local function settle(at, q, sid, token, each)
   elseif what == 'r' then
     fail(j, each[8])
     local over = j.cancelling           -- then it ends now, without another attempt
-    if not over then j.attempt, j.crashes, j.rank, j.begun = each[6], each[7], rank_of(each[5], j.prio), true end
+    if not over then
+      j.attempt, j.crashes, j.rank, j.begun = each[6], each[7], rank_of(each[5], j.prio), j.begun or each[10] == 1
+    end
     wait(j, each[5], 'S')
     if not over then follow_all(each[9]) end
   elseif what == 'l' then

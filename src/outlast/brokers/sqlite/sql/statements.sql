@@ -401,8 +401,8 @@ and (uniq_until is null or state = 12)
 update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, cancelling = 0
 where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
--- name: retry (state, at, attempt, crashes, rank, seq, token)
-update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, begun = 1, token = -token, holder = null
+-- name: retry (state, at, attempt, crashes, rank, seq, token, 1 if it has begun)
+update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, begun = max(begun, ?8), token = -token, holder = null
 where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
 -- A late release (the row is ready again, and still has its holder) shows that the holder had not crashed.
