@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import NoReturn
 
 import msgspec
@@ -23,7 +24,7 @@ from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.registry import Declaration
 from outlast.core.settlement import Settlement
 from outlast.worker.app_source import load_source
-from outlast.worker.failures import MESSAGE_LIMIT
+from outlast.worker.failures import MESSAGE_LIMIT, type_name
 from outlast.worker.isolation.clean_run import CleanRuns, RunCoroutine
 from outlast.worker.isolation.log_relay import apply_setup
 from outlast.worker.isolation.messages import (
@@ -46,8 +47,6 @@ from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.usage import ProcessMeter
 
 __all__ = ["main", "serve"]
-
-_logger = logging.getLogger("outlast.worker")
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -133,6 +132,15 @@ def serve(sock: socket.socket, composer: ComposerPort, failed: str) -> None:
 
 
 def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
+    try:
+        _run_each(channel, composer, failed)
+    except BaseException as error:
+        # A job may have broken what this process needs. At an ordinary exit its threads and exit hooks could hold the
+        # process, and with it the run, until the deadline of the job.
+        _die(f"{type_name(error)} outside of a run")
+
+
+def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
     host = _ChildRunHost(composer, channel)
     process = os.getpid()
     channel.send(ChildReady())
@@ -175,7 +183,8 @@ def _run_task(
 
 def _die(why: str) -> NoReturn:
     """End this process: its worker finds out that it died during the run."""
-    _logger.critical("the child process ends at once: %s", why)
+    with suppress(BaseException):  # a job may have broken the log too
+        _logger.critical("the child process ends at once: %s", why)
     os._exit(FAILED)
 
 
