@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from outlast.core.moving import Adopt, Parcel
-from outlast.core.settlement import ACCEPTED, Exists
+from outlast.core.settlement import ACCEPTED, Accepted, Exists
 from outlast.core.store.control import Purge
 from outlast.core.unique import Unique
 from tests.support.jobs import Desk
@@ -57,12 +57,18 @@ async def test_the_kind_that_had_the_id_of_a_removed_record(desk: Desk) -> None:
 async def test_the_kind_that_holds_the_unique_key(desk: Desk) -> None:
     await desk.publish("q.1", kind="receipt", unique="k")
     assert await answers(desk, "q.2", kind="invoice", unique="k") == [Exists("q.1", "unique", "receipt")]
-    replacing = Unique("k", replace=True)
     await desk.claim()
-    assert await answers(desk, "q.2", "q.3", kind="invoice", unique=replacing) == [
-        Exists("q.1", "unique", "receipt"),
-        Exists("q.1", "unique", "receipt"),
+    assert await answers(desk, "q.2", kind="invoice", unique="k") == [Exists("q.1", "unique", "receipt")]
+
+
+async def test_a_job_of_another_kind_may_succeed_the_one_that_holds_the_key(desk: Desk) -> None:
+    await desk.publish("q.1", kind="receipt", unique="k")
+    await desk.claim()
+    assert await answers(desk, "q.2", "q.3", kind="invoice", unique=Unique("k", replace=True)) == [
+        ACCEPTED,
+        Accepted(replaced="q.2"),
     ]
+    assert await answers(desk, "q.4", kind="receipt", unique="k") == [Exists("q.3", "unique", "invoice")]
 
 
 async def test_the_kind_that_held_a_timed_key_and_whose_record_was_removed(desk: Desk) -> None:

@@ -115,3 +115,13 @@ def test_a_priority_is_a_fixed_head_start_in_rank() -> None:
     assert rank_of(100.0, "high") == 40_000
     assert rank_of(100.0, "low") == 160_000
     assert rank_of(100.0004, "normal") == 100_000
+
+
+@pytest.mark.parametrize("results", [-1, 1.5, True, "10"])
+def test_the_number_of_results_is_checked(results: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"Retention\(results=.*\): give a whole number"):
+        Retention(results=results)  # type: ignore[arg-type]
+
+
+def test_results_are_bounded_like_records_unless_they_have_a_bound_of_their_own() -> None:
+    assert [Retention(records=7).results_kept, Retention(records=7, results=0).results_kept] == [7, 0]

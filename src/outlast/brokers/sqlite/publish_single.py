@@ -57,9 +57,10 @@ def _publish(
         newest = _successor(tx, message.unique, queue) if holder.state in BLOCKED else None
         meeting = holder.meets(message.unique)
         if meeting == "exists" or (newest is not None and not message.unique.replace):
-            return Exists(holder.id if newest is None else newest[0], "unique", holder.kind)
+            id_, _, kind = newest or (holder.id, 0, holder.kind)
+            return Exists(id_, "unique", kind)
         follows = meeting == "follows"
-        replaced = newest if follows else (holder.id, holder.seq)
+        replaced = (holder.id, holder.seq) if not follows else newest and newest[:2]
     key_row = key_row_of(message, queue.number, key_rows)
     shed: tuple[str, ...] = ()
     if bounded and queue.limits is not None and is_bounded(queue.rules):
@@ -85,7 +86,7 @@ def _publish(
     return Accepted(None if replaced is None else replaced[0], shed) if replaced or shed else ACCEPTED
 
 
-def _successor(tx: Transaction, unique: Unique, queue: QueueRow) -> tuple[str, int] | None:
-    """Return id and seq of the job that waits for a unique key."""
+def _successor(tx: Transaction, unique: Unique, queue: QueueRow) -> tuple[str, int, str] | None:
+    """Return id, seq and kind of the job that waits for a unique key."""
     row = tx.row("successor", (queue.number, unique.key))
-    return None if row is None else (row[0], row[1])
+    return None if row is None else (row[0], row[1], row[2])

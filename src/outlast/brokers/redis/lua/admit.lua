@@ -1,5 +1,7 @@
 -- Accept jobs: known ids, unique keys, bounds by the rules of core.admission.make_room. Needs base, moves and succeed.
 
+local make_room
+do
 local WINDOW, LINES = 100, 16
 local function front(q, line, most) -- the first `most` jobs of a line and one more; they stay in it
   if line.n == 0 then return {} end
@@ -70,7 +72,7 @@ local function by_urgency(jobs, from)   -- take from the back: the least urgent;
 end
 -- The jobs to shed for a new job: a list (empty: there is room); or nil and the bound that refuses it; or nil, 'large',
 -- bound, limit.
-local function make_room(q, new, gone)
+function make_room(q, new, gone)
   local L, key = q.limits, new.key
   local kdepth, kbytes, kage = key and L[L_KDEPTH], key and L[L_KBYTES], key and L[L_KAGE]
   if L[L_BYTES] and new.size > L[L_BYTES] then return nil, 'large', 'max_bytes', L[L_BYTES] end
@@ -128,6 +130,7 @@ local function make_room(q, new, gone)
     if bound then return nil, bound end
   end
   return shed
+end
 end
 local function retry_after(q, bound)
   local jobs = bound == 'max_depth' and q.limits[L_DEPTH] or q.s[S_DEPTH]

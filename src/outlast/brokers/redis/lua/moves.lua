@@ -165,6 +165,8 @@ local function was_settled(q, sid, token)
   return past and select(2, sunpack('>dd', past)) == token or false
 end
 -- Leases
+local held_by
+do
 local function held_in(q, holder)
   local key = q.P .. ':h:' .. holder
   if call('EXISTS', key) == 0 then return {} end
@@ -184,11 +186,14 @@ local function held_in(q, holder)
   end
   return jobs
 end
-local function held_by(q, holder)   -- the jobs that a holder holds in a queue; none of one with keys of a wrong type
+function held_by(q, holder)         -- the jobs that a holder holds in a queue; none of one with keys of a wrong type
   local ok, jobs = pcall(held_in, q, holder)
   return ok and jobs or {}
 end
+end
 local function by_order(a, b) return a.order < b.order end
+local lapse
+do
 local lapses = 0
 local function lapse_in(q, holder)
   local held = held_by(q, holder)
@@ -208,7 +213,7 @@ local function lapse_in(q, holder)
     end
   end
 end
-local function lapse()              -- make the jobs of lapsed leases ready; returns how many
+function lapse()                    -- make the jobs of lapsed leases ready; returns how many
   local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
   if #holders == 0 then return 0 end
   table.sort(holders)
@@ -224,6 +229,7 @@ local function lapse()              -- make the jobs of lapsed leases ready; ret
   end
   for _, q in ipairs(opened) do sync(q) end
   return lapses
+end
 end
 local function renew(holder, lease) -- renew its lease from now, and hold its lapsed jobs again
   call('ZADD', D .. ':leases', now + lease, holder)

@@ -127,7 +127,7 @@ from json_each(?1) as wanted cross join job on job.queue = wanted.value and job.
 left join job as held on held.queue = job.queue and held.uniq = job.uniq_next order by job.seq
 
 -- name: successor (queue, uniq)
-select id, seq from job where queue = ?1 and uniq_next = ?2 and state = 3
+select id, seq, kind from job where queue = ?1 and uniq_next = ?2 and state = 3
 
 -- Code of schema 1 may have left one behind that waits no longer.
 -- name: successor_stale (queue, uniq)
