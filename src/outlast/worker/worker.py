@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
-from outlast.core.errors import ConfigurationError, StoreError, StoreMoved, StoreUnavailable
+from outlast.core.errors import ConfigurationError, OutlastError, StoreError, StoreMoved, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Release
@@ -24,6 +24,7 @@ from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.executor import Executor
+from outlast.worker.failures import type_name
 from outlast.worker.isolation.pool import ProcessPool
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
@@ -309,16 +310,18 @@ class Worker:
     def _inner_failed(self, error: BaseException, name: str) -> None:
         """Stop because a task of the worker has ended.
 
-        An Exception is a fault of the store or of Outlast, and no job's. Nothing but the code of a job cancels such a
-        task, or raises SystemExit in it.
+        An error of Outlast is a fault of the store, and no job's. Any other comes from the code of a job: it has
+        cancelled the task, or changed what the task needs (such as the loop's task factory).
         """
-        if isinstance(error, Exception):
+        if isinstance(error, OutlastError) or (self._torn is None and isinstance(error, Exception)):
             self._fail(error)
             if isinstance(error, StoreMoved):
                 self._grace_over.set()  # the settlements of the runs have no place
             return
-        why = f"the task {name!r} ended with {type(error).__name__}, which only the code of a job can cause"
+        why = f"the task {name!r} ended with {type_name(error)}, which only the code of a job can cause"
         if self._torn is not None:
+            with contextlib.suppress(BaseException):  # a job may have broken the log too
+                _logger.critical("the task %r has ended", name, exc_info=error)
             self._torn(why)
         self._fail(WorkerTorn(why))
 

@@ -57,11 +57,13 @@ async def judge(names: Sequence[str], url: str, folder: Path) -> list[Verdict]:
         shop.registry.add(declaration)
     environ = {"OUTLAST_HOSTILE_URL": url, "OUTLAST_TEST_LEDGER": str(ledger.path)}
     environ |= {"OUTLAST_HOSTILE_LEASE": str(LEASE), "OUTLAST_HOSTILE_DRAIN_GRACE": "2"}
-    environ |= {"OUTLAST_HOSTILE_KILL_GRACE": "0.5", "OUTLAST_HOSTILE_PROCESSES": "4"}
+    # Jobs that run beside one that blocks the loop must not pass their hard deadlines for it.
+    wild = any(WAYS[name].deaths for name in names)
+    environ |= {"OUTLAST_HOSTILE_KILL_GRACE": "0.5" if wild else "20", "OUTLAST_HOSTILE_PROCESSES": "4"}
     verdicts: list[Verdict] = []
     async with shop:
         with supervised("tests.faults.hostile.app:app", environ, log, queues=list(names)) as running:
-            if any(WAYS[name].deaths for name in names):
+            if wild:
                 verdicts = [await _judge_one(name, shop, ledger, log) for name in names]
             else:
                 verdicts = await asyncio.gather(*(_judge_one(name, shop, ledger, log) for name in names))

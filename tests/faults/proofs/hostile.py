@@ -26,7 +26,7 @@ def table(verdicts: Iterable[Verdict]) -> str:
 
 async def _main(options: argparse.Namespace) -> int:
     rng, faults, seen = random.Random(options.seed), 0, 0
-    for number in range(options.rounds):
+    for _ in range(options.rounds):
         names = options.ways or list(WAYS)
         rng.shuffle(names)
         for batch in batches(names, options.size, options.size):

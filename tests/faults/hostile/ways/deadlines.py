@@ -57,13 +57,13 @@ def waits_too_long_in_a_thread() -> None:
     time.sleep(5)
 
 
-@way("timeout", error="TimedOut", retry=ONCE, timeout=0.5, mode="process")
+@way("timeout", error="TimedOut", retry=ONCE, timeout=4, mode="process")
 def never_ends_in_a_child_process() -> None:
     while True:
         pass
 
 
-@way("timeout", error="TimedOut", retry=ONCE, timeout=0.5, mode="process")
+@way("timeout", error="TimedOut", retry=ONCE, timeout=4, mode="process")
 def stops_its_child_process() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 

@@ -113,7 +113,7 @@ async def echo(number: int) -> None: ...
 @way()
 async def sends_in_a_loop(ctx: Context) -> None:
     for number in range(500):
-        await ctx.enqueue(echo, number) if asyncio.iscoroutinefunction(ctx.enqueue) else ctx.enqueue(echo, number)
+        ctx.enqueue(echo, number)
 
 
 @way(mode="thread")

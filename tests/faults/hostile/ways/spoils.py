@@ -121,7 +121,7 @@ def closes_the_descriptors_of_its_output() -> None:
 
 @way()
 def takes_its_output_away() -> None:
-    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[assignment,misc]
+    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None  # type: ignore[misc]
 
 
 @way()
@@ -142,7 +142,7 @@ def debugs_the_loop() -> None:
     asyncio.get_running_loop().slow_callback_duration = 0
 
 
-@way()
+@way(runs=0, deaths=2)
 def makes_tasks_in_another_way() -> None:
     asyncio.get_running_loop().set_task_factory(refuse)
 
@@ -226,7 +226,7 @@ def profiles_every_call() -> None:
 
 @way()
 def replaces_print() -> None:
-    builtins.print = builtins.input = refuse  # type: ignore[assignment]
+    builtins.print = builtins.input = refuse
 
 
 @way()
@@ -234,7 +234,7 @@ def changes_the_hash_of_switching() -> None:
     sys.setswitchinterval(5)
 
 
-@way(mode="process")
+@way("crash", error="Crashed", runs=3, mode="process")
 def spoils_its_child_process() -> None:
     removes_its_folder()
     forbids_all_to_its_files()
@@ -243,16 +243,16 @@ def spoils_its_child_process() -> None:
     leaves_a_thread_that_raises()
     turns_the_log_off()
     closes_its_output()
-    builtins.print = refuse  # type: ignore[assignment]
-    time.time = time.monotonic = refuse  # type: ignore[assignment]
+    builtins.print = refuse
+    time.time = time.monotonic = refuse
     asyncio.sleep = refuse
     atexit.register(time.sleep, 3600)
 
 
 @way()
 def stops_the_clock() -> None:
-    time.time = lambda: 0.0  # type: ignore[assignment]
-    time.sleep = refuse  # type: ignore[assignment]
+    time.time = lambda: 0.0
+    time.sleep = refuse
 
 
 @way()
