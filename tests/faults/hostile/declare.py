@@ -44,13 +44,15 @@ class Way:
     """What must become of one hostile job.
 
     end: its state, or the reason of its death. error: the type of its last failure. runs: how often it must start.
-    deaths: how often at most it may take its worker along. spoils: it changes what all code of the process sees.
+    deaths: how often at most it may take its worker along. alone: it runs without other hostile jobs beside it.
+    spoils: it changes what all code of the process sees.
     """
 
     end: str
     error: str
     runs: int
     deaths: int
+    alone: bool
     spoils: bool
     culprit: Job[[], Any]
     beside: Job[[int], None]
@@ -70,6 +72,7 @@ def way(
     error: str = "",
     runs: int = 1,
     deaths: int = 0,
+    alone: bool = False,
     mode: Literal["async", "thread", "process"] = "async",
     **options: Any,
 ) -> Callable[[Leave], Leave]:
@@ -109,6 +112,7 @@ def way(
             error,
             runs,
             deaths,
+            alone or deaths > 0,
             leave.__module__.endswith(".spoils"),
             app.job(**declared)(handler),
             app.job(queue=name, kind=f"beside_{name}", retry=ONCE)(beside),

@@ -36,17 +36,17 @@ class Verdict:
 def batches(names: Sequence[str], together: int, alone: int) -> list[tuple[str, ...]]:
     """Return the ways in batches, one for each supervisor.
 
-    Those that end their worker run one after the other, the others all at a time; those that change what all code in
-    the process sees run apart from those that need it as it was.
+    Those that end or block their worker run one after the other, the others all at a time; those that change what all
+    code in the process sees run apart from those that need it as it was.
     """
-    wild = [name for name in names if WAYS[name].deaths]
+    wild = [name for name in names if WAYS[name].alone]
     spoil = [name for name in names if WAYS[name].spoils and name not in wild]
     mild = [name for name in names if name not in wild and name not in spoil]
     parts = ((mild, together), (spoil, together), (wild, alone))
     return [tuple(each[at : at + size]) for each, size in parts for at in range(0, len(each), size)]
 
 
-BATCHES: Final = batches(list(WAYS), 12, 5)
+BATCHES: Final = batches(list(WAYS), 10, 5)
 
 
 async def judge(names: Sequence[str], url: str, folder: Path) -> list[Verdict]:
@@ -58,7 +58,7 @@ async def judge(names: Sequence[str], url: str, folder: Path) -> list[Verdict]:
     environ = {"OUTLAST_HOSTILE_URL": url, "OUTLAST_TEST_LEDGER": str(ledger.path)}
     environ |= {"OUTLAST_HOSTILE_LEASE": str(LEASE), "OUTLAST_HOSTILE_DRAIN_GRACE": "2"}
     # Jobs that run beside one that blocks the loop must not pass their hard deadlines for it.
-    wild = any(WAYS[name].deaths for name in names)
+    wild = any(WAYS[name].alone for name in names)
     environ |= {"OUTLAST_HOSTILE_KILL_GRACE": "0.5" if wild else "20", "OUTLAST_HOSTILE_PROCESSES": "4"}
     verdicts: list[Verdict] = []
     async with shop:

@@ -14,17 +14,17 @@ from outlast import Context, Snooze
 from tests.faults.hostile.declare import BLOCKED, ONCE, fails, overdue, way
 
 
-@way()
+@way(alone=True)
 def blocks_the_loop() -> None:
     time.sleep(BLOCKED)
 
 
-@way()
+@way(alone=True)
 def holds_the_lock_of_the_interpreter() -> None:
     ctypes.PyDLL(None).usleep(int(BLOCKED * 1e6))
 
 
-@way(mode="thread")
+@way(alone=True, mode="thread")
 def holds_the_lock_of_the_interpreter_in_a_thread() -> None:
     ctypes.PyDLL(None).usleep(int(BLOCKED * 1e6))
 
@@ -57,13 +57,13 @@ def waits_too_long_in_a_thread() -> None:
     time.sleep(5)
 
 
-@way("timeout", error="TimedOut", retry=ONCE, timeout=4, mode="process")
+@way("timeout", error="TimedOut", retry=ONCE, timeout=10, mode="process")
 def never_ends_in_a_child_process() -> None:
     while True:
         pass
 
 
-@way("timeout", error="TimedOut", retry=ONCE, timeout=4, mode="process")
+@way("timeout", error="TimedOut", retry=ONCE, timeout=10, mode="process")
 def stops_its_child_process() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -77,8 +77,3 @@ def leaves_threads_that_never_end() -> None:
 @way("cancelled", runs=0)
 def snoozes_for_ever(ctx: Context) -> None:
     raise Snooze(0)
-
-
-@way("cancelled", runs=0)
-def fails_for_ever() -> None:
-    raise Snooze(0.01) from ValueError("again")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from outlast import Context
-from tests.faults.hostile.declare import way
+from tests.faults.hostile.declare import fails, way
 
 
 def refuse(*_: Any, **__: Any) -> Any:
@@ -213,7 +213,7 @@ def makes_errors_of_warnings() -> None:
     warnings.simplefilter("error")
 
 
-@way()
+@fails("RuntimeError")
 def traces_every_call() -> None:
     sys.settrace(refuse)
     sys.setprofile(None)
@@ -253,8 +253,3 @@ def spoils_its_child_process() -> None:
 def stops_the_clock() -> None:
     time.time = lambda: 0.0
     time.sleep = refuse
-
-
-@way()
-def leaves_its_group() -> None:
-    os.setpgid(0, 0)
