@@ -171,7 +171,7 @@ def _faults(line: list[str], code: int, out: str, err: str) -> list[str]:
         faults.append("prints a control character")
     if SECRET in out + err and not any(SECRET in word for word in line):
         faults.append("shows a secret")
-    if code == 0 and "--json" in line and "--help" not in line and "-h" not in line and out.strip():
+    if code == 0 and "--json" in line and not {"--help", "-h", "--version"} & {*line} and out.strip():
         try:
             json.loads(out)
         except ValueError:

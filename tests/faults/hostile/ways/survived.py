@@ -48,7 +48,7 @@ async def sends_itself_the_signals_of_a_stop() -> None:
         await asyncio.sleep(0.01)
 
 
-@way()
+@way(alone=True)  # else the helpers of the others get them too
 async def sends_its_group_the_signals_of_a_stop() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.killpg(0, number)
