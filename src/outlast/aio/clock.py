@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from time import CLOCK_MONOTONIC, clock_gettime
+from time import time as wall_time
 
 __all__ = ["SystemClock"]
 
@@ -12,8 +13,8 @@ class SystemClock:
 
     def time(self) -> float:
         """Return wall time, seconds since 1970."""
-        return time.time()
+        return wall_time()  # bound at the import: a job may replace `time.time`, and the worker would see no due job
 
     def monotonic(self) -> float:
         """Return seconds that never jump."""
-        return time.clock_gettime(time.CLOCK_MONOTONIC)
+        return clock_gettime(CLOCK_MONOTONIC)

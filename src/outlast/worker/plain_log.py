@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from outlast.core.text import indented
 
@@ -23,6 +24,14 @@ class _RemainderHandler(logging.StreamHandler):  # type: ignore[type-arg]
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the record."""
         return not self._taken(record) and bool(super().filter(record))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Leave a record out that cannot be written: no line may end a task of the worker.
+
+        With stderr closed, by a job for instance, logging's own way to tell it raises too.
+        """
+        with suppress(BaseException):
+            super().handleError(record)
 
     def _taken(self, record: logging.LogRecord) -> bool:
         root = logging.getLogger()

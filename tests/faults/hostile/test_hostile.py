@@ -1,15 +1,18 @@
-"""Jobs that end the worker that runs them, under a real supervisor: who is blamed, and what becomes of the others."""
+"""Jobs that harm the worker that runs them, under a real supervisor: what becomes of them, and of the others."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.faults.hostile.app import JOBS
-from tests.faults.hostile.judge import see_what_becomes_of
+from tests.faults.hostile.judge import BATCHES, judge
+from tests.faults.proofs.hostile import table
 
 
-@pytest.mark.parametrize("way", JOBS)
-async def test_the_job_that_did_it_is_blamed_and_its_neighbours_succeed(tmp_path: Path, way: str) -> None:
-    await see_what_becomes_of(way, f"sqlite:{tmp_path}/jobs.db", tmp_path)
+@pytest.mark.parametrize("ways", BATCHES, ids=[batch[0] for batch in BATCHES])
+async def test_each_ends_in_its_named_state_and_its_neighbours_succeed(tmp_path: Path, ways: Sequence[str]) -> None:
+    verdicts = await judge(ways, f"sqlite:{tmp_path}/jobs.db", tmp_path)
+    print(table(verdicts), (tmp_path / "log").read_text(errors="replace")[:100_000], sep="\n")
+    assert not [verdict for verdict in verdicts if verdict.faults]

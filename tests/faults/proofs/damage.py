@@ -157,6 +157,8 @@ async def vandalize_file(folder: Path, rng: random.Random) -> Damage | None:
         column = rng.choice([row[1] for row in described if row[1] not in ("seq", "nr", table) or not row[5]])
         name = "name" if table == "note" else "rowid"  # it has no rowid
         rows: list[Any] = db.execute(f"select {name}, {column} from {table} order by 1").fetchall()
+        if not rows:
+            return None
         number, before = rng.choice(rows)
         where = f"{name} = {number!r}"
         victim = queue = ""

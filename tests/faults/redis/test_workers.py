@@ -13,7 +13,7 @@ import pytest
 from outlast import Outlast
 from outlast.core.store.records import JobRecord
 from outlast.settings import Settings
-from tests.faults.hostile.judge import see_what_becomes_of
+from tests.faults.hostile.judge import judge
 from tests.faults.kill.app import app as declared
 from tests.faults.kill.app import brief
 from tests.faults.proofs.redis_survival import Orders, survive
@@ -137,13 +137,10 @@ async def test_idle_workers_stop_without_their_server(tmp_path: Path, server: No
             await asyncio.to_thread(server.start)
 
 
-@pytest.mark.parametrize(
-    "way", ["exits_with_0", "cancels_all_tasks", "closes_all_descriptors", "gathers_a_task_that_exits"]
-)
-async def test_a_job_that_ends_its_worker_is_blamed_and_its_neighbours_succeed(
-    tmp_path: Path, server: Node, way: str
-) -> None:
-    await see_what_becomes_of(way, server.url, tmp_path)
+async def test_a_job_that_ends_its_worker_is_blamed_and_its_neighbours_succeed(tmp_path: Path, server: Node) -> None:
+    ways = ("exits_with_0", "cancels_all_tasks", "closes_all_descriptors", "gathers_a_task_that_exits")
+    verdicts = await judge(ways, server.url, tmp_path)
+    assert not [verdict for verdict in verdicts if verdict.faults]
 
 
 async def test_jobs_that_run_past_their_lease_in_an_outage_run_again(tmp_path: Path, server: Node) -> None:

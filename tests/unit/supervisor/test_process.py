@@ -55,7 +55,7 @@ async def test_jobs_that_were_settled_before_are_not_told_as_released(caplog: py
     link = StoreLink(Store.of(store, "memory:"), clock, Random(1), reconnect=None, patience=10)
     with caplog.at_level(logging.WARNING, "outlast.supervisor"):
         await release(link, ended, clock)
-    assert "2 jobs of a dead worker run again" in caplog.messages[0]
+    assert "2 jobs of it run again" in caplog.messages[0]
     await store.close()
 
 

@@ -150,3 +150,12 @@ def test_dict_config_that_disables_all_loggers_loses_no_line_of_outlast(root: bo
             logger.warning(logger.name)
         written = logs.own.getvalue().splitlines() if root else logs.plain
         assert written == ["outlast", "outlast.worker", "outlast.job"]
+
+
+def test_a_record_that_cannot_be_written_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fresh():
+        log_plainly()
+        sys.stderr.close()  # by a job: logging's own error path raises then
+        logging.getLogger("outlast.worker").warning("lost")
+        monkeypatch.setattr(sys, "stderr", None)
+        logging.getLogger("outlast.worker").warning("lost too")

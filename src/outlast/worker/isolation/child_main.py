@@ -24,7 +24,7 @@ from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.registry import Declaration
 from outlast.core.settlement import Settlement
 from outlast.worker.app_source import load_source
-from outlast.worker.failures import MESSAGE_LIMIT
+from outlast.worker.failures import MESSAGE_LIMIT, type_name
 from outlast.worker.isolation.clean_run import CleanRuns, RunCoroutine
 from outlast.worker.isolation.log_relay import apply_setup
 from outlast.worker.isolation.messages import (
@@ -132,6 +132,15 @@ def serve(sock: socket.socket, composer: ComposerPort, failed: str) -> None:
 
 
 def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
+    try:
+        _run_each(channel, composer, failed)
+    except BaseException as error:
+        # A job may have broken what this process needs. At an ordinary exit its threads and exit hooks could hold the
+        # process, and with it the run, until the deadline of the job.
+        _die(f"{type_name(error)} outside of a run")
+
+
+def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
     host = _ChildRunHost(composer, channel)
     process = os.getpid()
     channel.send(ChildReady())
