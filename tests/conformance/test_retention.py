@@ -228,3 +228,12 @@ async def test_a_unique_key_for_a_time_is_kept_when_its_job_is_cancelled_or_shed
     desk.clock.advance(20)
     await desk.do(Prune())
     assert await desk.publish("q.2", unique=ONCE) == [ACCEPTED]
+
+
+async def test_a_unique_key_whose_time_is_over_does_not_take_the_next_holders_key(desk: Desk) -> None:
+    await desk.publish("q.1", unique=Unique("k", seconds=10.0))
+    desk.clock.advance(11)
+    assert await desk.publish("q.2", unique="k") == [ACCEPTED]
+    desk.clock.advance(10**4)
+    await desk.do(Prune())
+    assert await desk.publish("q.3", unique="k") == [Exists("q.2", "unique")]

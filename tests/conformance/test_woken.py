@@ -158,7 +158,7 @@ READY: dict[str, tuple[Step, Step, str]] = {
 
 async def waits(desk: Desk) -> asyncio.Task[list[str]]:
     """Return a claim by B that waits for a job of q, and has found none."""
-    waiting = asyncio.create_task(desk.ids(holder=B, wait=60))
+    waiting = asyncio.create_task(desk.ids(holder=B, wait=20))
     assert await desk.claim(holder=B) == []  # behind its first look
     return waiting
 
@@ -213,7 +213,7 @@ async def state_after(desk: Desk) -> asyncio.Task[str]:
     """Return a wait for the end of q.run, which has not ended."""
 
     async def wait() -> str:
-        (record,) = await desk.store.wait(["q.run"], 60)
+        (record,) = await desk.store.wait(["q.run"], 20)
         return "unknown" if record is None else record.state
 
     waiting = asyncio.create_task(wait())
