@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.registry import connect
+from outlast.core.bounds import plain_text
 from outlast.core.durations import Duration
-from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.errors import ConfigurationError
 from outlast.core.events import Observers
 from outlast.core.limits import NO_LIMIT, Limit, Rate
 from outlast.core.message import Message
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outlast"]
 
-BATCH: Final = 1000
-"""Messages that `enqueue_many` publishes in one step."""
-
 
 class Outlast(Declarer, EventsMixin):
     """The jobs of one application. name: selects the environment variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
@@ -53,8 +50,8 @@ class Outlast(Declarer, EventsMixin):
             raise ConfigurationError(f"Outlast({name!r}): name it with letters, digits, '_' or '-', such as 'shop'")
         if settings is not None and not isinstance(settings, Settings):
             raise ConfigurationError(f"Outlast({name!r}, settings={settings!r}): give Settings(url=...)")
-        self.name: Final = name
-        self.registry: Final = Registry(app=name)
+        self.name: Final = plain_text(name)
+        self.registry: Final = Registry(app=self.name)
         self._default_queue = "default"
         self._app_link = AppLink(self)
         self.explicit_settings = settings
@@ -212,23 +209,19 @@ class Outlast(Declarer, EventsMixin):
         """Store messages (`job.message(...)`) in batches of 1,000, each in one step; return their handles in order.
 
         Raise as `enqueue` does. on_conflict="raise" raises for a held unique key, regardless of the declaration
-        ("replace" is an option of each message). Messages stored before an error stay. A message keeps its id, so the
-        same messages may be sent again after an error, EnqueueUnknown included: those already stored return handles
-        with `created=False`.
+        ("replace" is an option of each message). Messages stored before an error stay: any error, of the iterable too,
+        has `stored`, the ids of the stored jobs in order, and `unstored`, the messages that were taken from the
+        iterable and are not known to be stored. A message keeps its id, so the same messages may be sent again after an
+        error, EnqueueUnknown included: those already stored return handles with `created=False`.
         """
         if on_conflict not in ("existing", "raise"):
             raise ConfigurationError(
                 f"enqueue_many: on_conflict={on_conflict!r}: give 'existing' or 'raise'; to replace, make the "
                 "messages with job.with_options(on_conflict='replace')"
             )
-        handles: list[Handle[Any]] = []
-        rest: Iterator[Message] = iter(messages)
-        while batch := list(islice(rest, BATCH)):
-            for each in batch:
-                if not isinstance(each, Message):
-                    raise InvalidArguments(f"enqueue_many: {each!r} is not a message: give job.message(...)")
-            handles += await self.send(batch, on_conflict)
-        return handles
+        from outlast.enqueue.bulk import send_all
+
+        return await send_all(messages, lambda batch: self.send(batch, on_conflict), self._wired().composer.latest)
 
     def handle(self, job_id: str) -> Handle[Any]:
         """Return the handle of any job in this app's store; raise InvalidArguments when `job_id` is not an id."""

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import DEFAULTS
+from outlast.core.text import shown
 from outlast.core.topology import variables_of
 
 __all__ = ["Settings"]
@@ -177,7 +178,8 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
         with suppress(ValueError):
             found = float(value)
     elif text and kind is int and value.isdecimal():
-        found = int(value)  # "007" too
+        with suppress(ValueError):  # more digits than Python reads
+            found = int(value)  # "007" too
     elif text and kind is bool:
         found = _SWITCH_WORDS.get(value.lower(), value)
     if kind is float:
@@ -185,7 +187,7 @@ def _converted(field: str, value: Any, setting: str, *, text: bool = False) -> A
     try:
         return msgspec.convert(found, hint)
     except msgspec.ValidationError:
-        raise ConfigurationError(f"{setting}={value!r}: {hint.__metadata__[0].description}") from None
+        raise ConfigurationError(f"{setting}={shown(value)}: {hint.__metadata__[0].description}") from None
 
 
 def _default_file(directory: Path) -> Path:

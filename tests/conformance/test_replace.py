@@ -46,8 +46,8 @@ async def test_a_job_that_waits_is_replaced(desk: Desk, waits: str) -> None:
 async def test_a_job_that_runs_is_not_replaced(desk: Desk) -> None:
     await desk.publish("q.1", unique="k")
     await desk.claim()
-    assert await desk.publish("q.2", unique=NEW) == [Exists("q.1", "unique")]
-    assert await desk.state("q.2") == "unknown"
+    assert await desk.publish("q.2", unique=NEW) == [ACCEPTED]
+    assert await desk.state("q.2") == "waiting"
     assert await desk.finish("q.1") == []
     assert await desk.state("q.1") == "succeeded"
 
@@ -55,7 +55,8 @@ async def test_a_job_that_runs_is_not_replaced(desk: Desk) -> None:
 async def test_a_job_that_is_set_aside_is_not_replaced(desk: Desk) -> None:
     await desk.publish("q.1", unique="k")
     await desk.do(Hold("q.1", "a move"))
-    assert await desk.publish("q.2", unique=NEW) == [Exists("q.1", "unique")]
+    assert await desk.publish("q.2", unique=NEW) == [ACCEPTED]
+    assert (await desk.record("q.1")).reason == "a move"
 
 
 async def test_one_that_is_adopted_replaces_nobody(desk: Desk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outlast.core.message import Terminal
+from outlast.core.moving import Hold, Moved
 from outlast.core.settlement import ACCEPTED, Exists, Finish, Release, Reschedule
 from outlast.core.store.control import Cancel, Purge, Redrive
 from outlast.core.unique import Unique
@@ -128,6 +129,36 @@ async def test_a_key_for_a_time_outlives_its_job(desk: Desk) -> None:
     assert await desk.publish("q.2", unique=for_a_minute) == [ACCEPTED]
 
 
+@pytest.mark.parametrize("runs", [False, True])
+async def test_a_key_for_a_time_is_freed_by_a_cancel(desk: Desk, runs: bool) -> None:
+    for_a_minute = Unique("k", seconds=60)
+    await desk.publish("q.1", unique=for_a_minute)
+    if runs:
+        await desk.claim()
+    await desk.do(Cancel("q.1"))
+    if runs:
+        await desk.finish("q.1", state="cancelled")
+    assert await desk.publish("q.2", unique=for_a_minute) == [ACCEPTED]
+    assert await desk.ids() == ["q.2"]
+
+
+@pytest.mark.parametrize("state", ["succeeded", "dead", "expired"])
+async def test_a_key_for_a_time_outlives_any_other_end(desk: Desk, state: Terminal) -> None:
+    for_a_minute = Unique("k", seconds=60)
+    await desk.publish("q.1", unique=for_a_minute)
+    await desk.claim()
+    await desk.finish("q.1", state=state)
+    assert await desk.publish("q.2", unique=for_a_minute) == [Exists("q.1", "unique")]
+
+
+async def test_a_key_for_a_time_outlives_a_move(desk: Desk) -> None:
+    for_a_minute = Unique("k", seconds=60)
+    await desk.publish("q.1", unique=for_a_minute)
+    await desk.do(Hold("q.1", "a move"))
+    await desk.do(Moved("q.1"))
+    assert await desk.publish("q.2", unique=for_a_minute) == [Exists("q.1", "unique")]
+
+
 async def test_a_key_for_a_time_outlives_its_jobs_record(desk: Desk) -> None:
     await desk.declare("q", records=0)
     for_a_minute = Unique("k", seconds=60)
@@ -184,5 +215,5 @@ async def test_a_follow_up_with_a_held_key_is_the_job_that_holds_it(desk: Desk) 
     assert sorted(await desk.ids(holder=A)) == ["q.1", "q.2"]
     follow = desk.message("q.3", unique="k")
     assert await desk.settle(Finish(desk.fence("q.2"), "succeeded", then=[follow])) == []
-    assert await desk.state("q.3") == "unknown"
+    assert (await desk.record("q.3")).id == "q.1"
     assert await desk.claim(holder=B) == []

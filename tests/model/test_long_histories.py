@@ -80,6 +80,8 @@ class History:
         self.ids: list[str] = ["q.none"]
         self.given: list[tuple[Fence, Fence]] = []
         self.handed_out = 0
+        self.successors = 0
+        """How often a job was seen that waits for its unique key."""
         self.done: list[str] = []
         """What was done, for whoever looks for the reason of a difference."""
 
@@ -126,7 +128,10 @@ class History:
             id_ = f"{self.random.choice(self.queues)}.{self.number}"
             if self.random.random() < 0.03:
                 id_ = self.random.choice(self.ids)
-            unique = Unique(f"u{self.random.randrange(3)}") if self.random.random() < 0.05 else None
+            unique = None
+            if self.random.random() < 0.1:
+                seconds = self.random.choice((None, None, None, 9.0))
+                unique = Unique(f"u{self.random.randrange(6)}", seconds=seconds, replace=self.random.random() < 0.5)
             batch.append(
                 message(
                     id_,
@@ -142,6 +147,10 @@ class History:
         self.ids += [each.id for each in batch]
         self.done.append(f"publish {[(each.id, each.key, each.run_at - self.clock.time()) for each in batch]}")
         await self.same([store.publish(batch) for store in self.stores])
+        counts = [await store.stats([]) for store in self.stores]
+        waiting = [{name: each.successors for name, each in stats.items()} for stats in counts]
+        self.agree(*waiting)
+        self.successors += sum(waiting[1].values())
 
     async def claim(self) -> None:
         """Claim, and compare who came."""
@@ -270,4 +279,5 @@ def _settlement(kind: str, fence: Fence, at: float, *, at_once: bool) -> Settlem
 def test_the_same_ids_in_the_same_order(case: StoreCase, seed: int, tmp_path: Path) -> None:
     history = History(case, tmp_path, seed)
     asyncio.run(history.run(STEPS))
+    assert history.successors > 0
     assert history.handed_out > STEPS // (20 if case.spread else 5)  # one queue alone may be limited for long

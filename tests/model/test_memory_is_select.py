@@ -149,7 +149,7 @@ class Plain(RuleBasedStateMachine):
         answers = self.do(self.store.publish(sent))
         for (id, delay, priority, key), answer in zip(batch, answers, strict=True):
             if id in self.entries:
-                assert answer == Exists(id, "id")
+                assert answer == Exists(id, "id", "send")
                 continue
             assert answer == ACCEPTED
             at = now + delay

@@ -184,6 +184,13 @@ class TwoStores(RuleBasedStateMachine):
         assert rounded[0] == rounded[1]
         self.steps += 1
 
+    @rule(batch=batches(), holder=holders, replace=st.booleans())
+    def update(self, batch: list[tuple[str, dict[str, Any]]], holder: Any, replace: bool) -> None:
+        """Enqueue for one key again and again, while a job of it runs."""
+        unique = Unique("k", replace=replace)
+        self.publish([(id, {**options, "unique": unique}) for id, options in batch])
+        self.claim(holder, 2, {"q": 2})
+
     @rule(holder=holders, limit=st.integers(1, 4), demand=st.dictionaries(queues, st.integers(0, 3), min_size=1))
     def claim(self, holder: Any, limit: int, demand: dict[str, int]) -> None:
         self.tick()

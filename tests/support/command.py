@@ -18,7 +18,7 @@ import psutil
 
 from tests.support.family import end_all, family_of
 
-__all__ = ["Project", "Ran", "Running"]
+__all__ = ["ROOT", "Project", "Ran", "Running"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = """from outlast import Outlast

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from outlast.core.codec import encode_value
 from outlast.core.message import Delivery, Failure, Fence, Holder, Message
 from outlast.core.policy import Priority, Retention
-from outlast.core.settlement import Finish, Lost, Published, Settlement
+from outlast.core.settlement import Exists, Finish, Lost, Published, Settlement
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Answer, Command
 from outlast.core.store.records import JobRecord
@@ -81,8 +81,9 @@ class Desk:
         await self.store.declare(Topology((Queue(name=name, retention=Retention(**kept), **settings),)))
 
     async def publish(self, *ids: str, **options: Any) -> list[Published]:
-        """Publish one message an id, all with the same options."""
-        return await self.store.publish([self.message(id, **options) for id in ids])
+        """Publish one message an id, all with the same options; return the answers without the usual kind."""
+        answers = await self.store.publish([self.message(id, **options) for id in ids])
+        return [structs.replace(each, kind="") if is_usual(each) else each for each in answers]
 
     async def claim(
         self,
@@ -158,6 +159,11 @@ class Desk:
         """Apply one command."""
         (answer,) = await self.store.apply([command])
         return answer
+
+
+def is_usual(answer: Published) -> TypeGuard[Exists]:
+    """Tell whether the job that is there has the kind that `message` gives."""
+    return isinstance(answer, Exists) and answer.kind == "send"
 
 
 def raw(value: object) -> Raw:

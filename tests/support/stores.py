@@ -21,7 +21,7 @@ from tests.support.servers.redis_cluster import shared_cluster
 from tests.support.servers.redis_programs import IN_SUITE, installed
 from tests.support.servers.redis_server import shared_server
 
-__all__ = ["CASES", "OTHERS", "StoreCase"]
+__all__ = ["CASES", "OTHERS", "StoreCase", "namespace_of", "redis_url"]
 
 
 _ELSEWHERE = os.environ.get("OUTLAST_TEST_REDIS_URL", "")
@@ -50,7 +50,8 @@ def _sqlite(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> Co
     return SqliteStore(str(folder / "jobs.db"), clock=clock, max_body=max_body)
 
 
-def _space(folder: Path) -> str:
+def namespace_of(folder: Path) -> str:
+    """Return the namespace of the Redis store for a folder."""
     return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
 
 
@@ -60,13 +61,18 @@ def _server_time(clock: Clock) -> Callable[[], float]:
 
 
 def _cluster(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> CompleteStore:
-    url = f"{shared_cluster()}?namespace={_space(folder)}"
+    url = f"{shared_cluster()}?namespace={namespace_of(folder)}"
     return store_at(url, clock=clock, max_body=max_body, now=_server_time(clock))
+
+
+def redis_url() -> str:
+    """Return the URL, without a namespace, of the server that the Redis stores of the suite use."""
+    return _ELSEWHERE or shared_server("").users_url
 
 
 def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body, *, program: str = "") -> CompleteStore:
     elsewhere = "" if program else _ELSEWHERE
-    url = f"{elsewhere or shared_server(program).users_url}?namespace={_space(folder)}"
+    url = f"{elsewhere or shared_server(program).users_url}?namespace={namespace_of(folder)}"
     return store_at(url, clock=clock, max_body=max_body, now=_server_time(clock))
 
 

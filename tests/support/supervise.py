@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -56,7 +57,10 @@ class Supervised:
 def supervised(
     target: str, environ: Mapping[str, str], log: Path, *, stdin: int | None = None, **options: Any
 ) -> Iterator[Supervised]:
-    """Run a supervisor within the block; whatever of it is left at the end is killed."""
+    """Run a supervisor within the block; whatever of it is left at the end is killed.
+
+    subreaper=True: orphans below it become its children, as those of PID 1 in a container do.
+    """
     running = Supervised(target, environ, log, options, stdin)
     try:
         yield running
@@ -69,4 +73,7 @@ if __name__ == "__main__":
     from outlast.worker.plain_log import log_plainly
 
     log_plainly()
-    sys.exit(Supervisor(sys.argv[1], **json.loads(sys.argv[2])).serve())
+    options = json.loads(sys.argv[2])
+    if options.pop("subreaper", False):
+        assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+    sys.exit(Supervisor(sys.argv[1], **options).serve())

@@ -14,6 +14,8 @@ from outlast.admin.findings import (
     of_limits,
     of_queue,
     of_schedule,
+    of_spool,
+    of_unreadable,
     of_unrunnable,
     of_variables,
 )
@@ -26,6 +28,8 @@ from outlast.core.findings import Finding
 from outlast.core.schedule import ScheduleRecord
 from outlast.core.store.records import Query, Records
 from outlast.core.ticking import orphaned
+from outlast.core.unreadable import UNREADABLE
+from outlast.enqueue.spool_file import SpoolFile
 
 __all__ = ["examine"]
 
@@ -37,7 +41,8 @@ async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = ""
 
     pages: check all stored data, which reads the whole store. app_name: the name of `access.app` in the findings.
     """
-    return [*_of_machine(access), *await _of_store(access, pages=pages, app_name=app_name)]
+    found = [*_of_machine(access), *await _of_store(access, pages=pages, app_name=app_name)]
+    return [*found, *_of_spool(access)]
 
 
 def _of_machine(access: StoreAccess) -> Iterator[Finding]:
@@ -51,6 +56,21 @@ def _of_machine(access: StoreAccess) -> Iterator[Finding]:
         None if app is None else app.name, None if app is None else app.explicit_settings
     )
     yield from of_variables(idle)
+
+
+def _of_spool(access: StoreAccess) -> Iterator[Finding]:
+    if not access.settings.spool:
+        return
+    file = SpoolFile(access.settings.spool)
+    if not file.exists():
+        yield of_spool(file.path, 0, 0, None)
+        return
+    try:
+        yield of_spool(file.path, *file.count(), next(iter(file.refused(1)), None))
+    except OutlastError as error:
+        yield Finding("spool", "error", str(error), "see the message")
+    finally:
+        file.close()
 
 
 async def _of_store(access: StoreAccess, *, pages: bool, app_name: str) -> list[Finding]:
@@ -75,6 +95,8 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         for name, each in sorted(stats.items()):
             found += of_queue(name, each)
         found += of_unrunnable(*await _unrunnable(store.records))
+        unreadable = await store.records.count(Query(states=("dead",), reason=UNREADABLE))
+        found += of_unreadable(sum(unreadable.values()))
         if store.keeps_schedules():
             found += map(_of_schedule, await store.schedules.schedules())
     if access.app is not None:

@@ -8,9 +8,19 @@ from typing import Final
 from outlast.core.findings import Finding, Severity
 from outlast.core.kinds import name_of, version_of
 from outlast.core.store.broker import QueueStats
-from outlast.core.text import counted, duration
+from outlast.core.text import counted, duration, short
 
-__all__ = ["of_declarations", "of_holders", "of_limits", "of_queue", "of_schedule", "of_unrunnable", "of_variables"]
+__all__ = [
+    "of_declarations",
+    "of_holders",
+    "of_limits",
+    "of_queue",
+    "of_schedule",
+    "of_spool",
+    "of_unreadable",
+    "of_unrunnable",
+    "of_variables",
+]
 
 FEW_DESCRIPTORS: Final = 1024
 OLD: Final = 300.0
@@ -34,6 +44,14 @@ def of_holders(stale: Iterable[tuple[str, int]], *, consumed: bool) -> Iterator[
             yield Finding("workers", "error", text, "start a worker: its first claim takes them over")
 
 
+def of_unreadable(jobs: int) -> Iterator[Finding]:
+    """Tell of jobs that were set aside because they could not be read."""
+    if jobs:
+        text = f"{counted(jobs, 'job')} could not be read and {'is' if jobs == 1 else 'are'} dead"
+        fix = "see them with outlast dead reason:unreadable; replace arguments with outlast jobs edit --args, or purge"
+        yield Finding("records", "warning", text, fix)
+
+
 def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
     """Return the problems of one queue, or one finding that it has none."""
     check = f"queue {name}"
@@ -43,7 +61,7 @@ def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
 
 def _queue_problems(name: str, stats: QueueStats) -> Iterator[tuple[Severity, str, str]]:
     waiting = stats.ready + stats.scheduled + stats.parked
-    held = stats.depth - stats.running - waiting
+    held = stats.depth - stats.running - waiting - stats.successors
     if held > 0:
         fix = f"repeat that outlast move: outlast jobs list queue:{name} state:waiting shows its target"
         yield "warning", f"{counted(held, 'job')} held by a move that has not ended", fix
@@ -75,6 +93,18 @@ def of_unrunnable(waiting: Mapping[str, str], dead: int) -> Iterator[Finding]:
         text = f"{counted(dead, 'job')} dead: their child processes did not know the kind"
         fix = "outlast dead list reason:kind-missing names the modules; then outlast dead redrive reason:kind-missing"
         yield Finding("child processes", "error", text, fix)
+
+
+def of_spool(path: str, waiting: int, refused: int, example: tuple[str, str] | None) -> Finding:
+    """Judge a spool. waiting, refused: its jobs; example: id and reason of a refused one."""
+    text = f"{path}: {counted(waiting, 'job')} to relay"
+    if example is None:
+        return Finding("spool", "ok", text)
+    id_, why = example
+    fix = (
+        "the table refused of this file keeps each with its reason: enqueue again what is still needed, then delete it"
+    )
+    return Finding("spool", "warning", f"{text}, {refused:,} refused for good, such as {short(id_)}: {short(why)}", fix)
 
 
 def of_schedule(name: str, *, error: str, orphan: bool, paused: bool, due_since: float | None, app: str) -> Finding:

@@ -82,6 +82,14 @@ class StoreKind(ABC):
         """Write a consistent copy of an open store to a new file; raise StoreError, ConfigurationError."""
         raise ConfigurationError(f"{store.url} {self.no_backup or 'cannot be copied'}")
 
+    async def restore(self, url: str, backup: Path) -> Path | None:
+        """Put a backup in the place of the store; return where the replaced file is kept, None if there was none.
+
+        Processes that have the store open find out: their calls raise StoreMoved from then on. Raise StoreError,
+        ConfigurationError; the store is as it was then.
+        """
+        raise ConfigurationError(f"{self.shown(url)} {self.no_backup or 'cannot be restored'}")
+
     def isolated_url(self, url: str, name: str) -> str:
         """Return the URL of a separate, empty store on the same server; raise ConfigurationError."""
         raise ConfigurationError(f"{self.shown(url)} is not on a server: give 'redis://HOST'")

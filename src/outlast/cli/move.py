@@ -111,5 +111,5 @@ def _print_outcome(here: StoreAccess, progress: MoveProgress, outcome: MoveOutco
 
 _HINTS = {
     "running": ": repeat the move when they have ended, or add --wait",
-    "waiting": ": held by a move to another store; repeat that move",
+    "waiting": ": wait for a running job with their unique key, or are held by another move; repeat that move",
 }

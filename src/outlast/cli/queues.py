@@ -73,6 +73,8 @@ def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
         remarks.append("its concurrency is full" if stats.held == "concurrency" else "its rate is used up")
     if stats.keys_held:
         remarks.append(f"{stats.keys_held} of {stats.keys + stats.keys_held} keys wait for their limits")
+    if stats.successors:
+        remarks.append(f"{stats.successors} behind running jobs with their unique key")
     if stats.shed:
         remarks.append(f"{stats.shed} shed")
     return [

@@ -30,6 +30,7 @@ _COMMANDS: Final = (
     "call",
     "move",
     "backup",
+    "restore",
     "config",
     "doctor",
     "demo",

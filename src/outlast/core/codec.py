@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from outlast.core.bounds import HEADERS_LIMIT, KEY_LIMIT, LAST_MOMENT, headers_size
+from outlast.core.bounds import LAST_MOMENT, NESTED_LIMIT, check_text, checked_headers, checked_moment, checked_text
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
-from outlast.core.ids import queue_of
+from outlast.core.ids import FULL_ID, queue_of
 from outlast.core.kinds import WIRE_KIND
 from outlast.core.message import Message
+from outlast.core.policy import HEAD_START
+from outlast.core.text import shown
+from outlast.core.unique import Unique
 
-__all__ = ["EMPTY_ARGS", "REDACTED", "changed_args", "decode", "encode", "encode_value", "redact_args", "scrub"]
+__all__ = [
+    "EMPTY_ARGS",
+    "REDACTED",
+    "are_plain",
+    "changed_args",
+    "check",
+    "check_args",
+    "decode",
+    "encode",
+    "encode_value",
+    "redact_args",
+    "scrub",
+]
 
 EMPTY_ARGS: Final = Raw(b"{}")
 REDACTED: Final = "[redacted]"
 _WHOLE: Final = 4
 """A secret of so many characters is masked also within words."""
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[][{}]")
 
 _encoder = msgspec.json.Encoder()
 _messages = msgspec.json.Decoder(Message)
 _objects = msgspec.json.Decoder(dict[str, Any])
 _raws = msgspec.json.Decoder(dict[str, Raw])
+_bodies = msgspec.json.Decoder(list[dict[str, Raw]])
 
 
 def encode(message: Message) -> bytes:
@@ -41,34 +60,116 @@ def decode(body: bytes) -> Message:
     """Return the message in `body`; raise WireError naming the field that is wrong."""
     try:
         message = _messages.decode(body)
-    except UnicodeDecodeError as error:
+        check(message)
+        check_args(message)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise WireError(f"not a job: {error}") from None
-    except msgspec.DecodeError as error:
-        raise WireError(f"not a job: {error}") from None
-    except ConfigurationError as error:
+    except (ConfigurationError, InvalidArguments) as error:
         raise WireError(str(error)) from None
+    return message
+
+
+def are_plain(messages: Iterable[Message]) -> bool:
+    """Tell quickly whether `check` and `check_args` accept all of these; False when they must be made one by one."""
+    kinds: set[str] = set()
+    bodies = []
+    for each in messages:
+        if (
+            type(each) is not Message
+            or each.key is not None
+            or each.unique is not None
+            or each.headers is not None
+            or each.expires_at is not None
+            or each.redacted
+            or each.priority != "normal"
+            or type(each.run_at) is not float
+            or type(each.enqueued_at) is not float
+            or not 0 <= each.run_at <= LAST_MOMENT >= each.enqueued_at >= 0
+            or type(each.id) is not str
+            or type(each.queue) is not str
+            or type(each.kind) is not str
+            or (found := FULL_ID.match(each.id)) is None
+            or found[1] != each.queue
+        ):
+            return False
+        kinds.add(each.kind)
+        bodies.append(each.args)
     try:
-        queue = queue_of(message.id)
-    except InvalidArguments as error:
-        raise WireError(str(error)) from None
-    if queue != message.queue:
-        raise WireError(f"id {message.id!r} does not belong to queue {message.queue!r}: an id starts with its queue")
+        body = b"[%b]" % b",".join(bodies)
+        _bodies.decode(body)
+        body.decode()
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError, TypeError):  # TypeError: not a Raw
+        return False
+    return body.count(b"[") + body.count(b"{") <= len(bodies) + NESTED_LIMIT and all(map(WIRE_KIND.match, kinds))
+
+
+def check(message: Message) -> None:
+    """Raise ConfigurationError or InvalidArguments naming the field, unless this is a job that `decode` accepts.
+
+    Every way in makes these checks: what an enqueue accepts, the spool can keep and relay. Not checked: the arguments.
+    """
+    for name in ("id", "queue", "kind"):
+        if type(getattr(message, name)) is not str:
+            raise ConfigurationError(f"{name}={shown(getattr(message, name))}: give text")
+    if queue_of(message.id) != message.queue:
+        raise InvalidArguments(
+            f"id {shown(message.id)} does not belong to queue {shown(message.queue)}: an id starts with its queue"
+        )
     if not WIRE_KIND.match(message.kind):
-        raise WireError(
-            f"kind {message.kind[:140]!r}: use 1 to 128 letters, digits or _ . - and begin with a letter or _; append "
+        raise ConfigurationError(
+            f"kind {shown(message.kind)}: use 1 to 128 letters, digits or _ . - and begin with a letter or _; append "
             "a version from 2 on as '@2'"
         )
-    if not bytes(message.args).lstrip().startswith(b"{"):
-        raise WireError("args must be a JSON object, keyed by parameter name")
     for name in ("enqueued_at", "run_at", "expires_at"):
-        value = getattr(message, name)
-        if value is not None and not 0 <= value <= LAST_MOMENT:
-            raise WireError(f"{name}={value:g} must be seconds since 1970, at most {LAST_MOMENT:.0f} (the year 9999)")
-    if message.key is not None and len(message.key) > KEY_LIMIT:
-        raise WireError(f"key of {len(message.key)} characters: give at most {KEY_LIMIT}")
-    if message.headers and (size := headers_size(message.headers)) > HEADERS_LIMIT:
-        raise WireError(f"headers of {size} characters: give at most {HEADERS_LIMIT}")
-    return message
+        moment = getattr(message, name)
+        if type(moment) in (float, int):
+            checked_moment(moment, name)
+        elif moment is not None or name != "expires_at":
+            raise ConfigurationError(f"{name}={shown(moment)}: give seconds since 1970")
+    if not _is_priority(message.priority):
+        raise ConfigurationError(f"priority={shown(message.priority)}: give 'high', 'normal' or 'low'")
+    if message.key is not None and checked_text(message.key, "key") is not message.key:
+        raise ConfigurationError(f"key={shown(message.key)}: give a plain str")
+    unique: object = message.unique
+    if unique is not None and type(unique) is not Unique:
+        raise ConfigurationError(f"unique={shown(unique)}: give Unique(text, ...)")
+    if message.headers is not None:
+        checked_headers(message.headers)
+        if any(type(text) is not str for item in message.headers.items() for text in item):
+            raise ConfigurationError(f"headers={shown(message.headers)}: give a dict of plain str")
+    if message.redacted:
+        _check_names(message.redacted)
+
+
+def _is_priority(word: object) -> bool:
+    return type(word) is str and word in HEAD_START
+
+
+def _check_names(redacted: object) -> None:
+    if type(redacted) is not tuple or any(type(each) is not str for each in redacted):
+        raise ConfigurationError(f"redacted={shown(redacted)}: give a tuple of names")
+    for each in redacted:
+        check_text(each, "redacted")
+
+
+def check_args(message: Message) -> None:
+    """Raise InvalidArguments unless the arguments are a readable JSON object of at most NESTED_LIMIT levels."""
+    try:
+        body = bytes(message.args)
+        if body.count(b"[") + body.count(b"{") > NESTED_LIMIT and _levels(body) > NESTED_LIMIT:
+            raise InvalidArguments(f"args are nested deeper than {NESTED_LIMIT} levels: pass flatter data")
+        _objects.decode(body)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError, TypeError) as error:  # TypeError: not a Raw
+        raise InvalidArguments(f"args must be a JSON object, keyed by parameter name: {error}") from None
+
+
+def _levels(body: bytes) -> int:
+    """Return how deep lists and objects are nested in JSON; without recursion, which the depth itself would end."""
+    deepest = level = 0
+    for bracket in _BRACKET.findall(_TEXT.sub(b"", body)):
+        level += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, level)
+    return deepest
 
 
 def changed_args(args: Raw, change: Raw) -> Raw:

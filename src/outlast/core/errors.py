@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 __all__ = [
     "BodyTooLarge",
     "ConfigurationError",
     "DuplicateKind",
     "EnqueueUnknown",
+    "IdConflict",
     "InvalidArguments",
     "JobCancelled",
     "JobExpired",
@@ -19,6 +23,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreMissing",
+    "StoreMoved",
     "StoreUnavailable",
     "StoreUncertain",
     "UniqueConflict",
@@ -29,7 +34,14 @@ __all__ = [
 
 
 class OutlastError(Exception):
-    """The base class of every error that Outlast raises."""
+    """The base class of every error that Outlast raises.
+
+    Of an enqueue of several messages: stored, the ids of the jobs that are stored, in order; unstored, the messages
+    that are not, or not known to be. Sending these again is safe: they keep their ids.
+    """
+
+    stored: tuple[str, ...] = ()
+    unstored: tuple[Any, ...] = ()
 
 
 class ConfigurationError(OutlastError):
@@ -88,20 +100,43 @@ class BodyTooLarge(OutlastError, ValueError):
 
 
 class UniqueConflict(OutlastError):
-    """Another unfinished job holds the unique key, and the call has on_conflict="raise"."""
+    """Another unfinished job holds the unique key: the call has on_conflict="raise", or that job is of another kind."""
 
-    def __init__(self, key: str, existing: str) -> None:
-        super().__init__(f"unique key {key!r} is held by job {existing!r}: wait for it, or pass on_conflict='existing'")
+    def __init__(self, key: str, existing: str, kind: str = "") -> None:
+        if kind:
+            fix = f"of kind {kind!r}: wait for it, give another key, or leave out scope='queue'"
+        else:
+            fix = "wait for it, or pass on_conflict='existing'"
+        super().__init__(f"unique key {key!r} is held by job {existing!r}{' ' if kind else ': '}{fix}")
         self.key = key
         self.existing = existing
+        self.kind = kind
+
+
+class IdConflict(OutlastError):
+    """The id belongs to a job of another kind; nothing was stored. kind: of that job."""
+
+    def __init__(self, job_id: str, kind: str, wanted: str) -> None:
+        super().__init__(
+            f"id {job_id!r} belongs to a job of kind {kind!r}, so a job of kind {wanted!r} cannot have it: give "
+            f"another id=, such as one that begins with {wanted!r}; if the kind was renamed, aliases=({kind!r},)"
+        )
+        self.id = job_id
+        self.kind = kind
 
 
 class EnqueueUnknown(OutlastError):
-    """The store did not answer in time: the job may have been accepted. Repeating the call with this `id` is safe."""
+    """The store did not answer in time: the job may have been accepted. Repeating the call with this `id` is safe.
 
-    def __init__(self, job_id: str, cause: str) -> None:
-        super().__init__(f"job {job_id!r} may or may not have been accepted ({cause}): repeat with id={job_id!r}")
+    ids: of all messages of the call.
+    """
+
+    def __init__(self, job_id: str, cause: str, ids: Sequence[str] = ()) -> None:
+        others = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+        fix = "send the same messages again" if others else f"repeat with id={job_id!r}"
+        super().__init__(f"job {job_id!r}{others} may or may not have been accepted ({cause}): {fix}")
         self.id = job_id
+        self.ids = tuple(ids) or (job_id,)
 
 
 class StoreError(OutlastError):
@@ -114,6 +149,13 @@ class StoreUnavailable(StoreError):
 
 class StoreMissing(StoreUnavailable):
     """There is no store at the URL that a tool reads, and the tool must not create one."""
+
+
+class StoreMoved(StoreUnavailable):
+    """The path of the open file leads to another file, or to none; restart the process to use the file that is there.
+
+    The call may have reached the file that was moved away, which this process does not use any more.
+    """
 
 
 class StoreUncertain(StoreUnavailable):

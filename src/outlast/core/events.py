@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-Refusal = Literal["full", "too-large", "unroutable", "store", "unknown"]
+Refusal = Literal["full", "too-large", "unroutable", "conflict", "store", "unknown"]
 
 
 class JobEnqueued(Struct, frozen=True):
@@ -55,7 +55,11 @@ class JobDropped(Struct, frozen=True):
 
 
 class JobRefused(Struct, frozen=True):
-    """An enqueue in this process raised. reason "unknown": the store did not answer and may have accepted the job."""
+    """An enqueue in this process raised, or a follow-up of a job that succeeded here was not stored.
+
+    reason "unknown": the store did not answer and may have accepted the job. "conflict": a job of another kind has the
+    id or the unique key.
+    """
 
     id: str
     queue: str

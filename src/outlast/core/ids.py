@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 
+from outlast.core.bounds import plain_text
 from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.text import shown
 
 __all__ = ["IdFactory", "check_queue_name", "fits", "job_id", "queue_of"]
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+FULL_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_.:@+=/-]{1,128}\Z")
 CLIENT_ID = re.compile(r"[A-Za-z0-9_.:@+=/-]{1,128}\Z")
+
+GENERATED = 32
+"""The characters of a generated id after its queue."""
 
 _RANDOM_BITS = 62
 _COUNTER_BITS = 12
@@ -25,25 +31,29 @@ def fits(pattern: re.Pattern[str], text: object) -> bool:
 def check_queue_name(name: str) -> str:
     """Return `name`; raise ConfigurationError unless it is 1 to 64 letters, digits, `_` or `-` (no dot)."""
     if not fits(QUEUE_NAME, name):
-        raise ConfigurationError(f"queue name {name!r}: use 1 to 64 letters, digits, '_' or '-' (no dot)")
-    return name
+        raise ConfigurationError(f"queue name {shown(name)}: use 1 to 64 letters, digits, '_' or '-' (no dot)")
+    return plain_text(name)
 
 
-def job_id(queue: str, client_id: str) -> str:
+def job_id(queue: str, client_id: object) -> str:
     """Return the full id for a client's `id=`; one that already begins with the queue is returned unchanged."""
-    if not fits(CLIENT_ID, client_id):
-        raise InvalidArguments(f"id={client_id!r}: use 1 to 128 letters, digits or any of _ . : @ + = / -")
-    return client_id if client_id.startswith(queue + ".") else f"{queue}.{client_id}"
+    rest = plain_text(client_id).removeprefix(f"{queue}.") if isinstance(client_id, str) else client_id
+    if not fits(CLIENT_ID, rest):
+        raise InvalidArguments(
+            f"id={shown(client_id)}: use 1 to 128 letters, digits or any of _ . : @ + = / -, after the queue's name "
+            f"and dot where it begins with {queue + '.'!r}"
+        )
+    return f"{queue}.{rest}"
 
 
 def queue_of(full_id: str) -> str:
     """Return the queue of an id; raise InvalidArguments when the id has none."""
     if not isinstance(full_id, str):
-        raise InvalidArguments(f"job id {full_id!r}: give the id as text, as returned by enqueue")
-    queue, dot, rest = full_id.partition(".")
-    if not (dot and QUEUE_NAME.match(queue) and CLIENT_ID.match(rest)):
-        raise InvalidArguments(f"job id {full_id!r}: give an id of the form 'queue.rest', as returned by enqueue")
-    return queue
+        raise InvalidArguments(f"job id {shown(full_id)}: give the id as text, as returned by enqueue")
+    found = FULL_ID.match(full_id)
+    if found is None:
+        raise InvalidArguments(f"job id {shown(full_id)}: give an id of the form 'queue.rest', as returned by enqueue")
+    return found[1]
 
 
 class IdFactory:

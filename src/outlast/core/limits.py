@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, structs
 
-from outlast.core.durations import Duration, seconds
+from outlast.core.durations import LONGEST, Duration, seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.text import shown
 
 __all__ = ["NO_LIMIT", "Gcra", "Limit", "Rate", "check_limits", "nanos", "rate_of"]
 
-_RATE: Final = re.compile(r"(?P<count>\d+)\s*/\s*(?P<per>.+)\Z")
+_RATE: Final = re.compile(r"(?P<count>\d{1,15})\s*/\s*(?P<per>.+)\Z")
 _PER: Final = {
     "ms": 0.001,
     "s": 1.0,
@@ -26,6 +27,10 @@ _PER: Final = {
     "d": 86400.0,
     "day": 86400.0,
 }
+
+
+MOST: Final = 2**53
+"""The highest value of a limit: no store keeps higher whole numbers exactly."""
 
 
 def nanos(now: float) -> int:
@@ -56,11 +61,17 @@ def rate_of(value: object, setting: str) -> Rate:
     elif isinstance(value, str) and (match := _RATE.match(value.strip())):
         count, unit = int(match["count"]), match["per"].strip()
         per = _PER[unit] if unit in _PER else seconds(unit, setting)
-    if type(count) is not int or count < 1 or per <= 0:
-        raise ConfigurationError(f"{setting}={value!r}: give a rate such as '100/s', '10/minute' or '5/30s'")
-    if count / per > 1e6:
-        raise ConfigurationError(f"{setting}={value!r}: give at most 1,000,000 jobs a second, or leave the limit out")
+    if type(count) is not int or count < 1 or not _is_period(per):
+        raise ConfigurationError(f"{setting}={shown(value)}: give a rate such as '100/s', '10/minute' or '5/30s'")
+    if count > per * 1e6:  # not count / per: no float may hold the count
+        raise ConfigurationError(
+            f"{setting}={shown(value)}: give at most 1,000,000 jobs a second, or leave the limit out"
+        )
     return Rate(count, float(per))
+
+
+def _is_period(per: object) -> bool:
+    return isinstance(per, int | float) and 0 < per <= LONGEST
 
 
 class Gcra(Struct, frozen=True):
@@ -134,8 +145,8 @@ def check_limits(limits: Any, owner: str) -> None:
     """Check and convert the six limits of a frozen struct; raise ConfigurationError that names the wrong one."""
     for name in ("concurrency", "burst", "max_depth", "max_bytes"):
         value = getattr(limits, name)
-        if value is not None and (type(value) is not int or value < 1):
-            raise ConfigurationError(f"{owner}: {name}={value!r} must be a whole number, 1 or more, or None")
+        if value is not None and (type(value) is not int or not 1 <= value <= MOST):
+            raise ConfigurationError(f"{owner}: {name}={shown(value)} must be a whole number, 1 or more, or None")
     if limits.rate is not None:
         structs.force_setattr(limits, "rate", rate_of(limits.rate, f"{owner}: rate"))
     elif limits.burst is not None:

@@ -10,6 +10,7 @@ from msgspec import Struct, field, structs
 from outlast.core.backoff import Backoff, Exponential
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.text import shown
 
 __all__ = ["DEFAULTS", "HEAD_START", "Defaults", "Policy", "Priority", "Retention", "Retry", "seconds"]
 
@@ -140,10 +141,12 @@ class Retention(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("record_ttl", "dead_ttl", "id_memory"):
             structs.force_setattr(self, name, seconds(getattr(self, name), f"Retention({name})"))
-        if type(self.records) is not int or self.records < 0:
-            raise ConfigurationError(f"Retention(records={self.records!r}): give a whole number, 0 or more")
-        if self.results is not None and (type(self.results) is not int or self.results < 0):
-            raise ConfigurationError(f"Retention(results={self.results!r}): give a whole number, 0 or more, or None")
+        for name in ("records", "results"):
+            value = getattr(self, name)
+            if name == "results" and value is None:
+                continue
+            if type(value) is not int or not 0 <= value <= 2**53:
+                raise ConfigurationError(f"Retention({name}={shown(value)}): give a whole number, 0 or more")
 
     @property
     def results_kept(self) -> int:

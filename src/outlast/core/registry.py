@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from outlast.core.errors import ConfigurationError, DuplicateKind
-from outlast.core.kinds import Upgrade, runnable_kinds, wire_kind
+from outlast.core.kinds import Upgrade, name_of, runnable_kinds, wire_kind
 from outlast.core.policy import Policy, Priority
 from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue, Topology
@@ -124,6 +124,13 @@ class Registry:
             )
         self.schedules[scheduled.name] = scheduled
         self.version += 1
+
+    def same_kind(self, one: str, other: str) -> bool:
+        """Tell whether two wire kinds are one kind: in any version, by its present or a former name."""
+        if one == other:
+            return True
+        names = (name_of(one), name_of(other))
+        return names[0] == names[1] or (names[0] in self._names and self._names[names[0]] is self._names.get(names[1]))
 
     def topology(self) -> Topology:
         """Return the topology to declare to a store."""

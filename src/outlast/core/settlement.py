@@ -86,7 +86,7 @@ Settlement = Finish | Reschedule | Release | Park
 class Accepted(Struct, frozen=True):
     """The message is durable at the store's level.
 
-    Ids of jobs that ended in the same step: `replaced` held its unique key, `shed` made room for it.
+    Ids of jobs that ended in the same step: `replaced` held its unique key or waited for it, `shed` made room for it.
     """
 
     replaced: str | None = None
@@ -94,10 +94,14 @@ class Accepted(Struct, frozen=True):
 
 
 class Exists(Struct, frozen=True):
-    """Nothing was stored, because of job `id`. by: that job has the same id, or holds the unique key."""
+    """Nothing was stored, because of job `id`. by: that job has the same id, or holds the unique key.
+
+    kind: of that job, on the wire; "" where the store does not know it any more.
+    """
 
     id: str
     by: Literal["id", "unique"] = "id"
+    kind: str = ""
 
 
 FullBound = Literal["max_depth", "max_bytes", "max_age", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"]

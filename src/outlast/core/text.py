@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["clean", "counted", "duration", "indented", "json_line", "line", "redact_url", "short", "size", "when"]
+__all__ = [
+    "clean",
+    "counted",
+    "duration",
+    "indented",
+    "json_line",
+    "line",
+    "redact_url",
+    "short",
+    "shown",
+    "size",
+    "when",
+]
 
 # Also the marks of writing direction, the separators at which str.splitlines splits, and halves of surrogate pairs.
 _CONTROL: Final = re.compile(
@@ -46,6 +58,14 @@ def short(text: str, most: int = 60) -> str:
     """Return the first line, cut to `most` characters."""
     line = clean(text).strip().partition("\n")[0]
     return line if len(line) <= most else line[: most - 3].rstrip() + "..."
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return `repr(value)` in one line, cut to `most` characters; only its type if that raises (a number too long)."""
+    try:
+        return short(repr(value), most)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def duration(seconds: float) -> str:

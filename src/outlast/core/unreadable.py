@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from struct import error as struct_error
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from outlast.core.bounds import LAST_MOMENT
+from outlast.core.codec import redact_args
 from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.message import Failure
 
-__all__ = ["READ_ERRORS", "UNREADABLE", "check_time", "json_text", "unreadable"]
+__all__ = ["READ_ERRORS", "UNREADABLE", "check_time", "json_text", "shown_args", "unreadable"]
 
 UNREADABLE: Final = "unreadable"
 """The reason of a job that was set aside: it is dead, and its content is kept as it was found."""
@@ -42,6 +43,15 @@ def json_text(value: object) -> Raw:
     if not isinstance(value, str):
         raise TypeError(f"text expected, not {type(value).__name__}")
     return Raw(bytes(_raw(value.encode())))
+
+
+def shown_args(message_args: Raw, redacted: tuple[str, ...], told: list[Failure], attempt: int) -> dict[str, Any]:
+    """Return the arguments to show; none, with a failure added to `told`, where they cannot be read."""
+    try:
+        return redact_args(message_args, redacted)
+    except READ_ERRORS as error:
+        told.append(unreadable(error, what="its arguments", attempt=attempt))
+        return {}
 
 
 def check_time(value: float | None, name: str) -> None:

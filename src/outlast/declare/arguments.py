@@ -155,12 +155,12 @@ class Arguments:
         return {**self.signature.defaults, **values}
 
     def fingerprint(self, values: dict[str, Any]) -> str:
-        """Return a hash that is equal for equal calls, with defaults passed or left out."""
-        import hashlib
+        """Return a hash that is equal for equal calls (`declare.fingerprint`), with defaults passed or left out."""
+        import json
 
-        defaults = self.signature.defaults
-        differing = {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
-        return hashlib.blake2b(self.encode(differing), digest_size=16).hexdigest()
+        from outlast.declare.fingerprint import fingerprint
+
+        return fingerprint(values, self.signature.defaults, lambda: json.loads(self.encode(values)))
 
     def secrets(self, values: dict[str, Any]) -> tuple[str, ...]:
         """Return the texts of all redacted values in `values`, in each form that a traceback may show."""

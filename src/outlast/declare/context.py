@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias
 
 from msgspec import Raw
 
+from outlast.core.errors import ConfigurationError
 from outlast.core.message import Message
+from outlast.core.registry import Declaration
 
 if TYPE_CHECKING:
     import logging
@@ -60,7 +62,10 @@ class Done:
 
 
 class FollowUp:
-    """A job that will be enqueued when this run succeeds. `id` is final; the store has no record before."""
+    """A job that will be enqueued when this run succeeds; the store has no record before.
+
+    `id` leads to the job from then on: if another job holds its unique key, to that one.
+    """
 
     __slots__ = ("id",)
 
@@ -148,9 +153,20 @@ class Context:
         """Enqueue another job if, and only if, this run succeeds: stored in the step that settles this job.
 
         A run that fails, is cancelled or crashes enqueues nothing. A full queue accepts follow-ups. `await` is allowed,
-        and not needed. Raise InvalidArguments or BodyTooLarge now.
+        and not needed. Raise InvalidArguments or BodyTooLarge now, and ConfigurationError for a unique key with
+        on_conflict="raise": whether the key is held is known only when this run has ended.
         """
         message = job.message(*args, **kwargs)
+        if message.unique is not None and getattr(job, "on_conflict", None) == "raise":
+            raise ConfigurationError(
+                "ctx.enqueue: on_conflict='raise' cannot raise, since the job is stored after this run: give "
+                "with_options(on_conflict='existing') or 'replace', or enqueue it at once: await job.enqueue(...)"
+            )
+        if not isinstance(getattr(job, "declaration", None), Declaration):  # a declared job has made these checks
+            from outlast.core.codec import check, check_args
+
+            check(message)
+            check_args(message)
         self._run.follow(message)
         return FollowUp(message.id)
 

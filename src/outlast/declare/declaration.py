@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from outlast.core.bounds import plain_text
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.ids import check_queue_name, fits
 from outlast.core.kinds import KIND_NAME, check_aliases, check_upgrades
 from outlast.core.policy import DEFAULTS, Policy, Retry
 from outlast.core.registry import Declaration, Mode
+from outlast.core.text import shown
 from outlast.core.unique import Unique
 from outlast.declare.arguments import Arguments
-from outlast.declare.options import JobOptions, check_conflict, check_priority
+from outlast.declare.options import JobOptions, check_conflict, check_priority, positive
 from outlast.declare.signature import Signature, check_importable, read, template_names
 
 if TYPE_CHECKING:
@@ -32,12 +35,11 @@ def declaration_of(
     mode = _mode(handler, signature, options)
     queue = options.get("queue")
     version = options.get("version", 1)
-    priority = options.get("priority", "normal")
-    check_priority(priority)
+    priority = check_priority(options.get("priority", "normal"))
     _check_dependencies(signature, where)
     _check_key(options, signature, where)
     _check_unique(options, signature, where)
-    unique = options.get("unique")
+    key, unique = options.get("key"), options.get("unique")
     declaration = Declaration(
         kind=kind,
         queue=check_queue_name(default_queue if queue is None else queue),
@@ -47,11 +49,11 @@ def declaration_of(
         policy=_policy(options),
         priority=priority,
         expires=_positive(options.get("expires"), "expires"),
-        key=options.get("key"),
-        unique="" if unique is True else unique or None,
+        key=plain_text(key) if isinstance(key, str) else key,
+        unique="" if unique is True else plain_text(unique) if isinstance(unique, str) else unique or None,
         unique_until=options.get("unique_until", "finish"),
         unique_seconds=_positive(options.get("unique_for"), "unique_for"),
-        on_conflict=options.get("on_conflict", "existing"),
+        on_conflict=check_conflict(options.get("on_conflict", "existing")),
         version=version,
         aliases=check_aliases(kind, options.get("aliases", ())),
         upgrades=check_upgrades(kind, version, options.get("upgrades")),
@@ -66,7 +68,7 @@ def _kind(handler: Callable[..., Any], options: JobOptions) -> str:
     kind = handler.__name__ if kind is None else kind
     if not fits(KIND_NAME, kind):
         raise ConfigurationError(f"job {kind!r}: a kind is 1 to 128 letters, digits or _ . -; name it with kind=...")
-    return kind
+    return plain_text(kind)
 
 
 def _mode(handler: Callable[..., Any], signature: Signature, options: JobOptions) -> Mode:
@@ -92,12 +94,7 @@ def _policy(options: JobOptions) -> Policy:
 
 def _positive(duration: Duration | None, setting: str) -> float | None:
     """Return a duration in seconds, None for None; raise ConfigurationError for 0 or less."""
-    if duration is None:
-        return None
-    number = seconds(duration, setting)
-    if number == 0:
-        raise ConfigurationError(f"{setting}={duration!r}: give more than 0 seconds, or None for none")
-    return number
+    return None if duration is None else positive(duration, setting)
 
 
 def _check_dependencies(signature: Signature, where: str) -> None:
@@ -109,7 +106,10 @@ def _check_dependencies(signature: Signature, where: str) -> None:
 
 def _check_key(options: JobOptions, signature: Signature, where: str) -> None:
     key: object = options.get("key")
-    if key is None or callable(key):
+    if key is None:
+        return
+    if callable(key):
+        _check_callable(key, f"{where}: key")
         return
     if not (isinstance(key, str) and key):
         raise ConfigurationError(f"{where}: key={key!r}: give text or a callable")
@@ -129,7 +129,13 @@ def _check_unique(options: JobOptions, signature: Signature, where: str) -> None
         if unknown := template_names(unique, f"{where}: unique") - set(signature.names):
             names = ", ".join(signature.names) or "none"
             raise ConfigurationError(f"{where}: unique={unique!r}: no parameter {min(unknown)!r}; there are {names}")
-    elif unique is not True and not callable(unique):
+    elif callable(unique):
+        _check_callable(unique, f"{where}: unique")
+    elif unique is not True:
         raise ConfigurationError(f"{where}: unique={unique!r}: give text or a callable")
-    check_conflict(on_conflict)
     Unique("-", until)
+
+
+def _check_callable(rule: Callable[..., object], setting: str) -> None:
+    if inspect.iscoroutinefunction(rule):
+        raise ConfigurationError(f"{setting}={shown(rule)}: give a plain function: an enqueue does not await it")

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from outlast.core.bounds import HEADERS_LIMIT, KEY_LIMIT, LAST_MOMENT, check_text, headers_size
+from outlast.core.bounds import LAST_MOMENT, checked_headers, checked_moment, checked_text, plain_text, seconds_at
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.kinds import Upgrade
 from outlast.core.policy import HEAD_START, Priority, Retry
+from outlast.core.text import shown
 from outlast.core.unique import OnConflict, Unique
 
-__all__ = ["NO_OPTIONS", "EnqueueOptions", "JobOptions", "Options", "check_conflict", "check_names", "check_priority"]
+__all__ = [
+    "NO_OPTIONS",
+    "EnqueueOptions",
+    "JobOptions",
+    "Options",
+    "check_conflict",
+    "check_names",
+    "check_priority",
+    "positive",
+]
 
 
 class JobOptions(TypedDict, total=False):
@@ -82,7 +92,7 @@ class EnqueueOptions(TypedDict, total=False):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """Checked EnqueueOptions. Raise ConfigurationError for a wrong option."""
+    """Checked EnqueueOptions: durations and times as seconds, texts as plain `str`. Raise ConfigurationError."""
 
     delay: Duration | None = None
     run_at: float | datetime | None = None
@@ -97,29 +107,22 @@ class Options(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.delay is not None and self.run_at is not None:
             raise ConfigurationError("with_options: delay= and run_at= both set the time: give one")
-        if self.delay is not None:
-            seconds(self.delay, "delay")
-        if self.expires is not None:
-            seconds(self.expires, "expires")
-        _timestamp(self.run_at)
-        if self.priority is not None:
-            check_priority(self.priority)
-        if self.on_conflict is not None:
-            check_conflict(self.on_conflict)
+        for name, checked in _CHECKS:
+            value = getattr(self, name)
+            if value is not None:
+                structs.force_setattr(self, name, checked(value))
         if self.on_conflict == "raise" and self.id is not None and self.unique is None:
             # A caller repeats an enqueue of unknown outcome with the same id, so a repeated id must not raise.
             raise ConfigurationError("on_conflict='raise' is for unique keys, not for a repeated id=: give unique=")
-        if self.unique is not None and not isinstance(self.unique, Unique):
-            Unique(self.unique)
-        _check_key(self.key)
-        _check_headers(self.headers)
 
     def due(self, now: float) -> float:
         """Return when the job is due, wall time in seconds."""
         if self.delay is not None:
-            return now + seconds(self.delay, "delay")
-        moment = _timestamp(self.run_at)
-        return now if moment is None else moment
+            due = now + seconds(self.delay, "delay")
+            if due > LAST_MOMENT:
+                raise ConfigurationError(f"delay={shown(self.delay)}: the job would be due after the year 9999")
+            return due
+        return now if self.run_at is None else checked_moment(self.run_at, "run_at")
 
 
 def check_names(options: Mapping[str, Any], known: frozenset[str], function: str) -> None:
@@ -134,48 +137,47 @@ def check_names(options: Mapping[str, Any], known: frozenset[str], function: str
     raise ConfigurationError(f"{function} has no option {name}=: {hint}")
 
 
-def check_conflict(on_conflict: str) -> None:
-    """Raise ConfigurationError unless `on_conflict` is one of the three."""
-    if on_conflict not in ("existing", "replace", "raise"):
-        raise ConfigurationError(f"on_conflict={on_conflict!r}: give 'existing', 'replace' or 'raise'")
+def check_conflict(on_conflict: object) -> OnConflict:
+    """Return `on_conflict` as a plain `str`; raise ConfigurationError unless it is one of the three."""
+    if not isinstance(on_conflict, str) or on_conflict not in ("existing", "replace", "raise"):
+        raise ConfigurationError(f"on_conflict={shown(on_conflict)}: give 'existing', 'replace' or 'raise'")
+    return cast("OnConflict", plain_text(on_conflict))
 
 
-def check_priority(priority: str) -> None:
-    """Raise ConfigurationError unless `priority` is one of the three."""
-    if str(priority) not in HEAD_START:
-        raise ConfigurationError(f"priority={priority!r}: give 'high', 'normal' or 'low'")
+def check_priority(priority: object) -> Priority:
+    """Return `priority` as a plain `str`; raise ConfigurationError unless it is one of the three."""
+    if not isinstance(priority, str) or priority not in HEAD_START:
+        raise ConfigurationError(f"priority={shown(priority)}: give 'high', 'normal' or 'low'")
+    return cast("Priority", plain_text(priority))
 
 
-def _check_key(key: object) -> None:
-    if key is None:
-        return
-    if not (isinstance(key, str) and len(key) <= KEY_LIMIT):
-        wrong = f"key of {len(key)} characters" if isinstance(key, str) else f"key={key!r}"
-        raise ConfigurationError(f"{wrong}: give text of at most {KEY_LIMIT} characters")
-    check_text(key, "key")
+def positive(duration: Duration, setting: str) -> float:
+    """Return a duration in seconds; raise ConfigurationError for 0 or less."""
+    number = seconds(duration, setting)
+    if number == 0:
+        raise ConfigurationError(f"{setting}={shown(duration)}: give more than 0 seconds, or None for none")
+    return number
 
 
-def _check_headers(headers: object) -> None:
-    if headers is None:
-        return
-    if not (isinstance(headers, dict) and all(isinstance(text, str) for item in headers.items() for text in item)):
-        raise ConfigurationError(f"headers={headers!r}: give a dict of text to text")
-    if (size := headers_size(headers)) > HEADERS_LIMIT:
-        raise ConfigurationError(f"headers of {size} characters: give at most {HEADERS_LIMIT}")
-    for name, text in headers.items():
-        check_text(name, "header")
-        check_text(text, f"header {name!r}")
+def _unique(unique: str | Unique) -> str | Unique:
+    return unique if isinstance(unique, Unique) else Unique(unique).key
 
 
-def _timestamp(moment: float | datetime | None) -> float | None:
-    """Return wall time in seconds, None for None; raise ConfigurationError, also past the year 9999."""
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise ConfigurationError("run_at: give a datetime with a zone, such as datetime.now(UTC) + timedelta(...)")
-        return moment.timestamp()
-    if moment is not None and (type(moment) not in {int, float} or not 0 <= moment <= LAST_MOMENT):
-        raise ConfigurationError(f"run_at={moment!r}: give a datetime with a zone, or seconds since 1970")
-    return moment
+def _run_at(moment: object) -> float | datetime:
+    if not isinstance(moment, datetime):
+        return checked_moment(moment, "run_at")
+    seconds_at(moment, "run_at")
+    return moment  # the error of an enqueue for a year that no store keeps shows the date
 
 
+_CHECKS: Final[tuple[tuple[str, Callable[[Any], Any]], ...]] = (
+    ("delay", lambda value: seconds(value, "delay")),
+    ("run_at", _run_at),
+    ("priority", check_priority),
+    ("unique", _unique),
+    ("key", lambda value: checked_text(value, "key")),
+    ("expires", lambda value: positive(value, "expires")),
+    ("on_conflict", check_conflict),
+    ("headers", checked_headers),
+)
 NO_OPTIONS: Final = Options()

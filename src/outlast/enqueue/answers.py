@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from outlast.core.errors import BodyTooLarge, OutlastError, QueueFull, StoreError, UniqueConflict
+from outlast.core.errors import BodyTooLarge, IdConflict, OutlastError, QueueFull, StoreError, UniqueConflict
 from outlast.core.events import Event, JobDropped, JobEnqueued, JobRefused, Refusal
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists, Full, Published, TooLarge
 
-__all__ = ["RefusedMessage", "events_of", "raise_conflict", "raise_refused", "refused"]
+__all__ = ["RefusedMessage", "SameKind", "events_of", "raise_conflict", "raise_refused", "refused"]
+
+SameKind = Callable[[str, str], bool]
+"""Tells whether two wire kinds are one kind (`Registry.same_kind`)."""
 
 
 class RefusedMessage(Struct, frozen=True):
@@ -22,11 +25,17 @@ class RefusedMessage(Struct, frozen=True):
     retry_after: float | None = None
 
 
-def refused(message: Message, answer: Published) -> RefusedMessage | None:
-    """Return why the store refused a message; None when it, or an existing job in its place, is stored."""
+def refused(message: Message, answer: Published, same_kind: SameKind) -> RefusedMessage | None:
+    """Return why the store refused a message; None when it, or an existing job of its kind in its place, is stored."""
     match answer:
-        case Accepted() | Exists():
+        case Accepted():
             return None
+        case Exists(existing, by, kind):
+            if not kind or same_kind(kind, message.kind):
+                return None
+            if by == "id":
+                return RefusedMessage("conflict", IdConflict(existing, kind, message.kind))
+            return RefusedMessage("conflict", UniqueConflict(_unique_key(message), existing, kind))
         case Full(retry_after, bound):
             return RefusedMessage("full", QueueFull(message.queue, retry_after, bound), retry_after)
         case TooLarge(size, limit, bound):
@@ -36,28 +45,44 @@ def refused(message: Message, answer: Published) -> RefusedMessage | None:
             return RefusedMessage("unroutable", error)
 
 
-def raise_refused(messages: Sequence[Message], answers: Sequence[Published]) -> None:
-    """Raise the error of the first refused message; return when all messages are stored."""
-    for message, answer in zip(messages, answers, strict=True):
-        refusal = refused(message, answer)
-        if refusal is not None:
-            stored = sum(isinstance(each, Accepted | Exists) for each in answers)
-            if stored:
-                refusal.error.add_note(
-                    f"{stored} of the {len(answers)} messages in its batch were accepted; repeating all is safe"
-                )
-            raise refusal.error
+def raise_refused(messages: Sequence[Message], answers: Sequence[Published], same_kind: SameKind) -> None:
+    """Raise the error of the first refused message, with what was stored; return when all messages are stored."""
+    refusals = [refused(message, answer, same_kind) for message, answer in zip(messages, answers, strict=True)]
+    first = next((each for each in refusals if each is not None), None)
+    if first is not None:
+        raise _with_stored(first.error, messages, answers, [each is None for each in refusals])
 
 
 def raise_conflict(messages: Sequence[Message], answers: Sequence[Accepted | Exists]) -> None:
     """Raise UniqueConflict for the first message with a unique key that another job holds (on_conflict="raise")."""
     for message, answer in zip(messages, answers, strict=True):
         if isinstance(answer, Exists) and answer.by == "unique":
-            raise UniqueConflict(message.unique.key if message.unique else "", answer.id)
+            held = [isinstance(each, Exists) and each.by == "unique" for each in answers]
+            error = UniqueConflict(_unique_key(message), answer.id)
+            raise _with_stored(error, messages, answers, [not each for each in held])
 
 
-def events_of(messages: Iterable[Message], answers: Iterable[Published]) -> Iterator[Event]:
-    """Yield the events of a publish. An existing job gives no event: nothing was stored."""
+def _with_stored(
+    error: OutlastError, messages: Sequence[Message], answers: Sequence[Published], are_stored: Sequence[bool]
+) -> OutlastError:
+    each = list(zip(messages, answers, are_stored, strict=True))
+    error.stored = tuple(
+        answer.id if isinstance(answer, Exists) else message.id for message, answer, stored in each if stored
+    )
+    error.unstored = tuple(message for message, _, stored in each if not stored)
+    if error.stored:
+        error.add_note(
+            f"{len(error.stored)} of the {len(answers)} messages in its batch were accepted; repeating all is safe"
+        )
+    return error
+
+
+def _unique_key(message: Message) -> str:
+    return message.unique.key if message.unique else ""
+
+
+def events_of(messages: Iterable[Message], answers: Iterable[Published], same_kind: SameKind) -> Iterator[Event]:
+    """Yield the events of a publish. An existing job of its kind gives no event: nothing was stored."""
     for message, answer in zip(messages, answers, strict=True):
         if isinstance(answer, Accepted):
             yield JobEnqueued(message.id, message.queue, message.kind, message.run_at)
@@ -65,5 +90,5 @@ def events_of(messages: Iterable[Message], answers: Iterable[Published]) -> Iter
                 yield JobDropped(id_, message.queue, "shed", message.id)
             if answer.replaced is not None:
                 yield JobDropped(answer.replaced, message.queue, "replaced", message.id)
-        elif refusal := refused(message, answer):
+        elif refusal := refused(message, answer, same_kind):
             yield JobRefused(message.id, message.queue, message.kind, refusal.reason)

@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from msgspec import Raw, structs
+from msgspec import Raw
 
-from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, check_text
+from outlast.core.bounds import LAST_MOMENT
 from outlast.core.clock import Clock
-from outlast.core.errors import BodyTooLarge, ConfigurationError, InvalidArguments
+from outlast.core.errors import BodyTooLarge
 from outlast.core.ids import IdFactory, job_id
 from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.registry import Declaration, Registry
-from outlast.core.unique import Unique
 from outlast.declare.arguments import Arguments
 from outlast.declare.options import NO_OPTIONS, Options
-from outlast.declare.signature import template_names
+from outlast.enqueue.keys import key_of, unique_of
 from outlast.settings import Settings
 
 __all__ = ["Composer"]
@@ -42,6 +41,8 @@ class Composer:
     arguments: Mapping[str, Arguments]
     rng: Random = _shared_rng
     ids: IdFactory = field(default_factory=IdFactory)
+    latest: list[Message | None] = field(default_factory=lambda: [None])
+    """The message that was made last: `enqueue_many` need not check what comes directly from here."""
 
     def message(
         self,
@@ -63,15 +64,15 @@ class Composer:
         now = self.clock.time()
         if options is NO_OPTIONS:
             own_id, run_at, priority, expires = None, now, declaration.priority, declaration.expires
-            key = None if declaration.key is None else _key(declaration, arguments, values, options)
-            unique = None if declaration.unique is None else _unique(declaration, arguments, values, options)
+            key = None if declaration.key is None else key_of(declaration, arguments, values, options)
+            unique = None if declaration.unique is None else unique_of(declaration, arguments, values, options)
         else:
             own_id, run_at = options.id, options.due(now)
             priority = options.priority or declaration.priority
             expires = declaration.expires if options.expires is None else seconds(options.expires, "expires")
-            key = _key(declaration, arguments, values, options)
-            unique = _unique(declaration, arguments, values, options)
-        return Message(
+            key = key_of(declaration, arguments, values, options)
+            unique = unique_of(declaration, arguments, values, options)
+        message = self.latest[0] = Message(
             id=self.ids.new(queue, now, self.rng.getrandbits(62)) if own_id is None else job_id(queue, own_id),
             queue=queue,
             kind=kind,
@@ -85,67 +86,4 @@ class Composer:
             headers=options.headers,
             redacted=arguments.redacted,
         )
-
-
-def _key(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> str | None:
-    if options.key is not None:
-        return options.key
-    rule = declaration.key
-    if rule is None:
-        return None
-    if callable(rule):
-        value: object = rule(**arguments.complete(values))
-    else:
-        if rule in arguments.redacted:
-            raise ConfigurationError(f"job {declaration.kind!r}: key={rule!r} would show a redacted argument")
-        value = arguments.complete(values)[rule]
-    if value is None:
-        return None
-    text = str(value)
-    if len(text) > KEY_LIMIT:
-        raise InvalidArguments(f"{declaration.kind}: its key has {len(text)} characters: make it at most {KEY_LIMIT}")
-    check_text(text, f"{declaration.kind}: its key")
-    return text
-
-
-def _unique(declaration: Declaration, arguments: Arguments, values: dict[str, Any], options: Options) -> Unique | None:
-    on_conflict = options.on_conflict or declaration.on_conflict
-    if isinstance(options.unique, Unique):
-        replace = on_conflict == "replace" or (options.on_conflict is None and options.unique.replace)
-        return options.unique if replace == options.unique.replace else structs.replace(options.unique, replace=replace)
-    text = options.unique
-    if text is None:
-        rule = declaration.unique
-        if rule is None:
-            if options.on_conflict == "replace":
-                raise ConfigurationError(
-                    f"job {declaration.kind!r}: on_conflict='replace' needs a unique key: give unique="
-                )
-            return None
-        if callable(rule):
-            text = rule(**arguments.complete(values))
-        else:
-            _check_shown(declaration, rule, arguments)
-            if rule:
-                text = rule.format_map(arguments.complete(values))
-            else:
-                text = f"{declaration.kind}:{arguments.fingerprint(values)}"
-        if text is None:
-            return None
-    if not 1 <= len(text) <= KEY_LIMIT:
-        raise InvalidArguments(
-            f"{declaration.kind}: its unique key has {len(text)} characters: make it 1 to {KEY_LIMIT}"
-        )
-    return Unique(text, declaration.unique_until, declaration.unique_seconds, on_conflict == "replace")
-
-
-def _check_shown(declaration: Declaration, rule: str, arguments: Arguments) -> None:
-    """Raise ConfigurationError for a unique key that shows a redacted argument; a hash of a short one shows it too."""
-    if not arguments.redacted:
-        return
-    named = template_names(rule, "unique") if rule else set(arguments.signature.names)
-    if secret := named & set(arguments.redacted):
-        raise ConfigurationError(
-            f"job {declaration.kind!r}: unique={rule or True!r} would show the redacted {min(secret)!r}: name other "
-            "parameters in a template, or give a callable"
-        )
+        return message

@@ -1,11 +1,14 @@
-"""One open store per event loop: opened on first use, declared again when the registry changed."""
+"""One open store per event loop: opened on first use, declared again after new declarations, closed with the loop."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from outlast.aio.loop_end import at_loop_end
 from outlast.core.registry import Registry
 from outlast.core.store.store import Store
 from outlast.enqueue.runtime import Runtime
@@ -16,12 +19,17 @@ __all__ = ["Connections"]
 class _LoopConnection:
     """The connection of one loop. The lock stops concurrent first uses from opening the store twice."""
 
-    __slots__ = ("declared", "lock", "runtime")
+    __slots__ = ("__weakref__", "_close", "declared", "lock", "runtime")
 
-    def __init__(self) -> None:
+    def __init__(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._close = close
         self.lock = asyncio.Lock()
         self.runtime: Runtime | None = None
         self.declared = -1
+
+    async def aclose(self) -> None:
+        """Close it at the end of its loop."""
+        await self._close()
 
 
 class Connections:
@@ -39,9 +47,11 @@ class Connections:
         if (runtime := self.if_ready()) is not None:
             return runtime
         key = (os.getpid(), asyncio.get_running_loop())
-        if key not in self._connections:
-            self._forget()
-        connection = self._connections.setdefault(key, _LoopConnection())
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = self._connections[key] = _LoopConnection(self.close)
+            at_loop_end(connection)
+            await self._forget()
         async with connection.lock:
             return await self._ready(connection)
 
@@ -81,11 +91,18 @@ class Connections:
             runtime, connection.runtime = connection.runtime, None
         if runtime is None:
             return
-        store = runtime.store
-        if not any(other.runtime is not None and other.runtime.store is store for other in self._connections.values()):
-            await store.broker.close()
+        if not self._shared(runtime.store):
+            await runtime.store.broker.close()
 
-    def _forget(self) -> None:
-        """Drop the connections of closed loops, and of the parent process after a fork."""
-        for key in [key for key in self._connections if key[0] != os.getpid() or key[1].is_closed()]:
-            del self._connections[key]
+    async def _forget(self) -> None:
+        """Close the connections of loops that were closed before; drop those of the parent process after a fork."""
+        ended = [key for key in self._connections if key[0] != os.getpid() or key[1].is_closed()]
+        for key, connection in [(key, self._connections.pop(key)) for key in ended]:
+            runtime, connection.runtime = connection.runtime, None
+            if runtime is not None and key[0] == os.getpid() and not self._shared(runtime.store):
+                with contextlib.suppress(RuntimeError):  # its connections need their loop: they end when they are freed
+                    await runtime.store.broker.close()
+
+    def _shared(self, store: Store) -> bool:
+        """Return whether a loop has this store open."""
+        return any(each.runtime is not None and each.runtime.store is store for each in self._connections.values())

@@ -11,7 +11,7 @@ from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound
 from outlast.core.ids import queue_of
 from outlast.core.message import TERMINAL, Message, State
 from outlast.core.policy import seconds
-from outlast.core.settlement import Accepted, Exists
+from outlast.core.settlement import ACCEPTED, Accepted, Exists
 
 if TYPE_CHECKING:
     from outlast.core.durability import Durability
@@ -31,7 +31,7 @@ class Handle(Generic[R_co]):
 
     durability: what the accepted job survives at least; "unknown" for a handle made from an id.
     created: False when an existing job has the same id or unique key (`conflict`: "id" or "unique"); `id` is its id.
-    replaced: the id of the job that held the unique key and was cancelled for this one.
+    replaced: the id of the job that held the unique key, or waited for it, and was cancelled for this one.
     """
 
     __slots__ = ("_runtime", "conflict", "durability", "id", "replaced")
@@ -65,7 +65,9 @@ class Handle(Generic[R_co]):
         handle.durability = durability
         handle.conflict = None
         handle._runtime = runtime
-        if type(answer) is Exists:
+        if answer is ACCEPTED:
+            handle.replaced = None
+        elif type(answer) is Exists:
             handle.id, handle.conflict, handle.replaced = answer.id, answer.by, None
         else:
             assert isinstance(answer, Accepted)
@@ -118,7 +120,8 @@ class Handle(Generic[R_co]):
         runtime = await self._runtime()
         answer = (await runtime.store.control.apply([Cancel(self.id)]))[0]
         if answer.why == "unknown":
-            self._found(None)
+            record = await self.record()  # a follow-up's id may lead to another job
+            answer = (await runtime.store.control.apply([Cancel(record.id)]))[0]
         return answer.ok
 
     def _found(self, record: JobRecord | None) -> JobRecord:

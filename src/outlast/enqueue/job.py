@@ -66,6 +66,11 @@ class Bound(Generic[P, R]):
         return self.declaration.queue
 
     @property
+    def on_conflict(self) -> OnConflict:
+        """What an enqueue does when another job holds the unique key."""
+        return self._on_conflict
+
+    @property
     def _app(self) -> JobApp:
         app = self._app_link.app
         if app is None:

@@ -40,7 +40,8 @@ class Runtime(Composer):
 
         timeout: seconds, None for `enqueue_timeout`. quiet: do not notify observers when the store does not answer,
         since the spool then keeps the messages. Raise EnqueueUnknown past the timeout, or when the connection broke;
-        QueueFull, BodyTooLarge or StoreError for the first refused message (others may have been accepted).
+        QueueFull, BodyTooLarge, IdConflict, UniqueConflict (of another kind) or StoreError for the first refused
+        message (others may have been accepted).
         """
         if not messages:
             return []
@@ -50,22 +51,22 @@ class Runtime(Composer):
                 answers = await self.store.broker.publish(messages)
         except TimeoutError:
             self._emit_refused(() if quiet else messages, "unknown")
-            raise EnqueueUnknown(messages[0].id, f"no answer within {limit:g} s (enqueue_timeout)") from None
+            raise _unknown(messages, f"no answer within {limit:g} s (enqueue_timeout)") from None
         except StoreUncertain as error:
             self._emit_refused(() if quiet else messages, "unknown")
-            raise EnqueueUnknown(messages[0].id, str(error)) from error
+            raise _unknown(messages, str(error)) from error
         except StoreError:
             self._emit_refused(() if quiet else messages, "store")
             raise
         if self.observers:
             self.emit_published(messages, answers)
         if answers.count(ACCEPTED) != len(answers):
-            raise_refused(messages, answers)
+            raise_refused(messages, answers, self.registry.same_kind)
         return cast("list[Accepted | Exists]", answers)
 
     def emit_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
         """Notify the observers of the store's answers to a publish."""
-        for event in events_of(messages, answers):
+        for event in events_of(messages, answers, self.registry.same_kind):
             self.emit(event)
 
     def _emit_refused(self, messages: Sequence[Message], reason: Refusal) -> None:
@@ -82,3 +83,9 @@ class Runtime(Composer):
                     self._failed_observers.add(id(observer))
                     with suppress(BaseException):  # the text of the observer, or a handler of the log, may raise too
                         _log.error("observer %r failed; its further failures are not logged", observer, exc_info=error)
+
+
+def _unknown(messages: Sequence[Message], cause: str) -> EnqueueUnknown:
+    error = EnqueueUnknown(messages[0].id, cause, [message.id for message in messages])
+    error.unstored = tuple(messages)
+    return error

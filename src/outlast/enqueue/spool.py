@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 from typing import Any, Final, TypeVar
 
 from outlast.core.codec import decode, encode
 from outlast.core.durability import Durability
-from outlast.core.errors import EnqueueUnknown, StoreFull, StoreUnavailable, WireError
+from outlast.core.errors import EnqueueUnknown, OutlastError, StoreFull, StoreUnavailable, WireError
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
-from outlast.enqueue.answers import refused
+from outlast.core.text import shown
+from outlast.enqueue.answers import SameKind, refused
 from outlast.enqueue.spool_file import SpooledMessage, SpoolFile
 
 __all__ = ["Spool"]
@@ -43,11 +44,17 @@ class Spool:
     """
 
     def __init__(
-        self, path: str, *, limit: int, publish: Callable[[Sequence[Message]], Awaitable[list[Published]]]
+        self,
+        path: str,
+        *,
+        limit: int,
+        publish: Callable[[Sequence[Message]], Awaitable[list[Published]]],
+        same_kind: SameKind,
     ) -> None:
         self._file = SpoolFile(path)
         self._limit = limit
         self._publish = publish
+        self._same_kind = same_kind
         self._outage = False
         self._thread: ThreadPoolExecutor | None = None
         self._pid = 0
@@ -131,28 +138,61 @@ class Spool:
         set_aside: list[tuple[int, str]] = []
         for each in batch:
             try:
-                messages[each.seq] = decode(each.body)
+                messages[each.seq] = _message_of(each)
             except WireError as error:
                 set_aside.append((each.seq, str(error)))
         try:
-            answers = await self._publish(list(messages.values())) if messages else []
+            answers = await self._answers(messages, set_aside)
         except (StoreUnavailable, StoreFull, EnqueueUnknown, TimeoutError) as error:
             self._record_outage(error)
             return None
         self._outage = False
         stored: list[int] = []
-        for (seq, message), answer in zip(messages.items(), answers, strict=True):
-            refusal = refused(message, answer)
+        for seq, answer in answers.items():
+            message = messages[seq]
+            refusal = refused(message, answer, self._same_kind)
             if refusal is None:
                 stored.append(seq)
+                if isinstance(answer, Exists) and answer.by == "unique":
+                    _log.warning("spooled job %s is not stored: job %s holds its unique key", message.id, answer.id)
             elif refusal.retry_after is None:
                 set_aside.append((seq, str(refusal.error)))
             else:
                 full[message.queue] = max(0.1, refusal.retry_after)
-        for _, reason in set_aside:
-            _log.error("the store refused a spooled job; it is kept as refused in %s: %s", self._file.path, reason)
+        ids = {each.seq: each.id for each in batch}
+        for seq, reason in set_aside:
+            _log.error("spooled job %r is set aside in %s, and kept: %s", ids[seq], self._file.path, reason)
         await self._do(self._file.take_out, stored, set_aside)
         return bool(stored)
+
+    async def _answers(
+        self, messages: Mapping[int, Message], set_aside: list[tuple[int, str]]
+    ) -> Mapping[int, Published]:
+        """Publish the messages; set aside those that the store cannot take at all, if it can take others.
+
+        Raise as `publish` does. An error of Outlast is not about one message: all of them stay.
+        """
+        if not messages:
+            return {}
+        try:
+            return dict(zip(messages, await self._publish(list(messages.values())), strict=True))
+        except (OutlastError, TimeoutError):
+            raise
+        except Exception as error:
+            cause = error
+        answers: dict[int, Published] = {}
+        failed: list[tuple[int, str]] = []
+        for seq, message in messages.items():
+            try:
+                (answers[seq],) = await self._publish([message])
+            except (OutlastError, TimeoutError):
+                raise
+            except Exception as error:
+                failed.append((seq, f"{type(error).__name__}: {error}"))
+        if not answers:
+            raise cause
+        set_aside += failed
+        return answers
 
     def _record_outage(self, error: Exception) -> None:
         if not self._outage:
@@ -165,3 +205,11 @@ class Spool:
             self._thread, self._pid = ThreadPoolExecutor(1, thread_name_prefix="outlast-spool"), os.getpid()
         doing = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **options))
         return await asyncio.shield(doing)
+
+
+def _message_of(row: SpooledMessage) -> Message:
+    """Return the message of a row; raise WireError, also when the row is not of this message."""
+    message = decode(row.body)
+    if (message.id, message.queue) != (row.id, row.queue):
+        raise WireError(f"its row is of job {shown(row.id)} in queue {shown(row.queue)}, its body of {message.id!r}")
+    return message

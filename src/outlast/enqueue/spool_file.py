@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from outlast.clients.sqlite.connection import immediate, open_file
 from outlast.clients.sqlite.errors import translated
+from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.file_system import durability_of
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, StoreFull
@@ -45,11 +46,13 @@ class SpooledMessage(Struct, frozen=True):
 class SpoolFile:
     """The file at `path`, created when it is missing; for any number of processes and threads of one host.
 
-    Every call blocks, and its changes are on the disk when it returns. Raises StoreError, UnsafeStore.
+    Every call blocks, and its changes are on the disk when it returns. Raises StoreError, UnsafeStore; StoreMoved when
+    the file was moved or replaced since the last call, whose successor opens the file that is there then.
     """
 
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
+        self._identity = FileIdentity(path)
         self._lock = threading.Lock()
         self._db: apsw.Connection | None = None
         self._pid = 0
@@ -75,20 +78,25 @@ class SpoolFile:
             db.executemany("insert or ignore into spooled (id, queue, body) values (?, ?, ?)", rows)
 
     def head(self, number: int, *, without: Sequence[str] = ()) -> list[SpooledMessage]:
-        """Return the first messages in order of acceptance, except those of the queues `without`."""
+        """Return the first messages in order of acceptance, except those of the queues `without`.
+
+        A row of other types than this class writes is returned too, as bytes that are no message: it hides no other.
+        """
         marks = ", ".join("?" * len(without))
         with self._using() as db:
             found = db.execute(
-                f"select seq, id, queue, body from spooled where queue not in ({marks}) order by seq limit ?",  # noqa: S608
+                f"""select seq, cast(id as blob), cast(queue as blob), cast(body as blob) from spooled
+                where cast(queue as text) not in ({marks}) order by seq limit ?""",  # noqa: S608
                 (*without, number),
             )
-            return [SpooledMessage(*row) for row in found]
+            return [SpooledMessage(seq, _text(id_), _text(queue), body or b"") for seq, id_, queue, body in found]
 
     def take_out(self, arrived: Sequence[int], refused: Sequence[tuple[int, str]] = ()) -> None:
         """Delete messages that have arrived; move those that the store can never accept aside, each with its reason."""
         with self._using() as db, immediate(db):
             db.executemany(
-                "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1", refused
+                "insert or replace into refused select seq, id, body, ?2 from spooled where seq = ?1",
+                [(seq, why.encode(errors="replace").decode()) for seq, why in refused],
             )
             db.executemany("delete from spooled where seq = ?", [(seq,) for seq in arrived])
             db.executemany("delete from spooled where seq = ?", [(seq,) for seq, _ in refused])
@@ -99,11 +107,17 @@ class SpoolFile:
             waiting, refused = (db.execute(f"select count(*) from {each}").get for each in ("spooled", "refused"))  # noqa: S608
             return int(waiting), int(refused)
 
+    def refused(self, number: int) -> list[tuple[str, str]]:
+        """Return id and reason of the first refused messages, in order of acceptance."""
+        with self._using() as db:
+            found = db.execute("select cast(id as blob), why from refused order by seq limit ?", (number,))
+            return [(_text(id_), why) for id_, why in found]
+
     @contextmanager
     def relaying(self) -> Iterator[bool]:
         """Try to become the only relay of this file; yield whether that succeeded."""
         with translated(self.path):
-            descriptor = os.open(f"{self.path}-relay", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(f"{self.path}-relay", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,21 +131,31 @@ class SpoolFile:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._db is not None and self._pid == os.getpid():
-                self._db.close()
-            self._db = None
+            self._close()
 
     @contextmanager
     def _using(self) -> Iterator[apsw.Connection]:
         with self._lock, translated(self.path, self._db):
+            if self._db is not None and self._identity.moved:
+                self._close()  # the next message goes to the file that is there now
             if self._db is None or self._pid != os.getpid():  # a fork must not use its parent's connection
                 self._db, self._pid = self._opened(), os.getpid()
             yield self._db
+            self._identity.check()
+
+    def _close(self) -> None:
+        if self._db is not None and self._pid == os.getpid():
+            self._identity.close(self._db)
+        self._db = None
 
     def _opened(self) -> apsw.Connection:
         try:
-            db = open_file(self.path, application_id=APPLICATION_ID, migrations=_MIGRATIONS)
+            db = open_file(self.path, application_id=APPLICATION_ID, migrations=_MIGRATIONS, identity=self._identity)
         except StoreCorrupt as error:
             raise StoreCorrupt(f"spool={self.path!r}: {error}; give the spool a file of its own") from error
         db.pragma("wal_autocheckpoint", 1000)
         return db
+
+
+def _text(column: bytes | None) -> str:
+    return (column or b"").decode(errors="replace")

@@ -46,7 +46,8 @@ class Wiring:
         if settings.spool and not (kind is not None and kind.in_process):
             from outlast.enqueue.spool import Spool
 
-            self.spool = Spool(settings.spool, limit=settings.spool_limit, publish=self._relay)
+            same_kind = composer.registry.same_kind
+            self.spool = Spool(settings.spool, limit=settings.spool_limit, publish=self._relay, same_kind=same_kind)
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
         if self.spool is not None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from outlast.core.errors import (
     BodyTooLarge,
     EnqueueUnknown,
+    IdConflict,
     InvalidArguments,
     JobNotFound,
     QueueFull,
@@ -101,6 +102,7 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         UniqueConflict: lambda error: answer(
             409, "unique-conflict", "another unfinished job has the same unique key", job=error.existing
         ),
+        IdConflict: lambda error: answer(409, "id-conflict", "another kind of job has the same id", job=error.id),
         BodyTooLarge: lambda error: answer(
             413, "body-too-large", f"the job has {error.size} bytes, more than the limit of {error.limit}"
         ),

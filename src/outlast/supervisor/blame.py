@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from outlast.aio.children import how_ended
 from outlast.core.clock import Clock
+from outlast.core.errors import StoreMoved
 from outlast.core.message import Failure
 from outlast.core.settlement import Release, Reschedule
 from outlast.core.store.store import Store
@@ -31,7 +32,11 @@ async def release(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
         # Some of the others may have been settled before their worker died.
         return len(others) - len(lost) + await store.broker.forfeit(ended.holder, crashed=False)
 
-    released = await link.retry("forfeit", forfeit)
+    try:
+        released = await link.retry("forfeit", forfeit)
+    except StoreMoved:
+        _logger.error("the jobs of a dead worker are only in the file that was moved or replaced")  # noqa: TRY400
+        return
     if crashed or released:
         count = released + len(crashed)
         _logger.warning("%d jobs of a dead worker run again; %d of them count a crash", count, len(crashed))

@@ -20,7 +20,7 @@ from outlast.aio.loops import complete
 from outlast.aio.signals import ignore_stops
 from outlast.aio.tasks import cancel
 from outlast.core.backoff import Exponential
-from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError
+from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError, StoreMoved
 from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
@@ -127,7 +127,6 @@ class _SupervisedWorker:
     def __init__(self, config: WorkerConfig, app: AppPort) -> None:
         self._config = config
         self._app = app
-        self._parent = os.getppid()
         self._stop = asyncio.Event()
         self._grace_over = False
         self._orphaned = False
@@ -159,7 +158,7 @@ class _SupervisedWorker:
             runtime = await self._open()
             if runtime is not None:
                 await self._work(runtime, writer)
-        except (ConfigurationError, StoreCorrupt) as error:
+        except (ConfigurationError, StoreCorrupt, StoreMoved) as error:
             _logger.error("%s", error)  # noqa: TRY400 - the message is for the operator
             return STORE if isinstance(error, StoreCorrupt) else CONFIG
         except StoreStalled:
@@ -252,7 +251,7 @@ class _SupervisedWorker:
     async def _is_orphan(self) -> bool:
         """Return whether the supervisor has ended: its sockets close a moment before its children get a new parent."""
         for _ in range(_REPARENTED_TRIES):
-            if os.getppid() != self._parent:
+            if os.getppid() != self._config.supervisor:
                 return True
             await asyncio.sleep(_REPARENTED_PAUSE)
         return False

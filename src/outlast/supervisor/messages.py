@@ -15,12 +15,16 @@ __all__ = ["SupervisorMessage", "QueueAlarm", "StopWorker", "WorkerHello", "Loss
 
 
 class WorkerConfig(Struct, frozen=True, kw_only=True):
-    """The configuration of a worker process, without secrets: every user of the machine can read a command line."""
+    """The configuration of a worker process, without secrets: every user of the machine can read a command line.
+
+    supervisor: the pid of its supervisor, which may have ended before the worker can ask for it.
+    """
 
     target: str
     holder: str
     map_fd: int
     control_fd: int
+    supervisor: int
     queues: tuple[str, ...] | None = None
     concurrency: int | None = None
     threads: int | None = None

@@ -75,7 +75,7 @@ class WorkerProcess:
     """A worker process in a session of its own, with its job map and its socket."""
 
     def __init__(self, config: WorkerConfig, clock: Clock, rng: Random, directory: str | None = None) -> None:
-        """Start it in `directory`. `config` lacks descriptors and holder, which are made here. Raise OSError."""
+        """Start it in `directory`. `config` lacks descriptors, holder and pid, which are made here. Raise OSError."""
         loop = asyncio.get_running_loop()
         self.holder = Holder(uuid4().hex)
         self.hello: asyncio.Future[WorkerHello] = loop.create_future()
@@ -96,7 +96,9 @@ class WorkerProcess:
         self._writer: asyncio.StreamWriter | None = None
 
         def configure(fd: int) -> bytes:
-            own = msgspec.structs.replace(config, holder=self.holder.id, map_fd=self._map_fd, control_fd=fd)
+            own = msgspec.structs.replace(
+                config, holder=self.holder.id, map_fd=self._map_fd, control_fd=fd, supervisor=os.getpid()
+            )
             return encode(own)
 
         try:

@@ -18,9 +18,10 @@ from outlast.aio.signals import on_signals
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
 from outlast.core.clock import Clock
-from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.errors import ConfigurationError, StoreError, StoreMoved
 from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
+from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
 from outlast.supervisor.blame import release
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
@@ -81,6 +82,7 @@ class Supervisor:
             holder="",
             map_fd=-1,
             control_fd=-1,
+            supervisor=0,
             queues=None if queues is None else tuple(queues),
             concurrency=concurrency,
             threads=threads,
@@ -99,6 +101,8 @@ class Supervisor:
         self._wanted = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: StoreLink | None = None
+        self._links: dict[WorkerProcess, StoreLink] = {}
+        """By process: after a change of the file, the fences of an old worker mean nothing in the new one."""
         self._linked = asyncio.Event()
         self._linking = asyncio.Lock()
         self._hello: WorkerHello | None = None
@@ -215,8 +219,9 @@ class Supervisor:
             await cancel(greeting)
             self._processes.discard(process)
         process.ended.set_result(ended)
-        if self._link is not None:
-            await self._release_jobs(self._link, ended)
+        link = self._links.pop(process, self._link)
+        if link is not None:
+            await self._release_jobs(link, ended)
 
     async def _greet(self, process: WorkerProcess) -> None:
         hello = await process.hello
@@ -226,11 +231,24 @@ class Supervisor:
             return
         self._hello = hello
         async with self._linking:
-            if self._link is None:
-                link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
+            self._links[process] = self._link = await self._current_link()
+            self._linked.set()
+
+    async def _current_link(self) -> StoreLink:
+        """Return the link of a new worker: the one of the others, unless its file was moved or replaced since."""
+        link = self._link
+        if link is not None:
+            with contextlib.suppress(StoreError):
+                await link.once(lambda store: store.broker.stats(["outlast"]))  # only its error matters
+            if link.moved is None:
+                return link
+            with contextlib.suppress(StoreError):
+                await link.store.broker.close()
+        while True:
+            link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
+            with contextlib.suppress(StoreMoved):  # replaced in the moment in which it was opened
                 await link.retry("open", lambda store: store.broker.open())
-                self._link = link
-                self._linked.set()
+                return link
 
     def _connect(self) -> Store:
         assert self._hello is not None
@@ -258,8 +276,7 @@ class Supervisor:
     async def _renewals(self) -> None:
         """Extend every worker's lease three times within its length."""
         while True:
-            if self._link is not None:
-                await asyncio.gather(*(self._renew(self._link, process) for process in list(self._processes)))
+            await asyncio.gather(*(self._renew(link, process) for process, link in list(self._links.items())))
             await asyncio.sleep(1.0 if self._hello is None else self._hello.lease / 3)
 
     async def _renew(self, link: StoreLink, process: WorkerProcess) -> None:
@@ -268,6 +285,8 @@ class Supervisor:
         lease = self._hello.lease
         try:
             process.send_losses(await link.once(lambda store: store.broker.extend(process.holder, lease=lease)))
+        except StoreMoved:
+            return  # the worker finds out too, and stops
         except StoreError as error:
             _logger.warning("the lease of worker %d could not be renewed: %s", process.child.pid, error)
 
@@ -339,9 +358,11 @@ class Supervisor:
 
     async def _watch_consumers(self) -> None:
         await self._linked.wait()
-        link = self._link
-        assert link is not None
-        await ConsumerWatch(lambda: link.store.broker, self._clock, self._alarm).run()
+        await ConsumerWatch(self._broker, self._clock, self._alarm).run()
+
+    def _broker(self) -> Broker:
+        assert self._link is not None
+        return self._link.store.broker
 
     def _alarm(self, event: QueueUnattended) -> None:
         """Send the event to the app's observers, in one worker process."""
@@ -360,6 +381,8 @@ class Supervisor:
                 process.kill("forced")
         grace = self._hello.drain_grace if self._hello is not None else 0.0
         if not await self._gone_within(grace + _MARGIN):
+            if not self._killing:
+                _logger.error("the workers that have not ended within their grace period are killed")
             self._kill_all()
             await self._gone_within(_MARGIN)
         await cancel(*self._tasks)

@@ -11,6 +11,7 @@ from outlast.core.settlement import Note, Release
 from outlast.enqueue.runtime import Runtime
 from outlast.worker.budget import Budget, EndedRun
 from outlast.worker.executor import Executor
+from outlast.worker.follow_ups import absent_ones, in_question
 from outlast.worker.report import Reporter
 from outlast.worker.run import Answer, Run, run_blocking
 
@@ -75,7 +76,8 @@ async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
             lost = await store.broker.settle([settlement])
             budget.begin_settling([(run, settlement)])
             budget.settled([(run, settlement)])
-            report.settled([(run, settlement)], frozenset((each.fence.id, each.fence.token) for each in lost))
+            absent = await absent_ones(store, in_question([settlement]))
+            report.settled([(run, settlement)], frozenset((each.fence.id, each.fence.token) for each in lost), absent)
             ids.append(run.delivery.message.id)
     finally:
         executor.close()

@@ -76,12 +76,19 @@ class _TestStore(MemoryStore):
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         lost = await super().settle(settlements)
         superseded = {(each.fence.id, each.fence.token) for each in lost}
-        for settlement in settlements:
-            if (
-                isinstance(settlement, Finish | Reschedule)
-                and (settlement.fence.id, settlement.fence.token) not in superseded
-            ):
-                self.accepted += settlement.then
+        then = [
+            message
+            for settlement in settlements
+            if isinstance(settlement, Finish | Reschedule)
+            and (settlement.fence.id, settlement.fence.token) not in superseded
+            for message in settlement.then
+        ]
+        found = await self.get([message.id for message in then])
+        self.accepted += [
+            message
+            for message, record in zip(then, found, strict=True)
+            if record is not None and (record.id, record.enqueued_at) == (message.id, message.enqueued_at)
+        ]
         return lost
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-from outlast.core.errors import StoreCorrupt, StoreError
+from outlast.core.errors import StoreCorrupt, StoreError, StoreMoved
 from outlast.core.message import Delivery, Holder
 from outlast.core.store.store import Store
 from outlast.worker.budget import Budget
@@ -52,7 +52,7 @@ class Claimer:
         self._unknown_since: float | None = None
 
     async def run(self) -> None:
-        """Claim until cancelled. Raise StoreCorrupt, or StoreStalled when a claim did not return."""
+        """Claim until cancelled. Raise StoreCorrupt, StoreMoved, or StoreStalled when a claim did not return."""
         while True:
             await self.step(wait=CLAIM_WAIT)
 
@@ -78,7 +78,7 @@ class Claimer:
             deliveries = await self._link.once(claim, wait=wait)
         except StoreError as error:
             self._unknown_since = self._link.clock.monotonic()
-            if isinstance(error, (StoreCorrupt, StoreStalled)):
+            if isinstance(error, (StoreCorrupt, StoreMoved, StoreStalled)):
                 raise
             self._failed += 1
             await self._link.pause("claim", self._failed, error)

@@ -20,12 +20,14 @@ Losses = Callable[[Sequence[Lost]], None]
 
 
 async def renew(broker: Callable[[], Broker], holder: Holder, *, lease: float, lost: Losses) -> None:
-    """Extend the lease three times within its length, for ever, also after an outage; call `lost` with lost runs."""
+    """Extend the lease three times within its length, for ever, also after an error; call `lost` with lost runs."""
     while True:
         try:
             lost(await broker().extend(holder, lease=lease))
         except StoreError as error:
             _logger.warning("the lease of %s could not be renewed: %s", holder.label or holder.id, error)
+        except Exception:  # of whatever kind: the jobs that run here would run elsewhere too
+            _logger.exception("the lease of %s could not be renewed", holder.label or holder.id)
         await asyncio.sleep(lease / 3)
 
 

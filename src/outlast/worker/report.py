@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from outlast.core.events import JobEnded, JobEnqueued, JobLost, JobRetried, JobStarted
+from outlast.core.events import JobEnded, JobEnqueued, JobLost, JobRefused, JobRetried, JobStarted
 from outlast.core.message import Failure, Message
 from outlast.core.settlement import Finish, Reschedule, Settlement
 from outlast.core.text import line
 from outlast.worker.budget import EndedRun
 from outlast.worker.failures import handler_frames
+from outlast.worker.follow_ups import NONE, Absent
 from outlast.worker.ports import RuntimePort
 from outlast.worker.run import Run
 
@@ -49,6 +50,7 @@ class Reporter:
         self.wants_ends = bool(runtime.observers.of(JobEnded)) or bool(runtime.observers.of(JobEnqueued))
         self._emit = runtime.emit
         self._clock = runtime.clock
+        self._same_kind = runtime.registry.same_kind
         self._unknown: set[str] = set()
 
     def started(self, run: Run) -> None:
@@ -57,16 +59,31 @@ class Reporter:
         waited = max(0.0, self._clock.time() - message.run_at)
         self._emit(JobStarted(message.id, message.queue, message.kind, run.delivery.attempt, waited))
 
-    def settled(self, batch: Sequence[EndedRun], superseded: Superseded = frozenset()) -> None:
-        """Report recorded settlements, and the superseded runs among them."""
+    def settled(self, batch: Sequence[EndedRun], superseded: Superseded = frozenset(), absent: Absent = NONE) -> None:
+        """Report recorded settlements, and the superseded runs among them. absent: follow-ups that were not stored."""
         for run, settlement in batch:
             if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
                 self.superseded(run)
-            elif self.wants_ends or type(settlement) is not Finish or settlement.state != "succeeded":
-                self._settled(run, settlement)
+                continue
+            if absent and isinstance(settlement, Finish | Reschedule):
+                self._conflicts(run, settlement.then, absent)
+            if self.wants_ends or type(settlement) is not Finish or settlement.state != "succeeded":
+                self._settled(run, settlement, absent)
                 run.error = None
 
-    def _settled(self, run: Run, settlement: Settlement) -> None:
+    def _conflicts(self, run: Run, then: Sequence[Message], absent: Absent) -> None:
+        """Report the follow-ups that are lost, because a job of another kind has their id or their unique key."""
+        for each in then:
+            record = absent.get(each.id)
+            if record is not None and not self._same_kind(record.kind, each.kind):
+                what = "id" if record.id == each.id else "unique key"
+                text = "job %s: its follow-up %s (%s) is not stored: job %s of kind %s has its %s"
+                names = (run.delivery.message.id, each.id, each.kind, record.id, record.kind, what)
+                with suppress(BaseException):
+                    _logger.error(text, *map(line, names))
+                self._emit(JobRefused(each.id, each.queue, each.kind, "conflict"))
+
+    def _settled(self, run: Run, settlement: Settlement, absent: Absent) -> None:
         message = run.delivery.message
         if isinstance(settlement, Finish):
             if settlement.state == "dead":
@@ -74,7 +91,7 @@ class Reporter:
                 self._log(logging.ERROR, run, text, settlement.reason, run.delivery.attempt, failure=settlement.error)
             if self.wants_ends:
                 for then in settlement.then:
-                    if isinstance(then, Message):
+                    if then.id not in absent:
                         self._emit(JobEnqueued(then.id, then.queue, then.kind, then.run_at))
                 seconds = self._clock.monotonic() - run.started if run.began else 0.0
                 self._emit(

@@ -12,6 +12,7 @@ from outlast.core.errors import StoreError
 from outlast.core.settlement import Note, Release, Settlement
 from outlast.core.store.store import Store
 from outlast.worker.budget import Budget, EndedRun
+from outlast.worker.follow_ups import NONE, Absent, absent_ones, in_question
 from outlast.worker.report import Reporter, Superseded
 from outlast.worker.run import Run
 from outlast.worker.store_link import StoreLink
@@ -67,7 +68,7 @@ class Settler:
                 self._budget.begin_settling(batch)
                 superseded = await self._settle(batch)
                 self._budget.settled(batch)
-                self._report.settled(batch, superseded)
+                self._report.settled(batch, superseded, await self._absent(batch))
         except GeneratorExit:
             raise  # the event loop is closed
         except BaseException as error:
@@ -75,6 +76,16 @@ class Settler:
                 self._broken(error)
         finally:
             self._task = None
+
+    async def _absent(self, batch: list[EndedRun]) -> Absent:
+        """Return the follow-ups that were not stored; all in question if the store cannot be read now."""
+        asked = in_question(settlement for _, settlement in batch)
+        if not asked:
+            return NONE
+        try:
+            return await self._link.once(lambda store: absent_ones(store, asked))
+        except StoreError:  # no answer in time
+            return dict.fromkeys(message.id for message in asked)
 
     async def _settle(self, batch: list[EndedRun]) -> Superseded:
         notes = [

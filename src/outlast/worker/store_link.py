@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from outlast.aio.tasks import cancel
 from outlast.core.backoff import Exponential
 from outlast.core.clock import Clock
-from outlast.core.errors import StoreCorrupt, StoreError
+from outlast.core.errors import StoreCorrupt, StoreError, StoreMoved
 from outlast.core.store.store import Store
 
 __all__ = ["StoreLink", "StoreStalled"]
@@ -39,6 +39,8 @@ class StoreLink:
         self.store = store
         self.clock = clock
         self.patience = patience
+        self.moved: str | None = None
+        """Why the store is not used any more: its file was moved or replaced."""
         self.on_stall: Callable[[float], None] = lambda seconds: None
         self._rng = rng
         self._reconnect = reconnect
@@ -48,8 +50,11 @@ class StoreLink:
     async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0, queue: str = "") -> T:
         """Return the result of `call(store)`. queue: the queue of the call, where each queue may have its own outage.
 
-        Raise StoreStalled when the call takes `patience` seconds longer than `wait`; `store` is a new one then.
+        Raise StoreStalled when the call takes `patience` seconds longer than `wait`; `store` is a new one then. Raise
+        StoreMoved at every call since the first that did.
         """
+        if self.moved is not None:
+            raise StoreMoved(self.moved)
         store = self.store
         task = asyncio.ensure_future(call(store))
         try:
@@ -61,7 +66,9 @@ class StoreLink:
             task.cancel()
             await self._replace(store, wait + self.patience)
             raise StoreStalled(f"no answer from the store for {wait + self.patience:.0f} s")
-        if queue in self._away and task.exception() is None:
+        if isinstance(error := task.exception(), StoreMoved):
+            self.moved = str(error)
+        if queue in self._away and error is None:
             self._away.discard(queue)
             _logger.warning("the store is back%s", queue and f", for queue {queue!r}")
         return task.result()
@@ -69,14 +76,14 @@ class StoreLink:
     async def retry(self, what: str, call: Callable[[Store], Awaitable[T]], *, queue: str = "") -> T:
         """Return the result of `call(store)`; on StoreError repeat the idempotent call for ever, up to 2 s apart.
 
-        Raise StoreCorrupt at once, and StoreStalled when the call hangs a second time, on the new connection.
+        Raise StoreCorrupt and StoreMoved at once, and StoreStalled when the call hangs again, on the new connection.
         """
         attempt = 0
         stalls = 0
         while True:
             try:
                 return await self.once(call, queue=queue)
-            except StoreCorrupt:
+            except (StoreCorrupt, StoreMoved):
                 raise
             except StoreError as error:
                 stalls += isinstance(error, StoreStalled)

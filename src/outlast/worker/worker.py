@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
-from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreError, StoreMoved, StoreUnavailable
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Release
@@ -314,6 +314,8 @@ class Worker:
         """
         if isinstance(error, Exception):
             self._fail(error)
+            if isinstance(error, StoreMoved):
+                self._grace_over.set()  # the settlements of the runs have no place
             return
         why = f"the task {name!r} ended with {type(error).__name__}, which only the code of a job can cause"
         if self._torn is not None:

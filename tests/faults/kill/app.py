@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psutil
 from outlast import Constant, Outlast, Retry
 from tests.support.ledger import Ledger
 
-__all__ = ["app", "blocks", "brief", "hogs", "holds_gil", "poison", "threaded", "traced"]
+__all__ = ["app", "blocks", "brief", "hogs", "holds_gil", "leaves_a_child", "poison", "threaded", "traced"]
 
 app = Outlast("faults")
 AGAIN = Retry(attempts=3, backoff=Constant(0))
@@ -77,3 +78,10 @@ async def hogs(name: str) -> None:
 async def poison(name: str) -> None:
     ledger().write("start", name)
     os._exit(9)
+
+
+@app.job
+def leaves_a_child(name: str) -> None:
+    """Start a program that leaves a child behind, as `sh -c "x &"`, a browser or a converter does."""
+    out = subprocess.run(["sh", "-c", "sleep 0.1 >/dev/null & echo $!"], stdout=subprocess.PIPE, check=True).stdout
+    ledger().write("left", int(out))

@@ -14,8 +14,8 @@ from outlast.brokers.sqlite.statements import open_store
 from outlast.brokers.sqlite.tuning import Tuning
 from outlast.clients.sqlite.file_system import durability_of
 from outlast.core.errors import StoreCorrupt
-from outlast.core.message import Message
-from outlast.core.settlement import ACCEPTED, Exists, Full, Published, TooLarge
+from outlast.core.message import Holder, Message
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Full, Published, TooLarge
 from outlast.core.store.records import Query
 from outlast.enqueue.spool import Spool
 from outlast.enqueue.spool_file import SpoolFile
@@ -83,6 +83,29 @@ async def test_spooled_jobs_are_relayed_in_order_when_the_server_is_back(server:
         await until(lambda: SpoolFile(str(tmp_path / "outbox.db")).count() == (0, 0), "all of it has arrived")
         assert await kept(app) == [f"mail.{n}" for n in range(250)]
         assert (await send.with_options(id="last").enqueue(1)).durability == "os-crash"
+
+
+async def test_a_spooled_update_waits_for_the_job_that_runs(server: Node, tmp_path: Path) -> None:
+    app, send = shop(server.port, tmp_path / "spool.db")
+    async with app:
+        await send.with_options(id="old", unique="k").enqueue(1)
+        broker = (await app.runtime()).store.broker
+        holder = Holder("a" * 32)
+        (given,) = await broker.claim({"mail": 1}, limit=1, holder=holder, lease=3600, wait=0)
+        server.kill()
+        for number in (2, 3):
+            await send.with_options(id=f"new-{number}", unique="k", on_conflict="replace").enqueue(number)
+        server.start()
+
+        async def relayed() -> bool:
+            return await kept(app) == ["mail.old", "mail.new-2", "mail.new-3"]
+
+        await until(relayed, "the updates are relayed")
+        records = await (await app.runtime()).store.records.get(["mail.new-2", "mail.new-3"])
+        assert [record and record.state for record in records] == ["cancelled", "waiting"]
+        assert await broker.settle([Finish(given.fence, "succeeded")]) == []
+        (given,) = await broker.claim({"mail": 1}, limit=1, holder=holder, lease=3600, wait=0)
+        assert given.message.id == "mail.new-3"
 
 
 async def test_an_app_that_starts_without_its_server_spools_too(server: Node, tmp_path: Path) -> None:
@@ -174,7 +197,7 @@ async def test_a_full_queue_keeps_its_jobs_in_the_spool_and_delays_no_other(tmp_
     async def away() -> Any:
         raise StoreUnavailable("away")
 
-    outbox = Spool(str(tmp_path / "outbox.db"), limit=100, publish=publish)
+    outbox = Spool(str(tmp_path / "outbox.db"), limit=100, publish=publish, same_kind=str.__eq__)
     sent = [message(queue, number) for number in (1, 2) for queue in ("full", "free", "large")]
     await outbox.through(sent, away)
     spool = SpoolFile(str(tmp_path / "outbox.db"))
@@ -197,7 +220,7 @@ async def test_one_process_relays_at_a_time(tmp_path: Path) -> None:
     async def away() -> Any:
         raise StoreUnavailable("away")
 
-    outbox = Spool(path, limit=100, publish=publish)
+    outbox = Spool(path, limit=100, publish=publish, same_kind=str.__eq__)
     with SpoolFile(path).relaying() as mine:
         assert mine
         await outbox.through([message("free", 1)], away)
@@ -222,7 +245,7 @@ async def test_only_one_enqueue_waits_for_an_unavailable_store(tmp_path: Path) -
             raise StoreUnavailable("still away")
         return [ACCEPTED] * len(messages)
 
-    outbox = Spool(str(tmp_path / "outbox.db"), limit=100, publish=publish)
+    outbox = Spool(str(tmp_path / "outbox.db"), limit=100, publish=publish, same_kind=str.__eq__)
     for number in range(50):
         await outbox.through([message("free", number)], direct)
     assert asked == 1

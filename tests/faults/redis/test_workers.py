@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from outlast import Outlast
 from outlast.core.store.records import JobRecord
 from outlast.settings import Settings
+from tests.faults.hostile.judge import see_what_becomes_of
 from tests.faults.kill.app import app as declared
 from tests.faults.kill.app import brief
 from tests.faults.proofs.redis_survival import Orders, survive
@@ -113,6 +116,34 @@ async def test_workers_behind_a_dead_connection_reconnect(tmp_path: Path, server
             await scene.ended(ids)
             await scene.ended(await scene.enqueue(1000, 5, 0))
     assert set(scene.ledger.names("start").values()) == {1}
+
+
+@pytest.mark.parametrize("away", ["killed", "frozen"])
+async def test_idle_workers_stop_without_their_server(tmp_path: Path, server: Node, away: str) -> None:
+    async with staged(tmp_path, server) as scene:
+        scene.environ["OUTLAST_FAULTS_DRAIN_GRACE"] = "3600"
+        with scene.start() as running:
+            await scene.ended(await scene.enqueue(0, 10, 0))
+            if away == "killed":
+                await asyncio.to_thread(server.kill)
+            else:
+                server.signal(signal.SIGSTOP)
+            running.process.terminate()
+            await until(lambda: running.process.poll() is not None, "they stop")
+            assert running.process.returncode == 0
+        if away == "frozen":
+            server.signal(signal.SIGCONT)
+        else:
+            await asyncio.to_thread(server.start)
+
+
+@pytest.mark.parametrize(
+    "way", ["exits_with_0", "cancels_all_tasks", "closes_all_descriptors", "gathers_a_task_that_exits"]
+)
+async def test_a_job_that_ends_its_worker_is_blamed_and_its_neighbours_succeed(
+    tmp_path: Path, server: Node, way: str
+) -> None:
+    await see_what_becomes_of(way, server.url, tmp_path)
 
 
 async def test_jobs_that_run_past_their_lease_in_an_outage_run_again(tmp_path: Path, server: Node) -> None:

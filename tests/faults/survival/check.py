@@ -199,7 +199,11 @@ def cause_of(before: Handout, after: Handout, past: History) -> Cause:
     for frost in past.frosts.get(before.worker, ()):
         if frost.t <= after.t and any(end <= after.t + _ROUNDING for t, end in _leases(before.worker, frost.t, past)):
             return "freeze"
-    if not before.runs and (before.returned or _left(before.worker, past) <= after.t):
+    # A job that was killed alone while its worker left: what killed it may be what ends the whole service.
+    killed_alone = any(run.solo and run.dying for run in before.runs)
+    if (not before.runs or killed_alone) and _left(before.worker, past) <= after.t:
+        return "given back"
+    if not before.runs and before.returned:
         return "given back"
     return ""
 

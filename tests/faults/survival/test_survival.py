@@ -378,6 +378,25 @@ def poisoned(*, solo: bool, dies: bool = True, crashes: int = 2) -> list[Line]:
     return ordered([*lines, Dying(t=3.1, pid=pid, id="q.p", run="p1")] if dies else lines)
 
 
+def poisoned_while_its_worker_leaves(*, left: bool) -> list[Line]:
+    """Return two last runs of a poison job; its supervisor is killed before the first one, if `left`."""
+    (first, *_) = run_of("q.p", "p0", 2.2, OTHER, 7, pid=21, crashes=2)
+    more: list[Line] = [
+        Opened(t=1, pid=OTHER, supervisor=2),
+        Handed(t=2.1, pid=OTHER, token=0, holder="i", jobs=(("q.p", 1, 2),)),
+        Started(t=2.2, pid=first.pid, id="q.p", run="p0", attempt=1, crashes=2, worker=OTHER, token=0),
+        Dying(t=2.3, pid=first.pid, id="q.p", run="p0"),
+    ]
+    if left:
+        more.append(Killed(t=2.05, pid=3, scope="supervisor", workers=(), supervisor=2))
+    return ordered([*poisoned(solo=True), *more])
+
+
+def test_a_job_that_is_killed_alone_while_its_worker_leaves_may_start_again() -> None:
+    assert faults(poisoned_while_its_worker_leaves(left=True)) == []
+    assert UNEXPLAINED in {each.what for each in faults(poisoned_while_its_worker_leaves(left=False))}
+
+
 def test_poison_ends_with_its_death_alone_in_a_process_and_not_sooner() -> None:
     assert faults(poisoned(solo=True)) == []
     assert OUTCOME in {fault.what for fault in faults(poisoned(solo=False, crashes=1))}

@@ -248,3 +248,21 @@ def test_a_store_that_cannot_be_used_ends_it(project: Project) -> None:
     ran = project.run("dev", "main:app", "--port", "0", env={"OUTLAST_URL": f"sqlite:{os.devnull}/x.db"})
     assert ran.code == 3
     assert "outlast: " in ran.err
+
+
+async def test_a_task_of_a_job_that_exits_ends_neither_the_api_nor_the_worker(project: Project) -> None:
+    project.write(
+        "main.py",
+        API.replace('    return f"sent', '    await asyncio.gather(leave())\n    return f"sent')
+        + "\n\nasync def leave():\n    raise SystemExit(2)\n",
+    )
+    with project.running("dev", "main:app", "--port", "0", "--no-reload") as dev:
+        url = await address(dev)
+        async with httpx2.AsyncClient() as client:
+            await client.post(f"{url}/orders/1")
+            await until(lambda: "SystemExit" in dev.text, "the job has failed")
+            assert (await client.get(f"{url}/version")).json() == 1
+            drawn = (await client.post(f"{url}/drawings/2")).json()
+            await until(
+                lambda: project.run("jobs", "show", drawn, "--json").json["state"] == "succeeded", "it is drawn"
+            )

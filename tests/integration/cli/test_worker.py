@@ -10,7 +10,7 @@ import pytest
 
 from outlast import Outlast, Settings
 from tests.support.apps.cli_app import declare
-from tests.support.command import Project
+from tests.support.command import ROOT, Project
 from tests.support.polling import until
 
 
@@ -140,3 +140,32 @@ def test_a_target_that_cannot_be_imported_ends_it_at_once(project: Project, code
     assert said in ran.err
     assert "boom.py" in ran.err
     assert "the next one starts" not in ran.err
+
+
+SLOW = """
+import os, signal
+from pathlib import Path
+
+told = Path(os.environ["TOLD"])
+told.write_text("importing")
+while True:
+    signal.pause()
+    told.write_text(told.read_text() + " and going on")
+"""
+"""A module in place of one that the command imports first: it returns only from signals with a handler."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", ["worker", "dev"])
+async def test_a_signal_during_the_imports_is_obeyed(project: Project, command: str, number: signal.Signals) -> None:
+    told = project.folder / "told"
+    project.write("typer.py", SLOW)
+    environ = {"TOLD": str(told), "PYTHONPATH": f"{project.folder}:{ROOT}"}
+    with project.running("--app", "main:shop", command, env=environ) as running:
+        await until(lambda: told.exists() and told.read_text() == "importing", "it imports")
+        if command == "worker":
+            running.process.send_signal(signal.SIGHUP)  # nothing runs yet that could be reloaded
+            await until(lambda: told.read_text() == "importing and going on", "it goes on")
+        running.process.send_signal(number)
+        await until(lambda: running.process.poll() is not None, "it ends")
+        assert (running.process.returncode, running.text) == (0, "")

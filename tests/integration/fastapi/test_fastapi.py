@@ -22,6 +22,7 @@ from outlast import (
     BodyTooLarge,
     ConfigurationError,
     EnqueueUnknown,
+    IdConflict,
     InvalidArguments,
     JobNotFound,
     Outlast,
@@ -217,6 +218,7 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
     (StoreFull("/srv/secret"), 503, "store-full", "5", {}),
     (InvalidArguments("send: number: missing"), 422, "invalid-arguments", None, {"detail": "send: number: missing"}),
     (BodyTooLarge("send", 20, 10), 413, "body-too-large", None, {}),
+    (IdConflict("mail.3", "send", "other"), 409, "id-conflict", None, {"job": "mail.3"}),
     (UniqueConflict("key", "mail.2"), 409, "unique-conflict", None, {"job": "mail.2"}),
     (JobNotFound("mail.3"), 404, "job-not-found", None, {}),
 ]

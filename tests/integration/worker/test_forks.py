@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from outlast import Outlast
 from outlast.core.message import Holder
 from outlast.enqueue.handle import Handle
+from outlast.worker import Worker
 from outlast.worker.app_source import AppSource
 from outlast.worker.isolation.fork_client import ForkServer
 from outlast.worker.isolation.fork_server import unfit
@@ -66,6 +68,26 @@ async def test_poison_in_a_fork_is_dead_and_the_fork_server_serves_the_next(isol
             assert told in found.failures[0].message
         assert await parent_of(jobs[-1]) == await parent_of(jobs[1]) != os.getpid()
     assert len(ledger.read("dies")) == 2
+
+
+@pytest.mark.parametrize("how", ["exit", "signal"])
+async def test_the_death_of_a_job_alone_counts_also_while_its_worker_stops(
+    isolated: Outlast, ledger: Ledger, how: str
+) -> None:
+    """A SIGKILL aside: whatever ends the whole service may send it, to the child before the worker."""
+    jobs = await suspects(isolated, ("dies_when_told", how))
+    stop = asyncio.Event()
+    task = asyncio.create_task(Worker(await isolated.runtime(), target=TARGET, processes=1).run(stop))
+    await until(lambda: ledger.read("waits"), "it runs")
+    stop.set()
+    await until(lambda: "outlast claimer" not in {each.get_name() for each in asyncio.all_tasks()}, "it drains")
+    ledger.write("told", how)
+    await task
+    (found,) = await (await isolated.runtime()).store.records.get([jobs[0].id])
+    assert found is not None
+    assert (found.state, found.reason, found.crashes) == (
+        ("dead", "poison", 2) if how == "exit" else ("ready", None, 2)
+    )
 
 
 async def test_past_its_timeout_a_fork_is_killed_with_what_it_started(isolated: Outlast, ledger: Ledger) -> None:

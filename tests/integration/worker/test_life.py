@@ -25,6 +25,7 @@ from outlast.enqueue.wiring import wire
 from outlast.worker import Worker
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.store_link import StoreLink, StoreStalled
+from outlast.worker.worker import WorkerTorn
 from tests.support.polling import until
 from tests.support.working import new_app, record, working
 
@@ -192,6 +193,56 @@ async def test_a_cancelled_worker_gives_back_what_it_ran(app: Outlast) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await job.status() == "ready"
+
+
+@pytest.mark.parametrize("name", ["outlast claimer", "outlast consumer watch"])
+async def test_a_worker_whose_own_task_is_ended_by_a_job_gives_back_what_it_ran_and_says_so(
+    app: Outlast, name: str
+) -> None:
+    @app.job
+    async def cancels() -> None:
+        for task in asyncio.all_tasks():
+            if task.get_name() == name:
+                task.cancel()
+
+    @app.job
+    async def holds() -> None:
+        await asyncio.Event().wait()
+
+    beside = await holds.enqueue()
+    job = await cancels.enqueue()
+    worker = Worker(await app.runtime())
+    task = asyncio.create_task(worker.run(asyncio.Event()))
+    await record(app, job)
+    worker.end_grace()
+    with pytest.raises(WorkerTorn, match=name):
+        await task
+    (found,) = await (await app.runtime()).store.records.get([beside.id])
+    assert found is not None
+    assert (found.state, found.attempt, found.crashes) == ("ready", 1, 0)
+
+
+async def test_a_settler_that_is_cancelled_ends_the_worker() -> None:
+    """Else its jobs would be held for ever: renewed, and never settled."""
+
+    class Torn(Flaky):
+        async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
+            for task in asyncio.all_tasks():
+                if task.get_name() == "outlast settler":
+                    task.cancel()
+            await asyncio.Event().wait()
+            return []
+
+    app, store = new_app("memory:"), Torn()
+
+    @app.job
+    async def work() -> None: ...
+
+    runtime = await flaky_runtime(app, store)
+    await runtime.publish([work.message()])
+    with pytest.raises(WorkerTorn, match="outlast settler"):
+        await Worker(runtime).run(asyncio.Event())
+    await store.close()
 
 
 async def test_only_the_named_queues_are_consumed_and_a_wrong_name_is_refused(app: Outlast) -> None:

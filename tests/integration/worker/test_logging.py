@@ -27,7 +27,7 @@ TYPED = f"x\x1b]0;title\x07\x1b[2J\r\n{FORGED}\u2028{FORGED}\u202e\x9b"
 
 
 class Kept(logging.Handler):
-    """Keeps records, and the text that a plain formatter makes of them."""
+    """Keeps the records of runs, and the text that a plain formatter makes of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,8 +36,9 @@ class Kept(logging.Handler):
         self.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-        self.text.write(self.format(record) + "\n")
+        if hasattr(record, "job"):  # on a busy machine, others tell of slow stores
+            self.records.append(record)
+            self.text.write(self.format(record) + "\n")
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ async def test_a_run_without_an_exception_here_is_named_as_well(isolated: Outlas
         failed = await record(isolated, await build_jobs["fails"].enqueue("value"))
         died = await record(isolated, await build_jobs["dies"].enqueue("signal"))
         late = await record(isolated, await hangs.enqueue())
-    by_job = {record.job: record for record in kept.records if hasattr(record, "job") and record.levelname == "ERROR"}
+    by_job = {shown(record)[1]: record for record in kept.records if record.levelname == "ERROR"}
     assert {job: shown(each)[3:] for job, each in by_job.items()} == {
         failed.id: ("fails", 1),
         died.id: ("dies", 2),

@@ -437,7 +437,7 @@ async def test_a_backoff_that_fails_keeps_no_job_from_its_attempts(
     async with working(app):
         found = await record(app, await fails.enqueue(1))
     assert (found.state, found.reason, len(found.failures)) == ("dead", "attempts", 2)
-    assert "its backoff raised an error, the default backoff is used" in caplog.text
+    assert "its retry rules raised an error, the default backoff is used" in caplog.text
 
 
 async def test_a_failure_that_is_no_text_is_kept_and_counts(app: Outlast) -> None:

@@ -63,7 +63,7 @@ async def brim(desk: Desk, disk: Path) -> Path:
 
 async def test_each_call_on_a_full_disk_raises_store_full_and_can_be_repeated(desk: Desk, disk: Path) -> None:
     filler = await brim(desk, disk)
-    body = {"text": "x" * 9000}
+    body = {"text": "x" * 30_000}
     calls: dict[str, Callable[[], Any]] = {
         "publish": lambda: desk.publish("q.new", args=body),
         "retry": lambda: desk.settle(
@@ -270,7 +270,7 @@ async def test_a_damaged_file_is_named_with_what_to_do_and_left_as_it_is(tmp_pat
     path = tmp_path / "jobs.db"
     await grown(path)
     data = bytearray(path.read_bytes())
-    for page in range(20, len(data) // 4096 - 5):
+    for page in range(30, len(data) // 4096 - 5):  # behind the pages of the schema
         data[page * 4096 : page * 4096 + 2000] = b"\xa5" * 2000
     path.write_bytes(data)
     desk = made(path)

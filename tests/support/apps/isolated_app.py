@@ -66,6 +66,15 @@ def dies(ctx: Context, how: str) -> None:
     os._exit(9)
 
 
+async def dies_when_told(how: str) -> None:
+    ledger().write("waits", how)
+    while not ledger().read("told"):
+        await asyncio.sleep(0.01)
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(0)
+
+
 def terminated() -> str:
     os.kill(os.getpid(), signal.SIGTERM)
     return "lives"
@@ -118,7 +127,7 @@ def build(url: str = "") -> Outlast:
         (hungry, quick, 60.0),
     ):
         build_jobs[function.__name__] = made.job(isolate="process", retry=retry, timeout=timeout)(function)
-    for handler in (anywhere, family, naps):
+    for handler in (anywhere, dies_when_told, family, naps):
         build_jobs[handler.__name__] = made.job(handler)
     return made
 

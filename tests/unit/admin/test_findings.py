@@ -13,6 +13,7 @@ from outlast.admin.findings import (
     of_limits,
     of_queue,
     of_schedule,
+    of_spool,
     of_unrunnable,
     of_variables,
 )
@@ -48,6 +49,7 @@ def test_workers_that_are_gone() -> None:
         (QueueStats(depth=1, parked=1, consumers=1), "warning", "1 job parked"),
         (QueueStats(dead=2), "warning", "2 dead letters"),
         (QueueStats(depth=2, ready=1, consumers=1), "warning", "1 job held by a move"),
+        (QueueStats(depth=2, running=1, successors=1, consumers=1), "ok", "2 jobs, 1 worker"),
     ],
 )
 def test_queues(stats: QueueStats, severity: str, said: str) -> None:
@@ -60,6 +62,16 @@ def test_jobs_that_no_child_process_can_begin() -> None:
     waiting, dead = of_unrunnable({"render": "no such module"}, 2)
     assert waiting.text == "jobs of kind 'render' cannot run: no such module"
     assert "reason:kind-missing" in dead.fix
+
+
+def test_a_spool() -> None:
+    fine = of_spool("outbox.db", 1, 0, None)
+    assert (fine.severity, fine.text) == ("ok", "outbox.db: 1 job to relay")
+    bad = of_spool("outbox.db", 0, 2, ("q.1", "not a job"))
+    assert (bad.severity, bad.text) == (
+        "warning",
+        "outbox.db: 0 jobs to relay, 2 refused for good, such as q.1: not a job",
+    )
 
 
 def test_a_queue_can_have_more_than_one_trouble() -> None:

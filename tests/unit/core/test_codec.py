@@ -104,7 +104,7 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
         (wire(unique={"key": "x", "seconds": 1e11}), "seconds"),
         (wire(run_at=LAST_MOMENT + 1), "run_at=.*the year 9999"),
         (wire(expires_at=1e300), "expires_at=.*the year 9999"),
-        (wire(enqueued_at=-1), "enqueued_at=-1 must be"),
+        (wire(enqueued_at=-1), "enqueued_at=-1.0: give"),
         (wire(key="KEY").replace(b"KEY", b"\\ud800"), "not a job"),
         (wire(key="KEY").replace(b"KEY", b"\xed\xa0\x80"), "not a job"),
         (wire(id="post.1"), "does not belong to queue 'mail'"),
@@ -130,7 +130,7 @@ def test_times_must_be_finite(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
             return endless
 
     monkeypatch.setattr("outlast.core.codec._messages", Lenient())
-    with pytest.raises(WireError, match=f"{name}=inf must be"):
+    with pytest.raises(WireError, match=f"{name}=inf: give"):
         decode(b"")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from random import Random
+from typing import Any
 
 import pytest
 from msgspec import Raw, Struct, structs
@@ -123,17 +124,12 @@ class Many(ExceptionGroup[Exception]):
     """A group class of a user's own."""
 
 
-class Unlike(ExceptionGroup[Exception]):
-    """A group that shows other parts than it has."""
-
-    exceptions = ()
-
-
 def refuses(_: object) -> type:
     raise KeyboardInterrupt
 
 
-setattr(Unlike, "__class__", property(refuses))  # noqa: B010 - not for type checkers
+# A group that shows other parts than it has, and no class.
+Unlike: Any = type("Unlike", (ExceptionGroup,), {"exceptions": (), "__class__": property(refuses)})
 
 
 def raised_from_give_up() -> ValueError:

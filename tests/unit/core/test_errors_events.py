@@ -19,7 +19,18 @@ from outlast.core.settlement import ACCEPTED, UNROUTABLE, Accepted, Unroutable
         ),
         (errors.BodyTooLarge("send", 9, 8), "max_body=8", {"kind": "send", "size": 9, "limit": 8}),
         (errors.UniqueConflict("k", "q.1"), "held by job 'q.1'", {"key": "k", "existing": "q.1"}),
-        (errors.EnqueueUnknown("q.1", "timeout"), "repeat with id='q.1'", {"id": "q.1"}),
+        (errors.UniqueConflict("k", "q.1", "send"), "job 'q.1' of kind 'send'", {"existing": "q.1", "kind": "send"}),
+        (
+            errors.IdConflict("q.1", "send", "post"),
+            "'q.1' belongs to a job of kind 'send'",
+            {"id": "q.1", "kind": "send"},
+        ),
+        (errors.EnqueueUnknown("q.1", "timeout"), "repeat with id='q.1'", {"id": "q.1", "ids": ("q.1",)}),
+        (
+            errors.EnqueueUnknown("q.1", "timeout", ["q.1", "q.2"]),
+            "'q.1' and 1 more may or may not have been accepted (timeout): send the same messages again",
+            {"id": "q.1", "ids": ("q.1", "q.2")},
+        ),
         (
             errors.JobFailed("q.1", "attempts", "boom"),
             "q.1 is dead (attempts): boom",

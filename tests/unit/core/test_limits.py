@@ -32,15 +32,30 @@ def test_rates_are_read(text: object, rate: Rate) -> None:
     assert rate_of(text, "rate") == rate
 
 
-@pytest.mark.parametrize("text", ["100", "0/s", "-1/s", "1.5/s", "10/", "10/fortnight", 100, None, Rate(0), "1/0s"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("100", "0/s", "-1/s", "1.5/s", "10/", "10/fortnight", 100, None, Rate(0), "1/0s", "9" * 400 + "/s", 10**5000),
+        *(Rate(1, float("inf")), Rate(1, float("nan")), Rate(1, 10**400), Rate(1, "s")),  # type: ignore[arg-type]
+    ],
+    ids=range(16),
+)
 def test_what_is_no_rate_is_refused_by_name(text: object) -> None:
     with pytest.raises(ConfigurationError, match="queue 'q': rate"):
         rate_of(text, "queue 'q': rate")
 
 
-def test_a_rate_that_nothing_keeps_is_refused() -> None:
+@pytest.mark.parametrize("rate", ["2000000/s", Rate(10**400)], ids=range(2))
+def test_a_rate_that_nothing_keeps_is_refused(rate: object) -> None:
     with pytest.raises(ConfigurationError, match="1,000,000 jobs a second"):
-        rate_of("2000000/s", "rate")
+        rate_of(rate, "rate")
+
+
+@pytest.mark.parametrize("name", ["concurrency", "max_depth", "max_bytes"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, 2**53 + 1, 10**400, 10**5000], ids=range(7))
+def test_a_limit_that_nothing_keeps_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}="):
+        Limit(**{name: value})
 
 
 @pytest.mark.parametrize(("rate", "text"), [(Rate(5), "5/s"), (Rate(5, 60.0), "5/m"), (Rate(5, 30.0), "5/30s")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -33,11 +34,30 @@ def test_durations(value: float | str | timedelta, expected: float) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [-1, "-1s", "", "5", "5 parsecs", "s", float("nan"), float("inf"), 1e11, timedelta(-1), True, None, [1], "1e3s"],
+    [
+        *(
+            -1,
+            "-1s",
+            "",
+            "5",
+            "5 parsecs",
+            "s",
+            float("nan"),
+            float("inf"),
+            1e11,
+            timedelta(-1),
+            True,
+            None,
+            [1],
+            "1e3s",
+        ),
+        *(10**400, -(10**400), 10**5000, "9" * 400 + "s", timedelta.max, object(), Decimal(5)),
+    ],
+    ids=range(21),
 )
 def test_what_is_no_duration_is_refused_with_the_settings_name(wrong: object) -> None:
     with pytest.raises(ConfigurationError, match="timeout="):
-        seconds(wrong, "timeout")  # type: ignore[arg-type]
+        seconds(wrong, "timeout")
 
 
 def test_retry_takes_one_class_or_several_and_any_duration() -> None:
@@ -95,3 +115,13 @@ def test_a_priority_is_a_fixed_head_start_in_rank() -> None:
     assert rank_of(100.0, "high") == 40_000
     assert rank_of(100.0, "low") == 160_000
     assert rank_of(100.0004, "normal") == 100_000
+
+
+@pytest.mark.parametrize("results", [-1, 1.5, True, "10"])
+def test_the_number_of_results_is_checked(results: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"Retention\(results=.*\): give a whole number"):
+        Retention(results=results)  # type: ignore[arg-type]
+
+
+def test_results_are_bounded_like_records_unless_they_have_a_bound_of_their_own() -> None:
+    assert [Retention(records=7).results_kept, Retention(records=7, results=0).results_kept] == [7, 0]

@@ -169,7 +169,7 @@ async def test_what_cannot_be_made_raises_the_alarm_and_costs_no_tick() -> None:
     async with shift(app) as hand:
         assert await hand.fire() == []
         assert len(hand.alarms) == 2
-        assert (await hand.record("tick")).error == "LookupError: no customer yet"
+        assert (await hand.record("tick")).error == "job 'work': key= raised LookupError: no customer yet"
         assert "valid integer" in (await hand.record("wrong")).error
         works.append(True)
         hand.testing.advance("2m")
@@ -296,7 +296,7 @@ async def test_what_a_key_rule_says_of_a_redacted_argument_is_shown_nowhere() ->
         hand.testing.advance(40)
         assert await hand.fire() == []
         record = await hand.record("login")
-        assert record.error == "LookupError: no tenant [redacted] for [redacted]"
+        assert record.error == "job 'login': key= raised LookupError: no tenant [redacted] for [redacted]"
         assert hand.alarms == [record.error]
 
 

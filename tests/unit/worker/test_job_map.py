@@ -88,3 +88,21 @@ def test_a_map_grows_before_it_is_used() -> None:
     assert len(slots.read()) == 1
     slots.close()
     os.close(fd)
+
+
+def test_a_job_that_never_started_does_not_look_as_if_it_had(both: tuple[SharedJobMap, SharedJobMap]) -> None:
+    """A job that ended without a run (released, expired) is no cause of a crash."""
+    writer, reader = both
+    index = writer.take(delivery("mail.a", 1))
+    writer.end(index)
+    assert [slot.state for slot in reader.read()] == [CLAIMED]
+
+
+def test_only_a_worker_that_says_so_has_left_in_peace(both: tuple[SharedJobMap, SharedJobMap]) -> None:
+    writer, reader = both
+    writer.beat(1.0, 2, ready=True)
+    assert bool(reader.left) is False
+    writer.leave()
+    writer.beat(2.0, 3, ready=True)
+    assert bool(reader.left) is True
+    assert (reader.last_beat, reader.finished, reader.ready) == (2.0, 3, True)

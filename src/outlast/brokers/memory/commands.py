@@ -15,8 +15,21 @@ from outlast.core.limits import nanos
 from outlast.core.message import TERMINAL, rank_of
 from outlast.core.moving import Adopt, Hold, Moved, Unhold
 from outlast.core.policy import HEAD_START
-from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
+from outlast.core.store.control import (
+    Adjust,
+    Answer,
+    Cancel,
+    Command,
+    Edit,
+    Pause,
+    Prune,
+    Purge,
+    Redrive,
+    RunNow,
+    queue_named,
+)
 from outlast.core.topology import Queue, adjusted
+from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["check", "apply"]
 
@@ -30,7 +43,13 @@ def check(tables: Tables, commands: Sequence[Command]) -> None:
 
 
 def apply(tables: Tables, command: Command) -> Answer:
-    """Apply one command."""
+    """Apply one command; a unique key that it frees goes to its successor."""
+    answer = _apply(tables, command)
+    tables.promote_successors(queue_named(command))
+    return answer
+
+
+def _apply(tables: Tables, command: Command) -> Answer:
     match command:
         case Pause():
             return _pause(tables, command)
@@ -47,6 +66,9 @@ def apply(tables: Tables, command: Command) -> Answer:
     job = tables.jobs.get(command.id)
     if job is None:
         return Answer(False, why="unknown")
+    succeeds = job.state == "waiting" and tables.is_successor(job)
+    if succeeds and isinstance(command, Hold | Moved | Unhold | RunNow):
+        return Answer(False, why="successor")
     match command:
         case Hold():
             return moving.hold(tables, job, command.why)
@@ -54,7 +76,7 @@ def apply(tables: Tables, command: Command) -> Answer:
             return moving.moved(tables, job)
         case Unhold():
             return moving.unhold(tables, job)
-    if job.state == "waiting":
+    if job.state == "waiting" and not succeeds:
         return Answer(False, why="held")
     match command:
         case Cancel():
@@ -122,7 +144,10 @@ def _edit(tables: Tables, job: JobRow, edit: Edit) -> Answer:
     if edit.args is not None:
         message = msgspec.structs.replace(message, args=edit.args)
     if edit.change is not None:
-        message = msgspec.structs.replace(message, args=changed_args(message.args, edit.change))
+        try:
+            message = msgspec.structs.replace(message, args=changed_args(message.args, edit.change))
+        except READ_ERRORS:
+            return Answer(False, why="unreadable")
     if edit.priority is not None:
         message = msgspec.structs.replace(message, priority=edit.priority)
     if ended:
@@ -138,6 +163,9 @@ def _edit(tables: Tables, job: JobRow, edit: Edit) -> Answer:
         job.rank += int((HEAD_START[old.priority] - HEAD_START[message.priority]) * 1000)
     job.message = message
     data.count(job, 1)
+    if job.state == "waiting":
+        job.at = message.run_at
+        return Answer(True, 1)
     state = "scheduled" if edit.run_at is not None else job.state
     tables.put(job, job.at if edit.run_at is None else edit.run_at, state)
     return Answer(True, 1)

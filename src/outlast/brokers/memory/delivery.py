@@ -29,6 +29,7 @@ def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Hold
     for name in demand:
         data = tables.queues.get(name)
         if data is not None and not data.paused and demand[name] > 0 and data.room(nanos(now)) != 0:
+            tables.promote_successors(name)
             tables.promote(data)
             open_queues[name] = data
     picked, tables.last = select(open_queues, tables.last, limit, demand, now)
@@ -69,12 +70,16 @@ def _renew(tables: Tables, holder: Holder, lease: float) -> HolderRow:
 def lapse(tables: Tables) -> None:
     """Make the jobs of lapsed leases ready; remove holders that have no jobs and no lost fences."""
     now = tables.clock.monotonic()
+    any_lapsed = False
     for row in sorted((each for each in tables.holders.values() if each.until <= now), key=_id):
         for job in sorted(row.jobs.values(), key=_order):
             if job.state == "running":
                 _interrupt(tables, job, crashed=True, lapsed=True)
+                any_lapsed = True
         if not row.jobs and not row.lost and row.until + FORGET <= now:
             del tables.holders[row.id]
+    if any_lapsed:
+        tables.promote_successors()
 
 
 def _interrupt(tables: Tables, job: JobRow, *, crashed: bool, lapsed: bool) -> None:
@@ -98,7 +103,9 @@ def next_event(tables: Tables) -> float | None:
     """Return the seconds until a job becomes due, a limit allows one to begin, or a lease with jobs lapses."""
     due = tables.next_due()
     wall = tables.clock.time()
+    lapse_of_key = tables.next_lapse_of_key()
     waits = [] if due is None else [due - wall]
+    waits += [] if lapse_of_key is None else [lapse_of_key - wall]
     looks = [data.next_look(nanos(wall)) for data in tables.queues.values() if not data.paused]
     waits += [(look - nanos(wall)) / 1e9 for look in looks if look is not None]
     now = tables.clock.monotonic()
@@ -126,6 +133,9 @@ def settle(tables: Tables, settlements: Sequence[Settlement]) -> list[Lost]:
             lost.append(Lost(fence, "superseded"))
     for job in stopped:
         tables.queue(job.message.queue).freed(job.message.key)
+    if tables.successors:
+        for name in {settlement.fence.queue for settlement in settlements}:
+            tables.promote_successors(name)
     for name in touched:
         tables.prune(tables.queue(name))
     return lost
@@ -160,7 +170,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
                 job.result = settlement.result
                 job.result_until = tables.clock.time() + settlement.result_ttl
             tables.end(job, settlement.state, settlement.reason)
-            tables.publish(settlement.then, bounded=False)
+            tables.follow(settlement.then)
         case Reschedule():
             add_failure(job, settlement.error)
             if not job.cancelling:  # else the job ends here, and there is no next attempt
@@ -169,7 +179,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
             cancelling = job.cancelling
             _wait(tables, job, settlement.at, parked=False)
             if not cancelling:
-                tables.publish(settlement.then, bounded=False)
+                tables.follow(settlement.then)
         case Release():
             job.ran = job.ran or settlement.begun
             at = min(job.at, tables.clock.time()) if settlement.at is None else settlement.at
@@ -220,4 +230,5 @@ def forfeit(tables: Tables, holder: Holder, *, crashed: bool) -> int:
             continue
         count += 1
         _interrupt(tables, job, crashed=crashed, lapsed=False)
+    tables.promote_successors()
     return count

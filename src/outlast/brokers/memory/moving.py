@@ -62,7 +62,7 @@ def adopt(tables: Tables, command: Adopt) -> Answer:
     # Published as far from due: it must never be ready here.
     (answer,) = tables.publish([structs.replace(message, run_at=LAST_MOMENT)], bounded=False, replacing=False)
     match answer:
-        case Exists(by="id"):
+        case Exists(by="id", kind=kind) if kind in ("", message.kind):
             return Answer(True)
         case Exists():
             return Answer(False, why="conflict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -17,6 +18,7 @@ from outlast.core.message import TERMINAL, Message, State, Usage
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import limits_of
+from outlast.core.unreadable import READ_ERRORS, shown_args
 
 __all__ = ["count", "find", "record", "state_of", "stats"]
 
@@ -25,8 +27,7 @@ def state_of(job: JobRow, now: float) -> State:
     """Return the state at `now`: a due job is ready, and a job past its `expires` time has expired."""
     if job.state not in ("ready", "scheduled", "parked"):
         return job.state
-    expires_at = job.message.expires_at
-    if expires_at is not None and now >= expires_at and not job.begun:
+    if job.late(now):
         return "expired"
     return "ready" if job.at <= now else job.state
 
@@ -35,13 +36,15 @@ def record(job: JobRow, now: float) -> JobRecord:
     """Return the record of the job at `now`, with redacted arguments."""
     message, state = job.message, state_of(job, now)
     expired = state == "expired" and job.state != "expired"
+    told = list(job.failures)
+    args = shown_args(message.args, message.redacted, told, job.attempt)
     return JobRecord(
         id=message.id,
         queue=message.queue,
         kind=message.kind,
         state=state,
         reason="expired" if expired else job.reason,
-        args=redact_args(message.args, message.redacted),
+        args=args,
         priority=message.priority,
         key=message.key,
         unique=None if message.unique is None else message.unique.key,
@@ -57,7 +60,7 @@ def record(job: JobRow, now: float) -> JobRecord:
         result=job.result if job.result_until > now else None,
         progress=job.notes.get("progress"),
         usage=_usage(job),
-        failures=job.failures,
+        failures=tuple(told),
     )
 
 
@@ -108,7 +111,10 @@ def _reason(job: JobRow, now: float) -> str | None:
 
 
 def _args_fit(message: Message, wanted: Sequence[ArgIs]) -> bool:
-    args = redact_args(message.args, ())
+    try:
+        args = redact_args(message.args, ())
+    except READ_ERRORS:
+        return False
     return all(holds(args, message.redacted, each) for each in wanted)
 
 
@@ -118,6 +124,7 @@ def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
     queues = {name: tables.queues[name] for name in names or tables.queues if name in tables.queues}
     by_state = {name: {"ready": 0, "running": 0, "scheduled": 0, "parked": 0} for name in queues}
     due: dict[str, float] = {}
+    successors = Counter(queue for queue, _ in tables.successors)
     for job in tables.jobs.values():
         counts = by_state.get(job.message.queue)
         if counts is not None and job.state in counts:
@@ -126,7 +133,8 @@ def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
             if late:
                 due[job.message.queue] = min(job.at, due.get(job.message.queue, job.at))
     return {
-        name: _stats_of(tables, name, data, by_state[name], due.get(name, math.inf)) for name, data in queues.items()
+        name: _stats_of(tables, name, data, {**by_state[name], "successors": successors[name]}, due.get(name, math.inf))
+        for name, data in queues.items()
     }
 
 
@@ -140,6 +148,7 @@ def _stats_of(tables: Tables, name: str, data: QueueData, counts: dict[str, int]
         scheduled=counts["scheduled"],
         running=counts["running"],
         parked=counts["parked"],
+        successors=counts["successors"],
         dead=len(data.dead),
         oldest=0.0 if since == math.inf else max(0.0, tables.clock.time() - since),
         drain_rate=data.rate.per_second(now),

@@ -176,7 +176,7 @@ class MemoryStore:
 
     def _get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         now = self._clock.time()
-        found = (self._tables.jobs.get(id_) for id_ in ids)
+        found = (self._tables.find(id_) for id_ in ids)
         return [None if job is None else records.record(job, now) for job in found]
 
     async def _until(self, look: Callable[[], tuple[list[T], float | None]], timeout: float) -> list[T]:

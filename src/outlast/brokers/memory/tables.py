@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
+from outlast.brokers.memory.rows import HolderRow, JobRow, PastJob, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
 from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
 from outlast.core.clock import Clock
@@ -14,6 +14,7 @@ from outlast.core.limits import nanos
 from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
+from outlast.core.succession import BLOCKED, Meeting, meets, turn_of
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
 __all__ = ["MOVED_TOKEN", "Tables", "add_failure"]
@@ -40,8 +41,10 @@ class Tables:
         self._order = 0
         self._key_holders: dict[tuple[str, str], tuple[str, float]] = {}
         """(queue, unique key) -> (id of the job that holds it, wall time when it lapses)."""
-        self._past: dict[str, tuple[float, int]] = {}
-        """Ids without a record -> (wall time until which they are remembered, token of the accepted settlement)."""
+        self.successors: dict[tuple[str, str], JobRow] = {}
+        """(queue, unique key) -> the job that waits for the key."""
+        self._past: dict[str, PastJob] = {}
+        """Ids without a record that are still remembered."""
         self._forget: list[tuple[float, str]] = []
         """Heap of (wall time until which it is remembered, id) of these ids."""
 
@@ -70,20 +73,26 @@ class Tables:
                     self.put(job, job.at, "parked")
 
     def publish(self, messages: Sequence[Message], *, bounded: bool, replacing: bool = True) -> list[Published]:
-        """Add the messages in order. bounded: apply the queues' bounds. replacing: allow `Unique.replace`."""
+        """Add the messages in order. bounded: apply the queues' bounds. replacing: a held key may be taken over."""
+        for message in messages:
+            if message.unique is not None:
+                self.promote_successors(message.queue)
+                self._end_late_holder(message)
         return [self._publish(message, bounded=bounded, replacing=replacing) for message in messages]
 
     def _publish(self, message: Message, *, bounded: bool, replacing: bool) -> Published:
         now = self.clock.time()
         if len(message.args) > self.max_body:
             return TooLarge(len(message.args), self.max_body)
-        if message.id in self.jobs or self._past.get(message.id, (-math.inf, 0))[0] > now:
-            return Exists(message.id, "id")
+        if (kind := self._kind_of(message.id)) is not None:
+            return Exists(message.id, "id", kind)
         replaced: JobRow | None = None
+        follows = False
         if (holder := self.key_holder(message)) is not None:
-            replaced = self._replaceable(message, holder) if replacing else None
-            if replaced is None:
-                return Exists(holder, "unique")
+            meeting, replaced, known = self._meet(message, holder) if replacing else ("exists", None, holder)
+            if meeting == "exists":
+                return Exists(known, "unique", self._kind_of(known) or "")
+            follows = meeting == "follows"
         answer = ACCEPTED
         data = self.queue(message.queue)
         if bounded and is_bounded(data.queue):
@@ -99,33 +108,113 @@ class Tables:
             data.shed += len(room)
             answer = Accepted(shed=tuple(shed.id for shed in room)) if room else ACCEPTED
         if replaced is not None:
-            self._drop(replaced, "cancelled", "replaced")
+            self._make_way(replaced)
             answer = Accepted(replaced.message.id, answer.shed)
         self._order += 1
         job = JobRow(
             message, self._order, rank_of(message.run_at, message.priority), message.run_at, "scheduled", accepted=now
         )
         self.jobs[message.id] = job
-        self.take_key(job)
         data.count(job, 1)
-        self.put(job, message.run_at, "scheduled")
+        if follows:
+            assert message.unique is not None
+            job.state, job.reason = "waiting", f"{BLOCKED}{holder}"
+            self.successors[message.queue, message.unique.key] = job
+        else:
+            self.take_key(job)
+            self.put(job, message.run_at, "scheduled")
         if answer is not ACCEPTED:
             self.prune(data)
         return answer
 
-    def _replaceable(self, message: Message, holder: str) -> JobRow | None:
-        """Return the job that holds the message's unique key, if it waits and the message may replace it."""
+    def follow(self, then: Sequence[Message]) -> None:
+        """Add follow-ups; the id of one whose unique key is held leads to the job that holds it."""
+        for message, answer in zip(then, self.publish(then, bounded=False), strict=True):
+            if isinstance(answer, Exists) and answer.by == "unique":
+                until = self.clock.time() + self.queue(message.queue).queue.retention.id_memory
+                self._past[message.id] = PastJob(until, 0, message.kind, answer.id)
+                heapq.heappush(self._forget, (until, message.id))
+
+    def find(self, id_: str) -> JobRow | None:
+        """Return the job of an id, or the one that the id of a follow-up leads to; None if it is unknown."""
+        job = self.jobs.get(id_)
+        if job is None and (past := self._past.get(id_)) is not None:
+            job = self.jobs.get(past.link)
+        return job
+
+    def _kind_of(self, id_: str) -> str | None:
+        """Return the kind of a job that is known, or whose id is remembered; None for an id that is free."""
+        job = self.jobs.get(id_)
+        if job is not None:
+            return job.message.kind
+        past = self._past.get(id_)
+        return past.kind if past is not None and past.until > self.clock.time() else None
+
+    def _meet(self, message: Message, holder: str) -> tuple[Meeting, JobRow | None, str]:
+        """Return what becomes of a message whose key is held, the job that ends for it, and the id of the key's job."""
+        assert message.unique is not None
+        successor = self.successors.get((message.queue, message.unique.key))
+        if successor is not None:
+            return "follows" if message.unique.replace else "exists", successor, successor.message.id
         job = self.jobs.get(holder)
-        replaces = message.unique is not None and message.unique.replace
-        return job if replaces and job is not None and job.state in ("ready", "scheduled", "parked") else None
+        if job is None:
+            return "exists", None, holder  # the key of a time outlives the record
+        meeting = meets(job.state, replace=message.unique.replace, cancelling=job.cancelling)
+        return meeting, job if meeting == "replaces" else None, holder
+
+    def is_successor(self, job: JobRow) -> bool:
+        """Tell whether the job waits for its unique key."""
+        unique = job.message.unique
+        return unique is not None and self.successors.get((job.message.queue, unique.key)) is job
+
+    def promote_successors(self, queue: str | None = None) -> None:
+        """Let each successor in a queue, or in all, do what core.succession says."""
+        if not self.successors:
+            return
+        now = self.clock.time()
+        for name, job in sorted(self.successors.items(), key=_accepted):
+            if queue not in (None, name[0]):
+                continue
+            id_, until = self._key_holders.get(name, ("", math.inf))
+            holder = self.jobs.get(id_)
+            turn = turn_of(None if holder is None else holder.state, late=job.late(now), lapsed=until <= now)
+            if turn == "waits":
+                continue
+            if turn == "expires":
+                self._drop(job, "expired", "expired")
+            else:
+                if turn == "replaces" and holder is not None:
+                    self._make_way(holder)
+                del self.successors[name]
+                job.reason = None
+                self.take_key(job)
+                self.put(job, job.at, "scheduled")
+            self.prune(self.queue(name[0]))
+
+    def next_lapse_of_key(self) -> float | None:
+        """Return the wall time at which the next key that a successor waits for lapses, None for never."""
+        held = [self._key_holders[name][1] for name in self.successors if name in self._key_holders]
+        return min((until for until in held if until < math.inf), default=None)
+
+    def _end_late_holder(self, message: Message) -> None:
+        """End the job that holds the message's unique key, not for a time, if it waits and is too late to start."""
+        job = self.jobs.get(self.key_holder(message) or "")
+        if job is None or job.state not in ("ready", "scheduled", "parked") or not job.late(self.clock.time()):
+            return
+        if job.message.unique is not None and job.message.unique.seconds is None:
+            self._drop(job, "expired", "expired")
+            self.prune(self.queue(message.queue))
+
+    def _make_way(self, job: JobRow) -> None:
+        """End a job that waits, for a newer one of its unique key."""
+        self._drop(job, "cancelled", "replaced")
+        self.free_key(job, when="purge")
 
     def _drop(self, job: JobRow, state: Terminal, reason: str) -> None:
-        """End a waiting job for a new one: it does not count as drained, and a replaced job frees its unique key."""
+        """End a waiting job for a new one: it does not count as drained."""
         self.detach(job, superseded=True)
         job.settled = 0
         self.end(job, state, reason, drained=False)
-        if reason == "replaced":
-            self.free_key(job, when="purge")
 
     def key_holder(self, message: Message) -> str | None:
         """Return the id of the job that holds the message's unique key, None when no job does."""
@@ -170,6 +259,12 @@ class Tables:
         """Remove the job from the ready jobs of its key, if it is one of them."""
         if job.state == "ready":
             self.queue(job.message.queue).remove(job.ticket, job.message.key)
+
+    def _leave(self, job: JobRow) -> None:
+        """Let the job wait for its unique key no longer."""
+        if job.state == "waiting" and self.is_successor(job):
+            assert job.message.unique is not None
+            del self.successors[job.message.queue, job.message.unique.key]
 
     def free_slot(self, job: JobRow) -> None:
         """Free the slot of a running job; its key may join the ring at once."""
@@ -218,13 +313,15 @@ class Tables:
     def end(self, job: JobRow, state: Terminal, reason: str | None, *, drained: bool = True) -> None:
         """End the job: remove it from the counts, free its unique key, and begin its retention."""
         self.unready(job)
+        self._leave(job)
         data = self.queue(job.message.queue)
         data.count(job, -1)
         if drained:
             data.rate.add(self.clock.monotonic())
         job.state, job.reason, job.finished_at = state, reason, self.clock.time()
         job.cancelling = False
-        self.free_key(job, when="finish")
+        # A cancelled job will not do its work, so it keeps no key, not even for a time; a moved one does it elsewhere.
+        self.free_key(job, when="purge" if state == "cancelled" and reason != "moved" else "finish")
         if state == "dead":
             data.dead[job.message.id] = job
         elif job.result is not None:
@@ -245,6 +342,7 @@ class Tables:
         """Remove the job and its data, except its id, which is remembered for `Retention.id_memory`."""
         data = self.queue(job.message.queue)
         self.unready(job)
+        self._leave(job)
         if job.state == "running":
             self.free_slot(job)
         self.detach(job, superseded=True)
@@ -258,19 +356,21 @@ class Tables:
         del self.jobs[job.message.id]
         until = job.accepted + data.queue.retention.id_memory
         if until > self.clock.time():
-            self._past[job.message.id] = (until, 0 if purge else job.settled)
+            self._past[job.message.id] = PastJob(until, 0 if purge else job.settled, job.message.kind)
             heapq.heappush(self._forget, (until, job.message.id))
 
     def forget_moved(self, id_: str) -> None:
         """Forget the id of a moved job, so that the job may come back."""
-        if self._past.get(id_, (0.0, 0))[1] == MOVED_TOKEN:
+        past = self._past.get(id_)
+        if past is not None and past.settled == MOVED_TOKEN:
             del self._past[id_]
 
     def was_settled(self, fence: Fence) -> bool:
         """Tell whether a settlement with this fence was accepted and the job has not changed since."""
         job = self.jobs.get(fence.id)
         if job is None:
-            return self._past.get(fence.id, (0.0, 0))[1] == fence.token
+            past = self._past.get(fence.id)
+            return past is not None and past.settled == fence.token
         return not job.open and job.settled == fence.token
 
     def prune(self, data: QueueData) -> int:
@@ -292,7 +392,7 @@ class Tables:
                 removed += 1
         while self._forget and self._forget[0][0] <= now:
             until, id_ = heapq.heappop(self._forget)
-            if id_ in self._past and self._past[id_][0] == until:
+            if id_ in self._past and self._past[id_].until == until:
                 del self._past[id_]
         return removed
 
@@ -301,6 +401,10 @@ def add_failure(job: JobRow, failure: Failure | None) -> None:
     """Add a failure to the job, which keeps the last `Defaults.failures_kept`."""
     if failure is not None:
         job.failures = (*job.failures, failure)[-DEFAULTS.failures_kept :]
+
+
+def _accepted(item: tuple[tuple[str, str], JobRow]) -> int:
+    return item[1].order
 
 
 def _finished(job: JobRow) -> float:

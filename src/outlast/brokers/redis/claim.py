@@ -22,9 +22,9 @@ __all__ = ["ClaimOperations", "ClaimReply", "ClaimRequest", "repeat_until_done"]
 
 _log = logging.getLogger("outlast.redis")
 
-_CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves", "claim")
-_CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "relimit", "control")
-_UNDO: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
+_CLAIM: Final = script("clock", "base", "claim_plain", "retain", "jobs", "moves", "succeed", "claim")
+_CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "admit", "relimit", "control")
+_UNDO: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 RETRY: Final = 0.25
 """Seconds between two attempts of `repeat_until_done`."""

@@ -182,8 +182,11 @@ class ClusterStore(BaseRedisStore):
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records, aligned with `ids`."""
         groups = _groups(ids, _queue_of)
-        answers = await self._each_known(groups, lambda store, queue: store.get(groups[queue]))
-        records = {record.id: record for some in answers for record in some if record is not None}
+
+        async def get(store: QueueStore, queue: str) -> list[tuple[str, JobRecord | None]]:
+            return list(zip(groups[queue], await store.get(groups[queue]), strict=True))
+
+        records = dict(pair for some in await self._each_known(groups, get) for pair in some)
         return [records.get(id_) for id_ in ids]
 
     async def watch(self, waiter: str, ids: Sequence[str]) -> None:

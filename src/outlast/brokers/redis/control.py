@@ -21,7 +21,7 @@ from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["ControlOperations"]
 
-_CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "relimit", "control")
+_CONTROL: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "admit", "relimit", "control")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 STEP: Final = 200

@@ -18,8 +18,10 @@ __all__ = ["DeliveryOperations", "RowBuilder"]
 
 _log = logging.getLogger("outlast.redis")
 
-_SETTLE: Final = script("clock", "base", "retain", "settle_plain", "jobs", "moves", "admit", "follow", "settle")
-_HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "hold")
+_SETTLE: Final = script(
+    "clock", "base", "retain", "settle_plain", "jobs", "moves", "succeed", "admit", "follow", "settle"
+)
+_HOLD: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "hold")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _json: Final = msgspec.json.Encoder().encode
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
@@ -99,10 +99,14 @@ _ROOT_TYPES: Final = {
     **dict.fromkeys(("leases", "gone"), "zset"),
     **dict.fromkeys(("queues", "out"), "set"),
 }
-_KEY_TYPES: Final = {"r": "list", "z": "zset", "a": "list", "h": "set", "pk": "set"}
-"""The types of the keys in lua/clock.lua, by the beginning of their names."""
-SCANS: Final = 100
-"""Steps of 1,000 keys in which a search for a key of a wrong type ends."""
+_SIZES: Final = {"string": "STRLEN", "hash": "HLEN", "list": "LLEN", "set": "SCARD", "zset": "ZCARD"}
+"""The commands that fail on a key of another type; TYPE needs a permission of its own."""
+NAMED: Final = 1000
+"""The most keys of one sort that a search for a key of a wrong type tries."""
+
+
+def _shown(name: bytes) -> str:
+    return name.decode(errors="replace")
 
 
 class DamagedQueue(StoreCorrupt):
@@ -195,34 +199,41 @@ class Keyspace:
         for name in dict.fromkeys((*names, *await self._all_names())):
             stem = self.prefix(name)
             await self._check_keys(stem, _QUEUE_TYPES, name)
-            for kind, expected in _KEY_TYPES.items():
-                async for key in self._scan(f"{stem}:{kind}:*"):
-                    await self._check_key(key, expected, name)
+            for key, expected in await self._other_keys(stem):
+                await self._check_key(key, expected, name)
+
+    async def _other_keys(self, stem: str) -> list[tuple[str, str]]:
+        """Return keys of a queue whose names depend on its jobs, with their types."""
+        found: list[tuple[str, str]] = []
+        for key in (await self.client.command("HKEYS", f"{stem}:k"))[:NAMED]:
+            found += [(f"{stem}:r:{_shown(key)}", "list"), (f"{stem}:z:{_shown(key)}", "zset")]
+        for page in (await self.client.command("HKEYS", f"{stem}:ac"))[:NAMED]:
+            found.append((f"{stem}:a:{_shown(page)}", "list"))
+        for kind in (await self.client.command("HKEYS", f"{stem}:pk"))[:NAMED]:
+            found.append((f"{stem}:pk:{_shown(kind)}", "set"))
+        for holders in ("leases", "gone"):
+            for holder in await self.client.command("ZRANGE", f"{self.root}:{holders}", 0, NAMED):
+                found.append((f"{stem}:h:{_shown(holder)}", "set"))
+        return found
 
     async def _all_names(self) -> list[str]:
         return sorted(name.decode() for name in await self.client.command("SMEMBERS", f"{self.root}:queues"))
-
-    async def _scan(self, pattern: str) -> AsyncIterator[str]:
-        cursor = b"0"
-        for _ in range(SCANS):
-            cursor, found = await self.client.command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, key=self.root)
-            for key in found:
-                yield key.decode(errors="replace")
-            if cursor == b"0":
-                return
 
     async def _check_keys(self, stem: str, types: Mapping[str, str], queue: str | None) -> None:
         for name, expected in types.items():
             await self._check_key(f"{stem}:{name}", expected, queue)
 
     async def _check_key(self, key: str, expected: str, queue: str | None) -> None:
-        found = (await self.client.command("TYPE", key)).decode()
-        if found not in ("none", expected):
+        try:
+            await self.client.command(_SIZES[expected], key)
+        except ErrorReply as refusal:
+            if "WRONGTYPE" not in str(refusal):
+                raise
             text = (
-                f"{self.client.address.shown}: the key {key} is a {found}, not a {expected}: another program wrote it: "
+                f"{self.client.address.shown}: the key {key} does not hold a {expected}: another program wrote it: "
                 "RENAME it, and give that program another database"
             )
-            raise StoreCorrupt(text) if queue is None else DamagedQueue(text, queue)
+            raise (StoreCorrupt(text) if queue is None else DamagedQueue(text, queue)) from None
 
     async def _declare_again(self) -> None:
         logger.error(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from outlast.brokers.redis.codec import pack
 from outlast.brokers.redis.keyspace import Keyspace, KeyspaceOperations, script
@@ -15,7 +15,7 @@ from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, FullBound,
 
 __all__ = ["PublishOperations", "answer_of"]
 
-_PUBLISH: Final = script("clock", "publish_plain", "base", "retain", "jobs", "moves", "admit", "publish")
+_PUBLISH: Final = script("clock", "publish_plain", "base", "retain", "jobs", "moves", "succeed", "admit", "publish")
 MOST: Final = 500
 """Messages of one script call: it blocks the server for some milliseconds."""
 
@@ -154,7 +154,8 @@ def answer_of(queue: str, answer: list[Any]) -> Published:
     """Return an answer of lua/admit.lua other than plain acceptance."""
     match answer[0]:
         case b"exists":
-            return Exists(f"{queue}.{answer[2].decode()}", "id" if answer[1] == b"id" else "unique")
+            by: Literal["id", "unique"] = "id" if answer[1] == b"id" else "unique"
+            return Exists(f"{queue}.{answer[2].decode()}", by, answer[3].decode())
         case b"full":
             return Full(float(answer[2]), cast("FullBound", answer[1].decode()))
         case b"large":

@@ -20,7 +20,7 @@ from outlast.core.message import TERMINAL, Failure, State, Usage
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import limits_of
-from outlast.core.unreadable import READ_ERRORS, UNREADABLE, json_text, unreadable
+from outlast.core.unreadable import READ_ERRORS, UNREADABLE, json_text, shown_args, unreadable
 
 __all__ = ["RecordOperations", "failures_of", "pages"]
 
@@ -65,7 +65,6 @@ def _record(queue: str, row: list[Any]) -> JobRecord:
         if bad is not None:
             raise ValueError(bad.decode(errors="replace"))
         message = unpack(queue, f"{queue}.{sid.decode()}", body)
-        args = redact_args(message.args, message.redacted)
     except READ_ERRORS as error:
         id_ = f"{queue}.{sid.decode(errors='backslashreplace')}"
         return JobRecord(
@@ -93,6 +92,7 @@ def _record(queue: str, row: list[Any]) -> JobRecord:
             extras[name] = None if value is None else read(value)
         except READ_ERRORS as error:
             told.append(unreadable(error, what=f"its {name}", attempt=attempt, at=ended or 0.0))
+    args = shown_args(message.args, message.redacted, told, attempt)
     return JobRecord(
         id=message.id,
         queue=queue,
@@ -182,7 +182,7 @@ class RecordOperations(KeyspaceOperations):
         found: list[tuple[str, JobRecord]] = []
         looks = 0
         for page in await pages(self.keyspace, queues):
-            if query.cursor and page * PAGE >= int(query.cursor):
+            if query.cursor and page * PAGE >= float(query.cursor):
                 continue
             if looks == LOOKS:
                 return Page([record for _, record in found], str((page + 1) * PAGE))
@@ -239,7 +239,7 @@ class RecordOperations(KeyspaceOperations):
             return stats
         for row in await self._look(names, "stats"):
             name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
-            max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed = bounds
+            max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed, successors = bounds
             queue, changes = effective(name.decode(), declared, changed)
             stats[name.decode()] = QueueStats(
                 depth=depth,
@@ -247,6 +247,7 @@ class RecordOperations(KeyspaceOperations):
                 scheduled=scheduled,
                 running=running,
                 parked=parked,
+                successors=successors,
                 dead=dead,
                 oldest=float(oldest),
                 drain_rate=float(rate),

@@ -16,7 +16,7 @@ from outlast.core.errors import StoreError
 __all__ = ["Relay"]
 
 _RELAY: Final = script("clock", "base", "relay")
-_RECEIVE: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "receive")
+_RECEIVE: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "admit", "receive")
 MOST: Final = 100
 """Follow-ups of one step."""
 BYTES: Final = 1 << 20

@@ -18,7 +18,7 @@ from outlast.core.ticking import advanced, amended, check_sizes, enlisted
 
 __all__ = ["ScheduleOperations"]
 
-_SCHEDULES: Final = script("clock", "base", "retain", "jobs", "moves", "admit", "follow", "schedules")
+_SCHEDULES: Final = script("clock", "base", "retain", "jobs", "moves", "succeed", "admit", "follow", "schedules")
 _record: Final = msgspec.json.Decoder(ScheduleRecord).decode
 _pack: Final = msgspec.msgpack.Encoder().encode
 

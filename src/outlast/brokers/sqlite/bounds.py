@@ -123,10 +123,10 @@ class SqliteWaitingJobs(Struct):
         return [waiter for waiter in found if waiter.row != self.without][:most]
 
 
-def drop(tx: Transaction, queue: QueueRow, seq: int, reason: Literal["shed", "replaced"]) -> None:
+def drop(tx: Transaction, queue: QueueRow, seq: int, reason: Literal["shed", "replaced", "expired"]) -> None:
     """End a waiting job in favour of a new one: it does not count as drained, and releases its unique key."""
     weigh_job(tx, queue, seq, -1)
-    state = EXPIRED if reason == "shed" else CANCELLED
+    state = CANCELLED if reason == "replaced" else EXPIRED
     tx.run("drop", (state, reason, tx.now + queue.record_ttl, tx.now, seq))
     counts = tx.count(queue.number)
     counts.depth -= 1
@@ -135,10 +135,10 @@ def drop(tx: Transaction, queue: QueueRow, seq: int, reason: Literal["shed", "re
     tx.changes.add("ended")
 
 
-def cancel_job(tx: Transaction, queue: QueueRow, seq: int) -> None:
+def cancel_job(tx: Transaction, queue: QueueRow, seq: int, *, moved: bool = False) -> None:
     """End a job that is not running as cancelled, by a command or because it was moved to another store."""
     weigh_job(tx, queue, seq, -1)
-    tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq))
+    tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq, int(moved)))
     counts = tx.count(queue.number)
     counts.depth -= 1
     counts.records += 1

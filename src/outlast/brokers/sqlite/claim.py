@@ -13,6 +13,7 @@ from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.claim_window import ClaimWindow, is_limited, room_of
 from outlast.brokers.sqlite.job_rows import meta_of
 from outlast.brokers.sqlite.leases import lapse_due, register
+from outlast.brokers.sqlite.succession import has_turn, next_lapse_of_key, promote_successors
 from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction, json_of
 from outlast.brokers.sqlite.unreadable import fetch, set_aside
 from outlast.core.ids import queue_of
@@ -47,6 +48,8 @@ def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder)
             return False
         if queue.back and tx.one("lane_probe", (queue.number, nanos(tx.now))):
             return False
+        if has_turn(tx, queue):
+            return False
     return True
 
 
@@ -77,7 +80,9 @@ def _looks(tx: Transaction, queue: QueueRow) -> list[float]:
         return [(rules.gcra.next_at(ring.tat, nanos(tx.now)) - nanos(tx.now)) / 1e9]
     due = tx.one("next_due", (queue.number,))
     wake = tx.one("lane_next", (queue.number,)) if ring.back else None
+    lapse = next_lapse_of_key(tx, queue)
     return [
+        *([] if lapse is None else [lapse - tx.now]),
         *([] if due is None else [due - tx.now]),
         *([] if wake is None else [(wake - nanos(tx.now)) / 1e9]),
     ]
@@ -93,6 +98,7 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
         for name in names
         if (row := tx.find_queue(name)) is not None and not row.paused and room_of(tx, row) != 0
     }
+    promote_successors(tx, queues.values())
     for row in queues.values():
         _promote(tx, row, limit)
     if any(tx.ring(row).back or is_limited(row) for row in queues.values()):

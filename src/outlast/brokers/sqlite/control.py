@@ -10,10 +10,11 @@ from msgspec import Raw
 from outlast.brokers.sqlite import key_states, moving
 from outlast.brokers.sqlite.bounds import cancel_job, weigh_job
 from outlast.brokers.sqlite.declare import adjust, check
-from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, meta_of
+from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, is_successor, meta_of
 from outlast.brokers.sqlite.purge import purge
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.statements import NOT_BEGUN
+from outlast.brokers.sqlite.succession import promote_named
 from outlast.brokers.sqlite.transaction import (
     DEAD,
     ENDED,
@@ -47,7 +48,11 @@ def apply(tx: Transaction, commands: Sequence[Command]) -> list[Answer]:
     """Apply the commands in order; return an answer for each."""
     tx.changes.update(("work", "ended"))
     check(tx, [command for command in commands if isinstance(command, Adjust)])
-    return [_apply(tx, command) for command in commands]
+    answers = []
+    for command in commands:
+        answers.append(_apply(tx, command))
+        promote_named(tx, command)
+    return answers
 
 
 def _apply(tx: Transaction, command: Command) -> Answer:
@@ -90,7 +95,7 @@ def _cancel(tx: Transaction, id_: str) -> None:
     seq, state, _, queue = find_job(tx, id_)
     if state >= ENDED:
         raise RefusedCommand("ended")
-    if state == WAITING:
+    if state == WAITING and not is_successor(tx, seq):
         raise RefusedCommand("held")
     if state == RUNNING:
         tx.run("cancel_running", (seq,))
@@ -109,6 +114,8 @@ def _held(tx: Transaction, id_: str) -> tuple[int, QueueRow]:
     seq, state, _, queue = find_job(tx, id_)
     if state != WAITING:
         raise RefusedCommand("ended" if state >= ENDED else "not-waiting")
+    if is_successor(tx, seq):
+        raise RefusedCommand("successor")
     return seq, queue
 
 
@@ -122,13 +129,13 @@ def _unhold(tx: Transaction, id_: str) -> None:
 
 def _moved(tx: Transaction, id_: str) -> None:
     seq, queue = _held(tx, id_)
-    cancel_job(tx, queue, seq)
+    cancel_job(tx, queue, seq, moved=True)
     tx.run("moved", (moving.MOVED_TOKEN, seq))
 
 
 def _redrive(tx: Transaction, id_: str) -> None:
     seq, state, priority, queue = find_job(tx, id_)
-    if state == WAITING:
+    if state == WAITING and not is_successor(tx, seq):
         raise RefusedCommand("held")
     row = _row(tx, seq)
     *_, meta, expires_at, not_begun, token = row
@@ -179,7 +186,8 @@ def _check_waiting(state: int) -> None:
 
 def _edit(tx: Transaction, edit: Edit) -> None:
     seq, state, _, queue = find_job(tx, edit.id)
-    if state <= SUCCEEDED or edit.run_at is not None:
+    succeeds = state == WAITING and is_successor(tx, seq)
+    if not succeeds and (state <= SUCCEEDED or edit.run_at is not None):
         _check_waiting(state)
     row = _row(tx, seq)
     state, at, run_at, rank, number, body, *_, token = row
@@ -196,7 +204,7 @@ def _edit(tx: Transaction, edit: Edit) -> None:
             raise RefusedCommand("unreadable") from None
     if edit.run_at is not None:
         run_at = at = edit.run_at
-        state = READY if run_at <= tx.now else SCHEDULED
+        state = WAITING if succeeds else READY if run_at <= tx.now else SCHEDULED
         rank = rank_of(run_at, priority)
     elif state < ENDED:
         rank += int((HEAD_START[old] - HEAD_START[priority]) * 1000)
@@ -213,6 +221,8 @@ def _edit(tx: Transaction, edit: Edit) -> None:
 
 def _run_now(tx: Transaction, id_: str) -> None:
     seq, state, priority, queue = find_job(tx, id_)
+    if state == WAITING and is_successor(tx, seq):
+        raise RefusedCommand("successor")
     _check_waiting(state)
     row = _row(tx, seq)
     if state not in {SCHEDULED, PARKED} or row[1] <= tx.now:

@@ -10,9 +10,9 @@ from outlast.brokers.sqlite.inspection import Contents, Site, examine, look_arou
 from outlast.core.clock import Clock
 from outlast.core.errors import OutlastError
 from outlast.core.findings import Finding
-from outlast.core.text import counted, duration, size
+from outlast.core.text import duration, size
 
-__all__ = ["inspect", "of_clock", "of_disk", "of_files", "of_log", "of_records"]
+__all__ = ["inspect", "of_clock", "of_disk", "of_files", "of_log", "of_sockets"]
 
 LOW_DISK: Final = 256 << 20
 TIGHT_DISK: Final = 1 << 30
@@ -24,7 +24,7 @@ def inspect(path: str, clock: Clock, *, why: str, pages: bool) -> Inspection:
     """Examine the file system, then the file. why: the setting that names the file; pages: check every page."""
     site = look_around(path)
     found = [*_of_site(site, why)]
-    if site.unsafe or not site.exists:
+    if site.unsafe or not site.exists or site.wrong_log:
         return Inspection(found, usable=False)
     try:
         contents = examine(path, clock, whole=pages)
@@ -50,7 +50,12 @@ def _of_site(site: Site, why: str) -> Iterator[Finding]:
         return
     yield Finding("store", "ok", f"{site.path} ({why})")
     yield from of_files(mode=site.mode, foreign=site.foreign, writable=site.writable, path=site.path)
+    if site.wrong_log:
+        fix = "stop all processes; then start a worker, or bring a backup back: outlast restore BACKUP"
+        yield Finding("write-ahead log", "error", site.wrong_log, fix)
+        return
     yield of_log(site.log_size)
+    yield of_sockets(site.sockets)
 
 
 def _of_contents(contents: Contents, now: float, *, pages: bool) -> Iterator[Finding]:
@@ -64,7 +69,7 @@ def _of_contents(contents: Contents, now: float, *, pages: bool) -> Iterator[Fin
     else:
         fix = "start a worker: it sets the mode; and keep other tools from changing it"
         yield Finding("journal", "error", f"journal_mode is {contents.journal_mode}, not wal", fix)
-    yield from of_records(contents.damaged, contents.unreadable)
+    yield from of_records(contents.damaged)
     yield of_clock(contents.newest, now)
 
 
@@ -101,20 +106,24 @@ def of_log(length: int) -> Finding:
     return Finding("write-ahead log", "ok", size(length))
 
 
-def of_records(damaged: Sequence[str], unreadable: int) -> Iterator[Finding]:
-    """Tell of jobs that cannot be read: the ids of some that no call has met yet, and the number of those set aside."""
+def of_records(damaged: Sequence[str]) -> Iterator[Finding]:
+    """Tell of jobs with damaged values that no call has met yet, by the ids of some."""
     if damaged:
-        fix = "a call that meets one sets it aside; see it with outlast jobs show ID, remove it with outlast jobs purge"
+        fix = "see it with outlast jobs show ID, remove it with outlast jobs purge; a call that it stops sets it aside"
         yield Finding("records", "error", f"damaged: {', '.join(damaged)}", fix)
-    if unreadable:
-        text = f"{counted(unreadable, 'job')} could not be read and {'is' if unreadable == 1 else 'are'} dead"
-        fix = "outlast jobs list reason:unreadable shows them; correct one with outlast jobs edit, or purge it"
-        yield Finding("records", "warning", text, fix)
+
+
+def of_sockets(refusal: str) -> Finding:
+    """Judge the folder in which processes notify each other. refusal: why it is not used, "" when it is."""
+    if refusal:
+        text = f"{refusal}: it is not used, and workers find new jobs by a poll every second"
+        return Finding("notifications", "warning", text, "remove that folder, and restart the processes")
+    return Finding("notifications", "ok", "between the processes of this machine")
 
 
 def of_clock(newest: float | None, now: float) -> Finding:
     """Judge this machine's wall clock by the newest job."""
     if newest is not None and newest > now + SKEW:
         fix = "the clock of this machine, or of the one that enqueued it, is wrong: run an NTP client on both"
-        return Finding("clock", "error", f"the newest job was accepted {duration(newest - now)} in the future", fix)
-    return Finding("clock", "ok", "not behind the newest job")
+        return Finding("clock", "error", f"a job was accepted {duration(newest - now)} in the future", fix)
+    return Finding("clock", "ok", "not behind the jobs")

@@ -16,10 +16,11 @@ from outlast.brokers.sqlite.repair import damaged_jobs
 from outlast.brokers.sqlite.statements import APPLICATION_ID, statements
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_system import boot_id, durability_of
+from outlast.clients.sqlite.log_owner import wrong_log
+from outlast.clients.sqlite.runtime_folder import refusal_of, runtime_folder
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore
-from outlast.core.unreadable import UNREADABLE
 
 DAMAGED: Final = 5
 """The most damaged jobs that are named."""
@@ -43,6 +44,10 @@ class Site(Struct, frozen=True, kw_only=True):
     """Files beside it that belong to another user."""
     writable: bool = False
     """This user may write the file and its folder."""
+    wrong_log: str = ""
+    """Why the log is not to be read with the file."""
+    sockets: str = ""
+    """Why the folder of its sockets is not used."""
 
 
 class Contents(Struct, frozen=True, kw_only=True):
@@ -53,12 +58,10 @@ class Contents(Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...] = ()
     """The findings of SQLite's quick check."""
     newest: float | None = None
-    """When the newest job was accepted, by the clock of the process that enqueued it."""
+    """The latest acceptance of the newest job and of those that wait for their time."""
     stale: tuple[tuple[str, int], ...] = ()
     damaged: tuple[str, ...] = ()
     """Ids of some jobs with values of wrong types; searched for only with the check of all pages."""
-    unreadable: int = 0
-    """Jobs that were set aside."""
 
 
 def sqlite_version() -> str:
@@ -92,6 +95,8 @@ def look_around(path: str) -> Site:
         mode=status.st_mode,
         foreign=tuple(each.name for each in beside if each.exists() and each.stat().st_uid != status.st_uid),
         writable=os.access(file, os.W_OK) and os.access(file.parent, os.W_OK),
+        wrong_log=wrong_log(os.path.realpath(path)),
+        sockets=refusal_of(runtime_folder(os.path.realpath(path))),
     )
 
 
@@ -115,7 +120,6 @@ def examine(path: str, clock: Clock, *, whole: bool = True) -> Contents:
                 for label, jobs in db.execute(sql["stale_holders"], (boot_id(), clock.monotonic()))
             ),
             damaged=tuple(damaged_jobs(db, DAMAGED)) if whole else (),
-            unreadable=int(db.execute(sql["unreadable_count"], (UNREADABLE,)).get),
         )
 
 

@@ -8,17 +8,30 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from outlast.brokers.sqlite.transaction import PRIORITY_NUMBER, READY, SCHEDULED, QueueRow, Transaction, json_of
+from outlast.brokers.sqlite.transaction import (
+    PRIORITY_NUMBER,
+    READY,
+    SCHEDULED,
+    STATES,
+    WAITING,
+    QueueRow,
+    Transaction,
+    json_of,
+)
 from outlast.core.ids import queue_of
 from outlast.core.message import Message, rank_of
 from outlast.core.store.control import Why
+from outlast.core.succession import BLOCKED, Meeting, meets
 from outlast.core.unique import Unique
 
 __all__ = [
+    "KeyHolder",
     "KeyRows",
     "RefusedCommand",
     "find_job",
     "insert",
+    "insert_successor",
+    "is_successor",
     "key_row_of",
     "meta_of",
     "size_of",
@@ -63,6 +76,11 @@ def find_job(tx: Transaction, id_: str) -> tuple[int, int, int, QueueRow]:
     return row[0], row[2], row[5], tx.queue(queue_of(id_))
 
 
+def is_successor(tx: Transaction, seq: int) -> bool:
+    """Return whether a job waits for its unique key."""
+    return bool(tx.one("is_successor", (seq,)))
+
+
 def size_of(message: Message) -> int:
     """Return the bytes of a message's arguments."""
     return memoryview(message.args).nbytes
@@ -79,18 +97,32 @@ def weigh(tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows)
         tx.weigh(queue, key_row_of(message, queue.number, key_rows), size_of(message))
 
 
-def unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> tuple[str, int, int] | None:
-    """Return id, seq and state of the job that holds the message's unique key; release a key that has expired."""
+class KeyHolder(Struct, frozen=True):
+    """The job that holds a unique key."""
+
+    id: str
+    seq: int
+    state: int
+    cancelling: bool
+    kind: str
+
+    def meets(self, unique: Unique) -> Meeting:
+        """Return what becomes of a new job with this unique key, while the key has no successor."""
+        return meets(STATES[self.state], replace=unique.replace, cancelling=self.cancelling)
+
+
+def unique_holder(tx: Transaction, message: Message, queue: QueueRow) -> KeyHolder | None:
+    """Return the job that holds the message's unique key; release a key that has expired."""
     if message.unique is None:
         return None
     row = tx.row("uniq_holder", (queue.number, message.unique.key))
     if row is None:
         return None
-    holder, seq, until, state = row
+    id_, seq, until, state, cancelling, kind = row
     if until is not None and until <= tx.now:
         tx.run("uniq_free", (seq,))
         return None
-    return holder, seq, state
+    return KeyHolder(id_, seq, state, bool(cancelling), kind)
 
 
 def insert(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, QueueRow], key_rows: KeyRows) -> int:
@@ -128,6 +160,17 @@ def insert(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, Qu
         for row, message in zip(plain, messages, strict=True)
     ]
     return tx.run("insert_keyed", (json_of(keyed),))
+
+
+def insert_successor(tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows, holder: str) -> None:
+    """Insert a message that waits for its unique key, which job `holder` has."""
+    assert message.unique is not None
+    key = message.unique.key
+    tx.run("successor_stale", (queue.number, key))
+    row = list(_full_row(message, queue.number, tx.now, key_rows))
+    row[2], row[11] = WAITING, None
+    tx.run("insert_full", (json_of([row]),))
+    tx.run("succeeds", (key, BLOCKED + holder, message.id))
 
 
 def _text(message: Message) -> str:

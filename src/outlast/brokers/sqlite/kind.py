@@ -89,6 +89,13 @@ class SqliteKind(StoreKind):
         assert isinstance(store.broker, SqliteStore)
         await store.broker.backup(str(target))
 
+    async def restore(self, url: str, backup: Path) -> Path | None:
+        """Replace the file; the replaced one is kept beside it, with its log."""
+        from outlast.brokers.sqlite.copies import restore_store
+
+        aside = await asyncio.to_thread(restore_store, str(backup), self.identity(url))
+        return Path(aside) if aside else None
+
 
 def sqlite_path(url: str) -> str:
     """Return the file that a URL names; raise ConfigurationError when it names none.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.bounds import cancel_job
+from outlast.brokers.sqlite.succession import promote_all_successors
 from outlast.brokers.sqlite.transaction import Transaction, json_of
 from outlast.core.message import Fence, Holder
 from outlast.core.settlement import Lost
@@ -26,11 +27,14 @@ def register(tx: Transaction, holder: Holder, queues: Sequence[str], lease: floa
 
 def lapse_due(tx: Transaction) -> None:
     """Make the jobs of holders ready whose lease ran out or is of an earlier boot. Each job counts a crash."""
+    lapsed = 0
     for (holder,) in tx.rows("lapsing", (tx.boot, tx.mono)):
         tx.run("lapse_note", (holder,))
-        if _make_ready(tx, holder, crashes=1):
-            tx.changes.add("work")
+        lapsed += _make_ready(tx, holder, crashes=1)
         tx.run("lapse_mark", (holder,))
+    if lapsed:
+        tx.changes.add("work")
+        promote_all_successors(tx)
 
 
 def extend(tx: Transaction, holder: Holder, lease: float) -> list[Lost]:
@@ -63,6 +67,7 @@ def forfeit(tx: Transaction, holder: Holder, *, crashed: bool) -> int:
     count = _make_ready(tx, number, crashes=1 if crashed else 0, gone=True)
     for statement in ("lapsed_part", "lost_clear", "holder_gone"):
         tx.run(statement, (number,))
+    promote_all_successors(tx)
     if count:
         tx.changes.add("work")
     return count

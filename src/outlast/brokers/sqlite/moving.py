@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, structs
 
-from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, meta_of
+from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job, is_successor, meta_of
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.transaction import ENDED, PRIORITIES, RUNNING, WAITING, Transaction, json_of
 from outlast.brokers.sqlite.unreadable import failures, fetch, fetch_named
@@ -41,6 +41,8 @@ def hold(tx: Transaction, id_: str, why: str) -> Answer:
         raise RefusedCommand("ended")
     if state == RUNNING:
         raise RefusedCommand("running")
+    if state == WAITING and is_successor(tx, seq):
+        raise RefusedCommand("successor")
     if state == WAITING and tx.one("held_why", (seq,)) != why:
         raise RefusedCommand("held")
     try:
@@ -96,7 +98,7 @@ def adopt(tx: Transaction, command: Adopt) -> int:
     # Published as far from due, so that neither the job is ready nor its key in the ring.
     (answer,) = publish(tx, [structs.replace(message, run_at=LAST_MOMENT)], forced=True, replacing=False)
     match answer:
-        case Exists(by="id"):
+        case Exists(by="id", kind=kind) if kind == message.kind:
             return 0
         case Exists():
             raise RefusedCommand("conflict")

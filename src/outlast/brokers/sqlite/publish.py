@@ -8,6 +8,8 @@ from outlast.brokers.sqlite import bounds, key_states
 from outlast.brokers.sqlite.job_rows import KeyRows, size_of
 from outlast.brokers.sqlite.publish_batch import publish_batch
 from outlast.brokers.sqlite.publish_single import publish_singly
+from outlast.brokers.sqlite.retention import keep_within
+from outlast.brokers.sqlite.succession import promote_successors
 from outlast.brokers.sqlite.transaction import QueueRow, Transaction, json_of
 from outlast.core.message import Message
 from outlast.core.settlement import Published, TooLarge
@@ -20,7 +22,7 @@ def publish(
 ) -> list[Published]:
     """Write `messages` and return an answer for each.
 
-    forced: bounds do not apply, as for follow-ups. replacing: a message may replace the holder of its unique key.
+    forced: bounds do not apply, as for follow-ups. replacing: a message may replace or follow the holder of its key.
     """
     queues = {message.queue: tx.queue(message.queue) for message in messages}
     limit = tx.max_body
@@ -34,7 +36,7 @@ def publish(
     if replaces or (not forced and _near_bound(tx, queues, fitting, key_rows)):
         answers = publish_singly(tx, fitting, queues, key_rows, bounded=not forced, replacing=replacing)
     else:
-        answers = publish_batch(tx, fitting, queues, key_rows)
+        answers = publish_batch(tx, fitting, queues, key_rows, replacing=replacing)
     if len(answers) == len(messages):
         return answers
     rest = iter(answers)
@@ -42,11 +44,25 @@ def publish(
 
 
 def _release_expired(tx: Transaction, unique: Sequence[Message], queues: Mapping[str, QueueRow]) -> None:
-    """Release those of the messages' unique keys that have expired."""
-    for name in {message.queue for message in unique}:
-        tx.run("queue_uniques", (queues[name].number,))
+    """Release those of the messages' unique keys whose time is over, or whose job is too late to start.
+
+    A successor that waits for one takes it.
+    """
+    names = {message.queue for message in unique}
     keys = [(queues[each.queue].number, each.unique.key) for each in unique if each.unique is not None]
-    tx.run("uniq_lapse", (json_of(keys), tx.now))
+    over = tx.rows("uniq_over", (json_of(keys), None, tx.now))
+    for seq, _, lapsed in over:
+        if lapsed:
+            tx.run("uniq_free", (seq,))
+    promote_successors(tx, [queues[name] for name in names])
+    for seq, name, lapsed in over:
+        if not lapsed:
+            bounds.drop(tx, queues[name], seq, "expired")
+            keep_within(tx, tx.queue(name))
+    for name in names:
+        if not queues[name].uniques:
+            tx.run("queue_uniques", (queues[name].number,))
+            tx.refresh(name)  # a claim of this transaction frees keys at the start of jobs
 
 
 def _key_rows(tx: Transaction, messages: Sequence[Message], queues: Mapping[str, QueueRow]) -> KeyRows:

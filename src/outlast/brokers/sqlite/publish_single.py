@@ -1,4 +1,4 @@
-"""Publishes messages one by one, where an answer depends on the ones before: near a bound, or with `replace`."""
+"""Publishes messages one by one, where an answer depends on the ones before: near a bound, or at a held key."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from outlast.brokers.sqlite import bounds, key_states
-from outlast.brokers.sqlite.job_rows import KeyRows, insert, key_row_of, unique_holder, weigh
+from outlast.brokers.sqlite.job_rows import KeyRows, insert, insert_successor, key_row_of, unique_holder, weigh
 from outlast.brokers.sqlite.retention import keep_within
-from outlast.brokers.sqlite.transaction import PARKED, READY, SCHEDULED, QueueRow, Transaction
+from outlast.brokers.sqlite.transaction import RUNNING, WAITING, QueueRow, Transaction
 from outlast.core.admission import is_bounded, retry_after
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
+from outlast.core.unique import Unique
 
-__all__ = ["publish_singly"]
+__all__ = ["BLOCKED", "publish_singly"]
 
-_WAITS: Final = (READY, SCHEDULED, PARKED)
+BLOCKED: Final = (RUNNING, WAITING)
+"""The states of a job that holds its unique key and may have a successor."""
 
 
 def publish_singly(
@@ -45,14 +47,20 @@ def _publish(
     tx: Transaction, message: Message, queue: QueueRow, key_rows: KeyRows, *, bounded: bool, replacing: bool
 ) -> Published:
     """Write one message; a known id, then a held unique key, refuses it before any bound does."""
-    if tx.row("by_id", (message.id,)) is not None:
-        return Exists(message.id, "id")
+    if (known := tx.row("by_id", (message.id,))) is not None:
+        return Exists(message.id, "id", known[10])
     replaced: tuple[str, int] | None = None
-    if (holder := unique_holder(tx, message, queue)) is not None:
-        id_, seq, state = holder
-        if not (replacing and message.unique is not None and message.unique.replace and state in _WAITS):
-            return Exists(id_, "unique")
-        replaced = id_, seq
+    follows = False
+    if message.unique is not None and (holder := unique_holder(tx, message, queue)) is not None:
+        if not replacing:
+            return Exists(holder.id, "unique", holder.kind)
+        newest = _successor(tx, message.unique, queue) if holder.state in BLOCKED else None
+        meeting = holder.meets(message.unique)
+        if meeting == "exists" or (newest is not None and not message.unique.replace):
+            id_, _, kind = newest or (holder.id, 0, holder.kind)
+            return Exists(id_, "unique", kind)
+        follows = meeting == "follows"
+        replaced = (holder.id, holder.seq) if not follows else newest and newest[:2]
     key_row = key_row_of(message, queue.number, key_rows)
     shed: tuple[str, ...] = ()
     if bounded and queue.limits is not None and is_bounded(queue.rules):
@@ -66,9 +74,19 @@ def _publish(
         shed = tuple(waiter.id for waiter in room)
     if replaced is not None:
         bounds.drop(tx, queue, replaced[1], "replaced")
-    insert(tx, [message], {message.queue: queue}, key_rows)
+    if follows:
+        assert holder is not None
+        insert_successor(tx, message, queue, key_rows, holder.id)
+    else:
+        insert(tx, [message], {message.queue: queue}, key_rows)
     tx.count(queue.number).depth += 1
     weigh(tx, message, queue, key_rows)
-    if message.run_at <= tx.now:
+    if message.run_at <= tx.now and not follows:
         key_states.put(tx, queue, key_row)
     return Accepted(None if replaced is None else replaced[0], shed) if replaced or shed else ACCEPTED
+
+
+def _successor(tx: Transaction, unique: Unique, queue: QueueRow) -> tuple[str, int, str] | None:
+    """Return id, seq and kind of the job that waits for a unique key."""
+    row = tx.row("successor", (queue.number, unique.key))
+    return None if row is None else (row[0], row[1], row[2])

@@ -12,6 +12,7 @@ from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job
 from outlast.brokers.sqlite.key_states import freed
 from outlast.brokers.sqlite.retention import forget, merge
 from outlast.brokers.sqlite.statements import statements
+from outlast.brokers.sqlite.succession import promote_named
 from outlast.brokers.sqlite.transaction import DEAD, ENDED, RUNNING, STATE_NUMBER, Transaction, json_of
 from outlast.core.limits import nanos
 from outlast.core.store.control import Purge
@@ -65,7 +66,9 @@ def candidates(db: apsw.Connection, wanted: Purge, now: float, after: int, upto:
 def purge_some(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
     """Remove those of these rows that the purge still names; return how many."""
     tx.changes.update(("work", "ended"))
-    return _remove_all(tx, wanted, _still(tx, wanted, seqs))
+    done = _remove_all(tx, wanted, _still(tx, wanted, seqs))
+    promote_named(tx, wanted)
+    return done
 
 
 def _still(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> list[int]:

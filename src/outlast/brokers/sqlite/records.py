@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Raw
 
 from outlast.brokers.sqlite.job_rows import meta_of
+from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import ENDED, EXPIRED, PARKED, PRIORITIES, READY, SCHEDULED, STATES
 from outlast.brokers.sqlite.unreadable import failures, fetch, fetch_named
 from outlast.core.bounds import LAST_MOMENT
-from outlast.core.codec import redact_args
 from outlast.core.message import Failure, Usage
 from outlast.core.store.records import JobRecord
-from outlast.core.unreadable import READ_ERRORS, UNREADABLE, check_time, json_text, unreadable
+from outlast.core.unreadable import READ_ERRORS, UNREADABLE, check_time, json_text, shown_args, unreadable
 
 __all__ = ["COLUMNS", "FROM", "Row", "get", "record"]
 
@@ -45,6 +45,8 @@ def get(db: apsw.Connection, ids: Sequence[str], now: float) -> list[JobRecord |
     found: list[JobRecord | None] = []
     for id_ in ids:
         rows = fetch(db, COLUMNS, f"{FROM.format(index='')} and job.id = ?", (id_,))
+        if not rows and (link := db.execute(statements()["linked"], (id_,)).fetchone()) is not None:
+            rows = fetch(db, COLUMNS, f"{FROM.format(index='')} and job.id = ?", link)
         found.append(record(db, rows[0], now) if rows else None)
     return found
 
@@ -89,13 +91,14 @@ def _record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
             extras[name] = None if value is None else read(value)
         except READ_ERRORS as error:
             told.append(unreadable(error, what=f"its {name}", attempt=attempt, at=finished_at or 0.0))
+    args = shown_args(Raw(body.encode()), kept.redacted, told, attempt)
     return JobRecord(
         id=id_,
         queue=queue,
         kind=kind,
         state=STATES[state],
         reason=reason,
-        args=redact_args(Raw(body.encode()), kept.redacted),
+        args=args,
         priority=PRIORITIES[priority],
         key=key,
         unique=kept.unique.key if kept.unique is not None else None,

@@ -11,10 +11,15 @@ __all__ = ["forget", "keep_within", "merge", "prune"]
 
 CHUNK: Final = 500
 """The most rows that one transaction prunes: so it blocks other writers only for milliseconds."""
+FEW_RESULTS: Final = 8
+SHARE: Final = 16
+"""New results, and the part of a queue's cap, that one process stores before it counts the results again."""
 
 
 def keep_within(tx: Transaction, queue: QueueRow) -> None:
-    """Strip the oldest records above the queue's cap: only their ids remain."""
+    """Strip the oldest records above the queue's caps: only their ids remain."""
+    if tx.new_results.get(queue.number, 0) > max(FEW_RESULTS, queue.results_kept // SHARE):
+        _keep_results(tx, queue)
     over = queue.records + tx.count(queue.number).records - queue.records_kept
     if over <= 0:
         return
@@ -37,19 +42,24 @@ def prune(tx: Transaction) -> tuple[int, bool]:
         keep_within(tx, queue)
         rows = tx.rows("over", (queue.number, tx.now, CHUNK))
         _reduce(tx, queue, rows)
-        done += len(rows)
-        over = 0
-        if len(rows) < CHUNK:
-            over = tx.one("results_count", (queue.number,)) - queue.results_kept
-        if over > 0:
-            rows = tx.rows("results_over", (queue.number, min(over, CHUNK)))
-            _reduce(tx, queue, rows)
-            done += len(rows)
-        if len(rows) == CHUNK:
+        over = _keep_results(tx, queue)
+        done += len(rows) + over
+        if CHUNK in (len(rows), over):
             return done, True
     tx.run("holders_forget", (tx.boot, tx.mono - 3600.0))
     tx.run("lost_forget")
     return done, False
+
+
+def _keep_results(tx: Transaction, queue: QueueRow) -> int:
+    """Reduce the jobs with a result above the cap, at most CHUNK, by the end of their time; return how many."""
+    tx.new_results[queue.number] = 0
+    over = tx.one("results_count", (queue.number,)) - queue.results_kept
+    if over <= 0:
+        return 0
+    rows = tx.rows("results_over", (queue.number, min(over, CHUNK)))
+    _reduce(tx, queue, rows)
+    return len(rows)
 
 
 def _reduce(tx: Transaction, queue: QueueRow, rows: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ from outlast.brokers.sqlite.bounds import weigh_ends
 from outlast.brokers.sqlite.key_states import ending_keys, freed, put
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.retention import keep_within
+from outlast.brokers.sqlite.succession import promote_successors
 from outlast.brokers.sqlite.transaction import (
     DEAD,
     PARKED,
@@ -23,7 +24,7 @@ from outlast.brokers.sqlite.transaction import (
 )
 from outlast.core.message import Failure, Fence, Message, rank_of
 from outlast.core.policy import DEFAULTS
-from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
+from outlast.core.settlement import Exists, Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
 __all__ = ["save", "settle"]
 
@@ -48,6 +49,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
         lost += _finish_plain(tx, queue, token, fences)
     for ended_in, key_rows in ending:
         freed(tx, ended_in, key_rows)
+    promote_successors(tx, [tx.queue(name) for name in names])
     for name in names:
         keep_within(tx, tx.queue(name))
     superseded = {each.fence for each in lost}
@@ -95,6 +97,8 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
         counts.dead += 1
     elif result is None:
         counts.records += 1
+    else:
+        tx.new_results[queue.number] = tx.new_results.get(queue.number, 0) + 1
     tx.changes.add("ended")
     _keep_failure(tx, fence, finish.error)
     if finish.usage is not None:
@@ -153,10 +157,18 @@ def _keep_failure(tx: Transaction, fence: Fence, failure: Failure | None) -> Non
 
 
 def _follow(tx: Transaction, then: Sequence[object]) -> None:
-    """Publish the follow-ups in this same transaction, which serves as the outbox."""
+    """Publish the follow-ups in this same transaction, which serves as the outbox.
+
+    The id of one whose unique key is held leads to the job that holds it.
+    """
     messages = [message for message in then if isinstance(message, Message)]
-    if messages:
-        publish(tx, messages, forced=True)
+    if not messages:
+        return
+    for message, answer in zip(messages, publish(tx, messages, forced=True), strict=True):
+        if isinstance(answer, Exists) and answer.by == "unique":
+            queue, begun = tx.queue(message.queue), message.enqueued_at
+            until = max(tx.now, begun) + queue.id_memory
+            tx.run("link_add", (message.id, queue.number, until, message.kind, begun, tx.now, answer.id))
 
 
 def save(tx: Transaction, notes: Sequence[Note]) -> list[Lost]:

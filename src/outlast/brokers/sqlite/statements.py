@@ -8,28 +8,33 @@ from typing import Final
 
 from outlast.brokers.sqlite.tuning import Tuning
 from outlast.clients.sqlite.connection import SharedConnection, open_file
+from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.statements import load_migrations, load_statements
 
-__all__ = ["APPLICATION_ID", "NOT_BEGUN", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
+__all__ = ["APPLICATION_ID", "NOT_BEGUN", "OLDEST_CODE", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
 
 APPLICATION_ID: Final = 0x4F75744C  # "OutL"
 SCHEMA: Final = 2
 """The schema number that this code writes."""
+OLDEST_CODE: Final = "select oldest_code from store"
 NOT_BEGUN: Final = "job.attempt = 1 and job.crashes = 0 and job.begun = 0"
 """The SQL of a job that has not begun, and may expire. Code of schema 1 writes only the first two columns."""
 
 
-def open_store(path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = None) -> SharedConnection:
+def open_store(
+    path: str, tuning: Tuning, *, steps: Mapping[int, str] | None = None, identity: FileIdentity | None = None
+) -> SharedConnection:
     """Open the store's file at `path`, created or migrated as needed; raise what `open_file` raises.
 
-    steps: migrations to use in place of `migrations()`.
+    steps: migrations to use in place of `migrations()`. identity: takes the file that was opened.
     """
     return open_file(
         path,
         application_id=APPLICATION_ID,
         migrations=migrations() if steps is None else steps,
-        oldest_code="select oldest_code from store",
+        oldest_code=OLDEST_CODE,
         busy=tuning.busy,
+        identity=identity,
     )
 
 

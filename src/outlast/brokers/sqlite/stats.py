@@ -52,6 +52,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 scheduled=scheduled,
                 running=running,
                 parked=parked,
+                successors=one("successor_count", (queue.number,)) if queue.uniques else 0,
                 dead=queue.dead,
                 oldest=max(0.0, now - first) if first is not None else 0.0,
                 drain_rate=queue.drain_rate(now),

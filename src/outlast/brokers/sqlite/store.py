@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +14,7 @@ from outlast.aio.look import Look, look_until
 from outlast.aio.notifier import Notifier
 from outlast.brokers.sqlite import claim, control, leases, purge, records, schedules, settle
 from outlast.brokers.sqlite.batch import apply_batch
+from outlast.brokers.sqlite.copies import back_up_store
 from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.end_waiter import EndWaiter, ended
 from outlast.brokers.sqlite.publish import publish
@@ -26,10 +26,10 @@ from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import CHANGES, Transaction
 from outlast.brokers.sqlite.tuning import Tuning
-from outlast.clients.sqlite.backup import back_up
 from outlast.clients.sqlite.checkpointer import Checkpointer
-from outlast.clients.sqlite.connection import SharedConnection, open_connection
+from outlast.clients.sqlite.connection import SharedConnection
 from outlast.clients.sqlite.errors import translated
+from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.clients.sqlite.process_notifier import NotificationListener, ProcessNotifier
 from outlast.clients.sqlite.writer import WriteOperation, WriterThread
@@ -64,8 +64,9 @@ class SqliteStore:
     def __init__(
         self, path: str, *, clock: Clock, max_body: int = DEFAULTS.max_body, tuning: Tuning | None = None
     ) -> None:
+        self._identity = FileIdentity(path)
         # All processes must use one name: the files beside it (log, lock, sockets) are found by it.
-        self.path = os.path.realpath(path)
+        self.path = self._identity.path
         self._tuning = tuning or Tuning()
         self._clock = clock
         self._max_body = max_body
@@ -98,23 +99,24 @@ class SqliteStore:
             reader = ThreadPoolExecutor(1, thread_name_prefix="outlast-sqlite-reader")
             loop = asyncio.get_running_loop()
             try:
-                db, self._reading = await loop.run_in_executor(reader, _open_both, self.path, self._tuning)
+                db, self._reading = await loop.run_in_executor(reader, _open_both, self._identity, self._tuning)
             except BaseException:
                 reader.shutdown(wait=False)
                 raise
             self._db = db
             self._reader = reader
-            self._checkpointer = Checkpointer(self.path, db, self._tuning)
+            self._checkpointer = Checkpointer(self._identity, db, self._tuning)
             tx = Transaction(db, self._clock, boot_id(), self._max_body)
             tidier = Tidier(tx, self.path, self._checkpointer, self._tuning)
             self._writer = WriterThread(
                 tx,
-                self.path,
+                self._identity,
                 apply=apply_batch,
                 notifiers=self._notifiers,
                 processes=self._processes,
                 checkpointer=self._checkpointer,
                 upkeep=tidier,
+                abandoned=self._abandoned,
             )
             self._listen("work")
 
@@ -132,9 +134,7 @@ class SqliteStore:
             if self._writer is None:
                 return
             writer, self._writer = self._writer, None
-            for listener in self._listeners.values():
-                listener.close()
-            self._listeners.clear()
+            self._close_listeners()
             try:
                 await writer.close()
             finally:
@@ -143,17 +143,30 @@ class SqliteStore:
             for notifier in self._notifiers.values():
                 notifier.notify()
 
+    def _close_listeners(self) -> None:
+        while self._listeners:
+            self._listeners.popitem()[1].close()
+
     def _close_file(self, writer: WriterThread[Transaction]) -> None:
         writer.join()
+        self._close_connections()
+
+    def _close_connections(self) -> None:
         assert self._checkpointer is not None
         assert self._reader is not None
         self._checkpointer.close()
         self._reader.shutdown()
         for db in (self._reading, self._db):
             if db is not None:
-                db.close()
+                self._identity.close(db)
         self._db = self._reading = None
         self._processes.close()
+
+    def _abandoned(self) -> None:
+        """Close all that is open, in the writer's thread: the event loop was closed before the store."""
+        self._writer = None
+        self._close_listeners()
+        self._close_connections()
 
     async def _submit(self, run: Callable[[Transaction], T], **how: Any) -> T:
         if self._writer is None:
@@ -187,8 +200,11 @@ class SqliteStore:
             raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
 
         def run() -> T:
-            with translated(self.path):
-                return read(self._reading, *args)
+            try:
+                with translated(self.path):
+                    return read(self._reading, *args)
+            finally:
+                self._identity.check()  # also after an error, of which it may be the cause
 
         loop = asyncio.get_running_loop()
         try:
@@ -345,7 +361,7 @@ class SqliteStore:
 
     async def backup(self, target: str) -> None:
         """Write a consistent copy of the file to `target`, which must not exist, while the store is in use."""
-        await asyncio.to_thread(back_up, self.path, target, self._tuning.busy)
+        await asyncio.to_thread(back_up_store, self._identity, target, self._tuning)
 
 
 def _release(result: tuple[list[Delivery], float | None]) -> Callable[[Transaction], Any] | None:
@@ -354,14 +370,13 @@ def _release(result: tuple[list[Delivery], float | None]) -> Callable[[Transacti
     return (lambda tx: settle.settle(tx, releases)) if releases else None
 
 
-def _open_both(path: str, tuning: Tuning) -> tuple[SharedConnection, apsw.Connection]:
+def _open_both(identity: FileIdentity, tuning: Tuning) -> tuple[SharedConnection, apsw.Connection]:
     """Open the file for the writer, and again for reads."""
-    db = open_store(path, tuning)
+    db = open_store(identity.path, tuning, identity=identity)
     try:
-        with translated(path):
-            reading = open_connection(path, tuning.busy)
-            reading.pragma("query_only", 1)
+        reading = identity.connect(tuning.busy)
+        reading.pragma("query_only", 1)
     except BaseException:
-        db.close()
+        identity.close(db)
         raise
     return db, reading

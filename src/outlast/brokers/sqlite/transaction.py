@@ -157,6 +157,8 @@ class Transaction:
         self.last_served = ""
         self.keys_seen: dict[int, int] = {}
         """By queue, how many keys the last claim read: an estimate of how many jobs of each the next one needs."""
+        self.new_results: dict[int, int] = {}
+        """By queue, results that this process stored since it last counted those of the queue."""
         self.kinds = "[]"
         """The kinds that claims of this process can run, as JSON."""
         self.now = 0.0

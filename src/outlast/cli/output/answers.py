@@ -25,10 +25,11 @@ _WHY: Final = {
     "nothing-named": "nothing was named",
     "held": "is held by outlast move: repeat that move, or release it with outlast jobs put-back",
     "declared": "is declared by an app, which would add it again: remove it from the code, or pause it",
+    "successor": "waits for the job that holds its unique key: cancel that job, and it runs next",
     "moved": "is in another store now (outlast move)",
     "too-large": "its arguments are larger than max_body there",
     "unreadable": "cannot be read: replace its arguments with outlast jobs edit --args, or purge it",
-    "conflict": "another job holds its unique key: wait for that job, or cancel it",
+    "conflict": "another job holds its unique key (wait for that job, or cancel it), or one of another kind its id",
 }
 
 

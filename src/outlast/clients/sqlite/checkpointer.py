@@ -10,8 +10,10 @@ from typing import Final
 
 import apsw
 
-from outlast.clients.sqlite.connection import SharedConnection, open_connection
+from outlast.clients.sqlite.connection import SharedConnection
+from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.tuning import FileTuning
+from outlast.core.errors import StoreError, StoreMoved
 
 __all__ = ["Checkpointer"]
 
@@ -24,11 +26,13 @@ PATIENCE: Final = 0.05
 class Checkpointer:
     """A thread with its own connection. The writer thread calls `look` after each commit, `idle` when it has no work.
 
-    No method raises: pages that could not be moved stay safe in the log, and the next checkpoint tries again.
+    No method raises: pages that could not be moved stay safe in the log, and the next checkpoint tries again. Nothing
+    is moved once the file of `identity` or its log is not in its place: the log that is there may be of another file.
     """
 
-    def __init__(self, path: str, writer: SharedConnection, tuning: FileTuning) -> None:
-        self._path = path
+    def __init__(self, identity: FileIdentity, writer: SharedConnection, tuning: FileTuning) -> None:
+        self._identity = identity
+        self._path = identity.path
         self._writer = writer
         self._tuning = tuning
         self._pages = 0
@@ -73,7 +77,16 @@ class Checkpointer:
         """Restart the log, so that its space can be written again on a full disk; return whether that succeeded."""
         return self._pages > 0 and self._restart(apsw.SQLITE_CHECKPOINT_RESTART)
 
-    def _warn(self, what: str, error: apsw.Error) -> None:
+    def rescue(self) -> None:
+        """Move the pages of a log that was removed into the file, unless a process has made a new log since."""
+        try:
+            with self._identity.without_log() as lost:
+                if lost:
+                    self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+        except (apsw.Error, StoreError) as error:
+            self._warn("moved after it was removed", error)
+
+    def _warn(self, what: str, error: Exception) -> None:
         """Log a failed checkpoint, once a minute at most: on a full disk every commit fails so."""
         now = time.monotonic()
         if now >= self._warned_at + 60:
@@ -81,6 +94,8 @@ class Checkpointer:
             logger.warning("%s: the write-ahead log could not be %s, trying again: %s", self._path, what, error)
 
     def _restart(self, mode: int) -> bool:
+        if self._identity.is_moved():
+            return False
         self._writer.waiting.seconds = PATIENCE
         try:
             self._writer.wal_checkpoint(mode=mode)
@@ -104,15 +119,18 @@ class Checkpointer:
                 if self._closed:
                     return
                 try:
-                    db = db or open_connection(self._path, self._tuning.busy)
+                    db = db or self._identity.connect(self._tuning.busy)
+                    self._identity.check()
                     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 except apsw.BusyError:
                     continue  # another process runs a checkpoint
-                except apsw.Error as error:
+                except StoreMoved:
+                    continue  # the next call is told
+                except (apsw.Error, StoreError) as error:
                     self._warn("moved", error)
         finally:
             if db is not None:
-                db.close()
+                self._identity.close(db)
 
     def close(self) -> None:
         """Stop the thread and wait for its end."""

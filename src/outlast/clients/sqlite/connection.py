@@ -9,16 +9,28 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import apsw
 
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_system import durability_of
+from outlast.clients.sqlite.log_owner import check_log, inode_of, note_owner
 from outlast.clients.sqlite.tuning import FileTuning
 from outlast.core.errors import StoreCorrupt, StoreError, StoreUnavailable, UnsafeStore
 
-__all__ = ["SharedConnection", "check_sqlite", "immediate", "open_connection", "open_file", "sleep_shortly"]
+if TYPE_CHECKING:
+    from outlast.clients.sqlite.file_identity import FileIdentity
+
+__all__ = [
+    "SharedConnection",
+    "check_sqlite",
+    "creation_lock",
+    "immediate",
+    "open_connection",
+    "open_file",
+    "sleep_shortly",
+]
 
 OLDEST_SQLITE: Final = 3_051_003
 BUSY: Final = FileTuning().busy
@@ -108,19 +120,22 @@ def open_file(
     oldest_code: str | None = None,
     synchronous: Literal["full", "normal"] = "full",
     busy: float = BUSY,
+    identity: FileIdentity | None = None,
 ) -> SharedConnection:
     """Open the file at `path`, created or migrated as needed; any number of processes may call this at once.
 
     application_id: marks the file as one of its kind. migrations: scripts by the schema number that each leads to, in
     order. oldest_code: a query for the oldest schema number whose code may use a file that is newer than `migrations`;
-    without it every newer file is refused. synchronous, busy: as for `open_connection`. Raise UnsafeStore,
-    StoreCorrupt (another kind of file, or damaged), StoreError (from a newer version), StoreFull or StoreUnavailable.
+    without it every newer file is refused. synchronous, busy: as for `open_connection`. identity: takes the file that
+    was opened. Raise UnsafeStore, StoreCorrupt (another kind of file, damaged, or overwritten under its log),
+    StoreError (from a newer version), StoreFull or StoreUnavailable.
     """
     check_sqlite(apsw.sqlite_lib_version())
     durability_of(path)  # raises for an unsafe file system before a file is created
-    with translated(path), _creation_lock(path):
+    with translated(path), creation_lock(path) as lock:
+        check_log(lock, path)
         if not Path(path).exists():  # closing another descriptor of an open file would release its SQLite locks
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         db = open_connection(path, busy, synchronous)
         try:
             version = _check(db, path, application_id, max(migrations), oldest_code)
@@ -132,6 +147,12 @@ def open_file(
                         db.execute(script).fetchall()  # without fetchall the script stops at its first row
                         db.pragma("application_id", application_id)
                         db.pragma("user_version", number)
+            if version < max(migrations):
+                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)  # the id must be in the file, not in its log
+            db.pragma("user_version")  # a file that just got its log has none yet: the first read makes it
+            note_owner(lock, path)
+            if identity is not None:
+                identity.take()
         except BaseException:
             db.close()
             raise
@@ -160,24 +181,36 @@ def _check(db: apsw.Connection, path: str, application_id: int, newest: int, old
 
 
 @contextmanager
-def _creation_lock(path: str) -> Iterator[None]:
-    """Hold the lock to create or migrate the file: two processes that switch a new one to WAL fail or deadlock."""
-    descriptor = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def creation_lock(path: str) -> Iterator[int]:
+    """Hold the lock to create, migrate, open or replace the file; yield the descriptor of the lock file.
+
+    Two processes that switch a new file to WAL fail or deadlock. One that opens the file between two renames of a
+    restore would take the log of the other file. Raise StoreUnavailable when another process holds it for too long.
+    """
     deadline = time.monotonic() + CREATION_WAIT
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+    while True:
+        descriptor = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            while not _locked(descriptor):
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
                         f"{path}-lock is held by another process that creates or migrates the file: find it with fuser"
-                    ) from None
+                    )
                 time.sleep(0.002)
-        yield
-    finally:
-        os.close(descriptor)
+            # If the lock file was removed in the meantime, another process may hold the lock of a new one.
+            if inode_of(f"{path}-lock") == os.fstat(descriptor).st_ino:
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -24,6 +24,10 @@ def translated(path: str, db: apsw.Connection | None = None) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise _full(path) from error
+        if error.errno == errno.ELOOP:
+            raise StoreUnavailable(
+                f"{error.filename or path} is a symbolic link, where a file is made: remove it if it is not yours"
+            ) from error
         raise StoreUnavailable(
             f"{path}: {error.strerror}: does its folder exist and may this user write there?"
         ) from error

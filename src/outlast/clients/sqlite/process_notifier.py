@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import secrets
 import socket
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from outlast.clients.sqlite.runtime_folder import make_folder, runtime_folder, usable
 
 __all__ = ["NotificationListener", "ProcessNotifier"]
-
-_LONGEST = 76
-"""Bytes of the folder's path: with "/schedule-4194304-" and 8 digits it must fit in 103 and a zero (unix(7))."""
 
 
 class ProcessNotifier:
     """Notifies all processes that listen for a name on one file. A process that misses a notification polls, slowly."""
 
     def __init__(self, path: str) -> None:
-        folder = Path(f"{path}-bell").absolute()  # processes of other versions use this name
-        if len(os.fsencode(folder)) > _LONGEST:
-            digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]
-            folder = Path(tempfile.gettempdir()) / f"outlast-{os.getuid()}" / digest
-        self.folder = folder
+        self.folder = runtime_folder(path)
         self.own: set[str] = set()
         """Addresses of this store's listeners: it notifies them itself, without a socket."""
         self._known: dict[str, list[str]] = {}
@@ -55,7 +47,7 @@ class ProcessNotifier:
         if changed != self._changed or not self._settled:
             known: dict[str, list[str]] = {}
             with contextlib.suppress(OSError):
-                for entry in os.listdir(self.folder):  # noqa: PTH208
+                for entry in os.listdir(self.folder) if usable(self.folder) else ():  # noqa: PTH208
                     if entry not in self.own:
                         known.setdefault(entry.partition("-")[0], []).append(f"{self.folder}/{entry}")
             # The file system's clock is coarse: a listener added in the same tick as this read leaves the time as is.
@@ -81,9 +73,10 @@ class NotificationListener:
         processes.own.add(self._address.name)
 
     def open(self) -> None:
-        """Begin to listen. Where the folder cannot be created only the slow poll remains."""
+        """Begin to listen. Where the folder cannot be made, or is not ours, only the slow poll remains."""
         try:
-            self._processes.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not make_folder(self._processes.folder):
+                return
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
             self._socket.bind(str(self._address))

@@ -8,19 +8,23 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from outlast.aio.notifier import Notifier
 from outlast.clients.sqlite.checkpointer import Checkpointer
 from outlast.clients.sqlite.connection import SharedConnection
 from outlast.clients.sqlite.errors import translated
+from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.process_notifier import ProcessNotifier
 from outlast.clients.sqlite.writer_queue import WriterQueue
-from outlast.core.errors import StoreError, StoreFull, StoreUnavailable
+from outlast.core.errors import StoreError, StoreFull, StoreMoved, StoreUnavailable
 
 __all__ = ["Upkeep", "WriteOperation", "WriteResult", "WriterSession", "WriterThread"]
 
 logger = logging.getLogger("outlast.sqlite")
+
+LOOK: Final = 1.0
+"""Seconds between two looks at the place of the file, and at the event loop, when there is nothing to write."""
 
 
 class WriterSession(Protocol):
@@ -90,22 +94,26 @@ class WriterThread(Generic[S]):
 
     apply: runs a batch in the open transaction and returns a result for each operation; when it raises, the transaction
     is rolled back and each operation runs in its own. notifiers: by the names of changes, notified on the loop before
-    the batch is answered. processes: notifies other processes after that.
+    the batch is answered. processes: notifies other processes after that. A batch is answered only while the path
+    leads to the file of `identity`. abandoned: closes all files; called in the thread when the loop was closed before.
     """
 
     def __init__(
         self,
         session: S,
-        path: str,
+        identity: FileIdentity,
         *,
         apply: Callable[[S, list[WriteOperation[S]]], list[WriteResult[S]]],
         notifiers: Mapping[str, Notifier],
         processes: ProcessNotifier,
         checkpointer: Checkpointer,
         upkeep: Upkeep,
+        abandoned: Callable[[], None],
     ) -> None:
         self._session = session
-        self._path = path
+        self._identity = identity
+        self._path = identity.path
+        self._abandoned = abandoned
         self._apply = apply
         self._notifiers = notifiers
         self._processes = processes
@@ -193,8 +201,15 @@ class WriterThread(Generic[S]):
         self._quiet.set()
 
     async def close(self) -> None:
-        """Finish the submitted operations, then stop the thread; `join` waits for its end. Cancelled: drop the rest."""
+        """Finish the submitted operations, then stop the thread; `join` waits for its end. Cancelled: drop the rest.
+
+        On another loop, after the loop of this writer was closed: no caller waits any more, so drop all.
+        """
         self._closed = True
+        if self._loop.is_closed():
+            self._pending.clear()
+            self._batches.put(None)
+            return
         try:
             await asyncio.sleep(0)  # a caller that was cancelled in this round still submits its undo
             while self._busy or self._pending:
@@ -212,13 +227,17 @@ class WriterThread(Generic[S]):
         self._queue.close()
 
     def _work(self) -> None:
+        upkeep, moved = self._upkeep, False
+        look_at = time.monotonic() + LOOK
         while True:
             try:
-                batch = self._batches.get(timeout=max(0.0, self._upkeep.next_at - time.monotonic()))
+                soon = look_at if moved else min(look_at, upkeep.next_at)
+                batch = self._batches.get(timeout=max(0.0, soon - time.monotonic()))
             except queue.Empty:
                 batch = []
             if batch is None:
-                self._upkeep.close()
+                if not self._identity.is_moved():
+                    upkeep.close()
                 return
             if batch:
                 changes: set[str] = set()
@@ -230,28 +249,39 @@ class WriterThread(Generic[S]):
                     break  # the loop was closed: no caller waits any more
                 for name in changes:  # after the callers of this process have their answers
                     self._processes.notify(name)
-                self._checkpointer.look()
-            if time.monotonic() >= self._upkeep.next_at:
+                if not self._identity.moved:
+                    self._checkpointer.look()
+            now = time.monotonic()
+            if now >= look_at:
                 if self._loop.is_closed():
                     break
-                self._upkeep.look(self._batches.empty)
+                look_at = now + LOOK
+                self._identity.is_moved()
+            if self._identity.moved and not moved:
+                moved = True
+                self._checkpointer.rescue()
+            if now >= upkeep.next_at and not moved:
+                upkeep.look(self._batches.empty)
         # The event loop ended without closing the store: close its files, so that none stays open.
-        self._checkpointer.close()
         self._queue.close()
-        self._processes.close()
-        self._session.db.close()
+        self._abandoned()
 
     def _run(self, batch: list[WriteOperation[S]]) -> list[WriteResult[S]]:
         """Run a batch and return a result for each operation, after any error: without one its caller waits forever."""
         try:
+            if self._identity.moved:
+                self._identity.check()
             try:
-                return self._attempt(batch)
+                results = self._attempt(batch)
             except StoreFull:
                 if not self._checkpointer.make_room():
                     raise
-                return self._attempt(batch)
+                results = self._attempt(batch)
+            self._identity.check()
+            return results
         except Exception as error:
-            return [(operation, None, error) for operation in batch]
+            moved = StoreMoved(self._identity.moved) if self._identity.is_moved() else None  # which may be the cause
+            return [(operation, None, moved or error) for operation in batch]
         except BaseException as error:
             stopped = StoreError(f"{self._path}: the writer was interrupted: {error!r}")
             stopped.__cause__ = error

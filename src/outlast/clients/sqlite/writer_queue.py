@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from outlast.clients.sqlite.connection import SharedConnection, sleep_shortly
+from outlast.clients.sqlite.runtime_folder import usable
 
 __all__ = ["WriterQueue"]
 
@@ -95,6 +96,7 @@ class _Announcement:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._opened = False
         self._descriptor = -1
         self._made = False
 
@@ -117,7 +119,8 @@ class _Announcement:
         return self._descriptor >= 0
 
     def _lock(self, how: int) -> bool:
-        if self._descriptor < 0:
+        if not self._opened:
+            self._opened = True
             self._descriptor = _open(self._path)
         try:
             fcntl.flock(self._descriptor, how | fcntl.LOCK_NB)
@@ -187,7 +190,8 @@ class _Line:
 
 
 def _open(path: Path) -> int:
-    """Return a descriptor of the file, made when it is missing; -1 when that fails."""
+    """Return a descriptor of the file, made when it is missing; -1 when that fails, or its folder may not be used."""
     with contextlib.suppress(OSError):
-        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        if usable(path.parent):
+            return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     return -1

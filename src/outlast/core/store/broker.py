@@ -38,6 +38,8 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     scheduled: int = 0
     running: int = 0
     parked: int = 0
+    successors: int = 0
+    """Jobs that wait for the one that holds their unique key."""
     dead: int = 0
     oldest: float = 0.0
     drain_rate: float = 0.0
@@ -87,11 +89,14 @@ class Broker(Protocol):
         ...
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
-        """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists.
+        """Keep the messages; the answers align with the input. A known id or a held unique key answers Exists
+        with the kind of the job that has it.
 
         A queue that was not declared is made with the defaults. A message that is not due is `scheduled`. A message
-        with `Unique.replace` takes the unique key of a waiting job, which ends as cancelled ("replaced"). A queue with
-        bounds answers Full, or ends jobs as expired ("shed"), by core.admission.make_room.
+        with `Unique.replace` takes the unique key of a waiting job, which ends as cancelled ("replaced"). While a job
+        that will not do its work holds the key, it is kept as the key's one successor, in state `waiting`, by
+        core.succession. A queue with bounds answers Full, or ends jobs as expired ("shed"), by
+        core.admission.make_room.
         """
         ...
 
@@ -111,6 +116,8 @@ class Broker(Protocol):
         """Apply each settlement whose fence counts; return the superseded ones. Repeating a settlement changes nothing.
 
         A fence counts until its job is claimed again, ended or taken back by a command, even after its lease lapsed.
+        A follow-up whose unique key another job holds is not stored: as long as an id is remembered, its id leads to
+        that job (`Records.get`).
         """
         ...
 

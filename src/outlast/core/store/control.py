@@ -24,6 +24,7 @@ __all__ = [
     "Redrive",
     "RunNow",
     "Why",
+    "queue_named",
 ]
 
 
@@ -57,7 +58,7 @@ class Edit(Struct, frozen=True):
 
 
 class RunNow(Struct, frozen=True):
-    """Make a scheduled or parked job ready at once."""
+    """Make a scheduled or parked job ready at once. One that waits for its unique key is refused: `successor`."""
 
     id: str
 
@@ -116,6 +117,7 @@ Why = Literal[
     "too-large",
     "declared",
     "unreadable",
+    "successor",
 ]
 
 
@@ -129,6 +131,20 @@ class Answer(Struct, frozen=True):
     changed: int = 0
     why: Why = ""
     parcel: Parcel | None = None
+
+
+def queue_named(command: Command) -> str | None:
+    """Return the queue whose jobs a command may change, None for those of any queue."""
+    match command:
+        case Prune():
+            return None
+        case Adopt(parcel):
+            return parcel.message.queue
+        case Pause(queue) | Adjust(queue):
+            return queue
+        case Purge(id=None):
+            return command.queue
+    return (command.id or "").partition(".")[0]
 
 
 class Control(Protocol):

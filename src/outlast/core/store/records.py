@@ -76,7 +76,10 @@ class Records(Protocol):
     """Read records of jobs; change nothing."""
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        """Return the records, aligned with `ids`; None for an unknown id. Reads compute `expired`."""
+        """Return the records, aligned with `ids`; None for an unknown id. Reads compute `expired`.
+
+        The id of a follow-up that was not stored gives the record of the job that held its unique key.
+        """
         ...
 
     async def find(self, query: Query) -> Page:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlast.brokers.sqlite.findings import of_clock, of_disk, of_files, of_log
+from outlast.brokers.sqlite.findings import of_clock, of_disk, of_files, of_log, of_sockets
 from tests.support.findings import only
 
 
@@ -35,7 +35,13 @@ def test_the_log() -> None:
     assert only([of_log(1 << 30)]).severity == "warning"
 
 
+def test_the_folder_of_the_sockets() -> None:
+    assert only([of_sockets("")]).severity == "ok"
+    found = only([of_sockets("/tmp/x belongs to user 7")])
+    assert (found.severity, "belongs to user 7: it is not used" in found.text) == ("warning", True)
+
+
 def test_a_clock_that_went_back() -> None:
     assert only([of_clock(None, 100.0)]).severity == "ok"
     assert only([of_clock(104.0, 100.0)]).severity == "ok"
-    assert only([of_clock(3700.0, 100.0)]).text == "the newest job was accepted 1 h in the future"
+    assert only([of_clock(3700.0, 100.0)]).text == "a job was accepted 1 h in the future"

@@ -71,7 +71,8 @@ async def test_the_previous_version_works_on_while_a_newer_one_migrates(tmp_path
 def test_a_file_that_needs_newer_code_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "jobs.db")
     open_store(path, Tuning(), steps=steps(oldest=SCHEMA + 1)).close()
-    with pytest.raises(StoreError, match=r"jobs\.db has schema 3, which needs code of schema 3.*upgrade outlast"):
+    needs = rf"jobs\.db has schema {SCHEMA + 1}, which needs code of schema {SCHEMA + 1}.*upgrade outlast"
+    with pytest.raises(StoreError, match=needs):
         open_store(path, Tuning())
 
 

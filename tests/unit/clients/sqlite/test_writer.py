@@ -13,6 +13,7 @@ import pytest
 from outlast.aio.notifier import Notifier
 from outlast.clients.sqlite.checkpointer import Checkpointer
 from outlast.clients.sqlite.connection import SharedConnection, open_file
+from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.process_notifier import ProcessNotifier
 from outlast.clients.sqlite.tuning import FileTuning
 from outlast.clients.sqlite.writer import WriteOperation, WriterThread
@@ -68,18 +69,21 @@ class Writing:
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
-        self.db = open_file(self.path, application_id=7, migrations={1: "create table entry(name text primary key)"})
+        self.identity = FileIdentity(self.path)
+        schema = {1: "create table entry(name text primary key)"}
+        self.db = open_file(self.path, application_id=7, migrations=schema, identity=self.identity)
         self.session = Entries(self.db)
         self.notifier = Notifier()
-        self.checkpointer = Checkpointer(self.path, self.db, FileTuning())
+        self.checkpointer = Checkpointer(self.identity, self.db, FileTuning())
         self.thread = WriterThread(
             self.session,
-            self.path,
+            self.identity,
             apply=apply,
             notifiers={"entries": self.notifier},
             processes=ProcessNotifier(self.path),
             checkpointer=self.checkpointer,
             upkeep=NoUpkeep(),
+            abandoned=self.checkpointer.close,
         )
 
     async def add(self, name: str, **options: Any) -> str:

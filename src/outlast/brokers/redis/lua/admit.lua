@@ -1,5 +1,7 @@
--- Accept jobs: known ids, unique keys, bounds by the rules of core.admission.make_room. Needs base and moves.
+-- Accept jobs: known ids, unique keys, bounds by the rules of core.admission.make_room. Needs base, moves and succeed.
 
+local make_room
+do
 local WINDOW, LINES = 100, 16
 local function front(q, line, most) -- the first `most` jobs of a line and one more; they stay in it
   if line.n == 0 then return {} end
@@ -70,7 +72,7 @@ local function by_urgency(jobs, from)   -- take from the back: the least urgent;
 end
 -- The jobs to shed for a new job: a list (empty: there is room); or nil and the bound that refuses it; or nil, 'large',
 -- bound, limit.
-local function make_room(q, new, gone)
+function make_room(q, new, gone)
   local L, key = q.limits, new.key
   local kdepth, kbytes, kage = key and L[L_KDEPTH], key and L[L_KBYTES], key and L[L_KAGE]
   if L[L_BYTES] and new.size > L[L_BYTES] then return nil, 'large', 'max_bytes', L[L_BYTES] end
@@ -129,11 +131,6 @@ local function make_room(q, new, gone)
   end
   return shed
 end
-local function drop(j, st, reason)      -- end a waiting job for a new one; not counted in the drain rate
-  let_go(j, true)
-  j.settled = 0
-  finish(j, st, reason, true)
-  if reason == 'replaced' then free_key(j, 'purge') end
 end
 local function retry_after(q, bound)
   local jobs = bound == 'max_depth' and q.limits[L_DEPTH] or q.s[S_DEPTH]
@@ -147,23 +144,42 @@ local function order_of()
   orders = orders + 1
   return next_order + orders
 end
+local function known_kind(q, sid)       -- '' if it is not known any more
+  local j = job(q, sid)
+  if j then return kind_of(j) end
+  local past = call('HGET', q.P .. ':p', sid)
+  return past and kind_of_past(past) or ''
+end
 -- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. Returns nil if accepted, else
--- a list: exists (by, id) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
+-- a list: exists (by, id, kind) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
 local function accept(q, sid, blob, bounded, replacing, aside)
   local P = q.P
-  if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid } end
+  if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
-  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid } end
+  if past and sunpack('>d', past) > now then return { 'exists', 'id', sid, kind_of_past(past) } end
   local order = order_of()
   local j = parse(q, sid, spack('>I6I4', order, ceil(now)) .. blob, false)
-  local replaced, answer
+  local replaced, follows, answer
   if j.uniq then
+    if not q.swept then succeed(q); q.swept = true end
     local id = holder_of(q, j.uniq)
     if id and job(q, id) and job(q, id).bad then id = nil end     -- it cannot tell what it holds
-    if id then
-      local before = replacing and j.replace and job(q, id)
-      if before and (before.st == 'Q' or before.st == 'S' or before.st == 'K') then replaced = before
-      else orders = orders - 1; return { 'exists', 'unique', id } end
+    local before = id and job(q, id)
+    if before and waits(before) and late(before) and not before.uniq_until then
+      drop(before, 'e', 'expired')
+      prune(q, 100)
+      id, before = nil, nil
+    end
+    if id then                          -- as core.succession.meets says
+      local heir = before and blocks(before) and heir_of(q, j.uniq)
+      if before and replacing and waits(before) and j.replace then replaced = before
+      elseif before and replacing and blocks(before) and (j.replace or (before.st == 'R' and before.cancelling and not heir)) then
+        replaced, follows = heir and job(q, heir), id
+      else
+        orders = orders - 1
+        local known = replacing and heir or id
+        return { 'exists', 'unique', known, known_kind(q, known) }
+      end
     end
   end
   if bounded and q.bounded == nil then
@@ -192,9 +208,20 @@ local function accept(q, sid, blob, bounded, replacing, aside)
     answer[2] = replaced.sid
   end
   q.jobs[sid] = j
-  take_key(j)
   size_counts(j, 1)
-  if aside then
+  if follows then
+    j.st, j.reason = 'W', 'waits for ' .. q.name .. '.' .. follows
+    q.s[S_WAIT] = q.s[S_WAIT] + 1
+    call('HSET', P .. ':un', j.uniq, sid)
+    if not q.next then
+      q.next = '1'
+      later(q, 'HSET :c', 'next', '1')
+    end
+    touch(j)
+  else take_key(j) end
+  if follows then
+    -- it stays aside
+  elseif aside then
     j.st = 'W'
     q.s[S_WAIT] = q.s[S_WAIT] + 1
   elseif j.run_at > now then
@@ -212,6 +239,14 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   later(q, 'RPUSH :a:' .. page, sid)
   q.paged[page] = q.paged[page] or 0
   if answer then prune(q, 100) end
+  return answer
+end
+-- Without bounds; the id of one whose unique key is held leads to the job that holds it.
+local function accept_follow_up(q, sid, blob)
+  local answer = accept(q, sid, blob, false, true)
+  if answer and answer[1] == 'exists' and answer[2] == 'unique' then
+    keep_id(q, sid, now + q.limits[L_MEMORY], 0, kind_in(blob, 24) .. '\0' .. answer[3])
+  end
   return answer
 end
 local function count_orders()           -- before flush

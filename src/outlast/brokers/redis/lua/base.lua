@@ -16,6 +16,8 @@ local function add(key, field, by)  -- HINCRBY; what is no number counts as 0
   if not ok then n = max(by, 0); call('HSET', key, field, n) end
   return n
 end
+local open
+do                                  -- a script has at most 200 local names: this hides those that only `open` needs
 -- Counters that cannot be read are counted again; those that cannot be counted begin again (a rate, bytes). `tail`: then
 -- new jobs go to z, until the line was empty once.
 local function counters(P, packed)
@@ -53,10 +55,10 @@ local function limits_from(packed)
   none[L_TTL], none[L_RECORDS], none[L_DEAD], none[L_MEMORY] = 86400, 10000, 2592000, 86400
   return none, true
 end
-local function open(P)      -- a queue by its prefix, nil if it is unknown
+function open(P)            -- a queue by its prefix, nil if it is unknown
   local q = queues[P]
   if q then return q end
-  local got = call('HMGET', P .. ':c', 'limits', 's', 'paused', 'waited', 'born', 'past')
+  local got = call('HMGET', P .. ':c', 'limits', 's', 'paused', 'waited', 'born', 'past', 'next')
   if not got[2] then return nil end
   if got[5] ~= ARGV[2] then
     if not same_birth() then return nil end
@@ -64,12 +66,13 @@ local function open(P)      -- a queue by its prefix, nil if it is unknown
   end
   local s, limits, unknown = counters(P, got[2]), limits_from(got[1])
   q = { P = P, name = string.match(P, '([^:]*)}$'), limits = limits, s = s, before = got[2], paused = unknown or got[3] == '1',
-        waited = got[4], past = got[6], jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0, freed = 0, paged = {},
+        waited = got[4], past = got[6], next = got[7], jobs = {}, lanes = {}, dirty = {}, out = {}, keys = {}, ready = 0, freed = 0, paged = {},
         plain = { R = P .. ':r', Z = P .. ':z', push = 'RPUSH :r', zadd = 'ZADD :z', n = s[S_N], tail = s[S_TAIL],
                   tailo = s[S_TAILO], z = s[S_Z] } }
   queues[P] = q
   opened[#opened + 1] = q
   return q
+end
 end
 local function make(P, limits)      -- the same; create it with these limits if it is new
   local q = open(P)
@@ -117,6 +120,8 @@ end
 local notify = {}                       -- (queue, id) of ended and removed jobs, for their waiters
 local write_jobs, erase             -- set by jobs and moves
 local failed                        -- by claim: names of queues that it left out; then no error of one is raised
+local flush
+do
 local function flush_one(q)
   local P, s = q.P, q.s
   if write_jobs then write_jobs(q) end
@@ -134,7 +139,7 @@ local function flush_one(q)
   if packed ~= q.before then call('HSET', P .. ':c', 's', packed) end
   if q.ready > 0 or q.freed > 0 then ring(q, max(q.ready, min(q.freed, s[S_READY]))) end
 end
-local function flush()
+function flush()
   local first
   for _, q in ipairs(opened) do     -- a key of a wrong type in one queue: the writes to the others are done
     local ok, why = pcall(flush_one, q)
@@ -150,6 +155,7 @@ local function flush()
       for bell in string.gmatch(bells, '%S+') do tell(bell, id) end
     end
   end
+end
 end
 
 if not (KEYS[2] and open(KEYS[2])) and not same_birth() then

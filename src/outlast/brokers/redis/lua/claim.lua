@@ -1,4 +1,4 @@
--- Hand out jobs in the order of core.select. Needs base, claim_plain, retain, jobs, moves.
+-- Hand out jobs in the order of core.select. Needs base, claim_plain, retain, jobs, moves, succeed.
 -- KEYS[2..] the queues with a demand, by name. ARGV[3] holder; [4] lease; [5] limit; [6] the queue of the last job of the
 -- previous claim; [7] the waiter to notify if there is no job, '' for none; [8] known kinds, msgpack list, or '';
 -- [9] names of these queues, with spaces, '' if sent before; [10] sequence of this claim, [11] its number there: see
@@ -6,13 +6,15 @@
 -- Result: (last: a name, then those of queues that were left out because a key has a wrong type) {last, token, (number, id, record) ...} with number = ((queue's index * 2 + begun) * 2^16 + crashes) * 2^20 +
 -- attempt; or
 -- {last, seconds until the result may change, '' if it will not, -1 if another call would find more}.
+local gcra_next, room, wake, begin_picks, end_picks, pick, unpark_known
+do
 local RECHECK = 10e9
 
 local function gcra_taken(interval, burst, tat, t) return min(max(tat, t), t + burst * interval) + interval end
-local function gcra_next(interval, burst, tat, t)
+function gcra_next(interval, burst, tat, t)
   return max(t, min(tat, t + burst * interval) - (burst - 1) * interval)
 end
-local function room(q, t)           -- how many jobs the limits of the queue let begin; nil: any number
+function room(q, t)           -- how many jobs the limits of the queue let begin; nil: any number
   local L, s, n = q.limits, q.s, nil
   if L[L_CONC] then n = max(0, L[L_CONC] - s[S_RUN]) end
   if L[L_INTERVAL] then
@@ -33,7 +35,7 @@ local function park(q, lane, t)
   else lane.where, lane.wake = 3, gcra_next(L[L_KINTERVAL], L[L_KBURST], lane.tat, t) end
   call('ZADD', q.P .. ':park', fmt('%.0f', lane.wake), in_turn(lane))
 end
-local function wake(q, t)           -- due keys join the ring, up to 1000 per call
+function wake(q, t)           -- due keys join the ring, up to 1000 per call
   local members = call('ZRANGEBYSCORE', q.P .. ':park', '-inf', fmt('%.0f', t), 'LIMIT', 0, 1000)
   if #members == 0 then return end
   call('ZREM', q.P .. ':park', unpack(members))
@@ -43,7 +45,7 @@ local function wake(q, t)           -- due keys join the ring, up to 1000 per ca
   for _, key in ipairs(keys) do join(q, lane_of(q, key)) end
   q.skipping = q.skipping or #members == 1000
 end
-local function begin_picks(q)       -- from here on joins are kept in q.joins: a lane may have several turns in one call
+function begin_picks(q)       -- from here on joins are kept in q.joins: a lane may have several turns in one call
   sync(q)
   q.joins, q.ji, q.ring, q.ri, q.rfrom = {}, 1, {}, 1, 0
   q.rlen = call('LLEN', q.P .. ':ring')
@@ -70,14 +72,14 @@ local function head(q, n)           -- the lane at the front of the ring, nil if
     q.s[S_STALE] = q.s[S_STALE] - 1
   end
 end
-local function end_picks(q)
+function end_picks(q)
   if q.rfrom > 0 then call('LTRIM', q.P .. ':ring', q.rfrom, -1) end
   local left = {}
   for i = q.ji, #q.joins do left[#left + 1] = q.joins[i] end
   if #left > 0 then many('RPUSH', q.P .. ':ring', left) end
   q.joins = nil
 end
-local function pick(q, t, n)        -- the next job, nil if there is none
+function pick(q, t, n)        -- the next job, nil if there is none
   local L, s = q.limits, q.s
   while true do
     local lane, j = head(q, n), nil
@@ -112,7 +114,7 @@ local function pick(q, t, n)        -- the next job, nil if there is none
     end
   end
 end
-local function unpark_known(q)      -- make parked jobs of known kinds ready
+function unpark_known(q)      -- make parked jobs of known kinds ready
   if q.s[S_PARKED] == 0 or ARGV[8] == '' then return end
   for _, kind in ipairs(munpack(ARGV[8])) do
     if call('HEXISTS', q.P .. ':pk', kind) == 1 then
@@ -128,19 +130,22 @@ local function unpark_known(q)      -- make parked jobs of known kinds ready
   end
   sync(q)
 end
+end
 
 renew(holder, lease)
-lapse()
+if lapse() > 0 then succeed_everywhere() end
 local serving, first = {}, 1
 failed = {}
 local function leave_out(P)         -- a key of this queue has a wrong type: the others give jobs
   failed[string.match(P, '([^:]*)}$')] = true
 end
+do
 local function prepare(i)
   local q, demand = open(KEYS[i]), tonumber(ARGV[10 + i])
   if q and not q.paused and demand > 0 then
     local t = rel(q)
     if room(q, t) ~= 0 then
+      succeed(q)
       unpark_known(q)
       promote(q)
       local r = room(q, t)
@@ -153,6 +158,7 @@ local function prepare(i)
 end
 for i = 2, #KEYS do
   if not pcall(prepare, i) then leave_out(KEYS[i]) end
+end
 end
 local function try_pick(q, t, n)
   local ok, j = pcall(pick, q, t, n)
@@ -226,6 +232,7 @@ else
       local L, s, t = q.limits, q.s, rel(q)
       local due = room(q, t) ~= 0 and call('ZRANGE', q.P .. ':due', 0, 0, 'WITHSCORES')[2]
       at(due and due - now)
+      at(q.lapse and q.lapse - now)
       if not (L[L_CONC] and s[S_RUN] >= L[L_CONC]) then
         local parked = call('ZRANGE', q.P .. ':park', 0, 0, 'WITHSCORES')[2]
         if L[L_INTERVAL] and gcra_room(L[L_INTERVAL], L[L_BURST], s[S_TAT], t) < 1 then

@@ -51,7 +51,7 @@ end
 call('ZADD', D .. ':leases', now + lease, holder)
 if ARGV[9] ~= '' then call('HSET', D .. ':asked', holder, ARGV[9]) end
 local only = #KEYS == 2 and open(KEYS[2])
-if only and not only.paused and only.s[S_KEYED] == 0 and not (only.limits[L_CONC] or only.limits[L_INTERVAL]) and only.plain.z == 0
+if only and not only.paused and not only.next and only.s[S_KEYED] == 0 and not (only.limits[L_CONC] or only.limits[L_INTERVAL]) and only.plain.z == 0
   and (only.s[S_PARKED] == 0 or ARGV[8] == '') and not call('ZSCORE', D .. ':gone', holder)
   and #call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 1) == 0 then
   local due = call('ZRANGE', only.P .. ':due', 0, 0, 'WITHSCORES')[2]

@@ -10,15 +10,15 @@
 --        gone: zset of holders whose lease lapsed; asked: hash holder -> the queues that it claims from;
 --        lost:H list of (queue, id, token) that holder H lost; watch: hash id -> waiters for its end
 -- Of P   c   hash: limits (msgpack array, see L_), s (counters, see S_), paused, app, declared, changes, relook;
---            waited: w may have members; past: p may have fields; born: as of D
+--            waited: w may have members; past: p may have fields; next: un may have fields; born: as of D
 --        b   hash id -> record: the accepted job (see below)
 --        d   hash id -> state (see below); none: unchanged since its acceptance
 --        r, z; r:K, z:K   a line: ids in order of rank, and out of that order (zset rank, order..id); K: the line of key K
 --        k   hash key -> lane; ring: list of turn..key; park: zset wake -> turn..key
 --        due zset at -> order..id; pk hash kind -> parked jobs; pk:KIND set of them
---        h:H set of what holder H holds; u hash unique key -> (id, until)
+--        h:H set of what holder H holds; u hash unique key -> (id, until); un hash unique key -> id of its successor
 --        ended, dead, kept: zsets of ended jobs, by the time of their end (kept: of the end of their result)
---        p hash id -> (until, token): remembered ids; pl list of these ids; a:N list of ids by order; ac hash N ->
+--        p hash id -> (until, token, kind and link): remembered ids; pl list of these ids; a:N list of ids by order; ac hash N ->
 --        minus the number of removed ids of a:N
 --        res, f, n: hashes id -> result, failures, notes; w set of waiters for a job
 local D, call, floor, ceil, max, min, fmt = KEYS[1], redis.call, math.floor, math.ceil, math.max, math.min, string.format
@@ -50,6 +50,15 @@ local function rank_of(at, prio) return trunc((at - (1 - prio) * 60) * 1000) end
 -- States: Q ready, S scheduled, K parked, R running, W waiting; s succeeded, d dead, c cancelled, e expired.
 -- Flags: 1 open, 2 lapsed, 4 cancelling, 8 its entry in r is stale, 16 it is in z.
 local BECAME = '>c1ddI4I2dBdddI6I4I4BB'
+
+-- The kind in a record. from: 34 in a complete one, 24 without its first 10 bytes.
+local function kind_in(b, from)
+  if string.byte(b, from - 6) % 8 >= 4 then return sub(b, from + 8, from + 7 + string.byte(b, from - 5)) end
+  return sub(b, from, from - 1 + string.byte(b, from - 5))
+end
+-- What is remembered of a removed job: until, token, and its kind if its id was not generated (these have 32 characters).
+-- Of a follow-up whose unique key was held: its kind, a zero byte, and the id of the job that held it.
+local function kind_of_past(past) return string.match(past, '^[^%z]*', 17) end
 
 local alone = sub(D, -1) == ':'         -- the keyspace of one queue, on a Cluster
 local function tell(bell, id)

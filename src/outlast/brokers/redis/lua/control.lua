@@ -1,4 +1,4 @@
--- Apply commands in order, in one step. Needs base, moves, admit, relimit.
+-- Apply commands in order, in one step. Needs base, moves, succeed, admit, relimit.
 -- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (name, queue's key, ...) each:
 --   cancel | redrive | now | moved | unhold: id; spoil: index in ARGV of the id of a
 --     running job that the caller cannot read; purge: id, states or ''         pause: 1 or 0
@@ -20,7 +20,7 @@ local function flag(j)
     touch(j)
   end
 end
-local function waits(j)             -- why it is not waiting
+local function waits_not(j)         -- why it is not waiting
   if ended(j) then return 'ended' end
   if j.st == 'R' then return 'running' end
 end
@@ -78,24 +78,25 @@ function does.redrive(j)
 end
 function does.edit(j, c)
   local args, prio, run_at = c[4], c[5], c[6] or nil
-  local over, why = ended(j), waits(j)
+  local over, why = ended(j), waits_not(j)
   if why and not (over and j.st ~= 's' and not run_at and not went(j)) then return answer(false, 0, why) end
   local b, old = j.b, j.prio
   if args then b = sub(b, 1, j.args_at - 1) .. args end
   if prio >= 0 then b = sub(b, 1, 26) .. string.char(prio) .. sub(b, 28) end
   if over then reparse(j, b); return answer(true, 1) end
-  lift(j)
+  local heir = j.st == 'W'
+  if not heir then lift(j) end
   size_counts(j, -1)
   if run_at then b = sub(b, 1, 10) .. spack('>d', run_at) .. sub(b, 19) end
   reparse(j, b)
   if run_at then j.rank = rank_of(run_at, j.prio)
   else j.rank = j.rank + trunc(((1 - old) * 60 - (1 - j.prio) * 60) * 1000) end
   size_counts(j, 1)
-  put(j, run_at or j.at, run_at and 'S' or j.st)
+  if heir then j.at = run_at or j.at else put(j, run_at or j.at, run_at and 'S' or j.st) end
   answer(true, 1)
 end
 function does.now(j)
-  local why = waits(j)
+  local why = waits_not(j)
   if why then return answer(false, 0, why) end
   if j.at <= now then return answer(false, 0, 'not-waiting') end
   lift(j)
@@ -113,7 +114,7 @@ function does.purge(j, c)
   answer(true, 1)
 end
 function does.hold(j, c)
-  local why, q = waits(j), j.q
+  local why, q = waits_not(j), j.q
   if why then return answer(false, 0, why) end
   if j.st == 'W' and j.reason ~= c[4] then return answer(false, 0, 'held') end
   if j.st ~= 'W' then
@@ -151,7 +152,7 @@ local function adopt(P, c)
   if past and select(2, sunpack('>dd', past)) == -1 then call('HDEL', P .. ':p', sid) end
   local refused = accept(q, sid, ARGV[c[4]], false, false, true)
   if refused then
-    if refused[2] == 'id' then return answer(true, 0) end
+    if refused[2] == 'id' and (refused[4] == '' or refused[4] == kind_in(ARGV[c[4]], 24)) then return answer(true, 0) end
     return answer(false, 0, 'conflict')
   end
   local j = q.jobs[sid]
@@ -207,6 +208,7 @@ for _, c in ipairs(commands) do
     answer(true, n)
   else
     local j = job(q, name == 'spoil' and ARGV[c[3]] or c[3])
+    local heir = j and succeeds(j)
     if not j then answer(false, 0, 'unknown')
     elseif name == 'spoil' then
       if j.st == 'R' then rest(j) end
@@ -216,10 +218,14 @@ for _, c in ipairs(commands) do
       spoil(j, j.st == 'Q' and line_of(j) or nil)
       answer(true, 1)
     elseif j.bad and name ~= 'purge' and name ~= 'cancel' then answer(false, 0, 'unreadable')
-    elseif j.st == 'W' and (name == 'cancel' or name == 'redrive' or name == 'edit' or name == 'now') then answer(false, 0, 'held')
+    elseif heir and (name == 'now' or name == 'hold' or name == 'moved' or name == 'unhold') then answer(false, 0, 'successor')
+    elseif not heir and j.st == 'W' and (name == 'cancel' or name == 'redrive' or name == 'edit' or name == 'now') then answer(false, 0, 'held')
     else does[name](j, c) end
   end
-  if q then sync(q) end
+  if q then
+    sync(q)
+    succeed(q)
+  end
 end
 count_orders()
 flush()

@@ -1,4 +1,4 @@
--- Holders: extend, forfeit, save. Needs base, moves.
+-- Holders: extend, forfeit, save. Needs base, moves, succeed.
 -- ARGV[3] 'extend', [4] holder, [5] lease: all queues of this keyspace. Result: (queue, id, token, why) each, flat.
 --         'forfeit', [4] holder, [5] '1' if it crashed. Result: how many it held.
 --         'undo', [4] holder, [5] sequence, [6] number: the reply of this claim was lost; its jobs are ready again. If the
@@ -46,6 +46,7 @@ elseif op == 'undo' then
     if j.cancelling then finish(j, 'c', 'cancelled') else put(j, min(j.at, now), 'S') end
   end
   for _, j in ipairs(all) do freed(j.q, j.key) end
+  succeed_everywhere()
   out = #all
 elseif op == 'forfeit' then
   local holder, crashed, all = ARGV[4], tonumber(ARGV[5]), {}
@@ -72,6 +73,7 @@ elseif op == 'forfeit' then
       freed(j.q, j.key)
     end
   end
+  succeed_everywhere()
   call('ZREM', D .. ':leases', holder); call('ZREM', D .. ':gone', holder); call('HDEL', D .. ':asked', holder)
   call('DEL', D .. ':lost:' .. holder)
 else

@@ -1,6 +1,8 @@
 -- Jobs and lanes as tables, and their lines; written back at flush. Needs base.
+local decode, parse, has_begun
+do
 local function is_time(t) return t >= -1e12 and t <= 1e12 end       -- not NaN, not infinite
-local function decode(q, sid, b, d)     -- raises an error for what cannot be read
+function decode(q, sid, b, d)     -- raises an error for what cannot be read
   local order, acc, run_at, enq, prio, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
   local expires, key, uniq, at_start, uniq_until, replace, args_at
   args_at = 34 + klen + xlen
@@ -52,13 +54,14 @@ local function broken(q, sid, b, d, why)
   end
   return j
 end
-local function parse(q, sid, b, d)
+function parse(q, sid, b, d)
   local ok, j = pcall(decode, q, sid, b, d)
   if ok then return j end
   return broken(q, sid, b, d, string.match(tostring(j), '([^:]*)$'))
 end
+function has_begun(j) return j.begun or j.attempt > 1 or j.crashes > 0 end
+end
 local spoil                         -- set by moves; nil in scripts that only read
-local function has_begun(j) return j.begun or j.attempt > 1 or j.crashes > 0 end
 local function became(j)            -- its state as stored
   local f = (j.open and 1 or 0) + (j.lapsed and 2 or 0) + (j.cancelling and 4 or 0) + (j.ghost and 8 or 0) + (j.inz and 16 or 0)
   local holder = j.holder or ''
@@ -81,6 +84,12 @@ local function job(q, sid)
   if q.jobs[sid] == nil then load(q, { sid }) end
   return q.jobs[sid] or nil
 end
+local function linked(q, sid)       -- the job of an id, or the one that the id of a follow-up leads to: see follow
+  local j = job(q, sid)
+  local past = not j and call('HGET', q.P .. ':p', sid)
+  local link = past and string.match(past, '%z(.+)$', 17)
+  return j or (link and job(q, link)) or nil
+end
 local function touch(j)
   if not j.dirty then
     j.dirty = true
@@ -92,7 +101,7 @@ local function rel(q) return now * 1e9 - q.s[S_EPOCH] * 1e9 end      -- nanoseco
 
 -- Lanes. where: 0 out, 1 in the ring, 2 parked for a slot, 3 parked for its rate. An era ends when the rate limit of the
 -- keys is removed: values of `tat` from before do not count.
-local rejoin
+local join
 local function lane_from(q, key, packed)
   q.s[S_KEYED] = 1
   local lane = { key = key, R = q.P .. ':r:' .. key, Z = q.P .. ':z:' .. key, push = 'RPUSH :r:' .. key,
@@ -106,7 +115,7 @@ local function lane_from(q, key, packed)
     lane.n = call('LLEN', lane.R) + lane.z
     lane.depth, lane.tail, lane.tailo, lane.where, lane.turn = lane.n, math.huge, 0, 0, 0
     q.lanes[key] = lane
-    if lane.n > 0 then rejoin(q, lane) end
+    if lane.n > 0 then join(q, lane) end
     return lane
   elseif packed then
     lane.run, lane.tat, lane.given, lane.turn, lane.where, lane.wake = x[1], x[2], x[3], x[4], x[5], x[6]
@@ -133,13 +142,12 @@ local function lanes_of(q, keys)
   end
 end
 local function in_turn(lane) return fmt('%015.0f', lane.turn) .. lane.key end     -- its name in ring and park
-local function join(q, lane)        -- at the back of the ring
+function join(q, lane)        -- at the back of the ring
   q.s[S_BACK] = q.s[S_BACK] + 1
   lane.where, lane.turn, lane.given = 1, q.s[S_BACK], 0
   local entry = in_turn(lane)
   if q.joins then q.joins[#q.joins + 1] = entry else later(q, 'RPUSH :ring', entry) end
 end
-rejoin = join
 local function unpark(q, lane)      -- from the park to the ring
   call('ZREM', q.P .. ':park', in_turn(lane))
   join(q, lane)
@@ -205,19 +213,24 @@ local function lift(j)              -- remove it from its line or from due
       call('SREM', q.P .. ':pk:' .. kind, j.sid)
       if add(q.P .. ':pk', kind, -1) <= 0 then call('HDEL', q.P .. ':pk', kind) end
     end
-  elseif j.st == 'W' then q.s[S_WAIT] = q.s[S_WAIT] - 1 end
+  elseif j.st == 'W' then
+    q.s[S_WAIT] = q.s[S_WAIT] - 1
+    if q.next and j.uniq and call('HGET', q.P .. ':un', j.uniq) == j.sid then call('HDEL', q.P .. ':un', j.uniq) end
+  end
 end
 
 -- Stale entries (a purge of a million jobs leaves as many) are skipped, SKIPS in one call: after them the call returns
 -- no job, and the next call skips more.
 local SKIPS = 5000
 -- The front of a line: peek returns its first job, take advances to the next; shorten removes the taken ones.
+local peek
+do
 local function more(q, line, n)
   local sids = call('LRANGE', line.R, line.rc, line.rc + n - 1)
   load(q, sids)
   line.rb, line.ri = sids, 1
 end
-local function peek(q, line, n)
+function peek(q, line, n)
   if line.n == 0 then return nil end
   if line.rc == nil then line.rc, line.zc, line.rb, line.ri, line.zb, line.zi, line.skipped = 0, 0, {}, 1, {}, 1, 0 end
   local first
@@ -253,6 +266,7 @@ local function peek(q, line, n)
     if j and (not first or j.rank < first.rank or (j.rank == first.rank and j.order < first.order)) then return j end
   end
   return first
+end
 end
 local function take(q, line, j)
   if j.inz then line.zi, line.zc, j.inz = line.zi + 1, line.zc + 1, false

@@ -9,10 +9,9 @@
 --           (kind, number) each.
 local op, out = ARGV[3], {}
 spoil = nil
-local function row(q, sid)
-  local j = job(q, sid)
+local function row(q, j)
   if not j then return false end
-  local st = state_of(j)
+  local sid, st = j.sid, state_of(j)
   local over = ended(j)
   local res = j.rtil > now and call('HGET', q.P .. ':res', sid)
   local failures, notes, read = call('HGET', q.P .. ':f', sid), call('HGET', q.P .. ':n', sid), true
@@ -26,7 +25,7 @@ if op == 'get' then
   out[1] = fmt('%.17g', now)
   for i = 4, #ARGV, 2 do
     local q = open(KEYS[1 + ARGV[i]])
-    out[#out + 1] = q and row(q, ARGV[i + 1]) or false
+    out[#out + 1] = q and row(q, linked(q, ARGV[i + 1])) or false
   end
 elseif op == 'names' then return call('SMEMBERS', D .. ':queues')
 elseif op == 'stats' then
@@ -70,7 +69,8 @@ elseif op == 'stats' then
       out[#out + 1] = { q.name, s[S_DEPTH], s[S_READY] + late, due - late - (s[S_PARKED] - parked_late), s[S_RUN],
         s[S_PARKED] - parked_late, call('ZCARD', P .. ':dead'), oldest < math.huge and fmt('%.17g', max(0, now - oldest)) or '0',
         fmt('%.17g', rate), q.paused and 1 or 0, consumers[q.name] or 0, L[L_DEPTH] or false, s[S_BYTES], L[L_BYTES] or false, s[S_SHED],
-        call('LLEN', P .. ':ring') - s[S_STALE], call('ZCARD', P .. ':park'), held, kept[1] or false, kept[2] or false }
+        call('LLEN', P .. ':ring') - s[S_STALE], call('ZCARD', P .. ':park'), held, kept[1] or false, kept[2] or false,
+        q.next and call('HLEN', P .. ':un') or 0 }
     end
   end
 elseif op == 'pages' then
@@ -87,12 +87,13 @@ else
     for n = #sids, 1, -1 do         -- no tables here except for matches: there may be a million jobs to read
       local b, d = bs[n], ds[n]
       local order, _, run_at, enq, _, flags, klen, xlen
-      if b and #b >= 33 then order, _, run_at, enq, _, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b)
-      elseif b then                 -- too short to be read: listed where its id is
-        order, run_at, enq, flags, klen, xlen = page * PAGE + n - 1, 0, 0, 0, 0, 0
+      if b and #b >= 33 then order, _, run_at, enq, _, flags, klen, xlen = sunpack('>I6I4ddBBBI4', b) end
+      local here = order and floor(order / PAGE) == page
+      if b and not here and not pcall(decode, q, sids[n], b, false) then       -- it cannot be read: listed where its id is
+        order, run_at, enq, flags, klen, xlen, here = page * PAGE + n - 0.5, 0, 0, 0, 0, 0, true
       end
       if d and #d < 72 then d = false end
-      if b and order < below and floor(order / PAGE) == page and not found[order] and (counting or mine < most) then
+      if b and here and order < below and not found[order] and (counting or mine < most) then
         local st, at, attempt, crashes, rtil = 'Q', run_at, 1, 0, 0
         if d then st, _, at, attempt, crashes, _, _, _, _, rtil = sunpack('>c1ddI4I2dBddd', d) elseif flags >= 8 then st = 'S' end
         if not string.find('QSKRWsdce', st, 1, true) then st = 'd' end
@@ -133,7 +134,7 @@ else
     out[1] = fmt('%.17g', now)
     for n = 1, min(most, #orders_found) do
       local order = orders_found[n]
-      out[#out + 1] = { fmt('%.0f', order), found[order][1].name, row(found[order][1], found[order][2]) }
+      out[#out + 1] = { fmt('%.17g', order), found[order][1].name, row(found[order][1], job(found[order][1], found[order][2])) }
     end
   end
 end

@@ -101,7 +101,7 @@ local function finish(j, st, reason, quiet)     -- end it and start its retentio
   if not quiet then drain(q, 1) end
   if j.cancelling then call('SREM', q.P .. ':x', j.sid) end
   j.st, j.reason, j.fin, j.cancelling = st, reason, now, false
-  free_key(j, 'finish')
+  free_key(j, st == 'c' and reason ~= 'moved' and 'purge' or 'finish')     -- cancelled: it will not do its work
   later(q, st == 'd' and 'ZADD :dead' or j.rtil > 0 and 'ZADD :kept' or 'ZADD :ended', j.rtil > 0 and j.rtil or end_of(q), j.sid)
   notify[#notify + 1] = { q, j.sid }
   touch(j)
@@ -130,7 +130,7 @@ local function rest(j)              -- end the run of a running job
 end
 local function remember(j, settled)
   local upto = j.acc + j.q.limits[L_MEMORY]
-  if upto > now then keep_id(j.q, j.sid, upto, settled) end
+  if upto > now then keep_id(j.q, j.sid, upto, settled, #j.sid ~= 32 and kind_of(j) or '') end
 end
 erase = function(j, settled)    -- remove all its data except its id
   local q, P, sid = j.q, j.q.P, j.sid
@@ -165,6 +165,8 @@ local function was_settled(q, sid, token)
   return past and select(2, sunpack('>dd', past)) == token or false
 end
 -- Leases
+local held_by
+do
 local function held_in(q, holder)
   local key = q.P .. ':h:' .. holder
   if call('EXISTS', key) == 0 then return {} end
@@ -184,16 +186,21 @@ local function held_in(q, holder)
   end
   return jobs
 end
-local function held_by(q, holder)   -- the jobs that a holder holds in a queue; none of one with keys of a wrong type
+function held_by(q, holder)         -- the jobs that a holder holds in a queue; none of one with keys of a wrong type
   local ok, jobs = pcall(held_in, q, holder)
   return ok and jobs or {}
 end
+end
 local function by_order(a, b) return a.order < b.order end
+local lapse
+do
+local lapses = 0
 local function lapse_in(q, holder)
   local held = held_by(q, holder)
   table.sort(held, by_order)
   for _, j in ipairs(held) do
     if j.st == 'R' then
+      lapses = lapses + 1
       begin(q, j.key, -1)
       if j.cancelling then
         let_go(j, true)
@@ -206,9 +213,9 @@ local function lapse_in(q, holder)
     end
   end
 end
-local function lapse()              -- make the jobs of lapsed leases ready
+function lapse()                    -- make the jobs of lapsed leases ready; returns how many
   local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
-  if #holders == 0 then return end
+  if #holders == 0 then return 0 end
   table.sort(holders)
   for _, holder in ipairs(holders) do
     for _, q in ipairs(every()) do pcall(lapse_in, q, holder) end       -- one with keys of a wrong type stops no other
@@ -221,6 +228,8 @@ local function lapse()              -- make the jobs of lapsed leases ready
     call('HDEL', D .. ':asked', holder)
   end
   for _, q in ipairs(opened) do sync(q) end
+  return lapses
+end
 end
 local function renew(holder, lease) -- renew its lease from now, and hold its lapsed jobs again
   call('ZADD', D .. ':leases', now + lease, holder)

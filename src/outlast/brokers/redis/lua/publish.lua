@@ -1,4 +1,4 @@
--- Keep messages. Needs clock, publish_plain, base, retain, jobs, moves, admit.
+-- Keep messages. Needs clock, publish_plain, base, retain, jobs, moves, succeed, admit.
 -- ARGV[3] limits of an undeclared queue; ARGV[4] width: 2 if all are of KEYS[2], else 3;
 -- ARGV[5..] (id, record) or (number of its key, id, record) each, records as admit.accept takes them.
 -- Result: (index from 0, answer) of each message, without plain acceptances.

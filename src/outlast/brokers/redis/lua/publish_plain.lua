@@ -11,7 +11,8 @@ local function one(P, got, sid, blob)
   local gone = past and sunpack('>d', past) > now       -- its id is remembered
   local order = not gone and call('INCR', D .. ':order')    -- above all earlier orders: behind jobs of the same rank
   if gone or call('HSETNX', P .. ':b', sid, spack('>I6I4', order, ceil(now)) .. blob) == 0 then
-    out[1], out[2] = 0, { 'exists', 'id', sid }
+    local b = not gone and call('HGET', P .. ':b', sid)
+    out[1], out[2] = 0, { 'exists', 'id', sid, b and kind_in(b, 34) or kind_of_past(past) }
     return true
   end
   local page, size = floor(order / PAGE), #blob - 23 - klen - xlen - (flags >= 4 and 8 or 0)
@@ -43,13 +44,14 @@ local function at_once(P, got)
     local sid = sids[i]
     if known[i] or seen[sid] or (past[i] and sunpack('>d', past[i]) > now) then
       out[#out + 1] = i - 1
-      out[#out + 1] = { 'exists', 'id', sid }
+      local kind = known[i] and kind_in(known[i], 34) or seen[sid] and kind_in(seen[sid], 24) or kind_of_past(past[i])
+      out[#out + 1] = { 'exists', 'id', sid, kind }
     else
       local blob = ARGV[4 + 2 * i]
       local run_at, _, prio, flags, klen, xlen = sunpack('>ddBBBI4', blob)
       local size = #blob - 23 - klen - xlen - (flags >= 4 and 8 or 0)
       order, depth, bytes = order + 1, depth + 1, bytes + size
-      seen[sid] = true
+      seen[sid] = blob
       if run_at > now then
         blob = sub(blob, 1, 17) .. string.char(flags + 8) .. sub(blob, 19)
         due = due or {}

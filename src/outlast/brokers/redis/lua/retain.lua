@@ -16,12 +16,12 @@ local function end_of(q)             -- the time of an end, at least a microseco
   q.s[S_END] = at
   return at
 end
-local function keep_id(q, sid, upto, settled)      -- the only data of a removed job
+local function keep_id(q, sid, upto, settled, kind)    -- the only data of a removed job
   if not q.past then
     q.past = '1'
     later(q, 'HSET :c', 'past', '1')
   end
-  later(q, 'HSET :p', sid, spack('>dd', upto, settled))
+  later(q, 'HSET :p', sid, spack('>dd', upto, settled) .. kind)
   later(q, 'RPUSH :pl', sid)
 end
 local function key_entry(q, uniq)   -- (id, until) of a unique key, nil for none; one that cannot be read is free
@@ -51,7 +51,10 @@ local function prune(q, most)       -- retention, at most `most` records of each
           if f then later(q, 'HDEL :f', sid) end
           if n then later(q, 'HDEL :n', sid) end
           q.paged[page] = (q.paged[page] or 0) + 1
-          if upto > now then keep_id(q, sid, upto, settled) end
+          if upto > now then
+            local b = #sid ~= 32 and call('HGET', P .. ':b', sid)
+            keep_id(q, sid, upto, settled, b and kind_in(b, 34) or '')
+          end
         end
         gone = gone + 1
       end

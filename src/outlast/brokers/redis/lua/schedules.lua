@@ -1,4 +1,5 @@
--- Schedules: a change applies only if it was made from the last revision of its record. Needs base, moves, admit, follow.
+-- Schedules: a change applies only if it was made from the last revision of its record.
+-- Needs base, moves, succeed, admit, follow.
 -- Of D  sched: hash name -> msgpack (revision, seen, fired, skipped, last, body), amends: number of operators' changes.
 -- ARGV[3] 'get': Result: amends, then name, revision, seen, fired, skipped, last, body each.
 --   'put': ARGV[4] '1' for an operator's change; ARGV[5..] (name, stamp it was made from or '', msgpack or '' to remove)

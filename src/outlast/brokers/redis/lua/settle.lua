@@ -1,4 +1,4 @@
--- Apply settlements. Needs base, retain, settle_plain, jobs, moves, admit, follow.
+-- Apply settlements. Needs base, retain, settle_plain, jobs, moves, succeed, admit, follow.
 -- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (queue, false, token, id ...) of jobs that succeeded without
 -- result and follow-ups, and (queue, id, token, what ...) of each other, where what is
 --   'f'    state, reason, result or false, result TTL in seconds, failure or '', usage or '', follow-ups
@@ -68,6 +68,7 @@ end
 for _, q in pairs(touched) do sync(q) end
 for _, each in ipairs(slow) do settle(each[1], each[2] or nil, each[3], each[4], each[5]) end
 for _, j in ipairs(rested) do freed(j.q, j.key) end
+for _, q in pairs(touched) do succeed(q) end
 for _, q in pairs(touched) do prune(q, 2 * at + 10) end
 count_orders()
 flush()

@@ -2,6 +2,7 @@
 -- without result and follow-ups. Needs base, retain; arguments as in settle.
 call('DEL', D .. ':full')             -- first: it lets a server at its maxmemory settle running jobs
 local batch, lost, slow, at, touched = munpack(ARGV[4]), {}, {}, 0, {}
+local heirs                         -- a queue has successors
 local others = {}                   -- ids that settle handles: their later settlements must come after
 local function succeed(q, token, row)
   local s, done, n, bytes = q.s, q.done or {}, 0, 0
@@ -41,7 +42,10 @@ local function succeed(q, token, row)
 end
 for _, each in ipairs(batch) do
   local q = open(KEYS[1 + each[1]])
-  if q then touched[q.P] = q end
+  if q then
+    touched[q.P] = q
+    heirs = heirs or q.next
+  end
   if each[2] then
     slow[#slow + 1] = { at, q or false, each[2], each[3], each }
     others[each[2]] = true
@@ -51,7 +55,7 @@ for _, each in ipairs(batch) do
     for _ = 4, #each do lost[#lost + 1] = at; at = at + 1 end
   end
 end
-if #slow == 0 then
+if #slow == 0 and not heirs then
   for _, q in pairs(touched) do prune(q, 2 * at + 10) end
   flush()
   return lost

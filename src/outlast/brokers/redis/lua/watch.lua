@@ -3,7 +3,7 @@
 local over = 1
 for i = 4, #ARGV, 2 do
   local q = open(KEYS[1 + ARGV[i]])
-  local j = q and job(q, ARGV[i + 1])
+  local j = q and linked(q, ARGV[i + 1])
   if j and not ended(j) then
     over = 0
     local id = q.name .. '.' .. j.sid

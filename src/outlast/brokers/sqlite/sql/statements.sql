@@ -107,22 +107,55 @@ select lane, turn, (select count(*) from (select 1 from job where job.lane = fro
 select lane, turn from lane where queue = ?1 and place = 1 order by turn limit ?2) as front
 
 -- name: drop (state, reason, at, finished_at, seq)
-update job set state = ?1, reason = ?2, at = ?3, finished_at = ?4, cancelling = 0, token = 0, holder = null,
+update job set state = ?1, reason = ?2, at = ?3, finished_at = ?4, cancelling = 0, token = 0, holder = null, uniq_next = null,
 uniq = case when uniq_until is not null and ?1 = 13 then uniq end where seq = ?5
 
 -- name: by_id (id)
-select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling from job where id = ?1
+select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling, kind
+from job where id = ?1
 
 -- name: uniq_holder (queue, uniq)
-select id, seq, uniq_until, state from job where queue = ?1 and uniq = ?2
+select id, seq, uniq_until, state, cancelling, kind from job where queue = ?1 and uniq = ?2
 
 -- name: uniq_free (seq)
 update job set uniq = null where seq = ?1
 
--- Releases expired unique keys before a batch is inserted, so that the batch keeps its order.
--- name: uniq_lapse (JSON [[queue, uniq], ...], now)
-update job set uniq = null where uniq_until <= ?2 and seq in (
-select job.seq from json_each(?1) as wanted join job on job.queue = wanted.value ->> 0 and job.uniq = wanted.value ->> 1)
+-- Successors: jobs that wait for a unique key, each with the job that holds it (core.succession).
+-- name: successors (JSON [queue, ...], now)
+select job.seq, job.queue, job.lane, job.expires_at <= ?2, held.seq, held.state, held.uniq_until <= ?2
+from json_each(?1) as wanted cross join job on job.queue = wanted.value and job.uniq_next is not null and job.state = 3
+left join job as held on held.queue = job.queue and held.uniq = job.uniq_next order by job.seq
+
+-- name: successor (queue, uniq)
+select id, seq, kind from job where queue = ?1 and uniq_next = ?2 and state = 3
+
+-- Code of schema 1 may have left one behind that waits no longer.
+-- name: successor_stale (queue, uniq)
+update job set uniq_next = null where queue = ?1 and uniq_next = ?2 and state <> 3
+
+-- name: succeeds (uniq, reason, id)
+update job set uniq_next = ?1, reason = ?2 where id = ?3
+
+-- name: succeed (seq, now)
+update job set state = case when coalesce(at, run_at) <= ?2 then 0 else 2 end, at = coalesce(at, run_at), uniq = uniq_next,
+uniq_next = null, reason = null where seq = ?1 returning state
+
+-- name: is_successor (seq)
+select state = 3 and uniq_next is not null from job where seq = ?1
+
+-- name: next_key_lapse (queue)
+select min(held.uniq_until) from job cross join job as held on held.queue = job.queue and held.uniq = job.uniq_next
+where job.queue = ?1 and job.uniq_next is not null and job.state = 3
+
+-- name: successor_count (queue)
+select count(*) from job where queue = ?1 and uniq_next is not null and state = 3
+
+-- The jobs that hold one of these unique keys though its time is over (1), or though they are too late to start (0).
+-- name: uniq_over (JSON [[queue, uniq], ...], -, now)
+select job.seq, queue.name, job.uniq_until is not null
+from json_each(?1) as wanted cross join job on job.queue = wanted.value ->> 0 and job.uniq = wanted.value ->> 1
+cross join queue using (queue)
+where job.uniq_until <= ?3 or (job.uniq_until is null and job.expires_at <= ?3 and job.state < 10 and @state = 13)
 
 -- name: holder_row (id)
 select holder, lapsed from holder where id = ?1
@@ -360,7 +393,8 @@ where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2
 
 -- name: free_ended (array of seq, token)
 update job set uniq = null
-where seq in (select value from carray(?1)) and token = ?2 and state >= 10 and uniq is not null and uniq_until is null
+where seq in (select value from carray(?1)) and token = ?2 and state >= 10 and uniq is not null
+and (uniq_until is null or state = 12)
 
 -- name: finish (state, at, finished_at, reason, result, seq, token)
 update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, cancelling = 0
@@ -458,9 +492,10 @@ delete from failure where job in (select value from json_each(?1))
 delete from note where job in (select value from json_each(?1))
 
 -- Commands.
--- name: cancel_waiting (at, finished_at, seq)
-update job set state = 12, at = ?1, finished_at = ?2, reason = 'cancelled', cancelling = 0, token = 0, holder = null,
-uniq = case when uniq_until is not null then uniq end where seq = ?3
+-- A cancelled job frees even a key for a time; a moved one does its work elsewhere.
+-- name: cancel_waiting (at, finished_at, seq, 1 if moved)
+update job set state = 12, at = ?1, finished_at = ?2, reason = 'cancelled', cancelling = 0, token = 0, holder = null, uniq_next = null,
+uniq = case when uniq_until is not null and ?4 = 1 then uniq end where seq = ?3
 
 -- name: cancel_running (seq)
 update job set cancelling = 1 where seq = ?1
@@ -477,7 +512,7 @@ update job set state = 0, at = ?1, rank = min(rank, ?2) where seq = ?3
 
 -- Jobs that move to another store, or from one. The fence of an earlier holder no longer counts.
 -- name: hold (why, seq)
-update job set state = 3, reason = ?1, token = 0, holder = null where seq = ?2
+update job set state = 3, reason = ?1, token = 0, holder = null, uniq_next = null where seq = ?2
 
 -- name: held_why (seq)
 select reason from job where seq = ?1
@@ -518,7 +553,7 @@ and (?4 is null or exists(select 1 from lane where lane.lane = job.lane and key 
 
 -- name: purge_to_tombstone (at, seq)
 update job set state = 12, at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0,
-uniq = null, token = 0, holder = null, cancelling = 0 where seq = ?2
+uniq = null, uniq_next = null, token = 0, holder = null, cancelling = 0 where seq = ?2
 
 -- name: purge_row (seq)
 select job.state, job.queue, job.result is null, job.body is null, job.holder, job.token, job.id, queue.name, enqueued_at, lane
@@ -528,6 +563,15 @@ from job join queue using (queue) where seq = ?1
 insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4, ?5)
 
 -- Records.
+-- The job that the id of a follow-up leads to: see link_add.
+-- name: linked (id)
+select reason from job where id = ?1 and body is null and reason is not null
+
+-- A follow-up whose unique key another job holds: a tombstone that keeps the id of that job as its reason.
+-- name: link_add (id, queue, at, kind, enqueued_at, finished_at, id of the other job)
+insert into job(id, queue, state, rank, at, kind, enqueued_at, run_at, finished_at, reason)
+values(?1, ?2, 12, 0, ?3, ?4, ?5, ?5, ?6, ?7) on conflict do nothing
+
 -- name: ended (JSON [id, ...], now)
 select value from json_each(?1) left join job on job.id = value where job.body is null or job.state >= 10
 or (job.state in (0, 2, 4) and @not_begun and job.expires_at <= ?2)
@@ -576,11 +620,10 @@ failed = max(failed, 1), uniq = case when uniq_until is not null then uniq end, 
 select coalesce(nullif(holder.label, ''), holder.id), count(*) from job join holder using (holder)
 where job.state = 1 and (holder.lapsed = 1 or holder.boot <> ?1 or holder.lease <= ?2) group by 1 order by 1
 
+-- The latest acceptance of the newest job and of those that wait for their time.
 -- name: newest ()
-select enqueued_at from job order by seq desc limit 1
-
--- name: unreadable_count (reason)
-select count(*) from queue cross join job using (queue) where state = 11 and reason = ?1 and body is not null
+select max(at) from (select (select enqueued_at from job order by seq desc limit 1) as at
+union all select (select max(enqueued_at) from queue cross join job using (queue) where state in (2, 4)))
 
 -- name: unfinished_kinds ()
 select queue.name, job.kind, count(*) from job join queue using (queue) where job.state < 10 group by 1, 2 order by 1, 2
@@ -597,3 +640,10 @@ insert into schedule(name, body) values(?1, ?2) on conflict(name) do update set 
 
 -- name: schedule_delete (name)
 delete from schedule where name = ?1
+
+-- A copy gets an id of its own, and no fence of it is ever one that the first file hands out after the copy.
+-- name: renew_id ()
+update file set id = lower(hex(randomblob(16)))
+
+-- name: renew_fence (lowest)
+update store set fence = max(fence, ?1) + 4294967296

@@ -1,0 +1,74 @@
+"""A store, a ledger and supervisors on them, for the tests of this folder."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from outlast import Outlast
+from outlast.core.store.records import JobRecord
+from outlast.settings import Settings
+from tests.faults.kill.app import app as declared
+from tests.support.ledger import Ledger
+from tests.support.polling import until
+from tests.support.supervise import Supervised, supervised
+
+__all__ = ["LEASE", "TARGET", "Scene", "all_succeeded", "exited"]
+
+TARGET = "tests.faults.kill.app:app"
+LEASE = 0.8
+
+
+class Scene:
+    """A store, a ledger, and supervisors on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger = Ledger(folder / "ledger")
+        self.log = folder / "log"
+        self.url = f"sqlite:{folder}/jobs.db"
+        self.app = Outlast("faults", settings=Settings(url=self.url))
+        for declaration in declared.registry.declarations.values():
+            self.app.registry.add(declaration)
+        self.environ = {
+            "OUTLAST_FAULTS_URL": self.url,
+            "OUTLAST_FAULTS_LEASE": str(LEASE),
+            "OUTLAST_FAULTS_KILL_GRACE": "0.3",
+            "OUTLAST_FAULTS_DRAIN_GRACE": "5",
+            "OUTLAST_TEST_LEDGER": str(self.ledger.path),
+        }
+
+    def start(self, **options: Any) -> AbstractContextManager[Supervised]:
+        """Start a supervisor."""
+        return supervised(TARGET, self.environ, self.log, **options)
+
+    async def enqueue(self, job: Any, *args: Any) -> str:
+        """Enqueue a job; its id tells which."""
+        (handle,) = await self.app.send([job.message(*args)])
+        return handle.id
+
+    async def records(self, ids: list[str], within: float = 60.0) -> list[JobRecord]:
+        """Return the records when all have ended."""
+        store = (await self.app.runtime()).store
+        found = [each for each in await store.records.wait(ids, within) if each is not None]
+        assert all(each.finished_at is not None for each in found), f"not within {within:g} s: {found}\n{self.told()}"
+        assert len(found) == len(ids)
+        return found
+
+    async def started(self, *names: str) -> None:
+        """Wait until these jobs have started."""
+        await until(lambda: set(names) <= set(self.ledger.names("start")), f"{names} have started")
+
+    def told(self) -> str:
+        """What the processes logged."""
+        return self.log.read_text() if self.log.exists() else ""
+
+
+def all_succeeded(records: list[JobRecord]) -> bool:
+    return all(each.state == "succeeded" for each in records)
+
+
+async def exited(running: Supervised, within: float = 30.0) -> int:
+    """Return the exit code of a supervisor that ends by itself."""
+    await until(lambda: running.process.poll() is not None, "the supervisor ends", within=within)
+    return int(running.process.returncode)

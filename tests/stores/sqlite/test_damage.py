@@ -1,0 +1,113 @@
+"""Values in the file that Outlast did not write: they stop only their own job, or are repaired."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from outlast.brokers.sqlite.findings import of_records
+from outlast.brokers.sqlite.inspection import examine
+from outlast.brokers.sqlite.store import SqliteStore
+from outlast.core.store.control import Edit, Purge, Redrive
+from outlast.core.store.records import Query
+from outlast.testing.clock import FakeClock
+from tests.faults.proofs.damage import damage, vandalize_file
+from tests.support.jobs import Desk, raw
+
+NOT_TEXT = "cast(x'7b22ff227d' as text)"
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> Any:
+    clock = FakeClock()
+    store = SqliteStore(str(tmp_path / "jobs.db"), clock=clock)
+    await store.open()
+    yield Desk(store, clock)
+    await store.close()
+
+
+def change(tmp_path: Path, sql: str) -> None:
+    """Write to the file as another program would."""
+    with apsw.Connection(str(tmp_path / "jobs.db")) as db:
+        db.execute(sql)
+
+
+async def test_random_damage_stops_no_other_job(tmp_path: Path) -> None:
+    def make(place: Path, clock: FakeClock) -> SqliteStore:
+        return SqliteStore(str(place / "jobs.db"), clock=clock)
+
+    report = await damage(make, vandalize_file, tmp_path, rounds=25, seconds=60, seed=1)
+    assert (report.rounds > 0, report.faults) == (True, {})
+
+
+@pytest.mark.parametrize(
+    "change_of",
+    ["meta = '{'", f"body = {NOT_TEXT}", "body = x'00'", "kind = x'ff'", "priority = 9", "enqueued_at = 'x'"],
+)
+async def test_a_claim_sets_it_aside_and_hands_out_the_others(
+    desk: Desk, tmp_path: Path, change_of: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.publish("q.1", "q.bad", "q.2")
+    change(tmp_path, f"update job set {change_of} where id = 'q.bad'")
+    with caplog.at_level(logging.ERROR, "outlast.sqlite"):
+        assert await desk.ids() == ["q.1", "q.2"]
+    assert "q.bad" in caplog.text
+    record = await desk.record("q.bad")
+    assert (record.state, record.reason, record.args) == ("dead", "unreadable", {})
+    assert "Unreadable" in [each.type for each in record.failures]
+    stats = await desk.stats()
+    assert (stats.depth, stats.running, stats.dead) == (2, 2, 1)
+    page = await desk.store.find(Query(states=("dead",), reason="unreadable"))
+    assert [each.id for each in page.records] == ["q.bad"]
+    assert (await desk.do(Purge(id="q.bad"))).ok
+    assert (await desk.stats()).dead == 0
+
+
+async def test_a_job_with_new_arguments_runs_again(desk: Desk, tmp_path: Path) -> None:
+    await desk.publish("q.bad")
+    change(tmp_path, "update job set body = x'00'")
+    assert await desk.ids() == []
+    await desk.apply(Edit("q.bad", args=raw({"n": 1})), Redrive("q.bad"))
+    assert await desk.ids() == ["q.bad"]
+
+
+async def test_the_limits_of_a_queue_come_back_from_its_declaration(desk: Desk, tmp_path: Path) -> None:
+    await desk.declare("q", concurrency=1)
+    await desk.publish("q.1", "q.2", "r.1")
+    change(tmp_path, "update queue set limits = '{' where name = 'q'")
+    assert await desk.ids("q", "r") == ["q.1", "r.1"]
+    stats = await desk.stats()
+    assert (stats.paused, stats.held) == (False, "concurrency")
+
+
+async def test_a_queue_without_its_limits_is_paused(desk: Desk, tmp_path: Path) -> None:
+    await desk.declare("q", concurrency=1)
+    await desk.publish("q.1", "r.1")
+    change(tmp_path, "update queue set limits = '{', declared = x'00' where name = 'q'")
+    assert await desk.ids("q", "r") == ["r.1"]
+    assert (await desk.stats()).paused
+
+
+async def test_counters_are_counted_again(desk: Desk, tmp_path: Path) -> None:
+    await desk.run("q.dead", state="dead")
+    await desk.publish("q.1", "q.2")
+    change(tmp_path, "update queue set depth = 'x', dead = x'00'")
+    stats = await desk.stats()
+    assert (stats.depth, stats.dead) == (2, 1)
+
+
+async def test_a_schedule_that_cannot_be_read_stands_alone(desk: Desk, tmp_path: Path) -> None:
+    change(tmp_path, "insert into schedule(name, body) values('bad', '{')")
+    assert await desk.store.schedules() == []
+
+
+async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path) -> None:
+    await desk.publish("q.1", "q.bad")
+    change(tmp_path, "update job set state = -5 where id = 'q.bad'")
+    contents = examine(str(tmp_path / "jobs.db"), desk.clock)
+    assert contents.damaged == ("q.bad",)
+    assert [each.severity for each in of_records(contents.damaged)] == ["error"]

@@ -1,0 +1,76 @@
+"""The renewal of a worker without a supervisor goes on after errors, on the loop and in its thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from outlast.core.errors import StoreUnavailable
+from outlast.core.message import Fence, Holder
+from outlast.core.settlement import Lost
+from outlast.worker.renewal import ThreadRenewal, renew
+
+HOLDER = Holder("h")
+LOST = Lost(Fence("q.a", "q", 1), "superseded")
+ERRORS = [StoreUnavailable("away"), OSError("not of the store"), RuntimeError("a fault of the broker")]
+
+
+class Store:
+    """A broker whose first calls fail."""
+
+    def __init__(self, *errors: Exception, opens: int = 0) -> None:
+        self.errors, self.opens = list(errors), opens
+        self.extended = 0
+        self.closed = threading.Event()
+
+    async def open(self) -> None:
+        if self.opens:
+            self.opens -= 1
+            raise StoreUnavailable("not yet")
+
+    async def close(self) -> None:
+        self.closed.set()
+
+    async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.extended += 1
+        return [LOST]
+
+
+@pytest.mark.parametrize("errors", [[error] for error in ERRORS] + [ERRORS], ids=repr)
+async def test_on_the_loop_it_goes_on_after_an_error(errors: list[Exception]) -> None:
+    store, told = Store(*errors), asyncio.Event()
+
+    def lost(losses: Sequence[Lost]) -> None:
+        assert losses == [LOST]
+        if store.extended == 3:
+            told.set()
+
+    broker: Any = store
+    renewing = asyncio.ensure_future(renew(lambda: broker, HOLDER, lease=0.003, lost=lost))
+    async with asyncio.timeout(30):
+        await told.wait()
+    renewing.cancel()
+
+
+@pytest.mark.parametrize("errors", [[error] for error in ERRORS] + [ERRORS], ids=repr)
+async def test_in_its_thread_it_goes_on_after_errors_and_tells_the_loop_of_the_worker(errors: list[Exception]) -> None:
+    store, told, owner = Store(*errors, opens=2), asyncio.Event(), threading.get_ident()
+
+    def lost(losses: Sequence[Lost]) -> None:
+        assert (losses, threading.get_ident()) == ([LOST], owner)
+        if store.extended >= 3:
+            told.set()
+
+    broker: Any = store
+    renewal = ThreadRenewal(lambda: broker, HOLDER, lease=0.003, lost=lost)
+    renewal.start()
+    async with asyncio.timeout(30):
+        await told.wait()
+        await renewal.stop()
+    assert store.closed.is_set()
