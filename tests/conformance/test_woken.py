@@ -20,16 +20,18 @@ from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from tests.support.jobs import A, B, Desk, raw
 
+LONG = 3600.0
+"""Of a lease: its end would wake a claim too."""
 Step = Callable[[Desk], Awaitable[object]]
 
 
 @pytest.fixture(autouse=True)
 def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a notification, or a time that the store knows, ends a wait."""
-    monkeypatch.setattr(sqlite_store, "POLL", 3600.0)
-    monkeypatch.setattr(end_waiter, "POLL", 3600.0)
-    monkeypatch.setattr(store_base, "POLL", 3600.0)
-    monkeypatch.setattr(memory_store, "LOOK_AGAIN", 3600.0)
+    monkeypatch.setattr(sqlite_store, "POLL", LONG)
+    monkeypatch.setattr(end_waiter, "POLL", LONG)
+    monkeypatch.setattr(store_base, "POLL", LONG)
+    monkeypatch.setattr(memory_store, "LOOK_AGAIN", LONG)
 
 
 def steps(*given: Step) -> Step:
@@ -69,7 +71,7 @@ def settle(how: Callable[[Desk], Any]) -> Step:
 
 async def take(desk: Desk) -> None:
     """Hand out all that can run, to A."""
-    await desk.claim("q", "other", holder=A)
+    await desk.claim("q", "other", holder=A, lease=LONG)
 
 
 async def die(desk: Desk) -> None:
@@ -158,8 +160,8 @@ READY: dict[str, tuple[Step, Step, str]] = {
 
 async def waits(desk: Desk) -> asyncio.Task[list[str]]:
     """Return a claim by B that waits for a job of q, and has found none."""
-    waiting = asyncio.create_task(desk.ids(holder=B, wait=20))
-    assert await desk.claim(holder=B) == []  # behind its first look
+    waiting = asyncio.create_task(desk.ids(holder=B, wait=20, lease=LONG))
+    assert await desk.claim(holder=B, lease=LONG) == []  # behind its first look
     return waiting
 
 
