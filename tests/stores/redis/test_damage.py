@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.errors import StoreCorrupt
 from outlast.core.policy import DEFAULTS
+from outlast.core.settlement import Park
 from outlast.core.store.control import Purge
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
-from tests.support.jobs import A, Desk
+from tests.support.jobs import A, Desk, raw
 from tests.support.stores import CASES, namespace_of, redis_url
 
 CASE = next(case for case in CASES if case.name == "redis")
@@ -106,3 +108,24 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     assert len((await desk.store.find(Query())).records) >= 2
     desk.clock.advance(60)
     assert await desk.claim("r") == []
+
+
+@pytest.mark.parametrize("damaged", [b"", b"x" * 176, b"\xff" * 176])
+async def test_counters_that_cannot_be_read_are_counted_again(
+    desk: Desk, client: RedisClient, tmp_path: Path, damaged: bytes
+) -> None:
+    await desk.run("q.ended")
+    await desk.run("q.kept", result=raw(1))
+    await desk.run("q.dead", state="dead")
+    await desk.publish("q.parked", "q.run1", "q.run2")
+    await desk.claim()
+    await desk.settle(Park(desk.fence("q.parked"), desk.clock.time() + 99))
+    await desk.publish("q.later", delay=99)
+    await desk.publish(*(f"q.{n}" for n in range(5)))
+    before = await desk.stats()
+    assert (before.depth, before.ready, before.running, before.parked, before.scheduled) == (9, 5, 2, 1, 1)
+    await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:c", "s", damaged)
+    after = await desk.stats()
+    assert structs.replace(after, drain_rate=before.drain_rate, bytes=before.bytes) == before
+    assert await desk.ids() == [f"q.{n}" for n in range(5)]
+    assert (await desk.stats()).running == 7
