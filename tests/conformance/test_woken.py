@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from msgspec import structs
@@ -21,7 +21,8 @@ from outlast.core.unique import Unique
 from tests.support.jobs import A, B, Desk, raw
 
 LONG = 3600.0
-"""Of a lease: its end would wake a claim too."""
+"""Of a lease, whose end would wake a claim too; of a wait, because a call looks once more at its end."""
+T = TypeVar("T")
 Step = Callable[[Desk], Awaitable[object]]
 
 
@@ -158,9 +159,15 @@ READY: dict[str, tuple[Step, Step, str]] = {
 """By name: what comes before, what makes a job ready, which."""
 
 
+async def result(waiting: asyncio.Task[T]) -> T:
+    """Return what a call that was woken returns; raise TimeoutError if it was not."""
+    async with asyncio.timeout(60):
+        return await waiting
+
+
 async def waits(desk: Desk) -> asyncio.Task[list[str]]:
     """Return a claim by B that waits for a job of q, and has found none."""
-    waiting = asyncio.create_task(desk.ids(holder=B, wait=20, lease=LONG))
+    waiting = asyncio.create_task(desk.ids(holder=B, wait=LONG, lease=LONG))
     assert await desk.claim(holder=B, lease=LONG) == []  # behind its first look
     return waiting
 
@@ -172,7 +179,7 @@ async def test_a_claim_wakes_when_a_job_gets_ready(desk: Desk, how: str) -> None
     await before(desk)
     waiting = await waits(desk)
     await change(desk)
-    assert await waiting == [id]
+    assert await result(waiting) == [id]
 
 
 @pytest.mark.across_queues
@@ -183,7 +190,7 @@ async def test_a_claim_wakes_when_another_process_makes_a_job_ready(two: tuple[D
     await before(one)
     waiting = await waits(other)
     await change(one)
-    assert await waiting == [id]
+    assert await result(waiting) == [id]
 
 
 async def replace(desk: Desk) -> None:
@@ -215,7 +222,7 @@ async def state_after(desk: Desk) -> asyncio.Task[str]:
     """Return a wait for the end of q.run, which has not ended."""
 
     async def wait() -> str:
-        (record,) = await desk.store.wait(["q.run"], 20)
+        (record,) = await desk.store.wait(["q.run"], LONG)
         return "unknown" if record is None else record.state
 
     waiting = asyncio.create_task(wait())
@@ -231,7 +238,7 @@ async def test_a_wait_for_the_end_wakes(desk: Desk, how: str) -> None:
     await before(desk)
     waiting = await state_after(desk)
     await change(desk)
-    assert await waiting == state
+    assert await result(waiting) == state
 
 
 @pytest.mark.parametrize("how", ENDED)
@@ -241,4 +248,4 @@ async def test_a_wait_for_the_end_wakes_when_another_process_ends_the_job(two: t
     await before(one)
     waiting = await state_after(other)
     await change(one)
-    assert await waiting == state
+    assert await result(waiting) == state
