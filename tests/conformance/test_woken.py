@@ -9,10 +9,7 @@ from typing import Any, TypeVar
 import pytest
 from msgspec import structs
 
-from outlast.brokers.memory import store as memory_store
-from outlast.brokers.redis import store_base
-from outlast.brokers.sqlite import end_waiter
-from outlast.brokers.sqlite import store as sqlite_store
+from outlast.aio.notifier import Notifier
 from outlast.core.limits import Limit
 from outlast.core.settlement import Finish, Park, Release, Reschedule
 from outlast.core.store.control import Adjust, Cancel, Edit, Pause, Purge, Redrive, RunNow
@@ -21,18 +18,20 @@ from outlast.core.unique import Unique
 from tests.support.jobs import A, B, Desk, raw
 
 LONG = 3600.0
-"""Of a lease, whose end would wake a claim too; of a wait, because a call looks once more at its end."""
+"""Seconds that no test lasts."""
 T = TypeVar("T")
 Step = Callable[[Desk], Awaitable[object]]
 
 
 @pytest.fixture(autouse=True)
-def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a notification, or a time that the store knows, ends a wait."""
-    monkeypatch.setattr(sqlite_store, "POLL", LONG)
-    monkeypatch.setattr(end_waiter, "POLL", LONG)
-    monkeypatch.setattr(store_base, "POLL", LONG)
-    monkeypatch.setattr(memory_store, "LOOK_AGAIN", LONG)
+def notifications_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a notification ends a wait: no poll, and no time that the store knows."""
+    wait = Notifier.wait
+
+    async def until_notified(notifier: Notifier, seen: int, timeout: float) -> None:
+        await wait(notifier, seen, LONG)
+
+    monkeypatch.setattr(Notifier, "wait", until_notified)
 
 
 def steps(*given: Step) -> Step:
