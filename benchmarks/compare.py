@@ -2,7 +2,9 @@
 
 CHECKOUT is a work tree of an older commit (`git worktree add CHECKOUT COMMIT`). Both run in this environment, with one
 worker process and the defaults. Prints, for each shape and store, the medians and the median and spread of the ratios,
-pair by pair, of jobs a second and of CPU seconds per 1,000 jobs (the Redis server's included). Writes nothing.
+pair by pair, of jobs a second and of CPU seconds per 1,000 jobs (the Redis server's included); of `beside`, how long an
+enqueue takes beside 1, 2 and 4 worker processes that drain, with the drain's rate. `--write` puts the table on the page
+of the benchmarks (benchmarks/before_after.md, which `benchmarks.report` includes).
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -24,8 +26,16 @@ from benchmarks.systems import SYSTEMS
 __all__ = ["main"]
 
 ROOT = Path(__file__).resolve().parent.parent
-SHAPES = ("drain", "gather", "bulk", "single")
-"""Methods of a bench: a backlog drained, enqueued from 50 coroutines, in batches of 500, one by one."""
+SHAPES = ("drain", "gather", "bulk", "single", "beside-1", "beside-2", "beside-4")
+"""A backlog drained, enqueued from 50 coroutines, in batches of 500, one by one; one by one beside so many workers."""
+KEYS = {
+    "rate": "jobs/s",
+    "cpu": "CPU s per 1,000",
+    "p50": "enqueue p50, ms",
+    "p99": "enqueue p99, ms",
+    "rss": "peak MB",
+}
+PAGE = ROOT / "benchmarks" / "before_after.md"
 NAMES = {"sqlite": "outlast", "redis": "outlast-redis"}
 
 
@@ -40,6 +50,8 @@ def measured(each: Bench, shape: str) -> Figures:
     """Return the rate and the CPU of one shape."""
     if shape == "drain":
         return each.drain()
+    if shape.startswith("beside-"):
+        return each.busy(int(shape.removeprefix("beside-")))
     figures = getattr(each, shape)()
     served = each.server_cpu() / figures["jobs"] * 1000
     return {**figures, "cpu": figures["cpu"] + served}
@@ -52,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--part", type=float, default=1.0, help="of the usual number of jobs")
     parser.add_argument("--stores", default=",".join(NAMES))
+    parser.add_argument("--write", action="store_true", help="put the table on the page of the benchmarks")
     parser.add_argument("--shapes", default=",".join(SHAPES[:3]), help=f"of {', '.join(SHAPES)}")
     options = parser.parse_args(argv)
     environments.HOME.mkdir(parents=True, exist_ok=True)
@@ -69,31 +82,29 @@ def main(argv: Sequence[str] | None = None) -> int:
                     for name, side in sides if pair % 2 == 0 else sides[::-1]:
                         figures = measured(side, shape)
                         found[name].append(figures)
-                        said = f"{figures['rate']:,.0f} jobs/s, {figures['cpu']:.4f} s"
+                        said = ", ".join(f"{key} {figures[key]:,.4g}" for key in KEYS if key in figures)
                         print(store, shape, pair, name, said, file=sys.stderr, flush=True)
-                rows.append(_row(store, shape, found))
+                rows += _rows(store, shape, found)
             before.release()
             after.release()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print("store   shape   jobs/s before -> after   ratio (spread)       CPU s per 1,000   ratio (spread)")
-    print("\n".join(rows))
+    pairs = f"Medians of {options.pairs} interleaved pairs; ratios pair by pair, with their spread."
+    text = "\n".join((pairs, "", "| store, shape | figure | before | after | ratio |", "|---|---|---|---|---|", *rows))
+    print(text)
+    if options.write:
+        PAGE.write_text(f"{text}\n")
     return 0
 
 
-def _row(store: str, shape: str, found: dict[str, list[Figures]]) -> str:
-    def ratios(key: str) -> str:
+def _rows(store: str, shape: str, found: dict[str, list[Figures]]) -> Iterator[str]:
+    for key, title in KEYS.items():
+        if any(key not in each for each in found["before"]):
+            continue
         each = [new[key] / old[key] for old, new in zip(found["before"], found["after"], strict=True)]
-        return f"{median(each):.3f} ({min(each):.2f}-{max(each):.2f})"
-
-    def middle(key: str) -> tuple[float, float]:
-        return median(each[key] for each in found["before"]), median(each[key] for each in found["after"])
-
-    rate, cpu = middle("rate"), middle("cpu")
-    return (
-        f"{store:7} {shape:7} {rate[0]:10,.0f} -> {rate[1]:8,.0f}   {ratios('rate'):19}"
-        f"  {cpu[0]:.4f} -> {cpu[1]:.4f}   {ratios('cpu')}"
-    )
+        before, after = (median(figures[key] for figures in found[name]) for name in ("before", "after"))
+        ratio = f"{median(each):.2f} ({min(each):.2f}-{max(each):.2f})"
+        yield f"| {store}, {shape} | {title} | {before:,.4g} | {after:,.4g} | {ratio} |"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ same store. Cells are medians, with the lowest and the highest value in brackets
 
 `make bench` measures and writes this page. `benchmarks/results.json` has every figure. [Method](#method) says how each
 row is measured."""
+BEFORE_AFTER = Path(__file__).parent / "before_after.md"
+"""The table of `benchmarks.compare --write`: this version beside the one before."""
 STORES: dict[Store, str] = {"sqlite": "SQLite", "redis": "Redis"}
 OURS: dict[Store, str] = {"sqlite": "outlast", "redis": "outlast-redis"}
 
@@ -54,6 +56,8 @@ def _page(results: Results) -> Iterator[str]:
             yield from _promises(results, store)
             yield from _losses(results, store, shown)
             yield from _settings(results, store, shown)
+    if BEFORE_AFTER.exists():
+        yield from ("## Before and after", "", BEFORE_AFTER.read_text())
     yield from _method(results)
     if results.errors:
         yield from ("", "## Not measured", "", *(f"- {error}" for error in results.errors))

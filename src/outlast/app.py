@@ -20,7 +20,7 @@ from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue
 from outlast.core.unique import OnConflict
 from outlast.declare.arguments import Arguments
-from outlast.declare.hooks import EventsMixin
+from outlast.declare.hooks import EventsMixin, LifecycleMixin
 from outlast.declare.options import Options
 from outlast.enqueue.handle import Handle
 from outlast.enqueue.job import AppLink
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Outlast"]
 
 
-class Outlast(Declarer, EventsMixin):
+class Outlast(Declarer, EventsMixin, LifecycleMixin):
     """The jobs of one application. name: selects the environment variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
     Connections open on first use, one per event loop; in a script, `async with shop:` opens and closes them.
@@ -58,9 +58,11 @@ class Outlast(Declarer, EventsMixin):
         """The `settings` argument; None when every setting is read from the environment."""
         self._arguments: dict[str, Arguments] = {}
         self._middleware = self.registry.middleware
+        self._on_start, self._on_stop = self.registry.on_start, self.registry.on_stop
         self._overrides = self.registry.overrides
         self._observers = Observers()
         self._wiring: Wiring | None = None
+        self._told_variables = False
         self.parts: Final = Parts(Part("store", health=self._check_store))
 
     # Declaring
@@ -129,7 +131,8 @@ class Outlast(Declarer, EventsMixin):
 
     def _wired(self) -> Wiring:
         if self._wiring is None:
-            self._wiring = self._wire(Settings.load(self.name, self.explicit_settings), SystemClock(), _connect)
+            settings = Settings.load(self.name, self.explicit_settings)
+            self._wiring = self._wire(settings, SystemClock(), self._connect)
         return self._wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
@@ -140,6 +143,15 @@ class Outlast(Declarer, EventsMixin):
             app_name=self.name, settings=settings, registry=self.registry, clock=clock, arguments=self._arguments
         )
         return Wiring(composer, self._observers, connect)
+
+    def _connect(self, settings: Settings, clock: Clock) -> Store:
+        if not self._told_variables:
+            import logging  # not to declare jobs
+
+            self._told_variables = True
+            for name, why in Settings.mistaken_variables(self.name, self.explicit_settings).items():
+                logging.getLogger("outlast").warning("%s has no effect: %s", name, why)
+        return connect(settings.url, clock=clock, max_body=settings.max_body)
 
     async def runtime(self) -> Runtime:
         """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
@@ -235,7 +247,3 @@ class Outlast(Declarer, EventsMixin):
 
     def __repr__(self) -> str:
         return f"Outlast({self.name!r})"
-
-
-def _connect(settings: Settings, clock: Clock) -> Store:
-    return connect(settings.url, clock=clock, max_body=settings.max_body)

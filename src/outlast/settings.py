@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -33,6 +34,10 @@ _File = Annotated[
 
 _CLI_ONLY: Final = ("APP", "DEBUG")
 """Variables that only the command line reads."""
+_KUBERNETES: Final = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$")
+"""What Kubernetes sets in each container for a service whose name begins with "outlast"."""
+_UNKNOWN: Final = "no setting has this name"
+_REPLACED: Final = "the code passes Settings(...) to the app, which replaces the variables"
 _SWITCH_WORDS: Final = {"yes": True, "on": True, "no": False, "off": False}
 """Values of a switch in a variable, besides true, false, 1 and 0."""
 
@@ -100,8 +105,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             argument = cls(**_from_environment(prefixes, environ))
         if argument.url:
             return argument
-        found = (environ.get(prefix + "URL", "") for prefix in prefixes)
-        url = next(filter(None, found), "") or f"sqlite:{_default_file(directory or Path.cwd())}"
+        url = environ.get(_variable("url", prefixes, environ), "").strip()
+        url = url or f"sqlite:{_default_file(directory or Path.cwd())}"
         return msgspec.structs.replace(argument, url=url)
 
     @classmethod
@@ -127,20 +132,47 @@ class Settings(Struct, frozen=True, kw_only=True):
         idle: dict[str, str] = {}
         for variable in sorted(environ):
             name = variable.removeprefix("OUTLAST_")
-            if name == variable or name in _CLI_ONLY or variable in read:
+            if name == variable or name in _CLI_ONLY or variable in read or _KUBERNETES.search(name):
                 continue
             field = next((each for each in fields if name == each or name.endswith(f"_{each}")), None)
             if field is None:
-                idle[variable] = "no setting has this name"
+                idle[variable] = f"{_UNKNOWN}{_nearest(name, fields)}"
             elif not environ[variable].strip():
                 idle[variable] = "it is empty"
             elif app is not None and variable not in {prefix + field for prefix in _prefixes(app)}:
                 idle[variable] = f"it is for another app than {app!r}"
             elif app is not None and argument is not None:
-                idle[variable] = "the code passes Settings(...) to the app, which replaces the variables"
+                idle[variable] = _REPLACED
             elif app is not None:
                 idle[variable] = f"{_prefixes(app)[0]}{field} comes first"
         return idle
+
+    @classmethod
+    def mistaken_variables(
+        cls, app: str, argument: Settings | None = None, *, environ: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Return the OUTLAST_ variables that look like a mistake when `app` starts, each with the reason.
+
+        Those that no setting has the name of, and those that Settings(...) in the code replaces. Empty variables, those
+        of other apps, and those that a variable of the app's own comes before are in order.
+        """
+        idle = cls.idle_variables(app, argument, environ=environ)
+        return {name: why for name, why in idle.items() if why.startswith((_UNKNOWN, _REPLACED))}
+
+
+def _nearest(name: str, fields: set[str]) -> str:
+    """Return a hint at the setting whose name is most like the end of a variable's, "" if none is like it."""
+    from difflib import SequenceMatcher
+
+    parts = name.split("_")
+    best, ratio = "", 0.65
+    for start in range(len(parts)):
+        end = "_".join(parts[start:])
+        for field in fields:
+            alike = SequenceMatcher(None, end, field).ratio()
+            if alike > ratio:
+                best, ratio = field, alike
+    return best and f"; the nearest is {best.lower()}"
 
 
 def _prefixes(app: str) -> tuple[str, ...]:

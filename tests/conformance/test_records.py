@@ -170,7 +170,7 @@ async def test_wait_returns_ended_and_unknown_at_once(desk: Desk) -> None:
     records = await desk.store.wait(["q.none", "q.1"], 60)
     assert ids(records) == [None, "q.1"]
     assert records[1] is not None
-    assert records[1].result == raw(5)
+    assert records[1].result == 5
 
 
 async def test_wait_of_nothing_is_over(desk: Desk) -> None:

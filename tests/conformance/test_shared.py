@@ -35,7 +35,7 @@ async def test_a_wait_for_the_end_returns_after_the_others_settle(two: tuple[Des
     await other.finish("q.1", result=raw(7))
     (record,) = await waiting
     assert record is not None
-    assert (record.state, record.result) == ("succeeded", raw(7))
+    assert (record.state, record.result) == ("succeeded", 7)
 
 
 async def test_a_lease_is_one_for_both(two: tuple[Desk, Desk]) -> None:

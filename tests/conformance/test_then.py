@@ -94,7 +94,7 @@ async def test_a_follow_up_whose_key_is_held_leads_to_the_job_that_holds_it(desk
     assert await desk.state(f"{queue}.2") == "running"
     await desk.finish(f"{queue}.held", result=raw("done"))
     (record,) = await desk.store.wait([f"{queue}.2"], 0)  # type: ignore[assignment]
-    assert (record.id, record.state, record.result) == (f"{queue}.held", "succeeded", raw("done"))
+    assert (record.id, record.state, record.result) == (f"{queue}.held", "succeeded", "done")
 
 
 async def test_a_retry_whose_follow_up_finds_its_key_held(desk: Desk) -> None:

@@ -146,3 +146,51 @@ def test_a_spool_is_a_file(tmp_path: Path) -> None:
             Settings(spool=wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="spool_limit=0"):
         Settings(spool_limit=0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("OUTLAST_CONCURENCY", "concurrency"),
+        ("OUTLAST_SHOP_LEESE", "lease"),
+        ("OUTLAST_SHOP_DRAINGRACE", "drain_grace"),
+        ("OUTLAST_ULR", "url"),
+        ("OUTLAST_COLOUR", ""),
+        ("OUTLAST_", ""),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_nearest_setting(variable: str, meant: str) -> None:
+    told = Settings.mistaken_variables("shop", environ={variable: "7"})
+    assert told == {variable: "no setting has this name" + (f"; the nearest is {meant}" if meant else "")}
+
+
+def test_variables_that_are_in_order_are_not_named() -> None:
+    environ = {
+        "OUTLAST_LEASE": "7",  # SHOP_LEASE comes first
+        "OUTLAST_SHOP_LEASE": "8",
+        "OUTLAST_OTHER_LEASE": "9",
+        "OUTLAST_SPOOL": "",
+        "OUTLAST_APP": "main:shop",
+        "OUTLAST_DEBUG": "1",
+        "OUTLAST_PORT": "tcp://10.0.0.1:6379",  # Kubernetes sets these for a service named "outlast"
+        "OUTLAST_PORT_6379_TCP_ADDR": "10.0.0.1",
+        "OUTLAST_SERVICE_HOST": "10.0.0.1",
+        "OUTLAST_REDIS_SERVICE_PORT_CLIENT": "6379",
+        "SHOP_LEESE": "1",
+    }
+    assert Settings.mistaken_variables("shop", environ=environ) == {}
+    replaced = Settings.mistaken_variables("shop", Settings(lease=3), environ={"OUTLAST_LEASE": "7"})
+    assert "Settings(...)" in replaced["OUTLAST_LEASE"]
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n "])
+def test_an_empty_variable_sets_nothing_also_when_it_has_spaces(empty: str, tmp_path: Path) -> None:
+    environ = {f"OUTLAST_{field.upper()}": empty for field in Settings.__struct_fields__}
+    assert Settings.load("shop", environ=environ, directory=tmp_path) == Settings.load(
+        "shop", environ={}, directory=tmp_path
+    )
+    assert set(Settings.origins("shop", environ=environ).values()) == {"default"}
+    behind = environ | {"OUTLAST_SHOP_URL": empty, "OUTLAST_URL": " sqlite:a.db "}
+    for argument in (None, Settings(lease=3)):
+        assert Settings.load("shop", argument, environ=behind).url == "sqlite:a.db"
+        assert Settings.origins("shop", argument, environ=behind)["url"] == "OUTLAST_URL"

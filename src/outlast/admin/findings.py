@@ -68,7 +68,10 @@ def _queue_problems(name: str, stats: QueueStats) -> Iterator[tuple[Severity, st
     if stats.paused and waiting:
         yield "warning", f"paused with {counted(waiting, 'job')} waiting", f"outlast queues resume {name}"
     elif waiting and not stats.consumers:
-        fix = f"start a worker that declares it, or outlast jobs purge --queue {name}"
+        fix = (
+            f"start a worker that declares it, or outlast jobs purge --queue {name}; if one runs, it uses another "
+            "store: set OUTLAST_URL to the same absolute path or server for both"
+        )
         yield "error", f"{counted(waiting, 'job')} waiting and no worker consumes it", fix
     elif stats.oldest > OLD and stats.ready:
         text = f"the first job has waited for {duration(stats.oldest)}, {stats.ready} are ready"

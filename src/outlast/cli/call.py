@@ -126,7 +126,7 @@ async def _call(
             show.json({**document, "state": record.state, "job": record})
         if record.state == "succeeded":
             if not as_json:
-                show.say("null" if record.result is None else bytes(record.result).decode())
+                show.say("null" if record.raw_result is None else bytes(record.raw_result).decode())
             return CLEAN
         last = record.failures[-1] if record.failures else None
         why = f" ({record.reason})" if record.reason and record.reason != record.state else ""

@@ -179,7 +179,11 @@ class JobNotFound(OutlastError, LookupError):
 
 
 class ResultTimeout(OutlastError, TimeoutError):
-    """The job had not ended when the timeout of the wait passed; the job continues."""
+    """The job had not ended when the timeout of the wait passed; the job continues. id: of the job."""
+
+    def __init__(self, job_id: str, state: str, timeout: float) -> None:
+        super().__init__(f"job {job_id} is still {state} after {timeout:g} s; the job continues")
+        self.id = job_id
 
 
 class JobFailed(OutlastError):
@@ -193,8 +197,16 @@ class JobFailed(OutlastError):
 
 
 class JobCancelled(OutlastError):
-    """The job was cancelled before it succeeded."""
+    """The job was cancelled before it succeeded. id: of the job."""
+
+    def __init__(self, job_id: str, why: str = "") -> None:
+        super().__init__(f"job {job_id} was cancelled{why}")
+        self.id = job_id
 
 
 class JobExpired(OutlastError):
-    """The job's `expires` time passed before its first run."""
+    """The job's `expires` time passed before its first run. id: of the job."""
+
+    def __init__(self, job_id: str, why: str = "") -> None:
+        super().__init__(f"job {job_id} expired before it ran{why}")
+        self.id = job_id

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from outlast.core.calls import is_async
 from outlast.core.errors import ConfigurationError
 
 __all__ = [
@@ -94,7 +94,7 @@ def check_upgrades(kind: str, version: object, upgrades: object) -> dict[int, Up
             raise ConfigurationError(
                 f"job {kind!r}: upgrades={{{each!r}: ...}}: an upgrade begins from a version below version={version}"
             )
-        if not callable(function) or inspect.iscoroutinefunction(function):
+        if not callable(function) or is_async(function):
             raise ConfigurationError(
                 f"job {kind!r}: upgrades={{{each}: {function!r}}}: give a plain function that takes the arguments of "
                 f"version {each} as a dict and returns those of version {each + 1}"

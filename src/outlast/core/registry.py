@@ -85,6 +85,9 @@ class Registry:
     """The name of the app."""
     middleware: list[Callable[..., Any]] = field(default_factory=list)
     """The middleware of every run, outermost first."""
+    on_start: list[Callable[[], Any]] = field(default_factory=list)
+    on_stop: list[Callable[[], Any]] = field(default_factory=list)
+    """What each worker process calls before its first and after its last job."""
     overrides: dict[Any, Callable[..., Any]] = field(default_factory=dict)
     """Replacements of dependencies in tests."""
     version: int = 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from msgspec import Raw
 
+from outlast.core.calls import unawaited
 from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.kinds import Upgrade
 from outlast.core.registry import Declaration
@@ -314,6 +315,7 @@ class Arguments:
 
     def _details(self, error: ValidationError) -> list[str]:
         from outlast.declare.json_form import path_of
+        from outlast.declare.options import instead_of
 
         problems = []
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
@@ -321,7 +323,8 @@ class Arguments:
             if item["type"] == "extra_forbidden" and path in (need.name for need in self.signature.needs):
                 problems.append(f"{path}: is injected when the job runs, so it cannot be passed")
             elif item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
-                problems.append(f"{path}: no such parameter (it takes {', '.join(self.signature.names) or 'none'})")
+                takes = f"{path}: no such parameter (it takes {', '.join(self.signature.names) or 'none'})"
+                problems.append(takes + instead_of(path, self._kind))
             elif item["type"] == "missing" and len(item["loc"]) == 1:
                 problems.append(f"{path}: missing")
             elif item["loc"] and item["loc"][0] in self._redacted:
@@ -342,7 +345,7 @@ def _upgraded(kind: str, body: bytes, upgrades: tuple[tuple[int, Upgrade], ...])
             values = upgrade(dict(values))
         except Exception as error:
             raise InvalidArguments(f"{step} failed: {type(error).__name__}: {error}") from error
-        if not isinstance(values, Mapping):
+        if unawaited(values) or not isinstance(values, Mapping):
             raise InvalidArguments(f"{step} returned a {type(values).__name__}: return the arguments as a dict")
     try:
         return msgspec.json.encode(values)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outlast.core.bounds import plain_text
+from outlast.core.calls import is_async
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.ids import check_queue_name, fits
@@ -137,5 +137,5 @@ def _check_unique(options: JobOptions, signature: Signature, where: str) -> None
 
 
 def _check_callable(rule: Callable[..., object], setting: str) -> None:
-    if inspect.iscoroutinefunction(rule):
+    if is_async(rule):
         raise ConfigurationError(f"{setting}={shown(rule)}: give a plain function: an enqueue does not await it")

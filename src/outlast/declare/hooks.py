@@ -7,14 +7,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from outlast.core.calls import is_async
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import EVENTS, Event, Observers
 
 if TYPE_CHECKING:
     from outlast.declare.context import Middleware
 
-__all__ = ["EventsMixin", "MiddlewareMixin"]
+__all__ = ["EventsMixin", "LifecycleMixin", "MiddlewareMixin"]
 
+H = TypeVar("H", bound=Callable[[], object])
 M = TypeVar("M", bound="Middleware")
 O = TypeVar("O", bound=Callable[[Event], object])  # noqa: E741
 E1 = TypeVar("E1", bound=Event)
@@ -35,11 +37,55 @@ class MiddlewareMixin:
         function, and for an isolated job in the child process. A router's middleware is inside the app's. Declare it
         before the worker starts. Raise ConfigurationError when it is not async.
         """
-        method = None if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - a callable object
-        if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)):
+        if not is_async(function):
             raise ConfigurationError(f"middleware({function!r}): give an 'async def' that takes (ctx, call_next)")
         self._middleware.append(function)
         return function
+
+
+class LifecycleMixin:
+    """The base of an app that has hooks for the start and the stop of each worker process."""
+
+    _on_start: list[Callable[[], Any]]
+    _on_stop: list[Callable[[], Any]]
+
+    def on_start(self, hook: H, /) -> H:
+        """Call `hook()`, async or plain, in each worker process before it claims its first job; a decorator.
+
+        Hooks run in the order of their declaration, on the worker's event loop, which a plain one must not block for
+        long. An error ends the process, which is not ready then; its supervisor starts another one. They do not run in
+        the child processes of `isolate="process"`: use a dependency there. Raise ConfigurationError.
+        """
+        self._on_start.append(_hook(hook, "on_start"))
+        return hook
+
+    def on_stop(self, hook: H, /) -> H:
+        """Call `hook()`, async or plain, when a worker stops and its jobs have ended or are released; a decorator.
+
+        Hooks run in reverse order, within what is left of the grace period (`drain_grace`) and at least a second. Their
+        errors are logged. They run only if all start hooks have succeeded, and not when the process is killed. Raise
+        ConfigurationError.
+        """
+        self._on_stop.append(_hook(hook, "on_stop"))
+        return hook
+
+
+def _hook(hook: Any, name: str) -> Callable[[], Any]:
+    if not callable(hook) or inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
+        raise ConfigurationError(
+            f"{name}({hook!r}): give a function, 'def' or 'async def', without a yield; on_start has what comes before "
+            "it, on_stop what comes after"
+        )
+    try:
+        inspect.signature(hook).bind()
+    except TypeError:
+        raise ConfigurationError(
+            f"{name}({hook!r}): it is called without arguments: give a function that needs none"
+        ) from None
+    except ValueError:
+        pass  # a callable of C without a signature
+    made: Callable[[], Any] = hook
+    return made
 
 
 class EventsMixin:
@@ -72,7 +118,7 @@ class EventsMixin:
         return self._observe(arguments[0], ())
 
     def _observe(self, observer: Any, kinds: tuple[type[Event], ...]) -> Any:
-        if not callable(observer) or inspect.iscoroutinefunction(observer):
+        if not callable(observer) or is_async(observer):
             raise ConfigurationError(f"observe({observer!r}): give a callable that takes an event, not async")
         self._observers.add(observer, kinds)
         return observer

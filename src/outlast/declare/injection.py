@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from types import CoroutineType
 from typing import Any
 
+from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Declaration
 from outlast.declare.dependencies import Maker, graph
 
@@ -77,7 +79,7 @@ async def _make_async(maker: Maker, context: Any, made: dict[Hashable, Any], sta
         values[name] = await _make_async(need, context, made, stack)
     match maker.way:
         case "returns":
-            value = maker.call(**values)
+            value = _plain(maker, maker.call(**values))
         case "awaits":
             value = await maker.call(**values)
         case "yields":
@@ -94,8 +96,19 @@ def _make(maker: Maker, context: Any, made: dict[Hashable, Any], stack: ExitStac
     values = dict.fromkeys(maker.context, context)
     for name, need in maker.needs:
         values[name] = _make(need, context, made, stack)
-    value = maker.call(**values)
     if maker.way == "yields":
-        value = stack.enter_context(contextmanager(lambda: value)())
+        value = stack.enter_context(contextmanager(maker.call)(**values))
+    else:
+        value = _plain(maker, maker.call(**values))
     made.setdefault(maker.key, value)
+    return value
+
+
+def _plain(maker: Maker, value: Any) -> Any:
+    """Return the value of a plain dependency; raise ConfigurationError for a coroutine, which nothing would await."""
+    if type(value) is CoroutineType:
+        value.close()
+        raise ConfigurationError(
+            f"the dependency {maker.call!r} returned a coroutine, which is not awaited: make it an 'async def'"
+        )
     return value

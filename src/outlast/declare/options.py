@@ -125,6 +125,19 @@ class Options(Struct, frozen=True, kw_only=True):
         return now if self.run_at is None else checked_moment(self.run_at, "run_at")
 
 
+def instead_of(name: str, job: str) -> str:
+    """Return what to write in place of an argument that is an option, here or in another queue; "" for any other."""
+    name = name.lstrip("_")
+    option = {"eta": "run_at", "countdown": "delay", "defer_by": "delay", "defer_until": "run_at", "job_id": "id"}.get(
+        name, name
+    )
+    if option in EnqueueOptions.__optional_keys__:
+        return f"; {option}= is an option: {job}.with_options({option}=...).enqueue(...)"
+    if option in JobOptions.__optional_keys__:
+        return f"; {option}= is declared: @job({option}=...)"
+    return ""
+
+
 def check_names(options: Mapping[str, Any], known: frozenset[str], function: str) -> None:
     """Raise ConfigurationError for an unknown option of `function`; it names the most similar option."""
     if options.keys() <= known:

@@ -34,6 +34,8 @@ class Signature(Struct, frozen=True):
 def read(handler: Callable[..., Any]) -> Signature:
     """Return the signature of a handler; raise ConfigurationError that names the parameter and the fix."""
     where = f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', repr(handler))}"
+    if isinstance(handler, staticmethod | classmethod):
+        raise ConfigurationError(f"{where}: put @staticmethod above @job; a class method cannot be a job")
     if not (inspect.isfunction(handler) or inspect.ismethod(handler)):
         raise ConfigurationError(f"{where}: a job must be a function, 'def' or 'async def'")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
@@ -42,6 +44,11 @@ def read(handler: Callable[..., Any]) -> Signature:
     keyword_only: list[inspect.Parameter] = []
     for parameter in parameters(handler):
         (keyword_only if parameter.kind is inspect.Parameter.KEYWORD_ONLY else positional).append(parameter)
+    if positional and _is_method(handler, positional[0].name):
+        raise ConfigurationError(
+            f"{where}: a method cannot be a job: a worker has no object for {positional[0].name!r}. Declare a function "
+            "that gets what it needs as arguments (an id, not the object) or as dependencies, and calls the method"
+        )
     takes_context = bool(positional) and is_context(positional[0].annotation, globals_of(handler))
     if positional and positional[0].annotation is inspect.Parameter.empty:
         raise ConfigurationError(
@@ -62,6 +69,12 @@ def read(handler: Callable[..., Any]) -> Signature:
 
         needs = needs_of(handler, where, keyword_only)
     return Signature(names, defaults, takes_context, inspect.iscoroutinefunction(handler), needs)
+
+
+def _is_method(handler: Callable[..., Any], first: str) -> bool:
+    """Return whether a function was defined in the body of a class, to be called with its object or its class."""
+    scope = handler.__qualname__.rpartition(".")[0]
+    return first in ("self", "cls") and bool(scope) and not scope.endswith("<locals>") and not inspect.ismethod(handler)
 
 
 def _check(where: str, parameter: inspect.Parameter, handler: Callable[..., Any], *, first: bool) -> None:

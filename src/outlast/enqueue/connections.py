@@ -11,6 +11,7 @@ from typing import Any
 from outlast.aio.loop_end import at_loop_end
 from outlast.core.registry import Registry
 from outlast.core.store.store import Store
+from outlast.enqueue.attendance import Attendance
 from outlast.enqueue.runtime import Runtime
 
 __all__ = ["Connections"]
@@ -19,12 +20,13 @@ __all__ = ["Connections"]
 class _LoopConnection:
     """The connection of one loop. The lock stops concurrent first uses from opening the store twice."""
 
-    __slots__ = ("__weakref__", "_close", "declared", "lock", "runtime")
+    __slots__ = ("__weakref__", "_close", "attendance", "declared", "lock", "runtime")
 
     def __init__(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._close = close
         self.lock = asyncio.Lock()
         self.runtime: Runtime | None = None
+        self.attendance: Attendance | None = None
         self.declared = -1
 
     async def aclose(self) -> None:
@@ -75,6 +77,7 @@ class Connections:
             if not store.broker.capabilities.shared:
                 store = self._single = self._single or store
             connection.runtime = self._wire(store)
+            connection.attendance = Attendance(connection.runtime)
             connection.declared = -1
         version = self._registry.version
         if connection.declared != version:
@@ -89,6 +92,8 @@ class Connections:
             return
         async with connection.lock:
             runtime, connection.runtime = connection.runtime, None
+            if connection.attendance is not None:
+                connection.attendance.close()
         if runtime is None:
             return
         if not self._shared(runtime.store):

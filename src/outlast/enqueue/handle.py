@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
-from msgspec import json
-
 from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
 from outlast.core.ids import queue_of
 from outlast.core.message import TERMINAL, Message, State
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from outlast.core.store.records import JobRecord
     from outlast.enqueue.runtime import Runtime
 
-__all__ = ["Handle"]
+__all__ = ["Handle", "HandleOfKind"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -87,7 +85,7 @@ class Handle(Generic[R_co]):
     async def record(self) -> JobRecord:
         """Return the record of the job, redacted; raise JobNotFound."""
         runtime = await self._runtime()
-        return self._found((await runtime.store.records.get([self.id]))[0])
+        return self._found(runtime, (await runtime.store.records.get([self.id]))[0])
 
     async def status(self) -> State:
         """Return the current state of the job; raise JobNotFound."""
@@ -106,12 +104,12 @@ class Handle(Generic[R_co]):
         deadline = None if limit is None else runtime.clock.monotonic() + limit
         while True:
             wait = _STEP if deadline is None else min(_STEP, max(0.0, deadline - runtime.clock.monotonic()))
-            record = self._found((await runtime.store.records.wait([self.id], wait))[0])
+            record = self._found(runtime, (await runtime.store.records.wait([self.id], wait))[0])
             if record.state in TERMINAL:
                 value: R_co = self._outcome(runtime, record)
                 return value
             if deadline is not None and runtime.clock.monotonic() >= deadline:
-                raise ResultTimeout(f"job {self.id} is still {record.state} after {limit:g} s; the job continues")
+                raise ResultTimeout(self.id, record.state, limit or 0.0)
 
     async def cancel(self) -> bool:
         """Cancel a waiting job, or request a running job to stop; return False if it had ended. Raise JobNotFound."""
@@ -124,7 +122,7 @@ class Handle(Generic[R_co]):
             answer = (await runtime.store.control.apply([Cancel(record.id)]))[0]
         return answer.ok
 
-    def _found(self, record: JobRecord | None) -> JobRecord:
+    def _found(self, runtime: Runtime, record: JobRecord | None) -> JobRecord:
         if record is None:
             raise JobNotFound(f"no record of job {self.id}: it never existed here, or retention or a purge removed it")
         return record
@@ -132,16 +130,16 @@ class Handle(Generic[R_co]):
     def _outcome(self, runtime: Runtime, record: JobRecord) -> Any:
         match record.state:
             case "succeeded":
-                if record.result is None:
+                if record.raw_result is None:
                     if record.failures and record.failures[-1].type == "Unreadable":
                         raise JobFailed(self.id, "unreadable", record.failures[-1].message)
                     return None
                 arguments = runtime.arguments.get(record.kind)
-                return json.decode(record.result) if arguments is None else arguments.load_result(record.result)
+                return record.result if arguments is None else arguments.load_result(record.raw_result)
             case "cancelled":
-                raise JobCancelled(f"job {self.id} was cancelled{_why(record)}")
+                raise JobCancelled(self.id, _why(record))
             case "expired":
-                raise JobExpired(f"job {self.id} expired before it ran{_why(record)}")
+                raise JobExpired(self.id, _why(record))
             case _:
                 last = record.failures[-1] if record.failures else None
                 raise JobFailed(self.id, record.reason or "dead", f"{last.type}: {last.message}" if last else "")
@@ -154,6 +152,30 @@ class Handle(Generic[R_co]):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+class HandleOfKind(Handle[R_co]):
+    """The handle of a job that must be of one kind: for a job of another kind, its calls raise JobNotFound."""
+
+    __slots__ = ("_kind",)
+
+    def __init__(self, job_id: str, runtime: Callable[[], Awaitable[Runtime]], kind: str) -> None:
+        super().__init__(job_id, runtime)
+        self._kind = kind
+
+    async def cancel(self) -> bool:
+        """Cancel a waiting job, or request a running job to stop; return False if it had ended. Raise JobNotFound."""
+        await self.record()
+        return await super().cancel()
+
+    def _found(self, runtime: Runtime, record: JobRecord | None) -> JobRecord:
+        found = super()._found(runtime, record)
+        if not runtime.registry.same_kind(found.kind, self._kind):
+            raise JobNotFound(
+                f"job {self.id} is of kind {found.kind!r}, not {self._kind!r}: make its handle with the job of its "
+                "kind, or with handle() of the app, which takes every kind"
+            )
+        return found
 
 
 def _why(record: JobRecord) -> str:

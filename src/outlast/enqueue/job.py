@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.message import Message
 from outlast.core.registry import Declaration, Registry
 from outlast.core.unique import OnConflict
 from outlast.declare.options import NO_OPTIONS, EnqueueOptions, Options, check_names
-from outlast.enqueue.handle import Handle
+from outlast.enqueue.handle import Handle, HandleOfKind
+
+if TYPE_CHECKING:
+    from outlast.enqueue.runtime import Runtime
 
 __all__ = ["AppLink", "Bound", "Job", "JobApp", "P", "R"]
+
+_ENQUEUES: Final = frozenset(("delay", "send", "kiq", "push", "defer", "perform_async", "s", "si"))
+_LATER: Final = frozenset(
+    ("apply_async", "send_with_options", "schedule", "enqueue_in", "enqueue_at", "enqueue_job", "perform_in", "kicker")
+)
+"""What other queues call an enqueue, and one with options."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +44,9 @@ class JobApp(Protocol):
 
     def send_sync(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
         """Publish the messages from blocking code."""
+
+    async def runtime(self) -> Runtime:
+        """Return the Runtime of the running loop."""
 
 
 class AppLink:
@@ -102,6 +114,19 @@ class Bound(Generic[P, R]):
         message = app.compose(self.declaration, args, kwargs, self.options)
         return app.send_sync([message], self._on_conflict)[0]
 
+    def handle(self, job_id: str) -> Handle[R]:
+        """Return the handle of a job of this kind that was enqueued before, typed as `enqueue` returns it.
+
+        Raise InvalidArguments when `job_id` is not an id; the calls of the handle raise JobNotFound for a job of
+        another kind. `shop.handle(job_id)` takes every kind.
+        """
+        return HandleOfKind(job_id, self._app.runtime, self.declaration.kind)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(_hint(self, name), name=name, obj=self)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.declaration.kind!r}, queue={self.declaration.queue!r})"
 
@@ -143,3 +168,19 @@ class Job(Bound[P, R]):
             self.declaration, args, kwargs, lambda messages: self._app.send(messages, "existing"), overrides
         )
         return value
+
+
+def _hint(job: Bound[Any, Any], name: str) -> str:
+    """Return the text of the error for an attribute that a job does not have; it says what to write."""
+    declaration = job.__dict__.get("declaration")
+    lacks = f"{type(job).__name__!r} object has no attribute {name!r}"
+    if declaration is None:  # not made yet: copy and pickle ask for attributes of an empty object
+        return lacks
+    call = declaration.handler.__name__
+    if name in _ENQUEUES:
+        return f"{lacks}: write `await {call}.enqueue(...)`, or {call}.enqueue_sync(...) in code that is not async"
+    if name in _LATER:
+        return f"{lacks}: write `await {call}.with_options(delay=60).enqueue(...)`, with the options that you need"
+    if name == "with_options":
+        return f"{lacks}: give all options in one call, {call}.with_options(delay=60, priority='high')"
+    return lacks

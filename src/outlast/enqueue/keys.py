@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from msgspec import structs
 
 from outlast.core.bounds import KEY_LIMIT, check_text, plain_text
+from outlast.core.calls import unawaited
 from outlast.core.codec import scrub
 from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.registry import Declaration
@@ -114,10 +114,8 @@ def _text(
             return None
         if isinstance(value, str):
             return plain_text(value)
-        if not inspect.isawaitable(value):
+        if not unawaited(value):
             return plain_text(str(value))
-        if inspect.iscoroutine(value):
-            value.close()  # else Python warns that it was never awaited
         problem = f"gave {shown(value)}: give a plain function that returns text or None"
     except OutlastError:
         raise

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from outlast.aio.deadlines import Deadlines
-from outlast.core.errors import EnqueueUnknown, StoreError, StoreUncertain
+from outlast.core.calls import unawaited
+from outlast.core.errors import ConfigurationError, EnqueueUnknown, StoreError, StoreUncertain
 from outlast.core.events import Event, JobRefused, Observers, Refusal
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
@@ -77,7 +78,8 @@ class Runtime(Composer):
         """Notify every observer. If one raises, log its first error; the job is not affected."""
         for observer in self.observers.of(type(event)):
             try:
-                observer(event)
+                if (made := observer(event)) is not None and unawaited(made):
+                    raise ConfigurationError("it returned a coroutine, which is not awaited: give a plain function")
             except BaseException as error:  # a SystemExit here would end the worker's settler, or a caller's enqueue
                 if id(observer) not in self._failed_observers:
                     self._failed_observers.add(id(observer))

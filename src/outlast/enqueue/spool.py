@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from outlast.core.codec import decode, encode
 from outlast.core.durability import Durability
-from outlast.core.errors import EnqueueUnknown, OutlastError, StoreFull, StoreUnavailable, WireError
+from outlast.core.errors import EnqueueUnknown, OutlastError, StoreFull, StoreMoved, StoreUnavailable, WireError
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
 from outlast.core.text import shown
@@ -73,7 +73,10 @@ class Spool:
                 self._record_outage(error)
         rows = [(message.id, message.queue, encode(message)) for message in messages]
         try:
-            await self._do(self._file.add, rows, self._limit)
+            try:
+                await self._do(self._file.add, rows, self._limit)
+            except StoreMoved:  # the next call opens the file that is there; their ids let it keep each once
+                await self._do(self._file.add, rows, self._limit)
         except BaseException:
             self._outage = False  # the next call tries the store: there may be no relay that does
             raise
@@ -197,7 +200,8 @@ class Spool:
     def _record_outage(self, error: Exception) -> None:
         if not self._outage:
             self._outage = True
-            _log.warning("the store is unreachable (%s): jobs are spooled to %s", error, self._file.path)
+            what = "full" if isinstance(error, StoreFull) else "unreachable"
+            _log.warning("the store is %s (%s): jobs are spooled to %s", what, error, self._file.path)
 
     async def _do(self, work: Callable[..., T], *args: Any, **options: Any) -> T:
         """Run `work` in the thread of the file."""

@@ -16,8 +16,12 @@ from outlast.core.errors import (
     EnqueueUnknown,
     IdConflict,
     InvalidArguments,
+    JobCancelled,
+    JobExpired,
+    JobFailed,
     JobNotFound,
     QueueFull,
+    ResultTimeout,
     StoreFull,
     StoreUnavailable,
     UniqueConflict,
@@ -28,6 +32,8 @@ __all__ = ["MEDIA_TYPE", "Problem", "answer", "handlers", "response_of"]
 MEDIA_TYPE: Final = "application/problem+json"
 STORE_RETRY: Final = 5
 """The Retry-After seconds of an unavailable store; fixed, since the end of an outage cannot be predicted."""
+RESULT_RETRY: Final = 1
+"""The Retry-After seconds of a job that has not ended yet."""
 _LONGEST: Final = 86_400
 
 Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
@@ -96,6 +102,15 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             job=error.id,
         )
 
+    def timeout(error: ResultTimeout) -> JSONResponse:
+        return answer(
+            504,
+            "result-timeout",
+            "the job has not ended yet and continues: read its state by this id",
+            retry_after=RESULT_RETRY,
+            job=error.id,
+        )
+
     responses: dict[type[Exception], Callable[[Any], JSONResponse]] = {
         QueueFull: full,
         EnqueueUnknown: unknown,
@@ -110,6 +125,12 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY
         ),
         StoreFull: lambda _: answer(503, "store-full", "the job store has no space now", retry_after=STORE_RETRY),
+        ResultTimeout: timeout,
+        JobFailed: lambda error: answer(
+            500, "job-failed", f"the job failed for good ({error.reason})", job=error.id, reason=error.reason
+        ),
+        JobCancelled: lambda error: answer(409, "job-cancelled", "the job was cancelled", job=error.id),
+        JobExpired: lambda error: answer(410, "job-expired", "the job expired before it began", job=error.id),
         InvalidArguments: lambda error: answer(422, "invalid-arguments", str(error)),
         JobNotFound: lambda _: answer(
             404, "job-not-found", "no such job: it never existed here, or its record was removed"

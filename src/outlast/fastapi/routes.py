@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
 from outlast.core.bounds import LAST_MOMENT
-from outlast.core.errors import InvalidArguments, JobNotFound, OutlastError
+from outlast.core.calls import unawaited
+from outlast.core.errors import ConfigurationError, InvalidArguments, JobNotFound, OutlastError
 from outlast.core.message import State
 from outlast.core.store.records import JobRecord
 from outlast.fastapi.problems import STORE_RETRY, answer, response_of
@@ -71,6 +71,10 @@ def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "
     )
     async def job(job_id: str, response: Response, allowed: Any = allowed_by) -> JobView:
         response.headers["Cache-Control"] = "no-store"
+        if unawaited(allowed):  # it would count as true: everybody could read everything
+            raise ConfigurationError(
+                f"install(authorize={authorize!r}) returned a coroutine, which is not awaited: give an 'async def'"
+            )
         try:
             record = await shop.handle(job_id).record()
         except InvalidArguments:
@@ -120,16 +124,12 @@ def _view(record: JobRecord, *, whole: bool) -> JobView:
             "args": record.args,
             "attempt": record.attempt,
             "reason": record.reason,
-            "result": _json(record.result),
+            "result": record.result,
             "error": f"{last.type}: {last.message}" if last else None,
-            "progress": _json(record.progress),
+            "progress": record.progress,
         }
     return JobView(**view)
 
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(min(seconds, LAST_MOMENT), UTC)
-
-
-def _json(raw: msgspec.Raw | None) -> Any:
-    return None if raw is None else msgspec.json.decode(raw)

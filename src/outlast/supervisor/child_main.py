@@ -25,8 +25,10 @@ from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
+from outlast.worker.lifecycle import HookFailed
 from outlast.worker.plain_log import log_plainly
 from outlast.worker.ports import RuntimePort
+from outlast.worker.purpose import lacks_jobs
 from outlast.worker.slot_groups import AHEAD
 from outlast.worker.store_link import StoreStalled
 from outlast.worker.target import AppPort, load_app
@@ -163,6 +165,8 @@ class _SupervisedWorker:
             return STORE if isinstance(error, StoreCorrupt) else CONFIG
         except StoreStalled:
             return STALLED
+        except HookFailed:
+            return FAILED
         except Exception:
             _logger.exception("the worker process failed")
             return FAILED
@@ -195,6 +199,8 @@ class _SupervisedWorker:
                 f"url={settings.url!r} is seen by one process only, so a worker process finds no jobs in it: "
                 "give 'sqlite:PATH', or use `outlast dev`, which runs the API and the worker in one process"
             )
+        if why := lacks_jobs(runtime.registry):
+            raise ConfigurationError(why)
         concurrency = settings.concurrency if config.concurrency is None else config.concurrency
         size = 2 * concurrency * (1 + AHEAD)  # the jobs held, and a batch that is being settled
         SharedJobMap.grow(config.map_fd, size)
@@ -216,6 +222,7 @@ class _SupervisedWorker:
             map_size=size,
             lease=settings.lease,
             drain_grace=settings.drain_grace,
+            queues=worker.queues,
             recycle_jobs=settings.recycle_jobs,
             recycle_age=settings.recycle_age,
             recycle_memory=settings.recycle_memory,

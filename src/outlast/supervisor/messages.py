@@ -34,6 +34,7 @@ class WorkerConfig(Struct, frozen=True, kw_only=True):
 class WorkerHello(Struct, frozen=True, kw_only=True):
     """The worker has imported the app and read its settings. map_size: jobs in its job map. Times in seconds.
 
+    queues: those that it consumes.
     recycle_*: replace the worker after so many jobs, at this age in seconds, above so many bytes; 0 for never.
     """
 
@@ -42,6 +43,7 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
     map_size: int
     lease: float
     drain_grace: float
+    queues: tuple[str, ...] = ()
     recycle_jobs: int = 0
     recycle_age: float = 0.0
     recycle_memory: int = 0

@@ -41,6 +41,7 @@ _RECYCLED: Final = 10.0
 _RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
 _PATIENCE: Final = 10.0
+_RENEWAL: Final = "the renewal of leases"
 _LAST_CALL: Final = 2.0
 """Seconds that the store has at a stop to take back the jobs of a worker that has ended."""
 
@@ -107,6 +108,8 @@ class Supervisor:
         self._linking = asyncio.Lock()
         self._hello: WorkerHello | None = None
         self._came_up = False
+        self._consumed: dict[str, float] = {}
+        """When (monotonic) a worker of this supervisor last consumed a queue."""
         self._unready = 0
         self._code = CLEAN
         self._over = asyncio.Event()
@@ -284,11 +287,12 @@ class Supervisor:
             return
         lease = self._hello.lease
         try:
-            process.send_losses(await link.once(lambda store: store.broker.extend(process.holder, lease=lease)))
+            extend = link.once(lambda store: store.broker.extend(process.holder, lease=lease), what=_RENEWAL)
+            process.send_losses(await extend)
         except StoreMoved:
             return  # the worker finds out too, and stops
         except StoreError as error:
-            _logger.warning("the lease of worker %d could not be renewed: %s", process.child.pid, error)
+            link.tell(_RENEWAL, error)
 
     async def _checks(self) -> None:
         while True:
@@ -296,6 +300,8 @@ class Supervisor:
             for process in list(self._processes):
                 process.check(now, self._stall_after)
                 self._came_up = self._came_up or process.ready
+                if process.ready and process.settings is not None:
+                    self._consumed |= dict.fromkeys(process.settings.queues, now)
                 late = process.stopping_since and now - process.stopping_since > self._grace(process)
                 if late and not process.killed:
                     _logger.error("worker %d has not ended within its grace period and is killed", process.child.pid)
@@ -358,7 +364,7 @@ class Supervisor:
 
     async def _watch_consumers(self) -> None:
         await self._linked.wait()
-        await ConsumerWatch(self._broker, self._clock, self._alarm).run()
+        await ConsumerWatch(self._broker, self._clock, self._alarm, consumed=lambda: self._consumed).run()
 
     def _broker(self) -> Broker:
         assert self._link is not None
@@ -412,7 +418,7 @@ class Supervisor:
         if done:
             releasing.result()
         elif ended.jobs:
-            _logger.error("the store is away: the jobs of a worker were not released, their lease will lapse")
+            _logger.error("the store did not take back the jobs of a worker in time: their lease will lapse")
 
     async def _last_call(self, seconds: float) -> None:
         await self._over.wait()

@@ -21,6 +21,7 @@ from outlast.core.store.store import Store
 from outlast.settings import Settings
 from outlast.testing.clock import FakeClock
 from outlast.testing.drain import drain
+from outlast.testing.hooks import TestHooks
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -106,6 +107,7 @@ class Testing:
         self._before: Wiring | None = None
         self._begun = self.clock.time()
         self._overrides = dict(app.dependency_overrides)
+        self._hooks = TestHooks(app.registry)
         settings = Settings.load(app.name, app.explicit_settings)
         self.store: Final = _TestStore(self.clock, max_body=settings.max_body)
         """The MemoryStore behind the app."""
@@ -120,15 +122,20 @@ class Testing:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._hooks.stop_sync()
         self._app._wiring = self._before
         self._app.dependency_overrides.clear()
         self._app.dependency_overrides.update(self._overrides)
 
     async def __aenter__(self) -> Testing:
+        self._hooks.can_await = True
         return self.__enter__()
 
     async def __aexit__(self, *_: object) -> None:
-        self.__exit__()
+        try:
+            await self._hooks.stop()
+        finally:
+            self.__exit__()
 
     def enqueued(self, job: Bound[Any, Any] | str | None = None) -> list[Enqueued]:
         """Return the jobs enqueued in this block, oldest first, of one job (or kind) or of all, including those run."""
@@ -174,9 +181,11 @@ class Testing:
         """Run all due jobs, one at a time, including those that they enqueue, until none is ready.
 
         Return the records of the jobs that ran, in the order of their last run. A retry with a delay needs `advance`.
-        Raise AssertionError after `max_runs` runs.
+        Before the first of them, the app's `on_start` hooks run; the end of the block runs `on_stop`. Raise
+        AssertionError after `max_runs` runs.
         """
         runtime = await self._wiring.connections.get()
+        await self._hooks.start()
         ids = await drain(runtime, max_runs=max_runs)
         records = await self.store.get(list(dict.fromkeys(reversed(ids)))[::-1])
         return [record for record in records if record is not None]

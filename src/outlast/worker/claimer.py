@@ -75,7 +75,7 @@ class Claimer:
             return call if len(demand) == len(self._queues) else self._until_wider(call, demand)
 
         try:
-            deliveries = await self._link.once(claim, wait=wait)
+            deliveries = await self._link.once(claim, wait=wait, what="claim")
         except StoreError as error:
             self._unknown_since = self._link.clock.monotonic()
             if isinstance(error, (StoreCorrupt, StoreMoved, StoreStalled)):

@@ -21,11 +21,15 @@ Losses = Callable[[Sequence[Lost]], None]
 
 async def renew(broker: Callable[[], Broker], holder: Holder, *, lease: float, lost: Losses) -> None:
     """Extend the lease three times within its length, for ever, also after an error; call `lost` with lost runs."""
+    failing = False
     while True:
         try:
             lost(await broker().extend(holder, lease=lease))
+            failing = False
         except StoreError as error:
-            _logger.warning("the lease of %s could not be renewed: %s", holder.label or holder.id, error)
+            if not failing:  # once per outage
+                _logger.warning("the lease of %s could not be renewed: %s", holder.label or holder.id, error)
+            failing = True
         except Exception:  # of whatever kind: the jobs that run here would run elsewhere too
             _logger.exception("the lease of %s could not be renewed", holder.label or holder.id)
         await asyncio.sleep(lease / 3)
@@ -83,11 +87,14 @@ class ThreadRenewal:
             await broker.close()
 
     async def _open(self, broker: Broker) -> None:
+        logged = ""
         while True:
             try:
                 await broker.open()
             except StoreError as error:
-                _logger.warning("the lease of %s cannot be renewed yet: %s", self._holder.id, error)
+                if str(error) != logged:  # once per reason: an outage may last
+                    logged = str(error)
+                    _logger.warning("the lease of %s cannot be renewed yet: %s", self._holder.id, error)
                 await asyncio.sleep(self._lease / 10)
             else:
                 return

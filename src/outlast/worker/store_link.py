@@ -14,6 +14,7 @@ from outlast.core.backoff import Exponential
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreCorrupt, StoreError, StoreMoved
 from outlast.core.store.store import Store
+from outlast.worker.outages import Outages, StoreStalled
 
 __all__ = ["StoreLink", "StoreStalled"]
 
@@ -21,10 +22,6 @@ T = TypeVar("T")
 
 _logger = logging.getLogger("outlast.worker")
 _PAUSE: Final = Exponential(base=0.1, cap=2.0)
-
-
-class StoreStalled(StoreError):
-    """A call to the store did not return in time."""
 
 
 class StoreLink:
@@ -45,10 +42,14 @@ class StoreLink:
         self._rng = rng
         self._reconnect = reconnect
         self._made: list[Store] = []
-        self._away: set[str] = set()
+        self._outages = Outages(clock)
 
-    async def once(self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0, queue: str = "") -> T:
+    async def once(
+        self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0, what: str = "", queue: str = ""
+    ) -> T:
         """Return the result of `call(store)`. queue: the queue of the call, where each queue may have its own outage.
+
+        what: the name of a call whose failures are told (`tell`, `pause`): its success may end the outage.
 
         Raise StoreStalled when the call takes `patience` seconds longer than `wait`; `store` is a new one then. Raise
         StoreMoved at every call since the first that did.
@@ -68,9 +69,8 @@ class StoreLink:
             raise StoreStalled(f"no answer from the store for {wait + self.patience:.0f} s")
         if isinstance(error := task.exception(), StoreMoved):
             self.moved = str(error)
-        if queue in self._away and error is None:
-            self._away.discard(queue)
-            _logger.warning("the store is back%s", queue and f", for queue {queue!r}")
+        if error is None:
+            self._outages.succeeded(what, queue)
         return task.result()
 
     async def retry(self, what: str, call: Callable[[Store], Awaitable[T]], *, queue: str = "") -> T:
@@ -82,7 +82,7 @@ class StoreLink:
         stalls = 0
         while True:
             try:
-                return await self.once(call, queue=queue)
+                return await self.once(call, what=what, queue=queue)
             except (StoreCorrupt, StoreMoved):
                 raise
             except StoreError as error:
@@ -92,12 +92,13 @@ class StoreLink:
                 attempt += 1
                 await self.pause(what, attempt, error, queue=queue)
 
+    def tell(self, what: str, error: StoreError, *, queue: str = "") -> None:
+        """Log that the call `what` has failed and will be repeated, once per outage."""
+        self._outages.failed(what, error, queue)
+
     async def pause(self, what: str, attempt: int, error: StoreError, *, queue: str = "") -> None:
-        """Wait before attempt `attempt + 1`; log an outage of the store once."""
-        if queue not in self._away:
-            self._away.add(queue)
-            of_queue = queue and f" of queue {queue!r}"
-            _logger.warning("the store is away, %s%s is repeated until it is back: %s", what, of_queue, error)
+        """Wait before attempt `attempt + 1`; log what is the matter with the store once."""
+        self.tell(what, error, queue=queue)
         await asyncio.sleep(_PAUSE.delay(attempt, self._rng))
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Release
 from outlast.core.store.store import Store
+from outlast.worker import lifecycle
 from outlast.worker.app_source import AppSource, find_source, in_child_import
 from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
@@ -29,6 +30,7 @@ from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
 from outlast.worker.plain_log import enable_loggers
 from outlast.worker.ports import RuntimePort
+from outlast.worker.purpose import check_purpose
 from outlast.worker.renewal import ThreadRenewal, renew
 from outlast.worker.report import Reporter
 from outlast.worker.settler import Settler, Settlers
@@ -103,7 +105,8 @@ class Worker:
             raise ConfigurationError(f"queue {unknown[0]!r} is not declared by this app (declared: {known})")
         self.holder: Final = holder or new_holder()
         self._runtime = runtime
-        self._queues = tuple(queues or declared)
+        self._named = queues
+        self.queues: Final = tuple(queues or declared)
         self._concurrency = settings.concurrency if concurrency is None else concurrency
         self._thread_slots = settings.threads if threads is None else threads
         self._process_slots = settings.processes if processes is None else processes
@@ -115,6 +118,7 @@ class Worker:
         self._orphaned = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
         self._stopper: RunStopper | None = None
+        self._drain_until = 0.0
 
     def _find(self, target: str | None, imports: Sequence[str]) -> AppSource | None:
         if target is not None:
@@ -154,13 +158,24 @@ class Worker:
         """Work until `stop` is set, then let runs end for `drain_grace` seconds and release the rest with its attempts.
 
         Jobs in threads that still run are released too: end the process soon. Raise StoreError when the store cannot be
-        opened or used, StoreStalled when it does not answer, WorkerTorn. A cancellation of the call stops without a
-        grace period.
+        opened or used, StoreStalled when it does not answer, HookFailed, WorkerTorn. A cancellation of the call stops
+        without a grace period.
         """
         enable_loggers()
-        store = self._runtime.store
+        registry, store = self._runtime.registry, self._runtime.store
+        check_purpose(registry, self._named)
         await store.broker.open()
-        await store.declare(self._runtime.registry)
+        await store.declare(registry)
+        if registry.on_start and not await lifecycle.start(registry.on_start, stop):
+            return
+        try:
+            await self._run(stop, store)
+        finally:
+            if registry.on_stop:
+                left = self._drain_until - asyncio.get_running_loop().time()
+                await lifecycle.stop(registry.on_stop, left, self._grace_over)
+
+    async def _run(self, stop: asyncio.Event, store: Store) -> None:
         reconnect = self._connect if store.broker.capabilities.shared else None
         link = StoreLink(store, self._runtime.clock, self._runtime.rng, reconnect=reconnect, patience=self._patience)
         link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
@@ -184,7 +199,7 @@ class Worker:
         executor = Executor(self._runtime, budget, report, settle=settler.add, noted=notes.noted, pool=pool)
         stopper = self._stopper = executor.stopper
         lease = self._runtime.settings.lease
-        claimer = Claimer(link, budget, executor.accept, queues=self._queues, holder=self.holder, lease=lease)
+        claimer = Claimer(link, budget, executor.accept, queues=self.queues, holder=self.holder, lease=lease)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
@@ -326,6 +341,7 @@ class Worker:
 
     async def _drain(self, budget: Budget, stopper: RunStopper) -> None:
         """Wait for the runs within the grace period, stop the rest, and settle them all."""
+        self._drain_until = asyncio.get_running_loop().time() + self._runtime.settings.drain_grace
         stopper.release_waiting("the worker stopped")
         if not await ended_within(self._runtime.settings.drain_grace, budget.idle.wait(), self._grace_over.wait()):
             unended = sum(not run.ended for run in budget.runs)

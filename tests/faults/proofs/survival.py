@@ -18,7 +18,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from outlast.aio.clock import SystemClock
@@ -212,7 +211,7 @@ def _record(record: JobRecord) -> Record:
         reason=record.reason or "",
         attempt=record.attempt,
         crashes=record.crashes,
-        run="" if record.result is None else str(msgspec.json.decode(record.result)),
+        run="" if record.result is None else str(record.result),
     )
 
 

@@ -169,3 +169,77 @@ async def test_a_signal_during_the_imports_is_obeyed(project: Project, command: 
         running.process.send_signal(number)
         await until(lambda: running.process.poll() is not None, "it ends")
         assert (running.process.returncode, running.text) == (0, "")
+
+
+HOOKED = """
+import asyncio, os, pathlib
+from outlast import Outlast
+shop = Outlast("shop")
+
+def say(what):
+    with open("said", "a") as file:
+        file.write(what + "\\n")
+
+@shop.on_start
+async def open_pool():
+    await asyncio.sleep(0)
+    say("open")
+    if pathlib.Path("broken").exists():
+        raise ConnectionError("no database")
+
+@shop.on_stop
+def close_pool():
+    say("close")
+
+@shop.job
+async def work(n: int) -> None:
+    pathlib.Path("running").touch()
+    await asyncio.sleep(0.3)
+    say("work")
+"""
+
+
+async def test_hooks_run_before_the_first_job_and_after_the_last(project: Project) -> None:
+    project.write("main.py", HOOKED)
+    said = project.folder / "said"
+    with project.running("worker", "main:shop") as worker:
+        assert project.run("call", "main:shop", "work", "--arg", "n=1").code == 0
+        await until((project.folder / "running").exists, "the job runs")
+        worker.process.send_signal(signal.SIGTERM)
+        await until(lambda: worker.process.poll() is not None, "it ends")
+        assert worker.process.returncode == 0
+    assert said.read_text().split() == ["open", "work", "close"]
+
+
+async def test_a_start_hook_that_fails_ends_a_worker_that_was_never_ready(project: Project) -> None:
+    project.write("main.py", HOOKED)
+    (project.folder / "broken").touch()
+    with project.running("worker", "main:shop") as worker:
+        await until(lambda: worker.process.poll() is not None, "it gives up", within=60)
+        assert worker.process.returncode not in (0, None)
+        assert "the on_start hook open_pool failed: ConnectionError: no database" in worker.text
+        assert "died 5 times before they were ready" in worker.text
+    assert set((project.folder / "said").read_text().split()) == {"open"}
+
+
+async def test_an_app_without_jobs_is_told_so(project: Project) -> None:
+    project.write("main.py", 'from outlast import Outlast\nshop = Outlast("shop")\nshop.queue("mail")\n')
+    ended = project.run("worker", "main:shop")
+    assert ended.code == 2
+    assert "app 'shop' declares no job" in ended.err
+
+
+async def test_a_queue_that_no_job_has_and_misspelt_variables_are_told(project: Project) -> None:
+    project.write(
+        "main.py",
+        'from outlast import Outlast\nshop = Outlast("shop")\nshop.queue("mial")\n'
+        '@shop.job(queue="mail")\nasync def send() -> None: ...\n',
+    )
+    env = {"OUTLAST_CONCURENCY": "3", "OUTLAST_SHOP_LEESE": "9", "OUTLAST_CONCURRENCY": "4", "OUTLAST_B_LEASE": "1"}
+    with project.running("worker", "main:shop", "-q", "mial,mail", env=env) as worker:
+        await until(lambda: "no job of app 'shop' has it" in worker.text, "it tells")
+        assert "queue 'mail'" not in worker.text
+        assert worker.text.count("OUTLAST_CONCURENCY has no effect: no setting has this name") == 1
+        assert worker.text.count("OUTLAST_SHOP_LEESE has no effect: no setting has this name") == 1
+        assert "OUTLAST_CONCURRENCY" not in worker.text
+        assert "OUTLAST_B_" not in worker.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import os
 import signal
 import socket
@@ -24,9 +26,13 @@ from outlast import (
     EnqueueUnknown,
     IdConflict,
     InvalidArguments,
+    JobCancelled,
+    JobExpired,
+    JobFailed,
     JobNotFound,
     Outlast,
     QueueFull,
+    ResultTimeout,
     Settings,
     StoreCorrupt,
     StoreFull,
@@ -169,6 +175,21 @@ class TestRoutes:
                 assert answer.headers["cache-control"] == "no-store"
                 assert "error" not in (await client.get(f"/outlast/jobs/{handle.id}")).json()
 
+    async def test_a_coroutine_of_authorize_that_nothing_awaits_allows_nothing(self) -> None:
+        async def allow() -> bool:
+            return False
+
+        for wrong in (lambda: allow(), lambda: asyncio.wrap_future(concurrent.futures.Future[bool]())):
+            app, shop = FastAPI(), new_shop()
+            install(app, shop, authorize=wrong)
+            with shop.testing():
+                handle = (await shop.enqueue_many([_message(shop, 1)]))[0]
+                transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+                async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+                    answer = await client.get(f"/outlast/jobs/{handle.id}")
+            assert answer.status_code == 500
+            assert "args" not in answer.text
+
     def test_health(self, monkeypatch: pytest.MonkeyPatch) -> None:
         app = FastAPI()
         install(app, new_shop())
@@ -221,6 +242,10 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
     (IdConflict("mail.3", "send", "other"), 409, "id-conflict", None, {"job": "mail.3"}),
     (UniqueConflict("key", "mail.2"), 409, "unique-conflict", None, {"job": "mail.2"}),
     (JobNotFound("mail.3"), 404, "job-not-found", None, {}),
+    (ResultTimeout("mail.4", "running", 2), 504, "result-timeout", "1", {"job": "mail.4", "retry_after": 1}),
+    (JobFailed("mail.5", "exhausted", "secret"), 500, "job-failed", None, {"job": "mail.5", "reason": "exhausted"}),
+    (JobCancelled("mail.6"), 409, "job-cancelled", None, {"job": "mail.6"}),
+    (JobExpired("mail.7"), 410, "job-expired", None, {"job": "mail.7"}),
 ]
 
 

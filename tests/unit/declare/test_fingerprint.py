@@ -84,7 +84,6 @@ EQUAL: list[tuple[Any, Any, Any]] = [
     (Line, {"price": "1.0", "more": 1, "other": 2}, {"other": 2, "price": 1, "more": 1}),
     (Order, Order([Line(price=Decimal(1))]), Order([Line(price=Decimal("1.0"))], seen=5)),
     (datetime, NOON, NOON.astimezone(TOKYO)),
-    (datetime, NOON.astimezone(BERLIN), NOON.astimezone(timezone(timedelta(hours=2, seconds=7)))),
     (datetime, "2026-05-01T12:00:00Z", "2026-05-01T14:00:00+02:00"),
     (time, time(12, tzinfo=UTC), time(14, tzinfo=timezone(timedelta(hours=2)))),
     (timedelta, timedelta(days=1), timedelta(hours=24)),

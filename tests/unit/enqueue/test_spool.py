@@ -165,3 +165,14 @@ async def test_an_error_about_all_of_them_sets_nothing_aside(tmp_path: Path, err
     await until(lambda: publish.calls == calls, "both were tried")
     await spool.close()
     assert SpoolFile(path).count() == (2, 0)
+
+
+async def test_a_job_is_kept_in_the_file_that_is_there_after_another_program_moved_it(tmp_path: Path) -> None:
+    publish, path = Recorder(), tmp_path / "spool.db"
+    spool = Spool(str(path), limit=100, publish=publish, same_kind=app.registry.same_kind)
+    await spool.through([message(1)], away)
+    for each in tmp_path.glob("spool.db*"):
+        each.rename(tmp_path / f"old-{each.name}")
+    assert (await spool.through([message(2)], away))[0] == [ACCEPTED]
+    await spool.close()
+    assert [row.id for row in SpoolFile(str(path)).head(10)] == ["q.2"]

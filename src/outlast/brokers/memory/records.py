@@ -57,8 +57,8 @@ def record(job: JobRow, now: float) -> JobRecord:
         finished_at=message.expires_at if expired else job.finished_at,
         holder=job.holder.id if job.holder is not None and job.state == "running" else None,
         cancelling=job.cancelling,
-        result=job.result if job.result_until > now else None,
-        progress=job.notes.get("progress"),
+        raw_result=job.result if job.result_until > now else None,
+        raw_progress=job.notes.get("progress"),
         usage=_usage(job),
         failures=tuple(told),
     )

@@ -87,7 +87,11 @@ def _record(queue: str, row: list[Any]) -> JobRecord:
     finished_at = message.expires_at if expired else float(finished) if STATES[stored] in TERMINAL else None
     told = list(failures_of(failures))
     extras: dict[str, Any] = {}
-    for name, value, read in (("result", result, _json), ("progress", progress, _json), ("usage", usage, _usage)):
+    for name, value, read in (
+        ("raw_result", result, _json),
+        ("raw_progress", progress, _json),
+        ("usage", usage, _usage),
+    ):
         try:
             extras[name] = None if value is None else read(value)
         except READ_ERRORS as error:

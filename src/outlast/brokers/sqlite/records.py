@@ -82,13 +82,13 @@ def _record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
     elif state in {SCHEDULED, PARKED} and run_at <= now:
         state = READY
     extras: dict[str, Any] = {}
-    for name, value, read in (
-        ("result", result if at is None or at > now else None, json_text),
-        ("progress", notes.get("progress"), json_text),
-        ("usage", notes.get("usage") if state >= ENDED else None, _usage),
+    for name, attribute, value, read in (
+        ("result", "raw_result", result if at is None or at > now else None, json_text),
+        ("progress", "raw_progress", notes.get("progress"), json_text),
+        ("usage", "usage", notes.get("usage") if state >= ENDED else None, _usage),
     ):
         try:
-            extras[name] = None if value is None else read(value)
+            extras[attribute] = None if value is None else read(value)
         except READ_ERRORS as error:
             told.append(unreadable(error, what=f"its {name}", attempt=attempt, at=finished_at or 0.0))
     args = shown_args(Raw(body.encode()), kept.redacted, told, attempt)

@@ -35,9 +35,9 @@ def detail(record: JobRecord) -> None:
             ("ended", show.local_time(record.finished_at, now)),
             ("holder", record.holder or ""),
             ("used", _usage(record.usage)),
-            ("progress", _json(record.progress)),
+            ("progress", _json(record.raw_progress)),
             ("arguments", _json(record.args)),
-            ("result", _json(record.result)),
+            ("result", _json(record.raw_result)),
         )
     )
     for failure in record.failures:

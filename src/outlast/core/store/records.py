@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field, json
 
 from outlast.core.matching import ArgIs
 from outlast.core.message import Failure, State, Usage
@@ -37,12 +37,25 @@ class JobRecord(Struct, frozen=True, kw_only=True):
     finished_at: float | None = None
     holder: str | None = None
     cancelling: bool = False
-    result: Raw | None = None
-    progress: Raw | None = None
+    raw_result: Raw | None = field(default=None, name="result")
+    raw_progress: Raw | None = field(default=None, name="progress")
     failures: tuple[Failure, ...] = ()
     """The last failures, oldest first, at most `Defaults.failures_kept`."""
     usage: Usage | None = None
     """The resources of the last run, where they were measured and kept."""
+
+    @property
+    def result(self) -> Any:
+        """The kept result as plain data: dicts, lists, text, numbers; None if there is none. `raw_result` is its JSON.
+
+        `handle.result()` gives it as the type that the handler returns.
+        """
+        return None if self.raw_result is None else json.decode(self.raw_result)
+
+    @property
+    def progress(self) -> Any:
+        """The last value that the handler gave to `ctx.progress`, as plain data. `raw_progress` is its JSON."""
+        return None if self.raw_progress is None else json.decode(self.raw_progress)
 
 
 class Query(Struct, frozen=True, kw_only=True):
