@@ -250,3 +250,14 @@ def test_what_is_called_plain_passes_all_checks(message: Message) -> None:
 def test_redacted_names_are_a_tuple_of_text(redacted: Any) -> None:
     with pytest.raises((ConfigurationError, InvalidArguments), match="redacted"):
         check(msgspec.structs.replace(PLAIN, redacted=redacted))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"run_at": None}, {"enqueued_at": None}, {"run_at": True}, {"expires_at": True}, {"expires_at": "soon"}],
+)
+def test_a_time_is_a_number_and_only_the_expiry_may_be_left_out(change: dict[str, Any]) -> None:
+    (name,) = change
+    with pytest.raises(ConfigurationError, match=name):
+        check(msgspec.structs.replace(PLAIN, **change))
+    check(msgspec.structs.replace(PLAIN, expires_at=None))
