@@ -186,18 +186,21 @@ async def test_a_job_wakes_who_still_listens(
     server: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_base, "POLL", 3600.0)
-    gone = store_at(server.url, clock=SystemClock())
+    gone, other = store_at(server.url, clock=SystemClock()), store_at(server.url, clock=SystemClock())
     await gone.open()
+    await other.open()
     waiting = [asyncio.create_task(gone.claim({"q": 1}, limit=1, holder=B, lease=10, wait=60)) for _ in range(12)]
     while int(await store._client.command("SCARD", "{outlast:q}:w")) < len(waiting):
         await asyncio.sleep(0)
     await gone.close()
     await asyncio.gather(*waiting, return_exceptions=True)
-    still = asyncio.create_task(store.claim({"q": 1}, limit=1, holder=A, lease=10, wait=20))
+    still = asyncio.create_task(store.claim({"q": 1}, limit=1, holder=A, lease=10, wait=3600))
     while int(await store._client.command("SCARD", "{outlast:q}:w")) <= len(waiting):
         await asyncio.sleep(0)
-    await store.publish([message("q.1", SystemClock().time())])
-    assert [each.message.id for each in await still] == ["q.1"]
+    await other.publish([message("q.1", SystemClock().time())])
+    async with asyncio.timeout(60):
+        assert [each.message.id for each in await still] == ["q.1"]
+    await other.close()
 
 
 async def test_nothing_is_left_of_holders_that_are_long_gone(server: RedisServer) -> None:
