@@ -1,4 +1,4 @@
-"""The one fixture of the suite: a store of each kind behind a desk; what a kind cannot do is not collected for it."""
+"""The fixtures of the suite: a store of each kind behind a desk; what a kind cannot do is not collected for it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-async def desk(case: StoreCase, tmp_path: Path) -> AsyncIterator[Desk]:
+def clock() -> FakeClock:
+    """The clock of a test's stores."""
+    return FakeClock()
+
+
+@pytest.fixture
+async def desk(case: StoreCase, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Desk]:
     """A fresh store, open."""
-    clock = FakeClock()
     store = case.make(tmp_path, clock, DEFAULTS.max_body)
     await store.open()
     yield Desk(store, clock)
@@ -36,9 +41,8 @@ async def desk(case: StoreCase, tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-async def two(case: StoreCase, tmp_path: Path) -> AsyncIterator[tuple[Desk, Desk]]:
+async def two(case: StoreCase, clock: FakeClock, tmp_path: Path) -> AsyncIterator[tuple[Desk, Desk]]:
     """Two store objects that reach the same jobs, with one clock, open."""
-    clock = FakeClock()
     one, other = case.make(tmp_path, clock, DEFAULTS.max_body), case.make(tmp_path, clock, DEFAULTS.max_body)
     await one.open()
     await other.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from outlast.core.message import Terminal
 from outlast.core.settlement import ACCEPTED, Exists, Finish, Park, Release, Reschedule, Settlement
 from outlast.core.store.control import Answer, Cancel, Edit, Pause, Prune, Purge, Redrive, RunNow
 from tests.support.jobs import A, B, Desk, failure, raw
@@ -383,3 +384,17 @@ async def test_purge_of_nothing_named_is_refused(desk: Desk) -> None:
 
 async def test_prune_of_an_empty_store(desk: Desk) -> None:
     assert await desk.do(Prune()) == Answer(True, 0)
+
+
+@pytest.mark.parametrize("state", ["cancelled", "dead", "expired"])
+async def test_a_redriven_job_is_not_to_be_cancelled_any_more(desk: Desk, state: Terminal) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    await desk.do(Cancel("q.1"))
+    await desk.finish("q.1", state=state)
+    assert not (await desk.record("q.1")).cancelling
+    assert (await desk.do(Redrive("q.1"))).ok
+    assert await desk.ids() == ["q.1"]
+    assert await desk.extend(A) == []
+    assert await desk.settle(Release(desk.fence("q.1"))) == []
+    assert await desk.ids() == ["q.1"]

@@ -7,7 +7,25 @@ import pytest
 from outlast.core.message import Holder
 from outlast.core.settlement import Finish, Lost, Release
 from outlast.core.store.control import Cancel, Purge
+from outlast.testing.clock import FakeClock
 from tests.support.jobs import LEASE, A, B, C, Desk, lost
+
+
+class SteppedClock(FakeClock):
+    """Steps wall time by `step` seconds whenever time passes: a lease counts time that passes, whatever the date is."""
+
+    step = 0.0
+
+    def advance(self, seconds: float) -> None:
+        self.step_wall(self.step)
+        super().advance(seconds)
+
+
+@pytest.fixture(params=[0.0, 3600.0, -3600.0], ids=["steady", "wall-ahead", "wall-back"])
+def clock(request: pytest.FixtureRequest) -> FakeClock:
+    clock = SteppedClock()
+    clock.step = request.param
+    return clock
 
 
 async def test_a_live_lease_keeps_its_jobs(desk: Desk) -> None:
@@ -89,7 +107,7 @@ async def test_the_lease_asked_for_is_the_lease_given(desk: Desk) -> None:
 
 
 async def test_a_lease_runs_from_the_claim_however_long_the_job_was_due(desk: Desk) -> None:
-    await desk.publish("q.1", delay=5)
+    await desk.publish("q.1")
     desk.clock.advance(1000)
     await desk.claim(holder=A)
     desk.clock.advance(LEASE - 1)

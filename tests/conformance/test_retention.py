@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from outlast.core.message import Terminal
+from outlast.core.settlement import ACCEPTED, Exists
 from outlast.core.store.control import Cancel, Prune, Purge, Redrive
 from outlast.core.store.records import Query
+from outlast.core.unique import Unique
 from tests.support.jobs import Desk, raw
 
 
@@ -190,3 +193,45 @@ async def test_the_bound_holds_after_the_records_time_was_made_shorter(desk: Des
     await desk.declare("q", records=3, record_ttl=60.0)
     await desk.run(*(f"q.b{n}" for n in range(6)))
     assert sum((await desk.store.count(Query(queue="q"))).values()) == 3
+
+
+ONCE = Unique("k", seconds=1000.0)
+
+
+@pytest.mark.parametrize("state", ["succeeded", "dead", "expired"])
+@pytest.mark.parametrize("with_result", [False, True])
+async def test_a_unique_key_for_a_time_is_kept_for_that_time(desk: Desk, state: Terminal, with_result: bool) -> None:
+    await desk.declare("q", records=1, results=1, record_ttl=10, dead_ttl=10, id_memory=10)
+    await desk.publish("q.1", unique=ONCE)
+    await desk.claim()
+    await desk.finish("q.1", state=state, **({"result": raw(1), "result_ttl": 10.0} if with_result else {}))
+    for passed in (20, 400, 500, 79):  # 999 in total
+        desk.clock.advance(passed)
+        await desk.do(Prune())
+        await desk.run(f"q.after-{passed}")
+        assert await known(desk, "q.1") == []
+        assert await desk.publish("q.2", unique=ONCE) == [Exists("q.1", "unique")]
+    desk.clock.advance(2)
+    await desk.do(Prune())
+    assert await desk.publish("q.2", unique=ONCE) == [ACCEPTED]
+
+
+async def test_a_unique_key_for_a_time_is_kept_when_its_job_was_shed(desk: Desk) -> None:
+    await desk.declare("q", records=0, record_ttl=10, dead_ttl=10, id_memory=10, max_depth=1, on_full="shed")
+    await desk.publish("q.shed", unique=ONCE, priority="low")
+    await desk.run("q.1")
+    desk.clock.advance(990)
+    await desk.do(Prune())
+    assert await desk.publish("q.2", unique=ONCE) == [Exists("q.shed", "unique")]
+    desk.clock.advance(20)
+    await desk.do(Prune())
+    assert await desk.publish("q.2", unique=ONCE) == [ACCEPTED]
+
+
+async def test_a_unique_key_whose_time_is_over_does_not_take_the_next_holders_key(desk: Desk) -> None:
+    await desk.publish("q.1", unique=Unique("k", seconds=10.0))
+    desk.clock.advance(11)
+    assert await desk.publish("q.2", unique="k") == [ACCEPTED]
+    desk.clock.advance(10**4)
+    await desk.do(Prune())
+    assert await desk.publish("q.3", unique="k") == [Exists("q.2", "unique")]

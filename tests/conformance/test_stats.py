@@ -8,7 +8,7 @@ import pytest
 
 from outlast.core.settlement import Park
 from outlast.core.store.broker import QueueStats
-from outlast.core.store.control import Cancel, Pause
+from outlast.core.store.control import Cancel, Edit, Pause, Purge, RunNow
 from tests.support.jobs import LEASE, A, B, Desk
 
 
@@ -102,3 +102,24 @@ async def test_a_job_to_be_cancelled_runs_until_its_holder_says_otherwise(desk: 
     await desk.do(Cancel("q.1"))
     stats = await desk.stats()
     assert (stats.running, stats.depth) == (1, 1)
+
+
+async def test_parked_jobs_are_counted_until_they_are_parked_no_more(desk: Desk) -> None:
+    ids = [f"q.{number}" for number in range(5)]
+    await desk.publish(*ids)
+    await desk.claim()
+    await desk.settle(*(Park(desk.fence(id), desk.clock.time() + 60) for id in ids))
+    counts = [await desk.stats()]
+    for command in (RunNow("q.0"), Cancel("q.1"), Purge(id="q.2"), Edit("q.3", run_at=desk.clock.time())):
+        await desk.do(command)
+        counts.append(await desk.stats())
+    assert [(each.parked, each.ready, each.scheduled, each.depth) for each in counts] == [
+        (5, 0, 0, 5),
+        (4, 1, 0, 5),
+        (3, 1, 0, 4),
+        (2, 1, 0, 3),
+        (1, 2, 0, 3),
+    ]
+    desk.clock.advance(61)
+    assert await desk.ids() == ["q.0", "q.3", "q.4"]
+    assert (await desk.stats()).parked == 0

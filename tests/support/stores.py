@@ -16,6 +16,7 @@ from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.policy import DEFAULTS
 from outlast.core.store.store import CompleteStore
+from outlast.testing.clock import FakeClock
 from tests.support.servers.redis_cluster import shared_cluster
 from tests.support.servers.redis_programs import IN_SUITE, installed
 from tests.support.servers.redis_server import shared_server
@@ -54,9 +55,14 @@ def namespace_of(folder: Path) -> str:
     return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
 
 
+def _server_time(clock: Clock) -> Callable[[], float]:
+    """Return the clock of a Redis server: a step of this host's wall clock does not move it."""
+    return lambda: clock.time() - clock.stepped if isinstance(clock, FakeClock) else clock.time()
+
+
 def _cluster(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body) -> CompleteStore:
     url = f"{shared_cluster()}?namespace={namespace_of(folder)}"
-    return store_at(url, clock=clock, max_body=max_body, now=clock.time)
+    return store_at(url, clock=clock, max_body=max_body, now=_server_time(clock))
 
 
 def redis_url() -> str:
@@ -67,7 +73,7 @@ def redis_url() -> str:
 def _redis(folder: Path, clock: Clock, max_body: int = DEFAULTS.max_body, *, program: str = "") -> CompleteStore:
     elsewhere = "" if program else _ELSEWHERE
     url = f"{elsewhere or shared_server(program).users_url}?namespace={namespace_of(folder)}"
-    return store_at(url, clock=clock, max_body=max_body, now=clock.time)
+    return store_at(url, clock=clock, max_body=max_body, now=_server_time(clock))
 
 
 CASES: list[StoreCase] = [

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.brokers.redis import records
+from outlast.brokers.redis import records, store_base
 from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.core.ids import IdFactory
 from outlast.core.limits import Limit
-from outlast.core.message import Message
+from outlast.core.message import Holder, Message
 from outlast.core.settlement import ACCEPTED, Finish
 from outlast.core.store.control import Adjust, Purge
 from outlast.core.store.records import Query
@@ -180,3 +180,41 @@ async def test_a_search_looks_at_so_many_jobs_a_call_and_says_where_it_goes_on(
             break
         query = msgspec.structs.replace(query, cursor=page.cursor)
     assert found == [["q.4900", "q.4100"], [], ["q.700", "q.10"]]
+
+
+async def test_a_job_wakes_who_still_listens(
+    server: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_base, "POLL", 3600.0)
+    gone, other = store_at(server.url, clock=SystemClock()), store_at(server.url, clock=SystemClock())
+    await gone.open()
+    await other.open()
+    waiting = [asyncio.create_task(gone.claim({"q": 1}, limit=1, holder=B, lease=10, wait=60)) for _ in range(12)]
+    while int(await store._client.command("SCARD", "{outlast:q}:w")) < len(waiting):
+        await asyncio.sleep(0)
+    await gone.close()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    still = asyncio.create_task(store.claim({"q": 1}, limit=1, holder=A, lease=10, wait=3600))
+    while int(await store._client.command("SCARD", "{outlast:q}:w")) <= len(waiting):
+        await asyncio.sleep(0)
+    await other.publish([message("q.1", SystemClock().time())])
+    async with asyncio.timeout(60):
+        assert [each.message.id for each in await still] == ["q.1"]
+    await other.close()
+
+
+async def test_nothing_is_left_of_holders_that_are_long_gone(server: RedisServer) -> None:
+    at = [SystemClock().time()]
+    store = store_at(server.url, clock=SystemClock(), now=lambda: at[0])
+    await store.open()
+    await store.publish([message(f"q.{n}", at[0]) for n in range(20)])
+    for number in range(20):
+        holder = Holder(f"{number:032}")
+        (job,) = await store.claim({"q": 1}, limit=1, holder=holder, lease=10, wait=0)
+        await store.settle([Finish(job.fence, "succeeded")])
+    for passed, holder in ((11, A), (3601, B), (11, A)):
+        at[0] += passed
+        await store.claim({"q": 1}, limit=1, holder=holder, lease=10, wait=0)
+    for key, left in (("leases", "ZCARD"), ("gone", "ZCARD"), ("asked", "HLEN")):
+        assert int(await store._client.command(left, f"{{outlast}}:{key}")) <= 2, key
+    await store.close()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from outlast.brokers.redis.cluster_store import ClusterStore
 from outlast.clients.redis.address import Address
@@ -16,7 +17,7 @@ from outlast.core.errors import StoreCorrupt
 from outlast.core.message import Usage
 from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import ScheduleAdvance, ScheduleEntry, Spec
-from outlast.core.settlement import Accepted, Exists, Finish, Note, Reschedule
+from outlast.core.settlement import Accepted, Exists, Finish, Note, Park, Reschedule
 from outlast.core.store.control import Edit, Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
@@ -324,3 +325,24 @@ async def test_a_process_that_starts_can_use_the_other_queues(
     finally:
         await store.close()
     assert "queue 'q'" in caplog.text
+
+
+@pytest.mark.parametrize("damaged", [b"", b"x" * 176, b"\xff" * 176])
+async def test_counters_that_cannot_be_read_are_counted_again(
+    desk: Desk, client: RedisClient, tmp_path: Path, damaged: bytes
+) -> None:
+    await desk.run("q.ended")
+    await desk.run("q.kept", result=raw(1))
+    await desk.run("q.dead", state="dead")
+    await desk.publish("q.parked", "q.run1", "q.run2")
+    await desk.claim()
+    await desk.settle(Park(desk.fence("q.parked"), desk.clock.time() + 99))
+    await desk.publish("q.later", delay=99)
+    await desk.publish(*(f"q.{n}" for n in range(5)))
+    before = await desk.stats()
+    assert (before.depth, before.ready, before.running, before.parked, before.scheduled) == (9, 5, 2, 1, 1)
+    await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:c", "s", damaged)
+    after = await desk.stats()
+    assert structs.replace(after, drain_rate=before.drain_rate, bytes=before.bytes) == before
+    assert await desk.ids() == [f"q.{n}" for n in range(5)]
+    assert (await desk.stats()).running == 7

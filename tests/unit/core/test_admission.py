@@ -151,6 +151,8 @@ def test_the_old_are_shed_from_the_front_and_counted() -> None:
     assert shed(Desk(line(0, age=9)), max_age=5) == "max_age"
     assert shed(Desk(line(1, 0, age=9)), max_age=5) == "max_age"
     assert shed(Desk([]), max_age=5) == []
+    assert shed(Desk(line(1, age=5)), max_age=5) == []
+    assert shed(Desk([*line(1, age=5.5, name="old"), *line(1, age=5, name="just")]), max_age=5) == ["old0"]
 
 
 def test_priorities_have_an_order() -> None:

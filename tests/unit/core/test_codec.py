@@ -10,9 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT
-from outlast.core.codec import EMPTY_ARGS, changed_args, decode, encode, encode_value, redact_args, scrub
-from outlast.core.errors import WireError
+from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, NESTED_LIMIT
+from outlast.core.codec import (
+    EMPTY_ARGS,
+    are_plain,
+    changed_args,
+    check,
+    check_args,
+    decode,
+    encode,
+    encode_value,
+    redact_args,
+    scrub,
+)
+from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.message import Message
 from outlast.core.unique import Unique
 
@@ -183,3 +194,70 @@ def test_changed_arguments_leave_the_others_as_they_were() -> None:
     assert changed_args(args, encode_value({"n": None, "deep": {"b": 2}, "new": 3})) == encode_value(
         {"n": None, "deep": {"b": 2}, "card": "4111", "new": 3}
     )
+
+
+PLAIN = Message(id="q.1", queue="q", kind="send", args=encode_value({"n": [1]}), enqueued_at=1.0, run_at=2.0)
+
+
+def test_plain_messages_are_told_from_those_that_need_a_closer_look() -> None:
+    assert are_plain([])
+    assert are_plain([PLAIN, msgspec.structs.replace(PLAIN, id="q.2", run_at=0.0, enqueued_at=LAST_MOMENT)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "k"},
+        {"unique": Unique("k")},
+        {"headers": {"a": "b"}},
+        {"expires_at": 9.0},
+        {"redacted": ("n",)},
+        {"priority": "high"},
+        {"run_at": 2},
+        {"enqueued_at": 1},
+        {"run_at": -0.5},
+        {"enqueued_at": -0.5},
+        {"run_at": LAST_MOMENT * 2},
+        {"enqueued_at": LAST_MOMENT * 2},
+        {"run_at": float("nan")},
+        {"id": b"q.1"},
+        {"queue": b"q"},
+        {"kind": b"send"},
+        {"id": "q"},
+        {"id": "r.1"},
+        {"kind": "a b"},
+        {"args": msgspec.Raw(b"[1]")},
+        {"args": msgspec.Raw(b"{")},
+        {"args": msgspec.Raw(b'{"a":"\xff"}')},
+        {"args": msgspec.Raw(b'{"a":' * (NESTED_LIMIT + 2) + b"1" + b"}" * (NESTED_LIMIT + 2))},
+    ],
+)
+def test_one_that_is_not_plain_is_found_among_others(change: dict[str, Any]) -> None:
+    odd = msgspec.structs.replace(PLAIN, **change)
+    assert not are_plain([odd])
+    assert not are_plain([PLAIN, odd, PLAIN])
+
+
+@given(messages())
+def test_what_is_called_plain_passes_all_checks(message: Message) -> None:
+    if are_plain([message]):
+        check(message)
+        check_args(message)
+        assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize("redacted", [["a"], "a", ("a", 1), (b"a",), {"a"}])
+def test_redacted_names_are_a_tuple_of_text(redacted: Any) -> None:
+    with pytest.raises((ConfigurationError, InvalidArguments), match="redacted"):
+        check(msgspec.structs.replace(PLAIN, redacted=redacted))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"run_at": None}, {"enqueued_at": None}, {"run_at": True}, {"expires_at": True}, {"expires_at": "soon"}],
+)
+def test_a_time_is_a_number_and_only_the_expiry_may_be_left_out(change: dict[str, Any]) -> None:
+    (name,) = change
+    with pytest.raises(ConfigurationError, match=name):
+        check(msgspec.structs.replace(PLAIN, **change))
+    check(msgspec.structs.replace(PLAIN, expires_at=None))

@@ -81,3 +81,18 @@ def test_events_cannot_be_changed() -> None:
 def test_answers_without_facts_are_shared() -> None:
     assert Accepted() == ACCEPTED
     assert Unroutable() == UNROUTABLE
+
+
+def test_an_observer_gets_the_types_that_it_asked_for_or_all() -> None:
+    def hears_all(event: events.Event) -> None: ...
+
+    def hears_some(event: events.Event) -> None: ...
+
+    observers = events.Observers()
+    assert not observers
+    assert observers.of(events.JobStarted) == ()
+    observers.add(hears_all)
+    observers.add(hears_some, (events.JobEnded, events.JobLost))
+    assert observers
+    assert observers.of(events.JobStarted) == (hears_all,)
+    assert observers.of(events.JobEnded) == observers.of(events.JobLost) == (hears_all, hears_some)

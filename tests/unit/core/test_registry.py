@@ -109,3 +109,15 @@ def test_a_unique_key() -> None:
     assert Unique("k") == Unique("k", "finish", None)
     assert Unique("x" * 512, "start", 5.0).seconds == 5.0
     assert Unique("k", seconds="5m").seconds == 300
+
+
+def test_two_kinds_are_one_by_name_whatever_the_version() -> None:
+    registry = Registry()
+    registry.add(declared("send"))
+    same = registry.same_kind
+    assert same("send", "send")
+    assert same("send", "send@2")
+    assert not same("send", "print")
+    assert not same("unknown", "send")
+    assert same("unknown", "unknown@3")
+    assert not same("unknown", "other")

@@ -26,3 +26,13 @@ def test_listeners_hear_each_move() -> None:
     clock.advance(1)
     clock.advance(0)
     assert heard == [1.0, 1.0]
+
+
+def test_a_step_moves_wall_time_alone() -> None:
+    clock = FakeClock(time=100.0, monotonic=5.0)
+    heard: list[float] = []
+    clock.subscribe(lambda: heard.append(clock.time()))
+    clock.step_wall(30)
+    clock.step_wall(-50)
+    assert (clock.time(), clock.monotonic(), clock.stepped) == (80.0, 5.0, -20.0)
+    assert heard == [130.0, 80.0]

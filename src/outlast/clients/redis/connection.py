@@ -192,7 +192,7 @@ class Connection(asyncio.Protocol):
     def _is_pushed(self, reply: Any) -> bool:
         self._last_data = self._loop.time()
         if not isinstance(reply, list) or self._pushed is None:
-            return False
+            return not self._replies  # an answer to PING too: that this user may not send it
         if reply[0] == b"message":
             self._pushed.put_nowait(reply[2])
             return True
