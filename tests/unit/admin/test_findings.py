@@ -141,3 +141,10 @@ def test_text_for_people() -> None:
     assert json.loads(shown) == document
     assert clean(shown) == shown
     assert (short("one\ntwo"), short("x" * 20, 10)) == ("one", "xxxxxxx...")
+
+
+def test_json_in_ascii_decodes_to_the_same() -> None:
+    document = {"é": "ü \u2028 😀 plain", "n": [1, "ß"]}
+    shown = ascii_json(json.dumps(document, ensure_ascii=False))
+    assert shown.isascii()
+    assert json.loads(shown) == document
