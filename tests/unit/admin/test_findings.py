@@ -19,7 +19,7 @@ from outlast.admin.findings import (
 )
 from outlast.core.findings import Finding
 from outlast.core.store.broker import QueueStats
-from outlast.core.text import clean, counted, duration, indented, json_line, line, short, size, when
+from outlast.core.text import ascii_json, clean, counted, duration, indented, json_line, line, short, size, when
 from tests.support.findings import only
 
 
