@@ -162,10 +162,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin):
         await (await self.runtime()).store.records.get(["health.none"])
 
     async def close(self) -> None:
-        """Close the connection of the running loop and that of `enqueue_sync`; both open again on the next use.
-
-        The connection of a worker stays open until the worker has ended.
-        """
+        """Close the connections of the running loop, unless a worker uses it, and of `enqueue_sync`; a use opens them."""
         if self._wiring is None:
             return
         from outlast.aio.portal import portal
