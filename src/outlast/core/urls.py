@@ -40,10 +40,9 @@ def redact_url(url: str) -> str:
     place, mark, query = url.partition("?")
     if "@" in query:
         # The "?" is a part of the password, or the "@" a part of an option: show no more than a host.
-        options = _is_query(query)
-        if "@" in place and not options:  # which of the two ends the password is not known
+        if "@" in place:  # which of the two ends the password is not known
             return shown + MASK
-        place, query = (place, MASK) if options else (url, "")
+        place, query = (place, MASK) if _is_query(query) else (url, "")
     before, at, place = place.rpartition("@")
     if at:
         user = _USER.fullmatch(before) if shown.endswith("//") else None

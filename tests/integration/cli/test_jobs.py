@@ -20,7 +20,7 @@ def test_list_as_a_table_shows_every_id_whole(project: Project, seeded: Seeded) 
     ran = project.run("jobs")
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
-    assert lines[0].split() == ["id", "kind", "state", "attempt", "accepted", "what"]
+    assert lines[0].split() == ["id", "kind", "state", "attempt", "accepted", "took", "what"]
     assert {line.split()[0] for line in lines[1:]} == set(vars(seeded).values())
     assert SECRET not in ran.out
     assert "\x1b" not in ran.out

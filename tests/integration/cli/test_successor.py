@@ -19,7 +19,7 @@ async def run_and_update(url: str) -> None:
         await jobs.send.with_options(id="old", unique="index:7").enqueue(1, "a@b.c")
         store = (await shop.runtime()).store
         (given,) = await store.broker.claim({"mail": 1}, limit=1, holder=Holder("a" * 32), lease=3600, wait=0)
-        assert given.message.unique == Unique("index:7")
+        assert given.message.unique == Unique("send:index:7")
         await jobs.send.with_options(id="new", unique="index:7", on_conflict="replace").enqueue(2, "a@b.c")
 
 

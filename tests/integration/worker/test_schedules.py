@@ -127,7 +127,8 @@ def test_people_look_at_schedules_and_change_them(
         "shop.schedule(every='5m', name='extra')(shop.job(kind='work')(lambda: None))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert "no worker that declares it has started: extra" in outlast("--app", "more_schedules:shop")[2]
+    shown = outlast("--app", "more_schedules:shop")[1]
+    assert "extra  every 5 minutes\n  declared, but no worker that declares it has started" in shown
 
 
 async def declare(url: str) -> None:

@@ -36,7 +36,7 @@ CANARY = "cAnaryZq9"
         ("amqp://user:p@ss:w@host/%2f", "amqp://user:***@host/%2f"),
         ("redis://host?password=x&db=1", "redis://host?password=***&db=1"),
         ("redis+sentinel://a:1,[::1]:2/m/0?sentinel_password=a@b", "redis+sentinel://a:1,[::1]:2/m/0?***"),
-        ("redis://u:pw@h/0?x=a@b", "redis://u:***@h/0?***"),
+        ("redis://u:pw@h/0?x=a@b", "redis://***"),
         ("redis:u:pw@host/0", "redis:***@host/0"),
         ("redis:/pw@host", "redis:/***@host"),
         ("redis://pw@host/0", "redis://***@host/0"),
