@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ __all__ = ["FileIdentity"]
 
 logger = logging.getLogger("outlast.sqlite")
 
+_SETTLED: Final = 100_000_000
+"""Nanoseconds after which a folder has no more changes in the tick of its last one."""
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
@@ -31,7 +34,7 @@ class FileIdentity:
     used under another name. No process may write to it from then on, nor move pages between the file and the log.
     """
 
-    __slots__ = ("_given", "_index", "_log", "_taken", "_telling", "moved", "path")
+    __slots__ = ("_folder", "_given", "_index", "_log", "_taken", "_telling", "_unchanged", "moved", "path")
 
     def __init__(self, path: str) -> None:
         self._given = os.path.abspath(path)  # noqa: PTH100 - links stay, so that one that leads elsewhere is noticed
@@ -39,6 +42,10 @@ class FileIdentity:
         """The name that SQLite uses: the log and the index are found by it."""
         self._log = f"{self.path}-wal"
         self._index = f"{self.path}-shm"
+        self._folder = os.path.dirname(self.path) if self.path == self._given else ""  # noqa: PTH120
+        """Empty where a link leads to the file: then what changes is not in this folder alone."""
+        self._unchanged: tuple[int, int, int] | None = None
+        """Time of change, inode and device of the folder when the files were last found in their place."""
         self._taken: tuple[int, int, int, int] = (0, 0, 0, 0)
         self._telling = threading.Lock()
         self.moved = ""
@@ -48,15 +55,23 @@ class FileIdentity:
         """Take the files as they are now for those that are open; call it within the creation lock."""
         file, log, index = os.stat(self._given), os.stat(self._log), os.stat(self._index)  # noqa: PTH116
         self._taken = (file.st_ino, file.st_dev, log.st_ino, index.st_ino)
+        self._unchanged = None
         self.moved = ""
 
     def check(self) -> None:
         """Raise StoreMoved when the files are not those that are open; call it after a commit, before its answer.
 
-        Raise StoreUnavailable when that cannot be found out.
+        Raise StoreUnavailable when that cannot be found out. Whatever moves, removes or replaces a file changes its
+        folder: as long as that is as it was, one look is enough.
         """
         if not self.moved:
+            folder: tuple[int, int, int] | None = None
             try:
+                if self._folder:
+                    found = os.stat(self._folder)  # noqa: PTH116
+                    folder = (found.st_mtime_ns, found.st_ino, found.st_dev)
+                    if folder == self._unchanged:
+                        return
                 file, log, index = os.stat(self._given), os.stat(self._log), os.stat(self._index)  # noqa: PTH116
             except OSError as error:
                 if error.errno not in _GONE:
@@ -64,6 +79,9 @@ class FileIdentity:
                         raise
             else:
                 if (file.st_ino, file.st_dev, log.st_ino, index.st_ino) == self._taken:
+                    # The clock of a file system is coarse: another change in the same tick would leave the time as is.
+                    if folder is not None and time.time_ns() - folder[0] > _SETTLED:
+                        self._unchanged = folder
                     return
             with self._telling:
                 if not self.moved:
