@@ -27,7 +27,7 @@ test:  ## everything on the oldest Python that is here, the core of it on the ne
 	.venv/bin/mypy
 	.venv/bin/coverage run -m pytest tests/unit -q
 	.venv/bin/coverage report
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/unit $(PYTEST)
+	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/unit $(PYTEST)
 	@scripts/test-newest
 
 check:  ## lint, types, contracts and the fast tests
