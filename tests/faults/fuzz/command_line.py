@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import sys
@@ -149,14 +150,15 @@ def _run(line: list[str], folder: Path, environ: dict[str, str]) -> tuple[int, s
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(code)
-    until = time.monotonic() + HANG
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > until:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return -1, "", ""
-        time.sleep(0.002)
-    return os.waitstatus_to_exitcode(ended[1]), *(each.read_text(errors="replace") for each in (out, err))  # type: ignore[return-value]
+    watched = os.pidfd_open(child)
+    hangs = not select.select([watched], [], [], HANG)[0]
+    os.close(watched)
+    if hangs:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if hangs:
+        return -1, "", ""
+    return os.waitstatus_to_exitcode(status), out.read_text(errors="replace"), err.read_text(errors="replace")
 
 
 def _faults(line: list[str], code: int, out: str, err: str) -> list[str]:
@@ -185,12 +187,19 @@ def _count(file: Path) -> int:
 
 
 async def fuzz_command_line(folder: Path, *, seconds: float, seed_: int) -> tuple[int, Counter[str]]:
-    """Run command lines for so many seconds; return their number, and the faults."""
+    """Run command lines for so many seconds; return their number, and the faults. The log is quiet meanwhile."""
+    logging.disable(logging.CRITICAL)
+    try:
+        return await _fuzz(folder, seconds=seconds, seed_=seed_)
+    finally:
+        logging.disable(logging.NOTSET)  # tests after it in this process need their log
+
+
+async def _fuzz(folder: Path, *, seconds: float, seed_: int) -> tuple[int, Counter[str]]:
     folder.mkdir(parents=True, exist_ok=True)
     Project(folder)  # writes its files
     template, store = folder / "template.db", folder / "jobs.db"
     rng, number, faults = random.Random(seed_), 0, Counter[str]()
-    logging.disable(logging.CRITICAL)
     seeded = await asyncio.to_thread(seed, f"sqlite:{template}")
     known = (
         *vars(seeded).values(),

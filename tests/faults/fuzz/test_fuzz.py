@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.fuzz.targets import TARGETS, fuzz
-
-
-@pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    """A target disables the log of its process: tests after it need theirs."""
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -94,7 +94,7 @@ def way(
             return leave(*(ctx,)[:given])
 
         async def beside(number: int) -> None:
-            """Run beside the culprit, with a single attempt."""
+            """Run beside the culprit, with a single attempt, and still run when it does its harm."""
             ledger().write("start", f"beside-{name}-{number}")
             while name not in ledger().names("start"):
                 await asyncio.sleep(0.01)

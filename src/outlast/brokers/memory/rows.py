@@ -13,7 +13,7 @@ from outlast.core.message import Failure, Fence, Message, State
 from outlast.core.select import QueueState, Ticket
 from outlast.core.topology import Queue
 
-__all__ = ["DrainRate", "HolderRow", "JobRow", "PastJob", "QueueData"]
+__all__ = ["DrainRate", "HolderRow", "JobRow", "QueueData"]
 
 RATE_TAU = 30.0
 """Seconds in which the weight of an event in the drain rate falls to 1/e."""
@@ -74,19 +74,6 @@ class JobRow:
     def fence(self) -> Fence:
         """The fence of the last delivery."""
         return Fence(self.message.id, self.message.queue, self.token, self.order)
-
-
-@dataclass(slots=True, frozen=True)
-class PastJob:
-    """What is remembered of a removed job, by its id.
-
-    until: wall time. settled: the token of the accepted settlement. link: the id of the job that a follow-up leads to.
-    """
-
-    until: float
-    settled: int
-    kind: str
-    link: str = ""
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,8 @@ import heapq
 import math
 from collections.abc import Sequence
 
-from outlast.brokers.memory.rows import HolderRow, JobRow, PastJob, QueueData
+from outlast.brokers.memory.past_jobs import PastJob, PastJobs
+from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
 from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
 from outlast.core.clock import Clock
@@ -43,10 +44,7 @@ class Tables:
         """(queue, unique key) -> (id of the job that holds it, wall time when it lapses)."""
         self.successors: dict[tuple[str, str], JobRow] = {}
         """(queue, unique key) -> the job that waits for the key."""
-        self._past: dict[str, PastJob] = {}
-        """Ids without a record that are still remembered."""
-        self._forget: list[tuple[float, str]] = []
-        """Heap of (wall time until which it is remembered, id) of these ids."""
+        self._past = PastJobs()
 
     def queue(self, name: str) -> QueueData:
         """Return a queue; one that was not declared is made with the defaults."""
@@ -132,8 +130,7 @@ class Tables:
         for message, answer in zip(then, self.publish(then, bounded=False), strict=True):
             if isinstance(answer, Exists) and answer.by == "unique":
                 until = self.clock.time() + self.queue(message.queue).queue.retention.id_memory
-                self._past[message.id] = PastJob(until, 0, message.kind, answer.id)
-                heapq.heappush(self._forget, (until, message.id))
+                self._past.add(message.id, PastJob(until, 0, message.kind, answer.id))
 
     def find(self, id_: str) -> JobRow | None:
         """Return the job of an id, or the one that the id of a follow-up leads to; None if it is unknown."""
@@ -172,7 +169,7 @@ class Tables:
         if not self.successors:
             return
         now = self.clock.time()
-        for name, job in sorted(self.successors.items(), key=_accepted):
+        for name, job in sorted(self.successors.items(), key=lambda item: item[1].order):
             if queue not in (None, name[0]):
                 continue
             id_, until = self._key_holders.get(name, ("", math.inf))
@@ -356,14 +353,13 @@ class Tables:
         del self.jobs[job.message.id]
         until = job.accepted + data.queue.retention.id_memory
         if until > self.clock.time():
-            self._past[job.message.id] = PastJob(until, 0 if purge else job.settled, job.message.kind)
-            heapq.heappush(self._forget, (until, job.message.id))
+            self._past.add(job.message.id, PastJob(until, 0 if purge else job.settled, job.message.kind))
 
     def forget_moved(self, id_: str) -> None:
         """Forget the id of a moved job, so that the job may come back."""
         past = self._past.get(id_)
         if past is not None and past.settled == MOVED_TOKEN:
-            del self._past[id_]
+            self._past.forget(id_)
 
     def was_settled(self, fence: Fence) -> bool:
         """Tell whether a settlement with this fence was accepted and the job has not changed since."""
@@ -390,10 +386,7 @@ class Tables:
             if job is not None and job.order == order and job.result is not None and job.result_until == until:
                 self.remove(job)
                 removed += 1
-        while self._forget and self._forget[0][0] <= now:
-            until, id_ = heapq.heappop(self._forget)
-            if id_ in self._past and self._past[id_].until == until:
-                del self._past[id_]
+        self._past.prune(now)
         return removed
 
 
@@ -401,10 +394,6 @@ def add_failure(job: JobRow, failure: Failure | None) -> None:
     """Add a failure to the job, which keeps the last `Defaults.failures_kept`."""
     if failure is not None:
         job.failures = (*job.failures, failure)[-DEFAULTS.failures_kept :]
-
-
-def _accepted(item: tuple[tuple[str, str], JobRow]) -> int:
-    return item[1].order
 
 
 def _finished(job: JobRow) -> float:

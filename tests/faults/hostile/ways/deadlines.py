@@ -1,4 +1,7 @@
-"""Handlers that do not let go: of the loop, the GIL, a thread or their own time."""
+"""Handlers that do not let go: of the loop, the GIL, a thread or their own time.
+
+Their sleeps are what they do to the worker, or the time in which it has to end them; no test waits by one.
+"""
 
 from __future__ import annotations
 

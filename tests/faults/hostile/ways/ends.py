@@ -1,4 +1,7 @@
-"""Handlers that end the process that runs them: poison after exactly three runs."""
+"""Handlers that end the process that runs them: poison after exactly three runs.
+
+Their sleeps are what they do to the worker, or the time in which it has to end them; no test waits by one.
+"""
 
 from __future__ import annotations
 

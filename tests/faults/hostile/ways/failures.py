@@ -1,4 +1,7 @@
-"""Handlers that raise, or return, what must fail them and nothing else."""
+"""Handlers that raise, or return, what must fail them and nothing else.
+
+Their sleeps are what they do to the worker, or the time in which it has to end them; no test waits by one.
+"""
 
 from __future__ import annotations
 
