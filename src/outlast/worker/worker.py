@@ -346,8 +346,6 @@ class Worker:
         with contextlib.suppress(BaseException):  # a handler of the log is the app's
             _logger.error("%s", why, exc_info=error)
         if self._torn is not None:
-            with contextlib.suppress(BaseException):  # a job may have broken the log too
-                _logger.critical("the task %r has ended", name, exc_info=error)
             self._torn(why)
         self._fail(error if isinstance(error, Exception) else WorkerTorn(why))
 
