@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Final
 
 from outlast.aio.children import how_ended
+from outlast.aio.tasks import cancel
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreMoved
 from outlast.core.message import Failure
@@ -17,9 +20,32 @@ from outlast.supervisor.process import ProcessExit
 from outlast.worker.job_map import CLAIMED
 from outlast.worker.store_link import StoreLink
 
-__all__ = ["release", "release_jobs_of"]
+__all__ = ["LAST_CALL", "release", "release_jobs_of", "release_within"]
 
 _logger = logging.getLogger("outlast.supervisor")
+
+
+LAST_CALL: Final = 2.0
+"""Seconds that the store has at a stop to take back the jobs of a worker that has ended."""
+
+
+async def release_within(link: StoreLink, ended: ProcessExit, clock: Clock, over: asyncio.Event) -> None:
+    """Release the jobs of a dead worker; once `over` is set (a stop), a store that is away is not waited for."""
+
+    async def last_call() -> None:
+        await over.wait()
+        await asyncio.sleep(LAST_CALL if ended.jobs else LAST_CALL / 2)
+
+    releasing, giving_up = asyncio.ensure_future(release(link, ended, clock)), asyncio.ensure_future(last_call())
+    try:
+        await asyncio.wait((releasing, giving_up), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        done = releasing.done()
+        await cancel(releasing, giving_up)
+    if done:
+        releasing.result()
+    elif ended.jobs:
+        _logger.error("the store did not take back the jobs of a worker in time: their lease will lapse")
 
 
 async def release(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:

@@ -24,7 +24,8 @@ from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
 from outlast.core.text import counted
-from outlast.supervisor.blame import release
+from outlast.supervisor.blame import LAST_CALL, release_within
+from outlast.supervisor.links import open_link, still_in_place
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
 from outlast.supervisor.replica import WorkerReplica
@@ -41,10 +42,7 @@ _RECYCLED: Final = 10.0
 """Seconds until a new worker may be replaced: one that is above its bounds from the start must not loop."""
 _RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
-_PATIENCE: Final = 10.0
 _RENEWAL: Final = "the renewal of leases"
-_LAST_CALL: Final = 2.0
-"""Seconds that the store has at a stop to take back the jobs of a worker that has ended."""
 
 
 class Supervisor:
@@ -151,7 +149,7 @@ class Supervisor:
             with on_signals({signal.SIGTERM: on_signal, signal.SIGINT: on_signal, signal.SIGHUP: on_hangup}):
                 code = await self.run(stop)
             if not self._closed:
-                exit_within(_LAST_CALL / 4, code)
+                exit_within(LAST_CALL / 4, code)
             return code
 
         return asyncio.run(work())
@@ -203,7 +201,7 @@ class Supervisor:
                 _logger.info("stopped: %s of jobs ended", counted(self._finished, "run"))
             if self._link is not None:
                 with contextlib.suppress(StoreError):
-                    self._closed = await closed_within(_LAST_CALL / 2, self._link.store.broker.close())
+                    self._closed = await closed_within(LAST_CALL / 2, self._link.store.broker.close())
         for task in (*running, *beside):
             if not task.cancelled():
                 task.result()  # raises an error of the supervisor itself
@@ -232,7 +230,7 @@ class Supervisor:
         self._finished += ended.finished
         link = self._links.pop(process, self._link)
         if link is not None:
-            await self._release_jobs(link, ended)
+            await release_within(link, ended, self._clock, self._over)
 
     async def _greet(self, process: WorkerProcess) -> None:
         hello = await process.hello
@@ -244,24 +242,11 @@ class Supervisor:
             _logger.info("running: %s", hello.about)
         self._hello = hello
         async with self._linking:
-            self._links[process] = self._link = await self._current_link()
+            # One link for all workers, and another one for those that start after the file was moved or replaced.
+            if self._link is None or not await still_in_place(self._link):
+                self._link = await open_link(self._connect, self._clock, self._rng)
+            self._links[process] = self._link
             self._linked.set()
-
-    async def _current_link(self) -> StoreLink:
-        """Return the link of a new worker: the one of the others, unless its file was moved or replaced since."""
-        link = self._link
-        if link is not None:
-            with contextlib.suppress(StoreError):
-                await link.once(lambda store: store.broker.stats(["outlast"]))  # only its error matters
-            if link.moved is None:
-                return link
-            with contextlib.suppress(StoreError):
-                await link.store.broker.close()
-        while True:
-            link = StoreLink(self._connect(), self._clock, self._rng, reconnect=self._connect, patience=_PATIENCE)
-            with contextlib.suppress(StoreMoved):  # replaced in the moment in which it was opened
-                await link.retry("open", lambda store: store.broker.open())
-                return link
 
     def _connect(self) -> Store:
         assert self._hello is not None
@@ -416,23 +401,3 @@ class Supervisor:
     def _kill_all(self) -> None:
         for process in self._processes:
             process.kill("forced")
-
-    # Releasing
-
-    async def _release_jobs(self, link: StoreLink, ended: ProcessExit) -> None:
-        """Release the jobs of a dead worker; at a stop, a store that is away is not waited for."""
-        releasing = asyncio.ensure_future(release(link, ended, self._clock))
-        last_call = asyncio.ensure_future(self._last_call(_LAST_CALL if ended.jobs else _LAST_CALL / 2))
-        try:
-            await asyncio.wait((releasing, last_call), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            done = releasing.done()
-            await cancel(releasing, last_call)
-        if done:
-            releasing.result()
-        elif ended.jobs:
-            _logger.error("the store did not take back the jobs of a worker in time: their lease will lapse")
-
-    async def _last_call(self, seconds: float) -> None:
-        await self._over.wait()
-        await asyncio.sleep(seconds)

@@ -1,0 +1,38 @@
+"""Opens the supervisor's connection to the store, and finds out whether the store is still the one that was opened."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from outlast.core.clock import Clock
+from outlast.core.errors import StoreError, StoreMoved
+from outlast.core.store.store import Store
+from outlast.worker.store_link import StoreLink
+
+__all__ = ["open_link", "still_in_place"]
+
+_PATIENCE: Final = 10.0
+"""Seconds that a call to the store may take; after that it counts as hung."""
+
+
+async def open_link(connect: Callable[[], Store], clock: Clock, rng: Random) -> StoreLink:
+    """Return a link to the store, opened; wait for an outage to end."""
+    while True:
+        link = StoreLink(connect(), clock, rng, reconnect=connect, patience=_PATIENCE)
+        with contextlib.suppress(StoreMoved):  # replaced in the moment in which it was opened
+            await link.retry("open", lambda store: store.broker.open())
+            return link
+
+
+async def still_in_place(link: StoreLink) -> bool:
+    """Return whether the file of the store was neither moved nor replaced; close the store otherwise."""
+    with contextlib.suppress(StoreError):
+        await link.once(lambda store: store.broker.stats(["outlast"]))  # only its error matters
+    if link.moved is None:
+        return True
+    with contextlib.suppress(StoreError):
+        await link.store.broker.close()
+    return False
