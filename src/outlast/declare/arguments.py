@@ -312,7 +312,7 @@ class Arguments:
         return f"{self._kind}: " + "; ".join(self._details(error))
 
     def _details(self, error: ValidationError) -> list[str]:
-        from outlast.declare.json_form import path_of
+        from outlast.declare.json_form import MOST_DIGITS, path_of
         from outlast.declare.options import instead_of
 
         problems = []
@@ -327,6 +327,8 @@ class Arguments:
                 problems.append(f"{path}: missing")
             elif item["loc"] and item["loc"][0] in self._redacted:
                 problems.append(f"{item['loc'][0]}: does not fit its type ({item['type']})")
+            elif item["type"] == "int_parsing_size":  # of an Enum member too, whose value is not an int
+                problems.append(f"{path}: Input should be a valid integer, of at most {MOST_DIGITS} digits")
             else:
                 problems.append(f"{path}: {item['msg']}")
         return problems

@@ -78,6 +78,10 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (Any, b"x", "value: a bytes would arrive as a str"),
     (Any, Text("x"), "value: a Text would arrive as a str"),
     (Any, Size.SMALL, "value: a Size would arrive as a str"),
+    (int, Size.SMALL, "value: Input should be a valid integer, of at most 4300 digits"),
+    (tuple[int, ...], (1, Size.SMALL), "value[1]: Input should be a valid integer"),
+    (dict[str, int], {"a": Size.SMALL}, "value.a: Input should be a valid integer"),
+    (int | bool, Size.SMALL, "value."),
     (Any, SecretStr("x"), "value: a SecretStr would arrive as a str"),
     (Any, Event(id=1), "value: an Event would arrive as a dict"),
     (Any, Counter("a"), "value: "),
@@ -125,6 +129,9 @@ REFUSED: list[tuple[Any, Any, str]] = [
 ]
 
 
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # as in production: where a warning is an error, it refuses the value
 @pytest.mark.parametrize(("hint", "value", "said"), REFUSED, ids=range(len(REFUSED)))
 def test_what_would_arrive_changed_is_refused_with_its_place(hint: Any, value: Any, said: str) -> None:
     with pytest.raises(InvalidArguments) as caught:
@@ -248,6 +255,9 @@ def test_of_a_redacted_argument_only_the_name_is_told() -> None:
 # Results
 
 
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # as in production: where a warning is an error, it refuses the value
 @pytest.mark.parametrize(("hint", "value", "said"), REFUSED, ids=range(len(REFUSED)))
 def test_a_result_that_would_be_read_changed_is_refused_or_kept_as_plain_data(hint: Any, value: Any, said: str) -> None:
     arguments = taking(hint)
