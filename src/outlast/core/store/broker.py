@@ -45,7 +45,7 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     drain_rate: float = 0.0
     paused: bool = False
     consumers: int = 0
-    """Live holders that claim from this queue."""
+    """Live holders whose last claim named this queue, with demand 0 too."""
     max_depth: int | None = None
     bytes: int | None = None
     """Bytes of the arguments of unfinished jobs, counted where `max_bytes` is set."""
@@ -109,6 +109,10 @@ class Broker(Protocol):
         second late otherwise. The lease of all jobs of the holder is renewed for `lease` seconds from now; a claim
         without a job may leave the lease unchanged. Jobs of a lapsed lease are ready again and count one crash; one
         that was to be cancelled ends as cancelled. A paused queue hands out none. A cancelled call hands out no job.
+
+        A queue with demand 0 is attended: `holder` counts as its consumer (`QueueStats.consumers`) while the lease
+        runs. Nothing else is done for it: it hands out nothing, none of its jobs or limits ends the wait or is looked
+        at, and it is not written. A queue that `demand` leaves out may lose this consumer.
         """
         ...
 
