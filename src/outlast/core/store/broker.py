@@ -27,7 +27,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Seconds of accepted jobs that a crash beyond `durability` may lose; 0 where that is not known."""
     spread: bool = False
     """Whether each queue is on one of several servers. A call over several queues is then one step per queue, and may
-    be done in only some of them when it raises; there is no order of acceptance across queues."""
+    be done in only some of them when it raises; there is no order of acceptance across queues. A follow-up for another
+    queue is stored with its settlement, and may come to its queue later."""
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):
