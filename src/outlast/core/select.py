@@ -15,7 +15,7 @@ from msgspec import field as struct_field
 from outlast.core.limits import nanos
 from outlast.core.topology import Queue
 
-__all__ = ["RECHECK", "KeyState", "QueueState", "RoundRobin", "Ticket", "select"]
+__all__ = ["RECHECK", "KeyState", "QueueState", "RoundRobin", "Ticket", "select", "wanted"]
 
 T = TypeVar("T")
 
@@ -303,6 +303,11 @@ class QueueState(RoundRobin[Ticket, KeyState[Ticket]]):
         heappush(self._parking, (state.wake, state.turn, state.key))
 
 
+def wanted(demand: Mapping[str, int]) -> list[str]:
+    """Return the queues that a claim takes jobs from, by name: those with demand 0 are only attended."""
+    return sorted(name for name, most in demand.items() if most > 0)
+
+
 def select(
     queues: Mapping[str, RoundRobin[T, Any]], last: str, n: int, demand: Mapping[str, int], now: float
 ) -> tuple[list[T], str]:
@@ -316,7 +321,7 @@ def select(
     """
     at = nanos(now)
     serving: list[tuple[str, Generator[T, None, None], int]] = []
-    for name in sorted(demand):
+    for name in wanted(demand):
         if name in queues:
             room = queues[name].room(at)
             most = demand[name] if room is None else min(demand[name], room)

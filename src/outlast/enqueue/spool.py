@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
@@ -57,9 +59,11 @@ class Spool:
         self._same_kind = same_kind
         self._outage = False
         self._stuck = 0
+        self._lock = threading.Lock()
+        """Guards the thread and the relays: loops of several threads use them."""
         self._thread: ThreadPoolExecutor | None = None
-        self._pid = 0
         self._relays: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+        self._pid = os.getpid()
 
     async def through(self, messages: Sequence[Message], direct: Callable[[], Awaitable[Stored]]) -> Stored:
         """Publish to the store with `direct`; during an outage, keep the messages in the file.
@@ -87,22 +91,34 @@ class Spool:
     def relay(self) -> None:
         """Start a relay on the running loop, unless it has one or there is no file; it ends when the file is empty."""
         loop = asyncio.get_running_loop()
-        self._relays = {each: task for each, task in self._relays.items() if not each.is_closed()}
-        task = self._relays.get(loop)
-        if (task is None or task.done()) and self._file.exists():
-            self._relays[loop] = loop.create_task(self._run(), name="outlast-spool")
+        with self._guarded():
+            task = self._relays.get(loop)
+            if (task is None or task.done()) and self._file.exists():
+                self._relays[loop] = loop.create_task(self._run(), name="outlast-spool")
 
     async def close(self) -> None:
         """End the relay of the running loop; jobs left in the file wait for the next process."""
-        task = self._relays.pop(asyncio.get_running_loop(), None)
+        with self._guarded():
+            task = self._relays.pop(asyncio.get_running_loop(), None)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        if not self._relays:
+        with self._guarded():
+            if self._relays:
+                return
             thread, self._thread = self._thread, None
-            if thread is not None:
-                await asyncio.to_thread(thread.shutdown)
-            self._file.close()
+        if thread is not None:
+            await asyncio.to_thread(thread.shutdown)
+        self._file.close()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Hold the lock, without what is of the process that this one was forked from, and of loops that have ended."""
+        if self._pid != os.getpid():
+            self._lock, self._thread, self._relays, self._pid = threading.Lock(), None, {}, os.getpid()
+        with self._lock:
+            self._relays = {each: task for each, task in self._relays.items() if not each.is_closed()}
+            yield
 
     async def _run(self) -> None:
         pauses = chain(PAUSES, repeat(PAUSES[-1]))
@@ -217,9 +233,10 @@ class Spool:
 
     async def _do(self, work: Callable[..., T], *args: Any, **options: Any) -> T:
         """Run `work` in the thread of the file."""
-        if self._thread is None or self._pid != os.getpid():  # a thread does not cross a fork
-            self._thread, self._pid = ThreadPoolExecutor(1, thread_name_prefix="outlast-spool"), os.getpid()
-        doing = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **options))
+        with self._guarded():  # a thread that another loop shuts down meanwhile takes no more work
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="outlast-spool")
+            doing = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **options))
         return await asyncio.shield(doing)
 
 

@@ -13,7 +13,7 @@ from outlast.core.durability import Durability
 from outlast.core.errors import StoreUnavailable
 from outlast.core.events import Observers
 from outlast.core.message import Message
-from outlast.core.settlement import Accepted, Exists, Published
+from outlast.core.settlement import Accepted, Exists, Full, Published
 from outlast.core.store.store import Store
 from outlast.enqueue.composer import Composer
 from outlast.enqueue.connections import Connections
@@ -42,6 +42,8 @@ class Wiring:
             composer.registry, lambda: self._connect(connect), lambda store: wire(composer, store, observers)
         )
         self.spool: Spool | None = None
+        self._held_back: set[str] = set()
+        """Spooled jobs whose full queue the observers know of."""
         settings = composer.settings
         kind = find_kind(settings.url)  # an unknown one is refused when the store is opened
         if settings.spool and not (kind is not None and kind.in_process):
@@ -82,13 +84,27 @@ class Wiring:
         return answers, runtime.store.broker.capabilities.durability
 
     async def _relay(self, messages: Sequence[Message]) -> list[Published]:
-        """Publish spooled messages, some perhaps again; notify observers of those that the store did not have yet."""
+        """Publish spooled messages, some perhaps again; notify observers of those that the store did not have yet.
+
+        A full queue is told once for each job, not at each attempt.
+        """
         runtime = await self.connections.get()
         async with asyncio.timeout(self.composer.settings.enqueue_timeout):
             answers = await publish_late(runtime.store, messages)
-        if runtime.observers:
-            runtime.emit_published(messages, answers)
+        news = [pair for pair in zip(messages, answers, strict=True) if self._is_news(*pair)]
+        if runtime.observers and news:
+            runtime.emit_published(*zip(*news, strict=True))
         return answers
+
+    def _is_news(self, message: Message, answer: Published) -> bool:
+        if not isinstance(answer, Full):
+            self._held_back.discard(message.id)
+            return True
+        known = message.id in self._held_back
+        if len(self._held_back) >= self.composer.settings.spool_limit:
+            self._held_back.clear()  # another process has relayed those: no file holds more
+        self._held_back.add(message.id)
+        return not known
 
     async def close(self) -> None:
         """Close the spool and the store of the running loop."""

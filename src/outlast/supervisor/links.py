@@ -1,8 +1,10 @@
-"""Opens the supervisor's connection to the store, and finds out whether the store is still the one that was opened."""
+"""Opens the supervisor's connection to the store, tells of its failures, and finds out whether the store was moved."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -12,8 +14,9 @@ from outlast.core.errors import StoreError, StoreMoved
 from outlast.core.store.store import Store
 from outlast.worker.store_link import StoreLink
 
-__all__ = ["open_link", "still_in_place"]
+__all__ = ["open_link", "still_in_place", "tell_failure"]
 
+_logger = logging.getLogger("outlast.supervisor")
 _PATIENCE: Final = 10.0
 """Seconds that a call to the store may take; after that it counts as hung."""
 
@@ -25,6 +28,14 @@ async def open_link(connect: Callable[[], Store], clock: Clock, rng: Random) -> 
         with contextlib.suppress(StoreMoved):  # replaced in the moment in which it was opened
             await link.retry("open", lambda store: store.broker.open())
             return link
+
+
+def tell_failure(failed: str, task: asyncio.Task[None]) -> None:
+    """Log the error with which a task has ended, if one did: nothing awaits the task. failed: what was not done."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        known = isinstance(error, StoreError)
+        _logger.error("%s: %s", failed, error if known else type(error).__name__, exc_info=None if known else error)
 
 
 async def still_in_place(link: StoreLink) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import sys
@@ -25,7 +26,7 @@ from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
 from outlast.core.text import counted
 from outlast.supervisor.blame import LAST_CALL, release_within
-from outlast.supervisor.links import open_link, still_in_place
+from outlast.supervisor.links import open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
 from outlast.supervisor.replica import WorkerReplica
@@ -216,11 +217,17 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(self._run_process(process))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        failed = f"the jobs of worker {process.child.pid} are not released, their lease will lapse"
+        task.add_done_callback(functools.partial(tell_failure, failed))
         return process
 
     async def _run_process(self, process: WorkerProcess) -> None:
         """Serve a worker process until it has ended and its jobs are released."""
         greeting = asyncio.get_running_loop().create_task(self._greet(process))
+        failed = (
+            f"the supervisor has no connection to the store and does not renew the lease of worker {process.child.pid}"
+        )
+        greeting.add_done_callback(functools.partial(tell_failure, failed))
         try:
             ended = await process.run()
         finally:

@@ -69,7 +69,7 @@ class Budget:
     # What to claim
 
     def demand(self, queues: Iterable[str]) -> tuple[dict[str, int], int]:
-        """Return the number of jobs to claim from each queue, and in all.
+        """Return the number of jobs to claim from each queue, and in all; 0 for a queue without room.
 
         A queue whose kinds use several slot groups gets the smallest room of them: no job waits here for a slot.
         """
@@ -82,12 +82,11 @@ class Budget:
             # Two batches of equal size: one runs while the store settles and claims the other.
             limit = min(limit, (most + 1) // 2)
         if limit <= 0:
-            return {}, 0
+            return dict.fromkeys(queues, 0), 0
         rooms: dict[str, int] = {}
         for queue, group in self._queues:
             rooms[queue] = min(rooms.get(queue, limit), group.room(trip))
-        demand = {queue: rooms.get(queue, limit) for queue in queues}
-        return {queue: n for queue, n in demand.items() if n > 0}, limit
+        return {queue: max(0, rooms.get(queue, limit)) for queue in queues}, limit
 
     def settles_soon(self) -> bool:
         """Return whether `room` is set soon: a run waits to be settled, or waiting runs are about to start."""

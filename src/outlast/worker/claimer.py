@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from outlast.core.errors import StoreCorrupt, StoreError, StoreMoved
 from outlast.core.message import Delivery, Holder
+from outlast.core.select import wanted
 from outlast.core.store.store import Store
 from outlast.core.text import counted
 from outlast.worker.budget import Budget
@@ -26,6 +27,9 @@ _GRANT_TIME: Final = 0.02
 
 class Claimer:
     """Makes one claim at a time, the next while the jobs of the last run. `accept` takes the claimed jobs.
+
+    Each claim names all queues, those without room with demand 0: to the store, and to workers on other hosts, a queue
+    that a claim leaves out has no consumer here.
 
     A claim that failed or was interrupted may have been granted by the store: such jobs would be renewed for ever and
     never run. Therefore all jobs that the store counts as held here are forfeited, without a crash, as soon as there is
@@ -65,15 +69,14 @@ class Claimer:
         self._budget.room.clear()
         self._filled = False
         demand, limit = self._budget.demand(self._queues)
-        if self._unknown_since is not None and not await self._forfeit_unknown(self._unknown_since):
-            demand = {}
-        if not demand:
+        may_claim = self._unknown_since is None or await self._forfeit_unknown(self._unknown_since)
+        if not may_claim or not wanted(demand):
             await self._budget.room.wait()
             return 0
 
         def claim(store: Store) -> Coroutine[Any, Any, list[Delivery]]:
             call = store.broker.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait)
-            return call if len(demand) == len(self._queues) else self._until_wider(call, demand)
+            return call if all(demand.values()) else self._until_wider(call, demand)
 
         try:
             deliveries = await self._link.once(claim, wait=wait, what="claim")
@@ -92,7 +95,7 @@ class Claimer:
     async def _until_wider(
         self, claim: Coroutine[Any, Any, list[Delivery]], demand: Mapping[str, int]
     ) -> list[Delivery]:
-        """Await a claim that omits full queues; cancel it, with no jobs, when one of these queues has room."""
+        """Await a claim with demand 0 for full queues; cancel it, with no jobs, when one of these queues has room."""
         task: asyncio.Task[list[Delivery]] = asyncio.ensure_future(claim)
         try:
             while not task.done():
@@ -101,7 +104,7 @@ class Claimer:
                 room.cancel()
                 self._budget.room.clear()
                 wider, _ = self._budget.demand(self._queues)
-                if wider.keys() <= demand.keys():
+                if set(wanted(wider)) <= set(wanted(demand)):
                     continue
                 # A claim that is being granted returns within this time: only one that waits is cancelled.
                 await asyncio.wait((task,), timeout=_GRANT_TIME)

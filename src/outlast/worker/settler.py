@@ -12,7 +12,7 @@ from outlast.core.errors import StoreError
 from outlast.core.settlement import Note, Release, Settlement
 from outlast.core.store.store import Store
 from outlast.worker.budget import Budget, EndedRun
-from outlast.worker.follow_ups import NONE, Absent, absent_ones, in_question
+from outlast.worker.follow_ups import NONE, Absent, absent_ones, in_doubt, in_question
 from outlast.worker.report import Reporter, Superseded
 from outlast.worker.run import Run
 from outlast.worker.store_link import StoreLink
@@ -80,14 +80,14 @@ class Settler:
             self._task = None
 
     async def _absent(self, batch: list[EndedRun]) -> Absent:
-        """Return the follow-ups that were not stored; all in question if the store cannot be read now."""
+        """Return the follow-ups that were not stored; those in doubt if the store cannot be read now."""
         asked = in_question(settlement for _, settlement in batch)
         if not asked:
             return NONE
         try:
             return await self._link.once(lambda store: absent_ones(store, asked))
         except StoreError:  # no answer in time
-            return dict.fromkeys(message.id for message in asked)
+            return in_doubt(self._link.store, asked)
 
     async def _settle(self, batch: list[EndedRun]) -> Superseded:
         notes = [

@@ -70,6 +70,21 @@ async def test_poison_in_a_fork_is_dead_and_the_fork_server_serves_the_next(isol
     assert len(ledger.read("dies")) == 2
 
 
+@pytest.mark.parametrize("thread", ["", "1"], ids=["forked", "started-anew"])
+async def test_a_job_alone_that_kills_its_parent_is_dead_and_its_neighbours_run_once(
+    isolated: Outlast, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, thread: str
+) -> None:
+    monkeypatch.setenv("OUTLAST_TEST_THREAD", thread)  # with a thread the app must not be forked
+    jobs = await suspects(isolated, *FIRST, ("naps", 2.0), ("kills_its_parent", None), ("family", None))
+    async with working(isolated, target=TARGET, processes=4):
+        found = await record(isolated, jobs[3])
+        assert (found.state, found.reason) == ("dead", "poison")
+        assert "SIGKILL" in found.failures[-1].message
+        assert await jobs[2].result(timeout=60) == 2
+        assert await parent_of(jobs[1]) == await parent_of(jobs[4])
+    assert (len(ledger.read("kills")), len(ledger.read("naps"))) == (1, 1)
+
+
 @pytest.mark.parametrize("how", ["exit", "signal"])
 async def test_the_death_of_a_job_alone_counts_also_while_its_worker_stops(
     isolated: Outlast, ledger: Ledger, how: str

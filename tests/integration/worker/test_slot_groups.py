@@ -41,6 +41,28 @@ async def test_a_freed_slot_is_filled_while_a_claim_waits_for_other_queues(
         await (await quick.enqueue()).result(timeout=30)
 
 
+async def test_a_queue_without_room_keeps_its_consumer(app: Outlast) -> None:
+    """Else workers on other hosts report that no worker consumes it, because a slow job runs."""
+    gate = threading.Event()
+
+    @app.job(queue="slow")
+    def slow() -> None:
+        gate.wait(30)
+
+    @app.job(queue="quick")
+    async def quick() -> None:
+        return
+
+    async with working(app, threads=1):
+        await slow.enqueue()
+        await until(lambda: is_running(app), "the only thread is taken")
+        for _ in range(2):  # given by a claim that has no room for the other queue
+            await (await quick.enqueue()).result(timeout=30)
+        stats = await (await app.runtime()).store.broker.stats(())
+        gate.set()
+    assert {name: each.consumers for name, each in stats.items()} == {"slow": 1, "quick": 1}
+
+
 async def test_what_a_claim_is_given_in_the_moment_it_stops_waiting_runs(
     app: Outlast, monkeypatch: pytest.MonkeyPatch
 ) -> None:

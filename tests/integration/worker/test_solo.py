@@ -89,7 +89,7 @@ async def test_jobs_that_must_run_alone_do_not_keep_the_places_of_others(app: Ou
         assert isinstance(settlement, Release)
         assert settlement.at is not None
         assert settlement.at >= before + SOLO_PAUSE
-    assert budget.demand(["default"]) == ({}, 0)
+    assert budget.demand(["default"]) == ({"default": 0}, 0)
     budget.begin_settling(settled)
     assert budget.demand(["default"]) == ({"default": 6}, 6)
     budget.settled(settled)

@@ -80,6 +80,35 @@ async def test_one_job_wakes_one_of_those_who_wait(server: RedisServer, store: R
         await other.close()
 
 
+async def test_a_queue_with_demand_0_is_not_read_and_not_written(store: RedisStore) -> None:
+    command = store._client.command
+    # The server then counts each access to a key.
+    for name, value in (("maxmemory-policy", "allkeys-lfu"), ("lfu-log-factor", "0"), ("lfu-decay-time", "0")):
+        await command("CONFIG", "SET", name, value)
+    now = SystemClock().time()
+    await store.publish([message("q.1", now, delay=-5), message("q.2", now, delay=5), message("r.1", now, delay=3600)])
+
+    async def accesses() -> dict[bytes, int]:
+        return {key: int(await command("OBJECT", "FREQ", key)) for key in await command("KEYS", "{outlast:q}*")}
+
+    before = await accesses()
+    claim = asyncio.create_task(store.claim({"r": 1, "q": 0}, limit=1, holder=A, lease=60, wait=60))
+    while not await command("EXISTS", "{outlast:r}:w"):
+        await asyncio.sleep(0)
+    assert await accesses() == before
+    claim.cancel()
+    await asyncio.wait([claim])
+
+
+async def test_a_claim_stops_waiting_for_a_queue_whose_demand_falls_to_0(store: RedisStore) -> None:
+    for most in (1, 0):
+        claim = asyncio.create_task(store.claim({"r": 1, "q": most}, limit=1, holder=A, lease=60, wait=60))
+        while int(await store._client.command("SCARD", "{outlast:q}:w")) != most:
+            await asyncio.sleep(0)
+        claim.cancel()
+        await asyncio.wait([claim])
+
+
 async def test_nothing_but_ids_is_left_of_what_was_purged(store: RedisStore) -> None:
     now = SystemClock().time()
     keyed = [message(f"q.{n}", now, key=f"key-{n % 7}", unique=f"u-{n}", delay=n % 2) for n in range(2000)]

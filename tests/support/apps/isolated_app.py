@@ -96,12 +96,23 @@ async def anywhere() -> int:
     return os.getpid()
 
 
+def starter() -> int:
+    """Return the process that started the parent of this one: the fork server, or the worker."""
+    return int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 async def family() -> list[int]:
-    return [os.getpid(), os.getppid()]
+    return [os.getpid(), starter()]
+
+
+async def kills_its_parent(ctx: Context) -> None:
+    ledger().write("kills", ctx.id)
+    os.kill(os.getppid(), signal.SIGKILL)
+    await asyncio.sleep(60)
 
 
 async def naps(ctx: Context, seconds: float) -> int:
-    ledger().write("naps", os.getppid())
+    ledger().write("naps", starter())
     await asyncio.sleep(seconds)
     return ctx.crashes
 
@@ -127,7 +138,7 @@ def build(url: str = "") -> Outlast:
         (hungry, quick, 60.0),
     ):
         build_jobs[function.__name__] = made.job(isolate="process", retry=retry, timeout=timeout)(function)
-    for handler in (anywhere, dies_when_told, family, naps):
+    for handler in (anywhere, dies_when_told, family, kills_its_parent, naps):
         build_jobs[handler.__name__] = made.job(handler)
     return made
 

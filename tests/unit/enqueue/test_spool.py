@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from outlast import ConfigurationError, Outlast, StoreUnavailable
+from outlast import ConfigurationError, JobEnqueued, JobRefused, Outlast, Settings, StoreUnavailable
 from outlast.core.codec import encode
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, UNROUTABLE, Exists, Published, TooLarge
+from outlast.enqueue import spool as spool_module
 from outlast.enqueue.spool import Spool
 from outlast.enqueue.spool_file import SpoolFile
 from tests.support.polling import until
@@ -193,3 +197,57 @@ async def test_a_damaged_page_holds_up_no_job_of_another(tmp_path: Path, caplog:
     assert 300 > len(set(publish.taken)) == len(publish.taken) > 250
     assert publish.taken[-1] == "q.299"
     assert "the store has all jobs" not in caplog.text
+
+
+async def test_a_full_queue_is_told_once_for_each_job_until_it_has_room(tmp_path: Path) -> None:
+    shop = Outlast("shop", settings=Settings(url=f"sqlite:{tmp_path}/jobs.db", spool=str(tmp_path / "spool.db")))
+    shop.queue("q", max_depth=1)
+    told: list[tuple[str, str]] = []
+    shop.observe(JobEnqueued, JobRefused)(lambda event: told.append((type(event).__name__, event.id)))
+
+    @shop.job(queue="q")
+    async def send() -> None: ...
+
+    async with shop:
+        first = await send.with_options(id="1").enqueue()
+        late = [send.with_options(id=name).message() for name in ("2", "3")]
+        relay = shop._wired()._relay
+        for _ in range(3):
+            await relay(late)
+        assert await first.cancel()
+        await relay(late)
+        await relay(late[1:])
+    assert told == [
+        ("JobEnqueued", "q.1"),
+        ("JobRefused", "q.2"),
+        ("JobRefused", "q.3"),
+        ("JobEnqueued", "q.2"),
+    ]
+
+
+async def test_a_loop_that_closes_the_spool_takes_the_thread_of_the_file_from_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Recorder()
+    spool = Spool(str(tmp_path / "spool.db"), limit=9, publish=publish, same_kind=app.registry.same_kind)
+    closers: list[threading.Thread] = []
+
+    class Interrupted(ThreadPoolExecutor):
+        """Another loop closes the spool as soon as work is to be given to the thread of its file."""
+
+        def submit(self, *args: Any, **options: Any) -> Any:
+            closer = threading.Thread(target=lambda: asyncio.run(spool.close()))
+            closers.append(closer)
+            closer.start()
+            while closer.is_alive() and not spool._lock.locked():
+                pass
+            return super().submit(*args, **options)
+
+    monkeypatch.setattr(spool_module, "ThreadPoolExecutor", Interrupted)
+    await spool.through([message(1)], away)
+    await spool.through([message(2)], away)
+    for each in closers:
+        await asyncio.to_thread(each.join)
+    assert SpoolFile(str(tmp_path / "spool.db")).count() == (2, 0)
+    await spool.close()
+    assert not [each for each in threading.enumerate() if each.name.startswith("outlast-spool")]

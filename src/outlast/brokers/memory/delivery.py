@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from outlast.brokers.memory.rows import HolderRow, JobRow
+from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
 from outlast.brokers.memory.tables import Tables, add_failure
 from outlast.core.codec import encode_value
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, rank_of
-from outlast.core.select import QueueState, select
+from outlast.core.select import QueueState, select, wanted
 from outlast.core.settlement import Finish, Lost, Note, Park, Release, Reschedule, Settlement
 
 __all__ = ["claim", "extend", "forfeit", "next_event", "save", "settle"]
@@ -26,9 +26,8 @@ def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Hold
     row.queues = set(demand)
     now = tables.clock.time()
     open_queues: dict[str, QueueState] = {}
-    for name in demand:
-        data = tables.queues.get(name)
-        if data is not None and not data.paused and demand[name] > 0 and data.room(nanos(now)) != 0:
+    for name, data in _wanted(tables, demand).items():
+        if data.room(nanos(now)) != 0:
             tables.promote_successors(name)
             tables.promote(data)
             open_queues[name] = data
@@ -36,6 +35,12 @@ def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Hold
     if picked:
         tables.token += 1
     return [_hand_out(tables, tables.jobs[ticket.id], row) for ticket in picked]
+
+
+def _wanted(tables: Tables, demand: Mapping[str, int]) -> dict[str, QueueData]:
+    """Return the queues that may give jobs to a claim, as far as its demand and pauses tell."""
+    found = {name: tables.queues.get(name) for name in wanted(demand)}
+    return {name: data for name, data in found.items() if data is not None and not data.paused}
 
 
 def _hand_out(tables: Tables, job: JobRow, row: HolderRow) -> Delivery:
@@ -99,14 +104,16 @@ def _interrupt(tables: Tables, job: JobRow, *, crashed: bool, lapsed: bool) -> N
     data.freed(job.message.key)
 
 
-def next_event(tables: Tables) -> float | None:
-    """Return the seconds until a job becomes due, a limit allows one to begin, or a lease with jobs lapses."""
-    due = tables.next_due()
+def next_event(tables: Tables, demand: Mapping[str, int]) -> float | None:
+    """Return the seconds until one of these queues may have a job, or a lease with jobs lapses."""
     wall = tables.clock.time()
-    lapse_of_key = tables.next_lapse_of_key()
+    queues = _wanted(tables, demand)
+    with_room = {name: data for name, data in queues.items() if data.room(nanos(wall)) != 0}
+    due = tables.next_due(with_room.values())
+    lapse_of_key = tables.next_lapse_of_key(with_room)
     waits = [] if due is None else [due - wall]
     waits += [] if lapse_of_key is None else [lapse_of_key - wall]
-    looks = [data.next_look(nanos(wall)) for data in tables.queues.values() if not data.paused]
+    looks = [data.next_look(nanos(wall)) for data in queues.values()]
     waits += [(look - nanos(wall)) / 1e9 for look in looks if look is not None]
     now = tables.clock.monotonic()
     waits += [

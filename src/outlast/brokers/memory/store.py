@@ -74,7 +74,7 @@ class MemoryStore:
 
         def look() -> tuple[list[Delivery], float | None]:
             claimed = delivery.claim(self._tables, demand, limit=limit, holder=holder, lease=lease)
-            return claimed, None if claimed else delivery.next_event(self._tables)
+            return claimed, None if claimed else delivery.next_event(self._tables, demand)
 
         return await self._until(look, wait)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from outlast.brokers.memory.past_jobs import PastJob, PastJobs
 from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
 from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
 from outlast.core.clock import Clock
-from outlast.core.limits import nanos
 from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
@@ -188,9 +187,9 @@ class Tables:
                 self.put(job, job.at, "scheduled")
             self.prune(self.queue(name[0]))
 
-    def next_lapse_of_key(self) -> float | None:
-        """Return the wall time at which the next key that a successor waits for lapses, None for never."""
-        held = [self._key_holders[name][1] for name in self.successors if name in self._key_holders]
+    def next_lapse_of_key(self, queues: Container[str]) -> float | None:
+        """Return the wall time at which the next key of these queues lapses for a successor, None for never."""
+        held = [self._key_holders[key][1] for key in self.successors if key[0] in queues and key in self._key_holders]
         return min((until for until in held if until < math.inf), default=None)
 
     def _end_late_holder(self, message: Message) -> None:
@@ -278,13 +277,10 @@ class Tables:
             if job is not None:
                 self.put(job, at, job.state)
 
-    def next_due(self) -> float | None:
-        """Return the wall time at which the next job is due, None when none is scheduled."""
+    def next_due(self, queues: Iterable[QueueData]) -> float | None:
+        """Return the wall time at which the next job of these queues is due, None when none is scheduled."""
         nexts = []
-        now = nanos(self.clock.time())
-        for data in self.queues.values():
-            if data.paused or data.room(now) == 0:
-                continue  # a claim would hand out no job of it, due or not
+        for data in queues:
             while data.due and self._waits(*data.due[0]) is None:
                 heapq.heappop(data.due)
             if data.due:

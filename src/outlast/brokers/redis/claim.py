@@ -16,6 +16,7 @@ from outlast.brokers.redis.codec import unpack
 from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, script
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Fence
+from outlast.core.select import wanted
 from outlast.core.unreadable import READ_ERRORS, UNREADABLE
 
 __all__ = ["ClaimOperations", "ClaimReply", "ClaimRequest", "repeat_until_done"]
@@ -32,6 +33,8 @@ RETRY: Final = 0.25
 
 class ClaimRequest(Struct, frozen=True):
     """The arguments of a claim. last: the queue of the last job of the previous claim.
+
+    A queue with demand 0 is sent by its name only: the script opens none of its keys.
 
     waiter: the name that the server notifies of a job, if it has none now; "" for no notification.
     """
@@ -119,7 +122,7 @@ class ClaimOperations(KeyspaceOperations):
     async def _claim_from(self, request: ClaimRequest, sequence: _ClaimSequence) -> ClaimReply:
         if self._unread:
             await self._set_aside()
-        queues = sorted(request.demand)
+        queues = wanted(request.demand)
         reply = await self.keyspace.run(
             _CLAIM,
             self.keyspace.keys(queues),
@@ -129,7 +132,7 @@ class ClaimOperations(KeyspaceOperations):
             request.last,
             request.waiter,
             _encode(request.kinds) if request.kinds else b"",
-            " ".join(queues),
+            " ".join(sorted(request.demand)),
             sequence.name,
             sequence.number,
             *(request.demand[queue] for queue in queues),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from outlast.brokers.redis.claim import ClaimReply
 from outlast.core.errors import StoreError
 from outlast.core.message import Delivery
+from outlast.core.select import wanted
 
 __all__ = ["ClaimRound", "claim_order", "merged", "next_shares", "share_out"]
 
@@ -24,7 +25,7 @@ class ClaimRound(NamedTuple):
 
 def claim_order(demand: Mapping[str, int], last: str) -> list[str]:
     """Return the queues with a demand in the order of their turns, beginning after the queue `last`."""
-    names = sorted(name for name, most in demand.items() if most > 0)
+    names = wanted(demand)
     behind = sum(name <= last for name in names)
     return [*names[behind:], *names[:behind]]
 

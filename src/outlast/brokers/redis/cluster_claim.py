@@ -54,15 +54,16 @@ class ClusterClaim:
 
     async def _claim(self, request: ClaimRequest, requests: list[asyncio.Task[ClaimReply]]) -> ClaimReply:
         demand = request.demand
-        # Without a demand too a queue checks its leases: jobs of lapsed ones would stay held.
+        # Without a demand too a queue notes its consumer, and checks its leases: jobs of lapsed ones would stay held.
         idle = [name for name, most in demand.items() if most <= 0] if demand else await self._queues.names()
-        if idle:
-            await self._request(request, dict.fromkeys(idle, 0), requests)
+        attended = dict.fromkeys((name for name in idle if not self._queues.unavailable(name)), 0)
         order = claim_order(demand, request.last)
         order = [name for name in order if not self._queues.unavailable(name)] or order
         rounds: list[ClaimRound] = []
-        while shares := next_shares(order, rounds, demand, request.limit):
-            rounds.append(ClaimRound(shares, await self._request(request, shares, requests)))
+        while (shares := next_shares(order, rounds, demand, request.limit)) or attended:
+            answers = await self._request(request, {**shares, **attended}, requests)
+            attended = {}
+            rounds.append(ClaimRound(shares, {name: answers[name] for name in shares}))
         return merged(order, rounds, request.last)
 
     async def _request(
@@ -95,7 +96,10 @@ class ClusterClaim:
         return answers
 
     async def _claim_one(self, request: ClaimRequest, name: str) -> ClaimReply:
-        return await (await self._queues.used(name)).claim_now(request)
+        if request.limit > 0:
+            return await (await self._queues.used(name)).claim_now(request)
+        store = await self._queues.known(name)  # a queue that is only attended is not made
+        return ClaimReply([], request.last, None) if store is None else await store.claim_now(request)
 
     async def _undo(self, requests: list[asyncio.Task[ClaimReply]]) -> None:
         answers = await asyncio.gather(*requests, return_exceptions=True)

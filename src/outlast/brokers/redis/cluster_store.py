@@ -23,6 +23,7 @@ from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 from outlast.core.message import Fence, Holder, Message, State
 from outlast.core.moving import Adopt
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
+from outlast.core.select import wanted
 from outlast.core.settlement import Finish, Lost, Note, Published, Reschedule, Settlement
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Adjust, Answer, Command, Pause, Prune, Purge
@@ -72,7 +73,7 @@ class ClusterStore(BaseRedisStore):
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
         """Hand out the jobs that can run now. A cancelled call hands out none."""
         reply = await self._claims.claim_now(request)
-        self._relay.check(name for name, most in request.demand.items() if most > 0)
+        self._relay.check(wanted(request.demand))
         return reply
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:

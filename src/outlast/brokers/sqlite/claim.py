@@ -19,7 +19,7 @@ from outlast.brokers.sqlite.unreadable import fetch, set_aside
 from outlast.core.ids import queue_of
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, Message
-from outlast.core.select import select
+from outlast.core.select import select, wanted
 from outlast.core.unreadable import READ_ERRORS
 
 __all__ = ["claim", "next_look", "nothing_to_claim"]
@@ -40,7 +40,7 @@ def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder)
         return False
     if tx.rows("lapsing", (tx.boot, tx.mono)):
         return False
-    for name in demand:
+    for name in wanted(demand):
         queue = tx.find_queue(name)
         if queue is None or queue.paused or room_of(tx, queue) == 0:
             continue
@@ -59,7 +59,7 @@ def next_look(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> flo
     None: no such time is known. A slot that becomes free is notified.
     """
     waits = []
-    for name in demand:
+    for name in wanted(demand):
         queue = tx.find_queue(name)
         if queue is not None and not queue.paused:
             waits += _looks(tx, queue)
@@ -92,10 +92,9 @@ def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder
     """Hand out at most `limit` jobs, at most `demand[q]` of queue q; queues give one job each in turn."""
     number = register(tx, holder, list(demand), lease)
     lapse_due(tx)
-    names = sorted(name for name, wanted in demand.items() if wanted > 0)
     queues = {
         name: row
-        for name in names
+        for name in wanted(demand)
         if (row := tx.find_queue(name)) is not None and not row.paused and room_of(tx, row) != 0
     }
     promote_successors(tx, queues.values())
@@ -180,14 +179,14 @@ def _read_singly(tx: Transaction, seqs: Sequence[int], token: int) -> list[Deliv
     return deliveries
 
 
-def _shares(tx: Transaction, wanted: dict[str, tuple[int, int]], limit: int) -> dict[str, int]:
+def _shares(tx: Transaction, asked: dict[str, tuple[int, int]], limit: int) -> dict[str, int]:
     """Return how many jobs each queue gives, in round-robin order, beginning behind the queue that gave the last."""
-    names = list(wanted)
+    names = list(asked)
     start = sum(name <= tx.last_served for name in names)
     ring = names[start:] + names[:start]
     if len(ring) == 1:
-        return {ring[0]: wanted[ring[0]][1]} if limit > 0 else {}
-    waiting = {name: tx.one("ready_count", wanted[name]) for name in ring}
+        return {ring[0]: asked[ring[0]][1]} if limit > 0 else {}
+    waiting = {name: tx.one("ready_count", asked[name]) for name in ring}
     ring = [name for name in ring if waiting[name]]
     shares = dict.fromkeys(ring, 0)
     left = limit

@@ -27,7 +27,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Seconds of accepted jobs that a crash beyond `durability` may lose; 0 where that is not known."""
     spread: bool = False
     """Whether each queue is on one of several servers. A call over several queues is then one step per queue, and may
-    be done in only some of them when it raises; there is no order of acceptance across queues."""
+    be done in only some of them when it raises; there is no order of acceptance across queues. A follow-up for another
+    queue is stored with its settlement, and may come to its queue later."""
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):
@@ -45,7 +46,7 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     drain_rate: float = 0.0
     paused: bool = False
     consumers: int = 0
-    """Live holders that claim from this queue."""
+    """Live holders whose last claim named this queue, with demand 0 too."""
     max_depth: int | None = None
     bytes: int | None = None
     """Bytes of the arguments of unfinished jobs, counted where `max_bytes` is set."""
@@ -109,6 +110,10 @@ class Broker(Protocol):
         second late otherwise. The lease of all jobs of the holder is renewed for `lease` seconds from now; a claim
         without a job may leave the lease unchanged. Jobs of a lapsed lease are ready again and count one crash; one
         that was to be cancelled ends as cancelled. A paused queue hands out none. A cancelled call hands out no job.
+
+        A queue with demand 0 is attended: `holder` counts as its consumer (`QueueStats.consumers`) while the lease
+        runs. Nothing else is done for it: it hands out nothing, none of its jobs or limits ends the wait or is looked
+        at, and it is not written. A queue that `demand` leaves out may lose this consumer.
         """
         ...
 

@@ -41,6 +41,7 @@ from outlast.worker.isolation.messages import (
     decode_worker,
     encode,
 )
+from outlast.worker.isolation.own_parent import continue_in_fork
 from outlast.worker.ports import ComposerPort
 from outlast.worker.run import Run, RunPlan, run_blocking, settled_as
 from outlast.worker.slot_groups import SlotGroup
@@ -116,6 +117,8 @@ def main() -> None:
     config = msgspec.json.decode(sys.argv[1].encode(), type=IsolatedConfig)
     die_with_parent(config.parent)
     ignore_stops()
+    if config.alone:
+        continue_in_fork(config.fd)
     channel = _ParentChannel(socket.socket(fileno=config.fd))
     try:
         app, failed = load_source(config.source)

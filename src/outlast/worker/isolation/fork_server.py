@@ -24,6 +24,7 @@ from outlast.aio.signals import ignore_stops
 from outlast.worker.app_source import load_source
 from outlast.worker.isolation.child_main import serve
 from outlast.worker.isolation.messages import FORK, Forked, ForkEnded, ForkServerReady, IsolatedConfig, encode
+from outlast.worker.isolation.own_parent import continue_in_fork
 
 __all__ = ["main", "unfit"]
 
@@ -112,6 +113,7 @@ def _serve(sock: socket.socket) -> socket.socket | None:
                 each.close()
             os.setpgid(0, 0)
             die_with_parent(parent)
+            continue_in_fork(sockets[0])
             return socket.socket(fileno=sockets[0])
         os.close(sockets[0])
         if pid > 0:

@@ -42,11 +42,15 @@ FORK: Final = b"f"
 
 
 class IsolatedConfig(Struct, frozen=True):
-    """The argument of a child process. source: where it imports the app from. fd: of its socket to the worker."""
+    """The argument of a child process. source: where it imports the app from. fd: of its socket to the worker.
+
+    alone: it runs one job that must run alone, with `continue_in_fork`.
+    """
 
     source: AppSource
     fd: int
     parent: int
+    alone: bool = False
 
 
 class LoggerSetup(Struct, frozen=True):

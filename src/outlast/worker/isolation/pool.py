@@ -171,7 +171,7 @@ class ProcessPool:
         if process is None:
             process = Child(
                 "outlast.worker.isolation.child_main",
-                lambda fd: encode(IsolatedConfig(source, fd, os.getpid())),
+                lambda fd: encode(IsolatedConfig(source, fd, os.getpid(), alone=solo)),
             )
         child = _PoolChild(process, solo=solo)
         self._children[child] = asyncio.get_running_loop().create_task(self._serve(child))

@@ -114,6 +114,12 @@ def execs_another_program() -> None:
     os.execv("/bin/true", ["true"])
 
 
+@poison(mode="process")
+async def kills_the_parent_of_its_process() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    await asyncio.sleep(60)
+
+
 @way("crash", error="Crashed", runs=3, mode="process")
 def exits_in_a_child_process() -> None:
     os._exit(0)

@@ -150,9 +150,10 @@ local function known_kind(q, sid)       -- '' if it is not known any more
   local past = call('HGET', q.P .. ':p', sid)
   return past and kind_of_past(past) or ''
 end
--- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. Returns nil if accepted, else
+-- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. stored: since when another
+-- keyspace had it: it replaces no job that was enqueued later, as in enqueue/late.py. Returns nil if accepted, else
 -- a list: exists (by, id, kind) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
-local function accept(q, sid, blob, bounded, replacing, aside)
+local function accept(q, sid, blob, bounded, replacing, aside, stored)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
@@ -172,8 +173,10 @@ local function accept(q, sid, blob, bounded, replacing, aside)
     end
     if id then                          -- as core.succession.meets says
       local heir = before and blocks(before) and heir_of(q, j.uniq)
-      if before and replacing and waits(before) and j.replace then replaced = before
-      elseif before and replacing and blocks(before) and (j.replace or (before.st == 'R' and before.cancelling and not heir)) then
+      local rival, replaces = job(q, heir or id), j.replace
+      if stored and rival and rival.enq > max(stored, j.enq) then replaces = false end
+      if before and replacing and waits(before) and replaces then replaced = before
+      elseif before and replacing and blocks(before) and (replaces or (before.st == 'R' and before.cancelling and not heir)) then
         replaced, follows = heir and job(q, heir), id
       else
         orders = orders - 1
@@ -242,8 +245,8 @@ local function accept(q, sid, blob, bounded, replacing, aside)
   return answer
 end
 -- Without bounds; the id of one whose unique key is held leads to the job that holds it.
-local function accept_follow_up(q, sid, blob)
-  local answer = accept(q, sid, blob, false, true)
+local function accept_follow_up(q, sid, blob, stored)
+  local answer = accept(q, sid, blob, false, true, false, stored)
   if answer and answer[1] == 'exists' and answer[2] == 'unique' then
     keep_id(q, sid, now + q.limits[L_MEMORY], 0, kind_in(blob, 24) .. '\0' .. answer[3])
   end

@@ -1,7 +1,7 @@
 -- Hand out jobs in the order of core.select. Needs base, claim_plain, retain, jobs, moves, succeed.
--- KEYS[2..] the queues with a demand, by name. ARGV[3] holder; [4] lease; [5] limit; [6] the queue of the last job of the
+-- KEYS[2..] the queues with a demand above 0, by name. ARGV[3] holder; [4] lease; [5] limit; [6] the queue of the last job of the
 -- previous claim; [7] the waiter to notify if there is no job, '' for none; [8] known kinds, msgpack list, or '';
--- [9] names of these queues, with spaces, '' if sent before; [10] sequence of this claim, [11] its number there: see
+-- [9] names of these queues and of those with demand 0, with spaces, '' for none; [10] sequence of this claim, [11] its number there: see
 -- 'undo' in hold; [12..] demand of each key.
 -- Result: (last: a name, then those of queues that were left out because a key has a wrong type) {last, token, (number, id, record) ...} with number = ((queue's index * 2 + begun) * 2^16 + crashes) * 2^20 +
 -- attempt; or
@@ -142,7 +142,7 @@ end
 do
 local function prepare(i)
   local q, demand = open(KEYS[i]), tonumber(ARGV[10 + i])
-  if q and not q.paused and demand > 0 then
+  if q and not q.paused then
     local t = rel(q)
     if room(q, t) ~= 0 then
       succeed(q)
@@ -248,6 +248,13 @@ else
   end
   for i = 2, #KEYS do
     if not pcall(see, i) then leave_out(KEYS[i]) end
+  end
+  if bell ~= '' then                 -- a claim before may have waited for the queues with demand 0 under this name
+    local here = {}
+    for i = 2, #KEYS do here[KEYS[i]] = true end
+    for name in string.gmatch(ARGV[9], '%S+') do
+      if not here[prefix(name)] then pcall(call, 'SREM', prefix(name) .. ':w', bell) end
+    end
   end
   local leases = call('ZRANGE', D .. ':leases', 0, 1, 'WITHSCORES')
   for i = 1, #leases, 2 do

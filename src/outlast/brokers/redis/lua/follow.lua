@@ -2,7 +2,7 @@
 -- A follow-up: (queue's key, id, index of its record in ARGV) for a queue of this keyspace: it is accepted. With the
 -- queue's name instead it belongs to another keyspace (on a Cluster each queue is one): it is stored here, in the same
 -- step, until it is moved there, see relay.
--- Of D  out: set of the queues with stored follow-ups; out:NAME: list of msgpack (id, record, schedule or '').
+-- Of D  out: set of the queues with stored follow-ups; out:NAME: list of msgpack (id, record, schedule or '', time).
 local function queue_of(each)
   return type(each[1]) == 'string' and each[1] or string.match(KEYS[1 + each[1]], '([^:]*)}$')
 end
@@ -14,5 +14,5 @@ local function follow(each, limits, schedule)       -- the answer of accept; nil
     return accept(q, each[2], ARGV[each[3]], false, true)
   end
   call('SADD', D .. ':out', each[1])
-  call('RPUSH', D .. ':out:' .. each[1], mpack({ each[2], ARGV[each[3]], schedule or '' }))
+  call('RPUSH', D .. ':out:' .. each[1], mpack({ each[2], ARGV[each[3]], schedule or '', now }))
 end

@@ -32,7 +32,7 @@ function decode(q, sid, b, d)     -- raises an error for what cannot be read
     if flags >= 8 then st = 'S' end
   end
   return { q = q, sid = sid, b = b, order = order, acc = acc, run_at = run_at, prio = prio, flags = flags, klen = klen,
-    xlen = xlen, args_at = args_at, size = #b - args_at + 1, expires = expires, key = key, uniq = uniq, at_start = at_start,
+    xlen = xlen, args_at = args_at, size = #b - args_at + 1, expires = expires, enq = enq, key = key, uniq = uniq, at_start = at_start,
     uniq_until = uniq_until, replace = replace, st = st, rank = rank, at = at, attempt = attempt, crashes = crashes,
     token = token, settled = settled, fin = fin, rtil = rtil, holder = holder, reason = reason, had = d and true or false,
     begun = rtil < 0, open = f % 2 == 1, lapsed = f % 4 >= 2, cancelling = f % 8 >= 4, ghost = f % 16 >= 8, inz = f % 32 >= 16,
@@ -40,7 +40,7 @@ function decode(q, sid, b, d)     -- raises an error for what cannot be read
 end
 -- A job that cannot be read (j.bad: why), as far as it can: it ends as dead ("unreadable") when a claim meets it.
 local function broken(q, sid, b, d, why)
-  local j = { q = q, sid = sid, b = b, bad = why, order = 0, acc = 0, run_at = 0, prio = 1, flags = 0, klen = 0, xlen = 0,
+  local j = { q = q, sid = sid, b = b, bad = why, order = 0, acc = 0, run_at = 0, enq = 0, prio = 1, flags = 0, klen = 0, xlen = 0,
     args_at = #b + 1, size = 0, st = 'Q', rank = 0, at = 0, attempt = 1, crashes = 0, token = 0, settled = 0, fin = 0, rtil = 0,
     had = d and true or false, dirty = false, passed = false, gone = false, rewritten = false }
   if #b >= 10 then j.order, j.acc = sunpack('>I6I4', b) end

@@ -1,6 +1,6 @@
 -- Read and remove follow-ups that are stored here for other keyspaces. Needs base; see follow.
 -- ARGV[3] 'look': [4] the most of each queue, [5] bytes after which a list ends. Result: (queue, number of those
---         that cannot be read: they are kept in unread:NAME, (id, record) ...) each.
+--         that cannot be read: they are kept in unread:NAME, (id, record, when it was stored or 0) ...) each.
 --         'gone': [4] queue, [5..] (id, '' | 'id' | 'unique', existing id) each, in the order of the list: the queue has
 --          them now. The first such call removes them, and corrects the counts of a schedule whose tick existed.
 local function stored(packed)
@@ -19,6 +19,7 @@ if ARGV[3] == 'look' then
       if x then
         found[#found + 1] = x[1]
         found[#found + 1] = x[2]
+        found[#found + 1] = fmt('%.17g', type(x[4]) == 'number' and x[4] or 0)     -- none: stored by earlier code
       else bad[#bad + 1] = packed end
     end
     for _, packed in ipairs(bad) do
