@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from outlast.core.durations import LONGEST
 from outlast.core.errors import ConfigurationError, DuplicateKind
 from outlast.core.policy import Policy, Retention
 from outlast.core.registry import Declaration, Registry
@@ -109,6 +110,7 @@ def test_a_unique_key() -> None:
     assert Unique("k") == Unique("k", "finish", None)
     assert Unique("x" * 512, "start", 5.0).seconds == 5.0
     assert Unique("k", seconds="5m").seconds == 300
+    assert Unique("k", seconds=LONGEST).seconds == LONGEST
 
 
 def test_two_kinds_are_one_by_name_whatever_the_version() -> None:
