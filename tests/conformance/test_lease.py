@@ -208,6 +208,15 @@ async def test_a_purged_running_job_is_told_as_superseded(desk: Desk) -> None:
     assert await desk.extend(A) == []
 
 
+async def test_the_record_of_a_job_that_ends_late_tells_of_the_lapse(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.lapse()
+    await desk.finish("q.1")
+    record = await desk.record("q.1")
+    assert (record.state, record.crashes) == ("succeeded", 1)
+
+
 async def test_what_a_holder_gave_back_late_is_not_taken_back(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim(holder=A)

@@ -137,6 +137,16 @@ async def test_the_place_in_a_full_queue_is_handed_on(desk: Desk, bounds: dict[s
     assert (await desk.stats()).depth == 1
 
 
+@pytest.mark.parametrize("per_key", [True, False])
+async def test_the_place_is_one_place(desk: Desk, per_key: bool) -> None:
+    await desk.publish("q.1", unique="k", key="a")
+    await desk.publish("q.2", "q.3", key="a")
+    await desk.declare("q", **({"per_key": Limit(max_depth=2)} if per_key else {"max_depth": 2}))
+    (answer,) = await desk.publish("q.4", unique=NEW, key="a")
+    assert isinstance(answer, Full)
+    assert answer.bound == ("per_key.max_depth" if per_key else "max_depth")
+
+
 async def test_what_does_not_fit_replaces_nobody(desk: Desk) -> None:
     await desk.declare("q", max_bytes=20)
     await desk.publish("q.1", unique="k")

@@ -76,6 +76,12 @@ async def test_a_job_with_a_result_stays_for_the_results_time_and_is_not_counted
     assert await known(desk, "q.1") == []
 
 
+async def test_a_result_that_is_kept_for_no_time_leaves_the_record(desk: Desk) -> None:
+    await desk.run("q.1", result=raw(1), result_ttl=0.0)
+    record = await desk.record("q.1")
+    assert (record.state, record.result) == ("succeeded", None)
+
+
 @pytest.mark.parametrize(
     ("settings", "kept"), [({"records": 3}, 3), ({"records": 1, "results": 5}, 5), ({"results": 0}, 0)]
 )

@@ -131,6 +131,15 @@ async def test_who_declares_a_kind_is_given_its_parked_jobs_at_once_at_their_ran
     assert await desk.state("q.2") == "parked"
 
 
+async def test_a_declaration_without_kinds_leaves_those_that_are_known(desk: Desk) -> None:
+    await desk.store.declare(Topology(kinds=("new",)))
+    await desk.store.declare(Topology((Queue(name="q"),)))
+    await desk.publish("q.1", kind="new")
+    await desk.claim()
+    await desk.settle(Park(desk.fence("q.1"), desk.clock.time() + 1000))
+    assert await desk.ids(holder=B) == ["q.1"]
+
+
 async def test_a_claim_that_waits_is_given_what_a_declaration_made_due(desk: Desk) -> None:
     await desk.publish("q.1", kind="new")
     await desk.claim()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from outlast.core.settlement import ACCEPTED, Exists, Finish, Reschedule
-from outlast.core.store.control import Prune, Purge
+from outlast.core.store.control import Cancel, Prune, Purge
 from outlast.core.store.records import Query
 from tests.support.jobs import LEASE, A, B, Desk, lost, raw
 
@@ -33,6 +33,15 @@ async def test_a_retry_may_have_follow_ups(desk: Desk) -> None:
     await desk.claim()
     await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time() + 5, 2, then=[desk.message("q.2")]))
     assert await desk.ids() == ["q.2"]
+
+
+async def test_a_retry_of_a_job_that_is_to_be_cancelled_has_none(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    await desk.do(Cancel("q.1"))
+    await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), 2, then=[desk.message("q.2")]))
+    assert await desk.state("q.1") == "cancelled"
+    assert await desk.state("q.2") == "unknown"
 
 
 async def test_a_repeated_settlement_adds_nothing(desk: Desk) -> None:

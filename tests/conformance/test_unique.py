@@ -209,6 +209,16 @@ async def test_a_redrive_does_not_break_somebody_elses_key(desk: Desk) -> None:
     assert await desk.state("q.1") == "dead"
 
 
+async def test_a_redriven_job_whose_key_was_for_a_time_needs_no_key(desk: Desk) -> None:
+    await desk.publish("q.1", unique=Unique("k", seconds=60))
+    await desk.claim()
+    await desk.finish("q.1", state="dead")
+    desk.clock.advance(61)
+    await desk.publish("q.2", unique="k")
+    assert (await desk.do(Redrive("q.1"))).ok
+    assert await desk.publish("q.3", unique="k") == [Exists("q.2", "unique")]
+
+
 async def test_a_follow_up_with_a_held_key_is_the_job_that_holds_it(desk: Desk) -> None:
     await desk.publish("q.1", unique="k")
     await desk.publish("q.2")

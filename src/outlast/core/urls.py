@@ -20,7 +20,7 @@ _SECRET: Final = re.compile(r"pass|pwd|secret|token|key|auth|credential", re.IGN
 _VALUE: Final = re.compile(r"[A-Za-z0-9_./:,+%~-]*\Z")
 _PARAMETER: Final = re.compile(r"(?P<name>[?&;][^=&;?]*=)(?P<value>[^&;]*)")
 _START: Final = re.compile(
-    r"(?<![A-Za-z0-9+.-])(?:rediss?(?:\+[a-z]+)?(?::|//)|(?!sqlite:)[a-z][a-z0-9+.-]*:/)(?=\S)", re.IGNORECASE
+    r"(?<![A-Za-z0-9+.-])(?:rediss?(?:\+[a-z]+)?(?::|//)|(?!sqlite:)[a-z][a-z0-9+.-]*:/)", re.IGNORECASE
 )
 _AROUND: Final = "'\"`()<>,;."
 
@@ -40,9 +40,10 @@ def redact_url(url: str) -> str:
     place, mark, query = url.partition("?")
     if "@" in query:
         # The "?" is a part of the password, or the "@" a part of an option: show no more than a host.
-        if "@" in place:  # which of the two ends the password is not known
+        is_option = _is_query(query)
+        if "@" in place or (is_option and not shown.endswith("//")):  # which of the two it is, is not known
             return shown + MASK
-        place, query = (place, MASK) if _is_query(query) else (url, "")
+        place, query = (place, MASK) if is_option else (url, "")
     before, at, place = place.rpartition("@")
     if at:
         user = _USER.fullmatch(before) if shown.endswith("//") else None
@@ -71,7 +72,9 @@ def mask_urls(text: str) -> str:
 
 
 def _is_query(text: str) -> bool:
-    return all(name and mark for name, mark, _ in (each.partition("=") for each in re.split("[&;]", text)))
+    return all(
+        name and mark and "@" not in name for name, mark, _ in (each.partition("=") for each in re.split("[&;]", text))
+    )
 
 
 def _parameter(found: re.Match[str]) -> str:

@@ -246,6 +246,17 @@ def test_what_is_called_plain_passes_all_checks(message: Message) -> None:
         assert decode(encode(message)) == message
 
 
+class Text(str):
+    """Text that may print as another text."""
+
+
+@pytest.mark.parametrize("name", ["id", "queue", "kind"])
+def test_a_name_is_plain_text(name: str) -> None:
+    for wrong in (Text(getattr(PLAIN, name)), 7):
+        with pytest.raises(ConfigurationError, match=f"{name}=.*: give text"):
+            check(msgspec.structs.replace(PLAIN, **{name: wrong}))
+
+
 @pytest.mark.parametrize("redacted", [["a"], "a", ("a", 1), (b"a",), {"a"}])
 def test_redacted_names_are_a_tuple_of_text(redacted: Any) -> None:
     with pytest.raises((ConfigurationError, InvalidArguments), match="redacted"):

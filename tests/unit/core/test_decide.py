@@ -187,6 +187,8 @@ EVERY = POLICY.retry
                 (SystemExit(1), EVERY, RETRIED),
                 (GeneratorExit(), EVERY, RETRIED),
                 (CancelledError(), LISTED, GAVE_UP),
+                (SystemExit(1), Retry(retry_on=(RuntimeError,), backoff=Constant(10)), RETRIED),
+                (ValueError("x"), Retry(retry_on=(RuntimeError,)), GAVE_UP),
                 (KeyboardInterrupt(), Retry(retry_on=(KeyboardInterrupt,), backoff=Constant(10)), RETRIED),
                 (KeyboardInterrupt(), Retry(give_up_on=(KeyboardInterrupt,)), GAVE_UP),
                 (raised_from_give_up(), EVERY, RETRIED),

@@ -88,10 +88,12 @@ def test_a_retry_refused(wrong: dict[str, Any], named: str) -> None:
 
 def test_retention_takes_any_duration_and_refuses_what_is_none() -> None:
     assert Retention(record_ttl="1h", dead_ttl=timedelta(days=1)) == Retention(record_ttl=3600, dead_ttl=86400)
+    assert Retention(records=2**53).records == 2**53
     for wrong, named in (
         ({"record_ttl": -1}, "record_ttl"),
         ({"records": -1}, "records"),
         ({"records": 1.5}, "records"),
+        ({"records": 2**53 + 1}, "records"),
     ):
         with pytest.raises(ConfigurationError, match=rf"Retention\({named}"):
             Retention(**wrong)

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from outlast.core.durations import LONGEST
 from outlast.core.errors import ConfigurationError, DuplicateKind
 from outlast.core.policy import Policy, Retention
 from outlast.core.registry import Declaration, Registry
+from outlast.core.schedule import Scheduled, Spec
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 
@@ -55,6 +57,15 @@ def test_every_declaration_is_a_change_that_an_open_store_is_told() -> None:
     registry.add_queue(Queue(name="mail", max_depth=1))
     assert sorted({*versions, registry.version}) == [*versions, registry.version]
     assert registry.topology().app == "shop"
+
+
+def test_a_schedule_is_a_change_too_and_its_name_is_taken() -> None:
+    registry = Registry()
+    nightly = Scheduled(name="nightly", kind="report", spec=Spec(every="1d"))
+    registry.add_schedule(nightly)
+    assert (registry.schedules, registry.version) == ({"nightly": nightly}, 1)
+    with pytest.raises(ConfigurationError, match="'nightly' is declared twice, for 'report' and 'report'"):
+        registry.add_schedule(nightly)
 
 
 def test_a_queue_twice_must_say_the_same() -> None:
@@ -109,6 +120,7 @@ def test_a_unique_key() -> None:
     assert Unique("k") == Unique("k", "finish", None)
     assert Unique("x" * 512, "start", 5.0).seconds == 5.0
     assert Unique("k", seconds="5m").seconds == 300
+    assert Unique("k", seconds=LONGEST).seconds == LONGEST
 
 
 def test_two_kinds_are_one_by_name_whatever_the_version() -> None:

@@ -89,6 +89,7 @@ def test_a_wrong_spec_is_refused_with_the_setting(wrong: dict[str, Any], named: 
 
 
 def test_durations_become_seconds() -> None:
+    assert Spec(every="100ms").every == 0.1
     spec = Spec(every="5m", jitter="30s")
     assert (spec.every, spec.jitter) == (300.0, 30.0)
 

@@ -50,6 +50,15 @@ def test_the_lowest_rank_goes_first_then_the_order_of_acceptance() -> None:
     assert ids({"q": line("q", 5, 1, 5, 0)}, 9, {"q": 9}) == (["q.3", "q.1", "q.0", "q.2"], "q")
 
 
+def test_a_job_without_a_key_begins_and_ends_without_one() -> None:
+    made = keyed("")
+    made.begin(None)
+    assert (made.running, made.keys) == (1, {})
+    made.end(None)
+    made.freed(None)
+    assert (made.running, made.keys) == (0, {})
+
+
 def test_queues_take_turns_by_name() -> None:
     lines = {"b": line("b", 0, 0), "a": line("a", 9, 9, 9)}
     assert ids(lines, 9, {"a": 9, "b": 9}) == (["a.0", "b.0", "a.1", "b.1", "a.2"], "a")

@@ -45,6 +45,9 @@ CANARY = "cAnaryZq9"
         ("redis://host/0?pw", "redis://host/0?***"),
         ("redis://:p?a=w@host", "redis://***"),
         ("redis://u:p@host/0#pw", "redis://u:***@***"),
+        ("redis:pw?@host/0?db=1", "redis:***@host/0?db=1"),
+        ("redis:pw?a=w@host", "redis:***"),
+        ("redis://pw?@host/0?db=1", "redis://***@host/0?db=1"),
         ("pw@host:6379", "***@host:6379"),
         ("u:pw@host", "***@host"),
         ("other:pw", "***"),
@@ -62,6 +65,9 @@ def test_what_may_be_a_secret_is_masked(url: str, shown: str) -> None:
         ("at REDIS:u:a@h\nand b@c", "at REDIS:***@h\nand b@c"),
         ("see http://x.org/a?b=1, redis://h/0 and redis://:pw", "see http://x.org/a?b=1, redis://h/0 and redis://***"),
         ("in sqlite:/srv/a@b.db", "in sqlite:/srv/a@b.db"),
+        ("no answer from 'redis+sentinel: &@b &@@'", "no answer from 'redis+sentinel:***@'"),
+        ("at reds:/ p@h", "at ***@h"),
+        ("redis: no answer, rediss: none, amqp:/ none, redis:", "redis: no answer, rediss: none, *** none, redis:"),
     ],
 )
 def test_urls_within_a_text_are_masked(text: str, shown: str) -> None:

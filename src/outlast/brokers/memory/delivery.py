@@ -45,7 +45,7 @@ def _wanted(tables: Tables, demand: Mapping[str, int]) -> dict[str, QueueData]:
 
 def _hand_out(tables: Tables, job: JobRow, row: HolderRow) -> Delivery:
     tables.detach(job, superseded=True)  # from a holder whose lease lapsed
-    job.state, job.token, job.open, job.lapsed = "running", tables.token, True, False
+    job.state, job.token, job.open = "running", tables.token, True
     job.settled = 0
     job.holder = row
     row.jobs[job.message.id] = job

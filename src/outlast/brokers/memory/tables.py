@@ -105,7 +105,7 @@ class Tables:
             data.shed += len(room)
             answer = Accepted(shed=tuple(shed.id for shed in room)) if room else ACCEPTED
         if replaced is not None:
-            self._make_way(replaced)
+            self._drop(replaced, "cancelled", "replaced")
             answer = Accepted(replaced.message.id, answer.shed)
         self._order += 1
         job = JobRow(
@@ -180,7 +180,7 @@ class Tables:
                 self._drop(job, "expired", "expired")
             else:
                 if turn == "replaces" and holder is not None:
-                    self._make_way(holder)
+                    self._drop(holder, "cancelled", "replaced")
                 del self.successors[name]
                 job.reason = None
                 self.take_key(job)
@@ -200,11 +200,6 @@ class Tables:
         if job.message.unique is not None and job.message.unique.seconds is None:
             self._drop(job, "expired", "expired")
             self.prune(self.queue(message.queue))
-
-    def _make_way(self, job: JobRow) -> None:
-        """End a job that waits, for a newer one of its unique key."""
-        self._drop(job, "cancelled", "replaced")
-        self.free_key(job, when="purge")
 
     def _drop(self, job: JobRow, state: Terminal, reason: str) -> None:
         """End a waiting job for a new one: it does not count as drained."""
