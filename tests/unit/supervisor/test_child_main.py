@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -32,3 +33,17 @@ def test_a_collector_that_the_app_has_tuned_is_left_alone(tuned: tuple[int, int,
     collect_less()
     assert gc.get_threshold() == tuned
     assert gc.get_freeze_count() == 0
+
+
+def test_garbage_of_the_import_is_freed_and_not_kept_for_ever() -> None:
+    """What is frozen is never looked at again."""
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.set_threshold(700, 10, 10)
+    gc.collect()
+    left = weakref.ref(Cycle())
+    collect_less()
+    assert left() is None
