@@ -272,14 +272,15 @@ class Supervisor:
     # Background tasks
 
     async def _renewals(self) -> None:
-        """Extend every worker's lease three times within its length."""
+        """Extend every worker's lease three times within its length, from the first hello on."""
+        await self._linked.wait()
         while True:
-            await asyncio.gather(*(self._renew(link, process) for process, link in list(self._links.items())))
-            await asyncio.sleep(1.0 if self._hello is None else self._hello.lease / 3)
+            assert self._hello is not None  # without it there is no link
+            lease = self._hello.lease
+            await asyncio.gather(*(self._renew(link, process, lease) for process, link in list(self._links.items())))
+            await asyncio.sleep(lease / 3)
 
-    async def _renew(self, link: StoreLink, process: WorkerProcess) -> None:
-        assert self._hello is not None  # without it there is no link
-        lease = self._hello.lease
+    async def _renew(self, link: StoreLink, process: WorkerProcess, lease: float) -> None:
         try:
             extend = link.once(lambda store: store.broker.extend(process.holder, lease=lease), what=_RENEWAL)
             process.send_losses(await extend)

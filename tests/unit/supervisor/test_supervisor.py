@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from outlast.aio.tasks import cancel
 from outlast.core.exitcodes import CONFIG, CRASHING, STORE
 from outlast.core.message import Holder
+from outlast.core.settlement import Lost
 from outlast.supervisor.process import ProcessExit
 from outlast.supervisor.supervisor import Supervisor
+
+
+class Process(SimpleNamespace):
+    """A worker process, in a set or as a key."""
+
+    __hash__ = object.__hash__
 
 
 def ended(code: int = 1, *, ready: bool = False) -> ProcessExit:
@@ -46,3 +56,42 @@ def test_a_worker_that_stops_has_its_own_grace_and_before_its_hello_only_the_mar
     assert supervisor._grace(known) == margin + 20
     supervisor._hello = known.settings
     assert supervisor._grace(unknown) == margin + 20
+
+
+async def test_the_first_lease_is_renewed_at_the_first_hello_and_then_three_times_within_its_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pause before would be longer than a short lease."""
+    pauses: list[float] = []
+    paused = asyncio.Event()
+    extended: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        paused.set()
+        await asyncio.Event().wait()
+
+    class Store:
+        async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
+            extended.append(lease)
+            return []
+
+    class Link:
+        async def once(self, call: Callable[[Any], Awaitable[Any]], *, what: str) -> Any:
+            return await call(SimpleNamespace(broker=Store()))
+
+    supervisor = Supervisor("main:app")
+    monkeypatch.setattr("outlast.supervisor.supervisor.asyncio.sleep", pause)
+    renewing = asyncio.ensure_future(supervisor._renewals())
+    for _ in range(5):
+        await asyncio.wait((renewing,), timeout=0)  # it runs as far as it can
+    process: Any = Process(holder=Holder("h"), send_losses=lambda lost: None)
+    link: Any = Link()
+    hello: Any = SimpleNamespace(lease=30.0)
+    supervisor._hello = hello
+    supervisor._links[process] = link
+    supervisor._linked.set()
+    async with asyncio.timeout(30):
+        await paused.wait()
+    await cancel(renewing)
+    assert (extended, pauses) == ([30.0], [10.0])
