@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from random import Random
 
+import msgspec
+import psutil
 import pytest
 
 from outlast.supervisor.messages import WorkerConfig
@@ -81,3 +83,28 @@ async def test_a_worker_has_lived_since_the_check_that_found_it_ready() -> None:
     process.kill("forced")
     ended = await running
     assert (ended.ready, ended.lived, ended.code, ended.killed_for) == (True, 7.0, -9, "forced")
+
+
+async def test_what_a_dead_worker_has_started_is_killed_with_it(tmp_path: Path) -> None:
+    """Also in a process group of its own, as a shell starts it."""
+    pid = tmp_path / "pid"
+    (tmp_path / "leaves_a_program.py").write_text(
+        "import os, pathlib, subprocess\n"
+        "left = subprocess.Popen(['sleep', '300'], process_group=0)\n"
+        f"pathlib.Path({str(pid)!r}).write_text(str(left.pid))\n"
+        "os._exit(5)\n"
+    )
+    config = msgspec.structs.replace(CONFIG, target="leaves_a_program:app")
+    process = WorkerProcess(config, FakeClock(), Random(1), str(tmp_path))
+    ended = await process.run()
+    assert (ended.code, ended.ready, ended.lived) == (5, False, 0.0)
+    left = int(pid.read_text())
+    await until(lambda: not alive(left), "the program is dead")
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs; one that has ended may wait for its parent to notice."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
