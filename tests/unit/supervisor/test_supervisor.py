@@ -15,6 +15,7 @@ from outlast.core.message import Holder
 from outlast.core.settlement import Lost
 from outlast.supervisor.process import ProcessExit
 from outlast.supervisor.supervisor import Supervisor
+from outlast.testing.clock import FakeClock
 
 
 class Process(SimpleNamespace):
@@ -95,3 +96,38 @@ async def test_the_first_lease_is_renewed_at_the_first_hello_and_then_three_time
         await paused.wait()
     await cancel(renewing)
     assert (extended, pauses) == ([30.0], [10.0])
+
+
+async def test_a_worker_that_stops_past_its_grace_is_killed_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also outside a stop of the service: as the old worker of a reload."""
+    clock = FakeClock()
+    supervisor = Supervisor("main:app")
+    supervisor._clock = clock
+    kills: list[str] = []
+    steps = [0.0, supervisor._grace(Process(settings=None)), 0.1, 60.0]  # type: ignore[arg-type]
+    seen: list[list[str]] = []
+
+    async def pause(seconds: float) -> None:
+        seen.append(list(kills))
+        process.killed = bool(kills)
+        if not steps:
+            raise EOFError
+        clock.advance(steps.pop(0))
+
+    process: Any = Process(
+        settings=None,
+        ready=False,
+        killed=False,
+        stopping_since=clock.monotonic(),
+        child=SimpleNamespace(pid=7),
+        check=lambda now, stall_after: None,
+        kill=kills.append,
+    )
+    supervisor._processes = {process}
+    monkeypatch.setattr("outlast.supervisor.supervisor.asyncio.sleep", pause)
+    with pytest.raises(EOFError):
+        await supervisor._checks()
+    assert seen == [[], [], [], ["forced"], ["forced"]]
+    assert caplog.messages == ["worker 7 has not ended within its grace period and is killed"]
