@@ -135,8 +135,6 @@ class _SupervisedWorker:
         self._config = config
         self._app = app
         self._stop = asyncio.Event()
-        self._grace_over = False
-        self._orphaned = False
         self._worker: Worker | None = None
         self._job_map: SharedJobMap | None = None
 
@@ -182,7 +180,8 @@ class _SupervisedWorker:
         attempt, logged = 0, ""
         while not self._stop.is_set():
             try:
-                return await self._app.runtime()
+                runtime = await self._app.runtime()
+                return None if self._stop.is_set() else runtime
             except StoreCorrupt:
                 raise
             except StoreError as error:
@@ -234,10 +233,6 @@ class _SupervisedWorker:
             about=_about(runtime, config.queues),
         )
         writer.write(pack(encode(hello)))
-        if self._orphaned:
-            worker.orphaned()
-        if self._grace_over:
-            worker.end_grace()
         await worker.run(self._stop)
 
     async def _handle_messages(self, reader: asyncio.StreamReader) -> None:
@@ -246,7 +241,6 @@ class _SupervisedWorker:
             match decode(frame):
                 case StopWorker(end_grace):
                     self._stop.set()
-                    self._grace_over = self._grace_over or end_grace
                     if end_grace and worker is not None:
                         worker.end_grace()
                 case Losses(lost) if worker is not None:
@@ -256,7 +250,6 @@ class _SupervisedWorker:
         if not await self._is_orphan():
             _die("its socket to the supervisor was closed, which only the code of a job can cause")
         _logger.warning("the supervisor has ended: this worker finishes its running jobs and exits")
-        self._orphaned = True
         if self._worker is not None:
             self._worker.orphaned()
         self._stop.set()

@@ -155,14 +155,13 @@ class WorkerProcess:
             self._map.close()
             self._map = None
         os.close(self._map_fd)
-        if not self.hello.done():
-            self.hello.cancel()
+        self.hello.cancel()
         begun = tuple(job.fence for job in jobs if job.state in (STARTED, ENDED))
         if self._killed_for == "overdue":
             jobs = tuple(job for job in jobs if (job.fence.id, job.fence.token) in self._overdue)
         lived = self._clock.monotonic() - self._ready_at if self._ready_at else 0.0
-        code = 0 if self.child.code is None else self.child.code
-        pid = self.child.pid
+        code, pid = self.child.code, self.child.pid
+        assert code is not None  # it has ended
         return ProcessExit(
             self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived, left, begun, pid, finished
         )
@@ -185,14 +184,9 @@ class WorkerProcess:
     # Messages
 
     def stop(self, *, end_grace: bool = False) -> None:
-        """Request a stop; a child process that is starting reads the message later."""
+        """Request a stop."""
         self.stopping_since = self.stopping_since or self._clock.monotonic()
-        message = StopWorker(end_grace)
-        if self._writer is None:
-            with contextlib.suppress(OSError):
-                self.child.sock.send(pack(encode(message)))
-        else:
-            self._send(message)
+        self._send(StopWorker(end_grace))
 
     def send_losses(self, lost: list[Lost]) -> None:
         """Send the lost runs that the store reported."""
@@ -204,8 +198,12 @@ class WorkerProcess:
         self._send(QueueAlarm(event))
 
     def _send(self, message: SupervisorMessage) -> None:
+        frame = pack(encode(message))
         if self._writer is not None:
-            self._writer.write(pack(encode(message)))
+            self._writer.write(frame)
+        else:
+            with contextlib.suppress(OSError):
+                self.child.sock.send(frame)  # the child process is starting, and reads it later
 
     def kill(self, reason: KillReason) -> None:
         """Kill it with all processes of its session."""

@@ -198,7 +198,7 @@ class Supervisor:
             await cancel(*running)
             await self._stop()
             await cancel(*beside)
-            if self._came_up or self._hello is not None:
+            if self._hello is not None:
                 _logger.info("stopped: %s of jobs ended", counted(self._finished, "run"))
             if self._link is not None:
                 with contextlib.suppress(StoreError):
@@ -279,15 +279,15 @@ class Supervisor:
     # Background tasks
 
     async def _renewals(self) -> None:
-        """Extend every worker's lease three times within its length."""
+        """Extend every worker's lease three times within its length, from the first hello on."""
+        await self._linked.wait()
         while True:
-            await asyncio.gather(*(self._renew(link, process) for process, link in list(self._links.items())))
-            await asyncio.sleep(1.0 if self._hello is None else self._hello.lease / 3)
+            assert self._hello is not None  # without it there is no link
+            lease = self._hello.lease
+            await asyncio.gather(*(self._renew(link, process, lease) for process, link in list(self._links.items())))
+            await asyncio.sleep(lease / 3)
 
-    async def _renew(self, link: StoreLink, process: WorkerProcess) -> None:
-        if not process.hello.done() or self._hello is None:
-            return
-        lease = self._hello.lease
+    async def _renew(self, link: StoreLink, process: WorkerProcess, lease: float) -> None:
         try:
             extend = link.once(lambda store: store.broker.extend(process.holder, lease=lease), what=_RENEWAL)
             process.send_losses(await extend)
@@ -390,8 +390,7 @@ class Supervisor:
             process.stop(end_grace=self._grace_over.is_set())
             if process.settings is None:  # it has not begun to work, and may import for long
                 process.kill("forced")
-        grace = self._hello.drain_grace if self._hello is not None else 0.0
-        if not await self._gone_within(grace + _MARGIN):
+        if not await self._gone_within(max(map(self._grace, self._processes), default=_MARGIN)):
             if not self._killing:
                 _logger.error("the workers that have not ended within their grace period are killed")
             self._kill_all()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,8 @@ from outlast.brokers.memory import MemoryStore
 from outlast.core.message import Failure, Fence, Holder
 from outlast.core.settlement import Finish, Reschedule
 from outlast.core.store.store import Store
-from outlast.supervisor.blame import release, release_jobs_of
+from outlast.supervisor import blame
+from outlast.supervisor.blame import release, release_jobs_of, release_within
 from outlast.supervisor.process import ProcessExit
 from outlast.supervisor.replica import restart_delay
 from outlast.worker.job_map import CLAIMED, ENDED, STARTED, JobEntry
@@ -55,8 +58,25 @@ async def test_jobs_that_were_settled_before_are_not_told_as_released(caplog: py
     link = StoreLink(Store.of(store, "memory:"), clock, Random(1), reconnect=None, patience=10)
     with caplog.at_level(logging.WARNING, "outlast.supervisor"):
         await release(link, ended, clock)
-    assert "2 jobs of it run again" in caplog.messages[0]
+    assert caplog.messages[0] == "worker 0 is dead, 2 jobs of it run again; crashes counted: 2"
     await store.close()
+
+
+@pytest.mark.parametrize("jobs", [(), (job("a", STARTED),)], ids=["idle", "at work"])
+async def test_a_stop_does_not_wait_for_a_store_that_is_away_and_says_what_is_left_behind(
+    jobs: tuple[JobEntry, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Away:
+        async def retry(self, what: str, call: object) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(blame, "LAST_CALL", 0.01)
+    link: Any = Away()
+    over = asyncio.Event()
+    over.set()
+    await release_within(link, exit_of(-9, *jobs), SystemClock(), over)
+    left = ["the store did not take back the jobs of a worker in time: their lease will lapse"]
+    assert caplog.messages == (left if jobs else [])
 
 
 @pytest.mark.parametrize("killed_for", ["stalled", "forced"])

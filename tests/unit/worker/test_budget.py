@@ -84,3 +84,17 @@ def test_no_group_has_a_slot_while_the_worker_is_full(shop: Outlast) -> None:
     assert budget.take_slot(budget.thread)
     assert not budget.take_slot(budget.loop)
     assert not budget.take_slot(budget.thread)
+
+
+def test_the_worker_is_idle_only_when_its_last_run_is_settled(shop: Outlast) -> None:
+    """A stop that drains waits for that."""
+    budget = Budget(shop.composer, concurrency=2, threads=2, processes=1)
+    runs = [run_of(shop, budget) for _ in range(2)]
+    for run in runs:
+        budget.hold(run)
+    budget.idle.clear()
+    for run, idle in zip(runs, (False, True), strict=True):
+        batch: list[EndedRun] = [(run, Release(run.delivery.fence))]
+        budget.begin_settling(batch)
+        budget.settled(batch)
+        assert budget.idle.is_set() == idle

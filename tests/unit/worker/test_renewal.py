@@ -74,3 +74,16 @@ async def test_in_its_thread_it_goes_on_after_errors_and_tells_the_loop_of_the_w
         await told.wait()
         await renewal.stop()
     assert store.closed.is_set()
+
+
+@pytest.mark.parametrize(("holder", "name"), [(Holder("h", "host:7"), "host:7"), (HOLDER, "h")])
+async def test_an_outage_is_told_once_with_the_name_of_the_holder(
+    holder: Holder, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = asyncio.Event()
+    broker: Any = Store(ERRORS[0], ERRORS[0])
+    renewing = asyncio.ensure_future(renew(lambda: broker, holder, lease=0.003, lost=lambda losses: told.set()))
+    async with asyncio.timeout(30):
+        await told.wait()
+    renewing.cancel()
+    assert caplog.messages == [f"the lease of {name} could not be renewed: away"]

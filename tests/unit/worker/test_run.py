@@ -1,0 +1,54 @@
+"""One run: the time that it has left, and the results and errors that it keeps."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from outlast import Outlast
+from outlast.core.message import Delivery, Fence
+from outlast.testing.clock import FakeClock
+from outlast.worker.run import Run, fail
+
+
+def new_run(clock: FakeClock) -> Run:
+    shop = Outlast("shop")
+
+    @shop.job
+    async def send() -> None: ...
+
+    sent = shop.composer.message(shop.registry.declarations["send"])
+    host: Any = SimpleNamespace(clock=clock, max_body=1000)
+    return Run(Delivery(sent, Fence(sent.id, sent.queue, 1)), None, cast(Any, None), host, clock.monotonic())
+
+
+def test_a_run_has_left_what_its_timeout_leaves_and_never_less_than_nothing() -> None:
+    clock = FakeClock()
+    run = new_run(clock)
+    assert run.remaining is None
+    run.deadline = clock.monotonic() + 5
+    assert run.remaining == 5
+    clock.advance(4.5)
+    assert run.remaining == 0.5
+    clock.advance(1)
+    assert run.remaining == 0
+
+
+def test_the_usage_of_a_run_counts_from_its_start() -> None:
+    clock = FakeClock()
+    run = new_run(clock)
+    clock.advance(3)
+    run.started = clock.monotonic()
+    clock.advance(2)
+    run.used(1.5)
+    assert run.usage is not None
+    assert (run.usage.cpu, run.usage.wall) == (1.5, 2)
+
+
+def test_an_error_with_a_text_that_no_log_can_write_is_not_kept_for_the_log() -> None:
+    run = new_run(FakeClock())
+    fail(run, ValueError("caf\udce9"))
+    assert run.error is None
+    told = ValueError("told")
+    fail(run, told)
+    assert run.error is told
