@@ -52,6 +52,16 @@ async def test_records_go_after_their_time(desk: Desk) -> None:
     assert await known(desk, "q.1", "q.2") == ["q.2"]
 
 
+@pytest.mark.parametrize("state", ["succeeded", "cancelled", "expired"])
+async def test_records_that_went_after_their_time_count_no_more(desk: Desk, state: Terminal) -> None:
+    await desk.declare("q", records=2, record_ttl=10)
+    await desk.run("q.1", "q.2", state=state)
+    desk.clock.advance(11)
+    await desk.do(Prune())
+    await desk.run("q.3", "q.4", state=state)
+    assert await known(desk, "q.1", "q.2", "q.3", "q.4") == ["q.3", "q.4"]
+
+
 async def test_unfinished_jobs_stay_however_old(desk: Desk) -> None:
     await desk.declare("q", record_ttl=1, records=0, dead_ttl=1)
     await desk.publish("q.ready", "q.running")

@@ -232,8 +232,8 @@ where job.seq = ?2 and job.token = ?3 and job.state in (0, 2, 4) and job.holder 
 -- name: take_away (seq)
 update job set token = 0, holder = null where seq = ?1
 
--- name: retake (holder, seq, token)
-update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?2 and token = ?3 and state in (0, 2, 4) and holder = ?1
+-- name: retake (seq)
+update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?1
 
 -- Is a job without a key ready, or any job due?
 -- name: probe (queue, now)
