@@ -9,7 +9,7 @@ from outlast.core.settlement import ACCEPTED, Exists
 from outlast.core.store.control import Cancel, Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.unique import Unique
-from tests.support.jobs import Desk, raw
+from tests.support.jobs import Desk, failure, raw
 
 
 async def known(desk: Desk, *ids: str) -> list[str]:
@@ -155,6 +155,25 @@ async def test_dead_letters_stay_for_their_own_time_and_are_not_counted(desk: De
     desk.clock.advance(200)
     await desk.do(Prune())
     assert await known(desk, "q.dead1", "q.dead2") == []
+
+
+async def test_a_dead_letter_keeps_its_failures_when_records_go(desk: Desk) -> None:
+    await desk.declare("q", records=1, dead_ttl=100)
+    await desk.run("q.dead", state="dead", error=failure())
+    for id in ("q.1", "q.2", "q.3"):
+        desk.clock.advance(1)
+        await desk.run(id)
+    assert await known(desk, "q.1", "q.2", "q.3") == ["q.3"]
+    assert (await desk.record("q.dead")).failures == (failure(),)
+
+
+async def test_a_job_that_waits_keeps_its_arguments_when_records_go(desk: Desk) -> None:
+    await desk.declare("q", records=0)
+    await desk.publish("q.later", delay=5, args={"n": 1})
+    await desk.run("q.1", "q.2")
+    desk.clock.advance(5)
+    (delivery,) = await desk.claim()
+    assert (delivery.message.id, delivery.message.args) == ("q.later", raw({"n": 1}))
 
 
 async def test_prune_tells_how_many_went(desk: Desk) -> None:
