@@ -144,6 +144,17 @@ class TestBytes:
         await desk.declare("q", max_bytes=1000)
         assert (await desk.stats()).bytes == 60
 
+    @pytest.mark.parametrize("options", [{}, {"headers": {"traceparent": "00-1"}}, {"expires": 60}])
+    async def test_arguments_are_counted_and_nothing_else(self, desk: Desk, options: Mapping[str, Any]) -> None:
+        await desk.publish("q.first", args=of(20))
+        await desk.publish("q.1", args=of(20), **options)
+        await desk.publish("q.2", "q.3", args=of(20), **options)
+        await desk.declare("q", max_bytes=1000)
+        assert (await desk.stats()).bytes == 80
+        await desk.claim()
+        await desk.finish("q.first", "q.1", "q.2", "q.3")
+        assert (await desk.stats()).bytes == 0
+
     async def test_an_operator_sets_and_takes_it(self, desk: Desk) -> None:
         await desk.publish("q.1", args=of(20))
         await desk.do(Adjust("q", {"max_bytes": 30}))
