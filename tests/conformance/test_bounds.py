@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,15 @@ class TestBytes:
         await desk.declare("q", max_bytes=100)
         answers = await desk.publish(*(f"q.{n}" for n in range(4)), args=of(30))
         assert answers == [ACCEPTED] * 3 + full("max_bytes")
+
+    async def test_another_bound_that_begins_beside_publishes_counts_those_once(self, desk: Desk) -> None:
+        each = Limit(max_bytes=100)
+        await desk.declare("q", per_key=each)
+        publishing = [desk.publish(f"q.{n}", key="a", args=of(20)) for n in range(3)]
+        await asyncio.gather(*publishing, desk.declare("q", per_key=each, max_bytes=1000))
+        assert await desk.publish("q.3", key="a", args=of(40)) == [ACCEPTED]
+        assert await desk.publish("q.4", key="a", args=of(9)) == full("per_key.max_bytes")
+        assert (await desk.stats()).bytes == 100
 
     async def test_a_job_that_is_alone_too_large_is_told_so(self, desk: Desk) -> None:
         await desk.declare("q", max_bytes=100, per_key=Limit(max_bytes=50))
@@ -133,6 +143,17 @@ class TestBytes:
         assert await desk.publish("q.4", args=of(20)) == [ACCEPTED]
         await desk.declare("q", max_bytes=1000)
         assert (await desk.stats()).bytes == 60
+
+    @pytest.mark.parametrize("options", [{}, {"headers": {"traceparent": "00-1"}}, {"expires": 60}])
+    async def test_arguments_are_counted_and_nothing_else(self, desk: Desk, options: Mapping[str, Any]) -> None:
+        await desk.publish("q.first", args=of(20))
+        await desk.publish("q.1", args=of(20), **options)
+        await desk.publish("q.2", "q.3", args=of(20), **options)
+        await desk.declare("q", max_bytes=1000)
+        assert (await desk.stats()).bytes == 80
+        await desk.claim()
+        await desk.finish("q.first", "q.1", "q.2", "q.3")
+        assert (await desk.stats()).bytes == 0
 
     async def test_an_operator_sets_and_takes_it(self, desk: Desk) -> None:
         await desk.publish("q.1", args=of(20))

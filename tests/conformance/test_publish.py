@@ -73,6 +73,7 @@ async def test_a_body_over_the_limit_is_refused_and_the_others_are_kept(case: St
     assert len(fits.args) == 20
     over = message("q.over", clock.time(), args={"a": "x" * 13})
     assert await store.publish([over, fits]) == [TooLarge(21, 20), ACCEPTED]
+    assert await store.publish([over, fits]) == [TooLarge(21, 20), Exists("q.fits", "id", fits.kind)]
     assert [None if each is None else each.id for each in await store.get(["q.over", "q.fits"])] == [None, "q.fits"]
     assert store.capabilities.max_body == 20
     await store.close()

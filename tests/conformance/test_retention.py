@@ -9,7 +9,7 @@ from outlast.core.settlement import ACCEPTED, Exists
 from outlast.core.store.control import Cancel, Prune, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.unique import Unique
-from tests.support.jobs import Desk, raw
+from tests.support.jobs import Desk, failure, raw
 
 
 async def known(desk: Desk, *ids: str) -> list[str]:
@@ -50,6 +50,16 @@ async def test_records_go_after_their_time(desk: Desk) -> None:
     desk.clock.advance(50)
     assert (await desk.do(Prune())).ok
     assert await known(desk, "q.1", "q.2") == ["q.2"]
+
+
+@pytest.mark.parametrize("state", ["succeeded", "cancelled", "expired"])
+async def test_records_that_went_after_their_time_count_no_more(desk: Desk, state: Terminal) -> None:
+    await desk.declare("q", records=2, record_ttl=10)
+    await desk.run("q.1", "q.2", state=state)
+    desk.clock.advance(11)
+    await desk.do(Prune())
+    await desk.run("q.3", "q.4", state=state)
+    assert await known(desk, "q.1", "q.2", "q.3", "q.4") == ["q.3", "q.4"]
 
 
 async def test_unfinished_jobs_stay_however_old(desk: Desk) -> None:
@@ -151,6 +161,25 @@ async def test_dead_letters_stay_for_their_own_time_and_are_not_counted(desk: De
     desk.clock.advance(200)
     await desk.do(Prune())
     assert await known(desk, "q.dead1", "q.dead2") == []
+
+
+async def test_a_dead_letter_keeps_its_failures_when_records_go(desk: Desk) -> None:
+    await desk.declare("q", records=1, dead_ttl=100)
+    await desk.run("q.dead", state="dead", error=failure())
+    for id in ("q.1", "q.2", "q.3"):
+        desk.clock.advance(1)
+        await desk.run(id)
+    assert await known(desk, "q.1", "q.2", "q.3") == ["q.3"]
+    assert (await desk.record("q.dead")).failures == (failure(),)
+
+
+async def test_a_job_that_waits_keeps_its_arguments_when_records_go(desk: Desk) -> None:
+    await desk.declare("q", records=0)
+    await desk.publish("q.later", delay=5, args={"n": 1})
+    await desk.run("q.1", "q.2")
+    desk.clock.advance(5)
+    (delivery,) = await desk.claim()
+    assert (delivery.message.id, delivery.message.args) == ("q.later", raw({"n": 1}))
 
 
 async def test_prune_tells_how_many_went(desk: Desk) -> None:

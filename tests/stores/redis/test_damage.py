@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -327,7 +329,17 @@ async def test_a_process_that_starts_can_use_the_other_queues(
     assert "queue 'q'" in caplog.text
 
 
-@pytest.mark.parametrize("damaged", [b"", b"x" * 176, b"\xff" * 176])
+def counters(at: int, value: float) -> bytes:
+    """Return sound counters of a queue, but for one of them."""
+    values = [0.0] * 22
+    values[at] = value
+    return struct.pack(">22d", *values)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"x" * 176, b"\xff" * 176, counters(0, -1.0), counters(1, 0.5), counters(6, 2.0**60), counters(13, math.inf)],
+)
 async def test_counters_that_cannot_be_read_are_counted_again(
     desk: Desk, client: RedisClient, tmp_path: Path, damaged: bytes
 ) -> None:

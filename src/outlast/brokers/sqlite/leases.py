@@ -95,7 +95,7 @@ def _retake(tx: Transaction, holder: int) -> None:
         if found is None:
             continue
         if _may_begin(tx, *found):
-            tx.run("retake", (holder, seq, token))
+            tx.run("retake", (seq,))
             tx.run("lost_drop", (holder, seq, token))
         else:
             tx.run("take_away", (seq,))

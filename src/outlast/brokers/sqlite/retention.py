@@ -23,12 +23,11 @@ def keep_within(tx: Transaction, queue: QueueRow) -> None:
     over = queue.records + tx.count(queue.number).records - queue.records_kept
     if over <= 0:
         return
-    upto = tx.one("strip_upto", (queue.number, queue.pruned, over))
+    upto, seqs, extras, wide = tx.one("strip_next", (queue.number, queue.pruned, over))
     if upto is None:
         return
-    extras, wide = tx.one("strip_extras", (queue.number, queue.pruned, over))
     forget(tx, extras)
-    stripped = tx.run("strip", (queue.number, queue.pruned, over))
+    stripped = tx.run("strip", (seqs,))
     merge(tx, wide)
     tx.run("pruned", (upto, stripped, queue.number))
     tx.refresh(queue.name)

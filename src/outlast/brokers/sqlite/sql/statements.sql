@@ -232,8 +232,8 @@ where job.seq = ?2 and job.token = ?3 and job.state in (0, 2, 4) and job.holder 
 -- name: take_away (seq)
 update job set token = 0, holder = null where seq = ?1
 
--- name: retake (holder, seq, token)
-update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?2 and token = ?3 and state in (0, 2, 4) and holder = ?1
+-- name: retake (seq)
+update job set state = 1, crashes = max(crashes - 1, 0) where seq = ?1
 
 -- Is a job without a key ready, or any job due?
 -- name: probe (queue, now)
@@ -428,7 +428,7 @@ insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 an
 on conflict do update set value = excluded.value
 
 -- name: note_mark (seq)
-update job set failed = max(failed, 1) where seq = ?1 and failed = 0
+update job set failed = 1 where seq = ?1 and failed = 0
 
 -- name: usage_keep (seq, JSON)
 insert into note(job, name, value) values(?1, 'usage', ?2) on conflict do update set value = excluded.value
@@ -438,21 +438,15 @@ delete from note where job = ?1 and name = 'usage'
 
 -- Retention. The rows to strip are the oldest ended ones that count against the cap; the tombstone keeps its position in
 -- job_ended, so stripping rewrites only the row.
--- name: strip_upto (queue, pruned, how many)
-select max(at) from (select at from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
-and result is null and body is not null order by at limit ?3)
-
--- Two lists of these rows: those with rows in other tables, and those whose bodies leave half-empty pages (see merge).
--- name: strip_extras (queue, pruned, how many)
-select json_group_array(seq) filter (where failed > 0),
+-- Three lists: all these rows, those with rows in other tables, and those whose bodies leave half-empty pages (see merge).
+-- name: strip_next (queue, pruned, how many)
+select max(at), json_group_array(seq), json_group_array(seq) filter (where failed > 0),
        json_group_array(seq) filter (where octet_length(body) >= 400 and seq % 2 = 0)
-from (select seq, failed, body from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
+from (select seq, at, failed, body from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
       and result is null and body is not null order by at limit ?3)
 
--- name: strip (queue, pruned, how many)
-update job set body = null, meta = null, reason = null, lane = null
-where seq in (select seq from job where queue = ?1 and state >= 10 and at >= ?2 and state <> 11
-              and result is null and body is not null order by at limit ?3)
+-- name: strip (JSON [seq, ...])
+update job set body = null, meta = null, reason = null, lane = null where seq in (select value from json_each(?1))
 
 -- SQLite joins half-empty pages when a row is inserted or deleted, not when one gets shorter: without this statement a
 -- tombstone uses the space that its body used. Every second row is enough.
