@@ -21,7 +21,7 @@ from outlast.testing.clock import FakeClock
 class Process(SimpleNamespace):
     """A worker process, in a set or as a key."""
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def ended(code: int = 1, *, ready: bool = False) -> ProcessExit:

@@ -25,7 +25,8 @@ def new_run(clock: FakeClock) -> Run:
 def test_a_run_has_left_what_its_timeout_leaves_and_never_less_than_nothing() -> None:
     clock = FakeClock()
     run = new_run(clock)
-    assert run.remaining is None
+    without: float | None = run.remaining
+    assert without is None
     run.deadline = clock.monotonic() + 5
     assert run.remaining == 5
     clock.advance(4.5)

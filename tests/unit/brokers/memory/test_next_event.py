@@ -17,8 +17,9 @@ def test_a_due_job_of_a_queue_that_gives_none_out_is_no_event(passed: float) -> 
     tables = Tables(clock, 1000)
     tables.declare(Topology((Queue(name="paused"), Queue(name="full", concurrency=1))))
     tables.publish([message(f"{name}.1", clock.time(), delay=30) for name in ("paused", "full")], bounded=True)
-    assert next_event(tables) == 30
+    demand = {"paused": 1, "full": 1}
+    assert next_event(tables, demand) == 30
     clock.advance(passed)
     tables.queue("paused").paused = True
     tables.queue("full").begin(None)
-    assert next_event(tables) is None
+    assert next_event(tables, demand) is None
