@@ -106,11 +106,14 @@ async def test_counters_are_counted_again(desk: Desk, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body", ["'{'", "x'00'", "cast(x'ff' as text)", "(select body from schedule where name = 'a')"]
 )
-async def test_a_schedule_that_cannot_be_read_stands_alone(desk: Desk, tmp_path: Path, body: str) -> None:
+async def test_a_schedule_that_cannot_be_read_stands_alone(
+    desk: Desk, tmp_path: Path, body: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def spoil() -> None:
         change(tmp_path, f"update schedule set body = {body} where name = 'bad'")
 
     await stands_alone(desk, spoil)
+    assert sum("'bad' cannot be read" in line for line in caplog.messages) == 2, "once for each time it was spoilt"
 
 
 async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path) -> None:
