@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextvars import Context
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
+from outlast.aio.portal import has_short_loops, portal
 from outlast.brokers.registry import find_kind
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
-from outlast.core.errors import StoreUnavailable
+from outlast.core.errors import EnqueueUnknown, StoreError, StoreUnavailable
 from outlast.core.events import Observers
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists, Full, Published
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from outlast.enqueue.spool import Spool
 
 __all__ = ["Wiring", "wire"]
+
+_Stored = tuple[list[Accepted | Exists], Durability]
 
 
 def wire(composer: Composer, store: Store, observers: Observers | None = None) -> Runtime:
@@ -44,6 +49,8 @@ class Wiring:
         self.spool: Spool | None = None
         self._held_back: set[str] = set()
         """Spooled jobs whose full queue the observers know of."""
+        self._opened_in = ""
+        """The working directory in which the connection of the portal's loop was opened."""
         settings = composer.settings
         kind = find_kind(settings.url)  # an unknown one is refused when the store is opened
         if settings.spool and not (kind is not None and kind.in_process):
@@ -57,31 +64,54 @@ class Wiring:
             self.spool.relay()  # an earlier process may have left jobs in the spool
         return connect(self.composer.settings, self.composer.clock)
 
-    def publish(self, messages: Sequence[Message]) -> Coroutine[Any, Any, tuple[list[Accepted | Exists], Durability]]:
+    def publish(self, messages: Sequence[Message]) -> Coroutine[Any, Any, _Stored]:
         """Store messages, or spool them; return the answers and their durability. Raise as Runtime.publish does.
 
         `enqueue_timeout` includes the time to connect: past it, raise StoreUnavailable, or EnqueueUnknown when the
         messages were sent.
         """
+        return self._publish_on_portal(messages) if has_short_loops() else self._publish_here(messages)
+
+    async def _publish_on_portal(self, messages: Sequence[Message]) -> _Stored:
+        return await portal().call(lambda: self._publish_kept(messages))
+
+    async def _publish_kept(self, messages: Sequence[Message]) -> _Stored:
+        """Publish in a child process of isolated runs: the store stays open for the next run of the process."""
+        folder = _folder()
+        if not self.connections.has_connection():
+            portal().at_stop(self.close)
+        elif folder != self._opened_in:  # of a run that changed it: a relative path leads elsewhere
+            await self.connections.close()
+        self._opened_in = folder
+        try:
+            return await self._publish_here(messages)
+        except (StoreError, EnqueueUnknown):
+            await self.connections.close()  # the next run must not find a connection that this one has broken
+            raise
+
+    def _publish_here(self, messages: Sequence[Message]) -> Coroutine[Any, Any, _Stored]:
         if self.spool is not None:
             return self.spool.through(messages, lambda: self._publish(messages, quiet=True))
         return self._publish(messages)
 
-    async def _publish(
-        self, messages: Sequence[Message], *, quiet: bool = False
-    ) -> tuple[list[Accepted | Exists], Durability]:
+    async def _publish(self, messages: Sequence[Message], *, quiet: bool = False) -> _Stored:
         runtime, remaining = self.connections.if_ready(), None
         if runtime is None:
             limit = self.composer.settings.enqueue_timeout
             begun = self.composer.clock.monotonic()
             try:
                 async with asyncio.timeout(limit):
-                    runtime = await self.connections.get()
+                    runtime = await self._opened()
             except TimeoutError:
                 raise StoreUnavailable(f"the store could not be opened within {limit:g} s (enqueue_timeout)") from None
             remaining = max(0.0, limit - (self.composer.clock.monotonic() - begun))
         answers = await runtime.publish(messages, remaining, quiet=quiet)
         return answers, runtime.store.broker.capabilities.durability
+
+    def _opened(self) -> Awaitable[Runtime]:
+        """Open the store; outside the context of the run, where it stays open for others."""
+        opening = self.connections.get()
+        return asyncio.create_task(opening, context=Context()) if has_short_loops() else opening
 
     async def _relay(self, messages: Sequence[Message]) -> list[Published]:
         """Publish spooled messages, some perhaps again; notify observers of those that the store did not have yet.
@@ -111,3 +141,11 @@ class Wiring:
         if self.spool is not None:
             await self.spool.close()
         await self.connections.close()
+
+
+def _folder() -> str:
+    """Return the working directory, "" when it was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - a tenth of the time of Path.cwd
+    except OSError:
+        return ""
