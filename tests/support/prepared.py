@@ -60,7 +60,7 @@ class Program:
 
 
 def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `python -W error -m MODULE WORDS...` to its end, which must come within a minute, its output into files."""
+    """Run `python -W error -m MODULE WORDS...` to its end, which must come within 90 s, its output into files."""
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err, Path(os.devnull).open() as null:
         program = start(words, cwd=cwd, env=env, streams=(null.fileno(), out.fileno(), err.fileno()))
         code = ended(program)
@@ -70,9 +70,9 @@ def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> subproces
 
 
 def ended(program: Program | subprocess.Popen[bytes]) -> int:
-    """Return the exit code of what must end by itself within a minute; else kill it and raise TimeoutExpired."""
+    """Return the exit code of what must end by itself within 90 s; else kill it and raise TimeoutExpired."""
     try:
-        return program.wait(60)
+        return program.wait(90)
     except subprocess.TimeoutExpired:
         program.kill()
         raise
