@@ -8,7 +8,7 @@ BENCH ?=
 PYTEST ?=
 PROOFS ?=
 
-.PHONY: help demo test check proofs bench lock pictures clean
+.PHONY: help demo test types unit newest check proofs bench lock pictures clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -24,11 +24,18 @@ test:  ## everything on the oldest Python that is here, the core of it on the ne
 	@scripts/servers redis-5.0 redis-6.2 valkey-9.1
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	@$(MAKE) --no-print-directory -j 3 types unit newest
+	.venv/bin/python -m pytest -n 4 --dist worksteal --ignore tests/unit $(PYTEST)
+	@scripts/test-newest
+
+# Parts of `test` that take one core each: they run at the same time.
+types:
 	.venv/bin/mypy
+unit:
 	.venv/bin/coverage run -m pytest tests/unit -q
 	.venv/bin/coverage report
-	.venv/bin/python -m pytest -n 2 --dist loadfile --ignore tests/unit $(PYTEST)
-	@scripts/test-newest
+newest:
+	@scripts/test-newest --prepare
 
 check:  ## lint, types, contracts and the fast tests
 	@scripts/packages python-venv=python3-venv redis-server=redis-server

@@ -5,8 +5,11 @@ The profile faults, of scripts/mutate, stops at the first failure and does not l
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Generator
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 _slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -14,3 +17,14 @@ settings.register_profile("suite", derandomize=True, deadline=None, database=Non
 settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True, suppress_health_check=_slow)
 settings.register_profile("faults", settings.get_profile("suite"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is collected out of the reach of the garbage collector: each of its passes would look at all of it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support import prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,15 +24,8 @@ def _name(page: Path) -> str:
 def test_every_python_block_runs(page: Path, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OUTLAST")}
-    run = subprocess.run(
-        [sys.executable, "-W", "error", str(Path(__file__).with_name("run_page.py")), str(page)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    environment["PYTHONPATH"] = str(ROOT)
+    run = prepared.run(["tests.examples.run_page", str(page)], cwd=tmp_path, env=environment)
     assert run.returncode == 0, run.stdout + run.stderr
 
 

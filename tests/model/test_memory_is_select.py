@@ -428,7 +428,9 @@ class Plain(RuleBasedStateMachine):
 
 
 def test_the_memory_store_gives_out_what_plain_lists_say() -> None:
-    run_state_machine_as_test(Plain, settings=settings(max_examples=60, stateful_step_count=50))
+    run_state_machine_as_test(
+        Plain, settings=settings(max_examples=settings().max_examples // 2, stateful_step_count=50)
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

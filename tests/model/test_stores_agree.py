@@ -387,4 +387,5 @@ class TwoStores(RuleBasedStateMachine):
 )
 def test_a_store_lives_like_the_memory_store(case: StoreCase) -> None:
     machine = type("Machine", (TwoStores,), {"case": case})
-    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=40))
+    examples = settings().max_examples // 2  # HYPOTHESIS_PROFILE=explore tries a thousand
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=40))

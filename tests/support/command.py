@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import psutil
 
+from tests.support import prepared
 from tests.support.family import end_all, family_of
-from tests.support.prepared import Program, start
 
 __all__ = ["ROOT", "Project", "Ran", "Running"]
 
@@ -91,12 +90,8 @@ class Project:
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
         """Run a command to its end, its output into files."""
-        with TemporaryFile("w+") as out, TemporaryFile("w+") as err, Path(os.devnull).open() as null:
-            streams = null.fileno(), out.fileno(), err.fileno()
-            code = _ended(self._start(arguments, env or {}, streams, cwd))
-            out.seek(0)
-            err.seek(0)
-            return Ran(code, out.read(), err.read())
+        done = prepared.run(["outlast", *arguments], cwd=cwd or self.folder, env=self._environ(env or {}))
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     def run_on_terminal(
         self, *arguments: str, columns: int = 100, answer: str = "", env: Mapping[str, str] | None = None
@@ -104,20 +99,19 @@ class Project:
         """Run a command to its end on a terminal of this width; what it prints is all in `out`."""
         ours, theirs = pty.openpty()
         os.write(ours, answer.encode())
-        environ = {"TERM": "xterm-256color", "COLUMNS": str(columns), **(env or {})}
-        process = self._start(arguments, environ, (theirs, theirs, theirs))
+        process = prepared.start(
+            ["outlast", *arguments],
+            cwd=self.folder,
+            env=self._environ({"TERM": "xterm-256color", "COLUMNS": str(columns), **(env or {})}),
+            streams=(theirs, theirs, theirs),
+        )
         os.close(theirs)
         said = b""
         with suppress(OSError):  # Linux says so when the last process has let go of the terminal
             while part := os.read(ours, 65536):
                 said += part
         os.close(ours)
-        return Ran(_ended(process), said.decode().replace("\r\n", "\n"), "")
-
-    def _start(
-        self, arguments: tuple[str, ...], env: Mapping[str, str], streams: tuple[int, int, int], cwd: Path | None = None
-    ) -> Program | subprocess.Popen[bytes]:
-        return start(["outlast", *arguments], cwd=cwd or self.folder, env=self._environ(env), streams=streams)
+        return Ran(prepared.ended(process), said.decode().replace("\r\n", "\n"), "")
 
     @contextmanager
     def running(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
@@ -139,12 +133,3 @@ class Project:
             yield running
         finally:
             running.kill()
-
-
-def _ended(process: Program | subprocess.Popen[bytes]) -> int:
-    """Return the exit code of a command that must end by itself."""
-    try:
-        return process.wait(60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise

@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["until"]
 
 
-async def until(look: Callable[[], Any], what: str, *, within: float = 30.0) -> Any:
+async def until(look: Callable[[], Any], what: str, *, within: float = 90.0) -> Any:
     """Return the first true value of `look` (which may be async), asked every 20 ms; AssertionError past `within`."""
     end = time.monotonic() + within
     while True:

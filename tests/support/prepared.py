@@ -18,13 +18,13 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 
-__all__ = ["Program", "start"]
+__all__ = ["Program", "ended", "run", "start"]
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _LIBRARIES: Final = (
@@ -59,6 +59,25 @@ class Program:
         os.kill(self.pid, signal.SIGKILL)
 
 
+def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `python -W error -m MODULE WORDS...` to its end, which must come within 90 s, its output into files."""
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err, Path(os.devnull).open() as null:
+        program = start(words, cwd=cwd, env=env, streams=(null.fileno(), out.fileno(), err.fileno()))
+        code = ended(program)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(list(words), code, out.read(), err.read())
+
+
+def ended(program: Program | subprocess.Popen[bytes]) -> int:
+    """Return the exit code of what must end by itself within 90 s; else kill it and raise TimeoutExpired."""
+    try:
+        return program.wait(90)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        raise
+
+
 def start(
     words: Sequence[str], *, cwd: Path, env: Mapping[str, str], streams: tuple[int, int, int]
 ) -> Program | subprocess.Popen[bytes]:
@@ -73,7 +92,7 @@ def start(
             [sys.executable, "-W", "error", "-m", *words], cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr
         )
     ours, theirs = os.pipe()
-    with tempfile.TemporaryFile() as request:
+    with TemporaryFile() as request:
         request.write(json.dumps({"words": list(words), "cwd": str(cwd), "env": dict(env)}).encode())
         request.seek(0)
         socket.send_fds(requests, [b"x"], [request.fileno(), *streams, theirs])

@@ -34,7 +34,7 @@ async def working(app: Outlast, **options: Any) -> AsyncIterator[Worker]:
         await task
 
 
-async def record(app: Outlast, job: Handle[Any] | str, *, within: float = 30.0) -> JobRecord:
+async def record(app: Outlast, job: Handle[Any] | str, *, within: float = 90.0) -> JobRecord:
     """Return the record of a job when it has ended; AssertionError if it has not within so many seconds."""
     job_id = job if isinstance(job, str) else job.id
     store = (await app.runtime()).store

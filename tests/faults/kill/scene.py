@@ -68,7 +68,7 @@ def all_succeeded(records: list[JobRecord]) -> bool:
     return all(each.state == "succeeded" for each in records)
 
 
-async def exited(running: Supervised, within: float = 30.0) -> int:
+async def exited(running: Supervised, within: float = 90.0) -> int:
     """Return the exit code of a supervisor that ends by itself."""
     await until(lambda: running.process.poll() is not None, "the supervisor ends", within=within)
     return int(running.process.returncode)

@@ -98,13 +98,13 @@ async def test_the_newest_is_the_last_that_is_done(url: str, tmp_path: Path) -> 
             done = set(ledger.names("done"))
             return all(f"{document}:{TEXTS - 1}" in done for document in range(DOCUMENTS))
 
-        await until(all_done, "the newest texts are done", within=60)
+        await until(all_done, "the newest texts are done")
         store = (await app.runtime()).store
 
         async def at_rest() -> bool:
             return (await store.broker.stats(["default"]))["default"].depth == 0
 
-        await until(at_rest, "no job is left", within=60)
+        await until(at_rest, "no job is left")
     await app.close()
     for document in range(DOCUMENTS):
         entries = [each for each in ledger.read() if each.name.startswith(f"{document}:")]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx2
 import msgspec
-import pytest
 
 from outlast import Outlast, Settings
 from outlast.core.store.records import Query
@@ -113,7 +112,6 @@ async def server() -> AsyncIterator[str]:
         made.remove()
 
 
-@pytest.mark.timeout(240)
 async def test_a_half_finished_run_moves_to_redis_and_loses_no_order(tmp_path: Path) -> None:
     old = f"sqlite:{tmp_path}/shop.db"
     async with AsyncExitStack() as stack:

@@ -107,11 +107,11 @@ class Scene:
     async def reloaded(self, running: Supervised, workers: int) -> None:
         """Wait until it has reloaded and the old workers have left."""
         await self.tells(f"reloaded: {counted(workers, 'worker')} new")
-        await until(lambda: len(running.workers()) == workers, "the old ones have left", within=60)
+        await until(lambda: len(running.workers()) == workers, "the old ones have left")
 
     async def tells(self, text: str, times: int = 1) -> None:
         """Wait until they have logged it so often."""
-        await until(lambda: self.told().count(text) >= times, f"{text!r} is told", within=60)
+        await until(lambda: self.told().count(text) >= times, f"{text!r} is told")
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ async def test_a_worker_that_is_old_is_replaced_without_a_gap(scene: Scene) -> N
         first = running.workers()[0]  # the next may be up already
         long = await scene.enqueue("long", 2.0)
         await scene.tells("s of age")
-        await until(lambda: first not in running.workers(), "it leaves", within=60)
+        await until(lambda: first not in running.workers(), "it leaves")
         await scene.ended(long)
         assert version_of(await scene.run("after")) == "v1"
 
@@ -272,7 +272,7 @@ async def test_a_worker_that_holds_too_much_memory_is_replaced(scene: Scene) -> 
         (first,) = running.workers()
         await scene.grow.enqueue(220)
         await scene.tells("MiB of memory")
-        await until(lambda: first not in running.workers(), "it leaves", within=60)
+        await until(lambda: first not in running.workers(), "it leaves")
         await scene.run("after")
     assert scene.told().count("is replaced after") == 1
 

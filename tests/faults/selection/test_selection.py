@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from outlast.core.limits import Gcra
 from tests.faults.proofs.concurrency_limit import alone, judge
 from tests.faults.proofs.rates import _over, rates
@@ -13,7 +11,6 @@ from tests.faults.proofs.tenants import tenants
 from tests.support.ledger import Entry
 
 
-@pytest.mark.timeout(200)
 async def test_a_limit_of_one_holds_while_workers_are_killed(tmp_path: Path) -> None:
     verdict = await alone(tmp_path, kills=8, gap=0.4)
     print(verdict)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from outlast import Outlast, Settings
+from tests.support import prepared
 from tests.support.apps.cli_app import declare
 from tests.support.command import ROOT, Project, Ran
 
@@ -115,12 +116,14 @@ def test_a_store_with_an_absolute_path_needs_no_working_directory(filled: Projec
 
 
 def test_the_script_and_the_module_are_one_command(project: Project) -> None:
+    """The tests' own way to run the module as well, which begins with the libraries loaded."""
     script = Path(sys.executable).with_name("outlast")
     for words in (["version"], ["jobs", "--help"], ["nosuch"]):
         ran = [
             subprocess.run([*start, *words], capture_output=True, text=True, check=False, cwd=project.folder)
             for start in ([str(script)], [sys.executable, "-m", "outlast"])
         ]
+        ran.append(prepared.run(["outlast", *words], cwd=project.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}))
         assert len({(each.returncode, each.stdout, each.stderr) for each in ran}) == 1
 
 

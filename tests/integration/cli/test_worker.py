@@ -258,7 +258,7 @@ async def test_a_start_hook_that_fails_ends_a_worker_that_was_never_ready(projec
     project.write("main.py", HOOKED)
     (project.folder / "broken").touch()
     with project.running("worker", "main:shop") as worker:
-        await until(lambda: worker.process.poll() is not None, "it gives up", within=60)
+        await until(lambda: worker.process.poll() is not None, "it gives up")
         assert worker.process.returncode not in (0, None)
         assert "the on_start hook open_pool failed: ConnectionError: no database" in worker.text
         assert "died 5 times before they were ready" in worker.text

@@ -9,13 +9,11 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
-@pytest.mark.timeout(180)
 def test_the_page_shows_the_ledger_and_takes_more_orders() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     assert chromium is not None, "install chromium (make test does)"

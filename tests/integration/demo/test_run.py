@@ -37,7 +37,6 @@ def keys(server: RedisServer) -> bytes:
         return link.recv(64)
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize("store", ["a file", "a server"])
 def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path, store: str) -> None:
     with ExitStack() as stack:

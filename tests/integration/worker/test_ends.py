@@ -55,9 +55,9 @@ async def test_whatever_is_raised_ends_the_run_and_frees_its_slot(
         handles = {word: await jobs[place].enqueue(argument(word)) for word in ERRORS}
         hostile_app.at_run.append(None)  # type: ignore[arg-type]
         async with working(app, target=TARGET, concurrency=SLOTS, threads=2, processes=1):
-            found = {word: await record(app, handle, within=20) for word, handle in handles.items()}
+            found = {word: await record(app, handle) for word, handle in handles.items()}
             for after in [await needs_a_slot.enqueue() for _ in range(SLOTS)] + [await in_a_thread.enqueue()]:
-                assert (await record(app, after, within=10)).state == "succeeded"
+                assert (await record(app, after)).state == "succeeded"
     gc.collect()
     for word, each in found.items():
         assert each.state == "dead", (word, each)

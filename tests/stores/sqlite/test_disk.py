@@ -227,7 +227,7 @@ async def test_publishers_and_a_worker_on_a_disk_that_fills_up_lose_nothing(disk
     try:
         for process in processes:
             _go(process)
-        await until(lambda: len(journals(tmp_path, "full")) >= 5, "the disk is full", within=60)
+        await until(lambda: len(journals(tmp_path, "full")) >= 5, "the disk is full")
         assert all("is full: free some space; no accepted job is lost" in line for line in journals(tmp_path, "full"))
         accepted, finished = len(journals(tmp_path, "accepted")), len(journals(tmp_path, "finished"))
         (disk / "publishers").unlink()

@@ -19,7 +19,7 @@ from tests.support.servers.redis_programs import program, version_of
 
 __all__ = ["DEBUG", "Node", "cluster", "free_port", "node", "sentinels", "wait_for"]
 
-COME_UP: Final = 20.0
+COME_UP: Final = 60.0
 """Seconds that a server has until it answers."""
 DEBUG: Final[dict[str, Any]] = {"enable_debug_command": "yes"} if version_of(program()) >= (7,) else {}
 """Options with which a server permits DEBUG; an older one always does."""
@@ -195,7 +195,7 @@ def _follows(server: Node, master: str) -> bool:
     return True
 
 
-def wait_for(true: Callable[[], object], within: float = 30.0) -> None:
+def wait_for(true: Callable[[], object], within: float = 90.0) -> None:
     """Look every 20 ms until it is so."""
     deadline = time.monotonic() + within
     while True:

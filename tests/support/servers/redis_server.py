@@ -18,7 +18,7 @@ from tests.support.servers.redis_programs import program
 
 __all__ = ["RedisServer", "shared_server"]
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that a server may take to start."""
 
 
