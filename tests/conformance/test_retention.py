@@ -153,6 +153,15 @@ async def test_dead_letters_stay_for_their_own_time_and_are_not_counted(desk: De
     assert await known(desk, "q.dead1", "q.dead2") == []
 
 
+async def test_what_is_kept_for_a_time_goes_at_its_end(desk: Desk) -> None:
+    await desk.declare("q", record_ttl=10, dead_ttl=10)
+    await desk.run("q.1")
+    await desk.run("q.dead", state="dead")
+    await desk.run("q.result", result=raw(1), result_ttl=10.0)
+    desk.clock.advance(10)
+    assert (await desk.do(Prune())).changed == 3
+
+
 async def test_prune_tells_how_many_went(desk: Desk) -> None:
     await desk.declare("q", record_ttl=10)
     await desk.run("q.1", "q.2")
