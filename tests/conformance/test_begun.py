@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from outlast.core.moving import Adopt, Hold, Unhold
-from outlast.core.settlement import Park, Release, Reschedule
+from outlast.core.settlement import ACCEPTED, Park, Release, Reschedule
 from outlast.core.store.control import Edit, Redrive
 from outlast.core.store.records import Query
 from tests.support.jobs import B, Desk, failure
@@ -114,6 +114,13 @@ async def test_a_job_that_was_given_back_unstarted_expires(desk: Desk, road: str
     assert (record.state, record.begun) == ("expired", False)
     (again,) = await desk.claim()
     assert not again.begun
+
+
+async def test_a_job_expires_at_its_time(desk: Desk) -> None:
+    await desk.publish("q.1", unique="k", expires=LIFE)
+    desk.clock.advance(LIFE)
+    assert await desk.state("q.1") == "expired"
+    assert await desk.publish("q.2", unique="k") == [ACCEPTED]
 
 
 async def test_a_redriven_job_begins_again_and_has_no_time_to_expire(desk: Desk) -> None:

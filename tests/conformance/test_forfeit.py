@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from outlast.core.settlement import Release
 from outlast.core.store.control import Cancel
 from tests.support.jobs import A, B, Desk
 
@@ -65,6 +66,15 @@ async def test_a_settlement_on_its_way_still_counts(desk: Desk) -> None:
     assert await desk.finish("q.1") == []
     assert await desk.state("q.1") == "succeeded"
     assert await desk.claim(holder=B) == []
+
+
+async def test_a_late_release_of_a_dead_holder_does_not_take_its_crash_back(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.lapse()
+    await desk.store.forfeit(A, crashed=True)
+    assert await desk.settle(Release(desk.fence("q.1"))) == []
+    assert (await desk.record("q.1")).crashes == 1
 
 
 async def test_a_forfeited_holder_consumes_no_more(desk: Desk) -> None:

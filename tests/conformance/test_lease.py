@@ -136,6 +136,28 @@ async def test_extend_takes_back_what_lapsed_and_was_not_handed_out_again(desk: 
     assert await desk.settle(Finish(fences[1], "succeeded")) == []
 
 
+async def test_extend_takes_back_what_nobody_took_for_hours(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.lapse()
+    desk.clock.advance(4 * 3600)
+    await desk.lapse()
+    assert await desk.extend(A) == []
+    record = await desk.record("q.1")
+    assert (record.state, record.holder, record.crashes) == ("running", A.id, 0)
+
+
+async def test_who_has_a_lapsed_job_next_does_not_take_its_crash_back(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.lapse()
+    await desk.claim(holder=B)
+    assert await desk.extend(B) == []
+    assert (await desk.record("q.1")).crashes == 1
+    assert await desk.settle(Release(desk.fence("q.1"))) == []
+    assert (await desk.record("q.1")).crashes == 1
+
+
 async def test_extend_tells_of_a_superseded_fence_once(desk: Desk) -> None:
     await desk.publish("q.1")
     old = (await desk.claim(holder=A))[0].fence

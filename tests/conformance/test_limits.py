@@ -107,6 +107,17 @@ class TestConcurrencyOfAQueue:
         given = await desk.claim("q", "r", limit=9)
         assert [each.message.id for each in given] == ["q.none-0", "r.0", "r.1"]
 
+    async def test_what_comes_due_joins_the_ring_once_there_is_room(self, desk: Desk) -> None:
+        await declare(desk, concurrency=1)
+        await desk.publish("q.first")
+        await desk.publish("q.later", key="a", delay=5)
+        assert await take(desk, lease=1000) == ["first"]
+        desk.clock.advance(6)
+        assert await take(desk) == []
+        await desk.publish("q.last", key="b")
+        await done(desk, "first")
+        assert await take(desk) == ["last"]
+
     async def test_it_is_told_why_nothing_begins(self, desk: Desk) -> None:
         await declare(desk, concurrency=1)
         await fill(desk, None)

@@ -182,6 +182,15 @@ async def test_a_job_that_waits_keeps_its_arguments_when_records_go(desk: Desk) 
     assert (delivery.message.id, delivery.message.args) == ("q.later", raw({"n": 1}))
 
 
+async def test_what_is_kept_for_a_time_goes_at_its_end(desk: Desk) -> None:
+    await desk.declare("q", record_ttl=10, dead_ttl=10)
+    await desk.run("q.1")
+    await desk.run("q.dead", state="dead")
+    await desk.run("q.result", result=raw(1), result_ttl=10.0)
+    desk.clock.advance(10)
+    assert (await desk.do(Prune())).changed == 3
+
+
 async def test_prune_tells_how_many_went(desk: Desk) -> None:
     await desk.declare("q", record_ttl=10)
     await desk.run("q.1", "q.2")

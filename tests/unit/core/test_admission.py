@@ -165,6 +165,7 @@ def test_retry_after() -> None:
     assert retry_after("max_age", Queue(name="q"), 3, 0.5) == 2.0
     assert retry_after("max_age", Queue(name="q"), 3, 100.0) == 1.0
     assert retry_after("max_age", Queue(name="q"), 3, 0.0) == 60.0
+    assert retry_after("max_age", Queue(name="q"), 3, 0.001) == 60.0
 
 
 waiting = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 10), st.integers(1, 5)), max_size=12)

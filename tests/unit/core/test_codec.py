@@ -246,6 +246,12 @@ def test_what_is_called_plain_passes_all_checks(message: Message) -> None:
         assert decode(encode(message)) == message
 
 
+@pytest.mark.parametrize("priority", ["urgent", "", None, 1])
+def test_a_priority_is_one_of_three(priority: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"priority=.*: give 'high', 'normal' or 'low'"):
+        check(msgspec.structs.replace(PLAIN, priority=priority))
+
+
 class Text(str):
     """Text that may print as another text."""
 

@@ -36,6 +36,13 @@ from outlast.core.settlement import ACCEPTED, UNROUTABLE, Accepted, Unroutable
             "q.1 is dead (attempts): boom",
             {"id": "q.1", "reason": "attempts", "error": "boom"},
         ),
+        (
+            errors.ResultTimeout("q.1", "running", 2.5),
+            "q.1 is still running after 2.5 s; the job continues",
+            {"id": "q.1"},
+        ),
+        (errors.JobCancelled("q.1", " (replaced)"), "q.1 was cancelled (replaced)", {"id": "q.1"}),
+        (errors.JobExpired("q.1"), "q.1 expired before it ran", {"id": "q.1"}),
         (Snooze(3), "snoozed for 3 s", {"seconds": 3}),
     ],
 )

@@ -179,3 +179,10 @@ def test_without_is_about_one_field() -> None:
     unmet = [("queue", "r"), ("kind", "send@1"), ("key", "a"), ("reason", "x"), ("args", ArgIs(("a",), (1,)))]
     assert [Without(*each).meets(**job) for each in met] == [True] * 4  # type: ignore[arg-type]
     assert [Without(*each).meets(**job) for each in unmet] == [False] * 5  # type: ignore[arg-type]
+
+
+def test_a_path_has_one_to_eight_names() -> None:
+    assert ArgIs(("a",) * 8, (1,)).path == ("a",) * 8
+    for path in ((), ("a",) * 9):
+        with pytest.raises(ConfigurationError, match="give 1 to 8 names"):
+            ArgIs(path, (1,))

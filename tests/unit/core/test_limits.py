@@ -170,6 +170,10 @@ def test_an_operator_changes_what_is_declared() -> None:
     assert adjusted(declared, {"rate": "3/m", "burst": 7}).burst == 7
 
 
+def test_the_least_and_the_highest_weight() -> None:
+    assert Queue(name="q", weights={"a": 1, "b": 1000}).weights == {"a": 1, "b": 1000}
+
+
 @pytest.mark.parametrize("name", ["name", "retention", "per_key", "weights", "weights.", "per_key.nothing", "speed"])
 def test_what_cannot_be_changed_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"queue 'q': '{name}' can't be set: give one of max_depth"):

@@ -104,6 +104,7 @@ def test_a_queue_has_the_default_retention() -> None:
         ({"key": ""}, "unique key of 0"),
         ({"key": "x" * 513}, "unique key of 513"),
         ({"key": "k", "until": "later"}, "until='later'"),
+        ({"key": "k", "scope": "all"}, "scope='all'"),
         ({"key": "k", "seconds": 0}, "seconds=0"),
         ({"key": "k", "seconds": -1}, "seconds.=-1"),
         ({"key": "k", "seconds": float("nan")}, "seconds=nan"),

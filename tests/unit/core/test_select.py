@@ -59,6 +59,12 @@ def test_a_job_without_a_key_begins_and_ends_without_one() -> None:
     assert (made.running, made.keys) == (0, {})
 
 
+def test_keyless_jobs_and_keys_have_turns_of_their_own() -> None:
+    made = keyed("ab--")
+    assert take(made, 1) == "-0"
+    assert made.turn > max(state.turn for state in made.keys.values())  # a queue that sheds sorts by turn alone
+
+
 def test_queues_take_turns_by_name() -> None:
     lines = {"b": line("b", 0, 0), "a": line("a", 9, 9, 9)}
     assert ids(lines, 9, {"a": 9, "b": 9}) == (["a.0", "b.0", "a.1", "b.1", "a.2"], "a")

@@ -324,7 +324,7 @@ class Tables:
         data.ended.pop(job.message.id, None)
         data.dead.pop(job.message.id, None)
         data.count(job, 1)
-        job.reason = job.finished_at = job.result = None
+        job.reason = job.finished_at = None
 
     def remove(self, job: JobRow, *, purge: bool = False) -> None:
         """Remove the job and its data, except its id, which is remembered for `Retention.id_memory`."""
@@ -372,9 +372,9 @@ class Tables:
             self.remove(next(iter(data.dead.values())))
             removed += 1
         while data.results and (data.results[0][0] <= now or data.results_kept > kept.results_kept):
-            until, order, id_ = heapq.heappop(data.results)
+            _, order, id_ = heapq.heappop(data.results)
             job = self.jobs.get(id_)
-            if job is not None and job.order == order and job.result is not None and job.result_until == until:
+            if job is not None and job.order == order:
                 self.remove(job)
                 removed += 1
         self._past.prune(now)
