@@ -105,6 +105,6 @@ async def test_what_a_dead_worker_has_started_is_killed_with_it(tmp_path: Path) 
 def alive(pid: int) -> bool:
     """Return whether a process runs; one that has ended may wait for its parent to notice."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

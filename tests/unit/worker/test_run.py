@@ -24,8 +24,8 @@ def new_run(clock: FakeClock) -> Run:
 
 def test_a_run_has_left_what_its_timeout_leaves_and_never_less_than_nothing() -> None:
     clock = FakeClock()
+    assert new_run(clock).remaining is None
     run = new_run(clock)
-    assert run.remaining is None
     run.deadline = clock.monotonic() + 5
     assert run.remaining == 5
     clock.advance(4.5)
