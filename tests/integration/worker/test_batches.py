@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from msgspec import Raw, structs
 
-from outlast import Outlast
+from outlast import CallNext, Context, Outlast
 from outlast.core.message import Delivery, Fence
 from outlast.core.settlement import Finish
 from outlast.enqueue.runtime import Runtime
@@ -61,7 +61,7 @@ async def test_the_next_claim_waits_for_a_settlement_only_if_a_run_has_ended_at_
     executor.close()
 
 
-@pytest.mark.parametrize("where", ["loop", "thread", "full"])
+@pytest.mark.parametrize("where", ["loop", "thread", "full", "middleware"])
 async def test_a_job_that_waits_for_a_slot_starts_when_the_run_that_has_it_ends(app: Outlast, where: str) -> None:
     """Else it would wait until it is given back."""
 
@@ -72,9 +72,15 @@ async def test_a_job_that_waits_for_a_slot_starts_when_the_run_that_has_it_ends(
     @app.job
     def in_thread() -> None: ...
 
+    if where == "middleware":
+
+        @app.middleware
+        async def passes(ctx: Context, call_next: CallNext) -> Any:
+            return await call_next()
+
     first = on_loop if where == "loop" else in_thread
-    second = in_thread if where == "thread" else on_loop
-    executor, _, settled = executor_of(await app.runtime(), concurrency=2 if where == "thread" else 1, threads=1)
+    second = in_thread if where in ("thread", "middleware") else on_loop
+    executor, _, settled = executor_of(await app.runtime(), concurrency=1 if where == "full" else 2, threads=1)
     messages = [first.message(), second.message(), second.message()]
     executor.accept([Delivery(each, Fence(each.id, each.queue, 1)) for each in messages])
     await until(lambda: len(settled) == 3, "all have ended")
