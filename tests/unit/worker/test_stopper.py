@@ -129,3 +129,13 @@ def test_an_abort_lets_go_of_a_thread_without_settling_it(scene: Scene) -> None:
     assert (run.stop, run.ended, scene.settled) == ("aborted", True, [])
     assert (scene.budget.detached, list(scene.budget.runs)) == ([run.delivery.fence], [])
     assert (scene.budget.idle.is_set(), scene.budget.thread.stuck) == (True, 1)
+
+
+async def test_no_deadline_is_checked_after_the_close(scene: Scene) -> None:
+    """A run that would be stopped then has no settler any more."""
+    scene.stopper.close()
+    scene.stopper.watch()
+    timer = scene.stopper._timer
+    assert timer is not None
+    scene.stopper.close()
+    assert timer.cancelled()
