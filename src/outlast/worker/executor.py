@@ -217,8 +217,9 @@ class Executor:
 
     def _process_returned(self, run: Run, outcome: Outcome | None, settlement: Settlement | None) -> None:
         self._budget.free_slot(run, self.clock.monotonic())
-        if outcome is not None:
-            self._finisher.end(run, outcome)
-        elif settlement is not None:
+        if settlement is not None:
             self._finisher.close(run, settlement)
+        else:
+            assert outcome is not None  # an answer has one of the two
+            self._finisher.end(run, outcome)
         self._start_next(run.group)

@@ -124,9 +124,7 @@ def run_plans(runtime: RuntimePort, groups: Mapping[Mode, SlotGroup[Run]]) -> di
     """Return the plan of every kind that the app can run."""
     registry, measure = runtime.registry, runtime.settings.measure
     return {
-        kind: RunPlan.of(
-            each, runtime.arguments[kind], groups[each.mode], registry, measured=measure and each.mode != "process"
-        )
+        kind: RunPlan.of(each, runtime.arguments[kind], groups[each.mode], registry, measured=measure)
         for kind, each in registry.kinds.items()
     }
 

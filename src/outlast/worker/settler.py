@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from outlast.aio.tasks import cancel
 from outlast.core.errors import StoreError
@@ -20,6 +21,8 @@ from outlast.worker.store_link import StoreLink
 __all__ = ["Settler", "Settlers"]
 
 _logger = logging.getLogger("outlast.worker")
+_UNKEPT_PAUSE: Final = 60.0
+"""Seconds until a job runs again whose settlement the store cannot take."""
 
 
 class Settler:
@@ -118,12 +121,13 @@ class Settler:
             return frozenset(superseded)
         run, settlement = batch[0]
         _logger.error(
-            "job %s: the store could not take its settlement (%s): the job runs again in 60 s",
+            "job %s: the store could not take its settlement (%s): the job runs again in %.0f s",
             run.delivery.message.id,
             type(error).__name__,
+            _UNKEPT_PAUSE,
             exc_info=error,
         )
-        at, why = self._link.clock.time() + 60, "its settlement could not be kept"
+        at, why = self._link.clock.time() + _UNKEPT_PAUSE, "its settlement could not be kept"
         again = Release(settlement.fence, at=at, why=why, begun=run.begun)
         return await self._retry(functools.partial(_keep, [], [again]))
 

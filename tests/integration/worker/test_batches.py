@@ -1,4 +1,4 @@
-"""Jobs that are claimed beside a settlement start behind it, and the next claim waits only for runs that have ended."""
+"""Jobs that are claimed beside a settlement start behind it, those that wait for a slot when one is free."""
 
 from __future__ import annotations
 
@@ -8,11 +8,30 @@ from typing import Any, cast
 import pytest
 from msgspec import Raw, structs
 
-from outlast import Outlast
+from outlast import CallNext, Context, Outlast
 from outlast.core.message import Delivery, Fence
+from outlast.core.settlement import Finish
+from outlast.enqueue.runtime import Runtime
 from outlast.worker.budget import Budget, EndedRun
 from outlast.worker.executor import ROUNDS, Executor
 from outlast.worker.report import Reporter
+from tests.support.polling import until
+
+
+def executor_of(
+    runtime: Runtime, *, concurrency: int = 10, threads: int = 2
+) -> tuple[Executor, Budget, list[EndedRun]]:
+    settled: list[EndedRun] = []
+    budget = Budget(runtime, concurrency=concurrency, threads=threads, processes=1)
+    executor = Executor(
+        runtime,
+        budget,
+        Reporter(runtime),
+        settle=lambda run, settlement: settled.append((run, settlement)),
+        noted=lambda run: None,
+        pool=cast(Any, None),
+    )
+    return executor, budget, settled
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["works on", "ends at once"])
@@ -23,17 +42,7 @@ async def test_the_next_claim_waits_for_a_settlement_only_if_a_run_has_ended_at_
     async def holds(number: int) -> None:
         await gate.wait()
 
-    runtime = await app.runtime()
-    budget = Budget(runtime, concurrency=10, threads=2, processes=1)
-    settled: list[EndedRun] = []
-    executor = Executor(
-        runtime,
-        budget,
-        Reporter(runtime),
-        settle=lambda run, settlement: settled.append((run, settlement)),
-        noted=lambda run: None,
-        pool=cast(Any, None),
-    )
+    executor, budget, settled = executor_of(await app.runtime())
     message = holds.message(1)
     if ends:
         message = structs.replace(message, args=Raw(b"{}"))  # it cannot be called with these
@@ -49,4 +58,33 @@ async def test_the_next_claim_waits_for_a_settlement_only_if_a_run_has_ended_at_
     gate.set()
     if run.task is not None:
         await run.task
+    executor.close()
+
+
+@pytest.mark.parametrize("where", ["loop", "thread", "full", "middleware"])
+async def test_a_job_that_waits_for_a_slot_starts_when_the_run_that_has_it_ends(app: Outlast, where: str) -> None:
+    """Else it would wait until it is given back."""
+
+    @app.job
+    async def on_loop() -> None:
+        await asyncio.sleep(0)
+
+    @app.job
+    def in_thread() -> None: ...
+
+    if where == "middleware":
+
+        @app.middleware
+        async def passes(ctx: Context, call_next: CallNext) -> Any:
+            return await call_next()
+
+    first = on_loop if where == "loop" else in_thread
+    second = in_thread if where in ("thread", "middleware") else on_loop
+    executor, _, settled = executor_of(await app.runtime(), concurrency=1 if where == "full" else 2, threads=1)
+    messages = [first.message(), second.message(), second.message()]
+    executor.accept([Delivery(each, Fence(each.id, each.queue, 1)) for each in messages])
+    await until(lambda: len(settled) == 3, "all have ended")
+    assert [(run.delivery.message, type(settlement)) for run, settlement in settled] == [
+        (each, Finish) for each in messages
+    ]
     executor.close()

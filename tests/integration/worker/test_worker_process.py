@@ -11,6 +11,7 @@ import msgspec
 import psutil
 import pytest
 
+from outlast.core.exitcodes import FAILED
 from outlast.supervisor.messages import WorkerConfig
 from outlast.supervisor.process import RecycleBounds, WorkerProcess
 from outlast.testing.clock import FakeClock
@@ -100,6 +101,56 @@ async def test_what_a_dead_worker_has_started_is_killed_with_it(tmp_path: Path) 
     assert (ended.code, ended.ready, ended.lived) == (5, False, 0.0)
     left = int(pid.read_text())
     await until(lambda: not alive(left), "the program is dead")
+
+
+HOOKED = """
+import asyncio
+import pathlib
+from outlast import Outlast
+
+app = Outlast("faults")
+kept = []
+
+
+@app.job
+async def job() -> None: ...
+
+
+async def works() -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        pathlib.Path("cleaned").touch()
+
+
+@app.on_start
+async def begin() -> None:
+    kept.append(asyncio.create_task(works()))
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks():
+        if task.get_name() == {cancels!r}:
+            task.cancel()
+"""
+
+
+async def test_a_task_of_the_app_is_cancelled_at_a_stop_and_may_clean_up(tmp_path: Path) -> None:
+    (tmp_path / "hooked.py").write_text(HOOKED.format(cancels=""))
+    process = WorkerProcess(msgspec.structs.replace(CONFIG, target="hooked:app"), FakeClock(), Random(1), str(tmp_path))
+    running = asyncio.ensure_future(process.run())
+    await process.hello
+    await until(lambda: process._map is not None and process._map.ready, "the worker consumes")
+    process.stop()
+    ended = await running
+    assert (ended.code, ended.left, (tmp_path / "cleaned").exists()) == (0, True, True)
+
+
+async def test_a_worker_whose_app_ends_the_task_that_hears_the_supervisor_dies(tmp_path: Path) -> None:
+    """It could not be stopped, and would hear of no lost job."""
+    (tmp_path / "hooked.py").write_text(HOOKED.format(cancels="outlast messages"))
+    process = WorkerProcess(msgspec.structs.replace(CONFIG, target="hooked:app"), FakeClock(), Random(1), str(tmp_path))
+    async with asyncio.timeout(60):
+        ended = await process.run()
+    assert (ended.code, ended.left) == (FAILED, False)
 
 
 def alive(pid: int) -> bool:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import socket
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from outlast.core.errors import ConfigurationError
+from outlast.core.exitcodes import CONFIG
 from outlast.supervisor import child_main
 from outlast.supervisor.child_main import collect_less
+from outlast.supervisor.messages import WorkerConfig
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +71,28 @@ async def test_a_worker_that_cannot_hear_its_supervisor_any_more_ends_at_once(mo
         await asyncio.wait((task,))
         child_main._check_messages(task)
     assert told == ["the task 'outlast messages' was ended"] * 2
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["closes", "hangs"])
+async def test_a_worker_is_ended_early_only_if_its_store_does_not_close(
+    hangs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else tasks of the app that clean up at its end would be cut short."""
+
+    class App:
+        async def runtime(self) -> None:
+            raise ConfigurationError("wrong")
+
+        async def close(self) -> None:
+            if hangs:
+                await asyncio.Event().wait()
+
+    ends: list[tuple[float, int]] = []
+    monkeypatch.setattr(child_main, "exit_within", lambda seconds, code: ends.append((seconds, code)))
+    monkeypatch.setattr(child_main, "_CLOSE", 0.01)
+    ours, theirs = socket.socketpair()
+    config = WorkerConfig(target="main:app", holder="h", map_fd=-1, control_fd=theirs.detach(), supervisor=os.getppid())
+    app: Any = App()
+    with ours:
+        assert await child_main._SupervisedWorker(config, app).run() == CONFIG
+    assert ends == ([(0.005, CONFIG)] if hangs else [])

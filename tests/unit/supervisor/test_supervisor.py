@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,10 +21,11 @@ from outlast.supervisor.supervisor import Supervisor
 from outlast.testing.clock import FakeClock
 
 
-class Process(SimpleNamespace):
-    """A worker process, in a set or as a key."""
+class Process:
+    """Stands in for a worker process: has these facts."""
 
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    def __init__(self, **facts: Any) -> None:
+        self.__dict__.update(facts)
 
 
 def ended(code: int = 1, *, ready: bool = False) -> ProcessExit:
@@ -131,3 +135,35 @@ async def test_a_worker_that_stops_past_its_grace_is_killed_once(
         await supervisor._checks()
     assert seen == [[], [], [], ["forced"], ["forced"]]
     assert caplog.messages == ["worker 7 has not ended within its grace period and is killed"]
+
+
+def test_each_signal_does_more_than_the_one_before_and_a_fourth_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    calls: dict[int, Callable[[], None]] = {}
+
+    @contextmanager
+    def on_signals(given: dict[int, Callable[[], None]]) -> Iterator[None]:
+        calls.update(given)
+        yield
+
+    async def run(supervisor: Supervisor, stop: asyncio.Event) -> int:
+        process: Any = Process(kill=told.append, stop=lambda *, end_grace: told.append(f"stop {end_grace}"))
+        supervisor._processes = {process}
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            calls[number]()
+            told.append(f"stopped: {stop.is_set()}")
+        return 0
+
+    monkeypatch.setattr("outlast.supervisor.supervisor.on_signals", on_signals)
+    monkeypatch.setattr(Supervisor, "run", run)
+    with caplog.at_level(logging.INFO, "outlast.supervisor"):
+        assert Supervisor("main:app").serve() == 0
+    stopped = "stopped: True"
+    assert told == [stopped, "stop True", stopped, "forced", stopped, stopped]
+    assert caplog.messages == [
+        "stopping: running jobs have a grace period, which a second signal ends",
+        "stopping now: the grace period is over, and a third signal kills the workers",
+        "the workers are killed at the third signal",
+    ]

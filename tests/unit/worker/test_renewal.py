@@ -87,3 +87,18 @@ async def test_an_outage_is_told_once_with_the_name_of_the_holder(
         await told.wait()
     renewing.cancel()
     assert caplog.messages == [f"the lease of {name} could not be renewed: away"]
+
+
+async def test_the_lease_is_renewed_three_times_within_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise EOFError
+
+    monkeypatch.setattr("outlast.worker.renewal.asyncio.sleep", pause)
+    broker: Any = Store(ERRORS[0])
+    with pytest.raises(EOFError):
+        await renew(lambda: broker, HOLDER, lease=30.0, lost=lambda losses: None)
+    assert (pauses, broker.extended) == ([10.0] * 3, 2)

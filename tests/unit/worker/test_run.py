@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
+
+import pytest
 
 from outlast import Outlast
+from outlast.core.decide import Succeeded
 from outlast.core.message import Delivery, Fence
 from outlast.testing.clock import FakeClock
-from outlast.worker.run import Run, fail
+from outlast.worker.run import Run, conclude, fail
 
 
 def new_run(clock: FakeClock) -> Run:
@@ -24,9 +27,8 @@ def new_run(clock: FakeClock) -> Run:
 
 def test_a_run_has_left_what_its_timeout_leaves_and_never_less_than_nothing() -> None:
     clock = FakeClock()
+    assert new_run(clock).remaining is None
     run = new_run(clock)
-    without: float | None = run.remaining
-    assert without is None
     run.deadline = clock.monotonic() + 5
     assert run.remaining == 5
     clock.advance(4.5)
@@ -53,3 +55,29 @@ def test_an_error_with_a_text_that_no_log_can_write_is_not_kept_for_the_log() ->
     told = ValueError("told")
     fail(run, told)
     assert run.error is told
+
+
+def test_a_fork_that_returns_into_the_worker_ends_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process is a copy of the worker, and would settle the jobs of the worker."""
+    left: list[BaseException | None] = []
+    shop = Outlast("shop")
+
+    @shop.job
+    async def forks() -> None: ...
+
+    def leave(error: BaseException | None) -> NoReturn:
+        left.append(error)
+        raise EOFError
+
+    declaration = shop.registry.declarations["forks"]
+    run = new_run(FakeClock())
+    run.plan = cast(Any, SimpleNamespace(declaration=declaration))
+    assert conclude(run, None) == Succeeded()
+    monkeypatch.setattr("outlast.worker.run.forked", lambda: True)
+    monkeypatch.setattr("outlast.worker.run.leave_fork", leave)
+    error = ValueError()
+    with pytest.raises(EOFError):
+        conclude(run, None)
+    with pytest.raises(EOFError):
+        fail(run, error)
+    assert left == [None, error]

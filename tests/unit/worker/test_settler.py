@@ -1,13 +1,18 @@
-"""On a store with its queues on several servers, each queue has a settler of its own."""
+"""A settler frees what it has settled; on a store with its queues on several servers, each queue has its own."""
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
-from outlast.core.message import Fence
+from outlast import Outlast
+from outlast.core.message import Delivery, Fence
 from outlast.core.settlement import Release
-from outlast.worker.settler import Settlers
+from outlast.testing.clock import FakeClock
+from outlast.worker.budget import Budget
+from outlast.worker.run import Run
+from outlast.worker.settler import Settler, Settlers
 
 
 class Kept:
@@ -44,3 +49,41 @@ async def test_each_queue_has_one_settler_and_all_are_closed() -> None:
     }
     await settlers.close()
     assert all(each.closed for each in made.values())
+
+
+async def test_a_run_is_held_until_the_store_has_its_settlement_and_not_longer() -> None:
+    """A worker that stops waits until it holds none."""
+    shop = Outlast("shop")
+
+    @shop.job
+    async def send() -> None: ...
+
+    clock, reported = FakeClock(), asyncio.Event()
+    budget = Budget(shop.composer, concurrency=3, threads=2, processes=1)
+    sent = shop.composer.message(shop.registry.declarations["send"])
+    run = Run(Delivery(sent, Fence(sent.id, sent.queue, 1)), None, budget.loop, cast(Any, None), 0.0)
+    taken: list[Any] = []
+
+    class Link:
+        def __init__(self) -> None:
+            self.clock, self.broker = clock, self
+
+        async def retry(self, what: str, call: Any, *, queue: str) -> Any:
+            return await call(self)
+
+        async def settle(self, settlements: list[Any]) -> list[Any]:
+            taken.append((settlements, list(budget.runs), budget.settling))
+            return []
+
+    report: Any = SimpleNamespace(settled=lambda batch, superseded, absent: reported.set())
+    link: Any = Link()
+    settler = Settler(link, budget, report, broken=lambda error: None)
+    release = Release(run.delivery.fence)
+    budget.hold(run)
+    budget.idle.clear()
+    budget.end(run)
+    settler.add(run, release)
+    async with asyncio.timeout(30):
+        await reported.wait()
+    assert taken == [([release], [run], 1)]
+    assert (list(budget.runs), budget.settling, budget.idle.is_set()) == ([], 0, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from outlast import Outlast
 from outlast.core.decide import Aborted
 from outlast.core.message import Delivery, Fence
-from outlast.core.settlement import Release, Settlement
+from outlast.core.settlement import Lost, Release, Settlement
 from outlast.testing.clock import FakeClock
 from outlast.worker.budget import Budget
 from outlast.worker.finisher import RunFinisher
@@ -84,3 +85,57 @@ def test_a_superseded_run_is_not_settled(scene: Scene) -> None:
     assert (scene.settled, scene.reported) == ([], [run])
     assert (run.ended, list(scene.budget.runs), scene.budget.idle.is_set()) == (True, [], True)
     assert (scene.budget.settling, scene.budget.loop.held, scene.budget.loop.settling) == (0, 0, 0)
+
+
+def in_thread(scene: Scene) -> Run:
+    """Return a run whose function runs in a thread."""
+    run = scene.held()
+    run.group, run.began = scene.budget.thread, True
+    scene.budget.loop.held -= 1
+    scene.budget.thread.held += 1
+    assert scene.budget.take_slot(scene.budget.thread)
+    run.plan = cast(Any, SimpleNamespace(timeout=1.0, declaration=scene.shop.registry.declarations["send"]))
+    return run
+
+
+def test_a_thread_past_its_timeout_is_settled_at_the_first_look_and_keeps_its_slot(scene: Scene) -> None:
+    run = in_thread(scene)
+    run.deadline = scene.clock.monotonic() + 1
+    scene.clock.advance(1)
+    scene.stopper.tick(scene.clock.monotonic())
+    assert [each for each, _ in scene.settled] == [run]
+    assert (run.stop, scene.budget.thread.taken, scene.budget.thread.stuck) == ("timeout", 1, 1)
+
+
+def test_a_superseded_thread_is_dropped_at_once_and_keeps_its_slot(scene: Scene) -> None:
+    run = in_thread(scene)
+    scene.stopper.lost([Lost(run.delivery.fence, "superseded")])
+    assert (scene.settled, scene.reported, list(scene.budget.runs)) == ([], [run], [])
+    assert (scene.budget.thread.taken, scene.budget.thread.stuck) == (1, 1)
+
+
+def test_a_cancelled_thread_is_settled_when_it_returns(scene: Scene) -> None:
+    """Its function may look at `ctx.cancelled` and end in its own way."""
+    run = in_thread(scene)
+    scene.stopper.lost([Lost(run.delivery.fence, "cancelled")])
+    assert (run.stop, run.cancelled, run.ended, scene.settled) == ("cancelled", True, False, [])
+    assert (scene.budget.thread.taken, scene.budget.thread.stuck) == (1, 0)
+
+
+def test_an_abort_lets_go_of_a_thread_without_settling_it(scene: Scene) -> None:
+    """Settled, the job would run elsewhere beside the thread."""
+    run = in_thread(scene)
+    scene.stopper.abort()
+    assert (run.stop, run.ended, scene.settled) == ("aborted", True, [])
+    assert (scene.budget.detached, list(scene.budget.runs)) == ([run.delivery.fence], [])
+    assert (scene.budget.idle.is_set(), scene.budget.thread.stuck) == (True, 1)
+
+
+async def test_no_deadline_is_checked_after_the_close(scene: Scene) -> None:
+    """A run that would be stopped then has no settler any more."""
+    scene.stopper.close()
+    scene.stopper.watch()
+    timer = scene.stopper._timer
+    assert timer is not None
+    scene.stopper.close()
+    assert timer.cancelled()
