@@ -329,6 +329,17 @@ async def test_a_process_that_starts_can_use_the_other_queues(
     assert "queue 'q'" in caplog.text
 
 
+@pytest.mark.parametrize(("name", "left"), [("b", ["q.2"]), ("d", ["q.1", "q.2"])])
+async def test_a_running_job_that_lost_its_record_or_state_holds_up_no_other_when_its_lease_lapses(
+    desk: Desk, client: RedisClient, tmp_path: Path, name: str, left: list[str]
+) -> None:
+    await desk.publish("q.1", "q.2")
+    await desk.claim()
+    await client.command("HDEL", f"{{{namespace_of(tmp_path)}:q}}:{name}", "1")
+    await desk.lapse()
+    assert sorted(await desk.ids(holder=B)) == left
+
+
 def counters(at: int, value: float) -> bytes:
     """Return sound counters of a queue, but for one of them."""
     values = [0.0] * 22
