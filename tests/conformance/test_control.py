@@ -398,3 +398,14 @@ async def test_a_redriven_job_is_not_to_be_cancelled_any_more(desk: Desk, state:
     assert await desk.extend(A) == []
     assert await desk.settle(Release(desk.fence("q.1"))) == []
     assert await desk.ids() == ["q.1"]
+
+
+async def test_an_id_that_was_purged_and_accepted_again_is_handed_out_once(desk: Desk) -> None:
+    await desk.declare("q", id_memory=0)
+    await desk.publish("q.1", "q.2")
+    await desk.do(Purge(id="q.2"))
+    desk.clock.advance(1)
+    await desk.do(Prune())
+    assert await desk.publish("q.2", "q.3") == [ACCEPTED, ACCEPTED]
+    assert await desk.ids() == ["q.1", "q.2", "q.3"]
+    assert (await desk.stats()).running == 3

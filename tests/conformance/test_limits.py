@@ -141,7 +141,7 @@ class TestConcurrencyOfAQueue:
 class TestConcurrencyOfAKey:
     async def test_each_key_has_its_own(self, desk: Desk) -> None:
         await declare(desk, per_key=Limit(concurrency=2))
-        await fill(desk, "ann", "bob")
+        await fill(desk, "ann", "bob", jobs=4)
         assert await take(desk) == ["ann-0", "bob-0", "ann-1", "bob-1"]
         assert await take(desk, holder=B) == []
         await done(desk, "bob-1")

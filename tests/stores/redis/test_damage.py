@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from msgspec import structs
+from msgspec import msgpack, structs
 
 from outlast.brokers.redis.cluster_store import ClusterStore
 from outlast.clients.redis.address import Address
@@ -387,6 +387,32 @@ async def test_a_process_that_starts_can_use_the_other_queues(
     finally:
         await store.close()
     assert "queue 'q'" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "left"), [("b", ["q.2"]), ("d", ["q.1", "q.2"])])
+async def test_a_running_job_that_lost_its_record_or_state_holds_up_no_other_when_its_lease_lapses(
+    desk: Desk, client: RedisClient, tmp_path: Path, name: str, left: list[str]
+) -> None:
+    await desk.publish("q.1", "q.2")
+    await desk.claim()
+    await client.command("HDEL", f"{{{namespace_of(tmp_path)}:q}}:{name}", "1")
+    await desk.lapse()
+    assert sorted(await desk.ids(holder=B)) == left
+
+
+@pytest.mark.parametrize("at", [0, 12])
+async def test_limits_that_cannot_be_read_let_no_job_begin_until_the_next_declaration(
+    desk: Desk, client: RedisClient, tmp_path: Path, at: int
+) -> None:
+    await desk.declare("q")
+    await desk.publish("q.1")
+    key = f"{{{namespace_of(tmp_path)}:q}}:c"
+    limits = msgpack.decode(await client.command("HGET", key, "limits"))
+    limits[at] = "x"
+    await client.command("HSET", key, "limits", msgpack.encode(limits))
+    assert await desk.ids() == []
+    await desk.declare("q", max_depth=9)
+    assert await desk.ids() == ["q.1"]
 
 
 def counters(at: int, value: float) -> bytes:
