@@ -48,6 +48,18 @@ def test_the_usage_of_a_run_counts_from_its_start() -> None:
     assert (run.usage.cpu, run.usage.wall) == (1.5, 2)
 
 
+def test_a_run_starts_its_timeout_and_its_usage_when_it_begins() -> None:
+    clock = FakeClock()
+    for timeout, deadline in ((None, 0.0), (5.0, clock.monotonic() + 8)):
+        run = new_run(clock)
+        begun: list[Run] = []
+        run.plan = cast(Any, SimpleNamespace(timeout=timeout))
+        run.host = cast(Any, SimpleNamespace(clock=clock, begun=begun.append))
+        run.begin(clock.monotonic() + 3)
+        assert (run.begun, run.started, run.deadline) == (True, clock.monotonic() + 3, deadline)
+        assert begun == [run]
+
+
 def test_an_error_with_a_text_that_no_log_can_write_is_not_kept_for_the_log() -> None:
     run = new_run(FakeClock())
     fail(run, ValueError("caf\udce9"))
