@@ -158,6 +158,9 @@ class TestConcurrencyOfAKey:
         await take(desk)
         stats = await desk.stats()
         assert (stats.keys, stats.keys_held, stats.limits) == (0, 3, {"per_key.concurrency": 1})
+        await fill(desk, "dan")
+        stats = await desk.stats()
+        assert (stats.keys, stats.keys_held) == (1, 3)
 
     async def test_freed_keys_join_in_the_order_of_the_settlements(self, desk: Desk) -> None:
         await declare(desk, per_key=Limit(concurrency=1))
@@ -165,6 +168,15 @@ class TestConcurrencyOfAKey:
         await take(desk)
         await done(desk, "cat-0", "ann-0", "bob-0")
         assert await take(desk) == ["cat-1", "ann-1", "bob-1"]
+
+    async def test_a_holder_comes_back_to_a_slot_that_is_taken(self, desk: Desk) -> None:
+        await declare(desk, per_key=Limit(concurrency=1))
+        await fill(desk, "ann", jobs=1)
+        await take(desk, holder=A)
+        desk.clock.advance(LEASE + 1)
+        await desk.publish("q.first", key="ann", priority="high")
+        assert await take(desk, holder=B) == ["first"]
+        assert [each.why for each in await desk.extend(A)] == ["superseded"]
 
     async def test_a_lapsed_lease_frees_it(self, desk: Desk) -> None:
         await declare(desk, per_key=Limit(concurrency=1))
@@ -273,6 +285,20 @@ class TestChanges:
         await take(desk)
         await desk.do(Adjust("q", {"per_key.concurrency": 2}))
         assert await take(desk) == ["ann-1", "bob-1", "cat-1"]
+
+    async def test_a_key_that_waits_in_the_ring_keeps_its_place_before_those_that_are_woken(self, desk: Desk) -> None:
+        await declare(desk, per_key=Limit(concurrency=1))
+        await fill(desk, "ann", "bob", jobs=2)
+        await take(desk)
+        await fill(desk, "cat", jobs=2)
+        await desk.do(Adjust("q", {"per_key.concurrency": 2}))
+        assert await take(desk) == ["cat-0", "ann-1", "bob-1", "cat-1"]
+
+    async def test_a_limit_that_is_set_as_it_was_declared_is_set_all_the_same(self, desk: Desk) -> None:
+        await declare(desk, concurrency=2)
+        await desk.do(Adjust("q", {"concurrency": 2}))
+        await declare(desk, concurrency=5)
+        assert (await desk.stats()).limits == {"concurrency": 2}
 
     async def test_a_rate_that_was_taken_away_takes_its_burst_along(self, desk: Desk) -> None:
         await declare(desk)

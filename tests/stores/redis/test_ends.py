@@ -1,23 +1,45 @@
-"""The order of ends that one script writes: each has a time of its own."""
+"""What ends of jobs leave on the server."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
+from outlast.clients.redis.address import Address
+from outlast.clients.redis.client import RedisClient
 from outlast.core.policy import DEFAULTS
+from outlast.core.settlement import Release
+from outlast.core.store.control import Purge
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import Desk
-from tests.support.stores import CASES
+from tests.support.stores import CASES, namespace_of, redis_url
 
 
-async def test_of_ends_in_one_call_the_first_goes_first(tmp_path: Path) -> None:
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     clock = FakeClock()
     store = next(case for case in CASES if case.name == "redis").make(tmp_path, clock, DEFAULTS.max_body)
     await store.open()
-    desk = Desk(store, clock)
+    yield Desk(store, clock)
+    await store.close()
+
+
+async def test_of_ends_in_one_call_the_first_goes_first(desk: Desk) -> None:
     await desk.declare("q", records=2)
     await desk.publish("q.1", "q.2", "q.3")
     await desk.claim()
     await desk.finish("q.3", "q.1", "q.2")
     assert [await desk.state(id) for id in ("q.1", "q.2", "q.3")] == ["succeeded", "succeeded", "unknown"]
-    await store.close()
+
+
+async def test_a_job_that_nobody_holds_is_lost_by_nobody(desk: Desk, tmp_path: Path) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    await desk.settle(Release(desk.fence("q.1")))
+    await desk.do(Purge(id="q.1"))
+    client = RedisClient(Address.of(redis_url()))
+    await client.open()
+    assert await client.command("EXISTS", f"{{{namespace_of(tmp_path)}}}:lost:") == 0
+    await client.close()
