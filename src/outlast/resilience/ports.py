@@ -5,11 +5,23 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
-    from outlast.core.guards.breaker import BreakerView, Outcome, SharedBreaker
+    from outlast.core.guards.breaker import BreakerView, SharedBreaker, Transition
     from outlast.core.guards.policies import Breaker
 
-__all__ = ["GuardSharing", "SharedGuard"]
+__all__ = ["GuardSharing", "ProbeAnswer", "SharedGuard"]
+
+
+class ProbeAnswer(Struct, frozen=True):
+    """Whether this process has the one probe of all. at: when its lease ends; if it has not: when to ask again.
+
+    Both are times of `time.monotonic` of this process.
+    """
+
+    granted: bool
+    at: float
 
 
 class SharedGuard(Protocol):
@@ -48,13 +60,13 @@ class GuardSharing(Protocol):
         """The guard has opened on its own window: ask the other processes."""
         ...
 
-    def take_probe(self, name: str) -> Future[int | None]:
-        """Ask for the one probe of all processes. The result is the generation in which it was taken.
+    def take_probe(self, name: str) -> Future[ProbeAnswer]:
+        """Ask for the one probe of all processes. While the store is away, each process has its own.
 
-        None: another process has it. While the store is away, each process has its own (the generation is 0).
+        Who has it and is gone before it uses it, such as a caller that is cancelled, reports `probe_ended(name, "")`.
         """
         ...
 
-    def probe_ended(self, name: str, generation: int, outcome: Outcome) -> None:
-        """Report the end of a probe that `take_probe` gave, with its generation."""
+    def probe_ended(self, name: str, result: Transition) -> None:
+        """Report the end of the probe: "closed", "opened" (it failed), or "" (it says nothing: the probe is due)."""
         ...
