@@ -142,8 +142,8 @@ class TestGenerators:
                 yield 1
 
         async def close(generator: AsyncIterator[int]) -> None:
+            time.at += 3
             async with guard:
-                time.at += 3
                 await generator.aclose()  # type: ignore[attr-defined]
                 assert state(guard) == (0, 0, 1, 1)
                 await asyncio.sleep(4)  # its own time begins with its own block
