@@ -308,10 +308,9 @@ class LocalBreaker:
             self._go_open(now, inf, "opened by an operator")
         elif was_open:
             self._close(now, -inf if held else now)
-        elif held:
-            self._clear = True
         else:
             self._forget_calls()
+            self._begin_ramp(-inf)
         return "" if self._open is was_open else "opened" if self._open else "closed"
 
     def adopt(self, state: SharedBreaker, now: float) -> Transition:
