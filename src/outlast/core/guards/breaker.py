@@ -330,7 +330,6 @@ class LocalBreaker:
 
     def _close(self, now: float, closed_at: float) -> None:
         self._drop_probe()
-        self._generation += 1
         self._open = False
         self.shared = False
         self._since = now
@@ -344,6 +343,7 @@ class LocalBreaker:
         self._clear = closed_at == -inf
 
     def _forget_calls(self) -> None:
+        self._generation += 1  # the calls in flight have marks of the window that goes
         self._window = window_of(self._policy.window)
         self._blemished = False
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from outlast.core.errors import ConfigurationError
-from outlast.core.guards.breaker import PROBE_DUE, Admission, CallOutcome, LocalBreaker, Refusal, SharedBreaker
+from outlast.core.guards.breaker import PROBE_DUE, Admission, CallOutcome, Held, LocalBreaker, Refusal, SharedBreaker
 from outlast.core.guards.policies import Breaker
 
 TIMEOUT = 2.0
@@ -428,6 +428,18 @@ def test_given_back_it_begins_with_an_empty_window_and_with_a_ramp_if_it_was_ope
     assert breaker.hold("", 3.0) == "closed"
     assert state(breaker, 3.0) == ("closed", None, 0.1)
     assert breaker.view(3.0).held == ""
+
+
+@pytest.mark.parametrize("window", ["30s", 4])
+@pytest.mark.parametrize("held", ["", "closed"])
+def test_a_call_that_hung_when_the_window_was_emptied_counts_for_nothing(window: Any, held: Held) -> None:
+    breaker = breaker_of(window=window)
+    hanging = admitted(breaker, 0.0)
+    breaker.tick(2.0)
+    breaker.hold(held, 2.0)
+    assert breaker.end(hanging, "failure", 2.0) == ""
+    view = breaker.view(2.0)
+    assert (view.calls, view.failures, view.slow, view.stale) == (0, 0, 0, 1)
 
 
 def test_only_a_closed_breaker_without_calls_and_ramp_is_idle() -> None:
