@@ -149,8 +149,8 @@ with shop.testing() as t:
     t.assert_enqueued(send_receipt, order_id=7)
     t.assert_enqueued("bare", number=1)
 
-Retry(budget="1h", give_up_on=KeyError, retry_on=[OSError], backoff=Exponential(base="1s", cap=timedelta(minutes=5)))
-assert_type(Retry(budget=timedelta(hours=1)).budget, float | None)
+Retry(within="1h", give_up_on=KeyError, retry_on=[OSError], backoff=Exponential(base="1s", cap=timedelta(minutes=5)))
+assert_type(Retry(within=timedelta(hours=1)).within, float | None)
 shop.queue("mail", retention=Retention(record_ttl="1h", dead_ttl=timedelta(days=1)))
 Unique("key", seconds="5m")
 

@@ -246,13 +246,13 @@ def _snoozed(delivery: Delivery, length: float, now: float) -> Reschedule:
 def _again(
     delivery: Delivery, failure: Failure, reason: str, *, policy: Policy, now: float, rng: Random
 ) -> Finish | Reschedule:
-    """Reschedule while attempts and budget last; else finish as dead with `reason`."""
+    """Reschedule while attempts and `within` last; else finish as dead with `reason`."""
     retry = policy.retry
     if delivery.attempt >= retry.attempts:
         return Finish(delivery.fence, "dead", reason, error=failure)
     # A backoff may be custom: a value that no store can sort by would fail the other settlements of the batch.
     at = now + seconds(retry.backoff.delay(delivery.attempt, rng), f"the delay of {type(retry.backoff).__name__}")
-    if retry.budget is not None and at > delivery.message.run_at + retry.budget:
+    if retry.within is not None and at > delivery.message.run_at + retry.within:
         return Finish(delivery.fence, "dead", "budget", error=failure)
     return Reschedule(delivery.fence, at, delivery.attempt + 1, failure, crashes=_kept_crashes(delivery))
 

@@ -32,6 +32,9 @@ from outlast.resilience.ports import ProbeAnswer, SharedGuard
 
 __all__ = ["HeldProbe", "SharedStates", "rules_of", "vote_of"]
 
+SHORTEST: Final = 0.01
+"""The shortest pause, in seconds, before votes are counted again: a timer may be a little early."""
+
 
 class HeldProbe(Struct, frozen=True):
     """A probe that this process has. generation: that of the record that gave it. until: local monotonic time."""
@@ -108,12 +111,10 @@ class SharedStates:
         if not vote.open:  # it has closed again since: the round would be about nothing
             return
         record, reading = await self._change(store, name, lambda found, now: asked(found, vote, now, followed.rules))
-        if record.asked_at is None:
-            return
-        over = reading.latest(record.asked_at + ROUND)
-        while (left := over - self._clock()) > 0:
-            await asyncio.sleep(left)
-        await self._change(store, name, tallied)
+        while record.asked_at is not None:
+            left = reading.latest(record.asked_at + ROUND) - self._clock()
+            await asyncio.sleep(max(SHORTEST, left))
+            record, reading = await self._change(store, name, tallied)
 
     async def take(self, store: Guards, name: str, holder: str) -> tuple[ProbeAnswer, HeldProbe | None]:
         """Take the one probe for this process, if it is there to take. Without an opening of all, take it locally.
@@ -133,7 +134,8 @@ class SharedStates:
         if not record.open and not record.held:
             return ProbeAnswer(True, self._clock() + self.rules(name).lease), None
         due = probe_due(record)
-        return ProbeAnswer(False, reading.latest(record.rules.interval + reading.view.now if due is None else due)), None
+        again = reading.view.now + record.rules.interval if due is None else due
+        return ProbeAnswer(False, reading.latest(again)), None
 
     def new_holder(self) -> str:
         """Return a name for one taking of a probe, never used before."""
@@ -223,4 +225,3 @@ def rules_of(policy: Breaker) -> GuardRules:
         slow_rate=thresholds.slow_rate,
         quorum=policy.quorum,
     )
-

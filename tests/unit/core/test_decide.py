@@ -249,7 +249,7 @@ def test_a_backoff_that_gives_no_time_is_refused_before_a_store_hears_of_it(wait
 
 
 def test_no_attempt_starts_after_the_budget() -> None:
-    policy = Policy(retry=Retry(backoff=Constant(10), budget=60))
+    policy = Policy(retry=Retry(backoff=Constant(10), within=60))
     within = delivery(run_at=NOW - 50)
     over = delivery(run_at=NOW - 51)
     assert settled(TimedOut(LOST), within, policy) == Again(FENCE, NOW + 10, 2, LOST)

@@ -1,1 +1,1 @@
-"""Guards as values and decisions: the policies around one dependency, without I/O, clock or random of their own."""
+"""The policies around a call to a dependency, and the decisions that they make: no I/O, no clock, no random numbers."""
