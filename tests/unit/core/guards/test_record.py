@@ -163,6 +163,7 @@ def test_a_rate_that_is_not_judged_opens_nothing() -> None:
     some = [Vote("b", calls=20, failures=20), Vote("c", calls=20, slow=20)]
     assert not deciding(some, GuardRules(failure_rate=None, slow_rate=None))
     assert deciding(some, GuardRules(failure_rate=None, slow_rate=0.5))
+    assert not RULES.pass_rates(0, 0, 0)
 
 
 # The probe
@@ -269,10 +270,8 @@ def test_a_clock_that_was_set_back_holds_nothing_up() -> None:
     held = rebased(taken(), "", now)
     assert held.probe == Lease("a.1", now)
     assert took_probe(held, "b.1", now) is not None
-    assert (rebased(asked(EMPTY, BAD, NOW), "", now).asked_at, rebased(asked(EMPTY, BAD, NOW), "", now).votes) == (
-        None,
-        (),
-    )
+    over = rebased(asked(EMPTY, BAD, NOW), "", now)
+    assert (over.asked_at, over.votes) == (None, ())
     closed = probe_ended(taken(), "a.1", 2, "success", NOW + 6)
     assert rebased(closed, "", now).closed_at == now
 
