@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from math import inf
-from typing import Final, Literal
+from typing import Final
 
-from msgspec import Struct
-
+from outlast.core.guards.answers import (
+    PROBE_DUE,
+    Admission,
+    BreakerState,
+    BreakerView,
+    CallOutcome,
+    Held,
+    ProbeDue,
+    Refusal,
+    SharedBreaker,
+    Transition,
+)
 from outlast.core.guards.policies import Breaker, slow_limit
 from outlast.core.guards.ramp import share
 from outlast.core.guards.window import window_of
@@ -25,74 +34,12 @@ __all__ = [
     "Transition",
 ]
 
-CallOutcome = Literal["success", "failure", "neutral"]
-"""How a call counts; neutral: it says nothing about the dependency (cancelled, ignored, never begun)."""
-Transition = Literal["", "opened", "closed"]
-"""What a step did: "opened" (also: a probe failed, it stays open), "closed" (the probe succeeded), "" (neither)."""
-Held = Literal["", "open", "closed"]
-"""The state in which an operator holds a breaker; "": it moves by itself."""
-State = Literal["closed", "open", "half-open"]
-
-_UNCOUNTED: Final = -1
-
-
-class Admission(Struct, eq=False, gc=False):
-    """The permission for one call, to be given back with `end`. Equal to itself only."""
-
-    generation: int
-    started: float
-    probe: bool = False
-
-
-class Refusal(Struct, frozen=True):
-    """No call may be made. retry_after: seconds until one may be, as far as is known. why: for people."""
-
-    retry_after: float
-    why: str
-
-
-class ProbeDue(Enum):
-    """The answer to the one caller that is to get the probe: `grant_probe` or `pass_probe` must follow."""
-
-    NOW = "probe due"
-
-
-PROBE_DUE: Final = ProbeDue.NOW
-
-
-class SharedBreaker(Struct, frozen=True):
-    """The state that all processes share, with its times on this process's monotonic clock.
-
-    generation: grows with each change of the shared state. since, probe_at: of the opening and of the next probe, if
-    it is open. closed_at: the end of the last opening, None if there was none.
-    """
-
-    generation: int
-    open: bool
-    since: float
-    probe_at: float
-    held: Held = ""
-    closed_at: float | None = None
-
-
-class BreakerView(Struct, frozen=True):
-    """What people may see of a breaker.
-
-    state: "half-open" while a probe is out. since: the time of the last change of state. next_probe: seconds, None
-    while it is closed or held. share: the share of the calls that is made. stale: results that came too late to count.
-    """
-
-    state: State
-    since: float
-    next_probe: float | None
-    calls: int
-    failures: int
-    slow: int
-    in_flight: int
-    share: float
-    stale: int
-    held: Held
-    why: str
+_UNCOUNTED: Final = -(1 << 63)
+"""The mark of a call that is in no window; every window gives higher ones."""
+_OUT_OF_ORDER: Final = 10.0
+"""Seconds after which no older read of the store can still arrive."""
+_SAME_OPENING: Final = 0.5
+"""Seconds by which the time of an opening may be wrong on this process's clock."""
 
 
 class LocalBreaker:
@@ -107,6 +54,7 @@ class LocalBreaker:
 
     __slots__ = (
         "_adopted",
+        "_adopted_at",
         "_blemished",
         "_clear",
         "_closed_at",
@@ -143,14 +91,15 @@ class LocalBreaker:
         self._since = now
         self._why = ""
         self._closed_at = -inf
-        self._credit = 0.0  # of the ramp: grows by the share with each call; a call that is made costs 1
+        self._credit = 1.0  # of the ramp: grows by the share with each call; a call that is made costs 1
         self._in_flight: dict[Admission, None] = {}  # the oldest first
         self._late: dict[Admission, int] = {}  # calls longer than the slow limit, with their mark in the window
         self._probe: Admission | None = None
         self._probe_at = inf
         self._lease_ends = -inf  # of the probe, or of the caller that is to get it
         self._adopted = -1  # the generation of the shared state that was adopted last
-        self._decided = (-1, -inf)  # the shared generation that a probe of this process has ended, and until when
+        self._adopted_at = -inf
+        self._decided = (-inf, -inf)  # the begin and the lease of the probe of this process that ended an opening
         self.shared = False
         """Whether it is open because the shared state is: the probe is then the store's to give."""
         self.stale = 0
@@ -172,7 +121,10 @@ class LocalBreaker:
     def _admit_share(self, now: float) -> Admission | Refusal:
         """Admit as many calls as the ramp permits: a call for each whole unit of credit."""
         part = share(now - self._closed_at, self._policy.ramp)
-        self._clear = part == 1.0
+        if part == 1.0:
+            self._clear = True
+            self._credit = 1.0
+            return self._admitted(now)
         self._credit += part
         if self._credit < 1.0:
             left = self._policy.ramp - (now - self._closed_at)
@@ -261,7 +213,7 @@ class LocalBreaker:
             self._why = "the last probe failed"
             return "opened"
         if self.shared:
-            self._decided = (self._adopted, lease_ends)
+            self._decided = (probe.started, lease_ends)
         self._close(now, now)
         return "closed"
 
@@ -314,34 +266,48 @@ class LocalBreaker:
         return "" if self._open is was_open else "opened" if self._open else "closed"
 
     def adopt(self, state: SharedBreaker, now: float) -> Transition:
-        """Follow the shared state; return what that did. A state older than the one before changes nothing.
+        """Follow the shared state; return what that did. One that is older than the last one changes nothing.
 
         A breaker that opened by itself stays open while the shared one is closed; it closes with the next end of an
-        opening that it shares or that is later than its own.
+        opening that it shares or that is later than its own. If an older state comes again and again, the store has
+        lost the newer one: it is followed then, and a breaker that is open goes on by itself.
         """
-        if state.generation < self._adopted or self._is_decided(state, now):
+        lost = state.generation < self._adopted
+        if (lost and now - self._adopted_at < _OUT_OF_ORDER) or self._is_decided(state, now):
             return ""
         newer = state.generation > self._adopted
-        self._adopted = state.generation
+        if newer or lost:
+            self._adopted = state.generation
+            self._adopted_at = now
         was_open = self._open
         if state.held != self._held:
             self.hold(state.held, now)
         if not self._held:
             if state.open:
-                self._follow_open(state, newer)
+                self._follow_open(state)
+            elif lost:
+                self.shared = False
             else:
                 self._follow_closed(state, newer, now)
         return "" if self._open is was_open else "opened" if self._open else "closed"
 
     def _is_decided(self, state: SharedBreaker, now: float) -> bool:
-        """Whether the state was read before the store knew of the probe of this process that has closed it."""
-        generation, until = self._decided
-        return state.open and not state.held and state.generation == generation and now < until
+        """Whether the state was read before the store knew of the probe of this process that has ended the opening.
 
-    def _follow_open(self, state: SharedBreaker, newer: bool) -> None:
-        if newer or not self.shared or not self._open:
-            self.shared = True
+        Once its lease has ended, a store that still says "open" has not taken the result.
+        """
+        started, until = self._decided
+        return state.open and not state.held and _began_before(state, started) and now < until
+
+    def _follow_open(self, state: SharedBreaker) -> None:
+        if (
+            not self._open
+            or not self.shared
+            or (self._probe is not None and not _began_before(state, self._probe.started))
+        ):
             self._go_open(state.since, state.probe_at, "open for all processes")
+            self.shared = True
+        self._since = state.since
         self._probe_at = state.probe_at
 
     def _follow_closed(self, state: SharedBreaker, newer: bool, now: float) -> None:
@@ -357,13 +323,13 @@ class LocalBreaker:
         self._generation += 1
         self._open = True
         self._clear = False
+        self._credit = 1.0
         self._since = since
         self._probe_at = probe_at
         self._why = why
 
     def _close(self, now: float, closed_at: float) -> None:
         self._drop_probe()
-        self._generation += 1
         self._open = False
         self.shared = False
         self._since = now
@@ -375,9 +341,9 @@ class LocalBreaker:
     def _begin_ramp(self, closed_at: float) -> None:
         self._closed_at = closed_at
         self._clear = closed_at == -inf
-        self._credit = 1.0  # the first call is made
 
     def _forget_calls(self) -> None:
+        self._generation += 1  # the calls in flight have marks of the window that goes
         self._window = window_of(self._policy.window)
         self._blemished = False
 
@@ -397,7 +363,7 @@ class LocalBreaker:
     def view(self, now: float) -> BreakerView:
         """Return what people may see; the window also while it is open, until it closes."""
         totals = self._window.totals(now)
-        state: State = "closed"
+        state: BreakerState = "closed"
         next_probe: float | None = None
         part = 1.0 if self._held else share(now - self._closed_at, self._policy.ramp)
         if self._open:
@@ -417,3 +383,8 @@ class LocalBreaker:
             held=self._held,
             why=self._why,
         )
+
+
+def _began_before(state: SharedBreaker, probe_started: float) -> bool:
+    """Whether the opening is the one of the probe; a later one began after it. Generations grow with each probe."""
+    return state.since <= probe_started + _SAME_OPENING

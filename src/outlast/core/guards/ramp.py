@@ -16,6 +16,5 @@ def share(closed_for: float, ramp: float) -> float:
     It grows evenly and is 1 from `ramp` seconds on: what has just recovered is not met by all callers at once. A time
     before the closing, of a clock that went back, counts as the closing.
     """
-    if closed_for >= ramp:
-        return 1.0
-    return min(1.0, FIRST_SHARE + (1.0 - FIRST_SHARE) * max(0.0, closed_for) / ramp)
+    passed = max(0.0, closed_for)
+    return 1.0 if passed >= ramp else min(1.0, FIRST_SHARE + (1.0 - FIRST_SHARE) * passed / ramp)
