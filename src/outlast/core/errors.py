@@ -278,12 +278,16 @@ class DeadlinePassed(GuardRefused, TimeoutError):
 
 
 class GuardTimeout(GuardError, TimeoutError):
-    """The call took longer than `timeout` seconds and was ended; the dependency may have done what was asked."""
+    """The call took longer than `timeout` seconds and was ended; the dependency may have done what was asked.
 
-    def __init__(self, guard: str, timeout: float) -> None:
+    running: whether it goes on in its thread, which cannot be stopped.
+    """
+
+    def __init__(self, guard: str, timeout: float, *, running: bool = False) -> None:
         super().__init__(
             guard,
             f"guard {guard!r}: the call took longer than timeout={timeout:g} s: raise timeout, or find out why the "
             "dependency is slow",
         )
         self.timeout = timeout
+        self.running = running

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Final
 
 from outlast.aio.deadlines import Within
 from outlast.core.guards.breaker import Admission
 from outlast.resilience.lane import Lane
 
-__all__ = ["Block", "Blocks"]
+__all__ = ["Block", "Blocks", "owner_of_block"]
 
 
 class Block:
@@ -72,6 +73,8 @@ class Blocks:
         return None
 
 
-def owner_of(task: Any) -> object:
-    """Return the task, or the thread for code without one."""
-    return threading.get_ident() if task is None else task
+def owner_of_block() -> object:
+    """Return the running task, or the thread for code without one."""
+    if asyncio._get_running_loop() is None:
+        return threading.get_ident()
+    return asyncio.current_task() or threading.get_ident()

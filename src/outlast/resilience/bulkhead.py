@@ -15,7 +15,7 @@ __all__ = ["Permits"]
 
 
 class _Waiter:
-    """One caller in the line. granted: it has a permit. wake: tells it so; raises RuntimeError if its loop is closed."""
+    """A caller in line. granted: it has a permit. wake: tells it so, or raises RuntimeError: its loop is closed."""
 
     __slots__ = ("granted", "wake")
 
@@ -35,7 +35,9 @@ class Permits:
         self.refused = 0
         """The calls that got no permit."""
         self._name = name
-        self._lock = threading.RLock()  # reentrant: the collector may close a generator, with a block in it, inside any call
+        self._lock = (
+            threading.RLock()
+        )  # reentrant: the collector may close a generator, with a block in it, inside any call
         self._taken = 0
         self._line: OrderedDict[_Waiter, None] = OrderedDict()  # a cancelled waiter leaves it without a search
 

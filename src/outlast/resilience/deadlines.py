@@ -13,7 +13,7 @@ from typing import Final
 
 from outlast.core.durations import Duration, seconds
 
-__all__ = ["DeadlineBlock", "deadline", "ends_at", "moment", "remaining"]
+__all__ = ["DeadlineBlock", "bounded", "deadline", "ends_at", "moment", "remaining"]
 
 _at: Final[ContextVar[float | None]] = ContextVar("outlast_deadline", default=None)
 """The monotonic time at which the work in this context must end, None for never."""
@@ -23,7 +23,7 @@ moment = _at.get
 
 
 class DeadlineBlock:
-    """The block of one `deadline(...)`; it may be entered once."""
+    """The block of one `deadline(...)`. seconds: from its entry, None for no bound."""
 
     __slots__ = ("_seconds", "_token")
 
@@ -52,6 +52,10 @@ def deadline(within: Duration | None) -> DeadlineBlock:
     `remaining()`. Raise ConfigurationError for a value that is no duration.
     """
     return DeadlineBlock(None if within is None else seconds(within, "deadline(within)"))
+
+
+bounded = DeadlineBlock
+"""As `deadline`, for seconds that need no check."""
 
 
 def remaining() -> float | None:

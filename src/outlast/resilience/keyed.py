@@ -93,7 +93,7 @@ class KeyOf:
         self._signatures: WeakKeyDictionary[Any, inspect.Signature] = WeakKeyDictionary()
 
     def __call__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-        """Return the key; raise ConfigurationError when the function has no such parameter, TypeError as a call does."""
+        """Return the key; raise ConfigurationError if there is no such parameter, TypeError as a call does."""
         if not isinstance(self._key, str):
             return self._key(*args, **kwargs)
         if self._key in kwargs:

@@ -10,13 +10,15 @@ from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import suppress
 from enum import Enum
 from math import inf
-from typing import Final
+from typing import Final, Literal
 
-from outlast.core.errors import BulkheadFull, DeadlinePassed, GuardOpen
+from outlast.core.errors import BulkheadFull, ConfigurationError, DeadlinePassed, GuardOpen
 from outlast.core.guards.breaker import (
     PROBE_DUE,
     Admission,
+    BreakerView,
     CallOutcome,
+    Held,
     LocalBreaker,
     Refusal,
     SharedBreaker,
@@ -147,7 +149,7 @@ class Lane:
         late = -1.0 if ends is None else self._clock() - ends
         return error if late < 0 else DeadlinePassed(self._name, late)
 
-    def _after_turn(self, ends: float | None) -> Admission | MustWait:
+    def _after_turn(self, ends: float | None) -> Admission | Literal[MustWait.PROBE]:
         """Admit a call that has its permit, after a wait for it."""
         now = self._clock()
         if ends is not None and now >= ends:
@@ -155,7 +157,7 @@ class Lane:
             raise DeadlinePassed(self._name, now - ends)
         return _NO_BREAKER if self.breaker is None else self._admit(self.breaker, now)
 
-    def _admit(self, breaker: LocalBreaker, now: float) -> Admission | MustWait:
+    def _admit(self, breaker: LocalBreaker, now: float) -> Admission | Literal[MustWait.PROBE]:
         opened: Transition = ""
         with self._lock:
             if now >= self._next_tick:
@@ -278,13 +280,28 @@ class Lane:
                 opened = self._tick(self.breaker, now)
         self._told(opened)
 
-    # For views
+    # The state of the breaker
+
+    def view(self) -> BreakerView:
+        """Return the state of the breaker, with the calls in flight that have become slow."""
+        self.tick()
+        with self._lock:
+            return self._required().view(self._clock())
+
+    def hold(self, held: Held) -> None:
+        """Hold the breaker by hand; see `LocalBreaker.hold`."""
+        with self._lock:
+            self._required().hold(held, self._clock())
 
     def adopt(self, state: SharedBreaker) -> None:
         """Follow the shared state."""
-        if self.breaker is not None:
-            with self._lock:
-                self.breaker.adopt(state, self._clock())
+        with self._lock:
+            self._required().adopt(state, self._clock())
+
+    def _required(self) -> LocalBreaker:
+        if self.breaker is None:
+            raise ConfigurationError(f"guard {self._name!r} has no breaker: declare it with breaker=Breaker(...)")
+        return self.breaker
 
     def idle(self) -> bool:
         """Whether nothing is lost when this lane is dropped."""

@@ -24,7 +24,7 @@ from outlast.resilience.ports import ProbeAnswer, SharedGuard
 from outlast.resilience.shared_states import HeldProbe, SharedStates
 
 if TYPE_CHECKING:
-    from outlast.core.guards.breaker import Transition
+    from outlast.core.guards.answers import Transition
 
 __all__ = ["GuardLink"]
 

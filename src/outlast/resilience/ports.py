@@ -1,4 +1,4 @@
-"""What a guard, and the link that shares its state through a store, ask of each other. Without it a guard is local."""
+"""What a guard, and the link that shares its state through a store, ask of each other."""
 
 from __future__ import annotations
 

@@ -86,7 +86,9 @@ def _timeout(where: str, timeout: Any) -> float | None:
         return None if timeout is None else timeout.seconds
     if isinstance(timeout, int | float | str | timedelta):
         return Timeout(timeout).seconds
-    raise ConfigurationError(f"{where}: timeout={shown(timeout)}: give seconds, a duration such as '2s', or Timeout(...)")
+    raise ConfigurationError(
+        f"{where}: timeout={shown(timeout)}: give seconds, a duration such as '2s', or Timeout(...)"
+    )
 
 
 def _retry(where: str, retry: Any) -> Retry | None:
@@ -101,7 +103,9 @@ def _budget(where: str, budget: Any, retry: Retry | None) -> RetryBudget | None:
     if isinstance(budget, str) and budget == "default":
         return None if retry is None else RetryBudget()
     if budget is not None and retry is None:
-        raise ConfigurationError(f"{where}: budget={shown(budget)} has no effect without retry=: give one, or leave it out")
+        raise ConfigurationError(
+            f"{where}: budget={shown(budget)} has no effect without retry=: give one, or leave it out"
+        )
     if budget is None or isinstance(budget, RetryBudget):
         return budget
     if type(budget) in (int, float):

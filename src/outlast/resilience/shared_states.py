@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from outlast.core.errors import StoreUncertain
-from outlast.core.guards.breaker import BreakerView, SharedBreaker
+from outlast.core.guards.answers import BreakerView, SharedBreaker
 from outlast.core.guards.policies import Breaker
 from outlast.core.guards.record import (
     ROUND,
@@ -60,14 +60,11 @@ class _Reading(Struct, frozen=True):
         return at - self.view.now + self.after
 
 
-class _Followed(Struct):
-    """A guard of this process. offset: added to generations, so that they grow when the store has lost its record."""
+class _Followed(Struct, frozen=True):
+    """A guard of this process."""
 
     guard: SharedGuard
     rules: GuardRules
-    revision: int = 0
-    generation: int = 0
-    offset: int = 0
 
 
 class SharedStates:
@@ -188,13 +185,10 @@ class SharedStates:
             followed = self._guards.get(record.name)
             if followed is None or record.revision < 1:
                 continue
-            if record.revision < followed.revision:  # the store lost its record, and began another one
-                followed.offset += followed.generation + 1
-            followed.revision, followed.generation = record.revision, record.generation
             due = probe_due(record)
             followed.guard.adopt(
                 SharedBreaker(
-                    generation=record.generation + followed.offset,
+                    generation=record.generation,
                     open=record.open,
                     since=reading.latest(record.since),
                     probe_at=reading.latest(record.probe_at if due is None else due),

@@ -7,11 +7,11 @@ their attributes, so that none of these libraries is imported.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple
 
-from outlast.core.errors import GuardRefused
-from outlast.core.guards.breaker import Outcome
+from outlast.core.errors import GuardRefused, GuardTimeout
+from outlast.core.guards.breaker import CallOutcome
 
 __all__ = [
     "Request",
@@ -67,7 +67,7 @@ def outcome_of_error(
     error: BaseException,
     failures: tuple[type[BaseException], ...] | Callable[[Any], object] | None,
     ignore: tuple[type[BaseException], ...],
-) -> Outcome:
+) -> CallOutcome:
     """Return what an error says about the dependency. failures, ignore: as of `Breaker`.
 
     Neutral: an error that is not an Exception (cancel, exit, interrupt, abandoned generator), one of this process, one
@@ -86,7 +86,7 @@ def outcome_of_error(
 
 def outcome_of_value(
     value: object, failures: tuple[type[BaseException], ...] | Callable[[Any], object] | None
-) -> Outcome:
+) -> CallOutcome:
     """Return what a returned value says about the dependency: a response with status 500 or more is a failure."""
     if failures is not None and callable(failures):
         return "failure" if failures(value) else "success"
@@ -137,6 +137,8 @@ def why_not_repeated(answer: object, *, idempotent: bool) -> str:
             return "the guard refuses calls"
         if status is not None and status < 500 and status not in (408, 425, 429):
             return f"status {status} would be the same again"
+        if isinstance(answer, GuardTimeout) and answer.running and not idempotent:
+            return "its thread still runs: give idempotent=True if two at once do no harm"
     if idempotent or status == 429 or _was_not_sent(answer):
         return ""
     request = request_of(answer)
@@ -214,7 +216,7 @@ def _request(value: object) -> Request | None:
 
 
 def _request_in(trace: TracebackType | None) -> Request | None:
-    frames = []
+    frames: list[FrameType] = []
     while trace is not None and len(frames) < _FRAMES:
         frames.append(trace.tb_frame)
         trace = trace.tb_next

@@ -93,7 +93,9 @@ def next_attempt(
         return Refused(f"all {retry.attempts} attempts are used")
     asked = retry_after_of(answer, wall)
     delay = retry.backoff.delay(attempt, rng) if asked is None else asked
-    wait = f"the next attempt in {delay:.3g} s" if asked is None else f"the dependency asks to wait {asked:.3g} s, which"
+    wait = (
+        f"the next attempt in {delay:.3g} s" if asked is None else f"the dependency asks to wait {asked:.3g} s, which"
+    )
     if left is not None and delay >= left:
         return Refused(f"{wait} would be past the deadline in {max(0.0, left):.3g} s")
     if retry.within is not None and elapsed + delay >= retry.within:
