@@ -253,10 +253,11 @@ class BulkheadFull(GuardRefused):
     """
 
     def __init__(self, guard: str, concurrency: int, bound: str = "max_wait") -> None:
+        why = "its turn did not come within max_wait" if bound == "max_wait" else "max_waiting others were waiting"
         super().__init__(
             guard,
-            f"guard {guard!r} made no call: {concurrency} were running, and the next turn did not come within {bound}: "
-            f"raise concurrency or {bound} of its Bulkhead, or make fewer calls at once",
+            f"guard {guard!r} made no call: concurrency={concurrency} calls were running, and {why}: raise concurrency "
+            f"or {bound} of its Bulkhead, or make fewer calls at once",
         )
         self.concurrency = concurrency
         self.bound = bound

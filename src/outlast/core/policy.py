@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, StructMeta, field, structs
 
 from outlast.core.backoff import Backoff, Exponential
 from outlast.core.durations import Duration, seconds
@@ -56,12 +56,14 @@ HEAD_START: Final[dict[Priority, float]] = {
 _RENAMED: Final = "Retry(budget=) is now Retry(within=): give within; the old name is removed in the next release"
 
 
-class _TakesOldName(type(Struct)):  # type: ignore[misc]
-    """The class of Retry: it takes `budget=`, the old name of `within=`, for one release."""
+if TYPE_CHECKING:
+    from msgspec import StructMeta as _TakesOldName
+else:
 
-    if not TYPE_CHECKING:
+    class _TakesOldName(StructMeta):
+        """The class of Retry: it takes `budget=`, the old name of `within=`, for one release."""
 
-        def __call__(cls, *args: Any, **settings: Any) -> Any:
+        def __call__(self, *args: Any, **settings: Any) -> Any:
             if "budget" in settings:
                 if "within" in settings:
                     raise ConfigurationError("Retry(budget=, within=): budget is the old name of within: give within")
