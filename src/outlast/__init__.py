@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from outlast.declare.marks import Depends, injected
     from outlast.enqueue.handle import Handle
     from outlast.enqueue.job import Bound, Job
+    from outlast.resilience.deadlines import deadline, remaining
+    from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
     from outlast.settings import Settings
 
@@ -85,6 +87,7 @@ __all__ = [
     "Exponential",
     "Fallback",
     "GiveUp",
+    "Guard",
     "GuardError",
     "GuardOpen",
     "GuardRefused",
@@ -136,7 +139,9 @@ __all__ = [
     "WorkerStalled",
     "WrongThread",
     "__version__",
+    "deadline",
     "injected",
+    "remaining",
 ]
 
 _NAMES = {
@@ -153,6 +158,8 @@ _NAMES = {
     "declare.marks": ("Depends", "injected"),
     "enqueue.handle": ("Handle",),
     "enqueue.job": ("Bound", "Job"),
+    "resilience.deadlines": ("deadline", "remaining"),
+    "resilience.guard": ("Guard",),
     "router": ("JobRouter",),
     "settings": ("Settings",),
 }

@@ -25,6 +25,7 @@ from outlast.declare.options import Options
 from outlast.enqueue.handle import Handle
 from outlast.enqueue.job import AppLink
 from outlast.job import Declarer
+from outlast.resilience.declare import GuardsMixin
 from outlast.router import JobRouter
 from outlast.settings import Settings
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Outlast"]
 
 
-class Outlast(Declarer, EventsMixin, LifecycleMixin):
+class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
     """The jobs of one application. name: selects the environment variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
     Connections open on first use, one per event loop; in a script, `async with shop:` opens and closes them.

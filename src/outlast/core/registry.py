@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from outlast.core.errors import ConfigurationError, DuplicateKind
 from outlast.core.kinds import Upgrade, name_of, runnable_kinds, wire_kind
@@ -14,7 +14,10 @@ from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import OnConflict
 
-__all__ = ["Declaration", "Mode", "Need", "Registry"]
+if TYPE_CHECKING:
+    from outlast.core.guards.policies import Breaker
+
+__all__ = ["Declaration", "DeclaredGuard", "Mode", "Need", "Registry"]
 
 Mode = Literal["async", "thread", "process"]
 
@@ -47,6 +50,8 @@ class Declaration:
     unique: str | Callable[..., str | None] | None = None
     unique_until: Literal["start", "finish"] = "finish"
     unique_seconds: float | None = None
+    inherit_deadline: bool = False
+    """Whether a job expires at the deadline of its caller."""
     on_conflict: OnConflict = "existing"
     version: int = 1
     aliases: tuple[str, ...] = ()
@@ -72,15 +77,30 @@ class Declaration:
         return runnable_kinds(self.kind, self.aliases, self.version, self.upgrades)
 
 
+class DeclaredGuard(Protocol):
+    """What the declarations of an app need to know of a guard."""
+
+    @property
+    def name(self) -> str:
+        """The name, one of a kind in the app."""
+        ...
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """The policy of its breaker, None if it never opens."""
+        ...
+
+
 @dataclass(slots=True)
 class Registry:
-    """All declarations of one app by kind, and its queues and schedules by name."""
+    """All declarations of one app by kind, and its queues, schedules and guards by name."""
 
     declarations: dict[str, Declaration] = field(default_factory=dict)
     kinds: dict[str, Declaration] = field(default_factory=dict)
     """The declaration that runs each wire kind, with older versions and former names."""
     queues: dict[str, Queue] = field(default_factory=dict)
     schedules: dict[str, Scheduled] = field(default_factory=dict)
+    guards: dict[str, DeclaredGuard] = field(default_factory=dict)
     app: str = ""
     """The name of the app."""
     middleware: list[Callable[..., Any]] = field(default_factory=list)
@@ -127,6 +147,14 @@ class Registry:
             )
         self.schedules[scheduled.name] = scheduled
         self.version += 1
+
+    def add_guard(self, guard: DeclaredGuard) -> None:
+        """Add a guard; raise ConfigurationError when another guard has its name."""
+        if guard.name in self.guards:
+            raise ConfigurationError(
+                f"guard {guard.name!r} is declared twice: use the first one, or give one of them another name"
+            )
+        self.guards[guard.name] = guard
 
     def same_kind(self, one: str, other: str) -> bool:
         """Tell whether two wire kinds are one kind: in any version, by its present or a former name."""

@@ -53,6 +53,7 @@ def declaration_of(
         unique="" if unique is True else plain_text(unique) if isinstance(unique, str) else unique or None,
         unique_until=options.get("unique_until", "finish"),
         unique_seconds=_positive(options.get("unique_for"), "unique_for"),
+        inherit_deadline=_flag(options.get("inherit_deadline", False), f"{where}: inherit_deadline"),
         on_conflict=check_conflict(options.get("on_conflict", "existing")),
         version=version,
         aliases=check_aliases(kind, options.get("aliases", ())),
@@ -95,6 +96,12 @@ def _policy(options: JobOptions) -> Policy:
 def _positive(duration: Duration | None, setting: str) -> float | None:
     """Return a duration in seconds, None for None; raise ConfigurationError for 0 or less."""
     return None if duration is None else positive(duration, setting)
+
+
+def _flag(value: object, setting: str) -> bool:
+    if type(value) is not bool:
+        raise ConfigurationError(f"{setting}={shown(value)}: give True or False")
+    return value
 
 
 def _check_dependencies(signature: Signature, where: str) -> None:

@@ -53,6 +53,8 @@ class JobOptions(TypedDict, total=False):
     """The unique key is also free after this time."""
     on_conflict: OnConflict
     """What an enqueue does when another job holds the unique key: see `OnConflict`."""
+    inherit_deadline: bool
+    """Whether a job that is enqueued under a deadline (`outlast.deadline`) expires at it; False by default."""
     isolate: Literal["process"] | None
     """"process": each run has a child process, which is killed past the timeout."""
     version: int

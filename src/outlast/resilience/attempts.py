@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from outlast.core.errors import GuardRefused
-from outlast.core.guards.retrying import Budget, Refused, Repeat, may_be_repeated, next_attempt
+from outlast.core.guards.retrying import Allowance, Refused, Repeat, may_be_repeated, next_attempt
 from outlast.core.policy import Retry, seconds
 from outlast.resilience.deadlines import moment
 
@@ -27,7 +27,7 @@ class Attempts:
     def __init__(
         self,
         retry: Retry | None,
-        budget: Budget | None,
+        budget: Allowance | None,
         *,
         idempotent: bool,
         began: float,

@@ -18,7 +18,7 @@ from outlast.core.calls import is_async
 from outlast.core.errors import BulkheadFull, DeadlinePassed, GuardTimeout
 from outlast.core.guards.breaker import Admission, CallOutcome
 from outlast.core.guards.classify import outcome_of_error, outcome_of_value
-from outlast.core.guards.retrying import Budget, may_be_repeated
+from outlast.core.guards.retrying import Allowance, may_be_repeated
 from outlast.resilience.attempts import Attempts, discard, discard_blocking
 from outlast.resilience.blocking import BlockingCall
 from outlast.resilience.deadlines import bounded, moment
@@ -58,7 +58,7 @@ class Calls:
 
     def __init__(self, settings: GuardSettings, clock: Callable[[], float], rng: Random) -> None:
         self.clock: Final = clock
-        self.budget: Final = None if settings.budget is None else Budget(settings.budget)
+        self.budget: Final = None if settings.budget is None else Allowance(settings.budget)
         self.answers: Final = None if settings.fallback is None else Answers(settings.name, settings.fallback)
         self._settings = settings
         self._rng = rng

@@ -13,7 +13,7 @@ from outlast.core.guards.classify import header, status_of, why_not_repeated
 from outlast.core.guards.policies import RetryBudget
 from outlast.core.policy import Retry
 
-__all__ = ["LONGEST_WAIT", "Budget", "Refused", "Repeat", "may_be_repeated", "next_attempt", "retry_after_of"]
+__all__ = ["LONGEST_WAIT", "Allowance", "Refused", "Repeat", "may_be_repeated", "next_attempt", "retry_after_of"]
 
 LONGEST_WAIT: Final = 300.0
 """Seconds: a dependency that asks for a longer wait is not repeated by the caller that waits for it."""
@@ -33,7 +33,7 @@ class Refused(Struct, frozen=True):
     why: str
 
 
-class Budget:
+class Allowance:
     """The retries that a guard has left: a share of its successes, after a small floor (`RetryBudget`).
 
     A retry is charged when it is decided, so that those that still wait count as well (Google, "Site Reliability
@@ -74,7 +74,7 @@ def next_attempt(
     elapsed: float,
     left: float | None,
     idempotent: bool,
-    budget: Budget | None,
+    budget: Allowance | None,
     wall: float,
     rng: Random,
 ) -> Repeat | Refused:
