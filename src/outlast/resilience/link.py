@@ -77,6 +77,11 @@ class GuardLink:
         """Report the end of the probe that `take_probe` has given."""
         self._submit(lambda session: session.end(name, result), None)
 
+    def resume(self) -> None:
+        """Follow the states again, if `close` has ended that."""
+        if self._guards and self._session is None:
+            self._submit(_Session.wait, None)
+
     async def close(self) -> None:
         """End the work of this link; the next call of any method begins again. Call it before the store is closed."""
         session, self._session = self._session, None
@@ -167,6 +172,12 @@ class _Session:
         """Follow the state of a guard from the next read on."""
         if guard.breaker is not None:
             self._states.add(guard, guard.breaker)
+
+    async def wait(self) -> None:
+        """Wait for the first read of the states, at most FIRST_READ."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_READ):
+                await self._tried.wait()
 
     async def start(self, guard: SharedGuard) -> None:
         """Follow a guard, and adopt its state as soon as the store is there, or return when it is away."""
