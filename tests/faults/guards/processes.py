@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from msgspec import Struct
 from outlast.core.guards.record import GuardRecord, GuardRules, Vote, asked, tallied
 from outlast.core.store.store import Store
 from tests.faults.guards.child import Counts, Settings, Shown, opened_store
+from tests.support.polling import until
 
 __all__ = ["Call", "Family", "Member", "calls_of", "opened", "overlaps", "reached", "record_of", "store_at"]
 
@@ -125,15 +125,14 @@ async def opened(store: Store, rules: GuardRules, name: str = "payments") -> Gua
     return record
 
 
-async def reached(look: Callable[[], T], wanted: Callable[[T], bool], store: Store | None = None) -> T:
-    """Look again and again until it is as wanted; fail after a minute."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        found = await asyncio.to_thread(look)
-        if wanted(found):
-            return found
-        assert time.monotonic() < deadline, f"still {found}"
-        await asyncio.sleep(0.02)
+async def reached(look: Callable[[], T], wanted: Callable[[T], bool]) -> T:
+    """Look again and again until it is as wanted, and return that."""
+
+    async def found() -> list[T]:
+        value = await asyncio.to_thread(look)
+        return [value] if wanted(value) else []
+
+    return (await until(found, "what the process was to reach", within=PATIENCE))[0]  # type: ignore[no-any-return]
 
 
 def calls_of(ledger: Path) -> list[Call]:
