@@ -94,8 +94,8 @@ _QUEUE_TYPES: Final = {
     **dict.fromkeys(("w", "x"), "set"),
 }
 _ROOT_TYPES: Final = {
-    **dict.fromkeys(("born", "order", "amends"), "string"),
-    **dict.fromkeys(("asked", "watch", "sched"), "hash"),
+    **dict.fromkeys(("born", "order", "amends", "swaps"), "string"),
+    **dict.fromkeys(("asked", "watch", "sched", "guards"), "hash"),
     **dict.fromkeys(("leases", "gone"), "zset"),
     **dict.fromkeys(("queues", "out"), "set"),
 }
