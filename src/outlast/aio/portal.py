@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from outlast.core.errors import WrongThread
 
-__all__ = ["Portal", "portal"]
+__all__ = ["Portal", "expect_short_loops", "has_short_loops", "portal"]
 
 T = TypeVar("T")
 
@@ -45,6 +45,13 @@ class Portal:
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start `work()` on the portal's loop from any thread, also one that runs a loop; return its future at once."""
         return asyncio.run_coroutine_threadsafe(work(), self._start())
+
+    async def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await `work()` on the portal's loop, from any loop; what it opens there stays when that loop ends."""
+        loop = self._start()
+        if loop is asyncio.get_running_loop():
+            return await work()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
 
     async def visit(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Await `work()` on the portal's loop, from another loop; do nothing while the portal is not running."""
@@ -109,6 +116,20 @@ def _before_pools_end(stop: Callable[[], None]) -> None:
     register = getattr(threading, "_register_atexit", atexit.register)
     with suppress(RuntimeError):  # the interpreter is already shutting down
         register(stop)
+
+
+_short_loops = False
+
+
+def expect_short_loops() -> None:
+    """Tell that each run of this process has an event loop of its own: connections then belong to the portal's."""
+    global _short_loops  # noqa: PLW0603 - one process, one answer
+    _short_loops = True
+
+
+def has_short_loops() -> bool:
+    """Return whether `expect_short_loops` was called here."""
+    return _short_loops
 
 
 _guard: Final = threading.Lock()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from struct import error as struct_error
 from typing import Any, Final
 
@@ -14,7 +14,16 @@ from outlast.core.codec import redact_args
 from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.message import Failure
 
-__all__ = ["READ_ERRORS", "UNREADABLE", "check_time", "json_text", "shown_args", "unread_result", "unreadable"]
+__all__ = [
+    "READ_ERRORS",
+    "UNREADABLE",
+    "ToldOnce",
+    "check_time",
+    "json_text",
+    "shown_args",
+    "unread_result",
+    "unreadable",
+]
 
 UNREADABLE: Final = "unreadable"
 """The reason of a job that was set aside: it is dead, and its content is kept as it was found."""
@@ -32,7 +41,29 @@ READ_ERRORS: Final = (
 )
 """What decoding of stored content raises when the content is at fault."""
 _TYPE: Final = "Unreadable"
+_MOST_TOLD: Final = 10_000
 _raw: Final = msgspec.json.Decoder(Raw).decode
+
+
+class ToldOnce:
+    """Remembers of which unreadable values the log tells: of each once, until it changes or can be read again."""
+
+    def __init__(self) -> None:
+        self._told: dict[Hashable, int] = {}
+
+    def is_news(self, where: Hashable, value: Hashable) -> bool:
+        """Return whether the value at `where` was not told of yet. Beyond 10,000 values the oldest are forgotten."""
+        if self._told.get(where) == (found := hash(value)):
+            return False
+        self._told.pop(where, None)
+        self._told[where] = found
+        if len(self._told) > _MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        return True
+
+    def forget(self, where: Hashable) -> None:
+        """Forget the value: it can be read, or is removed."""
+        self._told.pop(where, None)
 
 
 def unreadable(error: Exception, *, what: str = "the record", attempt: int = 0, at: float = 0.0) -> Failure:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from outlast.aio.portal import portal
+from outlast.aio.portal import has_short_loops, portal
 from outlast.brokers.registry import find_kind
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
-from outlast.core.errors import StoreUnavailable
+from outlast.core.errors import EnqueueUnknown, StoreError, StoreUnavailable
 from outlast.core.events import Observers
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists, Full, Published
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from outlast.resilience.link import GuardLink
 
 __all__ = ["Wiring", "wire"]
+
+_Stored = tuple[list[Accepted | Exists], Durability]
 
 
 def wire(composer: Composer, store: Store, observers: Observers | None = None) -> Runtime:
@@ -79,19 +81,33 @@ class Wiring:
             portal().at_stop(self.close)
         return (await self.connections.get()).store
 
-    def publish(self, messages: Sequence[Message]) -> Coroutine[Any, Any, tuple[list[Accepted | Exists], Durability]]:
+    def publish(self, messages: Sequence[Message]) -> Coroutine[Any, Any, _Stored]:
         """Store messages, or spool them; return the answers and their durability. Raise as Runtime.publish does.
 
         `enqueue_timeout` includes the time to connect: past it, raise StoreUnavailable, or EnqueueUnknown when the
         messages were sent.
         """
+        return self._publish_on_portal(messages) if has_short_loops() else self._publish_here(messages)
+
+    async def _publish_on_portal(self, messages: Sequence[Message]) -> _Stored:
+        return await portal().call(lambda: self._publish_kept(messages))
+
+    async def _publish_kept(self, messages: Sequence[Message]) -> _Stored:
+        """Publish in a child process of isolated runs: the store stays open for the next run of the process."""
+        if not self.connections.has_connection():
+            portal().at_stop(self.close)
+        try:
+            return await self._publish_here(messages)
+        except (StoreError, EnqueueUnknown):
+            await self.connections.close()  # the next run must not find a connection that this one has broken
+            raise
+
+    def _publish_here(self, messages: Sequence[Message]) -> Coroutine[Any, Any, _Stored]:
         if self.spool is not None:
             return self.spool.through(messages, lambda: self._publish(messages, quiet=True))
         return self._publish(messages)
 
-    async def _publish(
-        self, messages: Sequence[Message], *, quiet: bool = False
-    ) -> tuple[list[Accepted | Exists], Durability]:
+    async def _publish(self, messages: Sequence[Message], *, quiet: bool = False) -> _Stored:
         runtime, remaining = self.connections.if_ready(), None
         if runtime is None:
             limit = self.composer.settings.enqueue_timeout

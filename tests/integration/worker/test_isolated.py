@@ -11,6 +11,7 @@ import pytest
 from outlast import Outlast
 from outlast.core.message import Holder
 from outlast.core.store.control import Cancel
+from outlast.core.store.records import Query
 from outlast.enqueue.handle import Handle
 from tests.support.apps.isolated_app import build_jobs
 from tests.support.ledger import Ledger
@@ -61,6 +62,21 @@ async def test_the_policy_decides_by_the_real_exception(isolated: Outlast) -> No
         left = await record(isolated, await enqueue("exits_politely"))
         assert left.result is None
         assert (left.state, left.failures[0].type, left.attempt) == ("dead", "SystemExit", 2)
+
+
+async def test_a_child_opens_the_store_once_for_all_runs_that_enqueue(
+    isolated: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTLAST_URL", isolated.settings.url)  # the app of the child process has no other setting
+    async with working(isolated, target=TARGET, processes=1):
+        found = [await (await enqueue("enqueues", 60)).result(timeout=60) for _ in range(3)]
+        assert len({process for process, _ in found}) == 1, "a store that stays open is nothing that a run has left"
+        assert [opened for _, opened in found] == [1, 1, 1]
+        late = await record(isolated, await enqueue("enqueues", 0))
+        assert {each.type for each in late.failures} == {"TimeoutError"}
+        assert await (await enqueue("enqueues", 60)).result(timeout=60) == found[0]
+        counts = await (await isolated.runtime()).store.records.count(Query(kind="pid"))
+        assert sum(counts.values()) >= 4
 
 
 async def test_follow_ups_are_enqueued_by_the_worker(isolated: Outlast) -> None:

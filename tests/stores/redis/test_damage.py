@@ -206,7 +206,7 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     ],
 )
 async def test_a_schedule_that_cannot_be_read_stands_alone(
-    desk: Desk, client: RedisClient, tmp_path: Path, body: bytes
+    desk: Desk, client: RedisClient, tmp_path: Path, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = f"{{{namespace_of(tmp_path)}}}:sched"
 
@@ -215,6 +215,7 @@ async def test_a_schedule_that_cannot_be_read_stands_alone(
         await client.command("HSET", key, "bad", value)
 
     await stands_alone(desk, spoil)
+    assert sum("'bad' cannot be read" in line for line in caplog.messages) == 2, "once for each time it was spoilt"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from outlast.brokers.sqlite.findings import of_records
 from outlast.brokers.sqlite.inspection import examine
 from outlast.brokers.sqlite.store import SqliteStore
+from outlast.brokers.sqlite.tuning import Tuning
 from outlast.core.settlement import Accepted, Exists
 from outlast.core.store.control import Edit, Purge, Redrive
 from outlast.core.store.records import Query
@@ -20,6 +21,7 @@ from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import damage, vandalize_file
 from tests.support.guard_damage import begins_again
 from tests.support.jobs import Desk, raw
+from tests.support.polling import until
 from tests.support.schedule_damage import stands_alone
 
 NOT_TEXT = "cast(x'7b22ff227d' as text)"
@@ -107,11 +109,33 @@ async def test_counters_are_counted_again(desk: Desk, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body", ["'{'", "x'00'", "cast(x'ff' as text)", "(select body from schedule where name = 'a')"]
 )
-async def test_a_schedule_that_cannot_be_read_stands_alone(desk: Desk, tmp_path: Path, body: str) -> None:
+async def test_a_schedule_that_cannot_be_read_stands_alone(
+    desk: Desk, tmp_path: Path, body: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def spoil() -> None:
         change(tmp_path, f"update schedule set body = {body} where name = 'bad'")
 
     await stands_alone(desk, spoil)
+    assert sum("'bad' cannot be read" in line for line in caplog.messages) == 2, "once for each time it was spoilt"
+
+
+@pytest.mark.parametrize("change_of", ["state = -5", "state = 'x'", "queue = 99"])
+async def test_a_store_at_rest_repairs_what_no_call_has_met(tmp_path: Path, change_of: str) -> None:
+    """Such a job is found by no claim; until it is repaired the queue seems to have one job more."""
+    clock = FakeClock()
+    store = SqliteStore(str(tmp_path / "jobs.db"), clock=clock, tuning=Tuning(idle=0.02))
+    await store.open()
+    desk = Desk(store, clock)
+    await desk.publish("q.1", "q.bad")
+    change(tmp_path, f"update job set {change_of} where id = 'q.bad'")
+
+    async def repaired() -> bool:
+        return (await desk.stats()).depth == 1
+
+    await until(repaired, "the depth is right")
+    bad = await desk.record("q.bad")
+    assert (bad.state, bad.reason) == ("dead", "unreadable")
+    await store.close()
 
 
 @pytest.mark.parametrize("body", ["'{'", "x'00'", "cast(x'ff' as text)", "(select body from guard where name = 'a')"])

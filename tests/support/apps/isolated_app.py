@@ -59,6 +59,17 @@ def hangs_with_a_child(ctx: Context) -> None:
         time.sleep(60)
 
 
+opened: list[str] = []
+"""The stores that this process has opened."""
+
+
+async def enqueues(timeout: float) -> tuple[int, int]:
+    """Enqueue a job within a timeout; return this process, and how many stores it has opened."""
+    async with asyncio.timeout(timeout):
+        await build_jobs["pid"].enqueue()
+    return os.getpid(), len(opened)
+
+
 def dies(ctx: Context, how: str) -> None:
     ledger().write("dies", ctx.id)
     if how == "signal":
@@ -123,10 +134,18 @@ build_jobs: dict[str, Any] = {}
 def build(url: str = "") -> Outlast:
     """Return a fresh app with these jobs."""
     made = Outlast("isolated", settings=Settings(url=url, processes=2, drain_grace=10, lease=0.9))
+    connect = made._connect
+
+    def counted(settings: Settings, clock: Any) -> Any:
+        opened.append(settings.url)
+        return connect(settings, clock)
+
+    made._connect = counted  # type: ignore[method-assign]
     quick = Retry(attempts=2, backoff=Constant(0))
     for function, retry, timeout in (
         (pid, quick, 60.0),
         (sleeps_async, quick, 60.0),
+        (enqueues, quick, 60.0),
         (fails, AGAIN, 60.0),
         (snoozes, quick, 60.0),
         (exits_politely, quick, 60.0),

@@ -17,7 +17,7 @@ from outlast.clients.redis.error_replies import ErrorReply
 from outlast.clients.redis.scripts import Script, load_script
 from outlast.core.errors import StoreCorrupt, StoreError, StoreFull
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
-from outlast.core.unreadable import READ_ERRORS
+from outlast.core.unreadable import READ_ERRORS, ToldOnce
 
 __all__ = ["DamagedQueue", "Keyspace", "KeyspaceOperations", "changes_of", "effective", "limits_of", "script"]
 
@@ -30,6 +30,8 @@ _DECLARE: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", 
 _RELOOK: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "relook")
 _LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_told: Final = ToldOnce()
+"""By queue; the counts of all queues are read again and again."""
 STEP: Final = 250
 """Keys of one step: it blocks the server for some milliseconds."""
 _queue: Final = msgspec.json.Decoder(Queue).decode
@@ -75,7 +77,8 @@ def changes_of(name: str, text: bytes | None) -> dict[str, Any]:
     try:
         return _changes(text) if text else {}
     except READ_ERRORS as error:
-        logger.error("queue %r: its changes by outlast queues set cannot be read, set them again: %s", name, error)  # noqa: TRY400
+        if _told.is_news((name, "changes"), text):
+            logger.error("queue %r: its changes by outlast queues set cannot be read, set them again: %s", name, error)  # noqa: TRY400
         return {}
 
 
@@ -83,7 +86,8 @@ def _declaration(name: str, text: bytes | None) -> Queue:
     try:
         return _queue(text) if text else Queue(name=name)
     except READ_ERRORS as error:
-        logger.error("queue %r: its declaration cannot be read, start its worker to declare it: %s", name, error)  # noqa: TRY400
+        if _told.is_news((name, "declaration"), text):
+            logger.error("queue %r: its declaration cannot be read, start its worker to declare it: %s", name, error)  # noqa: TRY400
         return Queue(name=name)
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, structs
 
 from outlast.brokers.redis.delivery import RowBuilder
-from outlast.brokers.redis.keyspace import DamagedQueue, KeyspaceOperations, script
+from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Exists
 from outlast.core.store.control import Answer
 from outlast.core.ticking import UNREADABLE_SCHEDULE, advanced, amended, check_sizes, enlisted, named
-from outlast.core.unreadable import READ_ERRORS
+from outlast.core.unreadable import READ_ERRORS, ToldOnce
 
 __all__ = ["ScheduleOperations"]
 
@@ -36,6 +36,10 @@ class _ScheduleSnapshot(Struct, frozen=True):
 
 class ScheduleOperations(KeyspaceOperations):
     """Reads and changes the schedules of one keyspace."""
+
+    def __init__(self, keyspace: Keyspace, max_body: int, is_open: Callable[[], bool]) -> None:
+        super().__init__(keyspace, max_body, is_open)
+        self._unread_schedules = ToldOnce()
 
     async def schedule_changes(self) -> int:
         """Return the number of operators' changes of schedules."""
@@ -121,7 +125,10 @@ class ScheduleOperations(KeyspaceOperations):
                 records[name] = _record(name, row)
             except READ_ERRORS as error:
                 unreadable.add(name)
-                _log.error(UNREADABLE_SCHEDULE, name, name, error)
+                if self._unread_schedules.is_news(name, tuple(row)):
+                    _log.error(UNREADABLE_SCHEDULE, name, name, error)
+            else:
+                self._unread_schedules.forget(name)
         return _ScheduleSnapshot(records, stamps, unreadable)
 
     async def _put(self, snapshot: _ScheduleSnapshot, records: dict[str, Any], *, by_operator: bool) -> bool:

@@ -21,7 +21,7 @@ from outlast.core.ids import queue_of
 from outlast.core.topology import adjusted
 from outlast.core.unreadable import READ_ERRORS, UNREADABLE, unreadable
 
-__all__ = ["damaged_jobs", "keys_damaged", "repair"]
+__all__ = ["damaged_jobs", "jobs_damaged", "keys_damaged", "repair"]
 
 logger = logging.getLogger("outlast.sqlite")
 
@@ -118,11 +118,18 @@ _BAD_KEYS: Final = "select exists(select 1 from lane where lane > ? and lane <= 
 )
 _BAD_JOB: Final = " or ".join(f"not ({test.format(name)})" for name, (test, _) in _JOB.items())
 
+_BAD_JOBS: Final = f"select exists(select 1 from job where seq > ? and seq <= ? and ({_BAD_JOB}))"  # noqa: S608
+
 
 def damaged_jobs(db: apsw.Connection, most: int) -> list[str]:
     """Return the ids of at most `most` jobs with values of wrong types; this reads every job."""
     rows = fetch(db, ("id",), f"from job where {_BAD_JOB} limit ?", (most,))
     return [id_ if isinstance(id_, str) else repr(id_) for (id_,) in rows]
+
+
+def jobs_damaged(db: apsw.Connection, after: int, upto: int) -> bool:
+    """Return whether a job with a row number above `after` and up to `upto` has a value of a wrong type."""
+    return bool(db.execute(_BAD_JOBS, (after, upto)).get)
 
 
 def keys_damaged(db: apsw.Connection, after: int, upto: int) -> bool:

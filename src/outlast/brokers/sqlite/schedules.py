@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 import apsw
@@ -15,19 +15,21 @@ from outlast.brokers.sqlite.unreadable import fetch_named
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.store.control import Answer
 from outlast.core.ticking import UNREADABLE_SCHEDULE, advanced, amended, check_sizes, enlisted, named
-from outlast.core.unreadable import READ_ERRORS
+from outlast.core.unreadable import READ_ERRORS, ToldOnce
 
 __all__ = ["advance", "amend", "enlist", "schedules"]
 
 logger = logging.getLogger("outlast.sqlite")
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(ScheduleRecord)
+_told: Final = ToldOnce()
+"""By file and name; each scheduler reads the schedules again and again."""
 
 
 def schedules(db: apsw.Connection) -> list[ScheduleRecord]:
     """Return all records by name."""
     rows = fetch_named(db, "schedules", ())
-    return [record for name, body in rows if (record := _read(name, body)) is not None]
+    return [record for name, body in rows if (record := _read(db, name, body)) is not None]
 
 
 def enlist(tx: Transaction, entries: Sequence[ScheduleEntry]) -> list[ScheduleRecord]:
@@ -61,28 +63,33 @@ def amend(tx: Transaction, changes: Sequence[Amendment]) -> list[Answer]:
 
 def _amend(tx: Transaction, change: Amendment) -> Answer:
     rows = fetch_named(tx.db, "schedule", (change.name,))
-    record, answer = amended(_read(*rows[0]) if rows else None, change, tx.now, damaged=bool(rows))
+    record, answer = amended(_read(tx.db, *rows[0]) if rows else None, change, tx.now, damaged=bool(rows))
     if record is not None:
         _put(tx, record)
     elif answer.ok:
         tx.run("schedule_delete", (change.name,))
+        _told.forget((tx.db.filename, change.name))
     return answer
 
 
 def _find(tx: Transaction, name: str) -> ScheduleRecord | None:
     rows = fetch_named(tx.db, "schedule", (name,))
-    return _read(*rows[0]) if rows else None
+    return _read(tx.db, *rows[0]) if rows else None
 
 
-def _read(name: object, body: object) -> ScheduleRecord | None:
+def _read(db: apsw.Connection, name: Hashable, body: Hashable) -> ScheduleRecord | None:
     """Return a record, None for one that cannot be read: its schedule stands still until it is declared again."""
+    where = (db.filename, name)
     try:
         if not isinstance(body, str):
             raise TypeError("no text")
-        return named(_decoder.decode(body), name)
+        record = named(_decoder.decode(body), name)
     except READ_ERRORS as error:
-        logger.error(UNREADABLE_SCHEDULE, name, name, error)  # noqa: TRY400
+        if _told.is_news(where, body):
+            logger.error(UNREADABLE_SCHEDULE, name, name, error)  # noqa: TRY400
         return None
+    _told.forget(where)
+    return record
 
 
 def _put(tx: Transaction, record: ScheduleRecord) -> None:

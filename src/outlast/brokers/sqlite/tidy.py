@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from outlast.brokers.sqlite.repair import keys_damaged, repair
+from outlast.brokers.sqlite.repair import jobs_damaged, keys_damaged, repair
 from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.transaction import Transaction
 from outlast.brokers.sqlite.tuning import Tuning
@@ -23,6 +23,8 @@ AT_REST: Final = 2.0
 """Transactions a second up to which the store counts as at rest: an idle worker still renews its lease."""
 KEYS: Final = 1000
 """Keys that one step checks: about 2 ms."""
+JOBS: Final = 1000
+"""Jobs that one step checks while the store is at rest: a few ms. A million of them take more than an hour."""
 PAUSE: Final = 0.02
 """Seconds between two chunks of retention while others wait to write: it keeps up with 25,000 ended jobs a second."""
 LAST: Final = 2.0
@@ -45,6 +47,8 @@ class Tidier:
         self._retain_at = self._looked + tuning.retention
         self._key_row: int | None = None
         """The row up to which keys were checked, None when all were."""
+        self._job_row = 0
+        """The row up to which jobs were checked; after the last one it begins again."""
         self.wrote = 0
         """Transactions since the last `look`."""
         self.next_at = self._looked + tuning.idle
@@ -70,6 +74,7 @@ class Tidier:
                 shorter = self._shorten(free)
                 # The file itself gets shorter only when the log is moved into it, even a short one.
                 self._checkpointer.idle(empty=shorter)
+                self._check_jobs()
                 if self._key_row is not None and not self._forget_keys(self._key_row, free):
                     pause = PAUSE
         except Exception as error:
@@ -154,6 +159,13 @@ class Tidier:
             self._key_row = after = upto
             if not free():
                 return False
+
+    def _check_jobs(self) -> None:
+        """Repair the next jobs if a value is damaged: one of an unknown state or queue fails no call, but counts."""
+        upto = self._tx.one("jobs_next", (self._job_row, JOBS))
+        if upto is not None and jobs_damaged(self._tx.db, self._job_row, upto):
+            self._repair()
+        self._job_row = upto or 0
 
     def _shorten(self, free: Callable[[], bool]) -> bool:
         """Remove free pages from the end of the file; return whether there were any."""

@@ -17,6 +17,7 @@ import msgspec
 
 from outlast.aio.children import die_with_parent, kill_group, resident_bytes
 from outlast.aio.frames import pack, receive_frame
+from outlast.aio.portal import expect_short_loops
 from outlast.aio.signals import ignore_stops
 from outlast.core.clock import Clock
 from outlast.core.exitcodes import FAILED
@@ -146,6 +147,7 @@ def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> No
 
 def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
     host = _ChildRunHost(composer, channel)
+    expect_short_loops()
     process = os.getpid()
     channel.send(ChildReady())
     runs: CleanRuns | None = None

@@ -352,6 +352,10 @@ delete from lane where key = ?1 and (?2 is null or queue = (select queue from qu
 -- name: lane_empty (lane, now in nanoseconds)
 delete from lane where lane = ?1 and place = 0 and tat <= ?2 and not exists(select 1 from job where job.lane = lane.lane)
 
+-- The end of the next chunk of `how many` jobs.
+-- name: jobs_next (seq, how many)
+select max(seq) from (select seq from job where seq > ?1 order by seq limit ?2)
+
 -- Deletes keys without jobs and without a rate to remember, in chunks of `how many` keys.
 -- name: lanes_next (lane, how many)
 select max(lane) from (select lane from lane where lane > ?1 order by lane limit ?2)
