@@ -293,6 +293,11 @@ class Guard(_Guarding):
         """The policy of its breaker."""
         return self.settings.breaker
 
+    @property
+    def keyed(self) -> bool:
+        """Whether it has a breaker for each key."""
+        return self.settings.key is not None
+
     def of(self, key: Hashable) -> GuardOfKey:
         """Return the guard of one key, for blocks and for calls whose arguments do not hold the key."""
         if self._lanes is None:
