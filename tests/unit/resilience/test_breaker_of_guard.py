@@ -381,3 +381,21 @@ class TestShared:
 
         time.run(main)
         assert link.reports == [""]
+
+
+def test_looks_for_hung_calls_do_not_pile_up(time: FakeTime) -> None:
+    guard = Guard("payments", breaker=Breaker(slow=500), clock=time.now)
+
+    async def main() -> None:
+        hangs = asyncio.create_task(guard.call(asyncio.sleep, 400))
+        await asyncio.sleep(0)
+        for _ in range(50):
+            time.at += 1.01  # the next call comes before the timer of the loop
+            await guard.call(works)
+            await asyncio.sleep(0)
+        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+        assert len([each for each in timers if not each.cancelled()]) <= 3  # the sleep, and a look or two
+        hangs.cancel()
+        await asyncio.wait([hangs])
+
+    time.run(main)

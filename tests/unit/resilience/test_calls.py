@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -283,8 +284,6 @@ class TestRetry:
         assert sent == ["POST"] + ["GET"] * 3 + ["POST"] * 3
 
     def test_a_plain_call_that_still_runs_is_not_repeated(self, time: FakeTime) -> None:
-        import threading
-
         end, begun = threading.Event(), threading.Event()
         calls: list[int] = []
 
@@ -539,3 +538,24 @@ def test_nothing_is_logged_by_a_guard_that_works(time: FakeTime, caplog: pytest.
     caplog.set_level(logging.DEBUG, logger="outlast")
     time.run(lambda: Guard("payments", timeout=1, retry=3, breaker=True, clock=time.now).call(Dependency(1).call))
     assert caplog.records == []
+
+
+def test_one_guard_on_several_loops_at_once() -> None:
+    guard = Guard("payments", timeout=60, bulkhead=4, breaker=True)
+    both = threading.Barrier(2, timeout=30)
+    got: list[list[int]] = []
+
+    def meet(number: int) -> int:
+        both.wait()
+        return number
+
+    async def main() -> None:
+        got.append([await guard.call(meet, number) for number in range(20)])
+
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert got == [list(range(20))] * 2
+    assert guard.view().calls == 40
