@@ -86,6 +86,13 @@ def test_it_opens_at_the_rate_of_failures_and_not_below_the_minimum(outcomes: st
     assert breaker.view(1.0).state == ("open" if opens else "closed")
 
 
+@pytest.mark.parametrize(("first", "took"), [("failure", 0.0), ("success", TIMEOUT)])
+def test_one_bad_call_opens_it_when_good_ones_fill_the_minimum(first: CallOutcome, took: float) -> None:
+    breaker = breaker_of(failure_rate=0.25)
+    assert call(breaker, first, 9.0, took) == ""
+    assert [call(breaker, "success", 9.0) for _ in range(3)] == ["", "", "opened"]
+
+
 def test_slow_calls_open_it_as_failures_do() -> None:
     breaker = breaker_of(slow="1s", slow_rate=0.75)
     assert [call(breaker, "success", 9.0, took) for took in (1.0, 0.9, 1.0)] == ["", "", ""]
@@ -579,6 +586,24 @@ def test_the_closing_that_its_own_probe_caused_goes_on_with_the_same_ramp() -> N
     admitted(breaker, 6.2)
     assert breaker.adopt(reclosed(3, 6.25), 6.3) == ""
     assert isinstance(breaker.admit(6.3), Refusal), "its credit is used"
+
+
+def test_a_closing_after_an_opening_that_it_has_missed_begins_a_ramp_of_its_own() -> None:
+    breaker = closed(7.0)
+    admitted(breaker, 17.0)
+    assert breaker.adopt(reclosed(9, 20.0), 20.0) == ""
+    assert [isinstance(breaker.admit(20.0), Admission) for _ in range(3)] == [True, False, False]
+
+
+def test_the_same_closing_does_not_close_a_process_that_opens_alone_after_it() -> None:
+    breaker = breaker_of()
+    breaker.adopt(reclosed(9, 5.1), 5.0)
+    for _ in range(4):
+        admission = breaker.grant_probe(5.0)
+        assert isinstance(admission, Admission)
+        breaker.end(admission, "failure", 5.0)
+    assert breaker.adopt(reclosed(9, 5.1), 5.2) == ""
+    assert breaker.view(5.2).state == "open"
 
 
 def test_a_store_that_has_lost_the_state_leaves_the_breaker_to_itself() -> None:

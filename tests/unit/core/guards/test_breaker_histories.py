@@ -222,7 +222,7 @@ class Model(RuleBasedStateMachine):
 
 
 def test_it_does_what_the_model_does() -> None:
-    run_state_machine_as_test(Model, settings=settings(max_examples=150, stateful_step_count=60))
+    run_state_machine_as_test(Model, settings=settings(max_examples=100, stateful_step_count=50))
 
 
 steps = st.lists(
@@ -247,7 +247,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(steps)
 def test_there_is_never_more_than_one_live_probe_whatever_the_shared_state_says(history: list[tuple[str, Any]]) -> None:
     breaker = LocalBreaker(Breaker(minimum=2, probe_lease=LEASE, ramp=0), 0.0, SLOW)

@@ -74,6 +74,15 @@ def test_a_call_stays_for_nine_to_ten_parts(pauses: list[float]) -> None:
         window = TimeWindow(10.0)
 
 
+def test_a_part_ends_with_the_first_moment_of_the_next_one() -> None:
+    window = TimeWindow(10.0)
+    assert window.add(0.0, failure=False, slow=False) == window.add(0.9, failure=False, slow=False)
+    assert window.totals(9.9) == Totals(2)
+    assert window.totals(10.0) == Totals()
+    first = window.add(10.9, failure=False, slow=False)
+    assert window.add(11.0, failure=False, slow=False) == first + 1
+
+
 def test_a_clock_that_goes_back_loses_no_call() -> None:
     window = TimeWindow(10.0)
     window.add(100.0, failure=True, slow=False)
