@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,26 +23,29 @@ class Attempts:
     """Made when the first attempt has ended with an error, or with a response that may be repeated.
 
     error, value: how the last attempt ended. began: when the first one did, by `clock`.
+    lock: held while the budget of all calls of the guard is charged.
     """
 
     def __init__(
         self,
         retry: Retry | None,
-        budget: Allowance | None,
+        allowance: Allowance | None,
         *,
         idempotent: bool,
         began: float,
         clock: Callable[[], float],
         rng: Random,
+        lock: threading.RLock,
     ) -> None:
         self.error: Exception | None = None
         self.value: Any = None
         self._retry: Final = retry
-        self._budget = budget
+        self._allowance = allowance
         self._idempotent = idempotent
         self._began = began
         self._clock = clock
         self._rng = rng
+        self._lock = lock
         self._ended = 0
         self._over = retry is None
 
@@ -84,17 +88,18 @@ class Attempts:
     def _decide(self, retry: Retry, answer: object) -> Repeat | Refused:
         now, ends = self._clock(), moment()
         try:
-            decision = next_attempt(
-                retry,
-                answer,
-                attempt=self._ended,
-                elapsed=now - self._began,
-                left=None if ends is None else ends - now,
-                idempotent=self._idempotent,
-                budget=self._budget,
-                wall=time.time(),
-                rng=self._rng,
-            )
+            with self._lock:
+                decision = next_attempt(
+                    retry,
+                    answer,
+                    attempt=self._ended,
+                    elapsed=now - self._began,
+                    left=None if ends is None else ends - now,
+                    idempotent=self._idempotent,
+                    allowance=self._allowance,
+                    wall=time.time(),
+                    rng=self._rng,
+                )
             if isinstance(decision, Repeat):
                 seconds(decision.delay, f"the delay of {type(retry.backoff).__name__}")
         except Exception as error:  # a backoff, and the classes in `retry_on`, may be user code

@@ -58,10 +58,11 @@ class Calls:
 
     def __init__(self, settings: GuardSettings, clock: Callable[[], float], rng: Random) -> None:
         self.clock: Final = clock
-        self.budget: Final = None if settings.budget is None else Allowance(settings.budget)
+        self.allowance: Final = None if settings.budget is None else Allowance(settings.budget)
         self.answers: Final = None if settings.fallback is None else Answers(settings.name, settings.fallback)
         self._settings = settings
         self._rng = rng
+        self._lock = threading.RLock()  # of the budget; reentrant as that of a Lane
         self._name = settings.name
         self._timeout = settings.timeout
         self._retries = settings.retry is not None
@@ -135,11 +136,12 @@ class Calls:
         settings = self._settings
         return Attempts(
             settings.retry,
-            self.budget,
+            self.allowance,
             idempotent=settings.idempotent,
             began=began,
             clock=self.clock,
             rng=self._rng,
+            lock=self._lock,
         )
 
     # One attempt
@@ -241,8 +243,9 @@ class Calls:
         except BaseException:  # the classifier is user code
             outcome = "neutral"
         lane.leave(admission, outcome, self.clock(), permit=permit)
-        if self.budget is not None and outcome == "success":
-            self.budget.succeeded()
+        if self.allowance is not None and outcome == "success":
+            with self._lock:
+                self.allowance.succeeded()
 
     def failed(
         self,

@@ -141,7 +141,7 @@ class Lane:
         if self.breaker is not None:
             with self._lock:
                 view = self.breaker.view(now)
-            if view.state != "closed" and (view.next_probe is None or view.next_probe > 0):
+            if view.state == "half-open" or (view.state == "open" and view.next_probe != 0):
                 raise GuardOpen(self._name, view.next_probe or 1.0, view.why)
         return None if ends is None else max(0.0, ends - now)
 

@@ -13,7 +13,7 @@ from outlast.core.clock import Clock
 from outlast.core.decide import Outcome, UnknownKind, admit, runs_alone
 from outlast.core.message import Delivery
 from outlast.core.settlement import Release, Settlement
-from outlast.resilience.deadlines import bounded, ends_at
+from outlast.resilience.deadlines import ends_at, restore
 from outlast.worker.budget import Budget
 from outlast.worker.call_plan import ThreadCall
 from outlast.worker.finisher import RunFinisher
@@ -159,8 +159,9 @@ class Executor:
             task = spawn(self._run_around_thread(run, plan, values), run.delivery.message.id)
         else:
             call = plan.bind(run.context() if plan.takes_context else None, values)
-            with bounded(plan.timeout):
-                self._threads.submit(call, functools.partial(self._thread_returned, run))
+            around = ends_at(plan.timeout)  # the thread gets a copy of this context
+            self._threads.submit(call, functools.partial(self._thread_returned, run))
+            restore(around)
             return
         if not run.ended:
             run.task = task

@@ -74,7 +74,7 @@ def next_attempt(
     elapsed: float,
     left: float | None,
     idempotent: bool,
-    budget: Allowance | None,
+    allowance: Allowance | None,
     wall: float,
     rng: Random,
 ) -> Repeat | Refused:
@@ -102,7 +102,7 @@ def next_attempt(
         return Refused(f"{wait} would be past within={retry.within:g} s")
     if asked is not None and asked > LONGEST_WAIT:
         return Refused(f"{wait} is more than {LONGEST_WAIT:g} s")
-    if budget is not None and not budget.charge():
+    if allowance is not None and not allowance.charge():
         return Refused("the retry budget is used up")
     return Repeat(delay)
 
