@@ -185,9 +185,9 @@ class Lane:
         assert self.breaker is not None
         now = self._clock()
         with self._lock:
-            if answer.granted:
+            if answer.granted and now < answer.at:
                 admission = self.breaker.grant_probe(now, answer.at)
-            else:
+            else:  # also when the lease has ended before this: another process may have the probe by now
                 self.breaker.pass_probe(now, answer.at)
                 admission = Refusal(max(0.0, answer.at - now), "another process makes the probe")
             if isinstance(admission, Admission) and admission.probe:
