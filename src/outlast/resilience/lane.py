@@ -257,13 +257,13 @@ class Lane:
         raise GuardOpen(self._name, admission.retry_after, admission.why)
 
     def _taken(self, answer: ProbeAnswer) -> Admission | Refusal:
-        """Return the admission of the probe, that of an ordinary call if it has closed meanwhile, or why there is none."""
+        """Return the admission of the probe, that of an ordinary call if it has closed, or why there is none."""
         assert self.breaker is not None
         now = self._clock()
         with self._lock:
-            if answer.granted:
+            if answer.granted and now < answer.at:
                 admission = self.breaker.grant_probe(now, answer.at)
-            else:
+            else:  # also when the lease has ended before this: another process may have the probe by now
                 self.breaker.pass_probe(now, answer.at)
                 admission = Refusal(max(0.0, answer.at - now), "another process makes the probe")
             if isinstance(admission, Admission) and admission.probe:

@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -76,8 +77,7 @@ async def test_what_one_app_opens_is_open_for_the_other_until_a_probe(url: str, 
         await asyncio.gather(*(one.call(works=False) for _ in range(4)), *(other.call(works=False) for _ in range(4)))
         await until(lambda: other.guard.view().why == one.guard.view().why == "open for all processes", "both are open")
         assert [vote.open for vote in (await record_of(store)).votes] == [True, True]
-        while await one.call() != "made":
-            await asyncio.sleep(0.01)
+        await until(lambda: _made(one), "the probe closes it")
         await until(lambda: other.guard.view().state == "closed", "the other has closed")
         assert await other.call() == "made"
 
@@ -205,13 +205,11 @@ async def test_the_probe_that_ends_during_an_outage_is_reported_after_it(
         return "made"
 
     async def probe() -> str:
-        while True:
-            try:
-                return await apps[0].guard.call(dependency)
-            except GuardOpen:
-                await asyncio.sleep(0.01)
+        with suppress(GuardOpen):
+            return await apps[0].guard.call(dependency)
+        return ""
 
-    probing = asyncio.create_task(probe())
+    probing = asyncio.create_task(until(probe, "the probe is made", within=120))
     await begun.wait()
     ends.set()
     assert await probing == "made"
