@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextvars import Context
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,6 +50,8 @@ class Wiring:
         self.spool: Spool | None = None
         self._held_back: set[str] = set()
         """Spooled jobs whose full queue the observers know of."""
+        self._opened_in = ""
+        """The working directory in which the connection of the portal's loop was opened."""
         settings = composer.settings
         kind = find_kind(settings.url)  # an unknown one is refused when the store is opened
         in_process = kind is not None and kind.in_process
@@ -94,8 +98,12 @@ class Wiring:
 
     async def _publish_kept(self, messages: Sequence[Message]) -> _Stored:
         """Publish in a child process of isolated runs: the store stays open for the next run of the process."""
+        folder = _folder()
         if not self.connections.has_connection():
             portal().at_stop(self.close)
+        elif folder != self._opened_in:  # of a run that changed it: a relative path leads elsewhere
+            await self.connections.close()
+        self._opened_in = folder
         try:
             return await self._publish_here(messages)
         except (StoreError, EnqueueUnknown):
@@ -114,12 +122,17 @@ class Wiring:
             begun = self.composer.clock.monotonic()
             try:
                 async with asyncio.timeout(limit):
-                    runtime = await self.connections.get()
+                    runtime = await self._opened()
             except TimeoutError:
                 raise StoreUnavailable(f"the store could not be opened within {limit:g} s (enqueue_timeout)") from None
             remaining = max(0.0, limit - (self.composer.clock.monotonic() - begun))
         answers = await runtime.publish(messages, remaining, quiet=quiet)
         return answers, runtime.store.broker.capabilities.durability
+
+    def _opened(self) -> Awaitable[Runtime]:
+        """Open the store; outside the context of the run, where it stays open for others."""
+        opening = self.connections.get()
+        return asyncio.create_task(opening, context=Context()) if has_short_loops() else opening
 
     async def _relay(self, messages: Sequence[Message]) -> list[Published]:
         """Publish spooled messages, some perhaps again; notify observers of those that the store did not have yet.
@@ -151,3 +164,11 @@ class Wiring:
         if self._guard_link is not None and portal().loop is asyncio.get_running_loop():
             await self._guard_link.close()
         await self.connections.close()
+
+
+def _folder() -> str:
+    """Return the working directory, "" when it was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - a tenth of the time of Path.cwd
+    except OSError:
+        return ""

@@ -166,6 +166,65 @@ async def test_a_damaged_unique_key_is_free(desk: Desk, client: RedisClient, tmp
     assert await desk.state("q.2") == "running"
 
 
+@pytest.mark.parametrize("value", [*DAMAGED, b"1", b"other"])
+@pytest.mark.parametrize("again", ["", "q.3", "q.4"])
+async def test_a_damaged_entry_of_a_successor_keeps_it_from_nothing(
+    desk: Desk, client: RedisClient, tmp_path: Path, value: bytes, again: str
+) -> None:
+    """Not even if another job is enqueued for the key before its holder ends: with replace it is the successor then."""
+    await desk.publish("q.1", unique="k")
+    await desk.publish("q.other", delay=1e6, unique="other")
+    await desk.claim()
+    await desk.publish("q.2", unique=Unique("k", replace=True))
+    await client.command("HSET", f"{{{namespace_of(tmp_path)}:q}}:un", "k", value)
+    if again:
+        await desk.publish(again, unique=Unique("k", replace=again == "q.4"))
+    await desk.finish("q.1")
+    assert await desk.ids() == ["q.4" if again == "q.4" else "q.2"]
+    assert await desk.state("q.2") == ("cancelled" if again == "q.4" else "running")
+    stats = await desk.stats()
+    assert (stats.depth, stats.successors) == (2, 0)
+
+
+async def test_jobs_that_were_taken_before_a_damaged_key_was_met_are_handed_out(
+    desk: Desk, client: RedisClient, tmp_path: Path
+) -> None:
+    """Else their worker would hold them without ever running them, as long as it lives."""
+    await desk.publish("q.1", key="a")
+    await desk.publish("q.2", key="b")
+    await desk.publish("r.1")
+    key = f"{{{namespace_of(tmp_path)}:q}}:r:b"
+    await client.command("DEL", key)
+    await client.command("SET", key, "another program's")
+    assert sorted(await desk.ids("q", "r")) == ["q.1", "r.1"]
+    assert await desk.finish("q.1", "r.1") == []
+
+
+@pytest.mark.parametrize("queues", [["q"], ["q", "r"]])
+@pytest.mark.parametrize("key", [None, "a"])
+async def test_no_job_is_lost_by_a_damaged_set_of_a_worker(
+    desk: Desk, client: RedisClient, tmp_path: Path, queues: list[str], key: str | None
+) -> None:
+    await desk.publish("q.1", "q.2", key=key)
+    held = f"{{{namespace_of(tmp_path)}:q}}:h:{A.id}"
+    await client.command("SET", held, "another program's")
+    assert await desk.claim(*queues, holder=A) == []
+    assert await desk.ids("q", holder=B) == ["q.1", "q.2"]
+
+
+@pytest.mark.parametrize("queues", [["q"], ["q", "r"]])
+async def test_no_job_is_lost_by_a_damaged_set_of_waiting_claims(
+    desk: Desk, client: RedisClient, tmp_path: Path, queues: list[str]
+) -> None:
+    await desk.publish("q.later", delay=5)
+    assert await desk.claim(*queues, wait=0.01) == []
+    waiters = f"{{{namespace_of(tmp_path)}:q}}:w"
+    await client.command("DEL", waiters)
+    await client.command("SET", waiters, "another program's")
+    desk.clock.advance(5)
+    assert await desk.ids(*queues, wait=0.01) == ["q.later"]
+
+
 @pytest.mark.parametrize("name", ["b", "d", "c", "k", "due", "r", "ended", "ring", "un", f"h:{A.id}"])
 async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     desk: Desk, client: RedisClient, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture

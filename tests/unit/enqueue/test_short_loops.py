@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlast import Job, Outlast, Settings, StoreUnavailable
+from outlast import Job, JobEnqueued, Outlast, Settings, StoreUnavailable
 from outlast.aio import portal as portal_module
 from outlast.aio.portal import expect_short_loops, portal
 from outlast.brokers.sqlite import SqliteStore
@@ -66,6 +67,46 @@ def test_one_that_a_run_has_broken_is_replaced(
             asyncio.run(enqueued(send))
     assert asyncio.run(enqueued(send))
     assert len(opened) == 2
+
+
+def test_it_belongs_to_the_folder_in_which_it_was_opened(
+    opened: list[SqliteStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that changed the working directory must not lead the next ones into another file."""
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "own")
+    shop = Outlast("shop", settings=Settings(url="sqlite:jobs.db"))
+
+    @shop.job
+    async def send() -> None: ...
+
+    monkeypatch.chdir(tmp_path / "other")
+    assert asyncio.run(enqueued(send))
+    monkeypatch.chdir(tmp_path / "own")
+    for _ in range(2):
+        assert asyncio.run(enqueued(send))
+    assert [Path(store.path).parent.name for store in opened] == ["other", "own"]
+
+
+def test_it_is_opened_outside_the_context_of_the_run(
+    opened: list[SqliteStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter of the log would name the first run in what the store logs later; observers do see their run."""
+    tenant: ContextVar[str] = ContextVar("tenant", default="none")
+    seen: list[str] = []
+    real = SqliteStore.open
+
+    async def opening(store: SqliteStore) -> None:
+        seen.append(tenant.get())
+        await real(store)
+
+    monkeypatch.setattr(SqliteStore, "open", opening)
+    shop, send = shop_at(tmp_path)
+    shop.observe(JobEnqueued)(lambda _: seen.append(tenant.get()))
+    tenant.set("ann")
+    assert asyncio.run(enqueued(send))
+    assert seen == ["none", "ann"]
 
 
 def test_a_cancelled_enqueue_ends_with_its_loop(

@@ -120,6 +120,7 @@ end
 local notify = {}                       -- (queue, id) of ended and removed jobs, for their waiters
 local write_jobs, erase             -- set by jobs and moves
 local failed                        -- by claim: names of queues that it left out; then no error of one is raised
+local unwritten = {}                -- names of those whose writes failed, or may be incomplete
 local flush
 do
 local function flush_one(q)
@@ -137,12 +138,15 @@ local function flush_one(q)
   s[S_N], s[S_TAIL], s[S_TAILO], s[S_Z] = line.n, line.tail, line.tailo, line.z
   local packed = spack(S_FORMAT, unpack(s, 1, 22))
   if packed ~= q.before then call('HSET', P .. ':c', 's', packed) end
-  if q.ready > 0 or q.freed > 0 then ring(q, max(q.ready, min(q.freed, s[S_READY]))) end
+end
+local function ring_for(q)
+  if q.ready > 0 or q.freed > 0 then ring(q, max(q.ready, min(q.freed, q.s[S_READY]))) end
 end
 function flush()
   local first
   for _, q in ipairs(opened) do     -- a key of a wrong type in one queue: the writes to the others are done
     local ok, why = pcall(flush_one, q)
+    if not ok then unwritten[q.name] = true else ok, why = pcall(ring_for, q) end
     if not ok and failed then failed[q.name] = true
     elseif not ok then first = first or why end
   end

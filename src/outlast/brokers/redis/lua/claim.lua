@@ -145,6 +145,7 @@ local function prepare(i)
   if q and not q.paused then
     local t = rel(q)
     if room(q, t) ~= 0 then
+      call('SCARD', q.P .. ':h:' .. holder)     -- one of a wrong type fails here, before anything is changed
       succeed(q)
       unpark_known(q)
       promote(q)
@@ -218,7 +219,7 @@ if taken + #picked > 0 then
   end
   if bell ~= '' then
     for _, each in ipairs(serving) do
-      if each.q.waited then call('SREM', each.q.P .. ':w', bell) end
+      if each.q.waited then pcall(call, 'SREM', each.q.P .. ':w', bell) end
     end
   end
 else
@@ -266,11 +267,11 @@ else
   end
 end
 flush()
-if next(failed) and taken + #picked > 0 then    -- the hand-outs of queues that could not be written do not count
+if next(unwritten) and taken + #picked > 0 then    -- the hand-outs of queues that could not be written do not count
   local given = { out[1], out[2] }
   for n = 3, #out, 3 do
     local queue = string.match(KEYS[2 + floor(out[n] / 2 ^ 37)], '([^:]*)}$')
-    if not failed[queue] then
+    if not unwritten[queue] then
       for at = n, n + 2 do given[#given + 1] = out[at] end
     end
   end

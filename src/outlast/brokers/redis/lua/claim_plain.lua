@@ -3,6 +3,7 @@ local holder, lease, limit, last, bell = ARGV[3], tonumber(ARGV[4]), tonumber(AR
 local out, taken, token, held = { last }, 0, micros, 'SADD :h:' .. holder
 -- The keyless jobs of one queue without keys and rates, all in order: the same as pick and hand out, faster.
 local function at_once(q, most)
+  call('SCARD', q.P .. ':h:' .. holder)      -- one of a wrong type fails here, before anything is changed
   token = max(token, q.s[S_TOKEN] + 1)
   local line, s, written, holds = q.plain, q.s, held_back(q, 'HSET :d'), held_back(q, held)
   local at, given = 0, {}
@@ -57,7 +58,7 @@ if only and not only.paused and not only.next and only.s[S_KEYED] == 0 and not (
   local due = call('ZRANGE', only.P .. ':due', 0, 0, 'WITHSCORES')[2]
   if not due or tonumber(due) > now then
     if at_once(only, min(limit, tonumber(ARGV[12]))) and taken > 0 then
-      if bell ~= '' and only.waited then call('SREM', only.P .. ':w', bell) end
+      if bell ~= '' and only.waited then pcall(call, 'SREM', only.P .. ':w', bell) end
       out[1], out[2] = last, fmt('%.0f', token)
       call('SET', stream, ARGV[11] .. ' ' .. out[2], 'EX', 3600)    -- else a lost claim could not be undone
       flush()

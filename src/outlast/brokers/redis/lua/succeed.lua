@@ -13,16 +13,48 @@ local function heir_of(q, uniq)         -- the id of the successor of a unique k
 end
 local function succeeds(j) return j.st == 'W' and j.uniq and heir_of(j.q, j.uniq) == j.sid end
 
+-- The successors that no entry of `un` leads to, because another program has changed it; newest first. Held jobs wait too.
+local function without_entry(q, heirs)
+  local known, sids, cursor = {}, {}, '0'
+  for _, j in ipairs(heirs) do known[j.sid] = true end
+  repeat
+    local page = call('HSCAN', q.P .. ':d', cursor, 'COUNT', 1000)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      local sid = page[2][i]
+      if sub(page[2][i + 1], 1, 1) == 'W' and not known[sid] then
+        known[sid] = true
+        sids[#sids + 1] = sid
+      end
+    end
+  until cursor == '0' or #sids >= q.s[S_WAIT] - #heirs
+  load(q, sids)
+  local found = {}
+  for _, sid in ipairs(sids) do
+    local j = q.jobs[sid]
+    if j and j.st == 'W' and j.uniq and string.find(j.reason or '', '^waits for ') then found[#found + 1] = j end
+  end
+  table.sort(found, function(one, other) return one.order > other.order end)
+  return found
+end
 local function succeed(q)               -- each successor of the queue takes its key, or ends, as turn_of says
   if not q.next then return end
   sync(q)
-  local P, all, sids, heirs, held = q.P, call('HGETALL', q.P .. ':un'), {}, {}, {}
+  local P, all, sids, heirs, held, lost = q.P, call('HGETALL', q.P .. ':un'), {}, {}, {}, false
   for i = 2, #all, 2 do sids[#sids + 1] = all[i] end
   load(q, sids)
   for i = 1, #all, 2 do
     local j = q.jobs[all[i + 1]]
-    if j and j.st == 'W' then heirs[#heirs + 1] = j
-    else call('HDEL', P .. ':un', all[i]) end       -- changed by code that knows no successors
+    if j and j.st == 'W' and j.uniq == all[i] then heirs[#heirs + 1] = j
+    else                                -- changed by code that knows no successors, or damaged
+      call('HDEL', P .. ':un', all[i])
+      lost = true
+    end
+  end
+  if lost and q.s[S_WAIT] > #heirs then
+    for _, j in ipairs(without_entry(q, heirs)) do
+      if call('HSETNX', P .. ':un', j.uniq, j.sid) == 1 then heirs[#heirs + 1] = j end
+    end
   end
   if #heirs == 0 then
     call('HDEL', P .. ':c', 'next')
