@@ -5,19 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal
+
+from msgspec import structs
 
 from outlast.core.errors import ConfigurationError, DuplicateKind
+from outlast.core.guards.needs import DeclaredGuard, settled_needs
 from outlast.core.kinds import Upgrade, name_of, runnable_kinds, wire_kind
 from outlast.core.policy import Policy, Priority
 from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import OnConflict
 
-if TYPE_CHECKING:
-    from outlast.core.guards.policies import Breaker
-
-__all__ = ["Declaration", "DeclaredGuard", "Mode", "Need", "Registry"]
+__all__ = ["Declaration", "Mode", "Need", "Registry"]
 
 Mode = Literal["async", "thread", "process"]
 
@@ -52,6 +52,8 @@ class Declaration:
     unique_seconds: float | None = None
     inherit_deadline: bool = False
     """Whether a job expires at the deadline of its caller."""
+    guards: tuple[str, ...] | None = None
+    """The guards that its queue needs; None: what the queue declares."""
     on_conflict: OnConflict = "existing"
     version: int = 1
     aliases: tuple[str, ...] = ()
@@ -75,20 +77,6 @@ class Declaration:
     def kinds(self) -> dict[str, int]:
         """Every kind of message that the handler can run, with its version; `wire` comes first."""
         return runnable_kinds(self.kind, self.aliases, self.version, self.upgrades)
-
-
-class DeclaredGuard(Protocol):
-    """What the declarations of an app need to know of a guard."""
-
-    @property
-    def name(self) -> str:
-        """The name, one of a kind in the app."""
-        ...
-
-    @property
-    def breaker(self) -> Breaker | None:
-        """The policy of its breaker, None if it never opens."""
-        ...
 
 
 @dataclass(slots=True)
@@ -163,9 +151,23 @@ class Registry:
         names = (name_of(one), name_of(other))
         return names[0] == names[1] or (names[0] in self._names and self._names[names[0]] is self._names.get(names[1]))
 
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the guards that each queue needs, for the queues that need any.
+
+        Raise ConfigurationError for a guard that is not declared or cannot hold a queue, and for kinds of one queue
+        that need different ones: only now is every declaration known.
+        """
+        declared = {name: queue.needs for name, queue in self.queues.items()}
+        return settled_needs(declared, self.declarations.values(), self.guards)
+
     def topology(self) -> Topology:
-        """Return the topology to declare to a store."""
-        return Topology(tuple(self.queues.values()), self.app, tuple(self.kinds))
+        """Return the topology to declare to a store; raise ConfigurationError as `needs` does."""
+        needs = self.needs()
+        queues = [
+            structs.replace(queue, needs=needs[name]) if needs.get(name, ()) != queue.needs else queue
+            for name, queue in self.queues.items()
+        ]
+        return Topology(tuple(queues), self.app, tuple(self.kinds))
 
 
 def _where(declaration: Declaration) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from outlast.core.durations import Duration
 from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, Timeout
@@ -25,6 +25,9 @@ class GuardsMixin:
         @property
         def registry(self) -> Registry:
             """The declarations of the app."""
+
+        def _wired(self) -> Any:
+            """Return the `Wiring` of the app, which is above this package."""
 
     def guard(
         self,
@@ -63,5 +66,6 @@ class GuardsMixin:
         return guard
 
     def _guard_sharing(self) -> GuardSharing | None:
-        """Return the link to the other processes, None while guards are of this process only."""
-        return None
+        """Return the link to the other processes, None where they cannot reach the store of the app."""
+        link: GuardSharing | None = self._wired().guard_link
+        return link

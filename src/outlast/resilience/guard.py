@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
@@ -217,12 +218,14 @@ class _Guarding(ABC):
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_READ):
                     await asyncio.shield(asyncio.wrap_future(begun))
+        self._begun = True
 
     def _wait_for_begin_blocking(self) -> None:
         begun = self._begin()
         if begun is not None and asyncio._get_running_loop() is None:
             with suppress(TimeoutError):
                 begun.result(FIRST_READ)
+            self._begun = True
 
 
 class Guard(_Guarding):
@@ -286,11 +289,18 @@ class Guard(_Guarding):
         self._lane: Lane | None = make() if settings.key is None else None
         self._lanes = None if settings.key is None else Lanes(settings.name, settings.max_keys, make, rest)
         self._begun = self._sharing is None or self._lane is None
+        self._beginning = threading.Lock()
+        self._started: Future[None] | None = None  # all calls that come before it is done wait for it
 
     @property
     def breaker(self) -> Breaker | None:
         """The policy of its breaker."""
         return self.settings.breaker
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it has a breaker for each key."""
+        return self.settings.key is not None
 
     def of(self, key: Hashable) -> GuardOfKey:
         """Return the guard of one key, for blocks and for calls whose arguments do not hold the key."""
@@ -339,12 +349,15 @@ class Guard(_Guarding):
             self._key_of.check(function)
 
     def _begin(self) -> Future[None] | None:
-        self._begun = True
-        link = None if self._sharing is None else self._sharing()
-        if link is None or self._lane is None:
-            return None
-        self._lane.sharing = link
-        return link.start(self)
+        with self._beginning:
+            if self._started is None:
+                link = None if self._sharing is None else self._sharing()
+                if link is None or self._lane is None:
+                    self._begun = True
+                    return None
+                self._lane.sharing = link
+                self._started = link.start(self)
+            return self._started
 
     def __repr__(self) -> str:
         return f"Guard({self.name!r})"
