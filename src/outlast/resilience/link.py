@@ -226,6 +226,10 @@ class _Session:
             self._waiting.cancel()
 
     def _is_back(self, guards: Guards) -> None:
+        if self._store is None:
+            self._store = guards
+            for name in self._states.names():  # one that has opened meanwhile could not ask
+                self._spawn(self.trip(name))
         self._store = guards
         self._tried.set()
         if self._told:
@@ -252,7 +256,7 @@ class _Session:
         return True
 
     async def trip(self, name: str) -> None:
-        """Ask for votes and count them, unless a call for this guard does so already."""
+        """Ask for votes and count them if it is open, unless a call for this guard does so already."""
         if name not in self._asking:
             self._asking.add(name)
             try:
