@@ -12,10 +12,14 @@ from pydantic import BaseModel
 
 from outlast import (
     Bound,
+    Breaker,
+    Bulkhead,
     CallNext,
     Context,
     Depends,
     Exponential,
+    Fallback,
+    Guard,
     Handle,
     JobEnded,
     JobEnqueued,
@@ -25,8 +29,12 @@ from outlast import (
     Redacted,
     Retention,
     Retry,
+    RetryBudget,
+    Timeout,
     Unique,
+    deadline,
     injected,
+    remaining,
 )
 from outlast.core.events import Event
 from outlast.core.message import Message
@@ -130,6 +138,42 @@ async def use() -> None:
     await shop.enqueue_many(send_receipt.message(number, "x") for number in range(3))
 
 
+payments = shop.guard("payments", timeout="2s", retry=3, budget=0.1, breaker=True, bulkhead=20, key="number")
+alone = Guard(
+    "alone", timeout=Timeout(2), retry=Retry(attempts=3), budget=None, breaker=Breaker(), fallback=Fallback(0)
+)
+
+
+@payments
+async def charge(number: int, *, currency: str = "EUR") -> str:
+    return currency
+
+
+@alone
+def read(path: str) -> bytes:
+    return path.encode()
+
+
+async def guarded() -> None:
+    assert_type(await charge(7, currency="USD"), str)
+    assert_type(read("x"), bytes)
+    assert_type(await payments.call(charge, 7, currency="USD"), str)
+    assert_type(await alone.call(read, "x"), bytes)
+    assert_type(alone.call_sync(read, "x"), bytes)
+    assert_type(await payments.of("a").call(charge, 7), str)
+    with deadline("2s"):
+        assert_type(remaining(), float | None)
+        async with payments.of("a"), alone:
+            pass
+        with alone:
+            await bare.with_options(expires=remaining()).enqueue(1)
+
+
+@shop.job(inherit_deadline=True)
+async def inherits(ctx: Context) -> float | None:
+    return ctx.deadline
+
+
 def takes_any_bound(job: Bound[[int], str]) -> Handle[str]:
     return job.enqueue_sync(1)
 
@@ -144,13 +188,20 @@ def who() -> bool:
     return True
 
 
-install(FastAPI(), shop, authorize=who, full_status=429)
+install(FastAPI(), shop, authorize=who, full_status=429, deadline_header="X-Deadline-Seconds")
 with shop.testing() as t:
     t.assert_enqueued(send_receipt, order_id=7)
     t.assert_enqueued("bare", number=1)
 
-Retry(budget="1h", give_up_on=KeyError, retry_on=[OSError], backoff=Exponential(base="1s", cap=timedelta(minutes=5)))
-assert_type(Retry(budget=timedelta(hours=1)).budget, float | None)
+Retry(within="1h", give_up_on=KeyError, retry_on=[OSError], backoff=Exponential(base="1s", cap=timedelta(minutes=5)))
+assert_type(Retry(within=timedelta(hours=1)).within, float | None)
+assert_type(Timeout("2s").seconds, float)
+Breaker(window=100, slow="2s", open_for=timedelta(seconds=5), failures=OSError, ignore=[KeyError])
+Breaker(window="30s", failures=lambda result: result is None, failure_rate=None, slow_rate=0.5)
+Bulkhead(20, max_wait="1s")
+Fallback({}, on=OSError)
+Fallback(len)
+RetryBudget(share=0.2)
 shop.queue("mail", retention=Retention(record_ttl="1h", dead_ttl=timedelta(days=1)))
 Unique("key", seconds="5m")
 
