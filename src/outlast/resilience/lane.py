@@ -271,9 +271,9 @@ class Lane:
         return breaker.tick(now)
 
     def _later(self) -> None:
-        if self.breaker is None:
-            return
         now = self._clock()
+        if self.breaker is None or now < self._next_tick - TICK / 2:
+            return  # a call that came before this timer has looked, and has set a timer of its own
         opened: Transition = ""
         with self._lock, suppress(RuntimeError):  # the loop is closed
             if self.breaker.view(now).in_flight:

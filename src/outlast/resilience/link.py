@@ -74,8 +74,9 @@ class GuardLink:
         return self._submit(lambda session: session.take(name), ProbeAnswer(True, self._clock() + lease))
 
     def probe_ended(self, name: str, result: Transition) -> None:
-        """Report the end of the probe that `take_probe` has given."""
-        self._submit(lambda session: session.end(name, result), None)
+        """Report the end of the probe that `take_probe` has given; after `close` its lease lapses by itself."""
+        if self._session is not None:
+            self._submit(lambda session: session.end(name, result), None)
 
     def resume(self) -> None:
         """Follow the states again, if `close` has ended that."""
