@@ -27,7 +27,8 @@ INTERVAL = 0.02
 class Verdict:
     """What came of a run. wanted: half-opens; given: probes that the store gave; probes: calls; overlapping: of them.
 
-    A probe that is given to a caller that has gone meanwhile, or too late, is given back and not made.
+    given is computed from the generations, two a probe. A probe may be given and not made: to a caller that has gone
+    meanwhile, or too late, it is given back. How many are is shown and not judged.
     """
 
     wanted: int
