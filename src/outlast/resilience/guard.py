@@ -29,16 +29,13 @@ from outlast.resilience.blocks import Block, Blocks, owner_of_block
 from outlast.resilience.calls import Calls
 from outlast.resilience.keyed import KeyOf, Lanes
 from outlast.resilience.lane import Lane
-from outlast.resilience.ports import GuardSharing
+from outlast.resilience.ports import FIRST_READ, GuardSharing
 from outlast.resilience.settings import MOST_KEYS, BudgetSetting, Key, settings_of
 
 __all__ = ["Guard", "GuardOfKey"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-FIRST_READ: Final = 1.0
-"""Seconds that the first call waits for the state that other processes share."""
 
 
 class _Guarding(ABC):

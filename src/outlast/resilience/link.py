@@ -20,7 +20,7 @@ from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.guards.record import ProbeOutcome
 from outlast.core.store.guards import Guards
 from outlast.core.store.store import Store
-from outlast.resilience.ports import ProbeAnswer, SharedGuard
+from outlast.resilience.ports import FIRST_READ, ProbeAnswer, SharedGuard
 from outlast.resilience.shared_states import HeldProbe, SharedStates
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ __all__ = ["GuardLink"]
 
 READ_AGAIN: Final = 15.0
 """Seconds after which the states are read again, in case a notification was missed."""
-FIRST_READ: Final = 1.0
-"""The most seconds that the first call of a guard waits for its state."""
 ANSWER: Final = 0.9
 """Seconds in which the store must say who has the probe: less than the guard waits for it."""
 SOONEST: Final = 0.25
@@ -59,7 +57,7 @@ class GuardLink:
         self._guards: dict[str, SharedGuard] = {}
 
     def start(self, guard: SharedGuard) -> Future[None]:
-        """Follow the state of a guard; the future is done when it is adopted, or the store is away, within 1 s."""
+        """Follow the state of a guard; the future is done when it is adopted, or the store is away, within FIRST_READ."""
         self._guards[guard.name] = guard
         return self._submit(lambda session: session.start(guard), None)
 
@@ -74,8 +72,9 @@ class GuardLink:
         return self._submit(lambda session: session.take(name), ProbeAnswer(True, self._clock() + lease))
 
     def probe_ended(self, name: str, result: Transition) -> None:
-        """Report the end of the probe that `take_probe` has given."""
-        self._submit(lambda session: session.end(name, result), None)
+        """Report the end of the probe that `take_probe` has given; after `close` its lease lapses by itself."""
+        if self._session is not None:
+            self._submit(lambda session: session.end(name, result), None)
 
     def resume(self) -> None:
         """Follow the states again, if `close` has ended that."""
@@ -84,13 +83,16 @@ class GuardLink:
 
     async def close(self) -> None:
         """End the work of this link; the next call of any method begins again. Call it before the store is closed."""
-        session, self._session = self._session, None
-        if session is None or session.pid != os.getpid():
-            return
         if portal().loop is asyncio.get_running_loop():
-            await session.close()
+            await self._end()
         else:
-            await portal().visit(session.close)
+            await portal().visit(self._end)
+
+    async def _end(self) -> None:
+        """End the session, on the portal's loop: what was submitted before belongs to it."""
+        session, self._session = self._session, None
+        if session is not None and session.pid == os.getpid():
+            await session.close()
 
     def _submit(self, work: Callable[[_Session], Coroutine[Any, Any, Any]], alone: Any) -> Future[Any]:
         """Run `work` on the portal's loop. Its result is `alone` if it fails, or the process or the link ends."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from outlast.core.guards.breaker import BreakerView, SharedBreaker, Transition
     from outlast.core.guards.policies import Breaker
 
-__all__ = ["GuardSharing", "ProbeAnswer", "SharedGuard"]
+__all__ = ["FIRST_READ", "GuardSharing", "ProbeAnswer", "SharedGuard"]
+
+FIRST_READ: Final = 5.0
+"""The most seconds that the first call of a guard waits for its state. A store that is away answers sooner; one second
+was too short to open a store on a busy machine, and each new process then called a dependency that was down."""
 
 
 class ProbeAnswer(Struct, frozen=True):

@@ -23,6 +23,7 @@ from outlast.brokers.registry import connect
 from outlast.core.errors import GuardOpen
 from outlast.core.policy import DEFAULTS
 from outlast.core.store.store import Store
+from outlast.resilience import guard, link
 from outlast.resilience.guard import Guard
 from outlast.resilience.link import GuardLink
 
@@ -72,10 +73,12 @@ class Process:
     """The guard, its dependency and its callers."""
 
     def __init__(self, settings: Settings) -> None:
+        # A busy machine may need longer than the first call waits.
+        vars(link)["FIRST_READ"] = vars(guard)["FIRST_READ"] = 60.0
         self.does = settings.does
         self.counts = [0, 0, 0]
         self.stopped = False
-        # Open before the first call, which waits a second for it: on a busy machine an open may take longer.
+        # Open before the first call, which waits for it only so long: on a busy machine an open may take longer.
         self.store = portal().submit(lambda: opened_store(settings.url)).result()
         self.link = GuardLink(self.connect)
         breaker = Breaker(

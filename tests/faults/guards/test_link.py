@@ -39,7 +39,7 @@ class App:
         self.calls = 0
 
     async def open(self) -> None:
-        """Open the store of the link before the first call, which waits a second for it."""
+        """Open the store of the link before the first call, which waits for it only so long."""
         await asyncio.wrap_future(portal().submit(self.shop.runtime))
 
     async def call(self, *, works: bool = True) -> str:
