@@ -57,7 +57,7 @@ class GuardLink:
         self._guards: dict[str, SharedGuard] = {}
 
     def start(self, guard: SharedGuard) -> Future[None]:
-        """Follow the state of a guard; the future is done when it is adopted, or the store is away, within FIRST_READ."""
+        """Follow the state of a guard; the future is done within FIRST_READ: it is adopted, or the store is away."""
         self._guards[guard.name] = guard
         return self._submit(lambda session: session.start(guard), None)
 

@@ -9,7 +9,7 @@ import pytest
 
 from outlast import Breaker, Bulkhead, ConfigurationError, Guard, GuardOpen
 from outlast.core.guards.breaker import SharedBreaker, Transition
-from outlast.resilience.ports import ProbeAnswer, SharedGuard
+from outlast.resilience.ports import FIRST_READ, ProbeAnswer, SharedGuard
 from tests.support.fake_time import FakeTime
 
 
@@ -216,16 +216,16 @@ class TestShared:
         assert guard._lane.permits is not None
         return guard._lane.permits.taken
 
-    def test_the_first_call_begins_and_waits_for_the_state_a_second_at_most(self, time: FakeTime) -> None:
+    def test_the_first_call_begins_and_waits_for_the_state_no_longer_than_the_bound(self, time: FakeTime) -> None:
         link = Link(starts=False)
         guard = self.guard(time, link)
         assert link.started == []
 
         async def main() -> None:
             await guard.call(works)
-            assert time.at == 1001
+            assert time.at == 1000 + FIRST_READ
             await guard.call(works)
-            assert time.at == 1001
+            assert time.at == 1000 + FIRST_READ
 
         time.run(main)
         assert link.started == [guard]
