@@ -243,7 +243,9 @@ class Lane:
 
     def end_probe(self, admission: Admission, outcome: CallOutcome) -> None:
         """Take the end of a probe that made no call."""
-        self.leave(admission, outcome, self._clock(), permit=False)
+        now = self._clock()
+        admission.started = now  # a job's time is not the dependency's
+        self.leave(admission, outcome, now, permit=False)
 
     def _ask(self) -> Future[ProbeAnswer]:
         assert self.sharing is not None

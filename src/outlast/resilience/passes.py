@@ -8,7 +8,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 from outlast.core.guards.breaker import Admission, CallOutcome
 
-__all__ = ["GivenProbe", "Pass", "RampPass", "pass_of", "with_passes"]
+__all__ = ["GivenProbe", "Pass", "RampPass", "pass_of", "passes_here", "with_passes"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +64,12 @@ def pass_of(guard: str) -> Pass | None:
     return None if passes is None else passes.get(guard)
 
 
-def with_passes(passes: Mapping[str, Pass], function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+def passes_here() -> Mapping[str, Pass] | None:
+    """Return the passes of the run around this line."""
+    return _passes.get()
+
+
+def with_passes(passes: Mapping[str, Pass] | None, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a function, whose tasks and threads get these passes, in a copy of this context."""
     context = copy_context()
     context.run(_passes.set, passes)

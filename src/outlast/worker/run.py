@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from types import CoroutineType
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from msgspec import Raw, structs
 
@@ -40,6 +40,10 @@ from outlast.worker.failures import failure_of, type_name
 from outlast.worker.ports import ArgumentsPort, RuntimePort
 from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.usage import WORTH_KEEPING
+
+if TYPE_CHECKING:
+    from outlast.resilience.gate import Probe
+    from outlast.resilience.passes import Pass
 
 __all__ = [
     "Answer",
@@ -159,6 +163,10 @@ class Run:
     notes: dict[str, Raw] | None = None
     usage: Usage | None = None
     error: BaseException | None = None
+    passes: Mapping[str, Pass] | None = None
+    """What its guarded calls may do beyond others, by the name of the guard."""
+    probes: Sequence[Probe] = ()
+    """The probes that its first guarded call decides, or else its end."""
 
     @property
     def message(self) -> Message:
