@@ -23,6 +23,8 @@ class GateState(Struct, frozen=True):
 class Probe:
     """The one probe of a guard, for one run: its first guarded call, or else its own end, decides it."""
 
+    probes = True
+
     def __init__(self, guard: str, lane: Lane, admission: Admission) -> None:
         self.guard = guard
         self._lane = lane

@@ -15,7 +15,9 @@ R = TypeVar("R")
 
 
 class Pass(Protocol):
-    """The pass of one run for one guard. Used by the calls of this run, from any thread."""
+    """The pass of one run for one guard. Used by the calls of this run, from any thread. probes: it is the probe."""
+
+    probes: bool
 
     def probe(self, now: float) -> Admission | None:
         """Return the admission of a call to a guard that is open; None: it is not made."""
@@ -25,9 +27,15 @@ class Pass(Protocol):
         """Take the end of a call whose admission `probe` gave."""
         ...
 
+    def end(self, outcome: CallOutcome) -> None:
+        """Take what the end of the run says, which decides a probe that no call has used."""
+        ...
+
 
 class RampPass:
     """The run counts against the share of the ramp; its calls need no other share."""
+
+    probes = False
 
     def probe(self, now: float) -> Admission | None:
         """Refuse: the guard has opened again."""
@@ -36,12 +44,17 @@ class RampPass:
     def ended(self, admission: Admission, outcome: CallOutcome) -> None:
         """Do nothing."""
 
+    def end(self, outcome: CallOutcome) -> None:
+        """Do nothing."""
+
 
 class GivenProbe:
     """The probe of a parent process: this process makes its calls, and the end of the run decides it.
 
     Every call is made until one fails: only the parent knows that the guard has closed.
     """
+
+    probes = True
 
     def __init__(self) -> None:
         self._failed = False
@@ -53,6 +66,9 @@ class GivenProbe:
     def ended(self, admission: Admission, outcome: CallOutcome) -> None:
         """Make no further call after one that failed."""
         self._failed = self._failed or outcome == "failure"
+
+    def end(self, outcome: CallOutcome) -> None:
+        """Do nothing: the parent ends it."""
 
 
 _passes: Final[ContextVar[Mapping[str, Pass] | None]] = ContextVar("outlast_passes", default=None)

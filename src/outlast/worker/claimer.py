@@ -59,6 +59,7 @@ class Claimer:
         self._holder = holder
         self._lease = lease
         self._gates = gates
+        self._claiming: asyncio.Task[Any] | None = None
         self._cut = False
         self._attended = -CLAIM_WAIT
         self._failed = 0
@@ -78,11 +79,12 @@ class Claimer:
         self._budget.room.clear()
         self._filled = False
         demand, limit = self._budget.demand(self._queues)
-        if self._gates is not None and limit > 0:
-            demand = await self._gates.bounded(demand)
+        gates = self._gates if self._gates is not None and self._gates.active else None
+        if gates is not None and limit > 0:
+            demand = await gates.bounded(demand)
         may_claim = self._unknown_since is None or await self._forfeit_unknown(self._unknown_since)
         if not may_claim or not wanted(demand):
-            if not may_claim or self._gates is None or limit <= 0:
+            if not may_claim or gates is None or limit <= 0:
                 await self._budget.room.wait()
                 return 0
             if await self._has_room_soon():
@@ -91,7 +93,9 @@ class Claimer:
 
         def claim(store: Store) -> Coroutine[Any, Any, list[Delivery]]:
             call = store.broker.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait)
-            return call if self._gates is None and all(demand.values()) else self._until_other(call, demand)
+            if gates is not None or not all(demand.values()):
+                return self._until_other(call, demand)
+            return call if self._gates is None else self._until_cut(call)
 
         try:
             deliveries = await self._link.once(claim, wait=wait, what="claim")
@@ -106,8 +110,8 @@ class Claimer:
         self._filled = len(deliveries) >= min(limit, sum(demand.values())) and bool(deliveries)
         self._attended = self._link.clock.monotonic()
         self._accept(deliveries)
-        if self._gates is not None and not self._cut:
-            self._gates.claimed(bool(deliveries))
+        if gates is not None and not self._cut:
+            gates.claimed(bool(deliveries))
         return len(deliveries)
 
     async def _has_room_soon(self) -> bool:
@@ -120,6 +124,28 @@ class Claimer:
                 await self._budget.room.wait()
                 return True
         return False
+
+    async def _until_cut(self, claim: Coroutine[Any, Any, list[Delivery]]) -> list[Delivery]:
+        """Await a claim, which `cut` may end, with no jobs."""
+        self._claiming, self._cut = asyncio.current_task(), False
+        try:
+            return await claim
+        except asyncio.CancelledError:
+            if not self._cut or self._claiming is None or self._claiming.uncancel():
+                raise
+            return []
+        finally:
+            self._claiming = None
+
+    def cut(self) -> None:
+        """End a claim that waits, as a guard now holds one of its queues; one that is being granted goes on."""
+        if (task := self._claiming) is not None:
+            asyncio.get_running_loop().call_later(_GRANT_TIME, self._cut_short, task)
+
+    def _cut_short(self, task: asyncio.Task[Any]) -> None:
+        if task is self._claiming:
+            self._cut = True
+            task.cancel()
 
     async def _until_other(
         self, claim: Coroutine[Any, Any, list[Delivery]], demand: Mapping[str, int]

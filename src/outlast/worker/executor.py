@@ -74,7 +74,7 @@ class Executor:
         wall = self.clock.time()
         budget = self._budget
         later = budget.settling > 0
-        gates = self._gates
+        gates = self._gates if self._gates is not None and self._gates.active else None
         for delivery in deliveries:
             message = delivery.message
             plan = self._plans.get(message.kind)
@@ -153,7 +153,7 @@ class Executor:
             run.begin(now)
         if self._report.wants_starts:
             self._report.started(run)
-        if self._gates is None or (run.passes is None and passes_here() is None):
+        if self._gates is None or not self._gates.used or (run.passes is None and passes_here() is None):
             self._call(run, plan, group)
         else:  # the run that has just ended here may have others
             with_passes(run.passes, self._call, run, plan, group)

@@ -35,14 +35,15 @@ class RunFinisher:
 
     def close(self, run: Run, settlement: Settlement) -> None:
         """End the run with this settlement."""
-        for probe in run.probes:
-            probe.end(probe_outcome(settlement))
+        if run.passes is not None:
+            for each in run.passes.values():
+                each.end(probe_outcome(settlement))
         self._budget.end(run)
         self._settle(run, settlement)
 
     def _drop(self, run: Run) -> None:
-        for probe in run.probes:
-            probe.end("neutral")
+        for each in (run.passes or {}).values():
+            each.end("neutral")
         run.ended = True
         run.task = None
         batch = ((run, Release(run.delivery.fence)),)

@@ -52,13 +52,16 @@ class Gates:
     probe is due, the store is asked once an interval whether one of these queues has a ready job; if so, the next claim
     with room takes the probe for it. After the closing, the queue has a share of the slots that grows with time.
 
-    needs: the guards of each queue. shut: takes a queue and why; None until it is set.
+    needs: the guards of each queue. shut: takes a queue and why, when its gate shuts. active: whether any gate is shut
+    or in a ramp; while none is, nothing else here needs to be called. used: whether a run has ever had a pass.
     """
 
     def __init__(
         self, needs: Mapping[str, Sequence[str]], gates: Mapping[str, Gate], budget: Budget, link: StoreLink
     ) -> None:
-        self.shut: Callable[[str, str], None] | None = None
+        self.shut: Callable[[str, str], None] = lambda queue, why: None
+        self.active = False
+        self.used = False
         self._needs = needs
         self._gates = gates
         self._budget = budget
@@ -168,7 +171,8 @@ class Gates:
             for probe in probes:
                 probe.end("neutral")
             return False
-        run.passes, run.probes = passes, probes
+        run.passes = passes
+        self.used = True
         self._until.pop(queue, None)
         return True
 
@@ -189,19 +193,22 @@ class Gates:
         if self._ended:
             return
         self._states.clear()
+        self.active = any(self._state(name).share < 1.0 for name in self._gates)
         self._ready = {queue for queue in self._ready if self._share(queue) == 0.0}
+        shut: list[tuple[str, str]] = []
         for queue in self._needs:
             held = self._share(queue) == 0.0
             if held and queue not in self._closed:
                 self._closed.add(queue)
                 why = self.why(queue)
                 _logger.warning("queue %r %s: its jobs stay in the store", queue, why)
-                if self.shut is not None:
-                    self.shut(queue, why)
+                shut.append((queue, why))
             elif not held and queue in self._closed:
                 self._closed.discard(queue)
                 self._give_back(queue)
                 _logger.info("queue %r goes on: the guards that it needs are closed", queue)
+        for queue, why in shut:
+            self.shut(queue, why)
         self._budget.room.set()
         self._set_timer()
 
@@ -236,6 +243,7 @@ class Gates:
     def _timed(self) -> None:
         self._timer = None
         self._states.clear()
+        self.active = any(self._state(name).share < 1.0 for name in self._gates)
         now = self._loop.time()
         due = [
             queue

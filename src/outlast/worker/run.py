@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -42,7 +42,6 @@ from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.usage import WORTH_KEEPING
 
 if TYPE_CHECKING:
-    from outlast.resilience.gate import Probe
     from outlast.resilience.passes import Pass
 
 __all__ = [
@@ -165,8 +164,6 @@ class Run:
     error: BaseException | None = None
     passes: Mapping[str, Pass] | None = None
     """What its guarded calls may do beyond others, by the name of the guard."""
-    probes: Sequence[Probe] = ()
-    """The probes that its first guarded call decides, or else its end."""
 
     @property
     def message(self) -> Message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -220,7 +221,7 @@ class Worker:
                 stack.push_async_callback(pool.close)
                 await self._start_background(stack, link, budget)
                 if gates is not None:
-                    gates.shut = stopper.release_of
+                    gates.shut = functools.partial(_shut, claimer, stopper)
                     stack.callback(gates.close)
                     await gates.begin()
                 if scheduler is not None:
@@ -407,3 +408,9 @@ class Worker:
     def _connect(self) -> Store:
         settings = self._runtime.settings
         return connect(settings.url, clock=self._runtime.clock, max_body=settings.max_body)
+
+
+def _shut(claimer: Claimer, stopper: RunStopper, queue: str, why: str) -> None:
+    """End the claim that waits for jobs of a queue whose guard is open, and release those that have not begun."""
+    claimer.cut()
+    stopper.release_of(queue, why)
