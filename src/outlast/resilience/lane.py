@@ -200,10 +200,11 @@ class Lane:
         if allowed is None:
             return None
         with self._lock:
-            if breaker.view(now).state == "closed":
+            view = breaker.view(now)
+            if view.state == "closed":
                 admission = breaker.grant_probe(now)  # that of an ordinary call, as it is closed
                 return admission if isinstance(admission, Admission) else None
-            return allowed.probe(now)
+            return None if view.held else allowed.probe(now)
 
     # The probe of all processes
 

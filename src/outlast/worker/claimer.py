@@ -111,7 +111,7 @@ class Claimer:
         self._attended = self._link.clock.monotonic()
         self._accept(deliveries)
         if gates is not None and not self._cut:
-            gates.claimed(bool(deliveries))
+            gates.claimed(demand, bool(deliveries))
         return len(deliveries)
 
     async def _has_room_soon(self) -> bool:

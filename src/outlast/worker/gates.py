@@ -133,11 +133,15 @@ class Gates:
         """Whether no job of the queue may be handed out now."""
         return queue in self._needs and self._share(queue) == 0.0 and queue not in self._probes
 
-    def claimed(self, handed_out: bool) -> None:
-        """Give the probes back that a claim has found no job for. handed_out: it may have had no room for that job."""
+    def claimed(self, demand: Mapping[str, int], handed_out: bool) -> None:
+        """Give the probes back that a claim with this demand has found no job for.
+
+        handed_out: it has handed out other jobs, and may have had no room for this one. A probe is not kept for longer
+        than half of its lease.
+        """
         now = self._link.clock.monotonic()
         for queue in list(self._probes):
-            if not handed_out or now >= self._until[queue]:
+            if (demand.get(queue) and not handed_out) or now >= self._until[queue]:
                 self._give_back(queue)
 
     def _share(self, queue: str) -> float:

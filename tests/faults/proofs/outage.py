@@ -187,7 +187,7 @@ async def _at_rest(running: Supervised, seconds: float) -> float:
     before = [sum(each.cpu_times()[:2]) for each in workers]
     await asyncio.sleep(seconds)
     used = [sum(each.cpu_times()[:2]) - first for each, first in zip(workers, before, strict=True)]
-    return max(used) / seconds * 100
+    return float(max(used)) / seconds * 100
 
 
 async def _all_ended(store: Store, ids: list[str]) -> None:
