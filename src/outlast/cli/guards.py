@@ -40,7 +40,7 @@ def register(root: typer.Typer) -> None:
 
 @command(group, "list")
 def list_(options: CommonOptions) -> None:
-    """Show every guard that has opened, is held or is needed by a queue; with --app also those that no process has used."""
+    """Show every guard that has opened, is held or is needed by a queue; with --app also those that were never used."""
     access = find_store(options)
     found, absent = _states(access)
     if options.json:
