@@ -1,4 +1,4 @@
-"""Connect an Outlast app to a FastAPI app: lifespan, error responses, and two routes."""
+"""Connect an Outlast app to a FastAPI app: lifespan, error responses, two routes, and a load shedder."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from importlib.util import find_spec
 if find_spec("fastapi") is None:
     raise ImportError("outlast.fastapi needs FastAPI: pip install 'outlast[fastapi]'")
 
+from outlast.core.shedding import RequestClass, Shed, health_first
 from outlast.fastapi.install import install
 from outlast.fastapi.problems import Problem
 from outlast.fastapi.routes import Health, JobView
+from outlast.fastapi.shedder import LoadShedder
 
-__all__ = ["Health", "JobView", "Problem", "install"]
+__all__ = ["Health", "JobView", "LoadShedder", "Problem", "RequestClass", "Shed", "health_first", "install"]

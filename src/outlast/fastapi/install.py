@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from fastapi import FastAPI
 
 from outlast.core.errors import ConfigurationError, StoreFull, StoreUnavailable
+from outlast.core.shedding import Shed
+from outlast.core.text import shown
 from outlast.fastapi import routes
 from outlast.fastapi.deadline import RequestDeadline, checked_header
 from outlast.fastapi.problems import handlers
+from outlast.fastapi.shedder import LoadShedder
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -31,6 +34,7 @@ def install(
     prefix: str = "/outlast",
     full_status: Literal[503, 429] = 503,
     deadline_header: str | None = None,
+    shed: Shed | None = None,
 ) -> None:
     """Open and close the shop's store with the app's lifespan, answer its errors by RFC 9457, and add two routes.
 
@@ -39,14 +43,16 @@ def install(
     `GET {prefix}/health` reports live and ready separately. full_status: the status for a full queue, always with
     Retry-After. deadline_header: a header with the seconds that the client still waits, at most 3600: the deadline of
     all guarded calls of the request (`outlast.remaining()`), and of jobs with `inherit_deadline`; None: clients set
-    none. The app's own handlers for these errors are kept. If the store cannot be reached at start, the first
-    enqueue tries again. Raise ConfigurationError when the shop or the prefix is installed already.
+    none. shed: when the app refuses requests with 503 because it has more than it can serve in time; None: never.
+    The app's own handlers for these errors are kept. If the store cannot be reached at start, the first enqueue tries
+    again. Raise ConfigurationError when the shop, the prefix or a load shedder is installed already.
     """
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ConfigurationError(f"install: prefix={prefix!r} must begin with '/' and not end with '/'")
     if full_status not in (503, 429):
         raise ConfigurationError(f"install: full_status={full_status!r} must be 503 or 429")
     header = checked_header(deadline_header)
+    _check_shed(app, shed)
     installed: dict[str, tuple[Outlast, int]] = getattr(app.state, _KEY, {})
     for taken, (other, status) in installed.items():
         if other is shop:
@@ -62,6 +68,8 @@ def install(
         app.exception_handlers.setdefault(error, handler)
     if header is not None:
         app.add_middleware(RequestDeadline, header=header)
+    if shed is not None:
+        app.add_middleware(LoadShedder, shed=shed)
     _join_lifespan(app, shop)
     app.include_router(routes.router(shop, authorize, name=shop.name if installed else ""), prefix=prefix)
 
@@ -70,6 +78,18 @@ def installed(app: object) -> tuple[Outlast, ...]:
     """Return the shops installed in an app, in order; () if `app` is not a FastAPI app."""
     found: dict[str, tuple[Outlast, int]] = getattr(getattr(app, "state", None), _KEY, {})
     return tuple(shop for shop, _ in found.values())
+
+
+def _check_shed(app: FastAPI, shed: object) -> None:
+    if shed is None:
+        return
+    if not isinstance(shed, Shed):
+        raise ConfigurationError(f"install(shed={shown(shed)}): give Shed(max_in_flight=100, max_lag='200ms')")
+    there: list[object] = [each.cls for each in app.user_middleware]
+    if LoadShedder in there:
+        raise ConfigurationError(
+            "install: the app has a load shedder already, which would count twice: give shed= once"
+        )
 
 
 def _join_lifespan(app: FastAPI, shop: Outlast) -> None:
