@@ -43,6 +43,7 @@ from outlast.core.settlement import ACCEPTED, UNROUTABLE, Accepted, Unroutable
         ),
         (errors.JobCancelled("q.1", " (replaced)"), "q.1 was cancelled (replaced)", {"id": "q.1"}),
         (errors.JobExpired("q.1"), "q.1 expired before it ran", {"id": "q.1"}),
+        (
             errors.GuardOpen("pay", 3.21, "6 of 10 calls failed"),
             "guard 'pay' made no call (6 of 10 calls failed): try again in 3.2 s",
             {"guard": "pay", "retry_after": 3.21, "why": "6 of 10 calls failed"},
