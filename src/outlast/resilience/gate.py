@@ -23,14 +23,20 @@ class GateState(Struct, frozen=True):
 class Probe:
     """The one probe of a guard, for one run: its first guarded call, or else its own end, decides it."""
 
-    def __init__(self, lane: Lane, admission: Admission) -> None:
+    probes = True
+
+    def __init__(self, guard: str, lane: Lane, admission: Admission) -> None:
+        self.guard = guard
         self._lane = lane
         self._admission: Admission | None = admission
 
     def probe(self, now: float) -> Admission | None:
         """Return the admission of the first call, unless its lease has ended."""
         admission, self._admission = self._admission, None
-        return admission if admission is not None and self._lane.is_probe(admission, now) else None
+        if admission is None or not self._lane.is_probe(admission, now):
+            return None
+        admission.started = now  # the job's way to this call is not the dependency's time
+        return admission
 
     def ended(self, admission: Admission, outcome: CallOutcome) -> None:
         """Do nothing: the breaker has taken the end of the call."""
@@ -77,4 +83,4 @@ class Gate:
     async def take_probe(self) -> Probe | None:
         """Take the probe for a job, if it is due and no other process has it."""
         admission = await self._lane.take_probe()
-        return None if admission is None else Probe(self._lane, admission)
+        return None if admission is None else Probe(self.name, self._lane, admission)

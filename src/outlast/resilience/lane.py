@@ -200,10 +200,11 @@ class Lane:
         if allowed is None:
             return None
         with self._lock:
-            if breaker.view(now).state == "closed":
+            view = breaker.view(now)
+            if view.state == "closed":
                 admission = breaker.grant_probe(now)  # that of an ordinary call, as it is closed
                 return admission if isinstance(admission, Admission) else None
-            return allowed.probe(now)
+            return None if view.held else allowed.probe(now)
 
     # The probe of all processes
 
@@ -243,7 +244,9 @@ class Lane:
 
     def end_probe(self, admission: Admission, outcome: CallOutcome) -> None:
         """Take the end of a probe that made no call."""
-        self.leave(admission, outcome, self._clock(), permit=False)
+        now = self._clock()
+        admission.started = now  # a job's time is not the dependency's
+        self.leave(admission, outcome, now, permit=False)
 
     def _ask(self) -> Future[ProbeAnswer]:
         assert self.sharing is not None

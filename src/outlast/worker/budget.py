@@ -88,6 +88,10 @@ class Budget:
             rooms[queue] = min(rooms.get(queue, limit), group.room(trip))
         return {queue: max(0, rooms.get(queue, limit)) for queue in queues}, limit
 
+    def slots(self, queue: str) -> int:
+        """Return how many jobs of a queue may run here at once."""
+        return min([self.concurrency, *(group.slots for name, group in self._queues if name == queue)])
+
     def settles_soon(self) -> bool:
         """Return whether `room` is set soon: a run waits to be settled, or waiting runs are about to start."""
         unended = self.taken - self.thread.stuck + sum(len(group.waiting) for group in self.groups)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from outlast import Outlast
 from outlast.core.decide import Aborted
@@ -139,3 +140,18 @@ async def test_no_deadline_is_checked_after_the_close(scene: Scene) -> None:
     assert timer is not None
     scene.stopper.close()
     assert timer.cancelled()
+
+
+def test_the_waiting_jobs_of_one_queue_go_back_and_others_stay(scene: Scene) -> None:
+    waiting = [scene.held() for _ in range(3)]
+    for run in waiting:
+        scene.budget.wait(run)
+    began = scene.held()
+    other = waiting[1]
+    other.delivery = structs.replace(other.delivery, message=structs.replace(other.message, queue="others"))
+    scene.stopper.release_of("default", "waits for payments")
+    assert scene.settled == [
+        (run, Release(run.delivery.fence, why="waits for payments")) for run in (waiting[0], waiting[2])
+    ]
+    assert list(scene.budget.loop.waiting) == [other]
+    assert not began.ended
