@@ -45,6 +45,7 @@ def facts(folder: Path, *, redis: bool) -> dict[str, str]:
         "Python": platform.python_version(),
         "SQLite of Outlast and the floor": apsw.sqlite_lib_version(),
         "interpreter": sys.implementation.name,
+        "load of other work": f"{os.getloadavg()[0]:.0f}",
         **({"redis-server": redis_server.facts()} if redis else {}),
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import promises
+from benchmarks import guards, promises
 from benchmarks.figures import Results, cell, number
 from benchmarks.plot import PICTURES
 from benchmarks.rows import ROWS, Row
@@ -56,6 +56,7 @@ def _page(results: Results) -> Iterator[str]:
             yield from _promises(results, store)
             yield from _losses(results, store, shown)
             yield from _settings(results, store, shown)
+    yield from guards.section(results)
     if BEFORE_AFTER.exists():
         yield from ("## Before and after", "", BEFORE_AFTER.read_text())
     yield from _method(results)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, figures, machine, measure, plot, report
+from benchmarks import environments, figures, guards, machine, measure, plot, report
 from benchmarks.measure_redis import RedisBench
 from benchmarks.processes import BenchError
 from benchmarks.rows import MEASURES, Measure
@@ -31,13 +31,13 @@ ROOT = Path(__file__).resolve().parent.parent
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    names = list(dict.fromkeys(each.name for each in MEASURES))
+    names = [*dict.fromkeys(each.name for each in MEASURES), guards.NAME]
     parser.add_argument("--what", default=",".join(names), help=f"of {', '.join(names)}; all by default")
     parser.add_argument(
         "--peers", default="all", help="all, none, or some of " + ", ".join(s.name for s in SYSTEMS if s.peer)
     )
     parser.add_argument("--store", default="sqlite,redis", help="sqlite, redis; both by default")
-    parser.add_argument("--only", default="", help="measure only these systems, of ours too")
+    parser.add_argument("--only", default="", help="measure only these systems, of ours too; guards for those alone")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of Outlast and the floor; at most 3 for most peers")
     parser.add_argument(
         "--jobs", type=int, default=50_000, help="jobs in one drain of Outlast; the rest is scaled by it"
@@ -124,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=environments.HOME))
     results = report.load(given.out / "benchmarks" / "results.json")
     errors: list[str] = []
+    with_guards = guards.NAME in (given.only.split(",") if given.only else names)
+    what = [] if given.only == guards.NAME else what
     try:
         benches: dict[str, measure.Bench] = {}
         for system in chosen(given):
@@ -139,6 +141,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             part=scale.part,
             machine=machine.facts(folder, redis="redis" in stores),
         )
+        if with_guards:
+            results.rows[guards.NAME] = guards.measured(run, peers=given.peers != "none", errors=errors)
+            results.versions[guards.NAME] = guards.versions(peers=given.peers != "none")
         for each in what:
             results.rows[each.key] = figures.Measured(run, measured(each, benches, given.pairs, errors))
         results.versions |= {name: environments.versions(bench.system, bench.python) for name, bench in benches.items()}
@@ -146,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     results.errors = errors
     report.write(results, given.out)
-    if not given.no_plot:
+    if what and not given.no_plot:
         plot.draw(given.out, [store for store in plot.PICTURES if store in stores])
     for text in errors:
         print(text, file=sys.stderr)

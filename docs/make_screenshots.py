@@ -23,7 +23,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-DURING = "body:has(#provider[data-state=down]) #chart .kill"
+DURING = "body:has(#provider[data-state=down]):has(#breaker[data-state=open]):has(#chart .probe) #chart .kill"
 OVER = "#verdict:not([hidden])"
 
 

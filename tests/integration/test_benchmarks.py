@@ -32,12 +32,26 @@ async def test_a_quick_run_measures_every_row_of_ours_and_writes_the_page(tmp_pa
     assert results["errors"] == []
     rows = results["rows"]
     measured = {name for name, row in rows.items() if row["samples"].get("outlast")}
-    assert measured == {"single", "bulk", "gather", "drain", "http", "latency", "busy", "idle", "deep", "import"}
+    assert measured == {
+        "single",
+        "bulk",
+        "gather",
+        "drain",
+        "http",
+        "latency",
+        "busy",
+        "idle",
+        "deep",
+        "import",
+        "guards",
+    }
     served = {name for name, row in rows.items() if row["samples"].get("outlast-redis")}
     both = {"single", "bulk", "gather", "drain", "latency", "idle", "deep"}
     assert served == {f"redis {each}" for each in (*both, "memory", "two", "kill")}
     assert rows["redis drain"]["samples"]["floor-redis"]
+    assert rows["guards"]["samples"]["outlast"][0].keys() >= {"timeout", "retry", "breaker", "bulkhead", "all"}
     page = (tmp_path / "out/docs/benchmarks.md").read_text()
     assert page.count("| drain by one worker process, jobs/s |") == 2
+    assert "| all five | " in page
     assert "| a job whose worker was killed is run again after, s | not within 5 |" in page
     assert not list((tmp_path / "home").glob("run-*")), "the run's own folder is left behind"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import partial, update_wrapper
+from types import MethodType
 from typing import Annotated, Any
 
 import pytest
@@ -29,6 +30,7 @@ ASYNC: list[Callable[..., Any]] = [
     partial(coroutine_function, 1),
     AsyncCall(),
     AsyncCall().__call__,
+    update_wrapper(partial(coroutine_function), coroutine_function),
 ]
 
 
@@ -38,7 +40,9 @@ def returns_one(*arguments: Any, **named: Any) -> Any:
 
 def test_async_callables_are_told_from_plain_ones() -> None:
     assert all(map(is_async, [*ASYNC, partial(AsyncCall())]))
-    assert not any(map(is_async, [returns_one, AsyncCall, print, partial(print), object()]))
+    plain = update_wrapper(lambda: coroutine_function(), coroutine_function)
+    assert not any(map(is_async, [returns_one, plain, AsyncCall, print, partial(print), object()]))
+    assert is_async(MethodType(partial(coroutine_function), 1))
     assert unawaited(coroutine_function())
     assert not unawaited(None)
 

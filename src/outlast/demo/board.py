@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from outlast.demo.breaker import BreakerSeen, BreakerWatch
 from outlast.demo.journal import JournalLine, Tail
 from outlast.demo.ledger import Ledger
 from outlast.demo.mail import Mail
@@ -22,7 +23,11 @@ ACCEPTED, PAID, INVOICED, MAILED = "1", "2", "3", "4"
 
 
 class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Orders that reached each stage. repeats: requests that the provider recognised; retries: failed runs."""
+    """Orders that reached each stage. repeats: requests that the provider recognised; retries: failed runs.
+
+    in_outage: of these while the provider was down, or the breaker not closed again. postponed: runs that met an open
+    breaker and are put off; they use up no attempt.
+    """
 
     accepted: int
     paid: int
@@ -30,6 +35,8 @@ class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
     mailed: int
     repeats: int
     retries: int
+    in_outage: int
+    postponed: int
 
 
 class Incident(msgspec.Struct, frozen=True):
@@ -45,6 +52,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 invoiced, 4 mailed.
     series: rows of time, accepted, paid, invoiced, mailed. outages: begin and end; end None while the outage lasts.
+    openings: the same of the breaker; probes: when each was made.
     """
 
     at: float
@@ -54,6 +62,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: str
     series: Sequence[tuple[float, int, int, int, int]]
     outages: Sequence[tuple[float, float | None]]
+    breaker: BreakerSeen
+    openings: Sequence[tuple[float, float | None]]
+    probes: Sequence[float]
     killed: Sequence[float]
     incidents: Sequence[Incident]
     per_second: float
@@ -74,6 +85,7 @@ class Board:
         self.staying = False
         self.ledger: Ledger | None = None
         self.outages: list[tuple[float, float | None]] = []
+        self.breaker = BreakerWatch("payments")
         self.killed: list[float] = []
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS)
         self.answers: list[float] = []
@@ -82,7 +94,7 @@ class Board:
         self._paid: set[str] = set()
         self._invoiced: set[str] = set()
         self._mailed: set[str] = set()
-        self._repeats = self._retries = 0
+        self._repeats = self._retries = self._in_outage = self._postponed = 0
         self._series: list[tuple[float, int, int, int, int]] = []
         self._provider, self._mail, self._runs = Tail(files.charges), Tail(files.mails), Tail(files.runs)
 
@@ -107,6 +119,11 @@ class Board:
         self.outages[-1] = (begin, now - self.started)
         return now - self.started - begin
 
+    @property
+    def down(self) -> bool:
+        """Whether the provider is down."""
+        return bool(self.outages) and self.outages[-1][1] is None
+
     def look(self, now: float) -> None:
         """Read the lines that were added since the last look, and add a point to the series."""
         for line in self._provider.lines():
@@ -118,9 +135,12 @@ class Board:
             mail = msgspec.json.decode(line, type=Mail)
             self.mails.append(mail)
             self._mailed.add(mail.order)
+        outage = self.down or self.breaker.seen.state in ("open", "half-open")
         for line in self._runs.lines():
             run = msgspec.json.decode(line, type=JournalLine)
             self._retries += run.what == "retried"
+            self._in_outage += run.what == "retried" and outage
+            self._postponed += run.what == "postponed"
             if run.what == "started" and run.kind == "take_payment":
                 self.last_run = run
         if self._series and not self.unfinished() and self.ledger is not None:
@@ -149,6 +169,8 @@ class Board:
             mailed=len(self._mailed),
             repeats=self._repeats,
             retries=self._retries,
+            in_outage=self._in_outage,
+            postponed=self._postponed,
         )
 
     def snapshot(self, now: float) -> Snapshot:
@@ -162,6 +184,9 @@ class Board:
             stages="".join(self._stage(order) for order in self.accepted),
             series=self._series,
             outages=self.outages,
+            breaker=self.breaker.seen,
+            openings=self.breaker.openings,
+            probes=self.breaker.probes,
             killed=self.killed,
             incidents=list(self.incidents),
             per_second=self._rate(at),

@@ -35,6 +35,12 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     outage_seconds: float
     workers_killed: int
     retries: int
+    """Runs that failed and were retried."""
+    in_outage: int
+    """Of these while the provider was down, or the breaker not closed again."""
+    postponed: int
+    """Runs that met an open breaker and were put off, without an attempt."""
+    probes: int
     seconds: float
     answered_ms_median: float
     answered_ms_p99: float
@@ -120,6 +126,9 @@ def _report(demo: Demo, ledger: Ledger) -> DemoReport:
         outage_seconds=round(sum((end or begin) - begin for begin, end in board.outages), 2),
         workers_killed=len(board.killed),
         retries=board.counts().retries,
+        in_outage=board.counts().in_outage,
+        postponed=board.counts().postponed,
+        probes=len(board.breaker.probes),
         seconds=round(time.monotonic() - board.started, 1),
         answered_ms_median=round(statistics.median(answers) * 1000, 2),
         answered_ms_p99=round(answers[int(len(answers) * 0.99)] * 1000, 2),
@@ -131,7 +140,8 @@ def _print(terminal: Terminal, report: DemoReport) -> None:
     terminal.ledger(report.ledger, outage=report.outage_seconds, killed=report.workers_killed)
     terminal.print(
         f"{report.seconds:.1f} s in total; orders were answered after {report.answered_ms_median} ms (median), "
-        f"{report.answered_ms_p99} ms (p99); {report.retries} failed runs were retried."
+        f"{report.answered_ms_p99} ms (p99); {report.retries} failed runs were retried, {report.in_outage} of them in "
+        f"the outage; {report.postponed} runs were put off, {report.probes} probes made."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from outlast.core.events import Event, JobEnded, JobRetried, JobStarted
+from outlast.core.events import Event, JobEnded, JobPostponed, JobRetried, JobStarted
 
 __all__ = ["Journal", "JournalLine", "Tail"]
 
@@ -18,7 +18,7 @@ __all__ = ["Journal", "JournalLine", "Tail"]
 class JournalLine(msgspec.Struct, frozen=True, kw_only=True):
     """An event of one run of one job in worker process `pid`. at: wall time in seconds."""
 
-    what: Literal["started", "retried", "ended"]
+    what: Literal["started", "retried", "postponed", "ended"]
     job: str
     kind: str
     pid: int
@@ -33,12 +33,14 @@ class Journal:
         self._file = -1
 
     def __call__(self, event: Event) -> None:
-        """Append one line for a run that starts and for one that is retried or ends."""
+        """Append one line for a run that starts and for one that is retried, postponed or ends."""
         match event:
             case JobStarted():
                 self._append("started", event.id, event.kind)
             case JobRetried():
                 self._append("retried", event.id, event.kind)
+            case JobPostponed():
+                self._append("postponed", event.id, event.kind)
             case JobEnded():
                 self._append("ended", event.id, event.kind)
             case _:
@@ -50,7 +52,7 @@ class Journal:
             os.close(self._file)
             self._file = -1
 
-    def _append(self, what: Literal["started", "retried", "ended"], job: str, kind: str) -> None:
+    def _append(self, what: Literal["started", "retried", "postponed", "ended"], job: str, kind: str) -> None:
         if self._file < 0:
             self._file = os.open(self._path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         run = JournalLine(what=what, job=job, kind=kind, pid=os.getpid(), at=time.time())

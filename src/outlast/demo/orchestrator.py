@@ -118,11 +118,12 @@ class Demo:
         actions = {"order": self.order_more, "outage": self.outage, "kill": self.kill_worker}
         server = page_server(make_page(self._snapshot, actions), self._page_port)
         tasks.create_task(server.serve())
-        looking = tasks.create_task(self._look())
+        looking = [tasks.create_task(self._look()), tasks.create_task(self._follow_breaker())]
 
         def stop_tasks() -> None:
             server.should_exit = True
-            looking.cancel()
+            for each in looking:
+                each.cancel()
 
         self._stack.callback(stop_tasks)
         self.board.started = time.monotonic()  # the chart begins with the first order, not with the start-up
@@ -230,6 +231,21 @@ class Demo:
             self.board.look(time.monotonic())
             self._looked.set()
             self._looked.clear()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _follow_breaker(self) -> None:
+        """Show each change of the state that the workers share; they ring a bell in the store."""
+        guards = (await self._jobs.runtime()).store.guards
+        changed = 0
+        while True:
+            with suppress(StoreError):  # a server that is away for a while
+                payments = (await self._stats())["payments"]
+                view, now = await guards.guards(), time.monotonic()
+                waiting = payments.ready + payments.scheduled
+                for kind, text in self.board.breaker.look(view, waiting=waiting, at=now - self.board.started):
+                    self._note(kind, text)
+                changed = await guards.guards_changed(changed, LOOK_EVERY)
+                continue
             await asyncio.sleep(LOOK_EVERY)
 
     def _snapshot(self) -> Snapshot:

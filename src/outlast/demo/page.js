@@ -58,6 +58,12 @@ function drawChart(state) {
     const middle = anchor === "middle" ? (a + b) / 2 : anchor === "start" ? a : b;
     parts.push(svg("text", { class: "down", x: middle, y: up - 5, "text-anchor": anchor }, fits || state.outages.length === 1 ? long : `${seconds} s`));
   }
+  for (const [from, to] of state.openings) {
+    const a = x(from), b = x(Math.min(to ?? end, end));
+    parts.push(svg("rect", { class: "opening", x: a, y: up, width: Math.max(b - a, 0), height: 4 }));
+    if (b - a > 170) parts.push(svg("text", { class: "open", x: a + 6, y: up + 22 }, "breaker open; a ring is a probe"));
+  }
+  for (const at of state.probes) parts.push(svg("circle", { class: "probe", cx: x(Math.min(at, end)), cy: up + 2, r: 5 }));
   const dy = step(top, 4), dx = step(end, Math.max(3, Math.floor(width / 110)));
   for (let n = 0; n <= top + 1e-9; n += dy) {
     parts.push(svg("line", { class: "grid", x1: left, x2: right, y1: y(n), y2: y(n) }));
@@ -138,17 +144,29 @@ function drawVerdict(state) {
   }));
 }
 
+const LIGHTS = { closed: "breaker closed", open: "breaker OPEN", "half-open": "breaker half-open", ramp: "breaker closed, ramp" };
+
+function drawBreaker(state) {
+  const { breaker } = state;
+  $("breaker").dataset.state = breaker.state;
+  $("breaker").lastElementChild.textContent = LIGHTS[breaker.state];
+  $("gate").hidden = breaker.state === "closed";
+  $("gate").textContent = `payments: ${breaker.text}. ${number(breaker.waiting)} wait in their queue.`;
+}
+
 function draw(state) {
   const down = state.outages.some(([, to]) => to === null);
   $("provider").dataset.state = down ? "down" : "up";
   $("provider").lastElementChild.textContent = down ? "payment provider DOWN" : "payment provider up";
   $("clock").textContent = `${state.at.toFixed(1)} s`;
-  $("retries").textContent = number(state.counts.retries);
+  $("retries").textContent = `${number(state.counts.retries)} / ${number(state.counts.in_outage)}`;
+  $("probes").textContent = number(state.probes.length);
   $("repeats").textContent = number(state.counts.repeats);
   $("killed").textContent = number(state.killed.length);
   $("controls").hidden = !state.staying;
   $("controls").querySelector("[data-do=outage]").textContent = `Provider down ${state.outage} s`;
   drawVerdict(state);
+  drawBreaker(state);
   drawFlow(state, down);
   drawChart(state);
   drawWall(state);

@@ -11,7 +11,7 @@ import httpx2
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from outlast import Context, Exponential, GiveUp, Outlast, Retry, Settings
+from outlast import Breaker, Context, Exponential, GiveUp, Outlast, Retry, Settings
 from outlast.demo.invoice import draw_invoice
 from outlast.demo.journal import Journal
 from outlast.demo.run_files import run_files
@@ -40,14 +40,28 @@ shop = Outlast("shop", settings=Settings(processes=1))  # OUTLAST_URL names the 
 @cache
 def provider() -> httpx2.AsyncClient:
     """Return the HTTP client of this process, which keeps connections open between payments."""
-    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{run_files().provider}", timeout=2.0)
+    return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{run_files().provider}", timeout=5.0)
+
+
+# Ten failures of the last twenty calls of a process open the breaker. Payments then wait in their queue, and one probe
+# every 2 seconds, of all processes together, finds out when the provider is up again. The provider loses an answer in
+# eight even when it is up: more than a tenth of the calls, which is what retries may be by default.
+payments = shop.guard(
+    "payments",
+    timeout=2,
+    retry=Retry(attempts=3, backoff=Exponential(base=0.2, cap=1.0)),
+    budget=0.25,
+    breaker=Breaker(window=20, minimum=10, open_for=2, ramp=4),
+)
+shop.queue("payments", needs=[payments])
 
 
 @shop.job(queue="payments", timeout=10, retry=OUTAGE)
 async def take_payment(ctx: Context, order: Order) -> None:
-    """Charge the customer. The key makes it safe to repeat the request when the answer was lost."""
+    """Charge the customer. The key makes it safe to repeat the request, which the guard does when an answer is lost."""
     charge = {"order": order.id, "cents": order.cents}
-    answer = await provider().post("/charges", json=charge, headers={"Idempotency-Key": order.id})
+    headers = {"Idempotency-Key": order.id}
+    answer = await payments.call(provider().post, "/charges", json=charge, headers=headers)
     if answer.is_client_error:
         raise GiveUp(f"the provider refused: {answer.text}")
     answer.raise_for_status()

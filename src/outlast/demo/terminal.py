@@ -25,6 +25,8 @@ _TONES = {
     "failed": "bold red",
 }
 
+_BREAKER = {"closed": "green", "open": "bold red", "half-open": "bold yellow", "ramp": "yellow"}
+
 
 class Terminal:
     """Writes to one console; text of an order is printed as text, never as markup."""
@@ -54,15 +56,15 @@ class Terminal:
                 await asyncio.sleep(0.25)
 
     def _line(self, board: Board) -> Text:
-        counts, down = board.counts(), bool(board.outages) and board.outages[-1][1] is None
+        counts, down = board.counts(), board.down
         return Text(
             f"{time.monotonic() - board.started:6.1f} s  accepted {counts.accepted}  paid {counts.paid}  "
             f"invoiced {counts.invoiced}  mailed {counts.mailed}  of {board.planned}"
-            f"  retries {counts.retries}{'  provider DOWN' if down else ''}"
+            f"  retries {counts.retries}{'  provider DOWN' if down else ''}{_breaker(board)}"
         )
 
     def _bars(self, board: Board) -> RenderableType:
-        counts, down = board.counts(), bool(board.outages) and board.outages[-1][1] is None
+        counts, down = board.counts(), board.down
         grid = Table.grid(padding=(0, 2))
         stages = [("accepted", counts.accepted), ("paid", counts.paid), ("invoiced", counts.invoiced)]
         for name, count in [*stages, ("mailed", counts.mailed)]:
@@ -70,7 +72,11 @@ class Terminal:
             grid.add_row(Text(f"          {name}"), bar, Text(f"{count}/{board.planned}"))
         state = Text("payment provider DOWN", style="bold red") if down else Text("payment provider up", style="green")
         state.append(f"   {counts.retries} retries   {len(board.killed)} workers killed", style="default")
-        return Group(grid, Text("          ").append_text(state))
+        seen = board.breaker.seen
+        gate = Text(f"          breaker {seen.text}", style=_BREAKER[seen.state])
+        if seen.state != "closed":
+            gate.append(f"   {seen.waiting} payments wait", style="default")
+        return Group(grid, Text("          ").append_text(state), gate)
 
     def ledger(self, ledger: Ledger, *, outage: float, killed: int) -> None:
         """Print the ledger and the ids of the orders that do not match."""
@@ -104,6 +110,12 @@ class Terminal:
                 self.print(f"{title}: {', '.join(orders[:20])}{more}")
         verdict = "The ledger balances." if ledger.balances else "The ledger does not balance."
         self._console.print(Text(verdict, style="bold green" if ledger.balances else "bold red"))
+
+
+def _breaker(board: Board) -> str:
+    """Return what a line tells of the breaker: nothing while it is closed."""
+    seen = board.breaker.seen
+    return "" if seen.state == "closed" else f"  breaker {seen.text}; {seen.waiting} payments wait"
 
 
 def _mails(ledger: Ledger) -> str:

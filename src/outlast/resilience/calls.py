@@ -26,7 +26,7 @@ from outlast.resilience.fallback import Answers
 from outlast.resilience.lane import Lane, MustWait
 from outlast.resilience.settings import GuardSettings
 
-__all__ = ["Calls", "awaits"]
+__all__ = ["Calls"]
 
 THREADS: Final = 64
 """The threads in which a guard runs plain functions, if its bulkhead does not say another number."""
@@ -43,14 +43,6 @@ class _OfThread(threading.local):
 
 
 _here: Final = _OfThread()
-
-
-def awaits(function: Any) -> bool:
-    """Whether it is awaited in the caller's task, else it runs in a thread: as `is_async`, and fast for functions."""
-    code = getattr(function, "__code__", None)
-    if code is not None and code.co_flags & inspect.CO_COROUTINE:
-        return True
-    return is_async(function)
 
 
 class Calls:
@@ -169,7 +161,7 @@ class Calls:
         limit = self._timeout
         if ends is not None and (limit is None or ends - now < limit):
             limit = ends - now
-        if not awaits(function):
+        if not is_async(function):
             return await self._in_thread(lane, admission, functools.partial(function, *args, **kwargs), limit)
         within: Within | None = None
         try:
@@ -213,8 +205,11 @@ class Calls:
     def _attempt_blocking(self, lane: Lane, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         admission = self.enter_blocking(lane)
         try:
-            with bounded(self._timeout):
+            if self._timeout is None:
                 value = function(*args, **kwargs)
+            else:
+                with bounded(self._timeout):
+                    value = function(*args, **kwargs)
         except BaseException as error:
             self.failed(lane, admission, error)
             raise

@@ -7,9 +7,12 @@ from random import Random
 
 import msgspec
 import pytest
+from msgspec import structs
 
-from outlast.core.events import JobEnded, JobRetried, JobStarted, WorkerStalled
+from outlast.core.events import JobEnded, JobPostponed, JobRetried, JobStarted, WorkerStalled
+from outlast.core.guards.record import GuardRecord, GuardRules, GuardsView, probe_ended, took_probe
 from outlast.demo.board import Board
+from outlast.demo.breaker import BreakerSeen, BreakerWatch
 from outlast.demo.invoice import draw_invoice, is_whole
 from outlast.demo.journal import Journal, JournalLine, Tail
 from outlast.demo.mail import Mail
@@ -84,14 +87,15 @@ def test_a_tail_gives_each_line_once_and_only_whole_ones(tmp_path: Path) -> None
     assert tail.lines() == []
 
 
-def test_the_journal_writes_what_starts_is_retried_and_ends(tmp_path: Path) -> None:
+def test_the_journal_writes_what_starts_is_retried_is_put_off_and_ends(tmp_path: Path) -> None:
     journal = Journal(lambda: tmp_path / "runs")
     journal(JobStarted(id="q.1", queue="q", kind="k", attempt=1, waited=0.0))
     journal(JobRetried(id="q.1", queue="q", kind="k", attempt=1, at=5.0, error="down"))
+    journal(JobPostponed(id="q.1", queue="q", kind="k", guard="payments", at=6.0))
     journal(WorkerStalled(holder="h", seconds=1.0))
     journal(JobEnded(id="q.1", queue="q", kind="k", state="succeeded", reason=None, seconds=1.0))
     runs = [msgspec.json.decode(line, type=JournalLine) for line in Tail(tmp_path / "runs").lines()]
-    assert [run.what for run in runs] == ["started", "retried", "ended"]
+    assert [run.what for run in runs] == ["started", "retried", "postponed", "ended"]
     journal.close()
 
 
@@ -120,6 +124,70 @@ def test_the_board_counts_orders_by_the_stage_they_reached(tmp_path: Path) -> No
     assert snapshot.answered_ms == 4.0
     assert board.provider_up(110.0) == 8.0
     assert board.snapshot(110.0).outages == [(2.0, 10.0)]
+
+
+def test_the_board_counts_failed_runs_of_the_outage_until_the_breaker_has_closed(tmp_path: Path) -> None:
+    board = Board(places(tmp_path), 3, 100.0, workers=2)
+    journal = Journal(lambda: tmp_path / "runs.jsonl")
+    failed = JobRetried(id="q.1", queue="q", kind="k", attempt=1, at=5.0, error="down")
+    record = opened(GuardRecord(name="payments"))
+
+    def look(now: float, *records: GuardRecord) -> None:
+        list(board.breaker.look(GuardsView(now, "", records), waiting=0, at=now - 100))
+        journal(failed)
+        board.look(now)
+
+    look(101.0)
+    board.provider_down(102.0)
+    look(103.0)
+    board.provider_up(104.0)
+    look(105.0, record)
+    look(106.0, structs.replace(record, open=False, held="closed"))
+    journal.close()
+    counts = board.counts()
+    assert (counts.retries, counts.in_outage) == (4, 2)
+    assert board.snapshot(106.0).openings == [(5.0, 6.0)]
+
+
+def opened(record: GuardRecord) -> GuardRecord:
+    return structs.replace(record, open=True, generation=record.generation + 1, since=105.0, probe_at=107.0)
+
+
+def test_each_change_of_the_breaker_is_told_once() -> None:
+    watch = BreakerWatch("payments")
+    rules = GuardRules(interval=2, lease=10, ramp=4)
+    closed = GuardRecord(name="payments", generation=6, rules=rules)
+    first = opened(closed)
+    probing = took_probe(first, "a", 107.0)
+    assert probing is not None
+    failed = probe_ended(probing, "a", probing.generation, "failure", 107.5)
+    again = took_probe(failed, "b", 110.0)
+    assert again is not None
+    over = probe_ended(again, "b", again.generation, "success", 110.5)
+    told = [
+        [text.partition(":")[0] for _, text in watch.look(GuardsView(now, "", (record,)), waiting=3, at=now - 100)]
+        for record, now in [
+            (closed, 104.0),
+            (first, 105.0),
+            (first, 106.0),
+            (failed, 107.5),  # the look has missed the probe while it ran
+            (again, 110.0),
+            (over, 110.5),
+            (over, 112.0),
+            (over, 115.0),
+            (over, 116.0),
+        ]
+    ]
+    opens, closes = "the breaker opens", "the probe succeeds"
+    assert told == [[], [opens], [], ["probe 1"], ["probe 2"], [closes], [], ["all slots run payments again"], []]
+    assert (watch.openings, watch.probes) == ([(5.0, 10.5)], [7.5, 10.0])
+    assert watch.seen == BreakerSeen(waiting=3)
+
+
+def test_the_breaker_is_told_in_words() -> None:
+    watch = BreakerWatch("payments")
+    list(watch.look(GuardsView(106.0, "", (opened(GuardRecord(name="payments")),)), waiting=9, at=6.0))
+    assert watch.seen == BreakerSeen(state="open", text="open for 1.0 s, next probe in 1.0 s", waiting=9)
 
 
 def test_ports_lie_where_no_connection_starts() -> None:
