@@ -248,9 +248,9 @@ class TestShared:
         guard = self.guard(time, link)
         begin = link.start
 
-        def start(started: SharedGuard) -> Future[None]:
-            started.adopt(self.opened(time, probe_at=time.at + 3))
-            return begin(started)
+        def start(guard: SharedGuard) -> Future[None]:
+            guard.adopt(self.opened(time, probe_at=time.at + 3))
+            return begin(guard)
 
         link.start = start  # type: ignore[method-assign]
 
@@ -331,7 +331,7 @@ class TestShared:
             assert not link.asked[0].cancelled()
             link.asked[0].set_result(ProbeAnswer(granted=granted, at=time.at + 10))
             assert link.reports == ([""] if granted else [])
-            assert guard.view().next_probe == 0
+            assert (guard.view().state, guard.view().next_probe) == ("open", 0)
 
         time.run(main)
         assert self.taken(guard) == 0

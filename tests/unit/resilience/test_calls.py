@@ -103,11 +103,11 @@ class TestTheCall:
 
     def test_a_coroutine_is_not_a_function(self) -> None:
         with pytest.raises(TypeError, match=r"guard\.call\(f, x\), not guard\.call\(f\(x\)\)"):
-            asyncio.run(Guard("payments").call(Dependency(1).call()))  # type: ignore[arg-type]
+            asyncio.run(Guard("payments").call(Dependency(1).call()))  # type: ignore[call-overload]
 
     def test_an_async_function_is_not_called_by_a_thread(self) -> None:
         with pytest.raises(TypeError, match="it is async"):
-            Guard("payments").call_sync(Dependency(1).call)
+            _ = Guard("payments").call_sync(Dependency(1).call)
 
     def test_a_bulkhead_gets_its_permits_back_whatever_happens(self, time: FakeTime) -> None:
         guard = Guard("payments", timeout=60, bulkhead=3, clock=time.now)
@@ -118,7 +118,7 @@ class TestTheCall:
                     with pytest.raises(type(answer)) if isinstance(answer, BaseException) else deadline(None):
                         await guard.call(call)
             with pytest.raises(TypeError):
-                await guard.call(Dependency(1).call, 1, 2, 3)  # type: ignore[call-arg]
+                await guard.call(Dependency(1).call, 1, 2, 3)  # type: ignore[call-overload]
             with deadline(0.001), pytest.raises(GuardTimeout):
                 await guard.call(asyncio.sleep, 9)
             hangs = asyncio.create_task(guard.call(asyncio.sleep, 9))
@@ -362,7 +362,7 @@ class TestRetry:
             assert guard._calls.allowance is not None
             assert guard._calls.allowance.left == 0  # five sleep
             ended = await asyncio.gather(*calls, return_exceptions=True)
-            assert sum("the retry budget is used up" in notes(each) for each in ended) == 100  # type: ignore[arg-type]
+            assert sum("the retry budget is used up" in notes(each) for each in ended) == 100
 
         time.run(main)
         assert dependency.calls == 105
