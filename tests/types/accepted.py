@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, assert_type
@@ -38,7 +39,7 @@ from outlast import (
 )
 from outlast.core.events import Event
 from outlast.core.message import Message
-from outlast.fastapi import install
+from outlast.fastapi import LoadShedder, RequestClass, Shed, health_first, install
 
 shop = Outlast("shop")
 mail = JobRouter(queue="mail")
@@ -189,6 +190,17 @@ def who() -> bool:
 
 
 install(FastAPI(), shop, authorize=who, full_status=429, deadline_header="X-Deadline-Seconds")
+
+
+def request_class(scope: MutableMapping[str, Any]) -> RequestClass:
+    return "background" if scope["path"] == "/reports" else health_first(scope)
+
+
+shed = Shed(max_in_flight=100, max_lag="200ms", classes=request_class)
+assert_type(shed.max_lag, float | None)
+install(FastAPI(), shop, shed=shed)
+FastAPI().add_middleware(LoadShedder, shed=Shed(max_lag=timedelta(seconds=1), classes=lambda scope: "critical"))
+LoadShedder(FastAPI(), shed)
 with shop.testing() as t:
     t.assert_enqueued(send_receipt, order_id=7)
     t.assert_enqueued("bare", number=1)

@@ -54,6 +54,7 @@ def health_first(scope: Mapping[str, Any]) -> RequestClass:
 class ClassLimit(Struct, frozen=True, gc=False):
     """Up to where one class is served. in_flight: the most requests of all classes; lag: seconds."""
 
+    of: RequestClass
     in_flight: float
     lag: float
 
@@ -111,7 +112,7 @@ class Shed(Struct, frozen=True, kw_only=True):
         most = self.max_in_flight
         return {
             each: ClassLimit(
-                inf if most is None else max(1, most * IN_FLIGHT_PERCENT[each] // 100), lag * LAG_SHARES[each]
+                each, inf if most is None else max(1, most * IN_FLIGHT_PERCENT[each] // 100), lag * LAG_SHARES[each]
             )
             for each in CLASSES
         }
@@ -138,9 +139,9 @@ class RequestLoad(Struct, gc=False):
         self.in_flight -= 1
         if self.ended < _SAMPLES:
             self.ended += 1
-        self.mean += (min(took, LONGEST_WAIT) - self.mean) / self.ended
+        self.mean += ((took if took < LONGEST_WAIT else LONGEST_WAIT) - self.mean) / self.ended
 
-    def refuse(self, of: RequestClass, limit: ClassLimit, lag: float, now: float) -> float:
+    def refuse(self, limit: ClassLimit, lag: float, now: float) -> float:
         """Return the seconds, at most LONGEST_WAIT, after which a refused client may come again.
 
         By the law of J. Little a place becomes free every `mean / in_flight` seconds. The client waits until so many
@@ -152,7 +153,8 @@ class RequestLoad(Struct, gc=False):
             first = now + (self.in_flight - limit.in_flight) * self.mean / self.in_flight
         else:  # for lag: those in flight hold the loop up
             first = now + self.mean + lag
-        self.told[of] = until = min(max(first, self.told.get(of, 0.0)) + step, now + LONGEST_WAIT)
+        until = min(max(first, self.told.get(limit.of, 0.0)) + step, now + LONGEST_WAIT)
+        self.told[limit.of] = until
         return until - now
 
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from outlast.aio.lag import LoopLag, lag_of
 from outlast.core.calls import unawaited
 from outlast.core.errors import ConfigurationError
-from outlast.core.shedding import RequestClass, RequestLoad, Shed, Shedding, health_first, shedding
+from outlast.core.shedding import ClassLimit, RequestLoad, Shed, Shedding, health_first, shedding
 from outlast.core.text import counted, shown
 from outlast.fastapi.problems import answer
 
@@ -62,9 +62,9 @@ class LoadShedder:
             return
         _, load, measured = self._loaded()
         lag = measured.watch() if self._measures_lag else 0.0
-        of = self._class_of(scope)
-        if why := shedding(self._limits[of], load.in_flight, lag):
-            await self._refuse(why, of, load, lag, send)
+        limit = self._limit_of(scope)
+        if why := shedding(limit, load.in_flight, lag):
+            await self._refuse(why, limit, load, lag, send)
             return
         load.in_flight += 1
         began = monotonic()
@@ -86,18 +86,19 @@ class LoadShedder:
             found = self._recent = self._loads.setdefault(loop, (ref(loop), RequestLoad(), lag_of(loop)))
         return found
 
-    def _class_of(self, scope: Scope) -> RequestClass:
-        """Return the class; "normal" when the app's function fails, since no request may fail by it."""
+    def _limit_of(self, scope: Scope) -> ClassLimit:
+        """Return the limit of a request's class; of "normal" when the app's function fails: no request fails by it."""
         try:
             of = self._classes(scope)
-            if of in self._limits:
-                return of
         except Exception as error:
             self._tell_of_classes(error)
-            return "normal"
-        unawaited(of)
-        self._tell_of_classes(of)
-        return "normal"
+            return self._limits["normal"]
+        try:
+            return self._limits[of]
+        except (KeyError, TypeError):  # no class, or nothing that a dict can look up
+            unawaited(of)
+            self._tell_of_classes(of)
+        return self._limits["normal"]
 
     def _tell_of_classes(self, got: object) -> None:
         if not self._told_of_classes:
@@ -110,9 +111,9 @@ class LoadShedder:
                 exc_info=got if isinstance(got, Exception) else None,
             )
 
-    async def _refuse(self, why: Shedding, of: RequestClass, load: RequestLoad, lag: float, send: Send) -> None:
+    async def _refuse(self, why: Shedding, limit: ClassLimit, load: RequestLoad, lag: float, send: Send) -> None:
         now = monotonic()
-        wait = load.refuse(of, self._limits[of], lag, now)
+        wait = load.refuse(limit, lag, now)
         self._tell(why, load, lag, now)
         response = _response(why, max(1, ceil(round(wait, 3))))
         # New lists: other middleware adds headers to them.

@@ -377,12 +377,18 @@ def fails(scope: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "classes",
-    [fails, lambda scope: "urgent", lambda scope: None, lambda scope: [], lambda scope: later(scope)],
+    ("classes", "gave"),
+    [
+        (fails, "KeyError('x-class')"),
+        (lambda scope: "urgent", "'urgent'"),
+        (lambda scope: None, "None"),
+        (lambda scope: [], "[]"),
+        (lambda scope: later(scope), "<coroutine object later"),
+    ],
     ids=["raises", "unknown", "none", "unhashable", "coroutine"],
 )
 async def test_a_function_of_classes_that_fails_fails_no_request(
-    classes: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+    classes: Callable[[Any], Any], gave: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     shedder = LoadShedder(App(), Shed(max_in_flight=10, classes=classes))
     statuses: list[int] = []
@@ -395,6 +401,7 @@ async def test_a_function_of_classes_that_fails_fails_no_request(
     assert statuses == [200] * 3
     told = [record.getMessage() for record in caplog.records if record.name == "outlast.fastapi"]
     assert len(told) == 1
+    assert f" gave {gave}" in told[0]
     assert "return 'critical', 'normal' or 'background'" in told[0]
     tasks = [asyncio.create_task(shedder(http("/"), never_read, ignored)) for _ in range(9)]
     await asyncio.sleep(0)

@@ -119,7 +119,7 @@ def test_other_routes_are_normal(path: str) -> None:
     assert health_first({"path": path}) == "normal"
 
 
-TEN = ClassLimit(10, inf)
+TEN = ClassLimit("normal", 10, inf)
 
 
 def loaded(in_flight: int, *took: float) -> RequestLoad:
@@ -147,43 +147,43 @@ class TestMean:
 
 class TestWait:
     def test_the_first_one_waits_for_the_next_place(self) -> None:
-        assert loaded(10, 5.0).refuse("normal", TEN, 0.0, 1000.0) == pytest.approx(0.5)
+        assert loaded(10, 5.0).refuse(TEN, 0.0, 1000.0) == pytest.approx(0.5)
 
     def test_the_next_ones_wait_behind_it(self) -> None:
         load = loaded(10, 5.0)
-        waits = [load.refuse("normal", TEN, 0.0, 1000.0) for _ in range(4)]
+        waits = [load.refuse(TEN, 0.0, 1000.0) for _ in range(4)]
         assert waits == pytest.approx([0.5, 1.0, 1.5, 2.0])
 
     def test_the_line_moves_on_with_time(self) -> None:
         load = loaded(10, 5.0)
         for _ in range(4):
-            load.refuse("normal", TEN, 0.0, 1000.0)
-        assert load.refuse("normal", TEN, 0.0, 1001.0) == pytest.approx(1.5)
-        assert load.refuse("normal", TEN, 0.0, 2000.0) == pytest.approx(0.5)
+            load.refuse(TEN, 0.0, 1000.0)
+        assert load.refuse(TEN, 0.0, 1001.0) == pytest.approx(1.5)
+        assert load.refuse(TEN, 0.0, 2000.0) == pytest.approx(0.5)
 
     def test_not_more_are_sent_into_one_second_than_there_are_places(self) -> None:
         load = loaded(10, 0.01)
-        waits = [ceil(round(load.refuse("normal", TEN, 0.0, 0.0), 3)) for _ in range(30)]
+        waits = [ceil(round(load.refuse(TEN, 0.0, 0.0), 3)) for _ in range(30)]
         assert [waits.count(second) for second in (1, 2, 3)] == [10, 10, 10]
 
     def test_a_lower_class_waits_until_those_above_its_limit_have_ended(self) -> None:
-        assert loaded(90, 9.0).refuse("background", ClassLimit(50, inf), 0.0, 0.0) == pytest.approx(4.0 + 9 / 50)
+        assert loaded(90, 9.0).refuse(ClassLimit("background", 50, inf), 0.0, 0.0) == pytest.approx(4.0 + 9 / 50)
 
     def test_a_lower_class_makes_no_higher_one_wait(self) -> None:
         load = loaded(10, 5.0)
         for _ in range(1000):
-            load.refuse("background", ClassLimit(5, inf), 0.0, 0.0)
-        assert load.refuse("normal", TEN, 0.0, 0.0) == pytest.approx(0.5)
+            load.refuse(ClassLimit("background", 5, inf), 0.0, 0.0)
+        assert load.refuse(TEN, 0.0, 0.0) == pytest.approx(0.5)
 
     def test_for_lag_it_waits_until_those_in_flight_have_ended(self) -> None:
-        limit = ClassLimit(inf, 0.2)
-        assert loaded(4, 2.0).refuse("normal", limit, 0.3, 0.0) == pytest.approx(2.0 + 0.3 + 0.5)
-        assert RequestLoad().refuse("normal", limit, 0.3, 0.0) == pytest.approx(1.0 + 0.3 + 1.0)
+        limit = ClassLimit("normal", inf, 0.2)
+        assert loaded(4, 2.0).refuse(limit, 0.3, 0.0) == pytest.approx(2.0 + 0.3 + 0.5)
+        assert RequestLoad().refuse(limit, 0.3, 0.0) == pytest.approx(1.0 + 0.3 + 1.0)
 
     @pytest.mark.parametrize("took", [0.0, 1e9])
     def test_it_is_bounded(self, took: float) -> None:
         load = loaded(1, took)
-        waits = [load.refuse("critical", ClassLimit(1, inf), 0.0, 0.0) for _ in range(1000)]
+        waits = [load.refuse(ClassLimit("critical", 1, inf), 0.0, 0.0) for _ in range(1000)]
         assert all(0.0 < wait <= LONGEST_WAIT for wait in waits)
         assert waits[-1] == LONGEST_WAIT
 
@@ -192,7 +192,7 @@ class TestWait:
         """A full server with ten places gets a burst of 100 clients; each comes again once, when it was told to."""
         load = loaded(10, *[took] * 32)
         ends = [(number + 1) * took / 10 for number in range(10)]  # in turns, as in a server that has run for a while
-        back = sorted(ceil(round(load.refuse("normal", TEN, 0.0, 0.0), 3)) for _ in range(100))
+        back = sorted(ceil(round(load.refuse(TEN, 0.0, 0.0), 3)) for _ in range(100))
         served = 0
         for now in back:
             while ends and ends[0] <= now:
