@@ -202,6 +202,7 @@ Bulkhead(20, max_wait="1s")
 Fallback({}, on=OSError)
 Fallback(len)
 RetryBudget(share=0.2)
+shop.queue("charges", needs=[shop.guard("bank", breaker=True), "files"])
 shop.queue("mail", retention=Retention(record_ttl="1h", dead_ttl=timedelta(days=1)))
 Unique("key", seconds="5m")
 
@@ -219,6 +220,10 @@ async def depends(
     web: Annotated[str, fastapi.Depends(text_of)] = injected,
 ) -> str:
     return text * number
+
+
+@shop.job(queue="charges", needs=["bank", Guard("files")])
+async def needs_guards() -> None: ...
 
 
 @shop.job(queue="mail")

@@ -63,6 +63,7 @@ plain.with_options(headers={"a": 1})  # type: ignore[dict-item]  # pyright: igno
 
 guard = shop.guard("payments", timeout=2)
 shop.guard("a", bulkhead="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+shop.queue("q", needs=[7])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 shop.guard("a", fallback=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -272,14 +272,10 @@ class Gates:
             return  # the claimer reports the outage; the next look comes after the interval
         finally:
             self._look = None
-        probed: set[str] = set()
         for queue in queues:
             found = stats.get(queue)
-            needs = {name for name in self._needs[queue] if self._state(name).share == 0.0}
-            if found is None or not found.ready or found.paused or found.held or needs & probed:
-                continue
-            probed |= needs
-            self._ready.add(queue)
+            if found is not None and found.ready and not found.paused and not found.held:
+                self._ready.add(queue)
         self._budget.room.set()
 
     async def _take_probes(self, queue: str) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from outlast import Breaker, Guard, JobPostponed, JobRetried, Outlast, Retry, Snooze
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import Event
-from outlast.core.guards.record import GuardRules
+from outlast.core.guards.record import GuardRules, commanded
 from outlast.core.message import Delivery
+from outlast.core.settlement import Lost, Release, Settlement
 from outlast.core.store.broker import QueueStats
+from outlast.core.store.control import RunNow
 from outlast.worker import Worker
 from outlast.worker.claimer import CLAIM_WAIT
 from tests.faults.guards.processes import opened, record_of
@@ -142,8 +145,8 @@ def spied(store: Any, claims: list[dict[str, int]], cut: list[dict[str, int]]) -
     store.broker.claim = noted
 
 
-async def test_a_worker_does_not_poll_for_a_held_queue_and_counts_as_its_consumer(shop: Outlast) -> None:
-    guard = guarded(shop)
+async def test_a_worker_does_not_poll_for_a_held_queue_and_counts_as_its_consumer(app: Outlast) -> None:
+    shop, guard = app, guarded(app)
     shop.queue("charges", needs=[guard])
 
     @shop.job(queue="charges")
@@ -185,29 +188,63 @@ async def test_a_claim_that_waits_is_cut_short_when_the_guard_opens(shop: Outlas
 
 
 async def test_a_handed_out_job_that_has_not_begun_goes_back_when_the_guard_opens(shop: Outlast) -> None:
-    guard, runs, go = guarded(shop), list[int](), asyncio.Event()
+    guard, go, begun = guarded(shop), asyncio.Event(), list[int]()
     shop.queue("charges", needs=[guard])
 
     @shop.job(queue="charges")
     async def charge(number: int) -> None:
-        runs.append(number)
-        if number == 0:
-            guard.hold("open")  # while the others of its claim have been handed out
-        await go.wait()
+        if number >= 400:  # by now the worker claims jobs ahead of its slots
+            if not begun:
+                guard.hold("open")
+            begun.append(number)
+            await go.wait()
 
+    store = (await shop.runtime()).store
+    settle, released = store.broker.settle, list[Release]()
+
+    async def noted(settlements: Sequence[Settlement]) -> list[Lost]:
+        released.extend(each for each in settlements if isinstance(each, Release))
+        return await settle(settlements)
+
+    store.broker.settle = noted  # type: ignore[method-assign]
+    handles = await shop.send([charge.message(n) for n in range(450)])
     async with working(shop, concurrency=4):
-        first = await shop.send([charge.message(n) for n in range(8)])
 
         async def given_back() -> bool:
             stats = await stats_of(shop, "charges")
-            return stats.running == len(runs) and stats.ready == 8 - len(runs)
+            return bool(begun) and (stats.running, stats.ready) == (len(begun), 50 - len(begun))
 
-        await until(lambda: runs, "the first runs")
         await until(given_back, "what has not begun is back")
         guard.hold("")
         go.set()
-        assert {(await record(shop, each)).attempt for each in first} == {1}
-        assert {(await record(shop, each)).crashes for each in first} == {0}
+        ended = [await record(shop, each) for each in handles]
+    assert {(each.state, each.attempt, each.crashes) for each in ended} == {("succeeded", 1, 0)}
+    assert {(each.why, each.at, each.begun) for each in released} == {("waits for payments", None, False)}
+
+
+async def test_a_worker_that_starts_while_a_guard_is_open_runs_none_of_its_jobs(tmp_path: Path) -> None:
+    shop, runs = new_app(f"sqlite:{tmp_path}/jobs.db"), list[int]()
+    guard = guarded(shop)
+    shop.queue("charges", needs=[guard])
+
+    @shop.job(queue="charges")
+    async def charge() -> None:
+        runs.append(1)
+
+    @shop.job(queue="mails")
+    async def mail() -> None: ...
+
+    store = (await shop.runtime()).store
+    await opened(store, GuardRules(interval=LONG, lease=LONG, ramp=0))
+    handle = await charge.enqueue()
+    async with working(shop):
+        await record(shop, await mail.enqueue())
+        stats = await stats_of(shop, "charges")
+        assert (stats.ready, stats.consumers, runs) == (1, 1, [])
+        view = await store.guards.guards()  # as an operator does, in another process
+        assert await store.guards.swap([commanded(view.of("payments"), "reset", view.now)]) == [True]
+        assert (await record(shop, handle)).attempt == 1
+    await shop.close()
 
 
 # The probe
@@ -359,7 +396,7 @@ async def test_an_isolated_run_is_the_probe_and_one_that_a_guard_refuses_is_put_
     monkeypatch.setenv("OUTLAST_GUARDED_URL", url)
     shop, gated, free = guarded_app.build(url)
     events, store = events_of(shop), (await shop.runtime()).store
-    await opened(store, GuardRules(interval=1, lease=30, ramp=0))
+    await opened(store, GuardRules(interval=LONG, lease=30, ramp=0))
 
     async def closed() -> bool:
         return not (await record_of(store)).open
@@ -367,8 +404,14 @@ async def test_an_isolated_run_is_the_probe_and_one_that_a_guard_refuses_is_put_
     async with working(shop, target="tests.support.apps.guarded_app:app", processes=1):
         refused = await free.enqueue()
         await until(lambda: any(isinstance(each, JobPostponed) for each in events), "it is put off", within=60)
+        view = await store.guards.guards()
+        found = view.of("payments")
+        assert await store.guards.swap([structs.replace(found, revision=found.revision + 1, probe_at=view.now)]) == [
+            True
+        ]
         probe = await gated.enqueue()
         assert (await record(shop, probe, within=60)).attempt == 1
         await until(closed, "the guard closes")
+        await store.control.apply([RunNow(refused.id)])
         assert (await record(shop, refused, within=60)).attempt == 1
     await shop.close()

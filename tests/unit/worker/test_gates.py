@@ -14,6 +14,7 @@ from outlast.core.errors import StoreUnavailable
 from outlast.core.message import Delivery, Fence
 from outlast.core.settlement import Release
 from outlast.core.store.broker import QueueStats
+from outlast.resilience.passes import RampPass, passes_here, with_passes
 from outlast.testing.clock import FakeClock
 from outlast.worker.budget import Budget, EndedRun
 from outlast.worker.executor import Executor
@@ -153,6 +154,34 @@ async def test_what_is_handed_out_while_the_guard_is_open_goes_back_at_once() ->
         assert first == Release(Fence(messages[0].id, "one", 1), why="waits for payments")
         (other,) = [run for run in scene.budget.runs if run.delivery.message.queue == "free"]
         await until(lambda: other.ended, "the job of the other queue runs")
+        executor.close()
+    await scene.shop.close()
+
+
+async def test_a_run_that_starts_at_the_end_of_another_has_not_its_passes() -> None:
+    scene = Scene()
+    seen: list[object] = []
+    async with gated(scene) as gates:
+        gates.used = True
+
+        @scene.shop.job(queue="free")
+        async def looks() -> None:
+            seen.append(passes_here())
+
+        runtime = await scene.shop.runtime()
+        executor = Executor(
+            runtime,
+            scene.budget,
+            Reporter(runtime),
+            settle=lambda run, settlement: None,
+            noted=lambda run: None,
+            pool=cast(Any, None),
+            gates=gates,
+        )
+        message = looks.message()
+        with_passes({"payments": RampPass()}, executor.accept, [Delivery(message, Fence(message.id, "free", 1))])
+        await until(lambda: seen, "it runs")
+        assert seen == [None]
         executor.close()
     await scene.shop.close()
 
