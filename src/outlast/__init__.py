@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         WrongThread,
     )
     from outlast.core.events import (
+        GuardClosed,
+        GuardOpened,
         JobDropped,
         JobEnded,
         JobEnqueued,
@@ -89,8 +91,10 @@ __all__ = [
     "Fallback",
     "GiveUp",
     "Guard",
+    "GuardClosed",
     "GuardError",
     "GuardOpen",
+    "GuardOpened",
     "GuardRefused",
     "GuardTimeout",
     "Handle",

@@ -10,6 +10,7 @@ from outlast.admin.access import StoreAccess, open_existing
 from outlast.admin.bulk import matching
 from outlast.admin.findings import (
     of_declarations,
+    of_guard,
     of_holders,
     of_limits,
     of_no_worker,
@@ -20,6 +21,7 @@ from outlast.admin.findings import (
     of_unrunnable,
     of_variables,
 )
+from outlast.admin.guards import guards_of
 from outlast.aio.clock import SystemClock
 from outlast.brokers.kind import Inspection
 from outlast.brokers.registry import library_findings
@@ -99,6 +101,7 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         guards = await store.guards.guards() if store.shares_guards() else NO_GUARDS
         for name, each in sorted(stats.items()):
             found += of_queue(name, each, waits_for(each.needs, guards.records, guards.now))
+        found += [of_guard(each.name, why=each.why, held=each.held) for each in guards_of(guards, stats, {})]
         found += of_unrunnable(*await _unrunnable(store.records))
         unreadable = await store.records.count(Query(states=("dead",), reason=UNREADABLE))
         found += of_unreadable(sum(unreadable.values()))

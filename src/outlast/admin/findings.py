@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from outlast.core.findings import Finding, Severity
+from outlast.core.guards.record import Held
 from outlast.core.kinds import name_of, version_of
 from outlast.core.store.broker import QueueStats
 from outlast.core.text import counted, duration, short
 
 __all__ = [
     "of_declarations",
+    "of_guard",
     "of_holders",
     "of_limits",
     "of_no_worker",
@@ -65,6 +67,18 @@ def of_queue(name: str, stats: QueueStats, waits: str = "") -> Iterator[Finding]
     found = [Finding(check, severity, text, fix) for severity, text, fix in _queue_problems(name, stats, waits)]
     text = f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}"
     yield from found or [Finding(check, "ok", f"{text}, {waits}" if waits else text)]
+
+
+def of_guard(name: str, *, why: str, held: Held) -> Finding:
+    """Tell the state of a guard. why: in words, "" for closed. An open one is no problem here: it does what it must."""
+    check = f"guard {name}"
+    if held == "open":
+        text, fix = f"{why}: no call is made, and its queues wait", f"outlast guards reset {name}"
+        return Finding(check, "warning", text, fix)
+    if held == "closed":
+        text = "held closed by an operator: every call is made, whatever comes of it"
+        return Finding(check, "warning", text, f"outlast guards reset {name}")
+    return Finding(check, "ok", why or "closed")
 
 
 def _queue_problems(name: str, stats: QueueStats, waits: str) -> Iterator[tuple[Severity, str, str]]:

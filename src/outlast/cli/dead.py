@@ -67,7 +67,7 @@ def list_(
 _HEADS = ("id", "kind", "reason", "attempts", "died", "error")
 
 
-def _row(record: JobRecord, now: float) -> tuple[show.Cell, ...]:
+def _row(record: JobRecord, now: float, waits_for: str) -> tuple[show.Cell, ...]:
     died = when(record.finished_at, now)
     return record.id, record.kind, record.reason or "", record.attempt, died, error_of(record)
 

@@ -24,7 +24,7 @@ from outlast.cli.output.listing import (
     list_jobs,
     query_of,
 )
-from outlast.cli.store_access import find_job, find_store
+from outlast.cli.store_access import find_job, find_store, on_store
 from outlast.core.moving import Unhold
 from outlast.core.store.control import Cancel, Redrive, RunNow
 from outlast.core.store.records import JobRecord
@@ -79,19 +79,29 @@ def list_(
 _HEADS = ("id", "kind", "state", "attempt", "accepted", "took", "what")
 
 
-def _row(record: JobRecord, now: float) -> tuple[show.Cell, ...]:
+def _row(record: JobRecord, now: float, waits_for: str) -> tuple[show.Cell, ...]:
     accepted = when(record.enqueued_at, now)
     took = "-" if record.finished_at is None else duration(max(0.0, record.finished_at - record.enqueued_at))
-    return record.id, record.kind, show.state(record.state), record.attempt, accepted, took, _remarks(record, now)
+    return (
+        record.id,
+        record.kind,
+        show.state(record.state),
+        record.attempt,
+        accepted,
+        took,
+        _remarks(record, now, waits_for),
+    )
 
 
-def _remarks(record: JobRecord, now: float) -> str:
+def _remarks(record: JobRecord, now: float, waits_for: str) -> str:
     parts = []
     if record.state == "scheduled":
         parts.append(f"attempt {record.attempt} is due {when(record.run_at, now)}")
     if record.cancelling:
         parts.append("cancelling")
-    if record.reason and record.reason != record.state:
+    if waits_for:
+        parts.append(waits_for)
+    elif record.reason and record.reason != record.state:
         parts.append(record.reason)
     if record.failures and record.state != "succeeded":
         parts.append(error_of(record))
@@ -105,13 +115,17 @@ def show_(
     id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")],  # noqa: A002
 ) -> None:
     """Show everything that is stored about one job; arguments marked Redacted are masked."""
-    record = find_job(find_store(options), id)
+    from outlast.admin.guards import waits_of_jobs
+
+    access = find_store(options)
+    record = find_job(access, id)
     if options.json:
         show.json(record)
         return
     from outlast.cli.output.job_detail import detail
 
-    detail(record)
+    waits = on_store(access, lambda store: waits_of_jobs(store, [record]))
+    detail(record, waits.get(record.id, ""))
 
 
 def _changing(change: Change) -> Callable[..., None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec.structs import asdict
@@ -16,6 +17,9 @@ from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Pause
 from outlast.core.text import duration
+
+if TYPE_CHECKING:
+    from outlast.core.store.store import Store
 
 __all__ = ["register"]
 
@@ -36,14 +40,17 @@ def list_(
 ) -> None:
     """Show every queue: its jobs by state, how fast it drains, its workers and limits."""
     access = find_store(options)
-    stats = on_store(access, lambda store: store.broker.stats(names or ()))
+    stats, waits = on_store(access, lambda store: _read(store, names or ()))
     if options.json:
-        show.json({"queues": [{"name": name, **asdict(found)} for name, found in sorted(stats.items())]})
+        queues = [
+            {"name": name, **asdict(found), "waits_for": waits.get(name, "")} for name, found in sorted(stats.items())
+        ]
+        show.json({"queues": queues})
     else:
         limited = any(limits_line(found) != "-" for found in stats.values())
         show.table(
             (*_HEADS, *(["limits"] if limited else []), ""),
-            (_row(*each, limited=limited) for each in sorted(stats.items())),
+            (_row(*each, waits.get(each[0], ""), limited=limited) for each in sorted(stats.items())),
             empty=f"no queues in {access.shown}",
         )
     missing = [name for name in names or () if name not in stats]
@@ -53,15 +60,25 @@ def list_(
         raise typer.Exit(NOT_FOUND)
 
 
+async def _read(store: Store, names: Sequence[str]) -> tuple[dict[str, QueueStats], dict[str, str]]:
+    """Return the counts of the queues, and why the jobs of some wait for guards."""
+    from outlast.admin.guards import waits_of_queues
+
+    stats = await store.broker.stats(names)
+    return stats, await waits_of_queues(store, stats)
+
+
 _HEADS = ("queue", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drained", "workers")
 
 
-def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
+def _row(name: str, stats: QueueStats, waits_for: str, *, limited: bool) -> list[show.Cell]:
     depth = f"{stats.depth}/{stats.max_depth}" if stats.max_depth is not None else stats.depth
     waits = stats.depth > stats.running
     remarks = []
     if stats.paused:
         remarks.append("paused")
+    if waits_for:
+        remarks.append(waits_for)
     if waits and not stats.consumers and not stats.paused:
         remarks.append("nobody")
     if (stats.max_depth is not None and stats.depth >= stats.max_depth) or (

@@ -28,6 +28,7 @@ _COMMANDS: Final = (
     "queues",
     "jobs",
     "schedules",
+    "guards",
     "dead",
     "call",
     "move",

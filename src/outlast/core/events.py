@@ -12,6 +12,8 @@ from outlast.core.message import State, Usage
 __all__ = [
     "EVENTS",
     "Event",
+    "GuardClosed",
+    "GuardOpened",
     "JobDropped",
     "JobEnded",
     "JobEnqueued",
@@ -113,6 +115,27 @@ class JobPostponed(Struct, frozen=True):
     at: float
 
 
+class GuardOpened(Struct, frozen=True):
+    """The breaker of a guard has opened in this process. why: in words.
+
+    shared: it follows the state of all processes; False: it has opened on its own calls, and asks the others. key: the
+    one whose breaker it is, in short, of a guard with `key=`.
+    """
+
+    guard: str
+    why: str
+    shared: bool
+    key: str = ""
+
+
+class GuardClosed(Struct, frozen=True):
+    """The breaker of a guard has closed in this process. seconds: how long it was open."""
+
+    guard: str
+    seconds: float
+    key: str = ""
+
+
 class JobLost(Struct, frozen=True):
     """This holder was superseded: its report about the job no longer counts."""
 
@@ -151,6 +174,8 @@ Event = (
     | JobRetried
     | JobPostponed
     | JobLost
+    | GuardOpened
+    | GuardClosed
     | QueueUnattended
     | ScheduleFailed
     | WorkerStalled
@@ -160,13 +185,15 @@ EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)
 
 
 class Observers:
-    """The observers of each type of event, in the order in which they were added."""
+    """The observers of each type of event, in the order in which they were added. failed: the ids of those that have
+    raised, so that each is logged once."""
 
-    __slots__ = ("_added", "_of")
+    __slots__ = ("_added", "_of", "failed")
 
     def __init__(self) -> None:
         self._added: list[tuple[Observer, tuple[type[Event], ...]]] = []
         self._of: dict[type[Event], Sequence[Observer]] = {}
+        self.failed: set[int] = set()
 
     def add(self, observer: Observer, kinds: tuple[type[Event], ...] = ()) -> None:
         """Call `observer` for events of these types; () means every type."""

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from outlast.aio.deadlines import Deadlines
-from outlast.core.calls import unawaited
-from outlast.core.errors import ConfigurationError, EnqueueUnknown, StoreError, StoreUncertain
+from outlast.core.errors import EnqueueUnknown, StoreError, StoreUncertain
 from outlast.core.events import Event, JobRefused, Observers, Refusal
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
 from outlast.enqueue.answers import events_of, raise_refused
 from outlast.enqueue.composer import Composer
+from outlast.enqueue.notify import notify
 
 if TYPE_CHECKING:
     from outlast.core.store.store import Store
 
 __all__ = ["Runtime"]
-
-_log = logging.getLogger("outlast")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +28,6 @@ class Runtime(Composer):
 
     store: Store
     observers: Observers = field(default_factory=Observers)
-    _failed_observers: set[int] = field(default_factory=set)
     _deadlines: Deadlines = field(default_factory=Deadlines)
     _users: list[None] = field(default_factory=list)
 
@@ -91,15 +87,7 @@ class Runtime(Composer):
 
     def emit(self, event: Event) -> None:
         """Notify every observer. If one raises, log its first error; the job is not affected."""
-        for observer in self.observers.of(type(event)):
-            try:
-                if (made := observer(event)) is not None and unawaited(made):
-                    raise ConfigurationError("it returned a coroutine, which is not awaited: give a plain function")
-            except BaseException as error:  # a SystemExit here would end the worker's settler, or a caller's enqueue
-                if id(observer) not in self._failed_observers:
-                    self._failed_observers.add(id(observer))
-                    with suppress(BaseException):  # the text of the observer, or a handler of the log, may raise too
-                        _log.error("observer %r failed; its further failures are not logged", observer, exc_info=error)
+        notify(self.observers, event)
 
 
 def _unknown(messages: Sequence[Message], cause: str) -> EnqueueUnknown:

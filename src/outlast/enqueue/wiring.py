@@ -14,13 +14,14 @@ from outlast.brokers.registry import find_kind
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import EnqueueUnknown, StoreError, StoreUnavailable
-from outlast.core.events import Observers
+from outlast.core.events import Event, Observers
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists, Full, Published
 from outlast.core.store.store import Store
 from outlast.enqueue.composer import Composer
 from outlast.enqueue.connections import Connections
 from outlast.enqueue.late import publish_late
+from outlast.enqueue.notify import notify
 from outlast.enqueue.runtime import Runtime
 from outlast.settings import Settings
 
@@ -47,6 +48,7 @@ class Wiring:
         self.connections: Final = Connections(
             composer.registry, lambda: self._connect(connect), lambda store: wire(composer, store, observers)
         )
+        self._observers = observers
         self.spool: Spool | None = None
         self._held_back: set[str] = set()
         """Spooled jobs whose full queue the observers know of."""
@@ -78,6 +80,10 @@ class Wiring:
 
             self._guard_link = GuardLink(self._guard_store)
         return self._guard_link
+
+    def emit(self, event: Event) -> None:
+        """Notify the observers of an event that needs no store, in the calling thread."""
+        notify(self._observers, event)
 
     async def _guard_store(self) -> Store:
         """Return the store of the portal's loop, for the link of the guards; raise StoreError, ConfigurationError."""

@@ -39,6 +39,7 @@ class JobView(BaseModel):
     args: dict[str, Any] | None = Field(None, description="The arguments; marked ones are masked.")
     attempt: int | None = None
     reason: str | None = None
+    waits_for: str | None = Field(None, description="The guards that hold it up, and why: 'waits for payments: ...'.")
     result: Any = None
     error: str | None = None
     progress: Any = None
@@ -79,7 +80,9 @@ def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "
             record = await shop.handle(job_id).record()
         except InvalidArguments:
             raise JobNotFound(f"{job_id!r} is not a job's id") from None
-        return _view(record, whole=bool(allowed))
+        if not allowed:
+            return _view(record)
+        return _view(record, whole=True, waits_for=await _waits_for(shop, record))
 
     @routes.get(
         "/health",
@@ -108,7 +111,15 @@ async def _ready(shop: Outlast) -> bool:
     return True
 
 
-def _view(record: JobRecord, *, whole: bool) -> JobView:
+async def _waits_for(shop: Outlast, record: JobRecord) -> str | None:
+    """Return which guards hold the job up, and why; None if none does."""
+    from outlast.admin.guards import waits_of_jobs  # an app whose jobs wait for none does not need it
+
+    found = await waits_of_jobs((await shop.runtime()).store, [record], shop.registry.needs())
+    return found.get(record.id)
+
+
+def _view(record: JobRecord, *, whole: bool = False, waits_for: str | None = None) -> JobView:
     view: dict[str, Any] = {
         "id": record.id,
         "queue": record.queue,
@@ -124,6 +135,7 @@ def _view(record: JobRecord, *, whole: bool) -> JobView:
             "args": record.args,
             "attempt": record.attempt,
             "reason": record.reason,
+            "waits_for": waits_for,
             "result": record.result,
             "error": f"{last.type}: {last.message}" if last else None,
             "progress": record.progress,

@@ -9,6 +9,7 @@ from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, Timeout
 from outlast.core.policy import Retry
 
 if TYPE_CHECKING:
+    from outlast.core.parts import Parts
     from outlast.core.registry import Registry
     from outlast.resilience.guard import Guard
     from outlast.resilience.ports import GuardSharing
@@ -21,6 +22,10 @@ class GuardsMixin:
     """The base of an app that has guards."""
 
     if TYPE_CHECKING:
+
+        @property
+        def parts(self) -> Parts:
+            """The parts of the app."""
 
         @property
         def registry(self) -> Registry:
@@ -48,6 +53,7 @@ class GuardsMixin:
         Raise ConfigurationError for a setting that cannot work, and for a second guard of this name.
         """
         from outlast.resilience.guard import Guard  # imports asyncio, which declarations do not need
+        from outlast.resilience.part import GUARDS
 
         guard = Guard(
             name,
@@ -61,7 +67,10 @@ class GuardsMixin:
             max_keys=max_keys,
             idempotent=idempotent,
             sharing=self._guard_sharing,
+            tell=lambda event: self._wired().emit(event),
         )
+        if not self.registry.guards:
+            self.parts.add(GUARDS)
         self.registry.add_guard(guard)
         return guard
 

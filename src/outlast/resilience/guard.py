@@ -29,6 +29,7 @@ from outlast.resilience.blocks import Block, Blocks, owner_of_block
 from outlast.resilience.calls import Calls
 from outlast.resilience.keyed import KeyOf, Lanes
 from outlast.resilience.lane import Lane
+from outlast.resilience.news import GuardEvent, GuardNews
 from outlast.resilience.ports import GuardSharing
 from outlast.resilience.settings import MOST_KEYS, BudgetSetting, Key, settings_of
 
@@ -258,6 +259,7 @@ class Guard(_Guarding):
         max_keys: int = MOST_KEYS,
         idempotent: bool = False,
         sharing: Callable[[], GuardSharing | None] | None = None,
+        tell: Callable[[GuardEvent], object] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.settings: Final = settings_of(
@@ -275,6 +277,7 @@ class Guard(_Guarding):
         self.name = self.settings.name
         self._clock = clock
         self._sharing = sharing if self.settings.breaker is not None and self.settings.breaker.share else None
+        self._tell = tell
         self._key_of = None if self.settings.key is None else KeyOf(self.name, self.settings.key)
         self._start()
         _guards.add(self)
@@ -282,7 +285,10 @@ class Guard(_Guarding):
     def _start(self) -> None:
         """Make what no other process may share; again in a process that was forked."""
         settings, clock = self.settings, self._clock
-        make = functools.partial(Lane, settings.name, settings.breaker, settings.bulkhead, settings.timeout, clock)
+        news = None if settings.breaker is None else GuardNews(settings.name, self._tell)
+        make = functools.partial(
+            Lane, settings.name, settings.breaker, settings.bulkhead, settings.timeout, clock, news=news
+        )
         rest = functools.partial(Lane, settings.name, None, settings.bulkhead, settings.timeout, clock)
         self._calls = Calls(settings, clock, Random())  # noqa: S311 - it spreads retries, and keeps no secret
         self._blocks = Blocks()

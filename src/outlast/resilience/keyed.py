@@ -29,7 +29,7 @@ class Lanes:
     key that finds no room shares one lane, without a breaker, with the others of this kind: what is kept is bounded.
     """
 
-    def __init__(self, name: str, most: int, make: Callable[[], Lane], make_rest: Callable[[], Lane]) -> None:
+    def __init__(self, name: str, most: int, make: Callable[..., Lane], make_rest: Callable[[], Lane]) -> None:
         self._name = name
         self._most = most
         self._make = make
@@ -48,7 +48,7 @@ class Lanes:
             if lane is not None:
                 self._lanes.move_to_end(key)
             elif len(self._lanes) < self._most or self._made_room():
-                lane = self._lanes[key] = self._make()
+                lane = self._lanes[key] = self._make(key=key)
             else:
                 lane = self._rest
                 self._tell()

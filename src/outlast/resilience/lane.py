@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import suppress
@@ -26,6 +26,7 @@ from outlast.core.guards.breaker import (
 )
 from outlast.core.guards.policies import Breaker, Bulkhead, slow_limit
 from outlast.resilience.bulkhead import Permits
+from outlast.resilience.news import NO_KEY, GuardNews
 from outlast.resilience.passes import pass_of
 from outlast.resilience.ports import GuardSharing, ProbeAnswer
 
@@ -56,8 +57,10 @@ class Lane:
         "_leased",
         "_lock",
         "_name",
+        "_news",
         "_next_tick",
         "breaker",
+        "key",
         "permits",
         "sharing",
         "users",
@@ -71,6 +74,9 @@ class Lane:
         bulkhead: Bulkhead | None,
         timeout: float | None,
         clock: Callable[[], float],
+        *,
+        key: Hashable = NO_KEY,
+        news: GuardNews | None = None,
     ) -> None:
         self.breaker: Final = None if breaker is None else LocalBreaker(breaker, clock(), timeout)
         self.permits: Final = None if bulkhead is None else Permits(name, bulkhead)
@@ -80,6 +86,9 @@ class Lane:
         """The callers that hold this lane; counted by `Lanes`."""
         self.watchers: tuple[Callable[[], None], ...] = ()
         """Called after each change of the breaker's state, outside of the lock; they return at once."""
+        self.key: Final = key
+        """Of which key it is; NO_KEY for a guard without keys."""
+        self._news = news
         self._name = name
         self._clock = clock
         # Reentrant: the collector may close a generator, with a block of this guard in it, inside any call.
@@ -335,6 +344,8 @@ class Lane:
         self._changed()
 
     def _changed(self) -> None:
+        if self._news is not None:
+            self._news.look(self)
         for each in self.watchers:
             each()
 
@@ -372,6 +383,12 @@ class Lane:
         self.tick()
         with self._lock:
             return self._required().view(self._clock())
+
+    def seen(self) -> tuple[BreakerView, bool, float]:
+        """Return the state of the breaker, whether it is the one of all processes, and the time."""
+        now, breaker = self._clock(), self._required()
+        with self._lock:
+            return breaker.view(now), breaker.shared, now
 
     def hold(self, held: Held) -> None:
         """Hold the breaker by hand; see `LocalBreaker.hold`."""

@@ -39,6 +39,7 @@ from outlast import (
     StoreUnavailable,
     UniqueConflict,
 )
+from outlast.admin.guards import command_guard
 from outlast.brokers.memory import MemoryStore
 from outlast.core.message import Message
 from outlast.declare.options import Options
@@ -407,3 +408,26 @@ class TestInstall:
         with shop.testing(), client_of(app) as client:
             handle = shop.send_sync([_message(shop, 1)])[0]
             assert client.get(f"/outlast/jobs/{handle.id}").json()["args"] == {"number": 1}
+
+
+async def test_a_job_that_waits_for_a_guard_says_so_to_the_allowed_only(tmp_path: Path) -> None:
+    app, shop = FastAPI(), Outlast("shop", settings=Settings(url=f"sqlite:{tmp_path}/shop.db"))
+    shop.queue("charges", needs=[shop.guard("payments", breaker=True)])
+
+    @shop.job(queue="charges")
+    async def charge() -> None: ...
+
+    def allow(key: str = "") -> bool:
+        return bool(key)
+
+    install(app, shop, authorize=allow)
+    async with shop, httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://shop") as client:
+        handle = await charge.enqueue()
+        address = f"/outlast/jobs/{handle.id}?key="
+        assert (await client.get(f"{address}1")).json()["waits_for"] is None
+        assert await command_guard((await shop.runtime()).store.guards, "payments", "open")
+        why = (await client.get(f"{address}1")).json()["waits_for"]
+        assert why.startswith("waits for payments: open for ")
+        assert "waits_for" not in (await client.get(address)).json()
+        await handle.cancel()
+        assert (await client.get(f"{address}1")).json()["waits_for"] is None

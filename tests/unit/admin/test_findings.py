@@ -9,6 +9,7 @@ import pytest
 
 from outlast.admin.findings import (
     of_declarations,
+    of_guard,
     of_holders,
     of_limits,
     of_queue,
@@ -57,11 +58,21 @@ def test_queues(stats: QueueStats, severity: str, said: str) -> None:
     assert (found.check, found.severity, said in found.text) == ("queue mail", severity, True)
 
 
-def test_a_queue_that_a_guard_holds_is_no_finding() -> None:
-    waits = "waits for payments: open for 41 min, next probe in 4.0 s"
-    stats = QueueStats(depth=3, ready=3, consumers=1, oldest=3600.0, needs=("payments",))
-    assert only(of_queue("mail", stats, waits)) == Finding("queue mail", "ok", f"3 jobs, 1 worker, {waits}")
-    assert only(of_queue("mail", QueueStats(depth=3, ready=3), waits)).severity == "error"  # no worker will ever probe
+def test_a_queue_that_a_guard_holds_up_has_no_fault() -> None:
+    stats, why = QueueStats(depth=3, ready=3, consumers=1, oldest=3600.0), "waits for payments: open for 1 h"
+    found = only(of_queue("mail", stats, why))
+    assert (found.severity, found.text) == ("ok", f"3 jobs, 1 worker, {why}")
+    nobody = only(of_queue("mail", QueueStats(depth=3, ready=3), why))
+    assert nobody.severity == "error", "no guard will let a job of this queue go"
+
+
+def test_guards() -> None:
+    assert of_guard("payments", why="", held="") == Finding("guard payments", "ok", "closed")
+    why = "open for 41 s, next probe in 4.0 s"
+    assert of_guard("payments", why=why, held="") == Finding("guard payments", "ok", why)
+    for held in ("open", "closed"):
+        found = of_guard("payments", why="" if held == "closed" else why, held=held)
+        assert (found.severity, found.fix) == ("warning", "outlast guards reset payments")
 
 
 def test_jobs_that_no_child_process_can_begin() -> None:

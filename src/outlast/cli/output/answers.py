@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NoReturn
 
 import typer
@@ -57,11 +57,19 @@ def refuse(change: str) -> NoReturn:
 
 
 def print_answers(
-    names: Sequence[str], answers: Sequence[Answer], *, json: bool, done: str, unchanged: str = "", noun: str = "job"
+    names: Sequence[str],
+    answers: Sequence[Answer],
+    *,
+    json: bool,
+    done: str,
+    unchanged: str = "",
+    noun: str = "job",
+    unknown: Callable[[str], str] | None = None,
 ) -> None:
     """Print one line, or one JSON object, for each name; exit 6 if all that failed are unknown, else 1 if any failed.
 
-    done, unchanged: the text after the name if the change was made, or was made before.
+    done, unchanged: the text after the name if the change was made, or was made before. unknown: returns the text for a
+    name that is unknown.
     """
     pairs = list(zip(names, answers, strict=True))
     if json:
@@ -72,7 +80,9 @@ def print_answers(
         if answer.ok:
             show.say(f"{clean(name)} {done if answer.changed or not unchanged else unchanged}")
         else:
-            why = f"no {noun} of this name" if noun != "job" and answer.why == "unknown" else explain(answer.why)
+            why = explain(answer.why)
+            if answer.why == "unknown" and noun != "job":
+                why = f"no {noun} of this name" if unknown is None else unknown(name)
             show.note(f"outlast: {clean(name)}: {why}")
     failed = [answer for answer in answers if not answer.ok]
     if failed:

@@ -19,8 +19,8 @@ _REPEATED: Final = ("WorkerDied", "Crashed", *UNRUNNABLE)
 """Failures after which the same attempt is made again."""
 
 
-def detail(record: JobRecord) -> None:
-    """Print the record and its failures; the traceback of the last failure only."""
+def detail(record: JobRecord, waits_for: str = "") -> None:
+    """Print the record and its failures; the traceback of the last failure only. waits_for: which guards hold it up."""
     now = time()
     state = record.state + (f" ({record.reason})" if record.reason and record.reason != record.state else "")
     show.facts(
@@ -28,6 +28,7 @@ def detail(record: JobRecord) -> None:
             ("job", record.id),
             ("kind", record.kind),
             ("state", (state, show.state(record.state)[1])),
+            ("waiting", (waits_for, "bold yellow") if waits_for else ""),
             ("cancelling", "yes: its worker was asked to stop it" if record.cancelling else ""),
             ("attempt", attempt_of(record)),
             ("begun", "yes: it does not expire any more" if record.begun and record.expires_at is not None else ""),

@@ -50,7 +50,8 @@ StateOption = Annotated[
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")]
 CursorOption = Annotated[str | None, typer.Option("--cursor", help="Continue after the previous page.")]
 
-Row = Callable[[JobRecord, float], Sequence[show.Cell]]
+Row = Callable[[JobRecord, float, str], Sequence[show.Cell]]
+"""Returns the cells of a job, at this wall time, with the guards that it waits for, in words."""
 
 
 def query_of(
@@ -78,14 +79,20 @@ def list_jobs(
     """Print one page of jobs: a table with these heads and a `row` for each, or JSON; `empty` if there are none."""
     from time import time
 
+    from outlast.admin.guards import waits_of_jobs
+
     query = replace(query, limit=limit, cursor=_check_cursor(cursor))
     access = find_store(options)
     page = on_store(access, lambda store: _full_page(store, query))
     if options.json:
         show.json({"jobs": page.records, "cursor": page.cursor})
         return
-    now = time()
-    show.table(heads, (row(record, now) for record in page.records), empty=f"{empty} in {access.shown}")
+    now, waits = time(), on_store(access, lambda store: waits_of_jobs(store, page.records))
+    show.table(
+        heads,
+        (row(record, now, waits.get(record.id, "")) for record in page.records),
+        empty=f"{empty} in {access.shown}",
+    )
     if page.cursor is not None:
         show.note(f"There are more: add --cursor {page.cursor}")
 
