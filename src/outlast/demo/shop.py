@@ -45,15 +45,17 @@ def provider() -> httpx2.AsyncClient:
 
 # Ten failures of the last twenty calls of a process open the breaker. Payments then wait in their queue, and one probe
 # every 2 seconds, of all processes together, finds out when the provider is up again. The provider loses an answer in
-# eight even when it is up: more than a tenth of the calls, which is what retries may be by default.
+# eight even when it is up, more than the tenth of the calls that retries may be by default. A probe whose worker
+# is killed is replaced after 4 seconds.
 payments = shop.guard(
     "payments",
     timeout=2,
     retry=Retry(attempts=3, backoff=Exponential(base=0.2, cap=1.0)),
     budget=0.25,
-    breaker=Breaker(window=20, minimum=10, open_for=2, ramp=4),
+    breaker=Breaker(window=20, minimum=10, open_for=2, probe_lease=4, ramp=4),
 )
-shop.queue("payments", needs=[payments])
+# More payments at once would only make the provider slower.
+shop.queue("payments", concurrency=40, needs=[payments])
 
 
 @shop.job(queue="payments", timeout=10, retry=OUTAGE)
