@@ -11,9 +11,15 @@ if TYPE_CHECKING:
     from outlast.core.control_flow import GiveUp, Snooze
     from outlast.core.errors import (
         BodyTooLarge,
+        BulkheadFull,
         ConfigurationError,
+        DeadlinePassed,
         DuplicateKind,
         EnqueueUnknown,
+        GuardError,
+        GuardOpen,
+        GuardRefused,
+        GuardTimeout,
         IdConflict,
         InvalidArguments,
         JobCancelled,
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
         JobEnded,
         JobEnqueued,
         JobLost,
+        JobPostponed,
         JobRefused,
         JobRetried,
         JobStarted,
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
         ScheduleFailed,
         WorkerStalled,
     )
+    from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, RetryBudget, Timeout
     from outlast.core.limits import Limit, Rate
     from outlast.core.policy import Policy, Retention, Retry
     from outlast.core.topology import Queue
@@ -55,6 +63,8 @@ if TYPE_CHECKING:
     from outlast.declare.marks import Depends, injected
     from outlast.enqueue.handle import Handle
     from outlast.enqueue.job import Bound, Job
+    from outlast.resilience.deadlines import deadline, remaining
+    from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
     from outlast.settings import Settings
 
@@ -64,15 +74,25 @@ __all__ = [
     "Backoff",
     "BodyTooLarge",
     "Bound",
+    "Breaker",
+    "Bulkhead",
+    "BulkheadFull",
     "CallNext",
     "ConfigurationError",
     "Constant",
     "Context",
+    "DeadlinePassed",
     "Depends",
     "DuplicateKind",
     "EnqueueUnknown",
     "Exponential",
+    "Fallback",
     "GiveUp",
+    "Guard",
+    "GuardError",
+    "GuardOpen",
+    "GuardRefused",
+    "GuardTimeout",
     "Handle",
     "IdConflict",
     "InvalidArguments",
@@ -86,6 +106,7 @@ __all__ = [
     "JobLost",
     "JobNotFound",
     "JobRefused",
+    "JobPostponed",
     "JobRetried",
     "JobRouter",
     "JobStarted",
@@ -102,6 +123,7 @@ __all__ = [
     "ResultTimeout",
     "Retention",
     "Retry",
+    "RetryBudget",
     "ScheduleFailed",
     "Settings",
     "Snooze",
@@ -111,6 +133,7 @@ __all__ = [
     "StoreMoved",
     "StoreUnavailable",
     "StoreUncertain",
+    "Timeout",
     "Unique",
     "UniqueConflict",
     "UnsafeStore",
@@ -118,13 +141,16 @@ __all__ = [
     "WorkerStalled",
     "WrongThread",
     "__version__",
+    "deadline",
     "injected",
+    "remaining",
 ]
 
 _NAMES = {
     "app": ("Outlast",),
     "core.backoff": ("Backoff", "Constant", "Exponential"),
     "core.control_flow": ("GiveUp", "Snooze"),
+    "core.guards.policies": ("Breaker", "Bulkhead", "Fallback", "RetryBudget", "Timeout"),
     "core.limits": ("Limit", "Rate"),
     "core.policy": ("Policy", "Retention", "Retry"),
     "core.topology": ("Queue",),
@@ -134,6 +160,8 @@ _NAMES = {
     "declare.marks": ("Depends", "injected"),
     "enqueue.handle": ("Handle",),
     "enqueue.job": ("Bound", "Job"),
+    "resilience.deadlines": ("deadline", "remaining"),
+    "resilience.guard": ("Guard",),
     "router": ("JobRouter",),
     "settings": ("Settings",),
 }

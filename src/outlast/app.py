@@ -11,6 +11,7 @@ from outlast.core.bounds import plain_text
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import Observers
+from outlast.core.guards.needs import Named
 from outlast.core.limits import NO_LIMIT, Limit, Rate
 from outlast.core.message import Message
 from outlast.core.parts import Part, Parts
@@ -25,6 +26,7 @@ from outlast.declare.options import Options
 from outlast.enqueue.handle import Handle
 from outlast.enqueue.job import AppLink
 from outlast.job import Declarer
+from outlast.resilience.declare import GuardsMixin
 from outlast.router import JobRouter
 from outlast.settings import Settings
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Outlast"]
 
 
-class Outlast(Declarer, EventsMixin, LifecycleMixin):
+class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
     """The jobs of one application. name: selects the environment variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
     Connections open on first use, one per event loop; in a script, `async with shop:` opens and closes them.
@@ -95,11 +97,11 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin):
         per_key: Limit = NO_LIMIT,
         weights: Mapping[str, int] | None = None,
         retention: Retention | None = None,
+        needs: Sequence[str | Named] = (),
     ) -> Queue:
-        """Set the bounds, limits and retention of a queue (see `Queue`).
+        """Set the bounds, limits, retention and needed guards of a queue (see `Queue`).
 
-        At a bound an enqueue raises QueueFull, or drops old jobs (on_full="shed"). A queue that only jobs name has the
-        defaults. Raise ConfigurationError.
+        At a bound an enqueue raises QueueFull, or drops old jobs (on_full="shed"). Raise ConfigurationError.
         """
         queue = Queue(
             name=name,
@@ -113,6 +115,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin):
             per_key=per_key,
             weights=weights or {},
             retention=retention or Retention(),
+            needs=needs,
         )
         self.registry.add_queue(queue)
         return queue
@@ -131,8 +134,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin):
 
     def _wired(self) -> Wiring:
         if self._wiring is None:
-            settings = Settings.load(self.name, self.explicit_settings)
-            self._wiring = self._wire(settings, SystemClock(), self._connect)
+            self._wiring = self._wire(Settings.load(self.name, self.explicit_settings), SystemClock(), self._connect)
         return self._wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
@@ -210,9 +212,8 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin):
     async def _send_from_portal(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
         from outlast.aio.portal import portal
 
-        wiring = self._wired()
-        if not wiring.connections.has_connection():
-            portal().at_stop(wiring.close)
+        if not self._wired().connections.has_connection():
+            portal().at_stop(self._wired().close)
         return await self.send(messages, on_conflict)
 
     async def enqueue_many(

@@ -64,8 +64,8 @@ class Declarer(MiddlewareMixin, Scheduling, ABC):
         `isolate="process"` runs it in a child process, which is killed past the timeout.
 
         options: kind, queue, timeout, retry, priority, expires, key, unique, unique_until, unique_for, on_conflict,
-        isolate, version, aliases, upgrades, result_ttl: see `outlast.declare.options.JobOptions`.
-        Raise ConfigurationError or DuplicateKind.
+        inherit_deadline, needs, isolate, version, aliases, upgrades, result_ttl: see
+        `outlast.declare.options.JobOptions`. Raise ConfigurationError or DuplicateKind.
         """
         check_names(options, JobOptions.__optional_keys__, "job")
 

@@ -8,7 +8,7 @@ import pytest
 
 from outlast.core.settlement import Park
 from outlast.core.store.broker import QueueStats
-from outlast.core.store.control import Cancel, Edit, Pause, Purge, RunNow
+from outlast.core.store.control import Adjust, Cancel, Edit, Pause, Purge, RunNow
 from tests.support.jobs import LEASE, A, B, Desk
 
 
@@ -123,3 +123,13 @@ async def test_parked_jobs_are_counted_until_they_are_parked_no_more(desk: Desk)
     desk.clock.advance(61)
     assert await desk.ids() == ["q.0", "q.3", "q.4"]
     assert (await desk.stats()).parked == 0
+
+
+async def test_the_guards_that_a_queue_needs_are_those_that_its_last_declaration_names(desk: Desk) -> None:
+    await desk.declare("q", needs=["payments", "mail"])
+    assert (await desk.stats()).needs == ("payments", "mail")
+    await desk.store.apply([Adjust("q", {"max_depth": 7})])
+    stats = await desk.stats()
+    assert (stats.needs, stats.limits, stats.changed) == (("payments", "mail"), {"max_depth": 7}, ("max_depth",))
+    await desk.declare("q")
+    assert (await desk.stats()).needs == ()

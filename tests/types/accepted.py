@@ -12,10 +12,13 @@ from pydantic import BaseModel
 
 from outlast import (
     Bound,
+    Breaker,
+    Bulkhead,
     CallNext,
     Context,
     Depends,
     Exponential,
+    Fallback,
     Handle,
     JobEnded,
     JobEnqueued,
@@ -25,6 +28,8 @@ from outlast import (
     Redacted,
     Retention,
     Retry,
+    RetryBudget,
+    Timeout,
     Unique,
     injected,
 )
@@ -149,8 +154,15 @@ with shop.testing() as t:
     t.assert_enqueued(send_receipt, order_id=7)
     t.assert_enqueued("bare", number=1)
 
-Retry(budget="1h", give_up_on=KeyError, retry_on=[OSError], backoff=Exponential(base="1s", cap=timedelta(minutes=5)))
-assert_type(Retry(budget=timedelta(hours=1)).budget, float | None)
+Retry(within="1h", give_up_on=KeyError, retry_on=[OSError], backoff=Exponential(base="1s", cap=timedelta(minutes=5)))
+assert_type(Retry(within=timedelta(hours=1)).within, float | None)
+assert_type(Timeout("2s").seconds, float)
+Breaker(window=100, slow="2s", open_for=timedelta(seconds=5), failures=OSError, ignore=[KeyError])
+Breaker(window="30s", failures=lambda result: result is None, failure_rate=None, slow_rate=0.5)
+Bulkhead(20, max_wait="1s")
+Fallback({}, on=OSError)
+Fallback(len)
+RetryBudget(share=0.2)
 shop.queue("mail", retention=Retention(record_ttl="1h", dead_ttl=timedelta(days=1)))
 Unique("key", seconds="5m")
 

@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Deadlines"]
+__all__ = ["Deadlines", "Within"]
 
 
 class Deadlines:
@@ -18,12 +18,12 @@ class Deadlines:
     __slots__ = ("_at", "_calls", "_loop", "_timer")
 
     def __init__(self) -> None:
-        self._calls: set[_Within] = set()
+        self._calls: set[Within] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._at = 0.0
 
-    def within(self, seconds: float) -> _Within:
+    def within(self, seconds: float) -> Within:
         """Return a context manager that bounds its block to `seconds` from now."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
@@ -34,7 +34,7 @@ class Deadlines:
         due = loop.time() + seconds
         if self._timer is None or due < self._at:
             self._set(due)
-        return _Within(self._calls, task, due)
+        return Within(self._calls, task, due)
 
     def _check(self) -> None:
         """Cancel the overdue calls, and set the timer for the next one."""
@@ -53,17 +53,18 @@ class Deadlines:
         self._timer = asyncio.get_running_loop().call_at(due, self._check)
 
 
-class _Within:
-    """One bounded block."""
+class Within:
+    """One bounded block. timed_out: whether it has raised TimeoutError because its time was over."""
 
-    __slots__ = ("_before", "_calls", "_over", "_task", "due")
+    __slots__ = ("_before", "_calls", "_over", "_task", "due", "timed_out")
 
-    def __init__(self, calls: set[_Within], task: asyncio.Task[Any], due: float) -> None:
+    def __init__(self, calls: set[Within], task: asyncio.Task[Any], due: float) -> None:
         self._calls = calls
         self._task = task
         self._before = task.cancelling()
         self._over = False
         self.due = due
+        self.timed_out = False
 
     def __enter__(self) -> None:
         self._calls.add(self)
@@ -73,6 +74,7 @@ class _Within:
     ) -> None:
         self._calls.discard(self)
         if self._over and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            self.timed_out = True
             raise TimeoutError from error
 
     def expire(self) -> None:

@@ -7,6 +7,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, TypeVar
@@ -40,6 +41,10 @@ class Portal:
                 "there, or call it from a thread (asyncio.to_thread)"
             )
         return asyncio.run_coroutine_threadsafe(work(), self._start()).result()
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Start `work()` on the portal's loop from any thread, also one that runs a loop; return its future at once."""
+        return asyncio.run_coroutine_threadsafe(work(), self._start())
 
     async def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await `work()` on the portal's loop, from any loop; what it opens there stays when that loop ends."""

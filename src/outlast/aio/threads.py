@@ -1,4 +1,4 @@
-"""A fixed number of daemon threads that run plain functions for an event loop."""
+"""A fixed number of daemon threads that run plain functions for event loops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from outlast.aio.signals import forked, leave_fork
 __all__ = ["Threads"]
 
 _Answer = Callable[[Any, BaseException | None], None]
-_Work = tuple[Context, Callable[[], Any], _Answer]
+_Work = tuple[Context, Callable[[], Any], _Answer, asyncio.AbstractEventLoop]
 
 
 class Threads:
@@ -31,20 +31,21 @@ class Threads:
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
 
     def submit(self, call: Callable[[], Any], answer: _Answer) -> None:
         """Run `call` in a thread with a copy of the caller's context; `answer(value, error)` is called on this loop.
 
-        Call it on the loop. If the loop is closed before the answer, the answer is dropped.
+        Call it on a loop. If the loop is closed before the answer, the answer is dropped.
         """
-        self._loop = asyncio.get_running_loop()
-        self._busy += 1
-        if self._busy > len(self._threads) and len(self._threads) < self._size:
-            thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._work.put((copy_context(), call, answer))
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            self._busy += 1
+            if self._busy > len(self._threads) and len(self._threads) < self._size:
+                thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._work.put((copy_context(), call, answer, loop))
 
     def close(self) -> None:
         """End the idle threads; a busy thread ends when its function returns."""
@@ -53,7 +54,7 @@ class Threads:
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
-            context, call, answer = work
+            context, call, answer, loop = work
             value: Any = None
             error: BaseException | None = None
             try:
@@ -62,12 +63,8 @@ class Threads:
                 error = raised
             if forked():
                 leave_fork(error)
-            loop = self._loop
+            with self._lock:
+                self._busy -= 1
             with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the answer
-                if loop is not None:
-                    loop.call_soon_threadsafe(self._back, answer, value, error)
-            del work, context, call, answer, value, error  # keep no reference to a job while idle
-
-    def _back(self, answer: _Answer, value: Any, error: BaseException | None) -> None:
-        self._busy -= 1
-        answer(value, error)
+                loop.call_soon_threadsafe(answer, value, error)
+            del work, context, call, answer, value, error, loop  # keep no reference to a job while idle

@@ -1,4 +1,4 @@
-"""Decide how a run is settled: all rules of retry, backoff, dead letter, snooze, poison and expiry."""
+"""Decide how a run is settled: all rules of retry, backoff, dead letter, snooze, guards, poison and expiry."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from msgspec import Raw, Struct
 
 from outlast.core.control_flow import GiveUp, Snooze
 from outlast.core.durations import seconds
+from outlast.core.errors import DeadlinePassed, GuardError, GuardRefused
+from outlast.core.guards.waits import WAITS_FOR
 from outlast.core.message import Delivery, Failure, Message
 from outlast.core.policy import DEFAULTS, Policy, Retry
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
@@ -39,6 +41,10 @@ KIND_MISSING: Final = "kind-missing"
 """The reason of a job that ended because no child process knew its kind."""
 UNRUNNABLE: Final = ("KindMissing", "NoProcess")
 """The types of the failures of `Unrunnable`: the first for a kind that the child process does not know."""
+_NO_TURN: Final = 1.0
+"""Seconds for which a job is put off that got no turn in a bulkhead."""
+_LEAST_SPREAD: Final = 1.0
+"""Seconds over which the jobs that a guard has put off come back, at least."""
 
 
 class Succeeded(Struct, frozen=True, gc=False):
@@ -186,21 +192,33 @@ def _failed(delivery: Delivery, outcome: Failed, policy: Policy, now: float, rng
             return _again(delivery, outcome.failure, "attempts", policy=policy, now=now, rng=rng)
         case "give up":
             return Finish(delivery.fence, "dead", "gave-up", error=outcome.failure)
+        case _Refused() as refused:
+            return _postponed(delivery, refused, now, rng)
         case length:
             return _snoozed(delivery, length, now)
 
 
-def _verdict(error: BaseException, retry: Retry) -> Literal["give up", "retry"] | float:
+class _Refused(Struct, frozen=True):
+    """A guard has refused a call of the handler. after: seconds from which on it may let one through."""
+
+    guard: str
+    after: float
+
+
+def _verdict(error: BaseException, retry: Retry) -> Literal["give up", "retry"] | float | _Refused:
     """Return what the rules say about an exception: the seconds of its Snooze, else whether to retry.
 
     Each exception in a group, at any depth, counts as if it were raised alone: to give up wins over a retry, a retry
-    over a snooze, and of several snoozes the longest counts. A group whose own class is in `retry_on` or `give_up_on`
-    counts as a whole, except that a GiveUp or a Snooze in it still counts. Causes do not count: `raise X from GiveUp()`
-    is an X. Reads classes only by `type`, since an exception may define `__class__` and `exceptions` itself.
+    over a refused guard, that over a snooze, and of several of these the longest counts. A group whose own class is in
+    `retry_on` or `give_up_on` counts as a whole, except that a GiveUp, a Snooze or a refused guard in it still counts.
+    A guard that refused a call is no failure, unless `give_up_on` has a class of guards' errors that it is of.
+    Causes do not count: `raise X from GiveUp()` is an X. Reads classes only by `type`, since an exception may define
+    `__class__` and `exceptions` itself.
     """
     give_up_groups, retry_groups = _groups(retry.give_up_on), _groups(retry.retry_on)
     verdict: Literal["retry"] | None = None
     longest = 0.0
+    refused: _Refused | None = None
     waiting = [(error, False)]
     seen: set[tuple[int, bool]] = set()  # the same group may be in others many times
     while waiting:
@@ -218,11 +236,27 @@ def _verdict(error: BaseException, retry: Retry) -> Literal["give up", "retry"] 
                 return "give up"
             listed = listed or issubclass(kind, retry_groups)
             waiting.extend((part, listed) for part in _parts_of(each))
+        elif issubclass(kind, GuardRefused) and not _fails(kind, retry):
+            one = _refusal(each)  # type: ignore[arg-type]
+            refused = one if refused is None or one.after > refused.after else refused
         elif issubclass(kind, retry.give_up_on) or not (listed or _retried(kind, retry)):
             return "give up"
         else:
             verdict = "retry"
+    if verdict is None and refused is not None:
+        return _Refused(refused.guard, max(refused.after, longest))
     return verdict or longest
+
+
+def _fails(kind: type[BaseException], retry: Retry) -> bool:
+    """Tell whether a refused call fails the run: the handler's own deadline has passed, or the policy names it."""
+    named = tuple(each for each in retry.give_up_on if issubclass(each, GuardError))
+    return issubclass(kind, (DeadlinePassed, *named))
+
+
+def _refusal(error: GuardRefused) -> _Refused:
+    after = error.retry_after
+    return _Refused(error.guard, _NO_TURN if after is None else seconds(after, "GuardRefused.retry_after"))
 
 
 def _groups(kinds: tuple[type[BaseException], ...]) -> tuple[type[BaseException], ...]:
@@ -243,16 +277,25 @@ def _snoozed(delivery: Delivery, length: float, now: float) -> Reschedule:
     return Reschedule(delivery.fence, now + length, delivery.attempt, crashes=_kept_crashes(delivery))
 
 
+def _postponed(delivery: Delivery, refused: _Refused, now: float, rng: Random) -> Release:
+    """Put the job off until the guard may let a call through, with its attempt, its crashes and its rank.
+
+    They all wait for the same moment, so they come back spread over as much time again.
+    """
+    at = now + refused.after + rng.random() * max(_LEAST_SPREAD, refused.after)
+    return Release(delivery.fence, at, f"{WAITS_FOR} {refused.guard}", begun=True, guard=refused.guard)
+
+
 def _again(
     delivery: Delivery, failure: Failure, reason: str, *, policy: Policy, now: float, rng: Random
 ) -> Finish | Reschedule:
-    """Reschedule while attempts and budget last; else finish as dead with `reason`."""
+    """Reschedule while attempts and `within` last; else finish as dead with `reason`."""
     retry = policy.retry
     if delivery.attempt >= retry.attempts:
         return Finish(delivery.fence, "dead", reason, error=failure)
     # A backoff may be custom: a value that no store can sort by would fail the other settlements of the batch.
     at = now + seconds(retry.backoff.delay(delivery.attempt, rng), f"the delay of {type(retry.backoff).__name__}")
-    if retry.budget is not None and at > delivery.message.run_at + retry.budget:
+    if retry.within is not None and at > delivery.message.run_at + retry.within:
         return Finish(delivery.fence, "dead", "budget", error=failure)
     return Reschedule(delivery.fence, at, delivery.attempt + 1, failure, crashes=_kept_crashes(delivery))
 

@@ -7,9 +7,15 @@ from typing import Any
 
 __all__ = [
     "BodyTooLarge",
+    "BulkheadFull",
     "ConfigurationError",
+    "DeadlinePassed",
     "DuplicateKind",
     "EnqueueUnknown",
+    "GuardError",
+    "GuardOpen",
+    "GuardRefused",
+    "GuardTimeout",
     "IdConflict",
     "InvalidArguments",
     "JobCancelled",
@@ -210,3 +216,79 @@ class JobExpired(OutlastError):
     def __init__(self, job_id: str, why: str = "") -> None:
         super().__init__(f"job {job_id} expired before it ran{why}")
         self.id = job_id
+
+
+class GuardError(OutlastError):
+    """A guard refused or ended a call to its dependency. guard: its name."""
+
+    def __init__(self, guard: str, message: str) -> None:
+        super().__init__(message)
+        self.guard = guard
+
+
+class GuardRefused(GuardError):
+    """The call was not made: repeating it is safe. retry_after: seconds from which on it may be, None if not known."""
+
+    retry_after: float | None = None
+
+
+class GuardOpen(GuardRefused):
+    """The breaker is open, or lets only a share of the calls through after it has closed; the call was not made.
+
+    why: what opened it. retry_after: seconds until the next probe, or until more calls are let through.
+    """
+
+    retry_after: float
+
+    def __init__(self, guard: str, retry_after: float, why: str) -> None:
+        super().__init__(guard, f"guard {guard!r} made no call ({why}): try again in {retry_after:.1f} s")
+        self.retry_after = retry_after
+        self.why = why
+
+
+class BulkheadFull(GuardRefused):
+    """As many calls as the bulkhead permits were running, and this one got no turn; it was not made.
+
+    concurrency: of the bulkhead. bound: the setting that was reached: "max_wait" or "max_waiting".
+    """
+
+    def __init__(self, guard: str, concurrency: int, bound: str = "max_wait") -> None:
+        why = "its turn did not come within max_wait" if bound == "max_wait" else "max_waiting others were waiting"
+        super().__init__(
+            guard,
+            f"guard {guard!r} made no call: concurrency={concurrency} calls were running, and {why}: raise concurrency "
+            f"or {bound} of its Bulkhead, or make fewer calls at once",
+        )
+        self.concurrency = concurrency
+        self.bound = bound
+
+
+class DeadlinePassed(GuardRefused, TimeoutError):
+    """The deadline of the caller had passed before the call could be made; it was not made.
+
+    late: seconds since the deadline. It says nothing about the dependency and counts for no breaker.
+    """
+
+    def __init__(self, guard: str, late: float = 0.0) -> None:
+        super().__init__(
+            guard,
+            f"guard {guard!r} made no call: the deadline of its caller passed {late:.1f} s before: give the caller "
+            "more time, or let it do less before this call",
+        )
+        self.late = late
+
+
+class GuardTimeout(GuardError, TimeoutError):
+    """The call took longer than `timeout` seconds and was ended; the dependency may have done what was asked.
+
+    running: whether it goes on in its thread, which cannot be stopped.
+    """
+
+    def __init__(self, guard: str, timeout: float, *, running: bool = False) -> None:
+        super().__init__(
+            guard,
+            f"guard {guard!r}: the call took longer than timeout={timeout:g} s: raise timeout, or find out why the "
+            "dependency is slow",
+        )
+        self.timeout = timeout
+        self.running = running

@@ -16,6 +16,7 @@ __all__ = [
     "JobEnded",
     "JobEnqueued",
     "JobLost",
+    "JobPostponed",
     "JobRefused",
     "JobRetried",
     "JobStarted",
@@ -102,6 +103,16 @@ class JobRetried(Struct, frozen=True):
     error: str
 
 
+class JobPostponed(Struct, frozen=True):
+    """A guard refused a call of a run, which is put off until `at` (wall time in seconds); no attempt is used up."""
+
+    id: str
+    queue: str
+    kind: str
+    guard: str
+    at: float
+
+
 class JobLost(Struct, frozen=True):
     """This holder was superseded: its report about the job no longer counts."""
 
@@ -138,6 +149,7 @@ Event = (
     | JobStarted
     | JobEnded
     | JobRetried
+    | JobPostponed
     | JobLost
     | QueueUnattended
     | ScheduleFailed

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, StructMeta, field, structs
 
 from outlast.core.backoff import Backoff, Exponential
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.text import shown
 
-__all__ = ["DEFAULTS", "HEAD_START", "Defaults", "Policy", "Priority", "Retention", "Retry", "seconds"]
+__all__ = ["DEFAULTS", "HEAD_START", "Defaults", "Policy", "Priority", "Retention", "Retry", "classes_of", "seconds"]
 
 Priority = Literal["high", "normal", "low"]
 
@@ -52,19 +53,38 @@ HEAD_START: Final[dict[Priority, float]] = {
 }
 """Seconds by which a priority moves a job ahead of its due time: a fixed number, so a waiting job ages on its own."""
 
+_RENAMED: Final = "Retry(budget=) is now Retry(within=): give within; the old name is removed in the next release"
 
-class Retry(Struct, frozen=True, kw_only=True):
-    """When a failed run is retried.
 
-    attempts: the total number of runs, 1 or more. retry_on, give_up_on: exception classes; give_up_on wins. budget: a
-    duration from the time the job was first due; no retry is scheduled beyond it (a snooze is not a retry).
+if TYPE_CHECKING:
+    from msgspec import StructMeta as _TakesOldName
+else:
+
+    class _TakesOldName(StructMeta):
+        """The class of Retry: it takes `budget=`, the old name of `within=`, for one release."""
+
+        def __call__(self, *args: Any, **settings: Any) -> Any:
+            if "budget" in settings:
+                if "within" in settings:
+                    raise ConfigurationError("Retry(budget=, within=): budget is the old name of within: give within")
+                warnings.warn(_RENAMED, DeprecationWarning, stacklevel=2)
+                settings["within"] = settings.pop("budget")
+            return super().__call__(*args, **settings)
+
+
+class Retry(Struct, frozen=True, kw_only=True, metaclass=_TakesOldName):
+    """When a failed run of a job, or a failed call of a guard, is repeated.
+
+    attempts: the total number of runs, 1 or more. retry_on, give_up_on: exception classes; give_up_on wins. within: a
+    duration from the time the job was first due, or from the begin of the call; no retry is scheduled beyond it (a
+    snooze is not a retry). budget: the old name of `within`, with a DeprecationWarning.
     """
 
     attempts: int = DEFAULTS.attempts
     backoff: Backoff = field(default_factory=lambda: Exponential(base=DEFAULTS.backoff_base, cap=DEFAULTS.backoff_cap))
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     give_up_on: tuple[type[BaseException], ...] = ()
-    budget: float | None = None
+    within: float | None = None
 
     if TYPE_CHECKING:
 
@@ -75,6 +95,7 @@ class Retry(Struct, frozen=True, kw_only=True):
             backoff: Backoff = ...,
             retry_on: type[BaseException] | Iterable[type[BaseException]] = ...,
             give_up_on: type[BaseException] | Iterable[type[BaseException]] = ...,
+            within: Duration | None = ...,
             budget: Duration | None = ...,
         ) -> None: ...
 
@@ -88,19 +109,30 @@ class Retry(Struct, frozen=True, kw_only=True):
                 f"Retry(backoff={self.backoff!r}): give Exponential(...), Constant(...) or an object with their delay()"
             )
         for name in ("retry_on", "give_up_on"):
-            structs.force_setattr(self, name, _classes(getattr(self, name), name))
-        if self.budget is not None:
-            structs.force_setattr(self, "budget", seconds(self.budget, "Retry(budget)"))
-            if self.budget == 0:
-                raise ConfigurationError("Retry(budget=0): give seconds above 0, or None for no budget")
+            structs.force_setattr(self, name, classes_of(getattr(self, name), "Retry", name))
+        if self.within is not None:
+            structs.force_setattr(self, "within", seconds(self.within, "Retry(within)"))
+            if self.within == 0:
+                raise ConfigurationError("Retry(within=0): give seconds above 0, or None for no limit")
+
+    @property
+    def budget(self) -> float | None:
+        """The old name of `within`; removed in the next release."""
+        warnings.warn(_RENAMED, DeprecationWarning, stacklevel=2)
+        return self.within
 
 
-def _classes(value: object, setting: str) -> tuple[type[BaseException], ...]:
-    """Return one or several exception classes as a tuple: any other value would fail only when a job fails."""
+def classes_of(value: object, owner: str, setting: str) -> tuple[type[BaseException], ...]:
+    """Return one or several exception classes as a tuple: any other value would fail only when a call fails.
+
+    Raise ConfigurationError that names `setting` of the policy `owner`.
+    """
     several = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
     classes = tuple(each for each in several if isinstance(each, type) and issubclass(each, BaseException))
     if len(classes) < len(several):
-        raise ConfigurationError(f"Retry({setting}={value!r}): give exception classes, such as (ConnectionError,)")
+        raise ConfigurationError(
+            f"{owner}({setting}={shown(value)}): give exception classes, such as (ConnectionError,)"
+        )
     return classes
 
 

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from msgspec import structs
+
 from outlast.core.errors import ConfigurationError, DuplicateKind
+from outlast.core.guards.needs import DeclaredGuard, settled_needs
 from outlast.core.kinds import Upgrade, name_of, runnable_kinds, wire_kind
 from outlast.core.policy import Policy, Priority
 from outlast.core.schedule import Scheduled
@@ -47,6 +50,10 @@ class Declaration:
     unique: str | Callable[..., str | None] | None = None
     unique_until: Literal["start", "finish"] = "finish"
     unique_seconds: float | None = None
+    inherit_deadline: bool = False
+    """Whether a job expires at the deadline of its caller."""
+    guards: tuple[str, ...] | None = None
+    """The guards that its queue needs; None: what the queue declares."""
     on_conflict: OnConflict = "existing"
     version: int = 1
     aliases: tuple[str, ...] = ()
@@ -74,13 +81,14 @@ class Declaration:
 
 @dataclass(slots=True)
 class Registry:
-    """All declarations of one app by kind, and its queues and schedules by name."""
+    """All declarations of one app by kind, and its queues, schedules and guards by name."""
 
     declarations: dict[str, Declaration] = field(default_factory=dict)
     kinds: dict[str, Declaration] = field(default_factory=dict)
     """The declaration that runs each wire kind, with older versions and former names."""
     queues: dict[str, Queue] = field(default_factory=dict)
     schedules: dict[str, Scheduled] = field(default_factory=dict)
+    guards: dict[str, DeclaredGuard] = field(default_factory=dict)
     app: str = ""
     """The name of the app."""
     middleware: list[Callable[..., Any]] = field(default_factory=list)
@@ -128,6 +136,14 @@ class Registry:
         self.schedules[scheduled.name] = scheduled
         self.version += 1
 
+    def add_guard(self, guard: DeclaredGuard) -> None:
+        """Add a guard; raise ConfigurationError when another guard has its name."""
+        if guard.name in self.guards:
+            raise ConfigurationError(
+                f"guard {guard.name!r} is declared twice: use the first one, or give one of them another name"
+            )
+        self.guards[guard.name] = guard
+
     def same_kind(self, one: str, other: str) -> bool:
         """Tell whether two wire kinds are one kind: in any version, by its present or a former name."""
         if one == other:
@@ -135,9 +151,23 @@ class Registry:
         names = (name_of(one), name_of(other))
         return names[0] == names[1] or (names[0] in self._names and self._names[names[0]] is self._names.get(names[1]))
 
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the guards that each queue needs, for the queues that need any.
+
+        Raise ConfigurationError for a guard that is not declared or cannot hold a queue, and for kinds of one queue
+        that need different ones: only now is every declaration known.
+        """
+        declared = {name: queue.needs for name, queue in self.queues.items()}
+        return settled_needs(declared, self.declarations.values(), self.guards)
+
     def topology(self) -> Topology:
-        """Return the topology to declare to a store."""
-        return Topology(tuple(self.queues.values()), self.app, tuple(self.kinds))
+        """Return the topology to declare to a store; raise ConfigurationError as `needs` does."""
+        needs = self.needs()
+        queues = [
+            structs.replace(queue, needs=needs[name]) if needs.get(name, ()) != queue.needs else queue
+            for name, queue in self.queues.items()
+        ]
+        return Topology(tuple(queues), self.app, tuple(self.kinds))
 
 
 def _where(declaration: Declaration) -> str:

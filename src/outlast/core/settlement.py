@@ -66,13 +66,15 @@ class Reschedule(Struct, frozen=True, tag=True):
 class Release(Struct, frozen=True, tag=True):
     """Give back the unfinished job. It keeps attempt, crash count and rank, and is due at `at`, at once when None.
 
-    begun: its run had started, so that it does not expire any more.
+    begun: its run had started, so that it does not expire any more. guard: the guard that refused a call of its
+    handler, if that is why.
     """
 
     fence: Fence
     at: float | None = None
     why: str = ""
     begun: bool = False
+    guard: str = ""
 
 
 class Park(Struct, frozen=True):

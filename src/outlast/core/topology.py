@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field, structs
 
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
+from outlast.core.guards.needs import Named, guard_names
 from outlast.core.ids import check_queue_name
 from outlast.core.limits import NO_LIMIT, Gcra, Limit, Rate, check_limits
 from outlast.core.policy import Retention
@@ -27,7 +28,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     jobs; max_bytes, bytes of their arguments; max_age, how long the first ready job of the same key may have waited.
     Limits, enforced by `claim`: concurrency, jobs running at once; rate, jobs that begin, at most `burst` at once (by
     default a tenth of the rate's count). per_key: the same for each key. weights: jobs per turn of a key; 1 for every
-    key that is not named.
+    key that is not named. needs: names of guards; while one of them is open, the jobs stay in the store.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     per_key: Limit = NO_LIMIT
     weights: dict[str, int] = field(default_factory=dict)
     retention: Retention = field(default_factory=Retention)
+    needs: tuple[str, ...] = ()
 
     if TYPE_CHECKING:
 
@@ -58,6 +60,7 @@ class Queue(Struct, frozen=True, kw_only=True):
             per_key: Limit = ...,
             weights: Mapping[str, int] = ...,
             retention: Retention = ...,
+            needs: Sequence[str | Named] = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -77,6 +80,7 @@ class Queue(Struct, frozen=True, kw_only=True):
                 )
         if not isinstance(self.retention, Retention):
             raise ConfigurationError(f"{owner}: retention={self.retention!r} must be a Retention(...)")
+        structs.force_setattr(self, "needs", guard_names(self.needs, owner))
 
     @property
     def gcra(self) -> Gcra | None:

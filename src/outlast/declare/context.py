@@ -117,7 +117,16 @@ class Context:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the timeout of the run, None when it has none."""
+        """Seconds until the timeout of the run, None when it has none.
+
+        That is the deadline of the guarded calls of the handler: `outlast.remaining()` returns the same, or less inside
+        a block of `outlast.deadline`.
+        """
+        return self._run.remaining
+
+    @property
+    def deadline(self) -> float | None:
+        """The same as `remaining`: seconds, not a time of day."""
         return self._run.remaining
 
     @property

@@ -9,6 +9,7 @@ from outlast.core.bounds import plain_text
 from outlast.core.calls import is_async
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.guards.needs import guard_names
 from outlast.core.ids import check_queue_name, fits
 from outlast.core.kinds import KIND_NAME, check_aliases, check_upgrades
 from outlast.core.policy import DEFAULTS, Policy, Retry
@@ -53,6 +54,8 @@ def declaration_of(
         unique="" if unique is True else plain_text(unique) if isinstance(unique, str) else unique or None,
         unique_until=options.get("unique_until", "finish"),
         unique_seconds=_positive(options.get("unique_for"), "unique_for"),
+        guards=guard_names(options["needs"], where) if "needs" in options else None,
+        inherit_deadline=_flag(options.get("inherit_deadline", False), f"{where}: inherit_deadline"),
         on_conflict=check_conflict(options.get("on_conflict", "existing")),
         version=version,
         aliases=check_aliases(kind, options.get("aliases", ())),
@@ -95,6 +98,12 @@ def _policy(options: JobOptions) -> Policy:
 def _positive(duration: Duration | None, setting: str) -> float | None:
     """Return a duration in seconds, None for None; raise ConfigurationError for 0 or less."""
     return None if duration is None else positive(duration, setting)
+
+
+def _flag(value: object, setting: str) -> bool:
+    if type(value) is not bool:
+        raise ConfigurationError(f"{setting}={shown(value)}: give True or False")
+    return value
 
 
 def _check_dependencies(signature: Signature, where: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypedDict, cast
 
@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from outlast.core.bounds import LAST_MOMENT, checked_headers, checked_moment, checked_text, plain_text, seconds_at
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.guards.needs import Named
 from outlast.core.kinds import Upgrade
 from outlast.core.policy import HEAD_START, Priority, Retry
 from outlast.core.text import shown
@@ -53,6 +54,10 @@ class JobOptions(TypedDict, total=False):
     """The unique key is also free after this time."""
     on_conflict: OnConflict
     """What an enqueue does when another job holds the unique key: see `OnConflict`."""
+    inherit_deadline: bool
+    """Whether a job that is enqueued under a deadline (`outlast.deadline`) expires at it; False by default."""
+    needs: Sequence[str | Named]
+    """The guards that its queue needs (see `Queue`): all jobs of the queue need the same."""
     isolate: Literal["process"] | None
     """"process": each run has a child process, which is killed past the timeout."""
     version: int

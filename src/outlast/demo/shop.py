@@ -21,7 +21,7 @@ __all__ = ["Order", "app", "render_invoice", "send_invoice", "shop", "take_payme
 
 # The longest wait between two runs is the longest delay of a payment when the provider is up again. A job is retried
 # for 15 minutes with any number of attempts, so an outage costs time and no order.
-OUTAGE = Retry(attempts=10_000, backoff=Exponential(base=0.25, cap=2.0), budget=15 * 60)
+OUTAGE = Retry(attempts=10_000, backoff=Exponential(base=0.25, cap=2.0), within=15 * 60)
 
 
 class Order(BaseModel):

@@ -20,6 +20,7 @@ from outlast.core.registry import Declaration, Registry
 from outlast.declare.arguments import Arguments
 from outlast.declare.options import NO_OPTIONS, Options
 from outlast.enqueue.keys import key_of, unique_of
+from outlast.resilience.deadlines import remaining
 from outlast.settings import Settings
 
 __all__ = ["Composer"]
@@ -72,6 +73,9 @@ class Composer:
             expires = declaration.expires if options.expires is None else seconds(options.expires, "expires")
             key = key_of(declaration, arguments, values, options)
             unique = unique_of(declaration, arguments, values, body, options)
+        expires_at = None if expires is None else min(run_at + expires, LAST_MOMENT)
+        if declaration.inherit_deadline and (left := remaining()) is not None:
+            expires_at = now + left if expires_at is None else min(expires_at, now + left)
         message = self.latest[0] = Message(
             id=self.ids.new(queue, now, self.rng.getrandbits(62)) if own_id is None else job_id(queue, own_id),
             queue=queue,
@@ -82,7 +86,7 @@ class Composer:
             priority=priority,
             key=key,
             unique=unique,
-            expires_at=None if expires is None else min(run_at + expires, LAST_MOMENT),
+            expires_at=expires_at,
             headers=options.headers,
             redacted=arguments.redacted,
         )

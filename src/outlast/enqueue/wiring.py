@@ -26,6 +26,7 @@ from outlast.settings import Settings
 
 if TYPE_CHECKING:
     from outlast.enqueue.spool import Spool
+    from outlast.resilience.link import GuardLink
 
 __all__ = ["Wiring", "wire"]
 
@@ -53,7 +54,10 @@ class Wiring:
         """The working directory in which the connection of the portal's loop was opened."""
         settings = composer.settings
         kind = find_kind(settings.url)  # an unknown one is refused when the store is opened
-        if settings.spool and not (kind is not None and kind.in_process):
+        in_process = kind is not None and kind.in_process
+        self._guard_link: GuardLink | None = None
+        self._in_process = in_process
+        if settings.spool and not in_process:
             from outlast.enqueue.spool import Spool
 
             same_kind = composer.registry.same_kind
@@ -62,7 +66,24 @@ class Wiring:
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
         if self.spool is not None:
             self.spool.relay()  # an earlier process may have left jobs in the spool
+        if self._guard_link is not None:
+            self._guard_link.resume()  # the app may have been closed since guards were used
         return connect(self.composer.settings, self.composer.clock)
+
+    @property
+    def guard_link(self) -> GuardLink | None:
+        """The link of the app's guards to other processes; None for a store that no other process can reach."""
+        if self._guard_link is None and not self._in_process:
+            from outlast.resilience.link import GuardLink  # an app without guards does not need it
+
+            self._guard_link = GuardLink(self._guard_store)
+        return self._guard_link
+
+    async def _guard_store(self) -> Store:
+        """Return the store of the portal's loop, for the link of the guards; raise StoreError, ConfigurationError."""
+        if not self.connections.has_connection():
+            portal().at_stop(self.close)
+        return (await self.connections.get()).store
 
     def publish(self, messages: Sequence[Message]) -> Coroutine[Any, Any, _Stored]:
         """Store messages, or spool them; return the answers and their durability. Raise as Runtime.publish does.
@@ -137,9 +158,11 @@ class Wiring:
         return not known
 
     async def close(self) -> None:
-        """Close the spool and the store of the running loop."""
+        """Close the spool and the store of the running loop; on the portal's loop also the link of the guards."""
         if self.spool is not None:
             await self.spool.close()
+        if self._guard_link is not None and portal().loop is asyncio.get_running_loop():
+            await self._guard_link.close()
         await self.connections.close()
 
 

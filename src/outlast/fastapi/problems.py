@@ -13,7 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from outlast.core.errors import (
     BodyTooLarge,
+    BulkheadFull,
+    DeadlinePassed,
     EnqueueUnknown,
+    GuardOpen,
+    GuardTimeout,
     IdConflict,
     InvalidArguments,
     JobCancelled,
@@ -131,6 +135,26 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         ),
         JobCancelled: lambda error: answer(409, "job-cancelled", "the job was cancelled", job=error.id),
         JobExpired: lambda error: answer(410, "job-expired", "the job expired before it began", job=error.id),
+        GuardOpen: lambda error: answer(
+            503,
+            "dependency-unavailable",
+            f"{error.guard!r} does not answer now, and no call was made",
+            retry_after=error.retry_after,
+            guard=error.guard,
+        ),
+        BulkheadFull: lambda error: answer(
+            503,
+            "dependency-busy",
+            f"too many calls of {error.guard!r} run now, and no call was made",
+            retry_after=RESULT_RETRY,
+            guard=error.guard,
+        ),
+        DeadlinePassed: lambda error: answer(
+            504, "deadline-passed", f"the deadline passed before {error.guard!r} was called", guard=error.guard
+        ),
+        GuardTimeout: lambda error: answer(
+            504, "dependency-timeout", f"{error.guard!r} has not answered in time", guard=error.guard
+        ),
         InvalidArguments: lambda error: answer(422, "invalid-arguments", str(error)),
         JobNotFound: lambda _: answer(
             404, "job-not-found", "no such job: it never existed here, or its record was removed"

@@ -13,6 +13,7 @@ from outlast.core.clock import Clock
 from outlast.core.decide import Outcome, UnknownKind, admit, runs_alone
 from outlast.core.message import Delivery
 from outlast.core.settlement import Release, Settlement
+from outlast.resilience.deadlines import bounded, ends_at
 from outlast.worker.budget import Budget
 from outlast.worker.call_plan import ThreadCall
 from outlast.worker.finisher import RunFinisher
@@ -158,7 +159,8 @@ class Executor:
             task = spawn(self._run_around_thread(run, plan, values), run.delivery.message.id)
         else:
             call = plan.bind(run.context() if plan.takes_context else None, values)
-            self._threads.submit(call, functools.partial(self._thread_returned, run))
+            with bounded(plan.timeout):
+                self._threads.submit(call, functools.partial(self._thread_returned, run))
             return
         if not run.ended:
             run.task = task
@@ -166,6 +168,7 @@ class Executor:
     # Running
 
     async def _run_on_loop(self, run: Run, plan: RunPlan, values: dict[str, Any]) -> None:
+        ends_at(plan.timeout)
         try:
             value = await (plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values))
         except BaseException as error:
@@ -182,6 +185,7 @@ class Executor:
     async def _run_around_thread(self, run: Run, plan: RunPlan, values: dict[str, Any]) -> None:
         """Run the middleware on the event loop, and the plain function that it awaits in a thread."""
         assert plan.around is not None
+        ends_at(plan.timeout)
         context = run.context()
         late = functools.partial(self._thread_returned, run, None, None)
         inner = ThreadCall(self._threads, plan.bind(context, values), late)

@@ -6,10 +6,19 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Final
 
-from outlast.core.events import JobEnded, JobEnqueued, JobLost, JobRefused, JobRetried, JobStarted
+from outlast.core.events import (
+    JobEnded,
+    JobEnqueued,
+    JobLost,
+    JobPostponed,
+    JobRefused,
+    JobRetried,
+    JobStarted,
+)
 from outlast.core.message import Failure, Message
-from outlast.core.settlement import Finish, Reschedule, Settlement
+from outlast.core.settlement import Finish, Release, Reschedule, Settlement
 from outlast.core.text import line
 from outlast.worker.budget import EndedRun
 from outlast.worker.failures import handler_frames
@@ -22,6 +31,8 @@ __all__ = ["FailedRun", "Reporter", "Superseded"]
 _logger = logging.getLogger("outlast.worker")
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+_SAME_OUTAGE: Final = 10.0
+"""Seconds after the last job that a guard put off was due again; one that is put off later tells of a new outage."""
 Superseded = frozenset[tuple[str, int]]
 """Ids and tokens of fences of runs whose jobs were delivered to another holder."""
 
@@ -52,6 +63,7 @@ class Reporter:
         self._clock = runtime.clock
         self._same_kind = runtime.registry.same_kind
         self._unknown: set[str] = set()
+        self._outages: dict[str, float] = {}
 
     def started(self, run: Run) -> None:
         """Report that a run began."""
@@ -112,6 +124,21 @@ class Reporter:
             self._log(logging.WARNING, run, text, run.delivery.attempt, wait, failure=error)
             text = f"{error.type}: {error.message}"
             self._emit(JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, text))
+        elif isinstance(settlement, Release) and settlement.guard and settlement.at is not None:
+            self._postponed(run, settlement.guard, settlement.at)
+
+    def _postponed(self, run: Run, guard: str, at: float) -> None:
+        """Report that a guard has put the job off: each job to observers, the log once an outage."""
+        over = self._outages.get(guard, 0.0)
+        self._outages[guard] = max(over, at + _SAME_OUTAGE)
+        if over < self._clock.time():
+            with suppress(BaseException):
+                text = (
+                    "guard %r makes no calls now: jobs that meet it are put off and use up no attempt, as job %s (%s)"
+                )
+                _logger.warning(text, guard, line(run.delivery.message.id), line(run.delivery.message.kind))
+        message = run.delivery.message
+        self._emit(JobPostponed(message.id, message.queue, message.kind, guard, at))
 
     def superseded(self, run: Run) -> None:
         """Report that a run was superseded."""

@@ -314,7 +314,7 @@ def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
     """Return the settlement of a run, by the policy of its kind. Never raises.
 
     A backoff, and the classes in `retry_on`, may be user code: when they raise, the run is retried with the default
-    backoff, within the attempts and the budget of the kind.
+    backoff, within the attempts and the time of the kind.
     """
     policy = _NO_POLICY if run.plan is None else run.plan.declaration.policy
     now = run.host.clock.time()
@@ -327,7 +327,7 @@ def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
                 run.delivery.message.id,
                 exc_info=error,
             )
-        kept = structs.replace(_NO_POLICY, retry=Retry(attempts=policy.retry.attempts, budget=policy.retry.budget))
+        kept = structs.replace(_NO_POLICY, retry=Retry(attempts=policy.retry.attempts, within=policy.retry.within))
         settlement = decide(
             run.delivery, Failed(_ANY_ERROR, outcome.failure) if type(outcome) is Failed else outcome, kept, now, rng
         )

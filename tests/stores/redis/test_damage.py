@@ -16,6 +16,7 @@ from outlast.brokers.redis.cluster_store import ClusterStore
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.errors import StoreCorrupt
+from outlast.core.guards.record import commanded
 from outlast.core.message import Usage
 from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import ScheduleAdvance, ScheduleEntry, Spec
@@ -27,6 +28,7 @@ from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
+from tests.support.guard_damage import begins_again
 from tests.support.jobs import LEASE, A, B, Desk, failure, message, raw
 from tests.support.schedule_damage import stands_alone
 from tests.support.stores import CASES, namespace_of, redis_url
@@ -273,6 +275,43 @@ async def test_a_schedule_that_cannot_be_read_stands_alone(
 
     await stands_alone(desk, spoil)
     assert sum("'bad' cannot be read" in line for line in caplog.messages) == 2, "once for each time it was spoilt"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"[]", b'{"name":"bad"}', b'{"name":"bad","revision":-1}', b"another's"]
+)
+async def test_a_guard_whose_state_cannot_be_read_begins_again(
+    desk: Desk, client: RedisClient, tmp_path: Path, body: bytes
+) -> None:
+    key = f"{{{namespace_of(tmp_path)}}}:guards"
+
+    async def spoil() -> None:
+        value = await client.command("HGET", key, "a") if body == b"another's" else body
+        await client.command("HSET", key, "bad", value)
+        await client.command("SET", f"{key[:-7]}:swaps", "many")
+
+    await begins_again(desk, spoil)
+
+
+async def test_a_key_of_guards_of_a_wrong_type_is_named(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
+    await client.command("SET", f"{{{namespace_of(tmp_path)}}}:guards", "another program's")
+    with pytest.raises(StoreCorrupt, match=r"the key .*:guards does not hold a hash"):
+        await desk.store.guards()
+    assert await desk.publish("q.1") == [Accepted()]
+
+
+async def test_who_waits_for_guards_wakes_when_the_server_was_flushed(
+    desk: Desk, client: RedisClient, tmp_path: Path
+) -> None:
+    view = await desk.store.guards()
+    first = commanded(view.of("a"), "open", view.now)
+    assert await desk.store.swap([first]) == [True]
+    assert await desk.store.swap([commanded(first, "close", view.now)]) == [True]
+    heard = await desk.store.guards_changed(0, 0)
+    for key in ("guards", "swaps"):
+        await client.command("DEL", f"{{{namespace_of(tmp_path)}}}:{key}")
+    assert await desk.store.swap([first]) == [True]
+    assert await desk.store.guards_changed(heard, 60) != heard
 
 
 @pytest.fixture

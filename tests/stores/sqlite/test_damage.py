@@ -19,6 +19,7 @@ from outlast.core.store.records import Query
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import damage, vandalize_file
+from tests.support.guard_damage import begins_again
 from tests.support.jobs import Desk, raw
 from tests.support.polling import until
 from tests.support.schedule_damage import stands_alone
@@ -135,6 +136,14 @@ async def test_a_store_at_rest_repairs_what_no_call_has_met(tmp_path: Path, chan
     bad = await desk.record("q.bad")
     assert (bad.state, bad.reason) == ("dead", "unreadable")
     await store.close()
+
+
+@pytest.mark.parametrize("body", ["'{'", "x'00'", "cast(x'ff' as text)", "(select body from guard where name = 'a')"])
+async def test_a_guard_whose_state_cannot_be_read_begins_again(desk: Desk, tmp_path: Path, body: str) -> None:
+    async def spoil() -> None:
+        change(tmp_path, f"update guard set body = {body} where name = 'bad'")
+
+    await begins_again(desk, spoil)
 
 
 async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path) -> None:

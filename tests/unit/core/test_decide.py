@@ -29,7 +29,7 @@ from outlast.core.decide import (
     decide,
     runs_alone,
 )
-from outlast.core.errors import ConfigurationError
+from outlast.core.errors import BulkheadFull, ConfigurationError, DeadlinePassed, GuardError, GuardOpen, GuardRefused
 from outlast.core.message import Delivery, Fence
 from outlast.core.policy import DEFAULTS, Policy, Retry
 from outlast.core.settlement import Finish, Park, Release, Settlement
@@ -251,7 +251,7 @@ def test_a_backoff_that_gives_no_time_is_refused_before_a_store_hears_of_it(wait
 
 
 def test_no_attempt_starts_after_the_budget() -> None:
-    policy = Policy(retry=Retry(backoff=Constant(10), budget=60))
+    policy = Policy(retry=Retry(backoff=Constant(10), within=60))
     within = delivery(run_at=NOW - 50)
     over = delivery(run_at=NOW - 51)
     assert settled(TimedOut(LOST), within, policy) == Again(FENCE, NOW + 10, 2, LOST)
@@ -286,3 +286,82 @@ def test_admit_refuses_what_is_past_its_time_to_start() -> None:
 
 def test_a_job_that_has_begun_is_admitted_until_it_ends() -> None:
     assert admit(structs.replace(delivery(expires=10), begun=True), NOW + 99) is None
+
+
+# A guard that refused a call
+
+
+OPEN = GuardOpen("payments", 4.0, "5 of 10 calls failed")
+FULL = BulkheadFull("files", 20)
+
+
+def refused(error: BaseException, policy: Policy = POLICY, given: Delivery | None = None) -> Settlement:
+    return settled(Failed(error, LOST), given, policy)
+
+
+@pytest.mark.parametrize(("error", "guard", "after"), [(OPEN, "payments", 4.0), (FULL, "files", 1.0)])
+def test_a_refused_call_puts_the_job_off_until_the_guard_may_let_one_through(
+    error: GuardRefused, guard: str, after: float
+) -> None:
+    given = delivery(3, 2, run_at=NOW - 1e6)
+    settlements = [
+        decide(given, Failed(error, LOST), Policy(retry=Retry(attempts=3, within=60)), NOW, Random(seed))
+        for seed in range(200)
+    ]
+    ats = [each.at for each in settlements if isinstance(each, Release) and each.at is not None]
+    assert len(ats) == 200
+    assert NOW + after <= min(ats) < NOW + after * 1.05
+    assert NOW + after * 1.95 < max(ats) <= NOW + after * 2
+    assert settlements[0] == Release(FENCE, ats[0], f"waits for {guard}", begun=True, guard=guard)
+
+
+def test_the_spread_is_at_least_a_second() -> None:
+    soon = [decide(delivery(), Failed(GuardOpen("g", 0.0, ""), LOST), POLICY, NOW, Random(seed)) for seed in range(99)]
+    ats = [each.at - NOW for each in soon if isinstance(each, Release) and each.at is not None]
+    assert min(ats) < 0.1
+    assert 0.9 < max(ats) <= 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ExceptionGroup("", [OPEN, ValueError()]),
+        ExceptionGroup("", [ValueError(), ExceptionGroup("", [OPEN])]),
+        DeadlinePassed("payments", 1.0),
+        GuardError("payments", "broken"),
+    ],
+)
+def test_a_real_failure_wins_over_a_refused_call(error: Exception) -> None:
+    assert refused(error) == Again(FENCE, NOW + 10, 2, LOST)
+
+
+def test_to_give_up_wins_over_all() -> None:
+    assert refused(ExceptionGroup("", [OPEN, GiveUp()])) == Finish(FENCE, "dead", "gave-up", error=LOST)
+    assert refused(ExceptionGroup("", [GiveUp(), OPEN])) == Finish(FENCE, "dead", "gave-up", error=LOST)
+
+
+@pytest.mark.parametrize("retry", [Retry(give_up_on=(Exception,)), Retry(retry_on=(ValueError,)), Retry(attempts=1)])
+def test_a_refused_call_is_no_failure_whatever_the_policy_repeats(retry: Retry) -> None:
+    assert isinstance(refused(OPEN, Policy(retry=retry)), Release)
+    assert isinstance(refused(ExceptionGroup("", [OPEN]), Policy(retry=retry)), Release)
+
+
+@pytest.mark.parametrize("named", [GuardOpen, GuardRefused, GuardError])
+def test_a_policy_may_give_up_on_a_refused_call_by_name(named: type[Exception]) -> None:
+    policy = Policy(retry=Retry(give_up_on=(named,)))
+    assert refused(OPEN, policy) == Finish(FENCE, "dead", "gave-up", error=LOST)
+
+
+def test_of_several_refused_calls_and_snoozes_the_longest_counts() -> None:
+    both = refused(ExceptionGroup("", [OPEN, FULL]))
+    assert isinstance(both, Release)
+    assert both.guard == "payments"
+    late = refused(ExceptionGroup("", [FULL, OPEN, Snooze(1000)]))
+    assert isinstance(late, Release)
+    assert late.at is not None
+    assert (late.guard, late.at >= NOW + 1000) == ("payments", True)
+
+
+def test_a_wrong_retry_after_is_told() -> None:
+    with pytest.raises(ConfigurationError, match=r"GuardRefused\.retry_after"):
+        refused(GuardOpen("payments", float("nan"), ""))

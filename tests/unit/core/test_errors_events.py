@@ -36,6 +36,31 @@ from outlast.core.settlement import ACCEPTED, UNROUTABLE, Accepted, Unroutable
             "q.1 is dead (attempts): boom",
             {"id": "q.1", "reason": "attempts", "error": "boom"},
         ),
+        (
+            errors.GuardOpen("pay", 3.21, "6 of 10 calls failed"),
+            "guard 'pay' made no call (6 of 10 calls failed): try again in 3.2 s",
+            {"guard": "pay", "retry_after": 3.21, "why": "6 of 10 calls failed"},
+        ),
+        (
+            errors.BulkheadFull("pay", 20, "max_waiting"),
+            "concurrency=20 calls were running, and max_waiting others were waiting: raise concurrency or max_waiting",
+            {"guard": "pay", "concurrency": 20, "bound": "max_waiting", "retry_after": None},
+        ),
+        (
+            errors.BulkheadFull("pay", 20),
+            "and its turn did not come within max_wait: raise concurrency or max_wait of its Bulkhead",
+            {"bound": "max_wait"},
+        ),
+        (
+            errors.DeadlinePassed("pay", 0.25),
+            "guard 'pay' made no call: the deadline of its caller passed 0.2 s before: give",
+            {"guard": "pay", "late": 0.25, "retry_after": None},
+        ),
+        (
+            errors.GuardTimeout("pay", 2.0),
+            "guard 'pay': the call took longer than timeout=2 s: raise timeout",
+            {"guard": "pay", "timeout": 2.0},
+        ),
         (Snooze(3), "snoozed for 3 s", {"seconds": 3}),
     ],
 )
@@ -69,6 +94,12 @@ def test_one_except_catches_what_users_expect() -> None:
     assert issubclass(errors.JobNotFound, LookupError)
     assert issubclass(errors.DuplicateKind, errors.ConfigurationError)
     assert issubclass(errors.StoreFull, errors.StoreError)
+    for refused in (errors.GuardOpen, errors.BulkheadFull, errors.DeadlinePassed):
+        assert issubclass(refused, errors.GuardRefused)
+    for late in (errors.DeadlinePassed, errors.GuardTimeout):
+        assert issubclass(late, errors.GuardError)
+        assert issubclass(late, TimeoutError)
+    assert not issubclass(errors.GuardTimeout, errors.GuardRefused), "the call was made"
 
 
 def test_events_cannot_be_changed() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from outlast.core.backoff import Exponential
 from outlast.core.errors import ConfigurationError
@@ -61,10 +62,24 @@ def test_what_is_no_duration_is_refused_with_the_settings_name(wrong: object) ->
 
 
 def test_retry_takes_one_class_or_several_and_any_duration() -> None:
-    assert Retry(give_up_on=KeyError, retry_on=[OSError, ValueError], budget="1h") == Retry(
-        give_up_on=(KeyError,), retry_on=(OSError, ValueError), budget=3600
+    assert Retry(give_up_on=KeyError, retry_on=[OSError, ValueError], within="1h") == Retry(
+        give_up_on=(KeyError,), retry_on=(OSError, ValueError), within=3600
     )
-    assert Retry(attempts=1, budget=timedelta(milliseconds=100)).budget == 0.1
+    assert Retry(attempts=1, within=timedelta(milliseconds=100)).within == 0.1
+
+
+def test_the_old_name_of_within_is_taken_for_one_release_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="give within") as warned:
+        retry = Retry(attempts=2, budget="1h")
+    assert warned[0].filename == __file__
+    assert retry == Retry(attempts=2, within=3600)
+    with pytest.warns(DeprecationWarning, match="give within") as warned:
+        assert retry.budget == 3600
+    assert warned[0].filename == __file__
+    assert structs.replace(retry, within=60) == Retry(attempts=2, within=60)
+    assert "budget" not in repr(retry)
+    with pytest.raises(ConfigurationError, match="budget is the old name of within"):
+        Retry(budget=60, within=60)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +92,8 @@ def test_retry_takes_one_class_or_several_and_any_duration() -> None:
         ({"retry_on": ("OSError",)}, "retry_on="),
         ({"give_up_on": KeyError("x")}, "give_up_on="),
         ({"give_up_on": (int,)}, "give_up_on="),
-        ({"budget": 0}, "budget=0"),
-        ({"budget": "soon"}, "budget.='soon'"),
+        ({"within": 0}, "within=0"),
+        ({"within": "soon"}, "within.='soon'"),
     ],
 )
 def test_a_retry_refused(wrong: dict[str, Any], named: str) -> None:

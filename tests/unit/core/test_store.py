@@ -9,6 +9,7 @@ import pytest
 from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Registry
 from outlast.core.schedule import Scheduled, Spec
+from outlast.core.store.broker import Capabilities
 from outlast.core.store.store import Store
 from outlast.core.topology import Topology
 
@@ -36,15 +37,24 @@ def scheduled() -> Registry:
 def test_a_store_of_one_object_has_all_parts() -> None:
     whole: Any = object()
     store = Store.of(whole, URL)
-    assert {store.broker, store.records, store.control, store.schedules} == {whole}
+    assert {store.broker, store.records, store.control, store.schedules, store.guards} == {whole}
     assert store.keeps_schedules()
 
 
-@pytest.mark.parametrize("part", ["records", "control", "schedules"])
+@pytest.mark.parametrize("part", ["records", "control", "schedules", "guards"])
 def test_a_part_that_is_missing_is_refused_with_the_fix(part: str) -> None:
     broker: Any = Broker()
     with pytest.raises(ConfigurationError, match=FIX):
         getattr(Store(broker, url=URL), part)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_guards_are_shared_where_processes_share_the_store_and_it_keeps_them(shared: bool) -> None:
+    broker: Any = Broker()
+    broker.capabilities = Capabilities(durability="memory", max_body=1, shared=shared)
+    keeper: Any = object()
+    assert Store(broker, guards=keeper, url=URL).shares_guards() is shared
+    assert not Store(broker, url=URL).shares_guards()
 
 
 async def test_a_schedule_is_refused_when_the_app_declares_itself() -> None:

@@ -171,4 +171,5 @@ def _stats_of(tables: Tables, name: str, data: QueueData, counts: dict[str, int]
         held=data.held(nanos(tables.clock.time())),
         limits=limits_of(data.queue),
         changed=tuple(sorted(data.changes)),
+        needs=data.queue.needs,
     )

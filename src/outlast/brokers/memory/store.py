@@ -1,4 +1,4 @@
-"""MemoryStore: Broker, Records, Control and Schedules over tables in this process, for several loops and threads."""
+"""MemoryStore: the broker and all parts over tables in this process, for several loops and threads."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from outlast.aio.look import Look, look_until
 from outlast.aio.notifier import Notifier
 from outlast.brokers.memory import delivery, records
 from outlast.brokers.memory.commands import apply, check
+from outlast.brokers.memory.guards import MemoryGuards
 from outlast.brokers.memory.schedules import MemorySchedules
 from outlast.brokers.memory.tables import Tables
 from outlast.core.clock import Clock
+from outlast.core.guards.record import GuardRecord, GuardsView
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
@@ -37,6 +39,7 @@ class MemoryStore:
         self.capabilities = Capabilities(durability="memory", max_body=max_body, shared=False)
         self._tables = Tables(clock, max_body)
         self._schedules = MemorySchedules(lambda messages: self._tables.publish(messages, bounded=False), max_body)
+        self._guards = MemoryGuards()
         self._clock = clock
         self._lock = threading.Lock()
         self._changed = Notifier()
@@ -173,6 +176,26 @@ class MemoryStore:
             return [self._schedules.changes] if self._schedules.changes > since else [], None
 
         return (await self._until(look, timeout) or [self._schedules.changes])[0]
+
+    async def guards(self) -> GuardsView:
+        """Return all guards by name."""
+        with self._lock:
+            return self._guards.view(self._clock.monotonic())
+
+    async def swap(self, records: Sequence[GuardRecord]) -> list[bool]:
+        """Store the records that follow on the stored revision."""
+        with self._lock:
+            stored = [self._guards.swap(record) for record in records]
+        self._changed.notify()
+        return stored
+
+    async def guards_changed(self, since: int, timeout: float) -> int:
+        """Return how often guards were changed, once that is above `since`, or after `timeout` seconds."""
+
+        def look() -> tuple[list[int], float | None]:
+            return [self._guards.changes] if self._guards.changes > since else [], None
+
+        return (await self._until(look, timeout) or [self._guards.changes])[0]
 
     def _get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         now = self._clock.time()

@@ -20,6 +20,7 @@ from outlast.brokers.redis.store_base import BaseRedisStore
 from outlast.clients.redis.address import Address
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
+from outlast.core.guards.record import GuardRecord, GuardsView
 from outlast.core.message import Fence, Holder, Message, State
 from outlast.core.moving import Adopt
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
@@ -297,6 +298,18 @@ class ClusterStore(BaseRedisStore):
         if any(made):
             await self._relay.move(root)
         return made
+
+    async def guards(self) -> GuardsView:
+        """Return all guards by name."""
+        return await (await self._queues.root()).guards()
+
+    async def swap(self, records: Sequence[GuardRecord]) -> list[bool]:
+        """Store the records that follow on the stored revision."""
+        return await (await self._queues.root()).swap(records)
+
+    async def guard_changes(self) -> int:
+        """Return the number of changes of guards."""
+        return await (await self._queues.root()).guard_changes()
 
 
 def _queue_of(id_: str) -> str:

@@ -39,6 +39,8 @@ _queue: Final = msgspec.json.Decoder(Queue).decode
 
 def limits_of(queue: Queue) -> bytes:
     """Return the limits and the retention of a queue, packed for the scripts (L_ in lua/clock.lua)."""
+    # Without the needs: no limit depends on them, and older code must find its own declarations unchanged.
+    form = {field: value for field, value in structs.asdict(queue).items() if field not in ("name", "needs")}
     each, gcra, each_gcra, kept = queue.per_key, queue.gcra, queue.per_key.gcra, queue.retention
     values = (
         queue.max_depth,
@@ -60,7 +62,7 @@ def limits_of(queue: Queue) -> bytes:
         kept.id_memory,
         dict(sorted(queue.weights.items())) or None,
         # Declarations with equal values above can differ in their form; that counts as a change too.
-        crc32(msgspec.json.encode(structs.replace(queue, name="-"), order="sorted")),
+        crc32(msgspec.json.encode({**form, "name": "-"}, order="sorted")),
         kept.results_kept,
     )
     return msgspec.msgpack.encode([False if value is None else value for value in values])
@@ -98,8 +100,8 @@ _QUEUE_TYPES: Final = {
     **dict.fromkeys(("w", "x"), "set"),
 }
 _ROOT_TYPES: Final = {
-    **dict.fromkeys(("born", "order", "amends"), "string"),
-    **dict.fromkeys(("asked", "watch", "sched"), "hash"),
+    **dict.fromkeys(("born", "order", "amends", "swaps"), "string"),
+    **dict.fromkeys(("asked", "watch", "sched", "guards"), "hash"),
     **dict.fromkeys(("leases", "gone"), "zset"),
     **dict.fromkeys(("queues", "out"), "set"),
 }

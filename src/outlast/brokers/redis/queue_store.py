@@ -5,6 +5,7 @@ from __future__ import annotations
 from outlast.brokers.redis.claim import ClaimOperations
 from outlast.brokers.redis.control import ControlOperations
 from outlast.brokers.redis.delivery import DeliveryOperations
+from outlast.brokers.redis.guards import GuardOperations
 from outlast.brokers.redis.publish import PublishOperations
 from outlast.brokers.redis.records import RecordOperations
 from outlast.brokers.redis.schedules import ScheduleOperations
@@ -13,6 +14,12 @@ __all__ = ["QueueStore"]
 
 
 class QueueStore(
-    PublishOperations, ClaimOperations, DeliveryOperations, RecordOperations, ControlOperations, ScheduleOperations
+    PublishOperations,
+    ClaimOperations,
+    DeliveryOperations,
+    RecordOperations,
+    ControlOperations,
+    ScheduleOperations,
+    GuardOperations,
 ):
     """One keyspace with the methods of the store protocols. Open its keyspace before the first call."""

@@ -275,6 +275,7 @@ class RecordOperations(KeyspaceOperations):
                 held=held.decode(),
                 limits=limits_of(queue),
                 changed=tuple(sorted(changes)),
+                needs=queue.needs,
             )
         return stats
 

@@ -20,6 +20,8 @@ from outlast.core.store.records import JobRecord
 
 __all__ = ["BaseRedisStore"]
 
+SWAPPED: Final = b"guards"
+"""The message on the channel `swapped` (lua/guards.lua)."""
 POLL: Final = 1.0
 """Seconds after which a waiting call checks again, in case a notification was missed."""
 
@@ -30,6 +32,8 @@ class BaseRedisStore(ABC):
     def __init__(self, address: Address, *, clock: Clock, max_body: int) -> None:
         self._client = RedisClient(address)
         self._notifier = Notifier()
+        self._guards_notifier = Notifier()
+        """Notified apart from the rest: a busy queue must not make those who wait for guards ask the server."""
         self._max_body = max_body
         self._name = uuid4().hex
         """The server notifies this name when jobs end, and names that begin with it when there are jobs to claim."""
@@ -60,8 +64,16 @@ class BaseRedisStore(ABC):
             await self._client.open()
             await self._start()
             root = f"{{{self._client.address.namespace}}}"
-            self._client.listen((f"{root}:bell:{self._name}", f"{root}:amended"), lambda _: self._notifier.notify())
+            channels = (f"{root}:bell:{self._name}", f"{root}:amended", f"{root}:swapped")
+            self._client.listen(channels, self._received)
             self._open = True
+
+    def _received(self, message: bytes) -> None:
+        """Wake the waiters that a message is for; all for b"", which says that some may have been missed."""
+        if message != SWAPPED:
+            self._notifier.notify()
+        if message in (SWAPPED, b""):
+            self._guards_notifier.notify()
 
     async def close(self) -> None:
         """Disconnect. Held jobs stay held until their lease lapses."""
@@ -70,6 +82,7 @@ class BaseRedisStore(ABC):
             await self._stop()
             await self._client.close()
             self._notifier.notify()
+            self._guards_notifier.notify()
 
     async def claim(
         self, demand: Mapping[str, int], *, limit: int, holder: Holder, lease: float, wait: float
@@ -113,6 +126,18 @@ class BaseRedisStore(ABC):
 
         return await look_until(look, notifier=self._notifier, timeout=timeout, poll=5 * POLL)
 
+    async def guards_changed(self, since: int, timeout: float) -> int:
+        """Return the number of changes of guards, once it is not `since` or after `timeout` seconds.
+
+        It is lower after the server was flushed.
+        """
+
+        async def look(_: float) -> Look[int]:
+            count = await self.guard_changes()
+            return Look(count, count != since or not self._open)
+
+        return await look_until(look, notifier=self._guards_notifier, timeout=timeout, poll=15 * POLL)
+
     @abstractmethod
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
         """Hand out the jobs that can run now. A cancelled call hands out none."""
@@ -128,6 +153,10 @@ class BaseRedisStore(ABC):
     @abstractmethod
     async def schedule_changes(self) -> int:
         """Return the number of operators' changes of schedules."""
+
+    @abstractmethod
+    async def guard_changes(self) -> int:
+        """Return the number of changes of guards."""
 
     @abstractmethod
     async def _start(self) -> None:

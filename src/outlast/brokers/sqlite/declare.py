@@ -8,7 +8,7 @@ from typing import Any
 from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.bounds import weigh_all
 from outlast.brokers.sqlite.job_rows import RefusedCommand
-from outlast.brokers.sqlite.limits import changes_of, changes_text, rules, text_of
+from outlast.brokers.sqlite.limits import changes_of, changes_text, declaration_of, rules, text_of
 from outlast.brokers.sqlite.transaction import Transaction, json_of
 from outlast.core.store.control import Adjust
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
@@ -29,7 +29,7 @@ def declare(tx: Transaction, topology: Topology) -> None:
         keep = queue.retention
         bounds = (keep.record_ttl, keep.records, keep.dead_ttl, keep.id_memory)
         before = tx.find_queue(queue.name)
-        if tx.run("queue_declare", (queue.name, *bounds, topology.app, text_of(queue), keep.results)):
+        if tx.run("queue_declare", (queue.name, *bounds, topology.app, declaration_of(queue), keep.results)):
             tx.refresh(queue.name)
             kept = before is not None and bounds == (
                 before.record_ttl, before.records_kept, before.dead_ttl, before.id_memory

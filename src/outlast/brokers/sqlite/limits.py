@@ -13,7 +13,7 @@ from outlast.core.errors import OutlastError
 from outlast.core.limits import Rate
 from outlast.core.topology import ADJUSTABLE, Queue
 
-__all__ = ["changes_of", "changes_text", "rules", "text_of"]
+__all__ = ["changes_of", "changes_text", "declaration_of", "needs_in", "rules", "text_of"]
 
 _DEFAULT: Final = Queue(name="default")
 
@@ -38,6 +38,23 @@ def text_of(queue: Queue) -> str | None:
     if "per_key" in kept:
         kept["per_key"] = {name: value for name, value in structs.asdict(queue.per_key).items() if value is not None}
     return msgspec.json.encode(kept, order="sorted").decode() if kept else None
+
+
+def declaration_of(queue: Queue) -> str | None:
+    """Return the text of a queue as it is declared: that of `text_of`, and its needs, which no limit depends on."""
+    text = text_of(queue)
+    if not queue.needs:
+        return text
+    kept = {} if text is None else msgspec.json.decode(text)
+    return msgspec.json.encode(kept | {"needs": queue.needs}, order="sorted").decode()
+
+
+def needs_in(text: str | None) -> tuple[str, ...]:
+    """Return the needs in a text of `declaration_of`; none if it cannot be read."""
+    try:
+        return () if text is None else rules("q", text).needs
+    except ValueError:
+        return ()
 
 
 def changes_of(text: str | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from outlast.brokers.sqlite.limits import changes_of
+from outlast.brokers.sqlite.limits import changes_of, needs_in
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import PARKED, SCHEDULED, QueueRow
 from outlast.core.limits import nanos
@@ -45,6 +45,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
             if queue.back and (of_keys := one("first_of_lanes", (queue.number,))) is not None:
                 first = of_keys if first is None else min(first, of_keys)
             rules = queue.rules
+            declared, changes = one("queue_declared", (queue.number,))
             keys, keys_held = one("lanes_waiting", (queue.number,)) if queue.back else (0, 0)
             found[name] = QueueStats(
                 depth=queue.depth,
@@ -66,6 +67,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 keys_held=keys_held,
                 held=QueueState(rules, running=running, tat=queue.tat).held(nanos(now)),
                 limits=limits_of(rules),
-                changed=tuple(sorted(changes_of(one("queue_declared", (queue.number,))[1]))),
+                changed=tuple(sorted(changes_of(changes))),
+                needs=needs_in(declared),
             )
     return found

@@ -12,7 +12,7 @@ import apsw
 
 from outlast.aio.look import Look, look_until
 from outlast.aio.notifier import Notifier
-from outlast.brokers.sqlite import claim, control, leases, purge, records, schedules, settle
+from outlast.brokers.sqlite import claim, control, guards, leases, purge, records, schedules, settle
 from outlast.brokers.sqlite.batch import apply_batch
 from outlast.brokers.sqlite.copies import back_up_store
 from outlast.brokers.sqlite.declare import declare
@@ -35,6 +35,7 @@ from outlast.clients.sqlite.process_notifier import NotificationListener, Proces
 from outlast.clients.sqlite.writer import WriteOperation, WriterThread
 from outlast.core.clock import Clock
 from outlast.core.errors import OutlastError, StoreUnavailable
+from outlast.core.guards.record import GuardRecord, GuardsView
 from outlast.core.message import TERMINAL, Delivery, Holder, Message
 from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
@@ -356,6 +357,22 @@ class SqliteStore:
     async def amended(self, since: int, timeout: float) -> int:
         """Return a number above `since` once an operator changed schedules, or `since` after `timeout` seconds."""
         notifier = self._listen("schedule")
+        await notifier.wait(since, timeout)
+        return notifier.count
+
+    # Guards
+
+    async def guards(self) -> GuardsView:
+        """Return all guards by name."""
+        return await self._read(guards.guards, boot_id(), self._clock.monotonic())
+
+    async def swap(self, records: Sequence[GuardRecord]) -> list[bool]:
+        """Store the records that follow on the stored revision; notify all processes."""
+        return await self._submit(lambda tx: guards.swap(tx, records)) if records else []
+
+    async def guards_changed(self, since: int, timeout: float) -> int:
+        """Return a number above `since` once a guard was changed, or `since` after `timeout` seconds."""
+        notifier = self._listen("guard")
         await notifier.wait(since, timeout)
         return notifier.count
 

@@ -60,8 +60,10 @@ STATE_NUMBER: Final[dict[str, int]] = {name: number for number, name in STATES.i
 PRIORITIES: Final[tuple[Any, ...]] = ("high", "normal", "low")
 PRIORITY_NUMBER: Final[dict[str, int]] = {name: number for number, name in enumerate(PRIORITIES)}
 
-CHANGES: Final = ("work", "ended", "schedule")
-"""The names of changes: jobs may be ready, jobs have ended, schedules were amended. Other versions use these too."""
+CHANGES: Final = ("work", "ended", "schedule", "guard")
+"""The names of changes: jobs may be ready, jobs have ended, schedules were amended, guards changed.
+
+Other versions use these too."""
 DRAIN_TAU: Final = 30.0
 """Seconds over which ended jobs are averaged into a drain rate."""
 _encode: Final = msgspec.json.Encoder().encode
@@ -163,7 +165,7 @@ class Transaction:
         """The kinds that claims of this process can run, as JSON."""
         self.now = 0.0
         self.mono = 0.0
-        self.changes: set[Literal["work", "ended", "schedule"]] = set()
+        self.changes: set[Literal["work", "ended", "schedule", "guard"]] = set()
         """What changed since `begin`, by the names of CHANGES."""
         self._queues: dict[str, QueueRow] = {}
         self._counts: defaultdict[int, CounterChanges] = defaultdict(CounterChanges)

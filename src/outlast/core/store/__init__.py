@@ -1,1 +1,1 @@
-"""The interface between Outlast and its stores: protocols of broker, records, control and schedules."""
+"""The interface between Outlast and its stores: protocols of broker, records, control, schedules and guards."""

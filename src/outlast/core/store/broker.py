@@ -63,6 +63,8 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     """The settings in force that differ from the defaults, by the names of `Adjust`."""
     changed: tuple[str, ...] = ()
     """Names of the settings that an operator has changed."""
+    needs: tuple[str, ...] = ()
+    """Names of the guards that the queue needs, as its app declares."""
 
 
 class Broker(Protocol):

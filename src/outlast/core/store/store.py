@@ -8,13 +8,14 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Registry
 from outlast.core.store.broker import Broker
 from outlast.core.store.control import Control
+from outlast.core.store.guards import Guards
 from outlast.core.store.records import Records
 from outlast.core.store.schedules import Schedules
 
 __all__ = ["CompleteStore", "Store"]
 
 
-class CompleteStore(Broker, Records, Control, Schedules, Protocol):
+class CompleteStore(Broker, Records, Control, Schedules, Guards, Protocol):
     """One object that is a broker and all the parts."""
 
 
@@ -24,7 +25,7 @@ class Store:
     url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
-    __slots__ = ("_control", "_records", "_schedules", "broker", "url")
+    __slots__ = ("_control", "_guards", "_records", "_schedules", "broker", "url")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Store:
         records: Records | None = None,
         control: Control | None = None,
         schedules: Schedules | None = None,
+        guards: Guards | None = None,
         url: str,
     ) -> None:
         self.broker: Final = broker
@@ -40,11 +42,12 @@ class Store:
         self._records: Final = records
         self._control: Final = control
         self._schedules: Final = schedules
+        self._guards: Final = guards
 
     @classmethod
     def of(cls, store: CompleteStore, url: str) -> Store:
         """Return the store whose broker and parts are one object."""
-        return cls(store, records=store, control=store, schedules=store, url=url)
+        return cls(store, records=store, control=store, schedules=store, guards=store, url=url)
 
     @property
     def records(self) -> Records:
@@ -64,6 +67,15 @@ class Store:
     def keeps_schedules(self) -> bool:
         """Tell whether schedules can be declared."""
         return self._schedules is not None
+
+    @property
+    def guards(self) -> Guards:
+        """The part that keeps the state of guards; raise ConfigurationError where the store has none."""
+        return self._guards or self._refuse("shares no guards between processes")
+
+    def shares_guards(self) -> bool:
+        """Tell whether processes can share the state of guards; where not, each has its own."""
+        return self._guards is not None and self.broker.capabilities.shared
 
     async def declare(self, registry: Registry) -> None:
         """Declare an app's queues to the broker; raise ConfigurationError for a declaration that it cannot keep."""

@@ -24,6 +24,7 @@ from outlast.core.exitcodes import FAILED
 from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.registry import Declaration
 from outlast.core.settlement import Settlement
+from outlast.resilience.deadlines import ends_at
 from outlast.worker.app_source import load_source
 from outlast.worker.failures import MESSAGE_LIMIT, type_name
 from outlast.worker.isolation.clean_run import CleanRuns, RunCoroutine
@@ -180,6 +181,7 @@ def _run_task(
     plan = RunPlan.of(declaration, composer.arguments[message.kind], group, composer.registry, in_child=True)
     run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
+    ends_at(run.remaining)
     began, meter = time.monotonic(), ProcessMeter()
     outcome = run_blocking(run, run_coroutine)
     run.usage = Usage(meter.cpu(), time.monotonic() - began, meter.peak())

@@ -21,7 +21,7 @@ FOR_PEOPLE = {
     "weights",
 }
 """Statements that walk over jobs by their nature and that no job ever waits for."""
-FEW_ROWS = {"file", "queue", "holder", "store", "lost", "schedule"}
+FEW_ROWS = {"file", "queue", "holder", "store", "lost", "schedule", "guard"}
 """Tables with a row for each queue or process."""
 
 

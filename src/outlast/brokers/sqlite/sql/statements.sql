@@ -640,6 +640,16 @@ insert into schedule(name, body) values(?1, ?2) on conflict(name) do update set 
 -- name: schedule_delete (name)
 delete from schedule where name = ?1
 
+-- Guards: few rows, each read and written as a whole.
+-- name: guards ()
+select name, body from guard order by name
+
+-- name: guard (name)
+select name, body from guard where name = ?1
+
+-- name: guard_put (name, JSON)
+insert into guard(name, body) values(?1, ?2) on conflict(name) do update set body = ?2
+
 -- A copy gets an id of its own, and no fence of it is ever one that the first file hands out after the copy.
 -- name: renew_id ()
 update file set id = lower(hex(randomblob(16)))

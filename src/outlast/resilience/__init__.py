@@ -1,0 +1,1 @@
+"""Guards around calls to dependencies: deadlines, retries, bulkheads and breakers in one process."""

@@ -1,0 +1,424 @@
+"""A guard: the policies around one dependency, for awaited and plain calls, blocks and decorated functions."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from concurrent.futures import Future
+from contextlib import suppress
+from random import Random
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, overload
+from weakref import WeakSet
+
+from outlast.core.calls import is_async
+from outlast.core.durations import Duration
+from outlast.core.errors import ConfigurationError
+from outlast.core.guards.breaker import BreakerView, Held, SharedBreaker
+from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, Timeout
+from outlast.core.policy import Retry
+from outlast.core.text import shown
+from outlast.resilience.blocks import Block, Blocks, owner_of_block
+from outlast.resilience.calls import Calls
+from outlast.resilience.keyed import KeyOf, Lanes
+from outlast.resilience.lane import Lane
+from outlast.resilience.ports import GuardSharing
+from outlast.resilience.settings import MOST_KEYS, BudgetSetting, Key, settings_of
+
+__all__ = ["Guard", "GuardOfKey"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FIRST_READ: Final = 1.0
+"""Seconds that the first call waits for the state that other processes share."""
+
+
+class _Guarding(ABC):
+    """The ways to make a guarded call."""
+
+    name: str
+    _calls: Calls
+    _blocks: Blocks
+
+    @abstractmethod
+    def _take(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Lane:
+        """Return the lane of a call."""
+
+    @abstractmethod
+    def _take_for_block(self) -> Lane:
+        """Return the lane of a block."""
+
+    @abstractmethod
+    def _put(self, lane: Lane) -> None:
+        """Take the lane of a call back."""
+
+    @abstractmethod
+    def _begin(self) -> Future[None] | None:
+        """Begin to share the state; return what the first call waits for, None for nothing."""
+
+    _begun = False
+
+    # Calls
+
+    @overload
+    async def call(self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function under all policies, and return its value.
+
+        An `async def` is awaited in this task. A plain function runs in a thread of the guard, which cannot be
+        stopped: past the timeout it keeps its permit of the bulkhead until it returns. Raise GuardOpen, BulkheadFull
+        or DeadlinePassed when the call is not made, GuardTimeout when it takes too long, and what the function raises;
+        a note says why it was not repeated.
+        """
+        if not callable(function):
+            raise _not_a_function(function, "call")
+        if not self._begun:
+            await self._wait_for_begin()
+        lane = self._take(function, args, kwargs)
+        try:
+            return await self._calls.make(lane, function, args, kwargs)
+        finally:
+            self._put(lane)
+
+    def call_sync(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a plain function in this thread, under all policies; raise as `call` does, but for GuardTimeout.
+
+        The timeout does not interrupt it: it bounds the guarded calls in it, and a call that took longer counts as
+        slow. Waits and retries block the thread; on the thread of an event loop there are none.
+        """
+        if not callable(function):
+            raise _not_a_function(function, "call_sync")
+        if is_async(function):
+            raise TypeError(f"guard.call_sync({shown(function)}): it is async: use 'await guard.call(...)'")
+        if not self._begun:
+            self._wait_for_begin_blocking()
+        lane = self._take(function, args, kwargs)
+        try:
+            return self._calls.make_blocking(lane, function, args, kwargs)  # type: ignore[no-any-return]
+        finally:
+            self._put(lane)
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Callable[..., Any]:
+        """Decorate a function: each call of it is guarded, an `async def` as by `call`, another as by `call_sync`.
+
+        Raise ConfigurationError for a generator, for a fallback with other parameters, and for a `key` that names none.
+        """
+        if not callable(function):
+            raise _not_a_function(function, "")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(
+                f"guard {self.name!r}: {function.__qualname__!r} is a generator: write 'with guard:' inside it"
+            )
+        on_loop = is_async(function)
+        self._check(function, blocking=not on_loop)
+        if on_loop:
+
+            async def guarded(*args: Any, **kwargs: Any) -> Any:
+                return await self.call(function, *args, **kwargs)
+
+            return functools.update_wrapper(guarded, function)
+
+        def guarded_sync(*args: Any, **kwargs: Any) -> Any:
+            return self.call_sync(function, *args, **kwargs)
+
+        return functools.update_wrapper(guarded_sync, function)
+
+    def _check(self, function: Callable[..., Any], *, blocking: bool) -> None:
+        if self._calls.answers is not None:
+            self._calls.answers.check(function, blocking=blocking)
+
+    # Blocks: one attempt, without retry and fallback
+
+    async def __aenter__(self) -> None:
+        """Enter a guarded block: one attempt, which ends past the timeout. Retry and Fallback do not apply.
+
+        Raise as `call` does.
+        """
+        frame = sys._getframe(1)
+        if not self._begun:
+            await self._wait_for_begin()
+        lane = self._take_for_block()
+        try:
+            admission, within, limit = await self._calls.enter(lane)
+        except BaseException:
+            self._put(lane)
+            raise
+        if within is not None:
+            within.__enter__()
+        self._blocks.opened(Block(lane, admission, owner_of_block(), limit, within), frame)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        block = self._blocks.ended(owner_of_block(), sys._getframe(1))
+        if block is None:
+            return
+        within = block.within
+        try:
+            if within is not None:
+                within.__exit__(kind, error, trace)
+        except TimeoutError as cut:
+            instead = self._calls.failed(block.lane, block.admission, cut, within, block.timeout)
+            raise (instead or cut) from cut.__cause__
+        else:
+            self._block_ended(block, error)
+        finally:
+            self._put(block.lane)
+
+    def __enter__(self) -> None:
+        """Enter a guarded block of a thread: as `async with`, but that nothing interrupts it."""
+        frame = sys._getframe(1)
+        if not self._begun:
+            self._wait_for_begin_blocking()
+        lane = self._take_for_block()
+        try:
+            admission = self._calls.enter_blocking(lane)
+        except BaseException:
+            self._put(lane)
+            raise
+        self._blocks.opened(Block(lane, admission, owner_of_block(), None, None), frame)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        block = self._blocks.ended(owner_of_block(), sys._getframe(1))
+        if block is not None:
+            self._block_ended(block, error)
+            self._put(block.lane)
+
+    def _block_ended(self, block: Block, error: BaseException | None) -> None:
+        if error is None:
+            self._calls.succeeded(block.lane, block.admission, None)
+        else:
+            self._calls.failed(block.lane, block.admission, error)
+
+    # The first call
+
+    async def _wait_for_begin(self) -> None:
+        begun = self._begin()
+        if begun is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_READ):
+                    await asyncio.shield(asyncio.wrap_future(begun))
+        self._begun = True
+
+    def _wait_for_begin_blocking(self) -> None:
+        begun = self._begin()
+        if begun is not None and asyncio._get_running_loop() is None:
+            with suppress(TimeoutError):
+                begun.result(FIRST_READ)
+            self._begun = True
+
+
+class Guard(_Guarding):
+    """The policies around one dependency. One object per process, used on any event loop and in any thread.
+
+    It needs no app: `payments = Guard("payments", timeout=2, breaker=Breaker())`, then `await payments.call(f, ...)`,
+    `async with payments:`, `with payments:` or `@payments`. In an app, `shop.guard(...)` also shares the breaker's
+    state between processes. A call is bounded by the deadline around it, repeated by `retry` within `budget`; each
+    attempt waits for a permit of the bulkhead, asks the breaker, and ends past `timeout`; the fallback answers what
+    remains an error.
+
+    timeout, bulkhead, retry, breaker: policies, or the plain value of one (seconds, calls at once, attempts, True).
+    budget: the retries of all calls together, by default a tenth of the successes and ten more; None: no bound.
+    key: the name of a parameter, or a function of the arguments: each key has a breaker and a bulkhead of its own, in
+    this process only; at most `max_keys` are kept. idempotent: whether POST and PATCH may be repeated, and a plain
+    function of which a timed-out call still runs. Raise ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        timeout: Timeout | Duration | None = None,
+        retry: Retry | int | None = None,
+        budget: BudgetSetting = "default",
+        breaker: Breaker | bool | None = None,
+        bulkhead: Bulkhead | int | None = None,
+        fallback: Fallback | None = None,
+        key: Key | None = None,
+        max_keys: int = MOST_KEYS,
+        idempotent: bool = False,
+        sharing: Callable[[], GuardSharing | None] | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.settings: Final = settings_of(
+            name,
+            timeout=timeout,
+            retry=retry,
+            budget=budget,
+            breaker=breaker,
+            bulkhead=bulkhead,
+            fallback=fallback,
+            key=key,
+            max_keys=max_keys,
+            idempotent=idempotent,
+        )
+        self.name = self.settings.name
+        self._clock = clock
+        self._sharing = sharing if self.settings.breaker is not None and self.settings.breaker.share else None
+        self._key_of = None if self.settings.key is None else KeyOf(self.name, self.settings.key)
+        self._start()
+        _guards.add(self)
+
+    def _start(self) -> None:
+        """Make what no other process may share; again in a process that was forked."""
+        settings, clock = self.settings, self._clock
+        make = functools.partial(Lane, settings.name, settings.breaker, settings.bulkhead, settings.timeout, clock)
+        rest = functools.partial(Lane, settings.name, None, settings.bulkhead, settings.timeout, clock)
+        self._calls = Calls(settings, clock, Random())  # noqa: S311 - it spreads retries, and keeps no secret
+        self._blocks = Blocks()
+        self._lane: Lane | None = make() if settings.key is None else None
+        self._lanes = None if settings.key is None else Lanes(settings.name, settings.max_keys, make, rest)
+        self._begun = self._sharing is None or self._lane is None
+        self._beginning = threading.Lock()
+        self._started: Future[None] | None = None  # all calls that come before it is done wait for it
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """The policy of its breaker."""
+        return self.settings.breaker
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it has a breaker for each key."""
+        return self.settings.key is not None
+
+    def of(self, key: Hashable) -> GuardOfKey:
+        """Return the guard of one key, for blocks and for calls whose arguments do not hold the key."""
+        if self._lanes is None:
+            raise ConfigurationError(f"guard {self.name!r} has no key=: declare it with one, or use the guard itself")
+        return GuardOfKey(self, key)
+
+    def view(self) -> BreakerView:
+        """Return the state of its breaker; raise ConfigurationError when it has none, or one for each key."""
+        return self._only_lane("view").view()
+
+    def hold(self, held: Held) -> None:
+        """Hold the breaker "open" or "closed" in this process until the next `hold`; "" lets it move by itself."""
+        self._only_lane("hold").hold(held)
+
+    def adopt(self, shared: SharedBreaker) -> None:
+        """Take over the state that all processes share (see `SharedGuard`)."""
+        self._only_lane("adopt").adopt(shared)
+
+    def _only_lane(self, use: str) -> Lane:
+        if self.settings.breaker is None:
+            raise ConfigurationError(f"guard {self.name!r} has no breaker: declare it with breaker=Breaker(...)")
+        if self._lane is None:
+            raise ConfigurationError(f"guard {self.name!r} has a breaker for each key: use guard.of(key).{use}(...)")
+        return self._lane
+
+    def _take(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Lane:
+        if self._lane is not None:
+            return self._lane
+        assert self._lanes is not None
+        assert self._key_of is not None
+        return self._lanes.take(self._key_of(function, args, kwargs))
+
+    def _take_for_block(self) -> Lane:
+        if self._lane is None:
+            raise ConfigurationError(f"guard {self.name!r} has a key: write 'with guard.of(key):'")
+        return self._lane
+
+    def _put(self, lane: Lane) -> None:
+        if self._lanes is not None:
+            self._lanes.give_back(lane)
+
+    def _check(self, function: Callable[..., Any], *, blocking: bool) -> None:
+        super()._check(function, blocking=blocking)
+        if self._key_of is not None:
+            self._key_of.check(function)
+
+    def _begin(self) -> Future[None] | None:
+        with self._beginning:
+            if self._started is None:
+                link = None if self._sharing is None else self._sharing()
+                if link is None or self._lane is None:
+                    self._begun = True
+                    return None
+                self._lane.sharing = link
+                self._started = link.start(self)
+            return self._started
+
+    def __repr__(self) -> str:
+        return f"Guard({self.name!r})"
+
+
+class GuardOfKey(_Guarding):
+    """One key of a guard: its own breaker and bulkhead, and the other policies of the guard."""
+
+    _begun = True
+
+    def __init__(self, guard: Guard, key: Hashable) -> None:
+        self.name = guard.name
+        self.key: Final = key
+        assert guard._lanes is not None
+        self._lanes = guard._lanes
+        self._calls = guard._calls
+        self._blocks = guard._blocks
+
+    def view(self) -> BreakerView:
+        """Return the state of the breaker of this key; raise ConfigurationError when the guard has none."""
+        lane = self._lanes.take(self.key)
+        try:
+            return lane.view()
+        finally:
+            self._put(lane)
+
+    def hold(self, held: Held) -> None:
+        """Hold the breaker of this key, as `Guard.hold` does."""
+        lane = self._lanes.take(self.key)
+        try:
+            lane.hold(held)
+        finally:
+            self._put(lane)
+
+    def _take(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Lane:
+        return self._lanes.take(self.key)
+
+    def _take_for_block(self) -> Lane:
+        return self._lanes.take(self.key)
+
+    def _put(self, lane: Lane) -> None:
+        self._lanes.give_back(lane)
+
+    def _begin(self) -> Future[None] | None:
+        return None
+
+    def __repr__(self) -> str:
+        return f"Guard({self.name!r}).of({shown(self.key)})"
+
+
+_guards: Final[WeakSet[Guard]] = WeakSet()
+
+
+def _not_a_function(function: object, use: str) -> TypeError:
+    if inspect.iscoroutine(function):
+        function.close()  # or Python warns that nothing awaits it
+        return TypeError(f"guard.{use}: give the function and its arguments, guard.call(f, x), not guard.call(f(x))")
+    return TypeError(f"guard.{use}({shown(function)}): give a function and its arguments")
+
+
+def _start_again() -> None:
+    """A fork copies permits and locks of threads that it does not copy."""
+    for guard in list(_guards):
+        guard._start()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_again)

@@ -1,0 +1,315 @@
+"""The breaker and the bulkhead of one guard, or of one key of it: how a call comes in, and how it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NoAnswer
+from contextlib import suppress
+from enum import Enum
+from math import inf
+from typing import Final, Literal
+
+from outlast.core.errors import BulkheadFull, ConfigurationError, DeadlinePassed, GuardOpen
+from outlast.core.guards.breaker import (
+    PROBE_DUE,
+    Admission,
+    BreakerView,
+    CallOutcome,
+    Held,
+    LocalBreaker,
+    Refusal,
+    SharedBreaker,
+    Transition,
+)
+from outlast.core.guards.policies import Breaker, Bulkhead, slow_limit
+from outlast.resilience.bulkhead import Permits
+from outlast.resilience.ports import GuardSharing, ProbeAnswer
+
+__all__ = ["Lane", "MustWait"]
+
+ANSWER: Final = 1.0
+"""Seconds in which the link must say whether this process has the probe; else the call is refused."""
+TICK: Final = 1.0
+"""Seconds between two looks for calls in flight that have become slow."""
+_NO_BREAKER: Final = Admission(0, 0.0)
+
+
+class MustWait(Enum):
+    """What a call waits for before it is admitted."""
+
+    TURN = "a permit of the bulkhead"
+    PROBE = "the link, which says whether this process has the probe"
+
+
+class Lane:
+    """Admits calls and takes their ends, from any thread.
+
+    A call takes a permit of the bulkhead first, so that the breaker sees no call that still waits for its turn.
+    """
+
+    __slots__ = ("_clock", "_leased", "_lock", "_name", "_next_tick", "breaker", "permits", "sharing", "users")
+
+    def __init__(
+        self,
+        name: str,
+        breaker: Breaker | None,
+        bulkhead: Bulkhead | None,
+        timeout: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.breaker: Final = None if breaker is None else LocalBreaker(breaker, clock(), timeout)
+        self.permits: Final = None if bulkhead is None else Permits(name, bulkhead)
+        self.sharing: GuardSharing | None = None
+        """The link to the other processes; None while the breaker is of this process only."""
+        self.users = 0
+        """The callers that hold this lane; counted by `Lanes`."""
+        self._name = name
+        self._clock = clock
+        # Reentrant: the collector may close a generator, with a block of this guard in it, inside any call.
+        self._lock = threading.RLock()
+        self._leased: Admission | None = None  # the probe that the store has given
+        judges_slow = breaker is not None and slow_limit(breaker, timeout) < inf
+        self._next_tick = -inf if judges_slow else inf
+
+    # Entering
+
+    def enter_now(self, now: float) -> Admission | MustWait:
+        """Admit a call without a wait, or return what it must wait for in `enter`; raise GuardOpen."""
+        permits = self.permits
+        if permits is not None and not permits.take():
+            return MustWait.TURN
+        if self.breaker is None:
+            return _NO_BREAKER
+        return self._admit(self.breaker, now)
+
+    async def enter(self, wait: MustWait, ends: float | None) -> Admission:
+        """Wait for what `enter_now` returned, at most until the deadline `ends`, then admit the call.
+
+        Raise BulkheadFull, DeadlinePassed or GuardOpen.
+        """
+        if wait is MustWait.TURN:
+            assert self.permits is not None
+            try:
+                await self.permits.wait(self._wait_allowed(ends))
+            except BulkheadFull as error:
+                raise self._refused(error, ends) from None
+            admission = self._after_turn(ends)
+            if admission is not MustWait.PROBE:
+                return admission
+        asked = self._ask()
+        try:
+            async with asyncio.timeout(ANSWER):
+                answer = await asyncio.shield(asyncio.wrap_future(asked))
+        except BaseException as error:
+            late = isinstance(error, TimeoutError)
+            self._not_used(asked, ANSWER if late else 0.0)
+            if late:
+                raise GuardOpen(self._name, ANSWER, _UNANSWERED) from None
+            raise
+        return self._granted(answer)
+
+    def enter_blocking(self, wait: MustWait, ends: float | None) -> Admission:
+        """Admit a call as `enter` does, and block the calling thread meanwhile; on an event loop it does not wait."""
+        on_loop = asyncio._get_running_loop() is not None
+        if wait is MustWait.TURN:
+            assert self.permits is not None
+            allowed = self._wait_allowed(ends)
+            try:
+                self.permits.wait_blocking(0.0 if on_loop else allowed)
+            except BulkheadFull as error:
+                raise self._refused(error, ends) from None
+            admission = self._after_turn(ends)
+            if admission is not MustWait.PROBE:
+                return admission
+        asked = self._ask()
+        try:
+            answer = asked.result(0.0 if on_loop else ANSWER)
+        except BaseException as error:
+            late = isinstance(error, NoAnswer)
+            self._not_used(asked, ANSWER if late else 0.0)
+            if late:
+                raise GuardOpen(self._name, ANSWER, _UNANSWERED) from None
+            raise
+        return self._granted(answer)
+
+    def _wait_allowed(self, ends: float | None) -> float | None:
+        """Return the seconds until the deadline; raise GuardOpen instead of a wait for a turn that would be refused."""
+        now = self._clock()
+        if self.breaker is not None:
+            with self._lock:
+                view = self.breaker.view(now)
+            if view.state == "half-open" or (view.state == "open" and view.next_probe != 0):
+                raise GuardOpen(self._name, view.next_probe or 1.0, view.why)
+        return None if ends is None else max(0.0, ends - now)
+
+    def _refused(self, error: BulkheadFull, ends: float | None) -> BulkheadFull | DeadlinePassed:
+        late = -1.0 if ends is None else self._clock() - ends
+        return error if late < 0 else DeadlinePassed(self._name, late)
+
+    def _after_turn(self, ends: float | None) -> Admission | Literal[MustWait.PROBE]:
+        """Admit a call that has its permit, after a wait for it."""
+        now = self._clock()
+        if ends is not None and now >= ends:
+            self.give_permit()
+            raise DeadlinePassed(self._name, now - ends)
+        return _NO_BREAKER if self.breaker is None else self._admit(self.breaker, now)
+
+    def _admit(self, breaker: LocalBreaker, now: float) -> Admission | Literal[MustWait.PROBE]:
+        opened: Transition = ""
+        with self._lock:
+            if now >= self._next_tick:
+                opened = self._tick(breaker, now)
+            answer = breaker.admit(now)
+            if answer is PROBE_DUE and not (breaker.shared and self.sharing is not None):
+                answer = breaker.grant_probe(now)
+        if opened:
+            self._told(opened)
+        if type(answer) is Admission:
+            return answer
+        if answer is PROBE_DUE:
+            return MustWait.PROBE
+        assert isinstance(answer, Refusal)
+        self.give_permit()
+        raise GuardOpen(self._name, answer.retry_after, answer.why)
+
+    # The probe of all processes
+
+    def _ask(self) -> Future[ProbeAnswer]:
+        assert self.sharing is not None
+        return self.sharing.take_probe(self._name)
+
+    def _granted(self, answer: ProbeAnswer) -> Admission:
+        assert self.breaker is not None
+        now = self._clock()
+        with self._lock:
+            if answer.granted:
+                admission = self.breaker.grant_probe(now, answer.at)
+            else:
+                self.breaker.pass_probe(now, answer.at)
+                admission = Refusal(max(0.0, answer.at - now), "another process makes the probe")
+            if isinstance(admission, Admission) and admission.probe:
+                self._leased = admission
+        if isinstance(admission, Admission) and admission.probe:
+            return admission
+        if answer.granted:
+            self._give_probe_back()
+        if isinstance(admission, Admission):  # it has closed meanwhile
+            return admission
+        self.give_permit()
+        raise GuardOpen(self._name, admission.retry_after, admission.why)
+
+    def _not_used(self, asked: Future[ProbeAnswer], again: float) -> None:
+        """Give back a probe that may still be given to a caller that is gone; another may ask in `again` seconds."""
+        self.give_permit()
+        assert self.breaker is not None
+        now = self._clock()
+        with self._lock:
+            self.breaker.pass_probe(now, now + again)
+
+        def give_back(done: Future[ProbeAnswer]) -> None:
+            if not done.cancelled() and done.exception() is None and done.result().granted:
+                self._give_probe_back()
+
+        asked.add_done_callback(give_back)
+
+    def _give_probe_back(self) -> None:
+        if self.sharing is not None:
+            self.sharing.probe_ended(self._name, "")
+
+    # Leaving
+
+    def leave(self, admission: Admission, outcome: CallOutcome, now: float, *, permit: bool = True) -> None:
+        """Take the end of a call. permit: whether it gives its permit back now."""
+        if permit and self.permits is not None:
+            self.permits.give_back()
+        breaker = self.breaker
+        if breaker is None:
+            return
+        with self._lock:
+            result = breaker.end(admission, outcome, now)
+        if admission.probe:
+            self._probe_over(admission, result)
+        elif result:
+            self._told(result)
+
+    def give_permit(self) -> None:
+        """Give the permit of a call back."""
+        if self.permits is not None:
+            self.permits.give_back()
+
+    def _probe_over(self, probe: Admission, result: Transition) -> None:
+        if probe is not self._leased:
+            self._told(result)
+            return
+        self._leased = None
+        if self.sharing is not None:
+            self.sharing.probe_ended(self._name, result)
+
+    def _told(self, result: Transition) -> None:
+        """Ask the other processes, after this one has opened on its own calls or by its own probe."""
+        if result == "opened" and self.sharing is not None:
+            self.sharing.tripped(self._name)
+
+    # Calls that hang
+
+    def tick(self) -> None:
+        """Count the calls in flight that have become slow."""
+        if self.breaker is not None:
+            with self._lock:
+                opened = self.breaker.tick(self._clock())
+            self._told(opened)
+
+    def _tick(self, breaker: LocalBreaker, now: float) -> Transition:
+        """Look for slow calls now, and once more later if this thread runs an event loop: no call may come then."""
+        self._next_tick = now + TICK
+        loop = asyncio._get_running_loop()
+        if loop is not None:
+            loop.call_later(TICK, self._later)
+        return breaker.tick(now)
+
+    def _later(self) -> None:
+        if self.breaker is None:
+            return
+        now = self._clock()
+        opened: Transition = ""
+        with self._lock, suppress(RuntimeError):  # the loop is closed
+            if self.breaker.view(now).in_flight:
+                opened = self._tick(self.breaker, now)
+        self._told(opened)
+
+    # The state of the breaker
+
+    def view(self) -> BreakerView:
+        """Return the state of the breaker, with the calls in flight that have become slow."""
+        self.tick()
+        with self._lock:
+            return self._required().view(self._clock())
+
+    def hold(self, held: Held) -> None:
+        """Hold the breaker by hand; see `LocalBreaker.hold`."""
+        with self._lock:
+            self._required().hold(held, self._clock())
+
+    def adopt(self, state: SharedBreaker) -> None:
+        """Follow the shared state."""
+        with self._lock:
+            self._required().adopt(state, self._clock())
+
+    def _required(self) -> LocalBreaker:
+        if self.breaker is None:
+            raise ConfigurationError(f"guard {self._name!r} has no breaker: declare it with breaker=Breaker(...)")
+        return self.breaker
+
+    def idle(self) -> bool:
+        """Whether nothing is lost when this lane is dropped."""
+        permits = self.permits
+        if permits is not None and (permits.taken or permits.waiting):
+            return False
+        with self._lock:
+            return self.breaker is None or self.breaker.idle(self._clock())
+
+
+_UNANSWERED: Final = "the store has not said in time which process makes the probe"

@@ -1,0 +1,298 @@
+"""The link of one process and app to the guards in its store: what others do is adopted, votes and probes are made."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Final
+
+from outlast.aio.portal import portal
+from outlast.aio.tasks import cancel
+from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.guards.record import ProbeOutcome
+from outlast.core.store.guards import Guards
+from outlast.core.store.store import Store
+from outlast.resilience.ports import ProbeAnswer, SharedGuard
+from outlast.resilience.shared_states import HeldProbe, SharedStates
+
+if TYPE_CHECKING:
+    from outlast.core.guards.answers import Transition
+
+__all__ = ["GuardLink"]
+
+READ_AGAIN: Final = 15.0
+"""Seconds after which the states are read again, in case a notification was missed."""
+FIRST_READ: Final = 1.0
+"""The most seconds that the first call of a guard waits for its state."""
+ANSWER: Final = 0.9
+"""Seconds in which the store must say who has the probe: less than the guard waits for it."""
+SOONEST: Final = 0.25
+"""The first pause, in seconds, before the store is tried again; each is twice as long."""
+LATEST: Final = 15.0
+"""The longest pause, in seconds."""
+_log: Final = logging.getLogger("outlast")
+_OUTCOMES: Final[dict[Transition, ProbeOutcome]] = {"": "neutral", "opened": "failure", "closed": "success"}
+
+
+class GuardLink:
+    """Shares the guards of an app with all processes that use its store. Implements `GuardSharing`.
+
+    Its work runs on the portal's loop, so that it answers also while the loops of the app are blocked. It reads at the
+    start, when the store tells of a change, and every 15 s; it writes when a guard opens, and for the probes of one
+    that is open for all. While the store is away each guard goes by its own breaker alone, which the log says once.
+
+    connect: returns the open store of the app, on the running loop; raises StoreError or ConfigurationError.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Store]], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._session: _Session | None = None
+        self._guards: dict[str, SharedGuard] = {}
+
+    def start(self, guard: SharedGuard) -> Future[None]:
+        """Follow the state of a guard; the future is done when it is adopted, or the store is away, within 1 s."""
+        self._guards[guard.name] = guard
+        return self._submit(lambda session: session.start(guard), None)
+
+    def tripped(self, name: str) -> None:
+        """Ask the other processes whether the guard is to be open for all."""
+        self._submit(lambda session: session.trip(name), None)
+
+    def take_probe(self, name: str) -> Future[ProbeAnswer]:
+        """Ask for the one probe of all processes; each process has its own while the store is away."""
+        guard = self._guards.get(name)
+        lease = ANSWER if guard is None or guard.breaker is None else guard.breaker.probe_lease
+        return self._submit(lambda session: session.take(name), ProbeAnswer(True, self._clock() + lease))
+
+    def probe_ended(self, name: str, result: Transition) -> None:
+        """Report the end of the probe that `take_probe` has given."""
+        self._submit(lambda session: session.end(name, result), None)
+
+    def resume(self) -> None:
+        """Follow the states again, if `close` has ended that."""
+        if self._guards and self._session is None:
+            self._submit(_Session.wait, None)
+
+    async def close(self) -> None:
+        """End the work of this link; the next call of any method begins again. Call it before the store is closed."""
+        session, self._session = self._session, None
+        if session is None or session.pid != os.getpid():
+            return
+        if portal().loop is asyncio.get_running_loop():
+            await session.close()
+        else:
+            await portal().visit(session.close)
+
+    def _submit(self, work: Callable[[_Session], Coroutine[Any, Any, Any]], alone: Any) -> Future[Any]:
+        """Run `work` on the portal's loop. Its result is `alone` if it fails, or the process or the link ends."""
+
+        async def run() -> Any:
+            session = self._current()
+            try:
+                with session.doing():
+                    return await work(session)
+            except asyncio.CancelledError:
+                if not session.closed:
+                    raise
+            except Exception:
+                _log.exception("the link of guards failed; the guard goes on alone")
+            return alone
+
+        made = run()
+        try:
+            return portal().submit(lambda: made)
+        except RuntimeError:  # the loop has ended, or no thread can be started any more
+            made.close()
+            done: Future[Any] = Future()
+            done.set_result(alone)
+            return done
+
+    def _current(self) -> _Session:
+        """Return the session of this process, begun if there is none. A forked child has no thread of its parent."""
+        session = self._session
+        if session is None or session.pid != os.getpid():
+            session = self._session = _Session(self._connect, self._clock)
+            portal().at_stop(session.close)
+            for guard in self._guards.values():
+                session.follow(guard)
+        return session
+
+
+class _Session:
+    """The work of a link on the portal's loop of this process, from its first call until it is closed."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Store]], clock: Callable[[], float]) -> None:
+        self.pid: Final = os.getpid()
+        self._connect = connect
+        self._clock = clock
+        self._states = SharedStates(f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}", clock)
+        self._probes: dict[str, HeldProbe] = {}
+        self._asking: set[str] = set()
+        self._store: Guards | None = None
+        """None while the store is away, or shares no guards."""
+        self._tried = asyncio.Event()
+        self._told = False
+        self._waiting: asyncio.Task[int] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.closed = False
+        self._spawn(self._watch())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="outlast-guards")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @contextmanager
+    def doing(self) -> Iterator[None]:
+        """Have the current task cancelled by `close`."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            yield
+        finally:
+            self._tasks.discard(task)
+
+    async def close(self) -> None:
+        """End all tasks; the store stays open."""
+        self.closed = True
+        self._store = None
+        await cancel(*self._tasks)
+
+    def follow(self, guard: SharedGuard) -> None:
+        """Follow the state of a guard from the next read on."""
+        if guard.breaker is not None:
+            self._states.add(guard, guard.breaker)
+
+    async def wait(self) -> None:
+        """Wait for the first read of the states, at most FIRST_READ."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_READ):
+                await self._tried.wait()
+
+    async def start(self, guard: SharedGuard) -> None:
+        """Follow a guard, and adopt its state as soon as the store is there, or return when it is away."""
+        self.follow(guard)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_READ):
+                await self._tried.wait()
+                await self._with_store(self._states.refresh)
+
+    async def _watch(self) -> None:
+        """Adopt each change until cancelled; try again, ever more rarely, while the store is away."""
+        pause = SOONEST
+        while True:
+            try:
+                store = await self._connect()
+                if not store.shares_guards():
+                    _log.warning("guards are not shared between processes: the store of %s cannot do it", store.url)
+                    return
+                seen = await store.guards.guards_changed(0, 0)
+                while True:
+                    await self._states.refresh(store.guards)
+                    self._is_back(store.guards)
+                    pause = SOONEST
+                    seen = await self._changed(store.guards, seen)
+            except (StoreError, ConfigurationError) as error:
+                self._is_away(error)
+            except Exception as error:
+                _log.exception("the link of guards failed; it tries again")
+                self._is_away(error)
+            finally:
+                self._tried.set()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the processes
+            pause = min(2 * pause, LATEST)
+
+    async def _changed(self, guards: Guards, seen: int) -> int:
+        """Wait for a change of the states, or until a call finds the store away."""
+        task = asyncio.current_task()
+        self._waiting = asyncio.ensure_future(guards.guards_changed(seen, READ_AGAIN))
+        try:
+            return await self._waiting
+        except asyncio.CancelledError:
+            if task is None or task.cancelling():
+                raise
+            return seen
+        finally:
+            self._waiting.cancel()
+
+    def _is_back(self, guards: Guards) -> None:
+        self._store = guards
+        self._tried.set()
+        if self._told:
+            self._told = False
+            _log.info("the store is back: guards are shared between processes again")
+
+    def _is_away(self, error: Exception) -> None:
+        self._store = None
+        if self._waiting is not None:
+            self._waiting.cancel()  # look for the store at once, and again until it is back
+        if not self._told:
+            self._told = True
+            _log.warning("guards are not shared between processes until the store is back: %s", error)
+
+    async def _with_store(self, do: Callable[[Guards], Awaitable[Any]]) -> bool:
+        """Call `do` with the store; return whether it was there and answered."""
+        if self._store is None:
+            return False
+        try:
+            await do(self._store)
+        except StoreError as error:
+            self._is_away(error)
+            return False
+        return True
+
+    async def trip(self, name: str) -> None:
+        """Ask for votes and count them, unless a call for this guard does so already."""
+        if name not in self._asking:
+            self._asking.add(name)
+            try:
+                await self._with_store(lambda store: self._states.ask(store, name))
+            finally:
+                self._asking.discard(name)
+
+    async def take(self, name: str) -> ProbeAnswer:
+        """Take the probe; locally while the store is away."""
+        lease = self._states.rules(name).lease
+        store = self._store
+        if store is None:
+            return ProbeAnswer(True, self._clock() + lease)
+        holder = self._states.new_holder()
+        try:
+            async with asyncio.timeout(ANSWER):
+                answer, probe = await self._states.take(store, name, holder)
+        except (TimeoutError, StoreError) as error:
+            unanswered = not isinstance(error, StoreError)
+            if not unanswered:
+                self._is_away(error)
+            until = self._clock() + lease  # it may be taken: give it back when the store answers
+            self._spawn(self._repeat(lambda store: self._states.give_back(store, name, holder), until))
+            return ProbeAnswer(False, self._clock() + ANSWER) if unanswered else ProbeAnswer(True, until)
+        if probe is not None:
+            self._probes[name] = probe
+        return answer
+
+    async def end(self, name: str, result: Transition) -> None:
+        """Report the end of the probe, again until the store has it or the lease is over."""
+        probe = self._probes.pop(name, None)
+        if probe is not None:
+            outcome = _OUTCOMES[result]
+            await self._repeat(lambda store: self._states.end(store, name, probe, outcome), probe.until)
+        elif result == "opened":  # a probe of this process alone
+            await self.trip(name)
+
+    async def _repeat(self, do: Callable[[Guards], Awaitable[None]], until: float) -> None:
+        """Call `do` with the store until that has answered, or until a local time."""
+        while not await self._with_store(do):
+            if self._clock() >= until:
+                return
+            await asyncio.sleep(SOONEST)

@@ -1,0 +1,72 @@
+"""What a guard, and the link that shares its state through a store, ask of each other."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from outlast.core.guards.breaker import BreakerView, SharedBreaker, Transition
+    from outlast.core.guards.policies import Breaker
+
+__all__ = ["GuardSharing", "ProbeAnswer", "SharedGuard"]
+
+
+class ProbeAnswer(Struct, frozen=True):
+    """Whether this process has the one probe of all. at: when its lease ends; if it has not: when to ask again.
+
+    Both are times of `time.monotonic` of this process.
+    """
+
+    granted: bool
+    at: float
+
+
+class SharedGuard(Protocol):
+    """A guard, as the link sees it. Every method may be called from any thread, and returns at once."""
+
+    @property
+    def name(self) -> str:
+        """The name, the same in every process."""
+        ...
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """The policy of its breaker; a guard without one is never shared."""
+        ...
+
+    def adopt(self, shared: SharedBreaker) -> None:
+        """Take over the state that all processes share. Times are those of `time.monotonic` of this process."""
+        ...
+
+    def view(self) -> BreakerView:
+        """Return the state of this process's breaker with the calls in its window, for a vote."""
+        ...
+
+
+class GuardSharing(Protocol):
+    """The link of one process and app to the guards in its store. Guards call it from any thread; it never raises."""
+
+    def start(self, guard: SharedGuard) -> Future[None]:
+        """Share this guard from now on. The future is done when its state is adopted, or the store is away.
+
+        A guard calls it once, before its first call, and waits for the future at most 1 s.
+        """
+        ...
+
+    def tripped(self, name: str) -> None:
+        """The guard has opened on its own window: ask the other processes."""
+        ...
+
+    def take_probe(self, name: str) -> Future[ProbeAnswer]:
+        """Ask for the one probe of all processes. While the store is away, each process has its own.
+
+        Who has it and is gone before it uses it, such as a caller that is cancelled, reports `probe_ended(name, "")`.
+        """
+        ...
+
+    def probe_ended(self, name: str, result: Transition) -> None:
+        """Report the end of the probe: "closed", "opened" (it failed), or "" (it says nothing: the probe is due)."""
+        ...

@@ -1,0 +1,37 @@
+"""A forked process begins with permits, locks and threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from outlast import Guard
+
+
+def in_fork(work: Callable[[], bool]) -> bool:
+    child = os.fork()
+    if child == 0:
+        good = False
+        try:
+            good = work()
+        finally:
+            os._exit(0 if good else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_what_the_parent_holds_is_free_in_the_child() -> None:
+    guard = Guard("payments", breaker=True, bulkhead=1)
+    asyncio.run(guard.call(threading.get_ident))  # a thread that the child does not have
+
+    def works() -> bool:
+        return asyncio.run(guard.call(int)) == 0 and guard.view().calls == 1
+
+    with guard:
+        assert guard.view().in_flight == 1
+        assert in_fork(works)
+    assert guard.view().calls == 2
