@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from msgspec.structs import asdict
+from msgspec import to_builtins
 
 from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.output import show
@@ -38,7 +38,7 @@ def list_(
     access = find_store(options)
     stats = on_store(access, lambda store: store.broker.stats(names or ()))
     if options.json:
-        show.json({"queues": [{"name": name, **asdict(found)} for name, found in sorted(stats.items())]})
+        show.json({"queues": [{"name": name, **to_builtins(found)} for name, found in sorted(stats.items())]})
     else:
         limited = any(limits_line(found) != "-" for found in stats.values())
         show.table(
@@ -53,7 +53,7 @@ def list_(
         raise typer.Exit(NOT_FOUND)
 
 
-_HEADS = ("queue", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drained", "workers")
+_HEADS = ("queue", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drained", "empty", "workers")
 
 
 def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
@@ -86,10 +86,16 @@ def _row(name: str, stats: QueueStats, *, limited: bool) -> list[show.Cell]:
         (str(stats.dead), "bold red") if stats.dead and show.on_terminal() else stats.dead,
         duration(stats.oldest) if stats.ready else "-",
         f"{stats.drain_rate:.1f}/s",
+        _empty(stats),
         stats.consumers,
         *([limits_line(stats)] if limited else []),
         (", ".join(remarks), "bold yellow"),
     ]
+
+
+def _empty(stats: QueueStats) -> str:
+    """Return when it is empty; what the other columns tell already is left out: that it is paused, or has no worker."""
+    return "-" if stats.paused or not stats.consumers else stats.forecast.told()
 
 
 @command(group, "pause")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from msgspec import Raw, Struct
 
+from outlast.core.forecast import Offer
 from outlast.core.policy import HEAD_START, Priority
 from outlast.core.unique import Unique
 
@@ -66,10 +68,15 @@ class Fence(Struct, frozen=True, gc=False):
 
 
 class Holder(Struct, frozen=True):
-    """One start of one worker process; `id` is never used again."""
+    """One start of one worker process; `id` is never used again.
+
+    loads: its slots and the mean run for each of its queues, None if it tells none. A store compares the object, not
+    its values: a worker makes a new one when it has news.
+    """
 
     id: str
     label: str = ""
+    loads: Mapping[str, Offer] | None = None
 
 
 class Failure(Struct, frozen=True, omit_defaults=True):

@@ -69,6 +69,7 @@ class Claimer:
         self._budget.room.clear()
         self._filled = False
         demand, limit = self._budget.demand(self._queues)
+        self._holder = self._budget.holder(self._holder, self._link.clock.monotonic())
         may_claim = self._unknown_since is None or await self._forfeit_unknown(self._unknown_since)
         if not may_claim or not wanted(demand):
             await self._budget.room.wait()

@@ -28,7 +28,7 @@ script: Final = partial(load_script, "outlast.brokers.redis")
 
 _DECLARE: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "declare")
 _RELOOK: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "relook")
-_LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
+_LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "live_loads", "look")
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _told: Final = ToldOnce()
 """By queue; the counts of all queues are read again and again."""
@@ -101,7 +101,7 @@ _QUEUE_TYPES: Final = {
 }
 _ROOT_TYPES: Final = {
     **dict.fromkeys(("born", "order", "amends", "swaps"), "string"),
-    **dict.fromkeys(("asked", "watch", "sched", "guards"), "hash"),
+    **dict.fromkeys(("asked", "cap", "watch", "sched", "guards"), "hash"),
     **dict.fromkeys(("leases", "gone"), "zset"),
     **dict.fromkeys(("queues", "out"), "set"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import apsw
@@ -16,6 +16,7 @@ from outlast.brokers.sqlite.limits import rules
 from outlast.brokers.sqlite.statements import statements
 from outlast.clients.sqlite.connection import SharedConnection
 from outlast.core.clock import Clock
+from outlast.core.forecast import Offer
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
 from outlast.core.topology import Queue
@@ -156,6 +157,8 @@ class Transaction:
         self.sql = statements()
         self.claimed: dict[str, str] = {}
         """By holder, the queues that the file has for it, as JSON."""
+        self.loads: dict[str, Mapping[str, Offer]] = {}
+        """By holder, what the file has of what it can do."""
         self.last_served = ""
         self.keys_seen: dict[int, int] = {}
         """By queue, how many keys the last claim read: an estimate of how many jobs of each the next one needs."""
@@ -186,6 +189,7 @@ class Transaction:
     def rolled_back(self) -> None:
         """Forget the holders and changes of a transaction that was rolled back."""
         self.claimed.clear()
+        self.loads.clear()
         self.changes.clear()
 
     def rows(self, name: str, bindings: Sequence[Any] = ()) -> list[Any]:

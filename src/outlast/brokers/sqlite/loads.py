@@ -1,0 +1,75 @@
+"""What live workers can do for a queue, and how much it has to do: the input of core.forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from outlast.brokers.sqlite.statements import statements
+from outlast.brokers.sqlite.transaction import DRAIN_TAU, QueueRow, Transaction, json_of
+from outlast.core.forecast import Backlog, Offer, Sample, with_sample
+from outlast.core.message import Holder
+from outlast.core.unreadable import READ_ERRORS
+
+__all__ = ["backlog_of", "has_news", "live_offers", "samples_of", "take_loads"]
+
+_loads: Final = msgspec.json.Decoder(dict[str, Offer]).decode
+_samples: Final = msgspec.json.Decoder(tuple[Sample, ...]).decode
+_names: Final = msgspec.json.Decoder(list[str]).decode
+
+
+def has_news(tx: Transaction, holder: Holder) -> bool:
+    """Return whether the holder tells what the file does not have."""
+    return holder.loads is not None and tx.loads.get(holder.id) is not holder.loads
+
+
+def take_loads(tx: Transaction, holder: Holder, number: int, queues: Iterable[str]) -> None:
+    """Write what a holder can do, and a sample of each of these queues."""
+    assert holder.loads is not None
+    tx.run("holder_loads", (json_of(holder.loads), number))
+    tx.loads[holder.id] = holder.loads
+    offers = live_offers(tx.db, tx.boot, tx.mono)
+    for name in queues:
+        row = tx.find_queue(name)
+        if row is None:
+            continue
+        before = samples_of(tx.db, row.number)
+        slots = sum(each.slots for each in offers.get(name, ()))
+        after = with_sample(before, _sample(row, tx.depth(row), tx.now, slots))
+        if after is not before:
+            tx.run("queue_sampled", (json_of(after), row.number))
+
+
+def live_offers(db: Any, boot: str, mono: float) -> dict[str, list[Offer]]:
+    """Return what the live holders can do, by queue; what cannot be read is left out."""
+    offers: dict[str, list[Offer]] = {}
+    for queues, loads in db.execute(statements()["live_loads"], (boot, mono)).fetchall():
+        try:
+            able, claimed = _loads(loads), _names(queues)
+        except READ_ERRORS:
+            continue
+        for name in claimed:
+            if name in able:
+                offers.setdefault(name, []).append(able[name])
+    return offers
+
+
+def samples_of(db: Any, queue: int) -> Sequence[Sample]:
+    """Return the samples of a queue; none if they cannot be read."""
+    text = db.execute(statements()["queue_samples"], (queue,)).get
+    try:
+        return () if text is None else _samples(text)
+    except READ_ERRORS:
+        return ()
+
+
+def backlog_of(queue: QueueRow, depth: int, now: float, ready: int, running: int) -> Backlog:
+    """Return what a queue has to do."""
+    rules = queue.rules
+    return Backlog(_sample(queue, depth, now, 0), ready, running, rules.concurrency, rules.rate)
+
+
+def _sample(queue: QueueRow, depth: int, now: float, slots: int) -> Sample:
+    return Sample(now, depth, queue.drain_rate(now) * DRAIN_TAU, slots)

@@ -1,0 +1,144 @@
+"""What workers can do for a queue, and the forecast that follows from it and from what was counted."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+
+from outlast.core.forecast import Forecast, Offer
+from outlast.core.message import Holder
+from outlast.core.store.control import Pause
+from tests.support.jobs import A, B, Desk
+
+TWO = structs.replace(A, loads={"q": Offer(2, 1.0)})
+THREE = structs.replace(B, loads={"q": Offer(3, 1.0)})
+
+
+async def forecast(desk: Desk) -> Forecast:
+    return (await desk.stats()).forecast
+
+
+async def fill(desk: Desk, jobs: int) -> None:
+    await desk.publish(*(f"q.{n}" for n in range(jobs)))
+
+
+async def test_without_a_worker_nothing_is_foretold(desk: Desk) -> None:
+    await fill(desk, 3)
+    found = await forecast(desk)
+    assert (found.empty_in, found.begin_in, found.why) == (None, None, "no worker")
+
+
+async def test_the_slots_of_all_live_workers_add_up(desk: Desk) -> None:
+    await fill(desk, 20)
+    await desk.claim(holder=TWO, limit=2)
+    await desk.claim(holder=THREE, limit=3)
+    found = await forecast(desk)
+    assert found.ends == 5.0
+    assert found.empty_in == pytest.approx(20 / 5)
+    assert found.begin_in == pytest.approx((15 + 5 + 1 - 5) / 5)
+
+
+async def test_a_worker_without_a_lease_adds_nothing(desk: Desk) -> None:
+    await fill(desk, 20)
+    await desk.claim(holder=THREE, limit=3, lease=5)
+    await desk.claim(holder=TWO, limit=2, lease=100)
+    desk.clock.advance(6)
+    assert (await forecast(desk)).ends == 2.0
+
+
+async def test_a_worker_that_has_ended_adds_nothing(desk: Desk) -> None:
+    await fill(desk, 20)
+    await desk.claim(holder=THREE, limit=3)
+    await desk.claim(holder=TWO, limit=2)
+    await desk.store.forfeit(THREE, crashed=False)
+    assert (await forecast(desk)).ends == 2.0
+
+
+async def test_news_of_a_worker_replace_what_it_told(desk: Desk) -> None:
+    await fill(desk, 20)
+    await desk.claim(holder=TWO, limit=2)
+    await desk.claim(holder=structs.replace(A, loads={"q": Offer(2, 4.0)}), limit=0)
+    assert (await forecast(desk)).ends == 0.5
+
+
+async def test_a_worker_that_tells_nothing_leaves_the_forecast_open(desk: Desk) -> None:
+    await fill(desk, 3)
+    await desk.claim(holder=A, limit=1)
+    found = await forecast(desk)
+    assert (found.empty_in, found.begin_in, found.why) == (None, None, "its workers take none now")
+
+
+async def test_without_a_run_yet_the_speed_is_unknown(desk: Desk) -> None:
+    await fill(desk, 3)
+    await desk.claim(holder=structs.replace(A, loads={"q": Offer(1)}), limit=1)
+    assert (await forecast(desk)).why == "no job has run yet"
+
+
+async def test_a_paused_queue_has_no_end(desk: Desk) -> None:
+    await fill(desk, 3)
+    await desk.claim(holder=TWO, limit=1)
+    await desk.store.apply([Pause("q", on=True)])
+    found = await forecast(desk)
+    assert (found.empty_in, found.begin_in, found.why) == (None, None, "paused")
+
+
+async def test_an_empty_queue_begins_a_job_at_once(desk: Desk) -> None:
+    await desk.claim(holder=TWO, limit=2)
+    await desk.run("q.1", holder=TWO)
+    found = await forecast(desk)
+    assert (found.empty_in, found.begin_in) == (0.0, 0.0)
+
+
+async def test_the_concurrency_of_the_queue_bounds_its_speed(desk: Desk) -> None:
+    await desk.declare("q", concurrency=1)
+    await fill(desk, 5)
+    await desk.claim(holder=THREE, limit=3)
+    assert (await forecast(desk)).ends == pytest.approx(1.0)
+
+
+async def test_the_rate_of_the_queue_bounds_its_speed(desk: Desk) -> None:
+    await desk.declare("q", rate="2/s")
+    await fill(desk, 9)
+    await desk.claim(holder=THREE, limit=3)
+    assert (await forecast(desk)).ends == pytest.approx(2.0)
+
+
+async def work(desk: Desk, holder: Holder, *, seconds: int, ends: int, arrivals: int) -> None:
+    """Let a worker end `ends` jobs a second, and as many jobs as `arrivals` come, with news of it each second."""
+    for second in range(seconds):
+        told = structs.replace(holder, loads={"q": Offer(2, 1.0)})
+        if arrivals:
+            await desk.publish(*(f"q.{desk.clock.time():.0f}-{n}" for n in range(arrivals)))
+        given = await desk.ids(holder=told, limit=ends, lease=100)
+        desk.clock.advance(1)
+        await desk.finish(*given)
+        assert second >= 0
+
+
+async def test_the_measured_speed_takes_the_place_of_the_computed_one(desk: Desk) -> None:
+    await fill(desk, 300)
+    await work(desk, A, seconds=20, ends=1, arrivals=0)
+    found = await forecast(desk)
+    assert found.ends == pytest.approx(1.0, rel=0.1), "half of what the slots and the mean run promise"
+    assert found.arrivals == pytest.approx(0.0, abs=0.1)
+    assert found.empty_in == pytest.approx(280, rel=0.15)
+
+
+async def test_arrivals_that_exceed_the_ends_make_a_queue_grow(desk: Desk) -> None:
+    await fill(desk, 100)
+    await work(desk, A, seconds=20, ends=1, arrivals=4)
+    found = await forecast(desk)
+    assert found.arrivals == pytest.approx(4.0, rel=0.15)
+    assert found.empty_in is None
+    assert found.why.startswith("grows by ")
+
+
+async def test_arrivals_below_the_ends_delay_the_end(desk: Desk) -> None:
+    await fill(desk, 300)
+    await work(desk, A, seconds=20, ends=2, arrivals=1)
+    assert (await forecast(desk)).empty_in == pytest.approx(280 / 1, rel=0.25)
+
+
+async def test_a_queue_that_is_asked_for_nothing_is_not_sampled(desk: Desk) -> None:
+    await desk.claim(holder=structs.replace(A, loads={"p": Offer(1, 1.0), "q": Offer(1, 1.0)}), demand={"p": 1, "q": 0})
+    assert set(await desk.store.stats([])) <= {"p"}
