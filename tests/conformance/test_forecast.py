@@ -6,7 +6,9 @@ import pytest
 from msgspec import structs
 
 from outlast.core.forecast import Forecast, Offer
+from outlast.core.limits import Limit
 from outlast.core.message import Holder
+from outlast.core.settlement import Full
 from outlast.core.store.control import Pause
 from tests.support.jobs import A, B, Desk
 
@@ -142,3 +144,33 @@ async def test_arrivals_below_the_ends_delay_the_end(desk: Desk) -> None:
 async def test_a_queue_that_is_asked_for_nothing_is_not_sampled(desk: Desk) -> None:
     await desk.claim(holder=structs.replace(A, loads={"p": Offer(1, 1.0), "q": Offer(1, 1.0)}), demand={"p": 1, "q": 0})
     assert set(await desk.store.stats([])) <= {"p"}
+
+
+async def test_a_full_queue_of_which_no_job_has_ended_tells_its_speed(desk: Desk) -> None:
+    await desk.declare("q", max_depth=20)
+    await fill(desk, 20)
+    await desk.claim(holder=TWO, limit=2)
+    (full,) = await desk.publish("q.more")
+    assert isinstance(full, Full)
+    assert full.retry_after == pytest.approx(20 / 10 / 2)
+    assert full.every == pytest.approx(0.5)
+
+
+async def test_a_full_queue_without_a_live_worker_does_not(desk: Desk) -> None:
+    await desk.declare("q", max_depth=20)
+    await fill(desk, 20)
+    await desk.claim(holder=TWO, limit=2, lease=5)
+    desk.clock.advance(6)
+    assert await desk.publish("q.more") == [Full(60.0)]
+
+
+async def test_a_key_at_its_bound_waits_for_one_job_of_it(desk: Desk) -> None:
+    await desk.declare("q", per_key=Limit(max_depth=2))
+    await desk.publish("q.1", "q.2", key="a")
+    await desk.publish("q.3", "q.4", key="b")
+    await desk.claim(holder=TWO, limit=2)
+    (full,) = await desk.publish("q.5", key="a")
+    assert isinstance(full, Full)
+    assert full.bound == "per_key.max_depth"
+    assert full.retry_after == pytest.approx(1.0)
+    assert full.every == pytest.approx(1.0)

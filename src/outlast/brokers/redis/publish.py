@@ -168,7 +168,7 @@ def answer_of(queue: str, answer: list[Any]) -> Published:
             by: Literal["id", "unique"] = "id" if answer[1] == b"id" else "unique"
             return Exists(f"{queue}.{answer[2].decode()}", by, answer[3].decode(errors="replace"))
         case b"full":
-            return Full(float(answer[2]), cast("FullBound", answer[1].decode()))
+            return Full(float(answer[2]), cast("FullBound", answer[1].decode()), float(answer[3]))
         case b"large":
             return TooLarge(answer[1], answer[2], answer[3].decode())
     shed = tuple(f"{queue}.{sid.decode()}" for sid in answer[2:])

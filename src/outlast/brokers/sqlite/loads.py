@@ -9,11 +9,11 @@ import msgspec
 
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import DRAIN_TAU, QueueRow, Transaction, json_of
-from outlast.core.forecast import Backlog, Offer, Sample, with_sample
+from outlast.core.forecast import Backlog, Offer, Pace, Sample, measured, with_sample
 from outlast.core.message import Holder
 from outlast.core.unreadable import READ_ERRORS
 
-__all__ = ["backlog_of", "has_news", "live_offers", "samples_of", "take_loads"]
+__all__ = ["backlog_of", "ends_of", "has_news", "live_offers", "pace_of", "samples_of", "take_loads"]
 
 _loads: Final = msgspec.json.Decoder(dict[str, Offer]).decode
 _samples: Final = msgspec.json.Decoder(tuple[Sample, ...]).decode
@@ -63,6 +63,18 @@ def samples_of(db: Any, queue: int) -> Sequence[Sample]:
         return () if text is None else _samples(text)
     except READ_ERRORS:
         return ()
+
+
+def pace_of(tx: Transaction, queue: QueueRow) -> Pace:
+    """Return how fast a queue moves."""
+    offers = live_offers(tx.db, tx.boot, tx.mono).get(queue.name, ())
+    return measured(offers, samples_of(tx.db, queue.number), backlog_of(queue, tx.depth(queue), tx.now, 0, 0))
+
+
+def ends_of(tx: Transaction, queue: QueueRow) -> float:
+    """Return the jobs of a queue that end in a second: of late, if no more is known."""
+    ends = pace_of(tx, queue).ends
+    return queue.drain_rate(tx.now) if ends is None else ends
 
 
 def backlog_of(queue: QueueRow, depth: int, now: float, ready: int, running: int) -> Backlog:

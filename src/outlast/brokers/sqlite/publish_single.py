@@ -15,11 +15,12 @@ from outlast.brokers.sqlite.job_rows import (
     unique_holder,
     weigh,
 )
+from outlast.brokers.sqlite.loads import ends_of
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.transaction import RUNNING, WAITING, QueueRow, Transaction
-from outlast.core.admission import is_bounded, retry_after
+from outlast.core.admission import is_bounded, refusal
 from outlast.core.message import Message
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published, TooLarge
 from outlast.core.unique import Unique
 
 __all__ = ["BLOCKED", "publish_singly"]
@@ -76,7 +77,7 @@ def _publish(
         if isinstance(room, TooLarge):
             return room
         if isinstance(room, str):
-            return Full(retry_after(room, queue.rules, tx.depth(queue), queue.drain_rate(tx.now)), room)
+            return refusal(room, queue.rules, tx.depth(queue), ends_of(tx, queue))
         for waiter in room:
             bounds.drop(tx, queue, waiter.row, "shed")
         shed = tuple(waiter.id for waiter in room)

@@ -132,10 +132,23 @@ function make_room(q, new, gone)
   return shed
 end
 end
-local function retry_after(q, bound)
-  local jobs = bound == 'max_depth' and q.limits[L_DEPTH] or q.s[S_DEPTH]
-  local rate = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU
-  return rate > 1e-6 and min(60, max(1, max(1, jobs / 10) / rate)) or 60
+local function pace_of(q)               -- slots, ends a second (lua/loads.lua); nil if it is unknown, or no worker lives
+  if q.pace == nil then
+    local slots, ends = string.match(call('HGET', q.P .. ':c', 'pace') or '', '^(%S+) (%S+)$')
+    slots, ends = tonumber(slots), tonumber(ends)
+    local live = slots and ends and ends > 0 and call('ZRANGEBYSCORE', D .. ':leases', '(' .. fmt('%.17g', now), '+inf', 'LIMIT', 0, 1)
+    q.pace = live and #live > 0 and { slots, ends } or false
+  end
+  if q.pace then return q.pace[1], q.pace[2] end
+end
+local function refusal(q, bound)        -- as core/admission.py
+  local _, ends = pace_of(q)
+  local depth, of_key = q.s[S_DEPTH], bound == 'per_key.max_depth' and q.limits[L_KDEPTH]
+  if not ends then ends = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU end
+  if ends <= 1e-6 then return { 'full', bound, '60', '0' } end
+  local jobs = (bound == 'max_depth' and q.limits[L_DEPTH] or depth) * (of_key and max(0.1, 1 / of_key) or 0.1)
+  local every = of_key and depth / of_key / ends or 1 / ends
+  return { 'full', bound, fmt('%.17g', min(3600, max(1, max(1, jobs) / ends))), fmt('%.17g', min(3600, every)) }
 end
 
 local orders, next_order = 0, 0         -- acceptance numbers, counted in one step at flush
@@ -152,7 +165,7 @@ local function known_kind(q, sid)       -- '' if it is not known any more
 end
 -- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. stored: since when another
 -- keyspace had it: it replaces no job that was enqueued later, as in enqueue/late.py. Returns nil if accepted, else
--- a list: exists (by, id, kind) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
+-- a list: exists (by, id, kind) | full (bound, seconds, seconds for each further place) | large (size, limit, bound) | done (replaced or '', shed ...).
 local function accept(q, sid, blob, bounded, replacing, aside, stored)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
@@ -194,7 +207,7 @@ local function accept(q, sid, blob, bounded, replacing, aside, stored)
     if not shed then
       orders = orders - 1
       if bound == 'large' then return { 'large', j.size, limit, name } end
-      return { 'full', bound, fmt('%.17g', retry_after(q, bound)) }
+      return refusal(q, bound)
     end
     if #shed > 0 then
       answer = { 'done', '' }
