@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec import structs
 
 from outlast.core.forecast import Forecast, Offer
 from outlast.core.limits import Limit
 from outlast.core.message import Holder
-from outlast.core.settlement import Full
+from outlast.core.settlement import ACCEPTED, Exists, Full
 from outlast.core.store.control import Pause
 from tests.support.jobs import A, B, Desk
 
@@ -174,3 +176,78 @@ async def test_a_key_at_its_bound_waits_for_one_job_of_it(desk: Desk) -> None:
     assert full.bound == "per_key.max_depth"
     assert full.retry_after == pytest.approx(1.0)
     assert full.every == pytest.approx(1.0)
+
+
+class TestMaxWait:
+    """Two slots, jobs of a second: of the jobs that wait two begin in a second."""
+
+    async def begin(self, desk: Desk, jobs: int) -> None:
+        await fill(desk, jobs)
+        await desk.claim(holder=TWO, limit=2)
+
+    async def test_a_job_that_would_begin_in_time_is_accepted(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        assert await desk.publish("q.in-time", max_wait=5.5) == [ACCEPTED]
+
+    async def test_one_that_would_not_is_refused(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        (full,) = await desk.publish("q.late", max_wait=3.0)
+        assert isinstance(full, Full)
+        assert full.bound == "max_wait"
+        assert full.retry_after == pytest.approx((12 + 1 - 2) / 2 - 3.0)
+        assert full.every == pytest.approx(0.5)
+        assert await desk.state("q.late") == "unknown"
+        assert (await desk.stats()).depth == 12
+
+    async def test_the_jobs_of_a_batch_count_for_those_behind_them(self, desk: Desk) -> None:
+        await self.begin(desk, 2)
+        answers = await desk.publish(*(f"q.n{n}" for n in range(5)), max_wait=1.0)
+        assert [isinstance(each, Full) for each in answers] == [False, False, True, True, True]
+
+    async def test_other_messages_of_a_batch_are_accepted(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        messages = [desk.message("q.free"), desk.message("q.late", max_wait=1.0), desk.message("p.other")]
+        answers = [await desk.store.publish(messages)]
+        assert [isinstance(each, Full) for each in answers[0]] == [False, True, False]
+
+    async def test_a_known_id_gets_its_usual_answer(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        assert await desk.publish("q.3", max_wait=0.1) == [Exists("q.3", "id")]
+
+    async def test_an_unknown_forecast_accepts(self, desk: Desk) -> None:
+        await fill(desk, 12)
+        assert await desk.publish("q.no-worker", max_wait=0.1) == [ACCEPTED]
+        await desk.claim(holder=structs.replace(A, loads={"q": Offer(2)}), limit=2)
+        assert await desk.publish("q.no-run-yet", max_wait=0.1) == [ACCEPTED]
+
+    async def test_a_paused_queue_accepts(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        await desk.store.apply([Pause("q", on=True)])
+        assert await desk.publish("q.paused", max_wait=0.1) == [ACCEPTED]
+
+    async def test_a_job_for_later_is_accepted(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        assert await desk.publish("q.later", max_wait=0.1, delay=60) == [ACCEPTED]
+
+    async def test_jobs_for_later_delay_nothing(self, desk: Desk) -> None:
+        await desk.publish(*(f"q.later{n}" for n in range(50)), delay=60)
+        await desk.publish("q.1", "q.2")
+        await desk.claim(holder=TWO, limit=2, lease=1000)
+        assert await desk.publish("q.now", max_wait=1.0) == [ACCEPTED]
+        desk.clock.advance(60)
+        assert isinstance((await desk.publish("q.late", max_wait=1.0))[0], Full)
+
+    async def test_the_backlog_of_another_key_delays_a_key_no_more_than_a_turn(self, desk: Desk) -> None:
+        await desk.publish(*(f"q.a{n}" for n in range(40)), key="a")
+        await desk.claim(holder=TWO, limit=2)
+        assert await desk.publish("q.b1", key="b", max_wait=2.0) == [ACCEPTED]
+        assert isinstance((await desk.publish("q.a99", key="a", max_wait=2.0))[0], Full)
+
+    async def test_a_delivery_does_not_carry_it(self, desk: Desk) -> None:
+        await desk.publish("q.1", max_wait=5.0)
+        assert [each.message.max_wait for each in await desk.claim()] == [None]
+
+    async def test_it_joins_calls_that_are_sent_together(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        calls = [desk.publish(f"q.{name}", max_wait=wait) for name, wait in (("x", None), ("y", 1.0), ("z", 60.0))]
+        assert [isinstance(each, Full) for (each,) in await asyncio.gather(*calls)] == [False, True, False]

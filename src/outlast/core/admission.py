@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
+from outlast.core.forecast import Pace, begins_in
 from outlast.core.limits import NO_LIMIT, Limit
 from outlast.core.policy import Priority
 from outlast.core.settlement import Full, FullBound, TooLarge
@@ -20,9 +21,11 @@ __all__ = [
     "Newcomer",
     "Used",
     "Waiter",
+    "ahead_of_key",
     "is_bounded",
     "make_room",
     "refusal",
+    "too_late",
     "urgency",
 ]
 
@@ -215,6 +218,27 @@ def _by_urgency(waiters: Sequence[Waiter]) -> list[Waiter]:
 
 def _urgency_of(waiter: Waiter) -> int:
     return waiter.urgency
+
+
+def too_late(pace: Pace, ready: int, running: int, max_wait: float) -> Full | None:
+    """Return the answer for a job that would not begin within `max_wait` seconds, behind `ready` jobs; None if it may.
+
+    A job of which that is unknown is accepted.
+    """
+    begin = begins_in(pace, ready, running)
+    if begin is None or begin <= max_wait:
+        return None
+    assert pace.ends is not None
+    after = max(1.0, begin - max_wait, 0.1 * max_wait)
+    return Full(min(LONGEST_WAIT, after), "max_wait", min(LONGEST_WAIT, 1 / pace.ends))
+
+
+def ahead_of_key(ready: int, own: int, lines: int) -> int:
+    """Return how many ready jobs begin before a job of a key. own: ready jobs of the key; lines: keys that take turns.
+
+    In a turn each line gives one job, so the backlog of another key delays it no more than its own does.
+    """
+    return min(ready, (own + 1) * lines)
 
 
 def refusal(bound: FullBound, queue: Queue, depth: int, ends: float) -> Full:

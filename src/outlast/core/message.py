@@ -38,7 +38,8 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A job on the wire (docs/wire-format.md). Times are wall time in seconds since 1970.
 
     args: a JSON object, the arguments keyed by parameter name. run_at: when first due. expires_at: the latest start.
-    key: groups jobs for limits, fairness and erasure. redacted: names of arguments that must not be shown.
+    key: groups jobs for limits, fairness and erasure. redacted: names of arguments that must not be shown. max_wait:
+    seconds within which it must begin by the forecast, or it is refused; not kept.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     unique: Unique | None = None
     expires_at: float | None = None
     headers: dict[str, str] | None = None
+    max_wait: float | None = None
     redacted: tuple[str, ...] = ()
 
 

@@ -108,7 +108,9 @@ class Exists(Struct, frozen=True):
     kind: str = ""
 
 
-FullBound = Literal["max_depth", "max_bytes", "max_age", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"]
+FullBound = Literal[
+    "max_depth", "max_bytes", "max_age", "max_wait", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"
+]
 """The bounds that may refuse a job, by the names of the settings."""
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from outlast.brokers.memory.rows import HolderRow, QueueData
+from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
+from outlast.core.admission import ahead_of_key, too_late
 from outlast.core.clock import Clock
 from outlast.core.forecast import Backlog, Offer, Pace, Sample, measured, with_sample
+from outlast.core.message import Message
+from outlast.core.settlement import Full
 
-__all__ = ["backlog_of", "ends_of", "offers_for", "pace_of", "take_loads"]
+__all__ = ["backlog_of", "ends_of", "offers_for", "pace_of", "take_loads", "wait_refusal"]
 
 
 class Workplace(Protocol):
@@ -17,6 +20,7 @@ class Workplace(Protocol):
 
     clock: Clock
     holders: dict[str, HolderRow]
+    jobs: dict[str, JobRow]
     queues: dict[str, QueueData]
 
 
@@ -54,6 +58,23 @@ def ends_of(tables: Workplace, name: str, data: QueueData) -> float:
     """Return the jobs of a queue that end in a second: of late, if no more is known."""
     ends = pace_of(tables, name, data).ends
     return data.rate.per_second(tables.clock.monotonic()) if ends is None else ends
+
+
+def wait_refusal(tables: Workplace, data: QueueData, message: Message) -> Full | None:
+    """Return the refusal of a message that would not begin within its `max_wait`, None if it may."""
+    assert message.max_wait is not None
+    if data.paused:
+        return None
+    now = tables.clock.time()
+    jobs = [job for job in tables.jobs.values() if job.message.queue == message.queue]
+    running = sum(job.state == "running" for job in jobs)
+    waiting = [job for job in jobs if job.state in ("ready", "scheduled", "parked") and job.at <= now]
+    ready = len(waiting)
+    if message.key is not None:
+        own = sum(job.message.key == message.key for job in waiting)
+        lines = len({job.message.key for job in waiting if job.message.key != message.key}) + 1
+        ready = ahead_of_key(ready, own, lines)
+    return too_late(pace_of(tables, message.queue, data), ready, running, message.max_wait)
 
 
 def _sample(tables: Workplace, data: QueueData, slots: int) -> Sample:

@@ -6,7 +6,9 @@ import heapq
 import math
 from collections.abc import Container, Iterable, Sequence
 
-from outlast.brokers.memory.loads import ends_of
+from msgspec import structs
+
+from outlast.brokers.memory.loads import ends_of, wait_refusal
 from outlast.brokers.memory.past_jobs import PastJob, PastJobs
 from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
@@ -93,6 +95,12 @@ class Tables:
             follows = meeting == "follows"
         answer = ACCEPTED
         data = self.queue(message.queue)
+        if bounded and message.max_wait is not None and message.run_at <= now:
+            late = wait_refusal(self, data, message)
+            if late is not None:
+                return late
+        if message.max_wait is not None:
+            message = structs.replace(message, max_wait=None)
         if bounded and is_bounded(data.queue):
             newcomer = Newcomer(len(message.args), urgency(message.priority), message.key is not None)
             room = make_room(data.queue, newcomer, now, MemoryWaitingJobs(self, data, message.key, replaced))

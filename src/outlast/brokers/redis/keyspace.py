@@ -39,8 +39,10 @@ _queue: Final = msgspec.json.Decoder(Queue).decode
 
 def limits_of(queue: Queue) -> bytes:
     """Return the limits and the retention of a queue, packed for the scripts (L_ in lua/clock.lua)."""
-    # Without the needs: no limit depends on them, and older code must find its own declarations unchanged.
-    form = {field: value for field, value in structs.asdict(queue).items() if field not in ("name", "needs")}
+    # Without what no limit depends on: older code must find its own declarations unchanged.
+    form = {
+        field: value for field, value in structs.asdict(queue).items() if field not in ("name", "needs", "max_wait")
+    }
     each, gcra, each_gcra, kept = queue.per_key, queue.gcra, queue.per_key.gcra, queue.retention
     values = (
         queue.max_depth,

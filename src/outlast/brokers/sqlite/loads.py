@@ -8,12 +8,14 @@ from typing import Any, Final
 import msgspec
 
 from outlast.brokers.sqlite.statements import statements
-from outlast.brokers.sqlite.transaction import DRAIN_TAU, QueueRow, Transaction, json_of
+from outlast.brokers.sqlite.transaction import DRAIN_TAU, PARKED, SCHEDULED, QueueRow, Transaction, json_of
+from outlast.core.admission import ahead_of_key, too_late
 from outlast.core.forecast import Backlog, Offer, Pace, Sample, measured, with_sample
-from outlast.core.message import Holder
+from outlast.core.message import Holder, Message
+from outlast.core.settlement import Full
 from outlast.core.unreadable import READ_ERRORS
 
-__all__ = ["backlog_of", "ends_of", "has_news", "live_offers", "pace_of", "samples_of", "take_loads"]
+__all__ = ["backlog_of", "ends_of", "has_news", "live_offers", "pace_of", "samples_of", "take_loads", "wait_refusal"]
 
 _loads: Final = msgspec.json.Decoder(dict[str, Offer]).decode
 _samples: Final = msgspec.json.Decoder(tuple[Sample, ...]).decode
@@ -66,7 +68,14 @@ def samples_of(db: Any, queue: int) -> Sequence[Sample]:
 
 
 def pace_of(tx: Transaction, queue: QueueRow) -> Pace:
-    """Return how fast a queue moves."""
+    """Return how fast a queue moves, as this transaction found it first."""
+    pace = tx.paces.get(queue.number)
+    if pace is None:
+        pace = tx.paces[queue.number] = _pace(tx, queue)
+    return pace
+
+
+def _pace(tx: Transaction, queue: QueueRow) -> Pace:
     offers = live_offers(tx.db, tx.boot, tx.mono).get(queue.name, ())
     return measured(offers, samples_of(tx.db, queue.number), backlog_of(queue, tx.depth(queue), tx.now, 0, 0))
 
@@ -75,6 +84,26 @@ def ends_of(tx: Transaction, queue: QueueRow) -> float:
     """Return the jobs of a queue that end in a second: of late, if no more is known."""
     ends = pace_of(tx, queue).ends
     return queue.drain_rate(tx.now) if ends is None else ends
+
+
+def wait_refusal(tx: Transaction, queue: QueueRow, message: Message, key_row: int | None) -> Full | None:
+    """Return the refusal of a message that would not begin within its `max_wait`, None if it may.
+
+    The jobs are counted only if their number can decide.
+    """
+    assert message.max_wait is not None
+    if queue.paused:
+        return None
+    pace, depth = pace_of(tx, queue), tx.depth(queue)
+    if too_late(pace, depth, 0, message.max_wait) is None:
+        return None
+    running = tx.one("running_count", (queue.number,))
+    later = sum(tx.one("scheduled_count", (queue.number, state, tx.now)) for state in (SCHEDULED, PARKED))
+    ready = depth - running - later - tx.one("aside_count", (queue.number,))
+    if key_row is not None:
+        in_ring, held = tx.one("lanes_waiting", (queue.number,))
+        ready = ahead_of_key(ready, tx.one("lane_depth", (key_row, ready + 1)), in_ring + held + 1)
+    return too_late(pace, ready, running, message.max_wait)
 
 
 def backlog_of(queue: QueueRow, depth: int, now: float, ready: int, running: int) -> Backlog:

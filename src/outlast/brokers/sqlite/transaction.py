@@ -16,7 +16,7 @@ from outlast.brokers.sqlite.limits import rules
 from outlast.brokers.sqlite.statements import statements
 from outlast.clients.sqlite.connection import SharedConnection
 from outlast.core.clock import Clock
-from outlast.core.forecast import Offer
+from outlast.core.forecast import Offer, Pace
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
 from outlast.core.topology import Queue
@@ -173,6 +173,8 @@ class Transaction:
         self._queues: dict[str, QueueRow] = {}
         self._counts: defaultdict[int, CounterChanges] = defaultdict(CounterChanges)
         self._rings: dict[int, RingPosition] = {}
+        self.paces: dict[int, Pace] = {}
+        """By queue, how fast it moves, where this transaction has asked."""
         self.key_weights: dict[int, int] = {}
         """Bytes that this transaction adds to each key, by the key's row."""
 
@@ -184,6 +186,7 @@ class Transaction:
         self._queues.clear()
         self._counts.clear()
         self._rings.clear()
+        self.paces.clear()
         self.key_weights.clear()
 
     def rolled_back(self) -> None:

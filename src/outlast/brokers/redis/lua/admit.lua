@@ -141,6 +141,21 @@ local function pace_of(q)               -- slots, ends a second (lua/loads.lua);
   end
   if q.pace then return q.pace[1], q.pace[2] end
 end
+local function too_late(q, j, wait)     -- as core/admission.py: the refusal of one that would not begin in time
+  local slots, ends = pace_of(q)
+  if not slots or q.paused or j.run_at > now then return nil end
+  local function begin(ready, running) return max(0, ready + running + 1 - slots) / ends end
+  if begin(q.s[S_DEPTH], 0) <= wait then return nil end
+  local ready = q.s[S_READY] + call('ZCOUNT', q.P .. ':due', '-inf', now)
+  if j.key then
+    lanes_of(q, { j.key })
+    local lines = call('LLEN', q.P .. ':ring') - q.s[S_STALE] + call('ZCARD', q.P .. ':park')
+    ready = min(ready, (lane_of(q, j.key).depth + 1) * (lines + 1))
+  end
+  local after = begin(ready, q.s[S_RUN]) - wait
+  if after <= 0 then return nil end
+  return { 'full', 'max_wait', fmt('%.17g', min(3600, max(1, after, 0.1 * wait))), fmt('%.17g', min(3600, 1 / ends)) }
+end
 local function refusal(q, bound)        -- as core/admission.py
   local _, ends = pace_of(q)
   local depth, of_key = q.s[S_DEPTH], bound == 'per_key.max_depth' and q.limits[L_KDEPTH]
@@ -164,9 +179,9 @@ local function known_kind(q, sid)       -- '' if it is not known any more
   return past and kind_of_past(past) or ''
 end
 -- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. stored: since when another
--- keyspace had it: it replaces no job that was enqueued later, as in enqueue/late.py. Returns nil if accepted, else
+-- keyspace had it: it replaces no job that was enqueued later, as in enqueue/late.py. wait: its max_wait. Returns nil if accepted, else
 -- a list: exists (by, id, kind) | full (bound, seconds, seconds for each further place) | large (size, limit, bound) | done (replaced or '', shed ...).
-local function accept(q, sid, blob, bounded, replacing, aside, stored)
+local function accept(q, sid, blob, bounded, replacing, aside, stored, wait)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
@@ -197,6 +212,11 @@ local function accept(q, sid, blob, bounded, replacing, aside, stored)
         return { 'exists', 'unique', known, known_kind(q, known) }
       end
     end
+  end
+  local late_answer = wait and too_late(q, j, wait)
+  if late_answer then
+    orders = orders - 1
+    return late_answer
   end
   if bounded and q.bounded == nil then
     local L = q.limits
