@@ -98,11 +98,9 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         weights: Mapping[str, int] | None = None,
         retention: Retention | None = None,
         needs: Sequence[str | Named] = (),
+        max_wait: Duration | None = None,
     ) -> Queue:
-        """Set the bounds, limits, retention and needed guards of a queue (see `Queue`).
-
-        At a bound an enqueue raises QueueFull, or drops old jobs (on_full="shed"). Raise ConfigurationError.
-        """
+        """Set the bounds, limits, retention and needed guards of a queue: see `Queue`. Raise ConfigurationError."""
         queue = Queue(
             name=name,
             max_depth=max_depth,
@@ -116,6 +114,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
             weights=weights or {},
             retention=retention or Retention(),
             needs=needs,
+            max_wait=max_wait,
         )
         self.registry.add_queue(queue)
         return queue

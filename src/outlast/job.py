@@ -63,8 +63,8 @@ class Declarer(MiddlewareMixin, Scheduling, ABC):
         timeout the job counts as timed out, and the slot stays in use until the function returns.
         `isolate="process"` runs it in a child process, which is killed past the timeout.
 
-        options: kind, queue, timeout, retry, priority, expires, key, unique, unique_until, unique_for, on_conflict,
-        inherit_deadline, needs, isolate, version, aliases, upgrades, result_ttl: see
+        options: kind, queue, timeout, retry, priority, expires, max_wait, key, unique, unique_until, unique_for,
+        on_conflict, inherit_deadline, needs, isolate, version, aliases, upgrades, result_ttl: see
         `outlast.declare.options.JobOptions`. Raise ConfigurationError or DuplicateKind.
         """
         check_names(options, JobOptions.__optional_keys__, "job")

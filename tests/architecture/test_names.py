@@ -14,7 +14,7 @@ NOT_PLAIN = re.compile(r"\b(?:whoever|whom|anew|nobody|somebody|lest)\b", re.IGN
 """Words for which a plain one serves."""
 REMARKS = {
     '        remarks.append("nobody")',
-    "payments  12/50     12          0        0       0     0  4 min   0.0/s          0  nobody",
+    "payments  12/50     12          0        0       0     0  4 min    0.0/s         -        0  nobody",
 }
 """The remark of `outlast queues` at a queue without workers, as scripts look for it, and its example in the docs."""
 

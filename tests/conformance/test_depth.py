@@ -156,4 +156,6 @@ async def test_retry_after_is_at_least_a_second(desk: Desk) -> None:
     for n in range(50):
         await desk.run(f"q.{n}")
     await desk.publish("q.w1", "q.w2")
-    assert await desk.publish("q.x") == [Full(1.0)]
+    (full,) = await desk.publish("q.x")
+    assert isinstance(full, Full)
+    assert full.retry_after == 1.0

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from outlast.core.forecast import Forecast
 from outlast.core.settlement import Park
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Adjust, Cancel, Edit, Pause, Purge, RunNow
@@ -37,7 +38,9 @@ async def test_a_queue_that_is_not_known_is_left_out(desk: Desk) -> None:
 
 async def test_an_empty_queue(desk: Desk) -> None:
     await desk.declare("q", max_depth=7)
-    assert await desk.stats() == QueueStats(max_depth=7, limits={"max_depth": 7})
+    assert await desk.stats() == QueueStats(
+        max_depth=7, limits={"max_depth": 7}, forecast=Forecast(empty_in=0.0, why="no worker")
+    )
 
 
 async def test_what_is_due_counts_as_ready(desk: Desk) -> None:

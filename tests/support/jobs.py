@@ -39,6 +39,7 @@ def message(
     expires: float | None = None,
     redacted: tuple[str, ...] = (),
     headers: dict[str, str] | None = None,
+    max_wait: float | None = None,
 ) -> Message:
     """Return a message accepted at `now`; `id` is "queue.rest", `delay` and `expires` are seconds from now."""
     return Message(
@@ -54,6 +55,7 @@ def message(
         expires_at=None if expires is None else now + expires,
         redacted=redacted,
         headers=headers,
+        max_wait=max_wait,
     )
 
 

@@ -97,8 +97,13 @@ def _queue_problems(name: str, stats: QueueStats, waits_for: str) -> Iterator[tu
         yield "error", f"{counted(waiting, 'job')} waiting and no worker consumes it", fix
     elif stats.oldest > OLD and stats.ready and not waits_for:
         text = f"the first job has waited for {duration(stats.oldest)}, {stats.ready} are ready"
+        if stats.forecast.ends is not None:
+            text += f", empty {stats.forecast.told()}"
         fix = "more --processes or --concurrency, or find slow jobs: outlast jobs list --state running"
         yield "warning", text, fix
+    elif stats.ready and stats.forecast.growth:
+        fix = "more --processes or --concurrency, or a bound on the queue that refuses jobs: max_depth= or max_wait="
+        yield "warning", f"{stats.ready} are ready, and it is never empty: {stats.forecast.why}", fix
     if stats.max_depth is not None and stats.depth >= stats.max_depth:
         yield "error", f"full: {stats.depth} of {stats.max_depth}", "more workers, or a larger max_depth"
     if stats.parked:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec.structs import asdict
+from msgspec import to_builtins
 
 from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.output import show
@@ -43,7 +43,8 @@ def list_(
     stats, waits = on_store(access, lambda store: _read(store, names or ()))
     if options.json:
         queues = [
-            {"name": name, **asdict(found), "waits_for": waits.get(name, "")} for name, found in sorted(stats.items())
+            {"name": name, **to_builtins(found), "waits_for": waits.get(name, "")}
+            for name, found in sorted(stats.items())
         ]
         show.json({"queues": queues})
     else:
@@ -68,7 +69,7 @@ async def _read(store: Store, names: Sequence[str]) -> tuple[dict[str, QueueStat
     return stats, await waits_of_queues(store, stats)
 
 
-_HEADS = ("queue", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drained", "workers")
+_HEADS = ("queue", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drained", "empty", "workers")
 
 
 def _row(name: str, stats: QueueStats, waits_for: str, *, limited: bool) -> list[show.Cell]:
@@ -103,10 +104,16 @@ def _row(name: str, stats: QueueStats, waits_for: str, *, limited: bool) -> list
         (str(stats.dead), "bold red") if stats.dead and show.on_terminal() else stats.dead,
         duration(stats.oldest) if stats.ready else "-",
         f"{stats.drain_rate:.1f}/s",
+        _empty(stats),
         stats.consumers,
         *([limits_line(stats)] if limited else []),
         (", ".join(remarks), "bold yellow"),
     ]
+
+
+def _empty(stats: QueueStats) -> str:
+    """Return when it is empty; what the other columns tell already is left out: that it is paused, or has no worker."""
+    return "-" if stats.paused or not stats.consumers else stats.forecast.told()
 
 
 @command(group, "pause")

@@ -8,9 +8,10 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
+from outlast.core.forecast import Pace, begins_in
 from outlast.core.limits import NO_LIMIT, Limit
 from outlast.core.policy import Priority
-from outlast.core.settlement import FullBound, TooLarge
+from outlast.core.settlement import Full, FullBound, TooLarge
 from outlast.core.topology import Queue
 
 __all__ = [
@@ -20,14 +21,20 @@ __all__ = [
     "Newcomer",
     "Used",
     "Waiter",
+    "ahead_of_key",
     "is_bounded",
     "make_room",
-    "retry_after",
+    "refusal",
+    "too_late",
     "urgency",
 ]
 
 WINDOW: Final = 100
 """The first ready jobs of a key that are examined, and the most of them that are shed for one new job."""
+UNKNOWN_WAIT: Final = 60.0
+"""Seconds after which a client may come back to a full queue of unknown speed."""
+LONGEST_WAIT: Final = 3600.0
+"""The most seconds for which a client is sent away."""
 LINES: Final = 16
 """The most other keys that are examined to find the one with the most ready jobs."""
 _URGENCY: Final[dict[Priority, int]] = {"high": 0, "normal": 1, "low": 2}
@@ -213,11 +220,38 @@ def _urgency_of(waiter: Waiter) -> int:
     return waiter.urgency
 
 
-def retry_after(bound: FullBound, queue: Queue, depth: int, rate: float) -> float:
-    """Return the seconds until a tenth of the queue should have drained: 1 to 60, and 60 if nothing drains.
+def too_late(pace: Pace, ready: int, running: int, max_wait: float) -> Full | None:
+    """Return the answer for a job that would not begin within `max_wait` seconds, behind `ready` jobs; None if it may.
 
-    depth: unfinished jobs of the queue. rate: measured jobs that end per second. The tenth is of max_depth where that
-    is the bound, else of `depth`.
+    A job of which that is unknown is accepted.
     """
+    begin = begins_in(pace, ready, running)
+    if begin is None or begin <= max_wait:
+        return None
+    assert pace.ends is not None
+    after = max(1.0, begin - max_wait, 0.1 * max_wait)
+    return Full(min(LONGEST_WAIT, after), "max_wait", min(LONGEST_WAIT, 1 / pace.ends))
+
+
+def ahead_of_key(ready: int, own: int, lines: int) -> int:
+    """Return how many ready jobs begin before a job of a key. own: ready jobs of the key; lines: keys that take turns.
+
+    In a turn each line gives one job, so the backlog of another key delays it no more than its own does.
+    """
+    return min(ready, (own + 1) * lines)
+
+
+def refusal(bound: FullBound, queue: Queue, depth: int, ends: float) -> Full:
+    """Return the answer of a full queue. depth: its unfinished jobs; ends: jobs that end in a second.
+
+    A client may come back when a tenth of the queue has drained: so many jobs that those who come a little early, or
+    from other processes, find room too. The tenth is of max_depth where that is the bound, else of `depth`; for
+    per_key.max_depth it is at least the time in which one job of the key ends, if the keys take turns.
+    """
+    if ends <= 1e-6:
+        return Full(UNKNOWN_WAIT, bound)
     jobs = queue.max_depth if bound == "max_depth" and queue.max_depth is not None else depth
-    return min(60.0, max(1.0, max(1.0, jobs / 10) / rate)) if rate > 1e-6 else 60.0
+    of_key = queue.per_key.max_depth if bound == "per_key.max_depth" else None
+    share = 0.1 if of_key is None else max(0.1, 1 / of_key)
+    every = 1 / ends if of_key is None else depth / of_key / ends
+    return Full(min(LONGEST_WAIT, max(1.0, max(1.0, jobs * share) / ends)), bound, min(LONGEST_WAIT, every))

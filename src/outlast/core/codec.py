@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from outlast.core.bounds import LAST_MOMENT, NESTED_LIMIT, check_text, checked_headers, checked_moment, checked_text
+from outlast.core.durations import LONGEST
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import FULL_ID, queue_of
 from outlast.core.kinds import WIRE_KIND
@@ -79,6 +80,7 @@ def are_plain(messages: Iterable[Message]) -> bool:
             or each.unique is not None
             or each.headers is not None
             or each.expires_at is not None
+            or each.max_wait is not None
             or each.redacted
             or each.priority != "normal"
             or type(each.run_at) is not float
@@ -127,6 +129,9 @@ def check(message: Message) -> None:
             checked_moment(moment, name)
         elif moment is not None or name != "expires_at":
             raise ConfigurationError(f"{name}={shown(moment)}: give seconds since 1970")
+    wait: object = message.max_wait
+    if wait is not None and not (isinstance(wait, float | int) and type(wait) is not bool and 0 < wait <= LONGEST):
+        raise ConfigurationError(f"max_wait={shown(wait)}: give seconds above 0, or None")
     if not _is_priority(message.priority):
         raise ConfigurationError(f"priority={shown(message.priority)}: give 'high', 'normal' or 'low'")
     if message.key is not None and checked_text(message.key, "key") is not message.key:

@@ -76,11 +76,14 @@ class WrongThread(OutlastError, RuntimeError):
 class QueueFull(OutlastError):
     """A bounded queue refused the job; nothing was stored. Try again in `retry_after` seconds.
 
-    bound: the setting that was reached, such as "max_depth", or "per_key.max_depth" when only the job's key reached it.
+    bound: the setting that was reached, such as "max_depth", or "per_key.max_depth" when only the job's key reached it;
+    "max_wait" for a job that would begin too late.
     """
 
     def __init__(self, queue: str, retry_after: float, bound: str = "max_depth") -> None:
         full = f"queue {queue!r} is full for this key" if bound.startswith("per_key.") else f"queue {queue!r} is full"
+        if bound == "max_wait":
+            full = f"a new job of queue {queue!r} would not begin in time"
         super().__init__(f"{full} ({bound}): try again in {retry_after:.0f} s, raise {bound}, or add workers")
         self.queue = queue
         self.retry_after = retry_after

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from msgspec import Raw, Struct
 
+from outlast.core.forecast import Offer
 from outlast.core.policy import HEAD_START, Priority
 from outlast.core.unique import Unique
 
@@ -36,7 +38,8 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A job on the wire (docs/wire-format.md). Times are wall time in seconds since 1970.
 
     args: a JSON object, the arguments keyed by parameter name. run_at: when first due. expires_at: the latest start.
-    key: groups jobs for limits, fairness and erasure. redacted: names of arguments that must not be shown.
+    key: groups jobs for limits, fairness and erasure. redacted: names of arguments that must not be shown. max_wait:
+    seconds within which it must begin by the forecast, or it is refused; not kept.
     """
 
     id: str
@@ -50,6 +53,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     unique: Unique | None = None
     expires_at: float | None = None
     headers: dict[str, str] | None = None
+    max_wait: float | None = None
     redacted: tuple[str, ...] = ()
 
 
@@ -66,10 +70,15 @@ class Fence(Struct, frozen=True, gc=False):
 
 
 class Holder(Struct, frozen=True):
-    """One start of one worker process; `id` is never used again."""
+    """One start of one worker process; `id` is never used again.
+
+    loads: its slots and the mean run for each of its queues, None if it tells none. A store compares the object, not
+    its values: a worker makes a new one when it has news.
+    """
 
     id: str
     label: str = ""
+    loads: Mapping[str, Offer] | None = None
 
 
 class Failure(Struct, frozen=True, omit_defaults=True):

@@ -46,6 +46,8 @@ class Declaration:
     policy: Policy
     priority: Priority = "normal"
     expires: float | None = None
+    max_wait: float | None = None
+    """Seconds within which a job must begin by the forecast; None: what the queue declares."""
     key: str | Callable[..., str | None] | None = None
     unique: str | Callable[..., str | None] | None = None
     unique_until: Literal["start", "finish"] = "finish"
@@ -150,6 +152,10 @@ class Registry:
             return True
         names = (name_of(one), name_of(other))
         return names[0] == names[1] or (names[0] in self._names and self._names[names[0]] is self._names.get(names[1]))
+
+    def max_wait(self, declaration: Declaration) -> float | None:
+        """Return the seconds within which a job of this kind must begin by the forecast."""
+        return declaration.max_wait if declaration.max_wait is not None else self.queues[declaration.queue].max_wait
 
     def needs(self) -> dict[str, tuple[str, ...]]:
         """Return the names of the guards that each queue needs, for the queues that need any.

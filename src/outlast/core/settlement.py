@@ -108,15 +108,22 @@ class Exists(Struct, frozen=True):
     kind: str = ""
 
 
-FullBound = Literal["max_depth", "max_bytes", "max_age", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"]
+FullBound = Literal[
+    "max_depth", "max_bytes", "max_age", "max_wait", "per_key.max_depth", "per_key.max_bytes", "per_key.max_age"
+]
 """The bounds that may refuse a job, by the names of the settings."""
 
 
 class Full(Struct, frozen=True):
-    """The queue is at a bound; nothing was stored. retry_after: seconds, from the measured drain rate."""
+    """The queue is at a bound; nothing was stored.
+
+    retry_after: seconds until the queue has room, from how fast its jobs end. every: seconds that each further client
+    waits longer, so that they do not all come back at once; 0 if that is unknown.
+    """
 
     retry_after: float
     bound: FullBound = "max_depth"
+    every: float = 0.0
 
 
 class Unroutable(Struct, frozen=True):

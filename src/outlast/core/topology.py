@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field, structs
 
-from outlast.core.durations import Duration
+from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.guards.needs import Named, guard_names
 from outlast.core.ids import check_queue_name
@@ -29,6 +29,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     Limits, enforced by `claim`: concurrency, jobs running at once; rate, jobs that begin, at most `burst` at once (by
     default a tenth of the rate's count). per_key: the same for each key. weights: jobs per turn of a key; 1 for every
     key that is not named. needs: names of guards; while one of them is open, the jobs stay in the store.
+    max_wait, a duration: an enqueue of this app is refused if its job would not begin within it, by core.forecast.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     weights: dict[str, int] = field(default_factory=dict)
     retention: Retention = field(default_factory=Retention)
     needs: tuple[str, ...] = ()
+    max_wait: float | None = None
 
     if TYPE_CHECKING:
 
@@ -61,6 +63,7 @@ class Queue(Struct, frozen=True, kw_only=True):
             weights: Mapping[str, int] = ...,
             retention: Retention = ...,
             needs: Sequence[str | Named] = ...,
+            max_wait: Duration | None = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -81,6 +84,10 @@ class Queue(Struct, frozen=True, kw_only=True):
         if not isinstance(self.retention, Retention):
             raise ConfigurationError(f"{owner}: retention={self.retention!r} must be a Retention(...)")
         structs.force_setattr(self, "needs", guard_names(self.needs, owner))
+        if self.max_wait is not None:
+            structs.force_setattr(self, "max_wait", seconds(self.max_wait, f"{owner}: max_wait"))
+            if self.max_wait == 0:
+                raise ConfigurationError(f"{owner}: max_wait=0 would refuse jobs of a busy queue: give more, or None")
 
     @property
     def gcra(self) -> Gcra | None:

@@ -50,6 +50,7 @@ def declaration_of(
         policy=_policy(options),
         priority=priority,
         expires=_positive(options.get("expires"), "expires"),
+        max_wait=_positive(options.get("max_wait"), "max_wait"),
         key=plain_text(key) if isinstance(key, str) else key,
         unique="" if unique is True else plain_text(unique) if isinstance(unique, str) else unique or None,
         unique_until=options.get("unique_until", "finish"),

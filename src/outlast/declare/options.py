@@ -44,6 +44,8 @@ class JobOptions(TypedDict, total=False):
     """"high", "normal" (the default) or "low"."""
     expires: Duration | None
     """A job that has not started this long after it is due expires; by default never."""
+    max_wait: Duration | None
+    """An enqueue is refused (QueueFull) if its job would not begin within this time; by default that of the queue."""
     key: str | Callable[..., str | None] | None
     """The key for limits, fairness and erasure: a parameter, or a callable that gets the arguments by name."""
     unique: bool | str | Callable[..., str | None] | None
@@ -90,6 +92,8 @@ class EnqueueOptions(TypedDict, total=False):
     """The key for limits, fairness and erasure."""
     expires: Duration | None
     """A job that has not started this long after it is due expires."""
+    max_wait: Duration | None
+    """The enqueue is refused (QueueFull) if its job would not begin within this time."""
     on_conflict: OnConflict | None
     """What the enqueue does when another job holds the unique key."""
     headers: dict[str, str] | None
@@ -106,6 +110,7 @@ class Options(Struct, frozen=True, kw_only=True):
     id: str | None = None
     key: str | None = None
     expires: Duration | None = None
+    max_wait: Duration | None = None
     on_conflict: OnConflict | None = None
     headers: dict[str, str] | None = None
 
@@ -195,6 +200,7 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Any], Any]], ...]] = (
     ("unique", _unique),
     ("key", lambda value: checked_text(value, "key")),
     ("expires", lambda value: positive(value, "expires")),
+    ("max_wait", lambda value: positive(value, "max_wait")),
     ("on_conflict", check_conflict),
     ("headers", checked_headers),
 )

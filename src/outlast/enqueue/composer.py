@@ -73,6 +73,9 @@ class Composer:
             expires = declaration.expires if options.expires is None else seconds(options.expires, "expires")
             key = key_of(declaration, arguments, values, options)
             unique = unique_of(declaration, arguments, values, body, options)
+        max_wait = self.registry.max_wait(declaration)
+        if options.max_wait is not None:
+            max_wait = seconds(options.max_wait, "max_wait")
         expires_at = None if expires is None else min(run_at + expires, LAST_MOMENT)
         if declaration.inherit_deadline and (left := remaining()) is not None:
             expires_at = now + left if expires_at is None else min(expires_at, now + left)
@@ -87,6 +90,7 @@ class Composer:
             key=key,
             unique=unique,
             expires_at=expires_at,
+            max_wait=max_wait,
             headers=options.headers,
             redacted=arguments.redacted,
         )

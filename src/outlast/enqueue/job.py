@@ -146,7 +146,7 @@ class Job(Bound[P, R]):
     def with_options(self, **options: Unpack[EnqueueOptions]) -> Bound[P, R]:
         """Return the job with options for its enqueues; None keeps the declared option. Raise ConfigurationError.
 
-        options: delay, run_at, priority, unique, id, key, expires, on_conflict, headers: see
+        options: delay, run_at, priority, unique, id, key, expires, max_wait, on_conflict, headers: see
         `outlast.declare.options.EnqueueOptions`.
         """
         try:

@@ -14,6 +14,7 @@ from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
 from outlast.enqueue.answers import events_of, raise_refused
 from outlast.enqueue.composer import Composer
+from outlast.enqueue.line import Line
 from outlast.enqueue.notify import notify
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Runtime(Composer):
 
     store: Store
     observers: Observers = field(default_factory=Observers)
+    _line: Line = field(default_factory=Line)
     _deadlines: Deadlines = field(default_factory=Deadlines)
     _users: list[None] = field(default_factory=list)
 
@@ -73,6 +75,7 @@ class Runtime(Composer):
         if self.observers:
             self.emit_published(messages, answers)
         if answers.count(ACCEPTED) != len(answers):
+            answers = self._line.placed(messages, answers, self.clock.monotonic())
             raise_refused(messages, answers, self.registry.same_kind)
         return cast("list[Accepted | Exists]", answers)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from outlast.core.message import Fence
+from outlast.core.message import Fence, Holder
 from outlast.core.registry import Mode
 from outlast.core.settlement import Settlement
 from outlast.worker.job_map import STARTED, SharedJobMap
+from outlast.worker.loads import QueueLoads
 from outlast.worker.ports import ComposerPort
 from outlast.worker.run import Run
 from outlast.worker.slot_groups import AHEAD, Average, SlotGroup
@@ -63,6 +64,7 @@ class Budget:
         """The jobs of `detach`: they have begun, and are released when the process ends."""
         self.idle.set()
         self._queues = {(each.queue, self.by_mode[each.mode]) for each in composer.registry.kinds.values()}
+        self.loads = QueueLoads(self._slots_of_queues())
         self._job_map = job_map
         self._kill_grace = composer.settings.kill_grace
 
@@ -91,6 +93,17 @@ class Budget:
     def slots(self, queue: str) -> int:
         """Return how many jobs of a queue may run here at once."""
         return min([self.concurrency, *(group.slots for name, group in self._queues if name == queue)])
+
+    def holder(self, holder: Holder, now: float) -> Holder:
+        """Return the holder for the next claim, with what this worker can do for each queue. now: monotonic seconds."""
+        running = ((run.delivery.message.queue, run.started) for run in self.runs if not run.ended)
+        return self.loads.holder(holder, now, running)
+
+    def _slots_of_queues(self) -> dict[str, int]:
+        slots: dict[str, int] = {}
+        for queue, group in self._queues:
+            slots[queue] = min(self.concurrency, slots.get(queue, 0) + group.slots)
+        return slots
 
     def settles_soon(self) -> bool:
         """Return whether `room` is set soon: a run waits to be settled, or waiting runs are about to start."""
@@ -138,6 +151,7 @@ class Budget:
         group.taken -= 1
         self.taken -= 1
         group.run_time.add(now - run.started)
+        self.loads.ended(run.delivery.message.queue, now - run.started)
 
     def end(self, run: Run) -> None:
         """Count a run that has ended and waits to be settled."""

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.core.admission import WINDOW, Newcomer, Used, Waiter, is_bounded, make_room, retry_after, urgency
+from outlast.core.admission import WINDOW, Newcomer, Used, Waiter, is_bounded, make_room, refusal, urgency
 from outlast.core.limits import Limit
-from outlast.core.settlement import TooLarge
+from outlast.core.settlement import Full, TooLarge
 from outlast.core.topology import Queue
 
 NOW = 1000.0
@@ -159,13 +159,15 @@ def test_priorities_have_an_order() -> None:
     assert [urgency("high"), urgency("normal"), urgency("low")] == [0, 1, 2]
 
 
-def test_retry_after() -> None:
-    assert retry_after("max_depth", Queue(name="q", max_depth=100), 1000, 2.0) == 5.0
-    assert retry_after("max_bytes", Queue(name="q", max_depth=100), 1000, 2.0) == 50.0
-    assert retry_after("max_age", Queue(name="q"), 3, 0.5) == 2.0
-    assert retry_after("max_age", Queue(name="q"), 3, 100.0) == 1.0
-    assert retry_after("max_age", Queue(name="q"), 3, 0.0) == 60.0
-    assert retry_after("max_age", Queue(name="q"), 3, 0.001) == 60.0
+def test_when_a_refused_client_may_come_back() -> None:
+    bounded, keyed = Queue(name="q", max_depth=100), Queue(name="q", per_key=Limit(max_depth=4))
+    assert refusal("max_depth", bounded, 1000, 2.0) == Full(5.0, "max_depth", 0.5)
+    assert refusal("max_bytes", bounded, 1000, 2.0) == Full(50.0, "max_bytes", 0.5)
+    assert refusal("max_age", Queue(name="q"), 3, 0.5) == Full(2.0, "max_age", 2.0)
+    assert refusal("max_age", Queue(name="q"), 3, 100.0) == Full(1.0, "max_age", 0.01)
+    assert refusal("max_age", Queue(name="q"), 3, 0.0) == Full(60.0, "max_age")
+    assert refusal("max_age", Queue(name="q"), 90_000, 0.1) == Full(3600.0, "max_age", 10.0)
+    assert refusal("per_key.max_depth", keyed, 40, 2.0) == Full(5.0, "per_key.max_depth", 5.0)
 
 
 waiting = st.lists(st.tuples(st.integers(0, 2), st.floats(0, 10), st.integers(1, 5)), max_size=12)

@@ -144,6 +144,7 @@ class TestRefused:
             ({"timeout": "soon"}, "timeout='soon'"),
             ({"timeout": 0}, "timeout=0: give more than 0"),
             ({"expires": -1}, "expires=-1"),
+            ({"max_wait": 0}, "max_wait=0: give more than 0"),
             ({"priority": "urgent"}, "priority='urgent': give 'high', 'normal' or 'low'"),
             ({"key": "id"}, "key='id' names no parameter; there are order_id, email"),
             ({"unique": "x:{id}"}, "no parameter 'id'"),
@@ -165,7 +166,7 @@ class TestRefused:
             ({"unique": ""}, "unique='': give text or a callable"),
             ({"key": True}, "key=True: give text or a callable"),
             ({"tiemout": 5}, r"job has no option tiemout=: did you mean timeout=\?"),
-            ({"wait": 5}, "job has no option wait=: there are aliases, expires, inherit_deadline, isolate, "),
+            ({"zzz": 5}, "job has no option zzz=: there are aliases, expires, inherit_deadline, isolate, "),
         ],
     )
     def test_options(self, shop: Outlast, options: dict[str, Any], said: str) -> None:
@@ -212,6 +213,7 @@ class TestWithOptions:
             ({"run_at": "noon"}, "run_at='noon'"),
             ({"delay": "x"}, "delay='x'"),
             ({"expires": -1}, "expires=-1"),
+            ({"max_wait": 0}, "max_wait=0: give more than 0"),
             ({"priority": "x"}, "priority='x'"),
             ({"unique": ""}, "unique key of 0 characters"),
             ({"unique": True}, "unique=True: give text"),

@@ -107,7 +107,7 @@ ODD: list[Any] = [
     ),
     *([], ["a"], [("a", "b")], b"bytes", Unique("k"), Unique("k", seconds=5), Unique("k", scope="queue"), Unique),
 ]
-NAMES = ("delay", "run_at", "priority", "unique", "id", "key", "expires", "on_conflict", "headers")
+NAMES = ("delay", "run_at", "priority", "unique", "id", "key", "expires", "max_wait", "on_conflict", "headers")
 TOLD_AS = {"on_conflict": "on_conflict", "headers": "header"}
 
 
@@ -336,6 +336,12 @@ WRONG: list[dict[str, Any]] = [
     {"run_at": datetime(2030, 1, 1, tzinfo=UTC)},
     {"expires_at": LAST_MOMENT * 2},
     {"expires_at": "soon"},
+    {"max_wait": "5m"},
+    {"max_wait": 0},
+    {"max_wait": -1.0},
+    {"max_wait": math.nan},
+    {"max_wait": math.inf},
+    {"max_wait": True},
     {"priority": "urgent"},
     {"priority": []},
     {"key": Markup("k")},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from outlast.brokers.memory.loads import take_loads
 from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
 from outlast.brokers.memory.tables import Tables, add_failure
 from outlast.core.codec import encode_value
@@ -24,6 +25,8 @@ def claim(tables: Tables, demand: Mapping[str, int], *, limit: int, holder: Hold
     row = _renew(tables, holder, lease)
     lapse(tables)
     row.queues = set(demand)
+    if holder.loads is not None and row.loads is not holder.loads:
+        take_loads(tables, row, holder.loads, wanted(demand))
     now = tables.clock.time()
     open_queues: dict[str, QueueState] = {}
     for name, data in _wanted(tables, demand).items():

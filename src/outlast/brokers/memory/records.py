@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from outlast.brokers.memory.loads import backlog_of, offers_for
 from outlast.brokers.memory.rows import JobRow, QueueData
 from outlast.brokers.memory.tables import Tables
 from outlast.core.codec import redact_args
+from outlast.core.forecast import forecast_of
 from outlast.core.kinds import name_of
 from outlast.core.limits import nanos
 from outlast.core.matching import ArgIs, holds
@@ -149,6 +151,7 @@ def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
 def _stats_of(tables: Tables, name: str, data: QueueData, counts: dict[str, int], due: float) -> QueueStats:
     now = tables.clock.monotonic()
     first = min(data.heads(), default=None)
+    consumers = sum(name in each.queues and each.until > now for each in tables.holders.values())
     since = due if first is None else min(due, tables.jobs[first.id].at)
     return QueueStats(
         depth=data.depth,
@@ -161,7 +164,7 @@ def _stats_of(tables: Tables, name: str, data: QueueData, counts: dict[str, int]
         oldest=0.0 if since == math.inf else max(0.0, tables.clock.time() - since),
         drain_rate=data.rate.per_second(now),
         paused=data.paused,
-        consumers=sum(name in each.queues and each.until > now for each in tables.holders.values()),
+        consumers=consumers,
         max_depth=data.queue.max_depth,
         bytes=data.bytes if data.queue.max_bytes is not None else None,
         max_bytes=data.queue.max_bytes,
@@ -172,4 +175,11 @@ def _stats_of(tables: Tables, name: str, data: QueueData, counts: dict[str, int]
         limits=limits_of(data.queue),
         changed=tuple(sorted(data.changes)),
         needs=data.queue.needs,
+        forecast=forecast_of(
+            offers_for(tables, name),
+            data.samples,
+            backlog_of(tables, data, counts["ready"], counts["running"]),
+            paused=data.paused,
+            consumers=consumers,
+        ),
     )

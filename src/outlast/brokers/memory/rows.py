@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Raw
 
+from outlast.core.forecast import Offer, Sample
 from outlast.core.message import Failure, Fence, Message, State
 from outlast.core.select import QueueState, Ticket
 from outlast.core.topology import Queue
@@ -85,6 +87,8 @@ class HolderRow:
     """When the lease lapses, monotonic seconds."""
     queues: set[str] = field(default_factory=set)
     """The queues of its last claim."""
+    loads: Mapping[str, Offer] | None = None
+    """What it can do for each queue."""
     jobs: dict[str, JobRow] = field(default_factory=dict)
     lost: list[Fence] = field(default_factory=list)
 
@@ -95,6 +99,10 @@ class DrainRate:
 
     count: float = 0.0
     at: float = 0.0
+
+    def counted(self, now: float) -> float:
+        """Return the events, each weighed by its age."""
+        return self.per_second(now) * RATE_TAU
 
     def add(self, now: float) -> None:
         """Count one event at `now` (monotonic seconds)."""
@@ -129,6 +137,8 @@ class QueueData(QueueState):
     dead: OrderedDict[str, JobRow] = field(default_factory=OrderedDict)
     results: list[tuple[float, int, str]] = field(default_factory=list)
     """Heap of (kept until, order, id) of succeeded jobs with a result; entries of removed jobs are skipped."""
+    samples: Sequence[Sample] = ()
+    """The last counts, for the forecast; their times are monotonic seconds."""
     results_kept: int = 0
     """The number of succeeded jobs with a result."""
 

@@ -6,14 +6,17 @@ import heapq
 import math
 from collections.abc import Container, Iterable, Sequence
 
+from msgspec import structs
+
+from outlast.brokers.memory.loads import ends_of, wait_refusal
 from outlast.brokers.memory.past_jobs import PastJob, PastJobs
 from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
-from outlast.core.admission import Newcomer, is_bounded, make_room, retry_after, urgency
+from outlast.core.admission import Newcomer, is_bounded, make_room, refusal, urgency
 from outlast.core.clock import Clock
 from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
 from outlast.core.policy import DEFAULTS
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published, TooLarge
 from outlast.core.succession import BLOCKED, Meeting, meets, turn_of
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
@@ -92,14 +95,19 @@ class Tables:
             follows = meeting == "follows"
         answer = ACCEPTED
         data = self.queue(message.queue)
+        if bounded and message.max_wait is not None and message.run_at <= now:
+            late = wait_refusal(self, data, message)
+            if late is not None:
+                return late
+        if message.max_wait is not None:
+            message = structs.replace(message, max_wait=None)
         if bounded and is_bounded(data.queue):
             newcomer = Newcomer(len(message.args), urgency(message.priority), message.key is not None)
             room = make_room(data.queue, newcomer, now, MemoryWaitingJobs(self, data, message.key, replaced))
             if isinstance(room, TooLarge):
                 return room
             if isinstance(room, str):
-                rate = data.rate.per_second(self.clock.monotonic())
-                return Full(retry_after(room, data.queue, data.depth, rate), room)
+                return refusal(room, data.queue, data.depth, ends_of(self, message.queue, data))
             for shed in room:
                 self._drop(self.jobs[shed.id], "expired", "shed")
             data.shed += len(room)

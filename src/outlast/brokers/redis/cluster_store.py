@@ -173,6 +173,18 @@ class ClusterStore(BaseRedisStore):
         names = await self._queues.names()
         return sum(await self._each_known(names, lambda store, _: store.forfeit(holder, crashed=crashed)))
 
+    async def tell(self, holder: Holder, queues: Sequence[str], attended: Sequence[str]) -> None:
+        """Keep what a holder can do, and a sample of each of `queues`. attended: other queues that it can work for."""
+
+        async def tell_one(name: str) -> None:
+            if name in queues:
+                await (await self._queues.used(name)).tell(holder, [name])
+            elif (store := await self._queues.known(name)) is not None:  # a queue that is only attended is not made
+                await store.tell(holder, [])
+
+        available = [name for name in (*queues, *attended) if not self._queues.unavailable(name)]
+        _raised(await _results(map(tell_one, available)))
+
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Count these queues, all known ones when empty."""
         stats: dict[str, QueueStats] = {}

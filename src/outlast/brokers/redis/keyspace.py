@@ -28,7 +28,7 @@ script: Final = partial(load_script, "outlast.brokers.redis")
 
 _DECLARE: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "declare")
 _RELOOK: Final = script("clock", "base", "retain", "jobs", "moves", "relimit", "relook")
-_LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
+_LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "live_loads", "look")
 _changes: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _told: Final = ToldOnce()
 """By queue; the counts of all queues are read again and again."""
@@ -39,8 +39,10 @@ _queue: Final = msgspec.json.Decoder(Queue).decode
 
 def limits_of(queue: Queue) -> bytes:
     """Return the limits and the retention of a queue, packed for the scripts (L_ in lua/clock.lua)."""
-    # Without the needs: no limit depends on them, and older code must find its own declarations unchanged.
-    form = {field: value for field, value in structs.asdict(queue).items() if field not in ("name", "needs")}
+    # Without what no limit depends on: older code must find its own declarations unchanged.
+    form = {
+        field: value for field, value in structs.asdict(queue).items() if field not in ("name", "needs", "max_wait")
+    }
     each, gcra, each_gcra, kept = queue.per_key, queue.gcra, queue.per_key.gcra, queue.retention
     values = (
         queue.max_depth,
@@ -101,7 +103,7 @@ _QUEUE_TYPES: Final = {
 }
 _ROOT_TYPES: Final = {
     **dict.fromkeys(("born", "order", "amends", "swaps"), "string"),
-    **dict.fromkeys(("asked", "watch", "sched", "guards"), "hash"),
+    **dict.fromkeys(("asked", "cap", "watch", "sched", "guards"), "hash"),
     **dict.fromkeys(("leases", "gone"), "zset"),
     **dict.fromkeys(("queues", "out"), "set"),
 }

@@ -67,7 +67,10 @@ class PublishOperations(KeyspaceOperations):
         if len(message.args) > self._max_body:
             return TooLarge(len(message.args), self._max_body)
         keyspace, queue = self.keyspace, message.queue
-        args = (keyspace.default_limits, 2, message.id[len(queue) + 1 :], pack(message))
+        sid, record = message.id[len(queue) + 1 :], pack(message)
+        args: tuple[Argument, ...] = (keyspace.default_limits, 2, sid, record)
+        if message.max_wait is not None:
+            args = (keyspace.default_limits, 4, 1, sid, record, message.max_wait)
         self._publishing = True
         try:
             reply = await keyspace.run(_PUBLISH, keyspace.keys((queue,)), *args, sure=True, again=True)
@@ -124,17 +127,21 @@ class PublishOperations(KeyspaceOperations):
 class _PublishCall:
     """The messages of one caller: the rows for the server, without messages that are too large, and the answers."""
 
-    __slots__ = ("answers", "done", "rows")
+    __slots__ = ("answers", "done", "rows", "waits")
 
     def __init__(self, messages: Sequence[Message], max_body: int) -> None:
         self.answers: list[Published] = [ACCEPTED] * len(messages)
         self.rows: list[tuple[int, str, str, bytes]] = []
+        self.waits: dict[int, float] = {}
+        """By the index of a message, its `max_wait`."""
         self.done: asyncio.Future[None] | None = None
         for index, message in enumerate(messages):
             if len(message.args) > max_body:
                 self.answers[index] = TooLarge(len(message.args), max_body)
             else:
                 queue = message.queue
+                if message.max_wait is not None:
+                    self.waits[index] = message.max_wait
                 self.rows.append((index, queue, message.id[len(queue) + 1 :], pack(message)))
 
 
@@ -153,6 +160,11 @@ async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall]) -> None:
         for call in calls:
             for _, queue, sid, record in call.rows:
                 args += (numbers[queue], sid, record)
+    if any(call.waits for call in calls):
+        args = [keyspace.default_limits, 4]
+        for call in calls:
+            for index, queue, sid, record in call.rows:
+                args += (numbers[queue], sid, record, call.waits.get(index, ""))
     reply = await keyspace.run(_PUBLISH, keyspace.keys(numbers), *args, sure=True, again=True)
     if reply:
         rows = [(call, row) for call in calls for row in call.rows]
@@ -168,7 +180,7 @@ def answer_of(queue: str, answer: list[Any]) -> Published:
             by: Literal["id", "unique"] = "id" if answer[1] == b"id" else "unique"
             return Exists(f"{queue}.{answer[2].decode()}", by, answer[3].decode(errors="replace"))
         case b"full":
-            return Full(float(answer[2]), cast("FullBound", answer[1].decode()))
+            return Full(float(answer[2]), cast("FullBound", answer[1].decode()), float(answer[3]))
         case b"large":
             return TooLarge(answer[1], answer[2], answer[3].decode())
     shed = tuple(f"{queue}.{sid.decode()}" for sid in answer[2:])

@@ -6,6 +6,7 @@ from outlast.brokers.redis.claim import ClaimOperations
 from outlast.brokers.redis.control import ControlOperations
 from outlast.brokers.redis.delivery import DeliveryOperations
 from outlast.brokers.redis.guards import GuardOperations
+from outlast.brokers.redis.loads import LoadOperations
 from outlast.brokers.redis.publish import PublishOperations
 from outlast.brokers.redis.records import RecordOperations
 from outlast.brokers.redis.schedules import ScheduleOperations
@@ -21,5 +22,6 @@ class QueueStore(
     ControlOperations,
     ScheduleOperations,
     GuardOperations,
+    LoadOperations,
 ):
     """One keyspace with the methods of the store protocols. Open its keyspace before the first call."""

@@ -13,8 +13,10 @@ from msgspec import Raw
 
 from outlast.brokers.redis.codec import LETTERS, unpack
 from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, effective, script
+from outlast.brokers.redis.loads import offers_in, samples_in
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import redact_args
+from outlast.core.forecast import Backlog, Sample, forecast_of
 from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Failure, State, Usage
 from outlast.core.store.broker import QueueStats
@@ -28,7 +30,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger("outlast.redis")
 
-_LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "look")
+_LOOK: Final = script("clock", "base", "retain", "jobs", "moves", "live_loads", "look")
 _WATCH: Final = script("clock", "base", "retain", "jobs", "moves", "watch")
 STATES: Final[dict[bytes, State]] = {letter.encode(): state for state, letter in LETTERS.items()}
 PAGE: Final = 1000
@@ -252,7 +254,8 @@ class RecordOperations(KeyspaceOperations):
             return stats
         for row in await self._look(names, "stats"):
             name, depth, ready, scheduled, running, parked, dead, oldest, rate, paused, consumers, *bounds = row
-            max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed, successors = bounds
+            max_depth, size, max_bytes, shed, keys, keys_held, held, declared, changed, successors, *more = bounds
+            now, ended, samples, live = more
             queue, changes = effective(name.decode(), declared, changed)
             stats[name.decode()] = QueueStats(
                 depth=depth,
@@ -276,6 +279,13 @@ class RecordOperations(KeyspaceOperations):
                 limits=limits_of(queue),
                 changed=tuple(sorted(changes)),
                 needs=queue.needs,
+                forecast=forecast_of(
+                    offers_in(live, queue.name),
+                    samples_in(samples),
+                    Backlog(Sample(float(now), depth, float(ended)), ready, running, queue.concurrency, queue.rate),
+                    paused=bool(paused),
+                    consumers=consumers,
+                ),
             )
         return stats
 

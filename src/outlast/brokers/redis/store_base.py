@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -14,11 +15,16 @@ from outlast.brokers.redis.claim import ClaimReply, ClaimRequest
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.clock import Clock
+from outlast.core.errors import StoreError
+from outlast.core.forecast import Offer
 from outlast.core.message import TERMINAL, Delivery, Holder
+from outlast.core.select import wanted
 from outlast.core.store.broker import Capabilities
 from outlast.core.store.records import JobRecord
 
 __all__ = ["BaseRedisStore"]
+
+_log = logging.getLogger("outlast.redis")
 
 SWAPPED: Final = b"guards"
 """The message on the channel `swapped` (lua/guards.lua)."""
@@ -41,6 +47,8 @@ class BaseRedisStore(ABC):
         self._free_waiters: list[str] = []
         """Names of claims that ended; reused, because the server keeps each name until it notifies it."""
         self._kinds: tuple[str, ...] = ()
+        self._loads_told: dict[str, Mapping[str, Offer]] = {}
+        """By holder, what the server has of what it can do."""
         self._last = ""
         self._opening = asyncio.Lock()
         self._open = False
@@ -94,6 +102,10 @@ class BaseRedisStore(ABC):
             self._waiters += 1
             waiter = f"{self._name}:{self._waiters}"
 
+        if holder.loads is not None and holder.loads is not self._loads_told.get(holder.id):
+            self._loads_told[holder.id] = holder.loads
+            await self._pass_on(holder, demand)
+
         async def look(left: float) -> Look[list[Delivery]]:
             name = waiter if left > 0 else ""
             request = ClaimRequest(demand, limit, holder.id, lease, self._last, name, self._kinds)
@@ -141,6 +153,16 @@ class BaseRedisStore(ABC):
     @abstractmethod
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
         """Hand out the jobs that can run now. A cancelled call hands out none."""
+
+    async def _pass_on(self, holder: Holder, demand: Mapping[str, int]) -> None:
+        try:
+            await self.tell(holder, wanted(demand), [name for name, most in demand.items() if most <= 0])
+        except StoreError as error:  # only the forecast suffers
+            _log.warning("what worker %s can do could not be stored: %s", holder.label or holder.id, error)
+
+    @abstractmethod
+    async def tell(self, holder: Holder, queues: Sequence[str], attended: Sequence[str]) -> None:
+        """Keep what a holder can do, and a sample of each of `queues`. attended: other queues that it can work for."""
 
     @abstractmethod
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:

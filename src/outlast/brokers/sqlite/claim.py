@@ -13,6 +13,7 @@ from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.claim_window import ClaimWindow, is_limited, room_of
 from outlast.brokers.sqlite.job_rows import meta_of
 from outlast.brokers.sqlite.leases import lapse_due, register
+from outlast.brokers.sqlite.loads import has_news, take_loads
 from outlast.brokers.sqlite.succession import has_turn, next_lapse_of_key, promote_successors
 from outlast.brokers.sqlite.transaction import PRIORITIES, QueueRow, Transaction, json_of
 from outlast.brokers.sqlite.unreadable import fetch, set_aside
@@ -36,7 +37,7 @@ _ROW: Final = "from job join queue using (queue) left join lane on lane.lane = j
 
 def nothing_to_claim(tx: Transaction, demand: Mapping[str, int], holder: Holder) -> bool:
     """Return whether a claim would hand out nothing, so that it needs no synced transaction; this writes nothing."""
-    if tx.claimed.get(holder.id) != json_of(sorted(demand)):
+    if tx.claimed.get(holder.id) != json_of(sorted(demand)) or has_news(tx, holder):
         return False
     if tx.rows("lapsing", (tx.boot, tx.mono)):
         return False
@@ -91,6 +92,8 @@ def _looks(tx: Transaction, queue: QueueRow) -> list[float]:
 def claim(tx: Transaction, demand: Mapping[str, int], limit: int, holder: Holder, lease: float) -> list[Delivery]:
     """Hand out at most `limit` jobs, at most `demand[q]` of queue q; queues give one job each in turn."""
     number = register(tx, holder, list(demand), lease)
+    if has_news(tx, holder):
+        take_loads(tx, holder, number, wanted(demand))
     lapse_due(tx)
     queues = {
         name: row

@@ -61,6 +61,7 @@ def forfeit(tx: Transaction, holder: Holder, *, crashed: bool) -> int:
     """Make the jobs of a dead holder ready, and forget the holder; return how many jobs."""
     known = tx.row("holder_row", (holder.id,))
     tx.claimed.pop(holder.id, None)
+    tx.loads.pop(holder.id, None)
     if known is None:
         return 0
     number = known[0]

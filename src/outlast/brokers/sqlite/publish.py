@@ -33,7 +33,7 @@ def publish(
         _release_expired(tx, unique, queues)
     key_rows = _key_rows(tx, fitting, queues)
     replaces = replacing and any(message.unique is not None and message.unique.replace for message in unique)
-    if replaces or (not forced and _near_bound(tx, queues, fitting, key_rows)):
+    if replaces or (not forced and (_wait_counts(tx, fitting) or _near_bound(tx, queues, fitting, key_rows))):
         answers = publish_singly(tx, fitting, queues, key_rows, bounded=not forced, replacing=replacing)
     else:
         answers = publish_batch(tx, fitting, queues, key_rows, replacing=replacing)
@@ -76,6 +76,10 @@ def _key_rows(tx: Transaction, messages: Sequence[Message], queues: Mapping[str,
         if not ring.back:
             ring.back, ring.changed = 1, True
     return key_states.find(tx, [(queues[queue].number, key) for queue, key in keys])
+
+
+def _wait_counts(tx: Transaction, messages: Sequence[Message]) -> bool:
+    return any(message.max_wait is not None and message.run_at <= tx.now for message in messages)
 
 
 def _near_bound(

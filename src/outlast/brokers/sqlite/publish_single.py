@@ -15,11 +15,12 @@ from outlast.brokers.sqlite.job_rows import (
     unique_holder,
     weigh,
 )
+from outlast.brokers.sqlite.loads import ends_of, wait_refusal
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.transaction import RUNNING, WAITING, QueueRow, Transaction
-from outlast.core.admission import is_bounded, retry_after
+from outlast.core.admission import is_bounded, refusal
 from outlast.core.message import Message
-from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, Published, TooLarge
+from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published, TooLarge
 from outlast.core.unique import Unique
 
 __all__ = ["BLOCKED", "publish_singly"]
@@ -71,12 +72,16 @@ def _publish(
         replaced = (holder.id, holder.seq) if not follows else newest and newest[:2]
     key_row = key_row_of(message, queue.number, key_rows)
     shed: tuple[str, ...] = ()
+    if bounded and message.max_wait is not None and message.run_at <= tx.now:
+        late = wait_refusal(tx, queue, message, key_row)
+        if late is not None:
+            return late
     if bounded and queue.limits is not None and is_bounded(queue.rules):
         room = bounds.room(tx, queue, message, key_row, None if replaced is None else replaced[1])
         if isinstance(room, TooLarge):
             return room
         if isinstance(room, str):
-            return Full(retry_after(room, queue.rules, tx.depth(queue), queue.drain_rate(tx.now)), room)
+            return refusal(room, queue.rules, tx.depth(queue), ends_of(tx, queue))
         for waiter in room:
             bounds.drop(tx, queue, waiter.row, "shed")
         shed = tuple(waiter.id for waiter in room)

@@ -9,8 +9,10 @@ import apsw
 import msgspec
 
 from outlast.brokers.sqlite.limits import changes_of, needs_in
+from outlast.brokers.sqlite.loads import backlog_of, live_offers, samples_of
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import PARKED, SCHEDULED, QueueRow
+from outlast.core.forecast import forecast_of
 from outlast.core.limits import nanos
 from outlast.core.select import QueueState
 from outlast.core.store.broker import QueueStats
@@ -32,6 +34,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
         for (queues,) in db.execute(sql["live_holders"], (boot, mono)):
             for name in msgspec.json.decode(queues):
                 consumers[name] = consumers.get(name, 0) + 1
+        offers = live_offers(db, boot, mono)
         for name in names or [name for (name,) in db.execute(sql["queue_names"])]:
             row: list[Any] = db.execute(sql["queue_row"], (name,)).fetchall()
             if not row:
@@ -41,6 +44,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
             scheduled = one("scheduled_count", (queue.number, SCHEDULED, now))
             parked = one("scheduled_count", (queue.number, PARKED, now))
             aside = one("aside_count", (queue.number,))
+            ready = queue.depth - running - scheduled - parked - aside
             first = one("first_ready", (queue.number, now))
             if queue.back and (of_keys := one("first_of_lanes", (queue.number,))) is not None:
                 first = of_keys if first is None else min(first, of_keys)
@@ -49,7 +53,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
             keys, keys_held = one("lanes_waiting", (queue.number,)) if queue.back else (0, 0)
             found[name] = QueueStats(
                 depth=queue.depth,
-                ready=queue.depth - running - scheduled - parked - aside,
+                ready=ready,
                 scheduled=scheduled,
                 running=running,
                 parked=parked,
@@ -69,5 +73,12 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 limits=limits_of(rules),
                 changed=tuple(sorted(changes_of(changes))),
                 needs=needs_in(declared),
+                forecast=forecast_of(
+                    offers.get(name, ()),
+                    samples_of(db, queue.number),
+                    backlog_of(queue, queue.depth, now, ready, running),
+                    paused=bool(queue.paused),
+                    consumers=consumers.get(name, 0),
+                ),
             )
     return found

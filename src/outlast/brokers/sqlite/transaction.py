@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import apsw
@@ -16,6 +16,7 @@ from outlast.brokers.sqlite.limits import rules
 from outlast.brokers.sqlite.statements import statements
 from outlast.clients.sqlite.connection import SharedConnection
 from outlast.core.clock import Clock
+from outlast.core.forecast import Offer, Pace
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
 from outlast.core.topology import Queue
@@ -156,6 +157,8 @@ class Transaction:
         self.sql = statements()
         self.claimed: dict[str, str] = {}
         """By holder, the queues that the file has for it, as JSON."""
+        self.loads: dict[str, Mapping[str, Offer]] = {}
+        """By holder, what the file has of what it can do."""
         self.last_served = ""
         self.keys_seen: dict[int, int] = {}
         """By queue, how many keys the last claim read: an estimate of how many jobs of each the next one needs."""
@@ -170,6 +173,8 @@ class Transaction:
         self._queues: dict[str, QueueRow] = {}
         self._counts: defaultdict[int, CounterChanges] = defaultdict(CounterChanges)
         self._rings: dict[int, RingPosition] = {}
+        self.paces: dict[int, Pace] = {}
+        """By queue, how fast it moves, where this transaction has asked."""
         self.key_weights: dict[int, int] = {}
         """Bytes that this transaction adds to each key, by the key's row."""
 
@@ -181,11 +186,13 @@ class Transaction:
         self._queues.clear()
         self._counts.clear()
         self._rings.clear()
+        self.paces.clear()
         self.key_weights.clear()
 
     def rolled_back(self) -> None:
         """Forget the holders and changes of a transaction that was rolled back."""
         self.claimed.clear()
+        self.loads.clear()
         self.changes.clear()
 
     def rows(self, name: str, bindings: Sequence[Any] = ()) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from outlast.core.durability import Durability
+from outlast.core.forecast import Forecast
 from outlast.core.message import Delivery, Holder, Message
 from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.topology import Topology
@@ -65,6 +66,8 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     """Names of the settings that an operator has changed."""
     needs: tuple[str, ...] = ()
     """Names of the guards that the queue needs, as its app declares."""
+    forecast: Forecast = Forecast()
+    """When it will be empty, and when a job begins that is enqueued now. Guards that hold the queue are not in it."""
 
 
 class Broker(Protocol):
@@ -116,6 +119,9 @@ class Broker(Protocol):
         A queue with demand 0 is attended: `holder` counts as its consumer (`QueueStats.consumers`) while the lease
         runs. Nothing else is done for it: it hands out nothing, none of its jobs or limits ends the wait or is looked
         at, and it is not written. A queue that `demand` leaves out may lose this consumer.
+
+        The first claim with a new `holder.loads` keeps them with the holder, and counts for the forecast of each queue
+        with a demand (`QueueStats.forecast`).
         """
         ...
 

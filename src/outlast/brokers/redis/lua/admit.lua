@@ -132,10 +132,38 @@ function make_room(q, new, gone)
   return shed
 end
 end
-local function retry_after(q, bound)
-  local jobs = bound == 'max_depth' and q.limits[L_DEPTH] or q.s[S_DEPTH]
-  local rate = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU
-  return rate > 1e-6 and min(60, max(1, max(1, jobs / 10) / rate)) or 60
+local function pace_of(q)               -- slots, ends a second (lua/loads.lua); nil if it is unknown, or no worker lives
+  if q.pace == nil then
+    local slots, ends = string.match(call('HGET', q.P .. ':c', 'pace') or '', '^(%S+) (%S+)$')
+    slots, ends = tonumber(slots), tonumber(ends)
+    local live = slots and ends and ends > 0 and call('ZRANGEBYSCORE', D .. ':leases', '(' .. fmt('%.17g', now), '+inf', 'LIMIT', 0, 1)
+    q.pace = live and #live > 0 and { slots, ends } or false
+  end
+  if q.pace then return q.pace[1], q.pace[2] end
+end
+local function too_late(q, j, wait)     -- as core/admission.py: the refusal of one that would not begin in time
+  local slots, ends = pace_of(q)
+  if not slots or q.paused or j.run_at > now then return nil end
+  local function begin(ready, running) return max(0, ready + running + 1 - slots) / ends end
+  if begin(q.s[S_DEPTH], 0) <= wait then return nil end
+  local ready = q.s[S_READY] + call('ZCOUNT', q.P .. ':due', '-inf', now)
+  if j.key then
+    lanes_of(q, { j.key })
+    local lines = call('LLEN', q.P .. ':ring') - q.s[S_STALE] + call('ZCARD', q.P .. ':park')
+    ready = min(ready, (lane_of(q, j.key).depth + 1) * (lines + 1))
+  end
+  local after = begin(ready, q.s[S_RUN]) - wait
+  if after <= 0 then return nil end
+  return { 'full', 'max_wait', fmt('%.17g', min(3600, max(1, after, 0.1 * wait))), fmt('%.17g', min(3600, 1 / ends)) }
+end
+local function refusal(q, bound)        -- as core/admission.py
+  local _, ends = pace_of(q)
+  local depth, of_key = q.s[S_DEPTH], bound == 'per_key.max_depth' and q.limits[L_KDEPTH]
+  if not ends then ends = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU end
+  if ends <= 1e-6 then return { 'full', bound, '60', '0' } end
+  local jobs = (bound == 'max_depth' and q.limits[L_DEPTH] or depth) * (of_key and max(0.1, 1 / of_key) or 0.1)
+  local every = of_key and depth / of_key / ends or 1 / ends
+  return { 'full', bound, fmt('%.17g', min(3600, max(1, max(1, jobs) / ends))), fmt('%.17g', min(3600, every)) }
 end
 
 local orders, next_order = 0, 0         -- acceptance numbers, counted in one step at flush
@@ -151,9 +179,9 @@ local function known_kind(q, sid)       -- '' if it is not known any more
   return past and kind_of_past(past) or ''
 end
 -- Accept one job. blob: its record without the first 10 bytes; aside: hold it for a move. stored: since when another
--- keyspace had it: it replaces no job that was enqueued later, as in enqueue/late.py. Returns nil if accepted, else
--- a list: exists (by, id, kind) | full (bound, seconds) | large (size, limit, bound) | done (replaced or '', shed ...).
-local function accept(q, sid, blob, bounded, replacing, aside, stored)
+-- keyspace had it: it replaces no job that was enqueued later, as in enqueue/late.py. wait: its max_wait. Returns nil if accepted, else
+-- a list: exists (by, id, kind) | full (bound, seconds, seconds for each further place) | large (size, limit, bound) | done (replaced or '', shed ...).
+local function accept(q, sid, blob, bounded, replacing, aside, stored, wait)
   local P = q.P
   if q.jobs[sid] or call('HEXISTS', P .. ':b', sid) == 1 then return { 'exists', 'id', sid, known_kind(q, sid) } end
   local past = call('HGET', P .. ':p', sid)
@@ -185,6 +213,11 @@ local function accept(q, sid, blob, bounded, replacing, aside, stored)
       end
     end
   end
+  local late_answer = wait and too_late(q, j, wait)
+  if late_answer then
+    orders = orders - 1
+    return late_answer
+  end
   if bounded and q.bounded == nil then
     local L = q.limits
     q.bounded = (L[L_DEPTH] or L[L_BYTES] or L[L_AGE] or L[L_KDEPTH] or L[L_KBYTES] or L[L_KAGE]) and true or false
@@ -194,7 +227,7 @@ local function accept(q, sid, blob, bounded, replacing, aside, stored)
     if not shed then
       orders = orders - 1
       if bound == 'large' then return { 'large', j.size, limit, name } end
-      return { 'full', bound, fmt('%.17g', retry_after(q, bound)) }
+      return refusal(q, bound)
     end
     if #shed > 0 then
       answer = { 'done', '' }

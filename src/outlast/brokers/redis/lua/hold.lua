@@ -77,7 +77,7 @@ elseif op == 'forfeit' then
     end
   end
   succeed_everywhere()
-  call('ZREM', D .. ':leases', holder); call('ZREM', D .. ':gone', holder); call('HDEL', D .. ':asked', holder)
+  call('ZREM', D .. ':leases', holder); call('ZREM', D .. ':gone', holder); call('HDEL', D .. ':asked', holder); call('HDEL', D .. ':cap', holder)
   call('DEL', D .. ':lost:' .. holder)
 else
   for i, each in ipairs(munpack(ARGV[4])) do

@@ -1,4 +1,4 @@
--- Read jobs and queues; change nothing. Needs base, moves.
+-- Read jobs and queues; change nothing. Needs base, moves, live_loads.
 -- ARGV[3] 'get': ARGV[4..] (queue's key, id) each. Result: now, then a row each, false for none (see row).
 --         'stats': all of KEYS. Result: (name, counts ...) each: see below; unknown queues are left out.
 --         'names': Result: the names of all queues.
@@ -63,14 +63,14 @@ elseif op == 'stats' then
       end
       if best then oldest = min(oldest, best.at) end
       local rate = s[S_DRAINED] * math.exp((s[S_DRAINED_AT] - now) / TAU) / TAU
-      local held, kept = '', call('HMGET', P .. ':c', 'declared', 'changes')
+      local held, kept = '', call('HMGET', P .. ':c', 'declared', 'changes', 'samples')
       if L[L_CONC] and s[S_RUN] >= L[L_CONC] then held = 'concurrency'
       elseif L[L_INTERVAL] and gcra_room(L[L_INTERVAL], L[L_BURST], s[S_TAT], rel(q)) < 1 then held = 'rate' end
       out[#out + 1] = { q.name, s[S_DEPTH], s[S_READY] + late, due - late - (s[S_PARKED] - parked_late), s[S_RUN],
         s[S_PARKED] - parked_late, call('ZCARD', P .. ':dead'), oldest < math.huge and fmt('%.17g', max(0, now - oldest)) or '0',
         fmt('%.17g', rate), q.paused and 1 or 0, consumers[q.name] or 0, L[L_DEPTH] or false, s[S_BYTES], L[L_BYTES] or false, s[S_SHED],
         call('LLEN', P .. ':ring') - s[S_STALE], call('ZCARD', P .. ':park'), held, kept[1] or false, kept[2] or false,
-        q.next and call('HLEN', P .. ':un') or 0 }
+        q.next and call('HLEN', P .. ':un') or 0, fmt('%.17g', now), fmt('%.17g', weighed_ends(q)), kept[3] or false, live_loads() }
     end
   end
 elseif op == 'pages' then

@@ -226,6 +226,7 @@ function lapse()                    -- make the jobs of lapsed leases ready; ret
   for _, holder in ipairs(over) do
     call('ZREM', D .. ':gone', holder)
     call('HDEL', D .. ':asked', holder)
+    call('HDEL', D .. ':cap', holder)
   end
   for _, q in ipairs(opened) do sync(q) end
   return lapses

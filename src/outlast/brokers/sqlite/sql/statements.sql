@@ -190,6 +190,19 @@ and exists(select 1 from job where job.holder = holder.holder and job.state = 1)
 -- name: live_holders (boot, monotonic)
 select queues from holder where lapsed = 0 and boot = ?1 and lease > ?2
 
+-- What live holders can do.
+-- name: live_loads (boot, monotonic)
+select queues, loads from holder where lapsed = 0 and boot = ?1 and lease > ?2 and loads is not null
+
+-- name: holder_loads (loads, holder)
+update holder set loads = ?1 where holder = ?2
+
+-- name: queue_samples (queue)
+select samples from queue where queue = ?1
+
+-- name: queue_sampled (samples, queue)
+update queue set samples = ?1 where queue = ?2
+
 -- name: lapse_note (holder)
 insert or ignore into lost(holder, job, token, id, queue)
 select job.holder, job.seq, job.token, job.id, queue.name from job join queue using (queue)

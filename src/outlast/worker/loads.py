@@ -1,0 +1,66 @@
+"""What a worker can do for each of its queues, as it tells the store: slots, and the mean seconds of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import structs
+
+from outlast.core.forecast import SAMPLE_EVERY, Offer
+from outlast.core.message import Holder
+from outlast.worker.slot_groups import Average
+
+__all__ = ["QueueLoads"]
+
+_WEIGHT: Final = 0.02
+"""The weight of one run in the mean: jobs of two lengths in one queue must not move it with each."""
+_UNKNOWN_EVERY: Final = 1.0
+"""Seconds after which a first run that has not ended is told again, by its age."""
+
+
+class QueueLoads:
+    """Measures the runs of each queue, and makes the `Holder` of the next claim.
+
+    Before the first run of a queue has ended, twice the age of its oldest run counts as the mean: a run that is seen at
+    a random time lasts on average as long again.
+    """
+
+    def __init__(self, slots: Mapping[str, int]) -> None:
+        self._slots = slots
+        self._means = {queue: Average(_WEIGHT) for queue in slots}
+        self._ended = 0
+        self._told_ended = -1
+        self._told_at = 0.0
+
+    def ended(self, queue: str, seconds: float) -> None:
+        """Count a run that has freed its slot."""
+        mean = self._means.get(queue)
+        if mean is not None:
+            mean.add(seconds)
+            self._ended += 1
+
+    def holder(self, holder: Holder, now: float, running: Iterable[tuple[str, float]]) -> Holder:
+        """Return the holder with its loads: the same object while there is no news. now: monotonic seconds.
+
+        running: queue and start of each run, read only while a mean is unknown.
+        """
+        first = holder.loads is None
+        elapsed = now - self._told_at
+        if not first and elapsed < _UNKNOWN_EVERY:
+            return holder
+        unknown = {queue for queue, mean in self._means.items() if not mean.value}
+        ages: dict[str, float] = {}
+        if unknown:
+            for queue, started in running:
+                if started and queue in unknown:
+                    ages[queue] = max(ages.get(queue, 0.0), now - started)
+        news = first or bool(ages) or (self._ended != self._told_ended and elapsed >= SAMPLE_EVERY)
+        if not news:
+            return holder
+        self._told_at, self._told_ended = now, self._ended
+        loads = {
+            queue: Offer(self._slots[queue], float(f"{mean.value or 2 * ages.get(queue, 0.0):.3g}"))
+            for queue, mean in self._means.items()
+        }
+        return structs.replace(holder, loads=loads)

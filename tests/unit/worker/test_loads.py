@@ -1,0 +1,55 @@
+"""What a worker tells of its slots and runs, and when it has news."""
+
+from __future__ import annotations
+
+from outlast.core.forecast import Offer
+from outlast.core.message import Holder
+from outlast.worker.loads import QueueLoads
+
+HOLDER = Holder("a" * 32)
+
+
+def test_the_first_claim_tells_the_slots() -> None:
+    told = QueueLoads({"q": 4, "p": 1}).holder(HOLDER, 100.0, ())
+    assert told.loads == {"q": Offer(4), "p": Offer(1)}
+
+
+def test_without_news_the_holder_stays_the_same() -> None:
+    loads = QueueLoads({"q": 4})
+    told = loads.holder(HOLDER, 100.0, ())
+    assert loads.holder(told, 500.0, ()) is told
+
+
+def test_runs_are_news_after_some_seconds() -> None:
+    loads = QueueLoads({"q": 4})
+    told = loads.holder(HOLDER, 100.0, ())
+    loads.ended("q", 2.0)
+    assert loads.holder(told, 104.9, ()) is told
+    assert loads.holder(told, 105.0, ()).loads == {"q": Offer(4, 2.0)}
+
+
+def test_before_the_first_end_the_age_of_a_run_counts_twice() -> None:
+    loads = QueueLoads({"q": 4, "p": 1})
+    told = loads.holder(HOLDER, 100.0, ())
+    running = [("q", 100.5), ("q", 101.0), ("q", 0.0), ("other", 1.0)]
+    assert loads.holder(told, 100.9, running) is told
+    told = loads.holder(told, 101.5, running)
+    assert told.loads == {"q": Offer(4, 2.0), "p": Offer(1)}
+    loads.ended("q", 1.25)
+    assert loads.holder(told, 106.5, running).loads == {"q": Offer(4, 1.25), "p": Offer(1)}
+
+
+def test_a_run_of_an_unknown_queue_is_no_news() -> None:
+    loads = QueueLoads({"q": 4})
+    told = loads.holder(HOLDER, 100.0, ())
+    loads.ended("other", 1.0)
+    assert loads.holder(told, 200.0, ()) is told
+
+
+def test_the_mean_follows_many_runs() -> None:
+    loads = QueueLoads({"q": 4})
+    for n in range(2000):
+        loads.ended("q", 0.1 if n % 2 else 0.9)
+    told = loads.holder(HOLDER, 100.0, ()).loads
+    assert told is not None
+    assert abs(told["q"].run - 0.5) < 0.02
