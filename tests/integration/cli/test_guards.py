@@ -107,6 +107,9 @@ def test_the_commands_say_what_waits_for_it(project: Project, waiting: str) -> N
     assert why in charge
     assert "waits for" not in send
     assert f"waiting    {why}" in project.run("jobs", "show", waiting).out
+    shown = project.run("jobs", "show", waiting, "--json").json
+    assert (shown["id"], shown["args"], shown["waits_for"][: len(why)]) == (waiting, {"order_id": 7}, why)
+    assert ["waits_for" in each for each in project.run("jobs", "--json").json["jobs"]] == [False, True]
     doctor = project.run("doctor", "--no-integrity").out
     assert "guard payments: open for " in doctor
     assert "fix: outlast guards reset payments" in doctor
