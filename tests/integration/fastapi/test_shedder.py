@@ -338,9 +338,9 @@ async def test_middleware_may_add_headers_to_each_refusal() -> None:
 
     shedder = LoadShedder(App(), Shed(max_in_flight=1))
     async with full(shedder):
-        for _ in range(2):
+        for _ in range(70):  # from the sixtieth on the answers are the same
             await shedder(http("/"), never_read, send)
-    assert [[name for name, _ in headers].count(b"x-added") for headers in seen] == [1, 1]
+    assert [[name for name, _ in headers].count(b"x-added") for headers in seen] == [1] * 70
 
 
 def test_a_loop_that_ended_in_the_middle_of_a_request_takes_no_place_of_the_next() -> None:
