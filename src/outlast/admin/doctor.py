@@ -28,7 +28,6 @@ from outlast.brokers.registry import library_findings
 from outlast.core.decide import KIND_MISSING, UNRUNNABLE
 from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.findings import Finding
-from outlast.core.guards.record import GuardsView
 from outlast.core.schedule import ScheduleRecord
 from outlast.core.store.records import Query, Records
 from outlast.core.ticking import orphaned
@@ -38,7 +37,6 @@ from outlast.enqueue.spool_file import SpoolFile
 __all__ = ["examine"]
 
 _LOOKED_AT: Final = 2000
-NO_GUARDS: Final = GuardsView(0.0, "", ())
 
 
 async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = "") -> list[Finding]:
