@@ -9,14 +9,27 @@ from msgspec import structs
 
 from outlast.core.forecast import SAMPLE_EVERY, Offer
 from outlast.core.message import Holder
-from outlast.worker.slot_groups import Average
 
 __all__ = ["QueueLoads"]
 
 _WEIGHT: Final = 0.02
-"""The weight of one run in the mean: jobs of two lengths in one queue must not move it with each."""
+"""The least weight of one run in the mean: jobs of two lengths in one queue must not move it with each."""
 _UNKNOWN_EVERY: Final = 1.0
 """Seconds after which a first run that has not ended is told again, by its age."""
+
+
+class _Mean:
+    """The mean of the first runs, which then follows the last ones."""
+
+    __slots__ = ("_runs", "value")
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._runs = 0
+
+    def add(self, seconds: float) -> None:
+        self._runs += 1
+        self.value += (seconds - self.value) * max(_WEIGHT, 1 / self._runs)
 
 
 class QueueLoads:
@@ -28,7 +41,7 @@ class QueueLoads:
 
     def __init__(self, slots: Mapping[str, int]) -> None:
         self._slots = slots
-        self._means = {queue: Average(_WEIGHT) for queue in slots}
+        self._means = {queue: _Mean() for queue in slots}
         self._ended = 0
         self._told_ended = -1
         self._told_at = 0.0

@@ -24,8 +24,8 @@ def test_runs_are_news_after_some_seconds() -> None:
     loads = QueueLoads({"q": 4})
     told = loads.holder(HOLDER, 100.0, ())
     loads.ended("q", 2.0)
-    assert loads.holder(told, 104.9, ()) is told
-    assert loads.holder(told, 105.0, ()).loads == {"q": Offer(4, 2.0)}
+    assert loads.holder(told, 102.4, ()) is told
+    assert loads.holder(told, 102.5, ()).loads == {"q": Offer(4, 2.0)}
 
 
 def test_before_the_first_end_the_age_of_a_run_counts_twice() -> None:
