@@ -4,7 +4,8 @@ CHECKOUT is a work tree of an older commit (`git worktree add CHECKOUT COMMIT`).
 worker process and the defaults. Prints, for each shape and store, the medians and the median and spread of the ratios,
 pair by pair, of jobs a second and of CPU seconds per 1,000 jobs (the Redis server's included); of `beside`, how long an
 enqueue takes beside 1, 2 and 4 worker processes that drain, with the drain's rate. `--write` puts the table on the page
-of the benchmarks (benchmarks/before_after.md, which `benchmarks.report` includes).
+of the benchmarks (benchmarks/before_after.md, which `benchmarks.report` includes). `--needs`: "after", the queue needs
+a guard, which is closed; with `.` as the CHECKOUT, that is all they differ in.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ PAGE = ROOT / "benchmarks" / "before_after.md"
 NAMES = {"sqlite": "outlast", "redis": "outlast-redis"}
 
 
-def bench(store: str, name: str, source: Path, folder: Path, scale: Scale) -> Bench:
-    """Return what measures the code in `source` on a kind of store."""
+def bench(store: str, name: str, source: Path, folder: Path, scale: Scale, *, needs: bool = False) -> Bench:
+    """Return what measures the code in `source` on a kind of store. needs: the queue needs a guard."""
     system = next(each for each in SYSTEMS if each.name == NAMES[store])
     system = replace(system, name=name, env={**system.env, "PYTHONPATH": f"{source}:{ROOT}"})
+    if needs:
+        system = replace(system, env={**system.env, "BENCH_NEEDS": "1"})
     return (RedisBench if store == "redis" else Bench)(system, folder / store, scale)
 
 
@@ -65,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", type=float, default=1.0, help="of the usual number of jobs")
     parser.add_argument("--stores", default=",".join(NAMES))
     parser.add_argument("--write", action="store_true", help="put the table on the page of the benchmarks")
+    parser.add_argument("--needs", action="store_true", help="the queue needs a guard after, and does not before")
     parser.add_argument("--shapes", default=",".join(SHAPES[:3]), help=f"of {', '.join(SHAPES)}")
     options = parser.parse_args(argv)
     environments.HOME.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for store in options.stores.split(","):
             scale = Scale(options.part)
             before = bench(store, "before", options.checkout.resolve() / "src", folder, scale)
-            after = bench(store, "after", ROOT / "src", folder, scale)
+            after = bench(store, "after", ROOT / "src", folder, scale, needs=options.needs)
             for shape in options.shapes.split(","):
                 found: dict[str, list[Figures]] = {"before": [], "after": []}
                 for pair in range(options.pairs):

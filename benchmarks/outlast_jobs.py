@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from benchmarks import counter
 from benchmarks.outlast_client import OutlastClient
@@ -11,6 +12,8 @@ from outlast import Outlast
 __all__ = ["client", "send", "shop"]
 
 shop = Outlast("bench")
+if "BENCH_NEEDS" in os.environ:
+    shop.queue("bench", needs=[shop.guard("dependency", breaker=True)])
 
 
 @shop.job(queue="bench")

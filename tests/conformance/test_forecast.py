@@ -227,6 +227,14 @@ class TestMaxWait:
         await desk.store.apply([Pause("q", on=True)])
         assert await desk.publish("q.paused", max_wait=0.1) == [ACCEPTED]
 
+    async def test_a_queue_that_guards_hold_in_all_workers_accepts(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        assert isinstance((await desk.publish("q.late", max_wait=0.1))[0], Full)
+        shut = structs.replace(A, loads={"q": Offer(0, 1.0)})
+        await desk.claim(holder=shut, demand={"q": 0})
+        assert (await forecast(desk)).told() == "unknown: its workers take none now"
+        assert await desk.publish("q.held", max_wait=0.1) == [ACCEPTED]
+
     async def test_a_job_for_later_is_accepted(self, desk: Desk) -> None:
         await self.begin(desk, 12)
         assert await desk.publish("q.later", max_wait=0.1, delay=60) == [ACCEPTED]

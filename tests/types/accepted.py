@@ -19,6 +19,7 @@ from outlast import (
     Depends,
     Exponential,
     Fallback,
+    Guard,
     Handle,
     JobEnded,
     JobEnqueued,
@@ -31,7 +32,9 @@ from outlast import (
     RetryBudget,
     Timeout,
     Unique,
+    deadline,
     injected,
+    remaining,
 )
 from outlast.core.events import Event
 from outlast.core.message import Message
@@ -135,6 +138,42 @@ async def use() -> None:
     await shop.enqueue_many(send_receipt.message(number, "x") for number in range(3))
 
 
+payments = shop.guard("payments", timeout="2s", retry=3, budget=0.1, breaker=True, bulkhead=20, key="number")
+alone = Guard(
+    "alone", timeout=Timeout(2), retry=Retry(attempts=3), budget=None, breaker=Breaker(), fallback=Fallback(0)
+)
+
+
+@payments
+async def charge(number: int, *, currency: str = "EUR") -> str:
+    return currency
+
+
+@alone
+def read(path: str) -> bytes:
+    return path.encode()
+
+
+async def guarded() -> None:
+    assert_type(await charge(7, currency="USD"), str)
+    assert_type(read("x"), bytes)
+    assert_type(await payments.call(charge, 7, currency="USD"), str)
+    assert_type(await alone.call(read, "x"), bytes)
+    assert_type(alone.call_sync(read, "x"), bytes)
+    assert_type(await payments.of("a").call(charge, 7), str)
+    with deadline("2s"):
+        assert_type(remaining(), float | None)
+        async with payments.of("a"), alone:
+            pass
+        with alone:
+            await bare.with_options(expires=remaining()).enqueue(1)
+
+
+@shop.job(inherit_deadline=True)
+async def inherits(ctx: Context) -> float | None:
+    return ctx.deadline
+
+
 def takes_any_bound(job: Bound[[int], str]) -> Handle[str]:
     return job.enqueue_sync(1)
 
@@ -149,7 +188,7 @@ def who() -> bool:
     return True
 
 
-install(FastAPI(), shop, authorize=who, full_status=429)
+install(FastAPI(), shop, authorize=who, full_status=429, deadline_header="X-Deadline-Seconds")
 with shop.testing() as t:
     t.assert_enqueued(send_receipt, order_id=7)
     t.assert_enqueued("bare", number=1)
@@ -163,6 +202,7 @@ Bulkhead(20, max_wait="1s")
 Fallback({}, on=OSError)
 Fallback(len)
 RetryBudget(share=0.2)
+shop.queue("charges", needs=[shop.guard("bank", breaker=True), "files"])
 shop.queue("mail", retention=Retention(record_ttl="1h", dead_ttl=timedelta(days=1)))
 Unique("key", seconds="5m")
 
@@ -180,6 +220,10 @@ async def depends(
     web: Annotated[str, fastapi.Depends(text_of)] = injected,
 ) -> str:
     return text * number
+
+
+@shop.job(queue="charges", needs=["bank", Guard("files")])
+async def needs_guards() -> None: ...
 
 
 @shop.job(queue="mail")

@@ -60,3 +60,27 @@ def hears_another(event: JobRetried) -> None: ...
 
 
 plain.with_options(headers={"a": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+guard = shop.guard("payments", timeout=2)
+shop.guard("a", bulkhead="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+shop.queue("q", needs=[7])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+shop.guard("a", fallback=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@guard
+async def charge(number: int) -> str:
+    return str(number)
+
+
+@guard
+def read(path: str) -> bytes:
+    return path.encode()
+
+
+async def wrongly_guarded() -> None:
+    await charge("7")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    read(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await guard.call(read, 7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await guard.call(read)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    number: int = await guard.call(charge, 7)  # type: ignore[call-overload]  # pyright: ignore[reportAssignmentType]
+    print(number)

@@ -26,6 +26,8 @@ from outlast.brokers.registry import library_findings
 from outlast.core.decide import KIND_MISSING, UNRUNNABLE
 from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.findings import Finding
+from outlast.core.guards.record import GuardsView
+from outlast.core.guards.waits import waits_for
 from outlast.core.schedule import ScheduleRecord
 from outlast.core.store.records import Query, Records
 from outlast.core.ticking import orphaned
@@ -35,6 +37,7 @@ from outlast.enqueue.spool_file import SpoolFile
 __all__ = ["examine"]
 
 _LOOKED_AT: Final = 2000
+NO_GUARDS: Final = GuardsView(0.0, "", ())
 
 
 async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = "") -> list[Finding]:
@@ -93,8 +96,9 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
     async with open_existing(access) as store:
         stats = await store.broker.stats(())
         found += of_holders(inspection.stale, consumed=any(each.consumers for each in stats.values()))
+        guards = await store.guards.guards() if store.shares_guards() else NO_GUARDS
         for name, each in sorted(stats.items()):
-            found += of_queue(name, each)
+            found += of_queue(name, each, waits_for(each.needs, guards.records, guards.now))
         found += of_unrunnable(*await _unrunnable(store.records))
         unreadable = await store.records.count(Query(states=("dead",), reason=UNREADABLE))
         found += of_unreadable(sum(unreadable.values()))

@@ -59,14 +59,15 @@ def of_no_worker() -> Finding:
     return Finding("workers", "warning", "no worker is running", fix)
 
 
-def of_queue(name: str, stats: QueueStats) -> Iterator[Finding]:
-    """Return the problems of one queue, or one finding that it has none."""
+def of_queue(name: str, stats: QueueStats, waits: str = "") -> Iterator[Finding]:
+    """Return the problems of one queue, or one finding that it has none. waits: which guards hold it, in words."""
     check = f"queue {name}"
-    found = [Finding(check, severity, text, fix) for severity, text, fix in _queue_problems(name, stats)]
-    yield from found or [Finding(check, "ok", f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}")]
+    found = [Finding(check, severity, text, fix) for severity, text, fix in _queue_problems(name, stats, waits)]
+    text = f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}"
+    yield from found or [Finding(check, "ok", f"{text}, {waits}" if waits else text)]
 
 
-def _queue_problems(name: str, stats: QueueStats) -> Iterator[tuple[Severity, str, str]]:
+def _queue_problems(name: str, stats: QueueStats, waits: str) -> Iterator[tuple[Severity, str, str]]:
     waiting = stats.ready + stats.scheduled + stats.parked
     held = stats.depth - stats.running - waiting - stats.successors
     if held > 0:
@@ -80,7 +81,7 @@ def _queue_problems(name: str, stats: QueueStats) -> Iterator[tuple[Severity, st
             "store: set OUTLAST_URL to the same absolute path or server for both"
         )
         yield "error", f"{counted(waiting, 'job')} waiting and no worker consumes it", fix
-    elif stats.oldest > OLD and stats.ready:
+    elif stats.oldest > OLD and stats.ready and not waits:
         text = f"the first job has waited for {duration(stats.oldest)}, {stats.ready} are ready"
         if stats.forecast.ends is not None:
             text += f", empty {stats.forecast.told()}"

@@ -62,7 +62,10 @@ class Permits:
     def give_back(self) -> None:
         """Give a permit to the first in the line, or back to the free ones."""
         with self._lock:
-            self._pass_on()
+            if self._line:
+                self._pass_on()
+            else:
+                self._taken -= 1
 
     async def wait(self, at_most: float | None) -> None:
         """Take a permit, waiting in the line: at most `policy.max_wait`, and `at_most` seconds; raise BulkheadFull."""

@@ -111,17 +111,26 @@ class Calls:
         """Make a call in this thread, which waits and sleeps; a timeout does not interrupt it."""
         if self.answers is not None:
             self.answers.check(function, blocking=True)
-        attempts = self._attempts(self.clock())
-        while True:
+        began = self.clock()
+        try:
+            value = self._attempt_blocking(lane, function, args, kwargs)
+        except Exception as error:
+            if not self._retries and self.answers is None:
+                raise
+            attempts = self._attempts(began)
+            attempts.raised(error)
+        else:
+            if not self._retries or not may_be_repeated(value):
+                return value
+            attempts = self._attempts(began)
+            attempts.returned(value)
+        while (delay := attempts.delay_blocking()) is not None:
+            discard_blocking(attempts.value)
+            time.sleep(delay)
             try:
                 attempts.returned(self._attempt_blocking(lane, function, args, kwargs))
             except Exception as error:
                 attempts.raised(error)
-            delay = attempts.delay_blocking()
-            if delay is None:
-                break
-            discard_blocking(attempts.value)
-            time.sleep(delay)
         failed = attempts.error
         try:
             if failed is None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from outlast.core.durations import Duration, seconds
 
-__all__ = ["DeadlineBlock", "bounded", "deadline", "ends_at", "moment", "remaining"]
+__all__ = ["DeadlineBlock", "bounded", "deadline", "ends_at", "moment", "remaining", "restore"]
 
 _at: Final[ContextVar[float | None]] = ContextVar("outlast_deadline", default=None)
 """The monotonic time at which the work in this context must end, None for never."""
@@ -71,3 +71,8 @@ def remaining() -> float | None:
 def ends_at(left: float | None) -> Token[float | None]:
     """Set the deadline of this context to `left` seconds from now, whatever it was before; None: to none."""
     return _at.set(None if left is None else monotonic() + left)
+
+
+def restore(before: Token[float | None]) -> None:
+    """Set the deadline of this context to what it was before `ends_at`."""
+    _at.reset(before)

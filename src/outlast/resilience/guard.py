@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
 from random import Random
@@ -69,7 +69,7 @@ class _Guarding(ABC):
     # Calls
 
     @overload
-    async def call(self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def call(self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     async def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -100,11 +100,15 @@ class _Guarding(ABC):
             raise _not_a_function(function, "call_sync")
         if is_async(function):
             raise TypeError(f"guard.call_sync({shown(function)}): it is async: use 'await guard.call(...)'")
+        value: R = self._call_plain(function, args, kwargs)
+        return value
+
+    def _call_plain(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._begun:
             self._wait_for_begin_blocking()
         lane = self._take(function, args, kwargs)
         try:
-            return self._calls.make_blocking(lane, function, args, kwargs)  # type: ignore[no-any-return]
+            return self._calls.make_blocking(lane, function, args, kwargs)
         finally:
             self._put(lane)
 
@@ -133,7 +137,7 @@ class _Guarding(ABC):
             return functools.update_wrapper(guarded, function)
 
         def guarded_sync(*args: Any, **kwargs: Any) -> Any:
-            return self.call_sync(function, *args, **kwargs)
+            return self._call_plain(function, args, kwargs)
 
         return functools.update_wrapper(guarded_sync, function)
 

@@ -90,7 +90,9 @@ class KeyOf:
     def __init__(self, name: str, key: Key) -> None:
         self._name = name
         self._key = key
-        self._signatures: WeakKeyDictionary[Any, inspect.Signature] = WeakKeyDictionary()
+        # Where the parameter is, in known functions. Of a method `self` is not counted, of the same function it is.
+        self._places: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._places_in_methods: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
     def __call__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
         """Return the key; raise ConfigurationError if there is no such parameter, TypeError as a call does."""
@@ -99,7 +101,11 @@ class KeyOf:
         if self._key in kwargs:
             named: Hashable = kwargs[self._key]
             return named
-        bound = self._signature(function).bind(*args, **kwargs)
+        place = self._place(function)
+        if 0 <= place < len(args):
+            found: Hashable = args[place]
+            return found
+        bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
         value: Hashable = bound.arguments[self._key]
         return value
@@ -107,25 +113,29 @@ class KeyOf:
     def check(self, function: Callable[..., Any]) -> None:
         """Raise ConfigurationError when the key is the name of a parameter that the function does not have."""
         if isinstance(self._key, str):
-            self._signature(function)
+            self._place(function)
 
-    def _signature(self, function: Callable[..., Any]) -> inspect.Signature:
-        plain = getattr(function, "__func__", function)
-        if plain is not function:  # the signature of a method has no `self`
-            return self._checked(inspect.signature(function))
+    def _place(self, function: Callable[..., Any]) -> int:
+        """Return the position of the parameter among the arguments; -1 if it is only given by name."""
+        method = getattr(function, "__func__", None)
+        places, plain = (self._places, function) if method is None else (self._places_in_methods, method)
         try:
-            known = self._signatures.get(plain)
+            known = places.get(plain)
             if known is None:
-                known = self._signatures[plain] = self._checked(inspect.signature(plain))
+                known = places[plain] = self._place_in(function)
         except TypeError:  # it cannot be referred to weakly
-            return self._checked(inspect.signature(function))
+            return self._place_in(function)
         return known
 
-    def _checked(self, signature: inspect.Signature) -> inspect.Signature:
-        if self._key not in signature.parameters:
-            names = ", ".join(signature.parameters) or "none"
+    def _place_in(self, function: Callable[..., Any]) -> int:
+        parameters = inspect.signature(function).parameters
+        if self._key not in parameters:
+            names = ", ".join(parameters) or "none"
             raise ConfigurationError(
                 f"guard {self._name!r}: key={self._key!r} names no parameter of the call; there are {names}: give one "
                 "of them, or a function that gets the arguments"
             )
-        return signature
+        named = parameters[str(self._key)]
+        if named.kind not in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+            return -1
+        return list(parameters).index(str(self._key))

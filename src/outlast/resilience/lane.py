@@ -26,6 +26,7 @@ from outlast.core.guards.breaker import (
 )
 from outlast.core.guards.policies import Breaker, Bulkhead, slow_limit
 from outlast.resilience.bulkhead import Permits
+from outlast.resilience.passes import pass_of
 from outlast.resilience.ports import GuardSharing, ProbeAnswer
 
 __all__ = ["Lane", "MustWait"]
@@ -50,7 +51,18 @@ class Lane:
     A call takes a permit of the bulkhead first, so that the breaker sees no call that still waits for its turn.
     """
 
-    __slots__ = ("_clock", "_leased", "_lock", "_name", "_next_tick", "breaker", "permits", "sharing", "users")
+    __slots__ = (
+        "_clock",
+        "_leased",
+        "_lock",
+        "_name",
+        "_next_tick",
+        "breaker",
+        "permits",
+        "sharing",
+        "users",
+        "watchers",
+    )
 
     def __init__(
         self,
@@ -66,6 +78,8 @@ class Lane:
         """The link to the other processes; None while the breaker is of this process only."""
         self.users = 0
         """The callers that hold this lane; counted by `Lanes`."""
+        self.watchers: tuple[Callable[[], None], ...] = ()
+        """Called after each change of the breaker's state, outside of the lock; they return at once."""
         self._name = name
         self._clock = clock
         # Reentrant: the collector may close a generator, with a block of this guard in it, inside any call.
@@ -105,6 +119,7 @@ class Lane:
                 answer = await asyncio.shield(asyncio.wrap_future(asked))
         except BaseException as error:
             late = isinstance(error, TimeoutError)
+            self.give_permit()
             self._not_used(asked, ANSWER if late else 0.0)
             if late:
                 raise GuardOpen(self._name, ANSWER, _UNANSWERED) from None
@@ -129,6 +144,7 @@ class Lane:
             answer = asked.result(0.0 if on_loop else ANSWER)
         except BaseException as error:
             late = isinstance(error, NoAnswer)
+            self.give_permit()
             self._not_used(asked, ANSWER if late else 0.0)
             if late:
                 raise GuardOpen(self._name, ANSWER, _UNANSWERED) from None
@@ -138,7 +154,7 @@ class Lane:
     def _wait_allowed(self, ends: float | None) -> float | None:
         """Return the seconds until the deadline; raise GuardOpen instead of a wait for a turn that would be refused."""
         now = self._clock()
-        if self.breaker is not None:
+        if self.breaker is not None and pass_of(self._name) is None:
             with self._lock:
                 view = self.breaker.view(now)
             if view.state == "half-open" or (view.state == "open" and view.next_probe != 0):
@@ -172,22 +188,85 @@ class Lane:
         if answer is PROBE_DUE:
             return MustWait.PROBE
         assert isinstance(answer, Refusal)
+        allowed = self._allowed(breaker, now)
+        if allowed is not None:
+            return allowed
         self.give_permit()
         raise GuardOpen(self._name, answer.retry_after, answer.why)
 
+    def _allowed(self, breaker: LocalBreaker, now: float) -> Admission | None:
+        """Return the admission of a refused call whose run came through a gate, as the probe or in the ramp."""
+        allowed = pass_of(self._name)
+        if allowed is None:
+            return None
+        with self._lock:
+            view = breaker.view(now)
+            if view.state == "closed":
+                admission = breaker.grant_probe(now)  # that of an ordinary call, as it is closed
+                return admission if isinstance(admission, Admission) else None
+            return None if view.held else allowed.probe(now)
+
     # The probe of all processes
+
+    async def take_probe(self) -> Admission | None:
+        """Take the probe for a call to come, if it is due and no other process has it. It takes no permit."""
+        breaker, now = self._required(), self._clock()
+        with self._lock:
+            if breaker.view(now).state != "open":
+                return None
+            answer = breaker.admit(now)
+            if answer is PROBE_DUE and not (breaker.shared and self.sharing is not None):
+                answer = breaker.grant_probe(now)
+        if answer is not PROBE_DUE:
+            return answer if isinstance(answer, Admission) else None
+        asked = self._ask()
+        try:
+            async with asyncio.timeout(ANSWER):
+                given = await asyncio.shield(asyncio.wrap_future(asked))
+        except BaseException as error:
+            late = isinstance(error, TimeoutError)
+            self._not_used(asked, ANSWER if late else 0.0)
+            if late:
+                return None
+            raise
+        admission = self._taken(given)
+        if not isinstance(admission, Admission):
+            return None
+        if not admission.probe:  # it has closed meanwhile
+            self.leave(admission, "neutral", self._clock(), permit=False)
+            return None
+        return admission
+
+    def is_probe(self, admission: Admission, now: float) -> bool:
+        """Whether the probe that is out has this admission, and its lease lasts."""
+        with self._lock:
+            return self._required().is_probe(admission, now)
+
+    def end_probe(self, admission: Admission, outcome: CallOutcome) -> None:
+        """Take the end of a probe that made no call."""
+        now = self._clock()
+        admission.started = now  # a job's time is not the dependency's
+        self.leave(admission, outcome, now, permit=False)
 
     def _ask(self) -> Future[ProbeAnswer]:
         assert self.sharing is not None
         return self.sharing.take_probe(self._name)
 
     def _granted(self, answer: ProbeAnswer) -> Admission:
+        admission = self._taken(answer)
+        if isinstance(admission, Admission):
+            return admission
+        self.give_permit()
+        raise GuardOpen(self._name, admission.retry_after, admission.why)
+
+    def _taken(self, answer: ProbeAnswer) -> Admission | Refusal:
+        """Return the admission of the probe, that of an ordinary call if it has closed, or why there is none."""
         assert self.breaker is not None
         now = self._clock()
         with self._lock:
-            if answer.granted:
+            if answer.granted and now < answer.at:
                 admission = self.breaker.grant_probe(now, answer.at)
-            else:
+            else:  # also when the lease has ended before this: another process may have the probe by now
                 self.breaker.pass_probe(now, answer.at)
                 admission = Refusal(max(0.0, answer.at - now), "another process makes the probe")
             if isinstance(admission, Admission) and admission.probe:
@@ -196,14 +275,10 @@ class Lane:
             return admission
         if answer.granted:
             self._give_probe_back()
-        if isinstance(admission, Admission):  # it has closed meanwhile
-            return admission
-        self.give_permit()
-        raise GuardOpen(self._name, admission.retry_after, admission.why)
+        return admission
 
     def _not_used(self, asked: Future[ProbeAnswer], again: float) -> None:
         """Give back a probe that may still be given to a caller that is gone; another may ask in `again` seconds."""
-        self.give_permit()
         assert self.breaker is not None
         now = self._clock()
         with self._lock:
@@ -232,6 +307,8 @@ class Lane:
             result = breaker.end(admission, outcome, now)
         if admission.probe:
             self._probe_over(admission, result)
+            if (allowed := pass_of(self._name)) is not None:
+                allowed.ended(admission, outcome)
         elif result:
             self._told(result)
 
@@ -243,15 +320,23 @@ class Lane:
     def _probe_over(self, probe: Admission, result: Transition) -> None:
         if probe is not self._leased:
             self._told(result)
-            return
-        self._leased = None
-        if self.sharing is not None:
-            self.sharing.probe_ended(self._name, result)
+        else:
+            self._leased = None
+            if self.sharing is not None:
+                self.sharing.probe_ended(self._name, result)
+        self._changed()
 
     def _told(self, result: Transition) -> None:
         """Ask the other processes, after this one has opened on its own calls or by its own probe."""
+        if not result:
+            return
         if result == "opened" and self.sharing is not None:
             self.sharing.tripped(self._name)
+        self._changed()
+
+    def _changed(self) -> None:
+        for each in self.watchers:
+            each()
 
     # Calls that hang
 
@@ -271,9 +356,9 @@ class Lane:
         return breaker.tick(now)
 
     def _later(self) -> None:
-        if self.breaker is None:
-            return
         now = self._clock()
+        if self.breaker is None or now < self._next_tick - TICK / 2:
+            return  # a call that came before this timer has looked, and has set a timer of its own
         opened: Transition = ""
         with self._lock, suppress(RuntimeError):  # the loop is closed
             if self.breaker.view(now).in_flight:
@@ -292,11 +377,13 @@ class Lane:
         """Hold the breaker by hand; see `LocalBreaker.hold`."""
         with self._lock:
             self._required().hold(held, self._clock())
+        self._changed()
 
     def adopt(self, state: SharedBreaker) -> None:
         """Follow the shared state."""
         with self._lock:
             self._required().adopt(state, self._clock())
+        self._changed()
 
     def _required(self) -> LocalBreaker:
         if self.breaker is None:

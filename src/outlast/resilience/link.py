@@ -74,8 +74,9 @@ class GuardLink:
         return self._submit(lambda session: session.take(name), ProbeAnswer(True, self._clock() + lease))
 
     def probe_ended(self, name: str, result: Transition) -> None:
-        """Report the end of the probe that `take_probe` has given."""
-        self._submit(lambda session: session.end(name, result), None)
+        """Report the end of the probe that `take_probe` has given; after `close` its lease lapses by itself."""
+        if self._session is not None:
+            self._submit(lambda session: session.end(name, result), None)
 
     def resume(self) -> None:
         """Follow the states again, if `close` has ended that."""
@@ -84,13 +85,16 @@ class GuardLink:
 
     async def close(self) -> None:
         """End the work of this link; the next call of any method begins again. Call it before the store is closed."""
-        session, self._session = self._session, None
-        if session is None or session.pid != os.getpid():
-            return
         if portal().loop is asyncio.get_running_loop():
-            await session.close()
+            await self._end()
         else:
-            await portal().visit(session.close)
+            await portal().visit(self._end)
+
+    async def _end(self) -> None:
+        """End the session, on the portal's loop: what was submitted before belongs to it."""
+        session, self._session = self._session, None
+        if session is not None and session.pid == os.getpid():
+            await session.close()
 
     def _submit(self, work: Callable[[_Session], Coroutine[Any, Any, Any]], alone: Any) -> Future[Any]:
         """Run `work` on the portal's loop. Its result is `alone` if it fails, or the process or the link ends."""
@@ -226,6 +230,10 @@ class _Session:
             self._waiting.cancel()
 
     def _is_back(self, guards: Guards) -> None:
+        if self._store is None:
+            self._store = guards
+            for name in self._states.names():  # one that has opened meanwhile could not ask
+                self._spawn(self.trip(name))
         self._store = guards
         self._tried.set()
         if self._told:
@@ -252,7 +260,7 @@ class _Session:
         return True
 
     async def trip(self, name: str) -> None:
-        """Ask for votes and count them, unless a call for this guard does so already."""
+        """Ask for votes and count them if it is open, unless a call for this guard does so already."""
         if name not in self._asking:
             self._asking.add(name)
             try:

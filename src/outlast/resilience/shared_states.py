@@ -83,6 +83,10 @@ class SharedStates:
         """Follow the state of this guard from the next read on."""
         self._guards[guard.name] = _Followed(guard, rules_of(policy))
 
+    def names(self) -> list[str]:
+        """Return the names of the guards that are followed."""
+        return list(self._guards)
+
     def rules(self, name: str) -> GuardRules:
         """Return the rules of a guard that is followed."""
         return self._guards[name].rules

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from outlast.core.errors import StoreCorrupt, StoreError, StoreMoved
 from outlast.core.message import Delivery, Holder
@@ -14,6 +15,9 @@ from outlast.core.store.store import Store
 from outlast.core.text import counted
 from outlast.worker.budget import Budget
 from outlast.worker.store_link import StoreLink, StoreStalled
+
+if TYPE_CHECKING:
+    from outlast.worker.gates import Gates
 
 __all__ = ["CLAIM_WAIT", "Claimer"]
 
@@ -29,7 +33,8 @@ class Claimer:
     """Makes one claim at a time, the next while the jobs of the last run. `accept` takes the claimed jobs.
 
     Each claim names all queues, those without room with demand 0: to the store, and to workers on other hosts, a queue
-    that a claim leaves out has no consumer here.
+    that a claim leaves out has no consumer here. While guards hold all queues that have room, a claim of no job tells
+    the store every CLAIM_WAIT seconds that they have a consumer.
 
     A claim that failed or was interrupted may have been granted by the store: such jobs would be renewed for ever and
     never run. Therefore all jobs that the store counts as held here are forfeited, without a crash, as soon as there is
@@ -45,6 +50,7 @@ class Claimer:
         queues: Sequence[str],
         holder: Holder,
         lease: float,
+        gates: Gates | None = None,
     ) -> None:
         self._link = link
         self._budget = budget
@@ -52,6 +58,10 @@ class Claimer:
         self._queues = queues
         self._holder = holder
         self._lease = lease
+        self._gates = gates
+        self._claiming: asyncio.Task[Any] | None = None
+        self._cut = False
+        self._attended = -CLAIM_WAIT
         self._failed = 0
         self._filled = False
         self._unknown_since: float | None = None
@@ -69,15 +79,25 @@ class Claimer:
         self._budget.room.clear()
         self._filled = False
         demand, limit = self._budget.demand(self._queues)
-        self._holder = self._budget.holder(self._holder, self._link.clock.monotonic())
+        gates = self._gates if self._gates is not None and self._gates.active else None
+        if gates is not None and limit > 0:
+            demand = await gates.bounded(demand)
+        shut = () if gates is None else [queue for queue in self._queues if gates.holds(queue)]
+        self._holder = self._budget.holder(self._holder, self._link.clock.monotonic(), shut)
         may_claim = self._unknown_since is None or await self._forfeit_unknown(self._unknown_since)
         if not may_claim or not wanted(demand):
-            await self._budget.room.wait()
-            return 0
+            if not may_claim or gates is None or limit <= 0:
+                await self._budget.room.wait()
+                return 0
+            if await self._has_room_soon():
+                return 0
+            wait = 0.0
 
         def claim(store: Store) -> Coroutine[Any, Any, list[Delivery]]:
             call = store.broker.claim(demand, limit=limit, holder=self._holder, lease=self._lease, wait=wait)
-            return call if all(demand.values()) else self._until_wider(call, demand)
+            if gates is not None or not all(demand.values()):
+                return self._until_other(call, demand)
+            return call if self._gates is None else self._until_cut(call)
 
         try:
             deliveries = await self._link.once(claim, wait=wait, what="claim")
@@ -89,14 +109,51 @@ class Claimer:
             await self._link.pause("claim", self._failed, error)
             return 0
         self._failed = 0
-        self._filled = len(deliveries) >= min(limit, sum(demand.values()))
+        self._filled = len(deliveries) >= min(limit, sum(demand.values())) and bool(deliveries)
+        self._attended = self._link.clock.monotonic()
         self._accept(deliveries)
+        if gates is not None and not self._cut:
+            gates.claimed(demand, bool(deliveries))
         return len(deliveries)
 
-    async def _until_wider(
+    async def _has_room_soon(self) -> bool:
+        """Wait for room while the store knows that this worker attends to its queues; False when it is to be told."""
+        left = self._attended + CLAIM_WAIT - self._link.clock.monotonic()
+        if left <= 0:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._budget.room.wait()
+                return True
+        return False
+
+    async def _until_cut(self, claim: Coroutine[Any, Any, list[Delivery]]) -> list[Delivery]:
+        """Await a claim, which `cut` may end, with no jobs."""
+        self._claiming, self._cut = asyncio.current_task(), False
+        try:
+            return await claim
+        except asyncio.CancelledError:
+            if not self._cut or self._claiming is None or self._claiming.uncancel():
+                raise
+            return []
+        finally:
+            self._claiming = None
+
+    def cut(self) -> None:
+        """End a claim that waits, as a guard now holds one of its queues; one that is being granted goes on."""
+        if (task := self._claiming) is not None:
+            asyncio.get_running_loop().call_later(_GRANT_TIME, self._cut_short, task)
+
+    def _cut_short(self, task: asyncio.Task[Any]) -> None:
+        if task is self._claiming:
+            self._cut = True
+            task.cancel()
+
+    async def _until_other(
         self, claim: Coroutine[Any, Any, list[Delivery]], demand: Mapping[str, int]
     ) -> list[Delivery]:
-        """Await a claim with demand 0 for full queues; cancel it, with no jobs, when one of these queues has room."""
+        """Await a claim; cancel it, with no jobs, when a queue with demand 0 has room, or a guard holds another one."""
+        self._cut = False
         task: asyncio.Task[list[Delivery]] = asyncio.ensure_future(claim)
         try:
             while not task.done():
@@ -104,18 +161,27 @@ class Claimer:
                 await asyncio.wait((task, room), return_when=asyncio.FIRST_COMPLETED)
                 room.cancel()
                 self._budget.room.clear()
-                wider, _ = self._budget.demand(self._queues)
-                if set(wanted(wider)) <= set(wanted(demand)):
+                if not self._differs(demand):
                     continue
                 # A claim that is being granted returns within this time: only one that waits is cancelled.
                 await asyncio.wait((task,), timeout=_GRANT_TIME)
                 # Cancel the call of the store itself, not a task around it: only the store can tell whether it has
                 # just granted jobs, which would otherwise be held here, renewed for ever and never run.
+                self._cut = True
                 task.cancel()
                 await asyncio.wait((task,))
             return [] if task.cancelled() else task.result()
         finally:
             task.cancel()
+
+    def _differs(self, demand: Mapping[str, int]) -> bool:
+        """Tell whether a claim with this demand is not to go on."""
+        other, limit = self._budget.demand(self._queues)
+        gates = self._gates
+        if gates is None or limit <= 0:
+            return not set(wanted(other)) <= set(wanted(demand))
+        asked = wanted(demand)
+        return any(gates.holds(queue) for queue in asked) or not set(wanted(gates.bound(other))) <= set(asked)
 
     async def _forfeit_unknown(self, since: float) -> bool:
         """Forfeit the jobs that may have been granted unseen; return whether to claim now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from outlast.aio.tasks import spawn
 from outlast.aio.threads import Threads
@@ -13,7 +13,8 @@ from outlast.core.clock import Clock
 from outlast.core.decide import Outcome, UnknownKind, admit, runs_alone
 from outlast.core.message import Delivery
 from outlast.core.settlement import Release, Settlement
-from outlast.resilience.deadlines import bounded, ends_at
+from outlast.resilience.deadlines import ends_at, restore
+from outlast.resilience.passes import passes_here, with_passes
 from outlast.worker.budget import Budget
 from outlast.worker.call_plan import ThreadCall
 from outlast.worker.finisher import RunFinisher
@@ -22,6 +23,9 @@ from outlast.worker.report import Reporter
 from outlast.worker.run import ProcessPort, Run, RunPlan, conclude, fail, run_plans
 from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.stopper import RunStopper
+
+if TYPE_CHECKING:
+    from outlast.worker.gates import Gates
 
 __all__ = ["SOLO_PAUSE", "Executor"]
 
@@ -35,7 +39,7 @@ class Executor:
     """Runs each delivery on the event loop, in a thread or in a child process. Call every method in the loop's thread.
 
     settle: takes each run that has ended, with its settlement. noted: takes each run that has notes to save.
-    stopper: stops runs before their end.
+    gates: of the queues that need guards. stopper: stops runs before their end.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Executor:
         settle: Callable[[Run, Settlement], None],
         noted: Callable[[Run], None],
         pool: ProcessPort,
+        gates: Gates | None = None,
     ) -> None:
         self.clock: Clock = runtime.clock
         self.max_body = runtime.settings.max_body
@@ -55,6 +60,7 @@ class Executor:
         self._budget = budget
         self._report = report
         self._pool = pool
+        self._gates = gates
         self._threads = Threads(budget.thread.slots, "outlast-job")
         self._plans = run_plans(runtime, budget.by_mode)
         self._finisher = RunFinisher(budget, report, settle, runtime.rng)
@@ -68,6 +74,7 @@ class Executor:
         wall = self.clock.time()
         budget = self._budget
         later = budget.settling > 0
+        gates = self._gates if self._gates is not None and self._gates.active else None
         for delivery in deliveries:
             message = delivery.message
             plan = self._plans.get(message.kind)
@@ -81,6 +88,8 @@ class Executor:
                 self._finisher.end(run, UnknownKind())
             elif message.expires_at is not None and (expired := admit(delivery, wall)) is not None:
                 self._finisher.end(run, expired)
+            elif gates is not None and not gates.admits(run):
+                self._finisher.close(run, Release(delivery.fence, why=gates.why(message.queue)))
             elif not later and not group.waiting and budget.take_slot(group):
                 self._start(run, now)
             elif group is budget.solo and len(group.waiting) >= group.slots:
@@ -144,6 +153,13 @@ class Executor:
             run.begin(now)
         if self._report.wants_starts:
             self._report.started(run)
+        if self._gates is None or not self._gates.used or (run.passes is None and passes_here() is None):
+            self._call(run, plan, group)
+        else:  # the run that has just ended here may have others
+            with_passes(run.passes, self._call, run, plan, group)
+
+    def _call(self, run: Run, plan: RunPlan, group: SlotGroup[Run]) -> None:
+        """Call the handler, or let a child process call it."""
         if group.isolated:
             self._pool.start(run, solo=group is self._budget.solo, answer=self._process_returned)
             return
@@ -159,8 +175,9 @@ class Executor:
             task = spawn(self._run_around_thread(run, plan, values), run.delivery.message.id)
         else:
             call = plan.bind(run.context() if plan.takes_context else None, values)
-            with bounded(plan.timeout):
-                self._threads.submit(call, functools.partial(self._thread_returned, run))
+            around = ends_at(plan.timeout)  # the thread gets a copy of this context
+            self._threads.submit(call, functools.partial(self._thread_returned, run))
+            restore(around)
             return
         if not run.ended:
             run.task = task

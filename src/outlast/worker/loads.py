@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from msgspec import structs
@@ -45,6 +45,7 @@ class QueueLoads:
         self._ended = 0
         self._told_ended = -1
         self._told_at = 0.0
+        self._told_shut: set[str] = set()
 
     def ended(self, queue: str, seconds: float) -> None:
         """Count a run that has freed its slot."""
@@ -53,12 +54,14 @@ class QueueLoads:
             mean.add(seconds)
             self._ended += 1
 
-    def holder(self, holder: Holder, now: float, running: Iterable[tuple[str, float]]) -> Holder:
+    def holder(
+        self, holder: Holder, now: float, running: Iterable[tuple[str, float]], shut: Collection[str] = ()
+    ) -> Holder:
         """Return the holder with its loads: the same object while there is no news. now: monotonic seconds.
 
-        running: queue and start of each run, read only while a mean is unknown.
+        running: queue and start of each run, read only while a mean is unknown. shut: queues that it gives no slot now.
         """
-        first = holder.loads is None
+        first = holder.loads is None or set(shut) != self._told_shut
         elapsed = now - self._told_at
         if not first and elapsed < _UNKNOWN_EVERY:
             return holder
@@ -71,9 +74,11 @@ class QueueLoads:
         news = first or bool(ages) or (self._ended != self._told_ended and elapsed >= SAMPLE_EVERY)
         if not news:
             return holder
-        self._told_at, self._told_ended = now, self._ended
+        self._told_at, self._told_ended, self._told_shut = now, self._ended, set(shut)
         loads = {
-            queue: Offer(self._slots[queue], float(f"{mean.value or 2 * ages.get(queue, 0.0):.3g}"))
+            queue: Offer(
+                0 if queue in shut else self._slots[queue], float(f"{mean.value or 2 * ages.get(queue, 0.0):.3g}")
+            )
             for queue, mean in self._means.items()
         }
         return structs.replace(holder, loads=loads)

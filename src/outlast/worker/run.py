@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from types import CoroutineType
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from msgspec import Raw, structs
 
@@ -40,6 +40,9 @@ from outlast.worker.failures import failure_of, type_name
 from outlast.worker.ports import ArgumentsPort, RuntimePort
 from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.usage import WORTH_KEEPING
+
+if TYPE_CHECKING:
+    from outlast.resilience.passes import Pass
 
 __all__ = [
     "Answer",
@@ -159,6 +162,8 @@ class Run:
     notes: dict[str, Raw] | None = None
     usage: Usage | None = None
     error: BaseException | None = None
+    passes: Mapping[str, Pass] | None = None
+    """What its guarded calls may do beyond others, by the name of the guard."""
 
     @property
     def message(self) -> Message:

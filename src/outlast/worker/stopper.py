@@ -81,6 +81,13 @@ class RunStopper:
         for run in self._budget.withdraw(lambda run: True):
             self._finisher.close(run, Release(run.delivery.fence, why=why))
 
+    def release_of(self, queue: str, why: str) -> None:
+        """Release the jobs of a queue that wait for a slot."""
+        for group in self._budget.groups:
+            for run in [each for each in group.waiting if each.delivery.message.queue == queue]:
+                group.waiting.remove(run)
+                self._finisher.close(run, Release(run.delivery.fence, why=why))
+
     def abort(self) -> None:
         """Stop every run and release its job with its attempt.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -40,6 +41,7 @@ from outlast.worker.store_link import StoreLink
 
 if TYPE_CHECKING:
     from outlast.scheduler.loop import Scheduler
+    from outlast.worker.gates import Gates
 
 __all__ = ["STALL_PATIENCE", "Worker", "WorkerTorn", "new_holder"]
 
@@ -105,6 +107,7 @@ class Worker:
         if unknown:
             known = ", ".join(sorted(declared)) or "none"
             raise ConfigurationError(f"queue {unknown[0]!r} is not declared by this app (declared: {known})")
+        runtime.registry.needs()  # an undeclared guard is refused before a store is opened
         self.holder: Final = holder or new_holder()
         self._runtime = runtime
         self._named = queues
@@ -199,10 +202,15 @@ class Worker:
             return Settler(link, budget, report, broken=self._unsettled, queue=queue)
 
         settler = Settlers(make_settler) if store.broker.capabilities.spread else make_settler()
-        executor = Executor(self._runtime, budget, report, settle=settler.add, noted=notes.noted, pool=pool)
+        gates = self._gates(budget, link)
+        executor = Executor(
+            self._runtime, budget, report, settle=settler.add, noted=notes.noted, pool=pool, gates=gates
+        )
         stopper = self._stopper = executor.stopper
         lease = self._runtime.settings.lease
-        claimer = Claimer(link, budget, executor.accept, queues=self.queues, holder=self.holder, lease=lease)
+        claimer = Claimer(
+            link, budget, executor.accept, queues=self.queues, holder=self.holder, lease=lease, gates=gates
+        )
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
@@ -212,6 +220,10 @@ class Worker:
                 stack.push_async_callback(self._release_all, link, settler, budget)
                 stack.push_async_callback(pool.close)
                 await self._start_background(stack, link, budget)
+                if gates is not None:
+                    gates.shut = functools.partial(_shut, claimer, stopper)
+                    stack.callback(gates.close)
+                    await gates.begin()
                 if scheduler is not None:
                     self._run_in_background(stack, scheduler.run(), "outlast scheduler")
                 try:
@@ -228,6 +240,14 @@ class Worker:
             self._failed.result()
 
     # Working
+
+    def _gates(self, budget: Budget, link: StoreLink) -> Gates | None:
+        """Return the gates of the queues that need guards; None when none does."""
+        if not self._runtime.registry.needs():
+            return None
+        from outlast.worker.gates import gates_of
+
+        return gates_of(self._runtime.registry, self.queues, budget, link)
 
     async def _start_background(self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget) -> None:
         """Start the tasks that run until the last job is settled."""
@@ -388,3 +408,9 @@ class Worker:
     def _connect(self) -> Store:
         settings = self._runtime.settings
         return connect(settings.url, clock=self._runtime.clock, max_body=settings.max_body)
+
+
+def _shut(claimer: Claimer, stopper: RunStopper, queue: str, why: str) -> None:
+    """End the claim that waits for jobs of a queue whose guard is open, and release those that have not begun."""
+    claimer.cut()
+    stopper.release_of(queue, why)

@@ -23,6 +23,7 @@ from outlast.brokers.registry import connect
 from outlast.core.errors import GuardOpen
 from outlast.core.policy import DEFAULTS
 from outlast.core.store.store import Store
+from outlast.resilience import guard, link
 from outlast.resilience.guard import Guard
 from outlast.resilience.link import GuardLink
 
@@ -72,6 +73,8 @@ class Process:
     """The guard, its dependency and its callers."""
 
     def __init__(self, settings: Settings) -> None:
+        # A busy machine may need longer than a second for the first read.
+        vars(link)["FIRST_READ"] = vars(guard)["FIRST_READ"] = 60.0
         self.does = settings.does
         self.counts = [0, 0, 0]
         self.stopped = False

@@ -14,7 +14,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from outlast.core.guards.record import GuardRecord, GuardRules, Vote, asked, tallied
+from outlast.core.guards.record import ROUND, GuardRecord, GuardRules, Vote, asked, tallied
 from outlast.core.store.store import Store
 from tests.faults.guards.child import Counts, Settings, Shown, opened_store
 from tests.support.polling import until
@@ -118,9 +118,9 @@ async def record_of(store: Store, name: str = "payments") -> GuardRecord:
 async def opened(store: Store, rules: GuardRules, name: str = "payments") -> GuardRecord:
     """Open a guard for all, as a vote of one process does."""
     view = await store.guards.guards()
-    record = asked(view.of(name), Vote("test", open=True), view.now, rules)
+    record = asked(view.of(name), Vote("test", open=True), view.now - ROUND, rules)
     assert await store.guards.swap([record]) == [True]
-    record = tallied(record, view.now + 1)
+    record = tallied(record, view.now)
     assert await store.guards.swap([record]) == [True]
     return record
 

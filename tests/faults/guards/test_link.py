@@ -7,12 +7,16 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
 import pytest
 
 from outlast import Breaker, Outlast, Settings
+from outlast.aio.clock import SystemClock
+from outlast.aio.portal import portal
+from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import GuardOpen
 from outlast.core.guards.record import GuardRules, commanded
 from outlast.core.store.store import Store
@@ -33,6 +37,10 @@ class App:
         self.shop = Outlast("shop", settings=Settings(url=url))
         self.guard: Guard = self.shop.guard("payments", breaker=breaker)
         self.calls = 0
+
+    async def open(self) -> None:
+        """Open the store of the link before the first call, which waits a second for it."""
+        await asyncio.wrap_future(portal().submit(self.shop.runtime))
 
     async def call(self, *, works: bool = True) -> str:
         """Make one call; return what came of it."""
@@ -71,19 +79,20 @@ def told(caplog: pytest.LogCaptureFixture) -> int:
 
 async def test_what_one_app_opens_is_open_for_the_other_until_a_probe(url: str, apps: list[App]) -> None:
     one, other = apps[:] = [App(url), App(url)]
+    await asyncio.gather(one.open(), other.open())
     assert [await one.call(), await other.call()] == ["made", "made"]
     async with store_at(url) as store:
         await asyncio.gather(*(one.call(works=False) for _ in range(4)), *(other.call(works=False) for _ in range(4)))
         await until(lambda: other.guard.view().why == one.guard.view().why == "open for all processes", "both are open")
         assert [vote.open for vote in (await record_of(store)).votes] == [True, True]
-        while await one.call() != "made":
-            await asyncio.sleep(0.01)
+        await until(lambda: _made(one), "the probe closes it")
         await until(lambda: other.guard.view().state == "closed", "the other has closed")
         assert await other.call() == "made"
 
 
 async def test_an_app_whose_loop_is_blocked_votes(url: str, apps: list[App]) -> None:
     one, other = apps[:] = [App(url), App(url)]
+    await asyncio.gather(one.open(), other.open())
     blocked, free = threading.Event(), threading.Event()
 
     async def block() -> None:
@@ -115,6 +124,7 @@ async def test_while_all_is_well_nothing_is_written(
 ) -> None:
     monkeypatch.setattr(link, "READ_AGAIN", 0.02)
     apps.append(App(url))
+    await apps[0].open()
     assert await apps[0].call() == "made"
     db = apsw.Connection(str(tmp_path / "jobs.db"))
     log = tmp_path / "jobs.db-wal"
@@ -137,6 +147,7 @@ async def test_while_all_is_well_nothing_is_written_to_redis(
 ) -> None:
     monkeypatch.setattr(link, "READ_AGAIN", 0.02)
     apps.append(App(server.url))
+    await apps[0].open()
     assert await apps[0].call() == "made"
 
     def changes() -> str:
@@ -158,6 +169,7 @@ async def test_an_outage_makes_guards_local_and_is_told_once(
     caplog.set_level(logging.INFO)
     apps.append(App(server.url))
     app = apps[0]
+    await app.open()
     assert await app.call() == "made"
     server.kill()
     await until(lambda: told(caplog), "the outage is told")
@@ -179,13 +191,19 @@ async def _made(app: App) -> bool:
     return await app.call() == "made"
 
 
-async def test_a_store_that_is_away_at_the_first_call_holds_nothing_up(
-    server: Node, apps: list[App], caplog: pytest.LogCaptureFixture
+async def test_a_store_that_is_away_at_the_first_call_holds_nothing_up_and_hears_of_an_opening_later(
+    server: Node, apps: list[App], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(link, "LATEST", 0.2)
     server.kill()
-    apps.append(App(server.url))
+    apps.append(App(server.url, Breaker(minimum=2, open_for=600)))
     assert [await apps[0].call() for _ in range(5)] == ["made"] * 5
+    for _ in range(5):
+        await apps[0].call(works=False)
+    assert apps[0].guard.view().state == "open"
     assert told(caplog) == 1
+    server.start()
+    await until(lambda: apps[0].guard.view().why == "open for all processes", "it asks when the store is there")
 
 
 async def test_the_probe_that_ends_during_an_outage_is_reported_after_it(
@@ -196,6 +214,7 @@ async def test_the_probe_that_ends_during_an_outage_is_reported_after_it(
         await opened(store, GuardRules(interval=0.05, lease=60))
     breaker = Breaker(minimum=2, open_for=0.05, probe_lease=60, ramp=0)
     apps.append(App(server.url, breaker))
+    await apps[0].open()
     begun, ends = asyncio.Event(), asyncio.Event()
 
     async def dependency() -> str:
@@ -205,13 +224,11 @@ async def test_the_probe_that_ends_during_an_outage_is_reported_after_it(
         return "made"
 
     async def probe() -> str:
-        while True:
-            try:
-                return await apps[0].guard.call(dependency)
-            except GuardOpen:
-                await asyncio.sleep(0.01)
+        with suppress(GuardOpen):
+            return await apps[0].guard.call(dependency)
+        return ""
 
-    probing = asyncio.create_task(probe())
+    probing = asyncio.create_task(until(probe, "the probe is made", within=120))
     await begun.wait()
     ends.set()
     assert await probing == "made"
@@ -229,6 +246,7 @@ async def test_a_probe_that_the_store_gives_too_late_is_given_back(server: Node,
     async with store_at(server.url) as store:
         record = await opened(store, GuardRules(interval=0.3, lease=600))
         apps.append(App(server.url, Breaker(minimum=2, open_for=0.3, probe_lease=600, ramp=0)))
+        await apps[0].open()
         assert await apps[0].call() == "refused"
         due = apps[0].guard.view().next_probe
         assert due is not None
@@ -245,6 +263,7 @@ async def test_a_probe_that_the_store_gives_too_late_is_given_back(server: Node,
 async def test_an_app_that_is_closed_and_used_again_follows_again(url: str, apps: list[App]) -> None:
     apps.append(App(url))
     app = apps[0]
+    await app.open()
     assert await app.call() == "made"
     await app.shop.close()
     async with store_at(url) as store:
@@ -261,3 +280,28 @@ async def test_a_store_of_one_process_shares_nothing(apps: list[App], caplog: py
     assert await apps[0].call() == "made"
     assert apps[0].shop._wired().guard_link is None
     assert caplog.records == []
+
+
+async def test_a_transport_shares_nothing_and_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    transport = Store(MemoryStore(SystemClock()), url="amqp://host")
+
+    async def connect() -> Store:
+        return transport
+
+    sharing = link.GuardLink(connect)
+    guard = Guard("payments", breaker=BREAKER, sharing=lambda: sharing)
+    await guard.call(asyncio.sleep, 0)
+    with pytest.raises(ZeroDivisionError):
+        await guard.call(_divides)
+    assert guard.view().state == "open"
+    answer = await asyncio.wrap_future(sharing.take_probe("payments"))
+    assert answer.granted
+    sharing.probe_ended("payments", "opened")
+    await sharing.close()
+    assert [each.getMessage() for each in caplog.records] == [
+        "guards are not shared between processes: the store of amqp://host cannot do it"
+    ]
+
+
+async def _divides() -> float:
+    return 1 / 0

@@ -46,6 +46,14 @@ async def test_a_warm_child_runs_plain_and_async_handlers_and_its_progress_is_ke
     await until(lambda: gone(pid), "the child ends with the worker")
 
 
+async def test_the_timeout_is_the_deadline_of_guarded_calls_in_the_child(isolated: Outlast) -> None:
+    async with working(isolated, target=TARGET, processes=1):
+        for name, count in (("seconds_left", 2), ("seconds_left_async", 1)):
+            left = await (await enqueue(name)).result(timeout=60)
+            assert len(left) == count
+            assert all(0 < each <= 60 for each in left)
+
+
 async def test_a_large_result_comes_through(isolated: Outlast) -> None:
     async with working(isolated, target=TARGET):
         assert len(await (await enqueue("large")).result(timeout=60)) == 300_000

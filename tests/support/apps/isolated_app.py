@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from outlast import Constant, Context, Exponential, GiveUp, Outlast, Retry, Snooze
+from outlast import Constant, Context, Exponential, GiveUp, Outlast, Retry, Snooze, remaining
 from outlast.settings import Settings
 from tests.support.ledger import Ledger
 
@@ -27,6 +27,14 @@ def ledger() -> Ledger:
 def pid(ctx: Context) -> int:
     ctx.progress("running")
     return os.getpid()
+
+
+def seconds_left(ctx: Context) -> list[float | None]:
+    return [ctx.deadline, remaining()]
+
+
+async def seconds_left_async() -> list[float | None]:
+    return [remaining()]
 
 
 async def sleeps_async(seconds: float) -> int:
@@ -146,6 +154,8 @@ def build(url: str = "") -> Outlast:
         (pid, quick, 60.0),
         (sleeps_async, quick, 60.0),
         (enqueues, quick, 60.0),
+        (seconds_left, quick, 60.0),
+        (seconds_left_async, quick, 60.0),
         (fails, AGAIN, 60.0),
         (snoozes, quick, 60.0),
         (exits_politely, quick, 60.0),

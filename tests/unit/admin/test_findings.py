@@ -57,6 +57,13 @@ def test_queues(stats: QueueStats, severity: str, said: str) -> None:
     assert (found.check, found.severity, said in found.text) == ("queue mail", severity, True)
 
 
+def test_a_queue_that_a_guard_holds_is_no_finding() -> None:
+    waits = "waits for payments: open for 41 min, next probe in 4.0 s"
+    stats = QueueStats(depth=3, ready=3, consumers=1, oldest=3600.0, needs=("payments",))
+    assert only(of_queue("mail", stats, waits)) == Finding("queue mail", "ok", f"3 jobs, 1 worker, {waits}")
+    assert only(of_queue("mail", QueueStats(depth=3, ready=3), waits)).severity == "error"  # no worker will ever probe
+
+
 def test_jobs_that_no_child_process_can_begin() -> None:
     assert not list(of_unrunnable({}, 0))
     waiting, dead = of_unrunnable({"render": "no such module"}, 2)

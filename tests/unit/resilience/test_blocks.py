@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 
 import pytest
@@ -117,7 +117,7 @@ class TestGenerators:
         """The loop closes it in another task, which is inside a block of its own."""
         guard = guard_of(time, timeout=60)
 
-        async def rows() -> AsyncIterator[int]:
+        async def rows() -> AsyncGenerator[int, None]:
             async with guard:
                 yield 1
                 yield 2
@@ -137,14 +137,14 @@ class TestGenerators:
     def test_one_that_another_task_closes_inside_a_block(self, time: FakeTime) -> None:
         guard = guard_of(time, timeout=5)
 
-        async def rows() -> AsyncIterator[int]:
+        async def rows() -> AsyncGenerator[int, None]:
             async with guard:
                 yield 1
 
-        async def close(generator: AsyncIterator[int]) -> None:
+        async def close(generator: AsyncGenerator[int, None]) -> None:
             time.at += 3
             async with guard:
-                await generator.aclose()  # type: ignore[attr-defined]
+                await generator.aclose()
                 assert state(guard) == (0, 0, 1, 1)
                 await asyncio.sleep(4)  # its own time begins with its own block
 
@@ -159,7 +159,7 @@ class TestGenerators:
     def test_one_whose_consumer_has_a_block_open(self, time: FakeTime) -> None:
         guard = guard_of(time, timeout=5)
 
-        async def rows() -> AsyncIterator[int]:
+        async def rows() -> AsyncGenerator[int, None]:
             async with guard:
                 yield 1
 

@@ -248,9 +248,9 @@ class TestShared:
         guard = self.guard(time, link)
         begin = link.start
 
-        def start(started: SharedGuard) -> Future[None]:
-            started.adopt(self.opened(time, probe_at=time.at + 3))
-            return begin(started)
+        def start(guard: SharedGuard) -> Future[None]:
+            guard.adopt(self.opened(time, probe_at=time.at + 3))
+            return begin(guard)
 
         link.start = start  # type: ignore[method-assign]
 
@@ -331,7 +331,7 @@ class TestShared:
             assert not link.asked[0].cancelled()
             link.asked[0].set_result(ProbeAnswer(granted=granted, at=time.at + 10))
             assert link.reports == ([""] if granted else [])
-            assert guard.view().next_probe == 0
+            assert (guard.view().state, guard.view().next_probe) == ("open", 0)
 
         time.run(main)
         assert self.taken(guard) == 0
@@ -381,3 +381,21 @@ class TestShared:
 
         time.run(main)
         assert link.reports == [""]
+
+
+def test_looks_for_hung_calls_do_not_pile_up(time: FakeTime) -> None:
+    guard = Guard("payments", breaker=Breaker(slow=500), clock=time.now)
+
+    async def main() -> None:
+        hangs = asyncio.create_task(guard.call(asyncio.sleep, 400))
+        await asyncio.sleep(0)
+        for _ in range(50):
+            time.at += 1.01  # the next call comes before the timer of the loop
+            await guard.call(works)
+            await asyncio.sleep(0)
+        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+        assert len([each for each in timers if not each.cancelled()]) <= 3  # the sleep, and a look or two
+        hangs.cancel()
+        await asyncio.wait([hangs])
+
+    time.run(main)

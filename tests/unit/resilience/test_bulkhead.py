@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,8 @@ from outlast.resilience.bulkhead import Permits
 from tests.support.fake_time import FakeTime
 
 
-def permits(concurrency: int = 1, **limits: float) -> Permits:
-    return Permits("payments", Bulkhead(concurrency, **{"max_wait": 10, "max_waiting": 20_000, **limits}))  # type: ignore[arg-type]
+def permits(concurrency: int = 1, **limits: Any) -> Permits:
+    return Permits("payments", Bulkhead(concurrency, **{"max_wait": 10, "max_waiting": 20_000, **limits}))
 
 
 def test_first_come_first_served_and_no_newcomer_passes(time: FakeTime) -> None:
@@ -60,7 +61,7 @@ def test_the_wait_is_bounded_in_time(time: FakeTime) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_waiting": 0}, {"max_wait": 0}])
-def test_the_line_is_bounded_in_length(time: FakeTime, limits: dict[str, float]) -> None:
+def test_the_line_is_bounded_in_length(time: FakeTime, limits: dict[str, Any]) -> None:
     line = permits(**limits)
 
     async def main() -> None:

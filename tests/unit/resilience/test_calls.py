@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -102,11 +103,11 @@ class TestTheCall:
 
     def test_a_coroutine_is_not_a_function(self) -> None:
         with pytest.raises(TypeError, match=r"guard\.call\(f, x\), not guard\.call\(f\(x\)\)"):
-            asyncio.run(Guard("payments").call(Dependency(1).call()))  # type: ignore[arg-type]
+            asyncio.run(Guard("payments").call(Dependency(1).call()))  # type: ignore[call-overload]
 
     def test_an_async_function_is_not_called_by_a_thread(self) -> None:
         with pytest.raises(TypeError, match="it is async"):
-            Guard("payments").call_sync(Dependency(1).call)
+            _ = Guard("payments").call_sync(Dependency(1).call)
 
     def test_a_bulkhead_gets_its_permits_back_whatever_happens(self, time: FakeTime) -> None:
         guard = Guard("payments", timeout=60, bulkhead=3, clock=time.now)
@@ -117,7 +118,7 @@ class TestTheCall:
                     with pytest.raises(type(answer)) if isinstance(answer, BaseException) else deadline(None):
                         await guard.call(call)
             with pytest.raises(TypeError):
-                await guard.call(Dependency(1).call, 1, 2, 3)  # type: ignore[call-arg]
+                await guard.call(Dependency(1).call, 1, 2, 3)  # type: ignore[call-overload]
             with deadline(0.001), pytest.raises(GuardTimeout):
                 await guard.call(asyncio.sleep, 9)
             hangs = asyncio.create_task(guard.call(asyncio.sleep, 9))
@@ -283,8 +284,6 @@ class TestRetry:
         assert sent == ["POST"] + ["GET"] * 3 + ["POST"] * 3
 
     def test_a_plain_call_that_still_runs_is_not_repeated(self, time: FakeTime) -> None:
-        import threading
-
         end, begun = threading.Event(), threading.Event()
         calls: list[int] = []
 
@@ -363,7 +362,7 @@ class TestRetry:
             assert guard._calls.allowance is not None
             assert guard._calls.allowance.left == 0  # five sleep
             ended = await asyncio.gather(*calls, return_exceptions=True)
-            assert sum("the retry budget is used up" in notes(each) for each in ended) == 100  # type: ignore[arg-type]
+            assert sum("the retry budget is used up" in notes(each) for each in ended) == 100
 
         time.run(main)
         assert dependency.calls == 105
@@ -539,3 +538,24 @@ def test_nothing_is_logged_by_a_guard_that_works(time: FakeTime, caplog: pytest.
     caplog.set_level(logging.DEBUG, logger="outlast")
     time.run(lambda: Guard("payments", timeout=1, retry=3, breaker=True, clock=time.now).call(Dependency(1).call))
     assert caplog.records == []
+
+
+def test_one_guard_on_several_loops_at_once() -> None:
+    guard = Guard("payments", timeout=60, bulkhead=4, breaker=True)
+    both = threading.Barrier(2, timeout=30)
+    got: list[list[int]] = []
+
+    def meet(number: int) -> int:
+        both.wait()
+        return number
+
+    async def main() -> None:
+        got.append([await guard.call(meet, number) for number in range(20)])
+
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert got == [list(range(20))] * 2
+    assert guard.view().calls == 40

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from outlast import Outlast
 from outlast.core.decide import Aborted
@@ -84,3 +85,18 @@ def test_a_superseded_run_is_not_settled(scene: Scene) -> None:
     assert (scene.settled, scene.reported) == ([], [run])
     assert (run.ended, list(scene.budget.runs), scene.budget.idle.is_set()) == (True, [], True)
     assert (scene.budget.settling, scene.budget.loop.held, scene.budget.loop.settling) == (0, 0, 0)
+
+
+def test_the_waiting_jobs_of_one_queue_go_back_and_others_stay(scene: Scene) -> None:
+    waiting = [scene.held() for _ in range(3)]
+    for run in waiting:
+        scene.budget.wait(run)
+    began = scene.held()
+    other = waiting[1]
+    other.delivery = structs.replace(other.delivery, message=structs.replace(other.message, queue="others"))
+    scene.stopper.release_of("default", "waits for payments")
+    assert scene.settled == [
+        (run, Release(run.delivery.fence, why="waits for payments")) for run in (waiting[0], waiting[2])
+    ]
+    assert list(scene.budget.loop.waiting) == [other]
+    assert not began.ended

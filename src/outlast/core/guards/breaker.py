@@ -165,6 +165,10 @@ class LocalBreaker:
         self._probe = Admission(self._generation, now, probe=True)
         return self._probe
 
+    def is_probe(self, admission: Admission, now: float) -> bool:
+        """Whether it is the admission of the probe that is out, and its lease lasts."""
+        return admission is self._probe and now < self._lease_ends
+
     def pass_probe(self, now: float, again_at: float | None = None) -> None:
         """Take PROBE_DUE back: its caller makes no probe, such as because another process has it.
 

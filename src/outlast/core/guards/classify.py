@@ -14,6 +14,7 @@ from outlast.core.errors import GuardRefused, GuardTimeout
 from outlast.core.guards.breaker import CallOutcome
 
 __all__ = [
+    "PLAIN",
     "Request",
     "header",
     "is_local",
@@ -25,7 +26,7 @@ __all__ = [
     "why_not_repeated",
 ]
 
-_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple, set})
+PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple, set})
 """Types of values that are no response."""
 _LOCAL: Final = frozenset({"PoolTimeout", "EmptyPoolError", "MaxConnectionsError", "InvalidURL", "UnsupportedProtocol"})
 """Errors of this process, raised before the dependency was asked: an exhausted pool, a URL that no client can use."""
@@ -90,7 +91,7 @@ def outcome_of_value(
     """Return what a returned value says about the dependency: a response with status 500 or more is a failure."""
     if failures is not None and callable(failures):
         return "failure" if failures(value) else "success"
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return "success"
     status = status_of(value)
     return "failure" if status is not None and status >= 500 else "success"

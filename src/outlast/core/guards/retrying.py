@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from outlast.core.guards.classify import header, status_of, why_not_repeated
+from outlast.core.guards.classify import PLAIN, header, status_of, why_not_repeated
 from outlast.core.guards.policies import RetryBudget
 from outlast.core.policy import Retry
 
@@ -109,6 +109,8 @@ def next_attempt(
 
 def may_be_repeated(value: object) -> bool:
     """Whether a returned value is a response that a retry may replace: status 500 or more, or 429."""
+    if type(value) in PLAIN:
+        return False
     status = status_of(value)
     return status is not None and (status >= 500 or status == 429)
 

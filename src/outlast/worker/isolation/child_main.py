@@ -25,6 +25,7 @@ from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.registry import Declaration
 from outlast.core.settlement import Settlement
 from outlast.resilience.deadlines import ends_at
+from outlast.resilience.passes import GivenProbe, Pass, RampPass, with_passes
 from outlast.worker.app_source import load_source
 from outlast.worker.failures import MESSAGE_LIMIT, type_name
 from outlast.worker.isolation.clean_run import CleanRuns, RunCoroutine
@@ -183,7 +184,14 @@ def _run_task(
     run.deadline = task.deadline
     ends_at(run.remaining)
     began, meter = time.monotonic(), ProcessMeter()
-    outcome = run_blocking(run, run_coroutine)
+    if task.probes or task.ramps:
+        passes: dict[str, Pass] = {
+            **dict.fromkeys(task.ramps, RampPass()),
+            **{name: GivenProbe() for name in task.probes},
+        }
+        outcome = with_passes(passes, run_blocking, run, run_coroutine)
+    else:
+        outcome = run_blocking(run, run_coroutine)
     run.usage = Usage(meter.cpu(), time.monotonic() - began, meter.peak())
     return settled_as(run, outcome, composer.rng)
 

@@ -71,12 +71,17 @@ class LogSetup(Struct, frozen=True, tag="logs"):
 
 
 class RunTask(Struct, frozen=True, tag="run"):
-    """A job to run. deadline: monotonic seconds, 0 for none."""
+    """A job to run. deadline: monotonic seconds, 0 for none.
+
+    probes: the guards that the run probes; ramps: those whose ramp it counts in.
+    """
 
     message: Message
     attempt: int
     crashes: int
     deadline: float
+    probes: tuple[str, ...] = ()
+    ramps: tuple[str, ...] = ()
 
 
 class ChildReady(Struct, frozen=True, tag="ready"):

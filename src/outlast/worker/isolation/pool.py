@@ -70,7 +70,10 @@ class _PoolChild:
         if self.ready and self.writer is not None and run is not None:
             run.begin(run.host.clock.monotonic())
             delivery = run.delivery
-            task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline)
+            passes = (run.passes or {}).items()
+            probes = tuple(name for name, each in passes if each.probes)
+            ramps = tuple(name for name, each in passes if not each.probes)
+            task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline, probes, ramps)
             self.writer.write(pack(encode(task)))
 
     def retire(self) -> None:

@@ -642,3 +642,19 @@ def test_an_operator_is_obeyed_also_right_after_a_probe() -> None:
     breaker.adopt(shared(1), 1.0)
     breaker.end(probing(breaker, 6.0), "success", 6.2)
     assert breaker.adopt(shared(4, held="open"), 6.3) == "opened"
+
+
+def test_an_admission_is_the_probe_until_its_lease_ends_or_it_does() -> None:
+    breaker = LocalBreaker(Breaker(minimum=1, window=1, open_for=1, probe_lease=10), 0.0)
+    first = breaker.admit(0.0)
+    assert isinstance(first, Admission)
+    assert not breaker.is_probe(first, 0.0)
+    breaker.end(first, "failure", 0.0)
+    assert breaker.admit(1.0) is PROBE_DUE
+    probe = breaker.grant_probe(1.0)
+    assert isinstance(probe, Admission)
+    assert breaker.is_probe(probe, 10.9)
+    assert not breaker.is_probe(probe, 11.0)
+    assert not breaker.is_probe(first, 1.0)
+    breaker.end(probe, "neutral", 2.0)
+    assert not breaker.is_probe(probe, 2.0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from outlast.core.guards.breaker import Admission, LocalBreaker
 from outlast.core.guards.policies import Breaker
-from outlast.core.guards.ramp import FIRST_SHARE, share
+from outlast.core.guards.ramp import FIRST_SHARE, share, slots_of
 
 times = st.floats(-1e6, 1e6)
 
@@ -51,3 +51,11 @@ def test_of_the_calls_no_more_are_made_than_the_shares_add_up_to(pauses: list[fl
         due += share(now, ramp)
         made += isinstance(breaker.admit(now), Admission)
         assert due - 1.0 - 1e-9 <= made <= due + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("part", "slots", "expected"),
+    [(0.0, 100, 0), (0.1, 100, 10), (0.1, 5, 1), (0.59, 10, 5), (1.0, 7, 7), (0.01, 1, 1)],
+)
+def test_the_slots_of_a_share_are_at_least_one_unless_it_is_nothing(part: float, slots: int, expected: int) -> None:
+    assert slots_of(part, slots) == expected

@@ -1,0 +1,86 @@
+"""A guard as a worker sees it, which hands out the jobs that need it: whether they may run, and who is the probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from outlast.core.guards.breaker import Admission, CallOutcome
+from outlast.resilience.guard import Guard
+from outlast.resilience.lane import Lane
+
+__all__ = ["Gate", "GateState", "Probe"]
+
+
+class GateState(Struct, frozen=True):
+    """share: of the slots that may run jobs, 0 while the guard is open. next_probe: seconds, None if there is none."""
+
+    share: float
+    next_probe: float | None = None
+
+
+class Probe:
+    """The one probe of a guard, for one run: its first guarded call, or else its own end, decides it."""
+
+    probes = True
+
+    def __init__(self, guard: str, lane: Lane, admission: Admission) -> None:
+        self.guard = guard
+        self._lane = lane
+        self._admission: Admission | None = admission
+
+    def probe(self, now: float) -> Admission | None:
+        """Return the admission of the first call, unless its lease has ended."""
+        admission, self._admission = self._admission, None
+        if admission is None or not self._lane.is_probe(admission, now):
+            return None
+        admission.started = now  # the job's way to this call is not the dependency's time
+        return admission
+
+    def ended(self, admission: Admission, outcome: CallOutcome) -> None:
+        """Do nothing: the breaker has taken the end of the call."""
+
+    def end(self, outcome: CallOutcome) -> None:
+        """End it with the run, if no call has used it."""
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            self._lane.end_probe(admission, outcome)
+
+
+class Gate:
+    """The guard of some queues. Raise ConfigurationError for a guard without a breaker, or with one for each key."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.name = guard.name
+        self._guard = guard
+        self._lane = guard._only_lane("view")
+        assert guard.breaker is not None
+        self.interval = guard.breaker.open_for
+        """Seconds between two probes."""
+        self.lease = guard.breaker.probe_lease
+        """Seconds for which a probe is waited."""
+
+    async def begin(self) -> None:
+        """Adopt the state that all processes share, or go on without it when the store has not answered within 1 s."""
+        await self._guard._wait_for_begin()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each change of the state, in whatever thread makes it, until `unwatch`."""
+        self._lane.watchers = (*self._lane.watchers, changed)
+
+    def unwatch(self, changed: Callable[[], None]) -> None:
+        """End `watch`."""
+        self._lane.watchers = tuple(each for each in self._lane.watchers if each != changed)
+
+    def state(self) -> GateState:
+        """Return the state of this process, which follows the shared one."""
+        view = self._lane.view()
+        if view.state == "closed":
+            return GateState(view.share)
+        return GateState(0.0, None if view.state == "half-open" else view.next_probe)
+
+    async def take_probe(self) -> Probe | None:
+        """Take the probe for a job, if it is due and no other process has it."""
+        admission = await self._lane.take_probe()
+        return None if admission is None else Probe(self.name, self._lane, admission)

@@ -1,0 +1,92 @@
+"""What a job may do that came through the gate of its queue: make the one probe, or calls that a ramp would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, copy_context
+from typing import Final, ParamSpec, Protocol, TypeVar
+
+from outlast.core.guards.breaker import Admission, CallOutcome
+
+__all__ = ["GivenProbe", "Pass", "RampPass", "pass_of", "passes_here", "with_passes"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Pass(Protocol):
+    """The pass of one run for one guard. Used by the calls of this run, from any thread. probes: it is the probe."""
+
+    probes: bool
+
+    def probe(self, now: float) -> Admission | None:
+        """Return the admission of a call to a guard that is open; None: it is not made."""
+        ...
+
+    def ended(self, admission: Admission, outcome: CallOutcome) -> None:
+        """Take the end of a call whose admission `probe` gave."""
+        ...
+
+    def end(self, outcome: CallOutcome) -> None:
+        """Take what the end of the run says, which decides a probe that no call has used."""
+        ...
+
+
+class RampPass:
+    """The run counts against the share of the ramp; its calls need no other share."""
+
+    probes = False
+
+    def probe(self, now: float) -> Admission | None:
+        """Refuse: the guard has opened again."""
+        return None
+
+    def ended(self, admission: Admission, outcome: CallOutcome) -> None:
+        """Do nothing."""
+
+    def end(self, outcome: CallOutcome) -> None:
+        """Do nothing."""
+
+
+class GivenProbe:
+    """The probe of a parent process: this process makes its calls, and the end of the run decides it.
+
+    Every call is made until one fails: only the parent knows that the guard has closed.
+    """
+
+    probes = True
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def probe(self, now: float) -> Admission | None:
+        """Return an admission that counts for nothing here."""
+        return None if self._failed else Admission(-1, now, probe=True)
+
+    def ended(self, admission: Admission, outcome: CallOutcome) -> None:
+        """Make no further call after one that failed."""
+        self._failed = self._failed or outcome == "failure"
+
+    def end(self, outcome: CallOutcome) -> None:
+        """Do nothing: the parent ends it."""
+
+
+_passes: Final[ContextVar[Mapping[str, Pass] | None]] = ContextVar("outlast_passes", default=None)
+
+
+def pass_of(guard: str) -> Pass | None:
+    """Return the pass of the run around this line for a guard, by its name."""
+    passes = _passes.get()
+    return None if passes is None else passes.get(guard)
+
+
+def passes_here() -> Mapping[str, Pass] | None:
+    """Return the passes of the run around this line."""
+    return _passes.get()
+
+
+def with_passes(passes: Mapping[str, Pass] | None, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function, whose tasks and threads get these passes, in a copy of this context."""
+    context = copy_context()
+    context.run(_passes.set, passes)
+    return context.run(function, *args, **kwargs)
