@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from msgspec import structs
@@ -12,6 +13,7 @@ from outlast.core.limits import Limit
 from outlast.core.message import Holder
 from outlast.core.settlement import ACCEPTED, Exists, Full
 from outlast.core.store.control import Pause
+from outlast.enqueue.line import Line
 from tests.support.jobs import A, B, Desk
 
 TWO = structs.replace(A, loads={"q": Offer(2, 1.0)})
@@ -225,6 +227,14 @@ class TestMaxWait:
         await desk.store.apply([Pause("q", on=True)])
         assert await desk.publish("q.paused", max_wait=0.1) == [ACCEPTED]
 
+    async def test_a_queue_that_guards_hold_in_all_workers_accepts(self, desk: Desk) -> None:
+        await self.begin(desk, 12)
+        assert isinstance((await desk.publish("q.late", max_wait=0.1))[0], Full)
+        shut = structs.replace(A, loads={"q": Offer(0, 1.0)})
+        await desk.claim(holder=shut, demand={"q": 0})
+        assert (await forecast(desk)).told() == "unknown: its workers take none now"
+        assert await desk.publish("q.held", max_wait=0.1) == [ACCEPTED]
+
     async def test_a_job_for_later_is_accepted(self, desk: Desk) -> None:
         await self.begin(desk, 12)
         assert await desk.publish("q.later", max_wait=0.1, delay=60) == [ACCEPTED]
@@ -251,3 +261,26 @@ class TestMaxWait:
         await self.begin(desk, 12)
         calls = [desk.publish(f"q.{name}", max_wait=wait) for name, wait in (("x", None), ("y", 1.0), ("z", 60.0))]
         assert [isinstance(each, Full) for (each,) in await asyncio.gather(*calls)] == [False, True, False]
+
+
+async def test_clients_that_come_back_when_they_were_told_are_accepted(desk: Desk) -> None:
+    """Two jobs end in a second, counted in steps of the clock: fifty clients want one of ten places at once."""
+    await desk.declare("q", max_depth=10)
+    line, told = Line(), structs.replace(A, loads={"q": Offer(2, 1.0)})
+    await fill(desk, 10)
+    running = await desk.ids(holder=told, limit=2, lease=1000)
+    due = dict.fromkeys((f"q.client-{n}" for n in range(50)), 0.0)
+    returned = accepted = 0
+    for second in range(60):
+        for id in [id for id, at in due.items() if at <= second]:
+            (answer,) = line.placed([desk.message(id)], await desk.publish(id), float(second))
+            returned += due[id] > 0
+            if isinstance(answer, Full):
+                due[id] = second + math.ceil(answer.retry_after)
+            else:
+                accepted += due.pop(id) > 0
+        desk.clock.advance(1)
+        await desk.finish(*running)
+        running = await desk.ids(holder=told, limit=2, lease=1000)
+    assert due == {}
+    assert accepted >= 0.9 * returned

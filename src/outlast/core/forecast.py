@@ -33,9 +33,9 @@ __all__ = [
 
 TAU: Final = 30.0
 """Seconds in which the weight of an end in a store's counter of ended jobs falls to 1/e."""
-SAMPLE_EVERY: Final = 5.0
+SAMPLE_EVERY: Final = 2.5
 """Seconds between two samples of a queue."""
-_KEPT: Final = 8
+_KEPT: Final = 16
 """Samples that a queue keeps: their rates are of the last 40 seconds."""
 _STALE: Final = 60.0
 """A longer interval between two samples says nothing of the present."""
@@ -43,6 +43,8 @@ _SHORT: Final = 1.0
 """In a shorter interval one job more or less would change the rate too much."""
 _ENOUGH: Final = 10
 """With fewer ends the computed rate is nearer to the true one than the measured rate."""
+_ROUNDS: Final = 8
+"""The same, for each slot: jobs that begin together end together, and one such round more or less changes the rate."""
 _ABOVE_CAPACITY: Final = 1.5
 """A measured rate that exceeds the capacity by more is of workers that have ended since."""
 _BALANCED: Final = 0.02
@@ -126,6 +128,7 @@ class _Interval(Struct, frozen=True, gc=False):
     seconds: float
     ended: float
     arrived: float
+    first: int
     least: int
     slots: int
 
@@ -149,22 +152,21 @@ def _intervals(samples: Sequence[Sample], now: Sample) -> list[_Interval]:
         kept = math.exp(-seconds / TAU)
         rate = max(0.0, (after.ended - before.ended * kept) / (TAU * (1 - kept)))
         ended = rate * seconds
-        arrived = max(0.0, after.depth - before.depth + ended)
-        found.append(_Interval(seconds, ended, arrived, min(before.depth, after.depth), before.slots))
+        arrived = after.depth - before.depth + ended
+        found.append(_Interval(seconds, ended, arrived, before.depth, min(before.depth, after.depth), before.slots))
     return found
 
 
-def _arrivals(intervals: Sequence[_Interval]) -> float:
-    """Return the mean rate of arrivals, without one interval that had more than twice as many as any other: a burst.
+def _usual(intervals: Sequence[_Interval]) -> Sequence[_Interval]:
+    """Return the intervals without bursts that are over, which would otherwise count as arrivals to come.
 
-    A burst that has ended would otherwise count as arrivals to come, and the queue would never be empty.
+    Left out are those that began with an empty queue, where there are others, and then the one with the most arrivals,
+    if it had more than twice as many as any other.
     """
-    if not intervals:
-        return 0.0
-    by_rate = sorted(intervals, key=_arrival_rate)
+    by_rate = sorted([each for each in intervals if each.first] or intervals, key=_arrival_rate)
     if len(by_rate) > 1 and _arrival_rate(by_rate[-1]) > 2 * _arrival_rate(by_rate[-2]):
         by_rate.pop()
-    return sum(each.arrived for each in by_rate) / sum(each.seconds for each in by_rate)
+    return by_rate
 
 
 def _arrival_rate(interval: _Interval) -> float:
@@ -177,11 +179,12 @@ def measured(offers: Iterable[Offer], samples: Sequence[Sample], backlog: Backlo
     slots = sum(each.slots for each in offered)
     known = [each for each in offered if each.run > 0]
     run = sum(each.slots * each.run for each in known) / sum(each.slots for each in known) if known else 0.0
-    intervals = _intervals(samples, backlog.now)
-    arrivals = _arrivals(intervals)
+    usual = _usual(_intervals(samples, backlog.now))
+    # Arrivals and ends of the same intervals: an error of the ends is in both, and their difference is exact.
+    arrivals = max(0.0, sum(each.arrived for each in usual) / sum(each.seconds for each in usual)) if usual else 0.0
     used = slots if backlog.concurrency is None else min(slots, backlog.concurrency)
     capacity = sum(each.slots / (each.run or run) for each in offered) * used / slots if run and slots else None
-    ends = _measured_ends(intervals, slots, used)
+    ends = _measured_ends(usual, slots, used)
     if ends is None:
         ends = capacity
     elif capacity is not None:
@@ -195,7 +198,7 @@ def _measured_ends(intervals: Sequence[_Interval], slots: int, used: int) -> flo
     """Return the rate of ends while no slot lacked a job; None if too few jobs ended then to tell."""
     busy = [each for each in intervals if each.slots and each.least >= max(1, used)]
     ended = sum(each.ended for each in busy)
-    if ended < _ENOUGH:
+    if ended < max(_ENOUGH, _ROUNDS * used):
         return None
     # Offer that came since, or went, change the rate at once.
     return sum(each.ended * slots / each.slots for each in busy) / sum(each.seconds for each in busy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from outlast.core.message import Fence, Holder
 from outlast.core.registry import Mode
@@ -64,7 +64,7 @@ class Budget:
         """The jobs of `detach`: they have begun, and are released when the process ends."""
         self.idle.set()
         self._queues = {(each.queue, self.by_mode[each.mode]) for each in composer.registry.kinds.values()}
-        self.loads = QueueLoads(self._slots_of_queues())
+        self.loads = QueueLoads({queue: self.slots(queue) for queue, _ in self._queues})
         self._job_map = job_map
         self._kill_grace = composer.settings.kill_grace
 
@@ -90,20 +90,17 @@ class Budget:
             rooms[queue] = min(rooms.get(queue, limit), group.room(trip))
         return {queue: max(0, rooms.get(queue, limit)) for queue in queues}, limit
 
+    def holder(self, holder: Holder, now: float, shut: Collection[str]) -> Holder:
+        """Return the holder for the next claim, with what this worker can do for each queue.
+
+        now: monotonic seconds. shut: queues of which it takes no job now, as guards hold them.
+        """
+        running = ((run.delivery.message.queue, run.started) for run in self.runs if not run.ended)
+        return self.loads.holder(holder, now, running, shut)
+
     def slots(self, queue: str) -> int:
         """Return how many jobs of a queue may run here at once."""
         return min([self.concurrency, *(group.slots for name, group in self._queues if name == queue)])
-
-    def holder(self, holder: Holder, now: float) -> Holder:
-        """Return the holder for the next claim, with what this worker can do for each queue. now: monotonic seconds."""
-        running = ((run.delivery.message.queue, run.started) for run in self.runs if not run.ended)
-        return self.loads.holder(holder, now, running)
-
-    def _slots_of_queues(self) -> dict[str, int]:
-        slots: dict[str, int] = {}
-        for queue, group in self._queues:
-            slots[queue] = min(self.concurrency, slots.get(queue, 0) + group.slots)
-        return slots
 
     def settles_soon(self) -> bool:
         """Return whether `room` is set soon: a run waits to be settled, or waiting runs are about to start."""

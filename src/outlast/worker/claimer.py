@@ -82,7 +82,8 @@ class Claimer:
         gates = self._gates if self._gates is not None and self._gates.active else None
         if gates is not None and limit > 0:
             demand = await gates.bounded(demand)
-        self._holder = self._budget.holder(self._holder, self._link.clock.monotonic())
+        shut = () if gates is None else [queue for queue in self._queues if gates.holds(queue)]
+        self._holder = self._budget.holder(self._holder, self._link.clock.monotonic(), shut)
         may_claim = self._unknown_since is None or await self._forfeit_unknown(self._unknown_since)
         if not may_claim or not wanted(demand):
             if not may_claim or gates is None or limit <= 0:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from msgspec import structs
 
 from outlast.core.forecast import SAMPLE_EVERY, Offer
 from outlast.core.message import Holder
-from outlast.worker.slot_groups import Average
 
 __all__ = ["QueueLoads"]
 
 _WEIGHT: Final = 0.02
-"""The weight of one run in the mean: jobs of two lengths in one queue must not move it with each."""
+"""The least weight of one run in the mean: jobs of two lengths in one queue must not move it with each."""
 _UNKNOWN_EVERY: Final = 1.0
 """Seconds after which a first run that has not ended is told again, by its age."""
+
+
+class _Mean:
+    """The mean of the first runs, which then follows the last ones."""
+
+    __slots__ = ("_runs", "value")
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._runs = 0
+
+    def add(self, seconds: float) -> None:
+        self._runs += 1
+        self.value += (seconds - self.value) * max(_WEIGHT, 1 / self._runs)
 
 
 class QueueLoads:
@@ -28,10 +41,11 @@ class QueueLoads:
 
     def __init__(self, slots: Mapping[str, int]) -> None:
         self._slots = slots
-        self._means = {queue: Average(_WEIGHT) for queue in slots}
+        self._means = {queue: _Mean() for queue in slots}
         self._ended = 0
         self._told_ended = -1
         self._told_at = 0.0
+        self._told_shut: set[str] = set()
 
     def ended(self, queue: str, seconds: float) -> None:
         """Count a run that has freed its slot."""
@@ -40,12 +54,14 @@ class QueueLoads:
             mean.add(seconds)
             self._ended += 1
 
-    def holder(self, holder: Holder, now: float, running: Iterable[tuple[str, float]]) -> Holder:
+    def holder(
+        self, holder: Holder, now: float, running: Iterable[tuple[str, float]], shut: Collection[str] = ()
+    ) -> Holder:
         """Return the holder with its loads: the same object while there is no news. now: monotonic seconds.
 
-        running: queue and start of each run, read only while a mean is unknown.
+        running: queue and start of each run, read only while a mean is unknown. shut: queues that it gives no slot now.
         """
-        first = holder.loads is None
+        first = holder.loads is None or set(shut) != self._told_shut
         elapsed = now - self._told_at
         if not first and elapsed < _UNKNOWN_EVERY:
             return holder
@@ -58,9 +74,11 @@ class QueueLoads:
         news = first or bool(ages) or (self._ended != self._told_ended and elapsed >= SAMPLE_EVERY)
         if not news:
             return holder
-        self._told_at, self._told_ended = now, self._ended
+        self._told_at, self._told_ended, self._told_shut = now, self._ended, set(shut)
         loads = {
-            queue: Offer(self._slots[queue], float(f"{mean.value or 2 * ages.get(queue, 0.0):.3g}"))
+            queue: Offer(
+                0 if queue in shut else self._slots[queue], float(f"{mean.value or 2 * ages.get(queue, 0.0):.3g}")
+            )
             for queue, mean in self._means.items()
         }
         return structs.replace(holder, loads=loads)

@@ -24,8 +24,8 @@ def test_runs_are_news_after_some_seconds() -> None:
     loads = QueueLoads({"q": 4})
     told = loads.holder(HOLDER, 100.0, ())
     loads.ended("q", 2.0)
-    assert loads.holder(told, 104.9, ()) is told
-    assert loads.holder(told, 105.0, ()).loads == {"q": Offer(4, 2.0)}
+    assert loads.holder(told, 102.4, ()) is told
+    assert loads.holder(told, 102.5, ()).loads == {"q": Offer(4, 2.0)}
 
 
 def test_before_the_first_end_the_age_of_a_run_counts_twice() -> None:
@@ -53,3 +53,12 @@ def test_the_mean_follows_many_runs() -> None:
     told = loads.holder(HOLDER, 100.0, ()).loads
     assert told is not None
     assert abs(told["q"].run - 0.5) < 0.02
+
+
+def test_a_queue_that_guards_hold_has_no_slots_at_once() -> None:
+    loads = QueueLoads({"q": 4, "p": 1})
+    told = loads.holder(HOLDER, 100.0, ())
+    shut = loads.holder(told, 100.1, (), ["q"])
+    assert shut.loads == {"q": Offer(0), "p": Offer(1)}
+    assert loads.holder(shut, 100.2, (), ["q"]) is shut
+    assert loads.holder(shut, 100.2, ()).loads == told.loads

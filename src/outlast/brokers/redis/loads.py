@@ -39,6 +39,9 @@ class LoadOperations(KeyspaceOperations):
             sample = Sample(float(now), depth, float(ended), sum(each.slots for each in offers))
             names.append(queue)
             args += [_encode(with_sample(before, sample)), await self._pace(queue, offers, before, sample)]
+        for queue, offer in holder.loads.items():
+            if not offer.slots and keyspace.holds(queue) and not any(each.slots for each in offers_in(live, queue)):
+                await keyspace.command("HDEL", f"{keyspace.prefix(queue)}:c", "pace")  # no worker takes its jobs now
         if names:
             await keyspace.run(_LOADS, keyspace.keys(names), "keep", *args)
 

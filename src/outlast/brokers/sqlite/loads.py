@@ -39,7 +39,7 @@ def take_loads(tx: Transaction, holder: Holder, number: int, queues: Iterable[st
             continue
         before = samples_of(tx.db, row.number)
         slots = sum(each.slots for each in offers.get(name, ()))
-        after = with_sample(before, _sample(row, tx.depth(row), tx.now, slots))
+        after = with_sample(before, Sample(tx.now, tx.depth(row), tx.ended(row), slots))
         if after is not before:
             tx.run("queue_sampled", (json_of(after), row.number))
 
@@ -77,7 +77,9 @@ def pace_of(tx: Transaction, queue: QueueRow) -> Pace:
 
 def _pace(tx: Transaction, queue: QueueRow) -> Pace:
     offers = live_offers(tx.db, tx.boot, tx.mono).get(queue.name, ())
-    return measured(offers, samples_of(tx.db, queue.number), backlog_of(queue, tx.depth(queue), tx.now, 0, 0))
+    now = Sample(tx.now, tx.depth(queue), tx.ended(queue))
+    backlog = Backlog(now, 0, 0, queue.rules.concurrency, queue.rules.rate)
+    return measured(offers, samples_of(tx.db, queue.number), backlog)
 
 
 def ends_of(tx: Transaction, queue: QueueRow) -> float:
@@ -106,11 +108,8 @@ def wait_refusal(tx: Transaction, queue: QueueRow, message: Message, key_row: in
     return too_late(pace, ready, running, message.max_wait)
 
 
-def backlog_of(queue: QueueRow, depth: int, now: float, ready: int, running: int) -> Backlog:
+def backlog_of(queue: QueueRow, now: float, ready: int, running: int) -> Backlog:
     """Return what a queue has to do."""
     rules = queue.rules
-    return Backlog(_sample(queue, depth, now, 0), ready, running, rules.concurrency, rules.rate)
-
-
-def _sample(queue: QueueRow, depth: int, now: float, slots: int) -> Sample:
-    return Sample(now, depth, queue.drain_rate(now) * DRAIN_TAU, slots)
+    sample = Sample(now, queue.depth, queue.drain_rate(now) * DRAIN_TAU)
+    return Backlog(sample, ready, running, rules.concurrency, rules.rate)

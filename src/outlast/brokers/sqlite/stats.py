@@ -76,7 +76,7 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                 forecast=forecast_of(
                     offers.get(name, ()),
                     samples_of(db, queue.number),
-                    backlog_of(queue, queue.depth, now, ready, running),
+                    backlog_of(queue, now, ready, running),
                     paused=bool(queue.paused),
                     consumers=consumers.get(name, 0),
                 ),

@@ -254,6 +254,11 @@ class Transaction:
         counts = self._counts.get(queue.number)
         return queue.depth + (counts.depth if counts else 0)
 
+    def ended(self, queue: QueueRow) -> float:
+        """Return the ended jobs of a queue, each weighed by its age, those of this transaction included."""
+        counts = self._counts.get(queue.number)
+        return queue.drain_rate(self.now) * DRAIN_TAU + (counts.drained if counts else 0)
+
     def weight(self, queue: QueueRow) -> int:
         """Return the bytes of a queue's unfinished jobs, this transaction's included; 0 where they are not counted."""
         counts = self._counts.get(queue.number)
