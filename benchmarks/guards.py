@@ -18,7 +18,7 @@ from benchmarks.processes import BenchError, ask
 __all__ = ["NAME", "measured", "section", "versions"]
 
 NAME = "guards"
-CALLS = 20_000
+CALLS = 1_000
 PEERS = (
     "tenacity==9.2.1",
     "stamina==26.1.0",
