@@ -21,15 +21,13 @@ from outlast.admin.findings import (
     of_unrunnable,
     of_variables,
 )
-from outlast.admin.guards import guards_of
+from outlast.admin.guards import guards_of, waits_of_queues
 from outlast.aio.clock import SystemClock
 from outlast.brokers.kind import Inspection
 from outlast.brokers.registry import library_findings
 from outlast.core.decide import KIND_MISSING, UNRUNNABLE
 from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.findings import Finding
-from outlast.core.guards.record import GuardsView
-from outlast.core.guards.waits import waits_for
 from outlast.core.schedule import ScheduleRecord
 from outlast.core.store.records import Query, Records
 from outlast.core.ticking import orphaned
@@ -39,7 +37,6 @@ from outlast.enqueue.spool_file import SpoolFile
 __all__ = ["examine"]
 
 _LOOKED_AT: Final = 2000
-NO_GUARDS: Final = GuardsView(0.0, "", ())
 
 
 async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = "") -> list[Finding]:
@@ -98,10 +95,12 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
     async with open_existing(access) as store:
         stats = await store.broker.stats(())
         found += of_holders(inspection.stale, consumed=any(each.consumers for each in stats.values()))
-        guards = await store.guards.guards() if store.shares_guards() else NO_GUARDS
+        waits = await waits_of_queues(store, stats)
         for name, each in sorted(stats.items()):
-            found += of_queue(name, each, waits_for(each.needs, guards.records, guards.now))
-        found += [of_guard(each.name, why=each.why, held=each.held) for each in guards_of(guards, stats, {})]
+            found += of_queue(name, each, waits.get(name, ""))
+        if store.shares_guards():
+            states = guards_of(await store.guards.guards(), stats, {})
+            found += [of_guard(each.name, why=each.why, held=each.held) for each in states]
         found += of_unrunnable(*await _unrunnable(store.records))
         unreadable = await store.records.count(Query(states=("dead",), reason=UNREADABLE))
         found += of_unreadable(sum(unreadable.values()))

@@ -61,12 +61,12 @@ def of_no_worker() -> Finding:
     return Finding("workers", "warning", "no worker is running", fix)
 
 
-def of_queue(name: str, stats: QueueStats, waits: str = "") -> Iterator[Finding]:
-    """Return the problems of one queue, or one finding that it has none. waits: which guards hold it, in words."""
+def of_queue(name: str, stats: QueueStats, waits_for: str = "") -> Iterator[Finding]:
+    """Return the problems of one queue, or one finding that it has none. waits_for: guards that hold its jobs up."""
     check = f"queue {name}"
-    found = [Finding(check, severity, text, fix) for severity, text, fix in _queue_problems(name, stats, waits)]
+    found = [Finding(check, severity, text, fix) for severity, text, fix in _queue_problems(name, stats, waits_for)]
     text = f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}"
-    yield from found or [Finding(check, "ok", f"{text}, {waits}" if waits else text)]
+    yield from found or [Finding(check, "ok", f"{text}, {waits_for}" if waits_for else text)]
 
 
 def of_guard(name: str, *, why: str, held: Held) -> Finding:
@@ -81,7 +81,7 @@ def of_guard(name: str, *, why: str, held: Held) -> Finding:
     return Finding(check, "ok", why or "closed")
 
 
-def _queue_problems(name: str, stats: QueueStats, waits: str) -> Iterator[tuple[Severity, str, str]]:
+def _queue_problems(name: str, stats: QueueStats, waits_for: str) -> Iterator[tuple[Severity, str, str]]:
     waiting = stats.ready + stats.scheduled + stats.parked
     held = stats.depth - stats.running - waiting - stats.successors
     if held > 0:
@@ -95,7 +95,7 @@ def _queue_problems(name: str, stats: QueueStats, waits: str) -> Iterator[tuple[
             "store: set OUTLAST_URL to the same absolute path or server for both"
         )
         yield "error", f"{counted(waiting, 'job')} waiting and no worker consumes it", fix
-    elif stats.oldest > OLD and stats.ready and not waits:
+    elif stats.oldest > OLD and stats.ready and not waits_for:
         text = f"the first job has waited for {duration(stats.oldest)}, {stats.ready} are ready"
         fix = "more --processes or --concurrency, or find slow jobs: outlast jobs list --state running"
         yield "warning", text, fix

@@ -10,7 +10,7 @@ from outlast.core.message import State
 if TYPE_CHECKING:
     from outlast.admin.access import StoreAccess
 
-__all__ = ["filters", "kinds", "queues", "states"]
+__all__ = ["filters", "guards", "kinds", "queues", "states"]
 
 _LATEST = 200
 """Number of jobs to read kinds from if no app is named."""
@@ -27,6 +27,11 @@ def queues(ctx: Any, incomplete: str) -> list[str]:
     from outlast.cli.store_access import on_store
 
     return _names(ctx, incomplete, lambda access: on_store(access, lambda store: store.broker.stats(())))
+
+
+def guards(ctx: Any, incomplete: str) -> list[str]:
+    """Return the guards that the store or the app knows."""
+    return _names(ctx, incomplete, _guards)
 
 
 def kinds(ctx: Any, incomplete: str) -> list[str]:
@@ -74,6 +79,14 @@ def _kinds(access: StoreAccess) -> Iterable[str]:
         return access.app.registry.declarations
     page = on_store(access, lambda store: store.records.find(Query(limit=_LATEST)))
     return {record.kind for record in page.records}
+
+
+def _guards(access: StoreAccess) -> Iterable[str]:
+    from outlast.admin.guards import states_of
+    from outlast.cli.store_access import on_store
+
+    declared = {} if access.app is None else access.app.registry.guards
+    return [each.name for each in on_store(access, lambda store: states_of(store, declared))]
 
 
 def _options(ctx: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from msgspec.structs import asdict
 
+from outlast.cli import completion
 from outlast.cli.common_options import CommonOptions, DefaultGroup, command
 from outlast.cli.output import show
 from outlast.cli.output.answers import print_answers
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 group = typer.Typer(cls=DefaultGroup, help="Show the guards; open, close and reset them by hand.")
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Guards.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Guards.", autocompletion=completion.guards)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The guard.", autocompletion=completion.guards)]
 
 _STYLES: Final = {"open": "bold red", "half-open": "bold yellow", "closed": "green"}
 _SCOPES: Final = {"": "no breaker", "process": "each process alone", "key": "each key of each process alone"}
@@ -112,7 +114,7 @@ def _vote(vote: Vote) -> dict[str, Any]:
 
 
 @command(group, "show")
-def show_(options: CommonOptions, name: Annotated[str, typer.Argument(metavar="NAME", help="The guard.")]) -> None:
+def show_(options: CommonOptions, name: Name) -> None:
     """Show everything about one guard: its state, the votes of the processes, its rules and policies."""
     access = find_store(options)
     found, absent = _states(access)

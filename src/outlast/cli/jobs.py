@@ -20,6 +20,7 @@ from outlast.cli.output.listing import (
     QueueOption,
     StateOption,
     Words,
+    document_of,
     error_of,
     list_jobs,
     query_of,
@@ -119,13 +120,13 @@ def show_(
 
     access = find_store(options)
     record = find_job(access, id)
+    waits_for = on_store(access, lambda store: waits_of_jobs(store, [record])).get(record.id, "")
     if options.json:
-        show.json(record)
+        show.json(document_of(record, waits_for))
         return
     from outlast.cli.output.job_detail import detail
 
-    waits = on_store(access, lambda store: waits_of_jobs(store, [record]))
-    detail(record, waits.get(record.id, ""))
+    detail(record, waits_for)
 
 
 def _changing(change: Change) -> Callable[..., None]:

@@ -118,8 +118,8 @@ class JobPostponed(Struct, frozen=True):
 class GuardOpened(Struct, frozen=True):
     """The breaker of a guard has opened in this process. why: in words.
 
-    shared: it follows the state of all processes; False: it has opened on its own calls, and asks the others. key: the
-    one whose breaker it is, in short, of a guard with `key=`.
+    shared: it follows the state of all processes, also when an operator opened them; False: it has opened on its own
+    calls, and asks the others. key: the one whose breaker it is, in short, of a guard with `key=`.
     """
 
     guard: str

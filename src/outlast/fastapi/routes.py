@@ -115,7 +115,8 @@ async def _waits_for(shop: Outlast, record: JobRecord) -> str | None:
     """Return which guards hold the job up, and why; None if none does."""
     from outlast.admin.guards import waits_of_jobs  # an app whose jobs wait for none does not need it
 
-    found = await waits_of_jobs((await shop.runtime()).store, [record], shop.registry.needs())
+    needs = shop.registry.needs() if record.queue in shop.registry.queues else None  # it may be another app's queue
+    found = await waits_of_jobs((await shop.runtime()).store, [record], needs)
     return found.get(record.id)
 
 

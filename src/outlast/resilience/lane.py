@@ -343,9 +343,9 @@ class Lane:
             self.sharing.tripped(self._name)
         self._changed()
 
-    def _changed(self) -> None:
+    def _changed(self, *, shared: bool = False) -> None:
         if self._news is not None:
-            self._news.look(self)
+            self._news.look(self, shared=shared)
         for each in self.watchers:
             each()
 
@@ -384,11 +384,11 @@ class Lane:
         with self._lock:
             return self._required().view(self._clock())
 
-    def seen(self) -> tuple[BreakerView, bool, float]:
-        """Return the state of the breaker, whether it is the one of all processes, and the time."""
-        now, breaker = self._clock(), self._required()
+    def seen(self) -> tuple[BreakerView, float]:
+        """Return the state of the breaker, and the time."""
+        now = self._clock()
         with self._lock:
-            return breaker.view(now), breaker.shared, now
+            return self._required().view(now), now
 
     def hold(self, held: Held) -> None:
         """Hold the breaker by hand; see `LocalBreaker.hold`."""
@@ -400,7 +400,7 @@ class Lane:
         """Follow the shared state."""
         with self._lock:
             self._required().adopt(state, self._clock())
-        self._changed()
+        self._changed(shared=True)
 
     def _required(self) -> LocalBreaker:
         if self.breaker is None:

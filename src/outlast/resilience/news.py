@@ -28,8 +28,8 @@ class Told(Protocol):
         """The key; NO_KEY without one."""
         ...
 
-    def seen(self) -> tuple[BreakerView, bool, float]:
-        """Return its state, whether that is the one of all processes, and the time now."""
+    def seen(self) -> tuple[BreakerView, float]:
+        """Return its state, and the time."""
         ...
 
 
@@ -44,10 +44,10 @@ class GuardNews:
         self._lock = threading.RLock()
         self._open_since: dict[Told, float] = {}
 
-    def look(self, breaker: Told) -> None:
-        """Tell a change of its state, if there is one since the last look."""
+    def look(self, breaker: Told, *, shared: bool = False) -> None:
+        """Tell a change of its state, if there is one since the last look. shared: other processes have made it."""
         with self._lock:
-            view, shared, now = breaker.seen()
+            view, now = breaker.seen()
             before = self._open_since.get(breaker)
             if view.state == "closed":
                 if before is None:
@@ -60,10 +60,9 @@ class GuardNews:
         key = _short(breaker.key)
         name = f"{self._name}[{key}]" if key else self._name
         if before is None:
-            why = f"held {view.held} by an operator" if view.held else view.why
             probe = "" if view.next_probe is None else f", next probe in {duration(view.next_probe)}"
-            _log.warning("guard %s is open (%s): no call is made%s", name, why, probe)
-            event: GuardEvent = GuardOpened(self._name, why, shared, key)
+            _log.warning("guard %s is open (%s): no call is made%s", name, view.why, probe)
+            event: GuardEvent = GuardOpened(self._name, view.why, shared, key)
         else:
             seconds = max(0.0, now - before)
             grows = f", {view.share:.0%} of the calls at first" if view.share < 1 else ""

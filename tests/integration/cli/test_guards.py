@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
 import pytest
 
+from outlast import Breaker, Guard, GuardOpen, Outlast, Settings
 from tests.support.command import Project
+from tests.support.polling import until
+from tests.support.servers.redis_fleet import node
 
 MAIN = """from outlast import Breaker, Outlast
 
@@ -100,6 +107,48 @@ def test_the_commands_say_what_waits_for_it(project: Project, waiting: str) -> N
     assert why in charge
     assert "waits for" not in send
     assert f"waiting    {why}" in project.run("jobs", "show", waiting).out
+    shown = project.run("jobs", "show", waiting, "--json").json
+    assert (shown["id"], shown["args"], shown["waits_for"][: len(why)]) == (waiting, {"order_id": 7}, why)
+    assert ["waits_for" in each for each in project.run("jobs", "--json").json["jobs"]] == [False, True]
     doctor = project.run("doctor", "--no-integrity").out
     assert "guard payments: open for " in doctor
     assert "fix: outlast guards reset payments" in doctor
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, project: Project, tmp_path: Path) -> Iterator[str]:
+    """The URL of a store that processes share."""
+    with ExitStack() as stack:
+        redis = request.param == "redis"
+        yield stack.enter_context(node(tmp_path / "redis", appendonly="no")).url if redis else project.url
+
+
+def guard_of(shop: Outlast) -> Guard:
+    """Declare the guard."""
+    return shop.guard("payments", breaker=Breaker(open_for=1))
+
+
+async def works() -> int:
+    """Make a call."""
+    return 1
+
+
+async def test_a_command_reaches_processes_that_run_and_those_that_start(project: Project, url: str) -> None:
+    project.write("main.py", MAIN)
+    shop, later = (Outlast("shop", settings=Settings(url=url)) for _ in range(2))
+    guard, env = guard_of(shop), {"OUTLAST_URL": url}
+    assert await guard.call(works) == 1
+    async with shop:
+        ran = project.run("guards", "open", "payments", "--app", "main:shop", env=env)
+        assert (ran.code, ran.err) == (0, "")
+        await until(lambda: guard.view().held == "open", "the process that runs follows the command")
+        with pytest.raises(GuardOpen, match="opened by an operator"):
+            await guard.call(works)
+    fresh = guard_of(later)
+    with pytest.raises(GuardOpen, match="opened by an operator"):
+        await fresh.call(works)
+    assert project.run("guards", "reset", "payments", env=env).code == 0
+    await until(lambda: fresh.view().state == "closed", "the command ends")
+    assert await fresh.call(works) == 1
+    await later.close()
+    await shop.close()

@@ -65,15 +65,20 @@ def test_what_all_processes_share(time: FakeTime) -> None:
     guard.adopt(SharedBreaker(4, open=True, since=time.at - 41, probe_at=time.at + 9))
     guard.adopt(SharedBreaker(5, open=False, since=time.at, probe_at=0, closed_at=time.at))
     assert told[1:] == [GuardClosed("payments", 41.0)]
+    guard.adopt(SharedBreaker(6, open=True, since=time.at, probe_at=0, held="open"))
+    assert told[2:] == [GuardOpened("payments", "opened by an operator", shared=True)]
 
 
-def test_an_opening_that_becomes_one_of_all_is_the_same_opening(time: FakeTime) -> None:
+@pytest.mark.parametrize(("earlier", "seconds"), [(2.0, 5.0), (-1.0, 3.0)])
+def test_an_opening_that_becomes_one_of_all_is_the_same_opening(time: FakeTime, earlier: float, seconds: float) -> None:
     told: list[Any] = []
     guard = new(time, told)
     time.run(lambda: fail(guard, 4))
-    guard.adopt(SharedBreaker(3, open=True, since=time.at - 2, probe_at=time.at + 4))
+    since = time.at - earlier
+    time.at += 3
+    guard.adopt(SharedBreaker(3, open=True, since=since, probe_at=time.at + 4))
     guard.adopt(SharedBreaker(5, open=False, since=time.at, probe_at=0, closed_at=time.at))
-    assert told == [OPENED, GuardClosed("payments", 2.0)]
+    assert told == [OPENED, GuardClosed("payments", seconds)]
 
 
 def test_an_operator(time: FakeTime) -> None:
@@ -82,7 +87,7 @@ def test_an_operator(time: FakeTime) -> None:
     guard.hold("open")
     guard.hold("open")
     guard.hold("")
-    assert told == [GuardOpened("payments", "held open by an operator", shared=False), GuardClosed("payments", 0.0)]
+    assert told == [GuardOpened("payments", "opened by an operator", shared=False), GuardClosed("payments", 0.0)]
 
 
 def test_each_key_of_a_keyed_guard(time: FakeTime, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from outlast.cli.common_options import CommonOptions
 from outlast.cli.completion import filters, kinds, queues, states
@@ -24,6 +24,7 @@ __all__ = [
     "QueueOption",
     "StateOption",
     "Words",
+    "document_of",
     "error_of",
     "list_jobs",
     "query_of",
@@ -84,10 +85,12 @@ def list_jobs(
     query = replace(query, limit=limit, cursor=_check_cursor(cursor))
     access = find_store(options)
     page = on_store(access, lambda store: _full_page(store, query))
+    waits = on_store(access, lambda store: waits_of_jobs(store, page.records))
     if options.json:
-        show.json({"jobs": page.records, "cursor": page.cursor})
+        jobs = [document_of(record, waits.get(record.id, "")) for record in page.records]
+        show.json({"jobs": jobs, "cursor": page.cursor})
         return
-    now, waits = time(), on_store(access, lambda store: waits_of_jobs(store, page.records))
+    now = time()
     show.table(
         heads,
         (row(record, now, waits.get(record.id, "")) for record in page.records),
@@ -95,6 +98,13 @@ def list_jobs(
     )
     if page.cursor is not None:
         show.note(f"There are more: add --cursor {page.cursor}")
+
+
+def document_of(record: JobRecord, waits_for: str) -> JobRecord | dict[str, Any]:
+    """Return a job as it is printed as JSON, with the guards that hold it up, if there are any."""
+    if not waits_for:
+        return record
+    return {field.encode_name: getattr(record, field.name) for field in fields(record)} | {"waits_for": waits_for}
 
 
 def error_of(record: JobRecord) -> str:
