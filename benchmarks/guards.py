@@ -42,6 +42,7 @@ ROWS = {
     "plain breaker": "breaker, plain function",
     "plain all but the timeout": "all but the timeout, plain function",
 }
+TITLES = {OURS: "Outlast", ASYNCIO: "`asyncio.timeout`"}
 WINDOWS = frozenset((OURS, "interlock-cb"))
 """The breakers that judge a sliding window; the others count failures one after another, up to the first success."""
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,9 +96,9 @@ around a timeout. An empty cell is a policy that the library does not have.
 METHOD = """\
 - Each turn is a process of its own, in which all libraries take turns. A cell of a turn is the lowest of seven loops
   of {calls:,} calls, less the bare call; the loop is asyncio's own. The breakers are closed.
-- Outlast is called as `guard.call(f, x)`, and `guard.call_sync(f, x)` for a plain function, without a store. With a
-  store nothing is added while a guard is healthy. Its retries have a budget, its breaker also judges calls that hang,
-  and all of it may be used from any thread. The others are called as their documentation shows, in memory.
+- Outlast is called as `guard.call(f, x)`, and `guard.call_sync(f, x)` for a plain function, without a store. With one,
+  the call of a closed guard takes the same path and writes nothing. Its retries have a budget, its breaker also judges
+  calls that hang, and any thread may use it. The others are called as their documentation shows, in memory.
 - Only Outlast and interlock-cb judge the calls of a sliding window. The breakers of the others count failures in a
   row, which costs less; so do the retries of hyx, which have no budget.
 - pybreaker is measured with plain functions only: its `call_async` needs tornado.
@@ -113,7 +114,11 @@ def section(results: Results) -> Iterator[str]:
     bare = number(results.middle(BARE, NAME, "call") or 0.0)
     yield from ("## Guards", "", INTRODUCTION.format(bare=bare))
     named = results.versions.get(NAME, {})
-    yield "| us a call | " + " | ".join(f"{each} {named.get(each, '')}".strip() for each in shown) + " |"
+    yield (
+        "| us a call | "
+        + " | ".join(f"{TITLES.get(each, each)} {named.get(each, '')}".strip() for each in shown)
+        + " |"
+    )
     yield "|---|" + "---|" * len(shown)
     for key, title in ROWS.items():
         cells = [cell(results.values(library, NAME, key)) for library in shown]
