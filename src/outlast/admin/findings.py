@@ -101,7 +101,7 @@ def _queue_problems(name: str, stats: QueueStats, waits_for: str) -> Iterator[tu
             text += f", empty {stats.forecast.told()}"
         fix = "more --processes or --concurrency, or find slow jobs: outlast jobs list --state running"
         yield "warning", text, fix
-    elif stats.ready and stats.forecast.growth and not waits:
+    elif stats.ready and stats.forecast.growth and not waits_for:
         fix = "more --processes or --concurrency, or a bound on the queue that refuses jobs: max_depth= or max_wait="
         yield "warning", f"{stats.ready} are ready, and it is never empty: {stats.forecast.why}", fix
     if stats.max_depth is not None and stats.depth >= stats.max_depth:
