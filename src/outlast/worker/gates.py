@@ -281,22 +281,25 @@ class Gates:
     async def _take_probes(self, queue: str) -> None:
         """Take the probes of all guards that hold the queue, or none."""
         taken: list[Probe] = []
-        for name in self._needs[queue]:
-            if self._state(name).share > 0.0:
-                continue
-            probe = await self._gates[name].take_probe()
-            if probe is None:
+        complete = False
+        try:
+            for name in self._needs[queue]:
+                if self._state(name).share > 0.0:
+                    continue
+                probe = await self._gates[name].take_probe()
+                if probe is None:
+                    return
+                taken.append(probe)
+            complete = bool(taken) and not self._ended
+            if not complete:
+                return
+        finally:
+            self._states.clear()
+            if not complete:
                 for each in taken:
                     each.end("neutral")
-                self._states.clear()
-                self._set_timer()
-                return
-            taken.append(probe)
-        if self._ended or not taken:
-            for each in taken:
-                each.end("neutral")
-            return
-        self._states.clear()
+                if not self._ended:
+                    self._set_timer()
         lease = min(self._gates[probe.guard].lease for probe in taken)
         self._probes[queue] = tuple(taken)
         self._until[queue] = self._link.clock.monotonic() + lease / 2

@@ -107,7 +107,7 @@ class Worker:
         if unknown:
             known = ", ".join(sorted(declared)) or "none"
             raise ConfigurationError(f"queue {unknown[0]!r} is not declared by this app (declared: {known})")
-        runtime.registry.needs()  # a guard that is not declared is refused before a store is opened
+        runtime.registry.needs()  # an undeclared guard is refused before a store is opened
         self.holder: Final = holder or new_holder()
         self._runtime = runtime
         self._named = queues

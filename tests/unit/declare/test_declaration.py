@@ -165,7 +165,7 @@ class TestRefused:
             ({"unique": ""}, "unique='': give text or a callable"),
             ({"key": True}, "key=True: give text or a callable"),
             ({"tiemout": 5}, r"job has no option tiemout=: did you mean timeout=\?"),
-            ({"wait": 5}, "job has no option wait=: there are aliases, expires, isolate, "),
+            ({"wait": 5}, "job has no option wait=: there are aliases, expires, inherit_deadline, isolate, "),
         ],
     )
     def test_options(self, shop: Outlast, options: dict[str, Any], said: str) -> None:
