@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = measure.Scale(given.jobs / 50_000)
     if given.quick:
         given.pairs = 1
-        scale = measure.Scale(scale.part / 100, seconds=0.5, deep=6_000, shallow=300, strict=False, patience=5)
+        scale = measure.Scale(scale.part / 100, seconds=0.5, deep=60_000, shallow=300, strict=False, patience=5)
     stores, names = given.store.split(","), given.what.split(",")
     what = [each for each in MEASURES if each.name in names and each.store in stores]
     environments.HOME.mkdir(parents=True, exist_ok=True)
