@@ -31,9 +31,9 @@ ANN, BOB = Holder("ann"), Holder("bob")
 
 
 @asynccontextmanager
-async def stored(url: str, *, opened: bool = True) -> AsyncIterator[RedisStore]:
-    """Have a store that waits 0.4 s for anything."""
-    query = "timeout=0.4&connect_timeout=0.4"
+async def stored(url: str, *, opened: bool = True, patience: float = 0.4) -> AsyncIterator[RedisStore]:
+    """Have a store that waits `patience` seconds for anything: long where a cut, and no silence, is what it must see."""
+    query = f"timeout={patience}&connect_timeout={patience}"
     store = store_at(f"{url}{'&' if '?' in url else '?'}{query}", clock=SystemClock(), max_body=1 << 20)
     try:
         if opened:
@@ -206,7 +206,7 @@ async def test_a_claim_that_comes_after_it_was_undone_hands_out_nothing(server: 
 @pytest.mark.parametrize("side", ["up", "down"])
 async def test_an_enqueue_is_cut_at_every_byte(server: Node, side: str) -> None:
     outcomes: dict[str, str] = {}
-    async with proxied(server.port) as proxy, stored(through(proxy)) as store:
+    async with proxied(server.port) as proxy, stored(through(proxy), patience=30) as store:
         await store.publish([message("warm")])  # the scripts are loaded
         before = proxy.up, proxy.down
         await store.publish([message("probe")])
@@ -263,7 +263,7 @@ async def test_a_claim_and_a_settlement_are_cut_at_every_byte(server: Node, what
         proxy.heal()
         return met
 
-    async with proxied(server.port) as proxy, stored(through(proxy)) as store:
+    async with proxied(server.port) as proxy, stored(through(proxy), patience=30) as store:
         byte = 0
         while True:
             await store.publish([message(f"{byte:04}")])
