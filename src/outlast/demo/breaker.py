@@ -17,11 +17,20 @@ Change = tuple[Literal["info", "down", "up"], str]
 
 
 class BreakerSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """The breaker now. text: such as "open for 4.2 s, next probe in 0.8 s". waiting: payments in the store."""
+    """The breaker now. text: such as "open for 4.2 s, next probe in 0.8 s". waiting: payments in the store.
+
+    empty: when none waits any more by the forecast of the queue, such as "in 3 s"; "" while that is unknown.
+    """
 
     state: Literal["closed", "open", "half-open", "ramp"] = "closed"
     text: str = "closed"
     waiting: int = 0
+    empty: str = ""
+
+    @property
+    def queue(self) -> str:
+        """The waiting payments in words."""
+        return f"{self.waiting} payments wait" + (f", empty {self.empty}" if self.empty else "")
 
 
 class BreakerWatch:
@@ -39,11 +48,11 @@ class BreakerWatch:
         self._before = GuardRecord(name=guard)
         self._opened_as = 0  # the generation of the opening: each probe adds two, its taking and its end
 
-    def look(self, view: GuardsView, *, waiting: int, at: float) -> Iterator[Change]:
+    def look(self, view: GuardsView, *, waiting: int, at: float, empty: str = "") -> Iterator[Change]:
         """Take the state at `at` seconds of the run; yield what has changed since the last look."""
         record, before = view.of(self._guard), self._before
         ramped = self.seen.state == "ramp"
-        self._before, self.seen = record, self._described(record, view, waiting)
+        self._before, self.seen = record, self._described(record, view, waiting, empty)
         if record.open and not before.open:
             self._opened_as = before.generation + 1
             self.openings.append((at, None))
@@ -62,9 +71,9 @@ class BreakerWatch:
             self.probes.append(at)
             yield "info", f"probe {number}: one payment is sent to the provider"
 
-    def _described(self, record: GuardRecord, view: GuardsView, waiting: int) -> BreakerSeen:
+    def _described(self, record: GuardRecord, view: GuardsView, waiting: int, empty: str) -> BreakerSeen:
         why = waits_for([self._guard], [record], view.now).partition(": ")[2]
         state = state_of(record, view.now)
         if state == "closed":
-            return BreakerSeen(state="ramp" if why else "closed", text=why or "closed", waiting=waiting)
-        return BreakerSeen(state=state, text=why, waiting=waiting)
+            return BreakerSeen(state="ramp" if why else "closed", text=why or "closed", waiting=waiting, empty=empty)
+        return BreakerSeen(state=state, text=why, waiting=waiting, empty=empty)

@@ -242,7 +242,9 @@ class Demo:
                 payments = (await self._stats())["payments"]
                 view, now = await guards.guards(), time.monotonic()
                 waiting = payments.ready + payments.scheduled
-                for kind, text in self.board.breaker.look(view, waiting=waiting, at=now - self.board.started):
+                empty = payments.forecast.told() if payments.forecast.empty_in else ""
+                at = now - self.board.started
+                for kind, text in self.board.breaker.look(view, waiting=waiting, at=at, empty=empty):
                     self._note(kind, text)
                 changed = await guards.guards_changed(changed, LOOK_EVERY)
                 continue

@@ -151,7 +151,7 @@ function drawBreaker(state) {
   $("breaker").dataset.state = breaker.state;
   $("breaker").lastElementChild.textContent = LIGHTS[breaker.state];
   $("gate").hidden = breaker.state === "closed";
-  $("gate").textContent = `payments: ${breaker.text}. ${number(breaker.waiting)} wait in their queue.`;
+  $("gate").textContent = `payments: ${breaker.text}. ${number(breaker.waiting)} wait in their queue${breaker.empty ? `, empty ${breaker.empty}` : ""}.`;
 }
 
 function draw(state) {

@@ -75,7 +75,7 @@ class Terminal:
         seen = board.breaker.seen
         gate = Text(f"          breaker {seen.text}", style=_BREAKER[seen.state])
         if seen.state != "closed":
-            gate.append(f"   {seen.waiting} payments wait", style="default")
+            gate.append(f"   {seen.queue}", style="default")
         return Group(grid, Text("          ").append_text(state), gate)
 
     def ledger(self, ledger: Ledger, *, outage: float, killed: int) -> None:
@@ -115,7 +115,7 @@ class Terminal:
 def _breaker(board: Board) -> str:
     """Return what a line tells of the breaker: nothing while it is closed."""
     seen = board.breaker.seen
-    return "" if seen.state == "closed" else f"  breaker {seen.text}; {seen.waiting} payments wait"
+    return "" if seen.state == "closed" else f"  breaker {seen.text}; {seen.queue}"
 
 
 def _mails(ledger: Ledger) -> str:

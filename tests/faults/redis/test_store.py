@@ -32,7 +32,7 @@ ANN, BOB = Holder("ann"), Holder("bob")
 
 @asynccontextmanager
 async def stored(url: str, *, opened: bool = True, patience: float = 0.4) -> AsyncIterator[RedisStore]:
-    """Have a store that waits `patience` seconds for anything: long where a cut, and no silence, is what it must see."""
+    """Have a store that waits `patience` seconds for anything: long where a cut is what it must see, and no silence."""
     query = f"timeout={patience}&connect_timeout={patience}"
     store = store_at(f"{url}{'&' if '?' in url else '?'}{query}", clock=SystemClock(), max_body=1 << 20)
     try:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.core.admission import WINDOW, Newcomer, Used, Waiter, is_bounded, make_room, refusal, urgency
+from outlast.core.admission import WINDOW, Newcomer, Used, Waiter, ahead_of_key, is_bounded, make_room, refusal, urgency
 from outlast.core.limits import Limit
 from outlast.core.settlement import Full, TooLarge
 from outlast.core.topology import Queue
@@ -157,6 +157,16 @@ def test_the_old_are_shed_from_the_front_and_counted() -> None:
 
 def test_priorities_have_an_order() -> None:
     assert [urgency("high"), urgency("normal"), urgency("low")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("ready", "own", "lines", "ahead"),
+    [(0, 0, 1, 0), (1000, 0, 4, 4), (1000, 9, 4, 40), (30, 9, 4, 30), (10, 10, 1, 10)],
+)
+def test_the_backlog_of_another_key_delays_a_job_no_more_than_its_own(
+    ready: int, own: int, lines: int, ahead: int
+) -> None:
+    assert ahead_of_key(ready, own, lines) == ahead
 
 
 def test_when_a_refused_client_may_come_back() -> None:

@@ -129,6 +129,13 @@ def test_a_measured_speed_beyond_the_capacity_is_of_the_past() -> None:
     assert line.forecast().ends == pytest.approx(3.0, rel=0.02)
 
 
+def test_what_was_measured_needs_no_worker_that_knows_its_runs() -> None:
+    line = Line(slots=10, run=0.5, depth=1000)
+    line.work(20)
+    line.offer = Offer(10)
+    assert line.forecast().ends == pytest.approx(20.0, rel=0.02)
+
+
 def test_ends_are_not_measured_while_slots_lacked_jobs() -> None:
     line = Line(slots=10, run=0.5)
     line.work(20, lambda at: 2.0)

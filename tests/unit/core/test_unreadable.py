@@ -8,7 +8,15 @@ import pytest
 from msgspec import Raw
 
 from outlast.core.message import Failure
-from outlast.core.unreadable import READ_ERRORS, check_time, json_text, shown_args, unread_result, unreadable
+from outlast.core.unreadable import (
+    READ_ERRORS,
+    ToldOnce,
+    check_time,
+    json_text,
+    shown_args,
+    unread_result,
+    unreadable,
+)
 
 HUGE = b'{"n":' + b"1" * 5000 + b"}"
 DEEP = b"[" * 20_000
@@ -61,3 +69,18 @@ def test_a_time_passes(value: float | None) -> None:
 def test_no_time_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="due is no time"):
         check_time(value, "due")
+
+
+def test_each_unreadable_value_is_news_once_until_it_changes_or_is_read_again() -> None:
+    told = ToldOnce()
+    assert [told.is_news("a", b"x"), told.is_news("a", b"x"), told.is_news("b", b"x")] == [True, False, True]
+    assert [told.is_news("a", b"y"), told.is_news("a", b"y")] == [True, False]
+    told.forget("a")
+    told.forget("a")
+    assert told.is_news("a", b"y")
+
+
+def test_of_too_many_unreadable_values_the_oldest_is_told_again() -> None:
+    told = ToldOnce()
+    assert all(told.is_news(each, b"x") for each in range(10_001))
+    assert [told.is_news(1, b"x"), told.is_news(0, b"x")] == [False, True]
