@@ -218,7 +218,7 @@ async def test_publishers_and_a_worker_on_a_disk_that_fills_up_lose_nothing(disk
     """Three processes fill the disk; each gets an error; space returns and they continue; file and journals agree."""
     path = disk / "jobs.db"
     for ballast in ("publishers", "worker"):
-        (disk / ballast).write_bytes(b"\0" * 2_000_000)
+        (disk / ballast).write_bytes(b"\0" * 1_900_000)
     processes = [
         start("publisher", path, tmp_path / "p1.journal", "p1"),
         start("publisher", path, tmp_path / "p2.journal", "p2"),
