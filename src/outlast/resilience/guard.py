@@ -374,10 +374,23 @@ class GuardOfKey(_Guarding):
     def __init__(self, guard: Guard, key: Hashable) -> None:
         self.name = guard.name
         self.key: Final = key
-        assert guard._lanes is not None
-        self._lanes = guard._lanes
-        self._calls = guard._calls
-        self._blocks = guard._blocks
+        self._guard: Final = guard
+
+    # Of the guard as it is now: a forked process has others, and the lock of the parent's may be held for ever.
+
+    @property
+    def _lanes(self) -> Lanes:
+        lanes = self._guard._lanes
+        assert lanes is not None
+        return lanes
+
+    @property
+    def _calls(self) -> Calls:  # type: ignore[override]
+        return self._guard._calls
+
+    @property
+    def _blocks(self) -> Blocks:  # type: ignore[override]
+        return self._guard._blocks
 
     def view(self) -> BreakerView:
         """Return the state of the breaker of this key; raise ConfigurationError when the guard has none."""
