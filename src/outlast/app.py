@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
@@ -64,6 +65,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         self._overrides = self.registry.overrides
         self._observers = Observers()
         self._wiring: Wiring | None = None
+        self._wiring_lock = Lock()
         self._told_variables = False
         self.parts: Final = Parts(Part("store", health=self._check_store))
 
@@ -132,9 +134,13 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         return self._wired().composer
 
     def _wired(self) -> Wiring:
-        if self._wiring is None:
-            self._wiring = self._wire(Settings.load(self.name, self.explicit_settings), SystemClock(), self._connect)
-        return self._wiring
+        if self._wiring is not None:
+            return self._wiring
+        wiring = self._wire(Settings.load(self.name, self.explicit_settings), SystemClock(), self._connect)
+        with self._wiring_lock:  # of the first uses in two threads; connections of one that is not kept are not closed
+            if self._wiring is None:
+                self._wiring = wiring
+            return self._wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
         from outlast.enqueue.composer import Composer
