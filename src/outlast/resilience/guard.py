@@ -11,7 +11,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
-from contextlib import suppress
 from random import Random
 from time import monotonic
 from types import TracebackType
@@ -27,6 +26,7 @@ from outlast.core.policy import Retry
 from outlast.core.text import shown
 from outlast.resilience.blocks import Block, Blocks, owner_of_block
 from outlast.resilience.calls import Calls
+from outlast.resilience.deadlines import remaining
 from outlast.resilience.keyed import KeyOf, Lanes
 from outlast.resilience.lane import Lane
 from outlast.resilience.news import GuardEvent, GuardNews
@@ -213,16 +213,24 @@ class _Guarding(ABC):
     async def _wait_for_begin(self) -> None:
         begun = self._begin()
         if begun is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FIRST_READ):
+            left = remaining()
+            try:
+                async with asyncio.timeout(FIRST_READ if left is None else min(FIRST_READ, left)):
                     await asyncio.shield(asyncio.wrap_future(begun))
+            except TimeoutError:
+                if left is not None and left < FIRST_READ:
+                    return  # the deadline of this call alone: the next one still waits
         self._begun = True
 
     def _wait_for_begin_blocking(self) -> None:
         begun = self._begin()
         if begun is not None and asyncio._get_running_loop() is None:
-            with suppress(TimeoutError):
-                begun.result(FIRST_READ)
+            left = remaining()
+            try:
+                begun.result(FIRST_READ if left is None else min(FIRST_READ, left))
+            except TimeoutError:
+                if left is not None and left < FIRST_READ:
+                    return
             self._begun = True
 
 
