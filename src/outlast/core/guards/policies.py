@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, structs
 
+from outlast.core.calls import is_async
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.guards.window import MOST_CALLS, Thresholds
@@ -126,6 +127,11 @@ class Breaker(Struct, frozen=True, kw_only=True):
         structs.force_setattr(self, "ramp", seconds(self.ramp, "Breaker(ramp)"))
         if self.failures is not None and (isinstance(self.failures, type) or not callable(self.failures)):
             structs.force_setattr(self, "failures", classes_of(self.failures, "Breaker", "failures"))
+        if is_async(self.failures):
+            raise ConfigurationError(
+                f"Breaker(failures={shown(self.failures)}): it is async, and its answer would not be awaited: give a "
+                "plain function, or exception classes"
+            )
         structs.force_setattr(self, "ignore", classes_of(self.ignore, "Breaker", "ignore"))
         if type(self.share) is not bool:
             raise ConfigurationError(
