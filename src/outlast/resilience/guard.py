@@ -26,7 +26,7 @@ from outlast.core.policy import Retry
 from outlast.core.text import shown
 from outlast.resilience.blocks import Block, Blocks, owner_of_block
 from outlast.resilience.calls import Calls
-from outlast.resilience.deadlines import remaining
+from outlast.resilience.first_read import waited_blocking, waited_for
 from outlast.resilience.keyed import KeyOf, Lanes
 from outlast.resilience.lane import Lane
 from outlast.resilience.news import GuardEvent, GuardNews
@@ -212,26 +212,12 @@ class _Guarding(ABC):
 
     async def _wait_for_begin(self) -> None:
         begun = self._begin()
-        if begun is not None:
-            left = remaining()
-            try:
-                async with asyncio.timeout(FIRST_READ if left is None else min(FIRST_READ, left)):
-                    await asyncio.shield(asyncio.wrap_future(begun))
-            except TimeoutError:
-                if left is not None and left < FIRST_READ:
-                    return  # the deadline of this call alone: the next one still waits
-        self._begun = True
+        self._begun = begun is None or await waited_for(begun, FIRST_READ)
 
     def _wait_for_begin_blocking(self) -> None:
         begun = self._begin()
-        if begun is not None and asyncio._get_running_loop() is None:
-            left = remaining()
-            try:
-                begun.result(FIRST_READ if left is None else min(FIRST_READ, left))
-            except TimeoutError:
-                if left is not None and left < FIRST_READ:
-                    return
-            self._begun = True
+        if asyncio._get_running_loop() is None:
+            self._begun = begun is None or waited_blocking(begun, FIRST_READ)
 
 
 class Guard(_Guarding):
