@@ -60,9 +60,8 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         self.explicit_settings = settings
         """The `settings` argument; None when every setting is read from the environment."""
         self._arguments: dict[str, Arguments] = {}
-        self._middleware = self.registry.middleware
+        self._middleware, self._overrides = self.registry.middleware, self.registry.overrides
         self._on_start, self._on_stop = self.registry.on_start, self.registry.on_stop
-        self._overrides = self.registry.overrides
         self._observers = Observers()
         self._wiring: Wiring | None = None
         self._wiring_lock = Lock()
@@ -121,8 +120,6 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         self.registry.add_queue(queue)
         return queue
 
-    # Wiring
-
     @property
     def settings(self) -> Settings:
         """The settings in use, with the url of the store; raise ConfigurationError for a wrong variable."""
@@ -134,13 +131,11 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         return self._wired().composer
 
     def _wired(self) -> Wiring:
-        if self._wiring is not None:
-            return self._wiring
-        wiring = self._wire(Settings.load(self.name, self.explicit_settings), SystemClock(), self._connect)
-        with self._wiring_lock:  # of the first uses in two threads; connections of one that is not kept are not closed
-            if self._wiring is None:
-                self._wiring = wiring
-            return self._wiring
+        if self._wiring is None:
+            settings = Settings.load(self.name, self.explicit_settings)
+            with self._wiring_lock:  # of the first uses in two threads
+                self._wiring = self._wiring or self._wire(settings, SystemClock(), self._connect)
+        return self._wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
         from outlast.enqueue.composer import Composer

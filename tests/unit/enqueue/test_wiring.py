@@ -32,13 +32,16 @@ def test_the_first_uses_in_many_threads_get_one_link_of_guards(tmp_path: Path, m
     together = threading.Barrier(4)
     load, made = Settings.load, link.GuardLink
 
+    def wait_for_others() -> None:
+        with suppress(threading.BrokenBarrierError):
+            together.wait(0.2)  # none of the others comes here
+
     def late_load(*args: Any) -> Settings:
-        together.wait(60)
+        wait_for_others()
         return load(*args)
 
     def late_link(*args: Any) -> link.GuardLink:
-        with suppress(threading.BrokenBarrierError):
-            together.wait(0.2)  # none of the others comes here
+        wait_for_others()
         return made(*args)
 
     monkeypatch.setattr(Settings, "load", late_load)
