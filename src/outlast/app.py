@@ -55,7 +55,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
             raise ConfigurationError(f"Outlast({name!r}, settings={settings!r}): give Settings(url=...)")
         self.name: Final = plain_text(name)
         self.registry: Final = Registry(app=self.name)
-        self._default_queue = "default"
+        self._default_queue, self._told_variables = "default", False
         self._app_link = AppLink(self)
         self.explicit_settings = settings
         """The `settings` argument; None when every setting is read from the environment."""
@@ -65,7 +65,6 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         self._observers = Observers()
         self._wiring: Wiring | None = None
         self._wiring_lock = Lock()
-        self._told_variables = False
         self.parts: Final = Parts(Part("store", health=self._check_store))
 
     # Declaring
@@ -131,11 +130,12 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         return self._wired().composer
 
     def _wired(self) -> Wiring:
-        if self._wiring is None:
+        wiring = self._wiring
+        if wiring is None:
             settings = Settings.load(self.name, self.explicit_settings)
             with self._wiring_lock:  # of the first uses in two threads
-                self._wiring = self._wiring or self._wire(settings, SystemClock(), self._connect)
-        return self._wiring
+                wiring = self._wiring = self._wiring or self._wire(settings, SystemClock(), self._connect)
+        return wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
         from outlast.enqueue.composer import Composer
