@@ -273,6 +273,10 @@ class Guard(_Guarding):
         self._start()
         _guards.add(self)
 
+    def renew(self) -> None:
+        """Begin as if no call had been made; the next call reads the shared state first."""
+        self._start()
+
     def _start(self) -> None:
         """Make what no other process may share; again in a process that was forked."""
         settings, clock = self.settings, self._clock
