@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from outlast.aio.clock import SystemClock
@@ -54,17 +55,16 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
             raise ConfigurationError(f"Outlast({name!r}, settings={settings!r}): give Settings(url=...)")
         self.name: Final = plain_text(name)
         self.registry: Final = Registry(app=self.name)
-        self._default_queue = "default"
+        self._default_queue, self._told_variables = "default", False
         self._app_link = AppLink(self)
         self.explicit_settings = settings
         """The `settings` argument; None when every setting is read from the environment."""
         self._arguments: dict[str, Arguments] = {}
-        self._middleware = self.registry.middleware
+        self._middleware, self._overrides = self.registry.middleware, self.registry.overrides
         self._on_start, self._on_stop = self.registry.on_start, self.registry.on_stop
-        self._overrides = self.registry.overrides
         self._observers = Observers()
         self._wiring: Wiring | None = None
-        self._told_variables = False
+        self._wiring_lock = Lock()
         self.parts: Final = Parts(Part("store", health=self._check_store))
 
     # Declaring
@@ -119,8 +119,6 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         self.registry.add_queue(queue)
         return queue
 
-    # Wiring
-
     @property
     def settings(self) -> Settings:
         """The settings in use, with the url of the store; raise ConfigurationError for a wrong variable."""
@@ -132,9 +130,12 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         return self._wired().composer
 
     def _wired(self) -> Wiring:
-        if self._wiring is None:
-            self._wiring = self._wire(Settings.load(self.name, self.explicit_settings), SystemClock(), self._connect)
-        return self._wiring
+        wiring = self._wiring
+        if wiring is None:
+            settings = Settings.load(self.name, self.explicit_settings)
+            with self._wiring_lock:  # of the first uses in two threads
+                wiring = self._wiring = self._wiring or self._wire(settings, SystemClock(), self._connect)
+        return wiring
 
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
         from outlast.enqueue.composer import Composer

@@ -40,11 +40,11 @@ class Threads:
         """
         loop = asyncio.get_running_loop()
         with self._lock:
-            self._busy += 1
-            if self._busy > len(self._threads) and len(self._threads) < self._size:
+            if self._busy >= len(self._threads) and len(self._threads) < self._size:
                 thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
+                thread.start()  # may raise: then nothing has changed
                 self._threads.append(thread)
-                thread.start()
+            self._busy += 1
         self._work.put((copy_context(), call, answer, loop))
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import fields
@@ -58,6 +59,7 @@ class Wiring:
         kind = find_kind(settings.url)  # an unknown one is refused when the store is opened
         in_process = kind is not None and kind.in_process
         self._guard_link: GuardLink | None = None
+        self._making_link = threading.Lock()
         self._in_process = in_process
         if settings.spool and not in_process:
             from outlast.enqueue.spool import Spool
@@ -78,7 +80,9 @@ class Wiring:
         if self._guard_link is None and not self._in_process:
             from outlast.resilience.link import GuardLink  # an app without guards does not need it
 
-            self._guard_link = GuardLink(self._guard_store)
+            with self._making_link:  # of the first calls in two threads; a link that is not kept is never closed
+                if self._guard_link is None:
+                    self._guard_link = GuardLink(self._guard_store)
         return self._guard_link
 
     def emit(self, event: Event) -> None:

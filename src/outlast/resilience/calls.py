@@ -30,6 +30,8 @@ __all__ = ["Calls"]
 
 THREADS: Final = 64
 """The threads in which a guard runs plain functions, if its bulkhead does not say another number."""
+MOST_THREADS: Final = 1000
+"""The most threads that the keys of a guard share, unless one key alone may use more."""
 FAIR: Final = 0.5
 """A call that its caller's deadline ends has failed if it had this share of the guard's timeout; if it had less, it
 says nothing about the dependency."""
@@ -191,10 +193,11 @@ class Calls:
                 with within, bounded(limit):
                     value = await _whole(blocking, threads)
         except BaseException as error:
-            if within is not None and within.timed_out and not blocking.begun:
-                # All threads are busy, which says nothing about the dependency.
+            if not blocking.begun:  # no thread was free, or could be started, which says nothing about the dependency
                 lane.leave(admission, "neutral", self.clock(), permit=False)
-                raise BulkheadFull(self._name, self._thread_count) from None
+                if within is not None and within.timed_out:
+                    raise BulkheadFull(self._name, self._thread_count) from None
+                raise
             cut = self.failed(lane, admission, error, within, limit, in_thread=True)
             if cut is None:
                 raise
@@ -285,7 +288,12 @@ class Calls:
     @property
     def _thread_count(self) -> int:
         bulkhead = self._settings.bulkhead
-        return THREADS if bulkhead is None or self._settings.key is not None else bulkhead.concurrency
+        if bulkhead is None:
+            return THREADS
+        if self._settings.key is None:
+            return bulkhead.concurrency
+        # Keys that hang must leave threads for the others. A thread is started only when it is needed.
+        return max(bulkhead.concurrency, min(bulkhead.concurrency * self._settings.max_keys, MOST_THREADS))
 
     def _own_threads(self) -> Threads:
         process = os.getpid()

@@ -32,6 +32,8 @@ class DeadlineBlock:
         self._token: Token[float | None] | None = None
 
     def __enter__(self) -> None:
+        if self._token is not None:
+            raise RuntimeError("this deadline bounds another block: write 'with deadline(seconds):' at each")
         if self._seconds is not None:
             at, around = monotonic() + self._seconds, _at.get()
             self._token = _at.set(at if around is None or at < around else around)
@@ -39,9 +41,10 @@ class DeadlineBlock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token is not None:
+        token, self._token = self._token, None
+        if token is not None:
             with suppress(ValueError):  # a generator that is closed in another context: that one has its own deadline
-                _at.reset(self._token)
+                _at.reset(token)
 
 
 def deadline(within: Duration | None) -> DeadlineBlock:

@@ -11,7 +11,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
-from contextlib import suppress
 from random import Random
 from time import monotonic
 from types import TracebackType
@@ -27,6 +26,7 @@ from outlast.core.policy import Retry
 from outlast.core.text import shown
 from outlast.resilience.blocks import Block, Blocks, owner_of_block
 from outlast.resilience.calls import Calls
+from outlast.resilience.first_read import waited_blocking, waited_for
 from outlast.resilience.keyed import KeyOf, Lanes
 from outlast.resilience.lane import Lane
 from outlast.resilience.news import GuardEvent, GuardNews
@@ -212,18 +212,12 @@ class _Guarding(ABC):
 
     async def _wait_for_begin(self) -> None:
         begun = self._begin()
-        if begun is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FIRST_READ):
-                    await asyncio.shield(asyncio.wrap_future(begun))
-        self._begun = True
+        self._begun = begun is None or await waited_for(begun, FIRST_READ)
 
     def _wait_for_begin_blocking(self) -> None:
         begun = self._begin()
-        if begun is not None and asyncio._get_running_loop() is None:
-            with suppress(TimeoutError):
-                begun.result(FIRST_READ)
-            self._begun = True
+        if asyncio._get_running_loop() is None:
+            self._begun = begun is None or waited_blocking(begun, FIRST_READ)
 
 
 class Guard(_Guarding):
@@ -278,6 +272,10 @@ class Guard(_Guarding):
         self._key_of = None if self.settings.key is None else KeyOf(self.name, self.settings.key)
         self._start()
         _guards.add(self)
+
+    def renew(self) -> None:
+        """Begin as if no call had been made; the next call reads the shared state first."""
+        self._start()
 
     def _start(self) -> None:
         """Make what no other process may share; again in a process that was forked."""
@@ -374,10 +372,23 @@ class GuardOfKey(_Guarding):
     def __init__(self, guard: Guard, key: Hashable) -> None:
         self.name = guard.name
         self.key: Final = key
-        assert guard._lanes is not None
-        self._lanes = guard._lanes
-        self._calls = guard._calls
-        self._blocks = guard._blocks
+        self._guard: Final = guard
+
+    # Of the guard as it is now: a forked process has others, and the lock of the parent's may be held for ever.
+
+    @property
+    def _lanes(self) -> Lanes:
+        lanes = self._guard._lanes
+        assert lanes is not None
+        return lanes
+
+    @property
+    def _calls(self) -> Calls:  # type: ignore[override]
+        return self._guard._calls
+
+    @property
+    def _blocks(self) -> Blocks:  # type: ignore[override]
+        return self._guard._blocks
 
     def view(self) -> BreakerView:
         """Return the state of the breaker of this key; raise ConfigurationError when the guard has none."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from outlast.core.errors import ConfigurationError
+from outlast.core.text import shown
 from outlast.resilience.lane import Lane
 from outlast.resilience.settings import Key
 
@@ -42,9 +43,15 @@ class Lanes:
         return len(self._lanes)
 
     def take(self, key: Hashable) -> Lane:
-        """Return the lane of a key, which is kept until `give_back`."""
+        """Return the lane of a key, which is kept until `give_back`. Raise ConfigurationError if it cannot be kept."""
         with self._lock:
-            lane = self._lanes.get(key)
+            try:
+                lane = self._lanes.get(key)
+            except TypeError as error:
+                raise ConfigurationError(
+                    f"guard {self._name!r}: the key {shown(key)} cannot be kept ({error}): give text, a number or a "
+                    "tuple of these"
+                ) from None
             if lane is not None:
                 self._lanes.move_to_end(key)
             elif len(self._lanes) < self._most or self._made_room():

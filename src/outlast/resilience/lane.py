@@ -124,16 +124,11 @@ class Lane:
                 return admission
         asked = self._ask()
         try:
-            async with asyncio.timeout(ANSWER):
+            async with asyncio.timeout(self._answer_within(ends)):
                 answer = await asyncio.shield(asyncio.wrap_future(asked))
         except BaseException as error:
-            late = isinstance(error, TimeoutError)
-            self.give_permit()
-            self._not_used(asked, ANSWER if late else 0.0)
-            if late:
-                raise GuardOpen(self._name, ANSWER, _UNANSWERED) from None
-            raise
-        return self._granted(answer)
+            raise self._unanswered(asked, error, ends) from None
+        return self._granted(answer, ends)
 
     def enter_blocking(self, wait: MustWait, ends: float | None) -> Admission:
         """Admit a call as `enter` does, and block the calling thread meanwhile; on an event loop it does not wait."""
@@ -150,15 +145,10 @@ class Lane:
                 return admission
         asked = self._ask()
         try:
-            answer = asked.result(0.0 if on_loop else ANSWER)
+            answer = asked.result(0.0 if on_loop else self._answer_within(ends))
         except BaseException as error:
-            late = isinstance(error, NoAnswer)
-            self.give_permit()
-            self._not_used(asked, ANSWER if late else 0.0)
-            if late:
-                raise GuardOpen(self._name, ANSWER, _UNANSWERED) from None
-            raise
-        return self._granted(answer)
+            raise self._unanswered(asked, error, ends) from None
+        return self._granted(answer, ends)
 
     def _wait_allowed(self, ends: float | None) -> float | None:
         """Return the seconds until the deadline; raise GuardOpen instead of a wait for a turn that would be refused."""
@@ -261,10 +251,31 @@ class Lane:
         assert self.sharing is not None
         return self.sharing.take_probe(self._name)
 
-    def _granted(self, answer: ProbeAnswer) -> Admission:
+    def _answer_within(self, ends: float | None) -> float:
+        return ANSWER if ends is None else min(ANSWER, max(0.0, ends - self._clock()))
+
+    def _unanswered(self, asked: Future[ProbeAnswer], error: BaseException, ends: float | None) -> BaseException:
+        """Give back what a call has that gets no answer in time, or is cancelled; return what it raises."""
+        self.give_permit()
+        if not isinstance(error, NoAnswer):
+            self._not_used(asked, 0.0)
+            return error
+        now = self._clock()
+        if ends is not None and now >= ends:  # of this caller alone: the next one may ask at once
+            self._not_used(asked, 0.0)
+            return DeadlinePassed(self._name, now - ends)
+        self._not_used(asked, ANSWER)
+        return GuardOpen(self._name, ANSWER, _UNANSWERED)
+
+    def _granted(self, answer: ProbeAnswer, ends: float | None) -> Admission:
+        """Admit a call by the answer, unless its deadline has passed meanwhile."""
         admission = self._taken(answer)
         if isinstance(admission, Admission):
-            return admission
+            now = self._clock()
+            if ends is None or now < ends:
+                return admission
+            self.leave(admission, "neutral", now)
+            raise DeadlinePassed(self._name, now - ends)
         self.give_permit()
         raise GuardOpen(self._name, admission.retry_after, admission.why)
 

@@ -202,8 +202,10 @@ class _Session:
                 while True:
                     await self._states.refresh(store.guards)
                     self._is_back(store.guards)
-                    pause = SOONEST
                     seen = await self._changed(store.guards, seen)
+                    if self._store is None:  # it may still answer reads: without a pause this would never rest
+                        break
+                    pause = SOONEST
             except (StoreError, ConfigurationError) as error:
                 self._is_away(error)
             except Exception as error:
@@ -241,7 +243,7 @@ class _Session:
     def _is_away(self, error: Exception) -> None:
         self._store = None
         if self._waiting is not None:
-            self._waiting.cancel()  # look for the store at once, and again until it is back
+            self._waiting.cancel()  # look for the store soon, and again until it is back
         if not self._told:
             self._told = True
             _log.warning("guards are not shared between processes until the store is back: %s", error)

@@ -11,7 +11,7 @@ from outlast.core.bounds import plain_text
 from outlast.core.calls import is_async
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
-from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, RetryBudget, Timeout, slow_limit
+from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, RetryBudget, Timeout, with_lease
 from outlast.core.ids import fits
 from outlast.core.kinds import KIND_NAME
 from outlast.core.policy import Retry
@@ -63,7 +63,7 @@ def settings_of(
     seconds = _timeout(where, timeout)
     policy = _breaker(where, breaker)
     if policy is not None:
-        slow_limit(policy, seconds)  # a breaker that can judge nothing is refused here, not at the first call
+        policy = with_lease(policy, seconds)  # a breaker that can judge nothing is refused here, not at the first call
     again = _retry(where, retry)
     if type(idempotent) is not bool:
         raise ConfigurationError(f"{where}: idempotent={shown(idempotent)}: give True or False")

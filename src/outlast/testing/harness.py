@@ -18,6 +18,7 @@ from outlast.core.schedule import ScheduleAdvance, ScheduleEntry
 from outlast.core.settlement import Accepted, Finish, Lost, Published, Reschedule, Settlement
 from outlast.core.store.records import JobRecord
 from outlast.core.store.store import Store
+from outlast.resilience.guard import Guard
 from outlast.settings import Settings
 from outlast.testing.clock import FakeClock
 from outlast.testing.drain import drain
@@ -114,6 +115,7 @@ class Testing:
     def __enter__(self) -> Testing:
         self._before, self._app._wiring = self._app._wiring, self._wiring
         self._overrides = dict(self._app.dependency_overrides)
+        self._renew_guards()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,6 +123,13 @@ class Testing:
         self._app._wiring = self._before
         self._app.dependency_overrides.clear()
         self._app.dependency_overrides.update(self._overrides)
+        self._renew_guards()
+
+    def _renew_guards(self) -> None:
+        """Begin with closed breakers that no other process shares, and leave none open for the next test."""
+        for guard in self._app.registry.guards.values():
+            if isinstance(guard, Guard):
+                guard.renew()
 
     async def __aenter__(self) -> Testing:
         self._hooks.can_await = True

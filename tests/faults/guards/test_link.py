@@ -18,7 +18,7 @@ from outlast.aio.clock import SystemClock
 from outlast.aio.portal import portal
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import GuardOpen
-from outlast.core.guards.record import GuardRules, commanded
+from outlast.core.guards.record import GuardRules, GuardsView, commanded
 from outlast.core.store.store import Store
 from outlast.resilience import link
 from outlast.resilience.guard import Guard
@@ -41,6 +41,10 @@ class App:
     async def open(self) -> None:
         """Open the store of the link before the first call, which waits for it only so long."""
         await asyncio.wrap_future(portal().submit(self.shop.runtime))
+
+    async def guard_state(self) -> GuardsView:
+        """Read the states as the link does, on its loop."""
+        return await (await self.shop.runtime()).store.guards.guards()
 
     async def call(self, *, works: bool = True) -> str:
         """Make one call; return what came of it."""
@@ -185,6 +189,23 @@ async def test_an_outage_makes_guards_local_and_is_told_once(
         view = await store.guards.guards()
         assert await store.guards.swap([commanded(view.of("payments"), "open", view.now)]) == [True]
         await until(lambda: app.guard.view().held == "open", "what is shared is followed")
+
+
+async def test_a_store_that_takes_no_write_is_not_asked_without_a_pause(
+    server: Node, apps: list[App], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "SOONEST", 600.0)
+    monkeypatch.setattr(link, "LATEST", 600.0)
+    apps.append(App(server.url))
+    await apps[0].open()
+    assert await apps[0].call() == "made"
+    server.ask("CONFIG", "SET", "min-replicas-to-write", 1)  # reads are answered, as with a full disk or memory
+    for _ in range(4):
+        await apps[0].call(works=False)
+    await until(lambda: told(caplog), "the vote could not be written")
+    for _ in range(50):
+        await asyncio.wrap_future(portal().submit(apps[0].guard_state))
+    assert told(caplog) == 1
 
 
 async def _made(app: App) -> bool:

@@ -399,3 +399,26 @@ def test_looks_for_hung_calls_do_not_pile_up(time: FakeTime) -> None:
         await asyncio.wait([hangs])
 
     time.run(main)
+
+
+def test_a_probe_that_takes_long_and_is_not_slow_closes_it(time: FakeTime) -> None:
+    guard = Guard("reports", timeout=30, breaker=True, clock=time.now)
+
+    async def works_for_long() -> int:
+        await asyncio.sleep(29)
+        return 1
+
+    async def main() -> None:
+        await open_it(guard)
+        await asyncio.sleep(5)
+        assert await guard.call(works_for_long) == 1
+
+    time.run(main)
+    assert (guard.view().state, guard.view().stale) == ("closed", 0)
+
+
+@pytest.mark.parametrize(("slow", "timeout"), [(None, 4), ("4s", None), ("4s", 60)])
+def test_a_lease_in_which_no_probe_can_end_is_refused(slow: str | None, timeout: float | None) -> None:
+    with pytest.raises(ConfigurationError, match=r"Breaker\(probe_lease=4\): a call may take 4 s .* such as 6"):
+        Guard("payments", timeout=timeout, breaker=Breaker(slow=slow, probe_lease=4))
+    assert Guard("payments", timeout=timeout, breaker=Breaker(slow=slow, probe_lease=4.5)).breaker is not None

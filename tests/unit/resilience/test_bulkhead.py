@@ -243,7 +243,7 @@ class TestOfAGuard:
         time.run(main)
 
     def test_a_plain_call_that_no_thread_has_begun_is_never_made(self, time: FakeTime) -> None:
-        guard = Guard("payments", timeout=1, breaker=True, key="number", bulkhead=Bulkhead(100), clock=time.now)
+        guard = Guard("payments", timeout=1, breaker=True, key="number", clock=time.now)
         end = threading.Event()
         made: list[int] = []
 

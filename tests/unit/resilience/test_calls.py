@@ -559,3 +559,19 @@ def test_one_guard_on_several_loops_at_once() -> None:
         each.join(60)
     assert got == [list(range(20))] * 2
     assert guard.view().calls == 40
+
+
+async def test_a_thread_that_the_system_does_not_start_is_no_failure_of_the_dependency(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guard = Guard("payments", bulkhead=1, breaker=True)
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            await guard.call(int)
+    assert guard.view().calls == 0
+    assert await asyncio.wait_for(guard.call(int), 30) == 0

@@ -130,3 +130,13 @@ def test_it_is_replaced_where_work_begins_that_is_not_the_callers(time: FakeTime
     with deadline(5):
         assert contextvars.copy_context().run(run) is None
         assert remaining() == 5
+
+
+def test_one_deadline_bounds_one_block_at_a_time(time: FakeTime) -> None:
+    bound = deadline(2)
+    for _ in range(2):
+        with bound:
+            with pytest.raises(RuntimeError, match="bounds another block"), bound:
+                raise AssertionError
+            assert remaining() == 2
+        assert remaining() is None

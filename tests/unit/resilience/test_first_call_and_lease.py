@@ -7,18 +7,18 @@ from concurrent.futures import Future
 
 import pytest
 
-from outlast import Breaker
-from outlast.core.errors import GuardOpen
+from outlast import Breaker, deadline
+from outlast.core.errors import DeadlinePassed, GuardOpen
 from outlast.core.guards.answers import SharedBreaker
 from outlast.resilience.guard import Guard
 from outlast.resilience.ports import ProbeAnswer, SharedGuard
-from tests.support.fake_time import FakeTime
+from tests.support.fake_time import FakeTime, fake_time
 from tests.unit.resilience.test_breaker_of_guard import Link
 
 
 @pytest.fixture
-def time() -> FakeTime:
-    return FakeTime()
+def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    return fake_time(monkeypatch)
 
 
 class SlowLink(Link):
@@ -82,5 +82,59 @@ def test_a_probe_whose_lease_has_ended_before_it_begins_is_given_back_and_not_ma
             await asyncio.sleep(0)
         link.asked[1].set_result(ProbeAnswer(True, time.now() + 10))
         assert await again == 1
+
+    time.run(main)
+
+
+def test_a_deadline_ends_the_wait_for_the_first_read_of_its_call_alone(time: FakeTime) -> None:
+    link = SlowLink()
+    guard = guard_of(time, link)
+    calls: list[int] = []
+
+    async def counted() -> None:
+        calls.append(1)
+
+    async def main() -> None:
+        for _ in range(2):
+            with pytest.raises(DeadlinePassed), deadline(0.25):
+                await guard.call(counted)
+        assert time.at == 1000.5
+        link.started[0].adopt(_open(time, time.now() + 60))
+        link.begun.set_result(None)
+        with pytest.raises(GuardOpen):
+            await guard.call(counted)
+
+    time.run(main)
+    assert calls == []
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_deadline_that_passes_while_the_store_is_asked_makes_no_probe(time: FakeTime, answered: bool) -> None:
+    link = Link()
+    guard = guard_of(time, link)
+    calls: list[int] = []
+
+    async def counted() -> None:
+        calls.append(1)
+
+    async def probe() -> None:
+        with deadline(0.25):
+            await guard.call(counted)
+
+    async def main() -> None:
+        await guard.call(_works)
+        guard.adopt(_open(time, time.now()))
+        call = asyncio.create_task(probe())
+        await asyncio.sleep(0)
+        if answered:
+            link.asked[0].set_result(ProbeAnswer(granted=True, at=time.at + 10))
+            time.at += 0.5  # the loop was busy
+        with pytest.raises(DeadlinePassed):
+            await call
+        if not answered:
+            assert time.at == 1000.25
+            link.asked[0].set_result(ProbeAnswer(granted=True, at=time.at + 10))
+        assert (calls, link.reports, guard.view().state) == ([], [""], "open")
+        assert guard.view().next_probe == 0  # the next caller may ask at once
 
     time.run(main)

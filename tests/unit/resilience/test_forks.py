@@ -35,3 +35,18 @@ def test_what_the_parent_holds_is_free_in_the_child() -> None:
         assert guard.view().in_flight == 1
         assert in_fork(works)
     assert guard.view().calls == 2
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_the_guard_of_a_key_is_that_of_the_child() -> None:
+    guard = Guard("hosts", key="host", breaker=True, bulkhead=1)
+    near = guard.of("near")
+
+    def works() -> bool:
+        near.call_sync(int)
+        return near.view().calls == 1 and guard.of("near").view().calls == 1
+
+    with near:
+        assert near.view().in_flight == 1
+        assert in_fork(works)
+    assert near.view().calls == 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from typing import Any
 
 import pytest
 
 from outlast import Breaker, Bulkhead, BulkheadFull, ConfigurationError, Guard, GuardOpen
+from outlast.resilience.calls import THREADS
 from outlast.resilience.keyed import LOOKS
 from tests.support.fake_time import FakeTime
 
@@ -200,3 +203,28 @@ class TestTheBound:
             assert guard._lanes.peek("d") is not None
 
         time.run(main)
+
+    @pytest.mark.parametrize("key", [[], {}, {"a": 1}])
+    def test_a_key_that_cannot_be_kept_is_refused_with_the_fix(self, time: FakeTime, key: Any) -> None:
+        guard = keyed(time, max_keys=1)
+        with pytest.raises(ConfigurationError, match=r"guard 'hosts': the key .* cannot be kept .*: give text"):
+            time.run(lambda: guard.call(fetch, key))
+        with pytest.raises(ConfigurationError, match="cannot be kept"):
+            guard.of(key).view()
+
+
+async def test_keys_whose_threads_hang_leave_threads_for_the_others() -> None:
+    guard = Guard("hosts", key="host", bulkhead=1)
+    hang = threading.Event()
+
+    def ask(host: str) -> str:
+        if host != "good":
+            hang.wait(60)
+        return host
+
+    hanging = [asyncio.create_task(guard.call(ask, f"down-{number}")) for number in range(THREADS)]
+    try:
+        assert await asyncio.wait_for(guard.call(ask, "good"), 30) == "good"
+    finally:
+        hang.set()
+        await asyncio.gather(*hanging)

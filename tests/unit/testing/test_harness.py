@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import BaseModel
 
-from outlast import Constant, Context, Outlast, Redacted, Retry, Settings, Snooze
+from outlast import Breaker, Constant, Context, Outlast, Redacted, Retry, Settings, Snooze
 from outlast.testing import FakeClock, Testing
 
 
@@ -237,3 +238,23 @@ async def test_a_follow_up_that_is_not_stored_is_not_enqueued() -> None:
         await t.drain()
         assert [each.args["n"] for each in t.enqueued(step)] == [0, 2, 4]
         assert t.enqueued(other) == []
+
+
+async def test_guards_begin_closed_and_local_in_each_block_and_are_shared_after_it(tmp_path: Path) -> None:
+    app = Outlast("shop", settings=Settings(url=f"sqlite:{tmp_path}/jobs.db"))
+    payments = app.guard("payments", breaker=Breaker(minimum=1, window=1))
+
+    async def down() -> None:
+        raise ConnectionError
+
+    for _ in range(2):
+        with app.testing():
+            assert payments.view().state == "closed"
+            with pytest.raises(ConnectionError):
+                await payments.call(down)
+            assert payments.view().state == "open"
+    assert payments.view().state == "closed"
+    assert not (tmp_path / "jobs.db").exists()
+    assert await payments.call(int) == 0
+    assert (tmp_path / "jobs.db").exists()  # it has read the state of all processes
+    await app.close()

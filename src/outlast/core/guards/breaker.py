@@ -62,6 +62,7 @@ class LocalBreaker:
         "_decided",
         "_generation",
         "_held",
+        "_held_here",
         "_in_flight",
         "_late",
         "_lease_ends",
@@ -69,6 +70,7 @@ class LocalBreaker:
         "_policy",
         "_probe",
         "_probe_at",
+        "_shared_state",
         "_since",
         "_slow",
         "_thresholds",
@@ -87,7 +89,9 @@ class LocalBreaker:
         self._generation = 0
         self._open = False
         self._clear = True  # closed, without a ramp: every call is admitted
-        self._held: Held = ""
+        self._held: Held = ""  # by `hold`, or else by an operator
+        self._held_here: Held = ""
+        self._shared_state: SharedBreaker | None = None  # the one that was adopted last
         self._since = now
         self._why = ""
         self._closed_at = -inf
@@ -255,8 +259,17 @@ class LocalBreaker:
     def hold(self, held: Held, now: float) -> Transition:
         """Hold it open or closed by hand until the next `hold`.
 
-        "" gives it back: closed, with an empty window, and with a ramp if it was open.
+        "" gives it back: it follows the shared state again, also where an operator holds that; else it is closed, with
+        an empty window, and with a ramp if it was open.
         """
+        was_open, shared = self._open, self._shared_state
+        self._held_here = held
+        self._hold(held or ("" if shared is None else shared.held), now)
+        if not self._held and shared is not None and shared.open:
+            self._follow_open(shared)
+        return self._moved(was_open)
+
+    def _hold(self, held: Held, now: float) -> None:
         was_open = self._open
         self._held = held
         if held == "open":
@@ -267,6 +280,8 @@ class LocalBreaker:
         else:
             self._forget_calls()
             self._begin_ramp(-inf)
+
+    def _moved(self, was_open: bool) -> Transition:
         return "" if self._open is was_open else "opened" if self._open else "closed"
 
     def adopt(self, state: SharedBreaker, now: float) -> Transition:
@@ -284,8 +299,9 @@ class LocalBreaker:
             self._adopted = state.generation
             self._adopted_at = now
         was_open = self._open
-        if state.held != self._held:
-            self.hold(state.held, now)
+        self._shared_state = state
+        if not self._held_here and state.held != self._held:
+            self._hold(state.held, now)
         if not self._held:
             if state.open:
                 self._follow_open(state)
@@ -293,7 +309,7 @@ class LocalBreaker:
                 self.shared = False
             else:
                 self._follow_closed(state, newer, now)
-        return "" if self._open is was_open else "opened" if self._open else "closed"
+        return self._moved(was_open)
 
     def _is_decided(self, state: SharedBreaker, now: float) -> bool:
         """Whether the state was read before the store knew of the probe of this process that has ended the opening.

@@ -194,10 +194,10 @@ def _was_not_sent(answer: object) -> bool:
         return False
     if _named(answer, _NOT_SENT):
         return True
-    # requests.ConnectionError has one class for all: the reason is in the error of urllib3 inside it.
+    # URLError of urllib has the reason; requests.ConnectionError has it in the error of urllib3 inside it.
     inner = answer.args[0] if answer.args else None
-    reason = _get(inner, "reason")
-    return isinstance(reason, BaseException) and _named(reason, _NOT_SENT)
+    reasons = (_get(answer, "reason"), _get(inner, "reason"))
+    return any(isinstance(reason, BaseException) and _named(reason, _NOT_SENT) for reason in reasons)
 
 
 def _named(error: BaseException, names: frozenset[str]) -> bool:

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, structs
 
+from outlast.core.calls import is_async
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.guards.window import MOST_CALLS, Thresholds
 from outlast.core.policy import classes_of
 from outlast.core.text import shown
 
-__all__ = ["Breaker", "Bulkhead", "Fallback", "RetryBudget", "Timeout", "slow_limit"]
+__all__ = ["Breaker", "Bulkhead", "Fallback", "RetryBudget", "Timeout", "slow_limit", "with_lease"]
 
 MOST: Final = 1_000_000
 """The highest number of calls, waiting calls or saved retries that a policy takes."""
+
+_LEASE: Final = 10.0
+"""The `probe_lease`, in seconds, of a Breaker that names none."""
+_LONGER: Final = 1.5
+"""By what the lease is longer than the slow limit, where that is longer than `_LEASE`."""
 
 _REFUSED: Final = (BaseException, KeyboardInterrupt, SystemExit, GeneratorExit)
 
@@ -77,8 +83,9 @@ class Breaker(Struct, frozen=True, kw_only=True):
     to judge slow calls only.
 
     While it is open no call is made, except one probe `open_for` after it opened, and after each probe that failed. A
-    probe that has not ended within `probe_lease` is given to another caller. After a probe has succeeded, a share of
-    the calls that grows from a tenth to all within `ramp` is made.
+    probe that has not ended within `probe_lease` is given to another caller, and what it says later counts for nothing:
+    so a guard refuses one that is not longer than `slow`, and lengthens the default where it must. After a probe has
+    succeeded, a share of the calls that grows from a tenth to all within `ramp` is made.
 
     failures: exception classes, or a function that is given the exception or the result of a call and returns whether
     it is a failure; None for the rules in docs. ignore: exception classes that count neither way; they win.
@@ -92,7 +99,7 @@ class Breaker(Struct, frozen=True, kw_only=True):
     slow: float | None = None
     minimum: int = 10
     open_for: float = 5.0
-    probe_lease: float = 10.0
+    probe_lease: float = _LEASE
     ramp: float = 10.0
     quorum: float = 0.5
     failures: tuple[type[BaseException], ...] | Callable[[Any], bool] | None = None
@@ -126,6 +133,11 @@ class Breaker(Struct, frozen=True, kw_only=True):
         structs.force_setattr(self, "ramp", seconds(self.ramp, "Breaker(ramp)"))
         if self.failures is not None and (isinstance(self.failures, type) or not callable(self.failures)):
             structs.force_setattr(self, "failures", classes_of(self.failures, "Breaker", "failures"))
+        if is_async(self.failures):
+            raise ConfigurationError(
+                f"Breaker(failures={shown(self.failures)}): it is async, and its answer would not be awaited: give a "
+                "plain function, or exception classes"
+            )
         structs.force_setattr(self, "ignore", classes_of(self.ignore, "Breaker", "ignore"))
         if type(self.share) is not bool:
             raise ConfigurationError(
@@ -189,6 +201,22 @@ def slow_limit(breaker: Breaker, timeout: float | None) -> float:
             "a timeout"
         )
     return inf if timeout is None else timeout
+
+
+def with_lease(breaker: Breaker, timeout: float | None) -> Breaker:
+    """Return the policy with a lease in which each call can end that is not slow; or no probe would ever close it.
+
+    timeout: of its guard. Raise ConfigurationError for a `probe_lease` that is too short, and as `slow_limit` does.
+    """
+    limit = slow_limit(breaker, timeout)
+    if limit == inf or breaker.probe_lease > limit:
+        return breaker
+    if breaker.probe_lease == _LEASE:
+        return structs.replace(breaker, probe_lease=_LONGER * limit)
+    raise ConfigurationError(
+        f"Breaker(probe_lease={breaker.probe_lease:g}): a call may take {limit:g} s (slow, or else the timeout), and a "
+        f"probe of which the lease has ended closes nothing: give more than {limit:g}, such as {_LONGER * limit:g}"
+    )
 
 
 class Bulkhead(Struct, frozen=True):

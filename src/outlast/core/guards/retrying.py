@@ -144,10 +144,12 @@ def _seconds(text: str, date: str | None, wall: float) -> float | None:
 
 
 def _moment(text: str) -> float | None:
-    from email.utils import parsedate_to_datetime  # its import takes milliseconds, and a date is rare
+    from datetime import UTC  # imports that take milliseconds, and a date is rare
+    from email.utils import parsedate_to_datetime
 
     try:
-        return parsedate_to_datetime(text).timestamp()
+        at = parsedate_to_datetime(text)
+        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()  # asctime has no zone: it is GMT
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
 

@@ -658,3 +658,30 @@ def test_an_admission_is_the_probe_until_its_lease_ends_or_it_does() -> None:
     assert not breaker.is_probe(first, 1.0)
     breaker.end(probe, "neutral", 2.0)
     assert not breaker.is_probe(probe, 2.0)
+
+
+def test_what_is_held_here_is_held_whatever_the_others_do_until_it_is_given_back() -> None:
+    breaker = breaker_of()
+    breaker.hold("open", 0.0)
+    breaker.adopt(reclosed(4, -5.0), 1.0)
+    assert (breaker.view(1.0).held, breaker.view(1.0).state) == ("open", "open")
+    breaker.hold("closed", 2.0)
+    breaker.adopt(shared(5, since=2.0, probe_at=7.0), 3.0)
+    assert breaker.view(3.0).state == "closed"
+    assert breaker.hold("", 4.0) == "opened"
+    assert refused(breaker, 4.0) == Refusal(3.0, "open for all processes")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_is_given_back_here_is_held_as_an_operator_holds_it(before: bool) -> None:
+    breaker = breaker_of()
+    held = shared(5, since=1.0, held="open")
+    if before:
+        breaker.adopt(held, 1.0)
+    breaker.hold("closed", 2.0)
+    if not before:
+        breaker.adopt(held, 3.0)
+    assert breaker.view(3.0).held == "closed"
+    assert breaker.hold("", 4.0) == "opened"
+    assert breaker.view(4.0).held == "open"
+    assert breaker.adopt(reclosed(6, 5.0), 5.0) == "closed"

@@ -8,6 +8,8 @@ import socket
 import sys
 from types import SimpleNamespace
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import httpx2
 import pytest
@@ -211,6 +213,16 @@ def test_of_requests_the_reason_is_in_the_error_of_urllib3() -> None:
     assert why_not_repeated(reset, idempotent=False).startswith("POST may")
     reset.args = ()
     assert why_not_repeated(reset, idempotent=False).startswith("POST may")
+
+
+def test_a_post_of_urllib_that_was_not_sent_may_be_repeated() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "http://{}:{}/".format(*server.getsockname())
+    with pytest.raises(URLError) as refused:
+        urlopen(address, data=b"{}", timeout=30)
+    assert why_not_repeated(refused.value, idempotent=False) == ""
+    refused.value.reason = ConnectionResetError()
+    assert why_not_repeated(refused.value, idempotent=False).startswith("POST may")
 
 
 class TestRequestOf:

@@ -15,6 +15,10 @@ from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, RetryBudge
 from outlast.core.guards.window import Thresholds
 
 
+async def an_async_one(answer: object) -> bool:
+    return answer is None
+
+
 @pytest.mark.parametrize("value", ["2s", 2, 2.0, timedelta(seconds=2)])
 def test_durations_are_taken_in_every_form(value: Any) -> None:
     assert Timeout(value).seconds == 2.0
@@ -92,6 +96,7 @@ def test_what_is_allowed_at_the_edges() -> None:
         (Breaker, {"quorum": -0.1}, r"Breaker\(quorum=-0.1\)"),
         (Breaker, {"quorum": None}, r"Breaker\(quorum=None\)"),
         (Breaker, {"failures": "OSError"}, r"Breaker\(failures='OSError'\): give exception classes"),
+        (Breaker, {"failures": an_async_one}, r"Breaker\(failures=<function an_async_one.*\): it is async"),
         (Breaker, {"failures": int}, r"Breaker\(failures=<class 'int'>\): give exception classes"),
         (Breaker, {"ignore": [OSError, 5]}, r"Breaker\(ignore=\[.*\]\): give exception classes"),
         (Breaker, {"share": 1}, r"Breaker\(share=1\): give True, or False for a breaker of each process"),

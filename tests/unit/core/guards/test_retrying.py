@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from email.utils import formatdate
 from random import Random
 from types import SimpleNamespace
@@ -127,6 +128,17 @@ class TestRetryAfter:
         assert decided(self.retry, answer) == Repeat(30)
         answer.headers["Date"] = "yesterday"
         assert retry_after_of(answer, WALL) == 3630
+
+    @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+    def test_a_date_in_the_old_form_of_asctime_is_in_gmt_wherever_this_runs(
+        self, zone: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patched:
+            patched.setenv("TZ", zone)
+            time.tzset()
+            found = retry_after_of(response(503, Retry_After=time.asctime(time.gmtime(WALL + 30))), WALL)
+        time.tzset()
+        assert found == 30
 
     def test_beyond_the_deadline_the_error_comes_at_once(self) -> None:
         found = decided(self.retry, response(429, Retry_After="7"), left=5.0)
