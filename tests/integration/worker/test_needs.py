@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from outlast import Breaker, Guard, JobPostponed, JobRetried, Outlast, Retry, Snooze
+from outlast import Breaker, Guard, JobPostponed, JobRetried, Limit, Outlast, Retry, Snooze
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import Event
 from outlast.core.guards.record import GuardRules, commanded
@@ -320,6 +320,30 @@ async def test_a_probe_job_that_snoozes_says_nothing(shop: Outlast) -> None:
         await until(lambda: snoozed, "the probe has run")
         assert (await record(shop, handle)).attempt == 1
     assert guard.view().state == "closed"
+
+
+async def test_a_worker_that_stops_gives_the_probe_back_before_its_last_run_ends(shop: Outlast) -> None:
+    guard, goes_on, began = guarded(shop), asyncio.Event(), asyncio.Event()
+    shop.queue("charges", needs=[guard], per_key=Limit(concurrency=1))
+
+    @shop.job(queue="charges")
+    async def charge() -> None:
+        began.set()
+        await goes_on.wait()
+
+    job = charge.with_options(key="customer")
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(await shop.runtime()).run(stop))
+    await job.enqueue()
+    await began.wait()
+    await job.enqueue()  # it is ready, and no claim gets it while the first one runs
+    await open_by_a_call(guard)
+    await until(lambda: guard.view().state == "half-open", "the worker has the probe")
+    stop.set()
+    await until(lambda: guard.view().state == "open", "another worker can have the probe")
+    assert not working.done()
+    goes_on.set()
+    await working
 
 
 async def test_a_guard_that_is_closed_without_jobs_stays_open_until_one_comes(shop: Outlast) -> None:
