@@ -261,6 +261,38 @@ class TestSync:
         assert own.run(loop) is not first
         own.stop()
 
+    def test_a_portal_whose_thread_cannot_start_tries_again_at_the_next_use(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = Portal()
+
+        async def works() -> bool:
+            return True
+
+        def refuses(thread: threading.Thread) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuses)
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match="interpreter shutdown"):
+                    own.submit(works).result(5)
+        assert own.loop is None
+        assert own.run(works)
+        own.stop()
+
+    def test_a_portal_calls_a_closer_once(self) -> None:
+        own, calls = Portal(), []
+
+        async def close() -> None:
+            calls.append(1)
+
+        own.run(close)
+        for _ in range(3):
+            own.at_stop(close)
+        own.stop()
+        assert len(calls) == 2
+
     def test_one_for_a_process(self) -> None:
         assert portal() is portal()
 

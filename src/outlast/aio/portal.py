@@ -40,11 +40,12 @@ class Portal:
                 "a blocking call on the thread of an event loop would stop every other task: use 'await ...enqueue()' "
                 "there, or call it from a thread (asyncio.to_thread)"
             )
-        return asyncio.run_coroutine_threadsafe(work(), self._start()).result()
+        return self.submit(work).result()
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start `work()` on the portal's loop from any thread, also one that runs a loop; return its future at once."""
-        return asyncio.run_coroutine_threadsafe(work(), self._start())
+        loop = self._start()
+        return asyncio.run_coroutine_threadsafe(work(), loop)
 
     async def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await `work()` on the portal's loop, from any loop; what it opens there stays when that loop ends."""
@@ -60,8 +61,9 @@ class Portal:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
 
     def at_stop(self, closer: Callable[[], Awaitable[None]]) -> None:
-        """Have `closer()` awaited on the loop before it stops."""
-        self._closers.append(closer)
+        """Have `closer()` awaited on the loop before it stops, once however often this is called with it."""
+        if closer not in self._closers:
+            self._closers.append(closer)
 
     def stop(self) -> None:
         """Call all closers, then end the loop and its thread. Do nothing when the portal is not running."""
@@ -81,10 +83,15 @@ class Portal:
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                loop = asyncio.new_event_loop()
                 # Daemon: a thread that never ends must not keep the process alive; `stop` runs at exit.
-                self._thread = threading.Thread(target=self._loop.run_forever, name="outlast-portal", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=loop.run_forever, name="outlast-portal", daemon=True)
+                try:
+                    thread.start()
+                except BaseException:  # such as at exit: the next caller would wait for a loop that never runs
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return self._loop
 
 

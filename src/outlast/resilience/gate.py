@@ -30,6 +30,11 @@ class Probe:
         self._lane = lane
         self._admission: Admission | None = admission
 
+    @property
+    def decided(self) -> bool:
+        """Whether it has gone to a call, or has ended."""
+        return self._admission is None
+
     def probe(self, now: float) -> Admission | None:
         """Return the admission of the first call, unless its lease has ended."""
         admission, self._admission = self._admission, None

@@ -34,6 +34,8 @@ ANSWER: Final = 0.9
 """Seconds in which the store must say who has the probe: less than the guard waits for it."""
 SOONEST: Final = 0.25
 """The first pause, in seconds, before the store is tried again; each is twice as long."""
+LAST_REPORT: Final = 1.0
+"""Seconds that the store has for the ends of probes when the link is closed: others wait for their leases else."""
 LATEST: Final = 15.0
 """The longest pause, in seconds."""
 _log: Final = logging.getLogger("outlast")
@@ -72,7 +74,7 @@ class GuardLink:
         return self._submit(lambda session: session.take(name), ProbeAnswer(True, self._clock() + lease))
 
     def probe_ended(self, name: str, result: Transition) -> None:
-        """Report the end of the probe that `take_probe` has given; after `close` its lease lapses by itself."""
+        """Report the end of the probe that `take_probe` has given; `close` waits for that while the store is there."""
         if self._session is not None:
             self._submit(lambda session: session.end(name, result), None)
 
@@ -123,7 +125,7 @@ class GuardLink:
         session = self._session
         if session is None or session.pid != os.getpid():
             session = self._session = _Session(self._connect, self._clock)
-            portal().at_stop(session.close)
+            portal().at_stop(self._end)
             for guard in self._guards.values():
                 session.follow(guard)
         return session
@@ -145,6 +147,7 @@ class _Session:
         self._told = False
         self._waiting: asyncio.Task[int] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._reports: set[asyncio.Task[Any]] = set()
         self.closed = False
         self._spawn(self._watch())
 
@@ -165,8 +168,10 @@ class _Session:
             self._tasks.discard(task)
 
     async def close(self) -> None:
-        """End all tasks; the store stays open."""
+        """End all tasks, those that report the end of a probe after at most LAST_REPORT; the store stays open."""
         self.closed = True
+        if self._store is not None and self._reports:
+            await asyncio.wait(set(self._reports), timeout=LAST_REPORT)
         self._store = None
         await cancel(*self._tasks)
 
@@ -293,8 +298,13 @@ class _Session:
         """Report the end of the probe, again until the store has it or the lease is over."""
         probe = self._probes.pop(name, None)
         if probe is not None:
-            outcome = _OUTCOMES[result]
-            await self._repeat(lambda store: self._states.end(store, name, probe, outcome), probe.until)
+            outcome, task = _OUTCOMES[result], asyncio.current_task()
+            assert task is not None
+            self._reports.add(task)
+            try:
+                await self._repeat(lambda store: self._states.end(store, name, probe, outcome), probe.until)
+            finally:
+                self._reports.discard(task)
         elif result == "opened":  # a probe of this process alone
             await self.trip(name)
 

@@ -19,6 +19,11 @@ class Pass(Protocol):
 
     probes: bool
 
+    @property
+    def decided(self) -> bool:
+        """Whether a call of the run has used it: the end of the run then says nothing more."""
+        ...
+
     def probe(self, now: float) -> Admission | None:
         """Return the admission of a call to a guard that is open; None: it is not made."""
         ...
@@ -36,6 +41,7 @@ class RampPass:
     """The run counts against the share of the ramp; its calls need no other share."""
 
     probes = False
+    decided = False
 
     def probe(self, now: float) -> Admission | None:
         """Refuse: the guard has opened again."""
@@ -49,26 +55,32 @@ class RampPass:
 
 
 class GivenProbe:
-    """The probe of a parent process: this process makes its calls, and the end of the run decides it.
+    """The probe of a parent process: this process makes its calls, and tells the parent the outcome of the first.
 
-    Every call is made until one fails: only the parent knows that the guard has closed.
+    Every call is made until one fails: only the parent knows that the guard has closed. tell: called once, with the
+    outcome of the first call that is not neutral, in the thread of that call.
     """
 
     probes = True
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[CallOutcome], None]) -> None:
+        self.decided = False
         self._failed = False
+        self._tell = tell
 
     def probe(self, now: float) -> Admission | None:
         """Return an admission that counts for nothing here."""
         return None if self._failed else Admission(-1, now, probe=True)
 
     def ended(self, admission: Admission, outcome: CallOutcome) -> None:
-        """Make no further call after one that failed."""
+        """Tell the outcome of the first call; make no further one after one that failed."""
         self._failed = self._failed or outcome == "failure"
+        if outcome != "neutral" and not self.decided:
+            self.decided = True
+            self._tell(outcome)
 
     def end(self, outcome: CallOutcome) -> None:
-        """Do nothing: the parent ends it."""
+        """Do nothing: the parent ends it, with the run if no call has."""
 
 
 _passes: Final[ContextVar[Mapping[str, Pass] | None]] = ContextVar("outlast_passes", default=None)

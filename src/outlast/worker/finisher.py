@@ -8,7 +8,7 @@ from random import Random
 from outlast.core.decide import Outcome
 from outlast.core.settlement import Release, Settlement
 from outlast.worker.budget import Budget
-from outlast.worker.probing import probe_outcome
+from outlast.worker.probing import end_passes
 from outlast.worker.report import Reporter
 from outlast.worker.run import Run, settled_as
 
@@ -36,8 +36,7 @@ class RunFinisher:
     def close(self, run: Run, settlement: Settlement) -> None:
         """End the run with this settlement."""
         if run.passes is not None:
-            for each in run.passes.values():
-                each.end(probe_outcome(settlement))
+            end_passes(run.passes.values(), settlement)
         self._budget.end(run)
         self._settle(run, settlement)
 

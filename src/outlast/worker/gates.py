@@ -78,6 +78,8 @@ class Gates:
         """The probes that this worker has for the next job of a queue."""
         self._until: dict[str, float] = {}
         self._looked: dict[str, float] = {}
+        self._tried: dict[str, int] = {}
+        """When each queue last had probes, counted: the one that has waited longest is first."""
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.Task[None] | None = None
         self._ended = False
@@ -107,7 +109,8 @@ class Gates:
 
     async def bounded(self, demand: dict[str, int]) -> dict[str, int]:
         """Return the demand with what the guards allow; take the probe for a queue that has room and a ready job."""
-        for queue in [each for each in self._ready if demand.get(each)]:
+        ready = [each for each in self._ready if demand.get(each)]
+        for queue in sorted(ready, key=lambda each: self._tried.get(each, 0)):
             self._ready.discard(queue)
             await self._take_probes(queue)
         return self.bound(demand)
@@ -169,6 +172,7 @@ class Gates:
         probes = self._probes.pop(queue, ())
         if not probes and self._share(queue) == 1.0:
             return True
+        self._until.pop(queue, None)  # without the probe, no job is asked for
         passes: dict[str, Pass] = {name: _RAMP for name in needs if 0.0 < self._state(name).share < 1.0}
         passes.update((probe.guard, probe) for probe in probes)
         if any(self._state(name).share == 0.0 and name not in passes for name in needs):
@@ -177,7 +181,6 @@ class Gates:
             return False
         run.passes = passes
         self.used = True
-        self._until.pop(queue, None)
         return True
 
     def why(self, queue: str) -> str:
@@ -211,6 +214,8 @@ class Gates:
                 self._closed.discard(queue)
                 self._give_back(queue)
                 _logger.info("queue %r goes on: the guards that it needs are closed", queue)
+        for queue in [each for each in self._probes if not self._suffices(each)]:
+            self._give_back(queue)
         for queue, why in shut:
             self.shut(queue, why)
         self._budget.room.set()
@@ -226,7 +231,8 @@ class Gates:
         for queue in self._closed:
             due = self._due_in(queue, now)
             leases = min(self._gates[name].lease for name in self._needs[queue])
-            waits.append(leases if due is None or queue in self._ready or queue in self._probes else due)
+            told = due is None or queue in self._ready or queue in self._probes or self._look is not None
+            waits.append(leases if told or due is None else due)
         if waits:
             self._timer = self._loop.call_later(max(_SOONEST, min(waits)), self._timed)
 
@@ -272,6 +278,8 @@ class Gates:
             return  # the claimer reports the outage; the next look comes after the interval
         finally:
             self._look = None
+            if not self._ended:
+                self._set_timer()
         for queue in queues:
             found = stats.get(queue)
             if found is not None and found.ready and not found.paused and not found.held:
@@ -302,7 +310,13 @@ class Gates:
                     self._set_timer()
         lease = min(self._gates[probe.guard].lease for probe in taken)
         self._probes[queue] = tuple(taken)
+        self._tried[queue] = 1 + max(self._tried.values(), default=0)
         self._until[queue] = self._link.clock.monotonic() + lease / 2
+
+    def _suffices(self, queue: str) -> bool:
+        """Whether this worker has the probes of all guards that hold the queue: another may have opened since."""
+        probed = {probe.guard for probe in self._probes[queue]}
+        return all(name in probed or self._state(name).share > 0.0 for name in self._needs[queue])
 
     def _give_back(self, queue: str) -> None:
         self._until.pop(queue, None)

@@ -233,6 +233,8 @@ class Worker:
                     raise
                 finally:
                     pool.stopping()
+                    if gates is not None:
+                        gates.close()  # no claim follows: another worker need not wait for the lease of a probe
                     await self._drain(budget, stopper)
         finally:
             self._stopper = None

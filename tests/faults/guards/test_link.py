@@ -296,6 +296,16 @@ async def test_an_app_that_is_closed_and_used_again_follows_again(url: str, apps
     assert await app.call() == "refused"
 
 
+async def test_an_app_that_is_closed_right_after_its_probe_has_reported_it(url: str, apps: list[App]) -> None:
+    apps.append(App(url, BREAKER))
+    async with store_at(url) as store:
+        await opened(store, GuardRules(interval=0.01, lease=3600, ramp=0))
+        await apps[0].open()
+        await until(lambda: _made(apps[0]), "it made the probe")
+        await apps[0].shop.close()
+        assert not (await record_of(store)).open
+
+
 async def test_a_store_of_one_process_shares_nothing(apps: list[App], caplog: pytest.LogCaptureFixture) -> None:
     apps.append(App("memory:"))
     assert await apps[0].call() == "made"

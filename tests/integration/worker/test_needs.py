@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from outlast import Breaker, Guard, JobPostponed, JobRetried, Outlast, Retry, Snooze
+from outlast import Breaker, Guard, JobPostponed, JobRetried, Limit, Outlast, Retry, Snooze
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import Event
 from outlast.core.guards.record import GuardRules, commanded
@@ -322,6 +322,30 @@ async def test_a_probe_job_that_snoozes_says_nothing(shop: Outlast) -> None:
     assert guard.view().state == "closed"
 
 
+async def test_a_worker_that_stops_gives_the_probe_back_before_its_last_run_ends(shop: Outlast) -> None:
+    guard, goes_on, began = guarded(shop), asyncio.Event(), asyncio.Event()
+    shop.queue("charges", needs=[guard], per_key=Limit(concurrency=1))
+
+    @shop.job(queue="charges")
+    async def charge() -> None:
+        began.set()
+        await goes_on.wait()
+
+    job = charge.with_options(key="customer")
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(await shop.runtime()).run(stop))
+    await job.enqueue()
+    await began.wait()
+    await job.enqueue()  # it is ready, and no claim gets it while the first one runs
+    await open_by_a_call(guard)
+    await until(lambda: guard.view().state == "half-open", "the worker has the probe")
+    stop.set()
+    await until(lambda: guard.view().state == "open", "another worker can have the probe")
+    assert not working.done()
+    goes_on.set()
+    await working
+
+
 async def test_a_guard_that_is_closed_without_jobs_stays_open_until_one_comes(shop: Outlast) -> None:
     guard = guarded(shop)
     shop.queue("charges", needs=[guard])
@@ -394,7 +418,7 @@ async def test_an_isolated_run_is_the_probe_and_one_that_a_guard_refuses_is_put_
 ) -> None:
     url = f"sqlite:{tmp_path}/jobs.db"
     monkeypatch.setenv("OUTLAST_GUARDED_URL", url)
-    shop, gated, free = guarded_app.build(url)
+    shop, jobs = guarded_app.build(url)
     events, store = events_of(shop), (await shop.runtime()).store
     await opened(store, GuardRules(interval=LONG, lease=30, ramp=0))
 
@@ -402,16 +426,38 @@ async def test_an_isolated_run_is_the_probe_and_one_that_a_guard_refuses_is_put_
         return not (await record_of(store)).open
 
     async with working(shop, target="tests.support.apps.guarded_app:app", processes=1):
-        refused = await free.enqueue()
+        refused = await jobs["free"].enqueue()
         await until(lambda: any(isinstance(each, JobPostponed) for each in events), "it is put off", within=60)
         view = await store.guards.guards()
         found = view.of("payments")
         assert await store.guards.swap([structs.replace(found, revision=found.revision + 1, probe_at=view.now)]) == [
             True
         ]
-        probe = await gated.enqueue()
+        probe = await jobs["gated"].enqueue()
         assert (await record(shop, probe, within=60)).attempt == 1
         await until(closed, "the guard closes")
         await store.control.apply([RunNow(refused.id)])
         assert (await record(shop, refused, within=60)).attempt == 1
+    await shop.close()
+
+
+@pytest.mark.parametrize(("kind", "state", "is_open"), [("catches", "succeeded", True), ("fails_later", "dead", False)])
+async def test_the_call_of_an_isolated_run_decides_the_probe_and_not_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, state: str, is_open: bool
+) -> None:
+    url = f"sqlite:{tmp_path}/jobs.db"
+    monkeypatch.setenv("OUTLAST_GUARDED_URL", url)
+    shop, jobs = guarded_app.build(url)
+    store = (await shop.runtime()).store
+    await opened(store, GuardRules(interval=0.05, lease=30, ramp=0))
+
+    async def ended() -> bool:
+        found = await record_of(store)
+        return found.generation > 2 and found.probe is None
+
+    async with working(shop, target="tests.support.apps.guarded_app:app", processes=1):
+        probe = await jobs[kind].enqueue()
+        assert (await record(shop, probe, within=60)).state == state
+        await until(ended, "the probe has ended")
+        assert (await record_of(store)).open is is_open
     await shop.close()

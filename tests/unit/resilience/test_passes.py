@@ -10,7 +10,7 @@ import pytest
 
 from outlast import Breaker, Guard
 from outlast.core.errors import GuardOpen
-from outlast.core.guards.answers import Admission
+from outlast.core.guards.answers import Admission, CallOutcome
 from outlast.resilience.gate import Gate, Probe
 from outlast.resilience.passes import GivenProbe, Pass, RampPass, pass_of, passes_here, with_passes
 
@@ -156,7 +156,8 @@ async def test_a_pass_of_a_ramp_makes_no_call_of_an_open_guard() -> None:
 async def test_a_given_probe_makes_calls_until_one_fails_and_moves_nothing_here() -> None:
     scene = Scene()
     await scene.fail()
-    passes = {"payments": GivenProbe()}
+    told: list[CallOutcome] = []
+    passes = {"payments": GivenProbe(told.append)}
     for _ in range(3):
         await passed(passes, scene)
     assert scene.guard.view().state == "open"
@@ -164,13 +165,14 @@ async def test_a_given_probe_makes_calls_until_one_fails_and_moves_nothing_here(
         await passed(passes, scene, ConnectionError("down"))
     with pytest.raises(GuardOpen):
         await passed(passes, scene)
+    assert told == ["success"]
 
 
 async def test_a_given_probe_makes_no_call_of_a_guard_that_an_operator_holds_open() -> None:
     scene = Scene()
     scene.guard.hold("open")
     with pytest.raises(GuardOpen):
-        await passed({"payments": GivenProbe()}, scene)
+        await passed({"payments": GivenProbe(list[CallOutcome]().append)}, scene)
 
 
 async def test_each_change_is_told_until_the_watch_ends() -> None:
@@ -189,5 +191,5 @@ async def test_each_change_is_told_until_the_watch_ends() -> None:
     scene.gate.unwatch(scene.changed)
     scene.guard.hold("closed")
     assert scene.changes == told + 1
-    assert GivenProbe().probe(0.0) is not None
-    assert isinstance(GivenProbe().probe(0.0), Admission)
+    assert GivenProbe(list[CallOutcome]().append).probe(0.0) is not None
+    assert isinstance(GivenProbe(list[CallOutcome]().append).probe(0.0), Admission)

@@ -36,6 +36,7 @@ class Link:
         self.looks: list[tuple[str, ...]] = []
         self.found: dict[str, QueueStats] = {}
         self.away = False
+        self.hang: asyncio.Event | None = None
         self.broker = self
 
     async def once(self, call: Any) -> Any:
@@ -43,6 +44,8 @@ class Link:
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         self.looks.append(tuple(sorted(queues)))
+        if self.hang is not None:
+            await self.hang.wait()
         if self.away:
             raise StoreUnavailable("away")
         return {name: self.found[name] for name in queues if name in self.found}
@@ -91,6 +94,12 @@ async def opens(*guards: Guard) -> None:
         with suppress(ConnectionError):
             await guard.call(fails)
     await turns()
+
+
+async def spoils(guard: Guard) -> None:
+    """Open a guard, without a turn of the loop."""
+    with suppress(ConnectionError):
+        await guard.call(fails)
 
 
 async def turns() -> None:
@@ -303,6 +312,66 @@ async def test_the_end_of_the_worker_gives_the_probe_back() -> None:
     looks = len(scene.link.looks)
     await opens(scene.payments)
     assert len(scene.link.looks) == looks
+
+
+async def test_a_probe_goes_back_when_another_guard_of_the_queue_opens() -> None:
+    scene = Scene()
+    scene.link.found = {"both": QueueStats(depth=5, ready=5)}
+    async with gated(scene) as gates:
+        await opens(scene.payments)
+        await until(lambda: scene.link.looks, "it looked")
+        await turns()
+        assert (await gates.bounded(scene.demand()))["both"] == 1
+        await opens(scene.files)
+        assert gates.holds("both")
+        assert scene.payments.view().state == "open"
+        assert gates.bound(scene.demand())["both"] == 0
+
+
+async def test_no_job_is_asked_for_after_one_that_could_not_be_the_probe() -> None:
+    scene = Scene()
+    scene.link.found = {"both": QueueStats(depth=5, ready=5)}
+    async with gated(scene) as gates:
+        await opens(scene.payments)
+        await until(lambda: scene.link.looks, "it looked")
+        await turns()
+        assert (await gates.bounded(scene.demand()))["both"] == 1
+        run = scene.run_of("both")
+        await spoils(scene.files)
+        gates._states.clear()
+        assert not gates.admits(run)  # before the worker is told of the change
+        assert scene.payments.view().state == "open"
+        assert gates.bound(scene.demand())["both"] == 0  # or it would be claimed and released in a loop
+
+
+async def test_queues_that_need_the_same_guard_try_for_its_probe_in_turn() -> None:
+    scene = Scene()
+    ready = QueueStats(depth=5, ready=5)
+    scene.link.found = {"one": ready, "both": ready}
+    tried: list[str] = []
+    async with gated(scene) as gates:
+        await opens(scene.payments)
+        for _ in range(4):  # neither finds a job, such as of a queue whose keys are all in use
+            looks = len(scene.link.looks)
+            await until(lambda seen=looks: len(scene.link.looks) > seen, "it looked")  # type: ignore[misc]
+            await turns()
+            demand = await gates.bounded(scene.demand())
+            tried += [queue for queue in ("one", "both") if demand[queue]]
+            gates.claimed(demand, handed_out=False)
+    assert tried in (["one", "both"] * 2, ["both", "one"] * 2)
+
+
+async def test_a_look_that_hangs_does_not_wake_the_worker_again_and_again() -> None:
+    scene = Scene()
+    async with gated(scene) as gates:
+        hang = asyncio.Event()
+        scene.link.hang = hang
+        await opens(scene.payments)
+        await until(lambda: scene.link.looks, "it looked")
+        assert gates._timer is not None
+        assert gates._timer.when() - asyncio.get_running_loop().time() > LONG / 2
+        hang.set()
+        await until(lambda: len(scene.link.looks) > 1, "it looks again")
 
 
 # The ramp

@@ -33,6 +33,7 @@ from outlast.worker.isolation.log_relay import apply_setup
 from outlast.worker.isolation.messages import (
     ChildMessage,
     ChildNote,
+    ChildProbed,
     ChildReady,
     ImportFailed,
     IsolatedConfig,
@@ -114,6 +115,10 @@ class _ChildRunHost:
     def begun(self, run: Run) -> None:
         """Do nothing: the worker records the begin."""
 
+    def probe_of(self, guard: str) -> GivenProbe:
+        """Return a probe that the worker has given; it is told of the outcome at once, within the lease."""
+        return GivenProbe(lambda outcome: self._channel.send(ChildProbed(guard, outcome)))
+
 
 def main() -> None:
     """Import the app, then run jobs until the worker closes its socket."""
@@ -187,7 +192,7 @@ def _run_task(
     if task.probes or task.ramps:
         passes: dict[str, Pass] = {
             **dict.fromkeys(task.ramps, RampPass()),
-            **{name: GivenProbe() for name in task.probes},
+            **{name: host.probe_of(name) for name in task.probes},
         }
         outcome = with_passes(passes, run_blocking, run, run_coroutine)
     else:

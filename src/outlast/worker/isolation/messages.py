@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from outlast.core.guards.answers import CallOutcome
 from outlast.core.message import Fence, Message
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
 from outlast.worker.app_source import AppSource
@@ -17,6 +18,7 @@ __all__ = [
     "ChildLog",
     "ChildMessage",
     "ChildNote",
+    "ChildProbed",
     "ChildReady",
     "ForkEnded",
     "ForkServerMessage",
@@ -101,6 +103,13 @@ class ChildNote(Struct, frozen=True, tag="noted"):
     value: Raw
 
 
+class ChildProbed(Struct, frozen=True, tag="probed"):
+    """The outcome of the first call of the run to a guard that it probes."""
+
+    guard: str
+    outcome: CallOutcome
+
+
 class ChildLog(Struct, frozen=True, tag="log"):
     """A log record for some handlers of a logger of the worker. handlers: their ids. record: an object of JSON."""
 
@@ -156,7 +165,7 @@ class ForkEnded(Struct, frozen=True, tag="ended"):
     code: int
 
 
-ChildMessage = ChildReady | ImportFailed | ChildNote | ChildLog | KindMissing | RunReport
+ChildMessage = ChildReady | ImportFailed | ChildNote | ChildProbed | ChildLog | KindMissing | RunReport
 WorkerMessage = LogSetup | RunTask
 ForkServerMessage = ForkServerReady | Forked | ForkEnded
 

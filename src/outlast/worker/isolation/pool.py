@@ -23,6 +23,7 @@ from outlast.worker.isolation.log_relay import handle_record, log_setup
 from outlast.worker.isolation.messages import (
     ChildLog,
     ChildNote,
+    ChildProbed,
     ChildReady,
     ImportFailed,
     IsolatedConfig,
@@ -258,6 +259,8 @@ class ProcessPool:
                 self._kind_missing(child, message)
             elif isinstance(message, ChildNote) and child.run is not None:
                 child.run.note(message.name, message.value)
+            elif isinstance(message, ChildProbed) and child.run is not None and child.run.passes is not None:
+                child.run.passes[message.guard].end(message.outcome)
 
     def _finished(self, child: _PoolChild, report: RunReport) -> None:
         """Answer with the child's report; keep the child if it may run more jobs."""
