@@ -14,8 +14,8 @@ from outlast.core.settlement import Full, Published
 __all__ = ["Line"]
 
 _MOST: Final = 1000
-"""Lines that are kept; those whose last client may have come back by now are left out when there are more, and more than
-twice as many as were left the last time: with many refused keys each refusal would read all lines otherwise."""
+"""Lines that are kept; those whose last client may have come back by now are left out when there are more, and more
+than twice as many as were left the last time: with many refused keys each refusal would read all lines otherwise."""
 
 
 class Line:
