@@ -107,7 +107,7 @@ def _queue_problems(name: str, stats: QueueStats, waits_for: str) -> Iterator[tu
     if stats.max_depth is not None and stats.depth >= stats.max_depth:
         full = f"full: {stats.depth} of {stats.max_depth}"
         if waits_for and stats.consumers:
-            fix = "nothing here: it takes jobs again when the guard lets them go; a larger max_depth takes more until then"
+            fix = "nothing here: it drains when the guard lets its jobs go; a larger max_depth takes more until then"
             yield "warning", f"{full}, {waits_for}", fix
         else:
             yield "error", full, "more workers, or a larger max_depth"
