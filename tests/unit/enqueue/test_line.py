@@ -63,7 +63,12 @@ def test_the_lines_of_many_keys_do_not_pile_up() -> None:
 def test_many_refused_keys_are_not_read_at_each_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     line, read = Line(), list[int]()
     leave_out = Line._leave_out
-    monkeypatch.setattr(Line, "_leave_out", lambda self, now: (read.append(len(self._last)), leave_out(self, now)))
+
+    def counted(self: Line, now: float) -> None:
+        read.append(len(self._last))
+        leave_out(self, now)
+
+    monkeypatch.setattr(Line, "_leave_out", counted)
     for n in range(20_000):
         told(line, 0.0, key=f"k{n}", bound="per_key.max_depth")
     assert sum(read) < 2 * 20_000, "a refusal would take milliseconds of the event loop"
