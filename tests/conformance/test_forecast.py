@@ -284,3 +284,47 @@ async def test_clients_that_come_back_when_they_were_told_are_accepted(desk: Des
         running = await desk.ids(holder=told, limit=2, lease=1000)
     assert due == {}
     assert accepted >= 0.9 * returned
+
+
+class TestPaceOfWorkersThatAreGone:
+    """Workers of other queues say nothing of the speed of this one."""
+
+    async def test_max_wait_accepts_once_the_last_worker_of_the_queue_has_ended(self, desk: Desk) -> None:
+        await fill(desk, 20)
+        await desk.claim(holder=structs.replace(B, loads={"p": Offer(1, 1.0)}), demand={"p": 1}, limit=1)
+        await desk.claim(holder=TWO, limit=2)
+        assert isinstance((await desk.publish("q.late", max_wait=1.0))[0], Full)
+        await desk.store.forfeit(TWO, crashed=False)
+        assert await desk.publish("q.no-worker", max_wait=1.0) == [ACCEPTED]
+
+    async def test_max_wait_accepts_once_its_lease_has_lapsed(self, desk: Desk) -> None:
+        await fill(desk, 20)
+        other = structs.replace(B, loads={"p": Offer(1, 1.0)})
+        await desk.claim(holder=other, demand={"p": 1}, limit=1, lease=100)
+        await desk.claim(holder=TWO, limit=2, lease=5)
+        desk.clock.advance(6)
+        assert await desk.publish("q.no-worker", max_wait=1.0) == [ACCEPTED]
+
+    async def test_max_wait_accepts_once_only_workers_are_left_that_take_none(self, desk: Desk) -> None:
+        await fill(desk, 20)
+        await desk.claim(holder=TWO, limit=2)
+        await desk.claim(holder=structs.replace(B, loads={"q": Offer(0, 1.0)}), demand={"q": 0})
+        assert isinstance((await desk.publish("q.late", max_wait=1.0))[0], Full)
+        await desk.store.forfeit(TWO, crashed=False)
+        assert await desk.publish("q.held", max_wait=1.0) == [ACCEPTED]
+
+    async def test_a_full_queue_is_of_unknown_speed_then(self, desk: Desk) -> None:
+        await desk.declare("q", max_depth=20)
+        await fill(desk, 20)
+        await desk.finish(*await desk.ids(holder=TWO, limit=2))
+        await desk.publish("q.x", "q.y")
+        await desk.store.forfeit(TWO, crashed=False)
+        desk.clock.advance(90)
+        assert await desk.publish("q.more") == [Full(60.0)]
+
+
+async def test_jobs_of_a_key_for_later_delay_the_key_nothing(desk: Desk) -> None:
+    await desk.publish(*(f"q.later{n}" for n in range(40)), key="b", delay=600)
+    await desk.publish(*(f"q.a{n}" for n in range(40)), key="a")
+    await desk.claim(holder=TWO, limit=2)
+    assert await desk.publish("q.b1", key="b", max_wait=2.0) == [ACCEPTED]

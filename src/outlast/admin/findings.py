@@ -105,7 +105,12 @@ def _queue_problems(name: str, stats: QueueStats, waits_for: str) -> Iterator[tu
         fix = "more --processes or --concurrency, or a bound on the queue that refuses jobs: max_depth= or max_wait="
         yield "warning", f"{stats.ready} are ready, and it is never empty: {stats.forecast.why}", fix
     if stats.max_depth is not None and stats.depth >= stats.max_depth:
-        yield "error", f"full: {stats.depth} of {stats.max_depth}", "more workers, or a larger max_depth"
+        full = f"full: {stats.depth} of {stats.max_depth}"
+        if waits_for and stats.consumers:
+            fix = "nothing here: it drains when the guard lets its jobs go; a larger max_depth takes more until then"
+            yield "warning", f"{full}, {waits_for}", fix
+        else:
+            yield "error", full, "more workers, or a larger max_depth"
     if stats.parked:
         fix = f"deploy the code that declares it: outlast jobs list --queue {name} --state parked"
         yield "warning", f"{counted(stats.parked, 'job')} parked: no worker declares the kind", fix

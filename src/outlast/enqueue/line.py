@@ -14,7 +14,8 @@ from outlast.core.settlement import Full, Published
 __all__ = ["Line"]
 
 _MOST: Final = 1000
-"""Lines that are kept; those whose last client may have come back by now are left out when there are more."""
+"""Lines that are kept; those whose last client may have come back by now are left out when there are more, and more
+than twice as many as were left the last time: with many refused keys each refusal would read all lines otherwise."""
 
 
 class Line:
@@ -28,6 +29,7 @@ class Line:
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, str, str | None], float] = {}
+        self._most = _MOST
 
     def placed(self, messages: Sequence[Message], answers: Sequence[Published], now: float) -> list[Published]:
         """Return the answers, each Full with the last of the places that its batch takes. now: monotonic seconds."""
@@ -47,9 +49,14 @@ class Line:
             return full.retry_after
         at = max(now + full.retry_after, self._last.get(line, 0.0) + full.every)
         self._last[line] = at = min(at, now + LONGEST_WAIT)
-        if len(self._last) > _MOST:
-            self._last = {each: last for each, last in self._last.items() if last > now}
+        if len(self._last) > self._most:
+            self._leave_out(now)
         return at - now
+
+    def _leave_out(self, now: float) -> None:
+        """Forget the lines whose last client may have come back by now."""
+        self._last = {each: last for each, last in self._last.items() if last > now}
+        self._most = max(_MOST, 2 * len(self._last))
 
 
 def _line_of(message: Message, full: Full) -> tuple[str, str, str | None]:

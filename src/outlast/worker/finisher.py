@@ -34,7 +34,9 @@ class RunFinisher:
             self.close(run, settled_as(run, outcome, self._rng))
 
     def close(self, run: Run, settlement: Settlement) -> None:
-        """End the run with this settlement."""
+        """End the run with this settlement; the slot of one that a guard has put off was freed just before."""
+        if isinstance(settlement, Release) and settlement.guard:
+            self._budget.loads.put_off(run.delivery.message.queue)
         if run.passes is not None:
             end_passes(run.passes.values(), settlement)
         self._budget.end(run)

@@ -21,15 +21,23 @@ _UNKNOWN_EVERY: Final = 1.0
 class _Mean:
     """The mean of the first runs, which then follows the last ones."""
 
-    __slots__ = ("_runs", "value")
+    __slots__ = ("_before", "_runs", "value")
 
     def __init__(self) -> None:
         self.value = 0.0
+        self._before: float | None = None
         self._runs = 0
 
     def add(self, seconds: float) -> None:
+        self._before = self.value
         self._runs += 1
         self.value += (seconds - self.value) * max(_WEIGHT, 1 / self._runs)
+
+    def take_back(self) -> None:
+        """Forget the last run that was added, if it has not been forgotten yet."""
+        if self._before is not None:
+            self.value, self._before = self._before, None
+            self._runs -= 1
 
 
 class QueueLoads:
@@ -53,6 +61,12 @@ class QueueLoads:
         if mean is not None:
             mean.add(seconds)
             self._ended += 1
+
+    def put_off(self, queue: str) -> None:
+        """Take the last run of the queue back, which a guard has refused: its time says nothing of those that run."""
+        mean = self._means.get(queue)
+        if mean is not None:
+            mean.take_back()
 
     def holder(
         self, holder: Holder, now: float, running: Iterable[tuple[str, float]], shut: Collection[str] = ()

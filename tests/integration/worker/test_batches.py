@@ -8,14 +8,16 @@ from typing import Any, cast
 import pytest
 from msgspec import Raw, structs
 
-from outlast import CallNext, Context, Outlast
-from outlast.core.message import Delivery, Fence
+from outlast import CallNext, Context, Guard, Outlast
+from outlast.core.message import Delivery, Fence, Holder
 from outlast.core.settlement import Finish
 from outlast.enqueue.runtime import Runtime
 from outlast.worker.budget import Budget, EndedRun
 from outlast.worker.executor import ROUNDS, Executor
 from outlast.worker.report import Reporter
 from tests.support.polling import until
+
+HOLDER = Holder("a" * 32)
 
 
 def executor_of(
@@ -87,4 +89,29 @@ async def test_a_job_that_waits_for_a_slot_starts_when_the_run_that_has_it_ends(
     assert [(run.delivery.message, type(settlement)) for run, settlement in settled] == [
         (each, Finish) for each in messages
     ]
+    executor.close()
+
+
+@pytest.mark.parametrize("where", ["loop", "thread"])
+async def test_a_run_that_a_guard_refuses_says_nothing_of_how_long_runs_take(app: Outlast, where: str) -> None:
+    """Else the forecast of its queue would promise thousands of jobs a second in the outage of a dependency."""
+    guard = Guard("payments", breaker=True)
+
+    async def on_loop() -> None:
+        await guard.call(asyncio.sleep, 0)
+
+    def in_thread() -> None:
+        guard.call_sync(int)
+
+    job = app.job(on_loop if where == "loop" else in_thread)
+    executor, budget, settled = executor_of(await app.runtime())
+    budget.loads.ended("default", 2.0)
+    guard.hold("open")
+    messages = [job.message() for _ in range(10)]
+    executor.accept([Delivery(each, Fence(each.id, each.queue, 1)) for each in messages])
+    await until(lambda: len(settled) == 10, "all were put off")
+    assert {getattr(settlement, "guard", "") for _, settlement in settled} == {"payments"}
+    loads = budget.holder(HOLDER, 100.0, ()).loads
+    assert loads is not None
+    assert loads["default"].run == 2.0
     executor.close()

@@ -66,6 +66,13 @@ def test_a_queue_that_a_guard_holds_up_has_no_fault() -> None:
     assert nobody.severity == "error", "no guard will let a job of this queue go"
 
 
+def test_a_full_queue_that_a_guard_holds_up_is_nothing_that_more_workers_mend() -> None:
+    stats, why = QueueStats(depth=3, ready=3, consumers=1, max_depth=3), "waits for payments: open for 1 h"
+    found = only(of_queue("mail", stats, why))
+    assert (found.severity, found.text) == ("warning", f"full: 3 of 3, {why}")
+    assert "more workers" not in found.fix
+
+
 def test_guards() -> None:
     assert of_guard("payments", why="", held="") == Finding("guard payments", "ok", "closed")
     why = "open for 41 s, next probe in 4.0 s"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from outlast.core.settlement import ACCEPTED, Full, FullBound, Published
 from outlast.enqueue.line import Line
 from tests.support.jobs import message
@@ -56,3 +58,20 @@ def test_the_lines_of_many_keys_do_not_pile_up() -> None:
     for n in range(5000):
         told(line, n * 1.0, key=f"k{n}", bound="per_key.max_depth")
     assert len(line._last) <= 1001
+
+
+def test_many_refused_keys_are_not_read_at_each_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    line, read = Line(), list[int]()
+    leave_out = Line._leave_out
+
+    def counted(self: Line, now: float) -> None:
+        read.append(len(self._last))
+        leave_out(self, now)
+
+    monkeypatch.setattr(Line, "_leave_out", counted)
+    for n in range(20_000):
+        told(line, 0.0, key=f"k{n}", bound="per_key.max_depth")
+    assert sum(read) < 2 * 20_000, "a refusal would take milliseconds of the event loop"
+    told(line, 100.0, key="k0", bound="per_key.max_depth")
+    line._leave_out(100.0)
+    assert len(line._last) == 1

@@ -55,6 +55,19 @@ def test_the_mean_follows_many_runs() -> None:
     assert abs(told["q"].run - 0.5) < 0.02
 
 
+def test_a_run_that_was_put_off_is_taken_back_once() -> None:
+    loads = QueueLoads({"q": 4})
+    loads.put_off("q")
+    loads.put_off("other")
+    loads.ended("q", 2.0)
+    loads.ended("q", 0.0001)
+    loads.put_off("q")
+    loads.put_off("q")
+    assert loads.holder(HOLDER, 100.0, ()).loads == {"q": Offer(4, 2.0)}
+    loads.ended("q", 4.0)
+    assert loads.holder(HOLDER, 200.0, ()).loads == {"q": Offer(4, 3.0)}
+
+
 def test_a_queue_that_guards_hold_has_no_slots_at_once() -> None:
     loads = QueueLoads({"q": 4, "p": 1})
     told = loads.holder(HOLDER, 100.0, ())

@@ -55,9 +55,13 @@ def pace_of(tables: Workplace, name: str, data: QueueData) -> Pace:
 
 
 def ends_of(tables: Workplace, name: str, data: QueueData) -> float:
-    """Return the jobs of a queue that end in a second: of late, if no more is known."""
-    ends = pace_of(tables, name, data).ends
-    return data.rate.per_second(tables.clock.monotonic()) if ends is None else ends
+    """Return the jobs of a queue that end in a second: of late, if no more is known; 0 if no worker takes its jobs."""
+    ends, now = pace_of(tables, name, data).ends, tables.clock.monotonic()
+    if ends is not None:
+        return ends
+    claimers = [row for row in tables.holders.values() if row.until > now and name in row.queues]
+    served = any(row.loads is None or (name in row.loads and row.loads[name].slots) for row in claimers)
+    return data.rate.per_second(now) if served else 0.0
 
 
 def wait_refusal(tables: Workplace, data: QueueData, message: Message) -> Full | None:

@@ -49,6 +49,7 @@ class BaseRedisStore(ABC):
         self._kinds: tuple[str, ...] = ()
         self._loads_told: dict[str, Mapping[str, Offer]] = {}
         """By holder, what the server has of what it can do."""
+        self._loads_failed = False
         self._last = ""
         self._opening = asyncio.Lock()
         self._open = False
@@ -103,8 +104,7 @@ class BaseRedisStore(ABC):
             waiter = f"{self._name}:{self._waiters}"
 
         if holder.loads is not None and holder.loads is not self._loads_told.get(holder.id):
-            self._loads_told[holder.id] = holder.loads
-            await self._pass_on(holder, demand)
+            await self._pass_on(holder, holder.loads, demand)
 
         async def look(left: float) -> Look[list[Delivery]]:
             name = waiter if left > 0 else ""
@@ -154,11 +154,17 @@ class BaseRedisStore(ABC):
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
         """Hand out the jobs that can run now. A cancelled call hands out none."""
 
-    async def _pass_on(self, holder: Holder, demand: Mapping[str, int]) -> None:
+    async def _pass_on(self, holder: Holder, loads: Mapping[str, Offer], demand: Mapping[str, int]) -> None:
+        """Tell what the holder can do; the next claim tells again what was not stored."""
         try:
             await self.tell(holder, wanted(demand), [name for name, most in demand.items() if most <= 0])
         except StoreError as error:  # only the forecast suffers
-            _log.warning("what worker %s can do could not be stored: %s", holder.label or holder.id, error)
+            if not self._loads_failed:
+                self._loads_failed = True
+                _log.warning("what worker %s can do could not be stored: %s", holder.label or holder.id, error)
+            return
+        self._loads_failed = False
+        self._loads_told[holder.id] = loads
 
     @abstractmethod
     async def tell(self, holder: Holder, queues: Sequence[str], attended: Sequence[str]) -> None:

@@ -83,9 +83,26 @@ def _pace(tx: Transaction, queue: QueueRow) -> Pace:
 
 
 def ends_of(tx: Transaction, queue: QueueRow) -> float:
-    """Return the jobs of a queue that end in a second: of late, if no more is known."""
+    """Return the jobs of a queue that end in a second: of late, if no more is known; 0 if no worker takes its jobs."""
     ends = pace_of(tx, queue).ends
-    return queue.drain_rate(tx.now) if ends is None else ends
+    if ends is not None:
+        return ends
+    return queue.drain_rate(tx.now) if _is_served(tx, queue.name) else 0.0
+
+
+def _is_served(tx: Transaction, queue: str) -> bool:
+    """Return whether a live holder has slots for a queue, or claims from it and does not tell."""
+    if any(each.slots for each in live_offers(tx.db, tx.boot, tx.mono).get(queue, ())):
+        return True
+    return any(queue in _claimed(queues) for (queues,) in tx.rows("live_untold", (tx.boot, tx.mono)))
+
+
+def _claimed(queues: str) -> list[str]:
+    """Return the queues in a text; none if it cannot be read."""
+    try:
+        return _names(queues)
+    except READ_ERRORS:
+        return []
 
 
 def wait_refusal(tx: Transaction, queue: QueueRow, message: Message, key_row: int | None) -> Full | None:
@@ -104,7 +121,7 @@ def wait_refusal(tx: Transaction, queue: QueueRow, message: Message, key_row: in
     ready = depth - running - later - tx.one("aside_count", (queue.number,))
     if key_row is not None:
         in_ring, held = tx.one("lanes_waiting", (queue.number,))
-        ready = ahead_of_key(ready, tx.one("lane_depth", (key_row, ready + 1)), in_ring + held + 1)
+        ready = ahead_of_key(ready, tx.one("lane_ready", (key_row, ready + 1)), in_ring + held + 1)
     return too_late(pace, ready, running, message.max_wait)
 
 

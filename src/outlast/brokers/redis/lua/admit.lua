@@ -132,12 +132,29 @@ function make_room(q, new, gone)
   return shed
 end
 end
-local function pace_of(q)               -- slots, ends a second (lua/loads.lua); nil if it is unknown, or no worker lives
+-- What live holders give the queue: 'slots'; 'untold' if none that claims from it tells, as older code; false if none
+-- takes its jobs. Read once in a script, no further than to the first with slots.
+local function given_to(q)
+  if q.given ~= nil then return q.given end
+  q.given = false
+  for _, holder in ipairs(call('ZRANGEBYSCORE', D .. ':leases', '(' .. fmt('%.17g', now), '+inf')) do
+    local _, claims = pcall(call, 'HGET', D .. ':asked', holder)
+    if type(claims) == 'string' and string.find(' ' .. claims .. ' ', ' ' .. q.name .. ' ', 1, true) then
+      local _, able = pcall(call, 'HGET', D .. ':cap', holder)
+      local _, at = string.find(type(able) == 'string' and able or '', '"' .. q.name .. '":[', 1, true)
+      if at and (tonumber(string.match(able, '^%d+', at + 1)) or 0) > 0 then
+        q.given = 'slots'
+        break
+      elseif not at then q.given = 'untold' end
+    end
+  end
+  return q.given
+end
+local function pace_of(q)               -- slots, ends a second (lua/loads.lua); nil if it is unknown, or no worker takes its jobs
   if q.pace == nil then
     local slots, ends = string.match(call('HGET', q.P .. ':c', 'pace') or '', '^(%S+) (%S+)$')
     slots, ends = tonumber(slots), tonumber(ends)
-    local live = slots and ends and ends > 0 and call('ZRANGEBYSCORE', D .. ':leases', '(' .. fmt('%.17g', now), '+inf', 'LIMIT', 0, 1)
-    q.pace = live and #live > 0 and { slots, ends } or false
+    q.pace = slots and ends and ends > 0 and given_to(q) == 'slots' and { slots, ends } or false
   end
   if q.pace then return q.pace[1], q.pace[2] end
 end
@@ -150,7 +167,7 @@ local function too_late(q, j, wait)     -- as core/admission.py: the refusal of 
   if j.key then
     lanes_of(q, { j.key })
     local lines = call('LLEN', q.P .. ':ring') - q.s[S_STALE] + call('ZCARD', q.P .. ':park')
-    ready = min(ready, (lane_of(q, j.key).depth + 1) * (lines + 1))
+    ready = min(ready, (lane_of(q, j.key).n + 1) * (lines + 1))
   end
   local after = begin(ready, q.s[S_RUN]) - wait
   if after <= 0 then return nil end
@@ -159,8 +176,8 @@ end
 local function refusal(q, bound)        -- as core/admission.py
   local _, ends = pace_of(q)
   local depth, of_key = q.s[S_DEPTH], bound == 'per_key.max_depth' and q.limits[L_KDEPTH]
-  if not ends then ends = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU end
-  if ends <= 1e-6 then return { 'full', bound, '60', '0' } end
+  if not ends and given_to(q) then ends = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU end
+  if not ends or ends <= 1e-6 then return { 'full', bound, '60', '0' } end
   local jobs = (bound == 'max_depth' and q.limits[L_DEPTH] or depth) * (of_key and max(0.1, 1 / of_key) or 0.1)
   local every = of_key and depth / of_key / ends or 1 / ends
   return { 'full', bound, fmt('%.17g', min(3600, max(1, max(1, jobs) / ends))), fmt('%.17g', min(3600, every)) }

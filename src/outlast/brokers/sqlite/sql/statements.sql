@@ -85,6 +85,9 @@ select lane, octet_length(body) from job where seq in (select value from carray(
 -- name: lane_depth (lane, count at most)
 select count(*) from (select 1 from job where lane = ?1 and state < 10 limit ?2)
 
+-- name: lane_ready (lane, count at most)
+select count(*) from (select 1 from job where lane = ?1 and state = 0 limit ?2)
+
 -- name: lane_bytes (lane)
 select bytes from lane where lane = ?1
 
@@ -193,6 +196,10 @@ select queues from holder where lapsed = 0 and boot = ?1 and lease > ?2
 -- What live holders can do.
 -- name: live_loads (boot, monotonic)
 select queues, loads from holder where lapsed = 0 and boot = ?1 and lease > ?2 and loads is not null
+
+-- The queues of live holders that tell nothing, as older code.
+-- name: live_untold (boot, monotonic)
+select queues from holder where lapsed = 0 and boot = ?1 and lease > ?2 and loads is null
 
 -- name: holder_loads (loads, holder)
 update holder set loads = ?1 where holder = ?2
