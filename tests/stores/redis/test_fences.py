@@ -26,6 +26,8 @@ LAST_TOKEN = 17
 """The place of the last number among the counters of a queue, from 0: S_TOKEN in clock.lua."""
 AHEAD = 3_600_000_000
 """Microseconds: an hour."""
+DRAINED_AT = 15
+"""The place of the time of the last end, from 0: S_DRAINED_AT in clock.lua."""
 
 
 @pytest.fixture
@@ -106,3 +108,14 @@ async def test_the_number_counts_from_the_queue_that_is_furthest_ahead(store: Re
     await publish(store, "a.2", "z.2", key=key)
     later = await claim(store, A, "a", "z")
     assert [each.fence.token > given[0].fence.token for each in later] == [True] * 2
+
+
+async def test_ends_before_the_clock_was_set_back_do_not_count_as_thousands(store: RedisStore) -> None:
+    for number in ("q.1", "q.2"):
+        await publish(store, number, key=None)
+        assert await store.settle([Finish(each.fence, "succeeded") for each in await claim(store)]) == []
+        counters = f"{{{store._client.address.namespace}:q}}:c"
+        counts = list(struct.unpack(COUNTERS, await store._client.command("HGET", counters, "s")))
+        counts[DRAINED_AT] += 10 * 3600
+        await store._client.command("HSET", counters, "s", struct.pack(COUNTERS, *counts))
+        assert 0 < (await store.stats(["q"]))["q"].drain_rate <= 2 / 30

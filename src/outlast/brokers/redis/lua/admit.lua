@@ -176,7 +176,7 @@ end
 local function refusal(q, bound)        -- as core/admission.py
   local _, ends = pace_of(q)
   local depth, of_key = q.s[S_DEPTH], bound == 'per_key.max_depth' and q.limits[L_KDEPTH]
-  if not ends and given_to(q) then ends = q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) / TAU end
+  if not ends and given_to(q) then ends = weighed_ends(q) / TAU end
   if not ends or ends <= 1e-6 then return { 'full', bound, '60', '0' } end
   local jobs = (bound == 'max_depth' and q.limits[L_DEPTH] or depth) * (of_key and max(0.1, 1 / of_key) or 0.1)
   local every = of_key and depth / of_key / ends or 1 / ends

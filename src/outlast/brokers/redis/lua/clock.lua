@@ -39,6 +39,9 @@ local L_DEPTH, L_BYTES, L_AGE, L_SHED, L_CONC, L_INTERVAL, L_BURST, L_KCONC, L_K
 local L_KDEPTH, L_KBYTES, L_KAGE, L_TTL, L_RECORDS, L_DEAD, L_MEMORY, L_WEIGHTS, L_RESULTS = 11, 12, 13, 14, 15, 16, 17, 18, 20
 local PAGE, TAU = 1000, 30
 local function trunc(x) return x < 0 and ceil(x) or floor(x) end
+local function weighed_ends(q)      -- ended jobs, each weighed by its age; a clock that was set back makes none weigh more
+  return q.s[S_DRAINED] * math.exp(min(0, q.s[S_DRAINED_AT] - now) / TAU)
+end
 local function rank_of(at, prio) return trunc((at - (1 - prio) * 60) * 1000) end
 
 -- A record: order, second of acceptance, run_at, enqueued_at, priority, flags, length of kind and of ext; then

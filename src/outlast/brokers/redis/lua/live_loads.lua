@@ -9,4 +9,3 @@ local function live_loads()             -- (queues, loads) each, flat: what a ho
   end
   return found
 end
-local function weighed_ends(q) return q.s[S_DRAINED] * math.exp((q.s[S_DRAINED_AT] - now) / TAU) end

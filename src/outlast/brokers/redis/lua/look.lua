@@ -62,7 +62,7 @@ elseif op == 'stats' then
         if j and (not best or j.rank < best.rank or (j.rank == best.rank and j.order < best.order)) then best = j end
       end
       if best then oldest = min(oldest, best.at) end
-      local rate = s[S_DRAINED] * math.exp((s[S_DRAINED_AT] - now) / TAU) / TAU
+      local rate = weighed_ends(q) / TAU
       local held, kept = '', call('HMGET', P .. ':c', 'declared', 'changes', 'samples')
       if L[L_CONC] and s[S_RUN] >= L[L_CONC] then held = 'concurrency'
       elseif L[L_INTERVAL] and gcra_room(L[L_INTERVAL], L[L_BURST], s[S_TAT], rel(q)) < 1 then held = 'rate' end

@@ -7,7 +7,7 @@ local function exists(q, what)      -- read once: most queues have no results, f
 end
 local function drain(q, n)
   local s = q.s
-  s[S_DRAINED] = s[S_DRAINED] * math.exp((s[S_DRAINED_AT] - now) / TAU) + n
+  s[S_DRAINED] = weighed_ends(q) + n
   s[S_DRAINED_AT] = now
 end
 local function end_of(q)             -- the time of an end, at least a microsecond after the last: keeps their order
