@@ -319,7 +319,7 @@ async def test_a_transport_shares_nothing_and_it_is_told_once(caplog: pytest.Log
     assert answer.granted
     sharing.probe_ended("payments", "opened")
     await sharing.close()
-    assert [each.getMessage() for each in caplog.records] == [
+    assert [each.getMessage() for each in caplog.records if each.name == "outlast"] == [
         "guards are not shared between processes: the store of amqp://host cannot do it"
     ]
 
