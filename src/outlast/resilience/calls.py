@@ -23,7 +23,8 @@ from outlast.resilience.attempts import Attempts, discard, discard_blocking
 from outlast.resilience.blocking import BlockingCall
 from outlast.resilience.deadlines import bounded, moment
 from outlast.resilience.fallback import Answers
-from outlast.resilience.lane import Lane, MustWait
+from outlast.resilience.lane import Lane
+from outlast.resilience.must_wait import MustWait
 from outlast.resilience.settings import GuardSettings
 
 __all__ = ["Calls"]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import suppress
-from enum import Enum
 from math import inf
 from typing import Final, Literal
 
@@ -26,24 +25,19 @@ from outlast.core.guards.breaker import (
 )
 from outlast.core.guards.policies import Breaker, Bulkhead, slow_limit
 from outlast.resilience.bulkhead import Permits
+from outlast.resilience.left_probe import LeftProbe
+from outlast.resilience.must_wait import MustWait
 from outlast.resilience.news import NO_KEY, GuardNews
 from outlast.resilience.passes import pass_of
 from outlast.resilience.ports import GuardSharing, ProbeAnswer
 
-__all__ = ["Lane", "MustWait"]
+__all__ = ["Lane"]
 
 ANSWER: Final = 1.0
 """Seconds in which the link must say whether this process has the probe; else the call is refused."""
 TICK: Final = 1.0
 """Seconds between two looks for calls in flight that have become slow."""
 _NO_BREAKER: Final = Admission(0, 0.0)
-
-
-class MustWait(Enum):
-    """What a call waits for before it is admitted."""
-
-    TURN = "a permit of the bulkhead"
-    PROBE = "the link, which says whether this process has the probe"
 
 
 class Lane:
@@ -55,6 +49,7 @@ class Lane:
     __slots__ = (
         "_clock",
         "_leased",
+        "_left",
         "_lock",
         "_name",
         "_news",
@@ -94,6 +89,7 @@ class Lane:
         # Reentrant: the collector may close a generator, with a block of this guard in it, inside any call.
         self._lock = threading.RLock()
         self._leased: Admission | None = None  # the probe that the store has given
+        self._left: LeftProbe | None = None
         judges_slow = breaker is not None and slow_limit(breaker, timeout) < inf
         self._next_tick = -inf if judges_slow else inf
 
@@ -144,8 +140,12 @@ class Lane:
             if admission is not MustWait.PROBE:
                 return admission
         asked = self._ask()
+        if on_loop and not asked.done():
+            self.give_permit()
+            self._leave_to_next(asked)
+            raise GuardOpen(self._name, ANSWER, _UNANSWERED)
         try:
-            answer = asked.result(0.0 if on_loop else self._answer_within(ends))
+            answer = asked.result(self._answer_within(ends))
         except BaseException as error:
             raise self._unanswered(asked, error, ends) from None
         return self._granted(answer, ends)
@@ -180,6 +180,8 @@ class Lane:
             answer = breaker.admit(now)
             if answer is PROBE_DUE and not (breaker.shared and self.sharing is not None):
                 answer = breaker.grant_probe(now)
+            if self._left is not None and type(answer) is not Admission and (left := self._left.take()) is not None:
+                answer = self._take_left(breaker, left, now) or answer
         if opened:
             self._told(opened)
         if type(answer) is Admission:
@@ -257,15 +259,13 @@ class Lane:
     def _unanswered(self, asked: Future[ProbeAnswer], error: BaseException, ends: float | None) -> BaseException:
         """Give back what a call has that gets no answer in time, or is cancelled; return what it raises."""
         self.give_permit()
-        if not isinstance(error, NoAnswer):
-            self._not_used(asked, 0.0)
-            return error
-        now = self._clock()
-        if ends is not None and now >= ends:  # of this caller alone: the next one may ask at once
-            self._not_used(asked, 0.0)
-            return DeadlinePassed(self._name, now - ends)
-        self._not_used(asked, ANSWER)
-        return GuardOpen(self._name, ANSWER, _UNANSWERED)
+        now, late = self._clock(), isinstance(error, NoAnswer)
+        passed = now - ends if late and ends is not None and now >= ends else None
+        away = late and passed is None  # else this caller alone is gone: the next one may ask at once
+        self._not_used(asked, ANSWER if away else 0.0)
+        if away:
+            return GuardOpen(self._name, ANSWER, _UNANSWERED)
+        return error if passed is None else DeadlinePassed(self._name, passed)
 
     def _granted(self, answer: ProbeAnswer, ends: float | None) -> Admission:
         """Admit a call by the answer, unless its deadline has passed meanwhile."""
@@ -309,6 +309,26 @@ class Lane:
                 self._give_probe_back()
 
         asked.add_done_callback(give_back)
+
+    def _leave_to_next(self, asked: Future[ProbeAnswer]) -> None:
+        """Leave the probe that is given later to the next call: this one cannot wait on its loop."""
+        assert self.breaker is not None
+        now = self._clock()
+        with self._lock:
+            self.breaker.pass_probe(now, now + ANSWER)
+            if self._left is None:
+                self._left = LeftProbe(self._lock, self._clock, self._give_probe_back)
+        self._left.leave(asked)
+
+    def _take_left(self, breaker: LocalBreaker, answer: ProbeAnswer, now: float) -> Admission | None:
+        """Return the admission of the probe that was left, None if it may not be made any more."""
+        if now < answer.at and breaker.view(now).state != "closed":
+            admission = breaker.grant_probe(now, answer.at)
+            if isinstance(admission, Admission):
+                self._leased = admission
+                return admission
+        self._give_probe_back()
+        return None
 
     def _give_probe_back(self) -> None:
         if self.sharing is not None:

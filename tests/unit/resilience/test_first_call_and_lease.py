@@ -138,3 +138,27 @@ def test_a_deadline_that_passes_while_the_store_is_asked_makes_no_probe(time: Fa
         assert guard.view().next_probe == 0  # the next caller may ask at once
 
     time.run(main)
+
+
+@pytest.mark.parametrize(("at", "outcome"), [(1.0, "closed"), (4.0, "closed"), (6.0, "")])
+def test_a_plain_call_on_a_loop_leaves_the_probe_to_the_next_call(time: FakeTime, at: float, outcome: str) -> None:
+    link = Link()
+    guard = guard_of(time, link)
+
+    async def main() -> None:
+        guard.call_sync(int)
+        guard.adopt(_open(time, time.now()))
+        with pytest.raises(GuardOpen):
+            guard.call_sync(int)
+        link.asked[0].set_result(ProbeAnswer(granted=True, at=time.at + 10))
+        guard.adopt(SharedBreaker(generation=2, open=True, since=time.at, probe_at=time.at + 10))
+        await asyncio.sleep(at)
+        if outcome:
+            assert guard.call_sync(int) == 0
+        else:
+            with pytest.raises(GuardOpen):
+                guard.call_sync(int)
+
+    time.run(main)
+    assert link.reports == [outcome]
+    assert guard.view().state == (outcome or "open")
