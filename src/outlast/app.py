@@ -163,10 +163,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         await (await self.runtime()).store.records.get(["health.none"])
 
     async def close(self) -> None:
-        """Close the connections of the running loop, unless a worker uses it, and of `enqueue_sync`; uses reopen.
-
-        While another loop uses the app, its guards stay shared with other processes.
-        """
+        """Close the connections of the running loop, unless a worker uses it, and of `enqueue_sync`; uses reopen."""
         if self._wiring is None:
             return
         from outlast.aio.portal import portal
