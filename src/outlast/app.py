@@ -170,7 +170,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
         from outlast.aio.portal import portal
 
         await self._wiring.close()
-        await portal().visit(self._wiring.close)
+        await portal().visit(self._wiring.close_unless_shared)
 
     async def __aenter__(self) -> Outlast:
         try:

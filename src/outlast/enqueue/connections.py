@@ -66,6 +66,13 @@ class Connections:
         """Return whether the running loop has a connection, open or not yet."""
         return (os.getpid(), asyncio.get_running_loop()) in self._connections
 
+    def has_others(self) -> bool:
+        """Return whether another loop of this process, which is not closed, has a connection."""
+        here = asyncio.get_running_loop()
+        return any(
+            pid == os.getpid() and loop is not here and not loop.is_closed() for pid, loop in [*self._connections]
+        )
+
     async def _ready(self, connection: _LoopConnection) -> Runtime:
         if connection.runtime is None:
             store = self._single or self._connect()

@@ -175,6 +175,11 @@ class Wiring:
             await self._guard_link.close()
         await self.connections.close()
 
+    async def close_unless_shared(self) -> None:
+        """Close on the portal's loop, unless other loops use the app and its guards: the link there serves them all."""
+        if self._guard_link is None or not self.connections.has_others():
+            await self.close()
+
 
 def _folder() -> str:
     """Return the working directory, "" when it was removed."""

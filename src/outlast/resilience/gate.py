@@ -67,7 +67,7 @@ class Gate:
         """Seconds for which a probe is waited."""
 
     async def begin(self) -> None:
-        """Adopt the state that all processes share, or go on without it when the store has not answered within 1 s."""
+        """Adopt the state that all processes share, or go on without it when the store does not answer (FIRST_READ)."""
         await self._guard._wait_for_begin()
 
     def watch(self, changed: Callable[[], None]) -> None:

@@ -87,7 +87,7 @@ class Gates:
     # Begin and end
 
     async def begin(self) -> None:
-        """Read the shared state of all guards before the first claim, within 1 s, and follow it from now on."""
+        """Read the shared state of all guards before the first claim, within FIRST_READ, and follow it from now on."""
         await asyncio.gather(*(gate.begin() for gate in self._gates.values()))
         for gate in self._gates.values():
             gate.watch(self._changed_elsewhere)

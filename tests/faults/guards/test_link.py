@@ -296,6 +296,22 @@ async def test_an_app_that_is_closed_and_used_again_follows_again(url: str, apps
     assert await app.call() == "refused"
 
 
+async def test_guards_stay_shared_while_another_loop_uses_the_app(url: str, apps: list[App]) -> None:
+    apps.append(app := App(url))
+    await app.open()
+    await app.shop.runtime()
+    assert await app.call() == "made"
+
+    async def short() -> None:
+        async with app.shop:
+            pass
+
+    await asyncio.to_thread(lambda: asyncio.run(short()))
+    async with store_at(url) as store:
+        await opened(store, GuardRules(interval=3600))
+        await until(lambda: app.guard.view().state == "open", "it has heard of the opening")
+
+
 async def test_an_app_that_is_closed_right_after_its_probe_has_reported_it(url: str, apps: list[App]) -> None:
     apps.append(App(url, BREAKER))
     async with store_at(url) as store:

@@ -77,6 +77,12 @@ class _PoolChild:
             task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline, probes, ramps)
             self.writer.write(pack(encode(task)))
 
+    def probed(self, message: ChildProbed) -> None:
+        """End a probe of its run; nothing for a late message of a run before."""
+        probe = None if self.run is None or self.run.passes is None else self.run.passes.get(message.guard)
+        if probe is not None:
+            probe.end(message.outcome)
+
     def retire(self) -> None:
         """Send it no more jobs and close the socket: it exits at the end of its input."""
         self.retired = True
@@ -259,8 +265,8 @@ class ProcessPool:
                 self._kind_missing(child, message)
             elif isinstance(message, ChildNote) and child.run is not None:
                 child.run.note(message.name, message.value)
-            elif isinstance(message, ChildProbed) and child.run is not None and child.run.passes is not None:
-                child.run.passes[message.guard].end(message.outcome)
+            elif isinstance(message, ChildProbed):
+                child.probed(message)
 
     def _finished(self, child: _PoolChild, report: RunReport) -> None:
         """Answer with the child's report; keep the child if it may run more jobs."""
