@@ -56,7 +56,7 @@ class GuardSharing(Protocol):
     def start(self, guard: SharedGuard) -> Future[None]:
         """Share this guard from now on. The future is done when its state is adopted, or the store is away.
 
-        A guard calls it once, before its first call, and waits for the future at most 1 s.
+        A guard calls it once, before its first call, and waits for the future at most FIRST_READ seconds.
         """
         ...
 
