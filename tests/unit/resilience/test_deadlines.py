@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,7 +34,10 @@ def test_it_travels_into_tasks_and_threads(time: FakeTime) -> None:
     async def main() -> tuple[float | None, ...]:
         with deadline(3):
             task = asyncio.create_task(left())
-            thread = await asyncio.to_thread(remaining)
+            with ThreadPoolExecutor(1) as pool:  # the loop's own is waited for by its clock, which a test moves
+                thread = await asyncio.get_running_loop().run_in_executor(
+                    pool, contextvars.copy_context().run, remaining
+                )
         return await task, thread, await left()
 
     async def left() -> float | None:
