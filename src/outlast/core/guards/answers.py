@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from outlast.core.guards.record import Held
+
 __all__ = [
     "PROBE_DUE",
     "Admission",
@@ -24,8 +26,6 @@ CallOutcome = Literal["success", "failure", "neutral"]
 """How a call counts; neutral: it says nothing about the dependency (cancelled, ignored, never begun)."""
 Transition = Literal["", "opened", "closed"]
 """What a step did: "opened" (also: a probe failed, it stays open), "closed" (the probe succeeded), "" (neither)."""
-Held = Literal["", "open", "closed"]
-"""The state in which an operator holds a breaker; "": it moves by itself."""
 BreakerState = Literal["closed", "open", "half-open"]
 
 

@@ -77,8 +77,9 @@ class GuardRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Tell whether the rates of these calls open a breaker, however few they are; none do not."""
         if calls <= 0:
             return False
-        failing = self.failure_rate is not None and failures >= self.failure_rate * calls
-        return failing or (self.slow_rate is not None and slow >= self.slow_rate * calls)
+        # Divided as in `Thresholds.passed`: 0.07 * 100 is above 7, and a breaker that is open would vote in vain.
+        failing = self.failure_rate is not None and failures / calls >= self.failure_rate
+        return failing or (self.slow_rate is not None and slow / calls >= self.slow_rate)
 
 
 class Vote(Struct, frozen=True, omit_defaults=True):

@@ -164,6 +164,10 @@ def test_a_rate_that_is_not_judged_opens_nothing() -> None:
     assert not deciding(some, GuardRules(failure_rate=None, slow_rate=None))
     assert deciding(some, GuardRules(failure_rate=None, slow_rate=0.5))
     assert not RULES.pass_rates(0, 0, 0)
+    for share in range(1, 100):
+        exact = structs.replace(RULES, failure_rate=share / 100, slow_rate=None)
+        assert exact.pass_rates(100, share, 0), f"{share} of 100"
+        assert not exact.pass_rates(100, share - 1, 0)
 
 
 # The probe
