@@ -19,7 +19,7 @@ demo:  ## the order shop survives an outage (DEMO="--orders 2000 --outage 20", -
 	@.venv-demo/bin/python -m outlast.demo $(DEMO)
 
 test:  ## everything on the oldest Python that is here, the core of it on the newest
-	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server openssl=openssl
+	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server rabbitmq-server=rabbitmq-server openssl=openssl
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/servers redis-5.0 redis-6.2 valkey-9.1
 	.venv/bin/ruff format --check .

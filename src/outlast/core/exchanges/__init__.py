@@ -1,0 +1,1 @@
+"""Exchanges: their values, and the rules by which an event finds its queues."""

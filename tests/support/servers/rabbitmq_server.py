@@ -1,0 +1,210 @@
+"""A real RabbitMQ node of a test's own: on free loopback ports, with an epmd of its own, ended with the process."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+__all__ = ["RabbitServer", "shared_rabbit"]
+
+PATIENCE: Final = 120.0
+"""Seconds that a node may take to start."""
+_FOLDERS = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/opt/rabbitmq/sbin", "/usr/local/opt/rabbitmq/sbin")
+_PROGRAMS: Final = tuple(Path(folder) for folder in _FOLDERS)
+"""Where the packages of Debian and of Homebrew have the programs."""
+
+
+class RabbitServer:
+    """One node in a folder of its own. options: lines of rabbitmq.conf ("consumer_timeout = 1000").
+
+    The user `user` may do all. The programs are those of the package, not the wrappers that ask for another user.
+    """
+
+    def __init__(self, *, options: tuple[str, ...] = ()) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="outlast-rabbit-"))
+        self.port, self.api_port, self._distribution, self._epmd_port = _free_ports(4)
+        self.user, self.password = "outlast", secrets.token_hex(16)
+        self.name = f"outlast{self.port}@localhost"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._epmd: subprocess.Popen[bytes] | None = None
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        lines = (
+            f"listeners.tcp.default = 127.0.0.1:{self.port}",
+            "management.tcp.ip = 127.0.0.1",
+            f"management.tcp.port = {self.api_port}",
+            "management_agent.disable_metrics_collector = false",
+            "collect_statistics_interval = 1000",
+            f"default_user = {self.user}",
+            f"default_pass = {self.password}",
+            "log.file.level = warning",
+            *options,
+        )
+        (self.folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in lines))
+        cookie = self.folder / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(16).upper())
+        cookie.chmod(0o400)
+
+    @property
+    def url(self) -> str:
+        """Where the default virtual host is."""
+        return self.url_of("/")
+
+    def url_of(self, vhost: str) -> str:
+        """Where a virtual host is."""
+        return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
+
+    def start(self) -> None:
+        """Start it, again after a stop or a kill, and wait until it serves."""
+        if self._epmd is None:
+            epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
+            self._epmd = subprocess.Popen(epmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with (self.folder / "output").open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(_programs() / "rabbitmq-server")], env=self._environ(), stdout=output, stderr=output
+            )
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until it takes connections; raise RuntimeError when it does not in time."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._serves():
+            ended = self.process is not None and self.process.poll() is not None
+            if time.monotonic() > deadline or ended:
+                raise RuntimeError(f"rabbitmq-server did not start: {(self.folder / 'output').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Kill it as kill -9 does, and wait for its end."""
+        if self.process is not None:
+            pid = self._pid()
+            if pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            _await_end(pid)
+
+    def remove(self) -> None:
+        """Kill it with its epmd, and remove its folder."""
+        self.kill()
+        if self._epmd is not None:
+            self._epmd.kill()
+            self._epmd.wait()
+            self._epmd = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ctl(self, *arguments: str) -> str:
+        """Run rabbitmqctl (stop_app, start_app, close_all_connections ...) and return its output."""
+        command = [str(_programs() / "rabbitmqctl"), "--quiet", *arguments]
+        return subprocess.run(command, env=self._environ(), check=True, capture_output=True, text=True).stdout
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the HTTP API: `api("GET", "queues/%2F")`; return its JSON, None for an answer without a body."""
+        token = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.api_port}/api/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    @contextmanager
+    def vhost(self) -> Iterator[str]:
+        """Make a virtual host of a test's own, whose name is yielded; remove it in the end."""
+        name = f"test-{secrets.token_hex(6)}"
+        self.api("PUT", f"vhosts/{name}", {})
+        self.api("PUT", f"permissions/{name}/{self.user}", {"configure": ".*", "write": ".*", "read": ".*"})
+        try:
+            yield name
+        finally:
+            self.api("DELETE", f"vhosts/{name}")
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))},
+            "HOME": str(self.folder),
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_DIST_PORT": str(self._distribution),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "no-such-file"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 -start_epmd false"
+            ),
+        }
+
+    def _pid(self) -> int:
+        try:
+            return int((self.folder / "pid").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _serves(self) -> bool:
+        try:
+            self.api("GET", "overview")
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+        except (OSError, urllib.error.URLError):
+            return False
+
+
+@cache
+def shared_rabbit() -> RabbitServer:
+    """Return the one node of this test process, started on first use: each test has a virtual host of its own."""
+    server = RabbitServer()
+    atexit.register(server.remove)
+    server.start()
+    return server
+
+
+@cache
+def _programs() -> Path:
+    for folder in _PROGRAMS:
+        if (folder / "rabbitmq-server").exists():
+            return folder
+    found = shutil.which("rabbitmq-server")
+    if found is None:
+        raise RuntimeError("rabbitmq-server is not installed: run `make test`")
+    return Path(found).resolve().parent
+
+
+def _free_ports(number: int) -> list[int]:
+    probes = [socket.socket() for _ in range(number)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _await_end(pid: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while pid and Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
