@@ -25,7 +25,7 @@ test:  ## everything on the oldest Python that is here, the core of it on the ne
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	@$(MAKE) --no-print-directory -j 3 types unit newest
-	.venv/bin/python -m pytest -n 4 --dist worksteal --ignore tests/unit $(PYTEST)
+	.venv/bin/python -m pytest -n 6 --dist worksteal --ignore tests/unit $(PYTEST)
 	@scripts/test-newest
 
 # Parts of `test` that take one core each: they run at the same time.
