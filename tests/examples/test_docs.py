@@ -45,3 +45,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             headings = HEADING.findall(target.read_text(encoding="utf-8"))
             slugs = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
             assert link["part"] in slugs, f"{_name(page)}: {link[0]}"
+
+
+def test_the_index_lists_every_page() -> None:
+    index = ROOT / "docs" / "index.md"
+    listed = {index}
+    for link in LINK.finditer(index.read_text(encoding="utf-8")):
+        target = (index.parent / link["path"]).resolve()
+        listed |= set(target.glob("*.md")) if target.is_dir() else {target}
+    pages = [page for page in PAGES if page.is_relative_to(index.parent)]
+    assert len(pages) > 30
+    assert [_name(page) for page in pages if page not in listed] == []

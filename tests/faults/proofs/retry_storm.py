@@ -23,7 +23,7 @@ __all__ = ["HungVerdict", "KeysVerdict", "StormVerdict", "hung", "keys", "storm"
 SLOW, TICK = 0.5, 1.0
 DOWN = "down"
 MEMORY_OF_A_KEY = 4.0
-"""What docs/guards.md states, in kB, for a guard with a breaker and a bulkhead."""
+"""The most, in kB, for a key with a breaker and a bulkhead: docs/guards/keys.md states some 3."""
 
 
 @dataclass(frozen=True)
