@@ -7,6 +7,7 @@ import asyncio
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import Park, Release, Reschedule
 from outlast.core.store.control import Pause
+from outlast.core.store.records import Query
 from outlast.core.topology import Queue, Topology
 from tests.support.jobs import LEASE, A, B, Desk, failure
 
@@ -49,6 +50,20 @@ async def test_the_last_failures_are_kept_oldest_first(desk: Desk) -> None:
         await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time(), attempt + 1, failure(attempt)))
     kept = (await desk.record("q.1")).failures
     assert [each.attempt for each in kept] == list(range(4, DEFAULTS.failures_kept + 4))
+
+
+async def test_a_job_that_a_guard_has_put_off_says_so_until_it_is_handed_out_again(desk: Desk) -> None:
+    await desk.publish("q.1")
+    await desk.claim()
+    at = desk.clock.time() + 5
+    await desk.settle(Release(desk.fence("q.1"), at, "waits for payments", begun=True, guard="payments"))
+    assert (await desk.record("q.1")).reason == "waits for payments"
+    assert [each.id for each in (await desk.store.find(Query(reason="waits for payments"))).records] == ["q.1"]
+    desk.clock.advance(5)
+    await desk.claim()
+    assert (await desk.record("q.1")).reason is None
+    await desk.settle(Release(desk.fence("q.1"), why="the worker stopped", begun=True))
+    assert (await desk.record("q.1")).reason is None
 
 
 async def test_a_snooze_leaves_no_failure(desk: Desk) -> None:

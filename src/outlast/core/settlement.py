@@ -67,7 +67,7 @@ class Release(Struct, frozen=True, tag=True):
     """Give back the unfinished job. It keeps attempt, crash count and rank, and is due at `at`, at once when None.
 
     begun: its run had started, so that it does not expire any more. guard: the guard that refused a call of its
-    handler, if that is why.
+    handler, if that is why. The store keeps `waits_for` as the reason of the job until it is handed out again.
     """
 
     fence: Fence
@@ -75,6 +75,11 @@ class Release(Struct, frozen=True, tag=True):
     why: str = ""
     begun: bool = False
     guard: str = ""
+
+    @property
+    def waits_for(self) -> str | None:
+        """What the job waits for, in words; None if it was not put off by a guard."""
+        return self.why if self.guard else None
 
 
 class Park(Struct, frozen=True):

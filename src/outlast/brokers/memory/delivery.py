@@ -48,7 +48,7 @@ def _wanted(tables: Tables, demand: Mapping[str, int]) -> dict[str, QueueData]:
 
 def _hand_out(tables: Tables, job: JobRow, row: HolderRow) -> Delivery:
     tables.detach(job, superseded=True)  # from a holder whose lease lapsed
-    job.state, job.token, job.open = "running", tables.token, True
+    job.state, job.token, job.open, job.reason = "running", tables.token, True, None
     job.settled = 0
     job.holder = row
     row.jobs[job.message.id] = job
@@ -194,6 +194,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
         case Release():
             job.ran = job.ran or settlement.begun
             at = min(job.at, tables.clock.time()) if settlement.at is None else settlement.at
+            job.reason = settlement.waits_for
             _wait(tables, job, at, parked=False)
         case Park():
             _wait(tables, job, settlement.at, parked=True)

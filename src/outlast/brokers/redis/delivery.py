@@ -88,6 +88,7 @@ class RowBuilder:
                 row += [self.follow_ups(settlement.then), int(settlement.begun)]
             case Release():
                 row += ["l", False if settlement.at is None else settlement.at, int(settlement.begun)]
+                row.append(settlement.waits_for or False)
             case Park():
                 row += ["p", settlement.at]
         return row

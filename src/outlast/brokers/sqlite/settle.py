@@ -134,11 +134,13 @@ def _give_back(tx: Transaction, settlement: Release | Park) -> list[Lost]:
     row = tx.row("fence_row", (fence.row,))
     if row is not None and row[0] == fence.token and row[2]:
         return _finish(tx, Finish(fence, "cancelled", "cancelled"))
-    begun = isinstance(settlement, Release) and settlement.begun
+    begun, waits = False, None
+    if isinstance(settlement, Release):
+        begun, waits = settlement.begun, settlement.waits_for
     at = settlement.at
     due = at is None or at <= tx.now
     state = READY if due else PARKED if isinstance(settlement, Park) else SCHEDULED
-    if not tx.run("give_back", (state, at, fence.row, fence.token, int(begun))):
+    if not tx.run("give_back", (state, at, fence.row, fence.token, int(begun), waits)):
         return _lost(tx, fence)
     tx.changes.add("work")
     if due and row is not None:

@@ -210,7 +210,7 @@ if taken + #picked > 0 then
   for i, j in ipairs(picked) do
     local q = j.q
     if j.holder then let_go(j, true); sync(q) end
-    j.st, j.token, j.open, j.lapsed, j.settled, j.holder = 'R', token, true, false, 0, holder
+    j.st, j.token, j.open, j.lapsed, j.settled, j.holder, j.reason = 'R', token, true, false, 0, holder, nil
     later(q, held, j.sid)
     if j.uniq then free_key(j, 'start') end
     touch(j)

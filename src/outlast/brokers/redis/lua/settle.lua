@@ -2,7 +2,8 @@
 -- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (queue, false, token, id ...) of jobs that succeeded without
 -- result and follow-ups, and (queue, id, token, what ...) of each other, where what is
 --   'f'    state, reason, result or false, result TTL in seconds, failure or '', usage or '', follow-ups
---   'r'    at, attempt, crashes, failure or '', follow-ups, 1 if it has begun | 'l' at or false, 1 if it has begun | 'p' at
+--   'r'    at, attempt, crashes, failure or '', follow-ups, 1 if it has begun |
+--   'l'    at or false, 1 if it has begun, why it waits or false | 'p' at
 -- A follow-up: as in follow. queue: the number of its key, from 1.
 -- Result: indices (from 0) of the superseded.
 local FAILURES = 10
@@ -64,7 +65,7 @@ local function settle(at, q, sid, token, each)
     wait(j, each[5], 'S')
     if not over then follow_all(each[9]) end
   elseif what == 'l' then
-    j.begun = j.begun or each[6] == 1
+    j.begun, j.reason = j.begun or each[6] == 1, each[7] or nil
     wait(j, each[5] or min(j.at, now), 'S')
   else wait(j, each[5], 'K') end
 end

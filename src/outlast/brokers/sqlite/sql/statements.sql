@@ -395,7 +395,7 @@ select lane from job where seq = ?1
 update store set fence = fence + 1 returning fence
 
 -- name: hand_out (token, holder, JSON [seq, ...])
-update job set state = 1, token = ?1, holder = ?2 where seq in (select value from json_each(?3))
+update job set state = 1, reason = null, token = ?1, holder = ?2 where seq in (select value from json_each(?3))
 
 -- name: free_at_start (JSON [seq, ...])
 update job set uniq = null where seq in (select value from json_each(?1)) and until_start = 1 and uniq is not null
@@ -430,8 +430,8 @@ update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, begun
 where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
 
 -- A late release (the row is ready again, and still has its holder) shows that the holder had not crashed.
--- name: give_back (state, at or null to leave it, seq, token, 1 if it has begun)
-update job set state = ?1, at = coalesce(?2, at), begun = max(begun, ?5), token = -token, holder = null,
+-- name: give_back (state, at or null to leave it, seq, token, 1 if it has begun, why it waits or null)
+update job set state = ?1, at = coalesce(?2, at), begun = max(begun, ?5), reason = ?6, token = -token, holder = null,
 crashes = case when state <> 1 and holder is not null then max(crashes - 1, 0) else crashes end
 where seq = ?3 and token = ?4 and state in (0, 1, 2, 4)
 
