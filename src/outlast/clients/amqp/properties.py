@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -23,7 +24,7 @@ class MessageProperties(Struct, frozen=True, kw_only=True):
 
     content_type: str | None = None
     content_encoding: str | None = None
-    headers: dict[str, FieldValue] = {}
+    headers: Mapping[str, FieldValue] = {}
     delivery_mode: int | None = None
     priority: int | None = None
     correlation_id: str | None = None
