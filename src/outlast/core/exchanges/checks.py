@@ -14,6 +14,7 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.exchanges.header_pairs import MATCH
 from outlast.core.exchanges.values import Exchange, ExchangeType, HeaderValue
 from outlast.core.ids import QUEUE_NAME, fits
+from outlast.core.kinds import KIND_NAME
 from outlast.core.text import shown
 
 __all__ = [
@@ -71,10 +72,12 @@ def checked_exchange(name: object, exchange_type: object = "topic", unroutable: 
         raise ConfigurationError(f"{owner}: type={shown(exchange_type)} must be one of {', '.join(map(repr, _TYPES))}")
     if not (isinstance(unroutable, str) and unroutable in ("refuse", "keep")):
         raise ConfigurationError(f"{owner}: unroutable={shown(unroutable)} must be 'refuse' or 'keep'")
-    if unroutable == "keep" and not fits(QUEUE_NAME, known + UNROUTABLE):
+    kept = known + UNROUTABLE
+    if unroutable == "keep" and not (fits(QUEUE_NAME, kept) and fits(KIND_NAME, kept)):
         raise ConfigurationError(
-            f"{owner}: unroutable='keep' needs a queue {known + UNROUTABLE!r}, and the name of a queue has 1 to 64 "
-            "letters, digits, '_' or '-': give the exchange a shorter name without dots, or unroutable='refuse'"
+            f"{owner}: unroutable='keep' needs a queue and a kind of jobs {kept!r}, of 1 to 64 letters, digits, '_' or "
+            "'-' that begin with a letter or '_': give the exchange such a name, shorter and without dots, or "
+            "unroutable='refuse'"
         )
     return Exchange(
         name=known,

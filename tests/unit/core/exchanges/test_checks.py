@@ -44,8 +44,12 @@ def test_what_an_exchange_may_be() -> None:
         (("x", "topik"), "exchange 'x': type='topik' must be one of 'direct', 'topic', 'fanout', 'headers'"),
         (("x", ["topic"]), "must be one of"),
         (("x", "topic", "drop"), "exchange 'x': unroutable='drop' must be 'refuse' or 'keep'"),
-        (("a.b", "topic", "keep"), r"unroutable='keep' needs a queue 'a\.b-unroutable'.*without dots"),
-        (("x" * 54, "topic", "keep"), "give the exchange a shorter name"),
+        (
+            ("a.b", "topic", "keep"),
+            r"unroutable='keep' needs a queue and a kind of jobs 'a\.b-unroutable'.*without dots",
+        ),
+        (("x" * 54, "topic", "keep"), "give the exchange such a name, shorter"),
+        (("1st", "topic", "keep"), "that begin with a letter or '_'"),
     ],
 )
 def test_what_an_exchange_may_not_be(settings: tuple[Any, ...], said: str) -> None:
