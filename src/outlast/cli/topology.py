@@ -75,7 +75,7 @@ def prune(
         _show(known, found, named, removed if yes else None, app=declared.app)
     refused = [name for name in wanted if name not in named]
     for name in refused:
-        show.note(f"outlast: {clean(name)}: {_why_not(name, known, declared)}")
+        show.note(f"outlast: {clean(name)}: {_why_not(name, known, declared, found)}")
     if refused:
         unknown = not {each.name for each in known.exchanges} & set(refused)
         raise typer.Exit(NOT_FOUND if unknown else FAILED)
@@ -119,12 +119,12 @@ def _show(known: Bindings, found: Undeclared, named: list[str], removed: int | N
         show.say(f"app {app!r} declares all bindings that it has in the store")
 
 
-def _why_not(name: str, known: Bindings, declared: Topology) -> str:
+def _why_not(name: str, known: Bindings, declared: Topology, found: Undeclared) -> str:
     """Return why an exchange that was named is not removed."""
     stored = {each.name: each for each in known.exchanges}
     if name not in stored:
         return unknown_exchange(name, list(stored))
     if stored[name] in declared.exchanges:
         return "the app declares it: remove it from the code first"
-    number = counted(sum(each.exchange == name for each in known.bindings), "binding")
-    return f"other apps use it: the store has {number} to it"
+    others = [each for each in known.bindings if each.exchange == name and each not in found.bindings]
+    return f"other apps use it: they have {counted(len(others), 'binding')} to it in the store"
