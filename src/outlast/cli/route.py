@@ -38,7 +38,7 @@ def route(
     options: CommonOptions,
     *,
     exchange: Annotated[str, typer.Argument(metavar="EXCHANGE", autocompletion=completion.exchanges)],
-    key: Annotated[str, typer.Argument(metavar="[KEY]", help="The routing key; empty by default.")] = "",
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The routing key; empty by default.")] = "",
     headers: Annotated[
         list[str] | None,
         typer.Option(

@@ -192,9 +192,12 @@ def test_a_prune_shows_and_with_yes_removes_what_the_app_declares_no_more(stored
     ]
     assert (shown.code, shown.err) == (0, "outlast: nothing was removed: add --yes\n")
     assert len(stored.run("exchanges", "orders").out.splitlines()) == 5
+    told = "bindings that main:shop does not declare any more still give events to queues: orders to mail\n"
+    assert told in stored.run("doctor", "--no-integrity", "--app", "main:shop").out
     ran = stored.run("topology", "prune", "--app", "main:shop", "--yes")
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "1 removed")
     assert len(stored.run("exchanges", "orders").out.splitlines()) == 4
+    assert "does not declare any more" not in stored.run("doctor", "--no-integrity", "--app", "main:shop").out
     document = stored.run("topology", "prune", "--app", "main:shop", "--yes", "--json").json
     assert document == {"bindings": [], "exchanges": [], "bound": {}, "removed": 0}
 
@@ -244,3 +247,8 @@ def test_a_prune_needs_an_app(stored: Project) -> None:
     assert (ran.code, ran.out) == (2, "")
     assert "give --app module:name" in ran.err
     assert "prune" in stored.run("topology", "--help").out
+
+
+def test_the_shell_completes_the_names(stored: Project) -> None:
+    env = {"_OUTLAST_COMPLETE": "complete_bash", "COMP_CWORD": "2", "COMP_WORDS": "outlast route o"}
+    assert stored.run(env=env).out.split() == ["orders"]
