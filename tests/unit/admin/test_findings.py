@@ -152,7 +152,8 @@ def test_bindings_that_are_no_longer_declared() -> None:
     (found,) = of_bindings({"orders": {"mail", "bill"}, "news": {"mail"}}, "main:shop")
     assert found.severity == "warning"
     assert found.text == (
-        "bindings that main:shop does not declare any more still give events to queues: news to mail; orders to bill, mail"
+        "bindings that main:shop does not declare any more still give events to queues: "
+        "news to mail; orders to bill, mail"
     )
     assert found.fix.startswith("outlast topology prune --app main:shop")
 
