@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -242,6 +243,22 @@ class Lane:
         """Whether the probe that is out has this admission, and its lease lasts."""
         with self._lock:
             return self._required().is_probe(admission, now)
+
+    def renew_probe(self, admission: Admission) -> None:
+        """Begin the lease of this probe anew, as soon as the store agrees where it is the one of all processes."""
+        breaker, now = self._required(), self._clock()
+        with self._lock:
+            if admission is not self._leased:
+                breaker.renew_probe(admission, now)
+                return
+        if self.sharing is not None:
+            self.sharing.renew_probe(self._name).add_done_callback(functools.partial(self._renewed, admission))
+
+    def _renewed(self, admission: Admission, asked: Future[ProbeAnswer]) -> None:
+        if asked.cancelled() or asked.exception() is not None or not (answer := asked.result()).granted:
+            return
+        with self._lock:
+            self._required().renew_probe(admission, self._clock(), answer.at)
 
     def end_probe(self, admission: Admission, outcome: CallOutcome) -> None:
         """Take the end of a probe that made no call."""

@@ -73,6 +73,10 @@ class GuardLink:
         lease = ANSWER if guard is None or guard.breaker is None else guard.breaker.probe_lease
         return self._submit(lambda session: session.take(name), ProbeAnswer(True, self._clock() + lease))
 
+    def renew_probe(self, name: str) -> Future[ProbeAnswer]:
+        """Ask for the whole lease again of the probe that this process has, of all processes or of its own."""
+        return self._submit(lambda session: session.renew(name), ProbeAnswer(False, self._clock()))
+
     def probe_ended(self, name: str, result: Transition) -> None:
         """Report the end of the probe that `take_probe` has given; `close` waits for that while the store is there."""
         if self._session is not None:
@@ -293,6 +297,24 @@ class _Session:
         if probe is not None:
             self._probes[name] = probe
         return answer
+
+    async def renew(self, name: str) -> ProbeAnswer:
+        """Renew the lease of the probe; the store's stays as it is while the store is away."""
+        probe = self._probes.get(name)
+        if probe is None:  # it is of this process alone
+            return ProbeAnswer(True, self._clock() + self._states.rules(name).lease)
+        renewed: HeldProbe | None = None
+
+        async def renew(store: Guards) -> None:
+            nonlocal renewed
+            renewed = await self._states.renew(store, name, probe)
+
+        await self._with_store(renew)
+        if renewed is None:
+            return ProbeAnswer(False, probe.until)
+        if self._probes.get(name) is probe:  # it has not ended meanwhile
+            self._probes[name] = renewed
+        return ProbeAnswer(True, renewed.until)
 
     async def end(self, name: str, result: Transition) -> None:
         """Report the end of the probe, again until the store has it or the lease is over."""

@@ -71,6 +71,10 @@ class GuardSharing(Protocol):
         """
         ...
 
+    def renew_probe(self, name: str) -> Future[ProbeAnswer]:
+        """Ask for the whole lease again of the probe that `take_probe` has given; not granted: it ends as it would."""
+        ...
+
     def probe_ended(self, name: str, result: Transition) -> None:
         """Report the end of the probe: "closed", "opened" (it failed), or "" (it says nothing: the probe is due)."""
         ...

@@ -17,6 +17,7 @@ from outlast.resilience.gate import Gate, GateState, Probe
 from outlast.resilience.guard import Guard
 from outlast.resilience.passes import Pass, RampPass
 from outlast.worker.budget import Budget
+from outlast.worker.probe_leases import ProbeLeases
 from outlast.worker.run import Run
 from outlast.worker.store_link import StoreLink
 
@@ -67,6 +68,7 @@ class Gates:
         self._budget = budget
         self._link = link
         self._loop = asyncio.get_running_loop()
+        self._leases = ProbeLeases(self._loop)
         self._slots = {queue: budget.slots(queue) for queue in needs}
         self._states: dict[str, GateState] = {}
         self._read_at = -1.0
@@ -181,6 +183,8 @@ class Gates:
             return False
         run.passes = passes
         self.used = True
+        if probes:
+            self._leases.add(run, probes)
         return True
 
     def why(self, queue: str) -> str:

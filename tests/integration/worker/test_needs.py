@@ -278,6 +278,35 @@ async def test_one_job_is_the_probe_and_its_success_opens_the_gate(shop: Outlast
     assert guard.view().state == "closed"
 
 
+async def test_the_lease_of_a_probe_is_renewed_until_its_job_calls_the_guard(tmp_path: Path) -> None:
+    shop, go = new_app(f"sqlite:{tmp_path}/jobs.db"), asyncio.Event()
+    guard = guarded(shop, probe_lease=4.0)
+    shop.queue("charges", needs=[guard])
+
+    @shop.job(queue="charges")
+    async def charge() -> None:
+        await go.wait()
+        await guard.call(works)
+
+    store = (await shop.runtime()).store
+    await opened(store, GuardRules(interval=SOON, lease=4.0, ramp=0))
+    leases = list[float]()
+
+    async def renewed() -> bool:
+        found = await record_of(store)
+        if found.probe is not None:
+            leases.append(found.probe.until)
+        return len(set(leases)) > 1
+
+    async with working(shop):
+        handle = await charge.enqueue()
+        await until(renewed, "the lease is renewed", within=60)
+        go.set()
+        assert (await record(shop, handle)).attempt == 1
+        await until(lambda: guard.view().state == "closed", "the job has closed it")
+    await shop.close()
+
+
 @pytest.mark.parametrize("calls", [True, False], ids=["calls the guard", "never calls it"])
 async def test_a_probe_that_fails_leaves_the_gate_shut_until_the_next(shop: Outlast, calls: bool) -> None:
     guard, runs, down = guarded(shop), list[int](), True

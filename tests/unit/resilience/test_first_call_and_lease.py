@@ -10,6 +10,7 @@ import pytest
 from outlast import Breaker, deadline
 from outlast.core.errors import DeadlinePassed, GuardOpen
 from outlast.core.guards.answers import SharedBreaker
+from outlast.resilience.gate import Gate
 from outlast.resilience.guard import Guard
 from outlast.resilience.ports import ProbeAnswer, SharedGuard
 from tests.support.fake_time import FakeTime, fake_time
@@ -162,3 +163,28 @@ def test_a_plain_call_on_a_loop_leaves_the_probe_to_the_next_call(time: FakeTime
     time.run(main)
     assert link.reports == [outcome]
     assert guard.view().state == (outcome or "open")
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_the_lease_of_the_store_is_renewed_as_the_store_says(time: FakeTime, granted: bool) -> None:
+    link = Link()
+    guard = guard_of(time, link)
+
+    async def main() -> None:
+        gate = Gate(guard)
+        await gate.begin()
+        guard.adopt(_open(time, time.now()))
+        taking = asyncio.create_task(gate.take_probe())
+        await asyncio.sleep(0)
+        link.asked[0].set_result(ProbeAnswer(granted=True, at=time.now() + 10))
+        probe = await taking
+        assert probe is not None
+        time.at += 9
+        probe.renew()
+        link.renewals[0].set_result(ProbeAnswer(granted=granted, at=time.now() + (10 if granted else 1)))
+        time.at += 9
+        probe.end("success")
+
+    time.run(main)
+    assert guard.view().state == ("closed" if granted else "open")
+    assert link.reports == ["closed" if granted else ""]

@@ -173,6 +173,14 @@ class LocalBreaker:
         """Whether it is the admission of the probe that is out, and its lease lasts."""
         return admission is self._probe and now < self._lease_ends
 
+    def renew_probe(self, admission: Admission, now: float, until: float | None = None) -> None:
+        """Make the lease of the probe that is out longer: until `until`, or for `probe_lease` from now.
+
+        Nothing for an admission that is not, or no longer, the probe's.
+        """
+        if self.is_probe(admission, now):
+            self._lease_ends = max(self._lease_ends, now + self._policy.probe_lease if until is None else until)
+
     def pass_probe(self, now: float, again_at: float | None = None) -> None:
         """Take PROBE_DUE back: its caller makes no probe, such as because another process has it.
 

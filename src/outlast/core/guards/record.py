@@ -29,6 +29,7 @@ __all__ = [
     "legible",
     "probe_due",
     "probe_ended",
+    "probe_renewed",
     "rebased",
     "state_of",
     "tallied",
@@ -238,8 +239,7 @@ def probe_ended(record: GuardRecord, holder: str, generation: int, outcome: Prob
     generation: that of the record in which `took_probe` gave it. Unchanged for a probe that is not the present one, or
     whose lease has passed.
     """
-    probe = record.probe
-    if probe is None or probe.holder != holder or record.generation != generation or now >= probe.until:
+    if not _has_probe(record, holder, generation, now):
         return record
     match outcome:
         case "success":
@@ -248,6 +248,22 @@ def probe_ended(record: GuardRecord, holder: str, generation: int, outcome: Prob
             return _changed(record, probe=None, probe_at=now + record.rules.interval)
         case _:
             return _changed(record, probe=None, probe_at=now)
+
+
+def probe_renewed(record: GuardRecord, holder: str, generation: int, now: float) -> GuardRecord:
+    """Give the probe its whole lease again: its holder lives, and has made no call yet.
+
+    The generation stays, so that the report of the probe counts. Unchanged as by `probe_ended`.
+    """
+    if not _has_probe(record, holder, generation, now):
+        return record
+    return _written(record, probe=Lease(holder, now + record.rules.lease))
+
+
+def _has_probe(record: GuardRecord, holder: str, generation: int, now: float) -> bool:
+    """Tell whether the present probe is the one that `holder` has since this generation, and its lease lasts."""
+    probe = record.probe
+    return probe is not None and probe.holder == holder and record.generation == generation and now < probe.until
 
 
 def state_of(record: GuardRecord, now: float) -> GuardState:
