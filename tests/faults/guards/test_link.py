@@ -18,11 +18,11 @@ from outlast.aio.clock import SystemClock
 from outlast.aio.portal import portal
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import GuardOpen
-from outlast.core.guards.record import GuardRules, GuardsView, commanded
+from outlast.core.guards.record import GuardRules, GuardsView
 from outlast.core.store.store import Store
 from outlast.resilience import link
 from outlast.resilience.guard import Guard
-from tests.faults.guards.processes import opened, record_of, store_at
+from tests.faults.guards.processes import commanded_by_hand, opened, record_of, store_at
 from tests.support.polling import until
 from tests.support.servers.redis_fleet import Node
 
@@ -186,8 +186,7 @@ async def test_an_outage_makes_guards_local_and_is_told_once(
     await until(lambda: "guards are shared between processes again" in caplog.text, "the end is told")
     assert told(caplog) == 1
     async with store_at(server.url) as store:
-        view = await store.guards.guards()
-        assert await store.guards.swap([commanded(view.of("payments"), "open", view.now)]) == [True]
+        await commanded_by_hand(store, "open")
         await until(lambda: app.guard.view().held == "open", "what is shared is followed")
 
 
@@ -288,8 +287,7 @@ async def test_an_app_that_is_closed_and_used_again_follows_again(url: str, apps
     assert await app.call() == "made"
     await app.shop.close()
     async with store_at(url) as store:
-        view = await store.guards.guards()
-        assert await store.guards.swap([commanded(view.of("payments"), "open", view.now)]) == [True]
+        await commanded_by_hand(store, "open")
     assert app.guard.view().held == ""
     await app.shop.runtime()
     await until(lambda: app.guard.view().held == "open", "the state is followed again")

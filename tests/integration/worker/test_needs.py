@@ -15,14 +15,14 @@ from msgspec import structs
 from outlast import Breaker, Guard, JobPostponed, JobRetried, Limit, Outlast, Retry, Snooze
 from outlast.core.errors import ConfigurationError
 from outlast.core.events import Event
-from outlast.core.guards.record import GuardRules, commanded
+from outlast.core.guards.record import GuardRules
 from outlast.core.message import Delivery
 from outlast.core.settlement import Lost, Release, Settlement
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import RunNow
 from outlast.worker import Worker
 from outlast.worker.claimer import CLAIM_WAIT
-from tests.faults.guards.processes import opened, record_of
+from tests.faults.guards.processes import changed, commanded_by_hand, opened, record_of
 from tests.support.apps import guarded_app
 from tests.support.polling import until
 from tests.support.working import new_app, record, working
@@ -241,8 +241,7 @@ async def test_a_worker_that_starts_while_a_guard_is_open_runs_none_of_its_jobs(
         await record(shop, await mail.enqueue())
         stats = await stats_of(shop, "charges")
         assert (stats.ready, stats.consumers, runs) == (1, 1, [])
-        view = await store.guards.guards()  # as an operator does, in another process
-        assert await store.guards.swap([commanded(view.of("payments"), "reset", view.now)]) == [True]
+        await commanded_by_hand(store, "reset")
         assert (await record(shop, handle)).attempt == 1
     await shop.close()
 
@@ -457,11 +456,7 @@ async def test_an_isolated_run_is_the_probe_and_one_that_a_guard_refuses_is_put_
     async with working(shop, target="tests.support.apps.guarded_app:app", processes=1):
         refused = await jobs["free"].enqueue()
         await until(lambda: any(isinstance(each, JobPostponed) for each in events), "it is put off", within=60)
-        view = await store.guards.guards()
-        found = view.of("payments")
-        assert await store.guards.swap([structs.replace(found, revision=found.revision + 1, probe_at=view.now)]) == [
-            True
-        ]
+        await changed(store, lambda found, now: structs.replace(found, revision=found.revision + 1, probe_at=now))
         probe = await jobs["gated"].enqueue()
         assert (await record(shop, probe, within=60)).attempt == 1
         await until(closed, "the guard closes")
