@@ -356,7 +356,7 @@ class Guard(_Guarding):
                 if link is None or self._lane is None:
                     self._begun = True
                     return None
-                self._lane.sharing = link
+                self._lane.share(link)
                 self._started = link.start(self)
             return self._started
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -20,22 +19,24 @@ from outlast.core.guards.breaker import (
     CallOutcome,
     Held,
     LocalBreaker,
+    ProbeDue,
     Refusal,
     SharedBreaker,
     Transition,
 )
 from outlast.core.guards.policies import Breaker, Bulkhead, slow_limit
 from outlast.resilience.bulkhead import Permits
-from outlast.resilience.left_probe import LeftProbe
+from outlast.resilience.left_probe import answered
 from outlast.resilience.must_wait import MustWait
 from outlast.resilience.news import NO_KEY, GuardNews
 from outlast.resilience.passes import pass_of
 from outlast.resilience.ports import GuardSharing, ProbeAnswer
+from outlast.resilience.sharing import ANSWER, Sharing
 
 __all__ = ["Lane"]
 
-ANSWER: Final = 1.0
-"""Seconds in which the link must say whether this process has the probe; else the call is refused."""
+ON_LOOP: Final = 0.1
+"""The most seconds for which a plain call blocks the event loop of its thread, to hear who has the probe."""
 TICK: Final = 1.0
 """Seconds between two looks for calls in flight that have become slow."""
 _NO_BREAKER: Final = Admission(0, 0.0)
@@ -49,16 +50,14 @@ class Lane:
 
     __slots__ = (
         "_clock",
-        "_leased",
-        "_left",
         "_lock",
         "_name",
         "_news",
         "_next_tick",
+        "_shared",
         "breaker",
         "key",
         "permits",
-        "sharing",
         "users",
         "watchers",
     )
@@ -76,8 +75,6 @@ class Lane:
     ) -> None:
         self.breaker: Final = None if breaker is None else LocalBreaker(breaker, clock(), timeout)
         self.permits: Final = None if bulkhead is None else Permits(name, bulkhead)
-        self.sharing: GuardSharing | None = None
-        """The link to the other processes; None while the breaker is of this process only."""
         self.users = 0
         """The callers that hold this lane; counted by `Lanes`."""
         self.watchers: tuple[Callable[[], None], ...] = ()
@@ -89,10 +86,13 @@ class Lane:
         self._clock = clock
         # Reentrant: the collector may close a generator, with a block of this guard in it, inside any call.
         self._lock = threading.RLock()
-        self._leased: Admission | None = None  # the probe that the store has given
-        self._left: LeftProbe | None = None
+        self._shared: Sharing | None = None  # None while the breaker is of this process only
         judges_slow = breaker is not None and slow_limit(breaker, timeout) < inf
         self._next_tick = -inf if judges_slow else inf
+
+    def share(self, link: GuardSharing) -> None:
+        """Share the state of the breaker with the other processes from now on."""
+        self._shared = Sharing(self._name, self._required(), link, self._lock, self._clock)
 
     # Entering
 
@@ -119,16 +119,21 @@ class Lane:
             admission = self._after_turn(ends)
             if admission is not MustWait.PROBE:
                 return admission
-        asked = self._ask()
+        shared = self._sharing()
+        asked = shared.ask()
         try:
             async with asyncio.timeout(self._answer_within(ends)):
                 answer = await asyncio.shield(asyncio.wrap_future(asked))
         except BaseException as error:
-            raise self._unanswered(asked, error, ends) from None
-        return self._granted(answer, ends)
+            raise self._unanswered(shared, asked, error, ends) from None
+        return self._granted(shared, answer, ends)
 
     def enter_blocking(self, wait: MustWait, ends: float | None) -> Admission:
-        """Admit a call as `enter` does, and block the calling thread meanwhile; on an event loop it does not wait."""
+        """Admit a call as `enter` does, and block the calling thread meanwhile.
+
+        On an event loop it does not wait, but for ON_LOOP when the probe that was left for it has lapsed: calls that
+        come more rarely than that would never make one.
+        """
         on_loop = asyncio._get_running_loop() is not None
         if wait is MustWait.TURN:
             assert self.permits is not None
@@ -140,16 +145,21 @@ class Lane:
             admission = self._after_turn(ends)
             if admission is not MustWait.PROBE:
                 return admission
-        asked = self._ask()
-        if on_loop and not asked.done():
+        shared = self._sharing()
+        asked = shared.ask()
+        if (
+            on_loop
+            and not asked.done()
+            and not (shared.lapsed and answered(asked, min(ON_LOOP, self._answer_within(ends))))
+        ):
             self.give_permit()
-            self._leave_to_next(asked)
+            shared.leave_to_next(asked)
             raise GuardOpen(self._name, ANSWER, _UNANSWERED)
         try:
             answer = asked.result(self._answer_within(ends))
         except BaseException as error:
-            raise self._unanswered(asked, error, ends) from None
-        return self._granted(answer, ends)
+            raise self._unanswered(shared, asked, error, ends) from None
+        return self._granted(shared, answer, ends)
 
     def _wait_allowed(self, ends: float | None) -> float | None:
         """Return the seconds until the deadline; raise GuardOpen instead of a wait for a turn that would be refused."""
@@ -179,10 +189,8 @@ class Lane:
             if now >= self._next_tick:
                 opened = self._tick(breaker, now)
             answer = breaker.admit(now)
-            if answer is PROBE_DUE and not (breaker.shared and self.sharing is not None):
-                answer = breaker.grant_probe(now)
-            if self._left is not None and type(answer) is not Admission and (left := self._left.take()) is not None:
-                answer = self._take_left(breaker, left, now) or answer
+            if type(answer) is not Admission:
+                answer = self._granted_here(breaker, answer, now)
         if opened:
             self._told(opened)
         if type(answer) is Admission:
@@ -195,6 +203,17 @@ class Lane:
             return allowed
         self.give_permit()
         raise GuardOpen(self._name, answer.retry_after, answer.why)
+
+    def _granted_here(
+        self, breaker: LocalBreaker, answer: Admission | Refusal | ProbeDue, now: float
+    ) -> Admission | Refusal | ProbeDue:
+        """Return the probe where no other process need be asked: it is of this process, or was left. Has the lock."""
+        shared = self._shared
+        if answer is PROBE_DUE and (shared is None or not breaker.shared):
+            answer = breaker.grant_probe(now)
+        if shared is not None and not isinstance(answer, Admission):
+            answer = shared.take_left(now) or answer
+        return answer
 
     def _allowed(self, breaker: LocalBreaker, now: float) -> Admission | None:
         """Return the admission of a refused call whose run came through a gate, as the probe or in the ramp."""
@@ -217,21 +236,22 @@ class Lane:
             if breaker.view(now).state != "open":
                 return None
             answer = breaker.admit(now)
-            if answer is PROBE_DUE and not (breaker.shared and self.sharing is not None):
+            if answer is PROBE_DUE and (self._shared is None or not breaker.shared):
                 answer = breaker.grant_probe(now)
         if answer is not PROBE_DUE:
             return answer if isinstance(answer, Admission) else None
-        asked = self._ask()
+        shared = self._sharing()
+        asked = shared.ask()
         try:
             async with asyncio.timeout(ANSWER):
                 given = await asyncio.shield(asyncio.wrap_future(asked))
         except BaseException as error:
             late = isinstance(error, TimeoutError)
-            self._not_used(asked, ANSWER if late else 0.0)
+            shared.not_used(asked, ANSWER if late else 0.0)
             if late:
                 return None
             raise
-        admission = self._taken(given)
+        admission = shared.taken(given)
         if not isinstance(admission, Admission):
             return None
         if not admission.probe:  # it has closed meanwhile
@@ -245,20 +265,10 @@ class Lane:
             return self._required().is_probe(admission, now)
 
     def renew_probe(self, admission: Admission) -> None:
-        """Begin the lease of this probe anew, as soon as the store agrees where it is the one of all processes."""
-        breaker, now = self._required(), self._clock()
-        with self._lock:
-            if admission is not self._leased:
-                breaker.renew_probe(admission, now)
-                return
-        if self.sharing is not None:
-            self.sharing.renew_probe(self._name).add_done_callback(functools.partial(self._renewed, admission))
-
-    def _renewed(self, admission: Admission, asked: Future[ProbeAnswer]) -> None:
-        if asked.cancelled() or asked.exception() is not None or not (answer := asked.result()).granted:
-            return
-        with self._lock:
-            self._required().renew_probe(admission, self._clock(), answer.at)
+        """Give this probe its whole lease again, as soon as the store agrees where it is the one of all processes."""
+        if self._shared is None or not self._shared.renew(admission):
+            with self._lock:
+                self._required().renew_probe(admission, self._clock())
 
     def end_probe(self, admission: Admission, outcome: CallOutcome) -> None:
         """Take the end of a probe that made no call."""
@@ -266,27 +276,29 @@ class Lane:
         admission.started = now  # a job's time is not the dependency's
         self.leave(admission, outcome, now, permit=False)
 
-    def _ask(self) -> Future[ProbeAnswer]:
-        assert self.sharing is not None
-        return self.sharing.take_probe(self._name)
+    def _sharing(self) -> Sharing:
+        assert self._shared is not None
+        return self._shared
 
     def _answer_within(self, ends: float | None) -> float:
         return ANSWER if ends is None else min(ANSWER, max(0.0, ends - self._clock()))
 
-    def _unanswered(self, asked: Future[ProbeAnswer], error: BaseException, ends: float | None) -> BaseException:
+    def _unanswered(
+        self, shared: Sharing, asked: Future[ProbeAnswer], error: BaseException, ends: float | None
+    ) -> BaseException:
         """Give back what a call has that gets no answer in time, or is cancelled; return what it raises."""
         self.give_permit()
         now, late = self._clock(), isinstance(error, NoAnswer)
         passed = now - ends if late and ends is not None and now >= ends else None
         away = late and passed is None  # else this caller alone is gone: the next one may ask at once
-        self._not_used(asked, ANSWER if away else 0.0)
+        shared.not_used(asked, ANSWER if away else 0.0)
         if away:
             return GuardOpen(self._name, ANSWER, _UNANSWERED)
         return error if passed is None else DeadlinePassed(self._name, passed)
 
-    def _granted(self, answer: ProbeAnswer, ends: float | None) -> Admission:
+    def _granted(self, shared: Sharing, answer: ProbeAnswer, ends: float | None) -> Admission:
         """Admit a call by the answer, unless its deadline has passed meanwhile."""
-        admission = self._taken(answer)
+        admission = shared.taken(answer)
         if isinstance(admission, Admission):
             now = self._clock()
             if ends is None or now < ends:
@@ -295,61 +307,6 @@ class Lane:
             raise DeadlinePassed(self._name, now - ends)
         self.give_permit()
         raise GuardOpen(self._name, admission.retry_after, admission.why)
-
-    def _taken(self, answer: ProbeAnswer) -> Admission | Refusal:
-        """Return the admission of the probe, that of an ordinary call if it has closed, or why there is none."""
-        assert self.breaker is not None
-        now = self._clock()
-        with self._lock:
-            if answer.granted and now < answer.at:
-                admission = self.breaker.grant_probe(now, answer.at)
-            else:  # also when the lease has ended before this: another process may have the probe by now
-                self.breaker.pass_probe(now, answer.at)
-                admission = Refusal(max(0.0, answer.at - now), "another process makes the probe")
-            if isinstance(admission, Admission) and admission.probe:
-                self._leased = admission
-        if isinstance(admission, Admission) and admission.probe:
-            return admission
-        if answer.granted:
-            self._give_probe_back()
-        return admission
-
-    def _not_used(self, asked: Future[ProbeAnswer], again: float) -> None:
-        """Give back a probe that may still be given to a caller that is gone; another may ask in `again` seconds."""
-        assert self.breaker is not None
-        now = self._clock()
-        with self._lock:
-            self.breaker.pass_probe(now, now + again)
-
-        def give_back(done: Future[ProbeAnswer]) -> None:
-            if not done.cancelled() and done.exception() is None and done.result().granted:
-                self._give_probe_back()
-
-        asked.add_done_callback(give_back)
-
-    def _leave_to_next(self, asked: Future[ProbeAnswer]) -> None:
-        """Leave the probe that is given later to the next call: this one cannot wait on its loop."""
-        assert self.breaker is not None
-        now = self._clock()
-        with self._lock:
-            self.breaker.pass_probe(now, now + ANSWER)
-            if self._left is None:
-                self._left = LeftProbe(self._lock, self._clock, self._give_probe_back)
-        self._left.leave(asked)
-
-    def _take_left(self, breaker: LocalBreaker, answer: ProbeAnswer, now: float) -> Admission | None:
-        """Return the admission of the probe that was left, None if it may not be made any more."""
-        if now < answer.at and breaker.view(now).state != "closed":
-            admission = breaker.grant_probe(now, answer.at)
-            if isinstance(admission, Admission):
-                self._leased = admission
-                return admission
-        self._give_probe_back()
-        return None
-
-    def _give_probe_back(self) -> None:
-        if self.sharing is not None:
-            self.sharing.probe_ended(self._name, "")
 
     # Leaving
 
@@ -375,20 +332,16 @@ class Lane:
             self.permits.give_back()
 
     def _probe_over(self, probe: Admission, result: Transition) -> None:
-        if probe is not self._leased:
+        if self._shared is None or not self._shared.ended(probe, result):
             self._told(result)
-        else:
-            self._leased = None
-            if self.sharing is not None:
-                self.sharing.probe_ended(self._name, result)
         self._changed()
 
     def _told(self, result: Transition) -> None:
         """Ask the other processes, after this one has opened on its own calls or by its own probe."""
         if not result:
             return
-        if result == "opened" and self.sharing is not None:
-            self.sharing.tripped(self._name)
+        if result == "opened" and self._shared is not None:
+            self._shared.opened()
         self._changed()
 
     def _changed(self, *, shared: bool = False) -> None:
