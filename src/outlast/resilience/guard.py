@@ -21,6 +21,7 @@ from outlast.core.calls import is_async
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
 from outlast.core.guards.breaker import BreakerView, Held, SharedBreaker
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, Timeout
 from outlast.core.policy import Retry
 from outlast.core.text import shown
@@ -312,6 +313,13 @@ class Guard(_Guarding):
     def view(self) -> BreakerView:
         """Return the state of its breaker; raise ConfigurationError when it has none, or one for each key."""
         return self._only_lane("view").view()
+
+    def permits_in_use(self, process: str) -> PermitsInUse | None:
+        """Return the permits in use in this process, which is called so; None without a bulkhead, or with many."""
+        permits = None if self._lane is None else self._lane.permits
+        if permits is None:
+            return None
+        return PermitsInUse(self.name, process, permits.taken, permits.policy.concurrency, permits.waiting)
 
     def hold(self, held: Held) -> None:
         """Hold the breaker "open" or "closed" in this process until the next `hold`; "" lets it move by itself."""
