@@ -101,7 +101,7 @@ class Registry:
     overrides: dict[Any, Callable[..., Any]] = field(default_factory=dict)
     """Replacements of dependencies in tests."""
     version: int = 0
-    """Increases with every change of `topology()`; an open store then gets the topology again."""
+    """Increases with every change of `topology()` or of the guards; an open store then gets the topology again."""
     _explicit: set[str] = field(default_factory=set)
     _names: dict[str, Declaration] = field(default_factory=dict)
 
@@ -145,6 +145,7 @@ class Registry:
                 f"guard {guard.name!r} is declared twice: use the first one, or give one of them another name"
             )
         self.guards[guard.name] = guard
+        self.version += 1
 
     def same_kind(self, one: str, other: str) -> bool:
         """Tell whether two wire kinds are one kind: in any version, by its present or a former name."""

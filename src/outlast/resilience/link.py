@@ -205,8 +205,7 @@ class _Session:
             try:
                 store = await self._connect()
                 if not store.shares_guards():
-                    _log.warning("guards are not shared between processes: the store of %s cannot do it", store.url)
-                    return
+                    return  # the app has told it when it opened the store
                 seen = await store.guards.guards_changed(0, 0)
                 while True:
                     await self._states.refresh(store.guards)
