@@ -99,11 +99,11 @@ class Gate:
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` after each change of the state, in whatever thread makes it, until `unwatch`."""
-        self._lane.watchers = (*self._lane.watchers, changed)
+        self._lane.watch(changed)
 
     def unwatch(self, changed: Callable[[], None]) -> None:
         """End `watch`."""
-        self._lane.watchers = tuple(each for each in self._lane.watchers if each != changed)
+        self._lane.unwatch(changed)
 
     def state(self) -> GateState:
         """Return the state of this process, which follows the shared one."""

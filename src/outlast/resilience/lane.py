@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
-from contextlib import suppress
 from math import inf
 from typing import Final, Literal
 
@@ -26,9 +25,10 @@ from outlast.core.guards.breaker import (
 )
 from outlast.core.guards.policies import Breaker, Bulkhead, slow_limit
 from outlast.resilience.bulkhead import Permits
+from outlast.resilience.hung_calls import HungCalls
 from outlast.resilience.left_probe import answered
 from outlast.resilience.must_wait import MustWait
-from outlast.resilience.news import NO_KEY, GuardNews
+from outlast.resilience.news import NO_KEY, GuardNews, open_since
 from outlast.resilience.passes import pass_of
 from outlast.resilience.ports import GuardSharing, ProbeAnswer
 from outlast.resilience.sharing import ANSWER, Sharing
@@ -37,8 +37,6 @@ __all__ = ["Lane"]
 
 ON_LOOP: Final = 0.1
 """The most seconds for which a plain call blocks the event loop of its thread, to hear who has the probe."""
-TICK: Final = 1.0
-"""Seconds between two looks for calls in flight that have become slow."""
 _NO_BREAKER: Final = Admission(0, 0.0)
 
 
@@ -46,20 +44,24 @@ class Lane:
     """Admits calls and takes their ends, from any thread.
 
     A call takes a permit of the bulkhead first, so that the breaker sees no call that still waits for its turn.
+
+    While it holds its lock it takes no other, and nothing that holds another lock takes this one: the collector may
+    close a generator with a block of any guard inside any locked section, and two threads could wait for each other.
     """
 
     __slots__ = (
         "_clock",
+        "_hung",
         "_lock",
         "_name",
         "_news",
-        "_next_tick",
+        "_open_since",
         "_shared",
+        "_watchers",
         "breaker",
         "key",
         "permits",
         "users",
-        "watchers",
     )
 
     def __init__(
@@ -77,22 +79,33 @@ class Lane:
         self.permits: Final = None if bulkhead is None else Permits(name, bulkhead)
         self.users = 0
         """The callers that hold this lane; counted by `Lanes`."""
-        self.watchers: tuple[Callable[[], None], ...] = ()
-        """Called after each change of the breaker's state, outside of the lock; they return at once."""
         self.key: Final = key
         """Of which key it is; NO_KEY for a guard without keys."""
+        self._watchers: tuple[Callable[[], None], ...] = ()
         self._news = news
+        self._open_since: float | None = None  # as it was told last
         self._name = name
         self._clock = clock
         # Reentrant: the collector may close a generator, with a block of this guard in it, inside any call.
         self._lock = threading.RLock()
         self._shared: Sharing | None = None  # None while the breaker is of this process only
-        judges_slow = breaker is not None and slow_limit(breaker, timeout) < inf
-        self._next_tick = -inf if judges_slow else inf
+        self._hung: HungCalls | None = None
+        if self.breaker is not None and breaker is not None and slow_limit(breaker, timeout) < inf:
+            self._hung = HungCalls(self.breaker, self._lock, clock)
 
     def share(self, link: GuardSharing) -> None:
         """Share the state of the breaker with the other processes from now on."""
         self._shared = Sharing(self._name, self._required(), link, self._lock, self._clock)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed`, which returns at once, after each change of the breaker's state, in any thread, unlocked."""
+        with self._lock:
+            self._watchers = (*self._watchers, changed)
+
+    def unwatch(self, changed: Callable[[], None]) -> None:
+        """End `watch`."""
+        with self._lock:
+            self._watchers = tuple(each for each in self._watchers if each != changed)
 
     # Entering
 
@@ -186,11 +199,13 @@ class Lane:
     def _admit(self, breaker: LocalBreaker, now: float) -> Admission | Literal[MustWait.PROBE]:
         opened: Transition = ""
         with self._lock:
-            if now >= self._next_tick:
-                opened = self._tick(breaker, now)
+            if self._hung is not None and now >= self._hung.next:
+                opened = self._hung.look(now, self._told)
             answer = breaker.admit(now)
             if type(answer) is not Admission:
                 answer = self._granted_here(breaker, answer, now)
+        if self._shared is not None and type(answer) is not Admission:
+            self._shared.give_unused_back()
         if opened:
             self._told(opened)
         if type(answer) is Admission:
@@ -345,51 +360,27 @@ class Lane:
         self._changed()
 
     def _changed(self, *, shared: bool = False) -> None:
-        if self._news is not None:
-            self._news.look(self, shared=shared)
-        for each in self.watchers:
+        news, breaker = self._news, self.breaker
+        if news is not None and breaker is not None:
+            now = self._clock()
+            with self._lock:  # or an older state could be told after a newer one
+                view, before = breaker.view(now), self._open_since
+                since = self._open_since = open_since(view, before)
+            if (since is None) != (before is None):
+                news.changed(self.key, view, now, before=before, shared=shared)
+        for each in self._watchers:
             each()
-
-    # Calls that hang
-
-    def tick(self) -> None:
-        """Count the calls in flight that have become slow."""
-        if self.breaker is not None:
-            with self._lock:
-                opened = self.breaker.tick(self._clock())
-            self._told(opened)
-
-    def _tick(self, breaker: LocalBreaker, now: float) -> Transition:
-        """Look for slow calls now, and once more later if this thread runs an event loop: no call may come then."""
-        self._next_tick = now + TICK
-        loop = asyncio._get_running_loop()
-        if loop is not None:
-            loop.call_later(TICK, self._later)
-        return breaker.tick(now)
-
-    def _later(self) -> None:
-        now = self._clock()
-        if self.breaker is None or now < self._next_tick - TICK / 2:
-            return  # a call that came before this timer has looked, and has set a timer of its own
-        opened: Transition = ""
-        with self._lock, suppress(RuntimeError):  # the loop is closed
-            if self.breaker.view(now).in_flight:
-                opened = self._tick(self.breaker, now)
-        self._told(opened)
 
     # The state of the breaker
 
     def view(self) -> BreakerView:
         """Return the state of the breaker, with the calls in flight that have become slow."""
-        self.tick()
+        breaker = self._required()
         with self._lock:
-            return self._required().view(self._clock())
-
-    def seen(self) -> tuple[BreakerView, float]:
-        """Return the state of the breaker, and the time."""
-        now = self._clock()
+            opened = breaker.tick(self._clock())
+        self._told(opened)
         with self._lock:
-            return self._required().view(now), now
+            return breaker.view(self._clock())
 
     def hold(self, held: Held) -> None:
         """Hold the breaker by hand; see `LocalBreaker.hold`."""
@@ -409,12 +400,11 @@ class Lane:
         return self.breaker
 
     def idle(self) -> bool:
-        """Whether nothing is lost when this lane is dropped."""
+        """Whether nothing is lost when this lane, which has no users, is dropped. Called with the lock of `Lanes`."""
         permits = self.permits
         if permits is not None and (permits.taken or permits.waiting):
             return False
-        with self._lock:
-            return self.breaker is None or self.breaker.idle(self._clock())
+        return self.breaker is None or self.breaker.idle(self._clock())
 
 
 _UNANSWERED: Final = "the store has not said in time which process makes the probe"

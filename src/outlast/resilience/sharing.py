@@ -25,7 +25,7 @@ class Sharing:
     lock: of the breaker. link: to the other processes.
     """
 
-    __slots__ = ("_breaker", "_clock", "_leased", "_left", "_link", "_lock", "_name")
+    __slots__ = ("_breaker", "_clock", "_leased", "_left", "_link", "_lock", "_name", "_unused")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Sharing:
         self._clock = clock
         self._leased: Admission | None = None  # the probe that the store has given
         self._left: LeftProbe | None = None
+        self._unused = False
 
     def opened(self) -> None:
         """Ask the other processes, after this one has opened on its own calls or by its own probe."""
@@ -120,7 +121,10 @@ class Sharing:
         self._left.leave(asked)
 
     def take_left(self, now: float) -> Admission | None:
-        """Return the admission of a probe that was left, None if there is none. The caller has the lock."""
+        """Return the admission of a probe that was left, None if there is none, or none to be made any more.
+
+        The caller has the lock, and calls `give_unused_back` without it.
+        """
         answer = None if self._left is None else self._left.take()
         if answer is None:
             return None
@@ -129,8 +133,14 @@ class Sharing:
             if isinstance(admission, Admission):
                 self._leased = admission
                 return admission
-        self._give_back()
+        self._unused = True
         return None
+
+    def give_unused_back(self) -> None:
+        """Give the probe back that `take_left` has found, and that may not be made any more."""
+        if self._unused:
+            self._unused = False
+            self._give_back()
 
     def _give_back(self) -> None:
         self._link.probe_ended(self._name, "")
