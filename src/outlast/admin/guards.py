@@ -123,7 +123,7 @@ def _status(
         state=state_of(record, now),
         held=record.held,
         known=known,
-        seconds=max(0.0, now - record.since) if known and (record.open or record.closed_at is not None) else None,
+        seconds=max(0.0, now - record.since) if known and _has_begun(record) else None,
         next_probe=None if due is None else max(0.0, due - now),
         probe_by=record.probe.holder if record.probe is not None and now < record.probe.until else "",
         share=part,
@@ -138,6 +138,11 @@ def _status(
         scope=_scope(declared),
         why=waits_for([name], [record], now).removeprefix(f"{WAITS_FOR} {name}: "),
     )
+
+
+def _has_begun(record: GuardRecord) -> bool:
+    """Tell whether the store knows since when it is in its state: not of one for which there was only a round."""
+    return record.open or record.closed_at is not None or record.reset_at is not None
 
 
 def _scope(declared: DeclaredGuard | None) -> Scope:

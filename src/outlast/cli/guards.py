@@ -255,9 +255,9 @@ _CHANGES: Final[tuple[tuple[GuardCommand, str, str, str], ...]] = (
     ),
     (
         "reset",
-        "Let the guard go by its calls again. One that is open closes, and its calls grow along the ramp.",
+        "Let the guard go by its calls again. One that is open, also in one process alone, closes and ramps up.",
         "is closed and goes by its calls",
-        "is closed and not held already",
+        "is closed and goes by its calls",
     ),
 )
 for _name, _help, _done, _unchanged in _CHANGES:

@@ -209,6 +209,7 @@ class SharedStates:
                     probe_at=reading.latest(record.probe_at if due is None else due),
                     held=record.held,
                     closed_at=None if record.closed_at is None else reading.latest(record.closed_at),
+                    reset_at=None if record.reset_at is None else reading.latest(record.reset_at),
                 )
             )
 

@@ -94,6 +94,25 @@ async def test_what_one_app_opens_is_open_for_the_other_until_a_probe(url: str, 
         assert await other.call() == "made"
 
 
+async def test_a_reset_by_hand_closes_also_a_process_that_is_open_alone(url: str, apps: list[App]) -> None:
+    breaker = Breaker(minimum=2, open_for=3600, ramp=3600)
+    alone, other = apps[:] = [App(url, breaker), App(url, breaker)]
+    await asyncio.gather(alone.open(), other.open())
+    assert [await other.call() for _ in range(4)] == ["made"] * 4
+    async with store_at(url) as store:
+        assert [await alone.call(works=False) for _ in range(3)] == ["failed", "failed", "refused"]
+        await until(lambda: _asked_in_vain(store), "the others have not followed")
+        await commanded_by_hand(store, "reset")
+        await until(lambda: alone.guard.view().state == "closed", "it has closed")
+    assert alone.guard.view().share < 0.2
+    assert other.guard.view().share == 1.0
+
+
+async def _asked_in_vain(store: Store) -> bool:
+    record = await record_of(store)
+    return record.revision > 1 and record.asked_at is None and not record.open
+
+
 async def test_an_app_whose_loop_is_blocked_votes(url: str, apps: list[App]) -> None:
     one, other = apps[:] = [App(url), App(url)]
     await asyncio.gather(one.open(), other.open())

@@ -126,7 +126,7 @@ async def test_a_command_is_repeated_until_no_process_was_first() -> None:
     assert await held(store) == ("open", True, 3)
     assert await command_guard(store, "payments", "reset")
     assert await held(store) == ("", False, 4)
-    assert not await command_guard(store, "payments", "reset")
+    assert await command_guard(store, "payments", "reset")  # a process may be open alone
 
 
 async def test_a_command_whose_answer_is_lost_is_made_once() -> None:

@@ -296,8 +296,8 @@ class LocalBreaker:
         """Follow the shared state; return what that did. One that is older than the last one changes nothing.
 
         A breaker that opened by itself stays open while the shared one is closed; it closes with the next end of an
-        opening that it shares or that is later than its own. If an older state comes again and again, the store has
-        lost the newer one: it is followed then, and a breaker that is open goes on by itself.
+        opening that it shares or that is later than its own, and with a reset by hand. If an older state comes again
+        and again, the store has lost the newer one: it is followed then, and a breaker that is open goes on by itself.
         """
         lost = state.generation < self._adopted
         if (lost and now - self._adopted_at < _OUT_OF_ORDER) or self._is_decided(state, now):
@@ -341,8 +341,9 @@ class LocalBreaker:
     def _follow_closed(self, state: SharedBreaker, newer: bool, now: float) -> None:
         closed_at = -inf if state.closed_at is None else state.closed_at
         if self._open:
-            if newer and (self.shared or closed_at >= self._since):
-                self._close(now, closed_at)
+            ended = closed_at if state.reset_at is None else max(closed_at, state.reset_at)
+            if newer and (self.shared or ended >= self._since):
+                self._close(now, closed_at if self.shared else ended)
         elif closed_at > self._closed_at:
             self._begin_ramp(closed_at)
 

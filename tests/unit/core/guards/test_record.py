@@ -254,8 +254,19 @@ def test_held_closed_is_closed_and_takes_no_votes() -> None:
     assert (record.held, record.open, record.closed_at) == ("closed", False, NOW + 6)
     assert commanded(record, "close", NOW + 7) is record
     again = commanded(record, "reset", NOW + 9)
-    assert (again.held, again.open, again.closed_at, again.generation) == ("", False, NOW + 6, record.generation + 1)
-    assert commanded(again, "reset", NOW + 10) is again
+    # All calls were made meanwhile: no ramp goes on.
+    assert (again.held, again.open, again.closed_at, again.generation) == ("", False, None, record.generation + 1)
+
+
+def test_a_reset_is_told_also_where_it_is_closed_and_a_ramp_goes_on() -> None:
+    for record in (EMPTY, probe_ended(taken(), "a.1", 2, "success", NOW + 6)):
+        after = commanded(record, "reset", NOW + 8)
+        assert (after.reset_at, after.closed_at, after.generation) == (
+            NOW + 8, record.closed_at, record.generation + 1,
+        )  # fmt: skip
+        assert rebased(after, "", NOW + 9).reset_at == NOW + 8
+        assert rebased(after, "", NOW).reset_at == NOW
+        assert rebased(after, "boot 2", NOW).reset_at is None
 
 
 def test_a_reset_ends_a_round() -> None:
