@@ -259,11 +259,7 @@ class Gates:
         self._states.clear()
         self.active = any(self._state(name).share < 1.0 for name in self._gates)
         now = self._loop.time()
-        due = [
-            queue
-            for queue in self._closed
-            if queue not in self._probes and self._due_in(queue, now) == 0.0 and queue not in self._ready
-        ]
+        due = self._due(now)
         if due and self._look is None:
             for queue in due:
                 interval = max(self._gates[name].interval for name in self._needs[queue])
@@ -273,6 +269,18 @@ class Gates:
         self._set_timer()
 
     # The probe
+
+    async def look(self) -> None:
+        """Act on the states as they are, and let the next claim take the probes that are due now: without the timer."""
+        self._changed()
+        due = self._due(self._loop.time())
+        if due:
+            await self._look_for_jobs(due)
+
+    def _due(self, now: float) -> list[str]:
+        """Return the queues for which it is to be looked whether they have a job for the probes of their guards."""
+        untaken = [queue for queue in self._closed if queue not in self._probes and queue not in self._ready]
+        return [queue for queue in untaken if self._due_in(queue, now) == 0.0]
 
     async def _look_for_jobs(self, queues: Sequence[str]) -> None:
         """Let the next claim take the probes of those queues that have a job for it."""
