@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from outlast.core.guards.breaker import Admission, CallOutcome
+from outlast.core.guards.answers import Admission, CallOutcome
 from outlast.resilience.guard import Guard
 from outlast.resilience.lane import Lane
 

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from outlast.core.calls import is_async
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
-from outlast.core.guards.breaker import BreakerView, Held, SharedBreaker
+from outlast.core.guards.answers import BreakerView, Held, SharedBreaker
 from outlast.core.guards.permits import PermitsInUse
 from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, Timeout
 from outlast.core.policy import Retry

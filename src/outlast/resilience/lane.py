@@ -11,18 +11,18 @@ from math import inf
 from typing import Final, Literal
 
 from outlast.core.errors import BulkheadFull, ConfigurationError, DeadlinePassed, GuardOpen
-from outlast.core.guards.breaker import (
+from outlast.core.guards.answers import (
     PROBE_DUE,
     Admission,
     BreakerView,
     CallOutcome,
     Held,
-    LocalBreaker,
     ProbeDue,
     Refusal,
     SharedBreaker,
     Transition,
 )
+from outlast.core.guards.breaker import LocalBreaker
 from outlast.core.guards.policies import Breaker, Bulkhead, slow_limit
 from outlast.resilience.bulkhead import Permits
 from outlast.resilience.hung_calls import HungCalls

@@ -10,7 +10,7 @@ from outlast.core.events import GuardClosed, GuardOpened
 from outlast.core.text import duration, short, shown
 
 if TYPE_CHECKING:
-    from outlast.core.guards.breaker import BreakerView
+    from outlast.core.guards.answers import BreakerView
 
 __all__ = ["NO_KEY", "GuardEvent", "GuardNews", "open_since"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from typing import Final, ParamSpec, Protocol, TypeVar
 
-from outlast.core.guards.breaker import Admission, CallOutcome
+from outlast.core.guards.answers import Admission, CallOutcome
 
 __all__ = ["GivenProbe", "Pass", "RampPass", "pass_of", "passes_here", "with_passes"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from outlast.core.guards.breaker import BreakerView, SharedBreaker, Transition
+    from outlast.core.guards.answers import BreakerView, SharedBreaker, Transition
     from outlast.core.guards.policies import Breaker
 
 __all__ = ["FIRST_READ", "GuardSharing", "ProbeAnswer", "SharedGuard"]

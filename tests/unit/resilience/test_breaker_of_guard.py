@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from outlast import Breaker, Bulkhead, ConfigurationError, Guard, GuardOpen
-from outlast.core.guards.breaker import SharedBreaker, Transition
+from outlast.core.guards.answers import SharedBreaker, Transition
 from outlast.resilience.ports import FIRST_READ, ProbeAnswer, SharedGuard
 from tests.support.fake_time import FakeTime
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from outlast import Breaker, Guard
-from outlast.core.guards.answers import SharedBreaker
-from outlast.core.guards.breaker import Transition
+from outlast.core.guards.answers import SharedBreaker, Transition
 from outlast.resilience.lane import Lane
 from outlast.resilience.ports import ProbeAnswer
 from tests.support.fake_time import FakeTime

@@ -11,7 +11,8 @@ from msgspec import structs
 from outlast import Breaker
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import StoreUncertain
-from outlast.core.guards.breaker import Admission, BreakerView, LocalBreaker, SharedBreaker
+from outlast.core.guards.answers import Admission, BreakerView, SharedBreaker
+from outlast.core.guards.breaker import LocalBreaker
 from outlast.core.guards.record import GuardRecord, Vote, asked, commanded, tallied
 from outlast.resilience.ports import ProbeAnswer
 from outlast.resilience.shared_states import HeldProbe, SharedStates, rules_of, vote_of

@@ -21,18 +21,7 @@ from outlast.core.guards.policies import Breaker, slow_limit
 from outlast.core.guards.ramp import share
 from outlast.core.guards.window import window_of
 
-__all__ = [
-    "PROBE_DUE",
-    "Admission",
-    "BreakerView",
-    "CallOutcome",
-    "Held",
-    "LocalBreaker",
-    "ProbeDue",
-    "Refusal",
-    "SharedBreaker",
-    "Transition",
-]
+__all__ = ["LocalBreaker"]
 
 _UNCOUNTED: Final = -(1 << 63)
 """The mark of a call that is in no window; every window gives higher ones."""

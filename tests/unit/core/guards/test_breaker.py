@@ -9,7 +9,8 @@ import pytest
 from msgspec import structs
 
 from outlast.core.errors import ConfigurationError
-from outlast.core.guards.breaker import PROBE_DUE, Admission, CallOutcome, Held, LocalBreaker, Refusal, SharedBreaker
+from outlast.core.guards.answers import PROBE_DUE, Admission, CallOutcome, Held, Refusal, SharedBreaker
+from outlast.core.guards.breaker import LocalBreaker
 from outlast.core.guards.policies import Breaker
 
 TIMEOUT = 2.0
