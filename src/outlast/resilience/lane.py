@@ -240,7 +240,7 @@ class Lane:
             if view.state == "closed":
                 admission = breaker.grant_probe(now)  # that of an ordinary call, as it is closed
                 return admission if isinstance(admission, Admission) else None
-            return None if view.held else allowed.probe(now)
+        return None if view.held else allowed.probe(now)
 
     # The probe of all processes
 
@@ -255,19 +255,8 @@ class Lane:
                 answer = breaker.grant_probe(now)
         if answer is not PROBE_DUE:
             return answer if isinstance(answer, Admission) else None
-        shared = self._sharing()
-        asked = shared.ask()
-        try:
-            async with asyncio.timeout(ANSWER):
-                given = await asyncio.shield(asyncio.wrap_future(asked))
-        except BaseException as error:
-            late = isinstance(error, TimeoutError)
-            shared.not_used(asked, ANSWER if late else 0.0)
-            if late:
-                return None
-            raise
-        admission = shared.taken(given)
-        if not isinstance(admission, Admission):
+        admission = await self._sharing().take()
+        if admission is None:
             return None
         if not admission.probe:  # it has closed meanwhile
             self.leave(admission, "neutral", self._clock(), permit=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
 from collections.abc import Callable
@@ -51,6 +52,21 @@ class Sharing:
     def ask(self) -> Future[ProbeAnswer]:
         """Ask for the probe; `taken`, `not_used` or `leave_to_next` must follow."""
         return self._link.take_probe(self._name)
+
+    async def take(self) -> Admission | None:
+        """Ask for the probe and take it, None if it is not given within ANSWER; an ordinary call if it has closed."""
+        asked = self.ask()
+        try:
+            async with asyncio.timeout(ANSWER):
+                answer = await asyncio.shield(asyncio.wrap_future(asked))
+        except BaseException as error:
+            late = isinstance(error, TimeoutError)
+            self.not_used(asked, ANSWER if late else 0.0)
+            if late:
+                return None
+            raise
+        admission = self.taken(answer)
+        return admission if isinstance(admission, Admission) else None
 
     def taken(self, answer: ProbeAnswer) -> Admission | Refusal:
         """Return the admission of the probe, that of an ordinary call if it has closed, or why there is none."""

@@ -6,13 +6,15 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from math import inf
 from typing import Any
 
 import pytest
 
-from outlast import Breaker, Guard
-from outlast.core.guards.answers import SharedBreaker, Transition
+from outlast import Breaker, Guard, GuardOpen
+from outlast.core.guards.answers import Admission, SharedBreaker, Transition
 from outlast.resilience.lane import Lane
+from outlast.resilience.passes import RampPass, with_passes
 from outlast.resilience.ports import ProbeAnswer
 from tests.support.fake_time import FakeTime
 from tests.unit.resilience.test_breaker_of_guard import Link
@@ -149,6 +151,20 @@ def test_a_probe_that_was_left_and_is_not_made_goes_back_without_the_lock(time: 
                 assert "share" in str(error)
 
     time.run(main)
+    assert seen == [True]
+
+
+def test_the_pass_of_a_run_is_asked_without_the_lock() -> None:
+    guard, seen = Guard("payments", breaker=True), list[bool]()
+
+    class Looks(RampPass):
+        def probe(self, now: float) -> Admission | None:
+            seen.append(free(lane_of(guard)._lock))
+            return None
+
+    guard.adopt(SharedBreaker(1, open=True, since=0.0, probe_at=inf))
+    with pytest.raises(GuardOpen):
+        with_passes({"payments": Looks()}, guard.call_sync, int)
     assert seen == [True]
 
 
