@@ -144,6 +144,8 @@ class _Session:
         self._clock = clock
         self._states = SharedStates(f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}", clock)
         self._probes: dict[str, HeldProbe] = {}
+        self._own_probes: set[str] = set()
+        """The guards of which this process has the probe for itself alone."""
         self._asking: set[str] = set()
         self._store: Guards | None = None
         """None while the store is away, or shares no guards."""
@@ -280,6 +282,7 @@ class _Session:
         """Take the probe; locally while the store is away."""
         lease = self._states.rules(name).lease
         store = self._store
+        self._own_probes.add(name)
         if store is None:
             return ProbeAnswer(True, self._clock() + lease)
         holder = self._states.new_holder()
@@ -295,13 +298,15 @@ class _Session:
             return ProbeAnswer(False, self._clock() + ANSWER) if unanswered else ProbeAnswer(True, until)
         if probe is not None:
             self._probes[name] = probe
+            self._own_probes.discard(name)
         return answer
 
     async def renew(self, name: str) -> ProbeAnswer:
         """Renew the lease of the probe; the store's stays as it is while the store is away."""
         probe = self._probes.get(name)
-        if probe is None:  # it is of this process alone
-            return ProbeAnswer(True, self._clock() + self._states.rules(name).lease)
+        if probe is None:  # or the link was closed since it was given
+            own = name in self._own_probes
+            return ProbeAnswer(own, self._clock() + (self._states.rules(name).lease if own else 0.0))
         renewed: HeldProbe | None = None
 
         async def renew(store: Guards) -> None:

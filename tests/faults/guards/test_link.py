@@ -22,6 +22,7 @@ from outlast.core.guards.record import GuardRules, GuardsView
 from outlast.core.store.store import Store
 from outlast.resilience import link
 from outlast.resilience.guard import Guard
+from outlast.resilience.ports import ProbeAnswer
 from tests.faults.guards.processes import commanded_by_hand, opened, record_of, store_at
 from tests.support.polling import until
 from tests.support.servers.redis_fleet import Node
@@ -327,6 +328,40 @@ async def test_guards_stay_shared_while_another_loop_uses_the_app(url: str, apps
     async with store_at(url) as store:
         await opened(store, GuardRules(interval=3600))
         await until(lambda: app.guard.view().state == "open", "it has heard of the opening")
+
+
+async def test_a_probe_that_a_closed_link_was_given_is_not_renewed(url: str, apps: list[App]) -> None:
+    apps.append(App(url, BREAKER))
+    async with store_at(url) as store:
+        await opened(store, GuardRules(interval=0.01, lease=3600, ramp=0))
+        await apps[0].open()
+        shared = apps[0].shop._wired().guard_link
+        assert shared is not None
+        await asyncio.wrap_future(shared.start(apps[0].guard))
+        given = await until(lambda: _probe_of(shared), "it is given the probe")
+        renewed = await asyncio.wrap_future(shared.renew_probe("payments"))
+        assert renewed.granted
+        assert renewed.at > given.at
+        await shared.close()
+        assert not (await asyncio.wrap_future(shared.renew_probe("payments"))).granted
+
+
+async def _probe_of(shared: link.GuardLink) -> ProbeAnswer | None:
+    answer = await asyncio.wrap_future(shared.take_probe("payments"))
+    return answer if answer.granted else None
+
+
+async def test_a_probe_of_a_process_that_is_open_alone_is_renewed(url: str, apps: list[App]) -> None:
+    apps.append(App(url, BREAKER))
+    await apps[0].open()
+    shared = apps[0].shop._wired().guard_link
+    assert shared is not None
+    await asyncio.wrap_future(shared.start(apps[0].guard))
+    given = await _probe_of(shared)
+    assert given is not None
+    renewed = await asyncio.wrap_future(shared.renew_probe("payments"))
+    assert renewed.granted
+    assert renewed.at > given.at
 
 
 async def test_an_app_that_is_closed_right_after_its_probe_has_reported_it(url: str, apps: list[App]) -> None:
