@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from outlast.core.forecast import Forecast, Offer
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.limits import Limit
 from outlast.core.message import Holder
 from outlast.core.settlement import ACCEPTED, Exists, Full
@@ -58,6 +59,18 @@ async def test_a_worker_that_has_ended_adds_nothing(desk: Desk) -> None:
     await desk.claim(holder=TWO, limit=2)
     await desk.store.forfeit(THREE, crashed=False)
     assert (await forecast(desk)).ends == 2.0
+
+
+async def test_permits_in_use_are_those_that_live_workers_told_last(desk: Desk) -> None:
+    one, other = (PermitsInUse("payments", process, used=2, of=3, waiting=4) for process in ("a:1", "b:2"))
+    await fill(desk, 1)
+    await desk.claim(holder=structs.replace(A, loads={"q": Offer(2, 1.0, (one,))}), limit=0, lease=100)
+    await desk.claim(holder=structs.replace(B, loads={"q": Offer(2, 1.0, (other,))}), limit=0, lease=5)
+    assert sorted(each.process for each in (await desk.stats()).permits) == ["a:1", "b:2"]
+    desk.clock.advance(6)
+    assert (await desk.stats()).permits == (one,)
+    await desk.claim(holder=structs.replace(A, loads={"q": Offer(2, 1.0)}), limit=0)
+    assert (await desk.stats()).permits == ()
 
 
 async def test_news_of_a_worker_replace_what_it_told(desk: Desk) -> None:
