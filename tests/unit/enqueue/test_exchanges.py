@@ -226,7 +226,7 @@ async def test_a_full_queue_is_told_and_the_others_have_their_copies() -> None:
         assert list(error.published.copies) == ["mail"]
         assert error.stored == (copy_id("orders", "second", "mail"),)
         assert [each.id for each in error.unstored] == ["second"]
-        assert "not stored for 'billing'" in str(error)
+        assert "not stored for 'billing', and is for the other queues: " in str(error)
         assert "id='second' in" in str(error)
         assert await error.published.copies["mail"].status() == "ready"
         refusals = [each for each in shop.told if isinstance(each, JobRefused)]
