@@ -233,8 +233,8 @@ async def test_a_queue_that_answers_nothing_holds_up_no_other_one(rabbit: Rabbit
         with rabbit.stuck(vhost, "q"):
             consumer = got.consume(client, "q")
             await until(lambda: "no answer to Basic.Consume" in str(consumer.problem), "the problem is told")
-            with pytest.raises(StoreUncertain, match=r"no answer to Queue\.Delete within 0\.5 s"):
-                await client.declarations.delete_queue("q", if_empty=True)
+            with pytest.raises(StoreUncertain, match=r"no answer to Queue\.Purge within 0\.5 s"):
+                await client.declarations.purge_queue("q")
             answers = await client.publish([message("q", b"late"), message("other", b"prompt")], 3)
             assert [answer.outcome for answer in answers] == ["unknown", "confirmed"]
             assert (await other.have(1))[0].body == b"prompt"
