@@ -114,8 +114,10 @@ class AmqpLink:
                 continue
             began = wire.loop.time()
             self._note(await asyncio.shield(wire.ended))
-            if wire.loop.time() - began > LONGEST:
+            self._wire = None
+            if asyncio.get_running_loop().time() - began > LONGEST:
                 pause = pauses(self._rng)
+            del wire  # it would be kept during the pause
             # The first attempt comes at once, but not those of all clients of a server in the same moment.
             await asyncio.sleep(next(pause) * self._rng.random())
 
