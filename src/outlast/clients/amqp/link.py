@@ -9,6 +9,7 @@ from itertools import count
 from random import Random
 from typing import Final
 
+from outlast.aio.callbacks import tell
 from outlast.aio.tasks import cancel
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.wire import AmqpWire
@@ -155,13 +156,12 @@ class AmqpLink:
     def _note(self, problem: StoreError | None) -> None:
         changed = str(problem) != str(self.problem)
         self.problem = None if problem is None else problem.with_traceback(None)  # else it keeps a dead connection
-        if changed and self._on_change is not None:
-            self._on_change(problem)
+        if changed:
+            tell(self._on_change, problem)
 
     def _block(self, reason: str | None) -> None:
         if reason is None:
             self._unblocked.set()
         else:
             self._unblocked.clear()
-        if self._on_blocked is not None:
-            self._on_blocked(reason)
+        tell(self._on_blocked, reason)

@@ -8,11 +8,10 @@ from typing import Final
 
 from outlast.aio.deadlines import Deadlines
 from outlast.clients.amqp.confirm_channels import ConfirmChannels, Lane, lane_of
-from outlast.clients.amqp.confirms import AmqpMessage, PublishBatch, Publishing
+from outlast.clients.amqp.confirms import AmqpMessage, ConfirmChannel, PublishBatch, Publishing
 from outlast.clients.amqp.errors import AmqpRefused
-from outlast.clients.amqp.frames import HEADER_OVERHEAD, publish_method
+from outlast.clients.amqp.frames import HEADER_OVERHEAD
 from outlast.clients.amqp.link import AmqpLink
-from outlast.clients.amqp.properties import encode_properties
 from outlast.clients.amqp.window import SendWindow
 from outlast.clients.amqp.wire import AmqpWire
 from outlast.core.errors import StoreError
@@ -55,13 +54,10 @@ class AmqpPublisher:
         While the server takes no messages (an alarm), nothing more is sent. Raise ConfigurationError for a name over
         255 bytes, TableError for properties that AMQP cannot say; nothing was sent then.
         """
-        headers = [encode_properties(message.properties) for message in messages]
-        for message in messages:
-            publish_method(0, message.exchange, message.key)
-        batch = PublishBatch(len(messages))
+        batch = PublishBatch(messages)
         try:
             with self._deadlines.within(timeout):
-                await self._send(batch, messages, headers)
+                await self._send(batch)
                 await batch.wait()
         except TimeoutError:
             late = f"within {timeout:g} s{f': {self._link.blocked}' if self._link.blocked else ''}"
@@ -72,9 +68,9 @@ class AmqpPublisher:
                     batch.answer(place, Publishing("unsent", f"{batch.waits_for} {late}"))
         return [answer for answer in batch.answers if answer is not None]
 
-    async def _send(self, batch: PublishBatch, messages: Sequence[AmqpMessage], headers: Sequence[bytes]) -> None:
+    async def _send(self, batch: PublishBatch) -> None:
         """Send all messages, each lane on its channel, as far as there is room."""
-        sizes = [len(message.body) + len(header) for message, header in zip(messages, headers, strict=True)]
+        messages, sizes = batch.messages, batch.sizes
         while batch.sent < len(messages):
             batch.waits_for = "no connection"
             try:
@@ -96,20 +92,26 @@ class AmqpPublisher:
                     self._leave_out(batch, end, error)
                 continue
             batch.waits_for = "no room beside the messages that are not confirmed"
-            room = sizes[batch.sent : end]
-            number = await self._window.enter(room)
-            if not channel.alive or wire.blocked is not None:
-                self._window.leave(number, sum(room[:number]))
-                continue
-            for place in range(batch.sent, batch.sent + number):
-                message, header = messages[place], headers[place]
-                if len(header) + HEADER_OVERHEAD > wire.frame_max:
-                    self._window.leave(1, sizes[place])
-                    batch.answer(place, _headers_too_large(header, wire.frame_max))
-                else:
-                    channel.send(message, header, sizes[place], batch, place)
-            batch.sent += number
-            self._start_watch(wire)
+            number = await self._window.enter(sizes[batch.sent : end])
+            end = batch.sent + number
+            try:
+                if channel.alive and wire.blocked is None:
+                    self._send_up_to(end, batch, channel, wire.frame_max)
+            finally:
+                self._window.leave(end - batch.sent, sum(sizes[batch.sent : end]))
+                self._start_watch(wire)
+
+    def _send_up_to(self, end: int, batch: PublishBatch, channel: ConfirmChannel, frame_max: int) -> None:
+        """Send the next messages of a batch, which have their room."""
+        while batch.sent < end:
+            place = batch.sent
+            header = batch.headers[place]
+            if len(header) + HEADER_OVERHEAD <= frame_max:
+                channel.send(batch, place)
+            else:
+                self._window.leave(1, batch.sizes[place])
+                batch.answer(place, _headers_too_large(header, frame_max))
+            batch.sent += 1
 
     def _leave_out(self, batch: PublishBatch, end: int, error: StoreError) -> None:
         answer = Publishing("unsent", str(error), getattr(error, "code", 0))
