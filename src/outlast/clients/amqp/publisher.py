@@ -9,7 +9,6 @@ from typing import Final
 from outlast.aio.deadlines import Deadlines
 from outlast.clients.amqp.confirm_channels import ConfirmChannels, Lane, lane_of
 from outlast.clients.amqp.confirms import AmqpMessage, ConfirmChannel, PublishBatch, Publishing
-from outlast.clients.amqp.errors import AmqpRefused
 from outlast.clients.amqp.frames import HEADER_OVERHEAD
 from outlast.clients.amqp.link import AmqpLink
 from outlast.clients.amqp.window import SendWindow
@@ -34,10 +33,11 @@ LOOK: Final = 1.0
 class AmqpPublisher:
     """Publishes over one connection. Whatever happens to it, each call ends within its deadline."""
 
-    def __init__(self, link: AmqpLink, *, count: int = COUNT, size: int = SIZE, silence: float = SILENCE) -> None:
+    def __init__(self, link: AmqpLink, *, count: int = COUNT, size: int = SIZE) -> None:
         self._link = link
         self._window = SendWindow(count, size)
-        self._silence = silence
+        self._silence = SILENCE
+        self._patience = PATIENCE
         self._channels = ConfirmChannels(self._window)
         self._deadlines = Deadlines()
         self._watch: asyncio.TimerHandle | None = None
@@ -88,7 +88,7 @@ class AmqpPublisher:
             try:
                 channel = await self._channels.get(wire, lane)
             except StoreError as error:
-                if wire.alive or isinstance(error, AmqpRefused):
+                if wire.alive:
                     self._leave_out(batch, end, error)
                 continue
             batch.waits_for = "no room beside the messages that are not confirmed"
@@ -135,7 +135,7 @@ class AmqpPublisher:
             if loop.time() - max(wire.last_received, self._owed_since) > self._silence:
                 wire.suspect(f"no answer within {self._silence:g} s")
             for channel in self._channels:
-                channel.give_up(loop.time() - PATIENCE)
+                channel.give_up(loop.time() - self._patience)
         self._watch = loop.call_later(min(LOOK, self._silence / 4), self._look)
 
 
