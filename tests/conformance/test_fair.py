@@ -5,7 +5,7 @@ from __future__ import annotations
 from outlast.core.settlement import Release, Reschedule
 from outlast.core.store.control import Adjust, Cancel, Purge
 from outlast.core.topology import Queue, Topology
-from tests.support.jobs import B, Desk
+from tests.support.jobs import A, B, Desk
 
 
 async def flood(desk: Desk, key: str | None, jobs: int, *, first: int = 0, delay: float = 0.0) -> list[str]:
@@ -162,6 +162,18 @@ async def test_the_key_travels_with_the_job(desk: Desk) -> None:
     (record,) = await desk.store.get(["q.1"])
     assert record is not None
     assert record.key == "ann"
+
+
+async def test_the_key_of_a_lapsed_job_that_ends_cancelled_takes_no_turn(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2", key="ann")
+    await desk.claim(holder=A)
+    await desk.do(Cancel("q.1"))
+    await desk.finish("q.2")
+    await desk.lapse()
+    await desk.publish("q.3", key="bob")
+    await desk.publish("q.4", key="ann")
+    assert await desk.ids(limit=1, holder=B) == ["q.3"]
+    assert await desk.ids(limit=1, holder=B) == ["q.4"]
 
 
 async def test_how_many_keys_have_something_to_give(desk: Desk) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from outlast.core.limits import Limit
 from outlast.core.message import Holder
 from outlast.core.settlement import Finish, Lost, Release
 from outlast.core.store.control import Cancel, Purge
@@ -134,6 +137,36 @@ async def test_extend_takes_back_what_lapsed_and_was_not_handed_out_again(desk: 
     assert (record.state, record.holder, record.crashes) == ("running", A.id, 0)
     assert await desk.claim(holder=C) == []
     assert await desk.settle(Finish(fences[1], "succeeded")) == []
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"concurrency": 2}, {"per_key": Limit(concurrency=2)}, {"concurrency": 2, "per_key": Limit(concurrency=2)}],
+    ids=["queue", "key", "both"],
+)
+async def test_extend_takes_back_what_limits_leave_room_for(desk: Desk, limits: dict[str, Any]) -> None:
+    await desk.declare("q", **limits)
+    await desk.publish("q.1", "q.2", "q.3", key="ann")
+    old = [each.fence for each in await desk.claim(holder=A)]
+    assert [fence.id for fence in old] == ["q.1", "q.2"]
+    await desk.lapse()
+    assert await desk.ids(limit=1, holder=B) == ["q.1"]
+    assert await desk.extend(A) == lost(old[:1])
+    assert [(await desk.record(id)).holder for id in ("q.1", "q.2")] == [B.id, A.id]
+    assert await desk.claim(holder=C) == []
+    assert await desk.settle(Finish(old[1], "succeeded")) == []
+    assert await desk.ids(holder=C) == ["q.3"]
+
+
+@pytest.mark.parametrize("limits", [{"concurrency": 1}, {"per_key": Limit(concurrency=1)}], ids=["queue", "key"])
+async def test_extend_takes_back_the_only_one_that_limits_let_run(desk: Desk, limits: dict[str, Any]) -> None:
+    await desk.declare("q", **limits)
+    await desk.publish("q.1", "q.2", key="ann")
+    assert await desk.ids(holder=A) == ["q.1"]
+    await desk.lapse()
+    assert await desk.extend(A) == []
+    assert (await desk.record("q.1")).holder == A.id
+    assert await desk.claim(holder=C) == []
 
 
 async def test_extend_takes_back_what_nobody_took_for_hours(desk: Desk) -> None:

@@ -36,6 +36,7 @@ async def test_a_key_without_jobs_is_deleted_at_rest(tmp_path: Path) -> None:
     await desk.publish("mail.2", key="bob")
     await desk.publish("mail.3", key="cat", delay=1e6)
     await desk.publish("slow.1", key="dan")
+    await desk.publish("mail.4", key="eve")
     given = await desk.claim("mail", "slow")
     await desk.settle(*(Finish(each.fence, "succeeded") for each in given if each.message.id != "mail.2"))
     clock.advance(3 * 24 * 3600)  # the records go, then the ids
