@@ -202,6 +202,13 @@ class TestConcurrencyOfAKey:
         await done(desk, "bob-0")
         assert await take(desk, limit=1) == ["bob-1"]
 
+    async def test_jobs_without_a_key_end_beside_those_of_keys(self, desk: Desk) -> None:
+        await declare(desk, per_key=Limit(concurrency=1))
+        await fill(desk, "ann", None, jobs=2)
+        assert await take(desk) == ["none-0", "ann-0", "none-1"]
+        await done(desk, "none-0", "ann-0", "none-1")
+        assert await take(desk) == ["ann-1"]
+
 
 class TestRates:
     async def test_a_burst_then_one_an_interval(self, desk: Desk) -> None:

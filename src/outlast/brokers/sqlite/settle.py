@@ -132,7 +132,7 @@ def _retry(tx: Transaction, retry: Reschedule) -> list[Lost]:
 def _give_back(tx: Transaction, settlement: Release | Park) -> list[Lost]:
     fence = settlement.fence
     row = tx.row("fence_row", (fence.row,))
-    if row is not None and row[0] == fence.token and row[2]:
+    if row is not None and row[2]:
         return _finish(tx, Finish(fence, "cancelled", "cancelled"))
     begun = isinstance(settlement, Release) and settlement.begun
     at = settlement.at
