@@ -10,7 +10,7 @@ import pytest
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.policy import DEFAULTS
-from outlast.core.settlement import Release
+from outlast.core.settlement import ACCEPTED, Exists, Release
 from outlast.core.store.control import Purge
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import Desk
@@ -43,3 +43,13 @@ async def test_a_job_that_nobody_holds_is_lost_by_nobody(desk: Desk, tmp_path: P
     await client.open()
     assert await client.command("EXISTS", f"{{{namespace_of(tmp_path)}}}:lost:") == 0
     await client.close()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_an_id_is_forgotten_at_its_time_though_nothing_has_removed_it(desk: Desk, more: int) -> None:
+    await desk.declare("q", records=0, id_memory=60)
+    await desk.run("q.1")
+    for seconds, answer in ((59, Exists("q.1", "id")), (1, ACCEPTED)):
+        desk.clock.advance(seconds)
+        answers = await desk.publish("q.1", *(f"q.{seconds}-{n}" for n in range(more)))
+        assert answers[0] == answer
