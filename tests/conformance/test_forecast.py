@@ -201,6 +201,18 @@ class TestMaxWait:
         assert await desk.state("q.late") == "unknown"
         assert (await desk.stats()).depth == 12
 
+    async def test_no_client_is_told_to_wait_for_more_than_an_hour(self, desk: Desk) -> None:
+        await fill(desk, 12)
+        await desk.claim(holder=structs.replace(A, loads={"q": Offer(1, 1e5)}), limit=1)
+        assert await desk.publish("q.late", max_wait=3.0) == [Full(3600.0, "max_wait", 3600.0)]
+        await desk.declare("q", max_depth=12, per_key=Limit(max_depth=1))
+        assert await desk.publish("q.full") == [Full(3600.0, "max_depth", 3600.0)]
+        await desk.declare("q", per_key=Limit(max_depth=1))
+        assert await desk.publish("q.of-a-key", "q.full", key="a") == [
+            ACCEPTED,
+            Full(3600.0, "per_key.max_depth", 3600.0),
+        ]
+
     async def test_the_jobs_of_a_batch_count_for_those_behind_them(self, desk: Desk) -> None:
         await self.begin(desk, 2)
         answers = await desk.publish(*(f"q.n{n}" for n in range(5)), max_wait=1.0)

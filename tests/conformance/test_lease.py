@@ -191,6 +191,18 @@ async def test_who_has_a_lapsed_job_next_does_not_take_its_crash_back(desk: Desk
     assert (await desk.record("q.1")).crashes == 1
 
 
+async def test_extend_tells_of_all_that_are_lost_or_to_be_cancelled(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2", "q.3", "q.4")
+    old = [each.fence for each in await desk.claim(holder=A, limit=2)]
+    desk.clock.advance(LEASE + 1)
+    assert await desk.ids(holder=B, limit=2) == ["q.1", "q.2"]
+    fences = [each.fence for each in await desk.claim(holder=A)]
+    await desk.apply(Cancel("q.3"), Cancel("q.4"))
+    told = await desk.extend(A)
+    assert told[:2] == lost(old)
+    assert sorted(told[2:], key=lambda each: each.fence.id) == lost(fences, "cancelled")
+
+
 async def test_extend_tells_of_a_superseded_fence_once(desk: Desk) -> None:
     await desk.publish("q.1")
     old = (await desk.claim(holder=A))[0].fence
