@@ -60,6 +60,16 @@ async def test_oldest_is_how_long_the_first_ready_job_has_waited(desk: Desk) -> 
     assert (await desk.stats()).oldest == 0
 
 
+async def test_oldest_is_of_all_keys_and_of_the_jobs_without_one(desk: Desk) -> None:
+    for key in ("ann", None, "bob"):
+        await desk.publish(f"q.{key}", key=key)
+        desk.clock.advance(1)
+    assert (await desk.stats()).oldest == pytest.approx(3)
+    assert await desk.ids(limit=1) == ["q.None"]
+    await desk.do(Cancel("q.ann"))
+    assert (await desk.stats()).oldest == pytest.approx(1)
+
+
 async def test_oldest_is_of_the_keys_of_the_queue_those_that_wait_for_a_slot_too(desk: Desk) -> None:
     for queue in ("p", "q", "r"):
         await desk.declare(queue, per_key=Limit(concurrency=1))

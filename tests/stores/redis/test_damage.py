@@ -324,6 +324,15 @@ async def wrong(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("wrong")
+async def test_a_claim_tells_once_of_such_a_queue(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    for turn in range(3):
+        await desk.publish(f"q.{turn}")
+        assert await desk.ids("bad", "q") == [f"q.{turn}"]
+        assert await desk.ids("bad") == []
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["queue 'bad' gives no jobs"]
+
+
+@pytest.mark.usefixtures("wrong")
 async def test_a_follow_up_into_such_a_queue_holds_up_no_other_end(desk: Desk) -> None:
     await desk.publish("r.1", "r.2", expires=5)
     await desk.claim("r")

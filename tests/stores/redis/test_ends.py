@@ -11,7 +11,7 @@ from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import ACCEPTED, Exists, Release
-from outlast.core.store.control import Purge
+from outlast.core.store.control import Cancel, Purge
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import Desk
 from tests.support.stores import CASES, namespace_of, redis_url
@@ -53,3 +53,25 @@ async def test_an_id_is_forgotten_at_its_time_though_nothing_has_removed_it(desk
         desk.clock.advance(seconds)
         answers = await desk.publish("q.1", *(f"q.{seconds}-{n}" for n in range(more)))
         assert answers[0] == answer
+
+
+async def test_a_key_leaves_nothing_when_its_last_job_has_ended(desk: Desk, tmp_path: Path) -> None:
+    await desk.publish("q.1", "q.2", key="ann")
+    await desk.publish("q.3", key="bob", delay=99)
+    await desk.publish("q.4", key="cat")
+    client = RedisClient(Address.of(redis_url()))
+    await client.open()
+
+    async def keys() -> list[bytes]:
+        found: list[bytes] = await client.command("HKEYS", f"{{{namespace_of(tmp_path)}:q}}:k")
+        return sorted(found)
+
+    assert await keys() == [b"ann", b"bob", b"cat"]
+    await desk.claim()
+    await desk.finish("q.1", "q.4")
+    assert await keys() == [b"ann", b"bob"]
+    await desk.finish("q.2")
+    assert await keys() == [b"bob"]
+    await desk.do(Cancel("q.3"))
+    assert await keys() == []
+    await client.close()
