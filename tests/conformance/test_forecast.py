@@ -265,6 +265,16 @@ class TestMaxWait:
         assert await desk.publish("q.b1", key="b", max_wait=2.0) == [ACCEPTED]
         assert isinstance((await desk.publish("q.a99", key="a", max_wait=2.0))[0], Full)
 
+    async def test_keys_that_wait_for_a_slot_have_their_turns_too(self, desk: Desk) -> None:
+        await desk.declare("q", per_key=Limit(concurrency=1))
+        for key in ("a", "b"):
+            await desk.publish(*(f"q.{key}{n}" for n in range(10)), key=key)
+        assert await desk.ids(holder=TWO, limit=3) == ["q.a0", "q.b0"]
+        (full,) = await desk.publish("q.c", key="c", max_wait=1.0)
+        assert isinstance(full, Full)
+        assert full.retry_after == pytest.approx((3 + 2 + 1 - 2) / 2 - 1.0)
+        assert await desk.publish("q.c", key="c", max_wait=2.5) == [ACCEPTED]
+
     async def test_a_delivery_does_not_carry_it(self, desk: Desk) -> None:
         await desk.publish("q.1", max_wait=5.0)
         assert [each.message.max_wait for each in await desk.claim()] == [None]
