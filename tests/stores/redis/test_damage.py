@@ -314,6 +314,37 @@ async def test_who_waits_for_guards_wakes_when_the_server_was_flushed(
     assert await desk.store.guards_changed(heard, 60) != heard
 
 
+@pytest.mark.parametrize(
+    ("at", "format", "value"),
+    [
+        (0, "c", b"x"),
+        (1, "d", math.nan),
+        (9, "d", math.nan),
+        (9, "d", math.inf),
+        (17, "I", 0),
+        (40, "d", math.inf),
+        (40, "d", -math.inf),
+    ],
+    ids=["state", "rank", "time", "no time", "attempt", "end", "end before all"],
+)
+async def test_a_state_with_one_wrong_value_ends_its_job_alone(
+    desk: Desk, client: RedisClient, tmp_path: Path, at: int, format: str, value: object
+) -> None:
+    await desk.publish("q.1", "q.2", "q.3")
+    await desk.claim()
+    await desk.settle(*(Reschedule(desk.fence(id), desk.clock.time(), 2) for id in ("q.1", "q.2", "q.3")))
+    key = f"{{{namespace_of(tmp_path)}:q}}:d"
+    state = bytearray(await client.command("HGET", key, "2"))
+    struct.pack_into(f">{format}", state, at, value)
+    await client.command("HSET", key, "2", bytes(state))
+    assert await desk.ids() == ["q.1", "q.3"]
+    assert await desk.ids() == []
+    bad = await desk.record("q.2")
+    assert (bad.state, bad.reason) == ("dead", "unreadable")
+    stats = await desk.stats()
+    assert (stats.depth, stats.running, stats.ready, stats.dead) == (2, 2, 0, 1)
+
+
 @pytest.fixture
 async def wrong(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
     """Make a key of queue bad one of a wrong type."""
