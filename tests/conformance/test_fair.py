@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from outlast.core.settlement import Release, Reschedule
-from outlast.core.store.control import Adjust, Cancel, Purge
+from outlast.core.store.control import Adjust, Cancel, Command, Purge
 from outlast.core.topology import Queue, Topology
 from tests.support.jobs import A, B, Desk
 
@@ -181,6 +183,21 @@ async def test_how_many_keys_have_something_to_give(desk: Desk) -> None:
     await flood(desk, "bob", 1)
     assert (await desk.stats()).keys == 2
     await order(desk, 9)
+    assert (await desk.stats()).keys == 0
+
+
+@pytest.mark.parametrize("how", ["key", "id", "cancel"])
+async def test_a_key_that_lost_its_jobs_gives_nothing_and_the_others_are_counted(desk: Desk, how: str) -> None:
+    for key in ("ann", "bob", "cat"):
+        await flood(desk, key, 1)
+    ways: dict[str, Command] = {"key": Purge(key="ann"), "id": Purge(id="q.ann-0"), "cancel": Cancel("q.ann-0")}
+    await desk.do(ways[how])
+    if how == "key":
+        assert (await desk.stats()).keys == 2
+    assert await order(desk, 1) == ["bob-0"]
+    await flood(desk, "ann", 1, first=1)
+    assert (await desk.stats()).keys == 2
+    assert await order(desk, 9) == ["cat-0", "ann-1"]
     assert (await desk.stats()).keys == 0
 
 

@@ -345,6 +345,25 @@ async def test_a_state_with_one_wrong_value_ends_its_job_alone(
     assert (stats.depth, stats.running, stats.ready, stats.dead) == (2, 2, 0, 1)
 
 
+@pytest.mark.parametrize("value", ["text", None, math.nan, math.inf, -math.inf], ids=str)
+@pytest.mark.parametrize("at", [0, 1, 3, 4, 6, 8, 11, 12])
+async def test_a_key_with_one_wrong_value_gives_its_jobs(
+    desk: Desk, client: RedisClient, tmp_path: Path, at: int, value: object
+) -> None:
+    await desk.publish("q.1", "q.2", key="ann")
+    await desk.publish("q.3", key="bob")
+    field = f"{{{namespace_of(tmp_path)}:q}}:k"
+    lane = msgpack.decode(await client.command("HGET", field, "ann"))
+    lane[at] = value
+    await client.command("HSET", field, "ann", msgpack.encode(lane))
+    await desk.publish("q.4", key="ann")
+    assert sorted(await desk.ids()) == ["q.1", "q.2", "q.3", "q.4"]
+    await desk.finish("q.1", "q.2", "q.3", "q.4")
+    assert (await desk.stats()).keys == 0
+    await desk.publish("q.5", key="ann")
+    assert await desk.ids() == ["q.5"]
+
+
 @pytest.fixture
 async def wrong(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
     """Make a key of queue bad one of a wrong type."""
