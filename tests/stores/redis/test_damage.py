@@ -364,6 +364,15 @@ async def test_a_key_with_one_wrong_value_gives_its_jobs(
     assert await desk.ids() == ["q.5"]
 
 
+async def test_a_search_passes_by_a_page_that_is_gone(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
+    await desk.publish("q.1")
+    await desk.publish("r.1")
+    await client.command("DEL", f"{{{namespace_of(tmp_path)}:q}}:a:0")
+    page = await desk.store.find(Query())
+    assert [each.id for each in page.records] == ["r.1"]
+    assert await desk.ids() == ["q.1"]
+
+
 @pytest.fixture
 async def wrong(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
     """Make a key of queue bad one of a wrong type."""

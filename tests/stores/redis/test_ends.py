@@ -11,7 +11,7 @@ from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import ACCEPTED, Exists, Release
-from outlast.core.store.control import Cancel, Purge
+from outlast.core.store.control import Cancel, Prune, Purge
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import Desk
 from tests.support.stores import CASES, namespace_of, redis_url
@@ -74,4 +74,25 @@ async def test_a_key_leaves_nothing_when_its_last_job_has_ended(desk: Desk, tmp_
     assert await keys() == [b"bob"]
     await desk.do(Cancel("q.3"))
     assert await keys() == []
+    await client.close()
+
+
+async def test_an_id_that_is_forgotten_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
+    await desk.declare("q", records=0, id_memory=60)
+    await desk.run("q.1", "q.2")
+    desk.clock.advance(30)
+    await desk.run("q.3")
+    client = RedisClient(Address.of(redis_url()))
+    await client.open()
+
+    async def remembered() -> tuple[int, int]:
+        await desk.do(Prune())
+        stem = f"{{{namespace_of(tmp_path)}:q}}"
+        return await client.command("HLEN", f"{stem}:p"), await client.command("LLEN", f"{stem}:pl")
+
+    assert await remembered() == (3, 3)
+    desk.clock.advance(31)
+    assert await remembered() == (1, 1)
+    desk.clock.advance(30)
+    assert await remembered() == (0, 0)
     await client.close()
