@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from mutation.copies import LATE
 from mutation.faults import ROOT, Fault
 from mutation.in_place import Place, change, record
 
@@ -78,17 +79,21 @@ class Sifter:
                 self.seconds[test] = seconds
                 self.entered[test] = {(file, name) for file, name in entered}
         undecided: list[str] = []
+        late: list[str] = []
         for number, fault, shown in self.sample:
             began = time.monotonic()
             answer = self._fault(session, fault)
-            unseen = not answer or answer.startswith("?")
-            if unseen:
+            mark = ""
+            if not answer or answer.startswith("?"):
+                mark = "UNDECIDED "
                 undecided.append(f"{number:4} {shown}  {answer}")
+            elif answer.startswith(LATE):
+                late.append(f"{number:4} {shown}  {answer}")
             else:
                 self.noticed.setdefault(fault.path, Counter())[answer] += 1
-            mark = "UNDECIDED " if unseen else ""
             print(f"{number:4} {time.monotonic() - began:5.0f}s {mark}{shown}  {answer}", flush=True)
         print(f"{len(undecided)} of {len(self.sample)} undecided", *undecided, sep="\n", flush=True)
+        print(f"{len(late)} were noticed by nothing but the time", *late, sep="\n", flush=True)
         return True
 
     def _measure(self, session: pytest.Session) -> str:
@@ -141,7 +146,7 @@ class Sifter:
         most = 5 + 20 * self.seconds[item.nodeid]
 
         def stop(*_: object) -> None:
-            os.write(self.answer, f"=? without an end: {item.nodeid}".encode())
+            os.write(self.answer, f"={LATE}{item.nodeid}".encode())
             atexit._run_exitfuncs()
             os._exit(0)
 
@@ -184,4 +189,4 @@ class Sifter:
             output.seek(0)
             self.said = output.read().decode(errors="replace")
             found = answer.read().decode()
-            return f"? no answer in {self.patience} s" if late else found[1:] if found else None
+            return f"{LATE}no answer in {self.patience} s" if late else found[1:] if found else None
