@@ -285,6 +285,16 @@ async def test_a_holder_whose_first_claim_was_rolled_back_is_known_after_the_nex
     assert (await desk.stats()).consumers == 1
 
 
+async def test_a_claim_that_gives_nothing_uses_no_number_of_a_hand_out(desk: Desk, path: Path) -> None:
+    await desk.publish("q.1", "r.1")
+    await desk.claim("q", "r")
+    before = look(path, "select fence from store")
+    for holder in (A, B):
+        for demand in ({"q": 1}, {"q": 1, "r": 1}):
+            assert await desk.claim(demand=demand, holder=holder) == []
+    assert look(path, "select fence from store") == before
+
+
 async def test_idle_claims_write_nothing(desk: Desk, path: Path) -> None:
     assert await desk.claim() == []
     await desk.publish("later.1", delay=3600)
