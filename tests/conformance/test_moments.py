@@ -49,13 +49,17 @@ async def test_a_job_comes_back(desk: Desk, how: str, key: str | None) -> None:
     await before_and_at(desk, 5, desk.ids, [], ["q.1"])
 
 
-async def test_a_job_that_comes_back_now_is_ready(desk: Desk) -> None:
-    for how in (Release, Park):
-        await desk.publish("q.1", key="ann")
-        await desk.claim()
-        await desk.settle(how(desk.fence("q.1"), desk.clock.time()))
-        assert await desk.state("q.1") == "ready"
-        assert (await desk.stats()).ready == 1
+@pytest.mark.parametrize("way", [Release, Park])
+async def test_a_job_that_comes_back_now_is_ready_and_its_key_has_its_place(
+    desk: Desk, way: type[Release] | type[Park]
+) -> None:
+    await desk.publish("q.1", key="ann")
+    await desk.claim()
+    await desk.settle(way(desk.fence("q.1"), desk.clock.time()))
+    assert await desk.state("q.1") == "ready"
+    assert (await desk.stats()).ready == 1
+    await desk.publish("q.2", key="bob")
+    assert await desk.ids(limit=1) == ["q.1"]
 
 
 async def test_a_lease_lapses(desk: Desk) -> None:

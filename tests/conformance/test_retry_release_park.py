@@ -142,7 +142,8 @@ async def test_parked_jobs_with_keys_take_their_turns_when_their_kind_is_declare
     await desk.publish("q.5", key="dan")
     await desk.store.declare(Topology(kinds=("send", "new")))
     assert await desk.ids(limit=3, holder=B) == ["q.4", "q.5", "q.1"]
-    assert await desk.ids(holder=B) == ["q.2"]
+    await desk.publish("q.6", key="bob")
+    assert await desk.ids(holder=B) == ["q.2", "q.6"]  # the key of a job that stays parked has had no turn
     assert await desk.state("q.3") == "parked"
     assert await desk.ids("r", holder=B) == ["r.1"]
     desk.clock.advance(1000)
