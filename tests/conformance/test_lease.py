@@ -235,6 +235,18 @@ async def test_a_late_claim_does_not_hide_what_was_lost(desk: Desk) -> None:
     assert await desk.extend(A) == lost([old])
 
 
+@pytest.mark.parametrize("back", ["claim", "extend"])
+async def test_what_was_taken_back_and_then_given_back_is_not_told_as_lost(desk: Desk, back: str) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.lapse()
+    assert (await desk.claim(holder=A) if back == "claim" else await desk.extend(A)) == []
+    assert (await desk.record("q.1")).holder == A.id
+    await desk.settle(Release(desk.fence("q.1")))
+    assert await desk.ids(holder=B) == ["q.1"]
+    assert await desk.extend(A) == []
+
+
 async def test_what_was_settled_is_not_told_as_lost(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim(holder=A)
