@@ -214,6 +214,18 @@ class TestMaxWait:
         assert await desk.state("q.late") == "unknown"
         assert (await desk.stats()).depth == 12
 
+    async def test_no_client_is_told_to_wait_for_more_than_an_hour(self, desk: Desk) -> None:
+        await fill(desk, 12)
+        await desk.claim(holder=structs.replace(A, loads={"q": Offer(1, 1e5)}), limit=1)
+        assert await desk.publish("q.late", max_wait=3.0) == [Full(3600.0, "max_wait", 3600.0)]
+        await desk.declare("q", max_depth=12, per_key=Limit(max_depth=1))
+        assert await desk.publish("q.full") == [Full(3600.0, "max_depth", 3600.0)]
+        await desk.declare("q", per_key=Limit(max_depth=1))
+        assert await desk.publish("q.of-a-key", "q.full", key="a") == [
+            ACCEPTED,
+            Full(3600.0, "per_key.max_depth", 3600.0),
+        ]
+
     async def test_the_jobs_of_a_batch_count_for_those_behind_them(self, desk: Desk) -> None:
         await self.begin(desk, 2)
         answers = await desk.publish(*(f"q.n{n}" for n in range(5)), max_wait=1.0)
@@ -265,6 +277,16 @@ class TestMaxWait:
         await desk.claim(holder=TWO, limit=2)
         assert await desk.publish("q.b1", key="b", max_wait=2.0) == [ACCEPTED]
         assert isinstance((await desk.publish("q.a99", key="a", max_wait=2.0))[0], Full)
+
+    async def test_keys_that_wait_for_a_slot_have_their_turns_too(self, desk: Desk) -> None:
+        await desk.declare("q", per_key=Limit(concurrency=1))
+        for key in ("a", "b"):
+            await desk.publish(*(f"q.{key}{n}" for n in range(10)), key=key)
+        assert await desk.ids(holder=TWO, limit=3) == ["q.a0", "q.b0"]
+        (full,) = await desk.publish("q.c", key="c", max_wait=1.0)
+        assert isinstance(full, Full)
+        assert full.retry_after == pytest.approx((3 + 2 + 1 - 2) / 2 - 1.0)
+        assert await desk.publish("q.c", key="c", max_wait=2.5) == [ACCEPTED]
 
     async def test_a_delivery_does_not_carry_it(self, desk: Desk) -> None:
         await desk.publish("q.1", max_wait=5.0)
