@@ -88,6 +88,8 @@ def headers_of(event: ExchangeEvent) -> dict[str, str]:
 def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) -> Copies:
     """Return the copies of an event. bindings: those that take it, one for each queue (`Router.route`).
 
+    A publisher that declares the job of a queue itself makes its copy as its own release would enqueue the job: the
+    event has the form that this release knows, whichever release has declared the stored binding last.
     keep: an event that no binding takes becomes a job in the queue that keeps these, with its key and its headers as
     arguments.
     """
@@ -96,8 +98,9 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
     namespace, headers = _namespace(event.exchange, event.id), headers_of(event)
     bodies: dict[str, Raw] = {}
     messages: list[Message] = []
-    for binding in bindings:
-        queue = binding.queue
+    for stored in bindings:
+        queue = stored.queue
+        binding = event.own.get(queue, stored)
         body = bodies.get(binding.parameter)
         if body is None:
             body = bodies[binding.parameter] = _arguments({binding.parameter: event.body})
@@ -112,7 +115,7 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
                 priority=binding.priority,
                 expires_at=event.expires_at if binding.expires is None else _expiry(event, binding.expires),
                 headers=headers,
-                redacted=(binding.parameter,) if binding.redacted else (),
+                redacted=(binding.parameter,) if event.redacted or stored.redacted or binding.redacted else (),
             )
         )
     return Copies(messages)
@@ -135,6 +138,7 @@ def _kept(event: ExchangeEvent) -> Message:
         run_at=event.at,
         expires_at=event.expires_at,
         headers=headers_of(event),
+        redacted=("event",) if event.redacted else (),
     )
 
 
