@@ -11,19 +11,21 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.core.bounds import LAST_MOMENT
-from outlast.core.exchanges.checks import UNROUTABLE, header_text
+from outlast.core.exchanges.checks import EVENT_HEADERS_LIMIT, UNROUTABLE, header_text
 from outlast.core.exchanges.values import Binding, Copy, ExchangeEvent, Routed
 from outlast.core.message import Message
-from outlast.core.settlement import Published
+from outlast.core.settlement import Published, TooLarge
 
 __all__ = [
     "EVENT_HEADER",
     "EXCHANGE_HEADER",
     "KEY_HEADER",
+    "COPY_ROOM",
     "Copies",
     "copies_of",
     "copy_id",
     "headers_of",
+    "refused_size",
     "unroutable_queue",
 ]
 
@@ -33,6 +35,9 @@ EVENT_HEADER: Final = "outlast-event"
 """The headers of each copy: the exchange, the routing key and the id of its event."""
 NAMESPACE: Final = UUID("5b6f1d43-9c0e-5d0a-8c55-1f2a4f0d7e11")
 """Part of the id of every copy: another value would give copies of known events other ids."""
+
+COPY_ROOM: Final = 12 * EVENT_HEADERS_LIMIT + 4096
+"""The most bytes that the arguments of a copy have beside the event: the name of the argument, or key and headers."""
 
 _VARIANT: Final = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 _encode: Final = msgspec.json.Encoder().encode
@@ -71,6 +76,17 @@ def _uuid5(namespace: bytes, name: str) -> str:
     """
     digits = sha1(namespace + name.encode(), usedforsecurity=False).hexdigest()
     return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
+
+
+def refused_size(message: Message, max_body: int) -> TooLarge | None:
+    """Return the answer to a message whose body is larger than `max_body` bytes, else None.
+
+    Of a copy the body is the event: the publisher has measured it, and each handler calls its argument as it likes.
+    """
+    size = len(message.args)
+    if size <= max_body or (EVENT_HEADER in (message.headers or ()) and size <= max_body + COPY_ROOM):
+        return None
+    return TooLarge(size, max_body)
 
 
 def unroutable_queue(exchange: str) -> str:
