@@ -108,6 +108,32 @@ async def test_a_job_that_is_declared_after_a_publish_counts_for_the_next_one() 
         assert kinds == {"billing": "bill@3", "mail": "send"}
 
 
+async def test_a_job_that_has_another_name_now_gets_the_events_of_both_releases(tmp_path: Path) -> None:
+    before, after = old(tmp_path / "a.db"), Release(tmp_path / "a.db")
+
+    @after.app.job(queue="mail", on=after.orders.binding("#"), version=2, upgrades={1: with_email}, aliases=("send",))
+    async def send_mail(order: Second) -> None: ...
+
+    async with after.app, before.app:  # the old release has declared the binding last
+        assert (await after.publish(Second(order_id=1, email="a"))).kind == "send_mail@2"
+        assert (await before.publish(First(order_id=1))).kind == "send"
+
+
+async def test_another_job_in_the_queue_of_one_that_has_moved_gets_its_copy(tmp_path: Path) -> None:
+    before, after = old(tmp_path / "a.db"), Release(tmp_path / "a.db")
+
+    @after.app.job(queue="letters", on=after.orders.binding("#"))
+    async def send(order: First) -> None: ...
+
+    @after.app.job(queue="mail", on=after.orders.binding("#"))
+    async def post(order: First) -> None: ...
+
+    async with before.app, after.app:
+        copies = (await before.orders.publish("paid", First(order_id=1))).copies
+        kinds = {queue: (await handle.record()).kind for queue, handle in copies.items()}
+        assert kinds == {"letters": "send", "mail": "post"}
+
+
 class Card(BaseModel):
     name: str
     number: Annotated[str, Redacted]

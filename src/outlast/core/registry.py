@@ -111,8 +111,8 @@ class Registry:
     """Increases with every change of `topology()` or of the guards; an open store then gets the topology again."""
     _explicit: set[str] = field(default_factory=set)
     _names: dict[str, Declaration] = field(default_factory=dict)
-    _own: tuple[int, dict[str, dict[str, Binding]]] = (-1, {})
-    """The version that they are of; by exchange, then by queue, the bindings of the app's jobs."""
+    _own: tuple[int, dict[str, dict[tuple[str, str], Binding]]] = (-1, {})
+    """The version that they are of; by exchange what `own_bindings` returns."""
 
     def add(self, declaration: Declaration) -> None:
         """Add a kind; raise DuplicateKind when another handler uses its name or one of its aliases.
@@ -205,16 +205,18 @@ class Registry:
         bindings = self._bindings()
         return Topology(tuple(queues), self.app, tuple(self.kinds), tuple(self.exchanges.values()), bindings)
 
-    def own_bindings(self, exchange: str) -> Mapping[str, Binding]:
-        """Return by queue a binding of the app's job there to this exchange; raise ConfigurationError as `topology`.
+    def own_bindings(self, exchange: str) -> Mapping[tuple[str, str], Binding]:
+        """Return a binding to this exchange of each of the app's jobs, by its queue and each of its names.
 
-        They tell what the copies of an event are in this release: of one queue all are of one kind.
+        They tell what the copies of an event are in this release. Raise ConfigurationError as `topology`.
         """
         version, own = self._own
         if version != self.version:
             version, own = self.version, {}
             for each in self._bindings():
-                own.setdefault(each.exchange, {})[each.queue] = each
+                job = self.kinds[each.kind]
+                named = dict.fromkeys([(each.queue, name) for name in (job.kind, *job.aliases)], each)
+                own.setdefault(each.exchange, {}).update(named)
             self._own = version, own
         return own.get(exchange, {})
 

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.exchanges.checks import EVENT_HEADERS_LIMIT, UNROUTABLE, header_text
 from outlast.core.exchanges.values import Binding, Copy, ExchangeEvent, Routed
+from outlast.core.kinds import name_of
 from outlast.core.message import Message
 from outlast.core.settlement import Published, TooLarge
 
@@ -116,7 +117,7 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
     messages: list[Message] = []
     for stored in bindings:
         queue = stored.queue
-        binding = event.own.get(queue, stored)
+        binding = event.own.get((queue, name_of(stored.kind)), stored)
         body = bodies.get(binding.parameter)
         if body is None:
             body = bodies[binding.parameter] = _arguments({binding.parameter: event.body})
