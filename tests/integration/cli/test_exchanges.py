@@ -250,6 +250,16 @@ def test_a_prune_needs_an_app(stored: Project) -> None:
 
 
 def test_the_bindings_of_an_app_that_has_retired_are_removed_by_its_name(stored: Project) -> None:
+    publisher = Outlast("publisher", settings=Settings(url=stored.url))
+    orders = publisher.exchange("orders")
+
+    async def publish() -> None:
+        async with publisher:
+            await orders.publish("lost", 1)
+
+    asyncio.run(publish())
+    told = "if app 'other' is gone, first outlast topology prune --retired other"
+    assert told in stored.run("doctor", "--no-integrity").out
     shown = stored.run("topology", "prune", "--retired", "other")
     assert shown.out.splitlines()[1:] == ['binding  orders    audit  "#"']
     assert (shown.code, shown.err.splitlines()[-1]) == (0, "outlast: nothing was removed: add --yes")
