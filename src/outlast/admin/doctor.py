@@ -9,7 +9,7 @@ from typing import Final
 
 from outlast.admin.access import StoreAccess, open_existing
 from outlast.admin.bulk import matching
-from outlast.admin.exchanges import undeclared_of
+from outlast.admin.exchanges import undeclared_of, workers_of
 from outlast.admin.findings import (
     of_bindings,
     of_declarations,
@@ -101,7 +101,12 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         found += of_holders(inspection.stale, consumed=any(each.consumers for each in stats.values()))
         waits = await waits_of_queues(store, stats)
         known = await store.exchanges.bindings() if store.keeps_exchanges() else Bindings()
-        apps = {each.queue: each.app for each in known.bindings}
+        own = () if access.app is None else (access.app.name,)
+        apps = {
+            each.queue: each.app
+            for each in known.bindings
+            if each.app not in own and not workers_of(each.app, known, stats)
+        }
         for name, each in sorted(stats.items()):
             found += of_queue(name, each, waits.get(name, ""), apps.get(name, ""))
         if store.shares_guards():

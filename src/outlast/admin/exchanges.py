@@ -15,7 +15,17 @@ from outlast.core.store.broker import QueueStats
 from outlast.core.store.store import Store
 from outlast.core.topology import Topology
 
-__all__ = ["ExchangeStatus", "Route", "Undeclared", "exchanges_of", "prune", "route_of", "statuses_of", "undeclared_of"]
+__all__ = [
+    "ExchangeStatus",
+    "Route",
+    "Undeclared",
+    "exchanges_of",
+    "prune",
+    "route_of",
+    "statuses_of",
+    "undeclared_of",
+    "workers_of",
+]
 
 
 class ExchangeStatus(Struct, frozen=True, kw_only=True):
@@ -126,6 +136,12 @@ def undeclared_of(known: Bindings, declared: Topology) -> Undeclared:
         tuple(name for name in free if name not in named or name in changed),
         {name: tuple(sorted(apps[name])) for name in sorted(changed & apps.keys())},
     )
+
+
+def workers_of(app: str, known: Bindings, stats: Mapping[str, QueueStats]) -> list[str]:
+    """Return the queues that this app has bound and that workers consume, by name: none if it runs no more."""
+    bound = {each.queue for each in known.bindings if each.app == app}
+    return sorted(queue for queue in bound if queue in stats and stats[queue].consumers)
 
 
 async def prune(store: Store, undeclared: Undeclared, exchanges: Sequence[str]) -> int:

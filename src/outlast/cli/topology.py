@@ -65,7 +65,7 @@ def prune(
     """
     access = find_store(options)
     declared, wanted = _declared(access, retired), exchanges or []
-    known, found, removed = on_store(access, lambda store: _prune(store, declared, wanted, yes=yes))
+    known, found, removed = on_store(access, lambda store: _prune(store, declared, wanted, retired=retired, yes=yes))
     if retired and not found.bindings:
         show.note(f"outlast: {clean(retired)}: {_unknown_app(retired, known)}")
         raise typer.Exit(NOT_FOUND)
@@ -111,11 +111,21 @@ def _unknown_app(name: str, known: Bindings) -> str:
     return f"no app of this name has bindings in the store (those that have: {apps})"
 
 
-async def _prune(store: Store, declared: Topology, wanted: list[str], *, yes: bool) -> tuple[Bindings, Undeclared, int]:
-    """Return what the store has, what of it is not declared, and how much was removed."""
-    from outlast.admin.exchanges import prune, undeclared_of
+async def _prune(
+    store: Store, declared: Topology, wanted: list[str], *, retired: str, yes: bool
+) -> tuple[Bindings, Undeclared, int]:
+    """Return what the store has, what of it is not declared, and how much was removed.
+
+    Raise ConfigurationError for a retired app with a worker: it would miss events until it starts again.
+    """
+    from outlast.admin.exchanges import prune, undeclared_of, workers_of
 
     known = await store.exchanges.bindings()
+    if retired and (consumed := workers_of(retired, known, await store.broker.stats(()))):
+        raise ConfigurationError(
+            f"topology prune: app {retired!r} still runs: workers consume {', '.join(consumed)}, which it has bound: "
+            "stop them first"
+        )
     found = undeclared_of(known, declared)
     return known, found, await prune(store, found, wanted) if yes else 0
 

@@ -9,6 +9,8 @@ import pytest
 
 from outlast import Outlast, Settings
 from tests.support.command import Project
+from tests.support.polling import until
+from tests.support.working import working
 
 MAIN = """from outlast import Outlast
 
@@ -260,6 +262,7 @@ def test_the_bindings_of_an_app_that_has_retired_are_removed_by_its_name(stored:
     asyncio.run(publish())
     told = "if app 'other' is gone, first outlast topology prune --retired other"
     assert told in stored.run("doctor", "--no-integrity").out
+    assert told not in stored.run("doctor", "--no-integrity", "--app", "other:other").out
     shown = stored.run("topology", "prune", "--retired", "other")
     assert shown.out.splitlines()[1:] == ['binding  orders    audit  "#"']
     assert (shown.code, shown.err.splitlines()[-1]) == (0, "outlast: nothing was removed: add --yes")
@@ -275,6 +278,25 @@ def test_the_bindings_of_an_app_that_has_retired_are_removed_by_its_name(stored:
     ran = stored.run("topology", "prune", "--app", "main:shop", "--retired", "shop", "--yes")
     assert ran.code == 2
     assert "--retired shop: it is the app of --app" in ran.err
+
+
+async def test_the_bindings_of_an_app_with_a_worker_stay(project: Project) -> None:
+    app = Outlast("shop", settings=Settings(url=project.url))
+    orders = app.exchange("orders")
+
+    @app.job(queue="mail", on=orders.binding("#"))
+    async def send(order: int) -> None: ...
+
+    async with app, working(app):
+        stats = (await app.runtime()).store.broker.stats
+
+        async def consumed() -> bool:
+            return (await stats(("mail",)))["mail"].consumers == 1
+
+        await until(consumed, "the worker consumes its queue")
+        ran = await asyncio.to_thread(project.run, "topology", "prune", "--retired", "shop", "--yes")
+        assert (ran.code, ran.out) == (2, "")
+        assert "app 'shop' still runs: workers consume mail, which it has bound: stop them first" in ran.err
 
 
 def test_the_shell_completes_the_names(stored: Project) -> None:

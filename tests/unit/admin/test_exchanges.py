@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outlast.admin.exchanges import exchanges_of, prune, route_of, statuses_of, undeclared_of
+from outlast.admin.exchanges import exchanges_of, prune, route_of, statuses_of, undeclared_of, workers_of
 from outlast.brokers.memory import MemoryStore
 from outlast.core.exchanges.values import Binding, Bindings, Exchange
 from outlast.core.policy import DEFAULTS
@@ -98,3 +98,10 @@ async def test_a_prune_removes_bindings_and_the_exchanges_that_are_named() -> No
     left = await broker.bindings()
     assert (left.exchanges, left.bindings) == ((ORDERS,), (PAID,))
     await broker.close()
+
+
+def test_an_app_runs_while_workers_consume_a_queue_that_it_has_bound() -> None:
+    idle, busy = QueueStats(depth=1, ready=1), QueueStats(consumers=1)
+    assert workers_of("shop", KNOWN, {"mail": busy, "bill": busy, "x": idle}) == ["bill", "mail"]
+    assert workers_of("other", KNOWN, {"mail": busy, "x": idle}) == []
+    assert workers_of("gone", KNOWN, {"mail": busy}) == []
