@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.support.servers.rabbitmq_server import RabbitServer, shared_rabbit
+from tests.support.servers.rabbitmq_server import RabbitServer, own_rabbit
 
 
 @pytest.fixture(scope="session")
 def rabbit() -> RabbitServer:
-    """The node that this process shares."""
-    return shared_rabbit()
+    """The node of this process: tests kill it and raise its alarms."""
+    return own_rabbit()
 
 
 @pytest.fixture

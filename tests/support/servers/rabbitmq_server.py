@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-__all__ = ["RabbitServer", "shared_rabbit"]
+__all__ = ["RabbitServer", "own_rabbit", "shared_rabbit"]
 
 PATIENCE: Final = 120.0
 """Seconds that a node may take to start."""
@@ -232,6 +232,15 @@ def shared_rabbit() -> RabbitServer:
             known.write_text(json.dumps(server.known))
         (place / f"{os.getpid()}.user").touch()
     atexit.register(_leave, place, server, os.getpid())
+    return server
+
+
+@cache
+def own_rabbit() -> RabbitServer:
+    """Return a node of this test process alone, for tests that kill it, stop it or raise its alarms."""
+    server = RabbitServer()
+    atexit.register(server.remove)
+    server.start()
     return server
 
 
