@@ -254,7 +254,7 @@ async def test_a_cut_is_noticed_without_traffic(rabbit: RabbitServer, vhost: str
         proxy.faults.refuse = True
         proxy.reset()
         await interrupted(consumer)
-        assert isinstance(consumer.problem, StoreUnavailable)
+        await until(lambda: isinstance(consumer.problem, StoreUnavailable), "its problem is told")
         proxy.heal()
         await consumer.ready()
 
