@@ -13,8 +13,9 @@ import psutil
 
 from outlast import Constant, Outlast, Retry
 from tests.support.ledger import Ledger
+from tests.support.polling import until
 
-__all__ = ["app", "blocks", "brief", "hogs", "holds_gil", "leaves_a_child", "poison", "threaded", "traced"]
+__all__ = ["app", "blocks", "brief", "gated", "hogs", "holds_gil", "leaves_a_child", "poison", "threaded", "traced"]
 
 app = Outlast("faults")
 AGAIN = Retry(attempts=3, backoff=Constant(0))
@@ -28,6 +29,14 @@ def ledger() -> Ledger:
 async def brief(name: str, seconds: float) -> None:
     ledger().write("start", name)
     await asyncio.sleep(seconds)
+    ledger().write("end", name)
+
+
+@app.job
+async def gated(name: str) -> None:
+    """As `brief`, but it lasts until the test writes "open" into the ledger."""
+    ledger().write("start", name)
+    await until(lambda: ledger().read("open"), "the test lets it go on")
     ledger().write("end", name)
 
 

@@ -9,19 +9,20 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.faults.kill.app import blocks, brief, hogs, holds_gil, poison, threaded
+from tests.faults.kill.app import blocks, brief, gated, hogs, holds_gil, poison, threaded
 from tests.faults.kill.scene import LEASE, TARGET, Scene, all_succeeded, exited
 from tests.support.polling import until
 from tests.support.supervise import supervised
 
 
 async def test_the_orphans_of_a_killed_worker_run_again_and_nothing_else_does(scene: Scene) -> None:
-    ids = [await scene.enqueue(brief, f"job-{n}", 0.6) for n in range(20)]
+    ids = [await scene.enqueue(gated, f"job-{n}") for n in range(20)]
     with scene.start(processes=2, concurrency=10):
         await scene.started(*(f"job-{n}" for n in range(20)))
         first = {each.name: each.pid for each in scene.ledger.read("start")}
         victim = first["job-0"]
         psutil.Process(victim).kill()
+        scene.ledger.write("open", "all")
         records = await scene.records(ids)
     assert all_succeeded(records)
     ended = {each.name for each in scene.ledger.read("end") if each.pid == victim}
