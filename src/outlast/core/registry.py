@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 from msgspec import structs
@@ -12,7 +13,7 @@ from msgspec import structs
 from outlast.core.errors import ConfigurationError, DuplicateKind
 from outlast.core.guards.needs import DeclaredGuard, settled_needs
 from outlast.core.kinds import Upgrade, name_of, runnable_kinds, wire_kind
-from outlast.core.policy import Policy, Priority
+from outlast.core.policy import DEFAULTS, Policy, Priority
 from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import OnConflict
@@ -173,7 +174,11 @@ class Registry:
             structs.replace(queue, needs=needs[name]) if needs.get(name, ()) != queue.needs else queue
             for name, queue in self.queues.items()
         ]
-        return Topology(tuple(queues), self.app, tuple(self.kinds))
+        return Topology(tuple(queues), self.app, tuple(self.kinds), self._longest_run())
+
+    def _longest_run(self) -> float:
+        timeouts = [each.policy.timeout for each in self.declarations.values()]
+        return max((inf if each is None else each + DEFAULTS.kill_grace for each in timeouts), default=0.0)
 
 
 def _where(declaration: Declaration) -> str:

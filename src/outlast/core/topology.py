@@ -158,11 +158,13 @@ class Topology(Struct, frozen=True):
 
     app: the owner of the queues from now on; "" is never refused and owns nothing. kinds: the wire kinds that the
     declaring process can run; its claims take parked jobs of these kinds at once. An empty `kinds` changes nothing.
+    longest_run: seconds after which a run of any of them is killed, at the latest; inf if one has no timeout.
     """
 
     queues: tuple[Queue, ...] = ()
     app: str = ""
     kinds: tuple[str, ...] = ()
+    longest_run: float = 0.0
 
 
 def of_another_app(queue: str, owner: str, app: str) -> ConfigurationError:
