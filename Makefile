@@ -19,9 +19,10 @@ demo:  ## the order shop survives an outage (DEMO="--orders 2000 --outage 20", -
 	@.venv-demo/bin/python -m outlast.demo $(DEMO)
 
 test:  ## everything on the oldest Python that is here, the core of it on the newest
-	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server rabbitmq-server=rabbitmq-server openssl=openssl
+	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server rabbitmq-server=rabbitmq-server openssl=openssl node=nodejs npm=npm
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/servers redis-5.0 redis-6.2 valkey-9.1
+	@scripts/node-clients
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	@$(MAKE) --no-print-directory -j 3 types unit newest
@@ -56,6 +57,7 @@ bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", 
 	.venv/bin/python -m benchmarks.run $(BENCH)
 
 lock:  ## write requirements/*.txt anew, with hashes
+	@scripts/packages node=nodejs npm=npm
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/lock
 
