@@ -161,7 +161,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
 
     async def _check_store(self) -> None:
         """Raise StoreError when the store does not answer."""
-        await (await self.runtime()).store.records.get(["health.none"])
+        await (await self.runtime()).store.check()
 
     async def close(self) -> None:
         """Close the connections of the running loop, unless a worker uses it, and of `enqueue_sync`; uses reopen."""

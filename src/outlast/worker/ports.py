@@ -69,6 +69,10 @@ class ComposerPort(Protocol):
         """The arguments of each kind."""
         ...
 
+    def check_progress(self) -> None:
+        """Raise ConfigurationError where the store keeps no progress of jobs."""
+        ...
+
 
 class RuntimePort(ComposerPort, Protocol):
     """One app with its store."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final, NoReturn, Protocol
 
-from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Registry
 from outlast.core.store.broker import Broker
 from outlast.core.store.control import Control
 from outlast.core.store.exchanges import Exchanges
+from outlast.core.store.features import check_declared, refusal
 from outlast.core.store.guards import Guards
 from outlast.core.store.records import Records
 from outlast.core.store.schedules import Schedules
@@ -91,10 +91,19 @@ class Store:
         A store without the part `exchanges` refuses a declared exchange.
         """
         if registry.schedules and self._schedules is None:
-            self._refuse("keeps no schedules", f"schedule {min(registry.schedules)!r}: ")
+            self._refuse("keeps no schedules", f"schedule {min(registry.schedules)!r}")
         if registry.exchanges and self._exchanges is None:
-            self._refuse("has no exchanges", f"exchange {min(registry.exchanges)!r}: ")
+            self._refuse("has no exchanges", f"exchange {min(registry.exchanges)!r}")
+        offered = self.broker.capabilities
+        check_declared(registry, offered.features, self.url, offered.longest_run)
         await self.broker.declare(registry.topology())
 
+    async def check(self) -> None:
+        """Ask the store for something small; raise StoreError when it does not answer."""
+        if self._records is not None:
+            await self._records.get(["health.none"])
+        else:
+            await self.broker.stats(["health"])
+
     def _refuse(self, lack: str, subject: str = "") -> NoReturn:
-        raise ConfigurationError(f"{subject}the store of {self.url} {lack}: add store='redis://...'")
+        raise refusal(subject, lack, self.url)
