@@ -10,6 +10,7 @@ from outlast.core.store.control import Control
 from outlast.core.store.exchanges import Exchanges
 from outlast.core.store.features import check_declared, refusal
 from outlast.core.store.guards import Guards
+from outlast.core.store.inbox import Inbox
 from outlast.core.store.records import Records
 from outlast.core.store.schedules import Schedules
 
@@ -26,7 +27,7 @@ class Store:
     url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
-    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "broker", "url")
+    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "broker", "inbox", "url")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Store:
         schedules: Schedules | None = None,
         guards: Guards | None = None,
         exchanges: Exchanges | None = None,
+        inbox: Inbox | None = None,
         url: str,
     ) -> None:
         self.broker: Final = broker
@@ -46,11 +48,26 @@ class Store:
         self._schedules: Final = schedules
         self._guards: Final = guards
         self._exchanges: Final = exchanges
+        self.inbox: Final = inbox
+        """What a worker moves into the store; None where no server routes events to queues of the app."""
 
     @classmethod
     def of(cls, store: CompleteStore, url: str) -> Store:
         """Return the store whose broker and parts are one object."""
         return cls(store, records=store, control=store, schedules=store, guards=store, exchanges=store, url=url)
+
+    def bridged(self, broker: Broker, exchanges: Exchanges, inbox: Inbox) -> Store:
+        """Return this store with exchanges that a server routes, and the broker that declares both."""
+        return Store(
+            broker,
+            records=self._records,
+            control=self._control,
+            schedules=self._schedules,
+            guards=self._guards,
+            exchanges=exchanges,
+            inbox=inbox,
+            url=self.url,
+        )
 
     @property
     def records(self) -> Records:
