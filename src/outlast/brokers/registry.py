@@ -21,10 +21,11 @@ __all__ = ["connect", "embedded_url", "find_kind", "kind_of", "library_findings"
 @cache
 def _kinds() -> tuple[StoreKind, ...]:
     from outlast.brokers.memory.kind import MemoryKind
+    from outlast.brokers.rabbitmq.kind import RabbitKind
     from outlast.brokers.redis.kind import RedisKind
     from outlast.brokers.sqlite.kind import SqliteKind
 
-    return SqliteKind(), RedisKind(), MemoryKind()
+    return SqliteKind(), RedisKind(), RabbitKind(), MemoryKind()
 
 
 def find_kind(url: str) -> StoreKind | None:

@@ -83,15 +83,16 @@ def _refused(error: AmqpRefused, subject: str, name: str, address: AmqpAddress) 
     """Return the error for a refused declaration: what differs, and how to get rid of it."""
     found = _OTHER.search(error.text)
     if found is not None:
+        vhost = address.vhost
         return ConfigurationError(
-            f"{subject} exists at {address.shown} with another {found[1]}: {found[2]}. Move its messages to another queue with "
-            f"{_drain(name, address.vhost)} (plug-in rabbitmq_shovel), delete it with rabbitmqctl delete_queue -p {address.vhost} {name}, start again, "
-            "and move them back; or give the job another queue="
+            f"{subject} exists at {address.shown} with another {found[1]}: {found[2]}. Move its messages to another "
+            f"queue with {_drain(name, vhost)} (plug-in rabbitmq_shovel), delete it with rabbitmqctl delete_queue "
+            f"-p {vhost} {name}, start again, and move them back; or give the job another queue="
         )
     if error.code == _ACCESS_REFUSED:
         return ConfigurationError(
-            f"{subject} cannot be declared at {address.shown}: {error.text}: give the user the permissions configure, write "
-            f"and read on {name!r} and amq.default (rabbitmqctl set_permissions)"
+            f"{subject} cannot be declared at {address.shown}: {error.text}: give the user the permissions configure, "
+            f"write and read on {name!r} and amq.default (rabbitmqctl set_permissions)"
         )
     return error
 

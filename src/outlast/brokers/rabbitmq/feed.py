@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from outlast.brokers.rabbitmq.job_form import Malformed, TakenJob, read_job
 from outlast.clients.amqp.client import AmqpClient
@@ -14,7 +13,7 @@ from outlast.clients.amqp.consumer import AmqpConsumer, AmqpDelivery, OnReady
 from outlast.core.errors import StoreError
 from outlast.core.message import Delivery, Fence
 
-__all__ = ["HeldJob", "QueueFeed", "RefusedDelivery"]
+__all__ = ["HeldJob", "QueueFeed", "Taken"]
 
 _logger = logging.getLogger("outlast.worker")
 _TAG_BITS: Final = 40
@@ -22,26 +21,21 @@ _TAG_BITS: Final = 40
 
 
 class HeldJob:
-    """A job that was handed out and is not settled. published: the places of its messages that are confirmed."""
+    """A job with the delivery that brought it, until it is settled."""
 
-    __slots__ = ("delivery", "epoch", "published", "tag", "taken")
+    __slots__ = ("delivery", "job")
 
-    def __init__(self, taken: TakenJob, delivery: AmqpDelivery) -> None:
-        self.taken: Final = taken
+    def __init__(self, job: TakenJob, delivery: AmqpDelivery) -> None:
+        self.job: Final = job
         self.delivery: Final = delivery
-        self.epoch: Final = delivery.epoch
-        self.tag: Final = delivery.tag
-        self.published: dict[int, None] = {}
 
 
-class RefusedDelivery:
-    """A message that is not handed out. reason: why it is no job; "" for a job that must wait longer."""
+class Taken(NamedTuple):
+    """What a claim takes: jobs; messages that are none, with the reason; jobs that must wait longer."""
 
-    __slots__ = ("held", "reason")
-
-    def __init__(self, held: HeldJob | AmqpDelivery, reason: str = "") -> None:
-        self.held: Final = held
-        self.reason: Final = reason
+    jobs: list[Delivery]
+    malformed: list[tuple[AmqpDelivery, str]]
+    early: list[HeldJob]
 
 
 class QueueFeed:
@@ -57,11 +51,15 @@ class QueueFeed:
         """By the token of their fence."""
         self.gone: dict[int, None] = {}
         """Tokens of held jobs whose channel has ended: the server hands these jobs out again."""
-        self.idle_since: float | None = None
-        """When (monotonic) a claim began to ask for none of its jobs."""
+        self.asked_at = 0.0
+        """When (monotonic) a claim last asked for its jobs."""
+        self.ended_epoch = 0
+        """Receipts of this channel and of those before it are lost."""
+        self.failing = ""
+        """Why it is not consumed any more."""
+        self._epoch = 0
         self._waiting: deque[AmqpDelivery] = deque()
         self._arrived = arrived
-        self._told = ""
         self.consumer: AmqpConsumer = client.consume(
             queue, prefetch, self._deliver, on_ready=on_ready, on_change=self._changed
         )
@@ -76,33 +74,42 @@ class QueueFeed:
         """The number of messages that wait for a claim."""
         return len(self._waiting)
 
-    def take(
-        self, most: int, now: float, new_id: Callable[[str], str]
-    ) -> tuple[list[Delivery], list[RefusedDelivery]]:
-        """Hand out at most `most` jobs, and the messages before them that are none or must wait longer."""
-        given: list[Delivery] = []
-        refused: list[RefusedDelivery] = []
+    def take(self, most: int, now: float, new_id: Callable[[str], str]) -> Taken:
+        """Hand out at most `most` jobs. now: wall time; new_id: makes an id for a job of a queue that has none."""
+        taken = Taken([], [], [])
         waiting = self._waiting
-        while waiting and len(given) < most:
+        while waiting and len(taken.jobs) < most:
             delivery = waiting.popleft()
             try:
-                taken = read_job(delivery, now, new_id)
+                job = read_job(delivery, now, new_id)
             except Malformed as error:
-                refused.append(RefusedDelivery(delivery, str(error)))
+                taken.malformed.append((delivery, str(error)))
                 continue
-            held = HeldJob(taken, delivery)
-            if taken.not_before > now:
-                refused.append(RefusedDelivery(held))
+            held = HeldJob(job, delivery)
+            if job.not_before > now:
+                taken.early.append(held)
                 continue
             token = delivery.epoch << _TAG_BITS | delivery.tag
             self.held[token] = held
-            message = taken.message
-            fence = Fence(message.id, self.queue, token)
-            given.append(Delivery(message, fence, taken.attempt, taken.crashes, taken.begun))
-        return given, refused
+            fence = Fence(job.message.id, self.queue, token)
+            taken.jobs.append(Delivery(job.message, fence, job.attempt, job.crashes, job.begun))
+        return taken
+
+    def read(self, delivery: AmqpDelivery, now: float, new_id: Callable[[str], str]) -> TakenJob | None:
+        """Return the job that a delivery is, None if it is none."""
+        try:
+            return read_job(delivery, now, new_id)
+        except Malformed:
+            return None
+
+    def was_lost(self, token: int) -> bool:
+        """Tell, once, whether the channel of a job that was handed out has ended before it was settled."""
+        known = token in self.gone
+        self.gone.pop(token, None)
+        return known
 
     def give_back(self) -> list[AmqpDelivery]:
-        """Return what waits for a claim, which nothing here holds any more."""
+        """Return what waits for a claim; it is the caller's to settle."""
         given, self._waiting = list(self._waiting), deque()
         return given
 
@@ -112,7 +119,7 @@ class QueueFeed:
         for token in tokens:
             held = self.held.pop(token, None)
             if held is not None:
-                by_epoch.setdefault(held.epoch, {})[held.tag] = token
+                by_epoch.setdefault(held.delivery.epoch, {})[held.delivery.tag] = token
         lost: list[int] = []
         for epoch, tags in by_epoch.items():
             lost += [tags[tag] for tag in self._settle(epoch, list(tags), requeue=requeue)]
@@ -136,6 +143,7 @@ class QueueFeed:
 
     def _deliver(self, delivery: AmqpDelivery) -> None:
         self._waiting.append(delivery)
+        self._epoch = delivery.epoch
         if len(self._waiting) + len(self.held) >= self.consumer.prefetch:
             self.full = True
         self._arrived()
@@ -144,20 +152,16 @@ class QueueFeed:
         """Log that the queue is not consumed any more, once per reason; forget what its channel had delivered."""
         if problem is not None:
             self._lose()
-            if str(problem) != self._told:
+            if str(problem) != self.failing:
                 _logger.warning("queue %r is not consumed now: %s", self.queue, problem)
-            self._told = str(problem)
-        elif self._told:
-            self._told = ""
+            self.failing = str(problem)
+        elif self.failing:
+            self.failing = ""
             _logger.info("queue %r is consumed again", self.queue)
         self._arrived()
 
     def _lose(self) -> None:
+        self.ended_epoch = self._epoch
         self._waiting.clear()
         self.gone |= dict.fromkeys(self.held)
         self.held.clear()
-
-
-def tell_refused(queue: str, reason: str) -> None:
-    """Log that a message of a queue is no job."""
-    _logger.error("queue %r has a message that is no job, it becomes a dead letter: %s", queue, reason)
