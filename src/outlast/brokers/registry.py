@@ -49,9 +49,29 @@ def kind_of(url: str, source: str = "") -> StoreKind:
     raise ConfigurationError(f"{subject}: give {', '.join(most)} or {last}")
 
 
-def connect(url: str, *, clock: Clock, max_body: int) -> Store:
-    """Return the store of a URL, not opened. No I/O; raise ConfigurationError if the URL is wrong."""
-    return kind_of(url).connect(url, clock=clock, max_body=max_body)
+def connect(url: str, *, clock: Clock, max_body: int, amqp_url: str = "") -> Store:
+    """Return the store of a URL, not opened. No I/O; raise ConfigurationError if a URL is wrong.
+
+    amqp_url: of the RabbitMQ that routes the events of the store's app; "": the store routes them.
+    """
+    kind = kind_of(url)
+    store = kind.connect(url, clock=clock, max_body=max_body)
+    if not amqp_url:
+        return store
+    bridge = _bridge()
+    bridge.check(amqp_url, kind)
+    return bridge.connect(store, amqp_url, clock=clock, max_body=max_body)
+
+
+def bridge_findings(amqp_url: str, topology: Topology | None) -> Awaitable[list[Finding]]:
+    """Return the findings about the RabbitMQ of a bridge. topology: of the app, None if it is not known."""
+    return _bridge().findings(amqp_url, topology)
+
+
+def _bridge() -> type[BridgeKind]:
+    from outlast.brokers.rabbitmq.bridge_kind import BridgeKind
+
+    return BridgeKind
 
 
 def library_findings() -> list[Finding]:

@@ -304,7 +304,7 @@ class RabbitBroker:
         While the server does not confirm, it waits a second; the jobs stay held, and are settled later.
         """
         lost: list[Lost] = []
-        due: list[DueMessages] = []
+        due: list[DueMessages[QueueFeed]] = []
         acks: dict[str, list[int]] = {}
         back: dict[str, list[int]] = {}
         now = self._clock.time()
@@ -335,7 +335,7 @@ class RabbitBroker:
             lost += [Lost(fences[each.token], "superseded") for each in due if each.feed.was_lost(each.token)]
         return lost
 
-    def _publish_late(self, due: Sequence[DueMessages]) -> asyncio.Task[None]:
+    def _publish_late(self, due: Sequence[DueMessages[QueueFeed]]) -> asyncio.Task[None]:
         """Publish, then acknowledge, in a task of its own, which is not given up before `close`."""
         assert self._publisher is not None
         return self._beside(publish_then_settle(due, self._publisher, _acknowledge, self._rng))
@@ -404,7 +404,7 @@ class RabbitBroker:
             return
         now = self._clock.time()
         plain: list[AmqpDelivery] = []
-        due: list[DueMessages] = []
+        due: list[DueMessages[QueueFeed]] = []
         for delivery in deliveries:
             job = feed.read(delivery, now, self._new_id)
             if job is None or may_requeue(job):
@@ -420,7 +420,7 @@ def _letter(queue: str, delivery: AmqpDelivery, why: str) -> AmqpMessage:
     return AmqpMessage("", dead_queue(queue), delivery.body, kept_properties(delivery, why))
 
 
-def _acknowledge(due: Sequence[DueMessages]) -> None:
+def _acknowledge(due: Sequence[DueMessages[QueueFeed]]) -> None:
     """Acknowledge deliveries whose messages are confirmed."""
     held: dict[QueueFeed, list[int]] = {}
     unheld: dict[QueueFeed, list[AmqpDelivery]] = {}

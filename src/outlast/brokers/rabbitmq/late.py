@@ -6,16 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
-from outlast.brokers.rabbitmq.feed import QueueFeed
 from outlast.brokers.rabbitmq.publishing import JobPublisher
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery
 from outlast.core.backoff import Exponential
 from outlast.core.errors import OutlastError
 
-__all__ = ["DueMessages", "Settled", "publish_then_settle"]
+__all__ = ["DueMessages", "ReceiptsFeed", "Settled", "publish_then_settle"]
 
 _logger = logging.getLogger("outlast.worker")
 _PAUSE: Final = Exponential(base=0.1, cap=2.0)
@@ -24,15 +23,29 @@ _TIMEOUT: Final = 10.0
 _TELL_AGAIN: Final = 60.0
 
 
-class DueMessages:
+class ReceiptsFeed(Protocol):
+    """What consumes a queue. ended_epoch: receipts of this channel and of those before it are lost."""
+
+    @property
+    def queue(self) -> str:
+        """The name of the queue."""
+        ...
+
+    ended_epoch: int
+
+
+F = TypeVar("F", bound=ReceiptsFeed)
+
+
+class DueMessages(Generic[F]):
     """A delivery, with what must be published before it is settled. token: 0 if it was never handed out."""
 
     __slots__ = ("delivery", "done", "feed", "messages", "token")
 
     def __init__(
-        self, feed: QueueFeed, messages: Sequence[AmqpMessage], delivery: AmqpDelivery, token: int = 0
+        self, feed: F, messages: Sequence[AmqpMessage], delivery: AmqpDelivery, token: int = 0
     ) -> None:
-        self.feed: Final = feed
+        self.feed: Final[F] = feed
         self.messages: Final = messages
         self.delivery: Final = delivery
         self.token: Final = token
@@ -45,13 +58,13 @@ class DueMessages:
         return self.delivery.epoch <= self.feed.ended_epoch
 
 
-Settled = Callable[[Sequence[DueMessages]], None]
+Settled = Callable[[Sequence[DueMessages[F]]], None]
 
 
 async def publish_then_settle(
-    due: Sequence[DueMessages],
+    due: Sequence[DueMessages[F]],
     publisher: JobPublisher,
-    settled: Settled,
+    settled: Settled[F],
     rng: Random,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
@@ -74,7 +87,7 @@ async def publish_then_settle(
         await sleep(_PAUSE.delay(attempt, rng))
 
 
-async def _publish(due: Sequence[DueMessages], publisher: JobPublisher) -> str:
+async def _publish(due: Sequence[DueMessages[F]], publisher: JobPublisher) -> str:
     """Publish once what is not confirmed yet, and note what is; return why not all is, "" if all is."""
     places = [(each, place) for each in due for place in range(len(each.messages)) if place not in each.done]
     try:
