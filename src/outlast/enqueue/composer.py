@@ -14,14 +14,17 @@ from outlast.brokers.registry import find_kind
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.clock import Clock
 from outlast.core.errors import BodyTooLarge
-from outlast.core.ids import IdFactory, job_id
+from outlast.core.exchanges.checks import checked_event_headers, checked_event_key
+from outlast.core.exchanges.values import ExchangeEvent
+from outlast.core.ids import IdFactory, checked_event_id, job_id
 from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.registry import Declaration, Registry
 from outlast.core.store.features import ALL_FEATURES, Features, check_feature, check_messages
 from outlast.core.urls import redact_url
 from outlast.declare.arguments import Arguments
-from outlast.declare.options import NO_OPTIONS, Options
+from outlast.declare.event_body import event_body
+from outlast.declare.options import NO_OPTIONS, EventOptions, Options, check_names, positive
 from outlast.enqueue.keys import key_of, unique_of
 from outlast.resilience.deadlines import remaining
 from outlast.settings import Settings
@@ -111,3 +114,24 @@ class Composer:
         if self.features is not ALL_FEATURES:
             check_messages((message,), self.features, redact_url(self.settings.url))
         return message
+
+    def event(self, exchange: str, key: str, event: object, options: EventOptions) -> ExchangeEvent:
+        """Return an event, checked and encoded, with its id. Nothing is stored.
+
+        Raise InvalidArguments, BodyTooLarge, or ConfigurationError for a key, headers or an option that do not fit.
+        """
+        check_names(options, EventOptions.__optional_keys__, "publish")
+        own_id, expires = options.get("id"), options.get("expires")
+        body = event_body(exchange, event)
+        if len(body) > self.settings.max_body:
+            raise BodyTooLarge(exchange, len(body), self.settings.max_body, what="event for exchange")
+        now = self.clock.time()
+        return ExchangeEvent(
+            id=self.ids.new_event(now, self.rng.getrandbits(62)) if own_id is None else checked_event_id(own_id),
+            exchange=exchange,
+            key=checked_event_key(exchange, key),
+            body=body,
+            at=now,
+            headers=checked_event_headers(exchange, options.get("headers")),
+            expires_at=None if expires is None else min(now + positive(expires, "expires"), LAST_MOMENT),
+        )
