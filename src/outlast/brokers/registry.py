@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from outlast.core.clock import Clock
     from outlast.core.findings import Finding
     from outlast.core.store.store import Store
+    from outlast.core.topology import Topology
 
-__all__ = ["connect", "embedded_url", "find_kind", "kind_of", "library_findings"]
+__all__ = ["bridge_findings", "connect", "embedded_url", "find_kind", "kind_of", "library_findings"]
 
 
 @cache
@@ -58,20 +59,19 @@ def connect(url: str, *, clock: Clock, max_body: int, amqp_url: str = "") -> Sto
     store = kind.connect(url, clock=clock, max_body=max_body)
     if not amqp_url:
         return store
-    bridge = _bridge()
-    bridge.check(amqp_url, kind)
-    return bridge.connect(store, amqp_url, clock=clock, max_body=max_body)
-
-
-def bridge_findings(amqp_url: str, topology: Topology | None) -> Awaitable[list[Finding]]:
-    """Return the findings about the RabbitMQ of a bridge. topology: of the app, None if it is not known."""
-    return _bridge().findings(amqp_url, topology)
-
-
-def _bridge() -> type[BridgeKind]:
     from outlast.brokers.rabbitmq.bridge_kind import BridgeKind
 
-    return BridgeKind
+    return BridgeKind.connect(kind, store, amqp_url, clock=clock, max_body=max_body)
+
+
+async def bridge_findings(amqp_url: str, topology: Topology | None) -> list[Finding]:
+    """Return the findings about the RabbitMQ of a bridge. topology: of the app, None if it is not known.
+
+    Raise ConfigurationError if the URL is wrong.
+    """
+    from outlast.brokers.rabbitmq.bridge_kind import BridgeKind
+
+    return await BridgeKind.findings(amqp_url, topology)
 
 
 def library_findings() -> list[Finding]:

@@ -27,6 +27,7 @@ from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.executor import Executor
+from outlast.worker.intake import intakes_of
 from outlast.worker.isolation.pool import ProcessPool
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
@@ -229,6 +230,10 @@ class Worker:
                     await gates.begin()
                 if scheduler is not None:
                     self._run_in_background(stack, scheduler.run(), "outlast scheduler")
+                if (inbox := store.inbox) is not None:
+                    for intake in intakes_of(inbox, link, self.queues, self._runtime.emit_published):
+                        self._run_in_background(stack, intake.run(), "outlast intake")
+                        stack.push_async_callback(intake.close)
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:

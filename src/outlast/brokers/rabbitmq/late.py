@@ -42,9 +42,7 @@ class DueMessages(Generic[F]):
 
     __slots__ = ("delivery", "done", "feed", "messages", "token")
 
-    def __init__(
-        self, feed: F, messages: Sequence[AmqpMessage], delivery: AmqpDelivery, token: int = 0
-    ) -> None:
+    def __init__(self, feed: F, messages: Sequence[AmqpMessage], delivery: AmqpDelivery, token: int = 0) -> None:
         self.feed: Final[F] = feed
         self.messages: Final = messages
         self.delivery: Final = delivery
