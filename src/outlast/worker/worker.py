@@ -230,10 +230,7 @@ class Worker:
                     await gates.begin()
                 if scheduler is not None:
                     self._run_in_background(stack, scheduler.run(), "outlast scheduler")
-                if (inbox := store.inbox) is not None:
-                    for intake in intakes_of(inbox, link, self.queues, self._runtime.emit_published):
-                        self._run_in_background(stack, intake.run(), "outlast intake")
-                        stack.push_async_callback(intake.close)
+                self._start_intakes(stack, store, link)
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:
@@ -271,6 +268,13 @@ class Worker:
         if self._job_map is None or not leases:  # else the supervisor, which has the store open too, watches for all
             watch = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
             self._run_in_background(stack, watch.run(), "outlast consumer watch")
+
+    def _start_intakes(self, stack: contextlib.AsyncExitStack, store: Store, link: StoreLink) -> None:
+        """Move what a server has routed to the queues into the store, where one routes events."""
+        if store.inbox is not None:
+            for intake in intakes_of(store.inbox, link, self.queues, self._runtime.emit_published):
+                self._run_in_background(stack, intake.run(), "outlast intake")
+                stack.push_async_callback(intake.close)
 
     async def _scheduler(self, link: StoreLink) -> Scheduler | None:
         """Return the scheduler, its schedules declared; None when neither the code nor the store has one of the app."""

@@ -9,7 +9,7 @@ from typing import Final
 from outlast.brokers.rabbitmq.declared import declare_queue
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.declarations import AmqpDeclarations
-from outlast.clients.amqp.errors import AmqpRefused
+from outlast.clients.amqp.errors import ACCESS_REFUSED, AmqpRefused
 from outlast.clients.amqp.table import FieldValue
 from outlast.core.errors import ConfigurationError
 from outlast.core.exchanges.copies import unroutable_queue
@@ -19,7 +19,6 @@ from outlast.core.topology import Topology
 __all__ = ["bound_queues", "declare_all", "declare_exchange", "declare_fed_queue"]
 
 _ALTERNATE: Final = "alternate-exchange"
-_ACCESS_REFUSED: Final = 403
 _CURRENT: Final = re.compile(r"inequivalent arg '([^']+)' for exchange '[^']*' in vhost '[^']*': (.+)", re.DOTALL)
 
 
@@ -50,7 +49,7 @@ async def declare_exchange(to: AmqpDeclarations, exchange: Exchange, address: Am
         arguments[_ALTERNATE] = kept
         await _declare_exchange(to, kept, "fanout", {}, address)
         await declare_queue(to, kept, address)
-        await _bind_queue(to, kept, kept, "", {}, address)
+        await _bind(to, [Binding(exchange=kept, queue=kept, kind=kept, parameter="event")], address)
     await _declare_exchange(to, exchange.name, exchange.type, arguments, address)
 
 
@@ -68,26 +67,16 @@ async def declare_fed_queue(to: AmqpDeclarations, topology: Topology, queue: str
 
 async def _bind(to: AmqpDeclarations, bindings: Iterable[Binding], address: AmqpAddress) -> None:
     for each in bindings:
-        await _bind_queue(to, each.queue, each.exchange, each.key, each.arguments, address)
-
-
-async def _bind_queue(
-    to: AmqpDeclarations,
-    queue: str,
-    exchange: str,
-    key: str,
-    arguments: Mapping[str, FieldValue],
-    address: AmqpAddress,
-) -> None:
-    try:
-        await to.bind_queue(queue, exchange, key, arguments)
-    except AmqpRefused as error:
-        if error.code == _ACCESS_REFUSED:
+        try:
+            await to.bind_queue(each.queue, each.exchange, each.key, each.arguments)
+        except AmqpRefused as error:
+            if error.code != ACCESS_REFUSED:
+                raise
             raise ConfigurationError(
-                f"queue {queue!r} cannot be bound to exchange {exchange!r} at {address.shown}: {error.text}: give the "
-                f"user the permissions write on {queue!r} and read on {exchange!r} (rabbitmqctl set_permissions)"
+                f"queue {each.queue!r} cannot be bound to exchange {each.exchange!r} at {address.shown}: {error.text}: "
+                f"give the user the permissions write on {each.queue!r} and read on {each.exchange!r} "
+                "(rabbitmqctl set_permissions)"
             ) from None
-        raise
 
 
 async def _declare_exchange(
@@ -108,7 +97,7 @@ def _refused(error: AmqpRefused, name: str, address: AmqpAddress) -> Exception:
             f"{setting} that it has, give it another name, or delete it with all bindings, also those of other teams: "
             f"rabbitmqadmin --vhost={address.vhost} delete exchange name={name}"
         )
-    if error.code == _ACCESS_REFUSED:
+    if error.code == ACCESS_REFUSED:
         return ConfigurationError(
             f"exchange {name!r} cannot be declared at {address.shown}: {error.text}: give the user the permissions "
             f"configure, write and read on {name!r} (rabbitmqctl set_permissions)"
