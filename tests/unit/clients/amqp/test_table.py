@@ -216,6 +216,25 @@ def test_what_has_no_form_is_refused_with_the_reason(table: Any, reason: str) ->
     assert str(refused.value) == reason
 
 
+@pytest.mark.parametrize(
+    ("value", "tag"),
+    [
+        (2**31 - 1, b"I"),
+        (-(2**31), b"I"),
+        (2**31, b"l"),
+        (-(2**31) - 1, b"l"),
+        (2**63 - 1, b"l"),
+        (-(2**63), b"l"),
+        (2.0, b"d"),
+        (True, b"t"),
+    ],
+)
+def test_a_number_has_a_type_that_every_client_knows(value: float, tag: bytes) -> None:
+    data = encode_table({"k": value})
+    assert data[6:7] == tag
+    assert same(decode_table(data), {"k": value})
+
+
 @pytest.mark.parametrize("form", [bytearray, memoryview])
 def test_octets_may_be_in_any_form(form: Callable[[bytes], Any]) -> None:
     assert decode_table(encode_table({"k": form(b"\xff")})) == {"k": b"\xff"}
