@@ -72,12 +72,12 @@ class AmqpWire(asyncio.Protocol):
             async with asyncio.timeout(address.connect_timeout):
                 await wire.loop.create_connection(lambda: wire, host.host, host.port, ssl=tls)
                 await asyncio.shield(wire._opened)
-        except StoreError:
+        except AmqpRefused:
             raise
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, StoreError) as error:
             wire.abort(str(error))
             late = f"no connection within {address.connect_timeout:g} s (?connect_timeout=)"
-            why = late if isinstance(error, TimeoutError) else str(error)
+            why = late if isinstance(error, TimeoutError) else str(error).removeprefix(f"{wire.shown}: ")
             raise StoreUnavailable(f"{wire.shown} cannot be reached: {why}") from error
         except BaseException:
             wire.abort("the attempt was given up")
