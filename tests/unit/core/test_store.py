@@ -44,6 +44,7 @@ def test_a_store_of_one_object_has_all_parts() -> None:
     store = Store.of(whole, URL)
     assert {store.broker, store.records, store.control, store.schedules, store.guards, store.exchanges} == {whole}
     assert store.keeps_schedules()
+    assert store.keeps_exchanges()
 
 
 @pytest.mark.parametrize("part", ["records", "control", "schedules", "guards", "exchanges"])
@@ -66,6 +67,7 @@ async def test_a_schedule_is_refused_when_the_app_declares_itself() -> None:
     broker: Any = Broker()
     store = Store(broker, url=URL)
     assert not store.keeps_schedules()
+    assert not store.keeps_exchanges()
     with pytest.raises(ConfigurationError, match=f"schedule 'nightly': the store {FIX}"):
         await store.declare(scheduled())
     assert broker.declared == []

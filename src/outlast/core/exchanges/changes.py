@@ -74,7 +74,7 @@ def _differs(declared: Exchange, stored: Exchange) -> ConfigurationError:
     return ConfigurationError(
         f"exchange {declared.name!r} has {setting}={there!r} in this store, and is declared with {setting}={here!r}: "
         f"declare {setting}={there!r}, give the new one another name, or remove the stored one with "
-        "`outlast topology prune` while no app declares it"
+        f"`outlast topology prune` (--app module:name --exchange {declared.name} --yes), once no other app declares it"
     )
 
 

@@ -41,11 +41,7 @@ class Router:
     def exchange(self, name: str) -> Exchange:
         """Return the exchange of this name; raise ConfigurationError if it is not known."""
         if (found := self._exchanges.get(name)) is None:
-            known = ", ".join(map(repr, sorted(self._exchanges)[:MOST_NAMED])) or "none"
-            raise ConfigurationError(
-                f"exchange {shown(name)} is not declared (known: {known}): declare it with app.exchange(...), and let "
-                "a process of that app open the store once"
-            )
+            raise self._unknown(name)
         return found
 
     def route(self, exchange: str, key: str, headers: Mapping[str, HeaderValue] = NO_HEADERS) -> tuple[Binding, ...]:
@@ -55,8 +51,7 @@ class Router:
         exchange that is not known.
         """
         if (matcher := self._matchers.get(exchange)) is None:
-            self.exchange(exchange)
-            return ()
+            raise self._unknown(exchange)
         return matcher.match(key, headers)
 
     def explain(
@@ -68,6 +63,13 @@ class Router:
         """
         found = self.exchange(exchange)
         return explained(found.type, _by_queue(self._declared.get(exchange, ())), key, headers)
+
+    def _unknown(self, name: str) -> ConfigurationError:
+        known = ", ".join(map(repr, sorted(self._exchanges)[:MOST_NAMED])) or "none"
+        return ConfigurationError(
+            f"exchange {shown(name)} is not declared (known: {known}): declare it with app.exchange(...), and let a "
+            "process of that app open the store once"
+        )
 
 
 class _Matcher(Protocol):

@@ -102,6 +102,10 @@ class Store:
         """The part that publishes events through exchanges; raise ConfigurationError where the store has none."""
         return self._exchanges or self._refuse("has no exchanges")
 
+    def keeps_exchanges(self) -> bool:
+        """Tell whether exchanges can be declared."""
+        return self._exchanges is not None
+
     async def declare(self, registry: Registry) -> None:
         """Declare an app's queues and exchanges; raise ConfigurationError for a declaration that the store can't keep.
 
