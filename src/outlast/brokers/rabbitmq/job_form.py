@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from outlast.clients.amqp.consumer import AmqpDelivery
 from outlast.clients.amqp.properties import MessageProperties
-from outlast.clients.amqp.table import AmqpDecimal, AmqpTimestamp, FieldValue, TableError
+from outlast.clients.amqp.table import AmqpDecimal, AmqpTimestamp, FieldValue, TableError, encode_table
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.codec import check, check_args
 from outlast.core.errors import ConfigurationError, InvalidArguments
@@ -19,7 +19,7 @@ from outlast.core.message import Failure, Message
 from outlast.core.text import shown
 from outlast.core.unique import Unique
 
-__all__ = ["Malformed", "TakenJob", "dead_properties", "job_properties", "kept_properties", "read_job"]
+__all__ = ["RESERVED", "Malformed", "TakenJob", "dead_properties", "job_properties", "kept_properties", "read_job"]
 
 JSON: Final = "application/json"
 PERSISTENT: Final = 2
@@ -31,6 +31,8 @@ _OF_SERVER: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-c
 """How the headers begin that the server adds. Sent again, they would make it take a new message for an old one."""
 _OF_ROUTING: Final = frozenset(("CC", "BCC"))
 """Headers by which the server sends a message to more queues."""
+_MOST_HEADERS: Final = 90_000
+"""Bytes of the headers of others in a dead letter; a frame has 128 KiB unless the server is configured otherwise."""
 _MOST_TEXT: Final = 4000
 """Characters of a reason, an error or a traceback in a dead letter: all headers must fit in one frame."""
 
@@ -101,14 +103,24 @@ def kept_properties(delivery: AmqpDelivery, reason: str) -> MessageProperties:
         properties = delivery.properties()
     except TableError as error:
         properties = getattr(error, "properties", MessageProperties())
-    headers = {name: value for name, value in properties.headers.items() if not _added(name)}
-    headers |= {"outlast-state": "dead", "outlast-reason": reason[:_MOST_TEXT]}
+    told: dict[str, FieldValue] = {"outlast-state": "dead", "outlast-reason": reason[:_MOST_TEXT]}
     if delivery.exchange:
-        headers |= {"outlast-exchange": delivery.exchange, "outlast-key": delivery.key}
+        told |= {"outlast-exchange": delivery.exchange, "outlast-key": delivery.key}
+    own = {name: value for name, value in properties.headers.items() if not _added(name)}
+    if not _fits(own):
+        own = {}
     # The server checks the user, and drops the message when its expiration is over; the rest it does not read.
     return msgspec.structs.replace(
-        properties, headers=headers, delivery_mode=PERSISTENT, user_id=None, expiration=None, cluster_id=None
+        properties, headers=own | told, delivery_mode=PERSISTENT, user_id=None, expiration=None, cluster_id=None
     )
+
+
+def _fits(headers: Mapping[str, FieldValue]) -> bool:
+    """Tell whether headers can be sent again beside ours: in one frame, and in types that can be sent."""
+    try:
+        return len(encode_table(headers)) <= _MOST_HEADERS
+    except TableError:
+        return False
 
 
 def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str]) -> TakenJob:
