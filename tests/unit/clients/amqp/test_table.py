@@ -24,44 +24,7 @@ from outlast.clients.amqp.table import (
     decode_table,
     encode_table,
 )
-
-U32 = st.integers(0, 2**32 - 1)
-U64 = st.integers(0, 2**64 - 1)
-SCALARS: st.SearchStrategy[Any] = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text()
-    | st.binary()
-    | st.builds(AmqpTimestamp, U64)
-    | st.builds(AmqpDecimal, st.integers(0, 255), U32)
-)
-NAMES = st.text(max_size=60)
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=20
-)
-TABLES: st.SearchStrategy[dict[str, FieldValue]] = st.dictionaries(NAMES, VALUES, max_size=6)
-
-
-def as_table(*fields: bytes) -> bytes:
-    body = b"".join(fields)
-    return struct.pack(">I", len(body)) + body
-
-
-def a_field(tag: str, octets: bytes) -> bytes:
-    return b"\1k" + tag.encode() + octets
-
-
-def long(octets: bytes) -> bytes:
-    return struct.pack(">I", len(octets)) + octets
-
-
-def nested(levels: int, tag: str) -> bytes:
-    inner = b""
-    for _ in range(levels - 1):
-        inner = (b"\1k" if tag == "F" else b"") + tag.encode() + long(inner)
-    return as_table(a_field(tag, long(inner)))
+from tests.support.amqp_tables import TABLES, a_field, as_table, long, nested
 
 
 def same(one: Any, other: Any) -> bool:
@@ -251,6 +214,25 @@ def test_what_has_no_form_is_refused_with_the_reason(table: Any, reason: str) ->
     with pytest.raises(TableError) as refused:
         encode_table(table)
     assert str(refused.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("value", "tag"),
+    [
+        (2**31 - 1, b"I"),
+        (-(2**31), b"I"),
+        (2**31, b"l"),
+        (-(2**31) - 1, b"l"),
+        (2**63 - 1, b"l"),
+        (-(2**63), b"l"),
+        (2.0, b"d"),
+        (True, b"t"),
+    ],
+)
+def test_a_number_has_a_type_that_every_client_knows(value: float, tag: bytes) -> None:
+    data = encode_table({"k": value})
+    assert data[6:7] == tag
+    assert same(decode_table(data), {"k": value})
 
 
 @pytest.mark.parametrize("form", [bytearray, memoryview])
