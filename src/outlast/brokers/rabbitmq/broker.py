@@ -101,7 +101,8 @@ class RabbitBroker:
             await client.close()
             raise
         publisher = JobPublisher(client)
-        self._connection = _Connection(client, publisher, Consumption(client, publisher, self._clock, self._rng))
+        consumption = Consumption(client, publisher, self._clock, self._rng, self.capabilities.max_body)
+        self._connection = _Connection(client, publisher, consumption)
 
     @property
     def _connected(self) -> _Connection:

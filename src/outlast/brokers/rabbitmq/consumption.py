@@ -14,7 +14,7 @@ from outlast.aio.tasks import cancel
 from outlast.brokers.rabbitmq.buckets import DELAYS
 from outlast.brokers.rabbitmq.declared import dead_queue, declare_buckets, declare_queue
 from outlast.brokers.rabbitmq.feed import QueueFeed
-from outlast.brokers.rabbitmq.job_form import kept_properties
+from outlast.brokers.rabbitmq.job_form import TakenJob, kept_properties, read_job
 from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
 from outlast.brokers.rabbitmq.publishing import JobPublisher
 from outlast.brokers.rabbitmq.settling import again, may_requeue
@@ -45,12 +45,13 @@ _LAST_CALL: Final = 2.0
 class Consumption:
     """Consumes the queues that claims ask for, from the first claim on."""
 
-    def __init__(self, client: AmqpClient, publisher: JobPublisher, clock: Clock, rng: Random) -> None:
+    def __init__(self, client: AmqpClient, publisher: JobPublisher, clock: Clock, rng: Random, max_body: int) -> None:
         self.feeds: Final[dict[str, QueueFeed]] = {}
         self._client = client
         self._publisher = publisher
         self._clock = clock
         self._rng = rng
+        self._max_body = max_body
         self._ids = IdFactory()
         self._most: dict[str, int] = {}
         self._shared_at = 0.0
@@ -134,7 +135,9 @@ class Consumption:
             feed = self.feeds.get(queue)
             if feed is None:
                 ready = self._declares(queue)
-                feed = self.feeds[queue] = QueueFeed(self._client, queue, share, on_ready=ready, arrived=self._bell.set)
+                feed = self.feeds[queue] = QueueFeed(
+                    self._client, queue, share, read=self._read, on_ready=ready, arrived=self._bell.set
+                )
                 feed.asked_at = now
             elif demand[queue] or feed.consumer.prefetch:
                 feed.consumer.set_prefetch(share)
@@ -162,7 +165,7 @@ class Consumption:
             most = min(demand[queue], limit - len(given))
             if most <= 0 or not feed.waiting:
                 continue
-            taken = feed.take(most, now, self._new_id)
+            taken = feed.take(most, now)
             given += taken.jobs
             if taken.malformed:
                 more = f" (and {len(taken.malformed) - 1} more)" if len(taken.malformed) > 1 else ""
@@ -174,6 +177,9 @@ class Consumption:
                 self.publish_late([DueMessages(feed, [sent], delivery) for delivery, sent in (*letters, *waits)])
         self._turn += 1
         return given
+
+    def _read(self, delivery: AmqpDelivery) -> TakenJob:
+        return read_job(delivery, self._clock.time(), self._new_id, self._max_body)
 
     def _new_id(self, queue: str) -> str:
         return self._ids.new(queue, self._clock.time(), self._rng.getrandbits(62))
@@ -202,7 +208,7 @@ class Consumption:
         plain: list[AmqpDelivery] = []
         due: list[DueMessages] = []
         for delivery in feed.give_back():
-            job = feed.read(delivery, now, self._new_id)
+            job = feed.read(delivery)
             if job is None or may_requeue(job):
                 plain.append(delivery)
             else:

@@ -22,6 +22,7 @@ from outlast.core.message import Failure, Message
 from tests.support.jobs import message
 
 NOW = 1_700_000_000.25
+MOST = 50_000
 ID = f"mail.{'0' * 32}"
 
 
@@ -38,7 +39,7 @@ def delivered(
 
 
 def read(properties: MessageProperties | bytes, body: bytes = b'{"order": 7}') -> TakenJob:
-    return read_job(delivered(properties, body), NOW, new_id)
+    return read_job(delivered(properties, body), NOW, new_id, MOST)
 
 
 def plain(**headers: Any) -> MessageProperties:
@@ -86,10 +87,14 @@ def test_a_foreign_client_needs_a_type_and_a_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("id", "full"), [("order-7", "mail.order-7"), ("mail.order-7", "mail.order-7"), ("", "mail.made")]
+    ("id", "full"), [("order-7", "mail.order-7"), ("mail.order-7", "mail.order-7"), (None, "mail.made")]
 )
-def test_an_id_gets_its_queue(id: str, full: str) -> None:
+def test_an_id_gets_its_queue(id: str | None, full: str) -> None:
     assert read(MessageProperties(type="send", message_id=id)).message.id == full
+
+
+def test_a_timestamp_beyond_all_years_is_none() -> None:
+    assert read(MessageProperties(type="send", timestamp=2**63)).message.enqueued_at == NOW
 
 
 @pytest.mark.parametrize("timestamp", [1_700_000_000, 1_700_000_000_000])
@@ -117,8 +122,8 @@ def test_headers_of_a_foreign_client_are_text_for_the_handler() -> None:
         "on": "true",
         "none": "null",
         "time": "7",
-        "price": '"19.99"',
-        "octets": '"ÿ"',
+        "price": "19.99",
+        "octets": "/w==",
         "list": '[1,"b"]',
         "table": '{"c":1}',
     }
@@ -140,7 +145,9 @@ NO_JOBS: list[tuple[str, MessageProperties | bytes, bytes, str]] = [
     ("no UTF-8", plain(), b'{"a": "\xff"}', "args must be a JSON object"),
     ("too deep", plain(), b'{"a":' + b"[" * 9999 + b"]" * 9999 + b"}", "args are nested deeper than 200 levels"),
     ("a bad id", MessageProperties(type="send", message_id="a b"), b"{}", "id='a b'"),
-    ("a late time", MessageProperties(type="send", timestamp=2**63), b"{}", "enqueued_at="),
+    ("an empty id", MessageProperties(type="send", message_id=""), b"{}", "id=''"),
+    ("an id of another queue", MessageProperties(type="send", message_id="other.7"), b"{}", "id 'other.7'"),
+    ("too large", plain(), b'{"a": "' + b"a" * MOST + b'"}', "a body of 50009 bytes: at most max_body=50000"),
     ("a text attempt", plain(attempt="1"), b"{}", "header outlast-attempt='1': give a whole number"),
     ("no attempt", plain(attempt=0), b"{}", "header outlast-attempt=0: the first attempt is 1"),
     ("a negative count", plain(crashes=-1), b"{}", "header outlast-crashes=-1"),
