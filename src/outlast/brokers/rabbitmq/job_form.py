@@ -20,7 +20,16 @@ from outlast.core.message import Failure, Message
 from outlast.core.text import shown
 from outlast.core.unique import Unique
 
-__all__ = ["RESERVED", "Malformed", "TakenJob", "dead_properties", "job_properties", "kept_properties", "read_job"]
+__all__ = [
+    "Malformed",
+    "RESERVED",
+    "TakenJob",
+    "added_by_server",
+    "dead_properties",
+    "job_properties",
+    "kept_properties",
+    "read_job",
+]
 
 JSON: Final = "application/json"
 PERSISTENT: Final = 2
@@ -107,7 +116,7 @@ def kept_properties(delivery: AmqpDelivery, reason: str) -> MessageProperties:
     told: dict[str, FieldValue] = {"outlast-state": "dead", "outlast-reason": reason[:_MOST_TEXT]}
     if delivery.exchange:
         told |= {"outlast-exchange": delivery.exchange, "outlast-key": delivery.key}
-    own = {name: value for name, value in properties.headers.items() if not _added(name)}
+    own = {name: value for name, value in properties.headers.items() if not added_by_server(name)}
     if not _fits(own):
         own = {}
     # The server checks the user, and drops the message when its expiration is over; the rest it does not read.
@@ -201,11 +210,12 @@ def _user_headers(headers: Mapping[str, FieldValue]) -> dict[str, str]:
     return {
         name: value if type(value) is str else _text_of(value)
         for name, value in headers.items()
-        if name not in _READ and not _added(name)
+        if name not in _READ and not added_by_server(name)
     }
 
 
-def _added(name: str) -> bool:
+def added_by_server(name: str) -> bool:
+    """Tell whether a header is the server's own: of dead letters, of deliveries and of further routing keys."""
     return name.startswith(_OF_SERVER) or name in _OF_ROUTING
 
 
