@@ -83,8 +83,8 @@ class BridgeVerdict:
         return (
             f"{self.events:,} events, {self.kills} kills of workers, {self.restarts} of RabbitMQ: {len(self.lost)} "
             f"lost, {len(self.doubled)} doubled, {self.rerun} run again after a kill in mid run, {self.foreign} "
-            f"doubled of {self.events // FOREIGN:,} without an id; {self.repeated} publishes repeated; consuming again after "
-            f"{again[len(again) // 2]:.1f} s (median), {again[-1]:.1f} s at most"
+            f"doubled of {self.events // FOREIGN:,} without an id; {self.repeated} publishes repeated; "
+            f"consuming again after {again[len(again) // 2]:.1f} s (median), {again[-1]:.1f} s at most"
         )
 
 
