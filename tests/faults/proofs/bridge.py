@@ -52,7 +52,7 @@ class BridgeOrders:
     kills: int
     restarts: int
     seed: int = 1
-    gap: float = 0.7
+    gap: float = 1.8
 
 
 @dataclass
@@ -174,7 +174,7 @@ class BridgeDrill:
         for number, blow in enumerate(blows, 1):
             await asyncio.sleep(rng.uniform(0.3, 1.7) * self.orders.gap)
             if blow == "kill":
-                victim = rng.choice(await until(running.workers, "a worker lives"))
+                victim = rng.choice(await until(lambda: self._workers(running), "a worker lives"))
                 self.killed.add(victim)
                 with suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
@@ -184,6 +184,11 @@ class BridgeDrill:
                 await self._consumed_again()
             if number % 20 == 0:
                 print(f"{number} of {len(blows)} blows", file=sys.stderr)
+
+    def _workers(self, running: Supervised) -> list[int]:
+        if running.process.poll() is not None:
+            raise RuntimeError(f"the supervisor gave up: {self.log.read_text()[-2000:]}")
+        return running.workers()
 
     async def _consumed_again(self) -> None:
         """Measure how long it takes until a worker consumes: the server counts its consumers."""
@@ -208,8 +213,7 @@ class BridgeDrill:
         client = AmqpClient(AmqpAddress.of(self.server.url))
 
         async def done() -> bool:
-            if running.process.poll() is not None:
-                raise RuntimeError(f"the supervisor gave up: {self.log.read_text()[-2000:]}")
+            self._workers(running)
             left = (await client.declarations.find_queue("billing")).messages
             return not left and not (await store.broker.stats(["billing"]))["billing"].depth and self._all_ended()
 
@@ -276,7 +280,7 @@ async def survive(orders: BridgeOrders, folder: Path) -> BridgeVerdict:
 
 def main(words: list[str]) -> int:
     """Run it as the command line says; exit code 0 when it holds."""
-    events, kills, restarts, seed, gap = [*words, *("20000", "200", "20", "1", "0.7")[len(words) :]][:5]
+    events, kills, restarts, seed, gap = [*words, *("20000", "200", "20", "1", "1.8")[len(words) :]][:5]
     orders = BridgeOrders(int(events), int(kills), int(restarts), int(seed), float(gap))
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
