@@ -112,19 +112,24 @@ class Consumption:
         if self._keeper is None:
             await declare_buckets(self._client.declarations, DELAYS, self._client.address)
             self._keeper = asyncio.create_task(self._keep(), name="outlast rabbitmq keeper")
-        slots, changed = limit, False
+        slots, given = limit, 0
         for queue, feed in self.feeds.items():
             slots += len(feed.held)
             if queue not in demand:
                 feed.consumer.set_prefetch(0)
+            given += feed.consumer.prefetch
+        changed = False
         for queue, more in demand.items():
             known = self.feeds.get(queue)
             held = 0 if known is None else len(known.held)
             self._most[queue] = max(self._most.get(queue, 1), held + more)
-            if known is None or (more and not known.consumer.prefetch):
+            if known is None:
                 changed = True
             elif more:
                 known.asked_at = now
+                prefetch = known.consumer.prefetch
+                # It was not consumed, or nothing more can come though there is room that no queue has.
+                changed = changed or not prefetch or (prefetch <= held and given < slots)
         if changed or now - self._shared_at >= RESHARE:
             self._share(slots, demand, now)
 
