@@ -131,7 +131,7 @@ class AmqpConsumer:
 
     @property
     def consuming(self) -> bool:
-        """Whether the server has this consumer now."""
+        """Whether the server has this consumer now; it has none while the prefetch is 0."""
         return self._consuming.is_set()
 
     @property
@@ -205,7 +205,7 @@ class AmqpConsumer:
         """Open a channel, declare, consume until that ends; raise the reason."""
         wire = await self._link.get()
         epoch = _Epoch(self.queue, next(self._epochs), self._on_delivery)
-        channel = await wire.open_channel(epoch)
+        channel = await wire.open_channel(epoch, self._note)
         epoch.channel = channel
         ended = channel.ended
         ended.add_done_callback(lambda _: epoch.interrupted.set())
@@ -221,10 +221,12 @@ class AmqpConsumer:
                 if prefetch:
                     await channel.call(methods.limit_prefetch(prefetch))
                     await channel.call(methods.consume(self.queue, name, self._arguments))
+                    self._consuming.set()
                 self._note(None)
                 while self._prefetch == prefetch and not ended.done() and epoch.problem is None:
                     await epoch.interrupted.wait()
                     epoch.interrupted.clear()
+                self._consuming.clear()
                 if prefetch and channel.alive and epoch.problem is None:
                     await channel.call(methods.cancel_consumer(name))
             raise epoch.problem or ended.result()
@@ -236,7 +238,5 @@ class AmqpConsumer:
     def _note(self, problem: StoreError | None) -> None:
         changed = str(problem) != str(self.problem)
         self.problem = problem
-        if problem is None:
-            self._consuming.set()
         if changed and self._on_change is not None:
             self._on_change(problem)

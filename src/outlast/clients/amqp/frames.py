@@ -8,7 +8,15 @@ from typing import Final
 
 from outlast.core.errors import ConfigurationError
 
-__all__ = ["FRAME_END", "HEADER_OVERHEAD", "acknowledge", "message_frames", "publish_method", "return_to_queue"]
+__all__ = [
+    "FRAME_END",
+    "HEADER_OVERHEAD",
+    "acknowledge",
+    "message_frames",
+    "publish_method",
+    "return_to_queue",
+    "short_text",
+]
 
 FRAME_END: Final = 0xCE
 OVERHEAD: Final = 8
@@ -27,7 +35,12 @@ _ACK, _NACK = 80, 120
 def publish_method(channel: int, exchange: str, key: str) -> bytes:
     """Return the frame of basic.publish, mandatory; raise ConfigurationError for a name over 255 bytes."""
     payload = b"".join(
-        (struct.pack(">HHH", 60, 40, 0), _short(exchange, "exchange"), _short(key, "routing key"), bytes((_MANDATORY,)))
+        (
+            struct.pack(">HHH", 60, 40, 0),
+            short_text(exchange, "exchange"),
+            short_text(key, "routing key"),
+            bytes((_MANDATORY,)),
+        )
     )
     return _METHOD.pack(1, channel, len(payload)) + payload + b"\xce"
 
@@ -58,7 +71,8 @@ def return_to_queue(channel: int, tag: int, *, multiple: bool, requeue: bool) ->
     return _SETTLE.pack(1, channel, 13, 60, _NACK, tag, multiple | requeue << 1, FRAME_END)
 
 
-def _short(text: str, what: str) -> bytes:
+def short_text(text: str, what: str) -> bytes:
+    """Return a short string; raise ConfigurationError, which names `what`, for one over 255 bytes."""
     octets = text.encode()
     if len(octets) > 255:
         raise ConfigurationError(f"{what} {text[:32]!r}... has {len(octets)} bytes in UTF-8: give at most 255")

@@ -8,6 +8,7 @@ from typing import cast
 from pika import spec
 from pika.frame import decode_frame
 
+from outlast.clients.amqp.frames import short_text
 from outlast.clients.amqp.pika_types import AmqpMethod
 from outlast.clients.amqp.table import FieldValue, encode_table
 
@@ -68,7 +69,7 @@ def limit_prefetch(count: int) -> AmqpMethod:
 
 def consume(queue: str, tag: str, arguments: Table) -> AmqpMethod:
     """basic.consume, with acknowledgements."""
-    return _with(spec.Basic.Consume(queue=queue, consumer_tag=tag, arguments={}), arguments)
+    return _with(spec.Basic.Consume(queue=_queue(queue), consumer_tag=tag, arguments={}), arguments)
 
 
 def cancel_consumer(tag: str) -> AmqpMethod:
@@ -78,28 +79,36 @@ def cancel_consumer(tag: str) -> AmqpMethod:
 
 def declare_queue(name: str, *, durable: bool, exclusive: bool, auto_delete: bool, arguments: Table) -> AmqpMethod:
     """queue.declare."""
-    method = spec.Queue.Declare(queue=name, durable=durable, exclusive=exclusive, auto_delete=auto_delete, arguments={})
+    method = spec.Queue.Declare(
+        queue=_queue(name), durable=durable, exclusive=exclusive, auto_delete=auto_delete, arguments={}
+    )
     return _with(method, arguments)
 
 
-def delete_queue(name: str, *, if_unused: bool, if_empty: bool) -> AmqpMethod:
-    """queue.delete."""
-    return cast("AmqpMethod", spec.Queue.Delete(queue=name, if_unused=if_unused, if_empty=if_empty))
+def delete_queue(name: str) -> AmqpMethod:
+    """queue.delete. Never with if-unused or if-empty: for a quorum queue, the server closes the connection (540)."""
+    return cast("AmqpMethod", spec.Queue.Delete(queue=_queue(name)))
 
 
 def purge_queue(name: str) -> AmqpMethod:
     """queue.purge."""
-    return cast("AmqpMethod", spec.Queue.Purge(queue=name))
+    return cast("AmqpMethod", spec.Queue.Purge(queue=_queue(name)))
 
 
 def bind_queue(queue: str, exchange: str, key: str, arguments: Table) -> AmqpMethod:
     """queue.bind."""
-    return _with(spec.Queue.Bind(queue=queue, exchange=exchange, routing_key=key, arguments={}), arguments)
+    return _with(
+        spec.Queue.Bind(queue=_queue(queue), exchange=_exchange(exchange), routing_key=_key(key), arguments={}),
+        arguments,
+    )
 
 
 def unbind_queue(queue: str, exchange: str, key: str, arguments: Table) -> AmqpMethod:
     """queue.unbind."""
-    return _with(spec.Queue.Unbind(queue=queue, exchange=exchange, routing_key=key, arguments={}), arguments)
+    return _with(
+        spec.Queue.Unbind(queue=_queue(queue), exchange=_exchange(exchange), routing_key=_key(key), arguments={}),
+        arguments,
+    )
 
 
 def declare_exchange(
@@ -107,8 +116,8 @@ def declare_exchange(
 ) -> AmqpMethod:
     """exchange.declare."""
     method = spec.Exchange.Declare(
-        exchange=name,
-        type=kind,
+        exchange=_exchange(name),
+        type=_checked(kind, "exchange type"),
         durable=durable,
         auto_delete=auto_delete,
         internal=internal,
@@ -119,28 +128,32 @@ def declare_exchange(
 
 def find_exchange(name: str) -> AmqpMethod:
     """exchange.declare, passive: it is refused with 404 when there is no such exchange, of any type."""
-    return cast("AmqpMethod", spec.Exchange.Declare(exchange=name, passive=True, arguments={}))
+    return cast("AmqpMethod", spec.Exchange.Declare(exchange=_exchange(name), passive=True, arguments={}))
 
 
 def find_queue(name: str) -> AmqpMethod:
     """queue.declare, passive: it is refused with 404 when there is no such queue."""
-    return cast("AmqpMethod", spec.Queue.Declare(queue=name, passive=True, arguments={}))
+    return cast("AmqpMethod", spec.Queue.Declare(queue=_queue(name), passive=True, arguments={}))
 
 
 def delete_exchange(name: str, *, if_unused: bool) -> AmqpMethod:
     """exchange.delete."""
-    return cast("AmqpMethod", spec.Exchange.Delete(exchange=name, if_unused=if_unused))
+    return cast("AmqpMethod", spec.Exchange.Delete(exchange=_exchange(name), if_unused=if_unused))
 
 
 def bind_exchange(destination: str, source: str, key: str, arguments: Table) -> AmqpMethod:
     """exchange.bind."""
-    method = spec.Exchange.Bind(destination=destination, source=source, routing_key=key, arguments={})
+    method = spec.Exchange.Bind(
+        destination=_exchange(destination), source=_exchange(source), routing_key=_key(key), arguments={}
+    )
     return _with(method, arguments)
 
 
 def unbind_exchange(destination: str, source: str, key: str, arguments: Table) -> AmqpMethod:
     """exchange.unbind."""
-    method = spec.Exchange.Unbind(destination=destination, source=source, routing_key=key, arguments={})
+    method = spec.Exchange.Unbind(
+        destination=_exchange(destination), source=_exchange(source), routing_key=_key(key), arguments={}
+    )
     return _with(method, arguments)
 
 
@@ -160,3 +173,20 @@ class _WithArguments:
 
 def _with(method: AmqpMethod, arguments: Table) -> AmqpMethod:
     return _WithArguments(method, encode_table(arguments))
+
+
+def _queue(name: str) -> str:
+    return _checked(name, "queue")
+
+
+def _exchange(name: str) -> str:
+    return _checked(name, "exchange")
+
+
+def _key(key: str) -> str:
+    return _checked(key, "routing key")
+
+
+def _checked(text: str, what: str) -> str:
+    short_text(text, what)
+    return text
