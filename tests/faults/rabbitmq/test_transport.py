@@ -29,9 +29,10 @@ class RabbitScene(Scene):
         self.vhost = vhost
 
     async def counts(self) -> dict[str, int]:
-        """Return the messages of each queue, ready or delivered; -1 while the server does not tell it."""
+        """Return the messages of each queue, ready or delivered."""
         found = await asyncio.to_thread(self.server.api, "GET", f"queues/{self.vhost}")
-        return {each["name"]: each.get("messages", -1) for each in found}
+        # A server that was killed tells nothing of a queue in which nothing has changed since.
+        return {each["name"]: each.get("messages", 0) for each in found}
 
     async def counted(self) -> tuple[int, int]:
         """Return how many jobs the server has, and how many dead letters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -33,6 +33,8 @@ __all__ = ["Consumption"]
 
 _logger = logging.getLogger("outlast.worker")
 
+_BUCKETS: Final = 10.0
+"""Seconds that the server has to make the buckets before the first claim goes on."""
 _KEEP_EVERY: Final = 5.0
 _IDLE: Final = 10.0
 """Seconds for which delivered jobs may wait while no claim asks for them; after that other workers get them."""
@@ -45,12 +47,23 @@ _LAST_CALL: Final = 2.0
 class Consumption:
     """Consumes the queues that claims ask for, from the first claim on."""
 
-    def __init__(self, client: AmqpClient, publisher: JobPublisher, clock: Clock, rng: Random, max_body: int) -> None:
+    def __init__(
+        self,
+        client: AmqpClient,
+        publisher: JobPublisher,
+        *,
+        clock: Clock,
+        rng: Random,
+        max_body: int,
+        tokens: Iterator[int],
+    ) -> None:
+        """tokens: numbers that grow and never come back, for the fences."""
         self.feeds: Final[dict[str, QueueFeed]] = {}
         self._client = client
         self._publisher = publisher
         self._clock = clock
         self._rng = rng
+        self._tokens = tokens
         self._max_body = max_body
         self._ids = IdFactory()
         self._most: dict[str, int] = {}
@@ -110,7 +123,7 @@ class Consumption:
         """Consume these queues, each with its share of the slots; consume again when the shares change."""
         now = self._clock.monotonic()
         if self._keeper is None:
-            await declare_buckets(self._client.declarations, DELAYS, self._client.address)
+            await self._declare_buckets()
             self._keeper = asyncio.create_task(self._keep(), name="outlast rabbitmq keeper")
         slots, given = limit, 0
         for queue, feed in self.feeds.items():
@@ -133,6 +146,12 @@ class Consumption:
         if changed or now - self._shared_at >= RESHARE:
             self._share(slots, demand, now)
 
+    async def _declare_buckets(self) -> None:
+        """Make the buckets; raise ConfigurationError. A server that is slow now makes them when one is needed."""
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_BUCKETS):
+                await declare_buckets(self._client.declarations, DELAYS, self._client.address)
+
     def _share(self, slots: int, demand: Mapping[str, int], now: float) -> None:
         busy = [queue for queue, feed in self.feeds.items() if queue in demand and feed.full]
         shares = shares_of(slots, {queue: self._most[queue] for queue in demand}, busy)
@@ -141,7 +160,13 @@ class Consumption:
             if feed is None:
                 ready = self._declares(queue)
                 feed = self.feeds[queue] = QueueFeed(
-                    self._client, queue, share, read=self._read, on_ready=ready, arrived=self._bell.set
+                    self._client,
+                    queue,
+                    share,
+                    tokens=self._tokens,
+                    read=self._read,
+                    on_ready=ready,
+                    arrived=self._bell.set,
                 )
                 feed.asked_at = now
             elif demand[queue] or feed.consumer.prefetch:

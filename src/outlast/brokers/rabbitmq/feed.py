@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from outlast.brokers.rabbitmq.job_form import Malformed, TakenJob
@@ -16,8 +16,6 @@ from outlast.core.message import Delivery, Fence
 __all__ = ["HeldJob", "QueueFeed", "Taken"]
 
 _logger = logging.getLogger("outlast.worker")
-_TAG_BITS: Final = 40
-"""Bits of the delivery tag in the token of a fence; the epoch of the channel is above them, so tokens grow."""
 
 
 class HeldJob:
@@ -41,8 +39,8 @@ class Taken(NamedTuple):
 class QueueFeed:
     """Consumes one queue.
 
-    read: returns the job that a delivery is, or raises Malformed. arrived: called when a message was delivered, or the
-    state of the consumer has changed.
+    tokens: numbers that grow, for the fences. read: returns the job that a delivery is, or raises Malformed. arrived:
+    called when a message was delivered, or the state of the consumer has changed.
     """
 
     def __init__(
@@ -51,6 +49,7 @@ class QueueFeed:
         queue: str,
         prefetch: int,
         *,
+        tokens: Iterator[int],
         read: Callable[[AmqpDelivery], TakenJob],
         on_ready: OnReady,
         arrived: Callable[[], None],
@@ -70,6 +69,7 @@ class QueueFeed:
         """Why it is not consumed any more."""
         self._epoch = 0
         self._waiting: deque[AmqpDelivery] = deque()
+        self._tokens = tokens
         self._read = read
         self._arrived = arrived
         self.consumer: AmqpConsumer = client.consume(
@@ -101,7 +101,7 @@ class QueueFeed:
             if job.not_before > now:
                 taken.early.append(held)
                 continue
-            token = delivery.epoch << _TAG_BITS | delivery.tag
+            token = next(self._tokens)
             self.held[token] = held
             fence = Fence(job.message.id, self.queue, token)
             taken.jobs.append(Delivery(job.message, fence, job.attempt, job.crashes, job.begun))
