@@ -56,7 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     url: _Url = ""
-    """"sqlite:PATH", "redis://..." (docs/redis.md) or "memory:"."""
+    """"sqlite:PATH", "redis://..." (docs/redis.md), "amqp://..." (docs/rabbitmq.md) or "memory:"."""
     max_body: _Count = DEFAULTS.max_body
     """The maximum bytes of one job's arguments, as JSON."""
     enqueue_timeout: _SomeSeconds = 5.0
