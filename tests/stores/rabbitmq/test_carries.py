@@ -173,6 +173,42 @@ async def test_a_job_that_waits_longer_than_the_longest_bucket_waits_again(bench
     assert bench.clock.time() >= until_then
 
 
+async def test_a_bucket_that_was_deleted_is_made_again(bench: Bench, vhost: str) -> None:
+    await bench.publish(2)
+    first, second = await bench.claim(2)
+    await bench.settle(Reschedule(first.fence, bench.clock.time() + 1, 2, failure(1)))
+    await bench.claim()
+    for kind in ("queues", "exchanges"):
+        await asyncio.to_thread(shared_rabbit().api, "DELETE", f"{kind}/{vhost}/outlast.delay.1s")
+    await bench.settle(Reschedule(second.fence, bench.clock.time() + 1, 2, failure(1)))
+    (again,) = await bench.claim()
+    assert (again.message.id, again.attempt) == (second.message.id, 2)
+
+
+async def test_several_queues_share_the_slots_and_a_busy_one_gets_what_an_idle_one_leaves(bench: Bench) -> None:
+    await bench.declare("a", "b")
+    await bench.publish(20, "a")
+    given = await bench.broker.claim({"a": 10, "b": 10}, limit=10, holder=A, lease=10, wait=5)
+    await until(lambda: _unacked(bench, "a", 5), "the half of the slots")
+    taken: set[str] = set()
+
+    async def more() -> bool:
+        nonlocal given
+        taken.update(each.message.id for each in given)
+        await bench.settle(*(Finish(each.fence, "succeeded") for each in given))
+        given = await bench.broker.claim({"a": 10, "b": 10}, limit=10, holder=A, lease=10, wait=1)
+        return len(taken) == 20
+
+    await until(more, "all of a")
+    await bench.publish(1, "b")
+    assert len(await bench.claim(1, "a", "b", slots=10)) == 1
+
+
+async def _unacked(bench: Bench, queue: str, number: int) -> bool:
+    ready = (await bench.broker.stats([queue]))[queue].ready
+    return ready == 20 - number
+
+
 async def test_fifty_retries_of_one_job_all_arrive(bench: Bench) -> None:
     """A ladder of queues, or an x-death that is sent again, would lose the second one."""
     (id,) = await bench.publish()

@@ -38,6 +38,8 @@ _BUCKETS: Final = 10.0
 _KEEP_EVERY: Final = 5.0
 _IDLE: Final = 10.0
 """Seconds for which delivered jobs may wait while no claim asks for them; after that other workers get them."""
+_SILENCE: Final = 60.0
+"""Seconds without a message after which a queue is consumed anew."""
 _DEAD_EVERY: Final = 60.0
 """Seconds between two looks whether the queues of dead letters are there."""
 _LAST_CALL: Final = 2.0
@@ -217,7 +219,7 @@ class Consumption:
     # Keeping
 
     async def _keep(self) -> None:
-        """Give back what no claim asks for, and make queues of dead letters again that were deleted."""
+        """Give back what no claim asks for, end silences, and make queues of dead letters again that were deleted."""
         looked = self._clock.monotonic()
         while True:
             await asyncio.sleep(_KEEP_EVERY)
@@ -226,11 +228,22 @@ class Consumption:
                 if feed.waiting and now - feed.asked_at > _IDLE:
                     feed.consumer.set_prefetch(0)
                     self._return(feed)
+            await self._end_silences()
             if now - looked >= _DEAD_EVERY:
                 looked = now
                 with contextlib.suppress(StoreError, ConfigurationError):  # the consumer of the queue tells of it
                     for queue in list(self.feeds):
                         await declare_queue(self._client.declarations, queue, self._client.address)
+
+    async def _end_silences(self) -> None:
+        """Consume a queue anew from which nothing has come for a while; see `QueueFeed.renew`."""
+        now = self._clock.monotonic()
+        for feed in list(self.feeds.values()):
+            if feed.heard or feed.outstanding or not (feed.consumer.consuming and feed.consumer.prefetch):
+                feed.heard, feed.heard_at = False, now
+            elif now - feed.heard_at > _SILENCE:
+                feed.heard_at = now
+                await feed.renew()
 
     def _return(self, feed: QueueFeed) -> None:
         """Return what was delivered and not handed out, so that no job becomes suspect by returns alone."""

@@ -63,6 +63,8 @@ class QueueFeed:
         """Tokens of held jobs whose channel has ended: the server hands these jobs out again."""
         self.asked_at = 0.0
         """When (monotonic) a claim last asked for its jobs."""
+        self.heard_at = 0.0
+        """When (monotonic) `heard` was last true."""
         self.ended_epoch = 0
         """Receipts of this channel and of those before it are lost."""
         self.failing = ""
@@ -72,9 +74,25 @@ class QueueFeed:
         self._tokens = tokens
         self._read = read
         self._arrived = arrived
-        self.consumer: AmqpConsumer = client.consume(
-            queue, prefetch, self._deliver, on_ready=on_ready, on_change=self._changed
+        self._client = client
+        self._on_ready = on_ready
+        self.consumer = self._consume(prefetch)
+        self.heard = True
+        """Whether a message came, or the consumer was made, since this was last set to False."""
+
+    def _consume(self, prefetch: int) -> AmqpConsumer:
+        return self._client.consume(
+            self.queue, prefetch, self._deliver, on_ready=self._on_ready, on_change=self._changed
         )
+
+    async def renew(self) -> None:
+        """Consume on a new channel. Nothing may be outstanding.
+
+        A queue that was deleted and made again at once leaves a consumer in RabbitMQ 3.10 to which nothing is delivered
+        and nothing is said: a silence must end by itself.
+        """
+        await self.consumer.close()
+        self.consumer = self._consume(self.consumer.prefetch)
 
     @property
     def outstanding(self) -> int:
@@ -156,6 +174,7 @@ class QueueFeed:
     def _deliver(self, delivery: AmqpDelivery) -> None:
         self._waiting.append(delivery)
         self._epoch = delivery.epoch
+        self.heard = True
         if len(self._waiting) + len(self.held) >= self.consumer.prefetch:
             self.full = True
         self._arrived()
