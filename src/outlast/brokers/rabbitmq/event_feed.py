@@ -19,7 +19,7 @@ __all__ = ["EventFeed", "FedArrivals"]
 
 _logger = logging.getLogger("outlast.rabbitmq")
 SILENCE: Final = 60.0
-"""Seconds without a message after which a queue is consumed anew."""
+"""Seconds without a message after which a queue is consumed again on a new channel."""
 _TAG_BITS: Final = 40
 """Bits of the delivery tag in a token; the epoch of the channel, which no other channel of the client has, is above."""
 
