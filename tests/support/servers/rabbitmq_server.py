@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import os
 import secrets
@@ -33,16 +34,27 @@ _PROGRAMS: Final = tuple(Path(folder) for folder in _FOLDERS)
 class RabbitServer:
     """One node in a folder of its own. options: lines of rabbitmq.conf ("consumer_timeout = 1000").
 
-    The user `user` may do all. The programs are those of the package, not the wrappers that ask for another user.
+    known: of another process, which started it. The user `user` may do all. The programs are those of the package, not
+    the wrappers that ask for another user.
     """
 
-    def __init__(self, *, options: tuple[str, ...] = ()) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="outlast-rabbit-"))
-        self.port, self.api_port, self._distribution, self._epmd_port = _free_ports(4)
-        self.user, self.password = "outlast", secrets.token_hex(16)
-        self.name = f"outlast{self.port}@localhost"
+    def __init__(self, *, options: tuple[str, ...] = (), known: dict[str, Any] | None = None) -> None:
+        self.user = "outlast"
         self.process: subprocess.Popen[bytes] | None = None
-        self._epmd: subprocess.Popen[bytes] | None = None
+        self.known: dict[str, Any] = known or {
+            "folder": tempfile.mkdtemp(prefix="outlast-rabbit-"),
+            "ports": _free_ports(4),
+            "password": secrets.token_hex(16),
+            "epmd": 0,
+        }
+        """What another process needs to use it, and to stop it."""
+        self.folder, self.password = Path(self.known["folder"]), str(self.known["password"])
+        self.port, self.api_port, self._distribution, self._epmd_port = self.known["ports"]
+        self.name = f"outlast{self.port}@localhost"
+        if known is None:
+            self._configure(options)
+
+    def _configure(self, options: tuple[str, ...]) -> None:
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         lines = (
             f"listeners.tcp.default = 127.0.0.1:{self.port}",
@@ -71,10 +83,11 @@ class RabbitServer:
 
     def start(self) -> None:
         """Start it, again after a stop or a kill, and wait until it serves."""
-        if self._epmd is None:
+        if not self.known["epmd"]:
             epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
-            self._epmd = subprocess.Popen(epmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with (self.folder / "output").open("ab") as output:
+            started = subprocess.Popen(epmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.known["epmd"], started.returncode = started.pid, 0  # it is ended by its pid, by any process
+        with (self.folder / "output").open("wb") as output:
             self.process = subprocess.Popen(
                 [str(_programs() / "rabbitmq-server")], env=self._environ(), stdout=output, stderr=output
             )
@@ -91,23 +104,18 @@ class RabbitServer:
 
     def kill(self) -> None:
         """Kill it as kill -9 does, and wait for its end."""
+        pid = self._pid()
+        _end(pid)
         if self.process is not None:
-            pid = self._pid()
-            if pid:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, 9)
             self.process.kill()
             self.process.wait()
             self.process = None
-            _await_end(pid)
+        _await_end(pid)
 
     def remove(self) -> None:
         """Kill it with its epmd, and remove its folder."""
         self.kill()
-        if self._epmd is not None:
-            self._epmd.kill()
-            self._epmd.wait()
-            self._epmd = None
+        _end(self.known["epmd"])
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def ctl(self, *arguments: str) -> str:
@@ -195,6 +203,8 @@ class RabbitServer:
             return 0
 
     def _serves(self) -> bool:
+        if b"completed with" not in (self.folder / "output").read_bytes():  # its ports are open some time before
+            return False
         try:
             self.api("GET", "overview")
             with socket.create_connection(("127.0.0.1", self.port), timeout=1):
@@ -205,11 +215,50 @@ class RabbitServer:
 
 @cache
 def shared_rabbit() -> RabbitServer:
-    """Return the one node of this test process, started on first use: each test has a virtual host of its own."""
-    server = RabbitServer()
-    atexit.register(server.remove)
-    server.start()
+    """Return the one node of this run of the suite, for its test processes together: each test has a virtual host.
+
+    The first process that asks starts it; the last one that ends stops it.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"alone-{os.getpid()}")
+    place = Path(tempfile.gettempdir()) / f"outlast-rabbit-of-{run}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    with _alone_in(place):
+        known = place / "node.json"
+        if known.exists():
+            server = RabbitServer(known=json.loads(known.read_text()))
+        else:
+            server = RabbitServer()
+            server.start()
+            known.write_text(json.dumps(server.known))
+        (place / f"{os.getpid()}.user").touch()
+    atexit.register(_leave, place, server, os.getpid())
     return server
+
+
+def _leave(place: Path, server: RabbitServer, pid: int) -> None:
+    if os.getpid() != pid:  # a fork of the test process ends
+        return
+    with _alone_in(place):
+        (place / f"{pid}.user").unlink()
+        if any(_lives(int(user.stem)) for user in place.glob("*.user")):
+            return
+        server.remove()
+        shutil.rmtree(place)
+
+
+@contextmanager
+def _alone_in(place: Path) -> Iterator[None]:
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @cache
@@ -238,7 +287,13 @@ def _free_ports(number: int) -> list[int]:
             probe.close()
 
 
+def _end(pid: int) -> None:
+    if pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, 9)
+
+
 def _await_end(pid: int) -> None:
     deadline = time.monotonic() + PATIENCE
-    while pid and Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+    while pid and _lives(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
