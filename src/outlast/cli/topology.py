@@ -65,7 +65,9 @@ def prune(
     """
     access = find_store(options)
     declared, wanted = _declared(access, retired), exchanges or []
-    known, found, removed = on_store(access, lambda store: _prune(store, declared, wanted, retired=retired, yes=yes))
+    known, found, removed = on_store(
+        access, lambda store: _prune(store, declared, wanted, retired=retired, yes=yes), bridged=True
+    )
     if retired and not found.bindings:
         show.note(f"outlast: {clean(retired)}: {_unknown_app(retired, known)}")
         raise typer.Exit(NOT_FOUND)
