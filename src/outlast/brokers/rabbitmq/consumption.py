@@ -224,18 +224,26 @@ class Consumption:
         while True:
             await asyncio.sleep(_KEEP_EVERY)
             now = self._clock.monotonic()
-            for feed in self.feeds.values():
-                if feed.waiting and now - feed.asked_at > _IDLE:
-                    if feed.consumer.prefetch:
-                        feed.consumer.set_prefetch(0)  # what is returned before would come back here
-                    else:
-                        self._return(feed)
-            await self._end_silences()
-            if now - looked >= _DEAD_EVERY:
-                looked = now
-                with contextlib.suppress(StoreError, ConfigurationError):  # the consumer of the queue tells of it
-                    for queue in list(self.feeds):
-                        await declare_queue(self._client.declarations, queue, self._client.address)
+            look = now - looked >= _DEAD_EVERY
+            looked = now if look else looked
+            try:
+                await self._keep_once(now, look=look)
+            except (StoreError, ConfigurationError) as error:  # the consumer of the queue tells of it, too
+                _logger.debug("the queues cannot be looked at: %s", error)
+            except Exception:  # of whatever kind: the next look is needed all the more
+                _logger.exception("the queues could not be looked at")
+
+    async def _keep_once(self, now: float, *, look: bool) -> None:
+        for feed in self.feeds.values():
+            if feed.waiting and now - feed.asked_at > _IDLE:
+                if feed.consumer.prefetch:
+                    feed.consumer.set_prefetch(0)  # what is returned before would come back here
+                else:
+                    self._return(feed)
+        await self._end_silences()
+        if look:
+            for queue in list(self.feeds):
+                await declare_queue(self._client.declarations, queue, self._client.address)
 
     async def _end_silences(self) -> None:
         """Consume a queue on a new channel from which nothing has come for a while; see `QueueFeed.renew`."""
