@@ -160,6 +160,25 @@ async def test_a_header_that_is_ours_is_refused(bench: Bench) -> None:
         await bench.publish(headers={"outlast-attempt": "7"})
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "why"),
+    [
+        ("outlast-priority", "high", "priority='high'"),
+        ("outlast-job-key", "eu", "key='eu'"),
+        ("outlast-unique", '{"key": "a"}', "unique="),
+        ("outlast-max-wait", 5, "max_wait=5"),
+    ],
+)
+async def test_a_job_of_another_client_that_needs_a_store_is_a_dead_letter(
+    bench: Bench, header: str, value: str | int, why: str
+) -> None:
+    await bench.send(b"{}", MessageProperties(type="send", headers={header: value}))
+    await bench.send(b"{}", MessageProperties(type="send", message_id="q.plain"))
+    assert [each.message.id for each in await bench.claim()] == ["q.plain"]
+    ((_, headers),) = await bench.letters(1)
+    assert str(headers["outlast-reason"]).startswith(f"job 'send': {why}")
+
+
 @pytest.mark.parametrize(("longest", "heartbeat"), [(0.0, 30), (305.0, 305), (float("inf"), 600)])
 async def test_a_heartbeat_is_as_long_as_the_longest_run(vhost: str, longest: float, heartbeat: int) -> None:
     """A run that blocks the loop must not cost the connection."""

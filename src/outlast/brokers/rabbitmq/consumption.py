@@ -9,13 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
+from msgspec import structs
+
 from outlast.aio.deadlines import Deadlines
 from outlast.aio.tasks import cancel
 from outlast.brokers.rabbitmq.buckets import DELAYS
 from outlast.brokers.rabbitmq.declared import dead_queue, declare_buckets, declare_queue
 from outlast.brokers.rabbitmq.feed import QueueFeed
-from outlast.brokers.rabbitmq.job_form import TakenJob, kept_properties, read_job
+from outlast.brokers.rabbitmq.job_form import Malformed, TakenJob, kept_properties, read_job
 from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
+from outlast.brokers.rabbitmq.offered import FEATURES
 from outlast.brokers.rabbitmq.publishing import JobPublisher
 from outlast.brokers.rabbitmq.settling import again, may_requeue
 from outlast.brokers.rabbitmq.shares import RESHARE, shares_of
@@ -28,9 +31,12 @@ from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.ids import IdFactory
 from outlast.core.message import Delivery
 from outlast.core.select import wanted
+from outlast.core.store.features import check_messages
 
 __all__ = ["Consumption"]
 
+_OF_OTHERS: Final = structs.replace(FEATURES, ids=True, delays=None)
+"""What a job of another client may ask for: its id is not remembered, and its times are over or in a bucket."""
 _logger = logging.getLogger("outlast.worker")
 
 _BUCKETS: Final = 10.0
@@ -211,7 +217,14 @@ class Consumption:
         return given
 
     def _read(self, delivery: AmqpDelivery) -> TakenJob:
-        return read_job(delivery, self._clock.time(), self._new_id, self._max_body)
+        job = read_job(delivery, self._clock.time(), self._new_id, self._max_body)
+        message = job.message
+        if message.priority != "normal" or message.key is not None or message.unique is not None or message.max_wait:
+            try:
+                check_messages((message,), _OF_OTHERS, self._client.address.shown)
+            except ConfigurationError as error:
+                raise Malformed(str(error)) from None
+        return job
 
     def _new_id(self, queue: str) -> str:
         return self._ids.new(queue, self._clock.time(), self._rng.getrandbits(62))
