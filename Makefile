@@ -47,7 +47,7 @@ check:  ## lint, types, contracts and the fast tests
 	.venv/bin/python -m pytest -q tests/unit tests/conformance tests/architecture $(PYTEST)
 
 proofs:  ## the long proofs: hundreds of kills, a million rows (PROOFS="survival rates" for some)
-	@scripts/packages python-venv=python3-venv redis-server=redis-server
+	@scripts/packages python-venv=python3-venv redis-server=redis-server rabbitmq-server=rabbitmq-server
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/proofs $(PROOFS)
 

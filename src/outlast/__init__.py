@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         DeadlinePassed,
         DuplicateKind,
         EnqueueUnknown,
+        EventIncomplete,
+        EventUnroutable,
         GuardError,
         GuardOpen,
         GuardRefused,
@@ -63,8 +65,10 @@ if TYPE_CHECKING:
     from outlast.declare.arguments import Redacted
     from outlast.declare.context import CallNext, Context, Middleware
     from outlast.declare.marks import Depends, injected
+    from outlast.enqueue.exchange import EventExchange
     from outlast.enqueue.handle import Handle
     from outlast.enqueue.job import Bound, Job
+    from outlast.enqueue.published import PublishedEvent
     from outlast.resilience.deadlines import deadline, remaining
     from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
@@ -87,6 +91,9 @@ __all__ = [
     "Depends",
     "DuplicateKind",
     "EnqueueUnknown",
+    "EventExchange",
+    "EventIncomplete",
+    "EventUnroutable",
     "Exponential",
     "Fallback",
     "GiveUp",
@@ -119,6 +126,7 @@ __all__ = [
     "Outlast",
     "OutlastError",
     "Policy",
+    "PublishedEvent",
     "Queue",
     "QueueFull",
     "QueueUnattended",
@@ -162,8 +170,10 @@ _NAMES = {
     "declare.arguments": ("Redacted",),
     "declare.context": ("CallNext", "Context", "Middleware"),
     "declare.marks": ("Depends", "injected"),
+    "enqueue.exchange": ("EventExchange",),
     "enqueue.handle": ("Handle",),
     "enqueue.job": ("Bound", "Job"),
+    "enqueue.published": ("PublishedEvent",),
     "resilience.deadlines": ("deadline", "remaining"),
     "resilience.guard": ("Guard",),
     "router": ("JobRouter",),

@@ -26,6 +26,7 @@ from outlast.declare.hooks import EventsMixin, LifecycleMixin
 from outlast.declare.options import Options
 from outlast.enqueue.handle import Handle
 from outlast.enqueue.job import AppLink
+from outlast.enqueue.publishing import PublishingMixin
 from outlast.job import Declarer
 from outlast.resilience.declare import GuardsMixin
 from outlast.router import JobRouter
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Outlast"]
 
 
-class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
+class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
     """The jobs of one application. name: selects the environment variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
     Connections open on first use, one per event loop; in a script, `async with shop:` opens and closes them.
@@ -205,16 +206,7 @@ class Outlast(Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
 
     def send_sync(self, messages: Sequence[Message], on_conflict: OnConflict = "existing") -> list[Handle[Any]]:
         """Publish from blocking code; raise WrongThread on a thread that runs an event loop."""
-        from outlast.aio.portal import portal
-
-        return portal().run(lambda: self._send_from_portal(messages, on_conflict))
-
-    async def _send_from_portal(self, messages: Sequence[Message], on_conflict: OnConflict) -> list[Handle[Any]]:
-        from outlast.aio.portal import portal
-
-        if not self._wired().connections.has_connection():
-            portal().at_stop(self._wired().close)
-        return await self.send(messages, on_conflict)
+        return self._from_blocking_code(lambda: self.send(messages, on_conflict))
 
     async def enqueue_many(
         self, messages: Iterable[Message], *, on_conflict: Literal["existing", "raise"] = "existing"

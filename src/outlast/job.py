@@ -12,6 +12,7 @@ from outlast.declare.arguments import Arguments
 from outlast.declare.declaration import declaration_of
 from outlast.declare.hooks import MiddlewareMixin
 from outlast.declare.options import JobOptions, check_names
+from outlast.enqueue.exchange import Exchanging
 from outlast.enqueue.job import AppLink, Bound, Job, P, R
 from outlast.scheduler.declare import Scheduling
 
@@ -34,7 +35,7 @@ class JobDecorator(Protocol):
     def __call__(self, handler: Callable[P, R], /) -> Job[P, R]: ...
 
 
-class Declarer(MiddlewareMixin, Scheduling, ABC):
+class Declarer(MiddlewareMixin, Scheduling, Exchanging, ABC):
     """The base of app and router that has the `job` decorator."""
 
     _default_queue: str
@@ -64,7 +65,7 @@ class Declarer(MiddlewareMixin, Scheduling, ABC):
         `isolate="process"` runs it in a child process, which is killed past the timeout.
 
         options: kind, queue, timeout, retry, priority, expires, max_wait, key, unique, unique_until, unique_for,
-        on_conflict, inherit_deadline, needs, isolate, version, aliases, upgrades, result_ttl: see
+        on_conflict, inherit_deadline, needs, on, isolate, version, aliases, upgrades, result_ttl: see
         `outlast.declare.options.JobOptions`. Raise ConfigurationError or DuplicateKind.
         """
         check_names(options, JobOptions.__optional_keys__, "job")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outlast.core.errors import ConfigurationError
+from outlast.core.exchanges.values import Exchange
 from outlast.core.ids import check_queue_name
 from outlast.core.registry import Declaration
 from outlast.core.schedule import Scheduled
@@ -27,6 +28,7 @@ class JobRouter(Declarer):
         self._own_middleware = self._middleware = []
         self._declared: list[tuple[Declaration, Arguments]] = []
         self._scheduled: list[Scheduled] = []
+        self._exchanges: list[Exchange] = []
         self._app: Outlast | None = None
 
     def _declare(self, declaration: Declaration, arguments: Arguments) -> None:
@@ -39,11 +41,18 @@ class JobRouter(Declarer):
             self._app._schedule(scheduled)
         self._scheduled.append(scheduled)
 
+    def _declare_exchange(self, exchange: Exchange) -> None:
+        if self._app is not None:
+            self._app._declare_exchange(exchange)
+        self._exchanges.append(exchange)
+
     def _attach(self, app: Outlast) -> None:
         """Declare all jobs in `app`, later ones too; raise ConfigurationError if an app includes the router already."""
         if self._app is not None:
             again = "this app" if self._app is app else "another app"
             raise ConfigurationError(f"this JobRouter is included in {again} already: include a router once")
+        for exchange in self._exchanges:
+            app._declare_exchange(exchange)
         for declaration, arguments in self._declared:
             app._declare(declaration, arguments)
         for scheduled in self._scheduled:

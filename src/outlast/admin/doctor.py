@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
 from outlast.admin.access import StoreAccess, open_existing
 from outlast.admin.bulk import matching
+from outlast.admin.exchanges import undeclared_of
 from outlast.admin.findings import (
+    of_bindings,
     of_declarations,
     of_guard,
     of_holders,
@@ -27,6 +30,7 @@ from outlast.brokers.kind import Inspection
 from outlast.brokers.registry import library_findings
 from outlast.core.decide import KIND_MISSING, UNRUNNABLE
 from outlast.core.errors import ConfigurationError, OutlastError
+from outlast.core.exchanges.values import Bindings
 from outlast.core.findings import Finding
 from outlast.core.schedule import ScheduleRecord
 from outlast.core.store.records import Query, Records
@@ -106,6 +110,7 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         found += of_unreadable(sum(unreadable.values()))
         if store.keeps_schedules():
             found += map(_of_schedule, await store.schedules.schedules())
+        known = await store.exchanges.bindings() if store.keeps_exchanges() else Bindings()
     if access.app is None and not any(each.consumers for each in stats.values()):
         found.append(of_no_worker())
     if access.app is not None:
@@ -114,6 +119,10 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         found += of_declarations(
             kinds, declared_kinds=registry.kinds, declared_queues=registry.queues, stats=stats, app=app_name
         )
+        bound: defaultdict[str, set[str]] = defaultdict(set)
+        for binding in undeclared_of(known, registry.topology()).bindings:
+            bound[binding.exchange].add(binding.queue)
+        found += of_bindings(bound, app_name)
 
 
 async def _unrunnable(records: Records) -> tuple[dict[str, str], int]:

@@ -12,6 +12,7 @@ from outlast.core.store.broker import QueueStats
 from outlast.core.text import counted, duration, short
 
 __all__ = [
+    "of_bindings",
     "of_declarations",
     "of_guard",
     "of_holders",
@@ -190,6 +191,18 @@ def _undeclared(kind: str, jobs: str, declared: Iterable[str], app: str) -> Find
         return Finding("declarations", "warning", text, "deploy the code that declares it, or purge these jobs")
     fix = f"give the job upgrades= from version {version_of(kind)} on, or purge these jobs"
     return Finding("declarations", "error", f"{jobs}, and {app} has no upgrade from that version", fix)
+
+
+def of_bindings(queues: Mapping[str, Collection[str]], app: str) -> Iterator[Finding]:
+    """Judge bindings in the store that the app does not declare any more. queues: those that are bound, by exchange."""
+    if queues:
+        bound = "; ".join(f"{exchange} to {', '.join(sorted(each))}" for exchange, each in sorted(queues.items()))
+        yield Finding(
+            "declarations",
+            "warning",
+            f"bindings that {app} does not declare any more still give events to queues: {bound}",
+            f"outlast topology prune --app {app}, when all its processes run this release",
+        )
 
 
 def of_variables(idle: Mapping[str, str]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from outlast.core.message import State
 if TYPE_CHECKING:
     from outlast.admin.access import StoreAccess
 
-__all__ = ["filters", "guards", "kinds", "queues", "states"]
+__all__ = ["exchanges", "filters", "guards", "kinds", "queues", "states"]
 
 _LATEST = 200
 """Number of jobs to read kinds from if no app is named."""
@@ -32,6 +32,17 @@ def queues(ctx: Any, incomplete: str) -> list[str]:
 def guards(ctx: Any, incomplete: str) -> list[str]:
     """Return the guards that the store or the app knows."""
     return _names(ctx, incomplete, _guards)
+
+
+def exchanges(ctx: Any, incomplete: str) -> list[str]:
+    """Return the exchanges that the store has."""
+    from outlast.cli.store_access import on_store
+
+    return _names(
+        ctx,
+        incomplete,
+        lambda access: [each.name for each in on_store(access, lambda store: store.exchanges.bindings()).exchanges],
+    )
 
 
 def kinds(ctx: Any, incomplete: str) -> list[str]:

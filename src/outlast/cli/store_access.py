@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from outlast.app import Outlast
     from outlast.core.store.records import JobRecord
     from outlast.core.store.store import Store
+    from outlast.core.topology import Topology
     from outlast.settings import Settings
 
-__all__ = ["find_job", "find_store", "on_store", "stop_on_interrupt"]
+__all__ = ["declared_topology", "find_job", "find_store", "on_store", "stop_on_interrupt"]
 
 T = TypeVar("T")
 
@@ -65,6 +66,13 @@ def _app_variables(settings: Settings) -> str:
     """Return a note on the variables of apps: they name other stores and are only read with --app."""
     names = [name for name in type(settings).idle_variables("") if name.endswith("_URL")]
     return f" (note: {', '.join(names)} is only read with --app)" if names else ""
+
+
+def declared_topology(access: StoreAccess) -> Topology:
+    """Return what the app of --app declares, nothing without one; raise ConfigurationError for a wrong declaration."""
+    from outlast.core.topology import Topology
+
+    return Topology() if access.app is None else access.app.registry.topology()
 
 
 def on_store(access: StoreAccess, call: Callable[[Store], Awaitable[T]]) -> T:

@@ -29,6 +29,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_value",
+    "nested_levels",
     "redact_args",
     "scrub",
 ]
@@ -165,15 +166,20 @@ def check_args(message: Message) -> None:
         raise InvalidArguments(f"args={shown(args)}: give Raw, of a JSON object keyed by parameter name")
     try:
         body = bytes(message.args)
-        if body.count(b"[") + body.count(b"{") > NESTED_LIMIT and _levels(body) > NESTED_LIMIT:
+        if nested_levels(body) > NESTED_LIMIT:
             raise InvalidArguments(f"args are nested deeper than {NESTED_LIMIT} levels: pass flatter data")
         _objects.decode(body)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise InvalidArguments(f"args must be a JSON object, keyed by parameter name: {error}") from None
 
 
-def _levels(body: bytes) -> int:
-    """Return how deep lists and objects are nested in JSON; without recursion, which the depth itself would end."""
+def nested_levels(body: bytes) -> int:
+    """Return how deep lists and objects are nested in JSON; without recursion, which the depth itself would end.
+
+    If there are few of them, return how many: they are not nested deeper.
+    """
+    if (brackets := body.count(b"[") + body.count(b"{")) < NESTED_LIMIT:
+        return brackets
     deepest = level = 0
     for bracket in _BRACKET.findall(_TEXT.sub(b"", body)):
         level += 1 if bracket in b"[{" else -1

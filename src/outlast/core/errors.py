@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "DeadlinePassed",
     "DuplicateKind",
     "EnqueueUnknown",
+    "EventIncomplete",
+    "EventUnroutable",
     "GuardError",
     "GuardOpen",
     "GuardRefused",
@@ -96,10 +98,10 @@ class BodyTooLarge(OutlastError, ValueError):
     bound: the setting: "max_body", or `max_bytes` of the queue or key when this job alone exceeds it.
     """
 
-    def __init__(self, kind: str, size: int, limit: int, bound: str = "max_body") -> None:
+    def __init__(self, kind: str, size: int, limit: int, bound: str = "max_body", *, what: str = "job") -> None:
         setting = "Settings(max_body=...)" if bound == "max_body" else f"the queue's {bound}"
         super().__init__(
-            f"job {kind!r} has a body of {size} bytes, more than {bound}={limit}: "
+            f"{what} {kind!r} has a body of {size} bytes, more than {bound}={limit}: "
             f"store the data elsewhere and pass its address, or raise {setting}"
         )
         self.kind = kind
@@ -135,17 +137,53 @@ class IdConflict(OutlastError):
 
 
 class EnqueueUnknown(OutlastError):
-    """The store did not answer in time: the job may have been accepted. Repeating the call with this `id` is safe.
+    """The store did not answer in time: the job or event may have been accepted. Repeating it with `id` is safe.
 
-    ids: of all messages of the call.
+    ids: of all jobs, or events, of the call.
     """
 
-    def __init__(self, job_id: str, cause: str, ids: Sequence[str] = ()) -> None:
+    def __init__(self, job_id: str, cause: str, ids: Sequence[str] = (), *, what: str = "job") -> None:
         others = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
-        fix = "send the same messages again" if others else f"repeat with id={job_id!r}"
-        super().__init__(f"job {job_id!r}{others} may or may not have been accepted ({cause}): {fix}")
+        many = "events" if what == "event" else "messages"
+        fix = f"send the same {many} again" if others else f"repeat with id={job_id!r}"
+        super().__init__(f"{what} {job_id!r}{others} may or may not have been accepted ({cause}): {fix}")
         self.id = job_id
         self.ids = tuple(ids) or (job_id,)
+
+
+class EventUnroutable(OutlastError):
+    """No binding of the exchange takes an event; nothing was stored. id: of the event."""
+
+    def __init__(self, exchange: str, key: str, event_id: str) -> None:
+        super().__init__(
+            f"no binding of exchange {exchange!r} takes an event with key {key!r} and its headers (`outlast route` "
+            "shows why): bind a job to it with on=, or declare the exchange with unroutable='keep'"
+        )
+        self.exchange = exchange
+        self.key = key
+        self.id = event_id
+
+
+class EventIncomplete(OutlastError):
+    """Queues refused their copies of an event; the copies of the other queues are stored.
+
+    Publishing the event again with this `id` stores what is missing, and nothing twice. published: the
+    `PublishedEvent`, with the copies that are stored. refused: by queue, the error (QueueFull or BodyTooLarge).
+    retry_after: seconds until every queue may accept its copy; None if one never will.
+    """
+
+    def __init__(self, exchange: str, event_id: str, refused: Mapping[str, OutlastError], published: Any) -> None:
+        waits = [error.retry_after if isinstance(error, QueueFull) else None for error in refused.values()]
+        self.retry_after = None if None in waits else max(each for each in waits if each is not None)
+        again = "" if self.retry_after is None else f" in {self.retry_after:.0f} s"
+        super().__init__(
+            f"event {event_id!r} of exchange {exchange!r} is not stored for {', '.join(map(repr, refused))}, for all "
+            f"other queues it is: publish it again with id={event_id!r}{again}; {'; '.join(map(str, refused.values()))}"
+        )
+        self.exchange = exchange
+        self.id = event_id
+        self.refused = dict(refused)
+        self.published = published
 
 
 class StoreError(OutlastError):

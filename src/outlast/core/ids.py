@@ -8,7 +8,7 @@ from outlast.core.bounds import plain_text
 from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.text import shown
 
-__all__ = ["IdFactory", "check_queue_name", "fits", "job_id", "queue_of"]
+__all__ = ["IdFactory", "check_queue_name", "checked_event_id", "fits", "job_id", "queue_of"]
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 FULL_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_.:@+=/-]{1,128}\Z")
@@ -46,6 +46,13 @@ def job_id(queue: str, client_id: object) -> str:
     return f"{queue}.{rest}"
 
 
+def checked_event_id(own_id: object) -> str:
+    """Return a publisher's `id=` of an event as a plain `str`; raise InvalidArguments unless it fits a client's id."""
+    if not isinstance(own_id, str) or not fits(CLIENT_ID, own_id):
+        raise InvalidArguments(f"id={shown(own_id)}: use 1 to 128 letters, digits or any of _ . : @ + = / -")
+    return plain_text(own_id)
+
+
 def queue_of(full_id: str) -> str:
     """Return the queue of an id; raise InvalidArguments when the id has none."""
     if not isinstance(full_id, str):
@@ -68,6 +75,10 @@ class IdFactory:
         self._millis = 0
         self._counter = 0
         self._stem = ""
+
+    def new_event(self, now: float, random_bits: int) -> str:
+        """Return a new id of an event: the id of a job without the queue."""
+        return self.new("", now, random_bits)[1:]
 
     def new(self, queue: str, now: float, random_bits: int) -> str:
         """Return a new id. now: wall time in seconds. random_bits: at least 62 of them."""

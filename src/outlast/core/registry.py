@@ -10,6 +10,8 @@ from typing import Any, Literal
 from msgspec import structs
 
 from outlast.core.errors import ConfigurationError, DuplicateKind
+from outlast.core.exchanges.declared import DeclaredBinding, EventParameter, check_one_kind, settled_bindings
+from outlast.core.exchanges.values import Exchange
 from outlast.core.guards.needs import DeclaredGuard, settled_needs
 from outlast.core.kinds import Upgrade, name_of, runnable_kinds, wire_kind
 from outlast.core.policy import Policy, Priority
@@ -62,6 +64,10 @@ class Declaration:
     upgrades: Mapping[int, Upgrade] = field(default_factory=dict)
     needs: tuple[Need, ...] = ()
     """The dependencies, after `*`."""
+    on: tuple[DeclaredBinding, ...] = ()
+    """The events that are given to it as jobs."""
+    event: EventParameter | None = None
+    """The argument that is the event; None without bindings."""
     middleware: Sequence[Callable[..., Any]] = ()
     """The middleware of the router, inside that of the app. The list may still grow."""
     wire: str = field(init=False)
@@ -83,7 +89,7 @@ class Declaration:
 
 @dataclass(slots=True)
 class Registry:
-    """All declarations of one app by kind, and its queues, schedules and guards by name."""
+    """All declarations of one app by kind, and its queues, schedules, guards and exchanges by name."""
 
     declarations: dict[str, Declaration] = field(default_factory=dict)
     kinds: dict[str, Declaration] = field(default_factory=dict)
@@ -91,6 +97,7 @@ class Registry:
     queues: dict[str, Queue] = field(default_factory=dict)
     schedules: dict[str, Scheduled] = field(default_factory=dict)
     guards: dict[str, DeclaredGuard] = field(default_factory=dict)
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
     app: str = ""
     """The name of the app."""
     middleware: list[Callable[..., Any]] = field(default_factory=list)
@@ -106,7 +113,10 @@ class Registry:
     _names: dict[str, Declaration] = field(default_factory=dict)
 
     def add(self, declaration: Declaration) -> None:
-        """Add a kind; raise DuplicateKind when another handler uses its name or one of its aliases."""
+        """Add a kind; raise DuplicateKind when another handler uses its name or one of its aliases.
+
+        Raise ConfigurationError when another kind of its queue is bound to the same exchange.
+        """
         names = (declaration.kind, *declaration.aliases)
         for name in names:
             if known := self._names.get(name):
@@ -114,6 +124,8 @@ class Registry:
                     f"kind {name!r} is declared twice, by {_where(known)} and {_where(declaration)}: "
                     "give one of them another name with kind=..., or remove the name from the aliases= of one"
                 )
+        if declaration.on:
+            check_one_kind(declaration, self.declarations.values())
         self._names |= dict.fromkeys(names, declaration)
         self.declarations[declaration.kind] = declaration
         self.kinds |= dict.fromkeys(declaration.kinds, declaration)
@@ -146,6 +158,17 @@ class Registry:
             )
         self.guards[guard.name] = guard
 
+    def add_exchange(self, exchange: Exchange) -> None:
+        """Add an exchange; raise ConfigurationError when it is declared already with other settings."""
+        known = self.exchanges.setdefault(exchange.name, exchange)
+        if known != exchange:
+            raise ConfigurationError(
+                f"exchange {exchange.name!r} is declared twice, with type={known.type!r}, "
+                f"unroutable={known.unroutable!r} and with type={exchange.type!r}, "
+                f"unroutable={exchange.unroutable!r}: keep one"
+            )
+        self.version += 1
+
     def same_kind(self, one: str, other: str) -> bool:
         """Tell whether two wire kinds are one kind: in any version, by its present or a former name."""
         if one == other:
@@ -167,13 +190,17 @@ class Registry:
         return settled_needs(declared, self.declarations.values(), self.guards)
 
     def topology(self) -> Topology:
-        """Return the topology to declare to a store; raise ConfigurationError as `needs` does."""
+        """Return the topology to declare to a store.
+
+        Raise ConfigurationError as `needs` does, and for a binding to an exchange that is not declared.
+        """
         needs = self.needs()
         queues = [
             structs.replace(queue, needs=needs[name]) if needs.get(name, ()) != queue.needs else queue
             for name, queue in self.queues.items()
         ]
-        return Topology(tuple(queues), self.app, tuple(self.kinds))
+        bindings = settled_bindings(self.declarations.values(), self.exchanges, self.app)
+        return Topology(tuple(queues), self.app, tuple(self.kinds), tuple(self.exchanges.values()), bindings)
 
 
 def _where(declaration: Declaration) -> str:

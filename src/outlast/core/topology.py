@@ -10,6 +10,7 @@ from msgspec import Struct, field, structs
 
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.exchanges.values import Binding, Exchange
 from outlast.core.guards.needs import Named, guard_names
 from outlast.core.ids import check_queue_name
 from outlast.core.limits import NO_LIMIT, Gcra, Limit, Rate, check_limits
@@ -154,15 +155,18 @@ def adjusted(queue: Queue, changes: Mapping[str, Any]) -> Queue:
 
 
 class Topology(Struct, frozen=True):
-    """The queues of one app. Declaring is idempotent; a queue that is not named does not change.
+    """The queues, exchanges and bindings of one app. Declaring is idempotent; what is not named does not change.
 
     app: the owner of the queues from now on; "" is never refused and owns nothing. kinds: the wire kinds that the
     declaring process can run; its claims take parked jobs of these kinds at once. An empty `kinds` changes nothing.
+    An exchange may be declared by several apps, with the same settings; bindings are added to those that are stored.
     """
 
     queues: tuple[Queue, ...] = ()
     app: str = ""
     kinds: tuple[str, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
+    bindings: tuple[Binding, ...] = ()
 
 
 def of_another_app(queue: str, owner: str, app: str) -> ConfigurationError:

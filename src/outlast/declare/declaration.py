@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from outlast.core.bounds import plain_text
 from outlast.core.calls import is_async
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.exchanges.declared import DeclaredBinding, EventParameter
 from outlast.core.guards.needs import guard_names
 from outlast.core.ids import check_queue_name, fits
 from outlast.core.kinds import KIND_NAME, check_aliases, check_upgrades
@@ -41,6 +42,8 @@ def declaration_of(
     _check_key(options, signature, where)
     _check_unique(options, signature, where)
     key, unique = options.get("key"), options.get("unique")
+    on = _on(options, signature, where)
+    arguments = Arguments(handler, signature, kind=kind)
     declaration = Declaration(
         kind=kind,
         queue=check_queue_name(default_queue if queue is None else queue),
@@ -63,8 +66,10 @@ def declaration_of(
         upgrades=check_upgrades(kind, version, options.get("upgrades")),
         needs=signature.needs,
         middleware=middleware,
+        on=on,
+        event=_event(signature, arguments) if on else None,
     )
-    return declaration, Arguments(handler, signature, kind=kind)
+    return declaration, arguments
 
 
 def _kind(handler: Callable[..., Any], options: JobOptions) -> str:
@@ -144,6 +149,46 @@ def _check_unique(options: JobOptions, signature: Signature, where: str) -> None
     elif unique is not True:
         raise ConfigurationError(f"{where}: unique={unique!r}: give text or a callable")
     Unique("-", until)
+
+
+_OF_ENQUEUES: Final = ("key", "unique", "max_wait", "inherit_deadline")
+"""Options that the process of an enqueue applies. The publisher of an event does not have the job's code."""
+
+
+def _on(options: JobOptions, signature: Signature, where: str) -> tuple[DeclaredBinding, ...]:
+    on: object = options.get("on", ())
+    found = (on,) if isinstance(on, DeclaredBinding) else on
+    if isinstance(found, str) or not isinstance(found, Sequence):
+        raise ConfigurationError(f"{where}: on={shown(on)}: give exchange.binding(...), or a list of them")
+    bindings: list[DeclaredBinding] = []
+    for each in found:
+        if not isinstance(each, DeclaredBinding):
+            raise ConfigurationError(f"{where}: on={shown(each)}: give exchange.binding(...), or a list of them")
+        bindings.append(each)
+    if bindings:
+        _check_event_handler(options, signature, where)
+    return tuple(bindings)
+
+
+def _check_event_handler(options: JobOptions, signature: Signature, where: str) -> None:
+    required = [name for name in signature.names if name not in signature.defaults]
+    if len(required) != 1:
+        takes = ", ".join(required) or "none"
+        raise ConfigurationError(
+            f"{where}: with on= it must take one argument without a default, the event, and it takes {takes}: declare "
+            "one parameter for the whole event, such as a model"
+        )
+    for name in _OF_ENQUEUES:
+        if options.get(name) not in (None, False):
+            raise ConfigurationError(
+                f"{where}: {name}= does not apply to the copies of events, which their publishers make without this "
+                f"job's code: leave it out, or enqueue a second job, which has {name}=, from this one"
+            )
+
+
+def _event(signature: Signature, arguments: Arguments) -> EventParameter:
+    name = next(name for name in signature.names if name not in signature.defaults)
+    return EventParameter(name, lambda: name in arguments.redacted)
 
 
 def _check_callable(rule: Callable[..., object], setting: str) -> None:

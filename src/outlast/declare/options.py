@@ -11,6 +11,8 @@ from msgspec import Struct, structs
 from outlast.core.bounds import LAST_MOMENT, checked_headers, checked_moment, checked_text, plain_text, seconds_at
 from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.exchanges.declared import DeclaredBinding
+from outlast.core.exchanges.values import HeaderValue
 from outlast.core.guards.needs import Named
 from outlast.core.kinds import Upgrade
 from outlast.core.policy import HEAD_START, Priority, Retry
@@ -20,6 +22,7 @@ from outlast.core.unique import OnConflict, Unique
 __all__ = [
     "NO_OPTIONS",
     "EnqueueOptions",
+    "EventOptions",
     "JobOptions",
     "Options",
     "check_conflict",
@@ -60,6 +63,8 @@ class JobOptions(TypedDict, total=False):
     """Whether a job that is enqueued under a deadline (`outlast.deadline`) expires at it; False by default."""
     needs: Sequence[str | Named]
     """The guards that its queue needs (see `Queue`): all jobs of the queue need the same."""
+    on: DeclaredBinding | Sequence[DeclaredBinding]
+    """The events that it gets as jobs (`exchange.binding(...)`); the handler's one argument is the event."""
     isolate: Literal["process"] | None
     """"process": each run has a child process, which is killed past the timeout."""
     version: int
@@ -98,6 +103,17 @@ class EnqueueOptions(TypedDict, total=False):
     """What the enqueue does when another job holds the unique key."""
     headers: dict[str, str] | None
     """The headers in `ctx.headers` of the run, such as a request id."""
+
+
+class EventOptions(TypedDict, total=False):
+    """The options of one event."""
+
+    headers: Mapping[str, HeaderValue] | None
+    """Text, numbers, booleans or None by name; a headers exchange looks at them, and handlers get them as text."""
+    id: str | None
+    """The id of the event; publishing it again completes it, and stores nothing twice (for at least 24 h)."""
+    expires: Duration | None
+    """A copy that has not begun after this time expires."""
 
 
 class Options(Struct, frozen=True, kw_only=True):

@@ -13,12 +13,15 @@ from msgspec import Raw
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.clock import Clock
 from outlast.core.errors import BodyTooLarge
-from outlast.core.ids import IdFactory, job_id
+from outlast.core.exchanges.checks import checked_event_headers, checked_event_key
+from outlast.core.exchanges.values import ExchangeEvent
+from outlast.core.ids import IdFactory, checked_event_id, job_id
 from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.registry import Declaration, Registry
 from outlast.declare.arguments import Arguments
-from outlast.declare.options import NO_OPTIONS, Options
+from outlast.declare.event_body import event_body
+from outlast.declare.options import NO_OPTIONS, EventOptions, Options, check_names, positive
 from outlast.enqueue.keys import key_of, unique_of
 from outlast.resilience.deadlines import remaining
 from outlast.settings import Settings
@@ -95,3 +98,24 @@ class Composer:
             redacted=arguments.redacted,
         )
         return message
+
+    def event(self, exchange: str, key: str, event: object, options: EventOptions) -> ExchangeEvent:
+        """Return an event, checked and encoded, with its id. Nothing is stored.
+
+        Raise InvalidArguments, BodyTooLarge, or ConfigurationError for a key, headers or an option that do not fit.
+        """
+        check_names(options, EventOptions.__optional_keys__, "publish")
+        own_id, expires = options.get("id"), options.get("expires")
+        body = event_body(exchange, event)
+        if len(body) > self.settings.max_body:
+            raise BodyTooLarge(exchange, len(body), self.settings.max_body, what="event for exchange")
+        now = self.clock.time()
+        return ExchangeEvent(
+            id=self.ids.new_event(now, self.rng.getrandbits(62)) if own_id is None else checked_event_id(own_id),
+            exchange=exchange,
+            key=checked_event_key(exchange, key),
+            body=body,
+            at=now,
+            headers=checked_event_headers(exchange, options.get("headers")),
+            expires_at=None if expires is None else min(now + positive(expires, "expires"), LAST_MOMENT),
+        )

@@ -13,6 +13,9 @@ from outlast.declare.options import NO_OPTIONS, EnqueueOptions, Options, check_n
 from outlast.enqueue.handle import Handle, HandleOfKind
 
 if TYPE_CHECKING:
+    from outlast.core.exchanges.values import ExchangeEvent
+    from outlast.declare.options import EventOptions
+    from outlast.enqueue.published import PublishedEvent
     from outlast.enqueue.runtime import Runtime
 
 __all__ = ["AppLink", "Bound", "Job", "JobApp", "P", "R"]
@@ -47,6 +50,15 @@ class JobApp(Protocol):
 
     async def runtime(self) -> Runtime:
         """Return the Runtime of the running loop."""
+
+    def compose_event(self, exchange: str, key: str, event: object, options: EventOptions) -> ExchangeEvent:
+        """Return the event of a call."""
+
+    async def publish_events(self, events: Sequence[ExchangeEvent]) -> list[PublishedEvent]:
+        """Publish the events."""
+
+    def publish_events_sync(self, events: Sequence[ExchangeEvent]) -> list[PublishedEvent]:
+        """Publish the events from blocking code."""
 
 
 class AppLink:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, cast
 from outlast.aio.deadlines import Deadlines
 from outlast.core.errors import EnqueueUnknown, StoreError, StoreUncertain
 from outlast.core.events import Event, JobRefused, Observers, Refusal
+from outlast.core.exchanges.values import ExchangeEvent, Routed
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
 from outlast.enqueue.answers import events_of, raise_refused
 from outlast.enqueue.composer import Composer
 from outlast.enqueue.line import Line
 from outlast.enqueue.notify import notify
+from outlast.enqueue.published import copy_messages, with_answers
 
 if TYPE_CHECKING:
     from outlast.core.store.store import Store
@@ -79,6 +81,29 @@ class Runtime(Composer):
             raise_refused(messages, answers, self.registry.same_kind)
         return cast("list[Accepted | Exists]", answers)
 
+    async def publish_events(self, events: Sequence[ExchangeEvent], timeout: float | None = None) -> list[Routed]:
+        """Store the copies of events; return what became of each, in order. Repeating the same events is safe.
+
+        Raise EnqueueUnknown past the timeout, or when the connection broke; StoreError; ConfigurationError for an
+        exchange that the store does not know. A copy that a queue refused is told in the answer.
+        """
+        limit = self.settings.enqueue_timeout if timeout is None else timeout
+        try:
+            with self._deadlines.within(limit):
+                routed = await self.store.exchanges.publish_events(events)
+        except TimeoutError:
+            raise _unknown(events, f"no answer within {limit:g} s (enqueue_timeout)", what="event") from None
+        except StoreUncertain as error:
+            raise _unknown(events, str(error), what="event") from error
+        copies = copy_messages(events, routed)
+        answers = [copy.answer for each in routed for copy in each.copies]
+        if self.observers:
+            for event in events_of(copies, answers, _same_kind):
+                self.emit(event)
+        if answers.count(ACCEPTED) != len(answers):
+            return with_answers(routed, self._line.placed(copies, answers, self.clock.monotonic()))
+        return routed
+
     def emit_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
         """Notify the observers of the store's answers to a publish."""
         for event in events_of(messages, answers, self.registry.same_kind):
@@ -93,7 +118,11 @@ class Runtime(Composer):
         notify(self.observers, event)
 
 
-def _unknown(messages: Sequence[Message], cause: str) -> EnqueueUnknown:
-    error = EnqueueUnknown(messages[0].id, cause, [message.id for message in messages])
+def _same_kind(*_: str) -> bool:
+    return True  # the id of a copy is made from its event and its queue: whatever has it is this copy
+
+
+def _unknown(messages: Sequence[Message | ExchangeEvent], cause: str, *, what: str = "job") -> EnqueueUnknown:
+    error = EnqueueUnknown(messages[0].id, cause, [message.id for message in messages], what=what)
     error.unstored = tuple(messages)
     return error

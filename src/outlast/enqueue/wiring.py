@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from outlast.aio.portal import has_short_loops, portal
 from outlast.brokers.registry import find_kind
@@ -16,6 +16,7 @@ from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import EnqueueUnknown, StoreError, StoreUnavailable
 from outlast.core.events import Event, Observers
+from outlast.core.exchanges.values import ExchangeEvent, Routed
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists, Full, Published
 from outlast.core.store.store import Store
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Wiring", "wire"]
 
+T = TypeVar("T")
 _Stored = tuple[list[Accepted | Exists], Durability]
 
 
@@ -101,12 +103,23 @@ class Wiring:
         `enqueue_timeout` includes the time to connect: past it, raise StoreUnavailable, or EnqueueUnknown when the
         messages were sent.
         """
-        return self._publish_on_portal(messages) if has_short_loops() else self._publish_here(messages)
+        if has_short_loops():
+            return self._on_portal(lambda: self._publish_here(messages))
+        return self._publish_here(messages)
 
-    async def _publish_on_portal(self, messages: Sequence[Message]) -> _Stored:
-        return await portal().call(lambda: self._publish_kept(messages))
+    def publish_events(self, events: Sequence[ExchangeEvent]) -> Coroutine[Any, Any, tuple[list[Routed], Durability]]:
+        """Store the copies of events; return what became of each and the durability. Raise as `publish` does.
 
-    async def _publish_kept(self, messages: Sequence[Message]) -> _Stored:
+        The spool does not keep events: while the store is away, they raise StoreUnavailable.
+        """
+        if has_short_loops():
+            return self._on_portal(lambda: self._publish_events(events))
+        return self._publish_events(events)
+
+    async def _on_portal(self, publish: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return await portal().call(lambda: self._publish_kept(publish))
+
+    async def _publish_kept(self, publish: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Publish in a child process of isolated runs: the store stays open for the next run of the process."""
         folder = _folder()
         if not self.connections.has_connection():
@@ -115,7 +128,7 @@ class Wiring:
             await self.connections.close()
         self._opened_in = folder
         try:
-            return await self._publish_here(messages)
+            return await publish()
         except (StoreError, EnqueueUnknown):
             await self.connections.close()  # the next run must not find a connection that this one has broken
             raise
@@ -128,16 +141,27 @@ class Wiring:
     async def _publish(self, messages: Sequence[Message], *, quiet: bool = False) -> _Stored:
         runtime, remaining = self.connections.if_ready(), None
         if runtime is None:
-            limit = self.composer.settings.enqueue_timeout
-            begun = self.composer.clock.monotonic()
-            try:
-                async with asyncio.timeout(limit):
-                    runtime = await self._opened()
-            except TimeoutError:
-                raise StoreUnavailable(f"the store could not be opened within {limit:g} s (enqueue_timeout)") from None
-            remaining = max(0.0, limit - (self.composer.clock.monotonic() - begun))
+            runtime, remaining = await self._opened_in_time()
         answers = await runtime.publish(messages, remaining, quiet=quiet)
         return answers, runtime.store.broker.capabilities.durability
+
+    async def _publish_events(self, events: Sequence[ExchangeEvent]) -> tuple[list[Routed], Durability]:
+        runtime, remaining = self.connections.if_ready(), None
+        if runtime is None:
+            runtime, remaining = await self._opened_in_time()
+        routed = await runtime.publish_events(events, remaining)
+        return routed, runtime.store.broker.capabilities.durability
+
+    async def _opened_in_time(self) -> tuple[Runtime, float]:
+        """Open the store within `enqueue_timeout`; return what is left of it, in seconds. Raise StoreUnavailable."""
+        limit = self.composer.settings.enqueue_timeout
+        begun = self.composer.clock.monotonic()
+        try:
+            async with asyncio.timeout(limit):
+                runtime = await self._opened()
+        except TimeoutError:
+            raise StoreUnavailable(f"the store could not be opened within {limit:g} s (enqueue_timeout)") from None
+        return runtime, max(0.0, limit - (self.composer.clock.monotonic() - begun))
 
     def _opened(self) -> Awaitable[Runtime]:
         """Open the store; outside the context of the run, where it stays open for others."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from outlast.admin.findings import (
+    of_bindings,
     of_declarations,
     of_guard,
     of_holders,
@@ -144,6 +145,17 @@ def test_what_is_declared_and_what_waits() -> None:
     older = only(declarations({("bills", "bill"): 1}, 1))
     assert (older.severity, "upgrades= from version 1" in older.fix) == ("error", True)
     assert only(declarations({}, 0)).text == "no worker consumes these queues of main:shop: mail"
+
+
+def test_bindings_that_are_no_longer_declared() -> None:
+    assert list(of_bindings({}, "main:shop")) == []
+    (found,) = of_bindings({"orders": {"mail", "bill"}, "news": {"mail"}}, "main:shop")
+    assert found.severity == "warning"
+    assert found.text == (
+        "bindings that main:shop does not declare any more still give events to queues: "
+        "news to mail; orders to bill, mail"
+    )
+    assert found.fix.startswith("outlast topology prune --app main:shop")
 
 
 def test_variables_without_effect() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from outlast.core.errors import ConfigurationError
+from outlast.core.exchanges.values import Exchange
 from outlast.core.registry import Registry
 from outlast.core.schedule import Scheduled, Spec
 from outlast.core.store.broker import Capabilities
@@ -37,11 +38,12 @@ def scheduled() -> Registry:
 def test_a_store_of_one_object_has_all_parts() -> None:
     whole: Any = object()
     store = Store.of(whole, URL)
-    assert {store.broker, store.records, store.control, store.schedules, store.guards} == {whole}
+    assert {store.broker, store.records, store.control, store.schedules, store.guards, store.exchanges} == {whole}
     assert store.keeps_schedules()
+    assert store.keeps_exchanges()
 
 
-@pytest.mark.parametrize("part", ["records", "control", "schedules", "guards"])
+@pytest.mark.parametrize("part", ["records", "control", "schedules", "guards", "exchanges"])
 def test_a_part_that_is_missing_is_refused_with_the_fix(part: str) -> None:
     broker: Any = Broker()
     with pytest.raises(ConfigurationError, match=FIX):
@@ -61,9 +63,22 @@ async def test_a_schedule_is_refused_when_the_app_declares_itself() -> None:
     broker: Any = Broker()
     store = Store(broker, url=URL)
     assert not store.keeps_schedules()
+    assert not store.keeps_exchanges()
     with pytest.raises(ConfigurationError, match=f"schedule 'nightly': the store {FIX}"):
         await store.declare(scheduled())
     assert broker.declared == []
+
+
+async def test_an_exchange_is_refused_when_the_app_declares_itself() -> None:
+    broker: Any = Broker()
+    registry = Registry(app="shop")
+    registry.add_exchange(Exchange(name="orders"))
+    with pytest.raises(ConfigurationError, match=f"exchange 'orders': the store {FIX}"):
+        await Store(broker, url=URL).declare(registry)
+    assert broker.declared == []
+    publisher: Any = object()
+    await Store(broker, exchanges=publisher, url=URL).declare(registry)
+    assert [each.exchanges for each in broker.declared] == [(Exchange(name="orders"),)]
 
 
 async def test_an_app_is_declared_to_the_broker() -> None:

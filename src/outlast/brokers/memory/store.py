@@ -8,12 +8,15 @@ from typing import TypeVar
 
 from outlast.aio.look import Look, look_until
 from outlast.aio.notifier import Notifier
+from outlast.brokers.expansion import Expansion
 from outlast.brokers.memory import delivery, records
 from outlast.brokers.memory.commands import apply, check
+from outlast.brokers.memory.exchanges import MemoryBindings
 from outlast.brokers.memory.guards import MemoryGuards
 from outlast.brokers.memory.schedules import MemorySchedules
 from outlast.brokers.memory.tables import Tables
 from outlast.core.clock import Clock
+from outlast.core.exchanges.values import Binding, Bindings, ExchangeEvent, Routed
 from outlast.core.guards.record import GuardRecord, GuardsView
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
@@ -40,6 +43,8 @@ class MemoryStore:
         self._tables = Tables(clock, max_body)
         self._schedules = MemorySchedules(lambda messages: self._tables.publish(messages, bounded=False), max_body)
         self._guards = MemoryGuards()
+        self._bindings = MemoryBindings()
+        self._expansion = Expansion(self.bindings, self._publish_copies)
         self._clock = clock
         self._lock = threading.Lock()
         self._changed = Notifier()
@@ -58,9 +63,11 @@ class MemoryStore:
         self._changed.notify()
 
     async def declare(self, topology: Topology) -> None:
-        """Set the queues of an app, and make parked jobs of its kinds due."""
+        """Set the queues of an app, add its bindings, and make parked jobs of its kinds due."""
         with self._lock:
+            change = self._bindings.added(topology)
             self._tables.declare(topology)
+            self._bindings.change(change)
         self._changed.notify()
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
@@ -196,6 +203,29 @@ class MemoryStore:
             return [self._guards.changes] if self._guards.changes > since else [], None
 
         return (await self._until(look, timeout) or [self._guards.changes])[0]
+
+    async def bindings(self) -> Bindings:
+        """Return all exchanges and bindings."""
+        with self._lock:
+            return self._bindings.known
+
+    async def publish_events(self, events: Sequence[ExchangeEvent]) -> list[Routed]:
+        """Keep the copies of events."""
+        return await self._expansion.publish(events)
+
+    async def _publish_copies(self, version: int, messages: Sequence[Message]) -> list[Published] | None:
+        """Keep the messages if the bindings still have this version."""
+        with self._lock:
+            if self._bindings.known.version != version:
+                return None
+            answers = self._tables.publish(messages, bounded=True)
+        self._changed.notify()
+        return answers
+
+    async def unbind(self, bindings: Sequence[Binding], exchanges: Sequence[str]) -> int:
+        """Remove bindings, and exchanges without any."""
+        with self._lock:
+            return self._bindings.unbind(bindings, exchanges)
 
     def _get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         now = self._clock.time()

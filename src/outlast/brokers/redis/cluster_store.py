@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import structs
 
+from outlast.brokers.expansion import Expansion
 from outlast.brokers.redis.claim import ClaimReply, ClaimRequest
 from outlast.brokers.redis.cluster_claim import ClusterClaim
 from outlast.brokers.redis.keyspace import Keyspace
@@ -20,6 +21,7 @@ from outlast.brokers.redis.store_base import BaseRedisStore
 from outlast.clients.redis.address import Address
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
+from outlast.core.exchanges.values import Binding, Bindings, ExchangeEvent, Routed
 from outlast.core.guards.record import GuardRecord, GuardsView
 from outlast.core.message import Fence, Holder, Message, State
 from outlast.core.moving import Adopt
@@ -55,6 +57,7 @@ class ClusterStore(BaseRedisStore):
         self._queues: Final = QueueDirectory(make, self._notifier.notify)
         self._relay: Final = Relay(self._queues)
         self._claims: Final = ClusterClaim(self._queues, is_open)
+        self._expansion: Final = Expansion(self.bindings, self._publish_copies)
         self._lost: dict[str, list[Lost]] = {}
         """By holder: lost jobs of an `extend` that raised because another queue failed."""
 
@@ -67,8 +70,12 @@ class ClusterStore(BaseRedisStore):
         await self._queues.close()
 
     async def declare(self, topology: Topology) -> None:
-        """Set the bounds of these queues, and let claims take parked jobs of these kinds."""
+        """Set the bounds of these queues, add the bindings, and let claims take parked jobs of these kinds."""
+        if topology.exchanges or topology.bindings:
+            await (await self._queues.root()).check_bindings(topology)
         await self._queues.declare(topology)
+        if topology.exchanges or topology.bindings:
+            await (await self._queues.root()).declare_bindings(topology)
         self._set_kinds(topology.kinds)
 
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:
@@ -322,6 +329,24 @@ class ClusterStore(BaseRedisStore):
     async def guard_changes(self) -> int:
         """Return the number of changes of guards."""
         return await (await self._queues.root()).guard_changes()
+
+    async def bindings(self) -> Bindings:
+        """Return all exchanges and bindings."""
+        return await (await self._queues.root()).bindings()
+
+    async def unbind(self, bindings: Sequence[Binding], exchanges: Sequence[str]) -> int:
+        """Remove bindings, and exchanges that no binding names."""
+        return await (await self._queues.root()).unbind(bindings, exchanges)
+
+    async def publish_events(self, events: Sequence[ExchangeEvent]) -> list[Routed]:
+        """Keep the copies of each event, those of each queue in one step; repeating an event completes it."""
+        return await self._expansion.publish(events)
+
+    async def _publish_copies(self, version: int, messages: Sequence[Message]) -> list[Published] | None:
+        """Keep the messages if the bindings had this version just before."""
+        if not await (await self._queues.root()).has_version(version):
+            return None
+        return await self.publish(messages) if messages else []
 
 
 def _queue_of(id_: str) -> str:

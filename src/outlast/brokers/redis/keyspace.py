@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
@@ -103,7 +103,7 @@ _QUEUE_TYPES: Final = {
 }
 _ROOT_TYPES: Final = {
     **dict.fromkeys(("born", "order", "amends", "swaps"), "string"),
-    **dict.fromkeys(("asked", "cap", "watch", "sched", "guards"), "hash"),
+    **dict.fromkeys(("asked", "cap", "watch", "sched", "guards", "bindings"), "hash"),
     **dict.fromkeys(("leases", "gone"), "zset"),
     **dict.fromkeys(("queues", "out"), "set"),
 }
@@ -141,6 +141,8 @@ class Keyspace:
         self.default_limits = limits_of(Queue(name="default"))
         self.declared: dict[str, tuple[Queue, str]] = {}
         """The queues that this process declared, with their app; declared again after the server was flushed."""
+        self.after_flush: Callable[[], Awaitable[None]] | None = None
+        """Declares what else was lost with the server's data, after the queues."""
         self._now = now
         self._stem = f"{{{namespace}:"
         self._born = ""
@@ -253,6 +255,8 @@ class Keyspace:
         await self.open()
         for queue, app in list(self.declared.values()):
             await self.declare(Topology((queue,), app=app))
+        if self.after_flush is not None:
+            await self.after_flush()
 
     async def time(self) -> float:
         """Return the wall time that the scripts use."""

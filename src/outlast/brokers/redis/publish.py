@@ -15,7 +15,9 @@ from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, FullBound,
 
 __all__ = ["PublishOperations", "answer_of"]
 
-_PUBLISH: Final = script("clock", "publish_plain", "base", "retain", "jobs", "moves", "succeed", "admit", "publish")
+_PUBLISHING: Final = ("publish_plain", "base", "retain", "jobs", "moves", "succeed", "admit", "publish")
+_PUBLISH: Final = script("clock", *_PUBLISHING)
+_PUBLISH_BOUND: Final = script("clock", "version", "bound", *_PUBLISHING)
 MOST: Final = 500
 """Messages of one script call: it blocks the server for some milliseconds."""
 
@@ -61,6 +63,14 @@ class PublishOperations(KeyspaceOperations):
         finally:
             self._send_next()
         return call.answers
+
+    async def publish_bound(self, messages: Sequence[Message], version: int) -> list[Published] | None:
+        """Keep copies of events in one step; return None if the bindings of this keyspace have another version.
+
+        They are merged with no other call.
+        """
+        call = _PublishCall(messages, self._max_body)
+        return call.answers if await _send(self.keyspace, [call], version) else None
 
     async def _publish_one(self, message: Message) -> Published:
         """Keep a message that is merged with no other: the most frequent case, so without a _PublishCall."""
@@ -145,8 +155,11 @@ class _PublishCall:
                 self.rows.append((index, queue, message.id[len(queue) + 1 :], pack(message)))
 
 
-async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall]) -> None:
-    """Send the rows of these calls in one script call, and set their answers."""
+async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall], version: int | None = None) -> bool:
+    """Send the rows of these calls in one script call, and set their answers.
+
+    version: that the bindings must have; return False if they have another one.
+    """
     first = calls[0].rows[0][1]
     numbers = {first: 1}
     args: list[Argument] = [keyspace.default_limits, 2]
@@ -165,12 +178,19 @@ async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall]) -> None:
         for call in calls:
             for index, queue, sid, record in call.rows:
                 args += (numbers[queue], sid, record, call.waits.get(index, ""))
-    reply = await keyspace.run(_PUBLISH, keyspace.keys(numbers), *args, sure=True, again=True)
+    called = _PUBLISH
+    if version is not None:
+        called = _PUBLISH_BOUND
+        args.append(version)
+    reply = await keyspace.run(called, keyspace.keys(numbers), *args, sure=True, again=True)
+    if reply == b"STALE":
+        return False
     if reply:
         rows = [(call, row) for call in calls for row in call.rows]
         for position in range(0, len(reply), 2):
             call, row = rows[reply[position]]
             call.answers[row[0]] = answer_of(row[1], reply[position + 1])
+    return True
 
 
 def answer_of(queue: str, answer: list[Any]) -> Published:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from outlast.brokers.redis.claim import ClaimOperations
 from outlast.brokers.redis.control import ControlOperations
 from outlast.brokers.redis.delivery import DeliveryOperations
+from outlast.brokers.redis.exchanges import ExchangeOperations
 from outlast.brokers.redis.guards import GuardOperations
 from outlast.brokers.redis.loads import LoadOperations
-from outlast.brokers.redis.publish import PublishOperations
 from outlast.brokers.redis.records import RecordOperations
 from outlast.brokers.redis.schedules import ScheduleOperations
 
@@ -15,7 +15,7 @@ __all__ = ["QueueStore"]
 
 
 class QueueStore(
-    PublishOperations,
+    ExchangeOperations,
     ClaimOperations,
     DeliveryOperations,
     RecordOperations,

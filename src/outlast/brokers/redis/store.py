@@ -25,8 +25,10 @@ class SingleServerStore(QueueStore, BaseRedisStore):
         QueueStore.__init__(self, keyspace, max_body, lambda: self._open)
 
     async def declare(self, topology: Topology) -> None:
-        """Set the bounds of these queues, and let claims take parked jobs of these kinds."""
+        """Set the bounds of these queues, add the bindings, and let claims take parked jobs of these kinds."""
+        await self.check_bindings(topology)
         await self.keyspace.declare(topology)
+        await self.declare_bindings(topology)
         self._set_kinds(topology.kinds)
 
     async def _start(self) -> None:

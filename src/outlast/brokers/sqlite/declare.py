@@ -1,15 +1,16 @@
-"""Declares queues: their app, their limits, and the kinds that this process can run. An operator's changes stay."""
+"""Declares queues, the kinds that this process can run, and bindings. An operator's changes of limits stay."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from outlast.brokers.sqlite import key_states
+from outlast.brokers.sqlite import exchanges, key_states
 from outlast.brokers.sqlite.bounds import weigh_all
 from outlast.brokers.sqlite.job_rows import RefusedCommand
 from outlast.brokers.sqlite.limits import changes_of, changes_text, declaration_of, rules, text_of
 from outlast.brokers.sqlite.transaction import Transaction, json_of
+from outlast.core.exchanges.changes import added
 from outlast.core.store.control import Adjust
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
@@ -17,11 +18,13 @@ __all__ = ["adjust", "check", "declare"]
 
 
 def declare(tx: Transaction, topology: Topology) -> None:
-    """Write the queues; raise ConfigurationError, before anything has changed, for a queue of another app."""
+    """Write the queues and bindings; raise ConfigurationError, before anything has changed, for what does not fit."""
     for queue in topology.queues:
         found = tx.find_queue(queue.name)
         if found is not None and topology.app and found.app not in ("", topology.app):
             raise of_another_app(queue.name, found.app, topology.app)
+    if topology.exchanges or topology.bindings:
+        exchanges.change(tx, added(exchanges.bindings(tx.db), topology.exchanges, topology.bindings))
     if topology.kinds:
         tx.kinds = json_of(topology.kinds)
         tx.changes.add("work")  # claims that wait look again

@@ -17,6 +17,7 @@ from outlast.brokers.sqlite.batch import apply_batch
 from outlast.brokers.sqlite.copies import back_up_store
 from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.end_waiter import EndWaiter, ended
+from outlast.brokers.sqlite.exchanges import SqliteExchanges
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.repair import repair
 from outlast.brokers.sqlite.retention import prune
@@ -56,8 +57,8 @@ SOUND: Final = 60.0
 """Seconds after a check of all rows that found nothing wrong, in which no other check is made."""
 
 
-class SqliteStore:
-    """Broker, Records and Control of core.store over the file at `path`, which is created when it is missing.
+class SqliteStore(SqliteExchanges):
+    """Broker and all parts of core.store over the file at `path`, which is created when it is missing.
 
     One object serves one event loop. Durability: every answer follows a commit that was synced to the disk.
     """
@@ -65,6 +66,7 @@ class SqliteStore:
     def __init__(
         self, path: str, *, clock: Clock, max_body: int = DEFAULTS.max_body, tuning: Tuning | None = None
     ) -> None:
+        super().__init__()
         self._identity = FileIdentity(path)
         # All processes must use one name: the files beside it (log, lock, sockets) are found by it.
         self.path = self._identity.path

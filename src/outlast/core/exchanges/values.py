@@ -7,9 +7,10 @@ from typing import Literal
 
 from msgspec import Raw, Struct, field
 
+from outlast.core.policy import Priority
 from outlast.core.settlement import Published
 
-__all__ = ["Binding", "Copy", "Exchange", "ExchangeEvent", "ExchangeType", "HeaderValue", "Routed"]
+__all__ = ["Binding", "Bindings", "Copy", "Exchange", "ExchangeEvent", "ExchangeType", "HeaderValue", "Routed"]
 
 ExchangeType = Literal["direct", "topic", "fanout", "headers"]
 HeaderValue = str | int | float | bool | None
@@ -30,8 +31,9 @@ class Exchange(Struct, frozen=True, kw_only=True):
 class Binding(Struct, frozen=True, kw_only=True):
     """One binding of a queue to an exchange. A queue gets one copy of an event, however many bindings take it.
 
-    kind: the wire kind of the job that a copy is; parameter: its argument that is the event. key: of a direct or topic
-    exchange. arguments: of a headers exchange, with its "x-match". app: the app that declared it.
+    kind: the wire kind of the job that a copy is; parameter: its argument that is the event, redacted: whether it must
+    not be shown. key: of a direct or topic exchange. arguments: of a headers exchange, with its "x-match". app: the app
+    that declared it. priority, expires (seconds): those that the job declares.
     """
 
     exchange: str
@@ -41,6 +43,17 @@ class Binding(Struct, frozen=True, kw_only=True):
     key: str = ""
     arguments: Mapping[str, HeaderValue] = field(default_factory=dict)
     app: str = ""
+    priority: Priority = "normal"
+    expires: float | None = None
+    redacted: bool = False
+
+
+class Bindings(Struct, frozen=True):
+    """All exchanges and bindings of a store. version: changes with each change, and never comes back."""
+
+    version: int = 0
+    exchanges: tuple[Exchange, ...] = ()
+    bindings: tuple[Binding, ...] = ()
 
 
 class ExchangeEvent(Struct, frozen=True, kw_only=True, gc=False):
@@ -59,11 +72,12 @@ class ExchangeEvent(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Copy(Struct, frozen=True):
-    """The copy of an event for one queue: the id of its job, and what the store answered."""
+    """The copy of an event for one queue: the id of its job, what the store answered, and the wire kind of the job."""
 
     queue: str
     id: str
     answer: Published
+    kind: str = ""
 
 
 class Routed(Struct, frozen=True):

@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from msgspec import Struct
-
-from outlast.core.exchanges.values import Binding, Exchange, ExchangeEvent, Routed
+from outlast.core.exchanges.values import Binding, Bindings, ExchangeEvent, Routed
 
 __all__ = ["Bindings", "Exchanges"]
-
-
-class Bindings(Struct, frozen=True):
-    """All exchanges and bindings of a store. version: grows with each change."""
-
-    version: int = 0
-    exchanges: tuple[Exchange, ...] = ()
-    bindings: tuple[Binding, ...] = ()
 
 
 class Exchanges(Protocol):

@@ -8,6 +8,7 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Registry
 from outlast.core.store.broker import Broker
 from outlast.core.store.control import Control
+from outlast.core.store.exchanges import Exchanges
 from outlast.core.store.guards import Guards
 from outlast.core.store.records import Records
 from outlast.core.store.schedules import Schedules
@@ -15,7 +16,7 @@ from outlast.core.store.schedules import Schedules
 __all__ = ["CompleteStore", "Store"]
 
 
-class CompleteStore(Broker, Records, Control, Schedules, Guards, Protocol):
+class CompleteStore(Broker, Records, Control, Schedules, Guards, Exchanges, Protocol):
     """One object that is a broker and all the parts."""
 
 
@@ -25,7 +26,7 @@ class Store:
     url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
-    __slots__ = ("_control", "_guards", "_records", "_schedules", "broker", "url")
+    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "broker", "url")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Store:
         control: Control | None = None,
         schedules: Schedules | None = None,
         guards: Guards | None = None,
+        exchanges: Exchanges | None = None,
         url: str,
     ) -> None:
         self.broker: Final = broker
@@ -43,11 +45,12 @@ class Store:
         self._control: Final = control
         self._schedules: Final = schedules
         self._guards: Final = guards
+        self._exchanges: Final = exchanges
 
     @classmethod
     def of(cls, store: CompleteStore, url: str) -> Store:
         """Return the store whose broker and parts are one object."""
-        return cls(store, records=store, control=store, schedules=store, guards=store, url=url)
+        return cls(store, records=store, control=store, schedules=store, guards=store, exchanges=store, url=url)
 
     @property
     def records(self) -> Records:
@@ -77,10 +80,24 @@ class Store:
         """Tell whether processes can share the state of guards; where not, each has its own."""
         return self._guards is not None and self.broker.capabilities.shared
 
+    @property
+    def exchanges(self) -> Exchanges:
+        """The part that publishes events through exchanges; raise ConfigurationError where the store has none."""
+        return self._exchanges or self._refuse("has no exchanges")
+
+    def keeps_exchanges(self) -> bool:
+        """Tell whether exchanges can be declared."""
+        return self._exchanges is not None
+
     async def declare(self, registry: Registry) -> None:
-        """Declare an app's queues to the broker; raise ConfigurationError for a declaration that it cannot keep."""
+        """Declare an app's queues and exchanges; raise ConfigurationError for a declaration that the store can't keep.
+
+        A store without the part `exchanges` refuses a declared exchange.
+        """
         if registry.schedules and self._schedules is None:
             self._refuse("keeps no schedules", f"schedule {min(registry.schedules)!r}: ")
+        if registry.exchanges and self._exchanges is None:
+            self._refuse("has no exchanges", f"exchange {min(registry.exchanges)!r}: ")
         await self.broker.declare(registry.topology())
 
     def _refuse(self, lack: str, subject: str = "") -> NoReturn:

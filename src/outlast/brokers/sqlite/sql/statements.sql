@@ -670,6 +670,31 @@ select name, body from guard where name = ?1
 -- name: guard_put (name, JSON)
 insert into guard(name, body) values(?1, ?2) on conflict(name) do update set body = ?2
 
+-- Exchanges and bindings: each row is read and written as a whole; the version tells that one has changed.
+-- name: exchanges ()
+select name, body from exchange
+
+-- name: bindings ()
+select name, body from binding
+
+-- name: bindings_version ()
+select cast(bindings as int) from store
+
+-- name: bindings_changed ()
+update store set bindings = cast(bindings as int) + 1
+
+-- name: exchange_put (name, JSON)
+insert into exchange(name, body) values(?1, ?2) on conflict(name) do update set body = ?2
+
+-- name: binding_put (name, JSON)
+insert into binding(name, body) values(?1, ?2) on conflict(name) do update set body = ?2
+
+-- name: exchange_delete (name)
+delete from exchange where name = ?1
+
+-- name: binding_delete (name)
+delete from binding where name = ?1
+
 -- A copy gets an id of its own, and no fence of it is ever one that the first file hands out after the copy.
 -- name: renew_id ()
 update file set id = lower(hex(randomblob(16)))

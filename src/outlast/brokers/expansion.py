@@ -1,0 +1,102 @@
+"""Publishes events on a store that keeps the bindings as rows: expands them by bindings that the store checks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import islice
+
+from outlast.core.errors import ConfigurationError, StoreError, StoreUncertain
+from outlast.core.exchanges.copies import Copies, copies_of
+from outlast.core.exchanges.router import Router
+from outlast.core.exchanges.values import Bindings, ExchangeEvent, Routed
+from outlast.core.message import Message
+from outlast.core.settlement import Published
+
+__all__ = ["MOST_COPIES", "Expansion"]
+
+MOST_COPIES = 500
+"""Copies that are stored in one step, unless one event alone has more: the step stops the other calls of the store."""
+
+
+class Expansion:
+    """The bindings of a store as this process knows them, and the publishing of events by them.
+
+    load: reads all bindings. store(version, messages): keeps the messages if the store's bindings still have this
+    version, in one step where the store is one place, and returns its answers; else returns None.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Awaitable[Bindings]],
+        store: Callable[[int, Sequence[Message]], Awaitable[list[Published] | None]],
+    ) -> None:
+        self._load = load
+        self._store = store
+        self._known: _Routing | None = None
+
+    async def publish(self, events: Sequence[ExchangeEvent]) -> list[Routed]:
+        """Keep the copies of the events; the answers align with the events.
+
+        Raise ConfigurationError, with nothing stored, for an exchange that the store does not know, and StoreUncertain
+        if some of the events are stored and an error ended the rest.
+        """
+        routing = await self._checked(events)
+        routed: list[Routed] = []
+        while len(routed) < len(events):
+            batch = routing.expanded(events[len(routed) :])
+            messages = [message for copies in batch for message in copies.messages]
+            try:
+                answers = await self._store(routing.version, messages)
+                if answers is None:
+                    routing = await self._fresh()
+            except StoreError as error:
+                if not routed:
+                    raise
+                raise StoreUncertain(f"of {len(events)} events the first {len(routed)} are kept: {error}") from error
+            if answers is not None:
+                rest = iter(answers)
+                routed += [copies.routed(islice(rest, len(copies.messages))) for copies in batch]
+        return routed
+
+    async def _checked(self, events: Sequence[ExchangeEvent]) -> _Routing:
+        """Return the bindings that are known, read again if they lack an exchange; raise ConfigurationError."""
+        if self._known is not None:
+            with suppress(ConfigurationError):
+                self._known.check(events)
+                return self._known
+        routing = await self._fresh()
+        routing.check(events)
+        return routing
+
+    async def _fresh(self) -> _Routing:
+        """Read the bindings."""
+        self._known = routing = _Routing(await self._load())
+        return routing
+
+
+class _Routing:
+    """One version of the bindings, compiled."""
+
+    def __init__(self, bindings: Bindings) -> None:
+        self.version = bindings.version
+        self._router = Router(bindings.exchanges, bindings.bindings)
+
+    def check(self, events: Sequence[ExchangeEvent]) -> None:
+        """Raise ConfigurationError for an exchange that is not known."""
+        for name in {event.exchange for event in events}:
+            self._router.exchange(name)
+
+    def expanded(self, events: Sequence[ExchangeEvent]) -> list[Copies]:
+        """Return the copies of as many of the events as one step stores, at least of one."""
+        batch: list[Copies] = []
+        count = 0
+        for event in events:
+            bindings = self._router.route(event.exchange, event.key, event.headers)
+            keep = self._router.exchange(event.exchange).unroutable == "keep"
+            copies = copies_of(event, bindings, keep=keep)
+            count += len(copies.messages)
+            if batch and count > MOST_COPIES:
+                break
+            batch.append(copies)
+        return batch
