@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from msgspec import Raw
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.clients.redis.discovery import slot_of
 from outlast.core.errors import StoreUnavailable, StoreUncertain
+from outlast.core.exchanges.values import Binding, Exchange, ExchangeEvent
 from outlast.core.message import Delivery, Holder
 from outlast.core.schedule import ScheduleAdvance, ScheduleEntry, Spec
 from outlast.core.settlement import ACCEPTED, Exists, Finish, Full
@@ -34,6 +36,7 @@ from tests.support.servers.redis_fleet import Node, cluster, wait_for
 from tests.support.working import new_app, record, working
 
 T = TypeVar("T")
+ORDERS = Exchange(name="orders", type="fanout")
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -103,6 +106,10 @@ def _whole(node: Node) -> bool:
 
 def now() -> float:
     return SystemClock().time()
+
+
+def event(id: str) -> ExchangeEvent:
+    return ExchangeEvent(id=id, exchange="orders", key="", body=Raw(b"1"), at=now())
 
 
 async def claim(store: RedisStore, *queues: str, wait: float = 0.0, holder: Holder = A) -> list[Delivery]:
@@ -288,6 +295,47 @@ async def test_queues_of_a_flushed_master_are_declared_again(
         assert {name: each.depth for name, each in found.items()} == {lost: 1, other: 1}
     async with fleet.store() as fresh:
         assert set(await fresh.stats([])) == {lost, other}
+
+
+@pytest.mark.parametrize("root_too", [False, True], ids=["a queue", "and the bindings"])
+async def test_an_event_reaches_the_queues_of_a_flushed_master(fleet: Fleet, root_too: bool) -> None:
+    emptied = next(node for node in fleet.nodes if (node is fleet.home()) is root_too)
+    names = sorted((fleet.queue_on(emptied), fleet.queue_on(next(each for each in fleet.nodes if each is not emptied))))
+    bindings = tuple(Binding(exchange="orders", queue=name, kind="send", parameter="n") for name in names)
+    topology = Topology(tuple(Queue(name=name) for name in names), "shop", exchanges=(ORDERS,), bindings=bindings)
+    async with fleet.store() as store:
+        await store.declare(topology)
+        assert [copy.queue for copy in (await store.publish_events([event("1")]))[0].copies] == names
+        emptied.ask("FLUSHALL")
+        (routed,) = await store.publish_events([event("1")])
+        fresh = {copy.queue for copy in routed.copies if copy.answer == ACCEPTED}
+        assert fresh == {name for name in names if fleet.home(name) is emptied}
+        assert (await store.bindings()).bindings == bindings
+
+
+async def test_an_event_is_completed_when_a_master_is_back(fleet: Fleet) -> None:
+    killed = next(node for node in fleet.nodes if node is not fleet.home())
+    names = sorted((fleet.queue_on(killed), fleet.queue_on(fleet.home())))
+    bindings = tuple(Binding(exchange="orders", queue=name, kind="send", parameter="n") for name in names)
+    topology = Topology(tuple(Queue(name=name) for name in names), "shop", exchanges=(ORDERS,), bindings=bindings)
+    async with fleet.store() as store:
+        await store.declare(topology)
+        await asyncio.to_thread(killed.kill)
+        try:
+            with pytest.raises(StoreUncertain, match="of this call those of"):
+                await store.publish_events([event("1")])
+        finally:
+            await asyncio.to_thread(killed.start)
+        answers: list[Any] = []
+
+        async def published() -> bool:
+            with suppress(StoreUnavailable):
+                answers[:] = [copy.answer for copy in (await store.publish_events([event("1")]))[0].copies]
+            return bool(answers)
+
+        await until(published, "the event is published")
+        assert {type(each) for each in answers} == {Exists, type(ACCEPTED)}
+        assert {name: each.depth for name, each in (await store.stats(names)).items()} == dict.fromkeys(names, 1)
 
 
 @pytest.mark.parametrize("where", ["before", "between"])

@@ -17,9 +17,10 @@ from msgspec import Raw
 from outlast.aio.clock import SystemClock
 from outlast.brokers.redis.store import RedisStore, store_at
 from outlast.clients.redis.discovery import slot_of
-from outlast.core.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
+from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable, StoreUncertain
+from outlast.core.exchanges.values import Binding, Exchange, ExchangeEvent
 from outlast.core.message import Delivery, Holder, Message
-from outlast.core.settlement import Finish
+from outlast.core.settlement import Accepted, Finish
 from outlast.core.store.control import Purge
 from outlast.core.store.records import Query
 from outlast.core.topology import Queue, Topology
@@ -113,6 +114,29 @@ async def test_a_flushed_server_is_detected_and_used_again(server: Node, caplog:
         again = await claim(store)
         assert min(each.fence.token for each in again) > held.fence.token  # no token is ever given twice
         await finish(store, again)
+
+
+async def test_exchanges_of_a_flushed_server_are_declared_again(server: Node) -> None:
+    exchange = Exchange(name="orders", type="fanout")
+    binding = Binding(exchange="orders", queue="mail", kind="send", parameter="n")
+    events = [
+        ExchangeEvent(id=str(n), exchange="orders", key="", body=Raw(b"1"), at=1.0) for n in range(2)
+    ]  # fmt: skip
+    async with stored(server.url) as store, stored(server.url) as other:
+        await store.declare(Topology((Queue(name="mail"),), "shop", exchanges=(exchange,), bindings=(binding,)))
+        assert [len(each.copies) for each in await store.publish_events(events)] == [1, 1]
+        before = await store.bindings()
+        for first in (store.publish_events, other.publish_events):  # one knows the bindings, the other none yet
+            server.ask("FLUSHALL")
+            if first == other.publish_events:
+                with pytest.raises(ConfigurationError, match="not declared"):
+                    await first(events)  # it declares none itself
+            again = await store.publish_events(events)
+            assert [[type(copy.answer) for copy in each.copies] for each in again] == [[Accepted], [Accepted]]
+            after = await store.bindings()
+            assert (after.exchanges, after.bindings) == (before.exchanges, before.bindings)
+            assert after.version > before.version
+        assert [len(each.copies) for each in await other.publish_events(events)] == [1, 1]
 
 
 async def test_a_full_server_accepts_nothing_and_loses_nothing(server: Node) -> None:

@@ -28,6 +28,7 @@ from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import RedisVandal, damage
+from tests.support.binding_damage import BAD, is_declared_again
 from tests.support.guard_damage import begins_again
 from tests.support.jobs import LEASE, A, B, Desk, failure, message, raw
 from tests.support.schedule_damage import stands_alone
@@ -291,6 +292,40 @@ async def test_a_guard_whose_state_cannot_be_read_begins_again(
         await client.command("SET", f"{key[:-7]}:swaps", "many")
 
     await begins_again(desk, spoil)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b'{"exchange":"orders"}', b"another's"])
+async def test_a_binding_that_cannot_be_read_stops_only_its_queue(
+    desk: Desk, client: RedisClient, tmp_path: Path, caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    key = f"{{{namespace_of(tmp_path)}}}:bindings"
+
+    async def spoil() -> None:
+        value = await client.command("HGET", key, f"b{BAD.replace('bad', 'a')}") if body == b"another's" else body
+        assert value is not None
+        await client.command("HSET", key, f"b{BAD}", value)
+        await client.command("HSET", key, "", "another program's")
+
+    await is_declared_again(desk, spoil)
+    assert sum("cannot be read; start its worker to declare it" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("version", ["", "many", "-5", "1e9", "9" * 30])
+async def test_a_version_of_the_bindings_that_cannot_be_read_is_replaced(
+    desk: Desk, client: RedisClient, tmp_path: Path, version: str
+) -> None:
+    async def spoil() -> None:
+        await client.command("HSET", f"{{{namespace_of(tmp_path)}}}:bindings", "version", version, f"b{BAD}", "{")
+
+    await is_declared_again(desk, spoil)
+    assert (await desk.store.bindings()).version > 1e15
+
+
+async def test_a_key_of_bindings_of_a_wrong_type_is_named(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
+    await client.command("SET", f"{{{namespace_of(tmp_path)}}}:bindings", "another program's")
+    with pytest.raises(StoreCorrupt, match=r"the key .*:bindings does not hold a hash"):
+        await desk.store.bindings()
+    assert await desk.publish("q.1") == [Accepted()]
 
 
 async def test_a_key_of_guards_of_a_wrong_type_is_named(desk: Desk, client: RedisClient, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from outlast.core.store.records import Query
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import damage, vandalize_file
+from tests.support.binding_damage import BAD, is_declared_again
 from tests.support.guard_damage import begins_again
 from tests.support.jobs import Desk, raw
 from tests.support.polling import until
@@ -144,6 +145,27 @@ async def test_a_guard_whose_state_cannot_be_read_begins_again(desk: Desk, tmp_p
         change(tmp_path, f"update guard set body = {body} where name = 'bad'")
 
     await begins_again(desk, spoil)
+
+
+@pytest.mark.parametrize(
+    "body", ["'{'", "x'00'", "cast(x'ff' as text)", "(select body from binding where name <> '{BAD}')"]
+)
+async def test_a_binding_that_cannot_be_read_stops_only_its_queue(desk: Desk, tmp_path: Path, body: str) -> None:
+    async def spoil() -> None:
+        change(tmp_path, f"update binding set body = {body.replace('{BAD}', BAD)} where name = '{BAD}'")
+
+    await is_declared_again(desk, spoil)
+
+
+@pytest.mark.parametrize("version", ["'many'", "x'00'", "cast(x'ff' as text)", "-5", "1.5"])
+async def test_a_version_of_the_bindings_that_is_no_number_is_replaced(
+    desk: Desk, tmp_path: Path, version: str
+) -> None:
+    async def spoil() -> None:
+        change(tmp_path, f"update store set bindings = {version}")
+        change(tmp_path, f"update binding set body = '[]' where name = '{BAD}'")
+
+    await is_declared_again(desk, spoil)
 
 
 async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class ExchangeOperations(PublishOperations):
 
     async def bindings(self) -> Bindings:
         """Return all exchanges and bindings."""
-        found = await self.keyspace.command("HGETALL", self._key)
+        found = await self.keyspace.run(_BINDINGS, [self.keyspace.root], "get", again=True)
         rows: list[tuple[str, bytes]] = [
             (name.decode(errors="backslashreplace"), body) for name, body in zip(found[::2], found[1::2], strict=True)
         ]
@@ -73,7 +73,7 @@ class ExchangeOperations(PublishOperations):
 
     async def has_version(self, version: int) -> bool:
         """Return whether the bindings still have this version."""
-        return _version(await self.keyspace.command("HGET", self._key, "version")) == version
+        return int(await self.keyspace.run(_BINDINGS, [self.keyspace.root], "version", again=True)) == version
 
     async def _publish_copies(self, version: int, messages: Sequence[Message]) -> list[Published] | None:
         """Keep the messages if the bindings still have this version: checked in the same step."""
@@ -94,14 +94,10 @@ class ExchangeOperations(PublishOperations):
             gone = [f"e{name}" for name in change.removed_exchanges]
             gone += [f"b{row_of(binding)}" for binding in change.removed_bindings]
             if not change or await self.keyspace.run(
-                _BINDINGS, [self.keyspace.root], known.version, len(written) // 2, *written, *gone
+                _BINDINGS, [self.keyspace.root], "put", known.version, len(written) // 2, *written, *gone
             ):
                 return change
         raise StoreError(f"the bindings were changed {MOST_TRIES} times meanwhile: declare them again")
-
-    @property
-    def _key(self) -> str:
-        return f"{self.keyspace.root}:bindings"
 
 
 def _version(kept: bytes | None) -> int:
