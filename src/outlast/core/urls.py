@@ -11,7 +11,7 @@ MASK: Final = "***"
 
 # What is shown has to have the form of a part that is no secret: a mistyped URL has its password in any of the parts.
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,31}):(/*)")
-_KNOWN: Final = re.compile(r"(?:rediss?(?:\+[a-z]+)?|sqlite|memory)\Z", re.IGNORECASE)
+_KNOWN: Final = re.compile(r"(?:rediss?(?:\+[a-z]+)?|amqps?|sqlite|memory)\Z", re.IGNORECASE)
 _FILE: Final = re.compile(r"\s*sqlite:(?!//[^/])", re.IGNORECASE)
 _USER: Final = re.compile(r"([A-Za-z0-9_.-]{0,64}):(.+)", re.DOTALL)
 _HOST: Final = r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::[0-9]{1,5})?"
@@ -20,7 +20,7 @@ _SECRET: Final = re.compile(r"pass|pwd|secret|token|key|auth|credential", re.IGN
 _VALUE: Final = re.compile(r"[A-Za-z0-9_./:,+%~-]*\Z")
 _PARAMETER: Final = re.compile(r"(?P<name>[?&;][^=&;?]*=)(?P<value>[^&;]*)")
 _START: Final = re.compile(
-    r"(?<![A-Za-z0-9+.-])(?:rediss?(?:\+[a-z]+)?(?::|//)|(?!sqlite:)[a-z][a-z0-9+.-]*:/)", re.IGNORECASE
+    r"(?<![A-Za-z0-9+.-])(?:(?:rediss?(?:\+[a-z]+)?|amqps?)(?::|//)|(?!sqlite:)[a-z][a-z0-9+.-]*:/)", re.IGNORECASE
 )
 _AROUND: Final = "'\"`()<>,;."
 

@@ -231,6 +231,7 @@ class _SupervisedWorker:
             recycle_age=settings.recycle_age,
             recycle_memory=settings.recycle_memory,
             about=_about(runtime, config.queues),
+            leases=runtime.store.broker.capabilities.leases,
         )
         writer.write(pack(encode(hello)))
         await worker.run(self._stop)

@@ -34,6 +34,8 @@ CANARY = "cAnaryZq9"
         ("redis://u:p#w@host/0?password=x", "redis://u:***@host/0?password=***"),
         ("redis://host:6379/0?ca=a.pem", "redis://host:6379/0?ca=a.pem"),
         ("amqp://user:p@ss:w@host/%2f", "amqp://user:***@host/%2f"),
+        ("amqps://user:pw@a:1,b/shop?heartbeat=30", "amqps://user:***@a:1,b/shop?heartbeat=30"),
+        ("amqp:user:pw@host/shop", "amqp:***@host/shop"),
         ("redis://host?password=x&db=1", "redis://host?password=***&db=1"),
         ("redis+sentinel://a:1,[::1]:2/m/0?sentinel_password=a@b", "redis+sentinel://a:1,[::1]:2/m/0?***"),
         ("redis://u:pw@h/0?x=a@b", "redis://***"),
@@ -67,7 +69,7 @@ def test_what_may_be_a_secret_is_masked(url: str, shown: str) -> None:
         ("in sqlite:/srv/a@b.db", "in sqlite:/srv/a@b.db"),
         ("no answer from 'redis+sentinel: &@b &@@'", "no answer from 'redis+sentinel:***@'"),
         ("at reds:/ p@h", "at ***@h"),
-        ("redis: no answer, rediss: none, amqp:/ none, redis:", "redis: no answer, rediss: none, *** none, redis:"),
+        ("redis: no answer, rediss: none, kafka:/ none, redis:", "redis: no answer, rediss: none, *** none, redis:"),
     ],
 )
 def test_urls_within_a_text_are_masked(text: str, shown: str) -> None:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-import struct
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, cast
 
 import hiredis
 
+from outlast.aio.sockets import detect_dead_peer
 from outlast.clients.redis.address import Address, Endpoint
 from outlast.clients.redis.error_replies import ErrorReply, meaning
 from outlast.core.errors import StoreUnavailable, StoreUncertain
 
 __all__ = ["ReplyTimeout", "Connection"]
 
-KEEPALIVE: Final = 15
-"""Seconds of silence after which the operating system checks the peer."""
 PING: Final = 10.0
 """Seconds of silence after which a subscribed connection sends a PING."""
 
@@ -157,8 +154,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is no subclass
         self.alive = True
         found = transport.get_extra_info("socket")
-        if found is not None and found.family != socket.AF_UNIX:
-            _tune(found, self._timeout)
+        if found is not None:
+            detect_dead_peer(found, self._timeout)
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
@@ -244,19 +241,3 @@ def _setup(address: Address) -> list[Sequence[str | int]]:
     if address.db:
         commands.append(("SELECT", address.db))
     return commands
-
-
-def _tune(connected: socket.socket, timeout: float) -> None:
-    """Set the options by which the operating system detects a dead peer; asyncio has set TCP_NODELAY."""
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # End with a reset: no data is unsent then, and many connections that end together would keep ports in TIME_WAIT.
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    for name, value in (
-        ("TCP_KEEPIDLE", KEEPALIVE),
-        ("TCP_KEEPALIVE", KEEPALIVE),  # the same, on macOS
-        ("TCP_KEEPINTVL", 5),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", max(1, int(timeout * 1000))),
-    ):
-        if hasattr(socket, name):
-            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,0 +1,167 @@
+"""One queue as a worker consumes it: what was delivered and waits for a claim, what is held, what was lost."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from outlast.brokers.rabbitmq.job_form import Malformed, TakenJob, read_job
+from outlast.clients.amqp.client import AmqpClient
+from outlast.clients.amqp.consumer import AmqpConsumer, AmqpDelivery, OnReady
+from outlast.core.errors import StoreError
+from outlast.core.message import Delivery, Fence
+
+__all__ = ["HeldJob", "QueueFeed", "Taken"]
+
+_logger = logging.getLogger("outlast.worker")
+_TAG_BITS: Final = 40
+"""Bits of the delivery tag in the token of a fence; the epoch of the channel is above them, so tokens grow."""
+
+
+class HeldJob:
+    """A job with the delivery that brought it, until it is settled."""
+
+    __slots__ = ("delivery", "job")
+
+    def __init__(self, job: TakenJob, delivery: AmqpDelivery) -> None:
+        self.job: Final = job
+        self.delivery: Final = delivery
+
+
+class Taken(NamedTuple):
+    """What a claim takes: jobs; messages that are none, with the reason; jobs that must wait longer."""
+
+    jobs: list[Delivery]
+    malformed: list[tuple[AmqpDelivery, str]]
+    early: list[HeldJob]
+
+
+class QueueFeed:
+    """Consumes one queue. arrived: called when a message was delivered, or the state of the consumer has changed."""
+
+    def __init__(
+        self, client: AmqpClient, queue: str, prefetch: int, *, on_ready: OnReady, arrived: Callable[[], None]
+    ) -> None:
+        self.queue: Final = queue
+        self.full = False
+        """Whether as many jobs have come as were asked for, since this was last set to False."""
+        self.held: dict[int, HeldJob] = {}
+        """By the token of their fence."""
+        self.gone: dict[int, None] = {}
+        """Tokens of held jobs whose channel has ended: the server hands these jobs out again."""
+        self.asked_at = 0.0
+        """When (monotonic) a claim last asked for its jobs."""
+        self.ended_epoch = 0
+        """Receipts of this channel and of those before it are lost."""
+        self.failing = ""
+        """Why it is not consumed any more."""
+        self._epoch = 0
+        self._waiting: deque[AmqpDelivery] = deque()
+        self._arrived = arrived
+        self.consumer: AmqpConsumer = client.consume(
+            queue, prefetch, self._deliver, on_ready=on_ready, on_change=self._changed
+        )
+
+    @property
+    def outstanding(self) -> int:
+        """The number of messages that were delivered and not settled."""
+        return len(self._waiting) + len(self.held)
+
+    @property
+    def waiting(self) -> int:
+        """The number of messages that wait for a claim."""
+        return len(self._waiting)
+
+    def take(self, most: int, now: float, new_id: Callable[[str], str]) -> Taken:
+        """Hand out at most `most` jobs. now: wall time; new_id: makes an id for a job of a queue that has none."""
+        taken = Taken([], [], [])
+        waiting = self._waiting
+        while waiting and len(taken.jobs) < most:
+            delivery = waiting.popleft()
+            try:
+                job = read_job(delivery, now, new_id)
+            except Malformed as error:
+                taken.malformed.append((delivery, str(error)))
+                continue
+            held = HeldJob(job, delivery)
+            if job.not_before > now:
+                taken.early.append(held)
+                continue
+            token = delivery.epoch << _TAG_BITS | delivery.tag
+            self.held[token] = held
+            fence = Fence(job.message.id, self.queue, token)
+            taken.jobs.append(Delivery(job.message, fence, job.attempt, job.crashes, job.begun))
+        return taken
+
+    def read(self, delivery: AmqpDelivery, now: float, new_id: Callable[[str], str]) -> TakenJob | None:
+        """Return the job that a delivery is, None if it is none."""
+        try:
+            return read_job(delivery, now, new_id)
+        except Malformed:
+            return None
+
+    def was_lost(self, token: int) -> bool:
+        """Tell, once, whether the channel of a job that was handed out has ended before it was settled."""
+        known = token in self.gone
+        self.gone.pop(token, None)
+        return known
+
+    def give_back(self) -> list[AmqpDelivery]:
+        """Return what waits for a claim; it is the caller's to settle."""
+        given, self._waiting = list(self._waiting), deque()
+        return given
+
+    def settled(self, tokens: Sequence[int], *, requeue: bool = False) -> list[int]:
+        """Acknowledge held jobs, or (requeue) return them; return the tokens of those that are lost."""
+        by_epoch: dict[int, dict[int, int]] = {}
+        for token in tokens:
+            held = self.held.pop(token, None)
+            if held is not None:
+                by_epoch.setdefault(held.delivery.epoch, {})[held.delivery.tag] = token
+        lost: list[int] = []
+        for epoch, tags in by_epoch.items():
+            lost += [tags[tag] for tag in self._settle(epoch, list(tags), requeue=requeue)]
+        return lost
+
+    def drop(self, deliveries: Sequence[AmqpDelivery], *, requeue: bool = False) -> None:
+        """Acknowledge, or return, deliveries that were never handed out."""
+        by_epoch: dict[int, list[int]] = {}
+        for each in deliveries:
+            by_epoch.setdefault(each.epoch, []).append(each.tag)
+        for epoch, tags in by_epoch.items():
+            self._settle(epoch, tags, requeue=requeue)
+
+    async def close(self) -> None:
+        """Stop; what is not settled goes back to the queue."""
+        await self.consumer.close()
+        self._lose()
+
+    def _settle(self, epoch: int, tags: list[int], *, requeue: bool) -> list[int]:
+        return self.consumer.nack(epoch, tags, requeue=True) if requeue else self.consumer.ack(epoch, tags)
+
+    def _deliver(self, delivery: AmqpDelivery) -> None:
+        self._waiting.append(delivery)
+        self._epoch = delivery.epoch
+        if len(self._waiting) + len(self.held) >= self.consumer.prefetch:
+            self.full = True
+        self._arrived()
+
+    def _changed(self, problem: StoreError | None) -> None:
+        """Log that the queue is not consumed any more, once per reason; forget what its channel had delivered."""
+        if problem is not None:
+            self._lose()
+            if str(problem) != self.failing:
+                _logger.warning("queue %r is not consumed now: %s", self.queue, problem)
+            self.failing = str(problem)
+        elif self.failing:
+            self.failing = ""
+            _logger.info("queue %r is consumed again", self.queue)
+        self._arrived()
+
+    def _lose(self) -> None:
+        self.ended_epoch = self._epoch
+        self._waiting.clear()
+        self.gone |= dict.fromkeys(self.held)
+        self.held.clear()

@@ -1,0 +1,266 @@
+"""A job as a message of AMQP (docs/wire-format.md, "On AMQP"), and a message of AMQP as a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from outlast.clients.amqp.consumer import AmqpDelivery
+from outlast.clients.amqp.properties import MessageProperties
+from outlast.clients.amqp.table import AmqpDecimal, AmqpTimestamp, FieldValue, TableError
+from outlast.core.bounds import LAST_MOMENT
+from outlast.core.codec import check, check_args
+from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.ids import job_id
+from outlast.core.message import Failure, Message
+from outlast.core.text import shown
+from outlast.core.unique import Unique
+
+__all__ = ["Malformed", "TakenJob", "dead_properties", "job_properties", "kept_properties", "read_job"]
+
+JSON: Final = "application/json"
+PERSISTENT: Final = 2
+OURS: Final = "outlast-"
+"""How the names of our headers begin."""
+_LEAST_MILLIS: Final = LAST_MOMENT
+"""A timestamp above it is one of milliseconds, as some clients send it."""
+_OF_SERVER: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+"""How the headers begin that the server adds. Sent again, they would make it take a new message for an old one."""
+_OF_ROUTING: Final = frozenset(("CC", "BCC"))
+"""Headers by which the server sends a message to more queues."""
+_MOST_TEXT: Final = 4000
+"""Characters of a reason, an error or a traceback in a dead letter: all headers must fit in one frame."""
+
+
+class Malformed(Exception):
+    """A message is no job; the text is the reason for its dead letter."""
+
+
+class TakenJob(Struct, frozen=True):
+    """A job as it was delivered. not_before: wall time before which it must wait again; returns: by the server."""
+
+    message: Message
+    attempt: int = 1
+    crashes: int = 0
+    begun: bool = False
+    not_before: float = 0.0
+    returns: int = 0
+
+
+def job_properties(
+    message: Message, *, attempt: int = 1, crashes: int = 0, begun: bool = False, not_before: float = 0.0
+) -> MessageProperties:
+    """Return the properties of a job; its body is `message.args`. What has its usual value is left out."""
+    headers: dict[str, FieldValue] = dict(message.headers or {})
+    if attempt != 1:
+        headers["outlast-attempt"] = attempt
+    if crashes:
+        headers["outlast-crashes"] = crashes
+    if begun:
+        headers["outlast-begun"] = True
+    if not_before:
+        headers["outlast-not-before"] = not_before
+    enqueued_at = message.enqueued_at
+    if enqueued_at != int(enqueued_at):
+        headers["outlast-enqueued-at"] = enqueued_at
+    if message.run_at != enqueued_at:
+        headers["outlast-run-at"] = message.run_at
+    if message.expires_at is not None:
+        headers["outlast-expires-at"] = message.expires_at
+    if message.redacted:
+        headers["outlast-redacted"] = list(message.redacted)
+    return MessageProperties(
+        content_type=JSON,
+        delivery_mode=PERSISTENT,
+        message_id=message.id,
+        timestamp=int(enqueued_at),
+        type=message.kind,
+        headers=headers,
+    )
+
+
+def dead_properties(
+    message: Message, state: str, reason: str, attempt: int, error: Failure | None
+) -> MessageProperties:
+    """Return the properties of the dead letter of a job; its body is that of the job."""
+    properties = job_properties(message, attempt=attempt)
+    told: dict[str, FieldValue] = {"outlast-state": state, "outlast-reason": reason[:_MOST_TEXT]}
+    if error is not None:
+        told["outlast-error"] = f"{error.type}: {error.message}"[:_MOST_TEXT]
+        if error.traceback:
+            told["outlast-traceback"] = error.traceback[-_MOST_TEXT:]
+    return msgspec.structs.replace(properties, headers={**properties.headers, **told})
+
+
+def kept_properties(delivery: AmqpDelivery, reason: str) -> MessageProperties:
+    """Return the properties of the dead letter of a message that is no job: its own, as far as they can be read."""
+    try:
+        properties = delivery.properties()
+    except TableError as error:
+        properties = getattr(error, "properties", MessageProperties())
+    headers = {name: value for name, value in properties.headers.items() if not _added(name)}
+    headers |= {"outlast-state": "dead", "outlast-reason": reason[:_MOST_TEXT]}
+    if delivery.exchange:
+        headers |= {"outlast-exchange": delivery.exchange, "outlast-key": delivery.key}
+    # The server checks the user, and drops the message when its expiration is over; the rest it does not read.
+    return msgspec.structs.replace(
+        properties, headers=headers, delivery_mode=PERSISTENT, user_id=None, expiration=None, cluster_id=None
+    )
+
+
+def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str]) -> TakenJob:
+    """Return the job that a delivered message is; raise Malformed. now: wall time; new_id: makes an id for a queue."""
+    try:
+        properties = delivery.properties()
+    except TableError as error:
+        raise Malformed(str(error)) from None
+    kind = properties.type
+    if not kind:
+        raise Malformed("no kind: set the property 'type' to the kind of the job")
+    fields, headers = _fields(properties.headers), _user_headers(properties.headers)
+    queue = delivery.queue
+    enqueued_at = fields.get("enqueued_at", _seconds(properties.timestamp, now))
+    try:
+        message = Message(
+            id=job_id(queue, properties.message_id) if properties.message_id else new_id(queue),
+            queue=queue,
+            kind=kind,
+            args=Raw(delivery.body),
+            enqueued_at=enqueued_at,
+            run_at=fields.get("run_at", enqueued_at),
+            priority=fields.get("priority", "normal"),
+            key=fields.get("key"),
+            unique=fields.get("unique"),
+            expires_at=fields.get("expires_at"),
+            max_wait=fields.get("max_wait"),
+            headers=headers or None,
+            redacted=fields.get("redacted", ()),
+        )
+        check(message)
+        check_args(message)
+    except (ConfigurationError, InvalidArguments) as error:
+        raise Malformed(str(error)) from None
+    returns = properties.headers.get("x-delivery-count", 0)
+    returns = returns if type(returns) is int and returns > 0 else 0
+    return TakenJob(
+        message,
+        fields.get("attempt", 1),
+        fields.get("crashes", 0) + returns,
+        fields.get("begun", False) or returns > 0,
+        fields.get("not_before", 0.0),
+        returns,
+    )
+
+
+def _seconds(timestamp: int | None, now: float) -> float:
+    if timestamp is None:
+        return now
+    return timestamp / 1000 if timestamp > _LEAST_MILLIS else float(timestamp)
+
+
+def _fields(headers: Mapping[str, FieldValue]) -> dict[str, Any]:
+    """Return the fields of the job that are headers; raise Malformed for a value of the wrong type."""
+    found: dict[str, Any] = {}
+    for name, value in headers.items():
+        if name.startswith(OURS) and (known := _READ.get(name)) is not None:
+            field, read = known
+            found[field] = read(name, value)
+    return found
+
+
+def _user_headers(headers: Mapping[str, FieldValue]) -> dict[str, str]:
+    """Return the headers for the handler: text as it is, other values as JSON."""
+    return {
+        name: value if type(value) is str else _json(value)
+        for name, value in headers.items()
+        if name not in _READ and not _added(name)
+    }
+
+
+def _added(name: str) -> bool:
+    return name.startswith(_OF_SERVER) or name in _OF_ROUTING
+
+
+def _json(value: FieldValue) -> str:
+    return msgspec.json.encode(_plain(value)).decode()
+
+
+def _plain(value: FieldValue) -> object:
+    """Return a value of a table as one of JSON: times as seconds, octets as text of their code points."""
+    if isinstance(value, AmqpTimestamp):
+        return value.seconds
+    if isinstance(value, AmqpDecimal):
+        return str(value.value())
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _count(name: str, value: FieldValue) -> int:
+    if type(value) is not int or not 0 <= value <= 1 << 31:
+        raise Malformed(f"header {name}={shown(value)}: give a whole number, 0 or more")
+    return value
+
+
+def _attempt(name: str, value: FieldValue) -> int:
+    if value == 0:
+        raise Malformed(f"header {name}=0: the first attempt is 1")
+    return _count(name, value)
+
+
+def _number(name: str, value: FieldValue) -> float:
+    if isinstance(value, AmqpTimestamp):
+        return float(value.seconds)
+    if type(value) not in (int, float):
+        raise Malformed(f"header {name}={shown(value)}: give a number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _text(name: str, value: FieldValue) -> str:
+    if type(value) is not str:
+        raise Malformed(f"header {name}={shown(value)}: give text")
+    return value
+
+
+def _switch(name: str, value: FieldValue) -> bool:
+    if type(value) is not bool:
+        raise Malformed(f"header {name}={shown(value)}: give true or false")
+    return value
+
+
+def _names(name: str, value: FieldValue) -> tuple[str, ...]:
+    if not isinstance(value, list) or any(type(each) is not str for each in value):
+        raise Malformed(f"header {name}={shown(value)}: give an array of text")
+    return tuple(value)
+
+
+def _unique(name: str, value: FieldValue) -> Unique:
+    try:
+        return msgspec.json.decode(_text(name, value), type=Unique)
+    except (msgspec.DecodeError, ConfigurationError) as error:
+        raise Malformed(f"header {name}: give a JSON object, as the field 'unique' is: {error}") from None
+
+
+_READ: Final[Mapping[str, tuple[str, Callable[[str, FieldValue], Any]]]] = {
+    "outlast-attempt": ("attempt", _attempt),
+    "outlast-crashes": ("crashes", _count),
+    "outlast-begun": ("begun", _switch),
+    "outlast-not-before": ("not_before", _number),
+    "outlast-enqueued-at": ("enqueued_at", _number),
+    "outlast-run-at": ("run_at", _number),
+    "outlast-expires-at": ("expires_at", _number),
+    "outlast-priority": ("priority", _text),
+    "outlast-job-key": ("key", _text),
+    "outlast-unique": ("unique", _unique),
+    "outlast-max-wait": ("max_wait", _number),
+    "outlast-redacted": ("redacted", _names),
+}
+"""By the name of the header, the field of the job and how its value is read."""
+RESERVED: Final = frozenset(_READ)

@@ -1,0 +1,179 @@
+"""Publishes messages with confirms, each mandatory; tells of every message what became of it, within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from outlast.aio.deadlines import Deadlines
+from outlast.clients.amqp.confirms import AmqpMessage, ConfirmChannel, PublishBatch, Publishing
+from outlast.clients.amqp.errors import AmqpRefused
+from outlast.clients.amqp.frames import HEADER_OVERHEAD, publish_method
+from outlast.clients.amqp.link import AmqpLink
+from outlast.clients.amqp.properties import encode_properties
+from outlast.clients.amqp.window import SendWindow
+from outlast.clients.amqp.wire import AmqpWire
+from outlast.core.errors import StoreError
+
+__all__ = ["AmqpPublisher"]
+
+COUNT: Final = 10_000
+SIZE: Final = 64 * 1024 * 1024
+"""Messages, and bytes, that may be sent and not confirmed."""
+SILENCE: Final = 10.0
+"""Seconds without a byte from the server, while it owes confirms, after which the connection is given up."""
+RUN: Final = 1000
+"""Messages that are sent in one step: many callers share the connection."""
+LOOK: Final = 1.0
+"""Seconds between two looks for that."""
+
+
+class AmqpPublisher:
+    """Publishes over one connection. Whatever happens to it, each call ends within its deadline."""
+
+    def __init__(self, link: AmqpLink, *, count: int = COUNT, size: int = SIZE, silence: float = SILENCE) -> None:
+        self._link = link
+        self._window = SendWindow(count, size)
+        self._silence = silence
+        self._wire: AmqpWire | None = None
+        self._channels: dict[str, ConfirmChannel] = {}
+        self._opening: dict[str, asyncio.Task[ConfirmChannel]] = {}
+        self._deadlines = Deadlines()
+        self._watch: asyncio.TimerHandle | None = None
+        self._owed_since = 0.0
+
+    @property
+    def unconfirmed(self) -> int:
+        """The number of messages that are sent and not confirmed."""
+        return self._window.count
+
+    async def publish(self, messages: Sequence[AmqpMessage], timeout: float) -> list[Publishing]:
+        """Publish the messages; return what became of each, in order, within `timeout` seconds.
+
+        While the server takes no messages (an alarm), nothing more is sent. Raise ConfigurationError for a name over
+        255 bytes, TableError for properties that AMQP cannot say; nothing was sent then.
+        """
+        headers = [encode_properties(message.properties) for message in messages]
+        for message in messages:
+            publish_method(0, message.exchange, message.key)
+        batch = PublishBatch(len(messages))
+        try:
+            with self._deadlines.within(timeout):
+                await self._send(batch, messages, headers)
+                await batch.wait()
+        except TimeoutError:
+            late = f"within {timeout:g} s{f': {self._link.blocked}' if self._link.blocked else ''}"
+            for place in range(len(messages)):
+                if place < batch.sent:
+                    batch.answer(place, Publishing("unknown", f"no confirm {late}"))
+                else:
+                    batch.answer(place, Publishing("unsent", f"{batch.waits_for} {late}"))
+        return [answer for answer in batch.answers if answer is not None]
+
+    async def _send(self, batch: PublishBatch, messages: Sequence[AmqpMessage], headers: Sequence[bytes]) -> None:
+        """Send all messages, each run of one exchange on its channel, as far as there is room."""
+        sizes = [len(message.body) + len(header) for message, header in zip(messages, headers, strict=True)]
+        while batch.sent < len(messages):
+            batch.waits_for = "no connection"
+            try:
+                wire = await self._link.get()
+            except StoreError as error:
+                self._leave_out(batch, len(messages), error)
+                return
+            if wire.blocked is not None:
+                batch.waits_for = "the server took no messages"
+                await self._link.unblocked()
+                continue
+            end = _end_of_run(messages, batch.sent)
+            batch.waits_for = "no channel"
+            try:
+                channel = await self._channel(wire, messages[batch.sent].exchange)
+            except StoreError as error:
+                if wire.alive or isinstance(error, AmqpRefused):
+                    self._leave_out(batch, end, error)
+                continue
+            batch.waits_for = "no room beside the messages that are not confirmed"
+            room = sizes[batch.sent : end]
+            number = await self._window.enter(room)
+            if not channel.alive or wire.blocked is not None:
+                self._window.leave(number, sum(room[:number]))
+                continue
+            for place in range(batch.sent, batch.sent + number):
+                message, header = messages[place], headers[place]
+                if len(header) + HEADER_OVERHEAD > wire.frame_max:
+                    self._window.leave(1, sizes[place])
+                    batch.answer(place, _headers_too_large(header, wire.frame_max))
+                else:
+                    channel.send(message, header, sizes[place], batch, place)
+            batch.sent += number
+            self._start_watch(wire)
+
+    def _leave_out(self, batch: PublishBatch, end: int, error: StoreError) -> None:
+        answer = Publishing("unsent", str(error), getattr(error, "code", 0))
+        for place in range(batch.sent, end):
+            batch.answer(place, answer)
+        batch.sent = end
+
+    async def _channel(self, wire: AmqpWire, exchange: str) -> ConfirmChannel:
+        """Return the channel for an exchange, opened if needed; raise StoreError. Callers share one attempt."""
+        if wire is not self._wire:
+            self._wire = wire
+            self._channels.clear()
+            self._opening.clear()
+        channel = self._channels.get(exchange)
+        if channel is not None and channel.alive:
+            return channel
+        attempt = self._opening.get(exchange)
+        if attempt is None:
+            attempt = self._opening[exchange] = asyncio.create_task(
+                self._open(wire, exchange), name="outlast-amqp-open"
+            )
+            attempt.add_done_callback(lambda done: self._opened(exchange, done))
+        return await asyncio.shield(attempt)
+
+    async def _open(self, wire: AmqpWire, exchange: str) -> ConfirmChannel:
+        channel = ConfirmChannel(exchange, self._window)
+        await channel.open(wire)
+        return channel
+
+    def _opened(self, exchange: str, done: asyncio.Task[ConfirmChannel]) -> None:
+        if self._opening.get(exchange) is done:
+            del self._opening[exchange]
+            if not done.cancelled() and done.exception() is None:
+                self._channels[exchange] = done.result()
+        elif not done.cancelled():
+            done.exception()  # else asyncio logs it when the callers were cancelled
+
+    def _start_watch(self, wire: AmqpWire) -> None:
+        if self._watch is None and self._window.count:
+            self._owed_since = wire.loop.time()
+            self._watch = wire.loop.call_later(LOOK, self._look)
+
+    def _look(self) -> None:
+        """Give up a connection on which nothing comes while confirms are owed: its other end may be gone."""
+        self._watch = None
+        wire = self._link.wire
+        if not self._window.count:
+            return
+        loop = asyncio.get_running_loop()
+        if wire is not None and wire.blocked is None:
+            silence = loop.time() - max(wire.last_received, self._owed_since)
+            if silence > self._silence:
+                wire.abort(f"no answer within {self._silence:g} s")
+                return
+        self._watch = loop.call_later(min(LOOK, self._silence / 4), self._look)
+
+
+def _end_of_run(messages: Sequence[AmqpMessage], start: int) -> int:
+    """Return where another exchange begins, at most RUN messages behind `start`."""
+    exchange = messages[start].exchange
+    for place in range(start + 1, min(start + RUN, len(messages))):
+        if messages[place].exchange != exchange:
+            return place
+    return min(start + RUN, len(messages))
+
+
+def _headers_too_large(header: bytes, frame_max: int) -> Publishing:
+    why = f"its properties have {len(header)} bytes, and a frame takes {frame_max - HEADER_OVERHEAD}"
+    return Publishing("unsent", f"{why}: shorten its headers, or raise frame_max of the server")
