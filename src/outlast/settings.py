@@ -117,7 +117,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         if argument.url:
             return argument
         found = {
-            field: environ.get(_variable(field, prefixes, environ), "").strip() for field in _addresses_left_out(argument)
+            field: environ.get(_variable(field, prefixes, environ), "").strip()
+            for field in _addresses_left_out(argument)
         }
         found["url"] = found["url"] or f"sqlite:{_default_file(directory or current_folder())}"
         return msgspec.structs.replace(argument, **found)

@@ -142,7 +142,7 @@ class Demo:
         return await self.settle_up()
 
     async def settle_up(self) -> Ledger:
-        """Read charges, invoices and e-mails, compare them with the orders, and record the result."""
+        """Read charges, invoices, e-mails and sales, compare them with the orders, and record the result."""
         self.board.look(time.monotonic())
         async with httpx2.AsyncClient() as client:
             answer = await client.get(f"http://127.0.0.1:{self.files.provider}/ledger")
@@ -152,7 +152,8 @@ class Demo:
             charges=statement.charges,
             repeats=statement.repeats,
             invoices=[order for order in self.board.invoices() if is_whole(self.files.invoices / f"{order}.pdf")],
-            emails=[mail.order for mail in self.board.mails if mail.pdf_bytes],
+            emails=[mail.order for mail in self.board.mails],
+            sales=self.board.sales,
         )
         self.board.ledger = ledger
         self.keep = self.keep or not ledger.balances
@@ -209,7 +210,7 @@ class Demo:
         self.board.accept(order.id, order.cents, seconds)
 
     async def _finished(self) -> None:
-        """Return when all orders are mailed and no job is left: a job that runs again would still change the counts."""
+        """Return when all orders are done and no job is left: a job that runs again would still change the counts."""
         while self.board.unfinished():
             await self._looked.wait()
         while any(queue.depth for queue in (await self._stats()).values()):
