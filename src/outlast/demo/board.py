@@ -62,7 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 some copies of its event
     done, 4 all. series: rows of time, accepted, paid, invoiced, mailed, counted. outages: begin and end; end None while
     the outage lasts.
-    openings: the same of the breaker; probes: when each was made.
+    openings: the same of the breaker; probes: when each was made. routed_by: what gives the queues their events.
     """
 
     at: float
@@ -75,6 +75,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     breaker: BreakerSeen
     openings: Sequence[tuple[float, float | None]]
     probes: Sequence[float]
+    routed_by: str
     killed: Sequence[float]
     incidents: Sequence[Incident]
     per_second: float
@@ -93,6 +94,7 @@ class Board:
         self.mails: list[Mail] = []
         self.sales: list[Sale] = []
         self.planned = planned
+        self.routed_by = "the store"
         self.staying = False
         self.ledger: Ledger | None = None
         self.outages: list[tuple[float, float | None]] = []
@@ -212,6 +214,7 @@ class Board:
             breaker=self.breaker.seen,
             openings=self.breaker.openings,
             probes=self.breaker.probes,
+            routed_by=self.routed_by,
             killed=self.killed,
             incidents=list(self.incidents),
             per_second=self._rate(at),

@@ -19,7 +19,7 @@ from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.demo.ledger import Ledger
 from outlast.demo.orchestrator import Demo, DemoPlan
 from outlast.demo.processes import NotReady
-from outlast.demo.store import checked
+from outlast.demo.store import amqp_url, checked
 from outlast.demo.terminal import Terminal
 
 __all__ = ["DemoReport", "main", "run"]
@@ -36,6 +36,12 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     workers_killed: int
     retries: int
     """Runs that failed and were retried."""
+    events: int
+    """Orders whose event was published."""
+    copies: int
+    """Copies of these events whose job has done its work."""
+    routed_by: str
+    """What gave the queues their copies: "the store" or "RabbitMQ"."""
     in_outage: int
     """Of these while the provider was down, or the breaker not closed again."""
     postponed: int
@@ -61,9 +67,9 @@ def run(
 
     Return 0 if the ledger balances, 1 if not, 130 when interrupted before the ledger was complete.
     """
-    plan = DemoPlan(orders=orders, outage=outage, processes=processes, stay=stay, url=url)
     terminal = Terminal(Console(highlight=False, soft_wrap=True))
     try:
+        plan = DemoPlan(orders=orders, outage=outage, processes=processes, stay=stay, url=url, amqp_url=amqp_url())
         report = asyncio.run(_run(plan, terminal))
     except asyncio.CancelledError:
         terminal.print("Interrupted before the ledger was complete.")
@@ -126,6 +132,9 @@ def _report(demo: Demo, ledger: Ledger) -> DemoReport:
         outage_seconds=round(sum((end or begin) - begin for begin, end in board.outages), 2),
         workers_killed=len(board.killed),
         retries=board.counts().retries,
+        events=board.counts().events,
+        copies=board.counts().copies,
+        routed_by=board.routed_by,
         in_outage=board.counts().in_outage,
         postponed=board.counts().postponed,
         probes=len(board.breaker.probes),
@@ -138,6 +147,9 @@ def _report(demo: Demo, ledger: Ledger) -> DemoReport:
 
 def _print(terminal: Terminal, report: DemoReport) -> None:
     terminal.ledger(report.ledger, outage=report.outage_seconds, killed=report.workers_killed)
+    terminal.print(
+        f"{report.events} events were published and routed by {report.routed_by}, {report.copies} copies are done."
+    )
     terminal.print(
         f"{report.seconds:.1f} s in total; orders were answered after {report.answered_ms_median} ms (median), "
         f"{report.answered_ms_p99} ms (p99); {report.retries} failed runs were retried, {report.in_outage} of them in "

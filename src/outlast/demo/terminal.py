@@ -76,6 +76,7 @@ class Terminal:
         events = Text(
             f"          {counts.events} events published   {counts.copies} of {COPIES * counts.events} copies done"
         )
+        events.append(f"   routed by {board.routed_by}")
         gate = Text(f"          breaker {seen.text}", style=_BREAKER[seen.state])
         if seen.state != "closed":
             gate.append(f"   {seen.queue}", style="default")

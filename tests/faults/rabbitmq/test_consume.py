@@ -188,7 +188,10 @@ def _start_app(rabbit: RabbitServer) -> None:
 
 
 HOW: dict[str, Callable[[RabbitServer], tuple[Callable[[], object], Callable[[], object]]]] = {
-    "close_all_connections": lambda rabbit: (lambda: rabbit.ctl("close_all_connections", "--global", "test"), lambda: None),
+    "close_all_connections": lambda rabbit: (
+        lambda: rabbit.ctl("close_all_connections", "--global", "test"),
+        lambda: None,
+    ),
     "stop_app": lambda rabbit: (lambda: rabbit.ctl("stop_app"), lambda: _start_app(rabbit)),
     "kill": lambda rabbit: (rabbit.kill, rabbit.start),
 }
