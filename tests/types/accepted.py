@@ -18,6 +18,7 @@ from outlast import (
     CallNext,
     Context,
     Depends,
+    EventExchange,
     Exponential,
     Fallback,
     Guard,
@@ -27,6 +28,7 @@ from outlast import (
     JobRetried,
     JobRouter,
     Outlast,
+    PublishedEvent,
     Redacted,
     Retention,
     Retry,
@@ -277,3 +279,26 @@ def hears_three(event: JobEnded | JobRetried | JobEnqueued) -> None: ...
 heard: list[Event] = []
 shop.observe(heard.append)
 shop.dependency_overrides[text_of] = lambda: "fake"
+
+orders = shop.exchange("orders", type="headers", unroutable="keep")
+news = mail.exchange("news")
+
+
+@shop.job(queue="billing", on=[orders.binding(headers={"vip": True, "n": 1}, match="any"), news.binding("order.*")])
+async def bill(ctx: Context, order: Order, copies: int = 1) -> int:
+    return order.id
+
+
+@mail.job(on=news.binding("order.#"))
+def hears(event: dict[str, Any]) -> None: ...
+
+
+async def publish() -> None:
+    assert_type(orders, EventExchange)
+    event = await orders.publish("", Order(id=1, email="a@b.c"), headers={"vip": True}, id="e1", expires="1h")
+    assert_type(event, PublishedEvent)
+    assert_type(event.id, str)
+    assert_type(event.copies["billing"], Handle[Any])
+    assert_type(await orders.publish_many([orders.event("", 1), orders.event("", 2)]), list[PublishedEvent])
+    assert_type(orders.publish_sync("", None), PublishedEvent)
+    await bill.enqueue(Order(id=1, email="a@b.c"))

@@ -84,3 +84,17 @@ async def wrongly_guarded() -> None:
     await guard.call(read)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     number: int = await guard.call(charge, 7)  # type: ignore[call-overload]  # pyright: ignore[reportAssignmentType]
     print(number)
+
+
+orders = shop.exchange("orders")
+shop.exchange("other", type="queue")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+orders.binding(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@shop.job(on="orders")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+async def misbound(number: int) -> None: ...
+
+
+async def wrong_events() -> None:
+    await orders.publish("key", 1, delay=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await orders.publish("key", 1, headers={"a": []})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]

@@ -101,7 +101,7 @@ def test_the_file_of_a_url(url: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:", "sqlite::memory:", "sqlite://host/x.db", "sqlite:dir/", "amqp://x", "jobs.db", ""]
+    "url", ["sqlite:", "sqlite::memory:", "sqlite://host/x.db", "sqlite:dir/", "nats://x", "jobs.db", ""]
 )
 def test_a_wrong_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="url="):

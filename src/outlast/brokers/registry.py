@@ -59,12 +59,13 @@ def kind_of(url: str, source: str = "") -> StoreKind:
     raise ConfigurationError(f"{subject}: give {', '.join(most)} or {last}")
 
 
-def connect(url: str, *, clock: Clock, max_body: int, amqp_url: str = "") -> Store:
+def connect(url: str, *, clock: Clock, max_body: int, amqp_url: str = "", kind: StoreKind | None = None) -> Store:
     """Return the store of a URL, not opened. No I/O; raise ConfigurationError if a URL is wrong.
 
-    amqp_url: of the RabbitMQ that routes the events of the store's app; "": the store routes them.
+    amqp_url: of the RabbitMQ that routes the events of the store's app; "": the store routes them. kind: of the URL,
+    where the caller knows it.
     """
-    kind = kind_of(url)
+    kind = kind or kind_of(url)
     store = kind.connect(url, clock=clock, max_body=max_body)
     if not amqp_url:
         return store

@@ -139,7 +139,7 @@ class IdConflict(OutlastError):
 class EnqueueUnknown(OutlastError):
     """The store did not answer in time: the job or event may have been accepted. Repeating it with `id` is safe.
 
-    ids: of all jobs, or events, of the call.
+    ids: of all jobs, or events, of the call. what: "job" or "event".
     """
 
     def __init__(self, job_id: str, cause: str, ids: Sequence[str] = (), *, what: str = "job") -> None:
@@ -149,6 +149,7 @@ class EnqueueUnknown(OutlastError):
         super().__init__(f"{what} {job_id!r}{others} may or may not have been accepted ({cause}): {fix}")
         self.id = job_id
         self.ids = tuple(ids) or (job_id,)
+        self.what = what
 
 
 class EventUnroutable(OutlastError):

@@ -16,6 +16,7 @@ from outlast.core.errors import (
     BulkheadFull,
     DeadlinePassed,
     EnqueueUnknown,
+    EventIncomplete,
     GuardOpen,
     GuardTimeout,
     IdConflict,
@@ -98,13 +99,21 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             bound=error.bound,
         )
 
-    def unknown(error: EnqueueUnknown) -> JSONResponse:
+    def incomplete(error: EventIncomplete) -> JSONResponse:
         return answer(
-            503,
-            "enqueue-unknown",
-            "the job may or may not have been accepted: read its state by this id before sending it again",
-            job=error.id,
+            413 if error.retry_after is None else full_status,
+            "event-incomplete",
+            "the event is stored for some queues and refused by others: send it again with the same id",
+            retry_after=error.retry_after,
+            event=error.id,
         )
+
+    def unknown(error: EnqueueUnknown) -> JSONResponse:
+        named: dict[str, Any] = {error.what: error.id}
+        fix = "send it again with" if error.what == "event" else "read its state by"
+        then = "" if error.what == "event" else " before sending it again"
+        detail = f"the {error.what} may or may not have been accepted: {fix} this id{then}"
+        return answer(503, "enqueue-unknown", detail, **named)
 
     def timeout(error: ResultTimeout) -> JSONResponse:
         return answer(
@@ -118,6 +127,7 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
     responses: dict[type[Exception], Callable[[Any], JSONResponse]] = {
         QueueFull: full,
         EnqueueUnknown: unknown,
+        EventIncomplete: incomplete,
         UniqueConflict: lambda error: answer(
             409, "unique-conflict", "another unfinished job has the same unique key", job=error.existing
         ),

@@ -10,7 +10,7 @@ from typing import Final
 from outlast.core.errors import BodyTooLarge, OutlastError, StoreError
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists, Full, Published, TooLarge
-from outlast.core.store.inbox import Arrival, Inbox, Later, Refused, Stored, Taken
+from outlast.core.store.inbox import Arrival, HeldArrival, Inbox, RefusedArrival, SettledArrival, StoredArrival
 from outlast.worker.store_link import StoreLink
 
 __all__ = ["Intake", "intakes_of"]
@@ -70,7 +70,7 @@ class Intake:
         await self._inbox.settle(taken)
         stored = [place for place, answer in enumerate(answers) if isinstance(answer, Accepted | Exists)]
         self._told([arrivals[place].message for place in stored], [_published(answers[place]) for place in stored])
-        return sum(not isinstance(each, Later) for each in taken)
+        return sum(not isinstance(each, HeldArrival) for each in taken)
 
     async def close(self) -> None:
         """Take nothing more; let the batch end that is being stored: else some of it would be stored and come again."""
@@ -111,14 +111,14 @@ def _published(answer: Published | OutlastError) -> Published:
     return answer
 
 
-def _taken(arrival: Arrival, answer: Published | OutlastError) -> Taken:
+def _taken(arrival: Arrival, answer: Published | OutlastError) -> SettledArrival:
     match answer:
         case Accepted() | Exists():
-            return Stored(arrival)
+            return StoredArrival(arrival)
         case Full(retry_after):
-            return Later(arrival, min(LATEST, max(SOONEST, retry_after)))
+            return HeldArrival(arrival, min(LATEST, max(SOONEST, retry_after)))
         case TooLarge(size, limit, bound):
-            return Refused(arrival, str(BodyTooLarge(arrival.message.kind, size, limit, bound)))
+            return RefusedArrival(arrival, str(BodyTooLarge(arrival.message.kind, size, limit, bound)))
         case OutlastError():
-            return Refused(arrival, str(answer))
-    return Refused(arrival, f"no queue of the store accepts a message for {arrival.message.queue!r}")
+            return RefusedArrival(arrival, str(answer))
+    return RefusedArrival(arrival, f"no queue of the store accepts a message for {arrival.message.queue!r}")

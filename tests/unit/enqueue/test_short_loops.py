@@ -52,6 +52,22 @@ def test_all_loops_and_blocking_code_use_one_connection(opened: list[SqliteStore
     assert len(opened) == 1
 
 
+def test_events_use_the_same_connection(opened: list[SqliteStore], tmp_path: Path) -> None:
+    shop, send = shop_at(tmp_path)
+    orders = shop.exchange("orders", type="fanout")
+
+    @shop.job(queue="mail", on=orders.binding())
+    async def hear(order: int) -> None: ...
+
+    async def published(id: str) -> bool:
+        return (await orders.publish("", 1, id=id)).copies["mail"].created
+
+    assert asyncio.run(enqueued(send))
+    assert [asyncio.run(published(id)) for id in ("1", "2", "1")] == [True, True, False]
+    assert orders.publish_sync("", 1).copies["mail"].created
+    assert len(opened) == 1
+
+
 def test_one_that_a_run_has_broken_is_replaced(
     opened: list[SqliteStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ PATIENCE: Final = 2.0
 def bridged(store: Store, url: str, *, clock: Clock, max_body: int) -> Store:
     """Return the store with exchanges on the RabbitMQ of `url`. No I/O; raise ConfigurationError for a wrong URL."""
     rng = Random()  # noqa: S311 - spreads attempts and makes ids, guards nothing
-    outage = _Outage()
+    outage = _OutageLog()
     client = AmqpClient(AmqpAddress.of(url), on_change=outage.changed)
     outage.client = client
     exchanges = RabbitExchanges(client, store.exchanges)
@@ -105,7 +105,7 @@ class BridgedBroker:
         return await self._store.stats(queues)
 
 
-class _Outage:
+class _OutageLog:
     """Logs one line when RabbitMQ cannot be reached, and one when it is back; two connections tell of it."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from outlast.brokers.rabbitmq.job_form import Malformed
+from outlast.brokers.rabbitmq.job_form import Malformed, added_by_server
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery
 from outlast.clients.amqp.plain_values import plain_value
@@ -37,8 +37,6 @@ drop the event."""
 _REASON, _STATE = "outlast-reason", "outlast-state"
 _OF_DEAD_LETTERS: Final = frozenset((_REASON, _STATE, EXCHANGE_HEADER, KEY_HEADER, EVENT_HEADER))
 """Headers of a dead letter: one that is moved back to its queue is the event that it was."""
-_OF_SERVER: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
-_OF_ROUTING: Final = frozenset(("CC", "BCC"))
 _any: Final = msgspec.json.Decoder()
 
 
@@ -161,7 +159,7 @@ def _event_headers(headers: Mapping[str, FieldValue]) -> dict[str, HeaderValue]:
     """Return the headers of an event, each as text, a number, a bool or nothing; raise Malformed."""
     found: dict[str, HeaderValue] = {}
     for name, value in headers.items():
-        if name.startswith(_OF_SERVER) or name in _OF_ROUTING or name in _OF_DEAD_LETTERS or name == EVENT_EXPIRES:
+        if added_by_server(name) or name in _OF_DEAD_LETTERS or name == EVENT_EXPIRES:
             continue
         if name.startswith(RESERVED):
             raise Malformed(f"header {shown(name, 40)}: names that begin with {RESERVED!r} are reserved")

@@ -87,7 +87,7 @@ class RabbitExchanges:
     async def _publish_again(
         self, messages: Sequence[AmqpMessage], answers: list[Publishing], places: Sequence[int]
     ) -> None:
-        """Declare what somebody has deleted, and publish these messages again."""
+        """Declare what was deleted, and publish these messages again."""
         self._declared = False
         await self._ensure()
         new = await self.client.publish([messages[place] for place in places], _PUBLISH)

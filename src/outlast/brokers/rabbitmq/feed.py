@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from outlast.brokers.rabbitmq.job_form import Malformed, TakenJob, read_job
+from outlast.brokers.rabbitmq.job_form import Malformed, TakenJob
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.consumer import AmqpConsumer, AmqpDelivery, OnReady
 from outlast.core.errors import StoreError
@@ -39,10 +39,21 @@ class Taken(NamedTuple):
 
 
 class QueueFeed:
-    """Consumes one queue. arrived: called when a message was delivered, or the state of the consumer has changed."""
+    """Consumes one queue.
+
+    read: returns the job that a delivery is, or raises Malformed. arrived: called when a message was delivered, or the
+    state of the consumer has changed.
+    """
 
     def __init__(
-        self, client: AmqpClient, queue: str, prefetch: int, *, on_ready: OnReady, arrived: Callable[[], None]
+        self,
+        client: AmqpClient,
+        queue: str,
+        prefetch: int,
+        *,
+        read: Callable[[AmqpDelivery], TakenJob],
+        on_ready: OnReady,
+        arrived: Callable[[], None],
     ) -> None:
         self.queue: Final = queue
         self.full = False
@@ -59,6 +70,7 @@ class QueueFeed:
         """Why it is not consumed any more."""
         self._epoch = 0
         self._waiting: deque[AmqpDelivery] = deque()
+        self._read = read
         self._arrived = arrived
         self.consumer: AmqpConsumer = client.consume(
             queue, prefetch, self._deliver, on_ready=on_ready, on_change=self._changed
@@ -74,14 +86,14 @@ class QueueFeed:
         """The number of messages that wait for a claim."""
         return len(self._waiting)
 
-    def take(self, most: int, now: float, new_id: Callable[[str], str]) -> Taken:
-        """Hand out at most `most` jobs. now: wall time; new_id: makes an id for a job of a queue that has none."""
+    def take(self, most: int, now: float) -> Taken:
+        """Hand out at most `most` jobs. now: wall time."""
         taken = Taken([], [], [])
         waiting = self._waiting
         while waiting and len(taken.jobs) < most:
             delivery = waiting.popleft()
             try:
-                job = read_job(delivery, now, new_id)
+                job = self._read(delivery)
             except Malformed as error:
                 taken.malformed.append((delivery, str(error)))
                 continue
@@ -95,10 +107,10 @@ class QueueFeed:
             taken.jobs.append(Delivery(job.message, fence, job.attempt, job.crashes, job.begun))
         return taken
 
-    def read(self, delivery: AmqpDelivery, now: float, new_id: Callable[[str], str]) -> TakenJob | None:
+    def read(self, delivery: AmqpDelivery) -> TakenJob | None:
         """Return the job that a delivery is, None if it is none."""
         try:
-            return read_job(delivery, now, new_id)
+            return self._read(delivery)
         except Malformed:
             return None
 

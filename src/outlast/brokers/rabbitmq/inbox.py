@@ -24,7 +24,7 @@ from outlast.clients.amqp.declarations import AmqpDeclarations
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreUnavailable
 from outlast.core.ids import IdFactory
-from outlast.core.store.inbox import Arrival, Later, Refused, Taken
+from outlast.core.store.inbox import Arrival, HeldArrival, RefusedArrival, SettledArrival
 from outlast.core.topology import Topology
 
 __all__ = ["PREFETCH", "RabbitInbox"]
@@ -87,16 +87,16 @@ class RabbitInbox:
             self._bells.discard(bell)
         return taken
 
-    async def settle(self, taken: Sequence[Taken]) -> None:
+    async def settle(self, taken: Sequence[SettledArrival]) -> None:
         """Acknowledge what is stored, bury what is refused, keep the rest for later."""
         stored: dict[str, list[AmqpDelivery]] = {}
-        later: dict[str, list[Later]] = {}
+        later: dict[str, list[HeldArrival]] = {}
         for each in taken:
             queue = each.arrival.message.queue
-            if isinstance(each, Later):
+            if isinstance(each, HeldArrival):
                 later.setdefault(queue, []).append(each)
             elif (delivery := self._feeds[queue].delivery(each.arrival)) is not None:
-                if isinstance(each, Refused):
+                if isinstance(each, RefusedArrival):
                     self._bury(self._feeds[queue], [(delivery, each.reason)])
                 else:
                     stored.setdefault(queue, []).append(delivery)

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.clients.amqp.consumer import AmqpDelivery
+from outlast.clients.amqp.plain_values import plain_value
 from outlast.clients.amqp.properties import MessageProperties
-from outlast.clients.amqp.table import AmqpDecimal, AmqpTimestamp, FieldValue, TableError
+from outlast.clients.amqp.table import AmqpTimestamp, FieldValue, TableError, encode_table
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.codec import check, check_args
 from outlast.core.errors import ConfigurationError, InvalidArguments
@@ -19,7 +20,16 @@ from outlast.core.message import Failure, Message
 from outlast.core.text import shown
 from outlast.core.unique import Unique
 
-__all__ = ["Malformed", "TakenJob", "dead_properties", "job_properties", "kept_properties", "read_job"]
+__all__ = [
+    "Malformed",
+    "RESERVED",
+    "TakenJob",
+    "added_by_server",
+    "dead_properties",
+    "job_properties",
+    "kept_properties",
+    "read_job",
+]
 
 JSON: Final = "application/json"
 PERSISTENT: Final = 2
@@ -31,6 +41,8 @@ _OF_SERVER: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-c
 """How the headers begin that the server adds. Sent again, they would make it take a new message for an old one."""
 _OF_ROUTING: Final = frozenset(("CC", "BCC"))
 """Headers by which the server sends a message to more queues."""
+_MOST_HEADERS: Final = 90_000
+"""Bytes of the headers of others in a dead letter; a frame has 128 KiB unless the server is configured otherwise."""
 _MOST_TEXT: Final = 4000
 """Characters of a reason, an error or a traceback in a dead letter: all headers must fit in one frame."""
 
@@ -101,18 +113,31 @@ def kept_properties(delivery: AmqpDelivery, reason: str) -> MessageProperties:
         properties = delivery.properties()
     except TableError as error:
         properties = getattr(error, "properties", MessageProperties())
-    headers = {name: value for name, value in properties.headers.items() if not _added(name)}
-    headers |= {"outlast-state": "dead", "outlast-reason": reason[:_MOST_TEXT]}
+    told: dict[str, FieldValue] = {"outlast-state": "dead", "outlast-reason": reason[:_MOST_TEXT]}
     if delivery.exchange:
-        headers |= {"outlast-exchange": delivery.exchange, "outlast-key": delivery.key}
+        told |= {"outlast-exchange": delivery.exchange, "outlast-key": delivery.key}
+    own = {name: value for name, value in properties.headers.items() if not added_by_server(name)}
+    if not _fits(own):
+        own = {}
     # The server checks the user, and drops the message when its expiration is over; the rest it does not read.
     return msgspec.structs.replace(
-        properties, headers=headers, delivery_mode=PERSISTENT, user_id=None, expiration=None, cluster_id=None
+        properties, headers=own | told, delivery_mode=PERSISTENT, user_id=None, expiration=None, cluster_id=None
     )
 
 
-def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str]) -> TakenJob:
-    """Return the job that a delivered message is; raise Malformed. now: wall time; new_id: makes an id for a queue."""
+def _fits(headers: Mapping[str, FieldValue]) -> bool:
+    """Tell whether headers can be sent again beside ours: in one frame, and in types that can be sent."""
+    try:
+        return len(encode_table(headers)) <= _MOST_HEADERS
+    except TableError:
+        return False
+
+
+def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str], max_body: int) -> TakenJob:
+    """Return the job that a delivered message is; raise Malformed.
+
+    now: wall time; new_id: makes an id for a queue; max_body: the most bytes of the body.
+    """
     try:
         properties = delivery.properties()
     except TableError as error:
@@ -120,12 +145,14 @@ def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str]) -
     kind = properties.type
     if not kind:
         raise Malformed("no kind: set the property 'type' to the kind of the job")
+    if len(delivery.body) > max_body:
+        raise Malformed(f"a body of {len(delivery.body)} bytes: at most max_body={max_body} are taken")
     fields, headers = _fields(properties.headers), _user_headers(properties.headers)
     queue = delivery.queue
     enqueued_at = fields.get("enqueued_at", _seconds(properties.timestamp, now))
     try:
         message = Message(
-            id=job_id(queue, properties.message_id) if properties.message_id else new_id(queue),
+            id=new_id(queue) if properties.message_id is None else _full_id(queue, properties.message_id),
             queue=queue,
             kind=kind,
             args=Raw(delivery.body),
@@ -155,10 +182,17 @@ def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str]) -
     )
 
 
+def _full_id(queue: str, message_id: str) -> str:
+    """Return a job's id: with its queue, which a client may leave out if there is no dot in the rest."""
+    return message_id if "." in message_id else job_id(queue, message_id)
+
+
 def _seconds(timestamp: int | None, now: float) -> float:
+    """Return the time of a property in seconds; `now` if it is not set, or no time that a job can have."""
     if timestamp is None:
         return now
-    return timestamp / 1000 if timestamp > _LEAST_MILLIS else float(timestamp)
+    found = timestamp / 1000 if timestamp > _LEAST_MILLIS else float(timestamp)
+    return found if found <= LAST_MOMENT else now
 
 
 def _fields(headers: Mapping[str, FieldValue]) -> dict[str, Any]:
@@ -174,33 +208,20 @@ def _fields(headers: Mapping[str, FieldValue]) -> dict[str, Any]:
 def _user_headers(headers: Mapping[str, FieldValue]) -> dict[str, str]:
     """Return the headers for the handler: text as it is, other values as JSON."""
     return {
-        name: value if type(value) is str else _json(value)
+        name: value if type(value) is str else _text_of(value)
         for name, value in headers.items()
-        if name not in _READ and not _added(name)
+        if name not in _READ and not added_by_server(name)
     }
 
 
-def _added(name: str) -> bool:
+def added_by_server(name: str) -> bool:
+    """Tell whether a header is the server's own: of dead letters, of deliveries and of further routing keys."""
     return name.startswith(_OF_SERVER) or name in _OF_ROUTING
 
 
-def _json(value: FieldValue) -> str:
-    return msgspec.json.encode(_plain(value)).decode()
-
-
-def _plain(value: FieldValue) -> object:
-    """Return a value of a table as one of JSON: times as seconds, octets as text of their code points."""
-    if isinstance(value, AmqpTimestamp):
-        return value.seconds
-    if isinstance(value, AmqpDecimal):
-        return str(value.value())
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value
+def _text_of(value: FieldValue) -> str:
+    plain = plain_value(value)
+    return plain if type(plain) is str else msgspec.json.encode(plain).decode()
 
 
 def _count(name: str, value: FieldValue) -> int:

@@ -6,8 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol
 
+from typing_extensions import TypeVar
+
+from outlast.brokers.rabbitmq.feed import QueueFeed
 from outlast.brokers.rabbitmq.publishing import JobPublisher
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery
@@ -34,7 +37,7 @@ class ReceiptsFeed(Protocol):
     ended_epoch: int
 
 
-F = TypeVar("F", bound=ReceiptsFeed)
+F = TypeVar("F", bound=ReceiptsFeed, default=QueueFeed)
 
 
 class DueMessages(Generic[F]):

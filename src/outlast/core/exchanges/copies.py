@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
@@ -57,14 +57,20 @@ def copy_id(exchange: str, event: str, queue: str) -> str:
 
 
 def _namespace(exchange: str, event: str) -> bytes:
-    return uuid5(NAMESPACE, f"{exchange}/{event}").bytes
+    return bytes.fromhex(_uuid5(NAMESPACE.bytes, f"{exchange}/{event}"))
 
 
 def _copy_id(namespace: bytes, queue: str) -> str:
-    # What uuid5(namespace, queue).hex is, in a fifth of its time: the name is hashed with SHA-1, and the 13th and the
-    # 17th digit bear the version and the variant.
-    digits = sha1(namespace + queue.encode(), usedforsecurity=False).hexdigest()
-    return f"{queue}.{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
+    return f"{queue}.{_uuid5(namespace, queue)}"
+
+
+def _uuid5(namespace: bytes, name: str) -> str:
+    """Return what uuid.uuid5 gives as hex, in a fifth of its time.
+
+    The 13th digit of the SHA-1 hash is replaced by the version, two bits of the 17th by the variant.
+    """
+    digits = sha1(namespace + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
 def unroutable_queue(exchange: str) -> str:

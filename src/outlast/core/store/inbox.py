@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from outlast.core.message import Message
 
-__all__ = ["Arrival", "Inbox", "Later", "Refused", "Stored", "Taken"]
+__all__ = ["Arrival", "Inbox", "HeldArrival", "RefusedArrival", "StoredArrival", "SettledArrival"]
 
 
 class Arrival(Struct, frozen=True, gc=False):
@@ -19,27 +19,27 @@ class Arrival(Struct, frozen=True, gc=False):
     message: Message
 
 
-class Stored(Struct, frozen=True):
+class StoredArrival(Struct, frozen=True):
     """The store has the job: the server forgets the message."""
 
     arrival: Arrival
 
 
-class Refused(Struct, frozen=True):
+class RefusedArrival(Struct, frozen=True):
     """The store never takes the job: the message becomes a dead letter of its queue on the server, with the reason."""
 
     arrival: Arrival
     reason: str
 
 
-class Later(Struct, frozen=True):
+class HeldArrival(Struct, frozen=True):
     """The store has no room in the queue: `take` hands out none of its messages for `after` seconds."""
 
     arrival: Arrival
     after: float
 
 
-Taken = Stored | Refused | Later
+SettledArrival = StoredArrival | RefusedArrival | HeldArrival
 
 
 class Inbox(Protocol):
@@ -61,6 +61,6 @@ class Inbox(Protocol):
         """
         ...
 
-    async def settle(self, taken: Sequence[Taken]) -> None:
+    async def settle(self, taken: Sequence[SettledArrival]) -> None:
         """Tell what became of these arrivals. One whose connection has ended meanwhile comes again, and is ignored."""
         ...
