@@ -63,7 +63,7 @@ shop.queue("payments", concurrency=40, needs=[payments])
 
 @shop.job(queue="payments", timeout=10, retry=OUTAGE)
 async def take_payment(order: Order) -> None:
-    """Charge the customer, and tell all whom it concerns.
+    """Charge the customer, and publish that the order is paid.
 
     The key makes it safe to repeat the request, which the guard does when an answer is lost. The id of the event makes
     it safe to publish it again, when the worker dies before this job is settled: each queue has one copy.
