@@ -22,6 +22,7 @@ from outlast.core.exchanges.values import (
     HeaderValue,
     Routed,
 )
+from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, TooLarge
 from outlast.core.topology import Queue, Topology
 from tests.support.jobs import Desk
@@ -48,6 +49,11 @@ def event(desk: Desk, id: str, key: str = "paid", **options: Any) -> ExchangeEve
     return ExchangeEvent(
         id=id, exchange="orders", key=key, body=encode_value({"id": id}), at=desk.clock.time(), **options
     )
+
+
+def large(desk: Desk, id: str) -> ExchangeEvent:
+    """Return an event that no store takes."""
+    return structs.replace(event(desk, id), body=encode_value("x" * DEFAULTS.max_body))
 
 
 async def publish(desk: Desk, id: str, key: str = "paid", **options: Any) -> Routed:
@@ -193,6 +199,54 @@ async def test_a_body_that_one_queue_does_not_take_reaches_the_others(desk: Desk
     routed = await publish(desk, "1")
     assert queues_of(routed) == ["mail"]
     assert isinstance(routed.copies[0].answer, TooLarge)
+
+
+async def test_a_body_that_the_store_does_not_take_is_told_of_each_copy(desk: Desk) -> None:
+    await declare(desk, bound("billing"), bound("mail"), type="fanout")
+    (routed,) = await desk.store.publish_events([large(desk, "1")])
+    assert [(each.queue, type(each.answer)) for each in routed.copies] == [("billing", TooLarge), ("mail", TooLarge)]
+    mixed = await desk.store.publish_events([event(desk, "2"), large(desk, "3"), event(desk, "4")])
+    assert [queues_of(each) for each in mixed] == [["billing", "mail"], [], ["billing", "mail"]]
+
+
+async def test_concurrent_publishes_are_answered_each(desk: Desk) -> None:
+    await declare(desk, bound("billing", "paid"), bound("mail", "sent"))
+    await desk.declare("billing", max_depth=20)
+    plain = [desk.store.publish([desk.message(f"billing.{n}")]) for n in range(5)]
+    events = [publish(desk, str(n), ("paid", "sent", "lost")[n % 3]) for n in range(60)]
+    answers = await asyncio.gather(*plain, *events)
+    routed = [each for each in answers if isinstance(each, Routed)]
+    assert [[copy.queue for copy in each.copies] for each in routed] == [
+        [["billing"], ["mail"], []][n % 3] for n in range(60)
+    ]
+    assert all(queues_of(each) == ["mail"] for each in routed[1::3])
+    paid = sum(queues_of(each) == ["billing"] for each in routed[::3])
+    assert paid + sum(each == [ACCEPTED] for each in answers) == 20
+    stats = await desk.store.stats(TWO)
+    assert (stats["billing"].depth, stats["mail"].depth) == (20, 20)
+
+
+async def test_a_binding_is_declared_among_publishes(two: tuple[Desk, Desk]) -> None:
+    """Once the declaration is answered, no event misses the queue."""
+    one, other = two
+    await declare(one, bound("billing"), type="fanout")
+    declared = False
+
+    async def binds() -> None:
+        nonlocal declared
+        await declare(other, bound("mail"), type="fanout", app="post")
+        declared = True
+
+    async def publishes(name: str) -> list[str]:
+        """Publish until the binding is declared, and once more; return the queues of the last event."""
+        n = 0
+        while not declared:
+            await publish(one, f"{name}-{n}")
+            n += 1
+        return queues_of(await publish(one, f"{name}-last"))
+
+    _, *found = await asyncio.gather(binds(), *(publishes(f"p{n}") for n in range(10)))
+    assert found == [["billing", "mail"]] * 10
 
 
 async def test_an_event_that_no_binding_takes_is_not_stored(desk: Desk) -> None:

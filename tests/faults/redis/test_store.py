@@ -255,6 +255,42 @@ async def test_an_enqueue_is_cut_at_every_byte(server: Node, side: str) -> None:
 
 
 @pytest.mark.parametrize("side", ["up", "down"])
+async def test_an_event_is_cut_at_every_byte(server: Node, side: str) -> None:
+    """Whatever the outcome, a repeat with the same id completes it, and each queue has each event once."""
+    queues = ("mail", "stock")
+    bindings = tuple(Binding(exchange="orders", queue=queue, kind="send", parameter="n") for queue in queues)
+    topology = Topology(
+        tuple(Queue(name=queue) for queue in queues), "shop", exchanges=(Exchange(name="orders", type="fanout"),),
+        bindings=bindings,
+    )  # fmt: skip
+
+    def event(name: str) -> ExchangeEvent:
+        return ExchangeEvent(id=name, exchange="orders", key="", body=Raw(b"1"), at=1.0)
+
+    outcomes: dict[str, str] = {}
+    async with proxied(server.port) as proxy, stored(through(proxy), patience=30) as store:
+        await store.declare(topology)
+        await store.publish_events([event("warm")])  # the scripts are loaded
+        before = proxy.up, proxy.down
+        await store.publish_events([event("probe")])
+        size = proxy.up - before[0] if side == "up" else proxy.down - before[1]
+        for byte in range(size + 1):
+            name = f"{byte:04}"
+            setattr(proxy.faults, f"cut_{side}", byte)
+            try:
+                (routed,) = await store.publish_events([event(name)])
+                outcomes[name] = " ".join(type(each.answer).__name__ for each in routed.copies)
+            except StoreUnavailable as error:
+                outcomes[name] = type(error).__name__
+            proxy.heal()
+            await store.stats(["mail"])  # the next cut is to meet a connection that is up
+        assert set(outcomes.values()) <= {"Accepted Accepted", "Exists Exists", "StoreUncertain"}
+        await store.publish_events([event(name) for name in outcomes])
+        depths = {name: each.depth for name, each in (await store.stats(queues)).items()}
+        assert depths == dict.fromkeys(queues, len(outcomes) + 2)
+
+
+@pytest.mark.parametrize("side", ["up", "down"])
 @pytest.mark.parametrize("what", ["claim", "settle"])
 async def test_a_claim_and_a_settlement_are_cut_at_every_byte(server: Node, what: str, side: str) -> None:
     """However it is cut, each job is done once or more, and none is left behind."""

@@ -50,27 +50,28 @@ class PublishOperations(KeyspaceOperations):
         if len(messages) == 1 and not self._publishing:
             return [await self._publish_one(messages[0])]
         call = _PublishCall(messages, self._max_body)
+        await self._publish_call(call)
+        return call.answers
+
+    async def publish_bound(self, messages: Sequence[Message], version: int) -> list[Published] | None:
+        """Keep copies of events in one step; return None if the bindings of this keyspace have another version."""
+        call = _PublishCall(messages, self._max_body, version)
+        await self._publish_call(call)
+        return None if call.stale else call.answers
+
+    async def _publish_call(self, call: _PublishCall) -> None:
         if not call.rows:
-            return call.answers
+            return
         if self._publishing:
             call.done = asyncio.get_running_loop().create_future()
             self._unsent.append(call)
             await call.done
-            return call.answers
+            return
         self._publishing = True
         try:
             await _send(self.keyspace, [call])
         finally:
             self._send_next()
-        return call.answers
-
-    async def publish_bound(self, messages: Sequence[Message], version: int) -> list[Published] | None:
-        """Keep copies of events in one step; return None if the bindings of this keyspace have another version.
-
-        They are merged with no other call.
-        """
-        call = _PublishCall(messages, self._max_body)
-        return call.answers if await _send(self.keyspace, [call], version) else None
 
     async def _publish_one(self, message: Message) -> Published:
         """Keep a message that is merged with no other: the most frequent case, so without a _PublishCall."""
@@ -100,7 +101,7 @@ class PublishOperations(KeyspaceOperations):
     async def _send_unsent(self) -> None:
         calls: list[_PublishCall] = []
         size = 0
-        while self._unsent and (not calls or size + len(self._unsent[0].rows) <= MOST):
+        while self._unsent and (not calls or self._unsent[0].joins(calls[0], size)):
             call = self._unsent.pop(0)
             if call.done is not None and not call.done.done():  # else its caller was cancelled before it was sent
                 calls.append(call)
@@ -135,11 +136,16 @@ class PublishOperations(KeyspaceOperations):
 
 
 class _PublishCall:
-    """The messages of one caller: the rows for the server, without messages that are too large, and the answers."""
+    """The messages of one caller: the rows for the server, without messages that are too large, and the answers.
 
-    __slots__ = ("answers", "done", "rows", "waits")
+    version: of the bindings by which they were made. stale: these have another version now, and nothing was kept.
+    """
 
-    def __init__(self, messages: Sequence[Message], max_body: int) -> None:
+    __slots__ = ("answers", "done", "rows", "stale", "version", "waits")
+
+    def __init__(self, messages: Sequence[Message], max_body: int, version: int | None = None) -> None:
+        self.version = version
+        self.stale = False
         self.answers: list[Published] = [ACCEPTED] * len(messages)
         self.rows: list[tuple[int, str, str, bytes]] = []
         self.waits: dict[int, float] = {}
@@ -154,12 +160,13 @@ class _PublishCall:
                     self.waits[index] = message.max_wait
                 self.rows.append((index, queue, message.id[len(queue) + 1 :], pack(message)))
 
+    def joins(self, other: _PublishCall, size: int) -> bool:
+        """Return whether it can be sent together with another call, and `size` rows in all."""
+        return self.version == other.version and size + len(self.rows) <= MOST
 
-async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall], version: int | None = None) -> bool:
-    """Send the rows of these calls in one script call, and set their answers.
 
-    version: that the bindings must have; return False if they have another one.
-    """
+async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall]) -> None:
+    """Send the rows of these calls, which have one version, in one script call, and set their answers."""
     first = calls[0].rows[0][1]
     numbers = {first: 1}
     args: list[Argument] = [keyspace.default_limits, 2]
@@ -179,18 +186,18 @@ async def _send(keyspace: Keyspace, calls: Sequence[_PublishCall], version: int 
             for index, queue, sid, record in call.rows:
                 args += (numbers[queue], sid, record, call.waits.get(index, ""))
     called = _PUBLISH
-    if version is not None:
+    if calls[0].version is not None:
         called = _PUBLISH_BOUND
-        args.append(version)
+        args.append(calls[0].version)
     reply = await keyspace.run(called, keyspace.keys(numbers), *args, sure=True, again=True)
     if reply == b"STALE":
-        return False
-    if reply:
+        for call in calls:
+            call.stale = True
+    elif reply:
         rows = [(call, row) for call in calls for row in call.rows]
         for position in range(0, len(reply), 2):
             call, row = rows[reply[position]]
             call.answers[row[0]] = answer_of(row[1], reply[position + 1])
-    return True
 
 
 def answer_of(queue: str, answer: list[Any]) -> Published:

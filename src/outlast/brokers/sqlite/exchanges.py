@@ -53,10 +53,6 @@ def _unbind(tx: Transaction, unwanted: Sequence[Binding], exchanges: Sequence[st
     return wanted.removed
 
 
-def _publish_copies(tx: Transaction, version: int, messages: Sequence[Message]) -> list[Published] | None:
-    return publish(tx, messages) if tx.one("bindings_version") == version else None
-
-
 class SqliteExchanges:
     """The part `Exchanges` of the store."""
 
@@ -89,7 +85,14 @@ class SqliteExchanges:
         """Keep the messages if the bindings still have this version: checked in the same transaction."""
         if not messages:
             return [] if await self._read(_version) == version else None
-        return await self._submit(lambda tx: _publish_copies(tx, version, messages))
+
+        def are_current(tx: Transaction) -> bool:
+            return bool(tx.one("bindings_version") == version)
+
+        def run(tx: Transaction) -> list[Published] | None:
+            return publish(tx, messages) if are_current(tx) else None
+
+        return await self._submit(run, merge=messages, needs=are_current)
 
 
 def _version(db: apsw.Connection) -> Any:

@@ -64,23 +64,26 @@ class WriteOperation(Generic[S]):
     """One call that waits for the writer.
 
     merge: values that `apply` may run together with those of other operations; a batch of such operations alone goes
-    before the transactions of other processes, because a request may wait for it. peek: answers without a transaction,
+    before the transactions of other processes, because a request may wait for it. needs: must be true of the session,
+    or the values are not merged. peek: answers without a transaction,
     or returns None when one is needed. undo: called with the result when the caller was cancelled before it got it;
     returns the function that reverts the result, or None.
     """
 
-    __slots__ = ("future", "merge", "peek", "run", "undo")
+    __slots__ = ("future", "merge", "needs", "peek", "run", "undo")
 
     def __init__(
         self,
         run: Callable[[S], Any],
         *,
         merge: Sequence[Any] | None = None,
+        needs: Callable[[S], bool] | None = None,
         peek: Callable[[S], Any] | None = None,
         undo: Callable[[Any], Callable[[S], Any] | None] | None = None,
     ) -> None:
         self.run = run
         self.merge = merge
+        self.needs = needs
         self.peek = peek
         self.undo = undo
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
