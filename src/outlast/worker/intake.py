@@ -19,7 +19,7 @@ BATCH: Final = 200
 """Events that are stored in one step."""
 TAKE_WAIT: Final = 30.0
 SOONEST: Final = 0.05
-LATEST: Final = 30.0
+LATEST: Final = 5.0
 """The bounds of the seconds after which a full queue is tried again: other jobs may end sooner than was foretold."""
 _LAST_STEP: Final = 2.0
 """Seconds that a step under way has when the worker stops."""

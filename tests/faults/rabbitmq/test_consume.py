@@ -13,7 +13,7 @@ from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.consumer import AmqpConsumer, AmqpDelivery
 from outlast.clients.amqp.declarations import AmqpDeclarations
 from outlast.clients.amqp.errors import AmqpRefused
-from outlast.core.errors import StoreError, StoreUnavailable
+from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 from tests.support.amqp import QUORUM, Collector, amqp, message, through
 from tests.support.polling import until
 from tests.support.servers.proxy import proxied
@@ -61,13 +61,8 @@ async def test_receipts_settle_and_what_is_given_back_comes_again(rabbit: Rabbit
         assert consumer.ack(again.epoch, [99]) == [99]
         assert consumer.ack(again.epoch + 1, [again.tag]) == [again.tag]
         assert consumer.unsettled == 0
-        await until(lambda: _messages(rabbit, vhost, "q", 0), "the queue is empty")
+        await until(lambda: not rabbit.held(vhost, "q"), "the queue is empty")
         assert consumer.consuming
-
-
-async def _messages(rabbit: RabbitServer, vhost: str, queue: str, wanted: int) -> bool:
-    found = await asyncio.to_thread(rabbit.api, "GET", f"queues/{vhost}/{queue}")
-    return bool(found.get("messages") == wanted)
 
 
 async def test_a_prefetch_bounds_what_is_delivered_and_may_change(rabbit: RabbitServer, vhost: str) -> None:
@@ -89,7 +84,7 @@ async def test_a_prefetch_bounds_what_is_delivered_and_may_change(rabbit: Rabbit
         assert consumer.ack(first[0].epoch, [each.tag for each in every]) == []
         await got.have(9)
         assert consumer.ack(first[0].epoch, [each.tag for each in got.deliveries]) == []
-        await until(lambda: _messages(rabbit, vhost, "q", 0), "the queue is empty")
+        await until(lambda: not rabbit.held(vhost, "q"), "the queue is empty")
 
 
 async def _no_consumer(client: AmqpClient) -> bool:
@@ -182,6 +177,11 @@ async def test_a_refused_declaration_ends_no_other_channel(rabbit: RabbitServer,
         assert client._consuming.made == 1
 
 
+def _kill(rabbit: RabbitServer) -> None:
+    rabbit.save_queues()
+    rabbit.kill()
+
+
 def _start_app(rabbit: RabbitServer) -> None:
     rabbit.ctl("start_app")
     rabbit.wait_until_ready()
@@ -193,7 +193,7 @@ HOW: dict[str, Callable[[RabbitServer], tuple[Callable[[], object], Callable[[],
         lambda: None,
     ),
     "stop_app": lambda rabbit: (lambda: rabbit.ctl("stop_app"), lambda: _start_app(rabbit)),
-    "kill": lambda rabbit: (rabbit.kill, rabbit.start),
+    "kill": lambda rabbit: (lambda: _kill(rabbit), rabbit.start),
 }
 
 
@@ -221,6 +221,28 @@ async def test_it_consumes_again_after_the_server_or_the_connection_ended(
         assert consumer.ack(again.epoch, [again.tag]) == []
         await send(client, b"2")
         assert (await got.have(3))[2].body == b"2"
+
+
+async def test_a_queue_that_answers_nothing_holds_up_no_other_one(rabbit: RabbitServer, vhost: str) -> None:
+    async with amqp(rabbit.url_of(vhost), options="timeout=500ms") as client:
+        await declare(client.declarations)
+        await client.declarations.declare_queue("other", arguments=QUORUM)
+        got, other = Collector(ack=True), Collector(ack=True)
+        undisturbed = other.consume(client, "other")
+        await undisturbed.ready()
+        with rabbit.stuck(vhost, "q"):
+            consumer = got.consume(client, "q")
+            await until(lambda: "no answer to Basic.Consume" in str(consumer.problem), "the problem is told")
+            with pytest.raises(StoreUncertain, match=r"no answer to Queue\.Purge within 0\.5 s"):
+                await client.declarations.purge_queue("q")
+            answers = await client.publish([message("q", b"late"), message("other", b"prompt")], 3)
+            assert [answer.outcome for answer in answers] == ["unknown", "confirmed"]
+            assert (await other.have(1))[0].body == b"prompt"
+            assert undisturbed.consuming
+        await consumer.ready()
+        await got.have(1)
+        assert got.bodies == [b"late"]  # it was accepted after all
+        assert (client._consuming.made, client._publishing.made) == (1, 1)
 
 
 async def test_a_cut_is_noticed_without_traffic(rabbit: RabbitServer, vhost: str) -> None:

@@ -92,6 +92,15 @@ async def test_headers_beyond_a_frame_are_refused_and_the_connection_goes_on(rab
         assert "a frame takes 131052: shorten its headers" in answers[2].why
 
 
+async def test_many_queues_take_a_bounded_number_of_channels(rabbit: RabbitServer, vhost: str) -> None:
+    async with amqp(rabbit.url_of(vhost)) as client:
+        answers = await client.publish([message(f"missing{n % 400}") for n in range(1000)], 30)
+        assert set(outcomes(answers)) == {"returned"}
+        wire = client._publishing.wire
+        assert wire is not None
+        assert wire.channels == 257
+
+
 async def test_a_cancelled_publish_leaves_its_room_with_its_confirm(rabbit: RabbitServer, vhost: str) -> None:
     async with amqp(rabbit.url_of(vhost)) as client:
         await client.declarations.declare_queue("q", arguments=QUORUM)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha1
@@ -19,6 +18,7 @@ from outlast.clients.redis.discovery import slot_of
 from outlast.clients.redis.scripts import Script
 from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable, StoreUncertain
 from tests.faults.proofs.redis_cancels import cancel
+from tests.support.certificates import certificates
 from tests.support.polling import until
 from tests.support.servers.proxy import Proxy, proxied
 from tests.support.servers.redis_fleet import DEBUG, Node, cluster, free_port, node, sentinels
@@ -273,22 +273,6 @@ async def test_tls_with_a_private_ca(tmp_path: Path) -> None:
                     await client.open()
     finally:
         secure.kill()
-
-
-def certificates(folder: Path) -> dict[str, Path]:
-    """Make a CA, and a certificate of it for localhost."""
-    made = {name: folder / f"{name}.pem" for name in ("ca", "ca_key", "cert", "key", "request")}
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-
-    def openssl(*arguments: str | Path) -> None:
-        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
-
-    new = ("req", "-newkey", "rsa:2048", "-nodes")
-    openssl(*new, "-x509", "-subj", "/CN=ca", "-keyout", made["ca_key"], "-out", made["ca"])
-    openssl(*new, "-subj", "/CN=localhost", "-keyout", made["key"], "-out", made["request"])
-    of = ("-CA", made["ca"], "-CAkey", made["ca_key"], "-CAcreateserial", "-extfile", folder / "names")
-    openssl("x509", "-req", "-in", made["request"], *of, "-out", made["cert"])
-    return made
 
 
 async def test_users_and_passwords(server: Node) -> None:

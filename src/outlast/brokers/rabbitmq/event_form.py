@@ -1,4 +1,4 @@
-"""An event as a message of AMQP (docs/wire-format.md, "Events on AMQP"), and a message of AMQP as the copy of an event.
+"""An event as a message of AMQP (docs/bridge.md, "Events on AMQP"), and a message of AMQP as the copy of an event.
 
 A foreign publisher needs nothing of ours: the body is JSON, and everything else may be left out.
 """
@@ -86,9 +86,12 @@ class EventReader:
         except TableError as error:
             raise Malformed(str(error)) from None
         headers = properties.headers
-        exchange = _text(headers, EXCHANGE_HEADER, delivery.exchange) if _STATE in headers else delivery.exchange
-        key = _text(headers, KEY_HEADER, delivery.key) if _STATE in headers else delivery.key
+        exchange, key = delivery.exchange, delivery.key
+        if _STATE in headers:  # a dead letter that was moved back
+            exchange, key = _text(headers, EXCHANGE_HEADER, exchange), _text(headers, KEY_HEADER, key)
         binding = self._binding(delivery.queue, exchange)
+        if binding is None:
+            exchange = self._keeping[delivery.queue]
         event = ExchangeEvent(
             id=self._id(properties.message_id, now),
             exchange=exchange,
@@ -108,11 +111,10 @@ class EventReader:
 
     def _binding(self, queue: str, exchange: str) -> Binding | None:
         """Return the binding by which a message came; None for the queue that keeps what no binding takes."""
-        if queue in self._keeping and (queue, exchange) not in self._bindings:
-            if exchange == self._keeping[queue]:
-                return None
-            raise Malformed(f"queue {queue!r} keeps events of exchange {self._keeping[queue]!r}, not of {exchange!r}")
-        found = self._bindings.get((queue, exchange)) or self._only.get(queue)
+        found = self._bindings.get((queue, exchange))
+        if found is None and queue in self._keeping:
+            return None
+        found = found or self._only.get(queue)
         if found is None:
             raise Malformed(
                 f"it came by exchange {exchange!r}, which no job of queue {queue!r} is bound to, and the queue has "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from msgspec import Struct
@@ -18,8 +18,10 @@ from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 if TYPE_CHECKING:
     from outlast.clients.amqp.wire import AmqpWire
 
-__all__ = ["AmqpChannel", "AmqpContent", "ChannelEvents"]
+__all__ = ["AmqpChannel", "AmqpContent", "ChannelEvents", "GOODBYE"]
 
+GOODBYE: Final = 1.0
+"""Seconds that a server has to answer the end of a channel or a connection."""
 _INDEX = struct.Struct(">I")
 _SIZE = struct.Struct(">Q")
 _TAG = struct.Struct(">QB")
@@ -60,15 +62,26 @@ class ChannelEvents:
 
 
 class AmqpChannel:
-    """A channel that `AmqpWire.open_channel` opened. ended: completes with the reason when it has ended."""
+    """A channel that `AmqpWire.open_channel` opened. ended: completes with the reason when it takes no more requests.
 
-    def __init__(self, wire: AmqpWire, number: int, events: ChannelEvents) -> None:
+    on_overdue: called with the reason when an answer is overdue, and the call waits on, as long as the connection
+    lasts: a queue that has no leader answers when it has one. None: an overdue call raises, and ends the channel.
+    """
+
+    def __init__(
+        self,
+        wire: AmqpWire,
+        number: int,
+        events: ChannelEvents,
+        on_overdue: Callable[[StoreUncertain], None] | None = None,
+    ) -> None:
         self.wire = wire
         self.number = number
         self.ended: asyncio.Future[StoreError] = wire.loop.create_future()
         self._events = events
+        self._on_overdue = on_overdue
+        self._gone: asyncio.Future[None] = wire.loop.create_future()
         self._calls: deque[asyncio.Future[AmqpMethod]] = deque()
-        self._closing = False
         # The message that comes: how, exchange and routing key, properties, bytes and pieces of the body.
         self._returned: tuple[int, str] | None = None
         self._delivered: tuple[int, bool] | None = None
@@ -81,10 +94,6 @@ class AmqpChannel:
     def alive(self) -> bool:
         """Whether it is open."""
         return not self.ended.done()
-
-    async def open(self) -> None:
-        """Open it; raise StoreUnavailable."""
-        await self.call(methods.open_channel())
 
     async def call(self, method: AmqpMethod) -> AmqpMethod:
         """Send a method and return its answer.
@@ -100,40 +109,42 @@ class AmqpChannel:
         timeout = self.wire.address.timeout
         try:
             with self.wire.deadlines.within(timeout):
-                return await answer
+                return await asyncio.shield(answer)
         except TimeoutError:
             why = f"no answer to {method.NAME} within {timeout:g} s (?timeout=)"
-            if self.wire.blocked is None:
-                self.wire.abort(why)  # the other end may stay silent for any time
-            else:
-                self.end(StoreUnavailable(f"{self.wire.shown}: {why}: {self.wire.blocked}"))
-            raise StoreUncertain(f"{self.wire.shown}: {why}") from None
+        self.wire.suspect(why)
+        overdue = StoreUncertain(f"{self.wire.shown}: {why}")
+        if self._on_overdue is None:
+            self.abandon(overdue)
+            raise overdue
+        self._on_overdue(overdue)
+        return await answer
 
     def write(self, frames: bytes) -> None:
         """Send frames of this channel."""
         self.wire.write(frames)
 
     async def close(self) -> None:
-        """Close it, after all that was written on it; what was delivered and not settled goes back to its queue."""
-        if self.ended.done() or self._closing:
-            return
-        self._closing = True
-        with suppress(StoreError):  # it has ended
-            await self.call(methods.close_channel())
-        self.end(StoreUnavailable(f"{self.wire.shown}: the channel was closed"))
+        """Close it, after all that was written on it; what was delivered and not settled goes back to its queue.
 
-    def abandon(self) -> None:
-        """Close it without waiting for the server's answer."""
+        Wait for the answer of the server, at most a second.
+        """
+        self.abandon(StoreUnavailable(f"{self.wire.shown}: the channel was closed"))
+        await asyncio.wait([self._gone], timeout=GOODBYE)
+
+    def abandon(self, reason: StoreError) -> None:
+        """Close it without waiting for the server's answer, until which its number is taken."""
         if not self.ended.done():
-            if self.wire.alive and not self._closing:
-                self._closing = True
+            if self.wire.alive:
                 self.wire.send_method(self.number, methods.close_channel())
-            self._complete(StoreUnavailable(f"{self.wire.shown}: the channel was closed"))
+            self._complete(reason)
 
     def end(self, reason: StoreError) -> None:
         """Complete everything that waits for this channel: both ends have closed it, or the connection has ended."""
         self.wire.forget(self)
         self._complete(reason)
+        if not self._gone.done():
+            self._gone.set_result(None)
 
     def take_method(self, data: bytes, at: int, start: int, after: int) -> None:
         """Take the method frame data[at:after], whose payload begins at `start`."""
@@ -179,7 +190,7 @@ class AmqpChannel:
         delivered, returned = self._delivered, self._returned
         self._delivered = self._returned = None
         self._pieces = []
-        if self._closing:
+        if self.ended.done():
             return
         content = AmqpContent(*self._route, self._header, body)
         if delivered is not None:
@@ -194,8 +205,8 @@ class AmqpChannel:
             self.end(AmqpRefused(self.wire.shown, closed.reply_code, str(closed.reply_text)))
         elif index == _CANCEL:
             self._events.cancelled()
-        elif index == _CLOSE_OK and self.ended.done():
-            self.wire.forget(self)
+        elif index == _CLOSE_OK:
+            self.end(StoreUnavailable(f"{self.wire.shown}: the channel was closed"))
         elif index != _FLOW and self._calls:
             answer = self._calls.popleft()
             if not answer.done():

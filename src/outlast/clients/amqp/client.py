@@ -106,4 +106,9 @@ class AmqpClient:
             if self._control is None or not self._control.alive:
                 wire = await self._consuming.get()
                 self._control = await wire.open_channel(ChannelEvents())
+                self._control.ended.add_done_callback(self._forget_control)
             return await self._control.call(method)
+
+    def _forget_control(self, _: object) -> None:
+        if self._control is not None and not self._control.alive:
+            self._control = None  # else it keeps a dead connection

@@ -81,6 +81,7 @@ class _Sent(Struct):
 
     batch: PublishBatch
     place: int
+    at: float
     message: AmqpMessage
     size: int
     returned: Publishing | None = None
@@ -111,7 +112,7 @@ class ConfirmChannel(ChannelEvents):
                 await channel.call(methods.find_exchange(self._exchange))
             await channel.call(methods.select_confirms())
         except BaseException:
-            channel.abandon()
+            channel.abandon(StoreUnavailable(f"{wire.shown}: the channel was given up"))
             raise
         self._channel = channel
         channel.ended.add_done_callback(lambda ended: self._end(ended.result()))
@@ -123,8 +124,18 @@ class ConfirmChannel(ChannelEvents):
             raise StoreUnavailable("the channel has ended")
         method = publish_method(channel.number, message.exchange, message.key)
         channel.write(message_frames(channel.number, method, header, message.body, channel.wire.frame_max))
-        self._sent[self._next] = _Sent(batch, place, message, size)
+        self._sent[self._next] = _Sent(batch, place, channel.wire.loop.time(), message, size)
         self._next += 1
+
+    def give_up(self, before: float) -> None:
+        """Answer `unknown` to what was sent before that time of the loop: it must not keep its room for ever."""
+        late: list[int] = []
+        for tag, sent in self._sent.items():
+            if sent.at >= before:
+                break
+            late.append(tag)
+        for tag in late:
+            self._confirm(tag, Publishing("unknown", "no confirm for a long time"))
 
     def confirmed(self, tag: int, *, multiple: bool, accepted: bool) -> None:
         """The server has the messages, or a queue refused them."""

@@ -205,7 +205,7 @@ class AmqpConsumer:
         """Open a channel, declare, consume until that ends; raise the reason."""
         wire = await self._link.get()
         epoch = _Epoch(self.queue, next(self._epochs), self._on_delivery)
-        channel = await wire.open_channel(epoch)
+        channel = await wire.open_channel(epoch, self._note)
         epoch.channel = channel
         ended = channel.ended
         ended.add_done_callback(lambda _: epoch.interrupted.set())
@@ -237,6 +237,6 @@ class AmqpConsumer:
 
     def _note(self, problem: StoreError | None) -> None:
         changed = str(problem) != str(self.problem)
-        self.problem = problem
+        self.problem = None if problem is None else problem.with_traceback(None)  # else it keeps a dead connection
         if changed and self._on_change is not None:
             self._on_change(problem)

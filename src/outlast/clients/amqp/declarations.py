@@ -53,10 +53,9 @@ class AmqpDeclarations:
         """Return a queue that exists; 404 when it does not."""
         return _declared(await self._call(methods.find_queue(name)))
 
-    async def delete_queue(self, name: str, *, if_unused: bool = False, if_empty: bool = False) -> int:
+    async def delete_queue(self, name: str) -> int:
         """Delete a queue if it exists; return the number of messages that were lost with it."""
-        reply = await self._call(methods.delete_queue(name, if_unused=if_unused, if_empty=if_empty))
-        return cast("CountReply", reply).message_count
+        return cast("CountReply", await self._call(methods.delete_queue(name))).message_count
 
     async def purge_queue(self, name: str) -> int:
         """Drop the messages that are ready; return their number."""

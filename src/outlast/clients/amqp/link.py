@@ -152,7 +152,7 @@ class AmqpLink:
 
     def _note(self, problem: StoreError | None) -> None:
         changed = str(problem) != str(self.problem)
-        self.problem = problem
+        self.problem = None if problem is None else problem.with_traceback(None)  # else it keeps a dead connection
         if changed and self._on_change is not None:
             self._on_change(problem)
 

@@ -85,9 +85,9 @@ def declare_queue(name: str, *, durable: bool, exclusive: bool, auto_delete: boo
     return _with(method, arguments)
 
 
-def delete_queue(name: str, *, if_unused: bool, if_empty: bool) -> AmqpMethod:
-    """queue.delete."""
-    return cast("AmqpMethod", spec.Queue.Delete(queue=_queue(name), if_unused=if_unused, if_empty=if_empty))
+def delete_queue(name: str) -> AmqpMethod:
+    """queue.delete. Never with if-unused or if-empty: for a quorum queue, the server closes the connection (540)."""
+    return cast("AmqpMethod", spec.Queue.Delete(queue=_queue(name)))
 
 
 def purge_queue(name: str) -> AmqpMethod:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from outlast.aio.deadlines import Deadlines
-from outlast.clients.amqp.confirms import AmqpMessage, ConfirmChannel, PublishBatch, Publishing
+from outlast.clients.amqp.confirm_channels import ConfirmChannels, Lane, lane_of
+from outlast.clients.amqp.confirms import AmqpMessage, PublishBatch, Publishing
 from outlast.clients.amqp.errors import AmqpRefused
 from outlast.clients.amqp.frames import HEADER_OVERHEAD, publish_method
 from outlast.clients.amqp.link import AmqpLink
@@ -25,8 +26,10 @@ SILENCE: Final = 10.0
 """Seconds without a byte from the server, while it owes confirms, after which the connection is given up."""
 RUN: Final = 1000
 """Messages that are sent in one step: many callers share the connection."""
+PATIENCE: Final = 60.0
+"""Seconds for which a message without a confirm keeps its room: a queue without a leader confirms none."""
 LOOK: Final = 1.0
-"""Seconds between two looks for that."""
+"""Seconds between two looks for both."""
 
 
 class AmqpPublisher:
@@ -36,9 +39,7 @@ class AmqpPublisher:
         self._link = link
         self._window = SendWindow(count, size)
         self._silence = silence
-        self._wire: AmqpWire | None = None
-        self._channels: dict[str, ConfirmChannel] = {}
-        self._opening: dict[str, asyncio.Task[ConfirmChannel]] = {}
+        self._channels = ConfirmChannels(self._window)
         self._deadlines = Deadlines()
         self._watch: asyncio.TimerHandle | None = None
         self._owed_since = 0.0
@@ -72,7 +73,7 @@ class AmqpPublisher:
         return [answer for answer in batch.answers if answer is not None]
 
     async def _send(self, batch: PublishBatch, messages: Sequence[AmqpMessage], headers: Sequence[bytes]) -> None:
-        """Send all messages, each run of one exchange on its channel, as far as there is room."""
+        """Send all messages, each lane on its channel, as far as there is room."""
         sizes = [len(message.body) + len(header) for message, header in zip(messages, headers, strict=True)]
         while batch.sent < len(messages):
             batch.waits_for = "no connection"
@@ -85,10 +86,11 @@ class AmqpPublisher:
                 batch.waits_for = "the server took no messages"
                 await self._link.unblocked()
                 continue
-            end = _end_of_run(messages, batch.sent)
+            lane = lane_of(messages[batch.sent])
+            end = _end_of_lane(messages, batch.sent, lane)
             batch.waits_for = "no channel"
             try:
-                channel = await self._channel(wire, messages[batch.sent].exchange)
+                channel = await self._channels.get(wire, lane)
             except StoreError as error:
                 if wire.alive or isinstance(error, AmqpRefused):
                     self._leave_out(batch, end, error)
@@ -115,63 +117,33 @@ class AmqpPublisher:
             batch.answer(place, answer)
         batch.sent = end
 
-    async def _channel(self, wire: AmqpWire, exchange: str) -> ConfirmChannel:
-        """Return the channel for an exchange, opened if needed; raise StoreError. Callers share one attempt."""
-        if wire is not self._wire:
-            self._wire = wire
-            self._channels.clear()
-            self._opening.clear()
-        channel = self._channels.get(exchange)
-        if channel is not None and channel.alive:
-            return channel
-        attempt = self._opening.get(exchange)
-        if attempt is None:
-            attempt = self._opening[exchange] = asyncio.create_task(
-                self._open(wire, exchange), name="outlast-amqp-open"
-            )
-            attempt.add_done_callback(lambda done: self._opened(exchange, done))
-        return await asyncio.shield(attempt)
-
-    async def _open(self, wire: AmqpWire, exchange: str) -> ConfirmChannel:
-        channel = ConfirmChannel(exchange, self._window)
-        await channel.open(wire)
-        return channel
-
-    def _opened(self, exchange: str, done: asyncio.Task[ConfirmChannel]) -> None:
-        if self._opening.get(exchange) is done:
-            del self._opening[exchange]
-            if not done.cancelled() and done.exception() is None:
-                self._channels[exchange] = done.result()
-        elif not done.cancelled():
-            done.exception()  # else asyncio logs it when the callers were cancelled
-
     def _start_watch(self, wire: AmqpWire) -> None:
         if self._watch is None and self._window.count:
             self._owed_since = wire.loop.time()
             self._watch = wire.loop.call_later(LOOK, self._look)
 
     def _look(self) -> None:
-        """Give up a connection on which nothing comes while confirms are owed: its other end may be gone."""
+        """Doubt a connection on which nothing comes while confirms are owed, and give up old messages."""
         self._watch = None
         wire = self._link.wire
         if not self._window.count:
             return
         loop = asyncio.get_running_loop()
         if wire is not None and wire.blocked is None:
-            silence = loop.time() - max(wire.last_received, self._owed_since)
-            if silence > self._silence:
-                wire.abort(f"no answer within {self._silence:g} s")
-                return
+            if loop.time() - max(wire.last_received, self._owed_since) > self._silence:
+                wire.suspect(f"no answer within {self._silence:g} s")
+            for channel in self._channels:
+                channel.give_up(loop.time() - PATIENCE)
         self._watch = loop.call_later(min(LOOK, self._silence / 4), self._look)
 
 
-def _end_of_run(messages: Sequence[AmqpMessage], start: int) -> int:
-    """Return where another exchange begins, at most RUN messages behind `start`."""
-    exchange = messages[start].exchange
-    for place in range(start + 1, min(start + RUN, len(messages))):
-        if messages[place].exchange != exchange:
+def _end_of_lane(messages: Sequence[AmqpMessage], start: int, lane: Lane) -> int:
+    """Return where messages for another channel begin, at most RUN messages behind `start`."""
+    most = min(start + RUN, len(messages))
+    for place in range(start + 1, most):
+        if lane_of(messages[place]) != lane:
             return place
-    return min(start + RUN, len(messages))
+    return most
 
 
 def _headers_too_large(header: bytes, frame_max: int) -> Publishing:

@@ -10,20 +10,23 @@ from typing import Any, Final, cast
 
 from outlast.aio.deadlines import Deadlines
 from outlast.aio.sockets import detect_dead_peer
+from outlast.clients.amqp import methods
 from outlast.clients.amqp.address import AmqpAddress, AmqpHost
-from outlast.clients.amqp.channel import AmqpChannel, ChannelEvents
+from outlast.clients.amqp.channel import GOODBYE, AmqpChannel, ChannelEvents
 from outlast.clients.amqp.errors import AmqpRefused
 from outlast.clients.amqp.frames import FRAME_END
 from outlast.clients.amqp.handshake import PikaHandshake
 from outlast.clients.amqp.pika_types import AmqpMethod
-from outlast.core.errors import StoreError, StoreUnavailable
+from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 
 __all__ = ["AmqpWire"]
 
 DEAD_PEER: Final = 10.0
 """Seconds after which the operating system gives up a peer that confirms no bytes (TCP_USER_TIMEOUT)."""
-GOODBYE: Final = 1.0
-"""Seconds that a server has to answer the end of a connection."""
+PROBE: Final = 2.0
+"""Seconds in which a server that is suspected to be gone has to send a byte."""
+STUCK: Final = 100
+"""Channels whose end the server has not answered, at which the connection is given up."""
 _FRAME = struct.Struct(">BHI")
 _METHOD_FRAME, _HEADER_FRAME, _BODY_FRAME, _HEARTBEAT_FRAME = 1, 2, 3, 8
 
@@ -49,6 +52,7 @@ class AmqpWire(asyncio.Protocol):
         self._channels: dict[int, AmqpChannel] = {}
         self._last_channel = 0
         self._transport: asyncio.Transport | None = None
+        self._suspected = False
         self._rest = b""
         self._out: list[bytes] = []
         self._handshake = PikaHandshake(
@@ -99,14 +103,30 @@ class AmqpWire(asyncio.Protocol):
         """Bytes that were written and are not with the operating system yet."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size() + sum(map(len, self._out))
 
-    async def open_channel(self, events: ChannelEvents) -> AmqpChannel:
-        """Open a channel, whose messages go to `events`; raise StoreUnavailable."""
-        if not self.alive:
-            raise StoreUnavailable(f"{self.shown}: the connection is closed")
-        channel = AmqpChannel(self, self._free_number(), events)
-        self._channels[channel.number] = channel
-        await channel.open()
+    async def open_channel(
+        self, events: ChannelEvents, on_overdue: Callable[[StoreUncertain], None] | None = None
+    ) -> AmqpChannel:
+        """Open a channel, whose messages go to `events`; raise StoreUnavailable. on_overdue: see AmqpChannel."""
+        channel = self._new_channel(events, on_overdue)
+        await channel.call(methods.open_channel())
         return channel
+
+    def suspect(self, why: str) -> None:
+        """End the connection unless the server sends a byte within two seconds; it is asked to open a channel."""
+        if self._suspected or not self.alive or self.blocked is not None:
+            return  # a blocked connection is not read by the server, so nothing would answer
+        self._suspected = True
+        before = self.last_received
+        probe = self._new_channel(ChannelEvents())
+        self.send_method(probe.number, methods.open_channel())
+
+        def judge() -> None:
+            self._suspected = False
+            if self.last_received == before:
+                self.abort(why)
+            probe.abandon(StoreUnavailable(why))
+
+        self.loop.call_later(PROBE, judge)
 
     def write(self, data: bytes) -> None:
         """Send bytes, in one piece with all others of this turn of the loop."""
@@ -198,6 +218,19 @@ class AmqpWire(asyncio.Protocol):
                     channel.take_body(data[start : after - 1])
             at = after
         return at
+
+    def _new_channel(
+        self, events: ChannelEvents, on_overdue: Callable[[StoreUncertain], None] | None = None
+    ) -> AmqpChannel:
+        if not self.alive:
+            raise StoreUnavailable(f"{self.shown}: the connection is closed")
+        stuck = sum(not channel.alive for channel in self._channels.values())
+        if stuck >= STUCK:
+            self.abort(f"the end of {stuck} channels was not answered")
+            raise StoreUnavailable(f"{self.shown}: the connection is closed")
+        channel = AmqpChannel(self, self._free_number(), events, on_overdue)
+        self._channels[channel.number] = channel
+        return channel
 
     def _largest_payload(self) -> int:
         return self.frame_max or 131072
