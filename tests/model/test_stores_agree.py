@@ -23,12 +23,14 @@ from hypothesis.stateful import (
 from msgspec import structs
 
 from outlast.brokers.memory import MemoryStore
+from outlast.core.exchanges.copies import copy_id
+from outlast.core.exchanges.values import Binding, Exchange, ExchangeEvent, Routed
 from outlast.core.limits import Limit
 from outlast.core.matching import ArgIs
 from outlast.core.message import Fence, State, Terminal
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.policy import DEFAULTS, Priority, Retention
-from outlast.core.settlement import Finish, Full, Lost, Note, Park, Release, Reschedule, Settlement
+from outlast.core.settlement import Exists, Finish, Full, Lost, Note, Park, Published, Release, Reschedule, Settlement
 from outlast.core.store.control import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
@@ -41,7 +43,11 @@ from tests.support.stores import CASES, StoreCase
 T = TypeVar("T")
 
 QUEUES = ("q", "r")
+EXCHANGES = (Exchange(name="orders"), Exchange(name="news", type="direct", unroutable="keep"))
+PATTERNS = ("paid", "*", "#")
 IDS = [f"{queue}.{n}" for queue in QUEUES for n in range(9)]
+COPIES = [copy_id("orders", str(n), queue) for queue in QUEUES for n in range(3)]
+IDS += COPIES
 UNIQUES = [None, None, Unique("k"), Unique("k", "start"), Unique("k", seconds=20.0), Unique("l")]
 UNIQUES += [Unique("k", replace=True), Unique("l", seconds=20.0, replace=True)]
 BOUNDS: list[dict[str, Any]] = [
@@ -75,6 +81,34 @@ CHANGES: list[dict[str, Any]] = [
 ids = st.sampled_from(IDS)
 queues = st.sampled_from(QUEUES)
 holders = st.sampled_from(HOLDERS)
+
+
+bindings = st.builds(
+    Binding,
+    exchange=st.sampled_from([each.name for each in EXCHANGES]),
+    queue=queues,
+    kind=st.sampled_from(["send", "render"]),
+    parameter=st.just("n"),
+    key=st.sampled_from(PATTERNS),
+    priority=st.sampled_from(["normal", "high"]),
+    expires=st.sampled_from([None, 30.0]),
+)
+
+
+def rounded_answer(answer: Published) -> Published:
+    """Return the answer of a store as far as stores agree on it.
+
+    That is the time of a refusal, and not the kind of a removed job whose id has the form of a generated one.
+    """
+    if isinstance(answer, Exists) and answer.id in COPIES:
+        return structs.replace(answer, kind="")
+    return Full(round(answer.retry_after, 3), answer.bound) if isinstance(answer, Full) else answer
+
+
+def rounded(routed: Routed) -> Routed:
+    """Return what became of an event with such answers."""
+    copies = tuple(structs.replace(copy, answer=rounded_answer(copy.answer)) for copy in routed.copies)
+    return structs.replace(routed, copies=copies)
 
 
 @dataclass(frozen=True)
@@ -161,7 +195,7 @@ class TwoStores(RuleBasedStateMachine):
     def declare(self, bounds: dict[str, Any], records: int, ttl: float, r: Queue) -> None:
         self.uncapped = records == 100
         retention = Retention(records=records, record_ttl=ttl, dead_ttl=ttl * 2)
-        topology = Topology((Queue(name="q", retention=retention, **bounds), r))
+        topology = Topology((Queue(name="q", retention=retention, **bounds), r), exchanges=EXCHANGES)
         self.same([store.declare(topology) for store in self.stores])
 
     @rule(bounds=st.sampled_from(BOUNDS), queue=queues)
@@ -177,12 +211,46 @@ class TwoStores(RuleBasedStateMachine):
     def publish(self, batch: list[tuple[str, dict[str, Any]]]) -> None:
         messages = [message(id, self.clock.time(), **options) for id, options in batch]
         tested, model = self.both([store.publish(messages) for store in self.stores])
-        rounded = [
-            [Full(round(each.retry_after, 3), each.bound) if isinstance(each, Full) else each for each in answers]
-            for answers in (tested, model)
-        ]
-        assert rounded[0] == rounded[1]
+        assert [rounded_answer(each) for each in tested] == [rounded_answer(each) for each in model]
         self.steps += 1
+
+    @rule(binding=bindings)
+    def bind(self, binding: Binding) -> None:
+        self.same([store.declare(Topology(bindings=(binding,))) for store in self.stores])
+
+    @rule(some=st.lists(bindings, max_size=3))
+    def unbind(self, some: list[Binding]) -> None:
+        self.same([store.unbind(some, []) for store in self.stores])
+
+    @rule(
+        some=st.lists(
+            st.tuples(
+                st.sampled_from(["orders", "orders", "news"]),
+                st.integers(0, 2),
+                st.sampled_from(["paid", "a.b"]),
+                st.sampled_from([None, 8.0]),
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    def publish_events(self, some: list[tuple[str, int, str, float | None]]) -> None:
+        now = self.clock.time()
+        events = [
+            ExchangeEvent(
+                id=str(n),
+                exchange=exchange,
+                key=key,
+                body=raw(n),
+                at=now,
+                expires_at=None if expires is None else now + expires,
+            )
+            for exchange, n, key, expires in some
+        ]
+        tested, model = self.both([store.publish_events(events) for store in self.stores])
+        assert [rounded(each) for each in tested] == [rounded(each) for each in model]
+        known, expected = self.both([store.bindings() for store in self.stores])
+        assert (known.exchanges, known.bindings) == (expected.exchanges, expected.bindings)
 
     @rule(batch=batches(), holder=holders, replace=st.booleans())
     def update(self, batch: list[tuple[str, dict[str, Any]]], holder: Any, replace: bool) -> None:

@@ -98,8 +98,9 @@ class Broker(Protocol):
     async def declare(self, topology: Topology) -> None:
         """Set the bounds of these queues, and let claims of this store take parked jobs of `kinds`. Idempotent.
 
-        A queue belongs to the first app that declares it. Raise ConfigurationError, with nothing changed, for a queue
-        of another app and for a setting that the store cannot enforce.
+        A queue belongs to the first app that declares it. Exchanges and bindings are added, by core.exchanges.changes,
+        where the store has the part `Exchanges`. Raise ConfigurationError, with nothing changed, for a queue of another
+        app, for a setting that the store cannot enforce and for an exchange that is stored with other settings.
         """
         ...
 
