@@ -58,7 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     url: _Url = ""
-    """"sqlite:PATH", "redis://..." (docs/redis.md) or "memory:"."""
+    """"sqlite:PATH", "redis://..." (docs/redis.md), "amqp://..." (docs/rabbitmq.md) or "memory:"."""
     amqp_url: _AmqpUrl = ""
     """"amqp://USER:PASSWORD@HOST/VHOST" of a RabbitMQ that routes the events of this app (docs/bridge.md); "" for none:
     the store routes them."""

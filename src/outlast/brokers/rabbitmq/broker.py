@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import count
 from random import Random
 from typing import Final, NamedTuple
 
@@ -24,7 +25,7 @@ from outlast.core.errors import ConfigurationError, StoreUnavailable, StoreUncer
 from outlast.core.message import Delivery, Fence, Holder, Message
 from outlast.core.settlement import ACCEPTED, Full, Lost, Note, Published, Settlement, TooLarge
 from outlast.core.store.broker import Capabilities, QueueStats
-from outlast.core.store.features import check_feature, check_messages
+from outlast.core.store.features import Features, check_feature, check_messages
 from outlast.core.topology import Topology
 
 __all__ = ["RabbitBroker"]
@@ -61,6 +62,7 @@ class RabbitBroker:
         max_body: int,
         longest_run: float,
         keep_heartbeat: bool = False,
+        features: Features = FEATURES,
         rng: Random | None = None,
     ) -> None:
         self.capabilities: Final = Capabilities(
@@ -69,12 +71,13 @@ class RabbitBroker:
             shared=True,
             leases=False,
             longest_run=longest_run,
-            features=FEATURES,
+            features=features,
         )
         self._address = address
         self._clock = clock
         self._keep_heartbeat = keep_heartbeat
         self._rng = rng or Random()  # noqa: S311 - spreads delays and names, guards nothing
+        self._tokens = count(1)
         self._connection: _Connection | None = None
         self._queues: dict[str, tuple[str, ...]] = {}
         """The declared queues, with the guards that each needs."""
@@ -101,7 +104,14 @@ class RabbitBroker:
             await client.close()
             raise
         publisher = JobPublisher(client)
-        consumption = Consumption(client, publisher, self._clock, self._rng, self.capabilities.max_body)
+        consumption = Consumption(
+            client,
+            publisher,
+            clock=self._clock,
+            rng=self._rng,
+            max_body=self.capabilities.max_body,
+            tokens=self._tokens,
+        )
         self._connection = _Connection(client, publisher, consumption)
 
     @property
@@ -131,7 +141,7 @@ class RabbitBroker:
 
     async def publish(self, messages: Sequence[Message]) -> list[Published]:
         """Publish with confirms. Raise ConfigurationError, with nothing sent, for an option that it cannot keep."""
-        check_messages(messages, FEATURES, self._address.shown)
+        check_messages(messages, self.capabilities.features, self._address.shown)
         for message in messages:
             if message.headers and (taken := RESERVED.intersection(message.headers)):
                 raise ConfigurationError(f"headers: {min(taken)!r} is a name of Outlast's own: give another one")
@@ -213,7 +223,7 @@ class RabbitBroker:
     async def save(self, notes: Sequence[Note]) -> list[Lost]:
         """Raise ConfigurationError: nothing here keeps notes."""
         if notes:
-            check_feature("progress", "progress", FEATURES, self._address.shown)
+            check_feature("progress", "progress", self.capabilities.features, self._address.shown)
         return []
 
     async def forfeit(self, holder: Holder, *, crashed: bool) -> int:

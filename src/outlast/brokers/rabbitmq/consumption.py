@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -33,9 +33,13 @@ __all__ = ["Consumption"]
 
 _logger = logging.getLogger("outlast.worker")
 
+_BUCKETS: Final = 10.0
+"""Seconds that the server has to make the buckets before the first claim goes on."""
 _KEEP_EVERY: Final = 5.0
 _IDLE: Final = 10.0
 """Seconds for which delivered jobs may wait while no claim asks for them; after that other workers get them."""
+_SILENCE: Final = 60.0
+"""Seconds without a message after which a queue is consumed anew."""
 _DEAD_EVERY: Final = 60.0
 """Seconds between two looks whether the queues of dead letters are there."""
 _LAST_CALL: Final = 2.0
@@ -45,12 +49,23 @@ _LAST_CALL: Final = 2.0
 class Consumption:
     """Consumes the queues that claims ask for, from the first claim on."""
 
-    def __init__(self, client: AmqpClient, publisher: JobPublisher, clock: Clock, rng: Random, max_body: int) -> None:
+    def __init__(
+        self,
+        client: AmqpClient,
+        publisher: JobPublisher,
+        *,
+        clock: Clock,
+        rng: Random,
+        max_body: int,
+        tokens: Iterator[int],
+    ) -> None:
+        """tokens: numbers that grow and never come back, for the fences."""
         self.feeds: Final[dict[str, QueueFeed]] = {}
         self._client = client
         self._publisher = publisher
         self._clock = clock
         self._rng = rng
+        self._tokens = tokens
         self._max_body = max_body
         self._ids = IdFactory()
         self._most: dict[str, int] = {}
@@ -110,23 +125,34 @@ class Consumption:
         """Consume these queues, each with its share of the slots; consume again when the shares change."""
         now = self._clock.monotonic()
         if self._keeper is None:
-            await declare_buckets(self._client.declarations, DELAYS, self._client.address)
+            await self._declare_buckets()
             self._keeper = asyncio.create_task(self._keep(), name="outlast rabbitmq keeper")
-        slots, changed = limit, False
+        slots, given = limit, 0
         for queue, feed in self.feeds.items():
             slots += len(feed.held)
             if queue not in demand:
                 feed.consumer.set_prefetch(0)
+            given += feed.consumer.prefetch
+        changed = False
         for queue, more in demand.items():
             known = self.feeds.get(queue)
             held = 0 if known is None else len(known.held)
             self._most[queue] = max(self._most.get(queue, 1), held + more)
-            if known is None or (more and not known.consumer.prefetch):
+            if known is None:
                 changed = True
             elif more:
                 known.asked_at = now
+                prefetch = known.consumer.prefetch
+                # It was not consumed, or nothing more can come though there is room that no queue has.
+                changed = changed or not prefetch or (prefetch <= held and given < slots)
         if changed or now - self._shared_at >= RESHARE:
             self._share(slots, demand, now)
+
+    async def _declare_buckets(self) -> None:
+        """Make the buckets; raise ConfigurationError. A server that is slow now makes them when one is needed."""
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_BUCKETS):
+                await declare_buckets(self._client.declarations, DELAYS, self._client.address)
 
     def _share(self, slots: int, demand: Mapping[str, int], now: float) -> None:
         busy = [queue for queue, feed in self.feeds.items() if queue in demand and feed.full]
@@ -136,7 +162,13 @@ class Consumption:
             if feed is None:
                 ready = self._declares(queue)
                 feed = self.feeds[queue] = QueueFeed(
-                    self._client, queue, share, read=self._read, on_ready=ready, arrived=self._bell.set
+                    self._client,
+                    queue,
+                    share,
+                    tokens=self._tokens,
+                    read=self._read,
+                    on_ready=ready,
+                    arrived=self._bell.set,
                 )
                 feed.asked_at = now
             elif demand[queue] or feed.consumer.prefetch:
@@ -187,7 +219,7 @@ class Consumption:
     # Keeping
 
     async def _keep(self) -> None:
-        """Give back what no claim asks for, and make queues of dead letters again that were deleted."""
+        """Give back what no claim asks for, end silences, and make queues of dead letters again that were deleted."""
         looked = self._clock.monotonic()
         while True:
             await asyncio.sleep(_KEEP_EVERY)
@@ -196,11 +228,22 @@ class Consumption:
                 if feed.waiting and now - feed.asked_at > _IDLE:
                     feed.consumer.set_prefetch(0)
                     self._return(feed)
+            await self._end_silences()
             if now - looked >= _DEAD_EVERY:
                 looked = now
                 with contextlib.suppress(StoreError, ConfigurationError):  # the consumer of the queue tells of it
                     for queue in list(self.feeds):
                         await declare_queue(self._client.declarations, queue, self._client.address)
+
+    async def _end_silences(self) -> None:
+        """Consume a queue anew from which nothing has come for a while; see `QueueFeed.renew`."""
+        now = self._clock.monotonic()
+        for feed in list(self.feeds.values()):
+            if feed.heard or feed.outstanding or not (feed.consumer.consuming and feed.consumer.prefetch):
+                feed.heard, feed.heard_at = False, now
+            elif now - feed.heard_at > _SILENCE:
+                feed.heard_at = now
+                await feed.renew()
 
     def _return(self, feed: QueueFeed) -> None:
         """Return what was delivered and not handed out, so that no job becomes suspect by returns alone."""

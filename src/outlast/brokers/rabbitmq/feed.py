@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from outlast.brokers.rabbitmq.job_form import Malformed, TakenJob
@@ -16,8 +16,6 @@ from outlast.core.message import Delivery, Fence
 __all__ = ["HeldJob", "QueueFeed", "Taken"]
 
 _logger = logging.getLogger("outlast.worker")
-_TAG_BITS: Final = 40
-"""Bits of the delivery tag in the token of a fence; the epoch of the channel is above them, so tokens grow."""
 
 
 class HeldJob:
@@ -41,8 +39,8 @@ class Taken(NamedTuple):
 class QueueFeed:
     """Consumes one queue.
 
-    read: returns the job that a delivery is, or raises Malformed. arrived: called when a message was delivered, or the
-    state of the consumer has changed.
+    tokens: numbers that grow, for the fences. read: returns the job that a delivery is, or raises Malformed. arrived:
+    called when a message was delivered, or the state of the consumer has changed.
     """
 
     def __init__(
@@ -51,6 +49,7 @@ class QueueFeed:
         queue: str,
         prefetch: int,
         *,
+        tokens: Iterator[int],
         read: Callable[[AmqpDelivery], TakenJob],
         on_ready: OnReady,
         arrived: Callable[[], None],
@@ -64,17 +63,36 @@ class QueueFeed:
         """Tokens of held jobs whose channel has ended: the server hands these jobs out again."""
         self.asked_at = 0.0
         """When (monotonic) a claim last asked for its jobs."""
+        self.heard_at = 0.0
+        """When (monotonic) `heard` was last true."""
         self.ended_epoch = 0
         """Receipts of this channel and of those before it are lost."""
         self.failing = ""
         """Why it is not consumed any more."""
         self._epoch = 0
         self._waiting: deque[AmqpDelivery] = deque()
+        self._tokens = tokens
         self._read = read
         self._arrived = arrived
-        self.consumer: AmqpConsumer = client.consume(
-            queue, prefetch, self._deliver, on_ready=on_ready, on_change=self._changed
+        self._client = client
+        self._on_ready = on_ready
+        self.consumer = self._consume(prefetch)
+        self.heard = True
+        """Whether a message came, or the consumer was made, since this was last set to False."""
+
+    def _consume(self, prefetch: int) -> AmqpConsumer:
+        return self._client.consume(
+            self.queue, prefetch, self._deliver, on_ready=self._on_ready, on_change=self._changed
         )
+
+    async def renew(self) -> None:
+        """Consume on a new channel. Nothing may be outstanding.
+
+        A queue that was deleted and made again at once leaves a consumer in RabbitMQ 3.10 to which nothing is delivered
+        and nothing is said: a silence must end by itself.
+        """
+        await self.consumer.close()
+        self.consumer = self._consume(self.consumer.prefetch)
 
     @property
     def outstanding(self) -> int:
@@ -101,7 +119,7 @@ class QueueFeed:
             if job.not_before > now:
                 taken.early.append(held)
                 continue
-            token = delivery.epoch << _TAG_BITS | delivery.tag
+            token = next(self._tokens)
             self.held[token] = held
             fence = Fence(job.message.id, self.queue, token)
             taken.jobs.append(Delivery(job.message, fence, job.attempt, job.crashes, job.begun))
@@ -156,6 +174,7 @@ class QueueFeed:
     def _deliver(self, delivery: AmqpDelivery) -> None:
         self._waiting.append(delivery)
         self._epoch = delivery.epoch
+        self.heard = True
         if len(self._waiting) + len(self.held) >= self.consumer.prefetch:
             self.full = True
         self._arrived()

@@ -13,7 +13,7 @@ from outlast.clients.amqp.plain_values import plain_value
 from outlast.clients.amqp.properties import MessageProperties
 from outlast.clients.amqp.table import AmqpTimestamp, FieldValue, TableError, encode_table
 from outlast.core.bounds import LAST_MOMENT
-from outlast.core.codec import check, check_args
+from outlast.core.codec import are_plain, check, check_args
 from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.ids import job_id
 from outlast.core.message import Failure, Message
@@ -33,11 +33,11 @@ __all__ = [
 
 JSON: Final = "application/json"
 PERSISTENT: Final = 2
-OURS: Final = "outlast-"
-"""How the names of our headers begin."""
 _LEAST_MILLIS: Final = LAST_MOMENT
 """A timestamp above it is one of milliseconds, as some clients send it."""
-_OF_SERVER: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+_RETURNS: Final = "x-delivery-count"
+"""How often the server took a message back."""
+_OF_SERVER: Final = ("x-death", "x-first-death-", "x-last-death-", _RETURNS, "x-acquired-count")
 """How the headers begin that the server adds. Sent again, they would make it take a new message for an old one."""
 _OF_ROUTING: Final = frozenset(("CC", "BCC"))
 """Headers by which the server sends a message to more queues."""
@@ -147,7 +147,7 @@ def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str], m
         raise Malformed("no kind: set the property 'type' to the kind of the job")
     if len(delivery.body) > max_body:
         raise Malformed(f"a body of {len(delivery.body)} bytes: at most max_body={max_body} are taken")
-    fields, headers = _fields(properties.headers), _user_headers(properties.headers)
+    fields, headers = _split(properties.headers)
     queue = delivery.queue
     enqueued_at = fields.get("enqueued_at", _seconds(properties.timestamp, now))
     try:
@@ -166,11 +166,12 @@ def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str], m
             headers=headers or None,
             redacted=fields.get("redacted", ()),
         )
-        check(message)
-        check_args(message)
+        if not are_plain((message,)):
+            check(message)
+            check_args(message)
     except (ConfigurationError, InvalidArguments) as error:
         raise Malformed(str(error)) from None
-    returns = properties.headers.get("x-delivery-count", 0)
+    returns = properties.headers.get(_RETURNS, 0)
     returns = returns if type(returns) is int and returns > 0 else 0
     return TakenJob(
         message,
@@ -195,23 +196,20 @@ def _seconds(timestamp: int | None, now: float) -> float:
     return found if found <= LAST_MOMENT else now
 
 
-def _fields(headers: Mapping[str, FieldValue]) -> dict[str, Any]:
-    """Return the fields of the job that are headers; raise Malformed for a value of the wrong type."""
-    found: dict[str, Any] = {}
+def _split(headers: Mapping[str, FieldValue]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the fields of the job that are headers, and the headers for the handler: text as it is, others as JSON.
+
+    Raise Malformed for a field of the wrong type.
+    """
+    fields: dict[str, Any] = {}
+    others: dict[str, str] = {}
     for name, value in headers.items():
-        if name.startswith(OURS) and (known := _READ.get(name)) is not None:
-            field, read = known
-            found[field] = read(name, value)
-    return found
-
-
-def _user_headers(headers: Mapping[str, FieldValue]) -> dict[str, str]:
-    """Return the headers for the handler: text as it is, other values as JSON."""
-    return {
-        name: value if type(value) is str else _text_of(value)
-        for name, value in headers.items()
-        if name not in _READ and not added_by_server(name)
-    }
+        known = _READ.get(name)
+        if known is not None:
+            fields[known[0]] = known[1](name, value)
+        elif name != _RETURNS and not added_by_server(name):
+            others[name] = value if type(value) is str else _text_of(value)
+    return fields, others
 
 
 def added_by_server(name: str) -> bool:

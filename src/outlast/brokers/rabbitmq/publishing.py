@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +14,9 @@ from outlast.clients.amqp.errors import NOT_FOUND
 
 __all__ = ["JobPublisher"]
 
+_GONE: Final = 0.3
+"""Seconds after which the consumers of a deleted queue know of it. RabbitMQ 3.10 tells them nothing if the queue is
+made again at once: it then counts them as consumers of the new queue, and delivers them nothing."""
 _LENGTHS: Final = {name: seconds for seconds, name in BUCKETS.items()}
 
 
@@ -33,6 +37,7 @@ class JobPublisher:
         answers = await self._client.publish(messages, timeout)
         lost = [place for place, answer in enumerate(answers) if _has_no_place(answer)]
         if lost:
+            await asyncio.sleep(_GONE)
             await self._make_places([messages[place] for place in lost])
             again = await self._client.publish([messages[place] for place in lost], timeout)
             for place, answer in zip(lost, again, strict=True):
