@@ -63,7 +63,7 @@ def run(
     json: Path | None = None,
     url: str = "",
 ) -> int:
-    """Run the demo, on the Redis server at `url` or on an SQLite file of the run.
+    """Run the demo, on the Redis server at `url` or on an SQLite file of the run; the environment may name a RabbitMQ.
 
     Return 0 if the ledger balances, 1 if not, 130 when interrupted before the ledger was complete.
     """
@@ -159,7 +159,11 @@ def _print(terminal: Terminal, report: DemoReport) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the demo; return the exit code of `run`."""
-    parser = argparse.ArgumentParser(prog="outlast demo", description="An order shop survives an outage.")
+    parser = argparse.ArgumentParser(
+        prog="outlast demo",
+        description="An order shop survives an outage.",
+        epilog="OUTLAST_AMQP_URL=amqp://HOST/VHOST lets RabbitMQ route the events, in a virtual host of their own.",
+    )
     parser.add_argument("--orders", type=_count, default=200, metavar="N", help="orders to send (200)")
     parser.add_argument(
         "--outage", type=_seconds, default=8.0, metavar="SECONDS", help="how long the provider is down (8)"
