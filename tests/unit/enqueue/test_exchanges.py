@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -225,7 +226,7 @@ async def test_a_full_queue_is_told_and_the_others_have_their_copies() -> None:
         assert list(error.published.copies) == ["mail"]
         assert error.stored == (copy_id("orders", "second", "mail"),)
         assert [each.id for each in error.unstored] == ["second"]
-        assert "not stored for 'billing'" in str(error)
+        assert "not stored for 'billing', and is for the other queues: " in str(error)
         assert "id='second' in" in str(error)
         assert await error.published.copies["mail"].status() == "ready"
         refusals = [each for each in shop.told if isinstance(each, JobRefused)]
@@ -337,6 +338,27 @@ async def test_an_error_of_the_store_is_raised_as_it_is(monkeypatch: pytest.Monk
     with shop.app.testing(), pytest.raises(StoreUnavailable) as caught:
         await shop.orders.publish("order", 1, id="e1")
     assert [each.id for each in caught.value.unstored] == ["e1"]
+
+
+async def test_a_server_that_routes_by_itself_tells_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop()
+
+    async def native(store: MemoryStore, events: Sequence[ExchangeEvent]) -> list[Routed]:
+        return [Routed(native=True) for _ in events]
+
+    monkeypatch.setattr(MemoryStore, "publish_events", native)
+    with shop.app.testing():
+        event = await shop.orders.publish("order", 1, id="e1")
+    assert (event.id, event.native, event.copies, event.refused) == ("e1", True, {}, {})
+
+
+async def test_the_spool_keeps_no_events(tmp_path: Path) -> None:
+    shop = Shop(url="redis://127.0.0.1:1/0", spool=str(tmp_path / "spool.db"))  # no server listens there
+    with pytest.raises(StoreUnavailable):
+        await shop.orders.publish("order", 1)
+    handle = await shop.send.enqueue({})
+    assert handle.durability != "unknown"
+    await shop.app.close()
 
 
 def test_blocking_code_publishes() -> None:

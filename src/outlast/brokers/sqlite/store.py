@@ -12,12 +12,11 @@ import apsw
 
 from outlast.aio.look import Look, look_until
 from outlast.aio.notifier import Notifier
-from outlast.brokers.sqlite import claim, control, guards, leases, purge, records, schedules, settle
+from outlast.brokers.sqlite import claim, control, exchanges, guards, leases, purge, records, schedules, settle
 from outlast.brokers.sqlite.batch import apply_batch
 from outlast.brokers.sqlite.copies import back_up_store
 from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.end_waiter import EndWaiter, ended
-from outlast.brokers.sqlite.exchanges import SqliteExchanges
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.repair import repair
 from outlast.brokers.sqlite.retention import prune
@@ -57,7 +56,7 @@ SOUND: Final = 60.0
 """Seconds after a check of all rows that found nothing wrong, in which no other check is made."""
 
 
-class SqliteStore(SqliteExchanges):
+class SqliteStore(exchanges.SqliteExchanges):
     """Broker and all parts of core.store over the file at `path`, which is created when it is missing.
 
     One object serves one event loop. Durability: every answer follows a commit that was synced to the disk.
