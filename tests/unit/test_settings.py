@@ -206,3 +206,18 @@ def test_the_environment_names_the_servers_of_settings_that_name_none(tmp_path: 
     alone = Settings(url="memory:")
     assert Settings.load("shop", alone, environ=environ) == alone
     assert "OUTLAST_SHOP_AMQP_URL" in Settings.mistaken_variables("shop", alone, environ=environ)
+
+
+def test_the_rabbitmq_of_a_bridge_has_a_variable_of_its_own(tmp_path: Path) -> None:
+    url = "amqp://shop:secret@rabbit.internal/shop"
+    assert load({"OUTLAST_AMQP_URL": "amqp://other/"}, tmp_path).amqp_url == "amqp://other/"
+    found = load({"OUTLAST_AMQP_URL": "amqp://other/", "OUTLAST_SHOP_AMQP_URL": url}, tmp_path)
+    assert (found.amqp_url, found.url[:7]) == (url, "sqlite:")
+    assert "secret" not in repr(found)
+    assert "shop:***@" in repr(found) or "@rabbit.internal" in repr(found)
+
+
+def test_a_variable_of_rabbitmq_is_not_taken_for_one_of_the_store() -> None:
+    environ = {"OUTLAST_AMQP_URL": "amqp://other/"}
+    settings = Settings(url="memory:")
+    assert "replaces the variables" in Settings.idle_variables("shop", settings, environ=environ)["OUTLAST_AMQP_URL"]

@@ -57,6 +57,12 @@ async def test_a_user_without_permission_is_told_with_the_fix(rabbit: RabbitServ
         rabbit.api("DELETE", "users/guest-worker")
 
 
+async def test_a_host_that_is_no_name_is_told() -> None:
+    async with amqp(f"amqp://u:p@{'x' * 64}.invalid:1/", opened=False) as client:
+        with pytest.raises(StoreUnavailable, match="cannot be reached: "):
+            await client.open()
+
+
 async def test_the_servers_are_tried_in_turn(rabbit: RabbitServer, vhost: str) -> None:
     async with proxied(rabbit.port) as one, proxied(rabbit.port) as two:
         url = f"amqp://{rabbit.user}:{rabbit.password}@127.0.0.1:{one.port},127.0.0.1:{two.port}/{vhost}"

@@ -13,7 +13,7 @@ from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.consumer import AmqpConsumer, AmqpDelivery
 from outlast.clients.amqp.declarations import AmqpDeclarations
 from outlast.clients.amqp.errors import AmqpRefused
-from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
+from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable, StoreUncertain
 from tests.support.amqp import QUORUM, Collector, amqp, message, through
 from tests.support.polling import until
 from tests.support.servers.proxy import proxied
@@ -322,3 +322,21 @@ async def test_a_body_of_ten_megabytes_arrives(rabbit: RabbitServer, vhost: str)
         got.consume(client, "q")
         await got.have(1)
         assert got.bodies == [body]
+
+
+async def test_a_topology_that_cannot_be_declared_is_tried_again(rabbit: RabbitServer, vhost: str) -> None:
+    attempts: list[int] = []
+
+    async def ready(declarations: AmqpDeclarations) -> None:
+        attempts.append(len(attempts))
+        if len(attempts) == 1:
+            raise ConfigurationError("queue 'q' exists with other arguments")
+        if len(attempts) == 2:
+            raise KeyError("q")
+        await declare(declarations)
+
+    problems: list[str] = []
+    async with amqp(rabbit.url_of(vhost)) as client:
+        consumer = client.consume("q", 1, print, on_ready=ready, on_change=lambda each: problems.append(str(each)))
+        await consumer.ready()
+    assert problems == ["queue 'q': queue 'q' exists with other arguments", "queue 'q': KeyError('q')", "None"]

@@ -161,6 +161,20 @@ async def test_a_half_open_connection_costs_a_deadline_and_is_made_again(rabbit:
         assert outcomes(await client.publish([message("q")], 30)) == ["confirmed"]
 
 
+async def test_a_queue_that_confirms_nothing_keeps_no_room_for_ever(rabbit: RabbitServer, vhost: str) -> None:
+    async with amqp(rabbit.url_of(vhost)) as client:
+        client._publisher._patience = 0.5
+        for queue in ("q", "other"):
+            await client.declarations.declare_queue(queue, arguments=QUORUM)
+        assert outcomes(await client.publish([message("q")], 10)) == ["confirmed"]
+        with rabbit.stuck(vhost, "q"):
+            assert outcomes(await client.publish([message("q"), message("other")], 0.3)) == ["unknown", "confirmed"]
+            assert client.unconfirmed == 1
+            await until(lambda: not client.unconfirmed, "its room is given back", within=10)
+        assert outcomes(await client.publish([message("q")], 30)) == ["confirmed"]  # late confirms disturb nothing
+        assert client._publishing.made == 1
+
+
 async def test_without_a_server_nothing_is_sent(rabbit: RabbitServer, vhost: str) -> None:
     async with proxied(rabbit.port) as proxy, amqp(through(proxy, rabbit, vhost), opened=False) as client:
         proxy.faults.refuse = True

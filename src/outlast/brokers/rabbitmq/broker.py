@@ -12,7 +12,7 @@ from msgspec import structs
 
 from outlast.brokers.rabbitmq.consumption import Consumption
 from outlast.brokers.rabbitmq.counts import counts_of
-from outlast.brokers.rabbitmq.declared import declare_queue
+from outlast.brokers.rabbitmq.declared import make_queues
 from outlast.brokers.rabbitmq.job_form import RESERVED
 from outlast.brokers.rabbitmq.late import DueMessages
 from outlast.brokers.rabbitmq.offered import FEATURES
@@ -123,9 +123,9 @@ class RabbitBroker:
     async def declare(self, topology: Topology) -> None:
         """Make the queues with those of their dead letters; raise ConfigurationError for one with other arguments."""
         await self._beat_for(topology.longest_run)
-        for queue in topology.queues:
-            await declare_queue(self._connected.client.declarations, queue.name, self._address)
-            self._queues[queue.name] = queue.needs
+        names = [queue.name for queue in topology.queues]
+        await make_queues(self._connected.client.declarations, names, self._address)
+        self._queues |= {queue.name: queue.needs for queue in topology.queues}
 
     async def _beat_for(self, longest_run: float) -> None:
         """Before the first declaration, connect again with a heartbeat as long as the longest run."""

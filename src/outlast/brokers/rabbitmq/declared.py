@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -11,12 +12,12 @@ from urllib.parse import quote
 from outlast.brokers.rabbitmq.buckets import BUCKETS
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.declarations import AmqpDeclarations
-from outlast.clients.amqp.errors import AmqpRefused
+from outlast.clients.amqp.errors import NOT_FOUND, AmqpRefused
 from outlast.clients.amqp.table import FieldValue
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import DEFAULTS
 
-__all__ = ["dead_queue", "declare_buckets", "declare_queue", "queue_arguments"]
+__all__ = ["dead_queue", "declare_buckets", "declare_queue", "make_queues", "queue_arguments"]
 
 _ANY: Final = (1 << 31) - 1
 """The limit of deliveries. Without one RabbitMQ 4 dead-letters a message at its 21st delivery, though it may never have
@@ -28,6 +29,9 @@ _SAFE: Final[Mapping[str, FieldValue]] = {
     "x-overflow": "reject-publish",
 }
 """A message leaves for its next queue only when that one has it. at-least-once needs reject-publish."""
+_KEPT: Final = 1.0
+"""Seconds after which a server that is killed still knows a new queue. RabbitMQ 3.10 writes its list of quorum queues
+twice a second: one that it made just before a kill takes and gives no message any more, though it confirmed some."""
 _ACCESS_REFUSED: Final = 403
 _OTHER: Final = re.compile(r"inequivalent arg '([^']+)' for (?:queue|exchange) '[^']*' in vhost '[^']*': (.+)")
 
@@ -51,6 +55,29 @@ def _bucket_arguments(seconds: float) -> dict[str, FieldValue]:
     return {**_QUORUM, **_SAFE, "x-message-ttl": int(seconds * 1000)}
 
 
+async def make_queues(to: AmqpDeclarations, queues: Iterable[str], address: AmqpAddress) -> None:
+    """Declare queues of jobs, and wait until new ones are kept; raise as `declare_queue`.
+
+    `to` must not be the channel of a consumer: it ends at a queue that is not there.
+    """
+    new = False
+    for queue in queues:
+        new = not await _exists(to, queue) or new
+        await declare_queue(to, queue, address)
+    if new:
+        await asyncio.sleep(_KEPT)
+
+
+async def _exists(to: AmqpDeclarations, queue: str) -> bool:
+    try:
+        await to.find_queue(queue)
+    except AmqpRefused as error:
+        if error.code == NOT_FOUND:
+            return False
+        raise
+    return True
+
+
 async def declare_queue(to: AmqpDeclarations, queue: str, address: AmqpAddress) -> None:
     """Declare a queue of jobs, its dead letters first. address: of the server, for errors.
 
@@ -61,15 +88,18 @@ async def declare_queue(to: AmqpDeclarations, queue: str, address: AmqpAddress) 
 
 
 async def declare_buckets(to: AmqpDeclarations, lengths: Iterable[float], address: AmqpAddress) -> None:
-    """Declare the buckets of these lengths; raise as `declare_queue`."""
-    for seconds in lengths:
-        name = BUCKETS[seconds]
+    """Declare the buckets of these lengths, and wait until new ones are kept; raise as `declare_queue`."""
+    names = {seconds: BUCKETS[seconds] for seconds in lengths}
+    new = bool(names) and not await _exists(to, names[max(names)])
+    for seconds, name in names.items():
         await _declare(to, name, _bucket_arguments(seconds), address)
         try:
             await to.declare_exchange(name, "fanout")
             await to.bind_queue(name, name)
         except AmqpRefused as error:
             raise _refused(error, f"exchange {name!r}", name, address) from None
+    if new:
+        await asyncio.sleep(_KEPT)
 
 
 async def _declare(to: AmqpDeclarations, name: str, arguments: Mapping[str, FieldValue], address: AmqpAddress) -> None:

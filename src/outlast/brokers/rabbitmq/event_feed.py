@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,8 @@ from outlast.core.store.inbox import Arrival
 __all__ = ["EventFeed", "FedArrivals"]
 
 _logger = logging.getLogger("outlast.rabbitmq")
+SILENCE: Final = 60.0
+"""Seconds without a message after which a queue is consumed again on a new channel."""
 _TAG_BITS: Final = 40
 """Bits of the delivery tag in a token; the epoch of the channel, which no other channel of the client has, is above."""
 
@@ -42,15 +45,34 @@ class EventFeed:
         self.ended_epoch = 0
         """Receipts of this channel and of those before it are lost."""
         self._client = client
+        self._on_ready = on_ready
+        self._heard_at = asyncio.get_running_loop().time()
         self._waiting: deque[AmqpDelivery] = deque()
         self._returned: deque[Arrival] = deque()
         self._held: dict[int, AmqpDelivery] = {}
         self._epoch = 0
         self._failing = ""
         self._arrived = arrived
-        self.consumer: AmqpConsumer = client.consume(
-            queue, prefetch, self._deliver, on_ready=on_ready, on_change=self._changed
+        self.consumer = self._consume(prefetch)
+
+    def _consume(self, prefetch: int) -> AmqpConsumer:
+        return self._client.consume(
+            self.queue, prefetch, self._deliver, on_ready=self._on_ready, on_change=self._changed
         )
+
+    async def end_silence(self, now: float) -> None:
+        """Consume on a new channel if nothing has come for SILENCE seconds and nothing is held. now: loop's time.
+
+        A queue that was deleted and made again at once leaves a consumer in RabbitMQ 3.10 to which nothing is delivered
+        and nothing is said.
+        """
+        if self._held or self._waiting or not self.consumer.consuming:
+            self._heard_at = now
+        elif now - self._heard_at > SILENCE:
+            self._heard_at = now
+            await self.consumer.close()
+            self._forget()
+            self.consumer = self._consume(self.consumer.prefetch)
 
     @property
     def waiting(self) -> int:
@@ -94,15 +116,13 @@ class EventFeed:
     def _deliver(self, delivery: AmqpDelivery) -> None:
         self._waiting.append(delivery)
         self._epoch = delivery.epoch
+        self._heard_at = asyncio.get_running_loop().time()
         self._arrived()
 
     def _changed(self, problem: StoreError | None) -> None:
         """Forget what an ended channel had delivered; log what is the matter with this queue alone, once."""
         if problem is not None:
-            self.ended_epoch = self._epoch
-            self._waiting.clear()
-            self._returned.clear()
-            self._held.clear()
+            self._forget()
             if self._client.problem is None and str(problem) != self._failing:
                 self._failing = str(problem)
                 _logger.warning("queue %r: no events are taken from it now: %s", self.queue, problem)
@@ -110,3 +130,10 @@ class EventFeed:
             self._failing = ""
             _logger.warning("queue %r: events are taken from it again", self.queue)
         self._arrived()
+
+    def _forget(self) -> None:
+        """Forget what the channel had delivered: the server delivers it again."""
+        self.ended_epoch = self._epoch
+        self._waiting.clear()
+        self._returned.clear()
+        self._held.clear()

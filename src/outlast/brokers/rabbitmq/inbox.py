@@ -72,6 +72,8 @@ class RabbitInbox:
                     self._exchanges.client, queue, self._prefetch, on_ready=self._ready(queue), arrived=self._ring
                 )
         loop = asyncio.get_running_loop()
+        for queue in queues:
+            await self._feeds[queue].end_silence(loop.time())
         until = loop.time() + wait
         bell = asyncio.Event()
         self._bells.add(bell)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from outlast.brokers.rabbitmq.buckets import BUCKETS
-from outlast.brokers.rabbitmq.declared import declare_buckets, declare_queue
+from outlast.brokers.rabbitmq.declared import declare_buckets, make_queues
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.confirms import AmqpMessage, Publishing
 from outlast.clients.amqp.errors import NOT_FOUND
@@ -47,8 +47,7 @@ class JobPublisher:
     async def _make_places(self, messages: Sequence[AmqpMessage]) -> None:
         await self._make_buckets({each.exchange for each in messages if each.exchange})
         to, address = self._client.declarations, self._client.address
-        for queue in sorted({each.key.partition(".")[0] for each in messages if not each.exchange}):
-            await declare_queue(to, queue, address)
+        await make_queues(to, sorted({each.key.partition(".")[0] for each in messages if not each.exchange}), address)
 
     async def _make_buckets(self, names: set[str]) -> None:
         if names:

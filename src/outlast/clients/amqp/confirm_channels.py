@@ -42,9 +42,7 @@ class ConfirmChannels:
     async def get(self, wire: AmqpWire, lane: Lane) -> ConfirmChannel:
         """Return the channel of a lane on this connection; raise AmqpRefused (404), StoreUnavailable."""
         if wire is not self._wire:
-            self._wire = wire
-            self._open.clear()
-            self._attempts.clear()
+            self._use(wire)
         if not lane[0] and lane not in self._open and len(self._open) >= MOST:
             lane = ("", "")
         channel = self._open.get(lane)
@@ -55,6 +53,13 @@ class ConfirmChannels:
             attempt = self._attempts[lane] = asyncio.create_task(self._attempt(wire, lane), name="outlast-amqp-open")
             attempt.add_done_callback(lambda done: self._done(lane, done))
         return await asyncio.shield(attempt)
+
+    def _use(self, wire: AmqpWire | None) -> None:
+        self._wire = wire
+        self._open.clear()
+        self._attempts.clear()
+        if wire is not None:
+            wire.ended.add_done_callback(lambda _: self._use(None) if wire is self._wire else None)
 
     async def _attempt(self, wire: AmqpWire, lane: Lane) -> ConfirmChannel:
         channel = ConfirmChannel(lane[0], self._window)

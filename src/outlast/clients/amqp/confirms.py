@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec import Struct
 from outlast.clients.amqp import methods
 from outlast.clients.amqp.channel import AmqpChannel, AmqpContent, ChannelEvents
 from outlast.clients.amqp.frames import message_frames, publish_method
-from outlast.clients.amqp.properties import MessageProperties, decode_properties
+from outlast.clients.amqp.properties import MessageProperties, decode_properties, encode_properties
 from outlast.clients.amqp.table import TableError
 from outlast.clients.amqp.window import SendWindow
 from outlast.clients.amqp.wire import AmqpWire
@@ -49,13 +50,21 @@ NACKED: Final = Publishing("nacked", "a queue refused it: it is full, or it fail
 
 
 class PublishBatch:
-    """The messages of one call, and the answers to them. sent: how many were sent or answered, from the first on."""
+    """The messages of one call, and the answers to them. sent: how many were sent or answered, from the first on.
 
-    __slots__ = ("answers", "done", "missing", "sent", "waits_for")
+    Raise ConfigurationError for a name over 255 bytes, TableError for properties that AMQP cannot say.
+    """
 
-    def __init__(self, number: int) -> None:
-        self.answers: list[Publishing | None] = [None] * number
-        self.missing = number
+    __slots__ = ("answers", "done", "headers", "messages", "missing", "sent", "sizes", "waits_for")
+
+    def __init__(self, messages: Sequence[AmqpMessage]) -> None:
+        self.messages = messages
+        self.headers = [encode_properties(message.properties) for message in messages]
+        self.sizes = [len(message.body) + len(header) for message, header in zip(messages, self.headers, strict=True)]
+        for message in messages:
+            publish_method(0, message.exchange, message.key)
+        self.answers: list[Publishing | None] = [None] * len(messages)
+        self.missing = len(messages)
         self.sent = 0
         self.waits_for = "no connection"
         self.done: asyncio.Future[None] | None = None
@@ -82,8 +91,6 @@ class _Sent(Struct):
     batch: PublishBatch
     place: int
     at: float
-    message: AmqpMessage
-    size: int
     returned: Publishing | None = None
 
 
@@ -117,14 +124,15 @@ class ConfirmChannel(ChannelEvents):
         self._channel = channel
         channel.ended.add_done_callback(lambda ended: self._end(ended.result()))
 
-    def send(self, message: AmqpMessage, header: bytes, size: int, batch: PublishBatch, place: int) -> None:
+    def send(self, batch: PublishBatch, place: int) -> None:
         """Send a message, which has its room of the window; raise StoreUnavailable when the channel has ended."""
         channel = self._channel
         if channel is None or not channel.alive:
             raise StoreUnavailable("the channel has ended")
-        method = publish_method(channel.number, message.exchange, message.key)
-        channel.write(message_frames(channel.number, method, header, message.body, channel.wire.frame_max))
-        self._sent[self._next] = _Sent(batch, place, channel.wire.loop.time(), message, size)
+        message, number = batch.messages[place], channel.number
+        method = publish_method(number, message.exchange, message.key)
+        channel.write(message_frames(number, method, batch.headers[place], message.body, channel.wire.frame_max))
+        self._sent[self._next] = _Sent(batch, place, channel.wire.loop.time())
         self._next += 1
 
     def give_up(self, before: float) -> None:
@@ -154,7 +162,7 @@ class ConfirmChannel(ChannelEvents):
             sent = self._sent.get(tag)
             if sent is None:
                 continue
-            message = sent.message
+            message = sent.batch.messages[sent.place]
             if message.key == content.key and message.properties.message_id == wanted and message.body == content.body:
                 sent.returned = Publishing("returned", f"{code} {text}", code)
                 self._unreturned = tag + 1
@@ -163,13 +171,13 @@ class ConfirmChannel(ChannelEvents):
     def _confirm(self, tag: int, answer: Publishing) -> None:
         sent = self._sent.pop(tag, None)
         if sent is not None:
-            self._window.leave(1, sent.size)
+            self._window.leave(1, sent.batch.sizes[sent.place])
             sent.batch.answer(sent.place, sent.returned or answer)
 
     def _end(self, reason: StoreError) -> None:
         lost, self._sent = self._sent, {}
         answer = Publishing("unknown", str(reason), getattr(reason, "code", 0))
-        self._window.leave(len(lost), sum(sent.size for sent in lost.values()))
+        self._window.leave(len(lost), sum(sent.batch.sizes[sent.place] for sent in lost.values()))
         for sent in lost.values():
             sent.batch.answer(sent.place, answer)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from outlast.aio.callbacks import tell
 from outlast.aio.tasks import cancel
 from outlast.clients.amqp import methods
 from outlast.clients.amqp.channel import AmqpChannel, AmqpContent, ChannelEvents
@@ -19,7 +20,7 @@ from outlast.clients.amqp.link import LONGEST, AmqpLink, pauses
 from outlast.clients.amqp.properties import MessageProperties, decode_properties
 from outlast.clients.amqp.table import FieldValue
 from outlast.clients.amqp.unsettled import Settling, UnsettledTags
-from outlast.core.errors import StoreError, StoreUnavailable
+from outlast.core.errors import OutlastError, StoreError, StoreUnavailable
 
 __all__ = ["AmqpConsumer", "AmqpDelivery", "OnDelivery", "OnReady"]
 
@@ -67,24 +68,13 @@ class _Epoch(ChannelEvents):
     def delivered(self, tag: int, redelivered: bool, content: AmqpContent) -> None:
         """A message was delivered."""
         self.unsettled.delivered(tag)
-        try:
-            self._on_delivery(
-                AmqpDelivery(
-                    self._queue,
-                    self.number,
-                    tag,
-                    redelivered,
-                    content.exchange,
-                    content.key,
-                    content.header,
-                    content.body,
-                )
-            )
-        except Exception as error:  # it must end no other consumer of the connection
-            self.problem = StoreError(f"queue {self._queue!r}: on_delivery raised {error!r}")
+        delivery = AmqpDelivery(
+            self._queue, self.number, tag, redelivered, content.exchange, content.key, content.header, content.body
+        )
+        error = tell(self._on_delivery, delivery)
+        if error is not None:
+            self.problem = StoreError(f"queue {self._queue!r}: the receiver of a delivery raised {error!r}")
             self.interrupted.set()
-            context = {"message": f"on_delivery of queue {self._queue!r} raised", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
 
     def cancelled(self) -> None:
         """The server ended the consumer."""
@@ -97,9 +87,9 @@ class _Epoch(ChannelEvents):
 class AmqpConsumer:
     """The consumer of one queue; made by `AmqpClient.consume`.
 
-    on_delivery: called with each message, from within the loop's callback; it must not raise. on_ready: awaited on each
-    new channel before it consumes, to declare the topology. on_change: called with the problem when it stops to
-    consume, with None when it consumes again.
+    on_delivery: called with each message, within a callback of the loop; when it raises, all that is not settled comes
+    again. on_ready: awaited on each new channel before it consumes, to declare the topology; when it raises, it is
+    tried again. on_change: called with the problem when it stops to consume, with None when it consumes again.
     """
 
     def __init__(
@@ -197,6 +187,10 @@ class AmqpConsumer:
                 await self._consume()
             except StoreError as error:
                 self._note(error)
+            except Exception as error:  # of on_ready; a consumer that ends would consume nothing, and tell nothing
+                self._note(
+                    StoreError(f"queue {self.queue!r}: {error if isinstance(error, OutlastError) else repr(error)}")
+                )
             if loop.time() - began > LONGEST:
                 pause = pauses(self._rng)
             await asyncio.sleep(next(pause))
@@ -238,5 +232,5 @@ class AmqpConsumer:
     def _note(self, problem: StoreError | None) -> None:
         changed = str(problem) != str(self.problem)
         self.problem = None if problem is None else problem.with_traceback(None)  # else it keeps a dead connection
-        if changed and self._on_change is not None:
-            self._on_change(problem)
+        if changed:
+            tell(self._on_change, problem)

@@ -9,6 +9,7 @@ from itertools import count
 from random import Random
 from typing import Final
 
+from outlast.aio.callbacks import tell
 from outlast.aio.tasks import cancel
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.wire import AmqpWire
@@ -114,8 +115,10 @@ class AmqpLink:
                 continue
             began = wire.loop.time()
             self._note(await asyncio.shield(wire.ended))
-            if wire.loop.time() - began > LONGEST:
+            self._wire = None
+            if asyncio.get_running_loop().time() - began > LONGEST:
                 pause = pauses(self._rng)
+            del wire  # it would be kept during the pause
             # The first attempt comes at once, but not those of all clients of a server in the same moment.
             await asyncio.sleep(next(pause) * self._rng.random())
 
@@ -153,13 +156,12 @@ class AmqpLink:
     def _note(self, problem: StoreError | None) -> None:
         changed = str(problem) != str(self.problem)
         self.problem = None if problem is None else problem.with_traceback(None)  # else it keeps a dead connection
-        if changed and self._on_change is not None:
-            self._on_change(problem)
+        if changed:
+            tell(self._on_change, problem)
 
     def _block(self, reason: str | None) -> None:
         if reason is None:
             self._unblocked.set()
         else:
             self._unblocked.clear()
-        if self._on_blocked is not None:
-            self._on_blocked(reason)
+        tell(self._on_blocked, reason)

@@ -8,11 +8,9 @@ from typing import Final
 
 from outlast.aio.deadlines import Deadlines
 from outlast.clients.amqp.confirm_channels import ConfirmChannels, Lane, lane_of
-from outlast.clients.amqp.confirms import AmqpMessage, PublishBatch, Publishing
-from outlast.clients.amqp.errors import AmqpRefused
-from outlast.clients.amqp.frames import HEADER_OVERHEAD, publish_method
+from outlast.clients.amqp.confirms import AmqpMessage, ConfirmChannel, PublishBatch, Publishing
+from outlast.clients.amqp.frames import HEADER_OVERHEAD
 from outlast.clients.amqp.link import AmqpLink
-from outlast.clients.amqp.properties import encode_properties
 from outlast.clients.amqp.window import SendWindow
 from outlast.clients.amqp.wire import AmqpWire
 from outlast.core.errors import StoreError
@@ -35,10 +33,11 @@ LOOK: Final = 1.0
 class AmqpPublisher:
     """Publishes over one connection. Whatever happens to it, each call ends within its deadline."""
 
-    def __init__(self, link: AmqpLink, *, count: int = COUNT, size: int = SIZE, silence: float = SILENCE) -> None:
+    def __init__(self, link: AmqpLink, *, count: int = COUNT, size: int = SIZE) -> None:
         self._link = link
         self._window = SendWindow(count, size)
-        self._silence = silence
+        self._silence = SILENCE
+        self._patience = PATIENCE
         self._channels = ConfirmChannels(self._window)
         self._deadlines = Deadlines()
         self._watch: asyncio.TimerHandle | None = None
@@ -55,13 +54,10 @@ class AmqpPublisher:
         While the server takes no messages (an alarm), nothing more is sent. Raise ConfigurationError for a name over
         255 bytes, TableError for properties that AMQP cannot say; nothing was sent then.
         """
-        headers = [encode_properties(message.properties) for message in messages]
-        for message in messages:
-            publish_method(0, message.exchange, message.key)
-        batch = PublishBatch(len(messages))
+        batch = PublishBatch(messages)
         try:
             with self._deadlines.within(timeout):
-                await self._send(batch, messages, headers)
+                await self._send(batch)
                 await batch.wait()
         except TimeoutError:
             late = f"within {timeout:g} s{f': {self._link.blocked}' if self._link.blocked else ''}"
@@ -72,9 +68,9 @@ class AmqpPublisher:
                     batch.answer(place, Publishing("unsent", f"{batch.waits_for} {late}"))
         return [answer for answer in batch.answers if answer is not None]
 
-    async def _send(self, batch: PublishBatch, messages: Sequence[AmqpMessage], headers: Sequence[bytes]) -> None:
+    async def _send(self, batch: PublishBatch) -> None:
         """Send all messages, each lane on its channel, as far as there is room."""
-        sizes = [len(message.body) + len(header) for message, header in zip(messages, headers, strict=True)]
+        messages, sizes = batch.messages, batch.sizes
         while batch.sent < len(messages):
             batch.waits_for = "no connection"
             try:
@@ -92,24 +88,30 @@ class AmqpPublisher:
             try:
                 channel = await self._channels.get(wire, lane)
             except StoreError as error:
-                if wire.alive or isinstance(error, AmqpRefused):
+                if wire.alive:
                     self._leave_out(batch, end, error)
                 continue
             batch.waits_for = "no room beside the messages that are not confirmed"
-            room = sizes[batch.sent : end]
-            number = await self._window.enter(room)
-            if not channel.alive or wire.blocked is not None:
-                self._window.leave(number, sum(room[:number]))
-                continue
-            for place in range(batch.sent, batch.sent + number):
-                message, header = messages[place], headers[place]
-                if len(header) + HEADER_OVERHEAD > wire.frame_max:
-                    self._window.leave(1, sizes[place])
-                    batch.answer(place, _headers_too_large(header, wire.frame_max))
-                else:
-                    channel.send(message, header, sizes[place], batch, place)
-            batch.sent += number
-            self._start_watch(wire)
+            number = await self._window.enter(sizes[batch.sent : end])
+            end = batch.sent + number
+            try:
+                if channel.alive and wire.blocked is None:
+                    self._send_up_to(end, batch, channel, wire.frame_max)
+            finally:
+                self._window.leave(end - batch.sent, sum(sizes[batch.sent : end]))
+                self._start_watch(wire)
+
+    def _send_up_to(self, end: int, batch: PublishBatch, channel: ConfirmChannel, frame_max: int) -> None:
+        """Send the next messages of a batch, which have their room."""
+        while batch.sent < end:
+            place = batch.sent
+            header = batch.headers[place]
+            if len(header) + HEADER_OVERHEAD <= frame_max:
+                channel.send(batch, place)
+            else:
+                self._window.leave(1, batch.sizes[place])
+                batch.answer(place, _headers_too_large(header, frame_max))
+            batch.sent += 1
 
     def _leave_out(self, batch: PublishBatch, end: int, error: StoreError) -> None:
         answer = Publishing("unsent", str(error), getattr(error, "code", 0))
@@ -133,7 +135,7 @@ class AmqpPublisher:
             if loop.time() - max(wire.last_received, self._owed_since) > self._silence:
                 wire.suspect(f"no answer within {self._silence:g} s")
             for channel in self._channels:
-                channel.give_up(loop.time() - PATIENCE)
+                channel.give_up(loop.time() - self._patience)
         self._watch = loop.call_later(min(LOOK, self._silence / 4), self._look)
 
 

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from outlast.aio.callbacks import tell
 from outlast.aio.deadlines import Deadlines
 from outlast.aio.sockets import detect_dead_peer
 from outlast.clients.amqp import methods
@@ -78,10 +79,11 @@ class AmqpWire(asyncio.Protocol):
                 await asyncio.shield(wire._opened)
         except AmqpRefused:
             raise
-        except (OSError, TimeoutError, StoreError) as error:
+        except Exception as error:  # a host's name may be no name, and then it is a UnicodeError
             wire.abort(str(error))
             late = f"no connection within {address.connect_timeout:g} s (?connect_timeout=)"
-            why = late if isinstance(error, TimeoutError) else str(error).removeprefix(f"{wire.shown}: ")
+            said = str(error).removeprefix(f"{wire.shown}: ") or type(error).__name__
+            why = late if isinstance(error, TimeoutError) else said
             raise StoreUnavailable(f"{wire.shown} cannot be reached: {why}") from error
         except BaseException:
             wire.abort("the attempt was given up")
@@ -108,7 +110,11 @@ class AmqpWire(asyncio.Protocol):
     ) -> AmqpChannel:
         """Open a channel, whose messages go to `events`; raise StoreUnavailable. on_overdue: see AmqpChannel."""
         channel = self._new_channel(events, on_overdue)
-        await channel.call(methods.open_channel())
+        try:
+            await channel.call(methods.open_channel())
+        except BaseException:
+            channel.abandon(StoreUnavailable(f"{self.shown}: the channel was given up"))
+            raise
         return channel
 
     def suspect(self, why: str) -> None:
@@ -262,8 +268,7 @@ class AmqpWire(asyncio.Protocol):
 
     def _block(self, reason: str | None) -> None:
         self.blocked = reason
-        if self.on_blocked is not None:
-            self.on_blocked(reason)
+        tell(self.on_blocked, reason)
 
     def _end(self, error: Exception) -> None:
         """Complete everything that waits for this connection, once."""
