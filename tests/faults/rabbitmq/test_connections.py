@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -55,6 +56,17 @@ async def test_a_user_without_permission_is_told_with_the_fix(rabbit: RabbitServ
             assert (answer.outcome, answer.code) == ("unknown", 403)
     finally:
         rabbit.api("DELETE", "users/guest-worker")
+
+
+async def test_the_kernel_looks_for_a_dead_server(rabbit: RabbitServer) -> None:
+    async with amqp(rabbit.url) as client:
+        wire = client._consuming.wire
+        assert wire is not None
+        assert wire._transport is not None
+        used: socket.socket = wire._transport.get_extra_info("socket")
+        assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
 
 
 async def test_a_host_that_is_no_name_is_told() -> None:

@@ -120,6 +120,23 @@ async def test_more_than_the_window_is_sent_as_room_comes(rabbit: RabbitServer, 
         assert set(outcomes(await client.publish([message("q")] * 12_000, 60))) == {"confirmed"}
 
 
+async def test_what_waits_for_room_goes_to_the_next_connection(rabbit: RabbitServer, vhost: str) -> None:
+    async with proxied(rabbit.port) as proxy, amqp(through(proxy, rabbit, vhost)) as client:
+        client._publisher._window._most_count = 5
+        await client.declarations.declare_queue("q", arguments=QUORUM)
+        await client.publish([message("q")], 10)
+        proxy.deafen()
+        calls = [asyncio.create_task(client.publish([message("q")] * 4, 60)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert client.unconfirmed == 5
+        proxy.heal()
+        proxy.reset()
+        first, second, third = [outcomes(await call) for call in calls]
+        assert first == ["unknown"] * 4
+        assert second == ["unknown", *["confirmed"] * 3]
+        assert third == ["confirmed"] * 4
+
+
 async def test_nothing_is_sent_during_an_alarm(rabbit: RabbitServer, vhost: str) -> None:
     """The first message may be accepted after the alarm; what follows is held back, and both end in time."""
     heard: list[str | None] = []

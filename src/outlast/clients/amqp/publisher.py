@@ -95,7 +95,7 @@ class AmqpPublisher:
             number = await self._window.enter(sizes[batch.sent : end])
             end = batch.sent + number
             try:
-                if channel.alive and wire.blocked is None:
+                if channel.alive:
                     self._send_up_to(end, batch, channel, wire.frame_max)
             finally:
                 self._window.leave(end - batch.sent, sum(sizes[batch.sent : end]))
