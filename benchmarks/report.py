@@ -141,6 +141,8 @@ METHOD = """\
 - **Environment.** Each system runs in its own environment. Each measurement uses a new file on the same disk, a new
   Redis server that keeps nothing on disk, or a new virtual host of one RabbitMQ node. Repetitions are interleaved:
   Outlast, the floor and the peers take turns.
+- **Other work.** Where the machine did other work meanwhile (its load is told below), rates and latencies spread.
+  The ratios of interleaved pairs and the CPU of a job say more then.
 - **Enqueue.** One producer process, on uvloop if the system's environment has it. The time is that of the loop of
   calls, without the start of the process. In bulk: 500 a call, or as the settings say. From coroutines: 50 of them;
   blocking libraries use 50 threads. Over HTTP: FastAPI under one uvicorn process, 50 keep-alive connections from
