@@ -439,6 +439,13 @@ class TestShedding:
         assert await desk.publish("q.1") == [Accepted(shed=("q.a1",))]
         assert await desk.publish("q.2") == [Accepted(shed=("q.1",))]
 
+    async def test_the_line_without_a_key_is_the_longest_and_has_its_turn_last(self, desk: Desk) -> None:
+        await desk.declare("q", max_depth=6, on_full="shed")
+        await desk.publish("q.b1", "q.b2", key="b")
+        await desk.publish("q.1", "q.2", "q.3", "q.4")
+        assert await desk.ids(limit=1) == ["q.1"]
+        assert await desk.publish("q.c", key="c") == [Accepted(shed=("q.2",))]
+
     async def test_a_line_that_limits_hold_back_is_looked_at_first(self, desk: Desk) -> None:
         await desk.declare("q", max_depth=6, on_full="shed", per_key=Limit(concurrency=1))
         await desk.publish("q.b1", "q.b2", key="b")

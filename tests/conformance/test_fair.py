@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from outlast.core.settlement import Release, Reschedule
-from outlast.core.store.control import Adjust, Cancel, Purge
+from outlast.core.store.control import Adjust, Cancel, Command, Purge
 from outlast.core.topology import Queue, Topology
-from tests.support.jobs import B, Desk
+from tests.support.jobs import A, B, Desk
 
 
 async def flood(desk: Desk, key: str | None, jobs: int, *, first: int = 0, delay: float = 0.0) -> list[str]:
@@ -164,11 +166,38 @@ async def test_the_key_travels_with_the_job(desk: Desk) -> None:
     assert record.key == "ann"
 
 
+async def test_the_key_of_a_lapsed_job_that_ends_cancelled_takes_no_turn(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2", key="ann")
+    await desk.claim(holder=A)
+    await desk.do(Cancel("q.1"))
+    await desk.finish("q.2")
+    await desk.lapse()
+    await desk.publish("q.3", key="bob")
+    await desk.publish("q.4", key="ann")
+    assert await desk.ids(limit=1, holder=B) == ["q.3"]
+    assert await desk.ids(limit=1, holder=B) == ["q.4"]
+
+
 async def test_how_many_keys_have_something_to_give(desk: Desk) -> None:
     await flood(desk, "ann", 2)
     await flood(desk, "bob", 1)
     assert (await desk.stats()).keys == 2
     await order(desk, 9)
+    assert (await desk.stats()).keys == 0
+
+
+@pytest.mark.parametrize("how", ["key", "id", "cancel"])
+async def test_a_key_that_lost_its_jobs_gives_nothing_and_the_others_are_counted(desk: Desk, how: str) -> None:
+    for key in ("ann", "bob", "cat"):
+        await flood(desk, key, 1)
+    ways: dict[str, Command] = {"key": Purge(key="ann"), "id": Purge(id="q.ann-0"), "cancel": Cancel("q.ann-0")}
+    await desk.do(ways[how])
+    if how == "key":
+        assert (await desk.stats()).keys == 2
+    assert await order(desk, 1) == ["bob-0"]
+    await flood(desk, "ann", 1, first=1)
+    assert (await desk.stats()).keys == 2
+    assert await order(desk, 9) == ["cat-0", "ann-1"]
     assert (await desk.stats()).keys == 0
 
 

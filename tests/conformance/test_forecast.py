@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from outlast.core.forecast import Forecast, Offer
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.limits import Limit
 from outlast.core.message import Holder
 from outlast.core.settlement import ACCEPTED, Exists, Full
@@ -58,6 +59,18 @@ async def test_a_worker_that_has_ended_adds_nothing(desk: Desk) -> None:
     await desk.claim(holder=TWO, limit=2)
     await desk.store.forfeit(THREE, crashed=False)
     assert (await forecast(desk)).ends == 2.0
+
+
+async def test_permits_in_use_are_those_that_live_workers_told_last(desk: Desk) -> None:
+    one, other = (PermitsInUse("payments", process, used=2, of=3, waiting=4) for process in ("a:1", "b:2"))
+    await fill(desk, 1)
+    await desk.claim(holder=structs.replace(A, loads={"q": Offer(2, 1.0, (one,))}), limit=0, lease=100)
+    await desk.claim(holder=structs.replace(B, loads={"q": Offer(2, 1.0, (other,))}), limit=0, lease=5)
+    assert sorted(each.process for each in (await desk.stats()).permits) == ["a:1", "b:2"]
+    desk.clock.advance(6)
+    assert (await desk.stats()).permits == (one,)
+    await desk.claim(holder=structs.replace(A, loads={"q": Offer(2, 1.0)}), limit=0)
+    assert (await desk.stats()).permits == ()
 
 
 async def test_news_of_a_worker_replace_what_it_told(desk: Desk) -> None:
@@ -201,6 +214,18 @@ class TestMaxWait:
         assert await desk.state("q.late") == "unknown"
         assert (await desk.stats()).depth == 12
 
+    async def test_no_client_is_told_to_wait_for_more_than_an_hour(self, desk: Desk) -> None:
+        await fill(desk, 12)
+        await desk.claim(holder=structs.replace(A, loads={"q": Offer(1, 1e5)}), limit=1)
+        assert await desk.publish("q.late", max_wait=3.0) == [Full(3600.0, "max_wait", 3600.0)]
+        await desk.declare("q", max_depth=12, per_key=Limit(max_depth=1))
+        assert await desk.publish("q.full") == [Full(3600.0, "max_depth", 3600.0)]
+        await desk.declare("q", per_key=Limit(max_depth=1))
+        assert await desk.publish("q.of-a-key", "q.full", key="a") == [
+            ACCEPTED,
+            Full(3600.0, "per_key.max_depth", 3600.0),
+        ]
+
     async def test_the_jobs_of_a_batch_count_for_those_behind_them(self, desk: Desk) -> None:
         await self.begin(desk, 2)
         answers = await desk.publish(*(f"q.n{n}" for n in range(5)), max_wait=1.0)
@@ -252,6 +277,16 @@ class TestMaxWait:
         await desk.claim(holder=TWO, limit=2)
         assert await desk.publish("q.b1", key="b", max_wait=2.0) == [ACCEPTED]
         assert isinstance((await desk.publish("q.a99", key="a", max_wait=2.0))[0], Full)
+
+    async def test_keys_that_wait_for_a_slot_have_their_turns_too(self, desk: Desk) -> None:
+        await desk.declare("q", per_key=Limit(concurrency=1))
+        for key in ("a", "b"):
+            await desk.publish(*(f"q.{key}{n}" for n in range(10)), key=key)
+        assert await desk.ids(holder=TWO, limit=3) == ["q.a0", "q.b0"]
+        (full,) = await desk.publish("q.c", key="c", max_wait=1.0)
+        assert isinstance(full, Full)
+        assert full.retry_after == pytest.approx((3 + 2 + 1 - 2) / 2 - 1.0)
+        assert await desk.publish("q.c", key="c", max_wait=2.5) == [ACCEPTED]
 
     async def test_a_delivery_does_not_carry_it(self, desk: Desk) -> None:
         await desk.publish("q.1", max_wait=5.0)

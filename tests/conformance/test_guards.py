@@ -17,6 +17,7 @@ from outlast.core.guards.record import (
     asked,
     commanded,
     probe_ended,
+    probe_renewed,
     rebased,
     state_of,
     tallied,
@@ -182,6 +183,27 @@ async def test_a_lease_lapses_by_the_clock_of_the_store(two: tuple[Desk, Desk]) 
     assert await other.store.swap([again]) == [True]
     record, now = await read(one)
     assert probe_ended(record, "a 1", taken.generation, "success", now) == record
+
+
+async def test_a_lease_that_is_renewed_lasts_for_all(two: tuple[Desk, Desk]) -> None:
+    one, other = two
+    await opened(one)
+    one.clock.advance(RULES.interval)
+    record, now = await read(one)
+    taken = took_probe(record, "a 1", now)
+    assert taken is not None
+    assert await one.store.swap([taken]) == [True]
+    one.clock.advance(RULES.lease - 0.5)
+    record, now = await read(one)
+    assert await one.store.swap([probe_renewed(record, "a 1", taken.generation, now)]) == [True]
+    one.clock.advance(RULES.lease - 0.5)
+    record, now = await read(other)
+    assert took_probe(record, "b 1", now) is None
+    record, now = await read(one)
+    assert not probe_ended(record, "a 1", taken.generation, "success", now).open
+    one.clock.advance(0.5)
+    record, now = await read(other)
+    assert took_probe(record, "b 1", now + 1e-3) is not None
 
 
 async def test_reads_tell_nothing_of_sound_records(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from outlast.core.moving import Adopt, Parcel
 from outlast.core.settlement import ACCEPTED, Accepted, Exists
 from outlast.core.store.control import Purge
@@ -52,6 +54,20 @@ async def test_the_kind_that_had_the_id_of_a_removed_record(desk: Desk) -> None:
             Exists("q.2", "id", "receipt"),
             Exists("q.1", "id", "receipt"),
         ]
+
+
+@pytest.mark.parametrize("length", [31, 33])
+@pytest.mark.parametrize("purged", [False, True])
+async def test_the_kind_that_had_an_id_as_long_as_a_generated_one_almost(desk: Desk, length: int, purged: bool) -> None:
+    id = f"q.{'x' * length}"
+    await desk.declare("q", records=0)
+    await desk.publish(id, kind="receipt")
+    if purged:
+        await desk.do(Purge(id=id))
+    else:
+        await desk.claim()
+        await desk.finish(id)
+    assert await answers(desk, id, kind="invoice") == [Exists(id, "id", "receipt")]
 
 
 async def test_the_kind_that_holds_the_unique_key(desk: Desk) -> None:

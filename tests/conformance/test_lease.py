@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from outlast.core.limits import Limit
 from outlast.core.message import Holder
 from outlast.core.settlement import Finish, Lost, Release
 from outlast.core.store.control import Cancel, Purge
@@ -136,6 +139,36 @@ async def test_extend_takes_back_what_lapsed_and_was_not_handed_out_again(desk: 
     assert await desk.settle(Finish(fences[1], "succeeded")) == []
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [{"concurrency": 2}, {"per_key": Limit(concurrency=2)}, {"concurrency": 2, "per_key": Limit(concurrency=2)}],
+    ids=["queue", "key", "both"],
+)
+async def test_extend_takes_back_what_limits_leave_room_for(desk: Desk, limits: dict[str, Any]) -> None:
+    await desk.declare("q", **limits)
+    await desk.publish("q.1", "q.2", "q.3", key="ann")
+    old = [each.fence for each in await desk.claim(holder=A)]
+    assert [fence.id for fence in old] == ["q.1", "q.2"]
+    await desk.lapse()
+    assert await desk.ids(limit=1, holder=B) == ["q.1"]
+    assert await desk.extend(A) == lost(old[:1])
+    assert [(await desk.record(id)).holder for id in ("q.1", "q.2")] == [B.id, A.id]
+    assert await desk.claim(holder=C) == []
+    assert await desk.settle(Finish(old[1], "succeeded")) == []
+    assert await desk.ids(holder=C) == ["q.3"]
+
+
+@pytest.mark.parametrize("limits", [{"concurrency": 1}, {"per_key": Limit(concurrency=1)}], ids=["queue", "key"])
+async def test_extend_takes_back_the_only_one_that_limits_let_run(desk: Desk, limits: dict[str, Any]) -> None:
+    await desk.declare("q", **limits)
+    await desk.publish("q.1", "q.2", key="ann")
+    assert await desk.ids(holder=A) == ["q.1"]
+    await desk.lapse()
+    assert await desk.extend(A) == []
+    assert (await desk.record("q.1")).holder == A.id
+    assert await desk.claim(holder=C) == []
+
+
 async def test_extend_takes_back_what_nobody_took_for_hours(desk: Desk) -> None:
     await desk.publish("q.1")
     await desk.claim(holder=A)
@@ -156,6 +189,18 @@ async def test_who_has_a_lapsed_job_next_does_not_take_its_crash_back(desk: Desk
     assert (await desk.record("q.1")).crashes == 1
     assert await desk.settle(Release(desk.fence("q.1"))) == []
     assert (await desk.record("q.1")).crashes == 1
+
+
+async def test_extend_tells_of_all_that_are_lost_or_to_be_cancelled(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2", "q.3", "q.4")
+    old = [each.fence for each in await desk.claim(holder=A, limit=2)]
+    desk.clock.advance(LEASE + 1)
+    assert await desk.ids(holder=B, limit=2) == ["q.1", "q.2"]
+    fences = [each.fence for each in await desk.claim(holder=A)]
+    await desk.apply(Cancel("q.3"), Cancel("q.4"))
+    told = await desk.extend(A)
+    assert told[:2] == lost(old)
+    assert sorted(told[2:], key=lambda each: each.fence.id) == lost(fences, "cancelled")
 
 
 async def test_extend_tells_of_a_superseded_fence_once(desk: Desk) -> None:
@@ -188,6 +233,18 @@ async def test_a_late_claim_does_not_hide_what_was_lost(desk: Desk) -> None:
     await desk.claim(holder=B)
     assert await desk.claim(holder=A) == []
     assert await desk.extend(A) == lost([old])
+
+
+@pytest.mark.parametrize("back", ["claim", "extend"])
+async def test_what_was_taken_back_and_then_given_back_is_not_told_as_lost(desk: Desk, back: str) -> None:
+    await desk.publish("q.1")
+    await desk.claim(holder=A)
+    await desk.lapse()
+    assert (await desk.claim(holder=A) if back == "claim" else await desk.extend(A)) == []
+    assert (await desk.record("q.1")).holder == A.id
+    await desk.settle(Release(desk.fence("q.1")))
+    assert await desk.ids(holder=B) == ["q.1"]
+    assert await desk.extend(A) == []
 
 
 async def test_what_was_settled_is_not_told_as_lost(desk: Desk) -> None:

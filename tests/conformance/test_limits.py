@@ -202,6 +202,13 @@ class TestConcurrencyOfAKey:
         await done(desk, "bob-0")
         assert await take(desk, limit=1) == ["bob-1"]
 
+    async def test_jobs_without_a_key_end_beside_those_of_keys(self, desk: Desk) -> None:
+        await declare(desk, per_key=Limit(concurrency=1))
+        await fill(desk, "ann", None, jobs=2)
+        assert await take(desk) == ["none-0", "ann-0", "none-1"]
+        await done(desk, "none-0", "ann-0", "none-1")
+        assert await take(desk) == ["ann-1"]
+
 
 class TestRates:
     async def test_a_burst_then_one_an_interval(self, desk: Desk) -> None:
@@ -233,6 +240,13 @@ class TestRates:
         assert await take(desk) == []
         desk.clock.advance(1)
         assert await take(desk) == ["ann-2", "bob-2"]
+
+    async def test_keys_whose_time_has_come_begin_their_turns(self, desk: Desk) -> None:
+        await declare(desk, per_key=Limit(rate="1/s", burst=3), weights={"ann": 2, "bob": 2})
+        await fill(desk, "ann", "bob", jobs=6)
+        assert await take(desk) == ["ann-0", "ann-1", "bob-0", "bob-1", "ann-2", "bob-2"]
+        desk.clock.advance(60)
+        assert await take(desk, 5) == ["ann-3", "ann-4", "bob-3", "bob-4", "ann-5"]
 
     async def test_it_is_remembered_while_a_key_has_nothing(self, desk: Desk) -> None:
         await declare(desk, per_key=Limit(rate="1/10s", burst=1))
@@ -269,6 +283,13 @@ class TestChanges:
         await desk.do(Adjust("q", {"concurrency": 2}))
         await declare(desk, concurrency=5, per_key=Limit(concurrency=9))
         assert (await desk.stats()).limits == {"concurrency": 2, "per_key.concurrency": 9}
+
+    async def test_keys_that_more_room_wakes_begin_their_turns(self, desk: Desk) -> None:
+        await declare(desk, per_key=Limit(concurrency=1), weights={"ann": 2, "bob": 2})
+        await fill(desk, "ann", "bob", jobs=4)
+        assert await take(desk) == ["ann-0", "bob-0"]
+        await desk.do(Adjust("q", {"per_key.concurrency": None}))
+        assert await take(desk, 5) == ["ann-1", "ann-2", "bob-1", "bob-2", "ann-3"]
 
     async def test_a_reset_is_as_declared_from_now_on(self, desk: Desk) -> None:
         await declare(desk, concurrency=1, weights={"ann": 2})

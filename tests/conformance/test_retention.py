@@ -279,3 +279,14 @@ async def test_a_unique_key_whose_time_is_over_does_not_take_the_next_holders_ke
     desk.clock.advance(10**4)
     await desk.do(Prune())
     assert await desk.publish("q.3", unique="k") == [Exists("q.2", "unique")]
+
+
+async def test_what_ended_and_was_removed_in_one_call_counts_against_no_bound(desk: Desk) -> None:
+    await desk.declare("q", records=2)
+    await desk.run("q.1")
+    await desk.publish("q.2")
+    answers = await desk.apply(Cancel("q.2"), Purge(id="q.2"))
+    assert [each.ok for each in answers] == [True, True]
+    await desk.run("q.3")
+    await desk.do(Prune())
+    assert [await desk.state(id) for id in ("q.1", "q.2", "q.3")] == ["succeeded", "unknown", "succeeded"]

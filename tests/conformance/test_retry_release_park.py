@@ -146,6 +146,25 @@ async def test_who_declares_a_kind_is_given_its_parked_jobs_at_once_at_their_ran
     assert await desk.state("q.2") == "parked"
 
 
+async def test_parked_jobs_with_keys_take_their_turns_when_their_kind_is_declared(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2", key="ann", kind="new")
+    await desk.publish("q.3", key="bob", kind="newer")
+    await desk.publish("r.1", key="ann", kind="new")
+    await desk.claim("q", "r")
+    at = desk.clock.time() + 1000
+    await desk.settle(*(Park(desk.fence(id), at) for id in ("q.1", "q.2", "q.3", "r.1")))
+    await desk.publish("q.4", key="cat")
+    await desk.publish("q.5", key="dan")
+    await desk.store.declare(Topology(kinds=("send", "new")))
+    assert await desk.ids(limit=3, holder=B) == ["q.4", "q.5", "q.1"]
+    await desk.publish("q.6", key="bob")
+    assert await desk.ids(holder=B) == ["q.2", "q.6"]  # the key of a job that stays parked has had no turn
+    assert await desk.state("q.3") == "parked"
+    assert await desk.ids("r", holder=B) == ["r.1"]
+    desk.clock.advance(1000)
+    assert await desk.ids(holder=B) == ["q.3"]
+
+
 async def test_a_declaration_without_kinds_leaves_those_that_are_known(desk: Desk) -> None:
     await desk.store.declare(Topology(kinds=("new",)))
     await desk.store.declare(Topology((Queue(name="q"),)))

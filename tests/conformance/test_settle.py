@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core.message import Terminal, Usage
+from outlast.core.message import Fence, Terminal, Usage
 from outlast.core.settlement import Finish, Lost, Park, Release, Reschedule, Settlement
 from outlast.core.store.control import Cancel, Purge, Redrive
 from tests.support.jobs import LEASE, A, B, Desk, failure, lost, raw
@@ -223,3 +223,16 @@ async def test_what_a_run_used_is_kept_until_the_job_runs_again(desk: Desk) -> N
     await desk.finish("q.2")
     record = await desk.record("q.2")
     assert (record.state, record.usage, record.progress) == ("succeeded", None, None)
+
+
+async def test_settlements_of_a_queue_that_the_store_does_not_know_are_lost(desk: Desk) -> None:
+    await desk.publish("q.1", "q.2")
+    await desk.claim()
+    known = [desk.fence(id) for id in ("q.1", "q.2")]
+    unknown = [Fence(f"gone.{n}", "gone", known[0].token, 1000 + n) for n in range(3)]
+    ends = [Finish(each, "succeeded") for each in (known[0], *unknown, known[1])]
+    assert await desk.settle(*ends) == lost(unknown)
+    assert [await desk.state(each.id) for each in known] == ["succeeded"] * 2
+    assert await desk.settle(Reschedule(unknown[0], 0.0, 2), Release(unknown[1]), Park(unknown[2], 9.0)) == lost(
+        unknown
+    )

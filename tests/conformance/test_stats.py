@@ -7,6 +7,7 @@ import math
 import pytest
 
 from outlast.core.forecast import Forecast
+from outlast.core.limits import Limit
 from outlast.core.settlement import Park
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Adjust, Cancel, Edit, Pause, Purge, RunNow
@@ -56,6 +57,31 @@ async def test_oldest_is_how_long_the_first_ready_job_has_waited(desk: Desk) -> 
     await desk.publish("q.2")
     assert (await desk.stats()).oldest == pytest.approx(7)
     await desk.claim(limit=1)
+    assert (await desk.stats()).oldest == 0
+
+
+async def test_oldest_is_of_all_keys_and_of_the_jobs_without_one(desk: Desk) -> None:
+    for key in ("ann", None, "bob"):
+        await desk.publish(f"q.{key}", key=key)
+        desk.clock.advance(1)
+    assert (await desk.stats()).oldest == pytest.approx(3)
+    assert await desk.ids(limit=1) == ["q.None"]
+    await desk.do(Cancel("q.ann"))
+    assert (await desk.stats()).oldest == pytest.approx(1)
+
+
+async def test_oldest_is_of_the_keys_of_the_queue_those_that_wait_for_a_slot_too(desk: Desk) -> None:
+    for queue in ("p", "q", "r"):
+        await desk.declare(queue, per_key=Limit(concurrency=1))
+        await desk.publish(f"{queue}.1", f"{queue}.2", key="ann")
+        assert await desk.ids(queue) == [f"{queue}.1"]
+        desk.clock.advance(1)
+    assert [(await desk.stats(queue)).oldest for queue in ("p", "q", "r")] == pytest.approx([3, 2, 1])
+    desk.clock.advance(1)
+    await desk.publish("q.3", key="bob")
+    assert (await desk.stats()).oldest == pytest.approx(3)
+    await desk.finish("q.1")
+    assert await desk.ids() == ["q.3", "q.2"]
     assert (await desk.stats()).oldest == 0
 
 

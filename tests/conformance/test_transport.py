@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from outlast import ConfigurationError, Context, Outlast, Settings
+from outlast import Breaker, ConfigurationError, Context, Outlast, Settings
 from outlast.aio.clock import SystemClock
 from outlast.brokers.memory import MemoryStore
 from outlast.core.clock import Clock
@@ -163,3 +163,29 @@ async def test_a_schedule_is_refused_when_the_app_declares_itself(app: Outlast) 
     refused = rf"^schedule 'nightly': the store of {URL} keeps no schedules: {FIX}$"
     with pytest.raises(ConfigurationError, match=refused):
         await app.runtime()
+
+
+async def test_guards_that_it_cannot_share_are_named_once_when_the_store_is_opened(
+    app: Outlast, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.guard("search", breaker=True)
+    app.guard("own", breaker=Breaker(share=False))
+    app.guard("hosts", breaker=True, key="host")
+    app.guard("files", bulkhead=3)
+    app.guard("payments", breaker=True)
+    store = (await app.runtime()).store
+    assert caplog.messages == []  # no other process can reach it
+    await app.close()
+    broker: Any = store.broker
+    broker.capabilities = structs.replace(broker.capabilities, shared=True)
+    await app.runtime()
+    await app.close()
+    await app.runtime()
+    app.guard("mail", breaker=True)
+    await app.runtime()
+    first, late = caplog.messages
+    assert first == (
+        "2 guards (payments, search) are not shared between processes, the store of amqp://host cannot do it: each "
+        "process opens and probes them by itself; add store='redis://...', or declare Breaker(share=False)"
+    )
+    assert late.startswith("1 guard (mail) is not shared")

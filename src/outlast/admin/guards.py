@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 
 from outlast.core.errors import ConfigurationError, StoreUncertain
 from outlast.core.guards.needs import DeclaredGuard
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.guards.ramp import share
 from outlast.core.guards.record import (
     GuardCommand,
@@ -55,9 +56,10 @@ class GuardStatus(Struct, frozen=True, kw_only=True):
     was never held. seconds: since the state began, None where the store does not know. next_probe: until a probe may be
     taken; 0 when it is due; None while it is closed or held. share: of the calls that are made. votes: the windows of
     the processes in the last round. asking: whether a round runs. rules: of the process that asked last. queues: the
-    unfinished jobs, those that run left out, of each queue that needs it. policies: what the app declares, in words.
-    scope: whose breaker it is, of all processes, of each process, of each key in a process, or none. why: the state in
-    words, "" while it is closed and all calls are made.
+    unfinished jobs, those that run left out, of each queue that needs it. oldest: how long the first of their ready
+    jobs has waited. permits: the bulkhead in each worker process that uses it, as it told last. policies: what the app
+    declares, in words. scope: whose breaker it is, of all processes, of each process, of each key in a process, or
+    none. why: the state in words, "" while it is closed and all calls are made.
     """
 
     name: str
@@ -72,6 +74,8 @@ class GuardStatus(Struct, frozen=True, kw_only=True):
     asking: bool = False
     rules: GuardRules = GuardRules()
     queues: dict[str, int] = {}
+    oldest: float = 0.0
+    permits: tuple[PermitsInUse, ...] = ()
     policies: dict[str, str] = {}
     declared: bool = False
     scope: Scope = "all"
@@ -98,9 +102,10 @@ async def states_of(store: Store, declared: Mapping[str, DeclaredGuard] | None =
 def guards_of(
     view: GuardsView, stats: Mapping[str, QueueStats], declared: Mapping[str, DeclaredGuard]
 ) -> list[GuardStatus]:
-    """Return the guards that have a record, that a queue needs, or that the app declares, by name."""
+    """Return the guards that have a record, that a queue needs, a worker uses, or the app declares, by name."""
     needed = {name for each in stats.values() for name in each.needs}
-    names = {record.name for record in view.records} | needed | set(declared)
+    used = {permits.guard for each in stats.values() for permits in each.permits}
+    names = {record.name for record in view.records} | needed | used | set(declared)
     return [_status(view.of(name), view.now, stats, declared.get(name)) for name in sorted(names)]
 
 
@@ -108,6 +113,7 @@ def _status(
     record: GuardRecord, now: float, stats: Mapping[str, QueueStats], declared: DeclaredGuard | None
 ) -> GuardStatus:
     name, known = record.name, record.revision > 0
+    needing = {queue: each for queue, each in sorted(stats.items()) if name in each.needs}
     due = probe_due(record)
     part = 0.0 if record.open else 1.0
     if not record.open and not record.held and record.closed_at is not None:
@@ -117,19 +123,26 @@ def _status(
         state=state_of(record, now),
         held=record.held,
         known=known,
-        seconds=max(0.0, now - record.since) if known and (record.open or record.closed_at is not None) else None,
+        seconds=max(0.0, now - record.since) if known and _has_begun(record) else None,
         next_probe=None if due is None else max(0.0, due - now),
         probe_by=record.probe.holder if record.probe is not None and now < record.probe.until else "",
         share=part,
         votes=record.votes,
         asking=record.asked_at is not None,
         rules=record.rules if known or declared is None or declared.breaker is None else rules_of(declared.breaker),
-        queues={queue: each.depth - each.running for queue, each in sorted(stats.items()) if name in each.needs},
+        queues={queue: each.depth - each.running for queue, each in needing.items()},
+        oldest=max((each.oldest for each in needing.values()), default=0.0),
+        permits=tuple(permits for each in stats.values() for permits in each.permits if permits.guard == name),
         policies=policies_in_words(declared.settings) if isinstance(declared, Guard) else {},
         declared=declared is not None,
         scope=_scope(declared),
         why=waits_for([name], [record], now).removeprefix(f"{WAITS_FOR} {name}: "),
     )
+
+
+def _has_begun(record: GuardRecord) -> bool:
+    """Tell whether the store knows since when it is in its state: not of one for which there was only a round."""
+    return record.open or record.closed_at is not None or record.reset_at is not None
 
 
 def _scope(declared: DeclaredGuard | None) -> Scope:

@@ -23,7 +23,8 @@ class Portal:
     """Runs coroutines on a loop of its own while the caller's thread blocks. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant, as that of `portal`: the collector may close a generator whose clean-up needs it, in any section.
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -139,7 +140,7 @@ def has_short_loops() -> bool:
     return _short_loops
 
 
-_guard: Final = threading.Lock()
+_guard: Final = threading.RLock()
 _current: _Process | None = None
 
 

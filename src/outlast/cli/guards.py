@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -15,6 +15,7 @@ from outlast.cli.output.answers import print_answers
 from outlast.cli.store_access import find_store, on_store
 from outlast.core.errors import StoreMissing
 from outlast.core.exitcodes import NOT_FOUND
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.guards.record import GuardCommand, GuardsView, Vote
 from outlast.core.store.control import Answer
 from outlast.core.text import clean, counted, duration
@@ -32,7 +33,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The guard.", autocomp
 
 _STYLES: Final = {"open": "bold red", "half-open": "bold yellow", "closed": "green"}
 _SCOPES: Final = {"": "no breaker", "process": "each process alone", "key": "each key of each process alone"}
-_HEADS: Final = ("guard", "state", "for", "next probe", "calls", "failed", "slow", "waiting jobs")
+_STATE: Final = ("guard", "state", "for", "next probe", "calls", "failed", "slow")
+_WAITING: Final = ("bulkhead", "waiting jobs", "longest wait")
 
 
 def register(root: typer.Typer) -> None:
@@ -50,7 +52,7 @@ def list_(options: CommonOptions) -> None:
     else:
         policies = any(each.policies for each in found)
         show.table(
-            (*_HEADS, *(["policies"] if policies else []), ""),
+            (*_STATE, *_WAITING, *(["policies"] if policies else []), ""),
             (_row(each, policies=policies) for each in found),
             empty=f"no guards in {access.shown}: it knows one that has opened, or that a queue needs; "
             "--app module:name shows those that the app declares",
@@ -70,7 +72,9 @@ def _row(status: GuardStatus, *, policies: bool) -> list[show.Cell]:
         calls.calls if calls.calls else "-",
         _part(calls.failures, calls.calls),
         _part(calls.slow, calls.calls),
+        _bulkhead(status.permits),
         waiting if status.queues else "-",
+        duration(status.oldest) if status.oldest else "-",
         *([", ".join(status.policies) or "-"] if policies else []),
         (", ".join(_remarks(status)), "bold yellow"),
     ]
@@ -95,12 +99,26 @@ def _remarks(status: GuardStatus) -> list[str]:
     return remarks
 
 
+def _bulkhead(permits: Sequence[PermitsInUse]) -> str:
+    """Return how many calls of these processes run and wait, in words."""
+    if not permits:
+        return "-"
+    waiting = sum(each.waiting for each in permits)
+    used = f"{sum(each.used for each in permits)} of {sum(each.of for each in permits)}"
+    return f"{used}, {waiting} wait" if waiting else used
+
+
 def _part(number: int, calls: int) -> str:
     return f"{number / calls:.0%}" if calls else "-"
 
 
 def _document(status: GuardStatus) -> dict[str, Any]:
-    return {**asdict(status), "votes": [_vote(each) for each in status.votes], "rules": asdict(status.rules)}
+    return {
+        **asdict(status),
+        "votes": [_vote(each) for each in status.votes],
+        "rules": asdict(status.rules),
+        "permits": [asdict(each) for each in status.permits],
+    }
 
 
 def _vote(vote: Vote) -> dict[str, Any]:
@@ -143,6 +161,7 @@ def show_(options: CommonOptions, name: Name) -> None:
             ("probe", status.probe_by and f"by {status.probe_by}"),
             ("calls made", f"{status.share:.0%}" if status.share < 1 else "all"),
             ("needed by", ", ".join(f"{queue} ({counted(n, 'waiting job')})" for queue, n in status.queues.items())),
+            ("oldest job", f"ready for {duration(status.oldest)}" if status.oldest else ""),
             ("opens at", f"{opens} of at least {counted(rules.minimum, 'call')}"),
             ("for all at", f"more than {rules.quorum:.0%} of the processes"),
             ("probe every", f"{rules.interval:g} s, waited for {rules.lease:g} s"),
@@ -153,6 +172,8 @@ def show_(options: CommonOptions, name: Name) -> None:
     for vote in status.votes:
         calls = f"{counted(vote.calls, 'call')}, {vote.failures} failed, {vote.slow} slow"
         show.say(f"  {clean(vote.voter)}  {'open' if vote.open else 'closed'}  {calls}")
+    for each in status.permits:
+        show.say(f"  {clean(each.process)}  bulkhead: {_bulkhead([each])}")
 
 
 def _states(access: StoreAccess) -> tuple[list[GuardStatus], StoreMissing | None]:
@@ -234,9 +255,9 @@ _CHANGES: Final[tuple[tuple[GuardCommand, str, str, str], ...]] = (
     ),
     (
         "reset",
-        "Let the guard go by its calls again. One that is open closes, and its calls grow along the ramp.",
+        "Let the guard go by its calls again. One that is open, also in one process alone, closes and ramps up.",
         "is closed and goes by its calls",
-        "is closed and not held already",
+        "is closed and goes by its calls",
     ),
 )
 for _name, _help, _done, _unchanged in _CHANGES:

@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.limits import Rate
 from outlast.core.text import duration
 
@@ -28,6 +29,7 @@ __all__ = [
     "begins_in",
     "forecast_of",
     "measured",
+    "permits_in",
     "with_sample",
 ]
 
@@ -52,10 +54,14 @@ _BALANCED: Final = 0.02
 
 
 class Offer(Struct, frozen=True, array_like=True, gc=False):
-    """What one worker gives one queue. slots: jobs that it can run at once; run: mean seconds of one, 0 if unknown."""
+    """What one worker gives one queue. slots: jobs that it can run at once; run: mean seconds of one, 0 if unknown.
+
+    permits: the bulkheads that are in use in its process, told with one queue of it.
+    """
 
     slots: int
     run: float = 0.0
+    permits: tuple[PermitsInUse, ...] = ()
 
 
 NO_LOADS: Final[dict[str, Offer]] = {}
@@ -131,6 +137,11 @@ class _Interval(Struct, frozen=True, gc=False):
     first: int
     least: int
     slots: int
+
+
+def permits_in(offers: Iterable[Offer]) -> tuple[PermitsInUse, ...]:
+    """Return the bulkheads that workers have told of."""
+    return tuple(each for offer in offers for each in offer.permits)
 
 
 def with_sample(samples: Sequence[Sample], sample: Sample) -> Sequence[Sample]:

@@ -109,7 +109,7 @@ class Registry:
     overrides: dict[Any, Callable[..., Any]] = field(default_factory=dict)
     """Replacements of dependencies in tests."""
     version: int = 0
-    """Increases with every change of `topology()`; an open store then gets the topology again."""
+    """Increases with every change of `topology()` or of the guards; an open store then gets the topology again."""
     _explicit: set[str] = field(default_factory=set)
     _names: dict[str, Declaration] = field(default_factory=dict)
 
@@ -158,6 +158,7 @@ class Registry:
                 f"guard {guard.name!r} is declared twice: use the first one, or give one of them another name"
             )
         self.guards[guard.name] = guard
+        self.version += 1
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Add an exchange; raise ConfigurationError when it is declared already with other settings."""

@@ -12,6 +12,7 @@ from outlast.aio.loop_end import at_loop_end
 from outlast.core.registry import Registry
 from outlast.core.store.store import Store
 from outlast.enqueue.attendance import Attendance
+from outlast.enqueue.local_guards import LocalGuards
 from outlast.enqueue.runtime import Runtime
 
 __all__ = ["Connections"]
@@ -43,6 +44,7 @@ class Connections:
         self._wire = wire
         self._connections: dict[tuple[int, asyncio.AbstractEventLoop], _LoopConnection] = {}
         self._single: Store | None = None
+        self._local_guards = LocalGuards(registry.guards)
 
     async def get(self) -> Runtime:
         """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
@@ -89,6 +91,7 @@ class Connections:
         version = self._registry.version
         if connection.declared != version:
             await connection.runtime.store.declare(self._registry)
+            self._local_guards.opened(connection.runtime.store)
             connection.declared = version
         return connection.runtime
 

@@ -8,7 +8,7 @@ from types import CodeType, FrameType
 from typing import Final
 
 from outlast.aio.deadlines import Within
-from outlast.core.guards.breaker import Admission
+from outlast.core.guards.answers import Admission
 from outlast.resilience.lane import Lane
 
 __all__ = ["Block", "Blocks", "owner_of_block"]

@@ -100,7 +100,8 @@ class Permits:
 
     def wait_blocking(self, at_most: float | None) -> None:
         """Take a permit as `wait` does, and block the calling thread meanwhile."""
-        ready = threading.Semaphore(0)
+        ready = threading.Lock()  # not a semaphore: that has a lock in Python, which the collector may interrupt
+        ready.acquire()
         limit = self._limit(at_most)
         waiter = self._queue(ready.release, limit)
         if waiter is None:

@@ -16,7 +16,7 @@ from outlast.aio.deadlines import Deadlines, Within
 from outlast.aio.threads import Threads
 from outlast.core.calls import is_async
 from outlast.core.errors import BulkheadFull, DeadlinePassed, GuardTimeout
-from outlast.core.guards.breaker import Admission, CallOutcome
+from outlast.core.guards.answers import Admission, CallOutcome
 from outlast.core.guards.classify import outcome_of_error, outcome_of_value
 from outlast.core.guards.retrying import Allowance, may_be_repeated
 from outlast.resilience.attempts import Attempts, discard, discard_blocking

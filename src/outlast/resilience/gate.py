@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
 
-from outlast.core.guards.breaker import Admission, CallOutcome
+from outlast.core.guards.answers import Admission, CallOutcome
 from outlast.resilience.guard import Guard
 from outlast.resilience.lane import Lane
 
-__all__ = ["Gate", "GateState", "Probe"]
+__all__ = ["RENEW", "Gate", "GateState", "Probe"]
+
+RENEW: Final = 0.25
+"""The share of its lease after which a probe without a call has it renewed: two renewals may be lost."""
 
 
 class GateState(Struct, frozen=True):
@@ -21,14 +25,22 @@ class GateState(Struct, frozen=True):
 
 
 class Probe:
-    """The one probe of a guard, for one run: its first guarded call, or else its own end, decides it."""
+    """The one probe of a guard, for one run: its first guarded call, or else its own end, decides it.
+
+    Its lease bounds the call, not the way of the run to it: until then, call `renew` after each RENEW of the lease.
+    waits: whether it has neither made its call nor ended. lease: in seconds.
+    """
 
     probes = True
 
-    def __init__(self, guard: str, lane: Lane, admission: Admission) -> None:
+    def __init__(self, guard: str, lane: Lane, admission: Admission, lease: float, clock: Callable[[], float]) -> None:
         self.guard = guard
+        self.lease: Final = lease
+        self.waits = True
         self._lane = lane
+        self._clock = clock
         self._admission: Admission | None = admission
+        self._renewed = admission.started
 
     @property
     def decided(self) -> bool:
@@ -37,17 +49,32 @@ class Probe:
 
     def probe(self, now: float) -> Admission | None:
         """Return the admission of the first call, unless its lease has ended."""
+        self.calls()
         admission, self._admission = self._admission, None
         if admission is None or not self._lane.is_probe(admission, now):
             return None
         admission.started = now  # the job's way to this call is not the dependency's time
         return admission
 
+    def calls(self) -> None:
+        """Renew the lease once more for the call that begins, here or in a child process, unless it is new."""
+        if self._clock() - self._renewed >= RENEW * self.lease:
+            self.renew()
+        self.waits = False
+
+    def renew(self) -> None:
+        """Ask for the whole lease again, if it still waits for its call."""
+        admission = self._admission
+        if admission is not None and self.waits:
+            self._renewed = self._clock()
+            self._lane.renew_probe(admission)
+
     def ended(self, admission: Admission, outcome: CallOutcome) -> None:
         """Do nothing: the breaker has taken the end of the call."""
 
     def end(self, outcome: CallOutcome) -> None:
         """End it with the run, if no call has used it."""
+        self.waits = False
         admission, self._admission = self._admission, None
         if admission is not None:
             self._lane.end_probe(admission, outcome)
@@ -72,11 +99,11 @@ class Gate:
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` after each change of the state, in whatever thread makes it, until `unwatch`."""
-        self._lane.watchers = (*self._lane.watchers, changed)
+        self._lane.watch(changed)
 
     def unwatch(self, changed: Callable[[], None]) -> None:
         """End `watch`."""
-        self._lane.watchers = tuple(each for each in self._lane.watchers if each != changed)
+        self._lane.unwatch(changed)
 
     def state(self) -> GateState:
         """Return the state of this process, which follows the shared one."""
@@ -88,4 +115,4 @@ class Gate:
     async def take_probe(self) -> Probe | None:
         """Take the probe for a job, if it is due and no other process has it."""
         admission = await self._lane.take_probe()
-        return None if admission is None else Probe(self.name, self._lane, admission)
+        return None if admission is None else Probe(self.name, self._lane, admission, self.lease, self._guard._clock)

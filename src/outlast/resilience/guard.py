@@ -1,226 +1,37 @@
-"""A guard: the policies around one dependency, for awaited and plain calls, blocks and decorated functions."""
+"""A guard: the policies around one dependency, with one breaker and bulkhead, or with those of each key."""
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import inspect
 import os
-import sys
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from random import Random
 from time import monotonic
-from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar, overload
+from typing import Any, Final
 from weakref import WeakSet
 
-from outlast.core.calls import is_async
 from outlast.core.durations import Duration
 from outlast.core.errors import ConfigurationError
-from outlast.core.guards.breaker import BreakerView, Held, SharedBreaker
+from outlast.core.guards.answers import BreakerView, Held, SharedBreaker
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, Timeout
 from outlast.core.policy import Retry
 from outlast.core.text import shown
-from outlast.resilience.blocks import Block, Blocks, owner_of_block
+from outlast.resilience.blocks import Blocks
 from outlast.resilience.calls import Calls
-from outlast.resilience.first_read import waited_blocking, waited_for
+from outlast.resilience.guarding import Guarding
 from outlast.resilience.keyed import KeyOf, Lanes
 from outlast.resilience.lane import Lane
 from outlast.resilience.news import GuardEvent, GuardNews
-from outlast.resilience.ports import FIRST_READ, GuardSharing
+from outlast.resilience.ports import GuardSharing
 from outlast.resilience.settings import MOST_KEYS, BudgetSetting, Key, settings_of
 
 __all__ = ["Guard", "GuardOfKey"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-class _Guarding(ABC):
-    """The ways to make a guarded call."""
-
-    name: str
-    _calls: Calls
-    _blocks: Blocks
-
-    @abstractmethod
-    def _take(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Lane:
-        """Return the lane of a call."""
-
-    @abstractmethod
-    def _take_for_block(self) -> Lane:
-        """Return the lane of a block."""
-
-    @abstractmethod
-    def _put(self, lane: Lane) -> None:
-        """Take the lane of a call back."""
-
-    @abstractmethod
-    def _begin(self) -> Future[None] | None:
-        """Begin to share the state; return what the first call waits for, None for nothing."""
-
-    _begun = False
-
-    # Calls
-
-    @overload
-    async def call(self, function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    @overload
-    async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    async def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call a function under all policies, and return its value.
-
-        An `async def` is awaited in this task. A plain function runs in a thread of the guard, which cannot be
-        stopped: past the timeout it keeps its permit of the bulkhead until it returns. Raise GuardOpen, BulkheadFull
-        or DeadlinePassed when the call is not made, GuardTimeout when it takes too long, and what the function raises;
-        a note says why it was not repeated.
-        """
-        if not callable(function):
-            raise _not_a_function(function, "call")
-        if not self._begun:
-            await self._wait_for_begin()
-        lane = self._take(function, args, kwargs)
-        try:
-            return await self._calls.make(lane, function, args, kwargs)
-        finally:
-            self._put(lane)
-
-    def call_sync(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a plain function in this thread, under all policies; raise as `call` does, but for GuardTimeout.
-
-        The timeout does not interrupt it: it bounds the guarded calls in it, and a call that took longer counts as
-        slow. Waits and retries block the thread; on the thread of an event loop there are none.
-        """
-        if not callable(function):
-            raise _not_a_function(function, "call_sync")
-        if is_async(function):
-            raise TypeError(f"guard.call_sync({shown(function)}): it is async: use 'await guard.call(...)'")
-        value: R = self._call_plain(function, args, kwargs)
-        return value
-
-    def _call_plain(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._begun:
-            self._wait_for_begin_blocking()
-        lane = self._take(function, args, kwargs)
-        try:
-            return self._calls.make_blocking(lane, function, args, kwargs)
-        finally:
-            self._put(lane)
-
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
-    def __call__(self, function: Callable[..., Any], /) -> Callable[..., Any]:
-        """Decorate a function: each call of it is guarded, an `async def` as by `call`, another as by `call_sync`.
-
-        Raise ConfigurationError for a generator, for a fallback with other parameters, and for a `key` that names none.
-        """
-        if not callable(function):
-            raise _not_a_function(function, "")
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigurationError(
-                f"guard {self.name!r}: {function.__qualname__!r} is a generator: write 'with guard:' inside it"
-            )
-        on_loop = is_async(function)
-        self._check(function, blocking=not on_loop)
-        if on_loop:
-
-            async def guarded(*args: Any, **kwargs: Any) -> Any:
-                return await self.call(function, *args, **kwargs)
-
-            return functools.update_wrapper(guarded, function)
-
-        def guarded_sync(*args: Any, **kwargs: Any) -> Any:
-            return self._call_plain(function, args, kwargs)
-
-        return functools.update_wrapper(guarded_sync, function)
-
-    def _check(self, function: Callable[..., Any], *, blocking: bool) -> None:
-        if self._calls.answers is not None:
-            self._calls.answers.check(function, blocking=blocking)
-
-    # Blocks: one attempt, without retry and fallback
-
-    async def __aenter__(self) -> None:
-        """Enter a guarded block: one attempt, which ends past the timeout. Retry and Fallback do not apply.
-
-        Raise as `call` does.
-        """
-        frame = sys._getframe(1)
-        if not self._begun:
-            await self._wait_for_begin()
-        lane = self._take_for_block()
-        try:
-            admission, within, limit = await self._calls.enter(lane)
-        except BaseException:
-            self._put(lane)
-            raise
-        if within is not None:
-            within.__enter__()
-        self._blocks.opened(Block(lane, admission, owner_of_block(), limit, within), frame)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        block = self._blocks.ended(owner_of_block(), sys._getframe(1))
-        if block is None:
-            return
-        within = block.within
-        try:
-            if within is not None:
-                within.__exit__(kind, error, trace)
-        except TimeoutError as cut:
-            instead = self._calls.failed(block.lane, block.admission, cut, within, block.timeout)
-            raise (instead or cut) from cut.__cause__
-        else:
-            self._block_ended(block, error)
-        finally:
-            self._put(block.lane)
-
-    def __enter__(self) -> None:
-        """Enter a guarded block of a thread: as `async with`, but that nothing interrupts it."""
-        frame = sys._getframe(1)
-        if not self._begun:
-            self._wait_for_begin_blocking()
-        lane = self._take_for_block()
-        try:
-            admission = self._calls.enter_blocking(lane)
-        except BaseException:
-            self._put(lane)
-            raise
-        self._blocks.opened(Block(lane, admission, owner_of_block(), None, None), frame)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        block = self._blocks.ended(owner_of_block(), sys._getframe(1))
-        if block is not None:
-            self._block_ended(block, error)
-            self._put(block.lane)
-
-    def _block_ended(self, block: Block, error: BaseException | None) -> None:
-        if error is None:
-            self._calls.succeeded(block.lane, block.admission, None)
-        else:
-            self._calls.failed(block.lane, block.admission, error)
-
-    # The first call
-
-    async def _wait_for_begin(self) -> None:
-        begun = self._begin()
-        self._begun = begun is None or await waited_for(begun, FIRST_READ)
-
-    def _wait_for_begin_blocking(self) -> None:
-        begun = self._begin()
-        if asyncio._get_running_loop() is None:
-            self._begun = begun is None or waited_blocking(begun, FIRST_READ)
-
-
-class Guard(_Guarding):
+class Guard(Guarding):
     """The policies around one dependency. One object per process, used on any event loop and in any thread.
 
     It needs no app: `payments = Guard("payments", timeout=2, breaker=Breaker())`, then `await payments.call(f, ...)`,
@@ -313,6 +124,13 @@ class Guard(_Guarding):
         """Return the state of its breaker; raise ConfigurationError when it has none, or one for each key."""
         return self._only_lane("view").view()
 
+    def permits_in_use(self, process: str) -> PermitsInUse | None:
+        """Return the permits in use in this process, which is called so; None without a bulkhead, or with many."""
+        permits = None if self._lane is None else self._lane.permits
+        if permits is None:
+            return None
+        return PermitsInUse(self.name, process, permits.taken, permits.policy.concurrency, permits.waiting)
+
     def hold(self, held: Held) -> None:
         """Hold the breaker "open" or "closed" in this process until the next `hold`; "" lets it move by itself."""
         self._only_lane("hold").hold(held)
@@ -356,7 +174,7 @@ class Guard(_Guarding):
                 if link is None or self._lane is None:
                     self._begun = True
                     return None
-                self._lane.sharing = link
+                self._lane.share(link)
                 self._started = link.start(self)
             return self._started
 
@@ -364,7 +182,7 @@ class Guard(_Guarding):
         return f"Guard({self.name!r})"
 
 
-class GuardOfKey(_Guarding):
+class GuardOfKey(Guarding):
     """One key of a guard: its own breaker and bulkhead, and the other policies of the guard."""
 
     _begun = True
@@ -423,13 +241,6 @@ class GuardOfKey(_Guarding):
 
 
 _guards: Final[WeakSet[Guard]] = WeakSet()
-
-
-def _not_a_function(function: object, use: str) -> TypeError:
-    if inspect.iscoroutine(function):
-        function.close()  # or Python warns that nothing awaits it
-        return TypeError(f"guard.{use}: give the function and its arguments, guard.call(f, x), not guard.call(f(x))")
-    return TypeError(f"guard.{use}({shown(function)}): give a function and its arguments")
 
 
 def _start_again() -> None:

@@ -44,6 +44,7 @@ class Lanes:
 
     def take(self, key: Hashable) -> Lane:
         """Return the lane of a key, which is kept until `give_back`. Raise ConfigurationError if it cannot be kept."""
+        refused = False
         with self._lock:
             try:
                 lane = self._lanes.get(key)
@@ -58,9 +59,11 @@ class Lanes:
                 lane = self._lanes[key] = self._make(key=key)
             else:
                 lane = self._rest
-                self._tell()
+                refused, self._told = not self._told, True
             lane.users += 1
-            return lane
+        if refused:  # without the lock: a handler of the log has one too
+            self._tell()
+        return lane
 
     def give_back(self, lane: Lane) -> None:
         """Allow the lane to be dropped again."""
@@ -81,14 +84,12 @@ class Lanes:
         return False
 
     def _tell(self) -> None:
-        if not self._told:
-            self._told = True
-            _logger.warning(
-                "guard %r has max_keys=%d keys that are open or in use: further keys have no breaker until one is "
-                "closed and idle (raise max_keys)",
-                self._name,
-                self._most,
-            )
+        _logger.warning(
+            "guard %r has max_keys=%d keys that are open or in use: further keys have no breaker until one is closed "
+            "and idle (raise max_keys)",
+            self._name,
+            self._most,
+        )
 
 
 class KeyOf:

@@ -7,36 +7,36 @@ import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
-from contextlib import suppress
 from math import inf
 from typing import Final, Literal
 
 from outlast.core.errors import BulkheadFull, ConfigurationError, DeadlinePassed, GuardOpen
-from outlast.core.guards.breaker import (
+from outlast.core.guards.answers import (
     PROBE_DUE,
     Admission,
     BreakerView,
     CallOutcome,
     Held,
-    LocalBreaker,
+    ProbeDue,
     Refusal,
     SharedBreaker,
     Transition,
 )
+from outlast.core.guards.breaker import LocalBreaker
 from outlast.core.guards.policies import Breaker, Bulkhead, slow_limit
 from outlast.resilience.bulkhead import Permits
-from outlast.resilience.left_probe import LeftProbe
+from outlast.resilience.hung_calls import HungCalls
+from outlast.resilience.left_probe import answered
 from outlast.resilience.must_wait import MustWait
-from outlast.resilience.news import NO_KEY, GuardNews
+from outlast.resilience.news import NO_KEY, GuardNews, open_since
 from outlast.resilience.passes import pass_of
 from outlast.resilience.ports import GuardSharing, ProbeAnswer
+from outlast.resilience.sharing import ANSWER, Sharing
 
 __all__ = ["Lane"]
 
-ANSWER: Final = 1.0
-"""Seconds in which the link must say whether this process has the probe; else the call is refused."""
-TICK: Final = 1.0
-"""Seconds between two looks for calls in flight that have become slow."""
+ON_LOOP: Final = 0.1
+"""The most seconds for which a plain call blocks the event loop of its thread, to hear who has the probe."""
 _NO_BREAKER: Final = Admission(0, 0.0)
 
 
@@ -44,22 +44,24 @@ class Lane:
     """Admits calls and takes their ends, from any thread.
 
     A call takes a permit of the bulkhead first, so that the breaker sees no call that still waits for its turn.
+
+    While it holds its lock it takes no other, and nothing that holds another lock takes this one: the collector may
+    close a generator with a block of any guard inside any locked section, and two threads could wait for each other.
     """
 
     __slots__ = (
         "_clock",
-        "_leased",
-        "_left",
+        "_hung",
         "_lock",
         "_name",
         "_news",
-        "_next_tick",
+        "_open_since",
+        "_shared",
+        "_watchers",
         "breaker",
         "key",
         "permits",
-        "sharing",
         "users",
-        "watchers",
     )
 
     def __init__(
@@ -75,23 +77,35 @@ class Lane:
     ) -> None:
         self.breaker: Final = None if breaker is None else LocalBreaker(breaker, clock(), timeout)
         self.permits: Final = None if bulkhead is None else Permits(name, bulkhead)
-        self.sharing: GuardSharing | None = None
-        """The link to the other processes; None while the breaker is of this process only."""
         self.users = 0
         """The callers that hold this lane; counted by `Lanes`."""
-        self.watchers: tuple[Callable[[], None], ...] = ()
-        """Called after each change of the breaker's state, outside of the lock; they return at once."""
         self.key: Final = key
         """Of which key it is; NO_KEY for a guard without keys."""
+        self._watchers: tuple[Callable[[], None], ...] = ()
         self._news = news
+        self._open_since: float | None = None  # as it was told last
         self._name = name
         self._clock = clock
         # Reentrant: the collector may close a generator, with a block of this guard in it, inside any call.
         self._lock = threading.RLock()
-        self._leased: Admission | None = None  # the probe that the store has given
-        self._left: LeftProbe | None = None
-        judges_slow = breaker is not None and slow_limit(breaker, timeout) < inf
-        self._next_tick = -inf if judges_slow else inf
+        self._shared: Sharing | None = None  # None while the breaker is of this process only
+        self._hung: HungCalls | None = None
+        if self.breaker is not None and breaker is not None and slow_limit(breaker, timeout) < inf:
+            self._hung = HungCalls(self.breaker, self._lock, clock)
+
+    def share(self, link: GuardSharing) -> None:
+        """Share the state of the breaker with the other processes from now on."""
+        self._shared = Sharing(self._name, self._required(), link, self._lock, self._clock)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed`, which returns at once, after each change of the breaker's state, in any thread, unlocked."""
+        with self._lock:
+            self._watchers = (*self._watchers, changed)
+
+    def unwatch(self, changed: Callable[[], None]) -> None:
+        """End `watch`."""
+        with self._lock:
+            self._watchers = tuple(each for each in self._watchers if each != changed)
 
     # Entering
 
@@ -118,16 +132,21 @@ class Lane:
             admission = self._after_turn(ends)
             if admission is not MustWait.PROBE:
                 return admission
-        asked = self._ask()
+        shared = self._sharing()
+        asked = shared.ask()
         try:
             async with asyncio.timeout(self._answer_within(ends)):
                 answer = await asyncio.shield(asyncio.wrap_future(asked))
         except BaseException as error:
-            raise self._unanswered(asked, error, ends) from None
-        return self._granted(answer, ends)
+            raise self._unanswered(shared, asked, error, ends) from None
+        return self._granted(shared, answer, ends)
 
     def enter_blocking(self, wait: MustWait, ends: float | None) -> Admission:
-        """Admit a call as `enter` does, and block the calling thread meanwhile; on an event loop it does not wait."""
+        """Admit a call as `enter` does, and block the calling thread meanwhile.
+
+        On an event loop it does not wait, but for ON_LOOP when the probe that was left for it has lapsed: calls that
+        come more rarely than that would never make one.
+        """
         on_loop = asyncio._get_running_loop() is not None
         if wait is MustWait.TURN:
             assert self.permits is not None
@@ -139,16 +158,21 @@ class Lane:
             admission = self._after_turn(ends)
             if admission is not MustWait.PROBE:
                 return admission
-        asked = self._ask()
-        if on_loop and not asked.done():
+        shared = self._sharing()
+        asked = shared.ask()
+        if (
+            on_loop
+            and not asked.done()
+            and not (shared.lapsed and answered(asked, min(ON_LOOP, self._answer_within(ends))))
+        ):
             self.give_permit()
-            self._leave_to_next(asked)
+            shared.leave_to_next(asked)
             raise GuardOpen(self._name, ANSWER, _UNANSWERED)
         try:
             answer = asked.result(self._answer_within(ends))
         except BaseException as error:
-            raise self._unanswered(asked, error, ends) from None
-        return self._granted(answer, ends)
+            raise self._unanswered(shared, asked, error, ends) from None
+        return self._granted(shared, answer, ends)
 
     def _wait_allowed(self, ends: float | None) -> float | None:
         """Return the seconds until the deadline; raise GuardOpen instead of a wait for a turn that would be refused."""
@@ -175,13 +199,13 @@ class Lane:
     def _admit(self, breaker: LocalBreaker, now: float) -> Admission | Literal[MustWait.PROBE]:
         opened: Transition = ""
         with self._lock:
-            if now >= self._next_tick:
-                opened = self._tick(breaker, now)
+            if self._hung is not None and now >= self._hung.next:
+                opened = self._hung.look(now, self._told)
             answer = breaker.admit(now)
-            if answer is PROBE_DUE and not (breaker.shared and self.sharing is not None):
-                answer = breaker.grant_probe(now)
-            if self._left is not None and type(answer) is not Admission and (left := self._left.take()) is not None:
-                answer = self._take_left(breaker, left, now) or answer
+            if type(answer) is not Admission:
+                answer = self._granted_here(breaker, answer, now)
+        if self._shared is not None and type(answer) is not Admission:
+            self._shared.give_unused_back()
         if opened:
             self._told(opened)
         if type(answer) is Admission:
@@ -195,6 +219,17 @@ class Lane:
         self.give_permit()
         raise GuardOpen(self._name, answer.retry_after, answer.why)
 
+    def _granted_here(
+        self, breaker: LocalBreaker, answer: Admission | Refusal | ProbeDue, now: float
+    ) -> Admission | Refusal | ProbeDue:
+        """Return the probe where no other process need be asked: it is of this process, or was left. Has the lock."""
+        shared = self._shared
+        if answer is PROBE_DUE and (shared is None or not breaker.shared):
+            answer = breaker.grant_probe(now)
+        if shared is not None and not isinstance(answer, Admission):
+            answer = shared.take_left(now) or answer
+        return answer
+
     def _allowed(self, breaker: LocalBreaker, now: float) -> Admission | None:
         """Return the admission of a refused call whose run came through a gate, as the probe or in the ramp."""
         allowed = pass_of(self._name)
@@ -205,7 +240,7 @@ class Lane:
             if view.state == "closed":
                 admission = breaker.grant_probe(now)  # that of an ordinary call, as it is closed
                 return admission if isinstance(admission, Admission) else None
-            return None if view.held else allowed.probe(now)
+        return None if view.held else allowed.probe(now)
 
     # The probe of all processes
 
@@ -216,22 +251,12 @@ class Lane:
             if breaker.view(now).state != "open":
                 return None
             answer = breaker.admit(now)
-            if answer is PROBE_DUE and not (breaker.shared and self.sharing is not None):
+            if answer is PROBE_DUE and (self._shared is None or not breaker.shared):
                 answer = breaker.grant_probe(now)
         if answer is not PROBE_DUE:
             return answer if isinstance(answer, Admission) else None
-        asked = self._ask()
-        try:
-            async with asyncio.timeout(ANSWER):
-                given = await asyncio.shield(asyncio.wrap_future(asked))
-        except BaseException as error:
-            late = isinstance(error, TimeoutError)
-            self._not_used(asked, ANSWER if late else 0.0)
-            if late:
-                return None
-            raise
-        admission = self._taken(given)
-        if not isinstance(admission, Admission):
+        admission = await self._sharing().take()
+        if admission is None:
             return None
         if not admission.probe:  # it has closed meanwhile
             self.leave(admission, "neutral", self._clock(), permit=False)
@@ -243,33 +268,41 @@ class Lane:
         with self._lock:
             return self._required().is_probe(admission, now)
 
+    def renew_probe(self, admission: Admission) -> None:
+        """Give this probe its whole lease again, as soon as the store agrees where it is the one of all processes."""
+        if self._shared is None or not self._shared.renew(admission):
+            with self._lock:
+                self._required().renew_probe(admission, self._clock())
+
     def end_probe(self, admission: Admission, outcome: CallOutcome) -> None:
         """Take the end of a probe that made no call."""
         now = self._clock()
         admission.started = now  # a job's time is not the dependency's
         self.leave(admission, outcome, now, permit=False)
 
-    def _ask(self) -> Future[ProbeAnswer]:
-        assert self.sharing is not None
-        return self.sharing.take_probe(self._name)
+    def _sharing(self) -> Sharing:
+        assert self._shared is not None
+        return self._shared
 
     def _answer_within(self, ends: float | None) -> float:
         return ANSWER if ends is None else min(ANSWER, max(0.0, ends - self._clock()))
 
-    def _unanswered(self, asked: Future[ProbeAnswer], error: BaseException, ends: float | None) -> BaseException:
+    def _unanswered(
+        self, shared: Sharing, asked: Future[ProbeAnswer], error: BaseException, ends: float | None
+    ) -> BaseException:
         """Give back what a call has that gets no answer in time, or is cancelled; return what it raises."""
         self.give_permit()
         now, late = self._clock(), isinstance(error, NoAnswer)
         passed = now - ends if late and ends is not None and now >= ends else None
         away = late and passed is None  # else this caller alone is gone: the next one may ask at once
-        self._not_used(asked, ANSWER if away else 0.0)
+        shared.not_used(asked, ANSWER if away else 0.0)
         if away:
             return GuardOpen(self._name, ANSWER, _UNANSWERED)
         return error if passed is None else DeadlinePassed(self._name, passed)
 
-    def _granted(self, answer: ProbeAnswer, ends: float | None) -> Admission:
+    def _granted(self, shared: Sharing, answer: ProbeAnswer, ends: float | None) -> Admission:
         """Admit a call by the answer, unless its deadline has passed meanwhile."""
-        admission = self._taken(answer)
+        admission = shared.taken(answer)
         if isinstance(admission, Admission):
             now = self._clock()
             if ends is None or now < ends:
@@ -278,61 +311,6 @@ class Lane:
             raise DeadlinePassed(self._name, now - ends)
         self.give_permit()
         raise GuardOpen(self._name, admission.retry_after, admission.why)
-
-    def _taken(self, answer: ProbeAnswer) -> Admission | Refusal:
-        """Return the admission of the probe, that of an ordinary call if it has closed, or why there is none."""
-        assert self.breaker is not None
-        now = self._clock()
-        with self._lock:
-            if answer.granted and now < answer.at:
-                admission = self.breaker.grant_probe(now, answer.at)
-            else:  # also when the lease has ended before this: another process may have the probe by now
-                self.breaker.pass_probe(now, answer.at)
-                admission = Refusal(max(0.0, answer.at - now), "another process makes the probe")
-            if isinstance(admission, Admission) and admission.probe:
-                self._leased = admission
-        if isinstance(admission, Admission) and admission.probe:
-            return admission
-        if answer.granted:
-            self._give_probe_back()
-        return admission
-
-    def _not_used(self, asked: Future[ProbeAnswer], again: float) -> None:
-        """Give back a probe that may still be given to a caller that is gone; another may ask in `again` seconds."""
-        assert self.breaker is not None
-        now = self._clock()
-        with self._lock:
-            self.breaker.pass_probe(now, now + again)
-
-        def give_back(done: Future[ProbeAnswer]) -> None:
-            if not done.cancelled() and done.exception() is None and done.result().granted:
-                self._give_probe_back()
-
-        asked.add_done_callback(give_back)
-
-    def _leave_to_next(self, asked: Future[ProbeAnswer]) -> None:
-        """Leave the probe that is given later to the next call: this one cannot wait on its loop."""
-        assert self.breaker is not None
-        now = self._clock()
-        with self._lock:
-            self.breaker.pass_probe(now, now + ANSWER)
-            if self._left is None:
-                self._left = LeftProbe(self._lock, self._clock, self._give_probe_back)
-        self._left.leave(asked)
-
-    def _take_left(self, breaker: LocalBreaker, answer: ProbeAnswer, now: float) -> Admission | None:
-        """Return the admission of the probe that was left, None if it may not be made any more."""
-        if now < answer.at and breaker.view(now).state != "closed":
-            admission = breaker.grant_probe(now, answer.at)
-            if isinstance(admission, Admission):
-                self._leased = admission
-                return admission
-        self._give_probe_back()
-        return None
-
-    def _give_probe_back(self) -> None:
-        if self.sharing is not None:
-            self.sharing.probe_ended(self._name, "")
 
     # Leaving
 
@@ -358,68 +336,40 @@ class Lane:
             self.permits.give_back()
 
     def _probe_over(self, probe: Admission, result: Transition) -> None:
-        if probe is not self._leased:
+        if self._shared is None or not self._shared.ended(probe, result):
             self._told(result)
-        else:
-            self._leased = None
-            if self.sharing is not None:
-                self.sharing.probe_ended(self._name, result)
         self._changed()
 
     def _told(self, result: Transition) -> None:
         """Ask the other processes, after this one has opened on its own calls or by its own probe."""
         if not result:
             return
-        if result == "opened" and self.sharing is not None:
-            self.sharing.tripped(self._name)
+        if result == "opened" and self._shared is not None:
+            self._shared.opened()
         self._changed()
 
     def _changed(self, *, shared: bool = False) -> None:
-        if self._news is not None:
-            self._news.look(self, shared=shared)
-        for each in self.watchers:
+        news, breaker = self._news, self.breaker
+        if news is not None and breaker is not None:
+            now = self._clock()
+            with self._lock:  # or an older state could be told after a newer one
+                view, before = breaker.view(now), self._open_since
+                since = self._open_since = open_since(view, before)
+            if (since is None) != (before is None):
+                news.changed(self.key, view, now, before=before, shared=shared)
+        for each in self._watchers:
             each()
-
-    # Calls that hang
-
-    def tick(self) -> None:
-        """Count the calls in flight that have become slow."""
-        if self.breaker is not None:
-            with self._lock:
-                opened = self.breaker.tick(self._clock())
-            self._told(opened)
-
-    def _tick(self, breaker: LocalBreaker, now: float) -> Transition:
-        """Look for slow calls now, and once more later if this thread runs an event loop: no call may come then."""
-        self._next_tick = now + TICK
-        loop = asyncio._get_running_loop()
-        if loop is not None:
-            loop.call_later(TICK, self._later)
-        return breaker.tick(now)
-
-    def _later(self) -> None:
-        now = self._clock()
-        if self.breaker is None or now < self._next_tick - TICK / 2:
-            return  # a call that came before this timer has looked, and has set a timer of its own
-        opened: Transition = ""
-        with self._lock, suppress(RuntimeError):  # the loop is closed
-            if self.breaker.view(now).in_flight:
-                opened = self._tick(self.breaker, now)
-        self._told(opened)
 
     # The state of the breaker
 
     def view(self) -> BreakerView:
         """Return the state of the breaker, with the calls in flight that have become slow."""
-        self.tick()
+        breaker = self._required()
         with self._lock:
-            return self._required().view(self._clock())
-
-    def seen(self) -> tuple[BreakerView, float]:
-        """Return the state of the breaker, and the time."""
-        now = self._clock()
+            opened = breaker.tick(self._clock())
+        self._told(opened)
         with self._lock:
-            return self._required().view(now), now
+            return breaker.view(self._clock())
 
     def hold(self, held: Held) -> None:
         """Hold the breaker by hand; see `LocalBreaker.hold`."""
@@ -439,12 +389,11 @@ class Lane:
         return self.breaker
 
     def idle(self) -> bool:
-        """Whether nothing is lost when this lane is dropped."""
+        """Whether nothing is lost when this lane, which has no users, is dropped. Called with the lock of `Lanes`."""
         permits = self.permits
         if permits is not None and (permits.taken or permits.waiting):
             return False
-        with self._lock:
-            return self.breaker is None or self.breaker.idle(self._clock())
+        return self.breaker is None or self.breaker.idle(self._clock())
 
 
 _UNANSWERED: Final = "the store has not said in time which process makes the probe"

@@ -73,6 +73,10 @@ class GuardLink:
         lease = ANSWER if guard is None or guard.breaker is None else guard.breaker.probe_lease
         return self._submit(lambda session: session.take(name), ProbeAnswer(True, self._clock() + lease))
 
+    def renew_probe(self, name: str) -> Future[ProbeAnswer]:
+        """Ask for the whole lease again of the probe that this process has, of all processes or of its own."""
+        return self._submit(lambda session: session.renew(name), ProbeAnswer(False, self._clock()))
+
     def probe_ended(self, name: str, result: Transition) -> None:
         """Report the end of the probe that `take_probe` has given; `close` waits for that while the store is there."""
         if self._session is not None:
@@ -140,6 +144,8 @@ class _Session:
         self._clock = clock
         self._states = SharedStates(f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}", clock)
         self._probes: dict[str, HeldProbe] = {}
+        self._own_probes: set[str] = set()
+        """The guards of which this process has the probe for itself alone."""
         self._asking: set[str] = set()
         self._store: Guards | None = None
         """None while the store is away, or shares no guards."""
@@ -201,8 +207,7 @@ class _Session:
             try:
                 store = await self._connect()
                 if not store.shares_guards():
-                    _log.warning("guards are not shared between processes: the store of %s cannot do it", store.url)
-                    return
+                    return  # the app has told it when it opened the store
                 seen = await store.guards.guards_changed(0, 0)
                 while True:
                     await self._states.refresh(store.guards)
@@ -277,6 +282,7 @@ class _Session:
         """Take the probe; locally while the store is away."""
         lease = self._states.rules(name).lease
         store = self._store
+        self._own_probes.add(name)
         if store is None:
             return ProbeAnswer(True, self._clock() + lease)
         holder = self._states.new_holder()
@@ -292,7 +298,27 @@ class _Session:
             return ProbeAnswer(False, self._clock() + ANSWER) if unanswered else ProbeAnswer(True, until)
         if probe is not None:
             self._probes[name] = probe
+            self._own_probes.discard(name)
         return answer
+
+    async def renew(self, name: str) -> ProbeAnswer:
+        """Renew the lease of the probe; the store's stays as it is while the store is away."""
+        probe = self._probes.get(name)
+        if probe is None:  # or the link was closed since it was given
+            own = name in self._own_probes
+            return ProbeAnswer(own, self._clock() + (self._states.rules(name).lease if own else 0.0))
+        renewed: HeldProbe | None = None
+
+        async def renew(store: Guards) -> None:
+            nonlocal renewed
+            renewed = await self._states.renew(store, name, probe)
+
+        await self._with_store(renew)
+        if renewed is None:
+            return ProbeAnswer(False, probe.until)
+        if self._probes.get(name) is probe:  # it has not ended meanwhile
+            self._probes[name] = renewed
+        return ProbeAnswer(True, renewed.until)
 
     async def end(self, name: str, result: Transition) -> None:
         """Report the end of the probe, again until the store has it or the lease is over."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from typing import Final, ParamSpec, Protocol, TypeVar
 
-from outlast.core.guards.breaker import Admission, CallOutcome
+from outlast.core.guards.answers import Admission, CallOutcome
 
 __all__ = ["GivenProbe", "Pass", "RampPass", "pass_of", "passes_here", "with_passes"]
 
@@ -28,6 +28,10 @@ class Pass(Protocol):
         """Return the admission of a call to a guard that is open; None: it is not made."""
         ...
 
+    def calls(self) -> None:
+        """Take that a call of the run begins in a child process."""
+        ...
+
     def ended(self, admission: Admission, outcome: CallOutcome) -> None:
         """Take the end of a call whose admission `probe` gave."""
         ...
@@ -47,6 +51,9 @@ class RampPass:
         """Refuse: the guard has opened again."""
         return None
 
+    def calls(self) -> None:
+        """Do nothing."""
+
     def ended(self, admission: Admission, outcome: CallOutcome) -> None:
         """Do nothing."""
 
@@ -57,20 +64,30 @@ class RampPass:
 class GivenProbe:
     """The probe of a parent process: this process makes its calls, and tells the parent the outcome of the first.
 
-    Every call is made until one fails: only the parent knows that the guard has closed. tell: called once, with the
-    outcome of the first call that is not neutral, in the thread of that call.
+    Every call is made until one fails: only the parent knows that the guard has closed. begins: called once, when the
+    first call begins. tell: called once, with the outcome of the first call that is not neutral. Both are called in the
+    thread of that call.
     """
 
     probes = True
 
-    def __init__(self, tell: Callable[[CallOutcome], None]) -> None:
+    def __init__(self, begins: Callable[[], None], tell: Callable[[CallOutcome], None]) -> None:
         self.decided = False
+        self._begun = False
         self._failed = False
+        self._begins = begins
         self._tell = tell
 
     def probe(self, now: float) -> Admission | None:
         """Return an admission that counts for nothing here."""
+        self.calls()
         return None if self._failed else Admission(-1, now, probe=True)
+
+    def calls(self) -> None:
+        """Tell that a call begins, at the first one."""
+        if not self._begun:
+            self._begun = True
+            self._begins()
 
     def ended(self, admission: Admission, outcome: CallOutcome) -> None:
         """Tell the outcome of the first call; make no further one after one that failed."""

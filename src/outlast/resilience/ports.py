@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from outlast.core.guards.breaker import BreakerView, SharedBreaker, Transition
+    from outlast.core.guards.answers import BreakerView, SharedBreaker, Transition
     from outlast.core.guards.policies import Breaker
 
 __all__ = ["FIRST_READ", "GuardSharing", "ProbeAnswer", "SharedGuard"]
@@ -69,6 +69,10 @@ class GuardSharing(Protocol):
 
         Who has it and is gone before it uses it, such as a caller that is cancelled, reports `probe_ended(name, "")`.
         """
+        ...
+
+    def renew_probe(self, name: str) -> Future[ProbeAnswer]:
+        """Ask for the whole lease again of the probe that `take_probe` has given; not granted: it ends as it would."""
         ...
 
     def probe_ended(self, name: str, result: Transition) -> None:

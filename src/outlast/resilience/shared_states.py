@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from outlast.core.errors import StoreUncertain
 from outlast.core.guards.answers import BreakerView, SharedBreaker
@@ -23,6 +23,7 @@ from outlast.core.guards.record import (
     asked,
     probe_due,
     probe_ended,
+    probe_renewed,
     tallied,
     took_probe,
     waiting_for,
@@ -143,6 +144,16 @@ class SharedStates:
         self._probes += 1
         return f"{self.voter}.{self._probes}"
 
+    async def renew(self, store: Guards, name: str, probe: HeldProbe) -> HeldProbe | None:
+        """Give a probe of this process its whole lease again; None if it has ended, or is another's."""
+        record, reading = await self._change(
+            store, name, lambda found, now: probe_renewed(found, probe.holder, probe.generation, now)
+        )
+        lease = record.probe
+        if lease is None or lease.holder != probe.holder or record.generation != probe.generation:
+            return None
+        return structs.replace(probe, until=reading.soonest(lease.until))
+
     async def end(self, store: Guards, name: str, probe: HeldProbe, outcome: ProbeOutcome) -> None:
         """Report the end of a probe; a report that comes too late changes nothing."""
         await self._change(
@@ -198,6 +209,7 @@ class SharedStates:
                     probe_at=reading.latest(record.probe_at if due is None else due),
                     held=record.held,
                     closed_at=None if record.closed_at is None else reading.latest(record.closed_at),
+                    reset_at=None if record.reset_at is None else reading.latest(record.reset_at),
                 )
             )
 

@@ -29,6 +29,7 @@ from outlast.supervisor.blame import LAST_CALL, release_within, tell_requeued
 from outlast.supervisor.links import open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
+from outlast.supervisor.replacements import Replacements
 from outlast.supervisor.replica import WorkerReplica
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.store_link import StoreLink
@@ -39,9 +40,6 @@ _logger = logging.getLogger("outlast.supervisor")
 
 _CHECK: Final = 0.25
 _GIVE_UP: Final = 5
-_RECYCLED: Final = 10.0
-"""Seconds until a new worker may be replaced: one that is above its bounds from the start must not loop."""
-_RECYCLE_AGAIN: Final = 30.0
 _MARGIN: Final = 10.0
 _RENEWAL: Final = "the renewal of leases"
 
@@ -91,16 +89,13 @@ class Supervisor:
             isolated=isolated,
         )
         self._size = processes
-        self._bounds = RecycleBounds(max_jobs, max_age, max_resident)
+        self._replacements = Replacements(RecycleBounds(max_jobs, max_age, max_resident), SystemClock())
         self._stall_after = stall_after
         self._directory = named_directory()
         self._clock: Clock = SystemClock()
         self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
         self._processes: set[WorkerProcess] = set()
         self._replicas: list[WorkerReplica] = []
-        self._reloading = False
-        self._next_recycle: dict[WorkerReplica, float] = {}
-        self._wanted = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: StoreLink | None = None
         self._links: dict[WorkerProcess, StoreLink] = {}
@@ -162,8 +157,7 @@ class Supervisor:
         The first new worker that does not come up ends the reload: the others stay, and the log says so. Another call
         during the reload restarts it.
         """
-        self._reloading = True
-        self._wanted.set()
+        self._replacements.reload()
 
     def end_grace(self) -> None:
         """End the grace period of a stop now."""
@@ -187,7 +181,7 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         self._replicas = [WorkerReplica(self) for _ in range(self._size)]
-        work = (self._renewals(), self._checks(), self._replace_workers(), self._watch_consumers())
+        work = (self._renewals(), self._checks(), self._replacements.run(self._replicas), self._watch_consumers())
         beside = [loop.create_task(each) for each in work]
         running = [loop.create_task(replica.run()) for replica in self._replicas]
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._over.wait())]
@@ -315,8 +309,7 @@ class Supervisor:
                 if late and not process.killed:
                     _logger.error("worker %d has not ended within its grace period and is killed", process.child.pid)
                     process.kill("forced")
-            if any(self._recycle_reason(replica, now) for replica in self._replicas):
-                self._wanted.set()
+            self._replacements.check(self._replicas, now)
             if self._reaps:
                 reap_adopted({process.child.pid for process in self._processes})
             await asyncio.sleep(_CHECK)
@@ -325,52 +318,6 @@ class Supervisor:
         """Return the seconds that a stopping worker has until it is killed."""
         settings = process.settings or self._hello
         return _MARGIN + (settings.drain_grace if settings is not None else 0.0)
-
-    def _recycle_reason(self, replica: WorkerReplica, now: float) -> str:
-        """Return why the worker should be replaced; "" when it need not, or its last replacement was too recent."""
-        if replica.process is None or self._next_recycle.get(replica, 0.0) > now:
-            return ""
-        return replica.process.recycle_reason(now, self._bounds)
-
-    # Replacements
-
-    async def _replace_workers(self) -> None:
-        """Replace workers on request, one at a time: there is never more than one process beyond `processes`."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            while self._reloading:
-                self._reloading = False
-                await self._reload()
-            for replica in self._replicas:
-                if why := self._recycle_reason(replica, self._clock.monotonic()):
-                    await self._recycle(replica, why)
-
-    async def _reload(self) -> None:
-        number = counted(len(self._replicas), "worker")
-        _logger.info("reloading: new processes for %s, one after the other", number)
-        for done, replica in enumerate(self._replicas):
-            if why := await replica.replace():
-                _logger.error(
-                    "the reload has failed, a new worker did not come up (%s): %d of %s new, the others "
-                    "are unchanged; remove the cause and send SIGHUP again",
-                    why,
-                    done,
-                    number,
-                )
-                return
-            if self._reloading:
-                _logger.info("reloading: requested again, it starts again")
-                return
-        _logger.info("reloaded: %s new", number)
-
-    async def _recycle(self, replica: WorkerReplica, why: str) -> None:
-        pid = replica.process.child.pid if replica.process is not None else 0
-        _logger.info("worker %d is replaced after %s", pid, why)
-        failed = await replica.replace()
-        if failed:
-            _logger.error("a new worker did not come up (%s): worker %d stays, and is replaced later", failed, pid)
-        self._next_recycle[replica] = self._clock.monotonic() + (_RECYCLE_AGAIN if failed else _RECYCLED)
 
     async def _watch_consumers(self) -> None:
         await self._linked.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from outlast.core.message import Holder
@@ -14,6 +14,10 @@ from outlast.worker.executor import Executor
 from outlast.worker.follow_ups import absent_ones, in_question
 from outlast.worker.report import Reporter
 from outlast.worker.run import Answer, Run, run_blocking
+from outlast.worker.store_link import StoreLink
+
+if TYPE_CHECKING:
+    from outlast.worker.gates import Gates
 
 __all__ = ["drain"]
 
@@ -40,11 +44,15 @@ class _InThread:
 
 
 async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
-    """Run jobs until none is ready; return their ids in order of the runs. Raise AssertionError after `max_runs`."""
+    """Run jobs until none is ready, or guards hold the rest; return their ids in order of the runs.
+
+    Raise AssertionError after `max_runs`.
+    """
     store = runtime.store
     ended: asyncio.Queue[EndedRun] = asyncio.Queue()
     budget = Budget(runtime, concurrency=100, threads=100, processes=100)
     report = Reporter(runtime)
+    gates = _gates(runtime, budget)
     executor = Executor(
         runtime,
         budget,
@@ -52,15 +60,21 @@ async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
         settle=lambda run, settlement: ended.put_nowait((run, settlement)),
         noted=lambda run: None,
         pool=_InThread(),
+        gates=gates,
     )
     holder = Holder(f"testing-{uuid4().hex}", "testing")
     ids: list[str] = []
     try:
+        if gates is not None:
+            await gates.begin()
         while True:
-            queues = await store.broker.stats([])
-            deliveries = await store.broker.claim(
-                dict.fromkeys(queues, 1), limit=1, holder=holder, lease=_LEASE, wait=0
-            )
+            demand = dict.fromkeys(await store.broker.stats([]), 1)
+            if gates is not None:
+                await gates.look()
+                demand = await gates.bounded(demand)
+            deliveries = await store.broker.claim(demand, limit=1, holder=holder, lease=_LEASE, wait=0)
+            if gates is not None:
+                gates.claimed(demand, bool(deliveries))
             if not deliveries:
                 return ids
             if len(ids) >= max_runs:
@@ -80,4 +94,16 @@ async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
             report.settled([(run, settlement)], frozenset((each.fence.id, each.fence.token) for each in lost), absent)
             ids.append(run.delivery.message.id)
     finally:
+        if gates is not None:
+            gates.close()
         executor.close()
+
+
+def _gates(runtime: Runtime, budget: Budget) -> Gates | None:
+    """Return the gates of the queues that need guards; None when none does."""
+    if not runtime.registry.needs():
+        return None
+    from outlast.worker.gates import gates_of
+
+    link = StoreLink(runtime.store, runtime.clock, runtime.rng, reconnect=None, patience=_LEASE)
+    return gates_of(runtime.registry, list(runtime.registry.queues), budget, link)

@@ -201,8 +201,9 @@ class Testing:
     async def drain(self, *, max_runs: int = 1000) -> list[JobRecord]:
         """Run all due jobs, one at a time, including those that they enqueue, until none is ready.
 
-        Return the records of the jobs that ran, in the order of their last run. A retry with a delay needs `advance`.
-        Before the first of them, the app's `on_start` hooks run; the end of the block runs `on_stop`. Raise
+        Return the records of the jobs that ran, in the order of their last run. A retry with a delay needs `advance`. A
+        queue that needs a guard waits as with a worker: while it is open none of its jobs runs, but one if the probe is
+        due. Before the first of them, the app's `on_start` hooks run; the end of the block runs `on_stop`. Raise
         AssertionError after `max_runs` runs.
         """
         runtime = await self._wiring.connections.get()

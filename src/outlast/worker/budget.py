@@ -64,7 +64,9 @@ class Budget:
         """The jobs of `detach`: they have begun, and are released when the process ends."""
         self.idle.set()
         self._queues = {(each.queue, self.by_mode[each.mode]) for each in composer.registry.kinds.values()}
-        self.loads = QueueLoads({queue: self.slots(queue) for queue, _ in self._queues})
+        self.loads = QueueLoads(
+            {queue: self.slots(queue) for queue, _ in self._queues}, composer.registry.guards.values()
+        )
         self._job_map = job_map
         self._kill_grace = composer.settings.kill_grace
 

@@ -59,6 +59,7 @@ class Claimer:
         self._holder = holder
         self._lease = lease
         self._gates = gates
+        budget.loads.claims_from(queues)
         self._claiming: asyncio.Task[Any] | None = None
         self._cut = False
         self._attended = -CLAIM_WAIT

@@ -17,6 +17,7 @@ from outlast.resilience.gate import Gate, GateState, Probe
 from outlast.resilience.guard import Guard
 from outlast.resilience.passes import Pass, RampPass
 from outlast.worker.budget import Budget
+from outlast.worker.probe_leases import ProbeLeases
 from outlast.worker.run import Run
 from outlast.worker.store_link import StoreLink
 
@@ -67,6 +68,7 @@ class Gates:
         self._budget = budget
         self._link = link
         self._loop = asyncio.get_running_loop()
+        self._leases = ProbeLeases(self._loop)
         self._slots = {queue: budget.slots(queue) for queue in needs}
         self._states: dict[str, GateState] = {}
         self._read_at = -1.0
@@ -181,6 +183,8 @@ class Gates:
             return False
         run.passes = passes
         self.used = True
+        if probes:
+            self._leases.add(run, probes)
         return True
 
     def why(self, queue: str) -> str:
@@ -255,11 +259,7 @@ class Gates:
         self._states.clear()
         self.active = any(self._state(name).share < 1.0 for name in self._gates)
         now = self._loop.time()
-        due = [
-            queue
-            for queue in self._closed
-            if queue not in self._probes and self._due_in(queue, now) == 0.0 and queue not in self._ready
-        ]
+        due = self._due(now)
         if due and self._look is None:
             for queue in due:
                 interval = max(self._gates[name].interval for name in self._needs[queue])
@@ -269,6 +269,18 @@ class Gates:
         self._set_timer()
 
     # The probe
+
+    async def look(self) -> None:
+        """Act on the states as they are, and let the next claim take the probes that are due now: without the timer."""
+        self._changed()
+        due = self._due(self._loop.time())
+        if due:
+            await self._look_for_jobs(due)
+
+    def _due(self, now: float) -> list[str]:
+        """Return the queues for which it is to be looked whether they have a job for the probes of their guards."""
+        untaken = [queue for queue in self._closed if queue not in self._probes and queue not in self._ready]
+        return [queue for queue in untaken if self._due_in(queue, now) == 0.0]
 
     async def _look_for_jobs(self, queues: Sequence[str]) -> None:
         """Let the next claim take the probes of those queues that have a job for it."""

@@ -1,13 +1,15 @@
-"""What a worker can do for each of its queues, as it tells the store: slots, and the mean seconds of a run."""
+"""What a worker can do for each queue, as it tells the store: slots, the mean seconds of a run; the permits in use."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import structs
 
 from outlast.core.forecast import SAMPLE_EVERY, Offer
+from outlast.core.guards.needs import DeclaredGuard
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.message import Holder
 
 __all__ = ["QueueLoads"]
@@ -44,16 +46,24 @@ class QueueLoads:
     """Measures the runs of each queue, and makes the `Holder` of the next claim.
 
     Before the first run of a queue has ended, twice the age of its oldest run counts as the mean: a run that is seen at
-    a random time lasts on average as long again.
+    a random time lasts on average as long again. guards: of the app. The permits of their bulkheads that are in use are
+    told with one queue; callers that begin to wait for one, or no longer do, are news.
     """
 
-    def __init__(self, slots: Mapping[str, int]) -> None:
+    def __init__(self, slots: Mapping[str, int], guards: Collection[DeclaredGuard] = ()) -> None:
         self._slots = slots
+        self._guards = guards
+        self._with_permits = next(iter(slots), "")
         self._means = {queue: _Mean() for queue in slots}
         self._ended = 0
         self._told_ended = -1
         self._told_at = 0.0
         self._told_shut: set[str] = set()
+        self._told_waiting: set[str] = set()
+
+    def claims_from(self, queues: Sequence[str]) -> None:
+        """Tell the permits with one of these queues: a store knows nothing of a queue that is not claimed from."""
+        self._with_permits = next((each for each in queues if each in self._slots), "")
 
     def ended(self, queue: str, seconds: float) -> None:
         """Count a run that has freed its slot."""
@@ -85,14 +95,22 @@ class QueueLoads:
             for queue, started in running:
                 if started and queue in unknown:
                     ages[queue] = max(ages.get(queue, 0.0), now - started)
-        news = first or bool(ages) or (self._ended != self._told_ended and elapsed >= SAMPLE_EVERY)
-        if not news:
+        permits = self._permits(holder.label)
+        waiting = {each.guard for each in permits if each.waiting}
+        later = self._ended != self._told_ended or waiting != self._told_waiting
+        if not (first or ages or (later and elapsed >= SAMPLE_EVERY)):
             return holder
-        self._told_at, self._told_ended, self._told_shut = now, self._ended, set(shut)
+        self._told_at, self._told_ended, self._told_shut, self._told_waiting = now, self._ended, set(shut), waiting
         loads = {
             queue: Offer(
-                0 if queue in shut else self._slots[queue], float(f"{mean.value or 2 * ages.get(queue, 0.0):.3g}")
+                0 if queue in shut else self._slots[queue],
+                float(f"{mean.value or 2 * ages.get(queue, 0.0):.3g}"),
+                permits if queue == self._with_permits else (),
             )
             for queue, mean in self._means.items()
         }
         return structs.replace(holder, loads=loads)
+
+    def _permits(self, process: str) -> tuple[PermitsInUse, ...]:
+        found = (guard.permits_in_use(process) for guard in self._guards)
+        return tuple(each for each in found if each is not None and (each.used or each.waiting))

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
-from outlast.core.errors import ConfigurationError, OutlastError, StoreError, StoreMoved, StoreUnavailable
+from outlast.core.errors import ConfigurationError, OutlastError, StoreError, StoreMoved
 from outlast.core.events import Event, WorkerStalled
 from outlast.core.message import Holder
 from outlast.core.settlement import Lost, Release
@@ -36,12 +36,12 @@ from outlast.worker.ports import RuntimePort
 from outlast.worker.purpose import check_purpose
 from outlast.worker.renewal import ThreadRenewal, renew
 from outlast.worker.report import Reporter
+from outlast.worker.scheduling import scheduler_of
 from outlast.worker.settler import Settler, Settlers
 from outlast.worker.stopper import RunStopper
 from outlast.worker.store_link import StoreLink
 
 if TYPE_CHECKING:
-    from outlast.scheduler.loop import Scheduler
     from outlast.worker.gates import Gates
 
 __all__ = ["STALL_PATIENCE", "Worker", "WorkerTorn", "new_holder"]
@@ -189,7 +189,7 @@ class Worker:
         reconnect = self._connect if offered.shared and offered.leases else None
         link = StoreLink(store, self._runtime.clock, self._runtime.rng, reconnect=reconnect, patience=self._patience)
         link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
-        scheduler = await self._scheduler(link)
+        scheduler = await scheduler_of(self._runtime, link)
         self._failed = asyncio.get_running_loop().create_future()
         pool = ProcessPool(self._source, size=self._process_slots)
         notes = NoteKeeper(link, self.lose)
@@ -275,32 +275,6 @@ class Worker:
             for intake in intakes_of(store.inbox, link, self.queues, self._runtime.emit_published):
                 self._run_in_background(stack, intake.run(), "outlast intake")
                 stack.push_async_callback(intake.close)
-
-    async def _scheduler(self, link: StoreLink) -> Scheduler | None:
-        """Return the scheduler, its schedules declared; None when neither the code nor the store has one of the app."""
-        runtime = self._runtime
-        try:
-            if not runtime.registry.schedules:
-                if not link.store.keeps_schedules():
-                    return None
-                kept = await link.once(lambda store: store.schedules.schedules())
-                if all(record.app != runtime.registry.app for record in kept):
-                    return None  # else a schedule that the code no longer has causes an alarm
-            scheduler = self._make_scheduler(link)
-            await scheduler.declare()
-        except StoreUnavailable:
-            if not link.store.broker.capabilities.spread:
-                raise
-            return self._make_scheduler(link)  # their server is away: they are declared later
-        return scheduler
-
-    def _make_scheduler(self, link: StoreLink) -> Scheduler:
-        runtime = self._runtime
-        from outlast.scheduler.loop import Scheduler
-
-        return Scheduler(
-            link, runtime.registry, runtime.message, clock=runtime.clock, rng=runtime.rng, emit=runtime.emit
-        )
 
     async def _when_orphaned(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
         await self._orphaned.wait()

@@ -12,14 +12,26 @@ from typing import TypeVar
 from uuid import uuid4
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from outlast.core.guards.record import ROUND, GuardRecord, GuardRules, Vote, asked, tallied
+from outlast.core.guards.record import ROUND, GuardCommand, GuardRecord, GuardRules, Vote, asked, commanded, tallied
 from outlast.core.store.store import Store
 from tests.faults.guards.child import Counts, Settings, Shown, opened_store
 from tests.support.polling import until
 
-__all__ = ["Call", "Family", "Member", "calls_of", "opened", "overlaps", "reached", "record_of", "store_at"]
+__all__ = [
+    "Call",
+    "Family",
+    "Member",
+    "calls_of",
+    "changed",
+    "commanded_by_hand",
+    "opened",
+    "overlaps",
+    "reached",
+    "record_of",
+    "store_at",
+]
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60.0
@@ -116,13 +128,31 @@ async def record_of(store: Store, name: str = "payments") -> GuardRecord:
 
 
 async def opened(store: Store, rules: GuardRules, name: str = "payments") -> GuardRecord:
-    """Open a guard for all, as a vote of one process does."""
-    view = await store.guards.guards()
-    record = asked(view.of(name), Vote("test", open=True), view.now - ROUND, rules)
-    assert await store.guards.swap([record]) == [True]
-    record = tallied(record, view.now)
-    assert await store.guards.swap([record]) == [True]
+    """Open a guard for all, as a vote of one process does: in one write, or another process could vote in between."""
+
+    def step(found: GuardRecord, now: float) -> GuardRecord:
+        round_ = asked(found, Vote("test", open=True), now - ROUND, rules)
+        return structs.replace(tallied(round_, now), revision=found.revision + 1)
+
+    record = await changed(store, step, name)
+    assert record.open
     return record
+
+
+async def changed(
+    store: Store, step: Callable[[GuardRecord, float], GuardRecord], name: str = "payments"
+) -> GuardRecord:
+    """Change the shared state of a guard, given it and the store's time, as often as another process is first."""
+    while True:
+        view = await store.guards.guards()
+        record = step(view.of(name), view.now)
+        if await store.guards.swap([record]) == [True]:
+            return record
+
+
+async def commanded_by_hand(store: Store, command: GuardCommand) -> GuardRecord:
+    """Give a command as an operator does, in another process."""
+    return await changed(store, lambda found, now: commanded(found, command, now))
 
 
 async def reached(look: Callable[[], T], wanted: Callable[[T], bool]) -> T:

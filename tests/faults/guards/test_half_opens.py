@@ -11,14 +11,17 @@ from outlast.core.guards.record import GuardRules, state_of
 from tests.faults.guards.child import Settings
 from tests.faults.guards.processes import Family, calls_of, opened, overlaps, reached, record_of, store_at
 from tests.faults.proofs.half_opens import prove
+from tests.support.servers.redis_cluster import shared_cluster
 from tests.support.stores import namespace_of, redis_url
 
 HALF_OPENS = 40
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store of the test's own."""
+    if request.param == "cluster":
+        return f"{shared_cluster()}?namespace={namespace_of(tmp_path)}"
     if request.param == "redis":
         return f"{redis_url()}?namespace={namespace_of(tmp_path)}"
     return f"sqlite:{tmp_path}/jobs.db"

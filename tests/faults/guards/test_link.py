@@ -18,11 +18,12 @@ from outlast.aio.clock import SystemClock
 from outlast.aio.portal import portal
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import GuardOpen
-from outlast.core.guards.record import GuardRules, GuardsView, commanded
+from outlast.core.guards.record import GuardRules, GuardsView
 from outlast.core.store.store import Store
 from outlast.resilience import link
 from outlast.resilience.guard import Guard
-from tests.faults.guards.processes import opened, record_of, store_at
+from outlast.resilience.ports import ProbeAnswer
+from tests.faults.guards.processes import commanded_by_hand, opened, record_of, store_at
 from tests.support.polling import until
 from tests.support.servers.redis_fleet import Node
 
@@ -92,6 +93,25 @@ async def test_what_one_app_opens_is_open_for_the_other_until_a_probe(url: str, 
         await until(lambda: _made(one), "the probe closes it")
         await until(lambda: other.guard.view().state == "closed", "the other has closed")
         assert await other.call() == "made"
+
+
+async def test_a_reset_by_hand_closes_also_a_process_that_is_open_alone(url: str, apps: list[App]) -> None:
+    breaker = Breaker(minimum=2, open_for=3600, ramp=3600)
+    alone, other = apps[:] = [App(url, breaker), App(url, breaker)]
+    await asyncio.gather(alone.open(), other.open())
+    assert [await other.call() for _ in range(4)] == ["made"] * 4
+    async with store_at(url) as store:
+        assert [await alone.call(works=False) for _ in range(3)] == ["failed", "failed", "refused"]
+        await until(lambda: _asked_in_vain(store), "the others have not followed")
+        await commanded_by_hand(store, "reset")
+        await until(lambda: alone.guard.view().state == "closed", "it has closed")
+    assert alone.guard.view().share < 0.2
+    assert other.guard.view().share == 1.0
+
+
+async def _asked_in_vain(store: Store) -> bool:
+    record = await record_of(store)
+    return record.revision > 1 and record.asked_at is None and not record.open
 
 
 async def test_an_app_whose_loop_is_blocked_votes(url: str, apps: list[App]) -> None:
@@ -186,8 +206,7 @@ async def test_an_outage_makes_guards_local_and_is_told_once(
     await until(lambda: "guards are shared between processes again" in caplog.text, "the end is told")
     assert told(caplog) == 1
     async with store_at(server.url) as store:
-        view = await store.guards.guards()
-        assert await store.guards.swap([commanded(view.of("payments"), "open", view.now)]) == [True]
+        await commanded_by_hand(store, "open")
         await until(lambda: app.guard.view().held == "open", "what is shared is followed")
 
 
@@ -288,8 +307,7 @@ async def test_an_app_that_is_closed_and_used_again_follows_again(url: str, apps
     assert await app.call() == "made"
     await app.shop.close()
     async with store_at(url) as store:
-        view = await store.guards.guards()
-        assert await store.guards.swap([commanded(view.of("payments"), "open", view.now)]) == [True]
+        await commanded_by_hand(store, "open")
     assert app.guard.view().held == ""
     await app.shop.runtime()
     await until(lambda: app.guard.view().held == "open", "the state is followed again")
@@ -312,6 +330,40 @@ async def test_guards_stay_shared_while_another_loop_uses_the_app(url: str, apps
         await until(lambda: app.guard.view().state == "open", "it has heard of the opening")
 
 
+async def test_a_probe_that_a_closed_link_was_given_is_not_renewed(url: str, apps: list[App]) -> None:
+    apps.append(App(url, BREAKER))
+    async with store_at(url) as store:
+        await opened(store, GuardRules(interval=0.01, lease=3600, ramp=0))
+        await apps[0].open()
+        shared = apps[0].shop._wired().guard_link
+        assert shared is not None
+        await asyncio.wrap_future(shared.start(apps[0].guard))
+        given = await until(lambda: _probe_of(shared), "it is given the probe")
+        renewed = await asyncio.wrap_future(shared.renew_probe("payments"))
+        assert renewed.granted
+        assert renewed.at > given.at
+        await shared.close()
+        assert not (await asyncio.wrap_future(shared.renew_probe("payments"))).granted
+
+
+async def _probe_of(shared: link.GuardLink) -> ProbeAnswer | None:
+    answer = await asyncio.wrap_future(shared.take_probe("payments"))
+    return answer if answer.granted else None
+
+
+async def test_a_probe_of_a_process_that_is_open_alone_is_renewed(url: str, apps: list[App]) -> None:
+    apps.append(App(url, BREAKER))
+    await apps[0].open()
+    shared = apps[0].shop._wired().guard_link
+    assert shared is not None
+    await asyncio.wrap_future(shared.start(apps[0].guard))
+    given = await _probe_of(shared)
+    assert given is not None
+    renewed = await asyncio.wrap_future(shared.renew_probe("payments"))
+    assert renewed.granted
+    assert renewed.at > given.at
+
+
 async def test_an_app_that_is_closed_right_after_its_probe_has_reported_it(url: str, apps: list[App]) -> None:
     apps.append(App(url, BREAKER))
     async with store_at(url) as store:
@@ -329,7 +381,7 @@ async def test_a_store_of_one_process_shares_nothing(apps: list[App], caplog: py
     assert caplog.records == []
 
 
-async def test_a_transport_shares_nothing_and_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_on_a_transport_each_guard_goes_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     transport = Store(MemoryStore(SystemClock()), url="amqp://host")
 
     async def connect() -> Store:
@@ -345,9 +397,7 @@ async def test_a_transport_shares_nothing_and_it_is_told_once(caplog: pytest.Log
     assert answer.granted
     sharing.probe_ended("payments", "opened")
     await sharing.close()
-    assert [each.getMessage() for each in caplog.records if each.name == "outlast"] == [
-        "guards are not shared between processes: the store of amqp://host cannot do it"
-    ]
+    assert not [each for each in caplog.records if each.name == "outlast"]
 
 
 async def _divides() -> float:

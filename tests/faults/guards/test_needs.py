@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.faults.proofs.outage import Plan, prove
+from tests.support.servers.redis_cluster import shared_cluster
 from tests.support.stores import namespace_of, redis_url
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store of the test's own."""
+    if request.param == "cluster":
+        return f"{shared_cluster()}?namespace={namespace_of(tmp_path)}"
     if request.param == "redis":
         return f"{redis_url()}?namespace={namespace_of(tmp_path)}"
     return f"sqlite:{tmp_path}/jobs.db"

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from outlast.core.guards.record import commanded
 from tests.faults.guards.child import Settings
-from tests.faults.guards.processes import Family, reached, record_of, store_at
+from tests.faults.guards.processes import Family, commanded_by_hand, reached, record_of, store_at
 from tests.support.stores import namespace_of, redis_url
 
 
@@ -78,15 +77,12 @@ async def test_what_an_operator_holds_is_held_in_each_process(url: str, tmp_path
     async with store_at(url) as store:
         with Family.of(tmp_path) as family:
             members = await asyncio.to_thread(family.start, settings, 2)
-            view = await store.guards.guards()
-            closed = commanded(view.of("payments"), "close", view.now)
-            assert await store.guards.swap([closed]) == [True]
+            await commanded_by_hand(store, "close")
             for each in members:
                 each.ask("call 3")
                 await reached(each.counts, lambda counts: counts.failed >= 50)
                 assert (each.counts().refused, each.state().held) == (0, "closed")
-            held = commanded(closed, "open", view.now)
-            assert await store.guards.swap([held]) == [True]
+            held = await commanded_by_hand(store, "open")
             for each in members:
                 await reached(each.state, lambda shown: shown.held == "open")
                 failed = each.counts().failed

@@ -144,7 +144,7 @@ async def hung(calls: int = 20) -> HungVerdict:
     opened = asyncio.Event()
     lane = guard._only_lane("view")
     assert lane.breaker is not None
-    lane.watchers = (opened.set,)
+    lane.watch(opened.set)
     async with Dependency(fails=0) as dependency:
         begun = time.monotonic()
         waiting = [asyncio.create_task(guard.call(dependency.call, "hang")) for _ in range(calls)]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from outlast import Breaker, Guard, GuardOpen, Outlast, Settings
+from outlast import Breaker, Bulkhead, Guard, GuardOpen, Outlast, Settings
+from outlast.core.guards.permits import PermitsInUse
 from tests.support.command import Project
 from tests.support.polling import until
 from tests.support.servers.redis_fleet import node
+from tests.support.working import new_app, working
 
 MAIN = """from outlast import Breaker, Outlast
 
@@ -54,7 +58,7 @@ def test_a_guard_is_held_shown_and_let_go_without_the_app(project: Project, wait
     assert row.endswith("held open by an operator, needed by charges")
     shown = project.run("guards", "show", "payments").out
     assert "held         open, until outlast guards reset payments\n" in shown
-    assert "needed by    charges (1 waiting job)\n" in shown
+    assert "needed by    charges (1 waiting job)\noldest job   ready for " in shown
     answers = project.run("guards", "close", "payments", "--json").json["answers"]
     assert answers == [{"id": "payments", "ok": True, "changed": 1, "why": ""}]
     assert project.run("guards", "--json").json["guards"][0]["held"] == "closed"
@@ -151,4 +155,36 @@ async def test_a_command_reaches_processes_that_run_and_those_that_start(project
     await until(lambda: fresh.view().state == "closed", "the command ends")
     assert await fresh.call(works) == 1
     await later.close()
+    await shop.close()
+
+
+async def test_the_permits_of_a_worker_and_who_waits_for_them(project: Project) -> None:
+    shop, go = new_app(project.url), asyncio.Event()
+    guard = shop.guard("search", bulkhead=Bulkhead(1, max_wait=600))
+
+    @shop.job(queue="searches")
+    async def search(number: int) -> None:
+        await guard.call(go.wait)
+
+    @shop.job(queue="searches")
+    async def other() -> None: ...
+
+    async def told() -> list[dict[str, Any]]:
+        await other.enqueue()  # the worker claims, and tells then
+        ran = await asyncio.to_thread(project.run, "guards", "--json")
+        found: list[dict[str, Any]] = [each for each in ran.json["guards"] if each["permits"]]
+        return found
+
+    async with working(shop):
+        for number in range(3):
+            await search.enqueue(number)
+        await until(lambda: guard.permits_in_use("") == PermitsInUse("search", "", 1, 1, 2), "two wait")
+        (status,) = await until(told, "the worker has told it", within=60)
+        (permits,) = status["permits"]
+        assert permits == {"guard": "search", "process": permits["process"], "used": 1, "of": 1, "waiting": 2}
+        row = (await asyncio.to_thread(project.run, "guards")).out.splitlines()[1]
+        assert "1 of 1, 2 wait" in row
+        shown = (await asyncio.to_thread(project.run, "guards", "show", "search")).out
+        assert f"  {permits['process']}  bulkhead: 1 of 1, 2 wait\n" in shown
+        go.set()
     await shop.close()

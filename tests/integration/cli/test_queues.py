@@ -32,7 +32,7 @@ def test_queues_as_json(project: Project, seeded: Seeded) -> None:
     assert set(queue) == {
         "name", "depth", "ready", "scheduled", "running", "parked", "dead", "oldest", "drain_rate", "paused",
         "consumers", "max_depth", "bytes", "max_bytes", "shed", "keys", "keys_held", "held", "limits", "changed",
-        "successors", "needs", "forecast", "waits_for",
+        "successors", "needs", "forecast", "permits", "waits_for",
     }  # fmt: skip
     assert (queue["name"], queue["depth"], queue["paused"], queue["max_depth"]) == ("slow", 2, False, None)
     missing = project.run("queues", "list", "slow", "nosuch")

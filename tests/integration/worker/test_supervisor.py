@@ -11,20 +11,24 @@ import pytest
 
 from outlast.core.errors import StoreCorrupt
 from outlast.supervisor import supervisor
+from outlast.supervisor.replacements import Replacements
 from outlast.supervisor.supervisor import Supervisor
 from tests.support.polling import until
 
 
-@pytest.mark.parametrize("part", ["_renewals", "_checks", "_replace_workers", "_watch_consumers"])
+@pytest.mark.parametrize(
+    ("owner", "part"),
+    [(Supervisor, "_renewals"), (Supervisor, "_checks"), (Replacements, "run"), (Supervisor, "_watch_consumers")],
+)
 async def test_a_supervisor_that_lost_a_part_of_itself_stops_and_says_so(
-    part: str, monkeypatch: pytest.MonkeyPatch
+    owner: type, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else its workers would run on without renewals, deadlines or replacements."""
 
-    async def fails(_: Supervisor) -> None:
+    async def fails(*_: object) -> None:
         raise RuntimeError(part)
 
-    monkeypatch.setattr(Supervisor, part, fails)
+    monkeypatch.setattr(owner, part, fails)
     broken = Supervisor("tests.support.apps.isolated_app:app")
     with pytest.raises(RuntimeError, match=part):
         await broken.run(asyncio.Event())

@@ -13,6 +13,7 @@ from msgspec import Raw, json, structs
 from outlast.aio.clock import SystemClock
 from outlast.brokers.memory import MemoryStore
 from outlast.brokers.rabbitmq import event_feed
+from outlast.brokers.rabbitmq.inbox import PREFETCH, RabbitInbox
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery
 from outlast.clients.amqp.properties import MessageProperties
@@ -308,18 +309,24 @@ async def test_a_virtual_host_that_is_missing_is_told_with_the_setting(rabbit: R
             await bridge.store.broker.declare(topology(bound("billing")))
 
 
-async def test_a_user_without_permission_is_told_what_is_missing(rabbit: RabbitServer, url: str) -> None:
+@pytest.mark.parametrize(
+    ("configure", "write", "told"),
+    [
+        ("", ".*", r"queue 'billing\.dead' cannot be declared .*give the user the permissions configure"),
+        ("billing.*", ".*", r"exchange 'orders' cannot be declared .*give the user the permissions configure"),
+        (".*", "amq.default|billing.dead", r"queue 'billing' cannot be bound to exchange 'orders' .*permissions write"),
+    ],
+)
+async def test_a_user_without_permission_is_told_what_is_missing(
+    rabbit: RabbitServer, url: str, configure: str, write: str, told: str
+) -> None:
     vhost = url.rpartition("/")[2]
     rabbit.api("PUT", "users/reader", {"password": "pw", "tags": ""})
-    rabbit.api("PUT", f"permissions/{vhost}/reader", {"configure": "", "write": "", "read": ".*"})
+    rabbit.api("PUT", f"permissions/{vhost}/reader", {"configure": configure, "write": write, "read": ".*"})
     reader = url.replace(f"{rabbit.user}:{rabbit.password}@", "reader:pw@")
     try:
         async with open_bridge(MemoryStore(SystemClock(), max_body=DEFAULTS.max_body), reader) as bridge:
-            with pytest.raises(ConfigurationError, match=r"exchange 'orders' cannot be declared .* permissions"):
-                await bridge.store.broker.declare(topology(bound("billing")))
-        rabbit.api("PUT", f"permissions/{vhost}/reader", {"configure": ".*", "write": "", "read": ".*"})
-        async with open_bridge(MemoryStore(SystemClock(), max_body=DEFAULTS.max_body), reader) as bridge:
-            with pytest.raises(ConfigurationError, match=r"cannot be (declared|bound) .*permissions"):
+            with pytest.raises(ConfigurationError, match=told):
                 await bridge.store.broker.declare(topology(bound("billing")))
     finally:
         rabbit.api("DELETE", "users/reader")
@@ -351,3 +358,23 @@ async def test_a_queue_that_was_deleted_and_made_again_at_once_is_consumed_anew(
     await bridge.store.broker.declare(declared)
     await bridge.store.exchanges.publish_events([event("1")])
     assert [(each.headers or {})["outlast-event"] for each in await bridge.moved(["billing"])] == ["1"]
+
+
+async def test_as_many_messages_are_asked_for_as_have_room(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_feed, "ROOM", 10_000)
+    monkeypatch.setattr(event_feed, "LAST", 100)
+    await bridge.store.broker.declare(topology(bound("billing")))
+
+    async def prefetch(first: int, number: int, size: int) -> int:
+        assert isinstance(bridge.store.inbox, RabbitInbox)
+        await bridge.store.exchanges.publish_events(
+            [event(str(n), body="x" * (size - 2)) for n in range(first, first + number)]
+        )
+        assert len(await bridge.moved(["billing"])) == number
+        return bridge.store.inbox._feeds["billing"].consumer.prefetch
+
+    assert await prefetch(0, 10, 10) == event_feed.FIRST
+    assert await prefetch(10, 10, 10) == PREFETCH
+    assert await prefetch(20, 1, 1000) == 10
+    assert await prefetch(21, 1, 20_000) == 1
+    assert await prefetch(22, 150, 10) == PREFETCH

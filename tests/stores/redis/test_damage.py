@@ -349,6 +349,65 @@ async def test_who_waits_for_guards_wakes_when_the_server_was_flushed(
     assert await desk.store.guards_changed(heard, 60) != heard
 
 
+@pytest.mark.parametrize(
+    ("at", "format", "value"),
+    [
+        (0, "c", b"x"),
+        (1, "d", math.nan),
+        (9, "d", math.nan),
+        (9, "d", math.inf),
+        (17, "I", 0),
+        (40, "d", math.inf),
+        (40, "d", -math.inf),
+    ],
+    ids=["state", "rank", "time", "no time", "attempt", "end", "end before all"],
+)
+async def test_a_state_with_one_wrong_value_ends_its_job_alone(
+    desk: Desk, client: RedisClient, tmp_path: Path, at: int, format: str, value: object
+) -> None:
+    await desk.publish("q.1", "q.2", "q.3")
+    await desk.claim()
+    await desk.settle(*(Reschedule(desk.fence(id), desk.clock.time(), 2) for id in ("q.1", "q.2", "q.3")))
+    key = f"{{{namespace_of(tmp_path)}:q}}:d"
+    state = bytearray(await client.command("HGET", key, "2"))
+    struct.pack_into(f">{format}", state, at, value)
+    await client.command("HSET", key, "2", bytes(state))
+    assert await desk.ids() == ["q.1", "q.3"]
+    assert await desk.ids() == []
+    bad = await desk.record("q.2")
+    assert (bad.state, bad.reason) == ("dead", "unreadable")
+    stats = await desk.stats()
+    assert (stats.depth, stats.running, stats.ready, stats.dead) == (2, 2, 0, 1)
+
+
+@pytest.mark.parametrize("value", ["text", None, math.nan, math.inf, -math.inf], ids=str)
+@pytest.mark.parametrize("at", [0, 1, 3, 4, 6, 8, 11, 12])
+async def test_a_key_with_one_wrong_value_gives_its_jobs(
+    desk: Desk, client: RedisClient, tmp_path: Path, at: int, value: object
+) -> None:
+    await desk.publish("q.1", "q.2", key="ann")
+    await desk.publish("q.3", key="bob")
+    field = f"{{{namespace_of(tmp_path)}:q}}:k"
+    lane = msgpack.decode(await client.command("HGET", field, "ann"))
+    lane[at] = value
+    await client.command("HSET", field, "ann", msgpack.encode(lane))
+    await desk.publish("q.4", key="ann")
+    assert sorted(await desk.ids()) == ["q.1", "q.2", "q.3", "q.4"]
+    await desk.finish("q.1", "q.2", "q.3", "q.4")
+    assert (await desk.stats()).keys == 0
+    await desk.publish("q.5", key="ann")
+    assert await desk.ids() == ["q.5"]
+
+
+async def test_a_search_passes_by_a_page_that_is_gone(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
+    await desk.publish("q.1")
+    await desk.publish("r.1")
+    await client.command("DEL", f"{{{namespace_of(tmp_path)}:q}}:a:0")
+    page = await desk.store.find(Query())
+    assert [each.id for each in page.records] == ["r.1"]
+    assert await desk.ids() == ["q.1"]
+
+
 @pytest.fixture
 async def wrong(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
     """Make a key of queue bad one of a wrong type."""
@@ -356,6 +415,15 @@ async def wrong(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
     key = f"{{{namespace_of(tmp_path)}:bad}}:b"
     await client.command("DEL", key)
     await client.command("SET", key, "another program's")
+
+
+@pytest.mark.usefixtures("wrong")
+async def test_a_claim_tells_once_of_such_a_queue(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    for turn in range(3):
+        await desk.publish(f"q.{turn}")
+        assert await desk.ids("bad", "q") == [f"q.{turn}"]
+        assert await desk.ids("bad") == []
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["queue 'bad' gives no jobs"]
 
 
 @pytest.mark.usefixtures("wrong")

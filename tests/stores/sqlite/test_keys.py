@@ -36,8 +36,23 @@ async def test_a_key_without_jobs_is_deleted_at_rest(tmp_path: Path) -> None:
     await desk.publish("mail.2", key="bob")
     await desk.publish("mail.3", key="cat", delay=1e6)
     await desk.publish("slow.1", key="dan")
+    await desk.publish("mail.4", key="eve")
     given = await desk.claim("mail", "slow")
     await desk.settle(*(Finish(each.fence, "succeeded") for each in given if each.message.id != "mail.2"))
     clock.advance(3 * 24 * 3600)  # the records go, then the ids
     await until(lambda: keys(tmp_path / "jobs.db") == ["bob", "cat"], "keys with nothing left are taken away")
+    await store.close()
+
+
+async def test_the_only_key_is_deleted_too(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = SqliteStore(str(tmp_path / "jobs.db"), clock=clock, tuning=Tuning(idle=0.02, retention=0.02))
+    await store.open()
+    desk = Desk(store, clock)
+    await desk.declare("mail", records=0, record_ttl=1.0, id_memory=1.0)
+    await desk.publish("mail.1", key="ann")
+    await desk.claim("mail")
+    await desk.finish("mail.1")
+    clock.advance(60)
+    await until(lambda: keys(tmp_path / "jobs.db") == [], "the key is taken away")
     await store.close()

@@ -14,11 +14,11 @@ import pytest
 from outlast.brokers.sqlite import SqliteStore
 from outlast.brokers.sqlite.tuning import Tuning
 from outlast.clients.sqlite import checkpointer
-from outlast.core.settlement import Exists
+from outlast.core.settlement import Exists, Note, Reschedule
 from outlast.core.store.control import Prune, Purge
 from outlast.core.store.records import Query
 from outlast.testing.clock import FakeClock
-from tests.support.jobs import LEASE, Desk
+from tests.support.jobs import LEASE, A, B, C, Desk, failure, raw
 from tests.support.polling import until
 from tests.support.sqlite_file import locked, log_pages, look
 from tests.support.sqlite_process import ROOT
@@ -144,17 +144,36 @@ async def test_retention_continues_in_a_store_that_is_never_idle(desk: Desk, pat
 
 
 async def test_holders_that_are_long_gone_are_forgotten(desk: Desk, path: Path) -> None:
+    async def known_after(seconds: float) -> list[str]:
+        desk.clock.advance(seconds)
+        await desk.claim("elsewhere", holder=C)
+        await desk.apply(Prune())
+        return sorted(str(id) for (id,) in look(path, "select id from holder"))
+
     await desk.publish("q.1")
-    await desk.claim()
-    desk.clock.advance(LEASE + 1)
-    await desk.claim("elsewhere")
-    desk.clock.advance(2 * 3600.0)
-    await desk.claim("elsewhere")
-    await desk.apply(Prune())
-    desk.clock.advance(2 * 3600.0)
-    await desk.apply(Prune())
-    assert len(look(path, "select * from holder")) <= 1
+    await desk.claim(holder=A)
+    await desk.claim("elsewhere", holder=B)
+    assert await known_after(LEASE + 1) == [A.id, B.id, C.id]
+    assert await known_after(1800.0) == [A.id, B.id, C.id]
+    assert look(path, "select id from lost") == [("q.1",)]
+    assert await known_after(1801.0) == [C.id]
     assert look(path, "select * from lost") == []
+
+
+async def test_what_is_above_a_cap_leaves_no_failure_and_no_note(desk: Desk, path: Path) -> None:
+    await desk.declare("q", records=1)
+    for id in ("q.1", "q.2"):
+        await desk.publish(id)
+        await desk.claim()
+        await desk.settle(Reschedule(desk.fence(id), desk.clock.time(), 2, error=failure()))
+        await desk.claim()
+        await desk.store.save([Note(desk.fence(id), "progress", raw(1))])
+        await desk.finish(id)
+    for table in ("failure", "note"):
+        assert look(path, f"select id, count({table}.job) from job left join {table} on job = seq group by id") == [
+            ("q.1", 0),
+            ("q.2", 1),
+        ]
 
 
 STRACED = """

@@ -269,9 +269,37 @@ async def test_a_cancelled_close_still_closes_the_file(desk: Desk, path: Path) -
     assert await desk.state("q.1") == "ready"
 
 
+async def test_a_holder_whose_first_claim_was_rolled_back_is_known_after_the_next(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Transaction) -> None:
+        raise StoreError("the disk is full")
+
+    await desk.publish("q.1", delay=3600)
+    with monkeypatch.context() as at_the_end:
+        at_the_end.setattr(Transaction, "write_counts", fail)
+        with pytest.raises(StoreError, match="the disk is full"):
+            await desk.claim()
+    assert (await desk.stats()).consumers == 0
+    assert await desk.claim() == []
+    assert (await desk.stats()).consumers == 1
+
+
+async def test_a_claim_that_gives_nothing_uses_no_number_of_a_hand_out(desk: Desk, path: Path) -> None:
+    await desk.publish("q.1", "r.1")
+    await desk.claim("q", "r")
+    before = look(path, "select fence from store")
+    for holder in (A, B):
+        for demand in ({"q": 1}, {"q": 1, "r": 1}):
+            assert await desk.claim(demand=demand, holder=holder) == []
+    assert look(path, "select fence from store") == before
+
+
 async def test_idle_claims_write_nothing(desk: Desk, path: Path) -> None:
     assert await desk.claim() == []
     await desk.publish("later.1", delay=3600)
+    await desk.publish("later.2", delay=3600, key="ann")
+    await desk.publish("other.1", key="bob")
     await desk.claim("later", holder=B)
     log = path.with_name("jobs.db-wal")
     before = commits(path), path.stat().st_mtime_ns, log.stat().st_mtime_ns

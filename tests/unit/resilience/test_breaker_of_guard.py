@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from outlast import Breaker, Bulkhead, ConfigurationError, Guard, GuardOpen
-from outlast.core.guards.breaker import SharedBreaker, Transition
+from outlast.core.guards.answers import SharedBreaker, Transition
 from outlast.resilience.ports import FIRST_READ, ProbeAnswer, SharedGuard
 from tests.support.fake_time import FakeTime
 
@@ -182,6 +182,7 @@ class Link:
         self.started: list[SharedGuard] = []
         self.rung: list[str] = []
         self.asked: list[Future[ProbeAnswer]] = []
+        self.renewals: list[Future[ProbeAnswer]] = []
         self.reports: list[Transition] = []
         self._starts = starts
 
@@ -198,6 +199,10 @@ class Link:
     def take_probe(self, name: str) -> Future[ProbeAnswer]:
         self.asked.append(Future())
         return self.asked[-1]
+
+    def renew_probe(self, name: str) -> Future[ProbeAnswer]:
+        self.renewals.append(Future())
+        return self.renewals[-1]
 
     def probe_ended(self, name: str, result: Transition) -> None:
         self.reports.append(result)

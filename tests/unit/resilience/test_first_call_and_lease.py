@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import Future
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from outlast import Breaker, deadline
 from outlast.core.errors import DeadlinePassed, GuardOpen
 from outlast.core.guards.answers import SharedBreaker
+from outlast.resilience import lane
+from outlast.resilience.gate import Gate
 from outlast.resilience.guard import Guard
+from outlast.resilience.left_probe import answered
 from outlast.resilience.ports import ProbeAnswer, SharedGuard
 from tests.support.fake_time import FakeTime, fake_time
 from tests.unit.resilience.test_breaker_of_guard import Link
@@ -162,3 +166,74 @@ def test_a_plain_call_on_a_loop_leaves_the_probe_to_the_next_call(time: FakeTime
     time.run(main)
     assert link.reports == [outcome]
     assert guard.view().state == (outcome or "open")
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_plain_calls_on_a_loop_that_are_rarer_than_half_the_lease_make_a_probe(
+    time: FakeTime, monkeypatch: pytest.MonkeyPatch, soon: bool
+) -> None:
+    link = Link()
+    guard = guard_of(time, link)
+    waits: list[float] = []
+
+    def answered(asked: Future[ProbeAnswer], within: float) -> bool:
+        waits.append(within)
+        if soon:
+            asked.set_result(ProbeAnswer(granted=True, at=time.at + 10))
+        return soon
+
+    monkeypatch.setattr(lane, "answered", answered)
+
+    async def main() -> None:
+        guard.call_sync(int)
+        guard.adopt(_open(time, time.now()))
+        with pytest.raises(GuardOpen):
+            guard.call_sync(int)
+        assert waits == []
+        link.asked[0].set_result(ProbeAnswer(granted=True, at=time.at + 10))
+        await asyncio.sleep(60)
+        if soon:
+            assert guard.call_sync(int) == 0
+        else:
+            with pytest.raises(GuardOpen):
+                guard.call_sync(int)
+            link.asked[1].set_result(ProbeAnswer(granted=True, at=time.at + 10))
+            assert guard.call_sync(int) == 0  # it was left to this one
+
+    time.run(main)
+    assert waits == [lane.ON_LOOP]
+    assert (guard.view().state, link.reports) == ("closed", ["", "closed"])
+
+
+def test_an_answer_is_waited_for_so_long() -> None:
+    asked: Future[ProbeAnswer] = Future()
+    assert not answered(asked, 0)
+    thread = threading.Thread(target=asked.set_result, args=(ProbeAnswer(granted=True, at=1.0),))
+    thread.start()
+    assert answered(asked, 60)
+    thread.join()
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_the_lease_of_the_store_is_renewed_as_the_store_says(time: FakeTime, granted: bool) -> None:
+    link = Link()
+    guard = guard_of(time, link)
+
+    async def main() -> None:
+        gate = Gate(guard)
+        await gate.begin()
+        guard.adopt(_open(time, time.now()))
+        taking = asyncio.create_task(gate.take_probe())
+        await asyncio.sleep(0)
+        link.asked[0].set_result(ProbeAnswer(granted=True, at=time.now() + 10))
+        probe = await taking
+        assert probe is not None
+        time.at += 9
+        probe.renew()
+        link.renewals[0].set_result(ProbeAnswer(granted=granted, at=time.now() + (10 if granted else 1)))
+        time.at += 9
+        probe.end("success")
+
+    time.run(main)
+    assert guard.view().state == ("closed" if granted else "open")
+    assert link.reports == ["closed" if granted else ""]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from outlast import Breaker, Guard, GuardClosed, GuardOpened, Outlast, Settings
-from outlast.core.guards.breaker import SharedBreaker
+from outlast.core.guards.answers import SharedBreaker
 from outlast.core.parts import Part
 from tests.support.fake_time import FakeTime
 

@@ -65,6 +65,10 @@ class Scene:
         return probe
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 async def passed(passes: Mapping[str, Pass], scene: Scene, error: Exception | None = None) -> None:
     """Make a call in a run with these passes."""
     await with_passes(passes, asyncio.ensure_future, scene.call(error))
@@ -128,6 +132,49 @@ async def test_a_probe_whose_lease_has_ended_makes_no_call() -> None:
     assert scene.guard.view().state == "closed"
 
 
+async def test_a_lease_that_is_renewed_lasts_until_the_call_which_has_a_whole_one() -> None:
+    scene = Scene()
+    passes = {"payments": await scene.probe()}
+    for _ in range(4):
+        scene.clock.now += 9
+        passes["payments"].renew()
+    assert await scene.gate.take_probe() is None
+    scene.clock.now += 9
+
+    async def dependency() -> None:
+        scene.clock.now += 9
+
+    await with_passes(passes, asyncio.ensure_future, scene.guard.call(dependency))
+    assert scene.guard.view().state == "closed"
+
+
+async def test_the_lease_of_a_probe_that_has_its_call_is_renewed_no_more() -> None:
+    scene = Scene()
+    passes = {"payments": await scene.probe()}
+
+    async def hangs() -> None:
+        for _ in range(2):
+            scene.clock.now += 5
+            passes["payments"].renew()
+        assert await scene.gate.take_probe() is not None
+
+    await with_passes(passes, asyncio.ensure_future, scene.guard.call(hangs))
+    assert scene.guard.view().state == "half-open"
+    assert not passes["payments"].waits
+
+
+async def test_a_call_in_a_child_process_ends_the_renewals_too() -> None:
+    scene = Scene()
+    probe = await scene.probe()
+    scene.clock.now += 9
+    probe.calls()  # with a lease of its own
+    scene.clock.now += 9
+    assert await scene.gate.take_probe() is None
+    probe.renew()
+    scene.clock.now += 1
+    assert await scene.gate.take_probe() is not None
+
+
 @pytest.mark.parametrize(("outcome", "state"), [("success", "closed"), ("failure", "open"), ("neutral", "open")])
 async def test_the_end_of_the_run_decides_a_probe_that_made_no_call(outcome: str, state: str) -> None:
     scene = Scene(slow=1)
@@ -156,8 +203,9 @@ async def test_a_pass_of_a_ramp_makes_no_call_of_an_open_guard() -> None:
 async def test_a_given_probe_makes_calls_until_one_fails_and_moves_nothing_here() -> None:
     scene = Scene()
     await scene.fail()
+    begun: list[int] = []
     told: list[CallOutcome] = []
-    passes = {"payments": GivenProbe(told.append)}
+    passes = {"payments": GivenProbe(lambda: begun.append(1), told.append)}
     for _ in range(3):
         await passed(passes, scene)
     assert scene.guard.view().state == "open"
@@ -165,14 +213,14 @@ async def test_a_given_probe_makes_calls_until_one_fails_and_moves_nothing_here(
         await passed(passes, scene, ConnectionError("down"))
     with pytest.raises(GuardOpen):
         await passed(passes, scene)
-    assert told == ["success"]
+    assert (begun, told) == ([1], ["success"])
 
 
 async def test_a_given_probe_makes_no_call_of_a_guard_that_an_operator_holds_open() -> None:
     scene = Scene()
     scene.guard.hold("open")
     with pytest.raises(GuardOpen):
-        await passed({"payments": GivenProbe(list[CallOutcome]().append)}, scene)
+        await passed({"payments": GivenProbe(nothing, list[CallOutcome]().append)}, scene)
 
 
 async def test_each_change_is_told_until_the_watch_ends() -> None:
@@ -191,5 +239,5 @@ async def test_each_change_is_told_until_the_watch_ends() -> None:
     scene.gate.unwatch(scene.changed)
     scene.guard.hold("closed")
     assert scene.changes == told + 1
-    assert GivenProbe(list[CallOutcome]().append).probe(0.0) is not None
-    assert isinstance(GivenProbe(list[CallOutcome]().append).probe(0.0), Admission)
+    assert GivenProbe(nothing, list[CallOutcome]().append).probe(0.0) is not None
+    assert isinstance(GivenProbe(nothing, list[CallOutcome]().append).probe(0.0), Admission)

@@ -11,7 +11,8 @@ from msgspec import structs
 from outlast import Breaker
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import StoreUncertain
-from outlast.core.guards.breaker import Admission, BreakerView, LocalBreaker, SharedBreaker
+from outlast.core.guards.answers import Admission, BreakerView, SharedBreaker
+from outlast.core.guards.breaker import LocalBreaker
 from outlast.core.guards.record import GuardRecord, Vote, asked, commanded, tallied
 from outlast.resilience.ports import ProbeAnswer
 from outlast.resilience.shared_states import HeldProbe, SharedStates, rules_of, vote_of
@@ -208,6 +209,27 @@ async def test_a_probe_that_came_too_late_is_given_back(store: LosesAnswers, clo
     await process.states.give_back(store, "payments", "a.1")
     kept = await record(store)
     assert (kept.open, kept.probe, kept.probe_at) == (True, None, clock.monotonic())
+
+
+async def test_a_probe_that_is_renewed_is_nobody_elses_until_its_holder_is_gone(
+    store: LosesAnswers, clock: FakeClock
+) -> None:
+    await open_it(store, clock)
+    one, other = Process(clock, "a"), Process(clock, "b")
+    _, probe = await one.states.take(store, "payments", "a.1")
+    assert probe is not None
+    for lost in (0, 1, 0):
+        clock.advance(9)
+        store.lost = lost
+        renewed = await one.states.renew(store, "payments", probe)
+        assert renewed == HeldProbe("a.1", probe.generation, clock.monotonic() + 10 + HERE)
+        answer, _ = await other.states.take(store, "payments", "b.1")
+        assert answer == ProbeAnswer(False, renewed.until)
+    clock.advance(10)  # it was killed
+    assert (await other.states.take(store, "payments", "b.2"))[0].granted
+    before = await record(store)
+    assert await one.states.renew(store, "payments", probe) is None
+    assert await record(store) == before
 
 
 async def test_a_late_report_changes_nothing(store: LosesAnswers, clock: FakeClock) -> None:

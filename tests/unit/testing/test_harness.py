@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from outlast import Breaker, Constant, Context, Outlast, Redacted, Retry, Settings, Snooze
+from outlast.core.guards.answers import SharedBreaker
 from outlast.testing import FakeClock, Testing
 
 
@@ -258,3 +260,52 @@ async def test_guards_begin_closed_and_local_in_each_block_and_are_shared_after_
     assert await payments.call(int) == 0
     assert (tmp_path / "jobs.db").exists()  # it has read the state of all processes
     await app.close()
+
+
+async def test_a_queue_that_needs_a_guard_waits_in_a_drain() -> None:
+    app = Outlast("shop")
+    payments = app.guard("payments", breaker=Breaker(minimum=1, window=1, open_for=3600, ramp=0))
+    app.queue("charges", needs=[payments])
+
+    @app.job(queue="charges")
+    async def charge(number: int) -> None:
+        await payments.call(asyncio.sleep, 0)
+
+    @app.job(queue="mails")
+    async def mail() -> None: ...
+
+    with app.testing() as t:
+        for number in range(3):
+            await charge.enqueue(number)
+        await mail.enqueue()
+        payments.hold("open")
+        assert [record.kind for record in await t.drain()] == ["mail"]
+        assert payments.view().held == "open"
+        payments.hold("")
+        assert [record.attempt for record in await t.drain()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_one_job_of_a_drain_is_the_probe_when_it_is_due(works: bool) -> None:
+    app, runs = Outlast("shop"), list[int]()
+    payments = app.guard("payments", breaker=Breaker(minimum=1, window=1, open_for=3600, ramp=0))
+    app.queue("charges", needs=[payments])
+
+    @app.job(queue="charges", retry=Retry(attempts=1))
+    async def charge(number: int) -> None:
+        runs.append(number)
+        await payments.call(answers)
+
+    async def answers() -> None:
+        if not works:
+            raise ConnectionError
+
+    with app.testing() as t:
+        for number in range(3):
+            await charge.enqueue(number)
+        payments.adopt(SharedBreaker(1, open=True, since=0.0, probe_at=0.0))
+        ended = [record.state for record in await t.drain()]
+        assert ended == (["succeeded"] * 3 if works else ["dead"])
+        assert payments.view().state == ("closed" if works else "open")
+        assert len(await t.drain()) == 0
+    assert runs == ([0, 1, 2] if works else [0])

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from msgspec import structs
+
+from outlast import Bulkhead, Guard
 from outlast.core.forecast import Offer
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.message import Holder
 from outlast.worker.loads import QueueLoads
 
@@ -75,3 +81,33 @@ def test_a_queue_that_guards_hold_has_no_slots_at_once() -> None:
     assert shut.loads == {"q": Offer(0), "p": Offer(1)}
     assert loads.holder(shut, 100.2, (), ["q"]) is shut
     assert loads.holder(shut, 100.2, ()).loads == told.loads
+
+
+def test_permits_in_use_are_told_with_one_queue_that_is_claimed_from() -> None:
+    busy, idle = Guard("busy", bulkhead=Bulkhead(2)), Guard("idle", bulkhead=1)
+    keyed, none = Guard("keyed", bulkhead=1, key="host"), Guard("none", breaker=True)
+    loads = QueueLoads({"p": 1, "q": 4}, [busy, idle, keyed, none])
+    loads.claims_from(["other", "q"])
+    with busy:
+        told = loads.holder(structs.replace(HOLDER, label="host:7"), 100.0, ())
+    permits = (PermitsInUse("busy", "host:7", used=1, of=2, waiting=0),)
+    assert told.loads == {"p": Offer(1), "q": Offer(4, 0.0, permits)}
+
+
+async def test_callers_that_begin_to_wait_for_a_permit_are_news_and_a_permit_in_use_is_none() -> None:
+    guard = Guard("busy", bulkhead=Bulkhead(1, max_wait=60))
+    loads = QueueLoads({"q": 4}, [guard])
+    told = loads.holder(HOLDER, 100.0, ())
+    go = asyncio.Event()
+    calls = [asyncio.create_task(guard.call(go.wait))]
+    await asyncio.sleep(0)
+    assert loads.holder(told, 103.0, ()) is told
+    calls.append(asyncio.create_task(guard.call(go.wait)))
+    await asyncio.sleep(0)
+    assert loads.holder(told, 102.0, ()) is told  # not each second
+    after = loads.holder(told, 103.0, ())
+    assert after.loads == {"q": Offer(4, 0.0, (PermitsInUse("busy", "", used=1, of=1, waiting=1),))}
+    assert loads.holder(after, 200.0, ()) is after
+    go.set()
+    await asyncio.gather(*calls)
+    assert loads.holder(after, 203.0, ()).loads == {"q": Offer(4)}

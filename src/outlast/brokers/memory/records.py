@@ -12,7 +12,7 @@ from outlast.brokers.memory.loads import backlog_of, offers_for
 from outlast.brokers.memory.rows import JobRow, QueueData
 from outlast.brokers.memory.tables import Tables
 from outlast.core.codec import redact_args
-from outlast.core.forecast import forecast_of
+from outlast.core.forecast import forecast_of, permits_in
 from outlast.core.kinds import name_of
 from outlast.core.limits import nanos
 from outlast.core.matching import ArgIs, holds
@@ -182,4 +182,5 @@ def _stats_of(tables: Tables, name: str, data: QueueData, counts: dict[str, int]
             paused=data.paused,
             consumers=consumers,
         ),
+        permits=permits_in(offers_for(tables, name)),
     )

@@ -22,8 +22,8 @@ from outlast.core.topology import Topology
 __all__ = ["BridgedBroker", "bridged"]
 
 _logger = logging.getLogger("outlast.rabbitmq")
-PATIENCE: Final = 2.0
-"""Seconds that the opening of an app waits for RabbitMQ: jobs go on without it."""
+PATIENCE: Final = 4.0
+"""Seconds that the opening of an app waits for RabbitMQ, a second of them for new queues: jobs go on without it."""
 
 
 def bridged(store: Store, url: str, *, clock: Clock, max_body: int) -> Store:
@@ -32,8 +32,8 @@ def bridged(store: Store, url: str, *, clock: Clock, max_body: int) -> Store:
     outage = _OutageLog()
     client = AmqpClient(AmqpAddress.of(url), on_change=outage.changed)
     outage.client = client
-    exchanges = RabbitExchanges(client, store.exchanges)
-    inbox = RabbitInbox(exchanges, clock=clock, max_body=max_body, rng=rng)
+    exchanges = RabbitExchanges(lambda: client, max_body=max_body, rng=rng, rows=store.exchanges)
+    inbox = RabbitInbox(exchanges, clock=clock, rng=rng)
     return store.bridged(BridgedBroker(store.broker, client, exchanges, inbox), exchanges, inbox)
 
 

@@ -13,6 +13,7 @@ from msgspec import structs
 from outlast.brokers.rabbitmq.consumption import Consumption
 from outlast.brokers.rabbitmq.counts import counts_of
 from outlast.brokers.rabbitmq.declared import make_queues
+from outlast.brokers.rabbitmq.exchanges import RabbitExchanges
 from outlast.brokers.rabbitmq.job_form import RESERVED
 from outlast.brokers.rabbitmq.late import DueMessages
 from outlast.brokers.rabbitmq.offered import FEATURES
@@ -77,6 +78,7 @@ class RabbitBroker:
         self._clock = clock
         self._keep_heartbeat = keep_heartbeat
         self._rng = rng or Random()  # noqa: S311 - spreads delays and names, guards nothing
+        self.exchanges: Final = RabbitExchanges(lambda: self._connected.client, max_body=max_body, rng=self._rng)
         self._tokens = count(1)
         self._connection: _Connection | None = None
         self._queues: dict[str, tuple[str, ...]] = {}
@@ -91,6 +93,7 @@ class RabbitBroker:
 
     async def close(self) -> None:
         """Wait shortly for confirms, return what was delivered and not settled, and disconnect."""
+        await self.exchanges.close()
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.consumption.stop()
@@ -111,6 +114,7 @@ class RabbitBroker:
             rng=self._rng,
             max_body=self.capabilities.max_body,
             tokens=self._tokens,
+            exchanges=self.exchanges,
         )
         self._connection = _Connection(client, publisher, consumption)
 
@@ -121,11 +125,15 @@ class RabbitBroker:
         return self._connection
 
     async def declare(self, topology: Topology) -> None:
-        """Make the queues with those of their dead letters; raise ConfigurationError for one with other arguments."""
+        """Make the queues with those of their dead letters, the exchanges and the bindings.
+
+        Raise ConfigurationError for what exists with other settings.
+        """
         await self._beat_for(topology.longest_run)
         names = [queue.name for queue in topology.queues]
         await make_queues(self._connected.client.declarations, names, self._address)
         self._queues |= {queue.name: queue.needs for queue in topology.queues}
+        await self.exchanges.declare_now(topology)
 
     async def _beat_for(self, longest_run: float) -> None:
         """Before the first declaration, connect again with a heartbeat as long as the longest run."""

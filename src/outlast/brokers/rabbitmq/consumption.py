@@ -13,9 +13,11 @@ from outlast.aio.deadlines import Deadlines
 from outlast.aio.tasks import cancel
 from outlast.brokers.rabbitmq.buckets import DELAYS
 from outlast.brokers.rabbitmq.declared import dead_queue, declare_buckets, declare_queue
+from outlast.brokers.rabbitmq.exchanges import RabbitExchanges
 from outlast.brokers.rabbitmq.feed import QueueFeed
-from outlast.brokers.rabbitmq.job_form import TakenJob, kept_properties, read_job
+from outlast.brokers.rabbitmq.job_form import TakenJob, kept_properties, read_job, returns_of
 from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
+from outlast.brokers.rabbitmq.native import declare_fed_queue
 from outlast.brokers.rabbitmq.publishing import JobPublisher
 from outlast.brokers.rabbitmq.settling import again, may_requeue
 from outlast.brokers.rabbitmq.shares import RESHARE, shares_of
@@ -23,6 +25,7 @@ from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery, OnReady
 from outlast.clients.amqp.declarations import AmqpDeclarations
+from outlast.clients.amqp.table import TableError
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.ids import IdFactory
@@ -58,8 +61,10 @@ class Consumption:
         rng: Random,
         max_body: int,
         tokens: Iterator[int],
+        exchanges: RabbitExchanges,
     ) -> None:
         """tokens: numbers that grow and never come back, for the fences."""
+        self._exchanges = exchanges
         self.feeds: Final[dict[str, QueueFeed]] = {}
         self._client = client
         self._publisher = publisher
@@ -181,6 +186,7 @@ class Consumption:
         async def declare(to: AmqpDeclarations) -> None:
             try:
                 await declare_queue(to, queue, self._client.address)
+                await declare_fed_queue(to, self._exchanges.topology, queue, self._client.address)
             except ConfigurationError as error:
                 raise StoreUnavailable(str(error)) from None  # the consumer tries again, for ever
 
@@ -211,7 +217,22 @@ class Consumption:
         return given
 
     def _read(self, delivery: AmqpDelivery) -> TakenJob:
+        if self._exchanges.topology.bindings and (event := self._read_event(delivery)) is not None:
+            return event
         return read_job(delivery, self._clock.time(), self._new_id, self._max_body)
+
+    def _read_event(self, delivery: AmqpDelivery) -> TakenJob | None:
+        """Return the copy of an event that a message is, None if it is a job; raise Malformed."""
+        try:
+            properties = delivery.properties()
+        except TableError:
+            return None
+        reader = self._exchanges.reader
+        if not reader.takes(delivery, properties.type):
+            return None
+        returns = returns_of(properties.headers)
+        message = reader.read(delivery, self._clock.time())
+        return TakenJob(message, crashes=returns, begun=returns > 0, returns=returns)
 
     def _new_id(self, queue: str) -> str:
         return self._ids.new(queue, self._clock.time(), self._rng.getrandbits(62))

@@ -79,6 +79,13 @@ class EventReader:
         self._max_body = max_body
         self._new_id = new_id
 
+    def takes(self, delivery: AmqpDelivery, kind: str | None) -> bool:
+        """Tell whether a message of a queue that carries jobs too is an event. kind: the property `type` of a job."""
+        queue, exchange = delivery.queue, delivery.exchange
+        if (queue, exchange) in self._bindings or (exchange and queue in self._keeping):
+            return True
+        return not kind and (queue in self._only or queue in self._keeping)
+
     def read(self, delivery: AmqpDelivery, now: float) -> Message:
         """Return the copy that a delivered message is; raise Malformed with the reason. now: wall time in seconds."""
         try:

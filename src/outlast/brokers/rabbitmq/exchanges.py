@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from random import Random
 from typing import Final
 
-from outlast.brokers.rabbitmq.event_form import event_message
+from outlast.brokers.rabbitmq.event_form import EventReader, event_message
 from outlast.brokers.rabbitmq.native import declare_all
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.confirms import AmqpMessage, Publishing
 from outlast.clients.amqp.errors import ACCESS_REFUSED, NOT_ALLOWED, NOT_FOUND, PRECONDITION_FAILED, AmqpRefused
 from outlast.core.errors import ConfigurationError, OutlastError, StoreError, StoreUnavailable, StoreUncertain
 from outlast.core.exchanges.values import Binding, Bindings, ExchangeEvent, Routed
+from outlast.core.ids import IdFactory
 from outlast.core.store.exchanges import Exchanges
 from outlast.core.topology import Topology
 
@@ -27,15 +29,34 @@ _PUBLISH: Final = 60.0
 class RabbitExchanges:
     """The exchanges of one app on one server, for one event loop.
 
-    rows: keeps what was declared, since AMQP lists neither exchanges nor bindings; None: only this process knows them.
+    client: returns the client, or raises StoreUnavailable. rows: keeps what was declared, since AMQP lists neither
+    exchanges nor bindings; None: only this process knows them. reader: makes copies of what comes to bound queues.
     """
 
-    def __init__(self, client: AmqpClient, rows: Exchanges | None = None) -> None:
-        self.client: Final = client
+    def __init__(
+        self, client: Callable[[], AmqpClient], *, max_body: int, rng: Random, rows: Exchanges | None = None
+    ) -> None:
         self.topology = Topology()
+        self._client = client
         self._rows = rows
+        self._max_body = max_body
+        self._rng = rng
+        self._ids = IdFactory()
         self._attempt: asyncio.Task[None] | None = None
         self._declared = True
+        self.reader = self._reader()
+
+    @property
+    def client(self) -> AmqpClient:
+        """The client."""
+        return self._client()
+
+    def _reader(self) -> EventReader:
+        topology = self.topology
+        return EventReader(topology.exchanges, topology.bindings, max_body=self._max_body, new_id=self._new_id)
+
+    def _new_id(self, now: float) -> str:
+        return self._ids.new_event(now, self._rng.getrandbits(62))
 
     async def declare(self, topology: Topology, patience: float) -> None:
         """Declare all exchanges, the bound queues and their bindings.
@@ -44,17 +65,26 @@ class RabbitExchanges:
         the server is away, or for longer than `patience` seconds, go on without it: it is declared before the next
         event is published, and each queue before it is consumed.
         """
-        self.topology = topology
-        if not (topology.exchanges or topology.bindings):
-            return
-        if self._attempt is not None:
-            await asyncio.wait((self._attempt,))  # of another topology
-        self._declared = False
+        await self._begin(topology)
         try:
+            if self._declared:
+                return
             await asyncio.wait_for(asyncio.shield(self._declaring()), patience)
         except (StoreError, TimeoutError) as error:
             why = str(error) or f"no answer from {self.client.address.shown} within {patience:g} s"
             _logger.warning("the exchanges are declared when RabbitMQ is back, jobs go on: %s", why)
+
+    async def declare_now(self, topology: Topology) -> None:
+        """Declare all of it; raise ConfigurationError as `declare`, StoreError while the server is away."""
+        await self._begin(topology)
+        await self._ensure()
+
+    async def _begin(self, topology: Topology) -> None:
+        if self._attempt is not None:
+            await asyncio.wait((self._attempt,))  # of another topology
+        self.topology = topology
+        self.reader = self._reader()
+        self._declared = not (topology.exchanges or topology.bindings)
 
     async def bindings(self) -> Bindings:
         """Return what apps have declared. Bindings that other clients made on the server are not known here."""

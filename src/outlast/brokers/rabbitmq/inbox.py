@@ -12,7 +12,6 @@ from typing import Final
 from outlast.aio.tasks import cancel
 from outlast.brokers.rabbitmq.declared import dead_queue
 from outlast.brokers.rabbitmq.event_feed import EventFeed
-from outlast.brokers.rabbitmq.event_form import EventReader
 from outlast.brokers.rabbitmq.exchanges import RabbitExchanges
 from outlast.brokers.rabbitmq.job_form import kept_properties
 from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
@@ -23,9 +22,7 @@ from outlast.clients.amqp.consumer import AmqpDelivery, OnReady
 from outlast.clients.amqp.declarations import AmqpDeclarations
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreUnavailable
-from outlast.core.ids import IdFactory
 from outlast.core.store.inbox import Arrival, HeldArrival, RefusedArrival, SettledArrival
-from outlast.core.topology import Topology
 
 __all__ = ["PREFETCH", "RabbitInbox"]
 
@@ -41,22 +38,16 @@ class RabbitInbox:
     here.
     """
 
-    def __init__(
-        self, exchanges: RabbitExchanges, *, clock: Clock, max_body: int, prefetch: int = PREFETCH, rng: Random
-    ) -> None:
+    def __init__(self, exchanges: RabbitExchanges, *, clock: Clock, rng: Random, prefetch: int = PREFETCH) -> None:
         self._exchanges = exchanges
         self._clock = clock
-        self._max_body = max_body
         self._prefetch = prefetch
         self._rng = rng
-        self._ids = IdFactory()
         self._feeds: dict[str, EventFeed] = {}
         self._publisher = JobPublisher(exchanges.client)
         self._burying: set[asyncio.Task[None]] = set()
         self._bells: set[asyncio.Event] = set()
         self._turn = 0
-        self._read_for: Topology | None = None
-        self._reader = EventReader((), (), max_body=max_body, new_id=self._new_id)
 
     def queues(self, names: Sequence[str]) -> list[str]:
         """Return those of these queues that have a binding, and those that keep what no binding takes."""
@@ -115,18 +106,13 @@ class RabbitInbox:
         self._feeds.clear()
 
     def _taken(self, queues: Sequence[str], limit: int) -> list[Arrival]:
-        if self._read_for is not self._exchanges.topology:
-            topology = self._read_for = self._exchanges.topology
-            self._reader = EventReader(
-                topology.exchanges, topology.bindings, max_body=self._max_body, new_id=self._new_id
-            )
         now, time = asyncio.get_running_loop().time(), self._clock.time()
         due = [queue for queue in queues if self._feeds[queue].waiting and self._feeds[queue].held_until <= now]
         arrivals: list[Arrival] = []
         for place in range(len(due)):
             feed = self._feeds[due[(self._turn + place) % len(due)]]
             share = -(-(limit - len(arrivals)) // (len(due) - place))
-            given = feed.take(share, self._reader, time)
+            given = feed.take(share, self._exchanges.reader, time)
             arrivals += given.arrivals
             if given.malformed:
                 self._bury(feed, given.malformed)
@@ -154,9 +140,6 @@ class RabbitInbox:
                 raise StoreUnavailable(str(error)) from None  # the other queues go on, and this one is tried again
 
         return declare
-
-    def _new_id(self, now: float) -> str:
-        return self._ids.new("", now, self._rng.getrandbits(62))[1:]
 
     def _ring(self) -> None:
         for bell in self._bells:

@@ -29,6 +29,7 @@ __all__ = [
     "job_properties",
     "kept_properties",
     "read_job",
+    "returns_of",
 ]
 
 JSON: Final = "application/json"
@@ -171,8 +172,7 @@ def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str], m
             check_args(message)
     except (ConfigurationError, InvalidArguments) as error:
         raise Malformed(str(error)) from None
-    returns = properties.headers.get(_RETURNS, 0)
-    returns = returns if type(returns) is int and returns > 0 else 0
+    returns = returns_of(properties.headers)
     return TakenJob(
         message,
         fields.get("attempt", 1),
@@ -181,6 +181,12 @@ def read_job(delivery: AmqpDelivery, now: float, new_id: Callable[[str], str], m
         fields.get("not_before", 0.0),
         returns,
     )
+
+
+def returns_of(headers: Mapping[str, FieldValue]) -> int:
+    """Return how often the server has taken a message back from a consumer."""
+    returns = headers.get(_RETURNS, 0)
+    return returns if type(returns) is int and returns > 0 else 0
 
 
 def _full_id(queue: str, message_id: str) -> str:

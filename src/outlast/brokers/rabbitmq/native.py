@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from outlast.brokers.rabbitmq.declared import declare_queue
+from outlast.brokers.rabbitmq.declared import declare_queue, make_queues
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.declarations import AmqpDeclarations
 from outlast.clients.amqp.errors import ACCESS_REFUSED, AmqpRefused
@@ -31,12 +31,12 @@ def bound_queues(topology: Topology) -> list[str]:
 async def declare_all(to: AmqpDeclarations, topology: Topology, address: AmqpAddress) -> None:
     """Declare all exchanges, bound queues with those of their dead letters, and bindings; what is there stays.
 
-    Raise ConfigurationError for what exists with other settings and for a user who may not, else StoreError.
+    `to` must not be the channel of a consumer: it ends at a queue that is not there. Raise ConfigurationError for what
+    exists with other settings and for a user who may not, else StoreError.
     """
+    await make_queues(to, bound_queues(topology), address)
     for exchange in topology.exchanges:
         await declare_exchange(to, exchange, address)
-    for queue in dict.fromkeys(each.queue for each in topology.bindings):
-        await declare_queue(to, queue, address)
     await _bind(to, topology.bindings, address)
 
 

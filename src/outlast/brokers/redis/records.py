@@ -16,7 +16,7 @@ from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOpera
 from outlast.brokers.redis.loads import offers_in, samples_in
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import redact_args
-from outlast.core.forecast import Backlog, Sample, forecast_of
+from outlast.core.forecast import Backlog, Sample, forecast_of, permits_in
 from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Failure, State, Usage
 from outlast.core.store.broker import QueueStats
@@ -286,6 +286,7 @@ class RecordOperations(KeyspaceOperations):
                     paused=bool(paused),
                     consumers=consumers,
                 ),
+                permits=permits_in(offers_in(live, queue.name)),
             )
         return stats
 

@@ -111,7 +111,7 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
 def _retry(tx: Transaction, retry: Reschedule) -> list[Lost]:
     fence = retry.fence
     row = tx.row("fence_row", (fence.row,))
-    if row is None or row[0] != fence.token or row[3] not in {READY, RUNNING, SCHEDULED, PARKED}:
+    if row is None or row[0] != fence.token or row[3] not in {READY, RUNNING, SCHEDULED}:
         return _lost(tx, fence)
     if row[2]:
         return _finish(tx, Finish(fence, "cancelled", "cancelled", error=retry.error))
@@ -132,7 +132,7 @@ def _retry(tx: Transaction, retry: Reschedule) -> list[Lost]:
 def _give_back(tx: Transaction, settlement: Release | Park) -> list[Lost]:
     fence = settlement.fence
     row = tx.row("fence_row", (fence.row,))
-    if row is not None and row[0] == fence.token and row[2]:
+    if row is not None and row[2]:
         return _finish(tx, Finish(fence, "cancelled", "cancelled"))
     begun, waits = False, None
     if isinstance(settlement, Release):

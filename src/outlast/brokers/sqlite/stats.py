@@ -12,7 +12,7 @@ from outlast.brokers.sqlite.limits import changes_of, needs_in
 from outlast.brokers.sqlite.loads import backlog_of, live_offers, samples_of
 from outlast.brokers.sqlite.statements import statements
 from outlast.brokers.sqlite.transaction import PARKED, SCHEDULED, QueueRow
-from outlast.core.forecast import forecast_of
+from outlast.core.forecast import forecast_of, permits_in
 from outlast.core.limits import nanos
 from outlast.core.select import QueueState
 from outlast.core.store.broker import QueueStats
@@ -80,5 +80,6 @@ def stats(db: apsw.Connection, names: Sequence[str], now: float, mono: float, bo
                     paused=bool(queue.paused),
                     consumers=consumers.get(name, 0),
                 ),
+                permits=permits_in(offers.get(name, ())),
             )
     return found

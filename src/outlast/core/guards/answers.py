@@ -57,7 +57,8 @@ class SharedBreaker(Struct, frozen=True):
     """The state that all processes share, with its times on this process's monotonic clock.
 
     generation: grows with each change of the shared state, also with each probe. since, probe_at: of the opening and of
-    the next probe, if it is open. closed_at: the end of the last opening, None if there was none.
+    the next probe, if it is open. closed_at: the end of the last opening, from which the ramp counts, None for none.
+    reset_at: of the last reset by hand, None if there was none.
     """
 
     generation: int
@@ -66,6 +67,7 @@ class SharedBreaker(Struct, frozen=True):
     probe_at: float
     held: Held = ""
     closed_at: float | None = None
+    reset_at: float | None = None
 
 
 class BreakerView(Struct, frozen=True):

@@ -18,21 +18,10 @@ from outlast.core.guards.answers import (
     Transition,
 )
 from outlast.core.guards.policies import Breaker, slow_limit
-from outlast.core.guards.ramp import share
+from outlast.core.guards.ramp import Ramp
 from outlast.core.guards.window import window_of
 
-__all__ = [
-    "PROBE_DUE",
-    "Admission",
-    "BreakerView",
-    "CallOutcome",
-    "Held",
-    "LocalBreaker",
-    "ProbeDue",
-    "Refusal",
-    "SharedBreaker",
-    "Transition",
-]
+__all__ = ["LocalBreaker"]
 
 _UNCOUNTED: Final = -(1 << 63)
 """The mark of a call that is in no window; every window gives higher ones."""
@@ -57,8 +46,6 @@ class LocalBreaker:
         "_adopted_at",
         "_blemished",
         "_clear",
-        "_closed_at",
-        "_credit",
         "_decided",
         "_generation",
         "_held",
@@ -70,6 +57,7 @@ class LocalBreaker:
         "_policy",
         "_probe",
         "_probe_at",
+        "_ramp",
         "_shared_state",
         "_since",
         "_slow",
@@ -94,8 +82,7 @@ class LocalBreaker:
         self._shared_state: SharedBreaker | None = None  # the one that was adopted last
         self._since = now
         self._why = ""
-        self._closed_at = -inf
-        self._credit = 1.0  # of the ramp: grows by the share with each call; a call that is made costs 1
+        self._ramp = Ramp(policy.ramp)
         self._in_flight: dict[Admission, None] = {}  # the oldest first
         self._late: dict[Admission, int] = {}  # calls longer than the slow limit, with their mark in the window
         self._probe: Admission | None = None
@@ -123,17 +110,11 @@ class LocalBreaker:
         return self._admit_open(now) if self._open else self._admit_share(now)
 
     def _admit_share(self, now: float) -> Admission | Refusal:
-        """Admit as many calls as the ramp permits: a call for each whole unit of credit."""
-        part = share(now - self._closed_at, self._policy.ramp)
-        if part == 1.0:
+        """Admit as many calls as the ramp permits."""
+        if self._ramp.share(now) == 1.0:
             self._clear = True
-            self._credit = 1.0
-            return self._admitted(now)
-        self._credit += part
-        if self._credit < 1.0:
-            left = self._policy.ramp - (now - self._closed_at)
-            return Refusal(min(1.0, left), "it has just closed and makes only a share of the calls")
-        self._credit -= 1.0
+        elif not self._ramp.admits(now):
+            return Refusal(min(1.0, self._ramp.left(now)), "it has just closed and makes only a share of the calls")
         return self._admitted(now)
 
     def _admit_open(self, now: float) -> Refusal | ProbeDue:
@@ -172,6 +153,14 @@ class LocalBreaker:
     def is_probe(self, admission: Admission, now: float) -> bool:
         """Whether it is the admission of the probe that is out, and its lease lasts."""
         return admission is self._probe and now < self._lease_ends
+
+    def renew_probe(self, admission: Admission, now: float, until: float | None = None) -> None:
+        """Make the lease of the probe that is out longer: until `until`, or for `probe_lease` from now.
+
+        Nothing for an admission that is not, or no longer, the probe's.
+        """
+        if self.is_probe(admission, now):
+            self._lease_ends = max(self._lease_ends, now + self._policy.probe_lease if until is None else until)
 
     def pass_probe(self, now: float, again_at: float | None = None) -> None:
         """Take PROBE_DUE back: its caller makes no probe, such as because another process has it.
@@ -288,8 +277,8 @@ class LocalBreaker:
         """Follow the shared state; return what that did. One that is older than the last one changes nothing.
 
         A breaker that opened by itself stays open while the shared one is closed; it closes with the next end of an
-        opening that it shares or that is later than its own. If an older state comes again and again, the store has
-        lost the newer one: it is followed then, and a breaker that is open goes on by itself.
+        opening that it shares or that is later than its own, and with a reset by hand. If an older state comes again
+        and again, the store has lost the newer one: it is followed then, and a breaker that is open goes on by itself.
         """
         lost = state.generation < self._adopted
         if (lost and now - self._adopted_at < _OUT_OF_ORDER) or self._is_decided(state, now):
@@ -333,9 +322,10 @@ class LocalBreaker:
     def _follow_closed(self, state: SharedBreaker, newer: bool, now: float) -> None:
         closed_at = -inf if state.closed_at is None else state.closed_at
         if self._open:
-            if newer and (self.shared or closed_at >= self._since):
-                self._close(now, closed_at)
-        elif closed_at > self._closed_at:
+            ended = closed_at if state.reset_at is None else max(closed_at, state.reset_at)
+            if newer and (self.shared or ended >= self._since):
+                self._close(now, closed_at if self.shared else ended)
+        elif closed_at > self._ramp.closed_at:
             self._begin_ramp(closed_at)
 
     def _go_open(self, since: float, probe_at: float, why: str) -> None:
@@ -343,7 +333,7 @@ class LocalBreaker:
         self._generation += 1
         self._open = True
         self._clear = False
-        self._credit = 1.0
+        self._ramp.end()
         self._since = since
         self._probe_at = probe_at
         self._why = why
@@ -359,7 +349,7 @@ class LocalBreaker:
         self._begin_ramp(closed_at)
 
     def _begin_ramp(self, closed_at: float) -> None:
-        self._closed_at = closed_at
+        self._ramp.begin(closed_at)
         self._clear = closed_at == -inf
 
     def _forget_calls(self) -> None:
@@ -378,14 +368,14 @@ class LocalBreaker:
         """Whether nothing is lost when it is dropped: it is closed, without a ramp, not held, and no call is out."""
         if self._open or self._held or self._in_flight or self._late:
             return False
-        return share(now - self._closed_at, self._policy.ramp) == 1.0
+        return self._ramp.share(now) == 1.0
 
     def view(self, now: float) -> BreakerView:
         """Return what people may see; the window also while it is open, until it closes."""
         totals = self._window.totals(now)
         state: BreakerState = "closed"
         next_probe: float | None = None
-        part = 1.0 if self._held else share(now - self._closed_at, self._policy.ramp)
+        part = 1.0 if self._held else self._ramp.share(now)
         if self._open:
             state = "half-open" if now < self._lease_ends else "open"
             next_probe = None if self._held else max(0.0, self._probe_at - now)

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple
 
 from outlast.core.errors import GuardRefused, GuardTimeout
-from outlast.core.guards.breaker import CallOutcome
+from outlast.core.guards.answers import CallOutcome
 
 __all__ = [
     "PLAIN",

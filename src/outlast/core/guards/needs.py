@@ -12,6 +12,7 @@ from outlast.core.kinds import KIND_NAME
 from outlast.core.text import shown
 
 if TYPE_CHECKING:
+    from outlast.core.guards.permits import PermitsInUse
     from outlast.core.guards.policies import Breaker
 
 __all__ = ["DeclaredGuard", "Named", "NeedsOf", "guard_names", "settled_needs"]
@@ -37,6 +38,13 @@ class DeclaredGuard(Named, Protocol):
     @property
     def keyed(self) -> bool:
         """Whether it has a breaker for each key."""
+        ...
+
+    def permits_in_use(self, process: str) -> PermitsInUse | None:
+        """Return the permits of its bulkhead that are in use in this process, None if it has none, or one for each key.
+
+        process: how this process is called.
+        """
         ...
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "legible",
     "probe_due",
     "probe_ended",
+    "probe_renewed",
     "rebased",
     "state_of",
     "tallied",
@@ -104,7 +105,8 @@ class GuardRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     revision: grows by one with each write. generation: grows with each change of state, so also when the probe is
     taken, given back or ends: it names a probe. since: of the opening, or of the closing. probe_at: no probe is taken
-    before. probe: who has the probe. closed_at: when a probe closed it, or a reset; None for never. held: by an
+    before. probe: who has the probe. closed_at: when a probe closed it, or a command, from which the ramp counts; None
+    for no ramp. reset_at: of the last reset, which closes also a breaker that is open in one process alone. held: by an
     operator: only a command changes it. votes: of the round, or of the round that opened it. asked_at: when the round
     began, None for no round. rules: those of the process that asked last. clock: which clock the times are of; another
     name means that they have no meaning now (`rebased`).
@@ -118,6 +120,7 @@ class GuardRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     probe_at: float = 0.0
     probe: Lease | None = None
     closed_at: float | None = None
+    reset_at: float | None = None
     held: Held = ""
     votes: tuple[Vote, ...] = ()
     asked_at: float | None = None
@@ -238,8 +241,7 @@ def probe_ended(record: GuardRecord, holder: str, generation: int, outcome: Prob
     generation: that of the record in which `took_probe` gave it. Unchanged for a probe that is not the present one, or
     whose lease has passed.
     """
-    probe = record.probe
-    if probe is None or probe.holder != holder or record.generation != generation or now >= probe.until:
+    if not _has_probe(record, holder, generation, now):
         return record
     match outcome:
         case "success":
@@ -248,6 +250,22 @@ def probe_ended(record: GuardRecord, holder: str, generation: int, outcome: Prob
             return _changed(record, probe=None, probe_at=now + record.rules.interval)
         case _:
             return _changed(record, probe=None, probe_at=now)
+
+
+def probe_renewed(record: GuardRecord, holder: str, generation: int, now: float) -> GuardRecord:
+    """Give the probe its whole lease again: its holder lives, and has made no call yet.
+
+    The generation stays, so that the report of the probe counts. Unchanged as by `probe_ended`.
+    """
+    if not _has_probe(record, holder, generation, now):
+        return record
+    return _written(record, probe=Lease(holder, now + record.rules.lease))
+
+
+def _has_probe(record: GuardRecord, holder: str, generation: int, now: float) -> bool:
+    """Tell whether the present probe is the one that `holder` has since this generation, and its lease lasts."""
+    probe = record.probe
+    return probe is not None and probe.holder == holder and record.generation == generation and now < probe.until
 
 
 def state_of(record: GuardRecord, now: float) -> GuardState:
@@ -263,7 +281,8 @@ def state_of(record: GuardRecord, now: float) -> GuardState:
 def commanded(record: GuardRecord, command: GuardCommand, now: float) -> GuardRecord:
     """Hold the guard open or closed, or let it go: then it is closed, and ramps up if it was open.
 
-    A probe that runs counts no more. Unchanged where it is held so already, or not held and closed at a reset.
+    A probe that runs counts no more. Unchanged where it is held so already. A reset is always a change: no record tells
+    of a process that is open alone.
     """
     match command:
         case "open":
@@ -272,8 +291,9 @@ def commanded(record: GuardRecord, command: GuardCommand, now: float) -> GuardRe
         case "close":
             return record if record.held == "closed" else _closed(record, now, held="closed")
         case _:
-            idle = not (record.held or record.open or record.asked_at is not None)
-            return record if idle else _closed(record, now)
+            # While it was held closed all calls were made: there is nothing to ramp up, and no ramp to go on.
+            closed_at = now if record.open else None if record.held else record.closed_at
+            return structs.replace(_closed(record, now), closed_at=closed_at, reset_at=now)
 
 
 # The clock
@@ -297,6 +317,7 @@ def rebased(record: GuardRecord, clock: str, now: float) -> GuardRecord:
         probe_at=record.probe_at if known and record.probe_at <= now + rules.interval + SLACK else now,
         probe=probe,
         closed_at=min(record.closed_at, now) if known and record.closed_at is not None else None,
+        reset_at=min(record.reset_at, now) if known and record.reset_at is not None else None,
         votes=record.votes if round_runs or (known and record.asked_at is None) else (),
         asked_at=record.asked_at if round_runs else None,
     )

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from outlast.core.durability import Durability
 from outlast.core.forecast import Forecast
+from outlast.core.guards.permits import PermitsInUse
 from outlast.core.message import Delivery, Holder, Message
 from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.store.features import ALL_FEATURES, Features
@@ -77,6 +78,8 @@ class QueueStats(Struct, frozen=True, kw_only=True):
     """Names of the guards that the queue needs, as its app declares."""
     forecast: Forecast = Forecast()
     """When it will be empty, and when a job begins that is enqueued now. Guards that hold the queue are not in it."""
+    permits: tuple[PermitsInUse, ...] = ()
+    """The bulkheads in use in its workers, each told with one queue of the worker, when that claimed last."""
 
 
 class Broker(Protocol):

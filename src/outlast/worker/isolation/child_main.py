@@ -31,6 +31,7 @@ from outlast.worker.failures import MESSAGE_LIMIT, type_name
 from outlast.worker.isolation.clean_run import CleanRuns, RunCoroutine
 from outlast.worker.isolation.log_relay import apply_setup
 from outlast.worker.isolation.messages import (
+    ChildCalls,
     ChildMessage,
     ChildNote,
     ChildProbed,
@@ -117,8 +118,9 @@ class _ChildRunHost:
         """Do nothing: the worker records the begin."""
 
     def probe_of(self, guard: str) -> GivenProbe:
-        """Return a probe that the worker has given; it is told of the outcome at once, within the lease."""
-        return GivenProbe(lambda outcome: self._channel.send(ChildProbed(guard, outcome)))
+        """Return a probe that the worker has given; it is told of the call and its outcome at once, for the lease."""
+        send = self._channel.send
+        return GivenProbe(lambda: send(ChildCalls(guard)), lambda outcome: send(ChildProbed(guard, outcome)))
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "ChildLog",
     "ChildMessage",
     "ChildNote",
+    "ChildCalls",
     "ChildProbed",
     "ChildReady",
     "ForkEnded",
@@ -103,6 +104,12 @@ class ChildNote(Struct, frozen=True, tag="noted"):
     value: Raw
 
 
+class ChildCalls(Struct, frozen=True, tag="calls"):
+    """The run begins its first call to a guard that it probes."""
+
+    guard: str
+
+
 class ChildProbed(Struct, frozen=True, tag="probed"):
     """The outcome of the first call of the run to a guard that it probes."""
 
@@ -165,7 +172,7 @@ class ForkEnded(Struct, frozen=True, tag="ended"):
     code: int
 
 
-ChildMessage = ChildReady | ImportFailed | ChildNote | ChildProbed | ChildLog | KindMissing | RunReport
+ChildMessage = ChildReady | ImportFailed | ChildNote | ChildCalls | ChildProbed | ChildLog | KindMissing | RunReport
 WorkerMessage = LogSetup | RunTask
 ForkServerMessage = ForkServerReady | Forked | ForkEnded
 

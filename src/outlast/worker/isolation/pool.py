@@ -21,6 +21,7 @@ from outlast.worker.app_source import AppSource
 from outlast.worker.isolation.fork_client import ForkedChild, ForkServer
 from outlast.worker.isolation.log_relay import handle_record, log_setup
 from outlast.worker.isolation.messages import (
+    ChildCalls,
     ChildLog,
     ChildNote,
     ChildProbed,
@@ -77,11 +78,13 @@ class _PoolChild:
             task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline, probes, ramps)
             self.writer.write(pack(encode(task)))
 
-    def probed(self, message: ChildProbed) -> None:
-        """End a probe of its run; nothing for a late message of a run before."""
+    def probed(self, message: ChildCalls | ChildProbed) -> None:
+        """Begin the call of a probe of its run, or end the probe; nothing for a late message of a run before."""
         probe = None if self.run is None or self.run.passes is None else self.run.passes.get(message.guard)
-        if probe is not None:
+        if probe is not None and isinstance(message, ChildProbed):
             probe.end(message.outcome)
+        elif probe is not None:
+            probe.calls()
 
     def retire(self) -> None:
         """Send it no more jobs and close the socket: it exits at the end of its input."""
@@ -265,7 +268,7 @@ class ProcessPool:
                 self._kind_missing(child, message)
             elif isinstance(message, ChildNote) and child.run is not None:
                 child.run.note(message.name, message.value)
-            elif isinstance(message, ChildProbed):
+            elif isinstance(message, ChildCalls | ChildProbed):
                 child.probed(message)
 
     def _finished(self, child: _PoolChild, report: RunReport) -> None:

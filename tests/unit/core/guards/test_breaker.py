@@ -6,9 +6,11 @@ from math import inf
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from outlast.core.errors import ConfigurationError
-from outlast.core.guards.breaker import PROBE_DUE, Admission, CallOutcome, Held, LocalBreaker, Refusal, SharedBreaker
+from outlast.core.guards.answers import PROBE_DUE, Admission, CallOutcome, Held, Refusal, SharedBreaker
+from outlast.core.guards.breaker import LocalBreaker
 from outlast.core.guards.policies import Breaker
 
 TIMEOUT = 2.0
@@ -529,6 +531,24 @@ def test_a_process_that_opened_alone_closes_with_the_next_opening_that_the_other
     breaker = opened(1.0)
     assert breaker.adopt(reclosed(9, 3.0), 3.0) == "closed"
     assert state(breaker, 3.0) == ("closed", None, 0.1)
+
+
+def test_a_process_that_opened_alone_closes_with_a_reset_by_hand_and_the_others_lose_no_call() -> None:
+    reset = structs.replace(reclosed(8, None), reset_at=3.0)
+    alone, other, later = opened(1.0), breaker_of(), opened(3.5)
+    assert (alone.adopt(reset, 3.1), other.adopt(reset, 3.1), later.adopt(reset, 3.6)) == ("closed", "", "")
+    assert state(alone, 3.0) == ("closed", None, 0.1)
+    assert state(other, 3.1) == ("closed", None, 1.0)
+    assert later.view(3.6).state == "open"
+
+
+def test_a_reset_soon_after_a_close_by_hand_makes_all_calls() -> None:
+    breaker = breaker_of()
+    breaker.adopt(shared(1), 1.0)
+    breaker.adopt(structs.replace(reclosed(2, 2.0), held="closed"), 2.0)
+    assert state(breaker, 2.0) == ("closed", None, 1.0)
+    breaker.adopt(structs.replace(reclosed(3, None), reset_at=3.0), 3.0)
+    assert state(breaker, 3.0) == ("closed", None, 1.0)
 
 
 def test_a_process_that_opened_alone_follows_the_vote_of_the_others() -> None:

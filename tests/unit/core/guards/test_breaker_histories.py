@@ -15,7 +15,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from outlast.core.guards.breaker import PROBE_DUE, Admission, CallOutcome, LocalBreaker, Refusal, SharedBreaker
+from outlast.core.guards.answers import PROBE_DUE, Admission, CallOutcome, Refusal, SharedBreaker
+from outlast.core.guards.breaker import LocalBreaker
 from outlast.core.guards.policies import Breaker
 
 OPEN_FOR, LEASE, SLOW = 5.0, 7.0, 3.0

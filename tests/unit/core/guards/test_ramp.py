@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.core.guards.breaker import Admission, LocalBreaker
+from outlast.core.guards.answers import Admission
+from outlast.core.guards.breaker import LocalBreaker
 from outlast.core.guards.policies import Breaker
 from outlast.core.guards.ramp import FIRST_SHARE, share, slots_of
 

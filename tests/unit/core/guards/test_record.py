@@ -27,6 +27,7 @@ from outlast.core.guards.record import (
     legible,
     probe_due,
     probe_ended,
+    probe_renewed,
     rebased,
     state_of,
     tallied,
@@ -198,6 +199,23 @@ def test_a_lapsed_lease_is_taken_and_the_late_report_changes_nothing() -> None:
         assert probe_ended(again, "a.1", again.generation, outcome, NOW + 16) is again
 
 
+def test_a_renewal_gives_the_whole_lease_again_in_the_generation_of_the_probe() -> None:
+    renewed = probe_renewed(taken(), "a.1", 2, NOW + 14)
+    assert renewed == structs.replace(taken(), probe=Lease("a.1", NOW + 24), revision=taken().revision + 1)
+    assert took_probe(renewed, "b.1", NOW + 23) is None
+    assert not probe_ended(renewed, "a.1", 2, "success", NOW + 23).open
+    assert took_probe(renewed, "b.1", NOW + 24) is not None
+
+
+def test_a_lease_that_has_passed_or_is_anothers_is_not_renewed() -> None:
+    record = taken()
+    assert probe_renewed(record, "a.1", 2, NOW + 15) is record
+    assert probe_renewed(record, "b.1", 2, NOW + 6) is record
+    assert probe_renewed(record, "a.1", 1, NOW + 6) is record
+    ended = probe_ended(record, "a.1", 2, "failure", NOW + 6)
+    assert probe_renewed(ended, "a.1", 2, NOW + 7) is ended
+
+
 def test_a_success_closes_it() -> None:
     after = probe_ended(taken(), "a.1", 2, "success", NOW + 6)
     assert (after.open, after.closed_at, after.since, after.probe, after.votes) == (False, NOW + 6, NOW + 6, None, ())
@@ -236,8 +254,19 @@ def test_held_closed_is_closed_and_takes_no_votes() -> None:
     assert (record.held, record.open, record.closed_at) == ("closed", False, NOW + 6)
     assert commanded(record, "close", NOW + 7) is record
     again = commanded(record, "reset", NOW + 9)
-    assert (again.held, again.open, again.closed_at, again.generation) == ("", False, NOW + 6, record.generation + 1)
-    assert commanded(again, "reset", NOW + 10) is again
+    # All calls were made meanwhile: no ramp goes on.
+    assert (again.held, again.open, again.closed_at, again.generation) == ("", False, None, record.generation + 1)
+
+
+def test_a_reset_is_told_also_where_it_is_closed_and_a_ramp_goes_on() -> None:
+    for record in (EMPTY, probe_ended(taken(), "a.1", 2, "success", NOW + 6)):
+        after = commanded(record, "reset", NOW + 8)
+        assert (after.reset_at, after.closed_at, after.generation) == (
+            NOW + 8, record.closed_at, record.generation + 1,
+        )  # fmt: skip
+        assert rebased(after, "", NOW + 9).reset_at == NOW + 8
+        assert rebased(after, "", NOW).reset_at == NOW
+        assert rebased(after, "boot 2", NOW).reset_at is None
 
 
 def test_a_reset_ends_a_round() -> None:
@@ -312,8 +341,13 @@ steps = st.one_of(
     st.tuples(st.just("tally"), st.sampled_from(VOTERS)),
     st.tuples(st.just("take"), st.sampled_from(VOTERS)),
     st.tuples(st.just("end"), st.sampled_from(VOTERS), st.sampled_from(["success", "failure", "neutral"])),
+    st.tuples(st.just("renew"), st.sampled_from(VOTERS)),
     st.tuples(st.just("command"), st.sampled_from(COMMANDS)),
 )
+
+
+def _holder(record: GuardRecord) -> str | None:
+    return None if record.probe is None else record.probe.holder
 
 
 class World:
@@ -350,8 +384,8 @@ class World:
         assert record.generation - before.generation in (0, 1)
         assert by_command or record.held == before.held
         if record.generation == before.generation:
-            assert (record.open, record.probe) == (before.open, before.probe)
-        if record.probe is not None and record.probe != before.probe:
+            assert (record.open, _holder(record)) == (before.open, _holder(before))
+        if record.probe is not None and _holder(record) != _holder(before):
             # The one before has been given back, or its lease had passed when this one was given.
             assert before.probe is None or rebased(before, "", self.now).probe is not None
             assert not (before.probe and state_of(rebased(before, "", self.now), self.now) == "half-open")
@@ -382,6 +416,8 @@ class World:
             case ("end", str(who), "success" | "failure" | "neutral" as outcome):
                 holder, generation = self.probes.get(who, ("", 0))
                 self.make(who, probe_ended(self.seen[who][0], holder, generation, outcome, self.seen[who][1]))
+            case ("renew", str(who)):
+                self.make(who, probe_renewed(self.seen[who][0], *self.probes.get(who, ("", 0)), self.seen[who][1]))
             case ("command", "open" | "close" | "reset" as command):
                 record = commanded(rebased(self.stored, "", self.now), command, self.now)
                 if record.revision > self.stored.revision:

@@ -133,7 +133,7 @@ end
 end
 
 renew(holder, lease)
-if lapse() > 0 then succeed_everywhere() end
+if lapse() then succeed_everywhere() end
 local serving, first = {}, 1
 failed = {}
 local function leave_out(P)         -- a key of this queue has a wrong type: the others give jobs

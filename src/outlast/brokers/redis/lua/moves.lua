@@ -119,9 +119,8 @@ spoil = function(j, line)           -- end a job that cannot be read. line: the 
   j.settled = 0
   finish(j, 'd', 'unreadable', true)
 end
-local function retained(j)          -- remove it from the ended jobs
+local function retained(j)          -- remove it from the ended jobs: an earlier command has written it there
   local q = j.q
-  sync(q)
   call('ZREM', q.P .. ':ended', j.sid); call('ZREM', q.P .. ':dead', j.sid); call('ZREM', q.P .. ':kept', j.sid)
 end
 local function rest(j)              -- end the run of a running job
@@ -194,13 +193,13 @@ end
 local function by_order(a, b) return a.order < b.order end
 local lapse
 do
-local lapses = 0
+local lapsed = false
 local function lapse_in(q, holder)
   local held = held_by(q, holder)
   table.sort(held, by_order)
   for _, j in ipairs(held) do
     if j.st == 'R' then
-      lapses = lapses + 1
+      lapsed = true
       begin(q, j.key, -1)
       if j.cancelling then
         let_go(j, true)
@@ -213,9 +212,9 @@ local function lapse_in(q, holder)
     end
   end
 end
-function lapse()                    -- make the jobs of lapsed leases ready; returns how many
+function lapse()                    -- make the jobs of lapsed leases ready; returns whether there were any
   local holders = call('ZRANGEBYSCORE', D .. ':leases', '-inf', now, 'LIMIT', 0, 100)
-  if #holders == 0 then return 0 end
+  if #holders == 0 then return false end
   table.sort(holders)
   for _, holder in ipairs(holders) do
     for _, q in ipairs(every()) do pcall(lapse_in, q, holder) end       -- one with keys of a wrong type stops no other
@@ -229,7 +228,7 @@ function lapse()                    -- make the jobs of lapsed leases ready; ret
     call('HDEL', D .. ':cap', holder)
   end
   for _, q in ipairs(opened) do sync(q) end
-  return lapses
+  return lapsed
 end
 end
 local function renew(holder, lease) -- renew its lease from now, and hold its lapsed jobs again

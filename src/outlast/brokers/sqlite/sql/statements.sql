@@ -80,7 +80,7 @@ update lane set bytes = 0 where queue = ?1 and bytes <> 0
 select lane, octet_length(body) from job where seq = ?1
 
 -- name: weights_of (array of seq, token)
-select lane, octet_length(body) from job where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1)
+select lane, octet_length(body) from job where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2)
 
 -- name: lane_depth (lane, count at most)
 select count(*) from (select 1 from job where lane = ?1 and state < 10 limit ?2)
@@ -233,7 +233,7 @@ update job set state = 0, crashes = crashes + ?1, holder = ?3 where holder = ?2 
 
 -- A dead holder cannot take back the jobs that it lost before.
 -- name: lapsed_part (holder)
-update job set holder = null where seq in (select job from lost where lost.holder = ?1) and job.holder = ?1 and state in (0, 2, 4)
+update job set holder = null where seq in (select job from lost where lost.holder = ?1) and job.holder = ?1 and state in (0, 2)
 
 -- name: lost_of (holder)
 select job, token, id, queue from lost where holder = ?1 order by job, token
@@ -246,7 +246,7 @@ delete from lost where holder = ?1 and job = ?2 and token = ?3
 
 -- name: retaking (holder, seq, token)
 select queue.name, job.lane from job join queue using (queue)
-where job.seq = ?2 and job.token = ?3 and job.state in (0, 2, 4) and job.holder = ?1
+where job.seq = ?2 and job.token = ?3 and job.state in (0, 2) and job.holder = ?1
 
 -- No slot is free any more: the job stays ready, and the fence no longer counts.
 -- name: take_away (seq)
@@ -411,10 +411,10 @@ select json_group_array(json_array(job.seq, job.id, kind, attempt, crashes, begu
 from json_each(?1) as picked cross join job on job.seq = picked.value left join lane on lane.lane = job.lane
 
 -- A fence counts while its job runs, or has lapsed and waits: then its row is ready, or was rescheduled by an operator,
--- and still has the token.
+-- and still has the token. A parked job never has: its holder gave it back.
 -- name: finish_plain (array of seq, token, at, finished_at)
 update job set state = 10, at = ?3, finished_at = ?4, cancelling = 0
-where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2, 4)
+where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2)
 
 -- name: free_ended (array of seq, token)
 update job set uniq = null
@@ -423,17 +423,17 @@ and (uniq_until is null or state = 12)
 
 -- name: finish (state, at, finished_at, reason, result, seq, token)
 update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, cancelling = 0
-where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
+where seq = ?6 and token = ?7 and state in (0, 1, 2)
 
 -- name: retry (state, at, attempt, crashes, rank, seq, token, 1 if it has begun)
 update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, begun = max(begun, ?8), token = -token, holder = null
-where seq = ?6 and token = ?7 and state in (0, 1, 2, 4)
+where seq = ?6 and token = ?7 and state in (0, 1, 2)
 
 -- A late release (the row is ready again, and still has its holder) shows that the holder had not crashed.
 -- name: give_back (state, at or null to leave it, seq, token, 1 if it has begun, why it waits or null)
 update job set state = ?1, at = coalesce(?2, at), begun = max(begun, ?5), reason = ?6, token = -token, holder = null,
 crashes = case when state <> 1 and holder is not null then max(crashes - 1, 0) else crashes end
-where seq = ?3 and token = ?4 and state in (0, 1, 2, 4)
+where seq = ?3 and token = ?4 and state in (0, 1, 2)
 
 -- name: fence_row (seq)
 select token, priority, cancelling, state, lane from job where seq = ?1
@@ -448,7 +448,7 @@ update job set failed = failed + 1 where seq = ?1
 delete from failure where job = ?1 and nr not in (select nr from failure where job = ?1 order by nr desc limit ?2)
 
 -- name: note_put (seq, name, value, token)
-insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state in (0, 1, 2, 4)
+insert into note(job, name, value) select seq, ?2, ?3 from job where seq = ?1 and token = ?4 and state in (0, 1, 2)
 on conflict do update set value = excluded.value
 
 -- name: note_mark (seq)
@@ -637,7 +637,7 @@ failed = max(failed, 1), uniq = case when uniq_until is not null then uniq end, 
 -- For the doctor. Holders whose jobs still count as running, though their lease has lapsed: no claim has noticed yet.
 -- name: stale_holders (boot, monotonic)
 select coalesce(nullif(holder.label, ''), holder.id), count(*) from job join holder using (holder)
-where job.state = 1 and (holder.lapsed = 1 or holder.boot <> ?1 or holder.lease <= ?2) group by 1 order by 1
+where job.state = 1 and (holder.boot <> ?1 or holder.lease <= ?2) group by 1 order by 1
 
 -- The latest acceptance of the newest job and of those that wait for their time.
 -- name: newest ()
