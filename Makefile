@@ -51,8 +51,8 @@ proofs:  ## the long proofs: hundreds of kills, a million rows (PROOFS="survival
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/proofs $(PROOFS)
 
-bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", "--store redis")
-	@scripts/packages python-venv=python3-venv redis-server=redis-server node=nodejs npm=npm
+bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", "--store rabbitmq")
+	@scripts/packages python-venv=python3-venv redis-server=redis-server rabbitmq-server=rabbitmq-server node=nodejs npm=npm
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	.venv/bin/python -m benchmarks.run $(BENCH)
 

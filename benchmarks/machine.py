@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.produce import percentiles
@@ -30,11 +31,11 @@ def _file_system(folder: Path) -> str:
     return kind
 
 
-def facts(folder: Path, *, redis: bool) -> dict[str, str]:
+def facts(folder: Path, *, stores: Sequence[str]) -> dict[str, str]:
     """Return what tells machines apart, without any name."""
     import apsw
 
-    from benchmarks import redis_server
+    from benchmarks import measure_rabbitmq, redis_server
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
@@ -46,7 +47,8 @@ def facts(folder: Path, *, redis: bool) -> dict[str, str]:
         "SQLite of Outlast and the floor": apsw.sqlite_lib_version(),
         "interpreter": sys.implementation.name,
         "load of other work": f"{os.getloadavg()[0]:.0f}",
-        **({"redis-server": redis_server.facts()} if redis else {}),
+        **({"redis-server": redis_server.facts()} if {"redis", "rabbitmq"} & set(stores) else {}),
+        **({"rabbitmq-server": measure_rabbitmq.facts()} if "rabbitmq" in stores else {}),
     }
 
 

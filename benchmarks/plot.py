@@ -17,7 +17,7 @@ from benchmarks.systems import SYSTEMS
 __all__ = ["PICTURES", "draw"]
 
 PACKAGE = "matplotlib==3.11.2"
-PICTURES: dict[Store, str] = {"sqlite": "bench.svg", "redis": "bench-redis.svg"}
+PICTURES: dict[Store, str] = {"sqlite": "bench.svg", "redis": "bench-redis.svg", "rabbitmq": "bench-rabbitmq.svg"}
 PANELS: dict[Store, tuple[tuple[str, str], ...]] = {
     "sqlite": (
         ("single", "rate"),
@@ -34,6 +34,14 @@ PANELS: dict[Store, tuple[tuple[str, str], ...]] = {
         ("redis drain", "rate"),
         ("redis drain", "cpu"),
         ("redis latency", "p99"),
+    ),
+    "rabbitmq": (
+        ("rabbitmq single", "rate"),
+        ("rabbitmq bulk", "rate"),
+        ("rabbitmq gather", "rate"),
+        ("rabbitmq drain", "rate"),
+        ("rabbitmq drain", "cpu"),
+        ("rabbitmq latency", "p99"),
     ),
 }
 

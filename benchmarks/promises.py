@@ -8,7 +8,7 @@ from statistics import median
 from benchmarks.figures import Results, cell, number
 from benchmarks.systems import SYSTEMS
 
-__all__ = ["redis", "sqlite"]
+__all__ = ["rabbitmq", "redis", "sqlite"]
 
 
 def _line(what: str, holds: bool, figures: str) -> str:
@@ -71,9 +71,36 @@ def redis(results: Results) -> Iterator[str]:
         yield _line("an idle worker: at most 2 commands a second", asked <= 2, number(asked))
 
 
-def _ratios(results: Results, measure: str, other: str, least: float, what: str) -> Iterator[str]:
-    ours, theirs = (results.values(name, f"redis {measure}", "rate") for name in ("outlast-redis", other))
-    ratios = [a / b for a, b in zip(ours, theirs, strict=False)]
+def rabbitmq(results: Results) -> Iterator[str]:
+    """Yield a line for each promise about RabbitMQ that this run can judge."""
+    transport, bridge = "outlast-rabbitmq", "outlast-bridge"
+    what = "drain over the transport at least half as fast as the floor"
+    yield from _ratios(results, "drain", "floor-rabbitmq", 0.5, what, ours=transport)
+    rates = {
+        each.name: results.middle(each.name, "rabbitmq drain", "rate") or 0.0
+        for each in SYSTEMS
+        if each.store == "rabbitmq" and each.peer
+    }
+    fastest = max(rates, key=lambda name: rates[name])
+    title = next(each.title for each in SYSTEMS if each.name == fastest)
+    what = f"drain over the transport at least 2.5 times as fast as the fastest peer, {title}"
+    yield from _ratios(results, "drain", fastest, 2.5, what, ours=transport)
+    what = f"drain of bridged jobs faster than the fastest peer, {title}"
+    yield from _ratios(results, "drain", fastest, 1, what, ours=bridge)
+    for other, most, named in (("floor-rabbitmq", 2, "the floor"), (fastest, 1 / 2.5, title)):
+        mine, theirs = (results.values(name, "rabbitmq drain", "cpu") for name in (transport, other))
+        ratios = [x / y for x, y in zip(mine, theirs, strict=False)]
+        if ratios:
+            what = f"CPU of a job drained over the transport, worker and server, at most {most:g} times that of {named}"
+            yield _line(what, median(ratios) <= most, f"{cell(ratios)} over {len(ratios)} interleaved pairs")
+
+
+def _ratios(
+    results: Results, measure: str, other: str, least: float, what: str, *, ours: str = "outlast-redis"
+) -> Iterator[str]:
+    store = next(each.store for each in SYSTEMS if each.name == ours)
+    mine, theirs = (results.values(name, f"{store} {measure}", "rate") for name in (ours, other))
+    ratios = [a / b for a, b in zip(mine, theirs, strict=False)]
     if ratios:
         yield _line(what, median(ratios) >= least, f"{cell(ratios)} over {len(ratios)} interleaved pairs")
 

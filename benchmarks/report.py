@@ -26,8 +26,9 @@ same store. Cells are medians, with the lowest and the highest value in brackets
 row is measured."""
 BEFORE_AFTER = Path(__file__).parent / "before_after.md"
 """The table of `benchmarks.compare --write`: this version beside the one before."""
-STORES: dict[Store, str] = {"sqlite": "SQLite", "redis": "Redis"}
-OURS: dict[Store, str] = {"sqlite": "outlast", "redis": "outlast-redis"}
+STORES: dict[Store, str] = {"sqlite": "SQLite", "redis": "Redis", "rabbitmq": "RabbitMQ"}
+OURS: dict[Store, str] = {"sqlite": "outlast", "redis": "outlast-redis", "rabbitmq": "outlast-rabbitmq"}
+JUDGES = {"sqlite": promises.sqlite, "redis": promises.redis, "rabbitmq": promises.rabbitmq}
 
 
 def load(path: Path) -> Results:
@@ -87,7 +88,7 @@ def _never(results: Results, system: System) -> str:
 
 
 def _promises(results: Results, store: Store) -> Iterator[str]:
-    lines = list(promises.sqlite(results) if store == "sqlite" else promises.redis(results))
+    lines = list(JUDGES[store](results))
     if lines:
         yield from ("### Targets", "", *lines, "")
 
@@ -125,19 +126,23 @@ def _unequal(peer: System) -> str:
 
 def _settings(results: Results, store: Store, shown: Sequence[System]) -> Iterator[str]:
     yield from ("### Settings", "")
-    yield "| | versions | settings |" + (" `synchronous` |" if store == "sqlite" else "")
-    yield "|---|---|---|" + ("---|" if store == "sqlite" else "")
+    heading = {"sqlite": " `synchronous` |", "rabbitmq": " queue |"}.get(store, "")
+    yield "| | versions | settings |" + heading
+    yield "|---|---|---|" + ("---|" if heading else "")
     for system in shown:
         versions = results.versions.get(system.name, {})
         named = ", ".join(f"{name} {version}" for name, version in versions.items())
-        last = f" {system.sync} |" if store == "sqlite" else ""
+        last = f" {system.sync} |" if heading else ""
         yield f"| {system.title} | {named} | {system.settings} |{last}"
     yield ""
 
 
 METHOD = """\
-- **Environment.** Each system runs in its own environment. Each measurement uses a new file on the same disk, or a new
-  Redis server that keeps nothing on disk. Repetitions are interleaved: Outlast, the floor and the peers take turns.
+- **Environment.** Each system runs in its own environment. Each measurement uses a new file on the same disk, a new
+  Redis server that keeps nothing on disk, or a new virtual host of one RabbitMQ node. Repetitions are interleaved:
+  Outlast, the floor and the peers take turns.
+- **Other work.** Where the machine did other work meanwhile (its load is told below), rates and latencies spread.
+  The ratios of interleaved pairs and the CPU of a job say more then.
 - **Enqueue.** One producer process, on uvloop if the system's environment has it. The time is that of the loop of
   calls, without the start of the process. In bulk: 500 a call, or as the settings say. From coroutines: 50 of them;
   blocking libraries use 50 threads. Over HTTP: FastAPI under one uvicorn process, 50 keep-alive connections from
@@ -145,7 +150,7 @@ METHOD = """\
 - **Drain.** The jobs wait before the worker starts. The time is from the start of the first job to the start of the
   last, which the job itself notes in a mapped file. If a job did not run exactly once, the measurement fails. Slower
   peers get fewer jobs. CPU: user and system time of all processes of the worker in that time, from /proc. Memory: the
-  sum of their peaks, so shared pages count in each process. On Redis the CPU of the server is included.
+  sum of their peaks, so shared pages count in each process. On Redis and RabbitMQ the CPU of the servers is included.
 - **Latency.** 200 jobs/s from another process to an idle worker, from just before the call to the start of the job.
   The fdatasync of the same disk is measured right after each run of Outlast: 4 KiB appended 200 times a second.
 - **While four drain.** One producer makes 200 calls a second, on a backlog that outlasts it.

@@ -45,6 +45,7 @@ class Row:
 
 PEERS = frozenset(("huey", "taskito", "taskito-full", "dbos"))
 FLOORS = frozenset(("floor", "floor-delete"))
+RABBIT_FLOOR = frozenset(("floor-rabbitmq",))
 REDIS_FLOOR = frozenset(("floor-redis",))
 SHALLOW = frozenset(
     ("bullmq-python", "huey-redis", "dramatiq", "taskiq", "saq", "arq", "streaq", "celery", "rq"),
@@ -72,6 +73,12 @@ MEASURES: tuple[Measure, ...] = (
     Measure("two", "redis", skip=REDIS_FLOOR, peer_repeats=1),
     Measure("idle", "redis", skip=REDIS_FLOOR, repeats=1),
     Measure("kill", "redis", skip=REDIS_FLOOR, repeats=1, together=True),
+    Measure("single", "rabbitmq"),
+    Measure("bulk", "rabbitmq"),
+    Measure("gather", "rabbitmq"),
+    Measure("drain", "rabbitmq"),
+    Measure("latency", "rabbitmq", skip=RABBIT_FLOOR, repeats=3),
+    Measure("idle", "rabbitmq", skip=RABBIT_FLOOR, repeats=1),
 )
 
 ROWS: tuple[Row, ...] = (
@@ -116,4 +123,16 @@ ROWS: tuple[Row, ...] = (
     Row("redis idle", "requests", "requests of an idle worker", "per second", "less", "redis"),
     Row("redis idle", "rss", "memory of an idle worker, its largest process", "MB", "less", "redis"),
     Row("redis kill", "after", "a job whose worker was killed is run again after", "s", "less", "redis"),
+    Row("rabbitmq single", "rate", "enqueue one by one", "jobs/s", "more", "rabbitmq"),
+    Row("rabbitmq bulk", "rate", "enqueue in bulk", "jobs/s", "more", "rabbitmq"),
+    Row("rabbitmq gather", "rate", "enqueue from 50 coroutines", "jobs/s", "more", "rabbitmq"),
+    Row("rabbitmq drain", "rate", "drain by one worker process", "jobs/s", "more", "rabbitmq"),
+    Row("rabbitmq drain", "cpu", "CPU while draining, worker and servers", "s per 1,000 jobs", "less", "rabbitmq"),
+    Row("rabbitmq drain", "server cpu", "of which the servers", "s per 1,000 jobs", "less", "rabbitmq"),
+    Row("rabbitmq drain", "rss", "peak memory while draining, all the worker's processes", "MB", "less", "rabbitmq"),
+    Row("rabbitmq latency", "p50", "latency at 200 jobs/s from another process, p50", "ms", "less", "rabbitmq"),
+    Row("rabbitmq latency", "p95", "latency, p95", "ms", "less", "rabbitmq"),
+    Row("rabbitmq latency", "p99", "latency, p99", "ms", "less", "rabbitmq"),
+    Row("rabbitmq idle", "cpu", "CPU of an idle worker, all its processes", "%", "less", "rabbitmq"),
+    Row("rabbitmq idle", "rss", "memory of an idle worker, its largest process", "MB", "less", "rabbitmq"),
 )

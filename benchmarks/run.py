@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environments, figures, guards, machine, measure, plot, report
+from benchmarks.measure_rabbitmq import RabbitBench
 from benchmarks.measure_redis import RedisBench
 from benchmarks.processes import BenchError
 from benchmarks.rows import MEASURES, Measure
-from benchmarks.system import System
+from benchmarks.system import Store, System
 from benchmarks.systems import SYSTEMS
 
 __all__ = ["main"]
 
 ROOT = Path(__file__).resolve().parent.parent
+BENCHES: dict[Store, type[measure.Bench]] = {"sqlite": measure.Bench, "redis": RedisBench, "rabbitmq": RabbitBench}
 
 
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -36,7 +38,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--peers", default="all", help="all, none, or some of " + ", ".join(s.name for s in SYSTEMS if s.peer)
     )
-    parser.add_argument("--store", default="sqlite,redis", help="sqlite, redis; both by default")
+    parser.add_argument("--store", default="sqlite,redis,rabbitmq", help="sqlite, redis, rabbitmq; all by default")
     parser.add_argument("--only", default="", help="measure only these systems, of ours too; guards for those alone")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of Outlast and the floor; at most 3 for most peers")
     parser.add_argument(
@@ -130,8 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         benches: dict[str, measure.Bench] = {}
         for system in chosen(given):
             try:
-                make = RedisBench if system.store == "redis" else measure.Bench
-                benches[system.name] = make(system, folder, scale)
+                benches[system.name] = BENCHES[system.store](system, folder, scale)
             except (BenchError, subprocess.CalledProcessError) as error:
                 errors.append(f"{system.name}: no environment")
                 say("FAILED", system.name, error)
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             at=time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
             pairs=given.pairs,
             part=scale.part,
-            machine=machine.facts(folder, redis="redis" in stores),
+            machine=machine.facts(folder, stores=stores),
         )
         if with_guards:
             results.rows[guards.NAME] = guards.measured(run, peers=given.peers != "none", errors=errors)

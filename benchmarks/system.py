@@ -9,7 +9,7 @@ from typing import Literal
 
 __all__ = ["Patch", "Store", "System", "Worker", "module", "outlast", "script"]
 
-Store = Literal["sqlite", "redis"]
+Store = Literal["sqlite", "redis", "rabbitmq"]
 Worker = Callable[[str, int], list[str]]
 
 

@@ -1,8 +1,9 @@
-"""The systems that are measured: those on SQLite here, those on Redis beside."""
+"""The systems that are measured: those on SQLite here, those on Redis and RabbitMQ beside."""
 
 from __future__ import annotations
 
 from benchmarks.system import Patch, System, module, outlast, script
+from benchmarks.systems_rabbitmq import RABBITMQ
 from benchmarks.systems_redis import REDIS
 
 __all__ = ["SYSTEMS"]
@@ -106,4 +107,4 @@ _SQLITE: tuple[System, ...] = (
     ),
 )
 
-SYSTEMS: tuple[System, ...] = (*_SQLITE, *REDIS)
+SYSTEMS: tuple[System, ...] = (*_SQLITE, *REDIS, *RABBITMQ)

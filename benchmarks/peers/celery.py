@@ -1,4 +1,4 @@
-"""Celery on Redis: a thread pool, deep prefetch, late acknowledgement, no results, no events."""
+"""Celery on Redis or RabbitMQ (with confirms): threads, deep prefetch, late acknowledgement, no results, no events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from benchmarks.peers.blocking import Blocking
 
 __all__ = ["app", "client", "send"]
 
-app = Celery("bench", broker=os.environ["BENCH_REDIS"])
+AMQP = os.environ.get("BENCH_AMQP")
+app = Celery("bench", broker=AMQP or os.environ["BENCH_REDIS"])
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
@@ -21,6 +22,7 @@ app.conf.update(
     task_send_sent_event=False,
     worker_disable_rate_limits=True,
     broker_connection_retry_on_startup=True,
+    broker_transport_options={"confirm_publish": True} if AMQP else {},
 )
 
 

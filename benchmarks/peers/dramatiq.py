@@ -1,4 +1,4 @@
-"""Dramatiq on Redis: its own middleware, deep prefetch (an environment variable of its own)."""
+"""Dramatiq on Redis or RabbitMQ (with confirms): its own middleware, deep prefetch (a variable of its own)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import os
 import time
 
 import dramatiq
-from dramatiq.brokers.redis import RedisBroker
 
 from benchmarks import counter
 from benchmarks.peers.blocking import Blocking
 
 __all__ = ["broker", "client", "send"]
 
-broker = RedisBroker(url=os.environ["BENCH_REDIS"])
+if amqp := os.environ.get("BENCH_AMQP"):
+    from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+    broker = RabbitmqBroker(url=amqp, confirm_delivery=True)
+else:
+    from dramatiq.brokers.redis import RedisBroker
+
+    broker = RedisBroker(url=os.environ["BENCH_REDIS"])
 dramatiq.set_broker(broker)
 
 

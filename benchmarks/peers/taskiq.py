@@ -1,4 +1,4 @@
-"""taskiq on a Redis stream: no result backend; its worker command takes uvloop where it is there."""
+"""taskiq on a Redis stream or RabbitMQ: no result backend; its worker command takes uvloop where it is there."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from taskiq_redis import RedisStreamBroker
-
 from benchmarks import counter
 
 __all__ = ["broker", "client", "send"]
 
-# From "0" on: by its own setting a worker skips what was enqueued before it first started.
-broker = RedisStreamBroker(os.environ["BENCH_REDIS"], consumer_id="0")
+if amqp := os.environ.get("BENCH_AMQP"):
+    from taskiq_aio_pika import AioPikaBroker
+
+    broker = AioPikaBroker(amqp, qos=1000)
+else:
+    from taskiq_redis import RedisStreamBroker
+
+    # From "0" on: by its own setting a worker skips what was enqueued before it first started.
+    broker = RedisStreamBroker(os.environ["BENCH_REDIS"], consumer_id="0")
 
 
 @broker.task(task_name="send")

@@ -51,9 +51,10 @@ def _cores() -> int:
 class Settings(Struct, frozen=True, kw_only=True):
     """The store of the jobs and the bounds of one process. Durations are seconds; a variable may also be "30s", "5m".
 
-    `Outlast(..., settings=Settings(...))` replaces the environment, except for a `url` that is left out. Otherwise each
-    field is read from OUTLAST_<APP>_<FIELD>, then OUTLAST_<FIELD>. The default of `url` is an outlast.db beside the
-    nearest pyproject.toml at or above the working directory, or else in the working directory.
+    `Outlast(..., settings=Settings(...))` replaces the environment, except for the addresses: without a `url` it reads
+    `url` from there, and `amqp_url` too unless it is given. Otherwise each field is read from OUTLAST_<APP>_<FIELD>,
+    then OUTLAST_<FIELD>. The default of `url` is an outlast.db beside the nearest pyproject.toml at or above the
+    working directory, or else in the working directory.
     """
 
     url: _Url = ""
@@ -115,9 +116,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             argument = cls(**_from_environment(prefixes, environ))
         if argument.url:
             return argument
-        url = environ.get(_variable("url", prefixes, environ), "").strip()
-        url = url or f"sqlite:{_default_file(directory or current_folder())}"
-        return msgspec.structs.replace(argument, url=url)
+        found = {
+            field: environ.get(_variable(field, prefixes, environ), "").strip()
+            for field in _addresses_left_out(argument)
+        }
+        found["url"] = found["url"] or f"sqlite:{_default_file(directory or current_folder())}"
+        return msgspec.structs.replace(argument, **found)
 
     @classmethod
     def origins(
@@ -125,9 +129,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ) -> dict[str, str]:
         """Return the source of each field that `load` returns: the name of a variable, "argument" or "default"."""
         environ = os.environ if environ is None else environ
-        from_environment = [
-            field for field in cls.__struct_fields__ if argument is None or (field == "url" and not argument.url)
-        ]
+        from_environment = cls.__struct_fields__ if argument is None else _addresses_left_out(argument)
         found = dict.fromkeys(cls.__struct_fields__, "argument")
         return found | {field: _variable(field, _prefixes(app), environ) or "default" for field in from_environment}
 
@@ -169,6 +171,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         """
         idle = cls.idle_variables(app, argument, environ=environ)
         return {name: why for name, why in idle.items() if why.startswith((_UNKNOWN, _REPLACED))}
+
+
+def _addresses_left_out(argument: Settings) -> tuple[str, ...]:
+    """Return the addresses that the environment names although the code passes Settings(...).
+
+    None of them when the code names the store: a RabbitMQ of the environment must not route the events of a test.
+    """
+    if argument.url:
+        return ()
+    return ("url",) if argument.amqp_url else ("url", "amqp_url")
 
 
 def _nearest(name: str, fields: set[str]) -> str:

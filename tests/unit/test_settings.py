@@ -196,6 +196,18 @@ def test_an_empty_variable_sets_nothing_also_when_it_has_spaces(empty: str, tmp_
         assert Settings.origins("shop", argument, environ=behind)["url"] == "OUTLAST_URL"
 
 
+def test_the_environment_names_the_servers_of_settings_that_name_none(tmp_path: Path) -> None:
+    environ = {"OUTLAST_URL": "redis://a", "OUTLAST_SHOP_AMQP_URL": "amqp://b/"}
+    found = Settings.load("shop", Settings(lease=3), environ=environ, directory=tmp_path)
+    assert (found.url, found.amqp_url, found.lease) == ("redis://a", "amqp://b/", 3)
+    assert Settings.origins("shop", Settings(lease=3), environ=environ)["amqp_url"] == "OUTLAST_SHOP_AMQP_URL"
+    assert Settings.mistaken_variables("shop", Settings(lease=3), environ=environ) == {}
+    assert Settings.load("shop", Settings(amqp_url="amqp://c/"), environ=environ).amqp_url == "amqp://c/"
+    alone = Settings(url="memory:")
+    assert Settings.load("shop", alone, environ=environ) == alone
+    assert "OUTLAST_SHOP_AMQP_URL" in Settings.mistaken_variables("shop", alone, environ=environ)
+
+
 def test_the_rabbitmq_of_a_bridge_has_a_variable_of_its_own(tmp_path: Path) -> None:
     url = "amqp://shop:secret@rabbit.internal/shop"
     assert load({"OUTLAST_AMQP_URL": "amqp://other/"}, tmp_path).amqp_url == "amqp://other/"

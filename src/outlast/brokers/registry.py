@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from outlast.core.store.store import Store
     from outlast.core.topology import Topology
 
-__all__ = ["bridge_findings", "connect", "embedded_url", "find_kind", "kind_of", "library_findings"]
+__all__ = [
+    "bridge_findings",
+    "bridge_names",
+    "connect",
+    "embedded_url",
+    "erase_bridge",
+    "find_kind",
+    "kind_of",
+    "library_findings",
+]
 
 
 @cache
@@ -73,6 +82,23 @@ async def bridge_findings(amqp_url: str, topology: Topology | None) -> list[Find
     from outlast.brokers.rabbitmq.bridge_kind import BridgeKind
 
     return await BridgeKind.findings(amqp_url, topology)
+
+
+async def bridge_names(amqp_url: str, topology: Topology) -> list[str]:
+    """Return which exchanges and queues of an app the RabbitMQ of a bridge has already: "queue 'mail'".
+
+    Raise StoreError, ConfigurationError.
+    """
+    from outlast.brokers.rabbitmq.bridge_kind import BridgeKind
+
+    return await BridgeKind.names_there(amqp_url, topology)
+
+
+async def erase_bridge(amqp_url: str, topology: Topology) -> None:
+    """Delete the exchanges and queues of an app from the RabbitMQ of a bridge; raise StoreError, ConfigurationError."""
+    from outlast.brokers.rabbitmq.bridge_kind import BridgeKind
+
+    await BridgeKind.erase(amqp_url, topology)
 
 
 def library_findings() -> list[Finding]:

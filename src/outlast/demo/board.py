@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from outlast.demo.analytics import Sale
 from outlast.demo.breaker import BreakerSeen, BreakerWatch
 from outlast.demo.journal import JournalLine, Tail
 from outlast.demo.ledger import Ledger
@@ -19,11 +20,16 @@ from outlast.demo.run_files import RunFiles
 __all__ = ["Board", "JobCounts", "Incident", "Snapshot"]
 
 SAMPLES, INCIDENTS = 600, 40
-ACCEPTED, PAID, INVOICED, MAILED = "1", "2", "3", "4"
+ACCEPTED, PAID, PARTLY, DONE = "1", "2", "3", "4"
+COPIES = 3
+"""The queues that get a copy of the event that an order is paid."""
+Row = tuple[float, int, int, int, int, int]
 
 
 class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Orders that reached each stage. repeats: requests that the provider recognised; retries: failed runs.
+
+    events: orders whose event was published. copies: those of their copies that are done, of `COPIES` each.
 
     in_outage: of these while the provider was down, or the breaker not closed again. postponed: runs that met an open
     breaker and are put off; they use up no attempt.
@@ -33,6 +39,9 @@ class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
     paid: int
     invoiced: int
     mailed: int
+    counted: int
+    events: int
+    copies: int
     repeats: int
     retries: int
     in_outage: int
@@ -50,9 +59,10 @@ class Incident(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state that the page shows. Times in seconds since the start of the run.
 
-    stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 invoiced, 4 mailed.
-    series: rows of time, accepted, paid, invoiced, mailed. outages: begin and end; end None while the outage lasts.
-    openings: the same of the breaker; probes: when each was made.
+    stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 some copies of its event
+    done, 4 all. series: rows of time, accepted, paid, invoiced, mailed, counted. outages: begin and end; end None while
+    the outage lasts.
+    openings: the same of the breaker; probes: when each was made. routed_by: what gives the queues their events.
     """
 
     at: float
@@ -60,11 +70,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     outage: float
     counts: JobCounts
     stages: str
-    series: Sequence[tuple[float, int, int, int, int]]
+    series: Sequence[Row]
     outages: Sequence[tuple[float, float | None]]
     breaker: BreakerSeen
     openings: Sequence[tuple[float, float | None]]
     probes: Sequence[float]
+    routed_by: str
     killed: Sequence[float]
     incidents: Sequence[Incident]
     per_second: float
@@ -76,12 +87,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Board:
-    """Reads the files that provider, mail server and workers write, and the folder of invoices."""
+    """Reads the files that provider, mail server, analytics and workers write, and the folder of invoices."""
 
     def __init__(self, files: RunFiles, planned: int, started: float, *, workers: int, outage: float = 0.0) -> None:
         self.accepted: dict[str, int] = {}
         self.mails: list[Mail] = []
+        self.sales: list[Sale] = []
         self.planned = planned
+        self.routed_by = "the store"
         self.staying = False
         self.ledger: Ledger | None = None
         self.outages: list[tuple[float, float | None]] = []
@@ -94,9 +107,12 @@ class Board:
         self._paid: set[str] = set()
         self._invoiced: set[str] = set()
         self._mailed: set[str] = set()
+        self._counted: set[str] = set()
+        self._told: set[str] = set()  # orders whose payment job has ended, which published the event
         self._repeats = self._retries = self._in_outage = self._postponed = 0
-        self._series: list[tuple[float, int, int, int, int]] = []
-        self._provider, self._mail, self._runs = Tail(files.charges), Tail(files.mails), Tail(files.runs)
+        self._series: list[Row] = []
+        self._provider, self._mail = Tail(files.charges), Tail(files.mails)
+        self._sales, self._runs = Tail(files.sales), Tail(files.runs)
 
     def accept(self, order: str, cents: int, seconds: float) -> None:
         """Record that the client was answered 202 for `order` after `seconds`."""
@@ -135,6 +151,10 @@ class Board:
             mail = msgspec.json.decode(line, type=Mail)
             self.mails.append(mail)
             self._mailed.add(mail.order)
+        for line in self._sales.lines():
+            sale = msgspec.json.decode(line, type=Sale)
+            self.sales.append(sale)
+            self._counted.add(sale.order)
         outage = self.down or self.breaker.seen.state in ("open", "half-open")
         for line in self._runs.lines():
             run = msgspec.json.decode(line, type=JournalLine)
@@ -143,11 +163,15 @@ class Board:
             self._postponed += run.what == "postponed"
             if run.what == "started" and run.kind == "take_payment":
                 self.last_run = run
+            if run.what == "ended" and run.kind == "take_payment":
+                self._told.add(run.job.partition(".")[2])
+        # A worker that is killed may not have told of the end of a payment, but the copies of its event run.
+        self._told |= self._invoiced | self._mailed | self._counted
         if self._series and not self.unfinished() and self.ledger is not None:
             return  # the run has ended and nothing is new: the chart ends here
         counts = self.counts()
         self._series.append(
-            (round(now - self.started, 2), counts.accepted, counts.paid, counts.invoiced, counts.mailed)
+            (round(now - self.started, 2), counts.accepted, counts.paid, counts.invoiced, counts.mailed, counts.counted)
         )
         if len(self._series) > SAMPLES:
             self._series = self._series[::2]
@@ -157,8 +181,8 @@ class Board:
         return [path.stem for path in self._files.invoices.glob("*.pdf") if not path.name.startswith(".")]
 
     def unfinished(self) -> list[str]:
-        """Return the accepted orders that are not yet paid, invoiced and mailed."""
-        return [o for o in self.accepted if not (o in self._paid and o in self._invoiced and o in self._mailed)]
+        """Return the accepted orders that are not yet paid, invoiced, mailed and counted."""
+        return [order for order in self.accepted if order not in self._paid or self._copies_of(order) < COPIES]
 
     def counts(self) -> JobCounts:
         """Count the orders by stage, and repeats and retries."""
@@ -167,6 +191,9 @@ class Board:
             paid=len(self._paid),
             invoiced=len(self._invoiced),
             mailed=len(self._mailed),
+            counted=len(self._counted),
+            events=len(self._told),
+            copies=len(self._invoiced) + len(self._mailed) + len(self._counted),
             repeats=self._repeats,
             retries=self._retries,
             in_outage=self._in_outage,
@@ -187,6 +214,7 @@ class Board:
             breaker=self.breaker.seen,
             openings=self.breaker.openings,
             probes=self.breaker.probes,
+            routed_by=self.routed_by,
             killed=self.killed,
             incidents=list(self.incidents),
             per_second=self._rate(at),
@@ -198,15 +226,18 @@ class Board:
         )
 
     def _stage(self, order: str) -> str:
-        if order in self._mailed:
-            return MAILED
-        if order in self._invoiced:
-            return INVOICED
+        done = self._copies_of(order)
+        if done:
+            return DONE if done == COPIES else PARTLY
         return PAID if order in self._paid else ACCEPTED
+
+    def _copies_of(self, order: str) -> int:
+        """Return how many copies of the event of an order are done."""
+        return (order in self._invoiced) + (order in self._mailed) + (order in self._counted)
 
     def _rate(self, at: float, window: float = 3.0) -> float:
         """Return the orders finished per second over the last `window` seconds."""
-        recent = [(t, mailed) for t, _, _, _, mailed in self._series if t >= at - window]
+        recent = [(t, min(copies)) for t, _, _, *copies in self._series if t >= at - window]
         if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
             return 0.0
         return round((recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0]), 1)

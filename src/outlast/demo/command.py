@@ -19,7 +19,7 @@ from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.demo.ledger import Ledger
 from outlast.demo.orchestrator import Demo, DemoPlan
 from outlast.demo.processes import NotReady
-from outlast.demo.store import checked
+from outlast.demo.store import amqp_url, checked
 from outlast.demo.terminal import Terminal
 
 __all__ = ["DemoReport", "main", "run"]
@@ -36,6 +36,12 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     workers_killed: int
     retries: int
     """Runs that failed and were retried."""
+    events: int
+    """Orders whose event was published."""
+    copies: int
+    """Copies of these events whose job has done its work."""
+    routed_by: str
+    """What gave the queues their copies: "the store" or "RabbitMQ"."""
     in_outage: int
     """Of these while the provider was down, or the breaker not closed again."""
     postponed: int
@@ -57,13 +63,13 @@ def run(
     json: Path | None = None,
     url: str = "",
 ) -> int:
-    """Run the demo, on the Redis server at `url` or on an SQLite file of the run.
+    """Run the demo, on the Redis server at `url` or on an SQLite file of the run; the environment may name a RabbitMQ.
 
     Return 0 if the ledger balances, 1 if not, 130 when interrupted before the ledger was complete.
     """
-    plan = DemoPlan(orders=orders, outage=outage, processes=processes, stay=stay, url=url)
     terminal = Terminal(Console(highlight=False, soft_wrap=True))
     try:
+        plan = DemoPlan(orders=orders, outage=outage, processes=processes, stay=stay, url=url, amqp_url=amqp_url())
         report = asyncio.run(_run(plan, terminal))
     except asyncio.CancelledError:
         terminal.print("Interrupted before the ledger was complete.")
@@ -126,6 +132,9 @@ def _report(demo: Demo, ledger: Ledger) -> DemoReport:
         outage_seconds=round(sum((end or begin) - begin for begin, end in board.outages), 2),
         workers_killed=len(board.killed),
         retries=board.counts().retries,
+        events=board.counts().events,
+        copies=board.counts().copies,
+        routed_by=board.routed_by,
         in_outage=board.counts().in_outage,
         postponed=board.counts().postponed,
         probes=len(board.breaker.probes),
@@ -139,6 +148,9 @@ def _report(demo: Demo, ledger: Ledger) -> DemoReport:
 def _print(terminal: Terminal, report: DemoReport) -> None:
     terminal.ledger(report.ledger, outage=report.outage_seconds, killed=report.workers_killed)
     terminal.print(
+        f"{report.events} events were published and routed by {report.routed_by}, {report.copies} copies are done."
+    )
+    terminal.print(
         f"{report.seconds:.1f} s in total; orders were answered after {report.answered_ms_median} ms (median), "
         f"{report.answered_ms_p99} ms (p99); {report.retries} failed runs were retried, {report.in_outage} of them in "
         f"the outage; {report.postponed} runs were put off, {report.probes} probes made."
@@ -147,7 +159,11 @@ def _print(terminal: Terminal, report: DemoReport) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the demo; return the exit code of `run`."""
-    parser = argparse.ArgumentParser(prog="outlast demo", description="An order shop survives an outage.")
+    parser = argparse.ArgumentParser(
+        prog="outlast demo",
+        description="An order shop survives an outage.",
+        epilog="OUTLAST_AMQP_URL=amqp://HOST/VHOST lets RabbitMQ route the events, in a virtual host of their own.",
+    )
     parser.add_argument("--orders", type=_count, default=200, metavar="N", help="orders to send (200)")
     parser.add_argument(
         "--outage", type=_seconds, default=8.0, metavar="SECONDS", help="how long the provider is down (8)"

@@ -13,6 +13,7 @@ from msgspec import Struct, to_builtins
 __all__ = ["OrderRefused", "OrderRequest", "make_orders", "send_orders"]
 
 _ITEMS = ("Espresso machine", "Bicycle bell", "Desk lamp", "Crème brûlée torch", "Chess set", "Hiking boots", "Teapot")
+_COUNTRIES = ("at", "ch", "de", "fr", "us")
 
 
 class OrderRefused(Exception):
@@ -25,6 +26,7 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     id: str
     item: str
     cents: int
+    country: str
     email: str
 
 
@@ -35,6 +37,7 @@ def make_orders(count: int, rng: random.Random, *, first: int = 1) -> Iterator[O
             id=f"order-{number:05d}",
             item=rng.choice(_ITEMS),
             cents=rng.randrange(500, 50_000),
+            country=rng.choice(_COUNTRIES),
             email=f"customer{number}@example.com",
         )
 

@@ -1,4 +1,4 @@
-"""The demo's ledger: compare the orders that were accepted with charges, invoices and e-mails."""
+"""The demo's ledger: compare the orders that were accepted with charges, invoices, e-mails and sales."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
+
+from outlast.demo.analytics import Sale, sales_of
 
 __all__ = ["Charge", "Ledger", "balance"]
 
@@ -22,7 +24,8 @@ class Ledger(Struct, frozen=True, kw_only=True):
 
     accepted: orders that were answered 202. repeats: requests that the provider recognised by their key and did not
     charge again. extra_emails: second copies; jobs run at least once and SMTP has no idempotency key, so a worker that
-    is killed between the mail server's answer and the settlement sends one again. They do not unbalance the ledger.
+    is killed between the mail server's answer and the settlement sends one again. extra_sales:
+    second lines of an event in the analytics, which count it once. Neither unbalances the ledger.
     """
 
     accepted: int
@@ -31,18 +34,22 @@ class Ledger(Struct, frozen=True, kw_only=True):
     invoices: int
     emails: int
     extra_emails: int
+    sales: int
+    extra_sales: int
     lost: tuple[str, ...] = ()
-    """Accepted, but not charged, without an invoice, or without an e-mail."""
+    """Accepted, but not charged, or without an invoice, an e-mail or a sale in the analytics."""
     double_charges: tuple[str, ...] = ()
+    double_sales: tuple[str, ...] = ()
+    """Told by two different events."""
     wrong_amounts: tuple[str, ...] = ()
-    """Charged with an amount that differs from the order."""
+    """Charged or counted with an amount that differs from the order."""
     strangers: tuple[str, ...] = ()
-    """Charged, invoiced or mailed although no client was answered 202."""
+    """Charged, invoiced, mailed or counted although no client was answered 202."""
 
     @property
     def balances(self) -> bool:
-        """Whether exactly the accepted orders were charged, once and with the right amount, invoiced and mailed."""
-        return not (self.lost or self.double_charges or self.wrong_amounts or self.strangers)
+        """Whether exactly the accepted orders were charged and counted, once and rightly, invoiced and mailed."""
+        return not (self.lost or self.double_charges or self.double_sales or self.wrong_amounts or self.strangers)
 
 
 def balance(
@@ -52,12 +59,17 @@ def balance(
     repeats: int,
     invoices: Iterable[str],
     emails: Sequence[str],
+    sales: Sequence[Sale],
 ) -> Ledger:
-    """Compare the accepted orders (id: cents) with charges, invoices and e-mails (by order id)."""
+    """Compare the accepted orders (id: cents) with charges, invoices and e-mails (by order id), and recorded sales."""
+    counted = sales_of(sales)
+    sold = Counter(sale.order for sale in counted)
     charged = Counter(charge.order for charge in charges)
     mailed = Counter(emails)
     invoiced = set(invoices)
-    wrong = {charge.order for charge in charges if accepted.get(charge.order, charge.cents) != charge.cents}
+    amounts = [(charge.order, charge.cents) for charge in charges] + [(sale.order, sale.cents) for sale in counted]
+    wrong = {order for order, cents in amounts if accepted.get(order, cents) != cents}
+    done = charged.keys() & invoiced & mailed.keys() & sold.keys()
     return Ledger(
         accepted=len(accepted),
         charges=len(charges),
@@ -65,10 +77,13 @@ def balance(
         invoices=len(invoiced),
         emails=len(emails),
         extra_emails=len(emails) - len(mailed),
-        lost=_sorted(o for o in accepted if not (o in charged and o in invoiced and o in mailed)),
+        sales=len(counted),
+        extra_sales=len(sales) - len(counted),
+        lost=_sorted(accepted.keys() - done),
         double_charges=_sorted(order for order, times in charged.items() if times > 1),
+        double_sales=_sorted(order for order, times in sold.items() if times > 1),
         wrong_amounts=_sorted(wrong),
-        strangers=_sorted((charged.keys() | invoiced | mailed.keys()) - accepted.keys()),
+        strangers=_sorted((charged.keys() | invoiced | mailed.keys() | sold.keys()) - accepted.keys()),
     )
 
 

@@ -17,8 +17,10 @@ from typing import Literal
 import httpx2
 import msgspec
 
-from outlast import Outlast, Settings
+from outlast.aio.clock import SystemClock
+from outlast.brokers.registry import connect
 from outlast.core.errors import StoreError
+from outlast.core.policy import DEFAULTS
 from outlast.core.store.broker import QueueStats
 from outlast.demo.board import Board, Incident, Snapshot
 from outlast.demo.customers import OrderRequest, make_orders, send_orders
@@ -28,7 +30,8 @@ from outlast.demo.page import make_page, page_server
 from outlast.demo.processes import DemoProcess, NotReady
 from outlast.demo.provider import Statement
 from outlast.demo.run_files import RunFiles, free_ports
-from outlast.demo.store import forget, keep_at
+from outlast.demo.shop import shop as shop_app
+from outlast.demo.store import check_free, forget, forget_events, keep_at
 
 __all__ = ["Demo", "DemoPlan"]
 
@@ -45,6 +48,8 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
     stay: bool = False
     url: str = ""
     """The URL of the Redis server that keeps the jobs; "" for an SQLite file of the run."""
+    amqp_url: str = ""
+    """The URL of the RabbitMQ that routes the events; "" for none: the store routes them."""
 
     @property
     def sending(self) -> float:
@@ -69,6 +74,8 @@ class Demo:
         self.plan = plan
         self.files = RunFiles(root=str(directory), shop=shop, provider=provider, smtp=smtp)
         self.board = Board(self.files, plan.orders, time.monotonic(), workers=plan.processes, outage=plan.outage)
+        if plan.amqp_url:
+            self.board.routed_by = "RabbitMQ"
         self.page = f"http://127.0.0.1:{page}/"
         self.shop = f"http://127.0.0.1:{shop}"
         self.keep = plan.stay
@@ -80,8 +87,8 @@ class Demo:
         self._looked = asyncio.Event()
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
         worker = ["outlast", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
-        environ = {"OUTLAST_SHOP_URL": self._url}
-        self._jobs = Outlast("shop", settings=Settings(url=self._url))
+        environ = {"OUTLAST_SHOP_URL": self._url, "OUTLAST_SHOP_AMQP_URL": plan.amqp_url}
+        self._store = connect(self._url, clock=SystemClock(), max_body=DEFAULTS.max_body)
         self._provider = DemoProcess("provider", ["outlast.demo.provider"], directory)
         self._mail = DemoProcess("mail", ["outlast.demo.mail"], directory)
         self._api = DemoProcess("api", api, directory, environ)
@@ -104,7 +111,11 @@ class Demo:
     async def _start(self) -> None:
         self.files.save()
         self._stack.push_async_callback(self._clean)
-        await self._stack.enter_async_context(self._jobs)
+        if self.plan.amqp_url:
+            await check_free(self.plan.amqp_url, shop_app.registry.topology())
+            self._stack.push_async_callback(self._clean_events)
+        await self._store.broker.open()
+        self._stack.push_async_callback(self._store.broker.close)
         for part in (self._provider, self._mail, self._workers, self._api):  # stopped in reverse order
             self._stack.push_async_callback(part.stop)
         await asyncio.gather(
@@ -142,7 +153,7 @@ class Demo:
         return await self.settle_up()
 
     async def settle_up(self) -> Ledger:
-        """Read charges, invoices and e-mails, compare them with the orders, and record the result."""
+        """Read charges, invoices, e-mails and sales, compare them with the orders, and record the result."""
         self.board.look(time.monotonic())
         async with httpx2.AsyncClient() as client:
             answer = await client.get(f"http://127.0.0.1:{self.files.provider}/ledger")
@@ -152,7 +163,8 @@ class Demo:
             charges=statement.charges,
             repeats=statement.repeats,
             invoices=[order for order in self.board.invoices() if is_whole(self.files.invoices / f"{order}.pdf")],
-            emails=[mail.order for mail in self.board.mails if mail.pdf_bytes],
+            emails=[mail.order for mail in self.board.mails],
+            sales=self.board.sales,
         )
         self.board.ledger = ledger
         self.keep = self.keep or not ledger.balances
@@ -209,7 +221,7 @@ class Demo:
         self.board.accept(order.id, order.cents, seconds)
 
     async def _finished(self) -> None:
-        """Return when all orders are mailed and no job is left: a job that runs again would still change the counts."""
+        """Return when all orders are done and no job is left: a job that runs again would still change the counts."""
         while self.board.unfinished():
             await self._looked.wait()
         while any(queue.depth for queue in (await self._stats()).values()):
@@ -224,7 +236,7 @@ class Demo:
             await asyncio.sleep(LOOK_EVERY / 4)
 
     async def _stats(self) -> dict[str, QueueStats]:
-        return await (await self._jobs.runtime()).store.broker.stats([])
+        return await self._store.broker.stats([])
 
     async def _look(self) -> None:
         while True:
@@ -235,7 +247,7 @@ class Demo:
 
     async def _follow_breaker(self) -> None:
         """Show each change of the state that the workers share; they ring a bell in the store."""
-        guards = (await self._jobs.runtime()).store.guards
+        guards = self._store.guards
         changed = 0
         while True:
             with suppress(StoreError):  # a server that is away for a while
@@ -261,3 +273,9 @@ class Demo:
             shutil.rmtree(self.files.directory, ignore_errors=True)
             with suppress(StoreError):  # the ledger is complete: an unreachable server must not fail the run
                 await forget(self._url)
+
+    async def _clean_events(self) -> None:
+        """Delete what the shop declared to RabbitMQ, unless dead letters there may say why the ledger fails."""
+        if self.board.ledger is None or self.board.ledger.balances:
+            with suppress(StoreError):
+                await forget_events(self.plan.amqp_url, shop_app.registry.topology())

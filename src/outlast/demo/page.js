@@ -1,7 +1,8 @@
 // Draw the state of the run twice a second. All text is set as textContent, so that text of an order is never markup.
 "use strict";
 
-const STAGES = ["accepted", "paid", "invoiced", "mailed"];
+const STAGES = ["accepted", "paid", "invoiced", "mailed", "counted"];
+const SQUARES = ["accepted", "paid", "partly", "done"];
 const $ = (id) => document.getElementById(id);
 const number = (n) => n.toLocaleString("en");
 
@@ -26,10 +27,13 @@ function drawFlow(state, down) {
   const hints = {
     accepted: state.answered_ms === null ? "" : `202 after ${state.answered_ms} ms (median)`,
     paid: behind("accepted", "paid") ? `${number(behind("accepted", "paid"))} waiting${down ? " for the provider" : ""}` : "",
-    invoiced: behind("paid", "invoiced") ? `${number(behind("paid", "invoiced"))} waiting` : "",
-    mailed: state.per_second > 0 && counts.mailed < total ? `${state.per_second.toFixed(0)} orders a second` : "",
   };
-  for (const item of $("flow").children) {
+  for (const copy of ["invoiced", "mailed", "counted"]) {
+    hints[copy] = behind("events", copy) ? `${number(behind("events", copy))} waiting` : "";
+  }
+  $("events").textContent = `order.*.paid: ${number(counts.events)} events, ${number(counts.copies)} of `
+    + `${number(3 * counts.events)} copies done, routed by ${state.routed_by}`;
+  for (const item of $("flow").querySelectorAll("[data-stage]")) {
     const stage = item.dataset.stage;
     item.querySelector("b").textContent = number(counts[stage]);
     item.querySelector(".bar i").style.width = `${(100 * counts[stage]) / total}%`;
@@ -89,7 +93,7 @@ function drawChart(state) {
 function drawWall(state) {
   const canvas = $("wall");
   const style = getComputedStyle(document.documentElement);
-  const tones = STAGES.map((stage) => style.getPropertyValue(`--${stage}`).trim());
+  const tones = SQUARES.map((stage) => style.getPropertyValue(`--${stage}`).trim());
   const empty = style.getPropertyValue("--track").trim();
   const total = Math.max(state.planned, state.stages.length, 1);
   const width = canvas.clientWidth;
@@ -111,8 +115,9 @@ function drawWall(state) {
     pen.roundRect((i % across) * pitch, Math.floor(i / across) * cell, pitch - gap, cell - gap, gap);
     pen.fill();
   }
-  const open = state.counts.accepted - state.counts.mailed;
-  $("open").textContent = open > 0 ? `${number(open)} in progress` : "";
+  const open = [...state.stages].filter((stage) => stage !== "4").length;
+  const speed = state.per_second > 0 ? `, ${state.per_second.toFixed(0)} orders a second` : "";
+  $("open").textContent = open > 0 ? `${number(open)} in progress${speed}` : "";
 }
 
 function drawStory(state) {
@@ -135,7 +140,7 @@ function drawVerdict(state) {
   box.querySelector("strong").textContent = state.balances ? "The ledger balances" : "The ledger does not balance";
   const facts = [
     `${number(ledger.accepted)} accepted`, `${number(ledger.charges)} charged`, `${number(ledger.invoices)} invoices`,
-    `${number(ledger.emails)} e-mails`, `${number(ledger.lost.length)} lost`, `${number(ledger.double_charges.length)} charged twice`,
+    `${number(ledger.emails)} e-mails`, `${number(ledger.sales)} sales`, `${number(ledger.lost.length)} lost`, `${number(ledger.double_charges.length)} charged twice`,
   ];
   box.querySelector("ul").replaceChildren(...facts.map((text) => {
     const item = document.createElement("li");

@@ -44,6 +44,11 @@ class RunFiles(msgspec.Struct, frozen=True, kw_only=True):
         return self.directory / "mail.jsonl"
 
     @property
+    def sales(self) -> Path:
+        """The sales that the analytics recorded."""
+        return self.directory / "sales.jsonl"
+
+    @property
     def runs(self) -> Path:
         """The events that the workers record about their runs; only for the page, not for the ledger."""
         return self.directory / "runs.jsonl"

@@ -12,12 +12,13 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
 from outlast import Breaker, Context, Exponential, GiveUp, Outlast, Retry, Settings
+from outlast.demo.analytics import record_sale
 from outlast.demo.invoice import draw_invoice
 from outlast.demo.journal import Journal
 from outlast.demo.run_files import run_files
 from outlast.fastapi import install
 
-__all__ = ["Order", "app", "render_invoice", "send_invoice", "shop", "take_payment"]
+__all__ = ["Order", "app", "count_sale", "render_invoice", "send_receipt", "shop", "take_payment"]
 
 # The longest wait between two runs is the longest delay of a payment when the provider is up again. A job is retried
 # for 15 minutes with any number of attempts, so an outage costs time and no order.
@@ -30,11 +31,13 @@ class Order(BaseModel):
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
     item: Annotated[str, Field(max_length=80)]
     cents: Annotated[int, Field(gt=0, lt=10_000_000)]
+    country: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
     email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=120)]
 
 
 app = FastAPI(title="Order shop")
 shop = Outlast("shop", settings=Settings(processes=1))  # OUTLAST_URL names the store
+orders = shop.exchange("orders", type="topic")  # on RabbitMQ if OUTLAST_AMQP_URL names one
 
 
 @cache
@@ -59,39 +62,50 @@ shop.queue("payments", concurrency=40, needs=[payments])
 
 
 @shop.job(queue="payments", timeout=10, retry=OUTAGE)
-async def take_payment(ctx: Context, order: Order) -> None:
-    """Charge the customer. The key makes it safe to repeat the request, which the guard does when an answer is lost."""
+async def take_payment(order: Order) -> None:
+    """Charge the customer, and publish that the order is paid.
+
+    The key makes it safe to repeat the request, which the guard does when an answer is lost. The id of the event makes
+    it safe to publish it again, when the worker dies before this job is settled: each queue has one copy.
+    """
     charge = {"order": order.id, "cents": order.cents}
     headers = {"Idempotency-Key": order.id}
     answer = await payments.call(provider().post, "/charges", json=charge, headers=headers)
     if answer.is_client_error:
         raise GiveUp(f"the provider refused: {answer.text}")
     answer.raise_for_status()
-    ctx.enqueue(render_invoice, order)  # stored in the same step that ends this job, so a crash loses neither
+    await orders.publish(f"order.{order.country}.paid", order, id=f"{order.id}-paid")
 
 
-@shop.job(queue="invoices", timeout=30, retry=OUTAGE, isolate="process")
-def render_invoice(ctx: Context, order: Order) -> None:
+# Each of the three bound queues gets a copy of the event, as a job of its own with its own retries.
+paid = orders.binding("order.*.paid")
+
+
+@shop.job(queue="invoices", on=paid, timeout=30, retry=OUTAGE, isolate="process")
+def render_invoice(order: Order) -> None:
     """Draw the PDF in a child process: it needs CPU time and would block the event loop."""
     path = run_files().invoices / f"{order.id}.pdf"
     draw_invoice(path, order=order.id, item=order.item, cents=order.cents, email=order.email)
-    ctx.enqueue(send_invoice, order)
 
 
-@shop.job(queue="mail", timeout=30, retry=OUTAGE)
-def send_invoice(order: Order) -> None:
-    """Send the invoice; smtplib blocks, so this is a plain function and runs in a thread."""
+@shop.job(queue="mail", on=paid, timeout=30, retry=OUTAGE)
+def send_receipt(order: Order) -> None:
+    """Tell the customer; smtplib blocks, so this is a plain function and runs in a thread."""
     message = EmailMessage()
     message["From"] = "shop@example.com"
     message["To"] = order.email
-    message["Subject"] = f"Your invoice for order {order.id}"
-    message["Message-ID"] = f"<invoice.{order.id}@example.com>"  # the same in a second copy: mail programs show one
+    message["Subject"] = f"Your payment for order {order.id}"
+    message["Message-ID"] = f"<receipt.{order.id}@example.com>"  # the same in a second copy: mail programs show one
     message["X-Order"] = order.id
     message.set_content(f"Thank you for your order.\n\n{order.item}: {order.cents / 100:.2f} EUR\n")
-    pdf = (run_files().invoices / f"{order.id}.pdf").read_bytes()
-    message.add_attachment(pdf, maintype="application", subtype="pdf", filename=f"invoice-{order.id}.pdf")
     with smtplib.SMTP("127.0.0.1", run_files().smtp, timeout=10) as smtp:
         smtp.send_message(message)
+
+
+@shop.job(queue="analytics", on=paid, timeout=30, retry=OUTAGE)
+def count_sale(ctx: Context, order: Order) -> None:
+    """Add the sale to the figures, which count each event once, so that a second run changes nothing."""
+    record_sale(run_files().sales, event=ctx.headers["outlast-event"], order=order.id, cents=order.cents)
 
 
 install(app, shop)

@@ -1,14 +1,17 @@
-"""The store of one demo run: an SQLite file in its directory, or an isolated store on a server."""
+"""The servers of one demo run: the store, which is a file in its directory or isolated on a server, and RabbitMQ."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
-from outlast.brokers.registry import embedded_url, kind_of
+from outlast.brokers.registry import bridge_names, embedded_url, erase_bridge, kind_of
 from outlast.core.errors import ConfigurationError
+from outlast.core.topology import Topology
+from outlast.core.urls import redact_url
+from outlast.settings import Settings
 
-__all__ = ["checked", "forget", "keep_at"]
+__all__ = ["amqp_url", "check_free", "checked", "forget", "forget_events", "keep_at"]
 
 
 def checked(url: str) -> str:
@@ -30,3 +33,27 @@ def keep_at(url: str, directory: Path, rng: random.Random) -> str:
 async def forget(url: str) -> None:
     """Remove the data of a run from its server; raise StoreError. A file is removed with its directory instead."""
     await kind_of(url).erase(url)
+
+
+def amqp_url() -> str:
+    """Return the URL of the RabbitMQ that the environment names for the shop, "" for none."""
+    return Settings.load("shop", Settings()).amqp_url
+
+
+async def check_free(amqp_url: str, topology: Topology) -> None:
+    """Raise ConfigurationError if RabbitMQ has an exchange or a queue of the demo already; raise StoreError.
+
+    The names are those of the shop, also for other clients, so that a run would take the events of another system.
+    """
+    there = await bridge_names(amqp_url, topology)
+    if there:
+        raise ConfigurationError(
+            f"OUTLAST_AMQP_URL: {redact_url(amqp_url)} has {', '.join(there)}: the demo makes exchanges and queues of "
+            "these names and deletes them in the end. Delete them if they are of a run that was killed, or give a "
+            "virtual host of its own: rabbitmqctl add_vhost demo; rabbitmqctl set_permissions -p demo USER .* .* .*"
+        )
+
+
+async def forget_events(amqp_url: str, topology: Topology) -> None:
+    """Delete the exchanges and queues of a run from RabbitMQ; raise StoreError."""
+    await erase_bridge(amqp_url, topology)

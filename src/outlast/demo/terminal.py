@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from outlast.demo.board import Board, Incident
+from outlast.demo.board import COPIES, Board, Incident
 from outlast.demo.ledger import Ledger
 
 __all__ = ["Terminal"]
@@ -59,24 +59,28 @@ class Terminal:
         counts, down = board.counts(), board.down
         return Text(
             f"{time.monotonic() - board.started:6.1f} s  accepted {counts.accepted}  paid {counts.paid}  "
-            f"invoiced {counts.invoiced}  mailed {counts.mailed}  of {board.planned}"
+            f"invoiced {counts.invoiced}  mailed {counts.mailed}  counted {counts.counted}  of {board.planned}"
             f"  retries {counts.retries}{'  provider DOWN' if down else ''}{_breaker(board)}"
         )
 
     def _bars(self, board: Board) -> RenderableType:
         counts, down = board.counts(), board.down
         grid = Table.grid(padding=(0, 2))
-        stages = [("accepted", counts.accepted), ("paid", counts.paid), ("invoiced", counts.invoiced)]
-        for name, count in [*stages, ("mailed", counts.mailed)]:
+        for name in ("accepted", "paid", "invoiced", "mailed", "counted"):
+            count: int = getattr(counts, name)
             bar = ProgressBar(total=max(board.planned, 1), completed=count, width=40)
             grid.add_row(Text(f"          {name}"), bar, Text(f"{count}/{board.planned}"))
         state = Text("payment provider DOWN", style="bold red") if down else Text("payment provider up", style="green")
         state.append(f"   {counts.retries} retries   {len(board.killed)} workers killed", style="default")
         seen = board.breaker.seen
+        events = Text(
+            f"          {counts.events} events published   {counts.copies} of {COPIES * counts.events} copies done"
+        )
+        events.append(f"   routed by {board.routed_by}")
         gate = Text(f"          breaker {seen.text}", style=_BREAKER[seen.state])
         if seen.state != "closed":
             gate.append(f"   {seen.queue}", style="default")
-        return Group(grid, Text("          ").append_text(state), gate)
+        return Group(grid, events, Text("          ").append_text(state), gate)
 
     def ledger(self, ledger: Ledger, *, outage: float, killed: int) -> None:
         """Print the ledger and the ids of the orders that do not match."""
@@ -89,9 +93,11 @@ class Terminal:
             ("requests repeated to the provider", str(ledger.repeats), True),
             ("invoices", str(ledger.invoices), ledger.invoices == ledger.accepted),
             ("e-mails", _mails(ledger), ledger.emails - ledger.extra_emails == ledger.accepted),
+            ("sales in the analytics", _sales(ledger), ledger.sales == ledger.accepted),
             ("double charges", str(len(ledger.double_charges)), not ledger.double_charges),
+            ("double sales", str(len(ledger.double_sales)), not ledger.double_sales),
             ("wrong amounts", str(len(ledger.wrong_amounts)), not ledger.wrong_amounts),
-            ("charged or mailed, but never accepted", str(len(ledger.strangers)), not ledger.strangers),
+            ("done, but never accepted", str(len(ledger.strangers)), not ledger.strangers),
             ("lost", str(len(ledger.lost)), not ledger.lost),
             ("seconds of outage", f"{outage:.1f}", True),
             ("worker processes killed", str(killed), True),
@@ -102,6 +108,7 @@ class Terminal:
         for title, orders in (
             ("lost", ledger.lost),
             ("charged twice", ledger.double_charges),
+            ("told by two events", ledger.double_sales),
             ("wrong amount", ledger.wrong_amounts),
             ("never accepted", ledger.strangers),
         ):
@@ -120,3 +127,7 @@ def _breaker(board: Board) -> str:
 
 def _mails(ledger: Ledger) -> str:
     return f"{ledger.emails} ({ledger.extra_emails} second copies)" if ledger.extra_emails else str(ledger.emails)
+
+
+def _sales(ledger: Ledger) -> str:
+    return f"{ledger.sales} ({ledger.extra_sales} recorded again)" if ledger.extra_sales else str(ledger.sales)

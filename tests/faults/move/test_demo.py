@@ -15,6 +15,7 @@ import msgspec
 
 from outlast import Outlast, Settings
 from outlast.core.store.records import Query
+from outlast.demo.analytics import Sale
 from outlast.demo.customers import OrderRequest, make_orders, send_orders
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
@@ -76,7 +77,8 @@ class Shop:
             charges=statement.charges,
             repeats=statement.repeats,
             invoices=[path.stem for path in self.places.invoices.glob("*.pdf") if is_whole(path)],
-            emails=[mail.order for mail in mails if mail.pdf_bytes],
+            emails=[mail.order for mail in mails],
+            sales=[msgspec.json.decode(line, type=Sale) for line in self.places.sales.read_bytes().splitlines()],
         )
 
 

@@ -34,9 +34,11 @@ def test_the_page_shows_the_ledger_and_takes_more_orders() -> None:
                 page.get_by_text("The ledger balances").first.wait_for(timeout=90_000)
                 assert page.get_by_text("0 lost").is_visible()
                 assert page.get_by_text("0 charged twice").is_visible()
+                told = "order.*.paid: 20 events, 60 of 60 copies done, routed by the store"
+                assert page.get_by_text(told).is_visible()
                 assert page.evaluate("document.documentElement.scrollWidth") <= 390
                 page.get_by_role("button", name="10 orders").click()
-                page.locator("li[data-stage=mailed] b", has_text=re.compile("^30$")).wait_for(timeout=60_000)
+                page.locator("li[data-stage=counted] b", has_text=re.compile("^30$")).wait_for(timeout=60_000)
                 browser.close()
         finally:
             demo.send_signal(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,15 +13,17 @@ import msgspec
 import pytest
 
 from outlast.demo.command import DemoReport
+from tests.support.servers.rabbitmq_server import shared_rabbit
 from tests.support.servers.redis_server import RedisServer
 
 ORDERS = 40
 
 
-def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+def demo(*arguments: str, amqp_url: str = "") -> subprocess.CompletedProcess[str]:
     """Run the demo to its end; a run that hangs is asked to stop, so that its parts stop with it."""
     command = [sys.executable, "-m", "outlast.demo", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    environ = {**os.environ, "OUTLAST_AMQP_URL": amqp_url}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ) as process:
         try:
             out, _ = process.communicate(timeout=100)
         except subprocess.TimeoutExpired:
@@ -37,8 +40,9 @@ def keys(server: RedisServer) -> bytes:
         return link.recv(64)
 
 
+@pytest.mark.parametrize("router", ["the store", "RabbitMQ"])
 @pytest.mark.parametrize("store", ["a file", "a server"])
-def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path, store: str) -> None:
+def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path, store: str, router: str) -> None:
     with ExitStack() as stack:
         words = ["--orders", str(ORDERS), "--outage", "3", "--json", str(tmp_path / "report.json")]
         if store == "a server":
@@ -46,22 +50,44 @@ def test_every_order_outlives_an_outage_and_two_killed_workers(tmp_path: Path, s
             stack.callback(server.remove)
             server.start()
             words += ["--url", server.url]
-        ended = demo(*words)
-        judge(ended, tmp_path / "report.json")
+        vhost = stack.enter_context(shared_rabbit().vhost()) if router == "RabbitMQ" else ""
+        ended = demo(*words, amqp_url=shared_rabbit().url_of(vhost) if vhost else "")
+        judge(ended, tmp_path / "report.json", router)
         if store == "a server":
             assert keys(server) == b":0\r\n", "a run leaves nothing behind"
+        if vhost:
+            assert names(vhost) == []
 
 
-def judge(ended: subprocess.CompletedProcess[str], written: Path) -> None:
+def names(vhost: str) -> list[str]:
+    """Return the queues and exchanges of a virtual host, without those that each has."""
+    found = [each["name"] for what in ("queues", "exchanges") for each in shared_rabbit().api("GET", f"{what}/{vhost}")]
+    return [name for name in found if name and not name.startswith("amq.")]
+
+
+def test_a_queue_of_another_system_is_not_touched() -> None:
+    rabbit = shared_rabbit()
+    with rabbit.vhost() as vhost:
+        rabbit.api("PUT", f"queues/{vhost}/mail", {"durable": True})
+        ended = demo(amqp_url=rabbit.url_of(vhost))
+        assert ended.returncode == 1
+        assert "has queue 'mail': " in ended.stdout
+        assert "rabbitmqctl add_vhost" in ended.stdout
+        assert rabbit.password not in ended.stdout
+        assert names(vhost) == ["mail"]
+
+
+def judge(ended: subprocess.CompletedProcess[str], written: Path, router: str) -> None:
     """Hold a run to what the demo promises."""
     assert ended.returncode == 0, ended.stdout
     report = msgspec.json.decode(written.read_bytes(), type=DemoReport)
     ledger = report.ledger
     assert report.balances
     assert (ledger.accepted, ledger.charges, ledger.invoices) == (ORDERS, ORDERS, ORDERS)
-    assert ledger.emails - ledger.extra_emails == ORDERS
-    assert ledger.lost == ledger.double_charges == ledger.wrong_amounts == ledger.strangers == ()
+    assert (ledger.emails - ledger.extra_emails, ledger.sales) == (ORDERS, ORDERS)
+    assert ledger.lost == ledger.double_charges == ledger.double_sales == ledger.wrong_amounts == ledger.strangers == ()
     assert ledger.repeats > 0, "the provider drops answers, so some requests must come twice"
+    assert (report.events, report.copies, report.routed_by) == (ORDERS, 3 * ORDERS, router)
     assert report.retries > 0
     assert report.in_outage <= 20, "payments wait in their queue while the breaker is open"
     assert report.probes >= 1

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from outlast.core.events import JobEnded, JobPostponed, JobRetried, JobStarted, WorkerStalled
 from outlast.core.guards.record import GuardRecord, GuardRules, GuardsView, probe_ended, took_probe
+from outlast.demo.analytics import record_sale
 from outlast.demo.board import Board
 from outlast.demo.breaker import BreakerSeen, BreakerWatch
 from outlast.demo.invoice import draw_invoice, is_whole
@@ -101,25 +102,28 @@ def test_the_journal_writes_what_starts_is_retried_is_put_off_and_ends(tmp_path:
 
 def test_the_board_counts_orders_by_the_stage_they_reached(tmp_path: Path) -> None:
     spots = places(tmp_path)
-    board = Board(spots, 3, 100.0, workers=2)
-    for order in ("a", "b", "c"):
+    board = Board(spots, 4, 100.0, workers=2)
+    for order in ("a", "b", "c", "d"):
         board.accept(order, 500, 0.004)
     book = Book(spots.charges)
-    for order in ("a", "b", "a"):
+    for order in ("a", "b", "d", "a"):
         book.charge(order, order, 500, now=1.0)
     book.close()
     draw_invoice(spots.invoices / "a.pdf", order="a", item="Teapot", cents=500, email="a@example.com")
-    spots.mails.write_bytes(
-        msgspec.json.encode(Mail(order="a", message_id="<1>", to="a@example.com", pdf_bytes=9, at=1.0)) + b"\n"
-    )
+    spots.mails.write_bytes(msgspec.json.encode(Mail(order="a", message_id="<1>", to="a@example.com", at=1.0)) + b"\n")
+    record_sale(spots.sales, event="a-paid", order="a", cents=500)
+    record_sale(spots.sales, event="b-paid", order="b", cents=500)
+    ended = JournalLine(what="ended", job="payments.d", kind="take_payment", pid=1, at=1.0)
+    spots.runs.write_bytes(msgspec.json.encode(ended) + b"\n")
     board.provider_down(102.0)
     board.look(104.0)
     snapshot = board.snapshot(104.0)
-    assert snapshot.stages == "421"
-    assert board.unfinished() == ["b", "c"]
+    assert snapshot.stages == "4312"
+    assert board.unfinished() == ["b", "c", "d"]
     counts = snapshot.counts
-    assert (counts.accepted, counts.paid, counts.invoiced, counts.mailed, counts.repeats) == (3, 2, 1, 1, 1)
-    assert snapshot.series == [(4.0, 3, 2, 1, 1)]
+    assert (counts.accepted, counts.paid, counts.events, counts.copies, counts.repeats) == (4, 3, 3, 4, 1)
+    assert (counts.invoiced, counts.mailed, counts.counted) == (1, 1, 2)
+    assert snapshot.series == [(4.0, 4, 3, 1, 1, 2)]
     assert snapshot.outages == [(2.0, None)]
     assert snapshot.answered_ms == 4.0
     assert board.provider_up(110.0) == 8.0

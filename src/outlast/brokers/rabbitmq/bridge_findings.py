@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from outlast.brokers.rabbitmq.declared import dead_queue
+from outlast.brokers.rabbitmq.lookup import find_queue, has_exchange
 from outlast.brokers.rabbitmq.native import bound_queues
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.declarations import DeclaredQueue
-from outlast.clients.amqp.errors import NOT_FOUND, AmqpRefused
 from outlast.core.errors import OutlastError
 from outlast.core.findings import Finding
 from outlast.core.text import counted
@@ -39,17 +39,17 @@ async def findings_at(address: AmqpAddress, topology: Topology | None) -> list[F
 
 async def _of_queues(client: AmqpClient, topology: Topology) -> AsyncIterator[Finding]:
     for exchange in topology.exchanges:
-        if not await _exists(client, exchange.name):
+        if not await has_exchange(client, exchange.name):
             fix = "start a worker of the app: it declares its exchanges and queues"
             yield Finding(f"exchange {exchange.name}", "warning", "RabbitMQ does not have it", fix)
     for name in bound_queues(topology):
-        queue = await _find(client, name)
+        queue = await find_queue(client, name)
         if queue is None:
             fix = "start a worker of the app: it declares its exchanges and queues"
             yield Finding(f"RabbitMQ queue {name}", "error", "it does not exist: its events go nowhere", fix)
             continue
         yield _of_queue(queue)
-        dead = await _find(client, dead_queue(name))
+        dead = await find_queue(client, dead_queue(name))
         if dead is not None and dead.messages:
             text = f"{counted(dead.messages, 'dead letter')} in {dead.name!r}: messages that could not become jobs"
             fix = "the header outlast-reason of each says why (docs/bridge.md)"
@@ -62,22 +62,3 @@ def _of_queue(queue: DeclaredQueue) -> Finding:
         fix = "start a worker of the app with the same amqp_url: it moves the events into the store"
         return Finding(check, "error" if queue.messages else "warning", f"{text}, and no worker takes them", fix)
     return Finding(check, "ok", f"{text}, {counted(queue.consumers, 'worker')}")
-
-
-async def _exists(client: AmqpClient, exchange: str) -> bool:
-    try:
-        await client.declarations.find_exchange(exchange)
-    except AmqpRefused as error:
-        if error.code != NOT_FOUND:
-            raise
-        return False
-    return True
-
-
-async def _find(client: AmqpClient, queue: str) -> DeclaredQueue | None:
-    try:
-        return await client.declarations.find_queue(queue)
-    except AmqpRefused as error:
-        if error.code != NOT_FOUND:
-            raise
-        return None

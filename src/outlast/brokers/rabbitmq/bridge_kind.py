@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from outlast.core.errors import ConfigurationError
@@ -10,6 +12,7 @@ from outlast.core.findings import Finding
 if TYPE_CHECKING:
     from outlast.brokers.kind import StoreKind
     from outlast.clients.amqp.address import AmqpAddress
+    from outlast.clients.amqp.client import AmqpClient
     from outlast.core.clock import Clock
     from outlast.core.store.store import Store
     from outlast.core.topology import Topology
@@ -46,6 +49,36 @@ class BridgeKind:
         from outlast.brokers.rabbitmq.bridge_findings import findings_at
 
         return await findings_at(_address(amqp_url), topology)
+
+    @staticmethod
+    async def names_there(amqp_url: str, topology: Topology) -> list[str]:
+        """Return which exchanges and queues of a topology the server has already: "queue 'mail'"; raise StoreError."""
+        from outlast.brokers.rabbitmq.lookup import names_there
+
+        async with _connected(amqp_url) as client:
+            return await names_there(client, topology)
+
+    @staticmethod
+    async def erase(amqp_url: str, topology: Topology) -> None:
+        """Delete the exchanges and queues of a topology from the server, with what they hold; raise StoreError."""
+        from outlast.brokers.rabbitmq.lookup import delete_all
+
+        async with _connected(amqp_url) as client:
+            await delete_all(client, topology)
+
+
+@asynccontextmanager
+async def _connected(amqp_url: str) -> AsyncIterator[AmqpClient]:
+    """Have a client that is connected; raise StoreError, ConfigurationError."""
+    address = _address(amqp_url)
+    from outlast.clients.amqp.client import AmqpClient
+
+    client = AmqpClient(address)
+    try:
+        await client.open()
+        yield client
+    finally:
+        await client.close()
 
 
 def _address(amqp_url: str) -> AmqpAddress:
