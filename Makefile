@@ -39,7 +39,7 @@ newest:
 	@scripts/test-newest --prepare
 
 check:  ## lint, types, contracts and the fast tests
-	@scripts/packages python-venv=python3-venv redis-server=redis-server
+	@scripts/packages python-venv=python3-venv redis-server=redis-server rabbitmq-server=rabbitmq-server
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .

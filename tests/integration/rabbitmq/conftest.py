@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Project
-from tests.support.servers.rabbitmq_server import RabbitServer, shared_rabbit
+from tests.support.servers.rabbitmq_server import RabbitServer, own_rabbit
 
 MAIN = """from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ async def write_invoice(ctx: Context, order: dict[str, Any]) -> str:
 
 @pytest.fixture
 def rabbit() -> RabbitServer:
-    """The node that this process shares."""
-    return shared_rabbit()
+    """The node of this process: tests raise its alarms."""
+    return own_rabbit()
 
 
 @pytest.fixture
