@@ -26,6 +26,8 @@ same store. Cells are medians, with the lowest and the highest value in brackets
 row is measured."""
 BEFORE_AFTER = Path(__file__).parent / "before_after.md"
 """The table of `benchmarks.compare --write`: this version beside the one before."""
+RABBITMQ_UNDER_LOAD = Path(__file__).parent / "rabbitmq_under_load.md"
+"""The drains that were measured beside those of the table, for whoever compares the targets."""
 STORES: dict[Store, str] = {"sqlite": "SQLite", "redis": "Redis", "rabbitmq": "RabbitMQ"}
 OURS: dict[Store, str] = {"sqlite": "outlast", "redis": "outlast-redis", "rabbitmq": "outlast-rabbitmq"}
 JUDGES = {"sqlite": promises.sqlite, "redis": promises.redis, "rabbitmq": promises.rabbitmq}
@@ -55,6 +57,8 @@ def _page(results: Results) -> Iterator[str]:
             yield from (f"## On {title}", "", f"![The main rows as bars](images/{PICTURES[store]})", "")
             yield from _table(results, store, shown)
             yield from _promises(results, store)
+            if store == "rabbitmq" and RABBITMQ_UNDER_LOAD.exists():
+                yield from (RABBITMQ_UNDER_LOAD.read_text(), "")
             yield from _losses(results, store, shown)
             yield from _settings(results, store, shown)
     yield from guards.section(results)
