@@ -154,7 +154,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
             self._told_variables = True
             for name, why in Settings.mistaken_variables(self.name, self.explicit_settings).items():
                 logging.getLogger("outlast").warning("%s has no effect: %s", name, why)
-        return connect(settings.url, clock=clock, max_body=settings.max_body)
+        return connect(settings.url, clock=clock, max_body=settings.max_body, amqp_url=settings.amqp_url)
 
     async def runtime(self) -> Runtime:
         """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
@@ -162,7 +162,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
 
     async def _check_store(self) -> None:
         """Raise StoreError when the store does not answer."""
-        await (await self.runtime()).store.records.get(["health.none"])
+        await (await self.runtime()).store.check()
 
     async def close(self) -> None:
         """Close the connections of the running loop, unless a worker uses it, and of `enqueue_sync`; uses reopen."""

@@ -29,6 +29,7 @@ _Seconds = Annotated[float, Meta(ge=0)]
 _SomeSeconds = Annotated[float, Meta(gt=0, description="give more than 0 seconds")]
 _Switch = Annotated[bool, Meta(description="give True or False (a variable: 1 or 0)")]
 _Url = Annotated[str, Meta(description="give text such as 'sqlite:outlast.db'")]
+_AmqpUrl = Annotated[str, Meta(description="give text such as 'amqp://user:password@host/vhost'")]
 _File = Annotated[
     str, Meta(pattern=r"^(?!sqlite:)(?s:.*[^/])?\Z", description="give the path of a file, such as 'spool.db'")
 ]
@@ -56,7 +57,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     url: _Url = ""
-    """"sqlite:PATH", "redis://..." (docs/redis.md) or "memory:"."""
+    """"sqlite:PATH", "redis://..." (docs/redis.md), "amqp://..." (docs/rabbitmq.md) or "memory:"."""
+    amqp_url: _AmqpUrl = ""
+    """"amqp://USER:PASSWORD@HOST/VHOST" of a RabbitMQ that routes the events of this app (docs/bridge.md); "" for none:
+    the store routes them."""
     max_body: _Count = DEFAULTS.max_body
     """The maximum bytes of one job's arguments, as JSON."""
     enqueue_timeout: _SomeSeconds = 5.0
@@ -87,7 +91,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Measure the CPU seconds of runs in threads and on the loop; runs in child processes are always measured."""
 
     def __repr__(self) -> str:
-        values = {field: getattr(self, field) for field in self.__struct_fields__} | {"url": redact_url(self.url)}
+        values = {field: getattr(self, field) for field in self.__struct_fields__}
+        values |= {"url": redact_url(self.url), "amqp_url": redact_url(self.amqp_url)}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     def __post_init__(self) -> None:
@@ -139,7 +144,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             name = variable.removeprefix("OUTLAST_")
             if name == variable or name in _CLI_ONLY or variable in read or _KUBERNETES.search(name):
                 continue
-            field = next((each for each in fields if name == each or name.endswith(f"_{each}")), None)
+            known = [each for each in fields if name == each or name.endswith(f"_{each}")]
+            field = max(known, key=len, default=None)  # AMQP_URL ends with URL too
             if field is None:
                 idle[variable] = f"{_UNKNOWN}{_nearest(name, fields)}"
             elif not environ[variable].strip():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from outlast.core.settlement import Release, Reschedule
 from outlast.core.unique import Unique
 from tests.support.jobs import LEASE, A, B, Desk
@@ -50,17 +52,20 @@ async def test_a_high_job_that_is_not_due_waits(desk: Desk) -> None:
     assert await desk.ids() == ["q.normal"]
 
 
+@pytest.mark.needs("turns")
 async def test_queues_take_turns(desk: Desk) -> None:
     await desk.publish("a.1", "a.2", "a.3", "b.1", "c.1", "c.2")
     assert await desk.ids("a", "b", "c") == ["a.1", "b.1", "c.1", "a.2", "c.2", "a.3"]
 
 
+@pytest.mark.needs("turns")
 async def test_the_turn_goes_on_behind_the_queue_served_last(desk: Desk) -> None:
     await desk.publish("a.1", "a.2", "b.1", "b.2", "c.1", "c.2")
     given = [await desk.ids("a", "b", "c", limit=1) for _ in range(6)]
     assert given == [["a.1"], ["b.1"], ["c.1"], ["a.2"], ["b.2"], ["c.2"]]
 
 
+@pytest.mark.needs("turns")
 async def test_the_turn_skips_queues_that_are_not_asked_for(desk: Desk) -> None:
     await desk.publish("a.1", "b.1", "c.1", "a.2", "c.2")
     assert await desk.ids("a", "c", limit=1) == ["a.1"]

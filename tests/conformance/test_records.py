@@ -173,6 +173,7 @@ async def test_wait_returns_ended_and_unknown_at_once(desk: Desk) -> None:
     assert records[1].result == 5
 
 
+@pytest.mark.needs("records")
 async def test_wait_of_nothing_is_over(desk: Desk) -> None:
     assert await desk.store.wait([], 60) == []
 

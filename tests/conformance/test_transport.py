@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -16,32 +17,43 @@ from outlast.brokers.memory import MemoryStore
 from outlast.core.clock import Clock
 from outlast.core.message import Holder
 from outlast.core.policy import DEFAULTS
-from outlast.core.settlement import ACCEPTED, Finish
+from outlast.core.settlement import ACCEPTED, Finish, Lost
 from outlast.core.store.broker import Broker
+from outlast.core.store.features import NEEDS_STORE, Features
 from outlast.core.store.store import Store
 from outlast.enqueue.handle import Handle
 from outlast.worker import Worker
 
-FIX = r"add store='redis://\.\.\.'"
+FIX = re.escape(NEEDS_STORE)
 URL = "amqp://host"
 
 
 class Transport:
-    """The broker of a memory store and nothing else: no reads, no commands, no schedules."""
+    """The broker of a memory store and nothing else: no reads, no commands, no schedules, no leases to renew."""
 
     def __init__(self, clock: Clock) -> None:
-        store = MemoryStore(clock, max_body=DEFAULTS.max_body)
+        store = self.store = MemoryStore(clock, max_body=DEFAULTS.max_body)
+        self.renewed: list[Holder] = []
         for name in dir(Broker):
-            if not name.startswith("_") and name != "capabilities":
+            if not name.startswith("_") and name not in ("capabilities", "extend"):
                 setattr(self, name, getattr(store, name))
-        self.capabilities = store.capabilities
+        self.capabilities = structs.replace(store.capabilities, leases=False, shared=True)
+
+    async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:
+        self.renewed.append(holder)
+        return []
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[Outlast]:
-    """An app on a broker without the other parts."""
+def transport() -> Any:
+    """A broker without the other parts."""
+    return Transport(SystemClock())
+
+
+@pytest.fixture
+async def app(transport: Any) -> AsyncIterator[Outlast]:
+    """An app on this broker."""
     app = Outlast("shop", settings=Settings(url="memory:"))
-    transport: Any = Transport(SystemClock())
     app._wiring = app._wire(app.settings, SystemClock(), lambda settings, clock: Store(transport, url=URL))
     yield app
     await app.close()
@@ -61,7 +73,7 @@ async def test_a_message_is_kept_handed_out_and_settled(app: Outlast) -> None:
 
 
 async def test_a_worker_runs_what_is_enqueued_with_its_follow_ups(
-    app: Outlast, caplog: pytest.LogCaptureFixture
+    app: Outlast, transport: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     ran: list[int] = []
     stop = asyncio.Event()
@@ -80,6 +92,46 @@ async def test_a_worker_runs_what_is_enqueued_with_its_follow_ups(
     await Worker(await app.runtime()).run(stop)
     assert ran == [2, 1, 0]
     assert caplog.records == []
+    assert transport.renewed == []
+
+
+async def test_the_health_of_a_broker_without_records_is_asked_of_the_broker(app: Outlast, transport: Any) -> None:
+    await app._check_store()
+    transport.stats = None
+    with pytest.raises(TypeError):
+        await app._check_store()
+
+
+async def test_progress_is_refused_at_the_call_where_the_store_keeps_none(
+    app: Outlast,
+) -> None:
+    refused: list[str] = []
+    stop = asyncio.Event()
+
+    @app.job(queue="mail")
+    async def send(ctx: Context) -> None:
+        try:
+            ctx.progress(1)
+        except ConfigurationError as error:
+            refused.append(str(error))
+        stop.set()
+
+    runtime = await app.runtime()
+    object.__setattr__(runtime, "features", Features(progress=False))
+    await send.enqueue()
+    await Worker(runtime).run(stop)
+    assert refused == [f"ctx.progress: the store of memory: keeps no progress: {NEEDS_STORE}"]
+
+
+async def test_an_option_that_the_store_does_not_offer_is_refused_at_the_call(app: Outlast) -> None:
+    @app.job(queue="mail")
+    async def send() -> None: ...
+
+    object.__setattr__(app.composer, "features", Features(priorities=False))
+    urgent = send.with_options(priority="high")
+    with pytest.raises(ConfigurationError, match=rf"^job 'send': priority='high': the store of .*: {FIX}$"):
+        urgent.message()
+    await send.enqueue()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -30,6 +30,7 @@ class RawChannel:
         self._socket = socket.create_connection((place.hostname or "127.0.0.1", place.port or 5672), timeout=60)
         self._input = self._socket.makefile("rb")
         self.frame_max = 0
+        self._confirmed = 0
         user, password = unquote(place.username or ""), unquote(place.password or "")
         self._socket.sendall(ProtocolHeader().marshal())
         self._await(spec.Connection.Start)
@@ -53,11 +54,22 @@ class RawChannel:
 
     def publish(self, exchange: str, key: str, properties: bytes, body: bytes) -> None:
         """Publish a message and wait until the server confirms it. properties: as on the wire, their flags first."""
-        content = _CONTENT.pack(60, 0, len(body)) + properties
-        room = self.frame_max - 8
-        frames = [_frame(_HEADER, content), *(_frame(_BODY, body[at : at + room]) for at in range(0, len(body), room))]
-        self._send(1, spec.Basic.Publish(exchange=exchange, routing_key=key), b"".join(frames))
-        self._await(spec.Basic.Ack)
+        self.publish_all(exchange, key, [(properties, body)])
+
+    def publish_all(self, exchange: str, key: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
+        """Publish messages (properties, body), and wait until the server has confirmed all of them."""
+        for properties, body in messages:
+            content = _CONTENT.pack(60, 0, len(body)) + properties
+            room = self.frame_max - 8
+            parts = (_frame(_BODY, body[at : at + room]) for at in range(0, len(body), room))
+            frames = b"".join((_frame(_HEADER, content), *parts))
+            self._send(1, spec.Basic.Publish(exchange=exchange, routing_key=key), frames)
+        first = self._confirmed + 1
+        self._confirmed += len(messages)
+        missing = set(range(first, self._confirmed + 1))
+        while missing:
+            ack = self._await(spec.Basic.Ack)
+            missing -= {tag for tag in missing if tag == ack.delivery_tag or (ack.multiple and tag < ack.delivery_tag)}
 
     def get(self, queue: str) -> tuple[bytes, bytes] | None:
         """Take the next message of a queue: its properties as on the wire, and its body; None when there is none."""

@@ -101,7 +101,7 @@ def test_the_file_of_a_url(url: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:", "sqlite::memory:", "sqlite://host/x.db", "sqlite:dir/", "amqp://x", "jobs.db", ""]
+    "url", ["sqlite:", "sqlite::memory:", "sqlite://host/x.db", "sqlite:dir/", "nats://x", "jobs.db", ""]
 )
 def test_a_wrong_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="url="):
@@ -194,3 +194,18 @@ def test_an_empty_variable_sets_nothing_also_when_it_has_spaces(empty: str, tmp_
     for argument in (None, Settings(lease=3)):
         assert Settings.load("shop", argument, environ=behind).url == "sqlite:a.db"
         assert Settings.origins("shop", argument, environ=behind)["url"] == "OUTLAST_URL"
+
+
+def test_the_rabbitmq_of_a_bridge_has_a_variable_of_its_own(tmp_path: Path) -> None:
+    url = "amqp://shop:secret@rabbit.internal/shop"
+    assert load({"OUTLAST_AMQP_URL": "amqp://other/"}, tmp_path).amqp_url == "amqp://other/"
+    found = load({"OUTLAST_AMQP_URL": "amqp://other/", "OUTLAST_SHOP_AMQP_URL": url}, tmp_path)
+    assert (found.amqp_url, found.url[:7]) == (url, "sqlite:")
+    assert "secret" not in repr(found)
+    assert "shop:***@" in repr(found) or "@rabbit.internal" in repr(found)
+
+
+def test_a_variable_of_rabbitmq_is_not_taken_for_one_of_the_store() -> None:
+    environ = {"OUTLAST_AMQP_URL": "amqp://other/"}
+    settings = Settings(url="memory:")
+    assert "replaces the variables" in Settings.idle_variables("shop", settings, environ=environ)["OUTLAST_AMQP_URL"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outlast.brokers.kind import StoreKind
-from outlast.brokers.registry import kind_of
+from outlast.brokers.registry import connect, kind_of
 from outlast.core.store.store import Store
 
 if TYPE_CHECKING:
@@ -50,19 +50,24 @@ class StoreAccess:
 
 
 @asynccontextmanager
-async def open_existing(access: StoreAccess) -> AsyncIterator[Store]:
-    """Open an existing store, and close it at the end; raise StoreError, StoreMissing."""
+async def open_existing(access: StoreAccess, *, bridged: bool = False) -> AsyncIterator[Store]:
+    """Open an existing store, and close it at the end; raise StoreError, StoreMissing.
+
+    bridged: with the exchanges of the RabbitMQ that `amqp_url` names, if it is set.
+    """
     access.kind.check_present(access.url, why=access.why, hint=access.hint)
-    async with open_or_create(access) as store:
+    async with open_or_create(access, bridged=bridged) as store:
         yield store
 
 
 @asynccontextmanager
-async def open_or_create(access: StoreAccess) -> AsyncIterator[Store]:
-    """Open the store, created if missing, and close it at the end; raise StoreError."""
+async def open_or_create(access: StoreAccess, *, bridged: bool = False) -> AsyncIterator[Store]:
+    """Open the store, created if missing, and close it at the end; raise StoreError. bridged: as `open_existing`."""
     from outlast.aio.clock import SystemClock
 
-    store = access.kind.connect(access.url, clock=SystemClock(), max_body=access.settings.max_body)
+    kind, settings = access.kind, access.settings  # its error names the source of the URL
+    amqp_url = settings.amqp_url if bridged else ""
+    store = connect(access.url, clock=SystemClock(), max_body=settings.max_body, amqp_url=amqp_url, kind=kind)
     await store.broker.open()
     try:
         yield store

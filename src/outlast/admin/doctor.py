@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from outlast.admin.access import StoreAccess, open_existing
 from outlast.admin.bulk import matching
@@ -27,7 +27,7 @@ from outlast.admin.findings import (
 from outlast.admin.guards import guards_of, waits_of_queues
 from outlast.aio.clock import SystemClock
 from outlast.brokers.kind import Inspection
-from outlast.brokers.registry import library_findings
+from outlast.brokers.registry import bridge_findings, library_findings
 from outlast.core.decide import KIND_MISSING, UNRUNNABLE
 from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.exchanges.values import Bindings
@@ -37,6 +37,10 @@ from outlast.core.store.records import Query, Records
 from outlast.core.ticking import orphaned
 from outlast.core.unreadable import UNREADABLE
 from outlast.enqueue.spool_file import SpoolFile
+
+if TYPE_CHECKING:
+    from outlast.app import Outlast
+    from outlast.core.topology import Topology
 
 __all__ = ["examine"]
 
@@ -49,7 +53,7 @@ async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = ""
     pages: check all stored data, which reads the whole store. app_name: the name of `access.app` in the findings.
     """
     found = [*_of_machine(access), *await _of_store(access, pages=pages, app_name=app_name)]
-    return [*found, *_of_spool(access)]
+    return [*found, *await _of_bridge(access), *_of_spool(access)]
 
 
 def _of_machine(access: StoreAccess) -> Iterator[Finding]:
@@ -63,6 +67,24 @@ def _of_machine(access: StoreAccess) -> Iterator[Finding]:
         None if app is None else app.name, None if app is None else app.explicit_settings
     )
     yield from of_variables(idle)
+
+
+async def _of_bridge(access: StoreAccess) -> list[Finding]:
+    """Return the findings about the server that routes the events of the app, if there is one."""
+    if not access.settings.amqp_url:
+        return []
+    try:
+        return await bridge_findings(access.settings.amqp_url, None if access.app is None else _topology(access.app))
+    except ConfigurationError as error:
+        return [Finding("amqp_url", "error", str(error), "see the message")]
+
+
+def _topology(app: Outlast) -> Topology | None:
+    """Return what an app declares; None if that has an error, which is told elsewhere."""
+    try:
+        return app.registry.topology()
+    except ConfigurationError:
+        return None
 
 
 def _of_spool(access: StoreAccess) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
 from outlast.core.findings import Finding
+from outlast.core.store.features import ALL_FEATURES, Features
 from outlast.core.store.store import Store
 from outlast.core.urls import redact_url
 
@@ -33,13 +34,15 @@ class StoreKind(ABC):
     """One kind of store. Every `url` that a method takes has one of its schemes.
 
     schemes: "redis+" stands for "redis+unix" and others. example: a URL for error texts. in_process: only the process
-    that opened the store can reach its jobs. no_backup: why tools cannot copy it, "" if `backup` can.
+    that opened the store can reach its jobs. no_backup: why tools cannot copy it, "" if `backup` can. features: what
+    every store of this kind offers, as its capabilities say it once it is open.
     """
 
     schemes: tuple[str, ...]
     example: str
     in_process: bool = False
     no_backup: str = ""
+    features: Features = ALL_FEATURES
 
     @abstractmethod
     def connect(self, url: str, *, clock: Clock, max_body: int) -> Store:

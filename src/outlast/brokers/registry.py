@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from outlast.core.clock import Clock
     from outlast.core.findings import Finding
     from outlast.core.store.store import Store
+    from outlast.core.topology import Topology
 
-__all__ = ["connect", "embedded_url", "find_kind", "kind_of", "library_findings"]
+__all__ = ["bridge_findings", "connect", "embedded_url", "find_kind", "kind_of", "library_findings"]
 
 
 @cache
 def _kinds() -> tuple[StoreKind, ...]:
     from outlast.brokers.memory.kind import MemoryKind
+    from outlast.brokers.rabbitmq.kind import RabbitKind
     from outlast.brokers.redis.kind import RedisKind
     from outlast.brokers.sqlite.kind import SqliteKind
 
-    return SqliteKind(), RedisKind(), MemoryKind()
+    return SqliteKind(), RedisKind(), RabbitKind(), MemoryKind()
 
 
 def find_kind(url: str) -> StoreKind | None:
@@ -48,9 +50,29 @@ def kind_of(url: str, source: str = "") -> StoreKind:
     raise ConfigurationError(f"{subject}: give {', '.join(most)} or {last}")
 
 
-def connect(url: str, *, clock: Clock, max_body: int) -> Store:
-    """Return the store of a URL, not opened. No I/O; raise ConfigurationError if the URL is wrong."""
-    return kind_of(url).connect(url, clock=clock, max_body=max_body)
+def connect(url: str, *, clock: Clock, max_body: int, amqp_url: str = "", kind: StoreKind | None = None) -> Store:
+    """Return the store of a URL, not opened. No I/O; raise ConfigurationError if a URL is wrong.
+
+    amqp_url: of the RabbitMQ that routes the events of the store's app; "": the store routes them. kind: of the URL,
+    where the caller knows it.
+    """
+    kind = kind or kind_of(url)
+    store = kind.connect(url, clock=clock, max_body=max_body)
+    if not amqp_url:
+        return store
+    from outlast.brokers.rabbitmq.bridge_kind import BridgeKind
+
+    return BridgeKind.connect(kind, store, amqp_url, clock=clock, max_body=max_body)
+
+
+async def bridge_findings(amqp_url: str, topology: Topology | None) -> list[Finding]:
+    """Return the findings about the RabbitMQ of a bridge. topology: of the app, None if it is not known.
+
+    Raise ConfigurationError if the URL is wrong.
+    """
+    from outlast.brokers.rabbitmq.bridge_kind import BridgeKind
+
+    return await BridgeKind.findings(amqp_url, topology)
 
 
 def library_findings() -> list[Finding]:

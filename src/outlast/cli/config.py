@@ -31,6 +31,7 @@ def show_(options: CommonOptions) -> None:
     if options.url:
         origins["url"] = "--url"
     values = {**asdict(access.settings), "url": redact_url(access.url)}
+    values["amqp_url"] = redact_url(access.settings.amqp_url)
     exists = access.file is not None and access.file.is_file()
     if options.json:
         settings = [{"name": name, "value": value, "from": origins[name]} for name, value in values.items()]

@@ -10,7 +10,7 @@ from outlast.cli import completion
 from outlast.cli.common_options import CommonOptions, command
 from outlast.cli.output import show
 from outlast.cli.output.bindings import binding_document, binding_text
-from outlast.cli.store_access import declared_topology, find_store, on_store
+from outlast.cli.store_access import declared_topology, find_store, on_store, remark_on_bridge
 from outlast.core.errors import StoreMissing
 from outlast.core.exchanges.values import Binding, Bindings, ExchangeType
 from outlast.core.exitcodes import NOT_FOUND
@@ -56,6 +56,8 @@ def exchanges(
             (_row(each, asked=access.app is not None) for each in found),
             empty=f"no exchanges in {access.shown}: an app that declares one adds it when it opens the store",
         )
+    if not options.json:
+        remark_on_bridge(access)
     if absent is not None:
         raise absent
     missing = [name for name in names or () if all(each.exchange.name != name for each in found)]

@@ -12,7 +12,7 @@ from outlast.cli.common_options import CommonOptions, command
 from outlast.cli.exchanges import unknown_exchange
 from outlast.cli.output import show
 from outlast.cli.output.bindings import binding_document, binding_text
-from outlast.cli.store_access import declared_topology, find_store, on_store
+from outlast.cli.store_access import declared_topology, find_store, on_store, remark_on_bridge
 from outlast.core.errors import ConfigurationError, StoreMissing
 from outlast.core.exchanges.checks import checked_event_headers, checked_event_key
 from outlast.core.exchanges.values import Bindings
@@ -68,6 +68,7 @@ def route(
         show.table(_HEADS, (_row(found, each) for each in found.why), empty="")
     copies = f"{counted(len(found.queues), 'queue')}: {', '.join(found.queues)}" if found.queues else "no queue"
     show.line((copies, "bold"), "" if found.queues else f": it would be {found.fate}")
+    remark_on_bridge(access)
 
 
 def _bindings(access: StoreAccess) -> Bindings:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from outlast.core.topology import Topology
     from outlast.settings import Settings
 
-__all__ = ["declared_topology", "find_job", "find_store", "on_store", "stop_on_interrupt"]
+__all__ = ["declared_topology", "find_job", "find_store", "on_store", "remark_on_bridge", "stop_on_interrupt"]
 
 T = TypeVar("T")
 
@@ -75,15 +75,24 @@ def declared_topology(access: StoreAccess) -> Topology:
     return Topology() if access.app is None else access.app.registry.topology()
 
 
-def on_store(access: StoreAccess, call: Callable[[Store], Awaitable[T]]) -> T:
-    """Open the store, which must exist, call, close it, and return the result."""
+def on_store(access: StoreAccess, call: Callable[[Store], Awaitable[T]], *, bridged: bool = False) -> T:
+    """Open the store, which must exist, call, close it, and return the result. bridged: with RabbitMQ's exchanges."""
     from outlast.admin.access import open_existing
 
     async def run() -> T:
-        async with open_existing(access) as store:
+        async with open_existing(access, bridged=bridged) as store:
             return await call(store)
 
     return asyncio.run(run())
+
+
+def remark_on_bridge(access: StoreAccess) -> None:
+    """Tell what is not known of exchanges that RabbitMQ routes."""
+    if access.settings.amqp_url:
+        show.note(
+            "outlast: RabbitMQ routes these events (amqp_url): bindings that other clients made there are not shown; "
+            "see rabbitmqctl list_bindings"
+        )
 
 
 def find_job(access: StoreAccess, id_: str) -> JobRecord:

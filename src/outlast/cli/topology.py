@@ -60,7 +60,7 @@ def prune(
     if access.app is None:
         raise ConfigurationError("topology prune: give --app module:name: what that app declares stays")
     declared, wanted = declared_topology(access), exchanges or []
-    known, found, removed = on_store(access, lambda store: _prune(store, declared, wanted, yes=yes))
+    known, found, removed = on_store(access, lambda store: _prune(store, declared, wanted, yes=yes), bridged=True)
     named = [name for name in found.exchanges if name in wanted]
     if options.json:
         show.json(

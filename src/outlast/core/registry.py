@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 from msgspec import structs
@@ -14,7 +15,7 @@ from outlast.core.exchanges.declared import DeclaredBinding, EventParameter, che
 from outlast.core.exchanges.values import Exchange
 from outlast.core.guards.needs import DeclaredGuard, settled_needs
 from outlast.core.kinds import Upgrade, name_of, runnable_kinds, wire_kind
-from outlast.core.policy import Policy, Priority
+from outlast.core.policy import DEFAULTS, Policy, Priority
 from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import OnConflict
@@ -201,7 +202,12 @@ class Registry:
             for name, queue in self.queues.items()
         ]
         bindings = settled_bindings(self.declarations.values(), self.exchanges, self.app)
-        return Topology(tuple(queues), self.app, tuple(self.kinds), tuple(self.exchanges.values()), bindings)
+        exchanges = tuple(self.exchanges.values())
+        return Topology(tuple(queues), self.app, tuple(self.kinds), exchanges, bindings, self._longest_run())
+
+    def _longest_run(self) -> float:
+        timeouts = [each.policy.timeout for each in self.declarations.values()]
+        return max((inf if each is None else each + DEFAULTS.kill_grace for each in timeouts), default=0.0)
 
 
 def _where(declaration: Declaration) -> str:

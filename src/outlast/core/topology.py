@@ -160,6 +160,7 @@ class Topology(Struct, frozen=True):
     app: the owner of the queues from now on; "" is never refused and owns nothing. kinds: the wire kinds that the
     declaring process can run; its claims take parked jobs of these kinds at once. An empty `kinds` changes nothing.
     An exchange may be declared by several apps, with the same settings; bindings are added to those that are stored.
+    longest_run: seconds after which a run of any of them is killed, at the latest; inf if one has no timeout.
     """
 
     queues: tuple[Queue, ...] = ()
@@ -167,6 +168,7 @@ class Topology(Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
     bindings: tuple[Binding, ...] = ()
+    longest_run: float = 0.0
 
 
 def of_another_app(queue: str, owner: str, app: str) -> ConfigurationError:

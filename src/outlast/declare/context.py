@@ -183,7 +183,8 @@ class Context:
         """Record `value`, which must have a JSON form, as the progress of this job; it replaces the last one.
 
         The call never waits for the store; values that come faster than the store can write are skipped. `await` is
-        allowed, and not needed. Raise BodyTooLarge past `max_body` bytes.
+        allowed, and not needed. Raise BodyTooLarge past `max_body` bytes, ConfigurationError where the store keeps no
+        progress.
         """
         from outlast.core.codec import encode_value
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from msgspec import Raw
 
+from outlast.brokers.registry import find_kind
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.clock import Clock
 from outlast.core.errors import BodyTooLarge
@@ -19,6 +20,8 @@ from outlast.core.ids import IdFactory, checked_event_id, job_id
 from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.registry import Declaration, Registry
+from outlast.core.store.features import ALL_FEATURES, Features, check_feature, check_messages
+from outlast.core.urls import redact_url
 from outlast.declare.arguments import Arguments
 from outlast.declare.event_body import event_body
 from outlast.declare.options import NO_OPTIONS, EventOptions, Options, check_names, positive
@@ -45,8 +48,18 @@ class Composer:
     arguments: Mapping[str, Arguments]
     rng: Random = _shared_rng
     ids: IdFactory = field(default_factory=IdFactory)
+    features: Features = field(init=False)
+    """What the store of the settings offers."""
     latest: list[Message | None] = field(default_factory=lambda: [None])
     """The message that was made last: `enqueue_many` need not check what comes directly from here."""
+
+    def __post_init__(self) -> None:
+        kind = find_kind(self.settings.url)  # an unknown one is refused when the store is opened
+        object.__setattr__(self, "features", ALL_FEATURES if kind is None else kind.features)
+
+    def check_progress(self) -> None:
+        """Raise ConfigurationError where the store keeps no progress of jobs."""
+        check_feature("progress", "ctx.progress", self.features, redact_url(self.settings.url))
 
     def message(
         self,
@@ -57,7 +70,8 @@ class Composer:
     ) -> Message:
         """Return the message of a call, validated and encoded, with its id. Nothing is stored.
 
-        Raise InvalidArguments, BodyTooLarge, or ConfigurationError for an option that does not fit the kind.
+        Raise InvalidArguments, BodyTooLarge, or ConfigurationError for an option that does not fit the kind or the
+        store.
         """
         kind, queue = declaration.wire, declaration.queue
         arguments = self.arguments[kind]
@@ -97,6 +111,8 @@ class Composer:
             headers=options.headers,
             redacted=arguments.redacted,
         )
+        if self.features is not ALL_FEATURES:
+            check_messages((message,), self.features, redact_url(self.settings.url))
         return message
 
     def event(self, exchange: str, key: str, event: object, options: EventOptions) -> ExchangeEvent:

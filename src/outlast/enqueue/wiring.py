@@ -39,7 +39,7 @@ _Stored = tuple[list[Accepted | Exists], Durability]
 
 def wire(composer: Composer, store: Store, observers: Observers | None = None) -> Runtime:
     """Return the Runtime of an app on one store, open or not yet."""
-    composed = {each.name: getattr(composer, each.name) for each in fields(Composer)}
+    composed = {each.name: getattr(composer, each.name) for each in fields(Composer) if each.init}
     return Runtime(**composed, store=store, observers=Observers() if observers is None else observers)
 
 

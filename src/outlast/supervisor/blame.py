@@ -20,7 +20,7 @@ from outlast.supervisor.process import ProcessExit
 from outlast.worker.job_map import CLAIMED
 from outlast.worker.store_link import StoreLink
 
-__all__ = ["LAST_CALL", "release", "release_jobs_of", "release_within"]
+__all__ = ["LAST_CALL", "release", "release_jobs_of", "release_within", "tell_requeued"]
 
 _logger = logging.getLogger("outlast.supervisor")
 
@@ -70,6 +70,15 @@ async def release(link: StoreLink, ended: ProcessExit, clock: Clock) -> None:
         again = counted(count, "job")
         _logger.warning("worker %d is dead, %s of it run again; crashes counted: %d", ended.pid, again, len(crashed))
         await log_crashed(link, crashed)
+
+
+async def tell_requeued(ended: ProcessExit, clock: Clock) -> None:
+    """Log the jobs of a dead worker whose connection held them: its end has made them ready again."""
+    crashed = release_jobs_of(ended, clock.time())
+    if ended.jobs:
+        again = counted(len(ended.jobs), "job")
+        _logger.warning("worker %d is dead, %s of it run again; running then: %d", ended.pid, again, len(crashed))
+    await log_crashed(None, crashed)
 
 
 def release_jobs_of(ended: ProcessExit, now: float) -> list[Reschedule]:

@@ -231,6 +231,7 @@ class _SupervisedWorker:
             recycle_age=settings.recycle_age,
             recycle_memory=settings.recycle_memory,
             about=_about(runtime, config.queues),
+            leases=runtime.store.broker.capabilities.leases,
         )
         writer.write(pack(encode(hello)))
         await worker.run(self._stop)
@@ -268,8 +269,10 @@ def _about(runtime: RuntimePort, queues: Sequence[str] | None) -> str:
     registry, store = runtime.registry, runtime.store
     kinds = counted(len(registry.kinds), "kind")
     named = ", ".join(sorted(registry.queues if queues is None else queues)) or "none"
+    bridge = runtime.settings.amqp_url
+    events = f", events by {redact_url(bridge)}" if bridge else ""
     return f"app {runtime.app_name}, {kinds}, queues {named}, store {redact_url(store.url)}, " + (
-        f"durability {store.broker.capabilities.durability}"
+        f"durability {store.broker.capabilities.durability}{events}"
     )
 
 

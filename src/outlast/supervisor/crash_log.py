@@ -18,11 +18,11 @@ _logger = logging.getLogger("outlast.supervisor")
 _MOST: Final = 20
 
 
-async def log_crashed(link: StoreLink, crashed: Sequence[Reschedule]) -> None:
-    """Log a line for each of these jobs, at most 20; without the kind when the store does not tell it."""
+async def log_crashed(link: StoreLink | None, crashed: Sequence[Reschedule]) -> None:
+    """Log a line for each of these jobs, at most 20; without the kind when no store tells it."""
     shown = crashed[:_MOST]
     kinds: dict[str, str] = {}
-    if shown:
+    if shown and link is not None:
         with suppress(OutlastError):
             records = await link.once(lambda store: store.records.get([each.fence.id for each in shown]))
             kinds = {each.id: each.kind for each in records if each is not None}

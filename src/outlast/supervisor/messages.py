@@ -34,7 +34,7 @@ class WorkerConfig(Struct, frozen=True, kw_only=True):
 class WorkerHello(Struct, frozen=True, kw_only=True):
     """The worker has imported the app and opened its store. map_size: jobs in its job map. Times in seconds.
 
-    about: the app and the store, for the log.
+    about: the app and the store, for the log. leases: whether the supervisor keeps the leases of its jobs in the store.
 
     queues: those that it consumes.
     recycle_*: replace the worker after so many jobs, at this age in seconds, above so many bytes; 0 for never.
@@ -50,6 +50,7 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
     recycle_age: float = 0.0
     recycle_memory: int = 0
     about: str = ""
+    leases: bool = True
 
 
 class Losses(Struct, frozen=True, tag="lost"):

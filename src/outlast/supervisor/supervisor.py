@@ -25,7 +25,7 @@ from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
 from outlast.core.text import counted
-from outlast.supervisor.blame import LAST_CALL, release_within
+from outlast.supervisor.blame import LAST_CALL, release_within, tell_requeued
 from outlast.supervisor.links import open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
@@ -47,7 +47,8 @@ _RENEWAL: Final = "the renewal of leases"
 class Supervisor:
     """Runs `processes` workers of one app until it is stopped.
 
-    It renews their leases, so that a handler that blocks its process loses no job. It kills a worker with a job past
+    It renews their leases, so that a handler that blocks its process loses no job; where the connection of a worker
+    holds its jobs (`Capabilities.leases`), it opens no store. It kills a worker with a job past
     its hard deadline. When a worker dies, it kills the other processes of its session and releases its jobs: those that
     had started count one crash, the others none. On `reload`, and for a worker past its bounds, a new one starts first;
     the old one drains when the new one consumes. The supervisor gives up, with a code of `exitcodes`, when no worker
@@ -232,6 +233,8 @@ class Supervisor:
         link = self._links.pop(process, self._link)
         if link is not None:
             await release_within(link, ended, self._clock, self._over)
+        elif process.settings is not None and not process.settings.leases:
+            await tell_requeued(ended, self._clock)
 
     async def _greet(self, process: WorkerProcess) -> None:
         hello = await process.hello
@@ -242,6 +245,8 @@ class Supervisor:
         if self._hello is None:
             _logger.info("running: %s", hello.about)
         self._hello = hello
+        if not hello.leases:
+            return  # the end of the worker's own connection makes its jobs ready again
         async with self._linking:
             # One link for all workers, and another one for those that start after the file was moved or replaced.
             if self._link is None or not await still_in_place(self._link):

@@ -186,6 +186,9 @@ class Claimer:
 
     async def _forfeit_unknown(self, since: float) -> bool:
         """Forfeit the jobs that may have been granted unseen; return whether to claim now."""
+        if not self._link.store.broker.capabilities.leases:  # nothing is granted that the connection does not have
+            self._unknown_since = None
+            return True
         if self._budget.runs:
             return self._link.clock.monotonic() - since < _UNKNOWN_LIMIT
         try:

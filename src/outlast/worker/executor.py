@@ -56,6 +56,7 @@ class Executor:
         self.clock: Clock = runtime.clock
         self.max_body = runtime.settings.max_body
         self.noted = noted
+        self.check_progress = runtime.check_progress
         self.begun = budget.begun
         self._budget = budget
         self._report = report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from random import Random
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from outlast.core.clock import Clock
 from outlast.core.events import Event, Observers
 from outlast.core.message import Message
 from outlast.core.registry import Declaration, Registry
+from outlast.core.settlement import Published
 from outlast.core.store.store import Store
 from outlast.declare.options import Options
 from outlast.settings import Settings
@@ -69,6 +70,10 @@ class ComposerPort(Protocol):
         """The arguments of each kind."""
         ...
 
+    def check_progress(self) -> None:
+        """Raise ConfigurationError where the store keeps no progress of jobs."""
+        ...
+
 
 class RuntimePort(ComposerPort, Protocol):
     """One app with its store."""
@@ -100,4 +105,8 @@ class RuntimePort(ComposerPort, Protocol):
 
     def emit(self, event: Event) -> None:
         """Send the event to every observer; never raises."""
+        ...
+
+    def emit_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
+        """Tell every observer of the store's answers to a publish; never raises."""
         ...

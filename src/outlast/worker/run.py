@@ -87,6 +87,10 @@ class RunHost(Protocol):
         """Record that the run begins."""
         ...
 
+    def check_progress(self) -> None:
+        """Raise ConfigurationError where the store keeps no progress of jobs."""
+        ...
+
 
 @dataclass(slots=True)
 class RunPlan:
@@ -200,7 +204,8 @@ class Run:
         self.then.append(message)
 
     def note(self, name: str, value: Raw) -> None:
-        """Add a note; the worker keeps the last one of each name. Raise BodyTooLarge."""
+        """Add a note; the worker keeps the last one of each name. Raise BodyTooLarge, ConfigurationError."""
+        self.host.check_progress()
         if len(bytes(value)) > self.host.max_body:
             raise BodyTooLarge(self.delivery.message.kind, len(bytes(value)), self.host.max_body)
         self.notes = {**(self.notes or {}), name: value}  # a new dict: another thread may be reading the old one

@@ -27,6 +27,7 @@ from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.executor import Executor
+from outlast.worker.intake import intakes_of
 from outlast.worker.isolation.pool import ProcessPool
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
@@ -70,7 +71,8 @@ class Worker:
 
     Without a `job_map` it has no supervisor: a thread renews its lease, which helps against a handler that blocks the
     event loop, but not against one that holds the GIL. With a `job_map` its supervisor renews the lease and reports
-    lost jobs to `lose`. When the supervisor has ended, call `orphaned`: it then renews its lease itself.
+    lost jobs to `lose`. When the supervisor has ended, call `orphaned`: it then renews its lease itself. Where the
+    connection holds the jobs (`Capabilities.leases`), nothing is renewed.
     """
 
     def __init__(
@@ -182,7 +184,9 @@ class Worker:
                     await lifecycle.stop(registry.on_stop, left, self._grace_over)
 
     async def _run(self, stop: asyncio.Event, store: Store) -> None:
-        reconnect = self._connect if store.broker.capabilities.shared else None
+        offered = store.broker.capabilities
+        # Where the connection holds the jobs, a second one beside it would take more of them: the broker reconnects.
+        reconnect = self._connect if offered.shared and offered.leases else None
         link = StoreLink(store, self._runtime.clock, self._runtime.rng, reconnect=reconnect, patience=self._patience)
         link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
         scheduler = await scheduler_of(self._runtime, link)
@@ -201,7 +205,7 @@ class Worker:
         def make_settler(queue: str = "") -> Settler:
             return Settler(link, budget, report, broken=self._unsettled, queue=queue)
 
-        settler = Settlers(make_settler) if store.broker.capabilities.spread else make_settler()
+        settler = Settlers(make_settler) if offered.spread else make_settler()
         gates = self._gates(budget, link)
         executor = Executor(
             self._runtime, budget, report, settle=settler.add, noted=notes.noted, pool=pool, gates=gates
@@ -226,6 +230,7 @@ class Worker:
                     await gates.begin()
                 if scheduler is not None:
                     self._run_in_background(stack, scheduler.run(), "outlast scheduler")
+                self._start_intakes(stack, store, link)
                 try:
                     await self._work(stop, claimer.run())
                 except asyncio.CancelledError:
@@ -253,13 +258,23 @@ class Worker:
 
     async def _start_background(self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget) -> None:
         """Start the tasks that run until the last job is settled."""
-        if self._job_map is None:
+        leases = link.store.broker.capabilities.leases
+        if self._job_map is not None:
+            self._run_in_background(stack, self._beat(self._job_map, budget), "outlast beat")
+        if leases and self._job_map is None:
             await self._renew(stack, link)
+        elif leases:
+            self._run_in_background(stack, self._when_orphaned(stack, link), "outlast orphan watch")
+        if self._job_map is None or not leases:  # else the supervisor, which has the store open too, watches for all
             watch = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
             self._run_in_background(stack, watch.run(), "outlast consumer watch")
-        else:
-            self._run_in_background(stack, self._beat(self._job_map, budget), "outlast beat")
-            self._run_in_background(stack, self._when_orphaned(stack, link), "outlast orphan watch")
+
+    def _start_intakes(self, stack: contextlib.AsyncExitStack, store: Store, link: StoreLink) -> None:
+        """Move what a server has routed to the queues into the store, where one routes events."""
+        if store.inbox is not None:
+            for intake in intakes_of(store.inbox, link, self.queues, self._runtime.emit_published):
+                self._run_in_background(stack, intake.run(), "outlast intake")
+                stack.push_async_callback(intake.close)
 
     async def _when_orphaned(self, stack: contextlib.AsyncExitStack, link: StoreLink) -> None:
         await self._orphaned.wait()

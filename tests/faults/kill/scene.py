@@ -23,10 +23,11 @@ LEASE = 0.8
 class Scene:
     """A store, a ledger, and supervisors on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
+        """Use the store of `url`; without one, a file in the folder."""
         self.ledger = Ledger(folder / "ledger")
         self.log = folder / "log"
-        self.url = f"sqlite:{folder}/jobs.db"
+        self.url = url or f"sqlite:{folder}/jobs.db"
         self.app = Outlast("faults", settings=Settings(url=self.url))
         for declaration in declared.registry.declarations.values():
             self.app.registry.add(declaration)

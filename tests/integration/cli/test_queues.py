@@ -121,7 +121,7 @@ def test_config_of_an_app_with_settings_of_its_own(project: Project) -> None:
 def test_no_password_is_shown(project: Project) -> None:
     unknown = "url: an option is unknown"
     for scheme, ends in {
-        "amqp": {
+        "nats": {
             "queues": (2, "***@host/0?token=***"),
             "config": (2, "***@host/0?token=***"),
             "doctor": (2, "***@host"),

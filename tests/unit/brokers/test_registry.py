@@ -17,6 +17,7 @@ from outlast.core.errors import StoreCorrupt, StoreMissing
         ("memory:", "memory:"),
         ("sqlite:/srv/jobs.db", "/srv/jobs.db"),
         ("redis://user:hunter2@host/0", "redis://user:***@host/0"),
+        ("amqp://user:hunter2@a,b/shop", "amqp://user:***@a,b/shop"),
         ("rediss+sentinel://:hunter2@a,b/main", "rediss+sentinel://:***@a,b/main"),
     ],
 )
@@ -27,8 +28,8 @@ def test_a_store_is_shown_without_its_secrets(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("amqp://me:hunter2@host", "amqp://me:***@host"),
-        ("amqp:hunter2", "***"),
+        ("nats://me:hunter2@host", "nats://me:***@host"),
+        ("nats:hunter2", "***"),
         ("hunter2@host:6379", "***@host:6379"),
         ("me:hunter2@host", "***@host"),
         ("jobs.db", "jobs.db"),
@@ -37,14 +38,13 @@ def test_a_store_is_shown_without_its_secrets(url: str, shown: str) -> None:
 def test_an_unknown_kind_is_refused_without_its_secrets(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         kind_of(url, "--url")
-    known = "give 'sqlite:PATH', 'redis://HOST' or 'memory:'"
+    known = "give 'sqlite:PATH', 'redis://HOST', 'amqp://HOST' or 'memory:'"
     assert str(error.value) == f"url {said!r} (--url): {known}"
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "amqp://me:hunter2@host",
         "nats://hunter2@host",
         "mysql://host/?pwd=hunter2",
         "https://hooks.example/hunter2",
@@ -56,9 +56,9 @@ def test_an_application_that_logs_the_error_logs_no_secret(url: str) -> None:
 
 
 def test_only_a_memory_store_is_in_one_process_and_a_server_is_not_copied() -> None:
-    kinds = [kind_of(url) for url in ("memory:", "sqlite:a.db", "redis://host")]
-    assert [each.in_process for each in kinds] == [True, False, False]
-    assert [bool(each.no_backup) for each in kinds] == [False, False, True]
+    kinds = [kind_of(url) for url in ("memory:", "sqlite:a.db", "redis://host", "amqp://host")]
+    assert [each.in_process for each in kinds] == [True, False, False, False]
+    assert [bool(each.no_backup) for each in kinds] == [False, False, True, True]
 
 
 def test_one_store_has_one_identity(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import pytest
@@ -18,8 +19,8 @@ from outlast.core.unique import Unique
 def handler() -> None: ...
 
 
-def declared(kind: str, queue: str = "mail") -> Declaration:
-    return Declaration(kind=kind, queue=queue, handler=handler, mode="thread", takes_context=False, policy=Policy())
+def declared(kind: str, queue: str = "mail", policy: Policy = Policy()) -> Declaration:  # noqa: B008 - frozen
+    return Declaration(kind=kind, queue=queue, handler=handler, mode="thread", takes_context=False, policy=policy)
 
 
 def test_a_kind_brings_its_queue() -> None:
@@ -27,7 +28,19 @@ def test_a_kind_brings_its_queue() -> None:
     registry.add(declared("send"))
     registry.add(declared("render", "pdf"))
     assert set(registry.declarations) == {"send", "render"}
-    assert registry.topology() == Topology((Queue(name="mail"), Queue(name="pdf")), kinds=("send", "render"))
+    assert registry.topology() == Topology(
+        (Queue(name="mail"), Queue(name="pdf")), kinds=("send", "render"), longest_run=305.0
+    )
+
+
+def test_the_longest_run_is_told_and_a_kind_without_a_timeout_has_no_end() -> None:
+    registry = Registry()
+    assert registry.topology().longest_run == 0
+    registry.add(declared("send", policy=Policy(timeout=20)))
+    registry.add(declared("render", policy=Policy(timeout=60)))
+    assert registry.topology().longest_run == 65
+    registry.add(declared("report", policy=Policy(timeout=None)))
+    assert registry.topology().longest_run == inf
 
 
 def test_a_kind_twice_is_refused_and_both_are_named() -> None:
@@ -45,7 +58,7 @@ def test_a_queues_bounds_hold_whichever_comes_first() -> None:
     first.add(declared("send"))
     last.add(declared("send"))
     last.add_queue(bounded)
-    assert first.topology() == last.topology() == Topology((bounded,), kinds=("send",))
+    assert first.topology() == last.topology() == Topology((bounded,), kinds=("send",), longest_run=305.0)
 
 
 def test_every_declaration_is_a_change_that_an_open_store_is_told() -> None:

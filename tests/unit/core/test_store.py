@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,15 +12,18 @@ from outlast.core.exchanges.values import Exchange
 from outlast.core.registry import Registry
 from outlast.core.schedule import Scheduled, Spec
 from outlast.core.store.broker import Capabilities
+from outlast.core.store.features import NEEDS_STORE, Features
 from outlast.core.store.store import Store
-from outlast.core.topology import Topology
+from outlast.core.topology import Queue, Topology
 
 URL = "amqp://host"
-FIX = r"of amqp://host .*: add store='redis://\.\.\.'"
+FIX = rf"of amqp://host .*: {re.escape(NEEDS_STORE)}"
 
 
 class Broker:
     """A broker that notes what was declared."""
+
+    capabilities = Capabilities(durability="memory", max_body=1, shared=False)
 
     def __init__(self) -> None:
         self.declared: list[Topology] = []
@@ -88,3 +92,14 @@ async def test_an_app_is_declared_to_the_broker() -> None:
     await Store(url=URL, **parts).declare(registry)
     await Store(url=URL, broker=parts["broker"]).declare(Registry(app="shop"))
     assert broker.declared == [registry.topology(), Registry(app="shop").topology()]
+
+
+async def test_what_the_broker_cannot_keep_is_refused_before_anything_is_declared() -> None:
+    broker: Any = Broker()
+    limited = Features(limits=False)
+    broker.capabilities = Capabilities(durability="memory", max_body=1, shared=True, features=limited)
+    registry = Registry(app="shop")
+    registry.add_queue(Queue(name="mail", concurrency=5))
+    with pytest.raises(ConfigurationError, match=f"^queue 'mail': concurrency=5: the store {FIX}$"):
+        await Store(broker, url=URL).declare(registry)
+    assert broker.declared == []

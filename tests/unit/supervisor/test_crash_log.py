@@ -52,6 +52,13 @@ async def test_each_crashed_job_is_named_with_its_kind_and_attempt(caplog: pytes
     ]
 
 
+async def test_without_a_store_all_but_the_kind_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    await log_crashed(None, [crashed("default.gone", 1)])
+    assert caplog.messages == [
+        "job default.gone (kind unknown) crashed in attempt 1: its worker process died during the run (SIGKILL)"
+    ]
+
+
 async def test_a_store_that_is_away_hides_only_the_kinds_and_the_lines_are_few(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -102,6 +102,26 @@ async def test_the_first_lease_is_renewed_at_the_first_hello_and_then_three_time
     assert (extended, pauses) == ([30.0], [10.0])
 
 
+@pytest.mark.parametrize("leases", [False, True])
+async def test_no_store_is_opened_where_the_connection_of_a_worker_holds_its_jobs(
+    monkeypatch: pytest.MonkeyPatch, leases: bool
+) -> None:
+    opened: list[str] = []
+
+    async def open_link(connect: Callable[[], Any], *_: Any) -> Any:
+        opened.append("store")
+        return object()
+
+    monkeypatch.setattr("outlast.supervisor.supervisor.open_link", open_link)
+    supervisor = Supervisor("main:app")
+    hello: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    hello.set_result(SimpleNamespace(url="memory:", about="app shop", leases=leases))
+    process: Any = Process(hello=hello)
+    await supervisor._greet(process)
+    assert opened == (["store"] if leases else [])
+    assert supervisor._linked.is_set() is leases
+
+
 async def test_a_worker_that_stops_past_its_grace_is_killed_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

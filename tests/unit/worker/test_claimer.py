@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from outlast import Outlast
 from outlast.core.errors import StoreUnavailable
 from outlast.core.message import Delivery, Fence, Holder
 from outlast.core.settlement import Release
+from outlast.core.store.broker import Capabilities
 from outlast.testing.clock import FakeClock
 from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
@@ -27,7 +29,8 @@ class Link:
         self.pauses: list[int] = []
         self.claims_fail = 0
         self.granted: list[Delivery] = []
-        self.broker = self
+        self.store = self.broker = self
+        self.capabilities = Capabilities(durability="memory", max_body=1, shared=True)
         self.found = 0
 
     async def once(self, call: Any, *, wait: float = 0.0, what: str = "") -> Any:
@@ -117,6 +120,20 @@ async def test_nothing_is_given_back_while_a_job_runs_and_after_a_minute_nothing
     assert (await waiting, link.calls) == (0, [claim, claim])
     await claimer.step(wait=0)
     assert link.calls == [claim, claim, "forfeit", "claim {'default': 3}"]
+
+
+async def test_where_the_connection_holds_the_jobs_nothing_is_given_back_and_claims_go_on(
+    shop: Outlast, link: Link, claimer: Claimer, budget: Budget
+) -> None:
+    """A failed claim took nothing that the connection does not have: long runs must not stop the claims."""
+    link.capabilities = structs.replace(link.capabilities, leases=False)
+    held(shop, budget)
+    link.claims_fail = 1
+    await claimer.step(wait=0)
+    link.clock.advance(61)
+    for _ in range(2):
+        await claimer.step(wait=0)
+    assert link.calls == ["claim {'default': 2}"] * 3
 
 
 async def test_a_full_worker_claims_nothing(shop: Outlast, link: Link, claimer: Claimer, budget: Budget) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from outlast.core.errors import StoreError
 
-__all__ = ["NOT_ALLOWED", "NOT_FOUND", "PRECONDITION_FAILED", "AmqpRefused", "refused_connection"]
+__all__ = ["ACCESS_REFUSED", "NOT_ALLOWED", "NOT_FOUND", "PRECONDITION_FAILED", "AmqpRefused", "refused_connection"]
 
 ACCESS_REFUSED: Final = 403
 NOT_FOUND: Final = 404

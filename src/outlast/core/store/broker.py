@@ -12,6 +12,7 @@ from outlast.core.forecast import Forecast
 from outlast.core.guards.permits import PermitsInUse
 from outlast.core.message import Delivery, Holder, Message
 from outlast.core.settlement import Lost, Note, Published, Settlement
+from outlast.core.store.features import ALL_FEATURES, Features
 from outlast.core.topology import Topology
 
 __all__ = ["Broker", "Capabilities", "QueueStats"]
@@ -31,6 +32,14 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Whether each queue is on one of several servers. A call over several queues is then one step per queue, and may
     be done in only some of them when it raises; there is no order of acceptance across queues. A follow-up for another
     queue is stored with its settlement, and may come to its queue later."""
+    leases: bool = True
+    """Whether jobs are held by a lease, which another process may renew or end. False: the connection of the worker
+    holds them, and the end of the connection makes them ready again; `extend` and `forfeit` have nothing to do, and the
+    supervisor opens no store."""
+    longest_run: float | None = None
+    """The most seconds for which a worker may hold a job; None: no bound."""
+    features: Features = ALL_FEATURES
+    """What it offers to those who declare and enqueue jobs."""
 
 
 class QueueStats(Struct, frozen=True, kw_only=True):

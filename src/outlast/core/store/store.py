@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final, NoReturn, Protocol
 
-from outlast.core.errors import ConfigurationError
 from outlast.core.registry import Registry
 from outlast.core.store.broker import Broker
 from outlast.core.store.control import Control
 from outlast.core.store.exchanges import Exchanges
+from outlast.core.store.features import check_declared, refusal
 from outlast.core.store.guards import Guards
+from outlast.core.store.inbox import Inbox
 from outlast.core.store.records import Records
 from outlast.core.store.schedules import Schedules
 
@@ -26,7 +27,7 @@ class Store:
     url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
-    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "broker", "url")
+    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "broker", "inbox", "url")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Store:
         schedules: Schedules | None = None,
         guards: Guards | None = None,
         exchanges: Exchanges | None = None,
+        inbox: Inbox | None = None,
         url: str,
     ) -> None:
         self.broker: Final = broker
@@ -46,11 +48,26 @@ class Store:
         self._schedules: Final = schedules
         self._guards: Final = guards
         self._exchanges: Final = exchanges
+        self.inbox: Final = inbox
+        """What a worker moves into the store; None where no server routes events to queues of the app."""
 
     @classmethod
     def of(cls, store: CompleteStore, url: str) -> Store:
         """Return the store whose broker and parts are one object."""
         return cls(store, records=store, control=store, schedules=store, guards=store, exchanges=store, url=url)
+
+    def bridged(self, broker: Broker, exchanges: Exchanges, inbox: Inbox) -> Store:
+        """Return this store with exchanges that a server routes, and the broker that declares both."""
+        return Store(
+            broker,
+            records=self._records,
+            control=self._control,
+            schedules=self._schedules,
+            guards=self._guards,
+            exchanges=exchanges,
+            inbox=inbox,
+            url=self.url,
+        )
 
     @property
     def records(self) -> Records:
@@ -95,10 +112,19 @@ class Store:
         A store without the part `exchanges` refuses a declared exchange.
         """
         if registry.schedules and self._schedules is None:
-            self._refuse("keeps no schedules", f"schedule {min(registry.schedules)!r}: ")
+            self._refuse("keeps no schedules", f"schedule {min(registry.schedules)!r}")
         if registry.exchanges and self._exchanges is None:
-            self._refuse("has no exchanges", f"exchange {min(registry.exchanges)!r}: ")
+            self._refuse("has no exchanges", f"exchange {min(registry.exchanges)!r}")
+        offered = self.broker.capabilities
+        check_declared(registry, offered.features, self.url, offered.longest_run)
         await self.broker.declare(registry.topology())
 
+    async def check(self) -> None:
+        """Ask the store for something small; raise StoreError when it does not answer."""
+        if self._records is not None:
+            await self._records.get(["health.none"])
+        else:
+            await self.broker.stats(["health"])
+
     def _refuse(self, lack: str, subject: str = "") -> NoReturn:
-        raise ConfigurationError(f"{subject}the store of {self.url} {lack}: add store='redis://...'")
+        raise refusal(subject, lack, self.url)

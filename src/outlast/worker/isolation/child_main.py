@@ -105,6 +105,7 @@ class _ChildRunHost:
     def __init__(self, composer: ComposerPort, channel: _ParentChannel) -> None:
         self.clock: Clock = composer.clock
         self.max_body = composer.settings.max_body
+        self.check_progress = composer.check_progress
         self._channel = channel
 
     def noted(self, run: Run) -> None:

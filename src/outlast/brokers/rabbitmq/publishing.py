@@ -1,0 +1,61 @@
+"""Publishes to queues and buckets; declares what is missing on the server, and publishes again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from outlast.brokers.rabbitmq.buckets import BUCKETS
+from outlast.brokers.rabbitmq.declared import declare_buckets, make_queues
+from outlast.clients.amqp.client import AmqpClient
+from outlast.clients.amqp.confirms import AmqpMessage, Publishing
+from outlast.clients.amqp.errors import NOT_FOUND
+
+__all__ = ["JobPublisher"]
+
+_GONE: Final = 0.3
+"""Seconds after which the consumers of a deleted queue know of it. RabbitMQ 3.10 tells them nothing if the queue is
+made again at once: it then counts them as consumers of the new queue, and delivers them nothing."""
+_LENGTHS: Final = {name: seconds for seconds, name in BUCKETS.items()}
+
+
+class JobPublisher:
+    """Publishes through a client. A queue that was deleted is made again: its jobs must have a place."""
+
+    def __init__(self, client: AmqpClient) -> None:
+        self._client = client
+        self._buckets: set[str] = set()
+
+    async def publish(self, messages: Sequence[AmqpMessage], timeout: float) -> list[Publishing]:
+        """Publish the messages, confirmed; return what became of each, within about `timeout` seconds.
+
+        Raise ConfigurationError or StoreError when what they need cannot be declared; nothing was sent then, or what
+        had no place the first time was not sent again.
+        """
+        await self._make_buckets({each.exchange for each in messages if each.exchange} - self._buckets)
+        answers = await self._client.publish(messages, timeout)
+        lost = [place for place, answer in enumerate(answers) if _has_no_place(answer)]
+        if lost:
+            await asyncio.sleep(_GONE)
+            await self._make_places([messages[place] for place in lost])
+            again = await self._client.publish([messages[place] for place in lost], timeout)
+            for place, answer in zip(lost, again, strict=True):
+                answers[place] = answer
+        return answers
+
+    async def _make_places(self, messages: Sequence[AmqpMessage]) -> None:
+        await self._make_buckets({each.exchange for each in messages if each.exchange})
+        to, address = self._client.declarations, self._client.address
+        await make_queues(to, sorted({each.key.partition(".")[0] for each in messages if not each.exchange}), address)
+
+    async def _make_buckets(self, names: set[str]) -> None:
+        if names:
+            lengths = sorted(_LENGTHS[name] for name in names)
+            await declare_buckets(self._client.declarations, lengths, self._client.address)
+            self._buckets |= names
+
+
+def _has_no_place(answer: Publishing) -> bool:
+    """Tell whether a message was not kept because its queue, or the exchange of its bucket, is not there."""
+    return answer.outcome == "returned" or (answer.outcome in ("unsent", "unknown") and answer.code == NOT_FOUND)

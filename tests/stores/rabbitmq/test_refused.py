@@ -1,0 +1,85 @@
+"""What is in the way on the server: named with the setting, the difference and the fix."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import pytest
+
+from outlast.clients.amqp.address import AmqpAddress
+from outlast.clients.amqp.client import AmqpClient
+from outlast.core.errors import ConfigurationError, StoreError
+from tests.stores.rabbitmq.bench import Bench
+from tests.support.servers.rabbitmq_server import shared_rabbit
+
+
+async def declare(vhost: str, queue: str, **arguments: str | int) -> None:
+    """Declare a queue as another client does."""
+    client = AmqpClient(AmqpAddress.of(shared_rabbit().url_of(vhost)))
+    await client.declarations.declare_queue(
+        queue, arguments={name.replace("_", "-"): arguments[name] for name in arguments}
+    )
+    await client.close()
+
+
+@pytest.mark.parametrize("queue", ["q", "q.dead"])
+async def test_a_queue_with_other_arguments_is_refused_with_the_way_out(vhost: str, queue: str) -> None:
+    await declare(vhost, queue, x_queue_type="quorum", x_max_length=10)
+    bench = Bench(shared_rabbit().url_of(vhost))
+    with pytest.raises(ConfigurationError) as refused:
+        await bench.open()
+    text = str(refused.value)
+    assert text.startswith(f"queue '{queue}' exists at amqp://127.0.0.1:")
+    assert re.search(r"with another x-[a-z-]+: received ", text)
+    assert f'"src-queue": "{queue}"' in text
+    assert f"rabbitmqctl delete_queue -p {vhost} {queue}" in text
+    await bench.close()
+
+
+async def test_a_classic_queue_of_the_name_is_refused(vhost: str) -> None:
+    await declare(vhost, "q")
+    bench = Bench(shared_rabbit().url_of(vhost))
+    with pytest.raises(ConfigurationError, match=r"^queue 'q' exists at .* with another x-"):
+        await bench.open()
+    await bench.close()
+
+
+async def test_a_virtual_host_that_is_not_there_is_named(vhost: str) -> None:
+    bench = Bench(shared_rabbit().url_of("no-such-host"))
+    with pytest.raises(StoreError, match="rabbitmqctl add_vhost 'no-such-host'"):
+        await bench.open()
+    await bench.close()
+
+
+async def test_a_user_without_permission_is_told_which_one(vhost: str) -> None:
+    rabbit = shared_rabbit()
+    rabbit.api("PUT", "users/reader", {"password": "reader", "tags": ""})
+    rabbit.api("PUT", f"permissions/{vhost}/reader", {"configure": "^$", "write": "^$", "read": ".*"})
+    bench = Bench(f"amqp://reader:reader@127.0.0.1:{rabbit.port}/{quote(vhost)}")
+    with pytest.raises(ConfigurationError, match=r"^queue 'q.dead' cannot be declared at .*: give the user the permis"):
+        await bench.open()
+    assert "reader:reader" not in bench.store.url
+    await bench.close()
+
+
+async def test_a_wrong_password_is_refused_and_not_shown() -> None:
+    bench = Bench(f"amqp://outlast:hunter2@127.0.0.1:{shared_rabbit().port}/")
+    with pytest.raises(StoreError, match="give the user and the password") as refused:
+        await bench.open()
+    assert "hunter2" not in str(refused.value)
+    await bench.close()
+
+
+async def test_the_command_of_the_error_moves_the_jobs(vhost: str) -> None:
+    """An error that names a command must name one that works."""
+    rabbit = shared_rabbit()
+    await declare(vhost, "q", x_queue_type="quorum", x_max_length=10)
+    bench = Bench(rabbit.url_of(vhost))
+    with pytest.raises(ConfigurationError) as refused:
+        await bench.open()
+    found = re.search(r"set_parameter -p (\S+) shovel drain '(\{.*\})'", str(refused.value))
+    assert found is not None
+    assert found[1] == vhost
+    assert '"dest-queue": "q.old"' in found[2]
+    await bench.close()
