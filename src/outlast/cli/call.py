@@ -67,8 +67,10 @@ def call(
     if priority is not None:
         check_priority(priority)
     limit = None if timeout is None else seconds(timeout, "--timeout")
+    moment = moment_of(run_at, delay)
     job_options = {
-        "run_at": moment_of(run_at, delay),
+        "run_at": moment if delay is None else None,  # a store may keep some delays, and no moments
+        "delay": None if delay is None else seconds(delay, "--delay"),
         "priority": priority,
         "id": id,
         "key": key,

@@ -13,6 +13,7 @@ from outlast.cli.output import show
 from outlast.cli.output.answers import print_answers
 from outlast.cli.queues_set import limits_line, set_
 from outlast.cli.store_access import find_store, on_store
+from outlast.core.errors import ConfigurationError
 from outlast.core.exitcodes import NOT_FOUND
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Pause
@@ -40,7 +41,8 @@ def list_(
 ) -> None:
     """Show every queue: its jobs by state, how fast it drains, its workers and limits."""
     access = find_store(options)
-    stats, waits = on_store(access, lambda store: _read(store, names or ()))
+    declared = () if access.app is None else sorted(access.app.registry.queues)
+    stats, waits = on_store(access, lambda store: _read(store, names or (), declared))
     if options.json:
         queues = [
             {"name": name, **to_builtins(found), "waits_for": waits.get(name, "")}
@@ -61,10 +63,16 @@ def list_(
         raise typer.Exit(NOT_FOUND)
 
 
-async def _read(store: Store, names: Sequence[str]) -> tuple[dict[str, QueueStats], dict[str, str]]:
-    """Return the counts of the queues, and why the jobs of some wait for guards."""
+async def _read(
+    store: Store, names: Sequence[str], declared: Sequence[str]
+) -> tuple[dict[str, QueueStats], dict[str, str]]:
+    """Return the counts of the queues, and why the jobs of some wait for guards. declared: those of the app."""
     from outlast.admin.guards import waits_of_queues
 
+    if not names and not store.keeps_records():
+        if not declared:
+            raise ConfigurationError(f"{store.url} does not list its queues: name them, or give --app module:name")
+        names = declared
     stats = await store.broker.stats(names)
     return stats, await waits_of_queues(store, stats)
 

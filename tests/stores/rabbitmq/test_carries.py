@@ -70,6 +70,7 @@ async def test_a_retry_comes_back_with_its_attempt(bench: Bench) -> None:
 
 
 async def test_follow_ups_of_another_queue_are_there_when_the_settlement_is(bench: Bench) -> None:
+    await bench.declare("q", "other")
     await bench.publish()
     (first,) = await bench.claim()
     await bench.settle(Finish(first.fence, "succeeded", then=[bench.message("other", args={"b": 2})]))

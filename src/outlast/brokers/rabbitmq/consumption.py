@@ -42,7 +42,7 @@ _KEEP_EVERY: Final = 5.0
 _IDLE: Final = 10.0
 """Seconds for which delivered jobs may wait while no claim asks for them; after that other workers get them."""
 _SILENCE: Final = 60.0
-"""Seconds without a message after which a queue is consumed anew."""
+"""Seconds without a message after which a queue is consumed on a new channel."""
 _DEAD_EVERY: Final = 60.0
 """Seconds between two looks whether the queues of dead letters are there."""
 _LAST_CALL: Final = 2.0
@@ -116,7 +116,7 @@ class Consumption:
             self._keeper = None
         for feed in self.feeds.values():
             feed.consumer.set_prefetch(0)
-            self._return(feed)
+            self._return(feed, requeue=False)
         if self._late:
             await asyncio.wait(self._late, timeout=_LAST_CALL)
             await cancel(*self._late)
@@ -247,8 +247,10 @@ class Consumption:
             now = self._clock.monotonic()
             for feed in self.feeds.values():
                 if feed.waiting and now - feed.asked_at > _IDLE:
-                    feed.consumer.set_prefetch(0)
-                    self._return(feed)
+                    if feed.consumer.prefetch:
+                        feed.consumer.set_prefetch(0)  # what is returned before would come back here
+                    else:
+                        self._return(feed)
             await self._end_silences()
             if now - looked >= _DEAD_EVERY:
                 looked = now
@@ -257,7 +259,7 @@ class Consumption:
                         await declare_queue(self._client.declarations, queue, self._client.address)
 
     async def _end_silences(self) -> None:
-        """Consume a queue anew from which nothing has come for a while; see `QueueFeed.renew`."""
+        """Consume a queue on a new channel from which nothing has come for a while; see `QueueFeed.renew`."""
         now = self._clock.monotonic()
         for feed in list(self.feeds.values()):
             if feed.heard or feed.outstanding or not (feed.consumer.consuming and feed.consumer.prefetch):
@@ -266,8 +268,11 @@ class Consumption:
                 feed.heard_at = now
                 await feed.renew()
 
-    def _return(self, feed: QueueFeed) -> None:
-        """Return what was delivered and not handed out, so that no job becomes suspect by returns alone."""
+    def _return(self, feed: QueueFeed, *, requeue: bool = True) -> None:
+        """Return what was delivered and not handed out, so that no job becomes suspect by returns alone.
+
+        requeue False: what the server may take back as it is, the end of the channel returns.
+        """
         now = self._clock.time()
         plain: list[AmqpDelivery] = []
         due: list[DueMessages] = []
@@ -277,7 +282,8 @@ class Consumption:
                 plain.append(delivery)
             else:
                 due.append(DueMessages(feed, [again(job, now, now, self._rng)], delivery))
-        feed.drop(plain, requeue=True)
+        if requeue:
+            feed.drop(plain, requeue=True)
         if due:
             self.publish_late(due)
 

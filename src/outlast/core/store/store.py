@@ -74,6 +74,10 @@ class Store:
         """The part that reads records; raise ConfigurationError where the store has none."""
         return self._records or self._refuse("keeps no records of jobs (status, result, lists)")
 
+    def keeps_records(self) -> bool:
+        """Tell whether it keeps records of jobs; one that does not knows only the queues that it is told of."""
+        return self._records is not None
+
     @property
     def control(self) -> Control:
         """The part that applies commands; raise ConfigurationError where the store has none."""
