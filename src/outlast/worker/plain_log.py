@@ -58,7 +58,6 @@ def log_plainly(formatter: logging.Formatter | None = None) -> None:
         handler.setFormatter(formatter or PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
         root.setLevel(logging.INFO)
-        logging.getLogger("pika").setLevel(logging.WARNING)  # it calls the end of each connection a failure
 
 
 def enable_loggers() -> None:
