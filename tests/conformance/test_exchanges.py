@@ -11,7 +11,7 @@ from msgspec import json, structs
 
 from outlast.core.codec import encode_value
 from outlast.core.errors import ConfigurationError
-from outlast.core.exchanges.copies import copy_id
+from outlast.core.exchanges.copies import COPY_ROOM, copy_id
 from outlast.core.exchanges.values import (
     Binding,
     Bindings,
@@ -53,7 +53,7 @@ def event(desk: Desk, id: str, key: str = "paid", **options: Any) -> ExchangeEve
 
 def large(desk: Desk, id: str) -> ExchangeEvent:
     """Return an event that no store takes."""
-    return structs.replace(event(desk, id), body=encode_value("x" * DEFAULTS.max_body))
+    return structs.replace(event(desk, id), body=encode_value("x" * (DEFAULTS.max_body + COPY_ROOM)))
 
 
 async def publish(desk: Desk, id: str, key: str = "paid", **options: Any) -> Routed:
@@ -207,6 +207,25 @@ async def test_a_body_that_the_store_does_not_take_is_told_of_each_copy(desk: De
     assert [(each.queue, type(each.answer)) for each in routed.copies] == [("billing", TooLarge), ("mail", TooLarge)]
     mixed = await desk.store.publish_events([event(desk, "2"), large(desk, "3"), event(desk, "4")])
     assert [queues_of(each) for each in mixed] == [["billing", "mail"], [], ["billing", "mail"]]
+
+
+async def test_an_event_of_the_most_bytes_is_stored_whatever_its_argument_is_called(desk: Desk) -> None:
+    longer = structs.replace(bound("mail"), parameter="a" * 200)
+    await declare(desk, bound("billing"), longer, type="fanout")
+    most = structs.replace(event(desk, "1"), body=encode_value("x" * (DEFAULTS.max_body - 2)))
+    (routed,) = await desk.store.publish_events([most])
+    assert queues_of(routed) == ["billing", "mail"]
+
+
+async def test_an_event_of_the_most_bytes_is_kept_with_its_key_and_headers(desk: Desk) -> None:
+    await declare(desk, bound("billing", "other"), unroutable="keep")
+    headers: dict[str, HeaderValue] = {f"\x01{n}": "\x01" * 100 for n in range(65)}
+    most = structs.replace(
+        event(desk, "1", "\x01" * 255, headers=headers), body=encode_value("x" * (DEFAULTS.max_body - 2))
+    )
+    (routed,) = await desk.store.publish_events([most])
+    assert queues_of(routed) == ["orders-unroutable"]
+    assert routed.kept
 
 
 async def test_concurrent_publishes_are_answered_each(desk: Desk) -> None:

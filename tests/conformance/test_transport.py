@@ -166,8 +166,9 @@ async def test_a_schedule_is_refused_when_the_app_declares_itself(app: Outlast) 
 
 
 async def test_guards_that_it_cannot_share_are_named_once_when_the_store_is_opened(
-    app: Outlast, caplog: pytest.LogCaptureFixture
+    app: Outlast, transport: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    transport.capabilities = structs.replace(transport.capabilities, shared=False)
     app.guard("search", breaker=True)
     app.guard("own", breaker=Breaker(share=False))
     app.guard("hosts", breaker=True, key="host")

@@ -122,8 +122,10 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         stats = await store.broker.stats(())
         found += of_holders(inspection.stale, consumed=any(each.consumers for each in stats.values()))
         waits = await waits_of_queues(store, stats)
+        known = await store.exchanges.bindings() if store.keeps_exchanges() else Bindings()
+        apps = {each.queue: each.app for each in known.bindings}
         for name, each in sorted(stats.items()):
-            found += of_queue(name, each, waits.get(name, ""))
+            found += of_queue(name, each, waits.get(name, ""), apps.get(name, ""))
         if store.shares_guards():
             states = guards_of(await store.guards.guards(), stats, {})
             found += [of_guard(each.name, why=each.why, held=each.held) for each in states]
@@ -132,7 +134,6 @@ async def _of_jobs(access: StoreAccess, inspection: Inspection, found: list[Find
         found += of_unreadable(sum(unreadable.values()))
         if store.keeps_schedules():
             found += map(_of_schedule, await store.schedules.schedules())
-        known = await store.exchanges.bindings() if store.keeps_exchanges() else Bindings()
     if access.app is None and not any(each.consumers for each in stats.values()):
         found.append(of_no_worker())
     if access.app is not None:

@@ -62,10 +62,14 @@ def of_no_worker() -> Finding:
     return Finding("workers", "warning", "no worker is running", fix)
 
 
-def of_queue(name: str, stats: QueueStats, waits_for: str = "") -> Iterator[Finding]:
-    """Return the problems of one queue, or one finding that it has none. waits_for: guards that hold its jobs up."""
+def of_queue(name: str, stats: QueueStats, waits_for: str = "", bound_by: str = "") -> Iterator[Finding]:
+    """Return the problems of one queue, or one finding that it has none.
+
+    waits_for: guards that hold its jobs up. bound_by: the app that has bound it to an exchange.
+    """
     check = f"queue {name}"
-    found = [Finding(check, severity, text, fix) for severity, text, fix in _queue_problems(name, stats, waits_for)]
+    problems = _queue_problems(name, stats, waits_for, bound_by)
+    found = [Finding(check, severity, text, fix) for severity, text, fix in problems]
     text = f"{counted(stats.depth, 'job')}, {counted(stats.consumers, 'worker')}"
     yield from found or [Finding(check, "ok", f"{text}, {waits_for}" if waits_for else text)]
 
@@ -82,7 +86,7 @@ def of_guard(name: str, *, why: str, held: Held) -> Finding:
     return Finding(check, "ok", why or "closed")
 
 
-def _queue_problems(name: str, stats: QueueStats, waits_for: str) -> Iterator[tuple[Severity, str, str]]:
+def _queue_problems(name: str, stats: QueueStats, waits_for: str, bound_by: str) -> Iterator[tuple[Severity, str, str]]:
     waiting = stats.ready + stats.scheduled + stats.parked
     held = stats.depth - stats.running - waiting - stats.successors
     if held > 0:
@@ -95,6 +99,10 @@ def _queue_problems(name: str, stats: QueueStats, waits_for: str) -> Iterator[tu
             f"start a worker that declares it, or outlast jobs purge --queue {name}; if one runs, it uses another "
             "store: set OUTLAST_URL to the same absolute path or server for both"
         )
+        if bound_by:
+            fix += (
+                f"; events still come: if app {bound_by!r} is gone, first outlast topology prune --retired {bound_by}"
+            )
         yield "error", f"{counted(waiting, 'job')} waiting and no worker consumes it", fix
     elif stats.oldest > OLD and stats.ready and not waits_for:
         text = f"the first job has waited for {duration(stats.oldest)}, {stats.ready} are ready"

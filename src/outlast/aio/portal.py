@@ -39,7 +39,7 @@ class Portal:
         if asyncio._get_running_loop() is not None:
             raise WrongThread(
                 "a blocking call on the thread of an event loop would stop every other task: use 'await ...enqueue()' "
-                "there, or call it from a thread (asyncio.to_thread)"
+                "or 'await ...publish()' there, or call it from a thread (asyncio.to_thread)"
             )
         return self.submit(work).result()
 

@@ -18,6 +18,7 @@ from outlast.core.exitcodes import FAILED, NOT_FOUND
 from outlast.core.text import clean, counted
 
 if TYPE_CHECKING:
+    from outlast.admin.access import StoreAccess
     from outlast.admin.exchanges import Undeclared
     from outlast.core.store.store import Store
     from outlast.core.topology import Topology
@@ -50,17 +51,24 @@ def prune(
             autocompletion=completion.exchanges,
         ),
     ] = None,
+    retired: Annotated[
+        str,
+        typer.Option("--retired", metavar="APP", help="Instead, all bindings of this app, which runs no more."),
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove it; without it only show it.")] = False,
 ) -> None:
     """Show the bindings in the store that the app of --app declared and does not declare any more; --yes removes them.
 
+    --retired names an app whose code is gone; its queues get copies until its bindings are removed.
+
     An exchange has no owner: one that nothing is bound to is removed only if it is named with --exchange.
     """
     access = find_store(options)
-    if access.app is None:
-        raise ConfigurationError("topology prune: give --app module:name: what that app declares stays")
-    declared, wanted = declared_topology(access), exchanges or []
+    declared, wanted = _declared(access, retired), exchanges or []
     known, found, removed = on_store(access, lambda store: _prune(store, declared, wanted, yes=yes), bridged=True)
+    if retired and not found.bindings:
+        show.note(f"outlast: {clean(retired)}: {_unknown_app(retired, known)}")
+        raise typer.Exit(NOT_FOUND)
     named = [name for name in found.exchanges if name in wanted]
     if options.json:
         show.json(
@@ -79,6 +87,28 @@ def prune(
     if refused:
         unknown = not {each.name for each in known.exchanges} & set(refused)
         raise typer.Exit(NOT_FOUND if unknown else FAILED)
+
+
+def _declared(access: StoreAccess, retired: str) -> Topology:
+    """Return what stays: what the app of --app declares, nothing of an app that has retired."""
+    from outlast.core.topology import Topology
+
+    if not retired:
+        if access.app is None:
+            raise ConfigurationError(
+                "topology prune: give --app module:name: what that app declares stays; or --retired NAME for an app "
+                "whose code is gone"
+            )
+        return declared_topology(access)
+    if access.app is not None and access.app.name == retired:
+        raise ConfigurationError(f"topology prune: --retired {retired}: it is the app of --app: leave one of them out")
+    return Topology(app=retired)
+
+
+def _unknown_app(name: str, known: Bindings) -> str:
+    """Return that an app has no bindings in the store, and which apps have some."""
+    apps = ", ".join(sorted({repr(each.app) for each in known.bindings})) or "none"
+    return f"no app of this name has bindings in the store (those that have: {apps})"
 
 
 async def _prune(store: Store, declared: Topology, wanted: list[str], *, yes: bool) -> tuple[Bindings, Undeclared, int]:

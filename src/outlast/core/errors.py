@@ -177,10 +177,11 @@ class EventIncomplete(OutlastError):
         waits = [error.retry_after if isinstance(error, QueueFull) else None for error in refused.values()]
         self.retry_after = None if None in waits else max(each for each in waits if each is not None)
         others = ", and is for the other queues" if published is not None and published.copies else ""
-        again = "" if self.retry_after is None else f" in {self.retry_after:.0f} s"
+        again = f"publish it again with id={event_id!r}"
+        again = f"{again} once it fits" if self.retry_after is None else f"{again} in {self.retry_after:.0f} s"
         super().__init__(
             f"event {event_id!r} of exchange {exchange!r} is not stored for {', '.join(map(repr, refused))}{others}: "
-            f"publish it again with id={event_id!r}{again}; {'; '.join(map(str, refused.values()))}"
+            f"{again}; {'; '.join(map(str, refused.values()))}"
         )
         self.exchange = exchange
         self.id = event_id

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from outlast.core.errors import ConfigurationError, DuplicateKind
 from outlast.core.exchanges.declared import DeclaredBinding, EventParameter, check_one_kind, settled_bindings
-from outlast.core.exchanges.values import Exchange
+from outlast.core.exchanges.values import Binding, Exchange
 from outlast.core.guards.needs import DeclaredGuard, settled_needs
 from outlast.core.kinds import Upgrade, name_of, runnable_kinds, wire_kind
 from outlast.core.policy import DEFAULTS, Policy, Priority
@@ -112,6 +112,8 @@ class Registry:
     """Increases with every change of `topology()` or of the guards; an open store then gets the topology again."""
     _explicit: set[str] = field(default_factory=set)
     _names: dict[str, Declaration] = field(default_factory=dict)
+    _own: tuple[int, dict[str, dict[tuple[str, str], Binding]]] = (-1, {})
+    """The version that they are of; by exchange what `own_bindings` returns."""
 
     def add(self, declaration: Declaration) -> None:
         """Add a kind; raise DuplicateKind when another handler uses its name or one of its aliases.
@@ -201,13 +203,31 @@ class Registry:
             structs.replace(queue, needs=needs[name]) if needs.get(name, ()) != queue.needs else queue
             for name, queue in self.queues.items()
         ]
-        bindings = settled_bindings(self.declarations.values(), self.exchanges, self.app)
+        bindings = self._bindings()
         exchanges = tuple(self.exchanges.values())
         return Topology(tuple(queues), self.app, tuple(self.kinds), exchanges, bindings, self._longest_run())
 
     def _longest_run(self) -> float:
         timeouts = [each.policy.timeout for each in self.declarations.values()]
         return max((inf if each is None else each + DEFAULTS.kill_grace for each in timeouts), default=0.0)
+
+    def own_bindings(self, exchange: str) -> Mapping[tuple[str, str], Binding]:
+        """Return a binding to this exchange of each of the app's jobs, by its queue and each of its names.
+
+        They tell what the copies of an event are in this release. Raise ConfigurationError as `topology`.
+        """
+        version, own = self._own
+        if version != self.version:
+            version, own = self.version, {}
+            for each in self._bindings():
+                job = self.kinds[each.kind]
+                named = dict.fromkeys([(each.queue, name) for name in (job.kind, *job.aliases)], each)
+                own.setdefault(each.exchange, {}).update(named)
+            self._own = version, own
+        return own.get(exchange, {})
+
+    def _bindings(self) -> tuple[Binding, ...]:
+        return settled_bindings(self.declarations.values(), self.exchanges, self.app)
 
 
 def _where(declaration: Declaration) -> str:

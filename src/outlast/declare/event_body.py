@@ -10,6 +10,7 @@ from msgspec import Raw
 from outlast.core.bounds import NESTED_LIMIT
 from outlast.core.codec import nested_levels
 from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.declare.redaction import is_redacted
 
 if TYPE_CHECKING:
     from outlast.declare.json_form import JsonForm
@@ -20,8 +21,8 @@ _PLAIN: Final = (dict, list, str, int, float, bool, type(None))
 _FIX: Final = "publish a model, a dataclass or plain data (text, numbers, lists, dicts with text as keys)"
 
 
-def event_body(exchange: str, event: object) -> Raw:
-    """Return an event as JSON, from which a value of its type is read back equal.
+def event_body(exchange: str, event: object) -> tuple[Raw, bool]:
+    """Return an event as JSON, from which a value of its type is read back equal, and whether its type is redacted.
 
     Raise InvalidArguments that names the place in the event which would arrive changed, or not at all.
     """
@@ -39,7 +40,7 @@ def event_body(exchange: str, event: object) -> Raw:
         problem = f"{where}: a validator raised {type(error).__name__}"
     else:
         if nested_levels(body) < NESTED_LIMIT:  # one level more in the arguments of a job
-            return Raw(body)
+            return Raw(body), _is_redacted(kind)
         problem = f"{where}: it is nested deeper than {NESTED_LIMIT - 1} levels"
     raise InvalidArguments(f"{problem}: {_FIX}")
 
@@ -49,3 +50,9 @@ def _form(kind: Any) -> JsonForm:
     from outlast.declare.json_form import JsonForm
 
     return JsonForm.of(kind, where=f"events of type {getattr(kind, '__qualname__', kind)}")
+
+
+@lru_cache(maxsize=256)
+def _is_redacted(kind: Any) -> bool:
+    """Return whether the type of an event, or a field in it, is marked as `Redacted`."""
+    return is_redacted(kind, inside=True)

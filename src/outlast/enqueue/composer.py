@@ -122,7 +122,7 @@ class Composer:
         """
         check_names(options, EventOptions.__optional_keys__, "publish")
         own_id, expires = options.get("id"), options.get("expires")
-        body = event_body(exchange, event)
+        body, redacted = event_body(exchange, event)
         if len(body) > self.settings.max_body:
             raise BodyTooLarge(exchange, len(body), self.settings.max_body, what="event for exchange")
         now = self.clock.time()
@@ -134,4 +134,6 @@ class Composer:
             at=now,
             headers=checked_event_headers(exchange, options.get("headers")),
             expires_at=None if expires is None else min(now + positive(expires, "expires"), LAST_MOMENT),
+            redacted=redacted,
+            own=self.registry.own_bindings(exchange),
         )

@@ -133,7 +133,7 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         ),
         IdConflict: lambda error: answer(409, "id-conflict", "another kind of job has the same id", job=error.id),
         BodyTooLarge: lambda error: answer(
-            413, "body-too-large", f"the job has {error.size} bytes, more than the limit of {error.limit}"
+            413, "body-too-large", f"the body has {error.size} bytes, more than the limit of {error.limit}"
         ),
         StoreUnavailable: lambda _: answer(
             503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY

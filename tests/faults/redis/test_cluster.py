@@ -313,6 +313,39 @@ async def test_an_event_reaches_the_queues_of_a_flushed_master(fleet: Fleet, roo
         assert (await store.bindings()).bindings == bindings
 
 
+async def test_an_app_with_bindings_opens_while_their_master_is_away(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = fleet.home()
+    one = fleet.queue_on(next(node for node in fleet.nodes if node is not gone))
+    binding = Binding(exchange="orders", queue=one, kind="send", parameter="n")
+    topology = Topology((Queue(name=one),), "shop", exchanges=(ORDERS,), bindings=(binding,))
+    async with fleet.store() as first:
+        await first.publish([message(f"{one}.before", now())])
+    await asyncio.to_thread(gone.kill)
+    async with fleet.store() as store:
+        try:
+            with caplog.at_level(logging.WARNING, "outlast.redis"):
+                await store.declare(topology)
+                assert await store.publish([message(f"{one}.1", now())]) == [ACCEPTED]
+                with pytest.raises(StoreUnavailable):
+                    await store.publish_events([event("1")])
+            told = "the list of queues, the schedules and the bindings of exchanges are unavailable"
+            assert sum(told in line for line in caplog.messages) == 1
+        finally:
+            await asyncio.to_thread(again, fleet, gone)
+        async with fleet.store() as other:
+
+            async def bound() -> bool:
+                with suppress(StoreUnavailable):
+                    return (await other.bindings()).bindings == (binding,)
+                return False
+
+            await until(bound, "the bindings are declared, without a call of the process")
+        (routed,) = await store.publish_events([event("1")])
+        assert [copy.queue for copy in routed.copies] == [one]
+
+
 async def test_an_event_is_completed_when_a_master_is_back(fleet: Fleet) -> None:
     killed = next(node for node in fleet.nodes if node is not fleet.home())
     names = sorted((fleet.queue_on(killed), fleet.queue_on(fleet.home())))

@@ -249,6 +249,34 @@ def test_a_prune_needs_an_app(stored: Project) -> None:
     assert "prune" in stored.run("topology", "--help").out
 
 
+def test_the_bindings_of_an_app_that_has_retired_are_removed_by_its_name(stored: Project) -> None:
+    publisher = Outlast("publisher", settings=Settings(url=stored.url))
+    orders = publisher.exchange("orders")
+
+    async def publish() -> None:
+        async with publisher:
+            await orders.publish("lost", 1)
+
+    asyncio.run(publish())
+    told = "if app 'other' is gone, first outlast topology prune --retired other"
+    assert told in stored.run("doctor", "--no-integrity").out
+    shown = stored.run("topology", "prune", "--retired", "other")
+    assert shown.out.splitlines()[1:] == ['binding  orders    audit  "#"']
+    assert (shown.code, shown.err.splitlines()[-1]) == (0, "outlast: nothing was removed: add --yes")
+    ran = stored.run("topology", "prune", "--retired", "other", "--yes")
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "1 removed")
+    assert "audit" not in stored.run("exchanges", "orders").out
+    for name in ("other", "shpo"):
+        again = stored.run("topology", "prune", "--retired", name, "--yes")
+        assert (again.code, again.out) == (6, "")
+        assert again.err == (
+            f"outlast: {name}: no app of this name has bindings in the store (those that have: 'shop')\n"
+        )
+    ran = stored.run("topology", "prune", "--app", "main:shop", "--retired", "shop", "--yes")
+    assert ran.code == 2
+    assert "--retired shop: it is the app of --app" in ran.err
+
+
 def test_the_shell_completes_the_names(stored: Project) -> None:
     env = {"_OUTLAST_COMPLETE": "complete_bash", "COMP_CWORD": "2", "COMP_WORDS": "outlast route o"}
     assert stored.run(env=env).out.split() == ["orders"]

@@ -13,6 +13,7 @@ from msgspec import Raw, json, structs
 from outlast.aio.clock import SystemClock
 from outlast.brokers.memory import MemoryStore
 from outlast.brokers.rabbitmq import event_feed
+from outlast.brokers.rabbitmq.inbox import PREFETCH, RabbitInbox
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery
 from outlast.clients.amqp.properties import MessageProperties
@@ -357,3 +358,23 @@ async def test_a_queue_that_was_deleted_and_made_again_at_once_is_consumed_anew(
     await bridge.store.broker.declare(declared)
     await bridge.store.exchanges.publish_events([event("1")])
     assert [(each.headers or {})["outlast-event"] for each in await bridge.moved(["billing"])] == ["1"]
+
+
+async def test_as_many_messages_are_asked_for_as_have_room(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_feed, "ROOM", 10_000)
+    monkeypatch.setattr(event_feed, "LAST", 100)
+    await bridge.store.broker.declare(topology(bound("billing")))
+
+    async def prefetch(first: int, number: int, size: int) -> int:
+        assert isinstance(bridge.store.inbox, RabbitInbox)
+        await bridge.store.exchanges.publish_events(
+            [event(str(n), body="x" * (size - 2)) for n in range(first, first + number)]
+        )
+        assert len(await bridge.moved(["billing"])) == number
+        return bridge.store.inbox._feeds["billing"].consumer.prefetch
+
+    assert await prefetch(0, 10, 10) == event_feed.FIRST
+    assert await prefetch(10, 10, 10) == PREFETCH
+    assert await prefetch(20, 1, 1000) == 10
+    assert await prefetch(21, 1, 20_000) == 1
+    assert await prefetch(22, 150, 10) == PREFETCH

@@ -67,6 +67,12 @@ def test_a_queue_that_a_guard_holds_up_has_no_fault() -> None:
     assert nobody.severity == "error", "no guard will let a job of this queue go"
 
 
+def test_a_queue_of_an_app_that_is_gone_is_told_how_its_events_end() -> None:
+    found = only(of_queue("mail", QueueStats(depth=3, ready=3), bound_by="shop"))
+    assert "if app 'shop' is gone, first outlast topology prune --retired shop" in found.fix
+    assert "events" not in only(of_queue("mail", QueueStats(depth=3, ready=3))).fix
+
+
 def test_a_full_queue_that_a_guard_holds_up_is_nothing_that_more_workers_mend() -> None:
     stats, why = QueueStats(depth=3, ready=3, consumers=1, max_depth=3), "waits for payments: open for 1 h"
     found = only(of_queue("mail", stats, why))

@@ -242,6 +242,7 @@ async def test_a_body_that_a_queue_never_takes_is_told_without_a_time() -> None:
     with shop.app.testing(), pytest.raises(EventIncomplete) as caught:
         await shop.orders.publish("order.eu.paid", Order(id=1, total=1))
     assert caught.value.retry_after is None
+    assert f"publish it again with id={caught.value.id!r} once it fits; job 'bill'" in str(caught.value)
     assert isinstance(caught.value.refused["billing"], BodyTooLarge)
     assert list(caught.value.published.copies) == ["mail"]
 

@@ -14,6 +14,7 @@ from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
 from outlast.core.admission import Newcomer, is_bounded, make_room, refusal, urgency
 from outlast.core.clock import Clock
+from outlast.core.exchanges.copies import refused_size
 from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
 from outlast.core.policy import DEFAULTS
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published, TooLarge
@@ -82,8 +83,8 @@ class Tables:
 
     def _publish(self, message: Message, *, bounded: bool, replacing: bool) -> Published:
         now = self.clock.time()
-        if len(message.args) > self.max_body:
-            return TooLarge(len(message.args), self.max_body)
+        if (large := refused_size(message, self.max_body)) is not None:
+            return large
         if (kind := self._kind_of(message.id)) is not None:
             return Exists(message.id, "id", kind)
         replaced: JobRow | None = None

@@ -18,6 +18,12 @@ from outlast.core.store.inbox import Arrival
 __all__ = ["EventFeed", "FedArrivals"]
 
 _logger = logging.getLogger("outlast.rabbitmq")
+FIRST: Final = 16
+"""Messages that are asked for until their sizes are known: they may be of 100 MB each."""
+ROOM: Final = 32 * 1024 * 1024
+"""Bytes of a queue that may wait here, by the largest of its last messages."""
+LAST: Final = 1000
+"""Messages after which the largest is forgotten."""
 SILENCE: Final = 60.0
 """Seconds without a message after which a queue is consumed again on a new channel."""
 _TAG_BITS: Final = 40
@@ -32,13 +38,14 @@ class FedArrivals(NamedTuple):
 
 
 class EventFeed:
-    """Consumes one queue. arrived: called when a message was delivered, or the state of the consumer has changed.
+    """Consumes one queue; at most `most` messages that are not settled are here, fewer if they are large.
 
-    held_until: monotonic time before which nothing is handed out, since the store has no room in the queue.
+    arrived: called when a message was delivered, or the state of the consumer has changed. held_until: monotonic time
+    before which nothing is handed out, since the store has no room in the queue.
     """
 
     def __init__(
-        self, client: AmqpClient, queue: str, prefetch: int, *, on_ready: OnReady, arrived: Callable[[], None]
+        self, client: AmqpClient, queue: str, most: int, *, on_ready: OnReady, arrived: Callable[[], None]
     ) -> None:
         self.queue: Final = queue
         self.held_until = 0.0
@@ -53,7 +60,10 @@ class EventFeed:
         self._epoch = 0
         self._failing = ""
         self._arrived = arrived
-        self.consumer = self._consume(prefetch)
+        self._most = most
+        self._largest = 0
+        self._seen = 0
+        self.consumer = self._consume(min(FIRST, most))
 
     def _consume(self, prefetch: int) -> AmqpConsumer:
         return self._client.consume(
@@ -117,7 +127,18 @@ class EventFeed:
         self._waiting.append(delivery)
         self._epoch = delivery.epoch
         self._heard_at = asyncio.get_running_loop().time()
+        self._fit_prefetch(len(delivery.body))
         self._arrived()
+
+    def _fit_prefetch(self, size: int) -> None:
+        """Ask for as many messages as have room: fewer at once, more when so many of them have come."""
+        if self._seen >= LAST:
+            self._seen = self._largest = 0
+        self._seen += 1
+        self._largest = max(self._largest, size)
+        fitting, prefetch = min(self._most, max(1, ROOM // max(1, self._largest))), self.consumer.prefetch
+        if fitting < prefetch or (fitting >= 2 * prefetch and self._seen >= prefetch):
+            self.consumer.set_prefetch(fitting)
 
     def _changed(self, problem: StoreError | None) -> None:
         """Forget what an ended channel had delivered; log what is the matter with this queue alone, once."""

@@ -34,6 +34,8 @@ PERSISTENT: Final = 2
 EVENT_EXPIRES: Final = "outlast-expires-at"
 """The header of the latest start of each copy, wall time in seconds: the property `expiration` would make the server
 drop the event."""
+EVENT_REDACTED: Final = "outlast-redacted"
+"""The header, true, of an event whose type says that it must not be shown."""
 _REASON, _STATE = "outlast-reason", "outlast-state"
 _OF_DEAD_LETTERS: Final = frozenset((_REASON, _STATE, EXCHANGE_HEADER, KEY_HEADER, EVENT_HEADER))
 """Headers of a dead letter: one that is moved back to its queue is the event that it was."""
@@ -45,6 +47,8 @@ def event_message(event: ExchangeEvent) -> AmqpMessage:
     headers: dict[str, FieldValue] = dict(event.headers)
     if event.expires_at is not None:
         headers[EVENT_EXPIRES] = event.expires_at
+    if event.redacted:
+        headers[EVENT_REDACTED] = True
     properties = MessageProperties(
         content_type=JSON,
         delivery_mode=PERSISTENT,
@@ -107,6 +111,7 @@ class EventReader:
             at=_moment(properties.timestamp, now),
             headers=_event_headers(headers),
             expires_at=_expiry(headers),
+            redacted=headers.get(EVENT_REDACTED) is True,
         )
         (message,) = copies_of(event, () if binding is None else (binding,), keep=True).messages
         try:
@@ -168,7 +173,7 @@ def _event_headers(headers: Mapping[str, FieldValue]) -> dict[str, HeaderValue]:
     """Return the headers of an event, each as text, a number, a bool or nothing; raise Malformed."""
     found: dict[str, HeaderValue] = {}
     for name, value in headers.items():
-        if added_by_server(name) or name in _OF_DEAD_LETTERS or name == EVENT_EXPIRES:
+        if added_by_server(name) or name in _OF_DEAD_LETTERS or name in (EVENT_EXPIRES, EVENT_REDACTED):
             continue
         if name.startswith(RESERVED):
             raise Malformed(f"header {shown(name, 40)}: names that begin with {RESERVED!r} are reserved")

@@ -72,10 +72,10 @@ class ClusterStore(BaseRedisStore):
     async def declare(self, topology: Topology) -> None:
         """Set the bounds of these queues, add the bindings, and let claims take parked jobs of these kinds."""
         if topology.exchanges or topology.bindings:
-            await (await self._queues.root()).check_bindings(topology)
+            await self._queues.check_bindings(topology)
         await self._queues.declare(topology)
         if topology.exchanges or topology.bindings:
-            await (await self._queues.root()).declare_bindings(topology)
+            await self._queues.bind(topology)
         self._set_kinds(topology.kinds)
 
     async def claim_now(self, request: ClaimRequest) -> ClaimReply:

@@ -14,6 +14,7 @@ from outlast.brokers.redis.keyspace import KeyspaceOperations, changes_of, limit
 from outlast.brokers.redis.records import failures_of, pages
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import changed_args
+from outlast.core.exchanges.copies import refused_size
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.store.control import Adjust, Answer, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow, Why
 from outlast.core.topology import adjusted
@@ -101,8 +102,7 @@ class ControlOperations(KeyspaceOperations):
                 case Adjust():
                     rows.rows.append(await self._adjust(rows, command))
                 case Adopt():
-                    size = len(command.parcel.message.args)
-                    if size > self._max_body:
+                    if refused_size(command.parcel.message, self._max_body) is not None:
                         refused[index] = Answer(False, why="too-large")
                     else:
                         rows.rows.append(_adopt(rows, command))

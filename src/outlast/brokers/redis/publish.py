@@ -10,6 +10,7 @@ from outlast.brokers.redis.codec import pack
 from outlast.brokers.redis.keyspace import DamagedQueue, Keyspace, KeyspaceOperations, script
 from outlast.clients.redis.client import Argument
 from outlast.core.errors import StoreError, StoreUncertain
+from outlast.core.exchanges.copies import refused_size
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Full, FullBound, Published, TooLarge
 
@@ -75,8 +76,8 @@ class PublishOperations(KeyspaceOperations):
 
     async def _publish_one(self, message: Message) -> Published:
         """Keep a message that is merged with no other: the most frequent case, so without a _PublishCall."""
-        if len(message.args) > self._max_body:
-            return TooLarge(len(message.args), self._max_body)
+        if (large := refused_size(message, self._max_body)) is not None:
+            return large
         keyspace, queue = self.keyspace, message.queue
         sid, record = message.id[len(queue) + 1 :], pack(message)
         args: tuple[Argument, ...] = (keyspace.default_limits, 2, sid, record)
@@ -152,8 +153,8 @@ class _PublishCall:
         """By the index of a message, its `max_wait`."""
         self.done: asyncio.Future[None] | None = None
         for index, message in enumerate(messages):
-            if len(message.args) > max_body:
-                self.answers[index] = TooLarge(len(message.args), max_body)
+            if (large := refused_size(message, max_body)) is not None:
+                self.answers[index] = large
             else:
                 queue = message.queue
                 if message.max_wait is not None:

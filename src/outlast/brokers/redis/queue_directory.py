@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from outlast.aio.tasks import cancel
 from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.queue_store import QueueStore
-from outlast.core.errors import OutlastError, StoreError, StoreUnavailable
+from outlast.core.errors import ConfigurationError, OutlastError, StoreError, StoreUnavailable
 from outlast.core.topology import Topology
 
 __all__ = ["ROOT", "QueueDirectory"]
@@ -18,7 +18,7 @@ __all__ = ["ROOT", "QueueDirectory"]
 _log = logging.getLogger("outlast.redis")
 
 ROOT: Final = ""
-"""The name of the store that belongs to no queue: it keeps the names of all queues and the schedules."""
+"""The name of the store that belongs to no queue: it keeps the names of all queues, the schedules and the bindings."""
 POLL: Final = 0.25
 """Seconds between two attempts to reach an unavailable server."""
 
@@ -41,6 +41,8 @@ class QueueDirectory:
         """All queues of the last answer of the root, and those with a store."""
         self._undeclared: dict[str, Topology] = {}
         """Declarations for unavailable servers, made when the queue is next used."""
+        self._unbound: Topology | None = None
+        """Exchanges and bindings for a root that is unavailable, declared when it is next used."""
         self._polls: dict[str, asyncio.Task[None]] = {}
         """The tasks that poll the unavailable stores."""
         self._logged: set[str] = set()
@@ -60,8 +62,36 @@ class QueueDirectory:
         await asyncio.gather(*(store.finish_undo() for store in self._stores.values()))
 
     async def root(self) -> QueueStore:
-        """Return the root, open."""
-        return self._stores.get(ROOT) or await self._opened(ROOT)
+        """Return the root, open, with the bindings of this process."""
+        store = self._stores.get(ROOT) or await self._opened(ROOT)
+        if (topology := self._unbound) is not None:
+            try:
+                await store.declare_bindings(topology)
+            except ConfigurationError:  # another app has declared them otherwise meanwhile
+                self._unbound = None
+                raise
+            if self._unbound is topology:
+                self._unbound = None
+        return store
+
+    async def check_bindings(self, topology: Topology) -> None:
+        """Raise ConfigurationError for exchanges and bindings that cannot be declared, if the root is available."""
+        await self._with_root(lambda root: root.check_bindings(topology))
+
+    async def bind(self, topology: Topology) -> None:
+        """Declare exchanges and bindings, or have it done when the root is available: its server delays no queue."""
+        self._unbound = topology
+        await self._with_root(None)
+
+    async def _with_root(self, do: Callable[[QueueStore], Awaitable[None]] | None) -> None:
+        if ROOT in self._polls:
+            return
+        try:
+            root = await self.root()
+            if do is not None:
+                await do(root)
+        except StoreUnavailable as error:
+            self.record_error(ROOT, error)
 
     def opened(self, queue: str) -> QueueStore | None:
         """Return the store of a queue if it is open."""
@@ -182,4 +212,4 @@ class QueueDirectory:
 
 
 def _subject(queue: str) -> str:
-    return f"queue {queue!r} is" if queue else "the list of queues and the schedules are"
+    return f"queue {queue!r} is" if queue else "the list of queues, the schedules and the bindings of exchanges are"

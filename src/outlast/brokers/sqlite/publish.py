@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from outlast.brokers.sqlite import bounds, key_states
-from outlast.brokers.sqlite.job_rows import KeyRows, size_of
+from outlast.brokers.sqlite.job_rows import KeyRows
 from outlast.brokers.sqlite.publish_batch import publish_batch
 from outlast.brokers.sqlite.publish_single import publish_singly
 from outlast.brokers.sqlite.retention import keep_within
 from outlast.brokers.sqlite.succession import promote_successors
 from outlast.brokers.sqlite.transaction import QueueRow, Transaction, json_of
+from outlast.core.exchanges.copies import refused_size
 from outlast.core.message import Message
-from outlast.core.settlement import Published, TooLarge
+from outlast.core.settlement import Published
 
 __all__ = ["publish"]
 
@@ -25,8 +26,8 @@ def publish(
     forced: bounds do not apply, as for follow-ups. replacing: a message may replace or follow the holder of its key.
     """
     queues = {message.queue: tx.queue(message.queue) for message in messages}
-    limit = tx.max_body
-    fitting = [message for message in messages if size_of(message) <= limit]
+    large = [refused_size(message, tx.max_body) for message in messages]
+    fitting = [message for message, answer in zip(messages, large, strict=True) if answer is None]
     tx.changes.add("work")
     unique = [message for message in fitting if message.unique is not None]
     if unique:
@@ -40,7 +41,7 @@ def publish(
     if len(answers) == len(messages):
         return answers
     rest = iter(answers)
-    return [next(rest) if (size := size_of(message)) <= limit else TooLarge(size, limit) for message in messages]
+    return [next(rest) if answer is None else answer for answer in large]
 
 
 def _release_expired(tx: Transaction, unique: Sequence[Message], queues: Mapping[str, QueueRow]) -> None:

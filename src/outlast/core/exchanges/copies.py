@@ -11,19 +11,22 @@ import msgspec
 from msgspec import Raw, Struct
 
 from outlast.core.bounds import LAST_MOMENT
-from outlast.core.exchanges.checks import UNROUTABLE, header_text
+from outlast.core.exchanges.checks import EVENT_HEADERS_LIMIT, UNROUTABLE, header_text
 from outlast.core.exchanges.values import Binding, Copy, ExchangeEvent, Routed
+from outlast.core.kinds import name_of
 from outlast.core.message import Message
-from outlast.core.settlement import Published
+from outlast.core.settlement import Published, TooLarge
 
 __all__ = [
     "EVENT_HEADER",
     "EXCHANGE_HEADER",
     "KEY_HEADER",
+    "COPY_ROOM",
     "Copies",
     "copies_of",
     "copy_id",
     "headers_of",
+    "refused_size",
     "unroutable_queue",
 ]
 
@@ -33,6 +36,9 @@ EVENT_HEADER: Final = "outlast-event"
 """The headers of each copy: the exchange, the routing key and the id of its event."""
 NAMESPACE: Final = UUID("5b6f1d43-9c0e-5d0a-8c55-1f2a4f0d7e11")
 """Part of the id of every copy: another value would give copies of known events other ids."""
+
+COPY_ROOM: Final = 12 * EVENT_HEADERS_LIMIT + 4096
+"""The most bytes that the arguments of a copy have beside the event: the name of the argument, or key and headers."""
 
 _VARIANT: Final = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 _encode: Final = msgspec.json.Encoder().encode
@@ -73,6 +79,17 @@ def _uuid5(namespace: bytes, name: str) -> str:
     return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
+def refused_size(message: Message, max_body: int) -> TooLarge | None:
+    """Return the answer to a message whose body is larger than `max_body` bytes, else None.
+
+    Of a copy the body is the event: the publisher has measured it, and each handler calls its argument as it likes.
+    """
+    size = len(message.args)
+    if size <= max_body or (EVENT_HEADER in (message.headers or ()) and size <= max_body + COPY_ROOM):
+        return None
+    return TooLarge(size, max_body)
+
+
 def unroutable_queue(exchange: str) -> str:
     """Return the name of the queue, and of the kind of its jobs, that keeps the events which no binding takes."""
     return exchange + UNROUTABLE
@@ -88,6 +105,8 @@ def headers_of(event: ExchangeEvent) -> dict[str, str]:
 def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) -> Copies:
     """Return the copies of an event. bindings: those that take it, one for each queue (`Router.route`).
 
+    A publisher that declares the job of a queue itself makes its copy as its own release would enqueue the job: the
+    event has the form that this release knows, whichever release has declared the stored binding last.
     keep: an event that no binding takes becomes a job in the queue that keeps these, with its key and its headers as
     arguments.
     """
@@ -96,8 +115,9 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
     namespace, headers = _namespace(event.exchange, event.id), headers_of(event)
     bodies: dict[str, Raw] = {}
     messages: list[Message] = []
-    for binding in bindings:
-        queue = binding.queue
+    for stored in bindings:
+        queue = stored.queue
+        binding = event.own.get((queue, name_of(stored.kind)), stored)
         body = bodies.get(binding.parameter)
         if body is None:
             body = bodies[binding.parameter] = _arguments({binding.parameter: event.body})
@@ -112,7 +132,7 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
                 priority=binding.priority,
                 expires_at=event.expires_at if binding.expires is None else _expiry(event, binding.expires),
                 headers=headers,
-                redacted=(binding.parameter,) if binding.redacted else (),
+                redacted=(binding.parameter,) if event.redacted or stored.redacted or binding.redacted else (),
             )
         )
     return Copies(messages)
@@ -135,6 +155,7 @@ def _kept(event: ExchangeEvent) -> Message:
         run_at=event.at,
         expires_at=event.expires_at,
         headers=headers_of(event),
+        redacted=("event",) if event.redacted else (),
     )
 
 

@@ -59,7 +59,9 @@ class Bindings(Struct, frozen=True):
 class ExchangeEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One event that is published to an exchange. id: repeating it publishes no second copy. body: JSON.
 
-    at: wall time in seconds. expires_at: the latest start of each copy.
+    at: wall time in seconds. expires_at: the latest start of each copy. redacted: its type says that it must not be
+    shown. own: by queue and name of the kind, the binding as the publisher's own release declares it
+    (`Registry.own_bindings`).
     """
 
     id: str
@@ -69,6 +71,8 @@ class ExchangeEvent(Struct, frozen=True, kw_only=True, gc=False):
     at: float
     headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     expires_at: float | None = None
+    redacted: bool = False
+    own: Mapping[tuple[str, str], Binding] = field(default_factory=dict)
 
 
 class Copy(Struct, frozen=True):

@@ -48,15 +48,17 @@ def read(**message: Any) -> Message:
     return reader(bound("billing")).read(delivery(**message), NOW)
 
 
-def test_what_is_sent_is_read_as_the_copy_that_a_store_makes() -> None:
+@pytest.mark.parametrize("redacted", [False, True])
+def test_what_is_sent_is_read_as_the_copy_that_a_store_makes(redacted: bool) -> None:
     headers: dict[str, HeaderValue] = {"text": "ü", "n": 1, "f": 1.5, "yes": True, "none": None}
     event = ExchangeEvent(
-        id="7", exchange="orders", key="a.b", body=encode_value([1]), at=1000.0, headers=headers, expires_at=1500.5
-    )
+        id="7", exchange="orders", key="a.b", body=encode_value([1]), at=1000.0, headers=headers, expires_at=1500.5,
+        redacted=redacted,
+    )  # fmt: skip
     message = event_message(event)
     assert (message.exchange, message.key, message.body) == ("orders", "a.b", b"[1]")
     assert (message.properties.delivery_mode, message.properties.content_type) == (2, "application/json")
-    binding = bound("billing", priority="high", expires=60.0, redacted=True)
+    binding = bound("billing", priority="high", expires=60.0)
     sent = AmqpDelivery("billing", 1, 1, False, "orders", "a.b", encode_properties(message.properties), message.body)
     assert [reader(binding).read(sent, NOW)] == copies_of(event, [binding], keep=False).messages
 

@@ -6,13 +6,23 @@ from typing import Any
 from uuid import uuid5
 
 import pytest
-from msgspec import Raw, json
+from msgspec import Raw, json, structs
 
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.codec import check, check_args
-from outlast.core.exchanges.copies import NAMESPACE, Copies, copies_of, copy_id, headers_of, unroutable_queue
+from outlast.core.exchanges.checks import EVENT_HEADERS_LIMIT, checked_event_headers
+from outlast.core.exchanges.copies import (
+    COPY_ROOM,
+    NAMESPACE,
+    Copies,
+    copies_of,
+    copy_id,
+    headers_of,
+    refused_size,
+    unroutable_queue,
+)
 from outlast.core.exchanges.values import Binding, Copy, ExchangeEvent, Routed
-from outlast.core.settlement import ACCEPTED, Exists
+from outlast.core.settlement import ACCEPTED, Exists, TooLarge
 
 
 def event(**options: Any) -> ExchangeEvent:
@@ -106,3 +116,20 @@ def test_the_answers_are_told_of_each_copy() -> None:
     )
     with pytest.raises(ValueError, match="shorter"):
         copies.routed([ACCEPTED])
+
+
+def test_the_room_of_a_copy_holds_the_longest_key_and_headers() -> None:
+    many = {chr(n): "" for n in range(1, EVENT_HEADERS_LIMIT)}
+    many = {name: text for name, text in many.items() if not "\ud800" <= name <= "\udfff"}
+    for headers in ({"\x01": "\x01" * (EVENT_HEADERS_LIMIT - 1)}, many):
+        checked = checked_event_headers("orders", headers)
+        (kept,) = copies_of(event(key="\x01" * 255, headers=checked), [], keep=True).messages
+        assert refused_size(kept, len(b'{"n":1}')) is None
+
+
+def test_the_size_of_a_message_that_is_no_copy_is_that_of_its_arguments() -> None:
+    (copy,) = copies_of(event(), [binding()], keep=False).messages
+    plain = structs.replace(copy, headers={})
+    assert refused_size(plain, len(plain.args)) is None
+    assert refused_size(plain, len(plain.args) - 1) == TooLarge(len(plain.args), len(plain.args) - 1)
+    assert refused_size(copy, len(copy.args) - COPY_ROOM - 1) is not None
