@@ -12,6 +12,7 @@ from outlast.core.message import Holder
 from outlast.enqueue import attendance
 from outlast.enqueue.attendance import Attendance
 from tests.support.polling import until
+from tests.support.servers.rabbitmq_server import shared_rabbit
 from tests.support.working import new_app
 
 
@@ -57,6 +58,25 @@ async def test_a_job_that_has_just_come_or_that_a_worker_will_run_is_no_reason(
         await runtime.store.broker.claim({"any": 1}, limit=1, holder=Holder("busy"), lease=60, wait=0)
         assert await looked(app)  # a worker has this store open, though it consumes another queue
     assert caplog.records == []
+
+
+async def test_where_ages_are_not_told_jobs_wait_that_were_ready_at_the_last_look(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with shared_rabbit().vhost() as vhost:
+        app = new_app(shared_rabbit().url_of(vhost))
+
+        @app.job(queue="mail")
+        async def send() -> None: ...
+
+        async with app:
+            watch = Attendance(await app.runtime())
+            assert not await watch.look()
+            await send.enqueue()
+            assert not await watch.look()
+            assert await watch.look()
+            watch.close()
+    assert "jobs wait in amqp://" in caplog.messages[-1]
 
 
 async def test_a_queue_of_another_app_is_no_reason(app: Outlast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@ class Attendance:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._ready: set[str] = set()
+        """The queues that had jobs ready at the last look."""
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -60,11 +62,14 @@ class Attendance:
         if any(each.consumers for each in stats.values()):
             return True
         own = self._runtime.registry.queues
+        ready = {name: each for name, each in stats.items() if name in own and each.ready and not each.paused}
+        # A store that tells no ages: jobs were ready at the last look too.
         waiting = sorted(
             name
-            for name, each in stats.items()
-            if name in own and each.ready and each.oldest >= _AFTER and not each.paused
+            for name, each in ready.items()
+            if (each.oldest >= _AFTER if self._runtime.store.keeps_records() else name in self._ready)
         )
+        self._ready = set(ready)
         if waiting:
             _log.warning(
                 "jobs wait in %s since more than %.0f s, and no worker has it open (queues: %s; working directory: "

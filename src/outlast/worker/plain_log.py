@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from typing import Final
 
 from outlast.core.text import indented
 
 __all__ = ["enable_loggers", "log_plainly"]
+
+_TALKATIVE: Final = ("pika",)
+"""Loggers of libraries that log each step of a connection at INFO; Outlast tells what matters of it."""
 
 
 class PlainFormatter(logging.Formatter):
@@ -58,6 +62,10 @@ def log_plainly(formatter: logging.Formatter | None = None) -> None:
         handler.setFormatter(formatter or PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)
         root.setLevel(logging.INFO)
+        for name in _TALKATIVE:
+            logger = logging.getLogger(name)
+            if logger.level == logging.NOTSET:  # else the app wants to see it
+                logger.setLevel(logging.WARNING)
 
 
 def enable_loggers() -> None:

@@ -10,6 +10,7 @@ from outlast.clients.amqp.properties import MessageProperties
 from outlast.core.errors import ConfigurationError
 from outlast.core.message import Fence
 from outlast.core.settlement import ACCEPTED, Finish, Lost, Note, Park, Release, Reschedule, TooLarge
+from outlast.core.topology import Queue, Topology
 from tests.stores.rabbitmq.bench import Bench
 from tests.support.jobs import A, failure, raw
 from tests.support.polling import until
@@ -157,6 +158,41 @@ async def test_an_option_that_is_not_kept_is_refused_and_nothing_is_sent(bench: 
 async def test_a_header_that_is_ours_is_refused(bench: Bench) -> None:
     with pytest.raises(ConfigurationError, match="headers: 'outlast-attempt' is a name of Outlast's own"):
         await bench.publish(headers={"outlast-attempt": "7"})
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "why"),
+    [
+        ("outlast-priority", "high", "priority='high'"),
+        ("outlast-job-key", "eu", "key='eu'"),
+        ("outlast-unique", '{"key": "a"}', "unique="),
+        ("outlast-max-wait", 5, "max_wait=5"),
+    ],
+)
+async def test_a_job_of_another_client_that_needs_a_store_is_a_dead_letter(
+    bench: Bench, header: str, value: str | int, why: str
+) -> None:
+    await bench.send(b"{}", MessageProperties(type="send", headers={header: value}))
+    await bench.send(b"{}", MessageProperties(type="send", message_id="q.plain"))
+    assert [each.message.id for each in await bench.claim()] == ["q.plain"]
+    ((_, headers),) = await bench.letters(1)
+    assert str(headers["outlast-reason"]).startswith(f"job 'send': {why}")
+
+
+@pytest.mark.parametrize(("longest", "heartbeat"), [(0.0, 30), (305.0, 305), (float("inf"), 600)])
+async def test_a_heartbeat_is_as_long_as_the_longest_run(vhost: str, longest: float, heartbeat: int) -> None:
+    """A run that blocks the loop must not cost the connection."""
+    bench = Bench(shared_rabbit().url_of(vhost))
+    await bench.broker.open()
+    await bench.broker.declare(Topology((Queue(name="q"),), longest_run=longest))
+
+    async def told() -> bool:
+        path = f"vhosts/{vhost}/connections"
+        found = await asyncio.to_thread(shared_rabbit().api, "GET", path)
+        return [each.get("timeout") for each in found] == [heartbeat]
+
+    await until(told, f"a connection with a heartbeat of {heartbeat} s")
+    await bench.close()
 
 
 async def test_a_job_of_another_client_needs_ten_lines(bench: Bench) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from outlast import Constant, Retry
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.client import AmqpClient
 from outlast.core.errors import ConfigurationError, StoreError
 from tests.stores.rabbitmq.bench import Bench
 from tests.support.servers.rabbitmq_server import shared_rabbit
+from tests.support.working import new_app
 
 
 async def declare(vhost: str, queue: str, **arguments: str | int) -> None:
@@ -69,6 +72,33 @@ async def test_a_wrong_password_is_refused_and_not_shown() -> None:
         await bench.open()
     assert "hunter2" not in str(refused.value)
     await bench.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"timeout": None}, "timeout=None: the server of amqp://"),
+        ({"timeout": 1796}, "timeout=1796"),
+        ({"priority": "high"}, "priority='high': the store of amqp://"),
+        ({"unique": True}, "unique=''"),
+        ({"result_ttl": 60}, "result_ttl=60"),
+        ({"retry": Retry(backoff=Constant(20_000))}, "a backoff of up to 20000 s"),
+    ],
+    ids=str,
+)
+async def test_a_declaration_that_it_cannot_keep_is_refused_with_the_fix(
+    vhost: str, options: dict[str, Any], text: str
+) -> None:
+    app = new_app(shared_rabbit().url_of(vhost))
+
+    @app.job(**options)
+    async def send() -> None: ...
+
+    with pytest.raises(ConfigurationError) as refused:
+        await app.runtime()
+    assert str(refused.value).startswith(f"job 'send': {text}")
+    assert "give" in str(refused.value)
+    await app.close()
 
 
 async def test_the_command_of_the_error_moves_the_jobs(vhost: str) -> None:

@@ -159,3 +159,14 @@ def test_a_record_that_cannot_be_written_raises_nothing(monkeypatch: pytest.Monk
         logging.getLogger("outlast.worker").warning("lost")
         monkeypatch.setattr(sys, "stderr", None)
         logging.getLogger("outlast.worker").warning("lost too")
+
+
+@pytest.mark.parametrize(("wanted", "lines"), [(None, ["failed"]), (logging.INFO, ["connected", "failed"])])
+def test_a_library_that_logs_each_step_is_quiet_unless_the_app_wants_it(wanted: int | None, lines: list[str]) -> None:
+    with fresh() as logs:
+        if wanted is not None:
+            logging.getLogger("pika").setLevel(wanted)
+        log_plainly()
+        logging.getLogger("pika.connection").info("connected")
+        logging.getLogger("pika.connection").warning("failed")
+        assert logs.plain == lines

@@ -9,15 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
+from msgspec import structs
+
 from outlast.aio.deadlines import Deadlines
 from outlast.aio.tasks import cancel
 from outlast.brokers.rabbitmq.buckets import DELAYS
 from outlast.brokers.rabbitmq.declared import dead_queue, declare_buckets, declare_queue
 from outlast.brokers.rabbitmq.exchanges import RabbitExchanges
 from outlast.brokers.rabbitmq.feed import QueueFeed
-from outlast.brokers.rabbitmq.job_form import TakenJob, kept_properties, read_job, returns_of
+from outlast.brokers.rabbitmq.job_form import Malformed, TakenJob, kept_properties, read_job, returns_of
 from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
 from outlast.brokers.rabbitmq.native import declare_fed_queue
+from outlast.brokers.rabbitmq.offered import FEATURES
 from outlast.brokers.rabbitmq.publishing import JobPublisher
 from outlast.brokers.rabbitmq.settling import again, may_requeue
 from outlast.brokers.rabbitmq.shares import RESHARE, shares_of
@@ -31,9 +34,12 @@ from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.ids import IdFactory
 from outlast.core.message import Delivery
 from outlast.core.select import wanted
+from outlast.core.store.features import check_messages
 
 __all__ = ["Consumption"]
 
+_OF_OTHERS: Final = structs.replace(FEATURES, ids=True, delays=None)
+"""What a job of another client may ask for: its id is not remembered, and its times are over or in a bucket."""
 _logger = logging.getLogger("outlast.worker")
 
 _BUCKETS: Final = 10.0
@@ -227,7 +233,14 @@ class Consumption:
     def _read(self, delivery: AmqpDelivery) -> TakenJob:
         if self._exchanges.topology.bindings and (event := self._read_event(delivery)) is not None:
             return event
-        return read_job(delivery, self._clock.time(), self._new_id, self._max_body)
+        job = read_job(delivery, self._clock.time(), self._new_id, self._max_body)
+        message = job.message
+        if message.priority != "normal" or message.key is not None or message.unique is not None or message.max_wait:
+            try:
+                check_messages((message,), _OF_OTHERS, self._client.address.shown)
+            except ConfigurationError as error:
+                raise Malformed(str(error)) from None
+        return job
 
     def _read_event(self, delivery: AmqpDelivery) -> TakenJob | None:
         """Return the copy of an event that a message is, None if it is a job; raise Malformed."""
@@ -253,18 +266,26 @@ class Consumption:
         while True:
             await asyncio.sleep(_KEEP_EVERY)
             now = self._clock.monotonic()
-            for feed in self.feeds.values():
-                if feed.waiting and now - feed.asked_at > _IDLE:
-                    if feed.consumer.prefetch:
-                        feed.consumer.set_prefetch(0)  # what is returned before would come back here
-                    else:
-                        self._return(feed)
-            await self._end_silences()
-            if now - looked >= _DEAD_EVERY:
-                looked = now
-                with contextlib.suppress(StoreError, ConfigurationError):  # the consumer of the queue tells of it
-                    for queue in list(self.feeds):
-                        await declare_queue(self._client.declarations, queue, self._client.address)
+            look = now - looked >= _DEAD_EVERY
+            looked = now if look else looked
+            try:
+                await self._keep_once(now, look=look)
+            except (StoreError, ConfigurationError) as error:  # the consumer of the queue tells of it, too
+                _logger.debug("the queues cannot be looked at: %s", error)
+            except Exception:  # of whatever kind: the next look is needed all the more
+                _logger.exception("the queues could not be looked at")
+
+    async def _keep_once(self, now: float, *, look: bool) -> None:
+        for feed in self.feeds.values():
+            if feed.waiting and now - feed.asked_at > _IDLE:
+                if feed.consumer.prefetch:
+                    feed.consumer.set_prefetch(0)  # what is returned before would come back here
+                else:
+                    self._return(feed)
+        await self._end_silences()
+        if look:
+            for queue in list(self.feeds):
+                await declare_queue(self._client.declarations, queue, self._client.address)
 
     async def _end_silences(self) -> None:
         """Consume a queue on a new channel from which nothing has come for a while; see `QueueFeed.renew`."""

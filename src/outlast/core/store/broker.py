@@ -34,8 +34,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     queue is stored with its settlement, and may come to its queue later."""
     leases: bool = True
     """Whether jobs are held by a lease, which another process may renew or end. False: the connection of the worker
-    holds them, and the end of the connection makes them ready again; `extend` and `forfeit` have nothing to do, and the
-    supervisor opens no store."""
+    holds them, and its end makes them ready again. `extend` has nothing to do then, `forfeit` lets go of what this
+    object holds, and the supervisor opens no store."""
     longest_run: float | None = None
     """The most seconds for which a worker may hold a job; None: no bound."""
     features: Features = ALL_FEATURES
