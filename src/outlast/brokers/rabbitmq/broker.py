@@ -39,6 +39,8 @@ _PUBLISH: Final = 30.0
 _SETTLE: Final = 1.0
 """Seconds for which `settle` waits for the confirms of what it publishes; after that they are awaited beside it."""
 _FULL_RETRY: Final = 5.0
+_NOWHERE: Final = ("unsent", "returned")
+"""What was told of a message that the server does not have, and never will."""
 
 
 class _Connection(NamedTuple):
@@ -174,7 +176,7 @@ class RabbitBroker:
                 answers[place] = Full(_FULL_RETRY)
             elif each.outcome != "confirmed":
                 text = f"{self._address.shown}: {each.why or 'a queue that was just made is not there'}"
-                raise (StoreUnavailable if all(one.outcome == "unsent" for one in told) else StoreUncertain)(text)
+                raise (StoreUnavailable if all(one.outcome in _NOWHERE for one in told) else StoreUncertain)(text)
         return answers
 
     # Delivering

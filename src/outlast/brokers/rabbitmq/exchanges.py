@@ -119,7 +119,12 @@ class RabbitExchanges:
     ) -> None:
         """Declare what was deleted, and publish these messages again."""
         self._declared = False
-        await self._ensure()
+        try:
+            await self._ensure()
+        except OutlastError as error:
+            if all(answer.outcome in ("returned", "unsent") for answer in answers):
+                raise
+            raise StoreUncertain(f"{len(places)} of {len(messages)} events: {error}") from None
         new = await self.client.publish([messages[place] for place in places], _PUBLISH)
         for place, answer in zip(places, new, strict=True):
             answers[place] = answer
