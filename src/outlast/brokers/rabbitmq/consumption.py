@@ -50,7 +50,7 @@ _IDLE: Final = 10.0
 _SILENCE: Final = 60.0
 """Seconds without a message after which a queue is consumed on a new channel."""
 _DEAD_EVERY: Final = 60.0
-"""Seconds between two looks whether the queues of dead letters are there."""
+"""Seconds between two looks whether the queues of dead letters, the exchanges and the bindings are there."""
 _LATE: Final = 10
 """Jobs for each slot whose settlement may wait for a confirm while further jobs run: an alarm of the server may be
 long."""
@@ -284,6 +284,7 @@ class Consumption:
                     self._return(feed)
         await self._end_silences()
         if look:
+            self._exchanges.declare_again()
             for queue in list(self.feeds):
                 await declare_queue(self._client.declarations, queue, self._client.address)
 

@@ -79,6 +79,11 @@ class RabbitExchanges:
         await self._begin(topology)
         await self._ensure()
 
+    def declare_again(self) -> None:
+        """Begin to declare all of it once more: who deletes an exchange deletes its bindings, and tells no consumer."""
+        if self.topology.exchanges or self.topology.bindings:
+            self._declaring()
+
     async def _begin(self, topology: Topology) -> None:
         if self._attempt is not None:
             await asyncio.wait((self._attempt,))  # of another topology
