@@ -199,6 +199,6 @@ class QueueFeed:
     def _lose(self) -> None:
         self.ended_epoch = self._epoch
         self._waiting.clear()
-        self.gone |= dict.fromkeys(token for token in self.held if token not in self.late)  # nobody asks for the late
+        self.gone |= dict.fromkeys(token for token in self.held if token not in self.late)
         self.late.clear()
         self.held.clear()
