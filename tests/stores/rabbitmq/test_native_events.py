@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from outlast.brokers.rabbitmq import consumption
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.properties import MessageProperties
 from outlast.core.codec import encode_value
@@ -16,6 +17,7 @@ from outlast.core.settlement import Finish, Reschedule
 from outlast.core.topology import Queue, Topology
 from tests.stores.rabbitmq.bench import Bench
 from tests.support.jobs import failure
+from tests.support.polling import until
 
 
 async def declare(bench: Bench, **exchange: Any) -> None:
@@ -87,3 +89,20 @@ async def test_an_exchange_of_another_type_is_refused(bench: Bench) -> None:
     await bench.client.declarations.declare_exchange("orders", "direct")
     with pytest.raises(ConfigurationError, match="exchange 'orders' exists at amqp://"):
         await declare(bench)
+
+
+async def test_bindings_that_were_deleted_with_their_exchange_are_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumption, "_KEEP_EVERY", 0.05)
+    monkeypatch.setattr(consumption, "_DEAD_EVERY", 0.1)
+    await declare(bench)
+    await bench.publish()
+    await bench.claim()
+    await bench.client.declarations.delete_exchange("orders")
+    await bench.client.declarations.declare_exchange("orders", "topic")
+
+    async def bound_again() -> bool:
+        return await bench.store.exchanges.publish_events([event(bench, "1")]) == [Routed(native=True)]
+
+    await until(bound_again, "the binding is there", within=20)

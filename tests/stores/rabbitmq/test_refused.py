@@ -11,8 +11,10 @@ import pytest
 from outlast import Constant, Retry
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.client import AmqpClient
-from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.errors import ConfigurationError, StoreError, StoreUncertain
+from outlast.core.settlement import Finish
 from tests.stores.rabbitmq.bench import Bench
+from tests.support.polling import until
 from tests.support.servers.rabbitmq_server import shared_rabbit
 from tests.support.working import new_app
 
@@ -64,6 +66,36 @@ async def test_a_user_without_permission_is_told_which_one(vhost: str) -> None:
         await bench.open()
     assert "reader:reader" not in bench.store.url
     await bench.close()
+
+
+async def test_what_was_accepted_is_not_refused_with_its_neighbour_whose_queue_cannot_be_made(vhost: str) -> None:
+    rabbit = shared_rabbit()
+    await declare(vhost, "bad.dead", x_queue_type="quorum", x_max_length=10)
+    bench = Bench(rabbit.url_of(vhost))
+    await bench.open()
+    with pytest.raises(StoreUncertain, match=r"queue 'bad\.dead' exists at .* with another x-"):
+        await bench.broker.publish([bench.message("q"), bench.message("bad")])
+    with pytest.raises(ConfigurationError, match=r"^queue 'bad\.dead' exists at .* with another x-"):
+        await bench.broker.publish([bench.message("bad")])
+    assert (await bench.stats())[0] == 1
+    await bench.close()
+
+
+async def test_a_follow_up_that_is_stored_is_not_stored_again_while_another_one_cannot_be(vhost: str) -> None:
+    await declare(vhost, "bad.dead", x_queue_type="quorum", x_max_length=10)
+    bench = Bench(shared_rabbit().url_of(vhost))
+    await bench.open("q", "next")
+    await bench.publish()
+    (job,) = await bench.claim()
+    await bench.settle(Finish(job.fence, "succeeded", then=[bench.message("next"), bench.message("bad")]))
+    await bench.client.declarations.delete_queue("bad.dead")
+    await until(lambda: _is_empty(bench), "it is settled")
+    assert (await bench.stats("next"))[0] == 1
+    await bench.close()
+
+
+async def _is_empty(bench: Bench) -> bool:
+    return await bench.stats() == (0, 0, 0)
 
 
 async def test_a_wrong_password_is_refused_and_not_shown() -> None:

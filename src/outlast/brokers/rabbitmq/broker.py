@@ -39,6 +39,8 @@ _PUBLISH: Final = 30.0
 _SETTLE: Final = 1.0
 """Seconds for which `settle` waits for the confirms of what it publishes; after that they are awaited beside it."""
 _FULL_RETRY: Final = 5.0
+_NOWHERE: Final = ("unsent", "returned")
+"""What was told of a message that the server does not have, and never will."""
 
 
 class _Connection(NamedTuple):
@@ -141,9 +143,14 @@ class RabbitBroker:
         heartbeat = int(min(most, max(least, longest_run)))
         if self._keep_heartbeat or heartbeat == self._address.heartbeat or self._queues:
             return
-        self._address = structs.replace(self._address, heartbeat=heartbeat)
-        await self._connected.client.close()
-        await self._connect()
+        known, used = self._address, self._connected
+        self._address = structs.replace(known, heartbeat=heartbeat)
+        try:
+            await self._connect()
+        except BaseException:
+            self._address = known  # the next declaration tries again
+            raise
+        await used.client.close()
 
     # Publishing
 
@@ -169,7 +176,7 @@ class RabbitBroker:
                 answers[place] = Full(_FULL_RETRY)
             elif each.outcome != "confirmed":
                 text = f"{self._address.shown}: {each.why or 'a queue that was just made is not there'}"
-                raise (StoreUnavailable if all(one.outcome == "unsent" for one in told) else StoreUncertain)(text)
+                raise (StoreUnavailable if all(one.outcome in _NOWHERE for one in told) else StoreUncertain)(text)
         return answers
 
     # Delivering
@@ -206,6 +213,8 @@ class RabbitBroker:
                 if feed is None or feed.was_lost(fence.token):
                     lost.append(Lost(fence, "superseded"))
                 continue
+            if fence.token in feed.late:
+                continue
             fences[fence.token] = fence
             plan = plan_of(settlement, held.job, now, self._rng)
             if plan.messages:
@@ -222,6 +231,9 @@ class RabbitBroker:
             if publishing.done():
                 publishing.result()  # raises for a message that cannot be encoded
             lost += [Lost(fences[each.token], "superseded") for each in due if each.feed.was_lost(each.token)]
+            if not publishing.done():
+                for each in due:
+                    each.feed.late |= each.feed.held.keys() & {each.token}
         return lost
 
     async def extend(self, holder: Holder, *, lease: float) -> list[Lost]:

@@ -50,7 +50,10 @@ _IDLE: Final = 10.0
 _SILENCE: Final = 60.0
 """Seconds without a message after which a queue is consumed on a new channel."""
 _DEAD_EVERY: Final = 60.0
-"""Seconds between two looks whether the queues of dead letters are there."""
+"""Seconds between two looks whether the queues of dead letters, the exchanges and the bindings are there."""
+_LATE: Final = 10
+"""Jobs for each slot whose settlement may wait for a confirm while further jobs run: an alarm of the server may be
+long."""
 _LAST_CALL: Final = 2.0
 """Seconds that a close waits for confirms; what is not settled then goes back to its queue."""
 
@@ -82,6 +85,7 @@ class Consumption:
         self._most: dict[str, int] = {}
         self._shared_at = 0.0
         self._turn = 0
+        self._may_take = True
         self._bell = asyncio.Event()
         self._deadlines = Deadlines()
         self._late: set[asyncio.Task[None]] = set()
@@ -94,7 +98,7 @@ class Consumption:
         until = loop.time() + wait
         while True:
             self._bell.clear()
-            given = self._take(demand, limit)
+            given = self._take(demand, limit) if self._may_take else []
             left = until - loop.time()
             if given:
                 return given
@@ -104,7 +108,7 @@ class Consumption:
                 await self._bell.wait()
         failing = [self.feeds[queue].failing for queue in wanted(demand)]
         if failing and all(failing):
-            raise StoreUnavailable(f"{self._client.address.shown}: {failing[0]}")
+            raise StoreUnavailable(failing[0] if "://" in failing[0] else f"{self._client.address.shown}: {failing[0]}")
         return []
 
     def publish_late(self, due: Sequence[DueMessages]) -> asyncio.Task[None]:
@@ -112,7 +116,7 @@ class Consumption:
         work = publish_then_settle(due, self._publisher, _acknowledge, self._rng)
         task = asyncio.create_task(work, name="outlast rabbitmq settling")
         self._late.add(task)
-        task.add_done_callback(self._late_ended)
+        task.add_done_callback(lambda ended: self._late_ended(ended, due))
         return task
 
     async def stop(self) -> None:
@@ -138,12 +142,15 @@ class Consumption:
         if self._keeper is None:
             await self._declare_buckets()
             self._keeper = asyncio.create_task(self._keep(), name="outlast rabbitmq keeper")
-        slots, given = limit, 0
+        slots, late, given = limit, 0, 0
         for queue, feed in self.feeds.items():
-            slots += len(feed.held)
+            slots += len(feed.held) - len(feed.late)
+            late += len(feed.late)
             if queue not in demand:
                 feed.consumer.set_prefetch(0)
             given += feed.consumer.prefetch
+        self._may_take = late < _LATE * max(1, slots)
+        slots += min(late, _LATE * slots)
         changed = False
         for queue, more in demand.items():
             known = self.feeds.get(queue)
@@ -182,7 +189,8 @@ class Consumption:
                     arrived=self._bell.set,
                 )
                 feed.asked_at = now
-            elif demand[queue] or feed.consumer.prefetch:
+            elif (demand[queue] or feed.consumer.prefetch) and not (feed.waiting and share > feed.consumer.prefetch):
+                # The server counts what it delivered before as another consumer's: each change may bring `share` more.
                 feed.consumer.set_prefetch(share)
             feed.full = feed.outstanding >= share
         self._most = dict.fromkeys(demand, 1)
@@ -276,6 +284,7 @@ class Consumption:
                     self._return(feed)
         await self._end_silences()
         if look:
+            self._exchanges.declare_again()
             for queue in list(self.feeds):
                 await declare_queue(self._client.declarations, queue, self._client.address)
 
@@ -308,8 +317,10 @@ class Consumption:
         if due:
             self.publish_late(due)
 
-    def _late_ended(self, task: asyncio.Task[None]) -> None:
+    def _late_ended(self, task: asyncio.Task[None], due: Sequence[DueMessages]) -> None:
         self._late.discard(task)
+        for each in due:
+            each.feed.late.discard(each.token)
         if not task.cancelled() and (error := task.exception()) is not None:
             _logger.error("a settlement failed, its job runs again when its connection ends", exc_info=error)
 

@@ -143,7 +143,8 @@ class EventFeed:
     def _changed(self, problem: StoreError | None) -> None:
         """Forget what an ended channel had delivered; log what is the matter with this queue alone, once."""
         if problem is not None:
-            self._forget()
+            if not self.consumer.epoch:  # while an answer is overdue, the server has not taken anything back
+                self._forget()
             if self._client.problem is None and str(problem) != self._failing:
                 self._failing = str(problem)
                 _logger.warning("queue %r: no events are taken from it now: %s", self.queue, problem)

@@ -79,6 +79,11 @@ class RabbitExchanges:
         await self._begin(topology)
         await self._ensure()
 
+    def declare_again(self) -> None:
+        """Begin to declare all of it once more: who deletes an exchange deletes its bindings, and tells no consumer."""
+        if self.topology.exchanges or self.topology.bindings:
+            self._declaring()
+
     async def _begin(self, topology: Topology) -> None:
         if self._attempt is not None:
             await asyncio.wait((self._attempt,))  # of another topology
@@ -119,7 +124,12 @@ class RabbitExchanges:
     ) -> None:
         """Declare what was deleted, and publish these messages again."""
         self._declared = False
-        await self._ensure()
+        try:
+            await self._ensure()
+        except OutlastError as error:
+            if all(answer.outcome in ("returned", "unsent") for answer in answers):
+                raise
+            raise StoreUncertain(f"{len(places)} of {len(messages)} events: {error}") from None
         new = await self.client.publish([messages[place] for place in places], _PUBLISH)
         for place, answer in zip(places, new, strict=True):
             answers[place] = answer

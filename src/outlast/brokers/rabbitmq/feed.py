@@ -59,6 +59,8 @@ class QueueFeed:
         """Whether as many jobs have come as were asked for, since this was last set to False."""
         self.held: dict[int, HeldJob] = {}
         """By the token of their fence."""
+        self.late: set[int] = set()
+        """Tokens of held jobs whose settlement was taken, and waits for the server to confirm a publish."""
         self.gone: dict[int, None] = {}
         """Tokens of held jobs whose channel has ended: the server hands these jobs out again."""
         self.asked_at = 0.0
@@ -92,6 +94,7 @@ class QueueFeed:
         and nothing is said: a silence must end by itself.
         """
         await self.consumer.close()
+        self._lose()  # what came in the last moment
         self.consumer = self._consume(self.consumer.prefetch)
 
     @property
@@ -148,6 +151,7 @@ class QueueFeed:
         by_epoch: dict[int, dict[int, int]] = {}
         for token in tokens:
             held = self.held.pop(token, None)
+            self.late.discard(token)
             if held is not None:
                 by_epoch.setdefault(held.delivery.epoch, {})[held.delivery.tag] = token
         lost: list[int] = []
@@ -182,7 +186,8 @@ class QueueFeed:
     def _changed(self, problem: StoreError | None) -> None:
         """Log that the queue is not consumed any more, once per reason; forget what its channel had delivered."""
         if problem is not None:
-            self._lose()
+            if not self.consumer.epoch:  # while an answer is overdue, the server has not taken anything back
+                self._lose()
             if str(problem) != self.failing:
                 _logger.warning("queue %r is not consumed now: %s", self.queue, problem)
             self.failing = str(problem)
@@ -194,5 +199,6 @@ class QueueFeed:
     def _lose(self) -> None:
         self.ended_epoch = self._epoch
         self._waiting.clear()
-        self.gone |= dict.fromkeys(self.held)
+        self.gone |= dict.fromkeys(token for token in self.held if token not in self.late)
+        self.late.clear()
         self.held.clear()

@@ -29,6 +29,8 @@ __all__ = ["PREFETCH", "RabbitInbox"]
 _logger = logging.getLogger("outlast.rabbitmq")
 PREFETCH: Final = 400
 """Messages of one queue that a worker has and the store has not: while a batch is stored, the next one arrives."""
+DECLARE_EVERY: Final = 60.0
+"""Seconds between two declarations of all exchanges and bindings."""
 
 
 class RabbitInbox:
@@ -48,6 +50,7 @@ class RabbitInbox:
         self._burying: set[asyncio.Task[None]] = set()
         self._bells: set[asyncio.Event] = set()
         self._turn = 0
+        self._declared_at: float | None = None
 
     def queues(self, names: Sequence[str]) -> list[str]:
         """Return those of these queues that have a binding, and those that keep what no binding takes."""
@@ -63,6 +66,11 @@ class RabbitInbox:
                     self._exchanges.client, queue, self._prefetch, on_ready=self._ready(queue), arrived=self._ring
                 )
         loop = asyncio.get_running_loop()
+        if self._declared_at is None:
+            self._declared_at = loop.time()  # `declare` and the new consumers did it
+        elif loop.time() - self._declared_at > DECLARE_EVERY:
+            self._declared_at = loop.time()
+            self._exchanges.declare_again()
         for queue in queues:
             await self._feeds[queue].end_silence(loop.time())
         until = loop.time() + wait
@@ -129,7 +137,12 @@ class RabbitInbox:
             publish_then_settle(due, self._publisher, _acknowledge, self._rng), name="outlast dead letters"
         )
         self._burying.add(task)
-        task.add_done_callback(self._burying.discard)
+        task.add_done_callback(self._buried)
+
+    def _buried(self, task: asyncio.Task[None]) -> None:
+        self._burying.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("dead letters could not be published, they come again with a new channel", exc_info=error)
 
     def _ready(self, queue: str) -> OnReady:
         async def declare(to: AmqpDeclarations) -> None:

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec import structs
+
 from outlast.brokers.rabbitmq.buckets import BUCKETS
 from outlast.brokers.rabbitmq.declared import declare_buckets, make_queues
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.confirms import AmqpMessage, Publishing
 from outlast.clients.amqp.errors import NOT_FOUND
+from outlast.core.errors import OutlastError
 
 __all__ = ["JobPublisher"]
 
@@ -30,15 +33,22 @@ class JobPublisher:
     async def publish(self, messages: Sequence[AmqpMessage], timeout: float) -> list[Publishing]:
         """Publish the messages, confirmed; return what became of each, within about `timeout` seconds.
 
-        Raise ConfigurationError or StoreError when what they need cannot be declared; nothing was sent then, or what
-        had no place the first time was not sent again.
+        Raise ConfigurationError or StoreError when what they need cannot be declared and none of them is kept.
         """
         await self._make_buckets({each.exchange for each in messages if each.exchange} - self._buckets)
         answers = await self._client.publish(messages, timeout)
         lost = [place for place, answer in enumerate(answers) if _has_no_place(answer)]
         if lost:
             await asyncio.sleep(_GONE)
-            await self._make_places([messages[place] for place in lost])
+            try:
+                await self._make_places([messages[place] for place in lost])
+            except OutlastError as error:
+                if all(answer.outcome in ("returned", "unsent") for answer in answers):
+                    raise
+                # Raised for all of them, it would make the caller publish again what is confirmed.
+                for place in lost:
+                    answers[place] = structs.replace(answers[place], why=str(error))
+                return answers
             again = await self._client.publish([messages[place] for place in lost], timeout)
             for place, answer in zip(lost, again, strict=True):
                 answers[place] = answer

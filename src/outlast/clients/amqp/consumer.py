@@ -89,7 +89,8 @@ class AmqpConsumer:
 
     on_delivery: called with each message, within a callback of the loop; when it raises, all that is not settled comes
     again. on_ready: awaited on each new channel before it consumes, to declare the topology; when it raises, it is
-    tried again. on_change: called with the problem when it stops to consume, with None when it consumes again.
+    tried again. on_change: called with the problem when it stops to consume, with None when it consumes again. While
+    an answer of the server is overdue, the channel and its receipts stay (`epoch`).
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class AmqpConsumer:
         self._arguments = dict(arguments or {})
         self._rng = rng or Random()  # noqa: S311 - spreads attempts, guards nothing
         self._epoch: _Epoch | None = None
+        self._overdue = False
         self._consuming = asyncio.Event()
         self._work = asyncio.create_task(self._keep(), name=f"outlast-amqp-consume-{queue}")
 
@@ -123,6 +125,11 @@ class AmqpConsumer:
     def consuming(self) -> bool:
         """Whether the server has this consumer now; it has none while the prefetch is 0."""
         return self._consuming.is_set()
+
+    @property
+    def epoch(self) -> int:
+        """The channel whose receipts it takes now; 0 for none."""
+        return self._epoch.number if self._epoch is not None and self._epoch.alive else 0
 
     @property
     def prefetch(self) -> int:
@@ -199,7 +206,7 @@ class AmqpConsumer:
         """Open a channel, declare, consume until that ends; raise the reason."""
         wire = await self._link.get()
         epoch = _Epoch(self.queue, next(self._epochs), self._on_delivery)
-        channel = await wire.open_channel(epoch, self._note)
+        channel = await wire.open_channel(epoch, self._note_overdue)
         epoch.channel = channel
         ended = channel.ended
         ended.add_done_callback(lambda _: epoch.interrupted.set())
@@ -229,8 +236,14 @@ class AmqpConsumer:
             self._epoch = None
             await asyncio.shield(channel.close())
 
+    def _note_overdue(self, problem: StoreError) -> None:
+        """Note that an answer is overdue. The channel goes on; its end, which may have the same reason, is told too."""
+        self._note(problem)
+        self._overdue = True
+
     def _note(self, problem: StoreError | None) -> None:
-        changed = str(problem) != str(self.problem)
+        changed = self._overdue or str(problem) != str(self.problem)
+        self._overdue = False
         self.problem = None if problem is None else problem.with_traceback(None)  # else it keeps a dead connection
         if changed:
             tell(self._on_change, problem)
