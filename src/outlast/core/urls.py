@@ -57,7 +57,7 @@ def redact_url(url: str) -> str:
 
 def mask_urls(text: str) -> str:
     """Return `text` with the secrets of each URL in it masked; a URL may hold spaces up to the last "@" of its line."""
-    starts = [found.start() for found in _START.finditer(text)]
+    starts = _starts(text)
     if not starts:
         return text
     parts = [text[: starts[0]]]
@@ -69,6 +69,21 @@ def mask_urls(text: str) -> str:
         url = part[:length].rstrip(_AROUND)
         parts += [redact_url(url), part[len(url) :]]
     return "".join(parts)
+
+
+def _starts(text: str) -> list[int]:
+    """Return where the URLs in a text begin.
+
+    What looks like another scheme may be the end of a password: `redis://:secret://@host`.
+    """
+    starts: list[int] = []
+    for each in _START.finditer(text):
+        start = each.start()
+        inside = bool(starts) and "\n" not in text[starts[-1] : start]
+        if inside and not _KNOWN.match(each[0].rstrip(":/")) and "@" in text[start:].partition("\n")[0]:
+            continue
+        starts.append(start)
+    return starts
 
 
 def _is_query(text: str) -> bool:
