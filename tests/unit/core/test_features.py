@@ -13,7 +13,14 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.limits import Limit
 from outlast.core.policy import Policy, Retention, Retry
 from outlast.core.registry import Declaration, Registry
-from outlast.core.store.features import ALL_FEATURES, NEEDS_STORE, Features, check_declared, check_messages
+from outlast.core.store.features import (
+    ALL_FEATURES,
+    NEEDS_STORE,
+    Features,
+    check_declared,
+    check_feature,
+    check_messages,
+)
 from outlast.core.topology import Queue
 from tests.support.jobs import message
 
@@ -150,3 +157,9 @@ def test_a_shorter_timeout_is_accepted() -> None:
 def test_a_store_that_offers_all_refuses_nothing() -> None:
     check_declared(declared(priority="high", unique="", key="tenant"), ALL_FEATURES, URL, None)
     check_messages([message("mail.order-7", 0.0, delay=3.3, priority="high")], ALL_FEATURES, URL)
+
+
+def test_what_a_run_asks_for_is_refused_too() -> None:
+    check_feature("progress", "ctx.progress", ALL_FEATURES, URL)
+    with pytest.raises(ConfigurationError, match=rf"^ctx\.progress.*{re.escape(NEEDS_STORE)}"):
+        check_feature("progress", "ctx.progress", without("progress"), URL)

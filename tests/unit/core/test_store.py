@@ -103,3 +103,30 @@ async def test_what_the_broker_cannot_keep_is_refused_before_anything_is_declare
     with pytest.raises(ConfigurationError, match=f"^queue 'mail': concurrency=5: the store {FIX}$"):
         await Store(broker, url=URL).declare(registry)
     assert broker.declared == []
+
+
+def test_a_bridged_store_keeps_its_parts_and_gets_the_exchanges_of_the_server() -> None:
+    whole, broker, exchanges, inbox = (object() for _ in range(4))
+    store: Any = Store.of(whole, URL)  # type: ignore[arg-type]
+    bridged = store.bridged(broker, exchanges, inbox)
+    assert {bridged.records, bridged.control, bridged.schedules, bridged.guards} == {whole}
+    assert (bridged.broker, bridged.exchanges, bridged.inbox, bridged.url) == (broker, exchanges, inbox, URL)
+    assert store.inbox is None
+
+
+async def test_a_store_is_asked_for_a_record_or_for_counts_where_it_keeps_none() -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    class Asked:
+        async def get(self, ids: list[str]) -> None:
+            asked.append(("get", ids))
+
+        async def stats(self, queues: list[str]) -> None:
+            asked.append(("stats", queues))
+
+    whole: Any = Asked()
+    keeping, carrying = Store(whole, records=whole, url=URL), Store(whole, url=URL)
+    assert (keeping.keeps_records(), carrying.keeps_records()) == (True, False)
+    await keeping.check()
+    await carrying.check()
+    assert asked == [("get", ["health.none"]), ("stats", ["health"])]
