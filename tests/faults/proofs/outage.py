@@ -102,6 +102,8 @@ async def prove(url: str, folder: Path, plan: Plan) -> Verdict:
     opened_at = up_at = probes = 0.0
     cpu = 0.0
     with supervised(TARGET, environ, folder / "log", **options) as running:
+        # Else a worker that starts late calls while the news of the opening is on its way to it.
+        await until(lambda: _consumed(store, processes=2), "both workers consume", within=PATIENCE)
         charges = await _enqueue(shop, plan.jobs)
         if plan.down:
             opened_at = await _opened(store)
@@ -155,6 +157,12 @@ async def _mail(shop: Outlast, plan: Plan) -> list[str]:
         sent += [handle.id for handle in await shop.enqueue_many([mail.message(n, now) for n in range(first, last)])]
         await asyncio.sleep(max(0.0, begin + (step + 1) * plan.seconds / steps - time.monotonic()))
     return sent
+
+
+async def _consumed(store: Store, *, processes: int) -> bool:
+    """Tell whether so many worker processes consume the charges."""
+    stats = await store.broker.stats(["charges"])
+    return "charges" in stats and stats["charges"].consumers == processes
 
 
 async def _opened(store: Store) -> float:

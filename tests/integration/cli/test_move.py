@@ -52,7 +52,7 @@ def test_what_waits_moves_as_it_is(project: Project, seeded: Seeded) -> None:
     ("arguments", "code", "said"),
     [
         (("--to", "sqlite:new.db", "--queue", "slwo"), 2, "move: no queue 'slwo' in "),
-        (("--to", "new.db"), 2, "url 'new.db' (--to): give 'sqlite:PATH', 'redis://HOST' or 'memory:'"),
+        (("--to", "new.db"), 2, "url 'new.db' (--to): give 'sqlite:PATH', 'redis://HOST', 'amqp://HOST' or 'memory:'"),
         (("--from", "sqlite:no.db", "--to", "sqlite:new.db"), 3, "give --from sqlite:PATH or --app module:name"),
         (("--to", "memory:"), 2, "its jobs would be lost when this command exits"),
     ],
