@@ -51,7 +51,7 @@ async def test_a_quick_run_measures_every_row_of_ours_and_writes_the_page(tmp_pa
     assert rows["redis drain"]["samples"]["floor-redis"]
     assert rows["guards"]["samples"]["outlast"][0].keys() >= {"timeout", "retry", "breaker", "bulkhead", "all"}
     page = (tmp_path / "out/docs/benchmarks.md").read_text()
-    assert page.count("| drain by one worker process, jobs/s |") == 2
+    assert page.count("| drain by one worker process, jobs/s |") == 3
     assert "| all five | " in page
     assert "| a job whose worker was killed is run again after, s | not within 5 |" in page
     assert not list((tmp_path / "home").glob("run-*")), "the run's own folder is left behind"

@@ -67,7 +67,7 @@ async def test_after_the_whole_machine_died_another_takes_over(scene: Scene) -> 
 
 async def test_a_frozen_machine_is_superseded_and_changes_nothing_when_it_wakes(scene: Scene) -> None:
     job = await scene.enqueue(brief, "job", 1.0)
-    with scene.start() as frozen:
+    with scene.start(processes=1) as frozen:  # a second worker could be frozen while it opens the file, and lock it
         await scene.started("job")
         frozen.signal_all(signal.SIGSTOP)
         with scene.start() as other:
