@@ -25,7 +25,10 @@ async def declare(declarations: AmqpDeclarations) -> None:
 
 
 async def interrupted(consumer: AmqpConsumer) -> None:
-    """Wait until the consumer has noticed that it consumes no more: long before a heartbeat of 60 s would tell it."""
+    """Wait until the consumer has noticed that it consumes no more: long before a heartbeat of 60 s would tell it.
+
+    It looks each millisecond: the consumer may consume again before `until` looks.
+    """
     began = time.monotonic()
     while consumer.consuming:
         await asyncio.sleep(0.001)

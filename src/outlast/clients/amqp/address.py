@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
+from outlast.clients.tls import tls_context
 from outlast.core import durations
 from outlast.core.errors import ConfigurationError
 
@@ -83,16 +84,7 @@ class AmqpAddress(Struct, frozen=True, kw_only=True):
 
     def tls(self) -> ssl.SSLContext | None:
         """Return the TLS context, None without TLS; raise ConfigurationError for a file that cannot be used."""
-        if not self.secure:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key or None)
-        except (OSError, ssl.SSLError) as error:
-            files = ", ".join(f"{name}={value}" for name, value in (("ca", self.ca), ("cert", self.cert)) if value)
-            raise ConfigurationError(f"url: ?{files}: {error}; give readable PEM files") from None
-        return context
+        return tls_context(self.ca, self.cert, self.key) if self.secure else None
 
     @classmethod
     def of(cls, url: str) -> AmqpAddress:
