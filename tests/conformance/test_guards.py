@@ -150,14 +150,20 @@ async def test_of_many_at_the_same_time_one_stores_its_change(two: tuple[Desk, D
     assert state_of(kept, now) == "half-open"
 
 
-async def test_a_probe_closes_it_for_all(two: tuple[Desk, Desk]) -> None:
-    one, other = two
-    await opened(one)
-    one.clock.advance(RULES.interval)
-    record, now = await read(one)
+async def probing(desk: Desk) -> GuardRecord:
+    """Open the guard, and take its probe as "a 1" when it is due; return the record."""
+    await opened(desk)
+    desk.clock.advance(RULES.interval)
+    record, now = await read(desk)
     taken = took_probe(record, "a 1", now)
     assert taken is not None
-    assert await one.store.swap([taken]) == [True]
+    assert await desk.store.swap([taken]) == [True]
+    return taken
+
+
+async def test_a_probe_closes_it_for_all(two: tuple[Desk, Desk]) -> None:
+    one, other = two
+    taken = await probing(one)
     one.clock.advance(1)
     record, now = await read(one)
     assert await one.store.swap([probe_ended(record, "a 1", taken.generation, "success", now)]) == [True]
@@ -167,12 +173,7 @@ async def test_a_probe_closes_it_for_all(two: tuple[Desk, Desk]) -> None:
 
 async def test_a_lease_lapses_by_the_clock_of_the_store(two: tuple[Desk, Desk]) -> None:
     one, other = two
-    await opened(one)
-    one.clock.advance(RULES.interval)
-    record, now = await read(one)
-    taken = took_probe(record, "a 1", now)
-    assert taken is not None
-    assert await one.store.swap([taken]) == [True]
+    taken = await probing(one)
     one.clock.advance(RULES.lease - 0.5)
     record, now = await read(other)
     assert took_probe(record, "b 1", now) is None
@@ -187,12 +188,7 @@ async def test_a_lease_lapses_by_the_clock_of_the_store(two: tuple[Desk, Desk]) 
 
 async def test_a_lease_that_is_renewed_lasts_for_all(two: tuple[Desk, Desk]) -> None:
     one, other = two
-    await opened(one)
-    one.clock.advance(RULES.interval)
-    record, now = await read(one)
-    taken = took_probe(record, "a 1", now)
-    assert taken is not None
-    assert await one.store.swap([taken]) == [True]
+    taken = await probing(one)
     one.clock.advance(RULES.lease - 0.5)
     record, now = await read(one)
     assert await one.store.swap([probe_renewed(record, "a 1", taken.generation, now)]) == [True]
