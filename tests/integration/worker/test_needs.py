@@ -198,11 +198,8 @@ async def test_a_handed_out_job_that_has_not_begun_goes_back_when_the_guard_open
 
     @shop.job(queue="charges")
     async def charge(number: int) -> None:
-        if number >= 400:
-            if not begun:
-                guard.hold("open")
-            begun.append(number)
-            await go.wait()
+        begun.append(number)
+        await go.wait()
 
     store = (await shop.runtime()).store
     settle, released = store.broker.settle, list[Release]()
@@ -212,13 +209,18 @@ async def test_a_handed_out_job_that_has_not_begun_goes_back_when_the_guard_open
         return await settle(settlements)
 
     store.broker.settle = noted  # type: ignore[method-assign]
-    handles = await shop.send([charge.message(n) for n in range(450)])
+    handles = await shop.send([charge.message(n) for n in range(50)])
     async with working(shop, concurrency=4):
+
+        async def ahead() -> bool:
+            return len(begun) == 4 and (await stats_of(shop, "charges")).running > 4
 
         async def given_back() -> bool:
             stats = await stats_of(shop, "charges")
-            return bool(begun) and (stats.running, stats.ready) == (len(begun), 50 - len(begun))
+            return (stats.running, stats.ready) == (len(begun), 50 - len(begun))
 
+        await until(ahead, "jobs are handed out that have not begun")
+        guard.hold("open")
         await until(given_back, "what has not begun is back")
         guard.hold("")
         go.set()
