@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import apsw
 
 from outlast.aio.look import Look, look_until
-from outlast.aio.notifier import Notifier
 from outlast.brokers.sqlite import claim, control, exchanges, guards, leases, purge, records, schedules, settle
 from outlast.brokers.sqlite.batch import apply_batch
 from outlast.brokers.sqlite.copies import back_up_store
@@ -26,15 +24,11 @@ from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import CHANGES, Transaction
 from outlast.brokers.sqlite.tuning import Tuning
-from outlast.clients.sqlite.checkpointer import Checkpointer
-from outlast.clients.sqlite.connection import SharedConnection
-from outlast.clients.sqlite.errors import translated
-from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.file_system import boot_id, durability_of
-from outlast.clients.sqlite.process_notifier import NotificationListener, ProcessNotifier
-from outlast.clients.sqlite.writer import WriteOperation, WriterThread
+from outlast.clients.sqlite.shared_file import SharedFile
+from outlast.clients.sqlite.writer import WriteOperation
 from outlast.core.clock import Clock
-from outlast.core.errors import OutlastError, StoreUnavailable
+from outlast.core.errors import OutlastError
 from outlast.core.guards.record import GuardRecord, GuardsView
 from outlast.core.message import TERMINAL, Delivery, Holder, Message
 from outlast.core.policy import DEFAULTS
@@ -66,23 +60,22 @@ class SqliteStore(exchanges.SqliteExchanges):
         self, path: str, *, clock: Clock, max_body: int = DEFAULTS.max_body, tuning: Tuning | None = None
     ) -> None:
         super().__init__()
-        self._identity = FileIdentity(path)
-        # All processes must use one name: the files beside it (log, lock, sockets) are found by it.
-        self.path = self._identity.path
         self._tuning = tuning or Tuning()
         self._clock = clock
         self._max_body = max_body
         self._capabilities: Capabilities | None = None
-        self._processes = ProcessNotifier(self.path)
-        self._notifiers = {name: Notifier() for name in CHANGES}
-        self._listeners: dict[str, NotificationListener] = {}
-        self._end_waiter = EndWaiter(self._notifiers["ended"])
-        self._db: SharedConnection | None = None
-        self._reading: apsw.Connection | None = None
-        self._reader: ThreadPoolExecutor | None = None
-        self._writer: WriterThread[Transaction] | None = None
-        self._checkpointer: Checkpointer | None = None
-        self._opening = asyncio.Lock()
+        self._file = SharedFile(
+            path,
+            open_db=lambda identity: open_store(identity.path, self._tuning, identity=identity),
+            session=lambda db: Transaction(db, clock, boot_id(), max_body),
+            apply=apply_batch,
+            upkeep=lambda tx, checkpointer: Tidier(tx, self.path, checkpointer, self._tuning),
+            tuning=self._tuning,
+            changes=CHANGES,
+            always=("work",),
+        )
+        self.path = self._file.path
+        self._end_waiter = EndWaiter(self._file.notifiers["ended"])
         self._sound_until = 0.0
         """Until then the rows are not checked again: a check that found nothing wrong is dear."""
 
@@ -95,91 +88,20 @@ class SqliteStore(exchanges.SqliteExchanges):
 
     async def open(self) -> None:
         """Open the file, created or migrated as needed. Raise StoreError or UnsafeStore; opening twice is a no-op."""
-        async with self._opening:
-            if self._writer is not None:
-                return
-            reader = ThreadPoolExecutor(1, thread_name_prefix="outlast-sqlite-reader")
-            loop = asyncio.get_running_loop()
-            try:
-                db, self._reading = await loop.run_in_executor(reader, _open_both, self._identity, self._tuning)
-            except BaseException:
-                reader.shutdown(wait=False)
-                raise
-            self._db = db
-            self._reader = reader
-            self._checkpointer = Checkpointer(self._identity, db, self._tuning)
-            tx = Transaction(db, self._clock, boot_id(), self._max_body)
-            tidier = Tidier(tx, self.path, self._checkpointer, self._tuning)
-            self._writer = WriterThread(
-                tx,
-                self._identity,
-                apply=apply_batch,
-                notifiers=self._notifiers,
-                processes=self._processes,
-                checkpointer=self._checkpointer,
-                upkeep=tidier,
-                abandoned=self._abandoned,
-            )
-            self._listen("work")
-
-    def _listen(self, name: str) -> Notifier:
-        """Return the notifier of a change; from now on other processes notify it too."""
-        notifier = self._notifiers[name]
-        if name not in self._listeners and self._writer is not None:
-            self._listeners[name] = NotificationListener(self._processes, name, notifier.notify)
-            self._listeners[name].open()
-        return notifier
+        await self._file.open()
 
     async def close(self) -> None:
         """Finish the submitted operations, then close the file. Held jobs stay held until their lease lapses."""
-        async with self._opening:
-            if self._writer is None:
-                return
-            writer, self._writer = self._writer, None
-            self._close_listeners()
-            try:
-                await writer.close()
-            finally:
-                # Shielded: a close that is cancelled must close the file too.
-                await asyncio.shield(asyncio.to_thread(self._close_file, writer))
-            for notifier in self._notifiers.values():
-                notifier.notify()
-
-    def _close_listeners(self) -> None:
-        while self._listeners:
-            self._listeners.popitem()[1].close()
-
-    def _close_file(self, writer: WriterThread[Transaction]) -> None:
-        writer.join()
-        self._close_connections()
-
-    def _close_connections(self) -> None:
-        assert self._checkpointer is not None
-        assert self._reader is not None
-        self._checkpointer.close()
-        self._reader.shutdown()
-        for db in (self._reading, self._db):
-            if db is not None:
-                self._identity.close(db)
-        self._db = self._reading = None
-        self._processes.close()
-
-    def _abandoned(self) -> None:
-        """Close all that is open, in the writer's thread: the event loop was closed before the store."""
-        self._writer = None
-        self._close_listeners()
-        self._close_connections()
+        await self._file.close()
 
     async def _submit(self, run: Callable[[Transaction], T], **how: Any) -> T:
-        if self._writer is None:
-            raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
         result: T
         try:
-            result = await self._writer.submit(WriteOperation(run, **how))
+            result = await self._file.submit(WriteOperation(run, **how))
         except Exception as error:
             if not await self._repaired(error):
                 raise
-            result = await self._writer.submit(WriteOperation(run, **how))
+            result = await self._file.submit(WriteOperation(run, **how))
         return result
 
     async def _repaired(self, error: BaseException | None) -> bool:
@@ -187,34 +109,23 @@ class SqliteStore(exchanges.SqliteExchanges):
         if isinstance(error, OutlastError):
             error = error.__cause__  # of SQLite, for a value that it cannot calculate with or put into JSON
         wrong_value = (apsw.SQLError, apsw.MismatchError, apsw.ConstraintError, *READ_ERRORS)
-        if not isinstance(error, wrong_value) or self._writer is None:
+        if not isinstance(error, wrong_value) or not self._file.is_open:
             return False
         loop = asyncio.get_running_loop()
         if loop.time() < self._sound_until:
             return False
-        if await self._writer.submit(WriteOperation(repair)):
+        if await self._file.submit(WriteOperation(repair)):
             return True
         self._sound_until = loop.time() + SOUND
         return False
 
     async def _read(self, read: Callable[..., T], *args: object) -> T:
-        if self._reader is None or self._writer is None:
-            raise StoreUnavailable(f"{self.path} is not open here: await open() before use")
-
-        def run() -> T:
-            try:
-                with translated(self.path):
-                    return read(self._reading, *args)
-            finally:
-                self._identity.check()  # also after an error, of which it may be the cause
-
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._reader, run)
+            return await self._file.read(read, *args)
         except Exception as error:
             if not await self._repaired(error):
                 raise
-            return await loop.run_in_executor(self._reader, run)
+            return await self._file.read(read, *args)
 
     # Broker
 
@@ -244,7 +155,7 @@ class SqliteStore(exchanges.SqliteExchanges):
             deliveries, soon = await self._submit(run, peek=peek, undo=_release)
             return Look(deliveries, bool(deliveries), soon)
 
-        return await look_until(look, notifier=self._notifiers["work"], timeout=wait, poll=POLL)
+        return await look_until(look, notifier=self._file.notifiers["work"], timeout=wait, poll=POLL)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Lost]:
         """Apply each settlement whose fence still counts; return the superseded ones."""
@@ -283,7 +194,7 @@ class SqliteStore(exchanges.SqliteExchanges):
         """Return the records once all jobs have ended or are unknown, or after `timeout` seconds."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        notifier = self._listen("ended")
+        notifier = self._file.listen("ended")
         while True:
             seen = notifier.count
             found = await self.get(ids)
@@ -357,7 +268,7 @@ class SqliteStore(exchanges.SqliteExchanges):
 
     async def amended(self, since: int, timeout: float) -> int:
         """Return a number above `since` once an operator changed schedules, or `since` after `timeout` seconds."""
-        notifier = self._listen("schedule")
+        notifier = self._file.listen("schedule")
         await notifier.wait(since, timeout)
         return notifier.count
 
@@ -373,28 +284,16 @@ class SqliteStore(exchanges.SqliteExchanges):
 
     async def guards_changed(self, since: int, timeout: float) -> int:
         """Return a number above `since` once a guard was changed, or `since` after `timeout` seconds."""
-        notifier = self._listen("guard")
+        notifier = self._file.listen("guard")
         await notifier.wait(since, timeout)
         return notifier.count
 
     async def backup(self, target: str) -> None:
         """Write a consistent copy of the file to `target`, which must not exist, while the store is in use."""
-        await asyncio.to_thread(back_up_store, self._identity, target, self._tuning)
+        await asyncio.to_thread(back_up_store, self._file.identity, target, self._tuning)
 
 
 def _release(result: tuple[list[Delivery], float | None]) -> Callable[[Transaction], Any] | None:
     """Return the function that releases the deliveries of a cancelled claim."""
     releases = [Release(delivery.fence, why="claim cancelled") for delivery in result[0]]
     return (lambda tx: settle.settle(tx, releases)) if releases else None
-
-
-def _open_both(identity: FileIdentity, tuning: Tuning) -> tuple[SharedConnection, apsw.Connection]:
-    """Open the file for the writer, and again for reads."""
-    db = open_store(identity.path, tuning, identity=identity)
-    try:
-        reading = identity.connect(tuning.busy)
-        reading.pragma("query_only", 1)
-    except BaseException:
-        identity.close(db)
-        raise
-    return db, reading

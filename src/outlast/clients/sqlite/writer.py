@@ -19,7 +19,7 @@ from outlast.clients.sqlite.process_notifier import ProcessNotifier
 from outlast.clients.sqlite.writer_queue import WriterQueue
 from outlast.core.errors import StoreError, StoreFull, StoreMoved, StoreUnavailable
 
-__all__ = ["Upkeep", "WriteOperation", "WriteResult", "WriterSession", "WriterThread"]
+__all__ = ["Apply", "Upkeep", "WriteOperation", "WriteResult", "WriterSession", "WriterThread"]
 
 logger = logging.getLogger("outlast.sqlite")
 
@@ -90,6 +90,7 @@ class WriteOperation(Generic[S]):
 
 
 WriteResult = tuple[WriteOperation[S], Any, BaseException | None]
+Apply = Callable[[S, list[WriteOperation[S]]], list[WriteResult[S]]]
 
 
 class WriterThread(Generic[S]):
@@ -106,7 +107,7 @@ class WriterThread(Generic[S]):
         session: S,
         identity: FileIdentity,
         *,
-        apply: Callable[[S, list[WriteOperation[S]]], list[WriteResult[S]]],
+        apply: Apply[S],
         notifiers: Mapping[str, Notifier],
         processes: ProcessNotifier,
         checkpointer: Checkpointer,
