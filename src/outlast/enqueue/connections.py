@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
-from outlast.aio.loop_end import at_loop_end
+from outlast.aio.per_loop import PerLoop
 from outlast.core.registry import Registry
 from outlast.core.store.store import Store
 from outlast.enqueue.attendance import Attendance
@@ -21,18 +18,13 @@ __all__ = ["Connections"]
 class _LoopConnection:
     """The connection of one loop. The lock stops concurrent first uses from opening the store twice."""
 
-    __slots__ = ("__weakref__", "_close", "attendance", "declared", "lock", "runtime")
+    __slots__ = ("attendance", "declared", "lock", "runtime")
 
-    def __init__(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._close = close
+    def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.runtime: Runtime | None = None
         self.attendance: Attendance | None = None
         self.declared = -1
-
-    async def aclose(self) -> None:
-        """Close it at the end of its loop."""
-        await self._close()
 
 
 class Connections:
@@ -42,7 +34,7 @@ class Connections:
         self._registry = registry
         self._connect = connect
         self._wire = wire
-        self._connections: dict[tuple[int, asyncio.AbstractEventLoop], _LoopConnection] = {}
+        self._connections = PerLoop(_LoopConnection, close=self.close, abandon=self._abandon)
         self._single: Store | None = None
         self._local_guards = LocalGuards(registry.guards)
 
@@ -50,30 +42,22 @@ class Connections:
         """Return the Runtime of the running loop, with the store open and the queues declared; raise StoreError."""
         if (runtime := self.if_ready()) is not None:
             return runtime
-        key = (os.getpid(), asyncio.get_running_loop())
-        connection = self._connections.get(key)
-        if connection is None:
-            connection = self._connections[key] = _LoopConnection(self.close)
-            at_loop_end(connection)
-            await self._forget()
+        connection = await self._connections.get()
         async with connection.lock:
             return await self._ready(connection)
 
     def if_ready(self) -> Runtime | None:
         """Return the Runtime of the running loop if its store is open and all queues are declared."""
-        connection = self._connections.get((os.getpid(), asyncio.get_running_loop()))
+        connection = self._connections.here()
         return connection.runtime if connection is not None and connection.declared == self._registry.version else None
 
     def has_connection(self) -> bool:
         """Return whether the running loop has a connection, open or not yet."""
-        return (os.getpid(), asyncio.get_running_loop()) in self._connections
+        return self._connections.here() is not None
 
     def has_others(self) -> bool:
         """Return whether another loop of this process, which is not closed, has a connection."""
-        here = asyncio.get_running_loop()
-        return any(
-            pid == os.getpid() and loop is not here and not loop.is_closed() for pid, loop in [*self._connections]
-        )
+        return any(True for _ in self._connections.others())
 
     async def _ready(self, connection: _LoopConnection) -> Runtime:
         if connection.runtime is None:
@@ -97,29 +81,22 @@ class Connections:
 
     async def close(self) -> None:
         """Close the store of the running loop, unless another loop shares it, or a worker uses it."""
-        key = (os.getpid(), asyncio.get_running_loop())
-        connection = self._connections.get(key)
+        connection = self._connections.here()
         if connection is None or (connection.runtime is not None and connection.runtime.used):
             return
-        del self._connections[key]
+        self._connections.pop()
         async with connection.lock:
             runtime, connection.runtime = connection.runtime, None
             if connection.attendance is not None:
                 connection.attendance.close()
-        if runtime is None:
-            return
-        if not self._shared(runtime.store):
+        await self._close_store(runtime)
+
+    async def _abandon(self, connection: _LoopConnection) -> None:
+        runtime, connection.runtime = connection.runtime, None
+        await self._close_store(runtime)
+
+    async def _close_store(self, runtime: Runtime | None) -> None:
+        """Close the store of a runtime, unless a loop has it open."""
+        used = (each.runtime.store for each in self._connections if each.runtime is not None)
+        if runtime is not None and not any(store is runtime.store for store in used):
             await runtime.store.broker.close()
-
-    async def _forget(self) -> None:
-        """Close the connections of loops that were closed before; drop those of the parent process after a fork."""
-        ended = [key for key in self._connections if key[0] != os.getpid() or key[1].is_closed()]
-        for key, connection in [(key, self._connections.pop(key)) for key in ended]:
-            runtime, connection.runtime = connection.runtime, None
-            if runtime is not None and key[0] == os.getpid() and not self._shared(runtime.store):
-                with contextlib.suppress(RuntimeError):  # its connections need their loop: they end when they are freed
-                    await runtime.store.broker.close()
-
-    def _shared(self, store: Store) -> bool:
-        """Return whether a loop has this store open."""
-        return any(each.runtime is not None and each.runtime.store is store for each in self._connections.values())
