@@ -31,6 +31,7 @@ from outlast.job import Declarer
 from outlast.resilience.declare import GuardsMixin
 from outlast.router import JobRouter
 from outlast.settings import Settings
+from outlast.toolkit.declare import ToolkitMixin
 
 if TYPE_CHECKING:
     from outlast.core.clock import Clock
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Outlast"]
 
 
-class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixin):
+class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixin, ToolkitMixin):
     """The jobs of one application. name: selects the environment variables: OUTLAST_<NAME>_URL, then OUTLAST_URL.
 
     Connections open on first use, one per event loop; in a script, `async with shop:` opens and closes them.
@@ -52,6 +53,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
     def __init__(self, name: str, *, settings: Settings | None = None) -> None:
         if not str(name).replace("-", "_").isidentifier():
             raise ConfigurationError(f"Outlast({name!r}): name it with letters, digits, '_' or '-', such as 'shop'")
+        Settings.check_name(str(name))
         if settings is not None and not isinstance(settings, Settings):
             raise ConfigurationError(f"Outlast({name!r}, settings={settings!r}): give Settings(url=...)")
         self.name: Final = plain_text(name)

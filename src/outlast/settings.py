@@ -30,10 +30,13 @@ _SomeSeconds = Annotated[float, Meta(gt=0, description="give more than 0 seconds
 _Switch = Annotated[bool, Meta(description="give True or False (a variable: 1 or 0)")]
 _Url = Annotated[str, Meta(description="give text such as 'sqlite:outlast.db'")]
 _AmqpUrl = Annotated[str, Meta(description="give text such as 'amqp://user:password@host/vhost'")]
+_ToolkitUrl = Annotated[str, Meta(description="give text such as 'redis://host:6379/1' or 'sqlite:toolkit.db'")]
 _File = Annotated[
     str, Meta(pattern=r"^(?!sqlite:)(?s:.*[^/])?\Z", description="give the path of a file, such as 'spool.db'")
 ]
 
+ADDRESSES: Final = ("url", "amqp_url", "toolkit_url")
+"""The settings that name servers, and may hold secrets."""
 _CLI_ONLY: Final = ("APP", "DEBUG")
 """Variables that only the command line reads."""
 _KUBERNETES: Final = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$")
@@ -52,9 +55,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The store of the jobs and the bounds of one process. Durations are seconds; a variable may also be "30s", "5m".
 
     `Outlast(..., settings=Settings(...))` replaces the environment, except for the addresses: without a `url` it reads
-    `url` from there, and `amqp_url` too unless it is given. Otherwise each field is read from OUTLAST_<APP>_<FIELD>,
-    then OUTLAST_<FIELD>. The default of `url` is an outlast.db beside the nearest pyproject.toml at or above the
-    working directory, or else in the working directory.
+    `url` from there, and the other addresses too unless they are given. Otherwise each field is read from
+    OUTLAST_<APP>_<FIELD>, then OUTLAST_<FIELD>. The default of `url` is an outlast.db beside the nearest pyproject.toml
+    at or above the working directory, or else in the working directory.
     """
 
     url: _Url = ""
@@ -62,6 +65,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     amqp_url: _AmqpUrl = ""
     """"amqp://USER:PASSWORD@HOST/VHOST" of a RabbitMQ that routes the events of this app (docs/bridge.md); "" for none:
     the store routes them."""
+    toolkit_url: _ToolkitUrl = ""
+    """"sqlite:PATH", "redis://..." or "memory:" for cache, locks, limits and sessions (docs/toolkit.md); "" for the
+    place of the jobs: the same servers, or a file beside theirs."""
+    toolkit_timeout: _SomeSeconds = 1.0
+    """Seconds that one call of the toolkit waits for its store before it counts as away."""
     max_body: _Count = DEFAULTS.max_body
     """The maximum bytes of one job's arguments, as JSON."""
     enqueue_timeout: _SomeSeconds = 5.0
@@ -93,8 +101,17 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         values = {field: getattr(self, field) for field in self.__struct_fields__}
-        values |= {"url": redact_url(self.url), "amqp_url": redact_url(self.amqp_url)}
+        values |= {field: redact_url(values[field]) for field in ADDRESSES}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
+    @classmethod
+    def check_name(cls, app: str) -> None:
+        """Raise ConfigurationError for an app that has a variable of every app as its own, such as OUTLAST_AMQP_URL."""
+        prefix = variables_of(app)
+        shared = {f"OUTLAST_{field.upper()}" for field in cls.__struct_fields__}
+        for variable in [] if prefix == "OUTLAST_" else [prefix + field.upper() for field in cls.__struct_fields__]:
+            if variable in shared:
+                raise ConfigurationError(f"Outlast({app!r}): {variable} is a setting of every app: give another name")
 
     def __post_init__(self) -> None:
         for field in _types():
@@ -178,9 +195,7 @@ def _addresses_left_out(argument: Settings) -> tuple[str, ...]:
 
     None of them when the code names the store: a RabbitMQ of the environment must not route the events of a test.
     """
-    if argument.url:
-        return ()
-    return ("url",) if argument.amqp_url else ("url", "amqp_url")
+    return () if argument.url else tuple(field for field in ADDRESSES if not getattr(argument, field))
 
 
 def _nearest(name: str, fields: set[str]) -> str:

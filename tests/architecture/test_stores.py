@@ -19,8 +19,11 @@ STORE = re.compile(r"(sqlite|rediss?|memory|amqps?|postgres(ql)?)(\+\w*)?(:.*)?"
 URL = re.compile(r"(sqlite|rediss?(\+\w+)?|amqps?|postgres(ql)?):")
 TESTS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit"}
 
-BRANCHES = {"settings.py": ["sqlite:"]}
-"""The one documented default."""
+BRANCHES = {
+    "settings.py": ["sqlite:"],
+    "toolkit/stores.py": ["sqlite:", "amqp:", "amqps:", "memory", "sqlite", "redis", "rediss"],
+}
+"""The one documented default, and the place where the toolkit chooses its store."""
 IMPORTS = {
     "cli/version.py": {"outlast.brokers.sqlite.inspection"},
     "testing/harness.py": {"outlast.brokers.memory"},

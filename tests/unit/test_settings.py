@@ -9,7 +9,7 @@ import pytest
 
 from outlast import ConfigurationError, Settings
 from outlast.brokers.registry import connect
-from outlast.brokers.sqlite.kind import sqlite_path
+from outlast.clients.sqlite.file_url import sqlite_path
 from outlast.core.policy import DEFAULTS
 from outlast.testing import FakeClock
 

@@ -23,15 +23,15 @@ def register(root: typer.Typer) -> None:
 @command(group, "show")
 def show_(options: CommonOptions) -> None:
     """Show every setting, its value and its source, and the store in use. Secrets are masked."""
-    from outlast.settings import Settings
+    from outlast.settings import ADDRESSES, Settings
 
     access = find_store(options)
     app = access.app
     origins = Settings.origins("") if app is None else Settings.origins(app.name, app.explicit_settings)
     if options.url:
         origins["url"] = "--url"
-    values = {**asdict(access.settings), "url": redact_url(access.url)}
-    values["amqp_url"] = redact_url(access.settings.amqp_url)
+    values = {**asdict(access.settings), "url": access.url}
+    values |= {field: redact_url(values[field]) for field in ADDRESSES}
     exists = access.file is not None and access.file.is_file()
     if options.json:
         settings = [{"name": name, "value": value, "from": origins[name]} for name, value in values.items()]

@@ -34,6 +34,7 @@ __all__ = [
     "StoreMoved",
     "StoreUnavailable",
     "StoreUncertain",
+    "ToolkitAway",
     "UniqueConflict",
     "UnsafeStore",
     "WireError",
@@ -210,6 +211,18 @@ class StoreMoved(StoreUnavailable):
 
 class StoreUncertain(StoreUnavailable):
     """The connection broke after the call was sent: the store may have done it. Repeating the same call is safe."""
+
+
+class ToolkitAway(StoreUnavailable):
+    """The store of the toolkit does not answer, or did not a moment ago; each piece then takes its documented side.
+
+    uncertain: whether the call may have been done. retry_after: seconds from which on it may answer, None if not known.
+    """
+
+    def __init__(self, store: str, why: str, *, uncertain: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(f"the toolkit's store {store} is away ({why})")
+        self.uncertain = uncertain
+        self.retry_after = retry_after
 
 
 class StoreFull(StoreError):

@@ -30,6 +30,7 @@ from outlast.settings import Settings
 if TYPE_CHECKING:
     from outlast.enqueue.spool import Spool
     from outlast.resilience.link import GuardLink
+    from outlast.toolkit.access import Toolkit
 
 __all__ = ["Wiring", "wire"]
 
@@ -61,8 +62,9 @@ class Wiring:
         kind = find_kind(settings.url)  # an unknown one is refused when the store is opened
         in_process = kind is not None and kind.in_process
         self._guard_link: GuardLink | None = None
-        self._making_link = threading.Lock()
+        self._making_once = threading.Lock()
         self._in_process = in_process
+        self._toolkit: Toolkit | None = None
         if settings.spool and not in_process:
             from outlast.enqueue.spool import Spool
 
@@ -82,10 +84,24 @@ class Wiring:
         if self._guard_link is None and not self._in_process:
             from outlast.resilience.link import GuardLink  # an app without guards does not need it
 
-            with self._making_link:  # of the first calls in two threads; a link that is not kept is never closed
+            with self._making_once:  # of the first calls in two threads; a link that is not kept is never closed
                 if self._guard_link is None:
                     self._guard_link = GuardLink(self._guard_store)
         return self._guard_link
+
+    @property
+    def toolkit(self) -> Toolkit:
+        """The store of the app's toolkit; raise ConfigurationError if no URL leads to one."""
+        if self._toolkit is None:
+            from outlast.toolkit.access import Toolkit  # an app without its pieces does not need it
+            from outlast.toolkit.stores import toolkit_url
+
+            settings = self.composer.settings
+            with self._making_once:
+                if self._toolkit is None:
+                    url = toolkit_url(settings.toolkit_url, settings.url)
+                    self._toolkit = Toolkit(url, clock=self.composer.clock, timeout=settings.toolkit_timeout)
+        return self._toolkit
 
     def emit(self, event: Event) -> None:
         """Notify the observers of an event that needs no store, in the calling thread."""
@@ -197,6 +213,8 @@ class Wiring:
             await self.spool.close()
         if self._guard_link is not None and portal().loop is asyncio.get_running_loop():
             await self._guard_link.close()
+        if self._toolkit is not None:
+            await self._toolkit.close()
         await self.connections.close()
 
     async def close_unless_shared(self) -> None:

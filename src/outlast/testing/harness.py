@@ -121,7 +121,8 @@ class Testing:
         settings = Settings.load(app.name, app.explicit_settings)
         self.store: Final = _TestStore(self.clock, max_body=settings.max_body)
         """The MemoryStore behind the app."""
-        self._wiring = app._wire(msgspec.structs.replace(settings, url="memory:"), self.clock, self._connect)
+        in_memory = msgspec.structs.replace(settings, url="memory:", toolkit_url="memory:")
+        self._wiring = app._wire(in_memory, self.clock, self._connect)
 
     def _connect(self, settings: Settings, clock: Clock) -> Store:
         return Store.of(self.store, settings.url)

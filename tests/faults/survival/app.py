@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from outlast import Constant, Context, Exponential, GiveUp, Outlast, Retention, Retry, Settings
 from outlast.aio.clock import SystemClock
-from outlast.brokers.sqlite.kind import sqlite_path
+from outlast.clients.sqlite.file_url import sqlite_path
 from outlast.core.clock import Clock
 from outlast.core.events import Event, JobLost
 from outlast.core.store.store import Store

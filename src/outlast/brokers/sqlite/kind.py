@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from outlast.brokers.kind import Inspection, StoreKind
+from outlast.clients.sqlite.file_url import sqlite_path
 from outlast.core.clock import Clock
-from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreMissing, StoreUnavailable, UnsafeStore
+from outlast.core.errors import StoreCorrupt, StoreMissing, StoreUnavailable, UnsafeStore
 from outlast.core.findings import Finding
 from outlast.core.store.store import Store
-from outlast.core.urls import redact_url
 
-__all__ = ["SqliteKind", "sqlite_path"]
+__all__ = ["SqliteKind"]
 
 _MAGIC: Final = b"SQLite format 3\0"
 
@@ -96,23 +96,3 @@ class SqliteKind(StoreKind):
 
         aside = await asyncio.to_thread(restore_store, str(backup), self.identity(url))
         return Path(aside) if aside else None
-
-
-def sqlite_path(url: str) -> str:
-    """Return the file that a URL names; raise ConfigurationError when it names none.
-
-    "sqlite:jobs.db" and "sqlite:dir/jobs.db" are relative to the working directory; "sqlite:/srv/jobs.db" and
-    "sqlite:///srv/jobs.db" are absolute.
-    """
-    path = url.removeprefix("sqlite:")
-    if path.startswith("//"):
-        if not path.startswith("///"):
-            raise ConfigurationError(
-                f"url={redact_url(url)!r}: 'sqlite://' takes no host; give 'sqlite:relative.db' or 'sqlite:///absolute.db'"
-            )
-        path = path[2:]
-    if path == ":memory:":
-        raise ConfigurationError(f"url={redact_url(url)!r}: to keep jobs in memory, for tests, use 'memory:'")
-    if not path or path.endswith("/"):
-        raise ConfigurationError(f"url={redact_url(url)!r}: name a file, such as 'sqlite:outlast.db'")
-    return path

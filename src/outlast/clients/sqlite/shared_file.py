@@ -16,7 +16,7 @@ from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_identity import FileIdentity
 from outlast.clients.sqlite.process_notifier import NotificationListener, ProcessNotifier
 from outlast.clients.sqlite.tuning import FileTuning
-from outlast.clients.sqlite.writer import Apply, Upkeep, WriteOperation, WriterSession, WriterThread
+from outlast.clients.sqlite.writer import Apply, Prepare, Upkeep, WriteOperation, WriterSession, WriterThread
 from outlast.core.errors import StoreUnavailable
 
 __all__ = ["SharedFile"]
@@ -29,8 +29,9 @@ class SharedFile(Generic[S]):
     """The file at `path`, which any number of processes of one host share. One object serves one event loop.
 
     open_db: opens the file for the writer, created or migrated as needed, and lets the identity take it. session,
-    upkeep: make the state of the writer's transactions, and the work between them. apply: see `WriterThread`. changes:
-    names of changes that other processes notify; `always` is listened for from `open` on, the others from `listen` on.
+    upkeep: make the state of the writer's transactions, and the work between them. apply, prepare: see `WriterThread`.
+    changes: names of changes that other processes notify; `always` is listened for from `open` on, the others from
+    `listen` on.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class SharedFile(Generic[S]):
         open_db: Callable[[FileIdentity], SharedConnection],
         session: Callable[[SharedConnection], S],
         apply: Apply[S],
+        prepare: Prepare[S] | None = None,
         upkeep: Callable[[S, Checkpointer], Upkeep],
         tuning: FileTuning,
         changes: Sequence[str] = (),
@@ -51,6 +53,7 @@ class SharedFile(Generic[S]):
         self._open_db = open_db
         self._session = session
         self._apply = apply
+        self._prepare = prepare
         self._upkeep = upkeep
         self._tuning = tuning
         self._always = always
@@ -60,6 +63,7 @@ class SharedFile(Generic[S]):
         self._db: SharedConnection | None = None
         self._reading: apsw.Connection | None = None
         self._reader: ThreadPoolExecutor | None = None
+        self._here: apsw.Connection | None = None
         self._writer: WriterThread[S] | None = None
         self._checkpointer: Checkpointer | None = None
         self._opening = asyncio.Lock()
@@ -89,6 +93,7 @@ class SharedFile(Generic[S]):
                 session,
                 self.identity,
                 apply=self._apply,
+                prepare=self._prepare,
                 notifiers=self.notifiers,
                 processes=self._processes,
                 checkpointer=self._checkpointer,
@@ -145,10 +150,10 @@ class SharedFile(Generic[S]):
         assert self._reader is not None
         self._checkpointer.close()
         self._reader.shutdown()
-        for db in (self._reading, self._db):
+        for db in (self._here, self._reading, self._db):
             if db is not None:
                 self.identity.close(db)
-        self._db = self._reading = None
+        self._db = self._reading = self._here = None
         self._processes.close()
 
     def _abandoned(self) -> None:
@@ -175,6 +180,22 @@ class SharedFile(Generic[S]):
                 return read(self._reading, *args)
         finally:
             self.identity.check()  # also after an error, of which it may be the cause
+
+    def read_here(self, read: Callable[[apsw.Connection], T]) -> T:
+        """Return `read(connection)`, run on the event loop by a connection of its own: for one indexed row.
+
+        It waits for no other process: readers of the log never do. Raise StoreError.
+        """
+        if self._writer is None:
+            raise self._not_open()
+        try:
+            with translated(self.path):
+                if self._here is None:
+                    self._here = self.identity.connect(0.0)
+                    self._here.pragma("query_only", 1)
+                return read(self._here)
+        finally:
+            self.identity.check()
 
     def _not_open(self) -> StoreUnavailable:
         return StoreUnavailable(f"{self.path} is not open here: await open() before use")

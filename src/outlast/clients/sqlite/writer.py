@@ -19,7 +19,7 @@ from outlast.clients.sqlite.process_notifier import ProcessNotifier
 from outlast.clients.sqlite.writer_queue import WriterQueue
 from outlast.core.errors import StoreError, StoreFull, StoreMoved, StoreUnavailable
 
-__all__ = ["Apply", "Upkeep", "WriteOperation", "WriteResult", "WriterSession", "WriterThread"]
+__all__ = ["Apply", "Prepare", "Upkeep", "WriteOperation", "WriteResult", "WriterSession", "WriterThread"]
 
 logger = logging.getLogger("outlast.sqlite")
 
@@ -91,15 +91,17 @@ class WriteOperation(Generic[S]):
 
 WriteResult = tuple[WriteOperation[S], Any, BaseException | None]
 Apply = Callable[[S, list[WriteOperation[S]]], list[WriteResult[S]]]
+Prepare = Callable[[S, list[WriteOperation[S]]], None]
 
 
 class WriterThread(Generic[S]):
     """Runs operations on the connection of `session`, batch by batch, in a thread of its own.
 
     apply: runs a batch in the open transaction and returns a result for each operation; when it raises, the transaction
-    is rolled back and each operation runs in its own. notifiers: by the names of changes, notified on the loop before
-    the batch is answered. processes: notifies other processes after that. A batch is answered only while the path
-    leads to the file of `identity`. abandoned: closes all files; called in the thread when the loop was closed before.
+    is rolled back and each operation runs in its own. prepare: called with a batch before its transaction begins.
+    notifiers: by the names of changes, notified on the loop before the batch is answered. processes: notifies other
+    processes after that. A batch is answered only while the path leads to the file of `identity`. abandoned: closes all
+    files; called in the thread when the loop was closed before.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class WriterThread(Generic[S]):
         identity: FileIdentity,
         *,
         apply: Apply[S],
+        prepare: Prepare[S] | None = None,
         notifiers: Mapping[str, Notifier],
         processes: ProcessNotifier,
         checkpointer: Checkpointer,
@@ -119,6 +122,7 @@ class WriterThread(Generic[S]):
         self._path = identity.path
         self._abandoned = abandoned
         self._apply = apply
+        self._prepare = prepare
         self._notifiers = notifiers
         self._processes = processes
         self._changes: set[str] = set()
@@ -314,6 +318,8 @@ class WriterThread(Generic[S]):
         """Run a batch in one transaction; when one operation fails, run each in its own, so that only it fails."""
         session = self._session
         self._upkeep.wrote += 1
+        if self._prepare is not None:
+            self._prepare(session, batch)
         self._queue.begin(session.db, urgent=all(operation.merge is not None for operation in batch))
         results: list[WriteResult[S]] | None = None
         try:

@@ -1,0 +1,28 @@
+"""The file that a URL names."""
+
+from __future__ import annotations
+
+from outlast.core.errors import ConfigurationError
+from outlast.core.urls import redact_url
+
+__all__ = ["sqlite_path"]
+
+
+def sqlite_path(url: str) -> str:
+    """Return the file that a URL names; raise ConfigurationError when it names none.
+
+    "sqlite:jobs.db" and "sqlite:dir/jobs.db" are relative to the working directory; "sqlite:/srv/jobs.db" and
+    "sqlite:///srv/jobs.db" are absolute.
+    """
+    path = url.removeprefix("sqlite:")
+    if path.startswith("//"):
+        if not path.startswith("///"):
+            raise ConfigurationError(
+                f"url={redact_url(url)!r}: 'sqlite://' takes no host; give 'sqlite:relative.db' or 'sqlite:///absolute.db'"
+            )
+        path = path[2:]
+    if path == ":memory:":
+        raise ConfigurationError(f"url={redact_url(url)!r}: to keep jobs in memory, for tests, use 'memory:'")
+    if not path or path.endswith("/"):
+        raise ConfigurationError(f"url={redact_url(url)!r}: name a file, such as 'sqlite:outlast.db'")
+    return path

@@ -1,0 +1,145 @@
+"""The toolkit of an app: one store per event loop, opened at its first use, and each call to it through a guard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Final, TypeVar
+
+from outlast.aio.per_loop import PerLoop
+from outlast.aio.portal import has_short_loops, portal
+from outlast.core.clock import Clock
+from outlast.core.errors import (
+    DeadlinePassed,
+    GuardOpen,
+    GuardTimeout,
+    StoreFull,
+    StoreMoved,
+    StoreUnavailable,
+    StoreUncertain,
+    ToolkitAway,
+)
+from outlast.core.guards.policies import Breaker
+from outlast.resilience.guard import Guard
+from outlast.toolkit.store import ToolkitStore
+from outlast.toolkit.stores import connect_toolkit
+
+__all__ = ["Toolkit"]
+
+T = TypeVar("T")
+
+OPEN_FOR: Final = 1.0
+"""Seconds after a failed call in which no other is made; then one call tries the store."""
+_AWAY: Final = (StoreUnavailable, StoreFull, GuardTimeout)
+
+
+class _Opened:
+    """The store of one loop. The lock stops concurrent first uses from opening it twice."""
+
+    __slots__ = ("lock", "ready", "store")
+
+    def __init__(self, store: ToolkitStore) -> None:
+        self.lock = asyncio.Lock()
+        self.ready = False
+        self.store = store
+
+    async def open(self) -> None:
+        async with self.lock:
+            if not self.ready:
+                # Outside the context of the caller: what runs in the background of a store outlives the call.
+                await asyncio.create_task(self.store.open(), context=Context())
+                self.ready = True
+
+
+class Toolkit:
+    """The store of the toolkit's pieces, for all event loops and threads of a process.
+
+    url: see `connect_toolkit`. timeout: seconds that one call may take, the opening of the store included. Every call
+    goes through a guard of this process: after a call that failed or took too long, the store counts as away for
+    OPEN_FOR seconds, and calls raise ToolkitAway at once.
+    """
+
+    def __init__(
+        self, url: str, *, clock: Clock, timeout: float, connect: Callable[[str, Clock], ToolkitStore] = connect_toolkit
+    ) -> None:
+        self.url: Final = url
+        self.clock: Final = clock
+        self.timeout: Final = timeout
+        self._connect = connect
+        self._single: ToolkitStore | None = None
+        self._loops = PerLoop(self._make, close=self.close, abandon=lambda opened: opened.store.close())
+        self._guard = Guard(
+            "toolkit",
+            timeout=timeout,
+            # Of the last two calls one has failed: a store that hangs must cost one deadline, not one of each call.
+            breaker=Breaker(
+                window=2, minimum=1, failure_rate=0.5, open_for=OPEN_FOR, ramp=0, failures=_AWAY, share=False
+            ),
+        )
+
+    @property
+    def is_away(self) -> bool:
+        """Whether calls are refused now."""
+        return self._guard.view().state == "open"
+
+    def _make(self) -> _Opened:
+        store = self._single or self._connect(self.url, self.clock)
+        if store.in_process:
+            self._single = store
+        return _Opened(store)
+
+    async def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+        """Return `await call(store)`. Raise ToolkitAway when the store does not answer; other errors of the call."""
+        if has_short_loops():
+            return await portal().call(lambda: self._use_kept(call))
+        return await self._use(call)
+
+    def use_sync(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+        """Do the same from blocking code; raise WrongThread on a thread that runs an event loop."""
+        return portal().run(lambda: self._use_kept(call))
+
+    async def _use_kept(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+        """Use the store on the portal's loop, where it stays open."""
+        portal().at_stop(self.close)
+        return await self._use(call)
+
+    async def _use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+        opened = self._loops.here() or await self._loops.get()
+        if opened.store.in_process:
+            return await call(opened.store)
+        try:
+            return await self._guard.call(self._called, opened, call)
+        except StoreMoved as error:
+            await self._replace(opened)
+            raise ToolkitAway(opened.store.shown, str(error), uncertain=True) from error
+        except (GuardOpen, DeadlinePassed) as error:
+            raise ToolkitAway(opened.store.shown, str(error), retry_after=error.retry_after) from error
+        except _AWAY as error:
+            uncertain = isinstance(error, StoreUncertain | GuardTimeout)
+            raise ToolkitAway(opened.store.shown, str(error), uncertain=uncertain, retry_after=OPEN_FOR) from error
+
+    async def _called(self, opened: _Opened, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+        if not opened.ready:
+            await opened.open()
+        return await call(opened.store)
+
+    async def _replace(self, opened: _Opened) -> None:
+        """Open the file that is there now at the next use: the one that was open is not in its place any more."""
+        if self._loops.here() is opened:
+            self._loops.pop()
+            await opened.store.close()
+
+    async def check(self) -> None:
+        """Return when the store answers; raise ToolkitAway, StoreError, ConfigurationError otherwise."""
+        await self.use(_nothing)
+
+    async def close(self) -> None:
+        """Close the store of the running loop; a later use opens it again."""
+        opened = self._loops.pop()
+        if opened is not None:
+            await opened.store.close()
+
+
+async def _nothing(_: ToolkitStore) -> None:
+    """An open store answers."""

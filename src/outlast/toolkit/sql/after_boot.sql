@@ -1,0 +1,1 @@
+-- Run when the host was started since the file was last used: a lease of before has no holder.

@@ -1,0 +1,58 @@
+"""The stores of the toolkit, chosen by URL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from outlast.clients.sqlite.file_url import sqlite_path
+from outlast.core.clock import Clock
+from outlast.core.errors import ConfigurationError
+from outlast.core.urls import redact_url
+from outlast.toolkit.store import ToolkitStore
+
+__all__ = ["connect_toolkit", "toolkit_url"]
+
+_GIVE: Final = "give 'sqlite:PATH', 'redis://HOST' or 'memory:'"
+
+
+def toolkit_url(url: str, jobs_url: str) -> str:
+    """Return the URL of the toolkit's store. url: of the setting, "" for one that follows from that of the jobs.
+
+    Beside the jobs' file "outlast.db" that is "outlast-toolkit.db". Raise ConfigurationError where none follows.
+    """
+    if url:
+        return url
+    if jobs_url.startswith("sqlite:"):
+        stem, dot, ending = jobs_url.rpartition(".")
+        if not dot or "/" in ending:
+            return f"{jobs_url}-toolkit"
+        return f"{stem}-toolkit.{ending}"
+    if jobs_url.startswith(("amqp:", "amqps:")):
+        raise ConfigurationError(
+            f"toolkit_url (Settings or OUTLAST_TOOLKIT_URL): RabbitMQ cannot keep its data: {_GIVE}"
+        )
+    return jobs_url
+
+
+def connect_toolkit(url: str, clock: Clock) -> ToolkitStore:
+    """Return the store of a URL, not opened. No I/O; raise ConfigurationError if the URL is wrong."""
+    scheme = url.partition(":")[0]
+    if scheme == "memory":
+        from outlast.toolkit.memory import ToolkitMemory
+
+        return ToolkitMemory(clock)
+    if scheme == "sqlite":
+        from outlast.toolkit.file import ToolkitFile
+        from outlast.toolkit.tidies import tidies
+
+        return ToolkitFile(sqlite_path(url), clock, tidies=tidies())
+    if scheme.partition("+")[0] in ("redis", "rediss"):
+        try:
+            from outlast.clients.redis.address import Address
+            from outlast.toolkit.server import ToolkitServer
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"toolkit_url={redact_url(url)!r}: pip install 'outlast[redis]' ({error})"
+            ) from None
+        return ToolkitServer(Address.of(url))
+    raise ConfigurationError(f"toolkit_url={redact_url(url)!r} (Settings or OUTLAST_TOOLKIT_URL): {_GIVE}")

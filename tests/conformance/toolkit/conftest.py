@@ -1,0 +1,35 @@
+"""The fixtures of the toolkit's pieces: a toolkit on each store, with a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from outlast.testing.clock import FakeClock
+from outlast.toolkit.access import Toolkit
+from tests.support.toolkit import PLACES, Place, toolkit_at
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test the stores that can do what it asks for: `other_kit` needs one that two toolkits share."""
+    if "place" in metafunc.fixturenames:
+        places = [place for place in PLACES if place.shared or "other_kit" not in metafunc.fixturenames]
+        metafunc.parametrize("place", places, ids=[place.name for place in places])
+
+
+@pytest.fixture
+async def kit(place: Place, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Toolkit]:
+    """A toolkit on a fresh store."""
+    toolkit = toolkit_at(place, tmp_path, clock)
+    yield toolkit
+    await toolkit.close()
+
+
+@pytest.fixture
+async def other_kit(place: Place, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Toolkit]:
+    """Another toolkit on the same store, as another process has it."""
+    toolkit = toolkit_at(place, tmp_path, clock)
+    yield toolkit
+    await toolkit.close()

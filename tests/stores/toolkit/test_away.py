@@ -1,0 +1,83 @@
+"""A store that is away: one call finds out, the others are refused at once, and it is used again when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from outlast.aio.clock import SystemClock
+from outlast.core.errors import ToolkitAway
+from outlast.toolkit.access import Toolkit
+from outlast.toolkit.server import ToolkitServer
+from outlast.toolkit.store import ToolkitStore
+from tests.support.polling import until
+from tests.support.servers.redis_server import RedisServer
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server of this test's own."""
+    server = RedisServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def kit(server: RedisServer) -> AsyncIterator[Toolkit]:
+    kit = Toolkit(server.url, clock=SystemClock(), timeout=0.3)
+    yield kit
+    await kit.close()
+
+
+async def ping(store: ToolkitStore) -> bytes:
+    assert isinstance(store, ToolkitServer)
+    return bytes(await store.client.command("ECHO", "x"))
+
+
+async def answers(kit: Toolkit) -> bool:
+    try:
+        return await kit.use(ping) == b"x"
+    except ToolkitAway:
+        return False
+
+
+async def test_a_server_that_is_killed_is_away_and_is_used_when_it_is_back(kit: Toolkit, server: RedisServer) -> None:
+    assert await answers(kit)
+    server.stop()
+    with pytest.raises(ToolkitAway, match=r"127\.0\.0\.1"):
+        await kit.use(ping)
+    assert kit.is_away
+    with pytest.raises(ToolkitAway, match="made no call") as refused:
+        await kit.use(ping)
+    assert refused.value.retry_after is not None
+    assert not refused.value.uncertain
+    server.start()
+    await until(lambda: answers(kit), "the store is used again", within=5)
+
+
+async def test_many_calls_to_a_server_that_hangs_wait_for_one_deadline(kit: Toolkit, server: RedisServer) -> None:
+    assert await answers(kit)
+    assert server.process is not None
+    pid = server.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        calls: list[str] = []
+
+        async def counted(store: ToolkitStore) -> None:
+            calls.append(store.shown)
+            await ping(store)
+
+        for _ in range(50):  # one after the other, as one request makes them
+            with pytest.raises(ToolkitAway):
+                await kit.use(counted)
+        assert len(calls) <= 2, "a probe may follow, no call of each"
+        with pytest.raises(ToolkitAway):
+            await asyncio.gather(*(kit.use(counted) for _ in range(50)))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await until(lambda: answers(kit), "the store is used again", within=5)

@@ -1,0 +1,56 @@
+"""Which store a URL leads to, and which one follows from the URL of the jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from outlast import ConfigurationError, Outlast, Settings
+from outlast.testing.clock import FakeClock
+from outlast.toolkit.stores import connect_toolkit, toolkit_url
+
+
+@pytest.mark.parametrize(
+    ("jobs", "own", "found"),
+    [
+        ("sqlite:outlast.db", "", "sqlite:outlast-toolkit.db"),
+        ("sqlite:///srv/my.jobs.sqlite3", "", "sqlite:///srv/my.jobs-toolkit.sqlite3"),
+        ("sqlite:/srv/v1.2/jobs", "", "sqlite:/srv/v1.2/jobs-toolkit"),
+        ("sqlite:jobs", "", "sqlite:jobs-toolkit"),
+        ("redis://host/0?namespace=a", "", "redis://host/0?namespace=a"),
+        ("memory:", "", "memory:"),
+        ("amqp://host/v", "redis://host/1", "redis://host/1"),
+        ("sqlite:outlast.db", "memory:", "memory:"),
+    ],
+)
+def test_the_place_of_the_toolkit(jobs: str, own: str, found: str) -> None:
+    assert toolkit_url(own, jobs) == found
+
+
+def test_rabbitmq_keeps_no_toolkit() -> None:
+    with pytest.raises(ConfigurationError, match=r"OUTLAST_TOOLKIT_URL.*give 'sqlite:PATH'"):
+        toolkit_url("", "amqps://host/v")
+
+
+@pytest.mark.parametrize("url", ["http://user:canary@host", "canary", "", "amqp://user:canary@host", "rediscanary://x"])
+def test_another_url_is_refused_without_its_secrets(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"toolkit_url=.*give 'sqlite:PATH'") as caught:
+        connect_toolkit(url, FakeClock())
+    assert "canary@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "variable"), [("toolkit", "OUTLAST_TOOLKIT_URL"), ("amqp", "OUTLAST_AMQP_URL")])
+def test_an_app_whose_variable_is_that_of_every_app_is_refused(name: str, variable: str) -> None:
+    for spelled in (name, name.upper()):
+        with pytest.raises(ConfigurationError, match=f"{variable} is a setting of every app: give another name"):
+            Outlast(spelled)
+    Outlast("shop-" + name)
+    Outlast("_")  # it has no variables of its own
+
+
+def test_the_addresses_that_the_code_leaves_out_come_from_the_environment() -> None:
+    environ = {"OUTLAST_URL": "redis://jobs", "OUTLAST_TOOLKIT_URL": "redis://kit", "OUTLAST_AMQP_URL": "amqp://events"}
+    found = Settings.load("shop", Settings(amqp_url="amqp://own"), environ=environ)
+    assert (found.url, found.toolkit_url, found.amqp_url) == ("redis://jobs", "redis://kit", "amqp://own")
+    alone = Settings.load("shop", Settings(url="memory:"), environ=environ)
+    assert (alone.toolkit_url, alone.amqp_url) == ("", "")
+    assert "canary" not in repr(Settings(toolkit_url="redis://user:canary@host"))
