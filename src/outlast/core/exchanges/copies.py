@@ -117,7 +117,7 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
     messages: list[Message] = []
     for stored in bindings:
         queue = stored.queue
-        binding = event.own.get((queue, name_of(stored.kind)), stored)
+        binding = _as_published(event, stored)
         body = bodies.get(binding.parameter)
         if body is None:
             body = bodies[binding.parameter] = _arguments({binding.parameter: event.body})
@@ -136,6 +136,17 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
             )
         )
     return Copies(messages)
+
+
+def _as_published(event: ExchangeEvent, stored: Binding) -> Binding:
+    """Return the binding as the publisher's release declares it, the stored one if it does not know the job.
+
+    The publisher may know the job by a former name, when a newer release has stored the binding last.
+    """
+    for name in (name_of(stored.kind), *stored.aliases):
+        if (own := event.own.get((stored.queue, name))) is not None:
+            return own
+    return stored
 
 
 def _expiry(event: ExchangeEvent, expires: float) -> float:
