@@ -141,7 +141,7 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         EnqueueUnknown: unknown,
         EventIncomplete: incomplete,
         EventUnroutable: lambda error: answer(
-            503, "event-unroutable", "nobody takes this event now, and nothing was stored", event=error.id
+            503, "event-unroutable", "no queue takes this event now, and nothing was stored", event=error.id
         ),
         UniqueConflict: lambda error: answer(
             409, "unique-conflict", "another unfinished job has the same unique key", job=error.existing
