@@ -26,6 +26,7 @@ from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import CHANGES, Transaction
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.brokers.sqlite.unreadable import close_cursors
 from outlast.clients.sqlite.checkpointer import Checkpointer
 from outlast.clients.sqlite.connection import SharedConnection
 from outlast.clients.sqlite.errors import translated
@@ -187,12 +188,11 @@ class SqliteStore(exchanges.SqliteExchanges):
         if isinstance(error, OutlastError):
             error = error.__cause__  # of SQLite, for a value that it cannot calculate with or put into JSON
         wrong_value = (apsw.SQLError, apsw.MismatchError, apsw.ConstraintError, *READ_ERRORS)
-        if not isinstance(error, wrong_value) or self._writer is None:
-            return False
         loop = asyncio.get_running_loop()
-        if loop.time() < self._sound_until:
+        if not isinstance(error, wrong_value) or self._writer is None or loop.time() < self._sound_until:
             return False
         if await self._writer.submit(WriteOperation(repair)):
+            close_cursors(error)
             return True
         self._sound_until = loop.time() + SOUND
         return False
@@ -214,7 +214,7 @@ class SqliteStore(exchanges.SqliteExchanges):
         except Exception as error:
             if not await self._repaired(error):
                 raise
-            return await loop.run_in_executor(self._reader, run)
+        return await loop.run_in_executor(self._reader, run)
 
     # Broker
 
