@@ -27,6 +27,7 @@ from tests.faults.guards.processes import record_of
 from tests.support.ledger import Ledger
 from tests.support.polling import until
 from tests.support.servers.redis_server import RedisServer
+from tests.support.stage import declaring_alike
 from tests.support.supervise import Supervised, supervised
 
 __all__ = ["Plan", "Verdict", "prove"]
@@ -93,9 +94,7 @@ async def prove(url: str, folder: Path, plan: Plan) -> Verdict:
     }
     if plan.down:
         down.touch()
-    shop = Outlast("outage", settings=Settings(url=url))
-    for declaration in declared.registry.declarations.values():
-        shop.registry.add(declaration)
+    shop = declaring_alike(declared, Settings(url=url))
     store = (await shop.runtime()).store
     begin = time.monotonic()
     options = {"processes": 2, "concurrency": plan.concurrency}
