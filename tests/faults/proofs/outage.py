@@ -25,9 +25,10 @@ from tests.faults.guards.needs_app import charge, mail
 from tests.faults.guards.needs_app import shop as declared
 from tests.faults.guards.processes import record_of
 from tests.support.ledger import Ledger
+from tests.support.origin import origin
 from tests.support.polling import until
-from tests.support.servers.redis_server import RedisServer
 from tests.support.stage import declaring_alike
+from tests.support.store_urls import KINDS, store_url
 from tests.support.supervise import Supervised, supervised
 
 __all__ = ["Plan", "Verdict", "prove"]
@@ -207,28 +208,21 @@ async def _all_ended(store: Store, ids: list[str]) -> None:
 def main() -> int:
     """Run the proof with an outage and without, and print the verdicts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("store", choices=["sqlite", "redis"])
+    parser.add_argument("store", choices=KINDS)
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args()
     verdicts = []
     for down in (False, True):
         plan = Plan(given.jobs, given.jobs, given.seconds, down=down, rest=10.0 if down else 0.0)
-        with tempfile.TemporaryDirectory() as folder:
-            server = RedisServer() if given.store == "redis" else None
-            try:
-                if server is not None:
-                    server.start()
-                url = server.url if server is not None else f"sqlite:{folder}/jobs.db"
-                verdicts.append(asyncio.run(prove(url, Path(folder), plan)))
-            finally:
-                if server is not None:
-                    server.remove()
+        with tempfile.TemporaryDirectory() as folder, store_url(given.store, Path(folder)) as url:
+            verdicts.append(asyncio.run(prove(url, Path(folder), plan)))
         print("with an outage:" if down else "without:", verdicts[-1], flush=True)
     without, outage = verdicts
     print(
         f"load: {outage.peak / max(1, without.peak):.2f} x; p99 of the others: {outage.p99:.3f} / {without.p99:.3f} s"
     )
+    print(origin())
     return 0 if outage.sound else 1
 
 
