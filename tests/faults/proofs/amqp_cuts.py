@@ -264,6 +264,7 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=50)
     parser.add_argument("--rate", type=int, default=RATE)
     given = parser.parse_args()
+    print(origin(), flush=True)
     server = RabbitServer()
     try:
         server.start()
@@ -280,7 +281,6 @@ def main() -> int:
     print(f"answers: {dict(found.outcomes)}; confirmed and lost: {found.lost}; futures when closed: {found.closed}")
     for when, kept in zip(("before", "after"), found.kept, strict=True):
         print(f"{when}: {kept}")
-    print(origin())
     for fault in faults:
         print(f"fault: {fault}")
     return int(bool(faults))

@@ -283,6 +283,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--gap", type=float, default=1.8, help="seconds between two kills, on average")
     given = parser.parse_args()
+    print(origin(given.seed), flush=True)
     orders = BridgeOrders(given.events, given.kills, given.restarts, given.seed, given.gap)
     began, server = time.monotonic(), RabbitServer()
     with tempfile.TemporaryDirectory() as folder, store_url(given.store, Path(folder)) as url:
@@ -292,7 +293,6 @@ def main() -> int:
         finally:
             server.remove()
     print(f"{given.store}: {verdict}; {time.monotonic() - began:.0f} s in all")
-    print(origin(orders.seed))
     for each in [*verdict.lost[:20], *verdict.doubled[:20]]:
         print(each)
     return int(not (verdict.holds and verdict.again.in_time))

@@ -79,11 +79,11 @@ def main() -> int:
     parser.add_argument("store", choices=KINDS)
     parser.add_argument("--half-opens", type=int, default=0, help="2,000 on SQLite, 10,000 on Redis")
     given = parser.parse_args()
+    print(origin(), flush=True)
     count = given.half_opens or {"sqlite": 2_000, "redis": 10_000}[given.store]
     with tempfile.TemporaryDirectory() as folder, store_url(given.store, Path(folder)) as url:
         verdict = asyncio.run(prove(url, Path(folder), half_opens=count))
     print(verdict)
-    print(origin())
     return 0 if verdict.sound else 1
 
 

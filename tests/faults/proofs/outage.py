@@ -212,6 +212,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args()
+    print(origin(), flush=True)
     verdicts = []
     for down in (False, True):
         plan = Plan(given.jobs, given.jobs, given.seconds, down=down, rest=10.0 if down else 0.0)
@@ -222,7 +223,6 @@ def main() -> int:
     print(
         f"load: {outage.peak / max(1, without.peak):.2f} x; p99 of the others: {outage.p99:.3f} / {without.p99:.3f} s"
     )
-    print(origin())
     return 0 if outage.sound else 1
 
 

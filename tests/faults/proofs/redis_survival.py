@@ -219,10 +219,11 @@ def main(words: list[str]) -> int:
     """Run it as the command line says; exit code 0 when it holds."""
     fsync, jobs, kills, restarts, seed, gap = [*words, *("always", "50000", "300", "20", "1", "1.8")[len(words) :]][:6]
     orders = Orders(int(jobs), int(kills), int(restarts), fsync, int(seed), float(gap))
+    print(origin(orders.seed), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         verdict = asyncio.run(survive(orders, Path(folder)))
-    print(f"{verdict}; {time.monotonic() - began:.0f} s in all; {origin(orders.seed)}")
+    print(f"{verdict}; {time.monotonic() - began:.0f} s in all")
     for each in [*verdict.lost[:20], *verdict.unattributed[:20], *verdict.stalls[:20]]:
         print(each)
     return int(not verdict.holds)

@@ -137,6 +137,7 @@ def main() -> int:
     parser.add_argument("--malformed", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    print(origin(given.seed), flush=True)
     began, server = time.monotonic(), RabbitServer()
     try:
         server.start()
@@ -144,7 +145,6 @@ def main() -> int:
     finally:
         server.remove()
     print(f"{verdict}; {time.monotonic() - began:.0f} s in all")
-    print(origin(given.seed))
     for each in [*verdict.lost[:20], *verdict.strange[:20]]:
         print(each)
     os.environ["OUTLAST_TEST_MALFORMED"] = str(given.malformed)
