@@ -35,6 +35,7 @@ from outlast.core.store.store import CompleteStore
 from outlast.core.topology import Topology
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import A, B, Desk, failure, raw
+from tests.support.origin import origin
 from tests.support.stores import CASES
 
 __all__ = ["Damage", "Report", "damage", "judge", "seeded"]
@@ -306,6 +307,7 @@ async def _main(kind: str, seconds: float, seed: int) -> Report:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     wanted = [*sys.argv[1:], *("sqlite", "600", "1")[len(sys.argv) - 1 :]]
+    print(origin(int(wanted[2])), flush=True)
     found = asyncio.run(_main(wanted[0], float(wanted[1]), int(wanted[2])))
     print(f"{found.rounds} rounds, {sum(found.faults.values())} faults")
     for text, times in found.faults.most_common(50):
