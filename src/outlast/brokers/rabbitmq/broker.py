@@ -174,6 +174,8 @@ class RabbitBroker:
         for place, each in zip(sent, told, strict=True):
             if each.outcome == "nacked":
                 answers[place] = Full(_FULL_RETRY)
+            elif each.never and all(one.outcome in _NOWHERE for one in told):
+                raise ConfigurationError(f"job {messages[place].kind!r}: {each.why}")
             elif each.outcome != "confirmed":
                 text = f"{self._address.shown}: {each.why or 'a queue that was just made is not there'}"
                 raise (StoreUnavailable if all(one.outcome in _NOWHERE for one in told) else StoreUncertain)(text)
@@ -229,7 +231,7 @@ class RabbitBroker:
             publishing = consumption.publish_late(due)
             await asyncio.wait((publishing,), timeout=_SETTLE)
             if publishing.done():
-                publishing.result()  # raises for a message that cannot be encoded
+                publishing.result()  # raises what nothing here foresees
             lost += [Lost(fences[each.token], "superseded") for each in due if each.feed.was_lost(each.token)]
             if not publishing.done():
                 for each in due:

@@ -205,6 +205,8 @@ class RabbitExchanges:
             return ConfigurationError(
                 f"exchange {event.exchange!r} is not declared at {where}: declare it with app.exchange(...)"
             )
+        if answer.never:
+            return ConfigurationError(f"an event of exchange {event.exchange!r} at {where}: {answer.why}")
         if answer.outcome == "unsent":
             return StoreUnavailable(f"{where}: {answer.why}")
         return StoreUncertain(f"{where}: {answer.why}")

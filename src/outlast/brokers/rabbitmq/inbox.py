@@ -17,6 +17,7 @@ from outlast.brokers.rabbitmq.job_form import kept_properties
 from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
 from outlast.brokers.rabbitmq.native import bound_queues, declare_fed_queue
 from outlast.brokers.rabbitmq.publishing import JobPublisher
+from outlast.brokers.rabbitmq.waits import SettlementWaits
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery, OnReady
 from outlast.clients.amqp.declarations import AmqpDeclarations
@@ -48,6 +49,7 @@ class RabbitInbox:
         self._feeds: dict[str, EventFeed] = {}
         self._publisher = JobPublisher(exchanges.client)
         self._burying: set[asyncio.Task[None]] = set()
+        self._waits = SettlementWaits(clock.monotonic)
         self._bells: set[asyncio.Event] = set()
         self._turn = 0
         self._declared_at: float | None = None
@@ -134,7 +136,8 @@ class RabbitInbox:
         _logger.error(text, feed.queue, dead_queue(feed.queue), malformed[0][1], more)
         due = [DueMessages(feed, [_letter(delivery, why)], delivery) for delivery, why in malformed]
         task = asyncio.create_task(
-            publish_then_settle(due, self._publisher, _acknowledge, self._rng), name="outlast dead letters"
+            publish_then_settle(due, self._publisher, _acknowledge, self._rng, self._waits),
+            name="outlast dead letters",
         )
         self._burying.add(task)
         task.add_done_callback(self._buried)
