@@ -17,7 +17,7 @@ from outlast.brokers.rabbitmq.exchanges import RabbitExchanges
 from outlast.brokers.rabbitmq.job_form import RESERVED
 from outlast.brokers.rabbitmq.late import DueMessages
 from outlast.brokers.rabbitmq.offered import FEATURES
-from outlast.brokers.rabbitmq.publishing import JobPublisher
+from outlast.brokers.rabbitmq.publishing import NOWHERE, JobPublisher
 from outlast.brokers.rabbitmq.settling import first, plan_of
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.client import AmqpClient
@@ -39,8 +39,6 @@ _PUBLISH: Final = 30.0
 _SETTLE: Final = 1.0
 """Seconds for which `settle` waits for the confirms of what it publishes; after that they are awaited beside it."""
 _FULL_RETRY: Final = 5.0
-_NOWHERE: Final = ("unsent", "returned")
-"""What was told of a message that the server does not have, and never will."""
 
 
 class _Connection(NamedTuple):
@@ -174,11 +172,11 @@ class RabbitBroker:
         for place, each in zip(sent, told, strict=True):
             if each.outcome == "nacked":
                 answers[place] = Full(_FULL_RETRY)
-            elif each.never and all(one.outcome in _NOWHERE for one in told):
+            elif each.never and all(one.outcome in NOWHERE for one in told):
                 raise ConfigurationError(f"job {messages[place].kind!r}: {each.why}")
             elif each.outcome != "confirmed":
                 text = f"{self._address.shown}: {each.why or 'a queue that was just made is not there'}"
-                raise (StoreUnavailable if all(one.outcome in _NOWHERE for one in told) else StoreUncertain)(text)
+                raise (StoreUnavailable if all(one.outcome in NOWHERE for one in told) else StoreUncertain)(text)
         return answers
 
     # Delivering

@@ -22,6 +22,7 @@ from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
 from outlast.brokers.rabbitmq.native import declare_fed_queue
 from outlast.brokers.rabbitmq.offered import FEATURES
 from outlast.brokers.rabbitmq.publishing import JobPublisher
+from outlast.brokers.rabbitmq.queue_watch import QueueWatch
 from outlast.brokers.rabbitmq.settling import again, may_requeue
 from outlast.brokers.rabbitmq.shares import RESHARE, shares_of
 from outlast.brokers.rabbitmq.waits import SettlementWaits
@@ -91,6 +92,7 @@ class Consumption:
         self._deadlines = Deadlines()
         self._late: set[asyncio.Task[None]] = set()
         self._waits = SettlementWaits(clock.monotonic)
+        self._watch = QueueWatch(client)
         self._keeper: asyncio.Task[None] | None = None
 
     async def claim(self, demand: Mapping[str, int], limit: int, wait: float) -> list[Delivery]:
@@ -287,8 +289,7 @@ class Consumption:
         await self._end_silences()
         if look:
             self._exchanges.declare_again()
-            for queue in list(self.feeds):
-                await declare_queue(self._client.declarations, queue, self._client.address)
+            await self._watch.look(list(self.feeds))
 
     async def _end_silences(self) -> None:
         """Consume a queue on a new channel from which nothing has come for a while; see `QueueFeed.renew`."""
