@@ -288,8 +288,8 @@ class Consumption:
                     self._return(feed)
         await self._end_silences()
         if look:
+            await self._watch.look(list(self.feeds))  # before all is declared: it tells what is gone
             self._exchanges.declare_again()
-            await self._watch.look(list(self.feeds))
 
     async def _end_silences(self) -> None:
         """Consume a queue on a new channel from which nothing has come for a while; see `QueueFeed.renew`."""

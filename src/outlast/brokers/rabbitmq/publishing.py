@@ -9,7 +9,8 @@ from typing import Final
 from msgspec import structs
 
 from outlast.brokers.rabbitmq.buckets import BUCKETS
-from outlast.brokers.rabbitmq.declared import Refusals, declare_buckets, make_queues_but
+from outlast.brokers.rabbitmq.declared import Refusals, dead_queue, declare_buckets, make_queues_but
+from outlast.brokers.rabbitmq.queue_watch import tell_made_again
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.confirms import AmqpMessage, Publishing
 from outlast.clients.amqp.errors import NOT_FOUND
@@ -55,6 +56,8 @@ class JobPublisher:
                 for place in lost:
                     answers[place] = structs.replace(answers[place], why=str(error))
                 return answers
+            for queue in {_queue_of(messages[place]) for place in made if _is_letter(messages[place])}:
+                tell_made_again(queue)
             for place in lost:
                 if (refused := refusals.errors.get(_place_of(messages[place]))) is not None:
                     answers[place] = structs.replace(answers[place], why=str(refused))
@@ -78,6 +81,10 @@ class JobPublisher:
 def _queue_of(message: AmqpMessage) -> str:
     """Return the queue of jobs that a message is for, itself or with its dead letters."""
     return message.key.partition(".")[0]
+
+
+def _is_letter(message: AmqpMessage) -> bool:
+    return not message.exchange and message.key == dead_queue(_queue_of(message))
 
 
 def _place_of(message: AmqpMessage) -> str:

@@ -10,9 +10,18 @@ from outlast.brokers.rabbitmq.lookup import find_queue
 from outlast.clients.amqp.client import AmqpClient
 from outlast.core.errors import ConfigurationError, StoreError
 
-__all__ = ["QueueWatch"]
+__all__ = ["QueueWatch", "tell_made_again"]
 
 _logger = logging.getLogger("outlast.worker")
+
+
+def tell_made_again(queue: str) -> None:
+    """Log that the queue of the dead letters of a queue was deleted, and is there again."""
+    text = (
+        "queue %r was gone and is made again: the dead letters in it are lost, and what the server was to put there "
+        "has waited in %r: find who deletes it, and take from that user the permission configure for it"
+    )
+    _logger.warning(text, dead_queue(queue), queue)
 
 
 class QueueWatch:
@@ -22,7 +31,6 @@ class QueueWatch:
         self._client = client
         self._refused: dict[str, str] = {}
         self._full: set[str] = set()
-        self._seen: set[str] = set()
 
     async def look(self, queues: Iterable[str]) -> None:
         """Make each of these queues, and that of its dead letters, if it is gone. A refusal stops no other."""
@@ -42,14 +50,11 @@ class QueueWatch:
     async def _look(self, queue: str) -> None:
         name = dead_queue(queue)
         dead = await find_queue(self._client, name)
+        # It is made before its queue: without it, the queue shows that it was deleted.
+        gone = dead is None and await find_queue(self._client, queue) is not None
         await declare_queue(self._client.declarations, queue, self._client.address)
-        if dead is None and queue in self._seen:
-            text = (
-                "queue %r was gone and is made again: the dead letters in it are lost; what was to become one waited "
-                "in %r meanwhile: find out who deletes it, for instance with the permission configure of other users"
-            )
-            _logger.warning(text, name, queue)
-        self._seen.add(queue)
+        if gone:
+            tell_made_again(queue)
         self._note_depth(name, 0 if dead is None else dead.messages)
 
     def _note_depth(self, name: str, letters: int) -> None:
