@@ -76,6 +76,18 @@ async def test_a_queue_of_dead_letters_that_was_deleted_is_made_again(
     await declare_queue(bench.client.declarations, "q", AmqpAddress.of(bench.url))  # with its own arguments
 
 
+async def test_who_publishes_a_dead_letter_tells_that_its_queue_was_gone(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.publish()
+    (job,) = await bench.claim()  # the consumer has made its queues
+    await bench.settle(Finish(job.fence, "succeeded"))
+    await bench.client.declarations.delete_queue(dead_queue("q"))
+    await bench.send(b"", MessageProperties())  # no kind: no job
+    await until(lambda: _dead(bench, "q", 1), "it is a dead letter")
+    assert len([each for each in caplog.messages if "queue 'q.dead' was gone and is made again" in each]) == 1
+
+
 async def test_a_refused_queue_stops_no_other_and_is_told_once_for_each_change(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
