@@ -164,8 +164,17 @@ async def test_a_follow_up_that_cannot_be_sent_is_a_dead_letter_and_its_job_is_s
     assert len([each for each in caplog.messages if "cannot be sent" in each]) == 1
 
 
-async def test_a_job_with_headers_beyond_a_frame_is_refused_for_good(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"wide": "x" * 140_000}, "its properties have .* a frame takes 131052: shorten its headers"),
+        ({"n" * 300: "x"}, r"the name 'n+'\.\.\. has 300 bytes"),
+    ],
+    ids=["size", "name"],
+)
+async def test_a_job_whose_headers_cannot_be_sent_is_refused_for_good(
+    bench: Bench, headers: dict[str, str], why: str
+) -> None:
     """A store that is away is tried again; this is never accepted."""
-    wide = structs.replace(bench.message("q"), headers={"wide": "x" * 140_000})
-    with pytest.raises(ConfigurationError, match="a frame takes 131052: shorten its headers"):
-        await bench.broker.publish([wide])
+    with pytest.raises(ConfigurationError, match=f"^job 'send' cannot be sent: {why}"):
+        await bench.broker.publish([structs.replace(bench.message("q"), headers=headers)])

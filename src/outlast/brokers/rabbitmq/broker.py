@@ -21,6 +21,8 @@ from outlast.brokers.rabbitmq.publishing import NOWHERE, JobPublisher
 from outlast.brokers.rabbitmq.settling import first, plan_of
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.client import AmqpClient
+from outlast.clients.amqp.confirms import why_unsendable
+from outlast.clients.amqp.table import TableError
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Fence, Holder, Message
@@ -168,12 +170,18 @@ class RabbitBroker:
             else:
                 sent.append(place)
         form = [first(messages[place], now, self._rng) for place in sent]
-        told = await self._connected.publisher.publish(form, _PUBLISH)
+        try:
+            told = await self._connected.publisher.publish(form, _PUBLISH)
+        except TableError:
+            for place, unsent in zip(sent, form, strict=True):
+                if why := why_unsendable(unsent):
+                    raise ConfigurationError(f"job {messages[place].kind!r} cannot be sent: {why}") from None
+            raise
         for place, each in zip(sent, told, strict=True):
             if each.outcome == "nacked":
                 answers[place] = Full(_FULL_RETRY)
             elif each.never and all(one.outcome in NOWHERE for one in told):
-                raise ConfigurationError(f"job {messages[place].kind!r}: {each.why}")
+                raise ConfigurationError(f"job {messages[place].kind!r} cannot be sent: {each.why}")
             elif each.outcome != "confirmed":
                 text = f"{self._address.shown}: {each.why or 'a queue that was just made is not there'}"
                 raise (StoreUnavailable if all(one.outcome in NOWHERE for one in told) else StoreUncertain)(text)
