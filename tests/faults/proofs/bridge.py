@@ -29,7 +29,7 @@ from outlast.core.codec import encode_value
 from outlast.core.exchanges.copies import copy_id
 from outlast.core.exchanges.values import ExchangeEvent
 from outlast.core.store.records import Query
-from tests.faults.rabbitmq.again import Restarts, consumed_again, restarted
+from tests.faults.rabbitmq.again import Consumption, Restarts
 from tests.faults.rabbitmq.bridge_app import app as declared
 from tests.faults.rabbitmq.bridge_app import orders as exchange
 from tests.support.ledger import Entry
@@ -187,15 +187,13 @@ class BridgeDrill(Stage):
 
     async def _restart(self, running: Supervised) -> None:
         """Kill RabbitMQ and start it; measure how long it takes until the workers consume."""
-        answered = await restarted(self.server, self.server.url_of(self.vhost))
-        workers = self.workers(running)
 
         async def send(names: Sequence[str]) -> None:
             await self._publish({name: {"name": name, "seconds": 0.05} for name in names})
             self.sent += names
 
-        again = consumed_again(answered, self.ledger, workers, send, word="moved", mark=job_id)
-        self.again.seen.append(await again)
+        consumption = Consumption(self.ledger, lambda: self.workers(running), WORKERS, send, "moved", job_id)
+        self.again.seen.append(await consumption.restart(self.server, self.server.url_of(self.vhost)))
 
     async def _consumed(self) -> bool:
         return (await self.client.declarations.find_queue("billing")).consumers > 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,11 +20,10 @@ from random import Random
 from typing import Final
 
 import psutil
-import pytest
 
 from outlast import EnqueueUnknown, StoreError
 from tests.faults.kill.app import brief
-from tests.faults.rabbitmq.again import Restarts, consumed_again, restarted
+from tests.faults.rabbitmq.again import Consumption, Restarts
 from tests.faults.rabbitmq.transport_scene import RabbitScene, transport_scene
 from tests.support.origin import origin
 from tests.support.polling import until
@@ -33,6 +34,7 @@ __all__ = ["TransportVerdict", "survive"]
 
 JOBS: Final = 100
 """Jobs that are sent for each kill."""
+PROCESSES: Final = 3
 MALFORMED: Final = "tests/stores/rabbitmq/test_malformed.py"
 
 
@@ -77,7 +79,7 @@ class TransportDrill:
 
     async def run(self) -> TransportVerdict:
         """Send and kill; wait until no job is left, and judge by the ledger."""
-        with self.scene.start(processes=3, concurrency=10) as running:
+        with self.scene.start(processes=PROCESSES, concurrency=10) as running:
             for kill in range(1, self.kills + 1):
                 await self.send([f"job-{each}" for each in range(JOBS * (kill - 1), JOBS * kill)])
                 await self.scene.some_ended(JOBS * (kill - 1))
@@ -114,9 +116,8 @@ class TransportDrill:
         await until(accepted, "the jobs are accepted")
 
     async def _restart(self, running: Supervised) -> None:
-        answered = await restarted(self.scene.server, self.scene.url)
-        workers = self.scene.workers(running)
-        self.again.seen.append(await consumed_again(answered, self.scene.ledger, workers, self.send))
+        consumption = Consumption(self.scene.ledger, lambda: self.scene.workers(running), PROCESSES, self.send)
+        self.again.seen.append(await consumption.restart(self.scene.server, self.scene.url))
 
 
 async def survive(scene: RabbitScene, *, kills: int, seed: int = 1) -> TransportVerdict:
@@ -147,9 +148,9 @@ def main() -> int:
     print(f"{verdict}; {time.monotonic() - began:.0f} s in all")
     for each in [*verdict.lost[:20], *verdict.strange[:20]]:
         print(each)
-    os.environ["OUTLAST_TEST_MALFORMED"] = str(given.malformed)
-    misread = pytest.main(["-q", "--timeout=1800", MALFORMED])
-    return int(misread != 0 or not (verdict.holds and verdict.again.in_time))
+    command = [sys.executable, "-m", "pytest", "-q", "--timeout=1800", MALFORMED]
+    misread = subprocess.run(command, env={**os.environ, "OUTLAST_TEST_MALFORMED": str(given.malformed)}, check=False)
+    return int(misread.returncode != 0 or not (verdict.holds and verdict.again.in_time))
 
 
 if __name__ == "__main__":

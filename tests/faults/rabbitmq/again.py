@@ -18,7 +18,7 @@ from tests.support.polling import until
 from tests.support.raw_amqp import raw_channel
 from tests.support.servers.rabbitmq_server import RabbitServer
 
-__all__ = ["AGAIN", "Restart", "Restarts", "consumed_again", "restarted"]
+__all__ = ["AGAIN", "Consumption", "Restart", "Restarts"]
 
 AGAIN: Final = 5.0
 """Seconds within which all workers consume again after the server answers (p99)."""
@@ -30,14 +30,10 @@ PATIENCE: Final = 60.0
 
 @dataclass(frozen=True)
 class Restart:
-    """Seconds from the answer of the server: to the first job that began; until the last of the workers consumed.
-
-    workers: those that had run jobs before the server was killed, and lived when it answered.
-    """
+    """Seconds from the answer of the server: to the first job that began; until the last of the workers consumed."""
 
     first: float
     last: float
-    workers: int
 
 
 @dataclass
@@ -55,9 +51,8 @@ class Restarts:
         if not self.seen:
             return "no restart was measured"
         first, last = [each.first for each in self.seen], [each.last for each in self.seen]
-        least = min(each.workers for each in self.seen)
         return (
-            f"after the answer of RabbitMQ the first job began within {_shown(first)}, and all {least} or more workers "
+            f"after the answer of RabbitMQ the first job began within {_shown(first)}, and each worker "
             f"consumed within {_shown(last)}, of {len(self.seen)} restarts (at most {AGAIN:g} s p99)"
         )
 
@@ -71,7 +66,71 @@ def _shown(seconds: Sequence[float]) -> str:
     return f"{sorted(seconds)[len(seconds) // 2]:.2f} s (median), {_p99(seconds):.2f} s (p99), {max(seconds):.2f} (max)"
 
 
-async def restarted(server: RabbitServer, url: str) -> float:
+@dataclass(frozen=True)
+class Consumption:
+    """How jobs get to workers, and how the ledger tells it.
+
+    workers: the pids of the `processes` workers that live. send: returns when jobs of these names are accepted. word,
+    mark: the entry of the ledger which says that a process took a job from RabbitMQ, and its name for a job. A job of
+    RabbitMQ itself has started then; one of a store was moved there, maybe by another worker than its own.
+    """
+
+    ledger: Ledger
+    workers: Callable[[], Sequence[int]]
+    processes: int
+    send: Callable[[Sequence[str]], Awaitable[Any]]
+    word: str = "start"
+    mark: Callable[[str], str] = str
+
+    async def restart(self, server: RabbitServer, url: str) -> Restart:
+        """Kill the server and start it, when each worker consumes; measure until each consumes again.
+
+        Raise AssertionError when one does not within a minute.
+        """
+
+        def all_consume(since: dict[int, float]) -> bool:
+            living = self.workers()
+            return len(living) == self.processes and since.keys() >= set(living)
+
+        await self._feed(all_consume, f"all {self.processes} workers consume")
+        known = set(self.workers())
+        answered = await _restarted(server, url)
+        first, since = await self._feed(lambda since: since.keys() >= known, f"{sorted(known)} consume again")
+        return Restart(first - answered, max(since[pid] for pid in known) - answered)
+
+    async def _feed(self, enough: Callable[[dict[int, float]], bool], what: str) -> tuple[float, dict[int, float]]:
+        """Send jobs until enough workers took some; return when the first one began, and when each worker took one."""
+        sent: set[str] = set()
+        over = asyncio.Event()
+        began = time.monotonic()
+
+        async def feed() -> None:
+            """Keep some jobs waiting: a worker that comes late has none otherwise."""
+            for number in itertools.count():
+                if over.is_set():
+                    return
+                names = [f"again-{began:.3f}-{number}-{each}" for each in range(BATCH)]
+                sent.update(names)
+                await self.send(names)
+                await asyncio.sleep(0.1)
+
+        def since() -> dict[int, float]:
+            marks = {self.mark(name) for name in sent}
+            return _first([each for each in self.ledger.read(self.word) if each.name in marks])
+
+        def begun() -> list[float]:
+            return [each.at for each in self.ledger.read("start") if each.name in sent]
+
+        feeding = asyncio.create_task(feed())
+        try:
+            await until(lambda: begun() and enough(since()), what, within=PATIENCE)
+        finally:
+            over.set()  # not cancelled: it would be unknown whether the last jobs were accepted
+            await feeding
+        return min(begun()), since()
+
+
+async def _restarted(server: RabbitServer, url: str) -> float:
     """Kill the server and start it; return the monotonic second in which it answered a plain client."""
     await asyncio.to_thread(server.kill)
     async with asyncio.TaskGroup() as both:
@@ -91,53 +150,6 @@ def _first_answer(url: str) -> float:
             if time.monotonic() > end:
                 raise
         time.sleep(0.02)
-
-
-async def consumed_again(
-    answered: float,
-    ledger: Ledger,
-    workers: Sequence[int],
-    send: Callable[[Sequence[str]], Awaitable[Any]],
-    *,
-    word: str = "start",
-    mark: Callable[[str], str] = str,
-) -> Restart:
-    """Send jobs, by `send`, which returns when they are accepted, until each worker consumes again; see `Restart`.
-
-    word, mark: the entry of the ledger which says that a process took a job from RabbitMQ, and its name for a job. A
-    job of RabbitMQ itself has started then; one of a store was moved there, maybe by another worker than its own. Raise
-    AssertionError when a worker does not consume within a minute.
-    """
-    known = set(workers) & {each.pid for each in ledger.read("start")}
-    sent: set[str] = set()
-    over = asyncio.Event()
-
-    async def feed() -> None:
-        """Keep some jobs waiting: a worker that comes late has none otherwise."""
-        for number in itertools.count():
-            if over.is_set():
-                return
-            names = [f"again-{answered:.3f}-{number}-{each}" for each in range(BATCH)]
-            sent.update(names)
-            await send(names)
-            await asyncio.sleep(0.1)
-
-    def consuming() -> dict[int, float]:
-        marks = {mark(name) for name in sent}
-        return _first([each for each in ledger.read(word) if each.name in marks])
-
-    def begun() -> list[float]:
-        return [each.at for each in ledger.read("start") if each.name in sent]
-
-    feeding = asyncio.create_task(feed())
-    try:
-        await until(lambda: begun() and known <= consuming().keys(), f"{sorted(known)} consume", within=PATIENCE)
-    finally:
-        over.set()  # not cancelled: it would be unknown whether the last jobs were accepted
-        await feeding
-    first, since = min(begun()), consuming()
-    last = max((since[pid] for pid in known), default=first)
-    return Restart(first - answered, last - answered, len(known))
 
 
 def _first(entries: Sequence[Entry]) -> dict[int, float]:
