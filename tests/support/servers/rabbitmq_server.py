@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 __all__ = ["Alarm", "RabbitServer", "own_rabbit", "shared_rabbit"]
 
-PATIENCE: Final = 120.0
+PATIENCE: Final = 240.0
 """Seconds that a node may take to start."""
 _FOLDERS = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/opt/rabbitmq/sbin", "/usr/local/opt/rabbitmq/sbin")
 _PROGRAMS: Final = tuple(Path(folder) for folder in _FOLDERS)
@@ -107,7 +107,10 @@ class RabbitServer:
         while not self._serves():
             ended = self.process is not None and self.process.poll() is not None
             if time.monotonic() > deadline or ended:
-                raise RuntimeError(f"rabbitmq-server did not start: {(self.folder / 'output').read_text()[-2000:]}")
+                said = [self.folder / "output", *(self.folder / "log").glob("*.log")]
+                raise RuntimeError(
+                    "\n".join(["rabbitmq-server did not start", *(each.read_text()[-2000:] for each in said)])
+                )
             time.sleep(0.05)
 
     def kill(self) -> None:
