@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import counter, machine
 from benchmarks.environments import python_of
-from benchmarks.processes import BenchError, Started, ask, cpu, peak, resident, until
+from benchmarks.processes import START, BenchError, Started, ask, cpu, peak, resident, until
 from benchmarks.produce import percentiles
 from benchmarks.system import System
 
@@ -151,7 +151,7 @@ class Bench:
                 worker.alive()
                 return self.board.count() >= count
 
-            until(lambda: ran(1), 60, f"{self.system.name}: first job")
+            until(lambda: ran(1), START, f"{self.system.name}: first job")
             before, server, seen = cpu(worker.pids()), self.server_cpu(), self.board.count()
             until(lambda: ran(jobs), 300, f"{self.system.name}: {jobs} jobs")
             pids = worker.pids()
@@ -200,7 +200,7 @@ class Bench:
             worker.alive()
             return self.board.count() > 0
 
-        until(ran, 60, f"{self.system.name}: first job")
+        until(ran, START, f"{self.system.name}: first job")
         time.sleep(1)
 
     def busy(self, processes: int = 4) -> Figures:
@@ -213,7 +213,7 @@ class Bench:
         started: list[Started] = []
         try:
             started += [command.__enter__() for command in commands]
-            until(lambda: self.board.count() > 0, 60, f"{self.system.name}: first job", 0.001)
+            until(lambda: self.board.count() > 0, START, f"{self.system.name}: first job", 0.001)
             # One process of a system that claims all that waits keeps the other three idle.
             with contextlib.suppress(BenchError):
                 until(lambda: self.board.processes() >= processes, 2, "all at work", 0.001)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks import environments
 from benchmarks.measure import Bench, Figures
-from benchmarks.processes import BenchError, Started, until
+from benchmarks.processes import START, BenchError, Started, until
 from benchmarks.redis_server import RedisServer
 
 __all__ = ["RedisBench"]
@@ -99,7 +99,7 @@ class RedisBench(Bench):
             def at_work() -> bool:
                 return self.board.processes() >= processes or self.board.count() >= last
 
-            until(at_work, 60, f"{self.system.name}: {processes} at work", 0.001)
+            until(at_work, START, f"{self.system.name}: {processes} at work", 0.001)
             first, idle, since = self.board.count(), _idle(), time.monotonic()
             until(lambda: self.board.count() >= last, 300, f"{self.system.name}: {last} jobs")
             spare = (_idle() - idle) / (time.monotonic() - since)
@@ -119,7 +119,7 @@ class RedisBench(Bench):
         try:
             self.produce("single", 1, 0)
             with self.worker() as first:
-                until(lambda: self.board.count() > 0, 60, f"{self.system.name}: first job", 0.02)
+                until(lambda: self.board.count() > 0, START, f"{self.system.name}: first job", 0.02)
                 time.sleep(1)
                 first.kill()
             killed = time.monotonic()

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BenchError", "Started", "ask", "cpu", "peak", "resident", "until"]
+__all__ = ["START", "BenchError", "Started", "ask", "cpu", "peak", "resident", "until"]
 
+START = 300.0
+"""Seconds in which a worker must begin, on a machine that does other work too."""
 TICK = os.sysconf("SC_CLK_TCK")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import json
+from msgspec import json, structs
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.memory import MemoryStore
@@ -192,3 +192,12 @@ async def test_random_bindings_and_events(place: Place, type: ExchangeType) -> N
         queue: sorted(each) for queue, each in expected.items()
     }
     assert sum(map(len, expected.values())) > 20
+
+
+async def test_an_old_publisher_names_the_job_as_it_knows_it(place: Place) -> None:
+    """A new release has stored the binding under another name; RabbitMQ's events get the name that the worker knows."""
+    await place.declare(Exchange(name="orders"), bound("mail", "#", aliases=("former",)))
+    own = {("mail", "former"): structs.replace(bound("mail", "#"), kind="former")}
+    jobs = await place.jobs([event("1", "a", own=own), event("2", "a")])
+    kinds = sorted(each.kind for each in jobs["mail"])
+    assert kinds == (["former", "on_mail"] if place.bridge is None else ["on_mail", "on_mail"])

@@ -114,9 +114,16 @@ async def test_a_job_that_has_another_name_now_gets_the_events_of_both_releases(
     @after.app.job(queue="mail", on=after.orders.binding("#"), version=2, upgrades={1: with_email}, aliases=("send",))
     async def send_mail(order: Second) -> None: ...
 
-    async with after.app, before.app:  # the old release has declared the binding last
+    async with before.app, after.app:  # the new release has declared the binding last
         assert (await after.publish(Second(order_id=1, email="a"))).kind == "send_mail@2"
-        assert (await before.publish(First(order_id=1))).kind == "send"
+        assert (await before.publish(First(order_id=2))).kind == "send"
+        again = old(tmp_path / "a.db")
+        async with again.app:  # a process of the old release starts again
+            assert (await after.publish(Second(order_id=3, email="a"))).kind == "send_mail@2"
+            copy = await again.publish(First(order_id=4))
+            assert copy.kind == "send"
+        async with working(after.app):
+            assert (await record(after.app, copy.id)).state == "succeeded"
 
 
 async def test_another_job_in_the_queue_of_one_that_has_moved_gets_its_copy(tmp_path: Path) -> None:

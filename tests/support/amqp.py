@@ -13,6 +13,7 @@ from outlast.clients.amqp.consumer import AmqpConsumer, AmqpDelivery
 from outlast.clients.amqp.properties import MessageProperties
 from tests.support.polling import until
 from tests.support.servers.proxy import Proxy
+from tests.support.servers.proxy_process import ProxyProcess
 from tests.support.servers.rabbitmq_server import RabbitServer
 
 __all__ = ["QUORUM", "Collector", "amqp", "message", "through"]
@@ -34,7 +35,7 @@ async def amqp(url: str, *, opened: bool = True, options: str = "", **callbacks:
     assert client.unconfirmed == 0
 
 
-def through(proxy: Proxy, server: RabbitServer, vhost: str) -> str:
+def through(proxy: Proxy | ProxyProcess, server: RabbitServer, vhost: str) -> str:
     """Return the URL of a virtual host behind a proxy."""
     return server.url_of(vhost).replace(f":{server.port}/", f":{proxy.port}/")
 

@@ -185,6 +185,11 @@ def takes_any_bound(job: Bound[[int], str]) -> Handle[str]:
 async def follows(ctx: Context) -> None:
     ctx.enqueue(send_receipt, 7, "a@b.c")
     ctx.enqueue(bare.with_options(delay=1), number=2)
+    published = await ctx.publish(
+        shop.exchange("orders"), "paid", Order(id=1, email="x"), headers={"n": 1}, expires="1h"
+    )
+    assert_type(published, PublishedEvent)
+    assert_type(ctx.publish_sync(mail.exchange("orders"), "paid", 7, id="7"), PublishedEvent)
 
 
 def who() -> bool:

@@ -35,6 +35,8 @@ async def wrong() -> None:
 @shop.job
 async def follows(ctx: Context) -> None:
     ctx.enqueue(send, "7", "a@b.c")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await ctx.publish(send, "paid", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await ctx.publish(shop.exchange("orders"), "paid", 7, idd="7")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 @shop.job(queue=7)  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore[reportArgumentType]

@@ -111,6 +111,8 @@ async def _of_store(access: StoreAccess, *, pages: bool, app_name: str) -> list[
         found += inspection.findings
         if inspection.usable:
             await _of_jobs(access, inspection, found, app_name)
+        elif access.app is not None and (topology := _topology(access.app)) is not None:
+            found += await access.kind.declared_findings(access.url, topology)
     except OutlastError as error:
         found.append(Finding(inspection.subject, "error", str(error), "see the message"))
     return found

@@ -13,6 +13,7 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.findings import Finding
 from outlast.core.store.features import ALL_FEATURES, Features
 from outlast.core.store.store import Store
+from outlast.core.topology import Topology
 from outlast.core.urls import redact_url
 
 __all__ = ["Inspection", "StoreKind"]
@@ -76,6 +77,10 @@ class StoreKind(ABC):
 
         pages: check all stored data, which reads all of it. spool: a spool accepts jobs while the store is unavailable.
         """
+
+    async def declared_findings(self, url: str, topology: Topology) -> list[Finding]:
+        """Return the findings about what an app declares, of a store whose jobs cannot be inspected; change nothing."""
+        return []
 
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
         """Return the number of unfinished jobs by (queue, kind), {} if they cannot be read here; raise StoreError."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from outlast import __version__
 from outlast.cli.common_options import CommonOptions, JsonOption, UrlOption
@@ -57,11 +59,36 @@ class _Debug:
     enabled = False
 
 
+class _Tree(TyperGroup):
+    """The commands. What an error quotes of the line must not control the terminal: typer escapes ASCII only."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Parse the options before the command."""
+        with _errors_cleaned():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Find, parse and run the command."""
+        with _errors_cleaned():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors_cleaned() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):
+            vars(error)["message"] = clean(message)
+        raise
+
+
 def build(names: Sequence[str] = _COMMANDS) -> typer.Typer:
     """Return the tree with these commands. Each costs its import and an adapter for every option."""
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     root = typer.Typer(
         name="outlast",
+        cls=_Tree,
         help="A durable job queue for FastAPI. Start with `outlast dev main:app`; find problems with `outlast doctor`.",
         no_args_is_help=True,
         rich_markup_mode="rich" if coloured else None,

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Arguments", "Redacted"]
 
-_FIX: Final = "annotate it with its exact type, or pass plain data (text, numbers, lists, dicts with text as keys)"
+_FIX: Final = (
+    "annotate it with its exact type, or pass plain data (text, finite numbers, lists, dicts with text as keys)"
+)
 
 
 class Arguments:

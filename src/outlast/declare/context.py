@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack
 
 from msgspec import Raw
 
 from outlast.core.errors import ConfigurationError
 from outlast.core.message import Message
 from outlast.core.registry import Declaration
+from outlast.declare.options import EventOptions
 
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["CallNext", "Context", "Done", "Enqueueable", "FollowUp", "Middleware", "RunPort"]
+__all__ = ["CallNext", "Context", "Done", "Enqueueable", "FollowUp", "Middleware", "Publishable", "RunPort"]
 
 P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Enqueueable(Protocol[P]):
@@ -24,6 +28,20 @@ class Enqueueable(Protocol[P]):
 
     def message(self, *args: P.args, **kwargs: P.kwargs) -> Message:
         """Return a checked message; raise InvalidArguments."""
+
+
+class Publishable(Protocol[R_co]):
+    """A declared exchange: it publishes events, each with an id, and returns what became of it."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    async def publish(self, key: str, event: object, **options: Unpack[EventOptions]) -> R_co:
+        """Publish an event."""
+
+    def publish_sync(self, key: str, event: object, **options: Unpack[EventOptions]) -> R_co:
+        """Publish an event from blocking code."""
 
 
 class RunPort(Protocol):
@@ -85,10 +103,10 @@ class Context:
     """One run of one job: its identity, its attempt, and the calls that a handler may make.
 
     attempt: the number of the run, from 1. crashes: earlier deliveries whose process ended during the run. Every method
-    may be called from the thread of a plain function, without `await`.
+    but `publish` may be called from the thread of a plain function, without `await`.
     """
 
-    __slots__ = ("_run", "attempt", "crashes", "id", "kind", "queue")
+    __slots__ = ("_published", "_run", "attempt", "crashes", "id", "kind", "queue")
 
     def __init__(
         self,
@@ -106,6 +124,8 @@ class Context:
         self.attempt = attempt
         self.crashes = crashes
         self._run = run
+        self._published: dict[tuple[str, str, int], object] = {}
+        """What numbers the events of this run with one exchange and one key: each number is taken by one call."""
 
     @property
     def cancelled(self) -> bool:
@@ -178,6 +198,41 @@ class Context:
             check_args(message)
         self._run.follow(message)
         return FollowUp(message.id)
+
+    async def publish(self, exchange: Publishable[R], key: str, event: object, **options: Unpack[EventOptions]) -> R:
+        """Publish an event now; return what `exchange.publish` returns, and raise what it raises.
+
+        The event is stored though this run may fail later. Its id is derived from the id of this job, the exchange, the
+        key and the number of events that this run has published with both: a run that is made again publishes the same
+        events, and nothing is stored twice. Where a handler publishes with one key in an order that may change, or
+        again in a run after a Snooze, give an id of your own.
+        """
+        with self._event_id(exchange.name, key, options):
+            return await exchange.publish(key, event, **options)
+
+    def publish_sync(self, exchange: Publishable[R], key: str, event: object, **options: Unpack[EventOptions]) -> R:
+        """Publish an event from the thread of a plain function, as `publish` does; raise WrongThread on a loop's."""
+        with self._event_id(exchange.name, key, options):
+            return exchange.publish_sync(key, event, **options)
+
+    @contextmanager
+    def _event_id(self, exchange: str, key: str, options: EventOptions) -> Iterator[None]:
+        """Give an event its id; an event that is not stored leaves it to the next one, which may be its repetition."""
+        message = self._run.message
+        if options.get("id") is not None or message is None or not isinstance(key, str):
+            yield  # called directly there is no job whose run could be made again
+            return
+        from outlast.core.exchanges.copies import event_of_job
+
+        number, mine = 0, object()
+        while self._published.setdefault((exchange, key, number), mine) is not mine:  # one step, also among threads
+            number += 1
+        options["id"] = event_of_job(message.id, exchange, key, number)
+        try:
+            yield
+        except BaseException:
+            del self._published[exchange, key, number]
+            raise
 
     def progress(self, value: Any) -> Done:
         """Record `value`, which must have a JSON form, as the progress of this job; it replaces the last one.

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["event_body"]
 
 _PLAIN: Final = (dict, list, str, int, float, bool, type(None))
-_FIX: Final = "publish a model, a dataclass or plain data (text, numbers, lists, dicts with text as keys)"
+_FIX: Final = (
+    "publish a model or a dataclass whose fields have exact types, or plain data (text, finite numbers, lists, "
+    "dicts with text as keys)"
+)
 
 
 def event_body(exchange: str, event: object) -> tuple[Raw, bool]:
@@ -35,7 +38,7 @@ def event_body(exchange: str, event: object) -> tuple[Raw, bool]:
         problem = str(error)
     except ValueError as error:  # NotKept, or pydantic's ValidationError, which would show the value
         path, what = getattr(error, "path", ""), getattr(error, "what", "its value does not fit its own type")
-        problem = f"{where}: {path.removeprefix('.') + ': ' if path else ''}{what}"
+        problem = f"{where}: event{path}: {what}"
     except Exception as error:  # a validator is user code
         problem = f"{where}: a validator raised {type(error).__name__}"
     else:

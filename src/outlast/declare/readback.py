@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cached_property, lru_cache, partial
 from inspect import getattr_static
+from math import isfinite
 from types import FunctionType, MemberDescriptorType
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -73,6 +74,8 @@ def _differ(given: Any, read: Any, pairs: Pairs) -> Difference | None:
         return None
     kind = type(given)
     if kind is not type(read):
+        if kind is float and type(read) is str and not isfinite(given):
+            return Difference("", "a float that is not finite (NaN or infinity) would arrive as a str")
         return Difference("", _arrives_as(kind, type(read)))
     if kind in _SIMPLE:
         return None if given == read else _CHANGED

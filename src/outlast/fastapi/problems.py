@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from outlast.core.errors import (
     DeadlinePassed,
     EnqueueUnknown,
     EventIncomplete,
+    EventUnroutable,
     GuardOpen,
     GuardTimeout,
     IdConflict,
@@ -25,8 +27,11 @@ from outlast.core.errors import (
     JobExpired,
     JobFailed,
     JobNotFound,
+    OutlastError,
     QueueFull,
     ResultTimeout,
+    StoreCorrupt,
+    StoreError,
     StoreFull,
     StoreUnavailable,
     UniqueConflict,
@@ -40,6 +45,7 @@ STORE_RETRY: Final = 5
 RESULT_RETRY: Final = 1
 """The Retry-After seconds of a job that has not ended yet."""
 _LONGEST: Final = 86_400
+_log = logging.getLogger("outlast.fastapi")
 
 Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
 
@@ -85,6 +91,12 @@ def _handler(make: Callable[[Any], JSONResponse]) -> Handler:
     return handle
 
 
+def _logged(error: OutlastError, status: int, code: str, detail: str) -> JSONResponse:
+    """Return the response to an error that operators must see: no answer has its text, so only the log tells it."""
+    _log.error("answered with %d (%s): %s", status, code, error, exc_info=error)
+    return answer(status, code, detail)
+
+
 def handlers(full_status: int) -> dict[type[Exception], Handler]:
     """Return the handler of each error. Their responses contain no file name and no value of a setting or argument."""
 
@@ -128,6 +140,9 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         QueueFull: full,
         EnqueueUnknown: unknown,
         EventIncomplete: incomplete,
+        EventUnroutable: lambda error: answer(
+            503, "event-unroutable", "no queue takes this event now, and nothing was stored", event=error.id
+        ),
         UniqueConflict: lambda error: answer(
             409, "unique-conflict", "another unfinished job has the same unique key", job=error.existing
         ),
@@ -139,6 +154,8 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY
         ),
         StoreFull: lambda _: answer(503, "store-full", "the job store has no space now", retry_after=STORE_RETRY),
+        StoreCorrupt: lambda error: _logged(error, 500, "store-corrupt", "the job store cannot be used"),
+        StoreError: lambda error: _logged(error, 503, "store-failed", "the job store has refused the call"),
         ResultTimeout: timeout,
         JobFailed: lambda error: answer(
             500, "job-failed", f"the job failed for good ({error.reason})", job=error.id, reason=error.reason

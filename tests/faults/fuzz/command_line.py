@@ -22,6 +22,7 @@ from typing import Any, Final
 import apsw
 import typer
 
+from outlast import Outlast, Settings
 from outlast.cli import main
 from outlast.cli.root import build
 from outlast.core.exitcodes import MEANING
@@ -35,7 +36,17 @@ HANG: Final = 30.0
 """Seconds after which a command hangs."""
 _PER_STORE: Final = 15
 _SERVERS: Final = ("dev", "worker", "demo")
-_READERS: Final = ("queues list", "jobs list", "jobs show", "dead list", "schedules list", "schedules show", "doctor")
+_READERS: Final = (
+    "exchanges",
+    "route",
+    "queues list",
+    "jobs list",
+    "jobs show",
+    "dead list",
+    "schedules list",
+    "schedules show",
+    "doctor",
+)
 _ESCAPES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _RAW: Final = ("Traceback (most recent call last)", "OUTLAST_DEBUG=1", "object at 0x")
 _ODD: Final = (
@@ -181,6 +192,41 @@ def _faults(line: list[str], code: int, out: str, err: str) -> list[str]:
     return faults
 
 
+def _bind(url: str) -> tuple[str, ...]:
+    """Bind queues to exchanges that the app of the project does not declare; return names, keys and headers of them."""
+    shop = Outlast("shop", settings=Settings(url=url))
+    orders, kept = shop.exchange("orders"), shop.exchange("kept", type="direct", unroutable="keep")
+    byhead, everyone = shop.exchange("by.headers", type="headers"), shop.exchange("all", type="fanout")
+    bindings = [
+        orders.binding("order.*.paid"), orders.binding("#"), orders.binding("\x1b[31m.\u202e"), kept.binding("x" * 255),
+        byhead.binding(headers={"region": "eu", "n": 1, "\x1b[31m": None}, match="any"), everyone.binding(),
+    ]  # fmt: skip
+    for number, binding in enumerate(bindings):
+
+        @shop.job(queue=f"bound{number}", kind=f"bound{number}", on=binding)
+        async def take(event: object) -> None: ...
+
+    async def bind() -> None:
+        async with shop:
+            await orders.publish("order.eu.paid", {"password": SECRET}, id="e1")
+
+    asyncio.run(bind())
+    return (
+        *("orders", "kept", "by.headers", "all", "shop", "bound0", "order.eu.paid", "order.*.paid", "region=eu", "n=1"),
+        *(
+            "region",
+            "kept-unroutable",
+            "order..paid",
+            "x" * 255,
+            "x" * 256,
+            "é" * 128,
+            "x-match=any",
+            "CC=a",
+            "amq.topic",
+        ),
+    )
+
+
 def _count(file: Path) -> int:
     with closing(apsw.Connection(str(file))) as db:
         return int(db.execute("select count(*) from job").get)
@@ -201,8 +247,10 @@ async def _fuzz(folder: Path, *, seconds: float, seed_: int) -> tuple[int, Count
     template, store = folder / "template.db", folder / "jobs.db"
     rng, number, faults = random.Random(seed_), 0, Counter[str]()
     seeded = await asyncio.to_thread(seed, f"sqlite:{template}")
+    bound = await asyncio.to_thread(_bind, f"sqlite:{template}")
     known = (
         *vars(seeded).values(),
+        *bound,
         "mail",
         "slow",
         "small",
@@ -227,7 +275,7 @@ async def _fuzz(folder: Path, *, seconds: float, seed_: int) -> tuple[int, Count
             damaged = done.what if done is not None else damaged
         for _ in range(_PER_STORE):
             line = lines.make()
-            reads = " ".join(line[:2]) in _READERS
+            reads = not {line[0] if line else "", " ".join(line[:2])}.isdisjoint(_READERS)
             before = _count(store) if reads and store.exists() else -1
             code, out, err = _run(line, folder, environ)
             number += 1

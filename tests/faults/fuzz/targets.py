@@ -22,6 +22,7 @@ from tests.faults.proofs.damage import damage, vandalize_file
 from tests.support.stores import CASES
 from tests.unit.declare import test_arrival_property as arrival
 from tests.unit.enqueue import test_doors as doors
+from tests.unit.enqueue import test_event_doors as events
 
 __all__ = ["TARGETS", "Found", "fuzz"]
 
@@ -95,7 +96,13 @@ TARGETS: Final[dict[str, Callable[[Path, float, int], Awaitable[Found]]]] = {
         arrival.test_an_equal_value_arrives_or_the_call_is_refused,
         arrival.test_a_result_is_read_as_it_was_or_refused,
     ),
-    "options": _by_hypothesis(doors.test_options_together_are_carried_or_one_is_named),
+    "options": _by_hypothesis(
+        doors.test_options_together_are_carried_or_one_is_named,
+        events.test_an_exchange_is_declared_or_refused_in_words,
+        events.test_a_binding_is_kept_or_refused_in_words,
+        events.test_an_event_is_carried_or_refused_in_words,
+        events.test_an_event_is_published_or_refused_in_words,
+    ),
     "records": _records,
     "urls": _by_hypothesis(no_url_shows_its_password),
     "cli": _command_line,

@@ -15,6 +15,7 @@ from tests.faults.hostile.app import app
 from tests.faults.hostile.declare import LEASE, NEIGHBOURS, WAYS
 from tests.support.ledger import Ledger
 from tests.support.polling import until
+from tests.support.stage import declaring_alike
 from tests.support.supervise import supervised
 
 __all__ = ["BATCHES", "Verdict", "batches", "judge"]
@@ -54,9 +55,7 @@ BATCHES: Final = batches([name for name in WAYS if name not in _ALONE or name in
 async def judge(names: Sequence[str], url: str, folder: Path) -> list[Verdict]:
     """Run these ways under one supervisor, which must also stop when it is told to; return a verdict on each."""
     ledger, log = Ledger(folder / "ledger"), folder / "log"
-    shop = Outlast("hostile", settings=Settings(url=url))
-    for declaration in app.registry.declarations.values():
-        shop.registry.add(declaration)
+    shop = declaring_alike(app, Settings(url=url))
     environ = {"OUTLAST_HOSTILE_URL": url, "OUTLAST_TEST_LEDGER": str(ledger.path)}
     environ |= {"OUTLAST_HOSTILE_LEASE": str(LEASE), "OUTLAST_HOSTILE_DRAIN_GRACE": "2"}
     # Jobs that run beside one that blocks the loop must not pass their hard deadlines for it.

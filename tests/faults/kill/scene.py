@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from outlast import Outlast
 from outlast.core.store.records import JobRecord
 from outlast.settings import Settings
 from tests.faults.kill.app import app as declared
-from tests.support.ledger import Ledger
 from tests.support.polling import until
-from tests.support.supervise import Supervised, supervised
+from tests.support.stage import Stage
+from tests.support.supervise import Supervised
 
 __all__ = ["LEASE", "TARGET", "Scene", "all_succeeded", "exited"]
 
@@ -20,28 +18,19 @@ TARGET = "tests.faults.kill.app:app"
 LEASE = 0.8
 
 
-class Scene:
+class Scene(Stage):
     """A store, a ledger, and supervisors on them."""
 
     def __init__(self, folder: Path, url: str = "") -> None:
         """Use the store of `url`; without one, a file in the folder."""
-        self.ledger = Ledger(folder / "ledger")
-        self.log = folder / "log"
         self.url = url or f"sqlite:{folder}/jobs.db"
-        self.app = Outlast("faults", settings=Settings(url=self.url))
-        for declaration in declared.registry.declarations.values():
-            self.app.registry.add(declaration)
-        self.environ = {
+        environ = {
             "OUTLAST_FAULTS_URL": self.url,
             "OUTLAST_FAULTS_LEASE": str(LEASE),
             "OUTLAST_FAULTS_KILL_GRACE": "0.3",
             "OUTLAST_FAULTS_DRAIN_GRACE": "5",
-            "OUTLAST_TEST_LEDGER": str(self.ledger.path),
         }
-
-    def start(self, **options: Any) -> AbstractContextManager[Supervised]:
-        """Start a supervisor."""
-        return supervised(TARGET, self.environ, self.log, **options)
+        super().__init__(declared, TARGET, folder, Settings(url=self.url), environ)
 
     async def enqueue(self, job: Any, *args: Any) -> str:
         """Enqueue a job; its id tells which."""
@@ -59,10 +48,6 @@ class Scene:
     async def started(self, *names: str) -> None:
         """Wait until these jobs have started."""
         await until(lambda: set(names) <= set(self.ledger.names("start")), f"{names} have started")
-
-    def told(self) -> str:
-        """What the processes logged."""
-        return self.log.read_text() if self.log.exists() else ""
 
 
 def all_succeeded(records: list[JobRecord]) -> bool:

@@ -20,6 +20,7 @@ from tests.faults.kill.updates_app import index
 from tests.support.ledger import Ledger
 from tests.support.polling import until
 from tests.support.servers.redis_server import RedisServer
+from tests.support.stage import declaring_alike
 from tests.support.supervise import Supervised, supervised
 
 TARGET: Final = "tests.faults.kill.updates_app:app"
@@ -84,9 +85,7 @@ async def test_the_newest_is_the_last_that_is_done(url: str, tmp_path: Path) -> 
         "OUTLAST_FAULTS_KILL_GRACE": "0.3",
         "OUTLAST_TEST_LEDGER": str(ledger.path),
     }
-    app = Outlast("faults", settings=Settings(url=url))
-    for declaration in declared.registry.declarations.values():
-        app.registry.add(declaration)
+    app = declaring_alike(declared, Settings(url=url))
     await app.runtime()
     with supervised(TARGET, environ, log, processes=2, concurrency=4) as running:
         async with asyncio.TaskGroup() as group:

@@ -25,6 +25,7 @@ from outlast.core.store.records import Query
 from outlast.settings import Settings
 from tests.faults.selection import app as declared
 from tests.support.ledger import Entry, Ledger
+from tests.support.origin import origin
 from tests.support.polling import until
 from tests.support.supervise import Supervised, supervised
 
@@ -168,6 +169,7 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
+    print(origin(chosen.seed), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         verdict = asyncio.run(alone(Path(scratch), kills=chosen.kills, seed=chosen.seed))
     print(verdict)

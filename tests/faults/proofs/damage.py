@@ -22,15 +22,20 @@ import msgspec
 
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
+from outlast.core.exchanges.values import Binding, Exchange
+from outlast.core.guards.record import commanded
 from outlast.core.matching import ArgIs
 from outlast.core.message import State, Usage
 from outlast.core.moving import Hold, Unhold
+from outlast.core.schedule import ScheduleEntry, Spec
 from outlast.core.settlement import Finish, Note, Reschedule
 from outlast.core.store.control import Cancel, Command, Edit, Prune, Purge, Redrive, RunNow
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
+from outlast.core.topology import Topology
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import A, B, Desk, failure, raw
+from tests.support.origin import origin
 from tests.support.stores import CASES
 
 __all__ = ["Damage", "Report", "damage", "judge", "seeded"]
@@ -79,6 +84,13 @@ async def seeded(desk: Desk) -> None:
     await desk.publish("k.b", key="b")
     await desk.publish("r.u", unique="u")
     await desk.publish("q.late", "k.late", delay=5)
+    bindings = tuple(Binding(exchange="orders", queue=name, kind="send", parameter="order") for name in ("q", "r"))
+    await desk.store.declare(Topology(exchanges=(Exchange(name="orders"),), bindings=bindings))
+    await desk.store.enlist(
+        [ScheduleEntry(name="s", app="a", kind="clean", queue="q", spec=Spec(every=1e6), version="1")]
+    )
+    view = await desk.store.guards()
+    await desk.store.swap([commanded(view.of("g"), "open", view.now)])
 
 
 async def judge(desk: Desk, spared: Callable[[str], bool]) -> list[str]:
@@ -101,6 +113,9 @@ async def judge(desk: Desk, spared: Callable[[str], bool]) -> list[str]:
         await call("find by argument", store.find(Query(args=(ArgIs(("n",), (2,)),))))
         await call("find by key", store.find(Query(key="a")))
         await call("get", store.get(["q.0", "r.0", "k.0", "q.res", "r.dead", "r.fail", "q.run"]))
+        await call("bindings", store.bindings())
+        await call("guards", store.guards())
+        await call("schedules", store.schedules())
         await call("wait", store.wait(["q.0", "k.0", "q.res"], 0))
 
     await call("open", store.open())
@@ -146,7 +161,22 @@ VALUES: tuple[Any, ...] = (
     b"\xff\x00", "garbage", "", "[" * 20_000, '{"n":' + "1" * 5000 + "}", -5, 2**62, float("inf"), 1.5, None,
 )  # fmt: skip
 NOT_TEXT = "cast(x'7b22ff227d' as text)"
-TABLES = ("job", "job", "job", "queue", "lane", "holder", "failure", "note")
+TABLES = (
+    "job",
+    "job",
+    "job",
+    "job",
+    "queue",
+    "lane",
+    "holder",
+    "failure",
+    "note",
+    "schedule",
+    "guard",
+    "exchange",
+    "binding",
+)
+NO_ROWID = ("note", "schedule", "guard", "exchange", "binding")
 
 
 async def vandalize_file(folder: Path, rng: random.Random) -> Damage | None:
@@ -155,7 +185,7 @@ async def vandalize_file(folder: Path, rng: random.Random) -> Damage | None:
         table = rng.choice(TABLES)
         described: list[Any] = db.execute(f"pragma table_info({table})").fetchall()
         column = rng.choice([row[1] for row in described if row[1] not in ("seq", "nr", table) or not row[5]])
-        name = "name" if table == "note" else "rowid"  # it has no rowid
+        name = "name" if table in NO_ROWID else "rowid"
         rows: list[Any] = db.execute(f"select {name}, {column} from {table} order by 1").fetchall()
         if not rows:
             return None
@@ -277,6 +307,7 @@ async def _main(kind: str, seconds: float, seed: int) -> Report:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     wanted = [*sys.argv[1:], *("sqlite", "600", "1")[len(sys.argv) - 1 :]]
+    print(origin(int(wanted[2])), flush=True)
     found = asyncio.run(_main(wanted[0], float(wanted[1]), int(wanted[2])))
     print(f"{found.rounds} rounds, {sum(found.faults.values())} faults")
     for text, times in found.faults.most_common(50):

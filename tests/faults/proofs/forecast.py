@@ -21,6 +21,7 @@ from random import Random
 from outlast import Outlast, QueueFull, Settings
 from outlast.enqueue.job import Job
 from outlast.worker import Worker
+from tests.support.origin import origin
 
 __all__ = ["Returns", "Verdict", "Workload", "prove"]
 
@@ -236,6 +237,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--clients", type=int, default=500)
     given = parser.parse_args()
+    print(origin(given.seed), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         verdict = asyncio.run(prove(given.seed, folder, clients=given.clients))
     for load in verdict.workloads:

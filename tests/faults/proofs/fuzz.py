@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.faults.fuzz.targets import TARGETS, fuzz
+from tests.support.origin import origin
 
 
 async def _main(options: argparse.Namespace) -> int:
@@ -22,9 +23,7 @@ async def _main(options: argparse.Namespace) -> int:
             found = await fuzz(name, Path(folder), seconds=options.seconds, seed_=options.seed)
         faults = found.faults.total()
         failed += faults
-        print(
-            f"{name}: {found.inputs} inputs in {options.seconds:g} s (seed {options.seed}): {faults} faults", flush=True
-        )
+        print(f"{name}: {found.inputs} inputs in {options.seconds:g} s: {faults} faults", flush=True)
         for text, times in found.faults.most_common(30):
             print(f"  {times} {text}", flush=True)
     return 1 if failed else 0
@@ -36,4 +35,6 @@ if __name__ == "__main__":
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []])
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
-    sys.exit(asyncio.run(_main(parser.parse_args())))
+    given = parser.parse_args()
+    print(origin(given.seed), flush=True)
+    sys.exit(asyncio.run(_main(given)))

@@ -16,7 +16,8 @@ from pathlib import Path
 from outlast.core.guards.record import GuardRules
 from tests.faults.guards.child import Settings
 from tests.faults.guards.processes import Family, calls_of, opened, overlaps, record_of, store_at
-from tests.support.servers.redis_server import RedisServer
+from tests.support.origin import origin
+from tests.support.store_urls import KINDS, store_url
 
 __all__ = ["Verdict", "prove"]
 
@@ -75,20 +76,13 @@ async def prove(url: str, folder: Path, *, half_opens: int, processes: int = 4, 
 def main() -> int:
     """Run the proof and print the verdict."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("store", choices=["sqlite", "redis"])
+    parser.add_argument("store", choices=KINDS)
     parser.add_argument("--half-opens", type=int, default=0, help="2,000 on SQLite, 10,000 on Redis")
     given = parser.parse_args()
+    print(origin(), flush=True)
     count = given.half_opens or {"sqlite": 2_000, "redis": 10_000}[given.store]
-    with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer() if given.store == "redis" else None
-        try:
-            if server is not None:
-                server.start()
-            url = server.url if server is not None else f"sqlite:{folder}/jobs.db"
-            verdict = asyncio.run(prove(url, Path(folder), half_opens=count))
-        finally:
-            if server is not None:
-                server.remove()
+    with tempfile.TemporaryDirectory() as folder, store_url(given.store, Path(folder)) as url:
+        verdict = asyncio.run(prove(url, Path(folder), half_opens=count))
     print(verdict)
     return 0 if verdict.sound else 1
 

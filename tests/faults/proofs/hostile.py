@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.faults.hostile.declare import WAYS
 from tests.faults.hostile.judge import Verdict, batches, judge
+from tests.support.origin import origin
 
 __all__ = ["table"]
 
@@ -42,7 +43,7 @@ async def _main(options: argparse.Namespace) -> int:
             seen += len(verdicts)
             faults += len(found)
             print(table(verdicts), flush=True)
-    print(f"{options.rounds} rounds, {seen} hostile jobs, {faults} with faults (seed {options.seed})")
+    print(f"{options.rounds} rounds, {seen} hostile jobs, {faults} with faults")
     return 1 if faults else 0
 
 
@@ -54,4 +55,6 @@ if __name__ == "__main__":
     parser.add_argument("--url", default="")
     parser.add_argument("--logs", action="store_true")
     parser.add_argument("ways", nargs="*")
-    sys.exit(asyncio.run(_main(parser.parse_args())))
+    given = parser.parse_args()
+    print(origin(given.seed), flush=True)
+    sys.exit(asyncio.run(_main(given)))

@@ -25,8 +25,10 @@ from tests.faults.guards.needs_app import charge, mail
 from tests.faults.guards.needs_app import shop as declared
 from tests.faults.guards.processes import record_of
 from tests.support.ledger import Ledger
+from tests.support.origin import origin
 from tests.support.polling import until
-from tests.support.servers.redis_server import RedisServer
+from tests.support.stage import declaring_alike
+from tests.support.store_urls import KINDS, store_url
 from tests.support.supervise import Supervised, supervised
 
 __all__ = ["Plan", "Verdict", "prove"]
@@ -93,9 +95,7 @@ async def prove(url: str, folder: Path, plan: Plan) -> Verdict:
     }
     if plan.down:
         down.touch()
-    shop = Outlast("outage", settings=Settings(url=url))
-    for declaration in declared.registry.declarations.values():
-        shop.registry.add(declaration)
+    shop = declaring_alike(declared, Settings(url=url))
     store = (await shop.runtime()).store
     begin = time.monotonic()
     options = {"processes": 2, "concurrency": plan.concurrency}
@@ -208,23 +208,16 @@ async def _all_ended(store: Store, ids: list[str]) -> None:
 def main() -> int:
     """Run the proof with an outage and without, and print the verdicts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("store", choices=["sqlite", "redis"])
+    parser.add_argument("store", choices=KINDS)
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args()
+    print(origin(), flush=True)
     verdicts = []
     for down in (False, True):
         plan = Plan(given.jobs, given.jobs, given.seconds, down=down, rest=10.0 if down else 0.0)
-        with tempfile.TemporaryDirectory() as folder:
-            server = RedisServer() if given.store == "redis" else None
-            try:
-                if server is not None:
-                    server.start()
-                url = server.url if server is not None else f"sqlite:{folder}/jobs.db"
-                verdicts.append(asyncio.run(prove(url, Path(folder), plan)))
-            finally:
-                if server is not None:
-                    server.remove()
+        with tempfile.TemporaryDirectory() as folder, store_url(given.store, Path(folder)) as url:
+            verdicts.append(asyncio.run(prove(url, Path(folder), plan)))
         print("with an outage:" if down else "without:", verdicts[-1], flush=True)
     without, outage = verdicts
     print(

@@ -25,6 +25,7 @@ from outlast.core.limits import Gcra, nanos
 from outlast.core.message import Holder, Message
 from outlast.core.settlement import Finish
 from outlast.core.topology import Queue, Topology
+from tests.support.origin import origin
 
 __all__ = ["Verdict", "rates"]
 
@@ -142,6 +143,7 @@ if __name__ == "__main__":
     if chosen.consume:
         asyncio.run(_consume(chosen.consume[0], chosen.consume[1], Path(chosen.consume[2])))
         raise SystemExit(0)
+    print(origin(), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         verdict = rates(Path(scratch), jobs=chosen.jobs, processes=chosen.processes)
     print(verdict)

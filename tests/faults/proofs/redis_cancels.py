@@ -17,6 +17,7 @@ from pathlib import Path
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.clients.redis.scripts import Script
+from tests.support.origin import origin
 from tests.support.servers.redis_fleet import node
 
 __all__ = ["Count", "cancel"]
@@ -24,6 +25,7 @@ __all__ = ["Count", "cancel"]
 TEXT = "return ARGV[1]"
 ECHO = Script(TEXT, sha1(TEXT.encode()).hexdigest())
 AT_ONCE = 50
+SEED = 1
 LONGEST = 0.002
 """Seconds after which a call is cancelled at the latest: most are answered in less."""
 
@@ -65,9 +67,10 @@ async def cancel(url: str, calls: int, seed: int) -> Count:
 
 def main(calls: int) -> int:
     """Run it; return the exit code: 0 when no answer went astray."""
+    print(origin(SEED), flush=True)
     with tempfile.TemporaryDirectory() as folder, node(Path(folder)) as server:
         began = time.monotonic()
-        count = asyncio.run(cancel(server.url, calls, seed=1))
+        count = asyncio.run(cancel(server.url, calls, seed=SEED))
         connections = int(
             dict(line.split(b":") for line in server.ask("INFO", "stats").split(b"\r\n") if b":" in line)[
                 b"total_connections_received"

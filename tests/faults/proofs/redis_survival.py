@@ -18,13 +18,14 @@ from typing import Any, Final
 
 import psutil
 
-from outlast import EnqueueUnknown, Outlast, Settings, StoreUnavailable
+from outlast import EnqueueUnknown, Settings, StoreUnavailable
 from tests.faults.kill.app import app as declared
 from tests.faults.kill.app import traced
 from tests.faults.redis.judge import Accepted, Evidence, Kill, Orders, Outage, Span, Verdict, judge
-from tests.support.ledger import Ledger
+from tests.support.origin import origin
 from tests.support.servers.redis_fleet import Node, node
-from tests.support.supervise import Supervised, supervised
+from tests.support.stage import Stage
+from tests.support.supervise import Supervised
 
 __all__ = ["Orders", "Verdict", "survive"]
 
@@ -37,17 +38,14 @@ LEFT: Final = 120.0
 URL: Final = "?timeout=1&connect_timeout=1"
 
 
-class Drill:
+class Drill(Stage):
     """One run: a producer in this process, a supervisor with workers, and blows from a seed."""
 
     def __init__(self, orders: Orders, folder: Path, server: Node) -> None:
+        url = server.url + URL
+        super().__init__(declared, "tests.faults.kill.app:app", folder, Settings(url=url), {"OUTLAST_FAULTS_URL": url})
         self.orders = orders
         self.server = server
-        self.ledger = Ledger(folder / "ledger")
-        self.log = folder / "log"
-        self.app = Outlast("faults", settings=Settings(url=server.url + URL))
-        for declaration in declared.registry.declarations.values():
-            self.app.registry.add(declaration)
         self.accepted: dict[str, Accepted] = {}
         self.repeated = 0
         self.kills: list[Kill] = []
@@ -63,13 +61,7 @@ class Drill:
 
     async def run(self) -> Verdict:
         """Do all that is ordered, wait until all have ended, and judge."""
-        environ = {
-            "OUTLAST_FAULTS_URL": self.server.url + URL,
-            "OUTLAST_TEST_LEDGER": str(self.ledger.path),
-        }
-        self.ledger.path.touch()
-        target = "tests.faults.kill.app:app"
-        with supervised(target, environ, self.log, processes=WORKERS, concurrency=50) as running:
+        with self.start(processes=WORKERS, concurrency=50) as running:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(running))
                 producing = group.create_task(self._produce())
@@ -155,11 +147,9 @@ class Drill:
         waited = time.monotonic()
         while True:
             self._look()
-            workers = set(running.workers())
+            workers = set(self.workers(running))
             if pids := [pid for pid in self._running.values() if pid in workers]:
                 return pids
-            if running.process.poll() is not None:
-                raise RuntimeError(f"the supervisor gave up: {self.log.read_text()[-2000:]}")
             if self._ended >= len(self.accepted):
                 if self._ended >= self.orders.jobs and time.monotonic() > waited + IDLE:
                     return []
@@ -229,6 +219,7 @@ def main(words: list[str]) -> int:
     """Run it as the command line says; exit code 0 when it holds."""
     fsync, jobs, kills, restarts, seed, gap = [*words, *("always", "50000", "300", "20", "1", "1.8")[len(words) :]][:6]
     orders = Orders(int(jobs), int(kills), int(restarts), fsync, int(seed), float(gap))
+    print(origin(orders.seed), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         verdict = asyncio.run(survive(orders, Path(folder)))

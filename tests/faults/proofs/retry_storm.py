@@ -17,6 +17,7 @@ import psutil
 
 from outlast import Breaker, Exponential, Guard, GuardOpen, Retry, RetryBudget
 from tests.faults.guards.dependency import Dependency, DependencyFailed
+from tests.support.origin import origin
 
 __all__ = ["HungVerdict", "KeysVerdict", "StormVerdict", "hung", "keys", "storm"]
 
@@ -205,6 +206,7 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=50, help="calls of each client")
     parser.add_argument("--keys", type=int, default=1_000_000, help="distinct keys of one guard")
     given = parser.parse_args()
+    print(origin(), flush=True)
     sound = asyncio.run(_storms(given.clients, given.each))
     of_keys = asyncio.run(keys(clients=given.clients, each=1))
     print(of_keys)

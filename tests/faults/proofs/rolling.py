@@ -29,6 +29,7 @@ import psutil
 from outlast import Outlast
 from outlast.core.store.records import JobRecord
 from tests.support.ledger import Ledger
+from tests.support.origin import origin
 from tests.support.polling import until
 
 __all__ = ["Figures", "roll"]
@@ -312,6 +313,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    print(origin(given.seed), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["OUTLAST_ROLLING_URL"] = f"sqlite:{folder}/jobs.db"

@@ -22,6 +22,7 @@ import pika
 
 from outlast.core.exchanges.router import Router
 from outlast.core.exchanges.values import Binding, Exchange, ExchangeType, HeaderValue
+from tests.support.origin import origin
 from tests.support.servers.rabbitmq_server import RabbitServer, shared_rabbit
 
 __all__ = ["Verdict", "compare"]
@@ -36,6 +37,7 @@ VALUES: Final[tuple[HeaderValue, ...]] = (
     *("", "a", "1", "true", "undefined", "größe", 0, 1, 1, 2, -1, True, True, False, None, None, 0.0, -0.0, 1.0, 1.5),
     *(2**53, 2**53 + 1, float(2**53), 2**63 - 1, -(2**63), float(2**63), 1e300),
 )
+
 MATCHES: Final = ("all", "any", "all-with-x", "any-with-x")
 SENTINEL: Final = b"end"
 PATIENCE: Final = 60.0
@@ -244,7 +246,7 @@ def main(cases: int, seed: int) -> int:
         begun = time.monotonic()
         verdict = compare(server, type_, cases=cases if type_ in types[:2] else cases // 10, seed=seed)
         faults += len(verdict.differences)
-        print(f"{verdict} ({time.monotonic() - begun:.0f} s, seed {seed})", flush=True)
+        print(f"{verdict} ({time.monotonic() - begun:.0f} s)", flush=True)
         for each in verdict.differences[:10]:
             print(f"  {each}", flush=True)
     return int(faults > 0)
@@ -255,4 +257,5 @@ if __name__ == "__main__":
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    print(origin(options.seed), flush=True)
     sys.exit(main(options.cases, options.seed))

@@ -17,6 +17,7 @@ from cronsim import CronSim
 from outlast.core.schedule import Spec
 from outlast.scheduler.ticks import Ticks
 from tests.support import cron_oracle
+from tests.support.origin import origin
 
 __all__ = ["EXPRESSIONS", "ZONES", "by_cronsim", "by_outlast", "explain"]
 
@@ -80,6 +81,7 @@ def main() -> int:
     parser.add_argument("--years", type=int, default=10)
     parser.add_argument("--first", type=int, default=2017)
     given = parser.parse_args()
+    print(origin(), flush=True)
     begin = int(datetime(given.first, 1, 1, tzinfo=UTC).timestamp())
     end = int(datetime(given.first + given.years, 1, 1, tzinfo=UTC).timestamp())
     started, number, total = time.monotonic(), 0, Counter[str]()

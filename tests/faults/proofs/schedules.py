@@ -22,6 +22,7 @@ from outlast import Outlast
 from outlast.core.schedule import ScheduleRecord
 from outlast.core.spread import written
 from tests.faults.schedules.child import EVERY, make_app
+from tests.support.origin import origin
 from tests.support.scheduling import scheduler_of
 
 __all__ = ["Verdict", "prove"]
@@ -152,7 +153,9 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--schedules", type=int, default=40)
     parser.add_argument("--seed", type=int, default=2026)
-    verdict = prove(**vars(parser.parse_args()))
+    given = parser.parse_args()
+    print(origin(given.seed), flush=True)
+    verdict = prove(**vars(given))
     print(verdict)
     return 0 if verdict.sound else 1
 

@@ -30,6 +30,7 @@ from tests.faults.survival.figures import Figures, figures_of
 from tests.faults.survival.history import history_of
 from tests.faults.survival.ledger import Ledger, Plan, Record, read
 from tests.faults.survival.machine import ROOT, Machine, environment
+from tests.support.origin import origin
 
 __all__ = ["Orders", "main", "survive"]
 
@@ -258,6 +259,7 @@ def main() -> int:
     )
     options.add_argument("--keep", type=Path, help="where to put the ledger, compressed")
     given = vars(options.parse_args())
+    print(origin(given["seed"]), flush=True)
     keep, folder = given.pop("keep"), given.pop("folder")
     with tempfile.TemporaryDirectory(prefix="survival-") as fresh:
         path = asyncio.run(survive(Orders(**given), folder or Path(fresh)))

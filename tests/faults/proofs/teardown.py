@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.faults.kill.scene import Scene
 from tests.faults.kill.teardown import kill_while_tearing_down
+from tests.support.origin import origin
 
 
 async def _main(options: argparse.Namespace) -> int:
@@ -22,7 +23,7 @@ async def _main(options: argparse.Namespace) -> int:
         toll = await kill_while_tearing_down(scene, rounds=options.rounds, seed=options.seed)
         await scene.app.close()
     print(
-        f"{toll.rounds} stops, {toll.hits} workers killed in them (seed {options.seed}), {toll.jobs} jobs: "
+        f"{toll.rounds} stops, {toll.hits} workers killed in them, {toll.jobs} jobs: "
         f"{toll.lost} lost, {toll.too_often} started more often than there were stops"
     )
     return 1 if toll.lost or toll.too_often else 0
@@ -32,4 +33,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    sys.exit(asyncio.run(_main(parser.parse_args())))
+    given = parser.parse_args()
+    print(origin(given.seed), flush=True)
+    sys.exit(asyncio.run(_main(given)))

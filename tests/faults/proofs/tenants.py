@@ -19,6 +19,7 @@ from outlast.aio.clock import SystemClock
 from outlast.brokers.sqlite import SqliteStore
 from outlast.core.message import Holder, Message
 from outlast.core.settlement import Finish
+from tests.support.origin import origin
 
 __all__ = ["Verdict", "tenants"]
 
@@ -71,6 +72,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flood", type=int, default=1_000_000)
     chosen = parser.parse_args()
+    print(origin(), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         verdict = asyncio.run(tenants(str(Path(scratch) / "jobs.db"), flood=chosen.flood))
     print(verdict)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from outlast.brokers.rabbitmq import late
 from outlast.core.errors import StoreError
 from outlast.core.settlement import Finish, Reschedule
 from outlast.core.topology import Queue, Topology
@@ -12,7 +15,7 @@ from tests.support.amqp import through
 from tests.support.jobs import A, failure
 from tests.support.polling import until
 from tests.support.servers.proxy import proxied
-from tests.support.servers.rabbitmq_server import RabbitServer
+from tests.support.servers.rabbitmq_server import Alarm, RabbitServer
 
 FAST = "timeout=500ms"
 
@@ -61,23 +64,40 @@ async def _declared(bench: Bench, topology: Topology) -> bool:
     return True
 
 
-async def test_settlements_that_wait_for_the_end_of_an_alarm_are_bounded(rabbit: RabbitServer, vhost: str) -> None:
+@pytest.mark.parametrize("low_on", ["memory", "disk"])
+async def test_settlements_that_wait_for_the_end_of_an_alarm_are_bounded(
+    rabbit: RabbitServer, vhost: str, low_on: Alarm
+) -> None:
     bench = Bench(rabbit.url_of(vhost))
     await bench.open()
     await bench.publish(20)
     taken = 0
-    await asyncio.to_thread(rabbit.ctl, "set_vm_memory_high_watermark", "absolute", "1")
-    try:
+    with rabbit.alarm(low_on):
         for _ in range(12):
             given = await bench.broker.claim({"q": 1}, limit=1, holder=A, lease=10, wait=0.5)
             taken += len(given)
             at = bench.clock.time() + 1
             assert await bench.settle(*(Reschedule(each.fence, at, 2, failure(1)) for each in given)) == []
-    finally:
-        await asyncio.to_thread(rabbit.ctl, "set_vm_memory_high_watermark", "0.9")
     assert taken == 10
     again = await bench.claim(20, slots=20)
     assert sorted(each.attempt for each in again) == [1] * 10 + [2] * 10
+    await bench.close()
+
+
+async def test_settlements_that_wait_in_an_alarm_are_told_together(
+    rabbit: RabbitServer, vhost: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(late, "_TIMEOUT", 0.2)
+    bench = Bench(rabbit.url_of(vhost))
+    await bench.open()
+    await bench.publish(5)
+    given = await bench.claim(5)
+    with rabbit.alarm("memory"):
+        for each in given:
+            await bench.settle(Reschedule(each.fence, bench.clock.time(), 2, failure(1)))
+        await until(lambda: "settlements wait, the first of queue 'q': " in caplog.text, "it is told")
+    await until(lambda: "no settlement waits any more, after " in caplog.text, "the end is told")
+    assert len([each for each in caplog.messages if "settlement" in each]) == 2
     await bench.close()
 
 

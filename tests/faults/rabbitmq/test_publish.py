@@ -14,7 +14,7 @@ from outlast.core.errors import ConfigurationError
 from tests.support.amqp import QUORUM, amqp, message, through
 from tests.support.polling import until
 from tests.support.servers.proxy import proxied
-from tests.support.servers.rabbitmq_server import RabbitServer
+from tests.support.servers.rabbitmq_server import Alarm, RabbitServer
 
 
 def outcomes(answers: Any) -> list[str]:
@@ -137,14 +137,14 @@ async def test_what_waits_for_room_goes_to_the_next_connection(rabbit: RabbitSer
         assert third == ["confirmed"] * 4
 
 
-async def test_nothing_is_sent_during_an_alarm(rabbit: RabbitServer, vhost: str) -> None:
+@pytest.mark.parametrize("low_on", ["memory", "disk"])
+async def test_nothing_is_sent_during_an_alarm(rabbit: RabbitServer, vhost: str, low_on: Alarm) -> None:
     """The first message may be accepted after the alarm; what follows is held back, and both end in time."""
     heard: list[str | None] = []
     async with amqp(rabbit.url_of(vhost), on_blocked=heard.append) as client:
         await client.declarations.declare_queue("q", arguments=QUORUM)
         assert outcomes(await client.publish([message("q", b"before")], 10)) == ["confirmed"]
-        rabbit.ctl("set_vm_memory_high_watermark", "0.0000001")
-        try:
+        with rabbit.alarm(low_on):
             (first,) = await client.publish([message("q", b"first")], 1)
             assert first.outcome == "unknown"
             await until(lambda: client.blocked, "the alarm is known")
@@ -153,14 +153,12 @@ async def test_nothing_is_sent_during_an_alarm(rabbit: RabbitServer, vhost: str)
             (second,) = await client.publish([message("q", b"second")], 0.2)
             assert (second.outcome, second.why) == (
                 "unsent",
-                "the server took no messages within 0.2 s: low on memory",
+                f"the server took no messages within 0.2 s: low on {low_on}",
             )
             # The other connection goes on.
             assert (await client.declarations.find_queue("q")).messages == 1
             waiting = asyncio.create_task(client.publish([message("q", b"third")], 60))
             await asyncio.sleep(0)
-        finally:
-            rabbit.ctl("set_vm_memory_high_watermark", "0.4")
         assert outcomes(await waiting) == ["confirmed"]
         assert heard[1:] == [None]
         assert (await client.declarations.find_queue("q")).messages == 3  # "first" was accepted after the alarm

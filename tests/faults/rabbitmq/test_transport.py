@@ -13,6 +13,7 @@ from tests.faults.kill.app import blocks, brief, hogs, poison
 from tests.faults.kill.scene import exited
 from tests.faults.rabbitmq.transport_scene import RabbitScene, fragile, names, node, scene
 from tests.support.polling import until
+from tests.support.servers.rabbitmq_server import Alarm
 
 __all__ = ["fragile", "node", "scene"]
 
@@ -136,20 +137,24 @@ async def test_an_enqueue_ends_within_its_deadline_while_the_server_is_away(frag
         await scene.done()
 
 
-async def test_in_an_alarm_an_enqueue_is_unknown_and_acks_go_on(fragile: RabbitScene) -> None:
+@pytest.mark.parametrize("low_on", ["memory", "disk"])
+async def test_in_an_alarm_an_enqueue_is_unknown_and_acks_go_on(fragile: RabbitScene, low_on: Alarm) -> None:
     scene = fragile
     for name in names(6):
         await scene.enqueue(brief, name, 0.2)
-    await asyncio.to_thread(scene.server.ctl, "set_vm_memory_high_watermark", "absolute", "1")
-    try:
-        with pytest.raises(EnqueueUnknown) as unknown:
-            await scene.enqueue(brief, "late", 0.0)
-        assert unknown.value.id
-        with scene.start(processes=1):
+    with scene.start(processes=1):
+        with scene.server.alarm(low_on):
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(EnqueueUnknown) as unknown:
+                await scene.enqueue(brief, "late", 0.0)
+            assert unknown.value.id
+            assert asyncio.get_running_loop().time() - began < 30
             await scene.ended(*names(6))
             await until(lambda: _drained(scene), "they are acknowledged")
-    finally:
-        await asyncio.to_thread(scene.server.ctl, "set_vm_memory_high_watermark", "0.9")
+        await scene.persist("after")
+        await scene.ended("after")
+        await scene.done()
+    assert scene.ledger.names("start").keys() <= {*names(6), "late", "after"}
 
 
 async def _drained(scene: RabbitScene) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -17,7 +19,7 @@ from tests.faults.kill.scene import Scene
 from tests.support.polling import until
 from tests.support.servers.rabbitmq_server import RabbitServer, shared_rabbit
 
-__all__ = ["RabbitScene", "fragile", "names", "node", "scene"]
+__all__ = ["RabbitScene", "fragile", "names", "node", "scene", "transport_scene"]
 
 
 class RabbitScene(Scene):
@@ -30,7 +32,7 @@ class RabbitScene(Scene):
 
     async def counts(self) -> dict[str, int]:
         """Return the messages of each queue, ready or delivered."""
-        found = await asyncio.to_thread(self.server.api, "GET", f"queues/{self.vhost}")
+        found = await asyncio.to_thread(self.server.api, "GET", f"queues/{quote(self.vhost, safe='')}")
         # A server that was killed tells nothing of a queue in which nothing has changed since.
         return {each["name"]: each.get("messages", 0) for each in found}
 
@@ -91,30 +93,31 @@ def node() -> Iterator[RabbitServer]:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RabbitScene]:
+async def scene(tmp_path: Path) -> AsyncIterator[RabbitScene]:
     """A scene on the node that no test kills."""
     with shared_rabbit().vhost() as vhost:
-        async for each in _scene(tmp_path, monkeypatch, shared_rabbit(), vhost):
+        async with transport_scene(tmp_path, shared_rabbit(), vhost) as each:
             yield each
 
 
 @pytest.fixture
-async def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: RabbitServer) -> AsyncIterator[RabbitScene]:
+async def fragile(tmp_path: Path, node: RabbitServer) -> AsyncIterator[RabbitScene]:
     """A scene on the node that tests kill."""
     with node.vhost() as vhost:
-        async for each in _scene(tmp_path, monkeypatch, node, vhost):
+        async with transport_scene(tmp_path, node, vhost) as each:
             yield each
 
 
-async def _scene(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, server: RabbitServer, vhost: str
-) -> AsyncIterator[RabbitScene]:
+@asynccontextmanager
+async def transport_scene(folder: Path, server: RabbitServer, vhost: str) -> AsyncIterator[RabbitScene]:
+    """Have a scene on a virtual host for the block."""
     scene = RabbitScene(folder, server, vhost)
-    monkeypatch.setenv("OUTLAST_FAULTS_URL", scene.url)
     await scene.app.runtime()
-    yield scene
-    await scene.app.close()
-    print(scene.told())
+    try:
+        yield scene
+    finally:
+        await scene.app.close()
+        print(scene.told())
 
 
 def names(number: int) -> list[str]:

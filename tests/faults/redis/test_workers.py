@@ -5,46 +5,36 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from outlast import Outlast
 from outlast.core.store.records import JobRecord
 from outlast.settings import Settings
 from tests.faults.hostile.judge import judge
 from tests.faults.kill.app import app as declared
 from tests.faults.kill.app import brief
 from tests.faults.proofs.redis_survival import Orders, survive
-from tests.support.ledger import Ledger
 from tests.support.polling import until
 from tests.support.servers.proxy import proxied
 from tests.support.servers.redis_fleet import Node
-from tests.support.supervise import Supervised, supervised
+from tests.support.stage import Stage
 
 TARGET = "tests.faults.kill.app:app"
+WORKERS = {"processes": 2, "concurrency": 10}
 
 
-class Scene:
+class Scene(Stage):
     """Supervisors that reach a server at one port, and ourselves that reach it at its own."""
 
     def __init__(self, folder: Path, server: Node, port: int, lease: float) -> None:
-        self.ledger = Ledger(folder / "ledger")
-        self.log = folder / "log"
-        self.app = Outlast("faults", settings=Settings(url=server.url))
-        for declaration in declared.registry.declarations.values():
-            self.app.registry.add(declaration)
-        self.environ = {
+        environ = {
             "OUTLAST_FAULTS_URL": f"redis://127.0.0.1:{port}/0?timeout=0.5&connect_timeout=0.5",
             "OUTLAST_FAULTS_LEASE": str(lease),
             "OUTLAST_FAULTS_DRAIN_GRACE": "5",
-            "OUTLAST_TEST_LEDGER": str(self.ledger.path),
         }
-
-    def start(self) -> AbstractContextManager[Supervised]:
-        """Start a supervisor with two workers."""
-        return supervised(TARGET, self.environ, self.log, processes=2, concurrency=10)
+        super().__init__(declared, TARGET, folder, Settings(url=server.url), environ)
 
     async def enqueue(self, first: int, number: int, seconds: float) -> list[str]:
         """Enqueue jobs in one step; return their ids."""
@@ -68,7 +58,7 @@ async def staged(folder: Path, server: Node, *, port: int = 0, lease: float = 10
         yield scene
     finally:
         await scene.app.close()
-        print(scene.log.read_text() if scene.log.exists() else "")
+        print(scene.told())
 
 
 def in_progress(scene: Scene, least: int) -> Callable[[], bool]:
@@ -78,7 +68,7 @@ def in_progress(scene: Scene, least: int) -> Callable[[], bool]:
 async def test_a_killed_and_restarted_server_causes_no_lost_job_and_no_second_run(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server) as scene:
         ids = await scene.enqueue(0, 300, 0.05)
-        with scene.start():
+        with scene.start(**WORKERS):
             for least in (30, 120, 210):
                 await until(in_progress(scene, least), "they work")
                 await asyncio.to_thread(server.kill)
@@ -93,7 +83,7 @@ async def test_a_killed_and_restarted_server_causes_no_lost_job_and_no_second_ru
 async def test_repeated_kills_of_connections_lose_no_job(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server) as scene:
         ids = await scene.enqueue(0, 200, 0.05)
-        with scene.start():
+        with scene.start(**WORKERS):
             for least in range(10, 200, 20):
                 await until(in_progress(scene, least), "they work")
                 for kind in ("normal", "pubsub"):
@@ -107,7 +97,7 @@ async def test_workers_behind_a_dead_connection_reconnect(tmp_path: Path, server
     """Half-open: no connection is refused, no request is answered. Jobs wait; afterwards all workers run jobs again."""
     async with proxied(server.port) as proxy, staged(tmp_path, server, port=proxy.port) as scene:
         ids = await scene.enqueue(0, 100, 0.05)
-        with scene.start():
+        with scene.start(**WORKERS):
             await until(in_progress(scene, 20), "they work")
             proxy.deafen()
             accepted = proxy.accepted
@@ -122,7 +112,7 @@ async def test_workers_behind_a_dead_connection_reconnect(tmp_path: Path, server
 async def test_idle_workers_stop_without_their_server(tmp_path: Path, server: Node, away: str) -> None:
     async with staged(tmp_path, server) as scene:
         scene.environ["OUTLAST_FAULTS_DRAIN_GRACE"] = "3600"
-        with scene.start() as running:
+        with scene.start(**WORKERS) as running:
             await scene.ended(await scene.enqueue(0, 10, 0))
             if away == "killed":
                 await asyncio.to_thread(server.kill)
@@ -146,7 +136,7 @@ async def test_a_job_that_ends_its_worker_is_blamed_and_its_neighbours_succeed(t
 async def test_jobs_that_run_past_their_lease_in_an_outage_run_again(tmp_path: Path, server: Node) -> None:
     async with staged(tmp_path, server, lease=1.0) as scene:
         ids = await scene.enqueue(0, 4, 3.0)
-        with scene.start():
+        with scene.start(**WORKERS):
             await until(lambda: len(scene.ledger.names("start")) == 4, "they have started")
             server.signal(signal.SIGSTOP)
             await until(in_progress(scene, 4), "they end while the server is away")

@@ -185,3 +185,14 @@ def test_dead_letters_are_listed_and_redriven(project: Project, seeded: Seeded) 
         "refused": [],
         "interrupted": False,
     }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["jobs", "show", "a", "\u202eb"], ["\u202eb"], ["--\u202eb"], ["jobs", "--\u202eb"], ["route", "--\u202eb"]],
+)
+def test_a_wrong_command_line_does_not_control_the_terminal(project: Project, words: list[str]) -> None:
+    ran = project.run(*words)
+    assert ran.code == 2
+    assert "\u202e" not in ran.err
+    assert "\\u202eb" in ran.err

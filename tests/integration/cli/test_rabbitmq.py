@@ -59,3 +59,27 @@ def test_the_doctor_connects(project: Project, url: str) -> None:
     refused = project.run("doctor", env={"OUTLAST_URL": shared_rabbit().url_of("none")})
     assert refused.code == 1
     assert "rabbitmqctl add_vhost 'none'" in refused.out + refused.err
+
+
+def test_the_doctor_looks_at_the_queues_of_the_app_and_makes_none(project: Project, url: str) -> None:
+    (project.folder / "main.py").write_text(APP)
+    vhost = url.rpartition("/")[2]
+    env, app = {"OUTLAST_URL": url}, ("--app", "main:shop", "--json")
+
+    def of_queue() -> list[tuple[str, str]]:
+        """Return severity and text of each finding of the queue, without the server's name."""
+        found = project.run("doctor", *app, env=env).json["findings"]
+        return [(each["severity"], each["text"]) for each in found if each["check"] == "queue mail"]
+
+    assert of_queue() == [("warning", "it does not exist yet")]
+    assert of_queue() == [("warning", "it does not exist yet")]
+    assert project.run("call", "main:shop", "send", "-a", "order=7", env=env).code == 0
+    assert of_queue() == [("error", "1 job ready, no worker")]
+    server = shared_rabbit()
+    server.api("DELETE", f"queues/{vhost}/mail.dead")
+    missing = "its queue of dead letters, 'mail.dead', does not exist: they wait in 'mail' until it does"
+    assert of_queue()[1:] == [("error", missing)]
+    server.api("PUT", f"queues/{vhost}/mail.dead", {"durable": True})
+    ((severity, text),) = of_queue()[1:]
+    assert severity == "error"
+    assert text.startswith("queue 'mail.dead' exists at amqp://")

@@ -25,6 +25,7 @@ from outlast import (
     ConfigurationError,
     EnqueueUnknown,
     EventIncomplete,
+    EventUnroutable,
     IdConflict,
     InvalidArguments,
     JobCancelled,
@@ -42,9 +43,12 @@ from outlast import (
 )
 from outlast.admin.guards import command_guard
 from outlast.brokers.memory import MemoryStore
+from outlast.core import errors
+from outlast.core.errors import StoreError, StoreMoved, StoreUncertain
 from outlast.core.message import Message
 from outlast.declare.options import Options
 from outlast.fastapi import install
+from outlast.fastapi.problems import handlers
 from tests.support.polling import until
 
 ROOT = Path(__file__).parents[3]
@@ -252,6 +256,11 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
         None,
         {"event": "e1"},
     ),
+    (EventUnroutable("orders", "secret", "e1"), 503, "event-unroutable", None, {"event": "e1"}),
+    (StoreCorrupt("/srv/secret is no store"), 500, "store-corrupt", None, {}),
+    (StoreError("/srv/secret was flushed"), 503, "store-failed", None, {}),
+    (StoreMoved("/srv/secret was moved"), 503, "store-unavailable", "5", {}),
+    (StoreUncertain("/srv/secret"), 503, "store-unavailable", "5", {}),
     (StoreUnavailable("/srv/secret"), 503, "store-unavailable", "5", {}),
     (StoreFull("/srv/secret"), 503, "store-full", "5", {}),
     (InvalidArguments("send: number: missing"), 422, "invalid-arguments", None, {"detail": "send: number: missing"}),
@@ -272,7 +281,35 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
 ]
 
 
+FAULTS_OF_THE_CODE = {"ConfigurationError", "DuplicateKind", "UnsafeStore", "WireError", "WrongThread"}
+"""They stay exceptions: the server logs them with their traceback, and no request can be repaired."""
+BASES = {"OutlastError", "GuardError", "GuardRefused"}
+
+
 class TestProblems:
+    def test_every_error_has_an_answer(self) -> None:
+        answered = handlers(503)
+        left = {name for name in errors.__all__ if not any(each in answered for each in getattr(errors, name).__mro__)}
+        assert left == FAULTS_OF_THE_CODE | BASES
+
+    async def test_events_in_routes(self) -> None:
+        app, shop = FastAPI(), new_shop()
+        orders = shop.exchange("orders", type="direct")
+        install(app, shop)
+
+        @app.post("/{key}")
+        async def publish(key: str, id: str) -> dict[str, str]:
+            return {"event": (await orders.publish(key, {"n": 1}, id=id)).id}
+
+        with shop.testing():
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+                unroutable = await client.post("/paid?id=e1")
+                wrong = await client.post("/paid?id=e%201")
+        assert (unroutable.status_code, unroutable.json()["event"]) == (503, "e1")
+        assert "paid" not in unroutable.text
+        assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid-arguments")
+
     @pytest.mark.parametrize(
         ("error", "status", "code", "retry_after", "more"), RAISED, ids=lambda value: str(value)[:20]
     )

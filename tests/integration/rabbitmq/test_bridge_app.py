@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +22,7 @@ from outlast.core.events import Event
 from outlast.core.exchanges.copies import copy_id
 from outlast.settings import Settings
 from tests.support.polling import until
-from tests.support.servers.rabbitmq_server import RabbitServer
+from tests.support.servers.rabbitmq_server import Alarm, RabbitServer
 from tests.support.working import new_app, record, working
 
 
@@ -42,16 +40,6 @@ class Shop:
             return f"{order['id']} of {ctx.headers.get('outlast-key', 'no event')}"
 
         self.bill = bill
-
-
-@contextmanager
-def low_on_memory(rabbit: RabbitServer) -> Iterator[None]:
-    """Raise the memory alarm of the server within the block."""
-    rabbit.ctl("set_vm_memory_high_watermark", "0.0000001")
-    try:
-        yield
-    finally:
-        rabbit.ctl("set_vm_memory_high_watermark", "0.4")
 
 
 async def test_an_event_runs_as_a_job_of_the_store(tmp_path: Path, amqp_url: str) -> None:
@@ -80,13 +68,14 @@ async def moved(shop: Shop, event: str) -> str:
     return wanted
 
 
+@pytest.mark.parametrize("low_on", ["memory", "disk"])
 async def test_a_publish_ends_in_time_during_an_alarm_and_may_be_repeated(
-    tmp_path: Path, amqp_url: str, rabbit: RabbitServer
+    tmp_path: Path, amqp_url: str, rabbit: RabbitServer, low_on: Alarm
 ) -> None:
     shop = Shop(tmp_path, amqp_url, enqueue_timeout=1.0)
     async with shop.app:
         await shop.orders.publish("order.paid", {"id": 1}, id="1")
-        with low_on_memory(rabbit):
+        with rabbit.alarm(low_on):
             for id in ("2", "3"):
                 with pytest.raises(EnqueueUnknown) as refused:
                     await shop.orders.publish("order.paid", {"id": int(id)}, id=id)

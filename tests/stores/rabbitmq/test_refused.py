@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from msgspec import structs
 
 from outlast import Constant, Retry
 from outlast.clients.amqp.address import AmqpAddress
@@ -145,3 +146,35 @@ async def test_the_command_of_the_error_moves_the_jobs(vhost: str) -> None:
     assert found[1] == vhost
     assert '"dest-queue": "q.old"' in found[2]
     await bench.close()
+
+
+async def test_a_follow_up_that_cannot_be_sent_is_a_dead_letter_and_its_job_is_settled(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.declare("next")
+    await bench.publish()
+    (job,) = await bench.claim()
+    bad = structs.replace(bench.message("next", args={"n": 1}), headers={"n" * 300: "x", "team": "a"})
+    await bench.settle(Finish(job.fence, "succeeded", then=[bad, bench.message("next")]))
+    await until(lambda: _is_empty(bench), "it is settled")
+    ((letter, headers),) = await bench.letters(1, "next")
+    assert (letter.body, letter.properties().message_id, headers["team"]) == (b'{"n":1}', bad.id, "a")
+    assert headers["outlast-reason"].startswith("it cannot be sent: the name 'nnn")
+    assert (await bench.stats("next"))[0] == 1
+    assert len([each for each in caplog.messages if "cannot be sent" in each]) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"wide": "x" * 140_000}, "its properties have .* a frame takes 131052: shorten its headers"),
+        ({"n" * 300: "x"}, r"the name 'n+'\.\.\. has 300 bytes"),
+    ],
+    ids=["size", "name"],
+)
+async def test_a_job_whose_headers_cannot_be_sent_is_refused_for_good(
+    bench: Bench, headers: dict[str, str], why: str
+) -> None:
+    """A store that is away is tried again; this is never accepted."""
+    with pytest.raises(ConfigurationError, match=f"^job 'send' cannot be sent: {why}"):
+        await bench.broker.publish([structs.replace(bench.message("q"), headers=headers)])

@@ -15,7 +15,7 @@ from msgspec import msgpack, structs
 from outlast.brokers.redis.cluster_store import ClusterStore
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
-from outlast.core.errors import StoreCorrupt
+from outlast.core.errors import ConfigurationError, StoreCorrupt
 from outlast.core.guards.record import commanded
 from outlast.core.message import Usage
 from outlast.core.policy import DEFAULTS
@@ -529,6 +529,38 @@ async def test_a_process_that_starts_can_use_the_other_queues(
     finally:
         await store.close()
     assert "queue 'q'" in caplog.text
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a:b", b"a}b", b"", b"x" * 65])
+async def test_a_name_that_no_queue_can_have_is_left_out(
+    desk: Desk, client: RedisClient, tmp_path: Path, name: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.publish("q.1")
+    await client.command("SADD", f"{{{namespace_of(tmp_path)}}}:queues", name)
+    store = CASE.make(tmp_path, desk.clock, DEFAULTS.max_body)
+    await store.open()
+    try:
+        with caplog.at_level(logging.ERROR, "outlast.redis"):
+            assert list(await store.stats(())) == ["q"]
+            assert [each.id for each in (await store.find(Query())).records] == ["q.1"]
+            assert await store.count(Query()) == {"ready": 1}
+        assert caplog.text.count("which is no name of a queue") == 1
+    finally:
+        await store.close()
+
+
+async def test_texts_that_are_not_utf8_are_told(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
+    topology = Topology((Queue(name="q"),), app="tests")
+    await desk.store.declare(topology)
+    root = namespace_of(tmp_path)
+    await client.command("HSET", f"{{{root}:q}}:c", "app", b"\xff")
+    with pytest.raises(ConfigurationError, match=r"queue 'q' belongs to app '\\+xff'"):
+        await desk.store.declare(topology)
+    await client.command("SET", f"{{{root}}}:born", b"\xff")
+    store = CASE.make(tmp_path, desk.clock, DEFAULTS.max_body)
+    with pytest.raises(StoreCorrupt, match="born is no text"):
+        await store.open()
+    await store.close()
 
 
 @pytest.mark.parametrize(("name", "left"), [("b", ["q.2"]), ("d", ["q.1", "q.2"])])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +13,22 @@ import apsw
 import pytest
 
 from outlast.brokers.sqlite.findings import of_records
-from outlast.brokers.sqlite.inspection import examine
+from outlast.brokers.sqlite.inspection import examine, waiting_kinds
 from outlast.brokers.sqlite.store import SqliteStore
 from outlast.brokers.sqlite.tuning import Tuning
-from outlast.core.settlement import Accepted, Exists
+from outlast.core.exchanges.values import Binding, Exchange
+from outlast.core.guards.record import commanded
+from outlast.core.schedule import ScheduleEntry, Spec
+from outlast.core.settlement import Accepted, Exists, Note
 from outlast.core.store.control import Edit, Purge, Redrive
 from outlast.core.store.records import Query
+from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
 from tests.faults.proofs.damage import damage, vandalize_file
 from tests.support.binding_damage import BAD, is_declared_again
 from tests.support.guard_damage import begins_again
-from tests.support.jobs import Desk, raw
+from tests.support.jobs import B, Desk, failure, raw
 from tests.support.polling import until
 from tests.support.schedule_damage import stands_alone
 
@@ -166,6 +173,89 @@ async def test_a_version_of_the_bindings_that_is_no_number_is_replaced(
         change(tmp_path, f"update binding set body = '[]' where name = '{BAD}'")
 
     await is_declared_again(desk, spoil)
+
+
+NOT_UTF8 = "cast(x'ff' as text)"
+TEXTS = [
+    ("queue", "name"), ("queue", "app"), ("queue", "limits"), ("queue", "declared"), ("queue", "changes"),
+    ("queue", "samples"), ("lane", "key"), ("holder", "id"), ("holder", "label"), ("holder", "boot"),
+    ("holder", "queues"), ("holder", "loads"), ("job", "id"), ("job", "kind"), ("job", "uniq"), ("job", "reason"),
+    ("job", "meta"), ("job", "result"), ("job", "body"), ("failure", "body"), ("note", "name"), ("note", "value"),
+    ("schedule", "name"), ("schedule", "body"), ("guard", "name"), ("guard", "body"), ("exchange", "name"),
+    ("exchange", "body"), ("binding", "name"), ("binding", "body"),
+]  # fmt: skip
+"""The columns of text of the tables that a process reads when it opens the file."""
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a row in each table."""
+    file = tmp_path_factory.mktemp("filled") / "jobs.db"
+
+    async def fill() -> None:
+        clock = FakeClock()
+        desk = Desk(SqliteStore(str(file), clock=clock), clock)
+        await desk.store.open()
+        await _fill(desk)
+        await desk.store.close()
+
+    asyncio.run(fill())
+    return file
+
+
+@pytest.mark.parametrize(("table", "column"), TEXTS)
+async def test_the_first_call_after_an_opening_reads_a_text_that_is_none(
+    filled: Path, tmp_path: Path, table: str, column: str
+) -> None:
+    file = tmp_path / "jobs.db"
+
+    async def read(store: SqliteStore) -> None:
+        await store.find(Query())
+        await store.schedules()
+        await store.guards()
+        await store.bindings()
+
+    calls: list[Callable[[SqliteStore], Awaitable[object]]] = [
+        lambda store: store.stats(()),
+        lambda store: store.declare(FILLED),
+        lambda store: store.claim({"q": 9, "a": 9}, limit=9, holder=B, lease=10, wait=0),
+        read,
+    ]
+    for value in (NOT_UTF8, "x'ff'"):
+        for call in calls:
+            shutil.copy(filled, file)
+            change(
+                tmp_path, f"update {table} set {column} = {value} where {column} is (select max({column}) from {table})"
+            )
+            examine(str(file), FakeClock(monotonic=1e9))
+            waiting_kinds(str(file))
+            store = SqliteStore(str(file), clock=FakeClock())
+            await store.open()
+            await call(store)
+            assert {type(name) for name in await store.stats(())} == {str}
+            await store.close()
+
+
+FILLED = Topology(
+    (Queue(name="a"), Queue(name="q", concurrency=5)),
+    "shop",
+    exchanges=(Exchange(name="orders", type="fanout"),),
+    bindings=(Binding(exchange="orders", queue="a", kind="send", parameter="order", app="shop"),),
+)
+
+
+async def _fill(desk: Desk) -> None:
+    """Put a row into each table."""
+    await desk.store.declare(FILLED)
+    await desk.publish("q.1", "q.2", key="k")
+    await desk.publish("q.3", unique="u")
+    await desk.claim("q")
+    await desk.store.save([Note(desk.fence("q.1"), "progress", raw(3))])
+    await desk.finish("q.2", state="dead", error=failure())
+    entry = ScheduleEntry(name="s", app="shop", kind="clean", queue="q", spec=Spec(every=60), version="v1")
+    await desk.store.enlist([entry])
+    view = await desk.store.guards()
+    await desk.store.swap([commanded(view.of("g"), "open", view.now)])
 
 
 async def test_the_doctor_names_what_no_call_has_met(desk: Desk, tmp_path: Path) -> None:

@@ -19,16 +19,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
-__all__ = ["RabbitServer", "own_rabbit", "shared_rabbit"]
+__all__ = ["Alarm", "RabbitServer", "own_rabbit", "shared_rabbit"]
 
-PATIENCE: Final = 120.0
+PATIENCE: Final = 240.0
 """Seconds that a node may take to start."""
 _FOLDERS = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/opt/rabbitmq/sbin", "/usr/local/opt/rabbitmq/sbin")
 _PROGRAMS: Final = tuple(Path(folder) for folder in _FOLDERS)
 """Where the packages of Debian and of Homebrew have the programs."""
+
+
+Alarm = Literal["memory", "disk"]
+_ALARMS: Final[dict[Alarm, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "memory": (("set_vm_memory_high_watermark", "0.0000001"), ("set_vm_memory_high_watermark", "0.9")),
+    "disk": (("set_disk_free_limit", "1000000GB"), ("set_disk_free_limit", "50MB")),
+}
+"""By what is low: the command that raises the alarm, and the one that ends it."""
 
 
 class RabbitServer:
@@ -99,7 +107,10 @@ class RabbitServer:
         while not self._serves():
             ended = self.process is not None and self.process.poll() is not None
             if time.monotonic() > deadline or ended:
-                raise RuntimeError(f"rabbitmq-server did not start: {(self.folder / 'output').read_text()[-2000:]}")
+                said = [self.folder / "output", *(self.folder / "log").glob("*.log")]
+                raise RuntimeError(
+                    "\n".join(["rabbitmq-server did not start", *(each.read_text()[-2000:] for each in said)])
+                )
             time.sleep(0.05)
 
     def kill(self) -> None:
@@ -122,6 +133,16 @@ class RabbitServer:
         """Run rabbitmqctl (stop_app, start_app, close_all_connections ...) and return its output."""
         command = [str(_programs() / "rabbitmqctl"), "--quiet", *arguments]
         return subprocess.run(command, env=self._environ(), check=True, capture_output=True, text=True).stdout
+
+    @contextmanager
+    def alarm(self, resource: Alarm) -> Iterator[None]:
+        """Have the server low on memory or disk for the block: it takes no messages then."""
+        low, high = _ALARMS[resource]
+        self.ctl(*low)
+        try:
+            yield
+        finally:
+            self.ctl(*high)
 
     def save_queues(self) -> None:
         """Have the quorum queues on disk that were declared last, and all that is confirmed in them.

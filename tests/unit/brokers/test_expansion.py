@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from outlast.brokers.expansion import MOST_COPIES, Expansion
 from outlast.core.errors import ConfigurationError, StoreUncertain
+from outlast.core.exchanges.router import STEP
 from outlast.core.exchanges.values import Binding, Bindings, Exchange, ExchangeEvent, Routed
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Published
@@ -66,6 +67,17 @@ async def test_calls_that_find_a_change_together_read_it_once() -> None:
     found = await asyncio.gather(*(shelf.publish() for _ in range(50)))
     assert [queues_of(each) for each in found] == [["billing", "mail"]] * 50
     assert shelf.reads == 2
+
+
+async def test_many_bindings_are_compiled_in_steps_between_which_the_loop_turns() -> None:
+    shelf = Shelf()
+    shelf.bind(*(f"q{number}" for number in range(20 * STEP)))
+    publish, turns = asyncio.ensure_future(shelf.publish()), 0
+    while not publish.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 20
+    assert len((await publish).copies) == 20 * STEP
 
 
 async def test_a_change_during_a_read_is_read_once_more() -> None:

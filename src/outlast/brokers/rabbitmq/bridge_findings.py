@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
-from outlast.brokers.rabbitmq.declared import dead_queue
 from outlast.brokers.rabbitmq.lookup import find_queue, has_exchange
 from outlast.brokers.rabbitmq.native import bound_queues
+from outlast.brokers.rabbitmq.queue_findings import dead_letter_findings
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.declarations import DeclaredQueue
@@ -49,11 +49,9 @@ async def _of_queues(client: AmqpClient, topology: Topology) -> AsyncIterator[Fi
             yield Finding(f"RabbitMQ queue {name}", "error", "it does not exist: its events go nowhere", fix)
             continue
         yield _of_queue(queue)
-        dead = await find_queue(client, dead_queue(name))
-        if dead is not None and dead.messages:
-            text = f"{counted(dead.messages, 'dead letter')} in {dead.name!r}: messages that could not become jobs"
-            fix = "the header outlast-reason of each says why (docs/bridge.md)"
-            yield Finding(f"RabbitMQ queue {name}", "warning", text, fix)
+        told = ": messages that could not become jobs (docs/bridge.md)"
+        async for finding in dead_letter_findings(client, name, f"RabbitMQ queue {name}", told):
+            yield finding
 
 
 def _of_queue(queue: DeclaredQueue) -> Finding:

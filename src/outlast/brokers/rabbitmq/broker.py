@@ -17,10 +17,12 @@ from outlast.brokers.rabbitmq.exchanges import RabbitExchanges
 from outlast.brokers.rabbitmq.job_form import RESERVED
 from outlast.brokers.rabbitmq.late import DueMessages
 from outlast.brokers.rabbitmq.offered import FEATURES
-from outlast.brokers.rabbitmq.publishing import JobPublisher
+from outlast.brokers.rabbitmq.publishing import NOWHERE, JobPublisher
 from outlast.brokers.rabbitmq.settling import first, plan_of
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.client import AmqpClient
+from outlast.clients.amqp.confirms import why_unsendable
+from outlast.clients.amqp.table import TableError
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreUnavailable, StoreUncertain
 from outlast.core.message import Delivery, Fence, Holder, Message
@@ -39,8 +41,6 @@ _PUBLISH: Final = 30.0
 _SETTLE: Final = 1.0
 """Seconds for which `settle` waits for the confirms of what it publishes; after that they are awaited beside it."""
 _FULL_RETRY: Final = 5.0
-_NOWHERE: Final = ("unsent", "returned")
-"""What was told of a message that the server does not have, and never will."""
 
 
 class _Connection(NamedTuple):
@@ -170,13 +170,21 @@ class RabbitBroker:
             else:
                 sent.append(place)
         form = [first(messages[place], now, self._rng) for place in sent]
-        told = await self._connected.publisher.publish(form, _PUBLISH)
+        try:
+            told = await self._connected.publisher.publish(form, _PUBLISH)
+        except TableError:
+            for place, unsent in zip(sent, form, strict=True):
+                if why := why_unsendable(unsent):
+                    raise ConfigurationError(f"job {messages[place].kind!r} cannot be sent: {why}") from None
+            raise
         for place, each in zip(sent, told, strict=True):
             if each.outcome == "nacked":
                 answers[place] = Full(_FULL_RETRY)
+            elif each.never and all(one.outcome in NOWHERE for one in told):
+                raise ConfigurationError(f"job {messages[place].kind!r} cannot be sent: {each.why}")
             elif each.outcome != "confirmed":
                 text = f"{self._address.shown}: {each.why or 'a queue that was just made is not there'}"
-                raise (StoreUnavailable if all(one.outcome in _NOWHERE for one in told) else StoreUncertain)(text)
+                raise (StoreUnavailable if all(one.outcome in NOWHERE for one in told) else StoreUncertain)(text)
         return answers
 
     # Delivering
@@ -229,7 +237,7 @@ class RabbitBroker:
             publishing = consumption.publish_late(due)
             await asyncio.wait((publishing,), timeout=_SETTLE)
             if publishing.done():
-                publishing.result()  # raises for a message that cannot be encoded
+                publishing.result()  # raises what nothing here foresees
             lost += [Lost(fences[each.token], "superseded") for each in due if each.feed.was_lost(each.token)]
             if not publishing.done():
                 for each in due:

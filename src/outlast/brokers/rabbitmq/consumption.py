@@ -22,8 +22,10 @@ from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
 from outlast.brokers.rabbitmq.native import declare_fed_queue
 from outlast.brokers.rabbitmq.offered import FEATURES
 from outlast.brokers.rabbitmq.publishing import JobPublisher
+from outlast.brokers.rabbitmq.queue_watch import QueueWatch
 from outlast.brokers.rabbitmq.settling import again, may_requeue
 from outlast.brokers.rabbitmq.shares import RESHARE, shares_of
+from outlast.brokers.rabbitmq.waits import SettlementWaits
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery, OnReady
@@ -89,6 +91,8 @@ class Consumption:
         self._bell = asyncio.Event()
         self._deadlines = Deadlines()
         self._late: set[asyncio.Task[None]] = set()
+        self._waits = SettlementWaits(clock.monotonic)
+        self._watch = QueueWatch(client)
         self._keeper: asyncio.Task[None] | None = None
 
     async def claim(self, demand: Mapping[str, int], limit: int, wait: float) -> list[Delivery]:
@@ -113,7 +117,7 @@ class Consumption:
 
     def publish_late(self, due: Sequence[DueMessages]) -> asyncio.Task[None]:
         """Publish, then acknowledge, in a task of its own, which is not given up before `stop`."""
-        work = publish_then_settle(due, self._publisher, _acknowledge, self._rng)
+        work = publish_then_settle(due, self._publisher, _acknowledge, self._rng, self._waits)
         task = asyncio.create_task(work, name="outlast rabbitmq settling")
         self._late.add(task)
         task.add_done_callback(lambda ended: self._late_ended(ended, due))
@@ -284,9 +288,8 @@ class Consumption:
                     self._return(feed)
         await self._end_silences()
         if look:
+            await self._watch.look(list(self.feeds))  # before all is declared: it tells what is gone
             self._exchanges.declare_again()
-            for queue in list(self.feeds):
-                await declare_queue(self._client.declarations, queue, self._client.address)
 
     async def _end_silences(self) -> None:
         """Consume a queue on a new channel from which nothing has come for a while; see `QueueFeed.renew`."""

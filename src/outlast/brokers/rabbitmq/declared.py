@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import quote
 
@@ -17,7 +18,17 @@ from outlast.clients.amqp.table import FieldValue
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import DEFAULTS
 
-__all__ = ["dead_queue", "declare_buckets", "declare_queue", "make_queues", "queue_arguments"]
+__all__ = [
+    "DEAD_BYTES",
+    "DEAD_MOST",
+    "Refusals",
+    "dead_queue",
+    "declare_buckets",
+    "declare_queue",
+    "make_queues",
+    "make_queues_but",
+    "queue_arguments",
+]
 
 _ANY: Final = (1 << 31) - 1
 """The limit of deliveries. Without one RabbitMQ 4 dead-letters a message at its 21st delivery, though it may never have
@@ -29,6 +40,10 @@ _SAFE: Final[Mapping[str, FieldValue]] = {
     "x-overflow": "reject-publish",
 }
 """A message leaves for its next queue only when that one has it. at-least-once needs reject-publish."""
+DEAD_MOST: Final = 100_000
+"""The most dead letters of a queue; the server drops the oldest one for each further one."""
+DEAD_BYTES: Final = 1 << 30
+"""The most bytes of their bodies: large ones would fill the disk of the server, whose alarm stops all publishes."""
 _KEPT: Final = 1.0
 """Seconds after which a server that is killed still knows a new queue. RabbitMQ 3.10 writes its list of quorum queues
 twice a second: one that it made just before a kill takes and gives no message any more, though it confirmed some."""
@@ -47,7 +62,13 @@ def queue_arguments(queue: str) -> dict[str, FieldValue]:
 
 
 def _dead_arguments() -> dict[str, FieldValue]:
-    return {**_QUORUM, "x-message-ttl": int(DEFAULTS.dead_ttl * 1000)}
+    return {
+        **_QUORUM,
+        "x-message-ttl": int(DEFAULTS.dead_ttl * 1000),
+        "x-max-length": DEAD_MOST,
+        "x-max-length-bytes": DEAD_BYTES,
+        "x-overflow": "drop-head",
+    }
 
 
 def _bucket_arguments(seconds: float) -> dict[str, FieldValue]:
@@ -55,15 +76,49 @@ def _bucket_arguments(seconds: float) -> dict[str, FieldValue]:
     return {**_QUORUM, **_SAFE, "x-message-ttl": int(seconds * 1000)}
 
 
+class Refusals:
+    """What the server refused, of several declarations: one refusal does not stop those after it."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, ConfigurationError] = {}
+        """By what was refused: "queue 'mail'"."""
+
+    @contextmanager
+    def of(self, subject: str) -> Iterator[None]:
+        """Note a ConfigurationError of the block, and go on."""
+        try:
+            yield
+        except ConfigurationError as error:
+            self.errors[subject] = error
+
+    def raise_first(self) -> None:
+        """Raise ConfigurationError with the text of the first refusal and the names of the others."""
+        if self.errors:
+            first, *others = self.errors
+            more = f"; refused too: {', '.join(others)}" if others else ""
+            raise ConfigurationError(f"{self.errors[first]}{more}") from None
+
+
 async def make_queues(to: AmqpDeclarations, queues: Iterable[str], address: AmqpAddress) -> None:
-    """Declare queues of jobs, and wait until new ones are kept; raise as `declare_queue`.
+    """Declare queues of jobs, all that can be, and wait until new ones are kept; raise as `declare_queue`.
 
     `to` must not be the channel of a consumer: it ends at a queue that is not there.
     """
+    refusals = Refusals()
+    await make_queues_but(refusals, to, queues, address)
+    refusals.raise_first()
+
+
+async def make_queues_but(
+    refusals: Refusals, to: AmqpDeclarations, queues: Iterable[str], address: AmqpAddress
+) -> None:
+    """Make queues as `make_queues`, and note in `refusals`, by its name, what the server refuses; raise StoreError."""
     new = False
     for queue in queues:
-        new = not await _exists(to, queue) or new
-        await declare_queue(to, queue, address)
+        with refusals.of(f"queue {queue!r}"):
+            missing = not await _exists(to, queue)
+            await declare_queue(to, queue, address)
+            new = new or missing
     if new:
         await asyncio.sleep(_KEPT)
 

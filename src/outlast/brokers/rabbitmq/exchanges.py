@@ -43,6 +43,8 @@ class RabbitExchanges:
         self._rng = rng
         self._ids = IdFactory()
         self._attempt: asyncio.Task[None] | None = None
+        self._refused = ""
+        """What was logged last of a refused declaration."""
         self._declared = True
         self.reader = self._reader()
 
@@ -178,8 +180,14 @@ class RabbitExchanges:
 
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         self._attempt = None
-        if not attempt.cancelled() and isinstance(error := attempt.exception(), ConfigurationError):
-            _logger.error("the exchanges cannot be declared: %s", error)
+        if attempt.cancelled():
+            return
+        error = attempt.exception()
+        if error is None:
+            self._refused = ""
+        elif isinstance(error, ConfigurationError) and str(error) != self._refused:  # it is tried each minute
+            self._refused = str(error)
+            _logger.error("not all exchanges and queues can be declared: %s", error)
 
     async def close(self) -> None:
         """End an attempt to declare."""
@@ -205,6 +213,8 @@ class RabbitExchanges:
             return ConfigurationError(
                 f"exchange {event.exchange!r} is not declared at {where}: declare it with app.exchange(...)"
             )
+        if answer.never:
+            return ConfigurationError(f"an event of exchange {event.exchange!r} at {where}: {answer.why}")
         if answer.outcome == "unsent":
             return StoreUnavailable(f"{where}: {answer.why}")
         return StoreUncertain(f"{where}: {answer.why}")

@@ -17,6 +17,8 @@ from outlast.brokers.rabbitmq.job_form import kept_properties
 from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
 from outlast.brokers.rabbitmq.native import bound_queues, declare_fed_queue
 from outlast.brokers.rabbitmq.publishing import JobPublisher
+from outlast.brokers.rabbitmq.queue_watch import QueueWatch
+from outlast.brokers.rabbitmq.waits import SettlementWaits
 from outlast.clients.amqp.confirms import AmqpMessage
 from outlast.clients.amqp.consumer import AmqpDelivery, OnReady
 from outlast.clients.amqp.declarations import AmqpDeclarations
@@ -47,7 +49,10 @@ class RabbitInbox:
         self._rng = rng
         self._feeds: dict[str, EventFeed] = {}
         self._publisher = JobPublisher(exchanges.client)
+        self._watch = QueueWatch(exchanges.client)
         self._burying: set[asyncio.Task[None]] = set()
+        self._waits = SettlementWaits(clock.monotonic)
+        self._looking: asyncio.Task[None] | None = None
         self._bells: set[asyncio.Event] = set()
         self._turn = 0
         self._declared_at: float | None = None
@@ -70,7 +75,8 @@ class RabbitInbox:
             self._declared_at = loop.time()  # `declare` and the new consumers did it
         elif loop.time() - self._declared_at > DECLARE_EVERY:
             self._declared_at = loop.time()
-            self._exchanges.declare_again()
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look_at(list(self._feeds)), name="outlast bound queues")
         for queue in queues:
             await self._feeds[queue].end_silence(loop.time())
         until = loop.time() + wait
@@ -109,9 +115,19 @@ class RabbitInbox:
 
     async def close(self) -> None:
         """Stop: what is not settled goes back to its queue."""
-        await cancel(*self._burying)
+        await cancel(*self._burying, *(() if self._looking is None else (self._looking,)))
         await asyncio.gather(*(feed.consumer.close() for feed in self._feeds.values()))
         self._feeds.clear()
+
+    async def _look_at(self, queues: Sequence[str]) -> None:
+        """Look which of these queues are gone, then declare all again, whatever came of the look."""
+        try:
+            await self._watch.look(queues)
+        except Exception:  # of whatever kind: the declaration is needed all the more
+            _logger.exception("the queues could not be looked at")
+        finally:
+            self._looking = None
+        self._exchanges.declare_again()
 
     def _taken(self, queues: Sequence[str], limit: int) -> list[Arrival]:
         now, time = asyncio.get_running_loop().time(), self._clock.time()
@@ -134,7 +150,8 @@ class RabbitInbox:
         _logger.error(text, feed.queue, dead_queue(feed.queue), malformed[0][1], more)
         due = [DueMessages(feed, [_letter(delivery, why)], delivery) for delivery, why in malformed]
         task = asyncio.create_task(
-            publish_then_settle(due, self._publisher, _acknowledge, self._rng), name="outlast dead letters"
+            publish_then_settle(due, self._publisher, _acknowledge, self._rng, self._waits),
+            name="outlast dead letters",
         )
         self._burying.add(task)
         task.add_done_callback(self._buried)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from outlast.brokers.rabbitmq.unsendable import plain_text_of
 from outlast.clients.amqp.consumer import AmqpDelivery
 from outlast.clients.amqp.plain_values import plain_value
 from outlast.clients.amqp.properties import MessageProperties
@@ -100,11 +101,11 @@ def dead_properties(
 ) -> MessageProperties:
     """Return the properties of the dead letter of a job; its body is that of the job."""
     properties = job_properties(message, attempt=attempt)
-    told: dict[str, FieldValue] = {"outlast-state": state, "outlast-reason": reason[:_MOST_TEXT]}
+    told: dict[str, FieldValue] = {"outlast-state": state, "outlast-reason": plain_text_of(reason[:_MOST_TEXT])}
     if error is not None:
-        told["outlast-error"] = f"{error.type}: {error.message}"[:_MOST_TEXT]
+        told["outlast-error"] = plain_text_of(f"{error.type}: {error.message}"[:_MOST_TEXT])
         if error.traceback:
-            told["outlast-traceback"] = error.traceback[-_MOST_TEXT:]
+            told["outlast-traceback"] = plain_text_of(error.traceback[-_MOST_TEXT:])
     return msgspec.structs.replace(properties, headers={**properties.headers, **told})
 
 

@@ -12,6 +12,7 @@ from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.findings import Finding
 from outlast.core.store.store import Store
+from outlast.core.topology import Topology
 
 __all__ = ["RabbitKind"]
 
@@ -67,6 +68,14 @@ class RabbitKind(StoreKind):
         return Inspection(
             [Finding("store", "ok", f"{self.shown(url)} ({why}) carries jobs and keeps no records")], usable=False
         )
+
+    async def declared_findings(self, url: str, topology: Topology) -> list[Finding]:
+        """Look at the queues of the app and at their dead letters; the server does not list its queues over AMQP."""
+        from outlast.brokers.rabbitmq.queue_findings import findings_of_queues
+        from outlast.clients.amqp.address import AmqpAddress
+
+        address = AmqpAddress.of(without_timeout(url)[0])
+        return await findings_of_queues(address, [queue.name for queue in topology.queues])
 
 
 def without_timeout(url: str) -> tuple[str, float]:

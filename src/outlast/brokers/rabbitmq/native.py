@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from outlast.brokers.rabbitmq.declared import declare_queue, make_queues
+from outlast.brokers.rabbitmq.declared import Refusals, declare_queue, make_queues_but
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.declarations import AmqpDeclarations
 from outlast.clients.amqp.errors import ACCESS_REFUSED, AmqpRefused
@@ -31,13 +31,20 @@ def bound_queues(topology: Topology) -> list[str]:
 async def declare_all(to: AmqpDeclarations, topology: Topology, address: AmqpAddress) -> None:
     """Declare all exchanges, bound queues with those of their dead letters, and bindings; what is there stays.
 
-    `to` must not be the channel of a consumer: it ends at a queue that is not there. Raise ConfigurationError for what
-    exists with other settings and for a user who may not, else StoreError.
+    What is refused stops nothing else, but the bindings that need it. `to` must not be the channel of a consumer: it
+    ends at a queue that is not there. Raise ConfigurationError for what exists with other settings and for a user who
+    may not, else StoreError.
     """
-    await make_queues(to, bound_queues(topology), address)
+    refusals = Refusals()
+    await make_queues_but(refusals, to, bound_queues(topology), address)
     for exchange in topology.exchanges:
-        await declare_exchange(to, exchange, address)
-    await _bind(to, topology.bindings, address)
+        with refusals.of(f"exchange {exchange.name!r}"):
+            await declare_exchange(to, exchange, address)
+    for each in topology.bindings:
+        if refusals.errors.keys().isdisjoint((f"queue {each.queue!r}", f"exchange {each.exchange!r}")):
+            with refusals.of(f"binding of queue {each.queue!r} to exchange {each.exchange!r}"):
+                await _bind(to, (each,), address)
+    refusals.raise_first()
 
 
 async def declare_exchange(to: AmqpDeclarations, exchange: Exchange, address: AmqpAddress) -> None:

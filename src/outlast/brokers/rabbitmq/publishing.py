@@ -9,17 +9,20 @@ from typing import Final
 from msgspec import structs
 
 from outlast.brokers.rabbitmq.buckets import BUCKETS
-from outlast.brokers.rabbitmq.declared import declare_buckets, make_queues
+from outlast.brokers.rabbitmq.declared import Refusals, dead_queue, declare_buckets, make_queues_but
+from outlast.brokers.rabbitmq.queue_watch import tell_made_again
 from outlast.clients.amqp.client import AmqpClient
 from outlast.clients.amqp.confirms import AmqpMessage, Publishing
 from outlast.clients.amqp.errors import NOT_FOUND
 from outlast.core.errors import OutlastError
 
-__all__ = ["JobPublisher"]
+__all__ = ["NOWHERE", "JobPublisher"]
 
 _GONE: Final = 0.3
 """Seconds after which the consumers of a deleted queue know of it. RabbitMQ 3.10 tells them nothing if the queue is
 made again at once: it then counts them as consumers of the new queue, and delivers them nothing."""
+NOWHERE: Final = ("returned", "unsent")
+"""What was told of a message that the server does not have, and never will."""
 _LENGTHS: Final = {name: seconds for seconds, name in BUCKETS.items()}
 
 
@@ -40,30 +43,53 @@ class JobPublisher:
         lost = [place for place, answer in enumerate(answers) if _has_no_place(answer)]
         if lost:
             await asyncio.sleep(_GONE)
+            refusals = Refusals()
             try:
-                await self._make_places([messages[place] for place in lost])
+                await self._make_places(refusals, [messages[place] for place in lost])
+                made = [place for place in lost if _place_of(messages[place]) not in refusals.errors]
+                if not made and all(answer.outcome in NOWHERE for answer in answers):
+                    refusals.raise_first()
             except OutlastError as error:
-                if all(answer.outcome in ("returned", "unsent") for answer in answers):
+                if all(answer.outcome in NOWHERE for answer in answers):
                     raise
                 # Raised for all of them, it would make the caller publish again what is confirmed.
                 for place in lost:
                     answers[place] = structs.replace(answers[place], why=str(error))
                 return answers
-            again = await self._client.publish([messages[place] for place in lost], timeout)
-            for place, answer in zip(lost, again, strict=True):
+            for queue in {_queue_of(messages[place]) for place in made if _is_letter(messages[place])}:
+                tell_made_again(queue)
+            for place in lost:
+                if (refused := refusals.errors.get(_place_of(messages[place]))) is not None:
+                    answers[place] = structs.replace(answers[place], why=str(refused))
+            again = await self._client.publish([messages[place] for place in made], timeout)
+            for place, answer in zip(made, again, strict=True):
                 answers[place] = answer
         return answers
 
-    async def _make_places(self, messages: Sequence[AmqpMessage]) -> None:
+    async def _make_places(self, refusals: Refusals, messages: Sequence[AmqpMessage]) -> None:
         await self._make_buckets({each.exchange for each in messages if each.exchange})
-        to, address = self._client.declarations, self._client.address
-        await make_queues(to, sorted({each.key.partition(".")[0] for each in messages if not each.exchange}), address)
+        queues = sorted({_queue_of(each) for each in messages if not each.exchange})
+        await make_queues_but(refusals, self._client.declarations, queues, self._client.address)
 
     async def _make_buckets(self, names: set[str]) -> None:
         if names:
             lengths = sorted(_LENGTHS[name] for name in names)
             await declare_buckets(self._client.declarations, lengths, self._client.address)
             self._buckets |= names
+
+
+def _queue_of(message: AmqpMessage) -> str:
+    """Return the queue of jobs that a message is for, itself or with its dead letters."""
+    return message.key.partition(".")[0]
+
+
+def _is_letter(message: AmqpMessage) -> bool:
+    return not message.exchange and message.key == dead_queue(_queue_of(message))
+
+
+def _place_of(message: AmqpMessage) -> str:
+    """Return what must be declared for a message, as `Refusals` names it."""
+    return message.exchange or f"queue {_queue_of(message)!r}"
 
 
 def _has_no_place(answer: Publishing) -> bool:

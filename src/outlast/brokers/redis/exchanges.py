@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -56,7 +57,8 @@ class ExchangeOperations(PublishOperations):
         rows: list[tuple[str, bytes]] = [
             (name.decode(errors="backslashreplace"), body) for name, body in zip(found[::2], found[1::2], strict=True)
         ]
-        return read_rows(
+        return await asyncio.to_thread(  # 10,000 rows take 0.03 s
+            read_rows,
             _version(dict(rows).get("version")),
             [(name[1:], body) for name, body in rows if name[:1] == "e"],
             [(name[1:], body) for name, body in rows if name[:1] == "b"],

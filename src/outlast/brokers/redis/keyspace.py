@@ -16,6 +16,7 @@ from outlast.clients.redis.client import Argument, RedisClient
 from outlast.clients.redis.error_replies import ErrorReply
 from outlast.clients.redis.scripts import Script, load_script
 from outlast.core.errors import StoreCorrupt, StoreError, StoreFull
+from outlast.core.ids import QUEUE_NAME, fits
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 from outlast.core.unreadable import READ_ERRORS, ToldOnce
 
@@ -168,7 +169,13 @@ class Keyspace:
             await self.client.command("SET", key, uuid4().hex, "NX")
         except StoreFull as error:
             full = error
-        self._born = (await self.client.command("GET", key) or b"").decode()
+        try:
+            self._born = (await self.client.command("GET", key) or b"").decode()
+        except UnicodeDecodeError:
+            raise StoreCorrupt(
+                f"{self.client.address.shown}: the key {key} is no text: another program wrote it: DEL it, and give "
+                "that program another database"
+            ) from None
         if full is not None and not self._born:
             raise full
 
@@ -228,7 +235,7 @@ class Keyspace:
         return found
 
     async def _all_names(self) -> list[str]:
-        return sorted(name.decode() for name in await self.client.command("SMEMBERS", f"{self.root}:queues"))
+        return self._legible(await self.client.command("SMEMBERS", f"{self.root}:queues"))
 
     async def _check_keys(self, stem: str, types: Mapping[str, str], queue: str | None) -> None:
         for name, expected in types.items():
@@ -267,7 +274,20 @@ class Keyspace:
 
     async def names(self) -> list[str]:
         """Return all queues of the keyspace."""
-        return sorted(name.decode() for name in await self.run(_LOOK, [self.root], "names"))
+        return self._legible(await self.run(_LOOK, [self.root], "names"))
+
+    def _legible(self, names: Iterable[bytes]) -> list[str]:
+        """Return the names of queues, sorted, without those that no queue can have; the log names these once."""
+        found: list[str] = []
+        for raw in names:
+            name = raw.decode(errors="backslashreplace")
+            if fits(QUEUE_NAME, name):
+                found.append(name)
+            elif _told.is_news((self.root, raw), b""):
+                logger.error(
+                    "%s:queues has %r, which is no name of a queue: another program wrote it: SREM it", self.root, name
+                )
+        return sorted(found)
 
     async def changes(self, queues: Sequence[str]) -> list[bytes]:
         """Return the operators' changes of these queues as JSON, b"" for none."""
@@ -275,7 +295,7 @@ class Keyspace:
 
     async def check_owner(self, queue: str, app: str) -> None:
         """Raise ConfigurationError for a queue of another app."""
-        owner = (await self.command("HGET", f"{self.prefix(queue)}:c", "app") or b"").decode()
+        owner = (await self.command("HGET", f"{self.prefix(queue)}:c", "app") or b"").decode(errors="backslashreplace")
         if owner and app and owner != app:
             raise of_another_app(queue, owner, app)
 
@@ -327,7 +347,7 @@ class Keyspace:
             if answer == b"OK":
                 break
             if answer[1] == b"owner":
-                raise of_another_app(names[answer[0]], answer[2].decode(), topology.app)
+                raise of_another_app(names[answer[0]], answer[2].decode(errors="backslashreplace"), topology.app)
         for queue in topology.queues:
             await self.relook(queue.name)
 

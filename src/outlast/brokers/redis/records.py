@@ -231,7 +231,8 @@ class RecordOperations(KeyspaceOperations):
     async def kinds(self, queue: str) -> dict[str, int]:
         """Count the unfinished jobs of a queue by kind; read 1,000 jobs per script call."""
         unfinished = Query(states=tuple(state for state in LETTERS if state not in TERMINAL))
-        return {kind.decode(): number for kind, number in (await self._tally([queue], unfinished, "kinds")).items()}
+        counts = (await self._tally([queue], unfinished, "kinds")).items()
+        return {kind.decode(errors="backslashreplace"): number for kind, number in counts}
 
     async def _tally(self, queues: Sequence[str], query: Query, what: str) -> Counter[bytes]:
         """Count matching jobs by state ("count") or by kind ("kinds"), as the server names them."""

@@ -84,11 +84,13 @@ class Relay:
             except StoreError as error:
                 self._queues.record_error(queue, error)
                 return
-            batches = {each[0].decode(): each[2:] for each in stored}
-            for name, unread, *_ in stored:
+            batches: dict[str, list[bytes]] = {}
+            for raw, unread, *batch in stored:
+                name = raw.decode(errors="backslashreplace")
+                batches[name] = batch
                 if unread:
-                    key = f"{keyspace.root}:unread:{name.decode()}"
-                    _log.error("%d follow-ups for queue %r cannot be read: %s keeps them", unread, name.decode(), key)
+                    key = f"{keyspace.root}:unread:{name}"
+                    _log.error("%d follow-ups for queue %r cannot be read: %s keeps them", unread, name, key)
             reachable = [name for name in batches if not self._queues.unavailable(name)]
             if len(reachable) < len(batches):
                 self._incomplete.add(queue)

@@ -21,6 +21,8 @@ def declare(tx: Transaction, topology: Topology) -> None:
     """Write the queues and bindings; raise ConfigurationError, before anything has changed, for what does not fit."""
     for queue in topology.queues:
         found = tx.find_queue(queue.name)
+        if found is not None and not isinstance(found.app, str):
+            raise TypeError(f"the app of queue {queue.name!r} is no text")  # it is repaired, and this made again
         if found is not None and topology.app and found.app not in ("", topology.app):
             raise of_another_app(queue.name, found.app, topology.app)
     if topology.exchanges or topology.bindings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from outlast.brokers.sqlite.repair import damaged_jobs
 from outlast.brokers.sqlite.statements import APPLICATION_ID, statements
+from outlast.brokers.sqlite.unreadable import fetch_named
 from outlast.clients.sqlite.errors import translated
 from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.clients.sqlite.log_owner import wrong_log
@@ -115,18 +117,23 @@ def examine(path: str, clock: Clock, *, whole: bool = True) -> Contents:
             schema=int(db.pragma("user_version")),
             faults=() if faults == ["ok"] else tuple(faults),
             newest=db.execute(sql["newest"]).get,
-            stale=tuple(
-                (str(label), int(jobs))
-                for label, jobs in db.execute(sql["stale_holders"], (boot_id(), clock.monotonic()))
-            ),
+            stale=tuple(sorted(_stale(db, clock).items())),
             damaged=tuple(damaged_jobs(db, DAMAGED)) if whole else (),
         )
+
+
+def _stale(db: apsw.Connection, clock: Clock) -> Counter[str]:
+    """Count the jobs of dead holders by the label of the holder, its id where it has none."""
+    found = Counter[str]()
+    for label, holder, jobs in fetch_named(db, "stale_holders", (boot_id(), clock.monotonic())):
+        found[str(label or holder)] += int(jobs)
+    return found
 
 
 def waiting_kinds(path: str) -> dict[tuple[str, str], int]:
     """Count the unfinished jobs by (queue, kind); this reads every unfinished job. Raise StoreError."""
     with _reading(path) as db:
-        rows = db.execute(statements()["unfinished_kinds"])
+        rows = fetch_named(db, "unfinished_kinds", ())
         return {(str(queue), str(kind)): int(number) for queue, kind, number in rows}
 
 

@@ -86,6 +86,7 @@ _QUEUE: Final[dict[str, tuple[str, str]]] = {
     "limits": (_or_null(_TEXT), "null"),
     "declared": (_or_null(_TEXT), "null"),
     "changes": (_or_null(_TEXT), "null"),
+    "samples": (_or_null(_TEXT), "null"),
     "bytes": (_or_null(_INT), "null"),
     "shed": (_INT, "0"),
     "back": (
@@ -112,6 +113,7 @@ _HOLDER: Final[dict[str, tuple[str, str]]] = {
     "lease": (_NUMBER, "0"),
     "lapsed": (_BIT, "0"),
     "queues": (_TEXT, "'[]'"),
+    "loads": (_or_null(_TEXT), "null"),
 }
 _BAD_KEYS: Final = "select exists(select 1 from lane where lane > ? and lane <= ? and ({}))".format(  # noqa: S608
     " or ".join(f"not ({test.format(name)})" for name, (test, _) in _LANE.items())
@@ -187,9 +189,8 @@ def _recount(tx: Transaction) -> None:
 def _queues(tx: Transaction) -> Iterator[str]:
     """Repair the rows of queues."""
     wrong: dict[int, list[str]] = {}
-    texts = ("name", "app", "limits", "declared", "changes")
-    for number, *values in fetch(tx.db, ("queue", *texts), "from queue", ()):
-        kept: dict[str, Any] = dict(zip(texts, values, strict=True))
+    for number, *values in fetch(tx.db, ("queue", *_READ), "from queue", ()):
+        kept: dict[str, Any] = dict(zip(_READ, values, strict=True))
         found = wrong.setdefault(number, [])
         found += [column for column, read in _READ.items() if not _reads(read, kept[column])]
         found += [
@@ -244,6 +245,7 @@ _READ: Final[dict[str, Callable[[Any], object]]] = {
     "limits": lambda text: limits.rules("q", text),
     "declared": lambda text: limits.rules("q", text),
     "changes": limits.changes_of,
+    "samples": lambda text: _text("" if text is None else text),
 }
 _WRONG_QUEUE: Final = "select 1 from queue where queue = ? and not ({})"
 _SET_QUEUE: Final = "update queue set {} = {} where queue = ?"
@@ -260,10 +262,11 @@ def _reads(read: Callable[[Any], object], value: Any) -> bool:
 def _texts(tx: Transaction, table: str, name: str, columns: dict[str, tuple[str, str]]) -> Iterator[str]:
     """Repair the rows of keys or of holders; a text in them may not be UTF-8, and `queues` of a holder no JSON."""
     wrong: dict[int, list[str]] = {}
-    texts = [column for column, (test, _) in columns.items() if test == _TEXT]
+    texts = {column: test for column, (test, _) in columns.items() if test in (_TEXT, _or_null(_TEXT))}
     for number, *values in fetch(tx.db, (table, *texts), f"from {table}", ()):
         for column, value in zip(texts, values, strict=True):
-            if not isinstance(value, str) or (column == "queues" and not _reads(_names, value)):
+            is_text = isinstance(value, str) or (value is None and texts[column] != _TEXT)
+            if not is_text or (column == "queues" and not _reads(_names, value)):
                 wrong.setdefault(number, []).append(column)
     for column, (test, _) in columns.items():
         found_in = f"select {table} from {table} where not ({test.format(column)})"  # noqa: S608

@@ -24,6 +24,7 @@ from outlast.brokers.sqlite.stats import stats
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.transaction import CHANGES, Transaction
 from outlast.brokers.sqlite.tuning import Tuning
+from outlast.brokers.sqlite.unreadable import close_cursors
 from outlast.clients.sqlite.file_system import boot_id, durability_of
 from outlast.clients.sqlite.shared_file import SharedFile
 from outlast.clients.sqlite.writer import WriteOperation
@@ -109,12 +110,11 @@ class SqliteStore(exchanges.SqliteExchanges):
         if isinstance(error, OutlastError):
             error = error.__cause__  # of SQLite, for a value that it cannot calculate with or put into JSON
         wrong_value = (apsw.SQLError, apsw.MismatchError, apsw.ConstraintError, *READ_ERRORS)
-        if not isinstance(error, wrong_value) or not self._file.is_open:
-            return False
         loop = asyncio.get_running_loop()
-        if loop.time() < self._sound_until:
+        if not isinstance(error, wrong_value) or not self._file.is_open or loop.time() < self._sound_until:
             return False
         if await self._file.submit(WriteOperation(repair)):
+            close_cursors(error)
             return True
         self._sound_until = loop.time() + SOUND
         return False
@@ -125,7 +125,7 @@ class SqliteStore(exchanges.SqliteExchanges):
         except Exception as error:
             if not await self._repaired(error):
                 raise
-            return await self._file.read(read, *args)
+        return await self._file.read(read, *args)
 
     # Broker
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from traceback import clear_frames
 from typing import Any
 
 import apsw
@@ -15,7 +16,7 @@ from outlast.brokers.sqlite.transaction import Transaction, json_of
 from outlast.core.message import Failure
 from outlast.core.unreadable import READ_ERRORS, UNREADABLE, unreadable
 
-__all__ = ["failures", "fetch", "fetch_named", "set_aside"]
+__all__ = ["close_cursors", "failures", "fetch", "fetch_named", "set_aside"]
 
 logger = logging.getLogger("outlast.sqlite")
 
@@ -49,6 +50,11 @@ def _unmarked(value: Any) -> Any:
         return value[1:].decode()
     except UnicodeDecodeError:
         return value[1:]
+
+
+def close_cursors(error: BaseException) -> None:
+    """Close the cursors of the calls that raised an error: an open one goes on to see the file as it was then."""
+    clear_frames(error.__traceback__)
 
 
 def failures(rows: Iterable[tuple[Any]], decode: Callable[[Any], Failure]) -> list[Failure]:

@@ -15,9 +15,9 @@ from outlast.clients.amqp.properties import MessageProperties, decode_properties
 from outlast.clients.amqp.table import TableError
 from outlast.clients.amqp.window import SendWindow
 from outlast.clients.amqp.wire import AmqpWire
-from outlast.core.errors import StoreError, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 
-__all__ = ["AmqpMessage", "ConfirmChannel", "PublishBatch", "PublishOutcome", "Publishing"]
+__all__ = ["AmqpMessage", "ConfirmChannel", "PublishBatch", "PublishOutcome", "Publishing", "why_unsendable"]
 
 PublishOutcome = Literal["confirmed", "returned", "nacked", "unknown", "unsent"]
 
@@ -37,12 +37,13 @@ class Publishing(Struct, frozen=True):
     confirmed: the server has it in every queue that it was routed to. returned: no queue is bound for it; nothing keeps
     it. nacked: a queue refused it (it is full, or failed); other queues may have it. unknown: sent, and no answer came:
     it may have been accepted, or may be yet. unsent: it was not sent, so nothing has it. why: for all but confirmed.
-    code: of a server's refusal, else 0.
+    code: of a server's refusal, else 0. never: it can never be sent to this server as it is.
     """
 
     outcome: PublishOutcome
     why: str = ""
     code: int = 0
+    never: bool = False
 
 
 CONFIRMED: Final = Publishing("confirmed")
@@ -180,6 +181,15 @@ class ConfirmChannel(ChannelEvents):
         self._window.leave(len(lost), sum(sent.batch.sizes[sent.place] for sent in lost.values()))
         for sent in lost.values():
             sent.batch.answer(sent.place, answer)
+
+
+def why_unsendable(message: AmqpMessage) -> str:
+    """Return why AMQP cannot say the names or the properties of a message, "" if it can."""
+    try:
+        PublishBatch((message,))
+    except (TableError, ConfigurationError) as error:
+        return str(error)
+    return ""
 
 
 def _id_of(header: bytes) -> str | None:

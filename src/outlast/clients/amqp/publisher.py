@@ -150,4 +150,4 @@ def _end_of_lane(messages: Sequence[AmqpMessage], start: int, lane: Lane) -> int
 
 def _headers_too_large(header: bytes, frame_max: int) -> Publishing:
     why = f"its properties have {len(header)} bytes, and a frame takes {frame_max - HEADER_OVERHEAD}"
-    return Publishing("unsent", f"{why}: shorten its headers, or raise frame_max of the server")
+    return Publishing("unsent", f"{why}: shorten its headers, or raise frame_max of the server", never=True)

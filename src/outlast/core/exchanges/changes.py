@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -53,6 +54,9 @@ def added(known: Bindings, exchanges: Iterable[Exchange], bindings: Iterable[Bin
         elif other != exchange:
             raise _differs(exchange, other)
     rows = {row_of(each): each for each in known.bindings}
+    of_queue: dict[tuple[str, str], list[tuple[str, Binding]]] = defaultdict(list)
+    for row, each in rows.items():
+        of_queue[each.exchange, each.queue].append((row, each))
     written: dict[str, Binding] = {}
     for binding in bindings:
         if binding.exchange not in stored and binding.exchange not in new:
@@ -60,9 +64,8 @@ def added(known: Bindings, exchanges: Iterable[Exchange], bindings: Iterable[Bin
                 f"queue {binding.queue!r} is bound to exchange {binding.exchange!r}, which is not declared: declare it "
                 f"with exchange({binding.exchange!r}, type=...)"
             )
-        for row, each in rows.items():
-            if (each.exchange, each.queue) == (binding.exchange, binding.queue):
-                written[row] = msgspec.structs.replace(binding, key=each.key, arguments=each.arguments)
+        for row, each in of_queue.get((binding.exchange, binding.queue), ()):
+            written[row] = msgspec.structs.replace(binding, key=each.key, arguments=each.arguments)
         written[row_of(binding)] = binding
     changes = tuple(each for row, each in written.items() if rows.get(row) != each)
     return BindingChange(tuple(new.values()), changes)

@@ -25,6 +25,7 @@ __all__ = [
     "Copies",
     "copies_of",
     "copy_id",
+    "event_of_job",
     "headers_of",
     "refused_size",
     "unroutable_queue",
@@ -62,20 +63,29 @@ def copy_id(exchange: str, event: str, queue: str) -> str:
     return _copy_id(_namespace(exchange, event), queue)
 
 
+def event_of_job(job: str, exchange: str, key: str, number: int) -> str:
+    """Return the id of an event that a run of a job publishes: a UUIDv5 (RFC 9562), the same in each run.
+
+    number: of the events of the run with this exchange and key, from 0.
+    """
+    name = f"{job} {exchange} {number} {key}".encode(errors="surrogatepass")  # such a key is refused by its check
+    return _uuid5(NAMESPACE.bytes, name)
+
+
 def _namespace(exchange: str, event: str) -> bytes:
-    return bytes.fromhex(_uuid5(NAMESPACE.bytes, f"{exchange}/{event}"))
+    return bytes.fromhex(_uuid5(NAMESPACE.bytes, f"{exchange}/{event}".encode()))
 
 
 def _copy_id(namespace: bytes, queue: str) -> str:
-    return f"{queue}.{_uuid5(namespace, queue)}"
+    return f"{queue}.{_uuid5(namespace, queue.encode())}"
 
 
-def _uuid5(namespace: bytes, name: str) -> str:
+def _uuid5(namespace: bytes, name: bytes) -> str:
     """Return what uuid.uuid5 gives as hex, in a fifth of its time.
 
     The 13th digit of the SHA-1 hash is replaced by the version, two bits of the 17th by the variant.
     """
-    digits = sha1(namespace + name.encode(), usedforsecurity=False).hexdigest()
+    digits = sha1(namespace + name, usedforsecurity=False).hexdigest()
     return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
@@ -117,7 +127,7 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
     messages: list[Message] = []
     for stored in bindings:
         queue = stored.queue
-        binding = event.own.get((queue, name_of(stored.kind)), stored)
+        binding = _as_published(event, stored)
         body = bodies.get(binding.parameter)
         if body is None:
             body = bodies[binding.parameter] = _arguments({binding.parameter: event.body})
@@ -136,6 +146,17 @@ def copies_of(event: ExchangeEvent, bindings: Sequence[Binding], *, keep: bool) 
             )
         )
     return Copies(messages)
+
+
+def _as_published(event: ExchangeEvent, stored: Binding) -> Binding:
+    """Return the binding as the publisher's release declares it, the stored one if it does not know the job.
+
+    The publisher may know the job by a former name, when a newer release has stored the binding last.
+    """
+    for name in (name_of(stored.kind), *stored.aliases):
+        if (own := event.own.get((stored.queue, name))) is not None:
+            return own
+    return stored
 
 
 def _expiry(event: ExchangeEvent, expires: float) -> float:

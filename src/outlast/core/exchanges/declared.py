@@ -58,6 +58,11 @@ class BoundJob(Protocol):
         ...
 
     @property
+    def aliases(self) -> tuple[str, ...]:
+        """Former names of the kind."""
+        ...
+
+    @property
     def priority(self) -> Priority:
         """The priority of its jobs."""
         ...
@@ -107,6 +112,7 @@ def settled_bindings(jobs: Iterable[BoundJob], exchanges: Mapping[str, Exchange]
                     priority=job.priority,
                     expires=job.expires,
                     redacted=job.event.redacted(),
+                    aliases=job.aliases,
                 )
             )
     return tuple(settled)

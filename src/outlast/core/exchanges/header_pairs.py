@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -67,19 +67,31 @@ class HeaderIndex:
 
     __slots__ = ("_all", "_always", "_any")
 
-    def __init__(self, arguments: Iterable[tuple[int, Mapping[str, HeaderValue]]]) -> None:
-        asked = [(number, pairs_of(each)) for number, each in arguments]
-        self._always = [number for number, each in asked if each.match == "all" and not each.pairs]
+    def __init__(self) -> None:
+        self._always: list[int] = []
         self._any: dict[_Pair, list[int]] = defaultdict(list)
         self._all: dict[_Pair, list[tuple[int, Mapping[str, HeaderValue]]]] = defaultdict(list)
-        shared = Counter(_pair(*pair) for _, each in asked if each.match == "all" for pair in each.pairs.items())
-        for number, each in asked:
-            found_by = [_pair(*pair) for pair in each.pairs.items()]
-            if each.match == "any":
+
+    def fill(self, arguments: Iterable[Mapping[str, HeaderValue]]) -> Iterator[None]:
+        """Add all arguments, numbered from 0, once; each of the steps is as long as the others, two for a binding."""
+        asked: list[tuple[Pairs, list[_Pair]]] = []
+        shared = Counter[_Pair]()
+        for each in arguments:
+            pairs = pairs_of(each)
+            found_by = [_pair(*pair) for pair in pairs.pairs.items()]
+            asked.append((pairs, found_by))
+            if pairs.match == "all":
+                shared.update(found_by)
+            yield
+        for number, (pairs, found_by) in enumerate(asked):
+            if pairs.match == "any":
                 for pair in found_by:
                     self._any[pair].append(number)
             elif found_by:
-                self._all[min(found_by, key=shared.__getitem__)].append((number, each.pairs))
+                self._all[min(found_by, key=shared.__getitem__)].append((number, pairs.pairs))
+            else:
+                self._always.append(number)
+            yield
 
     def match(self, headers: Mapping[str, HeaderValue]) -> list[int]:
         """Return the numbers of the bindings that match the headers, some perhaps more than once, in no order."""

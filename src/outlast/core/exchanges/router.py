@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from outlast.core.errors import ConfigurationError
@@ -13,11 +13,13 @@ from outlast.core.exchanges.topics import TopicTrie
 from outlast.core.exchanges.values import Binding, Exchange, ExchangeType, HeaderValue
 from outlast.core.text import shown
 
-__all__ = ["Router"]
+__all__ = ["STEP", "Router"]
 
 NO_HEADERS: Final[Mapping[str, HeaderValue]] = {}
 MOST_NAMED: Final = 10
 """The most exchanges that an error names."""
+STEP: Final = 200
+"""Entries that one step of a compilation makes: two or three milliseconds."""
 
 
 class Router:
@@ -31,12 +33,26 @@ class Router:
     def __init__(self, exchanges: Iterable[Exchange], bindings: Iterable[Binding]) -> None:
         self._exchanges = {each.name: each for each in exchanges}
         self._declared: dict[str, list[Binding]] = defaultdict(list)
+        self._matchers: dict[str, _Matcher] = {}
+        for _ in self._compile(bindings):
+            pass
+
+    @classmethod
+    def in_steps(cls, exchanges: Iterable[Exchange], bindings: Iterable[Binding]) -> Generator[None, None, Router]:
+        """Make a router, and yield after each STEP entries: 10,000 bindings at once would stop a loop for 0.2 s."""
+        router = cls(exchanges, ())
+        for number, _ in enumerate(router._compile(bindings), start=1):
+            if number % STEP == 0:
+                yield
+        return router
+
+    def _compile(self, bindings: Iterable[Binding]) -> Iterator[None]:
+        """Take all bindings, and yield after each entry."""
         for binding in bindings:
             self._declared[binding.exchange].append(binding)
-        self._matchers = {
-            name: _MATCHERS[each.type](_by_queue(self._declared.get(name, ())))
-            for name, each in self._exchanges.items()
-        }
+        for name, exchange in self._exchanges.items():
+            matcher = self._matchers[name] = _MATCHERS[exchange.type]()
+            yield from matcher.fill(_by_queue(self._declared.get(name, ())))
 
     def exchange(self, name: str) -> Exchange:
         """Return the exchange of this name; raise ConfigurationError if it is not known."""
@@ -73,6 +89,9 @@ class Router:
 
 
 class _Matcher(Protocol):
+    def fill(self, bindings: Sequence[Binding]) -> Iterator[None]:
+        """Add bindings, as `_by_queue` returns them, once; yield after each entry."""
+
     def match(self, key: str, headers: Mapping[str, HeaderValue]) -> tuple[Binding, ...]: ...
 
 
@@ -84,44 +103,59 @@ def _by_queue(bindings: Iterable[Binding]) -> list[Binding]:
 def _first_of_each_queue(bindings: Sequence[Binding], matching: Iterable[int]) -> tuple[Binding, ...]:
     """Return one binding for each queue. bindings: as `_by_queue` returns them; matching: places in them."""
     chosen: list[Binding] = []
-    queue = None
     for place in sorted(matching):
-        binding = bindings[place]
-        if binding.queue != queue:
-            queue = binding.queue
-            chosen.append(binding)
+        _add_first(chosen, bindings[place])
     return tuple(chosen)
+
+
+def _add_first(chosen: list[Binding], binding: Binding) -> None:
+    """Add a binding unless one of its queue, which would be the last, is there."""
+    if not chosen or chosen[-1].queue != binding.queue:
+        chosen.append(binding)
 
 
 class _Fanout:
     __slots__ = ("_all",)
 
-    def __init__(self, bindings: Sequence[Binding]) -> None:
-        self._all = _first_of_each_queue(bindings, range(len(bindings)))
+    def __init__(self) -> None:
+        self._all: list[Binding] = []
+
+    def fill(self, bindings: Sequence[Binding]) -> Iterator[None]:
+        for binding in bindings:
+            _add_first(self._all, binding)
+            yield
 
     def match(self, key: str, headers: Mapping[str, HeaderValue]) -> tuple[Binding, ...]:
-        return self._all
+        return tuple(self._all)
 
 
 class _Direct:
     __slots__ = ("_by_key",)
 
-    def __init__(self, bindings: Sequence[Binding]) -> None:
-        places: dict[str, list[int]] = defaultdict(list)
-        for place, binding in enumerate(bindings):
-            places[binding.key].append(place)
-        self._by_key = {key: _first_of_each_queue(bindings, found) for key, found in places.items()}
+    def __init__(self) -> None:
+        self._by_key: dict[str, list[Binding]] = {}
+
+    def fill(self, bindings: Sequence[Binding]) -> Iterator[None]:
+        for binding in bindings:
+            _add_first(self._by_key.setdefault(binding.key, []), binding)
+            yield
 
     def match(self, key: str, headers: Mapping[str, HeaderValue]) -> tuple[Binding, ...]:
-        return self._by_key.get(key, ())
+        return tuple(self._by_key.get(key, ()))
 
 
 class _Topic:
     __slots__ = ("_bindings", "_trie")
 
-    def __init__(self, bindings: Sequence[Binding]) -> None:
+    def __init__(self) -> None:
+        self._bindings: Sequence[Binding] = ()
+        self._trie = TopicTrie()
+
+    def fill(self, bindings: Sequence[Binding]) -> Iterator[None]:
         self._bindings = bindings
-        self._trie = TopicTrie((place, binding.key) for place, binding in enumerate(bindings))
+        for place, binding in enumerate(bindings):
+            self._trie.add(place, binding.key)
+            yield
 
     def match(self, key: str, headers: Mapping[str, HeaderValue]) -> tuple[Binding, ...]:
         return _first_of_each_queue(self._bindings, self._trie.match(key))
@@ -130,15 +164,19 @@ class _Topic:
 class _Headers:
     __slots__ = ("_bindings", "_index")
 
-    def __init__(self, bindings: Sequence[Binding]) -> None:
+    def __init__(self) -> None:
+        self._bindings: Sequence[Binding] = ()
+        self._index = HeaderIndex()
+
+    def fill(self, bindings: Sequence[Binding]) -> Iterator[None]:
         self._bindings = bindings
-        self._index = HeaderIndex((place, binding.arguments) for place, binding in enumerate(bindings))
+        yield from self._index.fill(binding.arguments for binding in bindings)
 
     def match(self, key: str, headers: Mapping[str, HeaderValue]) -> tuple[Binding, ...]:
         return _first_of_each_queue(self._bindings, self._index.match(headers))
 
 
-_MATCHERS: Mapping[ExchangeType, type[_Fanout] | type[_Direct] | type[_Topic] | type[_Headers]] = {
+_MATCHERS: Mapping[ExchangeType, Callable[[], _Matcher]] = {
     "direct": _Direct,
     "topic": _Topic,
     "fanout": _Fanout,

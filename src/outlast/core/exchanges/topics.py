@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 __all__ = ["MANY", "ONE", "TopicTrie", "words_of"]
@@ -27,13 +26,17 @@ class TopicTrie:
 
     __slots__ = ("_root",)
 
-    def __init__(self, patterns: Iterable[tuple[int, str]]) -> None:
+    def __init__(self) -> None:
         self._root = _Node(loops=False)
-        for number, pattern in patterns:
-            node = self._root
-            for word in words_of(pattern):
-                node = node.child(word)
-            node.numbers.append(number)
+
+    def add(self, number: int, pattern: str) -> None:
+        """Add a pattern with its number."""
+        node = self._root
+        for word in words_of(pattern):
+            node = node.child(word)
+        if node.numbers is None:
+            node.numbers = []
+        node.numbers.append(number)
 
     def match(self, key: str) -> list[int]:
         """Return the numbers of the patterns that match the key, each once, in no order."""
@@ -44,14 +47,14 @@ class TopicTrie:
             for node in active:
                 if node.loops:
                     staying.append(node)
-                if (child := node.words.get(word)) is not None:
+                if node.words is not None and (child := node.words.get(word)) is not None:
                     stepped.append(child)
                 if node.one is not None:
                     stepped.append(node.one)
             active = _reached(stepped, staying)
             if not active:
                 break
-        return [number for node in active for number in node.numbers]
+        return [number for node in active for number in node.numbers or ()]
 
 
 class _Node:
@@ -61,10 +64,11 @@ class _Node:
 
     def __init__(self, *, loops: bool) -> None:
         self.loops = loops
-        self.words: dict[str, _Node] = {}
         self.one: _Node | None = None
         self.many: _Node | None = None
-        self.numbers: list[int] = []
+        # None while they are empty: each object more makes the pauses of the garbage collector longer.
+        self.words: dict[str, _Node] | None = None
+        self.numbers: list[int] | None = None
 
     def child(self, word: str) -> _Node:
         """Return the node of this path and one word more, made on first use."""
@@ -74,7 +78,11 @@ class _Node:
         if word == MANY:
             self.many = self.many or _Node(loops=True)
             return self.many
-        return self.words.setdefault(word, _Node(loops=False))
+        if self.words is None:
+            self.words = {}
+        if (child := self.words.get(word)) is None:
+            child = self.words[word] = _Node(loops=False)
+        return child
 
 
 def _reached(stepped: list[_Node], staying: list[_Node]) -> list[_Node]:

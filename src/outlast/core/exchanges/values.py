@@ -33,7 +33,7 @@ class Binding(Struct, frozen=True, kw_only=True):
 
     kind: the wire kind of the job that a copy is; parameter: its argument that is the event, redacted: whether it must
     not be shown. key: of a direct or topic exchange. arguments: of a headers exchange, with its "x-match". app: the app
-    that declared it. priority, expires (seconds): those that the job declares.
+    that declared it. priority, expires (seconds): those that the job declares. aliases: former names of its kind.
     """
 
     exchange: str
@@ -46,6 +46,7 @@ class Binding(Struct, frozen=True, kw_only=True):
     priority: Priority = "normal"
     expires: float | None = None
     redacted: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 class Bindings(Struct, frozen=True):

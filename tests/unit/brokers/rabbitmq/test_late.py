@@ -7,11 +7,15 @@ from random import Random
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from outlast.brokers.rabbitmq.late import DueMessages, publish_then_settle
+from outlast.brokers.rabbitmq.waits import SettlementWaits
 from outlast.clients.amqp.confirms import AmqpMessage, Publishing
 from outlast.clients.amqp.consumer import AmqpDelivery
-from outlast.core.errors import StoreUnavailable
+from outlast.clients.amqp.properties import MessageProperties
+from outlast.clients.amqp.table import TableError
+from outlast.core.errors import ConfigurationError, StoreUnavailable
 
 OK, NO = Publishing("confirmed"), Publishing("nacked", "full")
 
@@ -46,6 +50,8 @@ class Run:
         self.publisher = Publisher(*answers)
         self.settled: list[tuple[int, int]] = []
         self.slept = 0
+        self.now = 0.0
+        self.waits = SettlementWaits(lambda: self.now)
         self.ends_at = 0
 
     def due(self, tag: int, *bodies: str, epoch: int = 1) -> DueMessages:
@@ -56,13 +62,14 @@ class Run:
     async def go(self, *due: DueMessages) -> None:
         async def sleep(seconds: float) -> None:
             self.slept += 1
+            self.now += seconds
             if self.slept == self.ends_at:
                 self.feed.ended_epoch = 1
 
         def settled(done: Sequence[DueMessages]) -> None:
             self.settled += [(len(self.publisher.sent), each.delivery.tag) for each in done]
 
-        await publish_then_settle(due, cast(Any, self.publisher), settled, Random(1), sleep)
+        await publish_then_settle(due, cast(Any, self.publisher), settled, Random(1), self.waits, sleep=sleep)
 
 
 async def test_all_in_one_call_and_one_acknowledgement_each() -> None:
@@ -83,7 +90,10 @@ async def test_an_error_is_a_pause_and_told_once(caplog: pytest.LogCaptureFixtur
     run = Run(StoreUnavailable("away"), StoreUnavailable("away"), [OK])
     await run.go(run.due(1, "a"))
     assert (run.settled, run.slept) == ([(3, 1)], 2)
-    assert caplog.messages == ["settlements of queue 'q' wait: away"]
+    assert caplog.messages == [
+        "settlements wait, the first of queue 'q': away",
+        "no settlement waits any more, after 0.2 s",
+    ]
 
 
 async def test_a_delivery_whose_channel_has_ended_is_given_up() -> None:
@@ -92,3 +102,38 @@ async def test_a_delivery_whose_channel_has_ended_is_given_up() -> None:
     run.ends_at = 1
     await run.go(run.due(1, "a"))
     assert (run.publisher.sent, run.settled) == ([[b"a"]], [])
+
+
+def headed(run: Run, tag: int, name: str) -> DueMessages:
+    """Return a delivery with one message that has a header of this name."""
+    due = run.due(tag, "a")
+    due.messages[0] = structs.replace(due.messages[0], properties=MessageProperties(headers={name: "x"}))
+    return due
+
+
+async def test_what_amqp_cannot_say_becomes_a_dead_letter_once_and_its_neighbours_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = Run(TableError("the name has 300 bytes"), [OK, OK])
+    bad = headed(run, 1, "n" * 300)
+    await run.go(bad, run.due(2, "b"))
+    assert (run.settled, run.slept) == ([(2, 1), (2, 2)], 0)
+    assert bad.messages[0].key == "q.dead"
+    assert "'q.dead'" in caplog.text
+    assert len(caplog.messages) == 1
+
+
+async def test_headers_beyond_a_frame_are_left_out_of_the_second_letter() -> None:
+    never = Publishing("unsent", "its properties have 9999 bytes", never=True)
+    run = Run([never], [never], [OK])
+    bad = headed(run, 1, "name")
+    await run.go(bad)
+    assert (run.settled, run.slept) == ([(3, 1)], 0)
+    assert set(bad.messages[0].properties.headers) == {"outlast-state", "outlast-reason"}
+
+
+async def test_a_refusal_that_is_no_fault_of_a_message_is_waited_for() -> None:
+    run = Run(ConfigurationError("queue 'q.dead' exists with another argument"), [OK])
+    due = run.due(1, "a")
+    await run.go(due)
+    assert (due.messages[0].key, run.settled, run.slept) == ("q", [(2, 1)], 1)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.core.errors import ConfigurationError
-from outlast.core.exchanges.router import Router
+from outlast.core.exchanges.router import STEP, Router
 from outlast.core.exchanges.values import Binding, Exchange, ExchangeType, HeaderValue
 
 WORDS = ("", "a", "b", "*", "#", "order", "größe")
@@ -163,6 +163,30 @@ def test_a_queue_has_one_copy_by_the_first_of_its_bindings_that_match() -> None:
     assert [(each.queue, each.key) for each in router.route("x", "a")] == [("p", "#"), ("q", "a.#")]
     assert [(each.queue, each.key) for each in router.route("x", "c")] == [("p", "#"), ("q", "#")]
     assert [each.repeated for each in router.explain("x", "a")] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("type_", "entries"), [("topic", 1), ("direct", 1), ("fanout", 1), ("headers", 2)])
+def test_a_router_that_is_made_in_steps_is_the_same(type_: ExchangeType, entries: int) -> None:
+    many = 3 * STEP
+    bindings = [
+        Binding(
+            exchange="x", queue=f"q{number}", kind="k", parameter="event", key="" if type_ == "headers" else "a",
+            arguments={"a": number % 2} if type_ == "headers" else {},
+        )
+        for number in range(many)
+    ]  # fmt: skip
+    exchanges = [Exchange(name="x", type=type_)]
+    steps, taken = Router.in_steps(exchanges, bindings), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            made = done.value
+            break
+        taken += 1
+    assert taken == many * entries / STEP
+    assert made.route("x", "a", {"a": 1}) == Router(exchanges, bindings).route("x", "a", {"a": 1})
+    assert len(made.route("x", "a", {"a": 1})) == (many // 2 if type_ == "headers" else many)
 
 
 def test_exchanges_are_apart_and_one_that_is_not_declared_is_refused() -> None:

@@ -636,8 +636,8 @@ failed = max(failed, 1), uniq = case when uniq_until is not null then uniq end, 
 
 -- For the doctor. Holders whose jobs still count as running, though their lease has lapsed: no claim has noticed yet.
 -- name: stale_holders (boot, monotonic)
-select coalesce(nullif(holder.label, ''), holder.id), count(*) from job join holder using (holder)
-where job.state = 1 and (holder.boot <> ?1 or holder.lease <= ?2) group by 1 order by 1
+select holder.label, holder.id, count(*) from job join holder using (holder)
+where job.state = 1 and (holder.boot <> ?1 or holder.lease <= ?2) group by 1, 2
 
 -- The latest acceptance of the newest job and of those that wait for their time.
 -- name: newest ()
