@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,16 @@ import pytest
 from outlast.clients.redis import Address, RedisClient
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
-from outlast.toolkit.file import ToolkitFile
+from outlast.toolkit.file import FileSession, ToolkitFile
 from outlast.toolkit.limiter import file as limit_file
 from outlast.toolkit.limiter import memory as limit_memory
 from outlast.toolkit.limiter.file import FileLimits
 from outlast.toolkit.limiter.limiter import Limiter
 from outlast.toolkit.limiter.memory import MemoryLimits
 from outlast.toolkit.limiter.quotas import rules_of
+from outlast.toolkit.limiter.stores import limits_of
+from outlast.toolkit.server import ToolkitServer
+from outlast.toolkit.store import ToolkitStore
 from tests.support.servers.redis_server import shared_server
 
 of_algorithm = pytest.mark.parametrize("algorithm", ["gcra", "sliding", "fixed"])
@@ -67,6 +71,39 @@ async def test_processes_of_a_file_are_counted_while_they_note_themselves(tmp_pa
     clock.advance(6)
     assert await limits.live("api", "a") == 1
     await file.close()
+
+
+async def test_a_damaged_state_is_forgotten(tmp_path: Path) -> None:
+    space = f"{tmp_path.parent.name}-{tmp_path.name}"[-40:]
+    client = RedisClient(Address.of(shared_server("").url))
+    await client.open()
+    server = ToolkitServer(Address.of(f"{shared_server('').url}?namespace={space}"))
+    file = ToolkitFile(str(tmp_path / "toolkit.db"), FakeClock())
+    rules = rules_of("api", "2/hour")
+    for store in (server, file):
+        await store.open()
+        for damage in (b"", b"\xc1", b"no msgpack", b"\x01", b"\x90"):
+            assert (await limits_of(store).take(rules, "k", 2)).allowed
+            if isinstance(store, ToolkitServer):
+                await client.command("SET", store.key("limiter", "k"), damage)
+            else:
+                await store.write(partial(damaged, damage), synced=False)
+            assert (await limits_of(store).take(rules, "k", 2)).allowed, damage
+            assert not (await limits_of(store).take(rules, "k", 1)).allowed
+            await forget(store, client)
+        await store.close()
+    await client.close()
+
+
+def damaged(damage: bytes, session: FileSession) -> None:
+    session.run("update limits set state = ?", damage)
+
+
+async def forget(store: ToolkitStore, client: RedisClient) -> None:
+    if isinstance(store, ToolkitServer):
+        await client.command("DEL", store.key("limiter", "k"))
+    elif isinstance(store, ToolkitFile):
+        await store.write(lambda session: session.run("delete from limits"), synced=False)
 
 
 def test_a_process_forgets_what_has_expired_and_the_key_that_is_soonest_whole(monkeypatch: pytest.MonkeyPatch) -> None:

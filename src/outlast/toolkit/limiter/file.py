@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from msgspec import msgpack
+from msgspec import MsgspecError, msgpack
 
 from outlast.clients.sqlite.statements import load_statements
 from outlast.toolkit.file import FileSession, ToolkitFile
@@ -26,6 +26,14 @@ def _statements() -> dict[str, str]:
     return load_statements(__package__, "limits.sql")
 
 
+def _read(raw: bytes) -> State | None:
+    """Return a state; None for damage, which must not refuse a key until it expires."""
+    try:
+        return _decode(raw)
+    except MsgspecError:
+        return None
+
+
 class FileLimits:
     """The limits of a file. Times are wall times: a limit per day goes on after a boot of the host."""
 
@@ -38,7 +46,7 @@ class FileLimits:
         def run(session: FileSession) -> Outcome:
             now = int(session.wall * 1e6)
             row = session.row("select state, expires from limits where key = ?", key)
-            outcome = decide(rules, _decode(row[0]) if row is not None and row[1] > now else None, now, cost)
+            outcome = decide(rules, _read(row[0]) if row is not None and row[1] > now else None, now, cost)
             if outcome.state is not None:
                 session.run(_statements()["keep"], key, _encode(outcome.state), outcome.expires)
             return outcome

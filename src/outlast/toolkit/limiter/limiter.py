@@ -18,7 +18,7 @@ from outlast.toolkit.limiter.decide import Outcome
 from outlast.toolkit.limiter.decision import Decision, decision_of
 from outlast.toolkit.limiter.memory import MemoryLimits
 from outlast.toolkit.limiter.quotas import rules_of
-from outlast.toolkit.limiter.store import limits_of
+from outlast.toolkit.limiter.stores import limits_of
 from outlast.toolkit.store import ToolkitStore
 
 __all__ = ["Limiter"]
@@ -86,7 +86,7 @@ class Limiter:
             return self._away(kit, stored, cost, error)
 
     def _checked(self, key: str, cost: int) -> str:
-        """Return the key in the store: of this limiter with these rules, so that other rules begin anew."""
+        """Return the key in the store: of this limiter with these rules, so that other rules begin from 0."""
         if type(cost) is not int or cost < 1:
             raise InvalidArguments(f"limiter {self.name!r}: cost={shown(cost)} must be a whole number, 1 or more")
         if cost > self.rules.most:

@@ -69,7 +69,8 @@ else
 end
 
 local raw = redis.call('GET', KEYS[1])
-local state = raw and cmsgpack.unpack(raw)
+local read, state = pcall(cmsgpack.unpack, raw or '')
+if not read or type(state) ~= 'table' then state = nil end  -- damage must not refuse a key until it expires
 local quotas, kept, admitted = {}, {}, true
 for at = 1, (#ARGV - 5) / 5 do
   local a = 1 + at * 5
