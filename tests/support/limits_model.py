@@ -49,11 +49,13 @@ class Model:
 
     def _ends(self, at: int, time: int) -> int:
         """When a request of a window stops counting."""
-        period = self.limits[at][1]
+        count, period = self.limits[at]
         if self.algorithm == "fixed":
             return (time // period + 1) * period
+        if count <= STEPS:
+            return time + period
         width = -(-period // STEPS)
-        return (time // width + 1) * width + period
+        return max(each for each, _ in self.counted[at] if each // width == time // width) + period
 
     def _fits(self, at: int, now: int, cost: int) -> bool:
         if self.algorithm == "gcra":

@@ -17,7 +17,13 @@ from tests.support.limits_model import Model
 
 ALGORITHMS = ("gcra", "sliding", "fixed")
 # Periods that do not end in the seconds of a test: the keys of a server expire by its own clock.
-LIMITS = {"7/minute": (7, 60), "20/hour": (20, 3600), "60/hour": (60, 3600), "30/day": (30, 86400)}
+LIMITS = {
+    "7/minute": (7, 60),
+    "20/hour": (20, 3600),
+    "60/hour": (60, 3600),
+    "30/day": (30, 86400),
+    "150/hour": (150, 3600),
+}
 STEPS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.001, 1.5, 8.571429, 60.0, 61.7, 600.0, 5000.0]), st.integers(1, 7)),
     min_size=1,
@@ -37,15 +43,18 @@ def test_the_decisions_are_those_of_an_exact_model(kit: Toolkit, clock: FakeCloc
 
     @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
-        st.sampled_from(["7/minute", "20/hour", "7/minute, 20/hour", "7/minute, 60/hour, 30/day"]), STEPS, st.booleans()
+        st.sampled_from(["7/minute", "20/hour", "7/minute, 20/hour", "7/minute, 60/hour, 30/day", "150/hour"]),
+        STEPS,
+        st.booleans(),
     )
     def check(text: str, steps: list[tuple[float, int]], count_refused: bool) -> None:
         limiter = limiter_of(kit, text, algorithm=algorithm, count_refused=count_refused)
         limits = [(count, period * 1_000_000) for count, period in (LIMITS[each] for each in text.split(", "))]
         model = Model(algorithm, limits, count_refused)
         key = f"key {next(numbers)}"
-        for after, cost in steps:
+        for after, units in steps:
             clock.advance(after)
+            cost = units * (20 if text == "150/hour" else 1)
             now = int(clock.time() * 1e6)
             found = limiter.take_sync(key, cost=cost)
             told = (found.allowed, [each.remaining for each in found.limits], round(found.retry_after * 1e6))

@@ -2,8 +2,9 @@
 
 GCRA: the continuous-state leaky bucket of ITU-T I.371, which admits what its virtual scheduling (a theoretical arrival
 time) admits: a state (time, parts in the bucket). Fixed window: (index of the window, used), the windows counted from
-1970. Sliding window: (step, used, step, used, ...) of 128 steps a period, each counted until a whole period after its
-end: no period of any start has more than the count. A clock that was set back gives nothing back early.
+1970. Sliding window: (time, used, time, used, ...): requests of one step are one entry, which counts until a period
+after the last of them, so that no period of any start has more than the count. A clock that was set back gives nothing
+back early.
 """
 
 from __future__ import annotations
@@ -96,17 +97,21 @@ def _fixed_view(quota: Quota, state: list[int], cost: int, now: int) -> Standing
 
 
 def _sliding_current(quota: Quota, state: list[int], now: int) -> list[int]:
-    last = now // quota.step
     kept: list[int] = []
     for at in range(0, len(state), 2):
-        if _back_at(quota, state[at]) > now:
-            _add(quota, kept, min(state[at], last), state[at + 1])
+        time = min(state[at], now)
+        if time + quota.period > now:
+            _add(quota, kept, time, state[at + 1])
     return kept
 
 
 def _sliding_take(quota: Quota, state: list[int], cost: int, now: int) -> list[int]:
     kept = list(state)
-    _add(quota, kept, now // quota.step, cost)
+    _add(quota, kept, now, cost)
+    newer = sum(kept[3::2])
+    while newer >= quota.count and len(kept) > 2:  # what is older ends before a request could fit
+        del kept[:2]
+        newer -= kept[1]
     return kept
 
 
@@ -117,21 +122,16 @@ def _sliding_view(quota: Quota, state: list[int], cost: int, now: int) -> Standi
         if used + cost <= quota.count:
             break
         used -= state[at + 1]
-        wait = _back_at(quota, state[at]) - now
-    return Standing(remaining, _back_at(quota, state[-2]) - now if state else 0, wait)
+        wait = state[at] + quota.period - now
+    return Standing(remaining, state[-2] + quota.period - now if state else 0, wait)
 
 
-def _back_at(quota: Quota, step: int) -> int:
-    """Return when the use of a step comes back."""
-    return (step + 1) * quota.step + quota.period
-
-
-def _add(quota: Quota, kept: list[int], step: int, used: int) -> None:
-    """Add the use of a step, at most the count: more would be refused all the same."""
-    if kept and kept[-2] == step:
-        kept[-1] = min(kept[-1] + used, quota.count)
+def _add(quota: Quota, kept: list[int], time: int, used: int) -> None:
+    """Add what was used at a time, to the last entry if it is of the same step."""
+    if kept and kept[-2] // quota.step == time // quota.step:
+        kept[-2:] = [time, min(kept[-1] + used, quota.count)]
     else:
-        kept += [step, min(used, quota.count)]
+        kept += [time, min(used, quota.count)]
 
 
 _Current = Callable[[Quota, list[int], int], list[int]]

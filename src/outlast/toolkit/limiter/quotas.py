@@ -18,7 +18,7 @@ Algorithm = Literal["gcra", "sliding", "fixed"]
 
 ALGORITHMS: Final = ("gcra", "sliding", "fixed")
 STEPS: Final = 128
-"""The steps of a sliding window: what was used comes back at most 1/128 of the period late."""
+"""The entries of a sliding window: one a request up to this count; above it one a step of 1/128 of the period."""
 SHORTEST: Final = 0.001
 LONGEST: Final = 366 * 86400.0
 """The bounds of a period, in seconds."""
@@ -34,7 +34,7 @@ class Quota(Struct, frozen=True):
 
     burst: the most that is admitted at once (of a window: its count). GCRA counts in parts: a request costs `part`
     parts, and `drain` parts come back each microsecond; `burst * part` and a request's parts are exact in a double.
-    step: the width of a step of a sliding window.
+    step: the width of a step of a sliding window, 1 where each request has an entry of its own.
     """
 
     name: str
@@ -121,7 +121,8 @@ def _quota(name: str, rate: Rate, burst: int, where: str) -> Quota:
     part, drain = _parts(period, rate.count, burst)
     if burst * part > _EXACT:
         raise ConfigurationError(f"{where}: burst={burst} is too high for {rate}: give at most {_EXACT // part:,}")
-    return Quota(f"{name}:{rate}", rate.count, period, burst, part, drain, -(-period // STEPS))
+    step = 1 if rate.count <= STEPS else -(-period // STEPS)
+    return Quota(f"{name}:{rate}", rate.count, period, burst, part, drain, step)
 
 
 def _parts(period: int, count: int, burst: int) -> tuple[int, int]:

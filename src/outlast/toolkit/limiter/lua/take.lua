@@ -21,7 +21,7 @@ if algorithm == 'gcra' then
     if not s then return {now, 0} end
     return {now, max(0, s[2] - max(0, now - s[1]) * q.drain)}
   end
-  function take(q, s) s[2] = min(s[2] + cost * q.part, q.burst * q.part) end
+  function take(q, s) return {now, min(s[2] + cost * q.part, q.burst * q.part)} end
   function view(q, s)
     local beyond = s[2] + cost * q.part - q.burst * q.part
     return floor((q.burst * q.part - s[2]) / q.part), ceil_of(s[2], q.drain), beyond > 0 and ceil_of(beyond, q.drain) or 0
@@ -32,29 +32,41 @@ elseif algorithm == 'fixed' then
     if not s or index > s[1] then return {index, 0} end
     return {index, s[2]}
   end
-  function take(q, s) s[2] = min(s[2] + cost, q.burst) end
+  function take(q, s) return {s[1], min(s[2] + cost, q.burst)} end
   function view(q, s)
     local left = (s[1] + 1) * q.period - now
     return q.burst - s[2], left, s[2] + cost > q.burst and left or 0
   end
 else
-  local function back_at(q, step) return (step + 1) * q.step + q.period end
-  local function add(q, s, step, used)
+  local function add(q, s, time, used)
     local n = #s
-    if n > 0 and s[n - 1] == step then
-      s[n] = min(s[n] + used, q.burst)
+    if n > 0 and floor(s[n - 1] / q.step) == floor(time / q.step) then
+      s[n - 1], s[n] = time, min(s[n] + used, q.burst)
     else
-      s[n + 1], s[n + 2] = step, min(used, q.burst)
+      s[n + 1], s[n + 2] = time, min(used, q.burst)
     end
   end
   function current(q, s)
-    local last, kept = floor(now / q.step), {}
+    local kept = {}
     for at = 1, s and #s or 0, 2 do
-      if back_at(q, s[at]) > now then add(q, kept, min(s[at], last), s[at + 1]) end
+      local time = min(s[at], now)
+      if time + q.period > now then add(q, kept, time, s[at + 1]) end
     end
     return kept
   end
-  function take(q, s) add(q, s, floor(now / q.step), cost) end
+  function take(q, s)
+    add(q, s, now, cost)
+    local newer, first = 0, 1
+    for at = 4, #s, 2 do newer = newer + s[at] end
+    while newer >= q.burst and first < #s - 1 do  -- what is older ends before a request could fit
+      first = first + 2
+      newer = newer - s[first + 1]
+    end
+    if first == 1 then return s end
+    local kept = {}
+    for at = first, #s do kept[#kept + 1] = s[at] end
+    return kept
+  end
   function view(q, s)
     local used, wait = 0, 0
     for at = 2, #s, 2 do used = used + s[at] end
@@ -62,9 +74,9 @@ else
     for at = 1, #s, 2 do
       if used + cost <= q.burst then break end
       used = used - s[at + 1]
-      wait = back_at(q, s[at]) - now
+      wait = s[at] + q.period - now
     end
-    return remaining, #s > 0 and back_at(q, s[#s - 1]) - now or 0, wait
+    return remaining, #s > 0 and s[#s - 1] + q.period - now or 0, wait
   end
 end
 
@@ -85,7 +97,7 @@ for at = 1, (#ARGV - 5) / 5 do
 end
 local changed, answer, last = admitted or count_refused, {admitted and 1 or 0}, 0
 for at, q in ipairs(quotas) do
-  if changed then take(q, kept[at]) end
+  if changed then kept[at] = take(q, kept[at]) end
   local remaining, reset, wait = view(q, kept[at])
   answer[#answer + 1] = remaining
   answer[#answer + 1] = reset
