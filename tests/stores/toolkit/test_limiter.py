@@ -41,6 +41,45 @@ async def test_every_key_of_a_server_expires_when_its_limits_are_whole(algorithm
     await client.close()
 
 
+@pytest.mark.parametrize("count", [5, 1000])
+async def test_a_client_that_keeps_trying_makes_its_key_no_larger(count: int, tmp_path: Path) -> None:
+    """A refused request that is counted has an entry of its own up to a count of 128; above it a step has one."""
+    client = RedisClient(Address.of(shared_server("").url))
+    await client.open()
+    clock = FakeClock()
+    space = f"{tmp_path.parent.name}-{tmp_path.name}"[-40:]
+    server = ToolkitServer(Address.of(f"{shared_server('').url}?namespace={space}"), now=clock.time)
+    file = ToolkitFile(str(tmp_path / "toolkit.db"), clock)
+    rules = rules_of("api", f"{count}/hour", algorithm="sliding", count_refused=True)
+    for store in (server, file):
+        await store.open()
+        for number in range(400):
+            clock.advance(7)
+            assert (await limits_of(store).take(rules, "k", 3)).allowed == (number < count // 3)
+    entry = 1 + 9 + 3
+    assert await client.command("STRLEN", server.key("limiter", "k")) <= 10 + min(count, 129) * entry
+    row = file.read_row("select length(state) from limits")
+    assert row is not None
+    assert row[0] <= 10 + min(count, 129) * entry
+    await server.close()
+    await file.close()
+    await client.close()
+
+
+async def test_decisions_on_a_file_wait_for_no_sync(tmp_path: Path) -> None:
+    file = ToolkitFile(str(tmp_path / "toolkit.db"), FakeClock())
+    await file.open()
+    limits = FileLimits(file)
+    writer = file._file._writer
+    assert writer is not None
+    for step in (limits.take(rules_of("api", "2/hour"), "k", 1), limits.live("api", "a")):
+        await file.write(lambda _: None, synced=True)
+        assert writer._session.synced
+        await step
+        assert not writer._session.synced
+    await file.close()
+
+
 async def test_rows_of_a_file_are_removed_when_their_limits_are_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
