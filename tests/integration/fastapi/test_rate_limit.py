@@ -211,7 +211,7 @@ def test_addresses_of_one_ipv6_network_are_one_client(shop: Outlast) -> None:
 def test_while_the_store_is_away_the_header_says_so_and_a_closed_limiter_answers_503(
     server: RedisServer, installed: bool
 ) -> None:
-    shop = Outlast("shop", settings=Settings(url="memory:", toolkit_url=server.url, toolkit_timeout=0.5))
+    shop = Outlast("shop", settings=Settings(url="memory:", toolkit_url=server.url, toolkit_timeout=1.0))
     app = app_of(shop, Depends(rate_limit(shop.limiter("2/day", name="api"))), installed=installed)
 
     @app.post("/login", dependencies=[Depends(rate_limit(shop.limiter("5/minute", name="login", closed=True)))])

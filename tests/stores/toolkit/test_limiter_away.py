@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from outlast.toolkit.access import Toolkit
 from outlast.toolkit.limiter.limiter import Limiter
 from tests.support.polling import until
 from tests.support.servers.redis_server import RedisServer
+from tests.support.sqlite_file import locked
 
 DAY = "100/day"
 
@@ -31,7 +33,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture
 async def kits(server: RedisServer) -> AsyncIterator[list[Toolkit]]:
     """Four toolkits, as four processes have them."""
-    kits = [Toolkit(server.url, clock=SystemClock(), timeout=0.3) for _ in range(4)]
+    kits = [Toolkit(server.url, clock=SystemClock(), timeout=1.0) for _ in range(4)]
     yield kits
     for kit in kits:
         await kit.close()
@@ -122,10 +124,29 @@ async def test_a_server_that_hangs_holds_up_one_deadline_and_no_decision_is_lost
 
 
 def test_blocking_code_takes_the_same_side(server: RedisServer) -> None:
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=0.3)
+    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.0)
     limiter, closed = limiter_of(kit), limiter_of(kit, closed=True)
     assert not limiter.take_sync("k").approximate
     server.stop()
     assert limiter.take_sync("k").approximate
     with pytest.raises(ToolkitAway):
         closed.take_sync("k")
+
+
+async def test_a_process_that_is_stopped_within_a_write_makes_the_file_be_away(tmp_path: Path) -> None:
+    path = tmp_path / "toolkit.db"
+    kit = Toolkit(f"sqlite:{path}", clock=SystemClock(), timeout=1.0)
+    limiter, closed = limiter_of(kit), limiter_of(kit, closed=True)
+    await kit.check()
+    before = await limiter.take("k")
+    assert (before.allowed, before.approximate) == (True, False)
+    with locked(path):
+        assert (await limiter.take("k")).approximate
+        with pytest.raises(ToolkitAway):
+            await closed.take("k")
+
+    async def exact() -> bool:
+        return not (await limiter.take("probe")).approximate
+
+    await until(exact, "the file decides again", within=5)
+    await kit.close()
