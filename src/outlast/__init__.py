@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         StoreMoved,
         StoreUnavailable,
         StoreUncertain,
+        ToolkitAway,
         UniqueConflict,
         UnsafeStore,
         WireError,
@@ -73,6 +74,8 @@ if TYPE_CHECKING:
     from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
     from outlast.settings import Settings
+    from outlast.toolkit.limiter.decision import Decision
+    from outlast.toolkit.limiter.limiter import Limiter
 
 __version__ = "0.1.0"
 
@@ -88,6 +91,7 @@ __all__ = [
     "Constant",
     "Context",
     "DeadlinePassed",
+    "Decision",
     "Depends",
     "DuplicateKind",
     "EnqueueUnknown",
@@ -122,6 +126,7 @@ __all__ = [
     "JobRouter",
     "JobStarted",
     "Limit",
+    "Limiter",
     "Middleware",
     "Outlast",
     "OutlastError",
@@ -146,6 +151,7 @@ __all__ = [
     "StoreUnavailable",
     "StoreUncertain",
     "Timeout",
+    "ToolkitAway",
     "Unique",
     "UniqueConflict",
     "UnsafeStore",
@@ -178,6 +184,8 @@ _NAMES = {
     "resilience.guard": ("Guard",),
     "router": ("JobRouter",),
     "settings": ("Settings",),
+    "toolkit.limiter.decision": ("Decision",),
+    "toolkit.limiter.limiter": ("Limiter",),
 }
 """The names of each module; every other name of `__all__` is an error in core.errors or an event in core.events."""
 

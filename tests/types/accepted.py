@@ -17,6 +17,7 @@ from outlast import (
     Bulkhead,
     CallNext,
     Context,
+    Decision,
     Depends,
     EventExchange,
     Exponential,
@@ -27,8 +28,10 @@ from outlast import (
     JobEnqueued,
     JobRetried,
     JobRouter,
+    Limiter,
     Outlast,
     PublishedEvent,
+    Rate,
     Redacted,
     Retention,
     Retry,
@@ -41,7 +44,16 @@ from outlast import (
 )
 from outlast.core.events import Event
 from outlast.core.message import Message
-from outlast.fastapi import LoadShedder, RequestClass, Shed, health_first, install
+from outlast.fastapi import (
+    ClientAddress,
+    LoadShedder,
+    RateLimitMiddleware,
+    RequestClass,
+    Shed,
+    health_first,
+    install,
+    rate_limit,
+)
 
 shop = Outlast("shop")
 mail = JobRouter(queue="mail")
@@ -307,3 +319,19 @@ async def publish() -> None:
     assert_type(await orders.publish_many([orders.event("", 1), orders.event("", 2)]), list[PublishedEvent])
     assert_type(orders.publish_sync("", None), PublishedEvent)
     await bill.enqueue(Order(id=1, email="a@b.c"))
+
+
+limiter = shop.limiter("10/second, 1000/day", name="api", algorithm="sliding", count_refused=True, closed=True)
+assert_type(limiter, Limiter)
+assert_type(shop.limiter(["5/minute", Rate(9, 60)], name="more"), Limiter)
+
+
+async def take() -> None:
+    assert_type(await limiter.take("user:7", cost=2), Decision)
+    assert_type(limiter.take_sync("user:7"), Decision)
+    assert_type((await limiter.take("user:7")).retry_after, float)
+
+
+api = FastAPI()
+api.add_middleware(RateLimitMiddleware, limiter=limiter, client=ClientAddress(hops=1), exempt=lambda _: False)
+limited = fastapi.Depends(rate_limit(limiter, client=ClientAddress(networks=["10.0.0.0/8"]), cost=3))

@@ -100,3 +100,8 @@ async def misbound(number: int) -> None: ...
 async def wrong_events() -> None:
     await orders.publish("key", 1, delay=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await orders.publish("key", 1, headers={"a": []})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+
+shop.limiter("1/s", name="api", algorithm="leaky")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+shop.limiter("1/s")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+shop.limiter(10, name="api")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -64,9 +64,7 @@ def rate_of(value: object, setting: str) -> Rate:
     if type(count) is not int or count < 1 or not _is_period(per):
         raise ConfigurationError(f"{setting}={shown(value)}: give a rate such as '100/s', '10/minute' or '5/30s'")
     if count > per * 1e6:  # not count / per: no float may hold the count
-        raise ConfigurationError(
-            f"{setting}={shown(value)}: give at most 1,000,000 jobs a second, or leave the limit out"
-        )
+        raise ConfigurationError(f"{setting}={shown(value)}: give at most 1,000,000 a second, or leave the limit out")
     return Rate(count, float(per))
 
 

@@ -1,4 +1,4 @@
-"""Connect an Outlast app to a FastAPI app: lifespan, error responses, two routes, and a load shedder."""
+"""Connect an Outlast app to a FastAPI app: lifespan, error responses, routes, a load shedder, rate limits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,23 @@ if find_spec("fastapi") is None:
     raise ImportError("outlast.fastapi needs FastAPI: pip install 'outlast[fastapi]'")
 
 from outlast.core.shedding import RequestClass, Shed, health_first
+from outlast.fastapi.client_address import ClientAddress
 from outlast.fastapi.install import install
 from outlast.fastapi.problems import Problem
+from outlast.fastapi.rate_limit import RateLimitMiddleware, rate_limit
 from outlast.fastapi.routes import Health, JobView
 from outlast.fastapi.shedder import LoadShedder
 
-__all__ = ["Health", "JobView", "LoadShedder", "Problem", "RequestClass", "Shed", "health_first", "install"]
+__all__ = [
+    "ClientAddress",
+    "Health",
+    "JobView",
+    "LoadShedder",
+    "Problem",
+    "RateLimitMiddleware",
+    "RequestClass",
+    "Shed",
+    "health_first",
+    "install",
+    "rate_limit",
+]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,10 +35,21 @@ from outlast.core.errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
+    ToolkitAway,
     UniqueConflict,
 )
+from outlast.toolkit.limiter.decision import Decision
 
-__all__ = ["MEDIA_TYPE", "Problem", "answer", "handlers", "response_of"]
+__all__ = [
+    "MEDIA_TYPE",
+    "LimitRefused",
+    "Problem",
+    "answer",
+    "handlers",
+    "response_of",
+    "too_many_requests",
+    "toolkit_unavailable",
+]
 
 MEDIA_TYPE: Final = "application/problem+json"
 STORE_RETRY: Final = 5
@@ -71,6 +83,38 @@ def answer(status: int, code: str, detail: str, *, retry_after: float | None = N
         more["retry_after"] = whole
     problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code, **more)
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
+
+
+class LimitRefused(HTTPException):
+    """A limiter has refused the request. response: the answer; an app without `install` answers with its parts."""
+
+    def __init__(self, response: JSONResponse) -> None:
+        detail = json.loads(bytes(response.body))["detail"]
+        own = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        super().__init__(response.status_code, detail, own)
+        self.response = response
+
+
+def too_many_requests(decision: Decision) -> JSONResponse:
+    """Return the answer to a request that a limiter has refused, with its headers."""
+    wait = max(1, math.ceil(decision.retry_after))
+    response = answer(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "rate-limited",
+        f"too many requests: try again in {wait} s",
+        retry_after=decision.retry_after,
+        **{"violated-policies": list(decision.violated)},
+    )
+    for name, value in decision.headers:
+        if name != "Retry-After":
+            response.headers.append(name, value)
+    return response
+
+
+def toolkit_unavailable(error: ToolkitAway) -> JSONResponse:
+    """Return the answer where a piece of the toolkit is closed while its store is away."""
+    detail = "the service cannot check this request now: try again later"
+    return answer(503, "toolkit-unavailable", detail, retry_after=error.retry_after or 1.0)
 
 
 def response_of(description: str, *, retry_after: bool = False) -> dict[str, Any]:
@@ -153,6 +197,8 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         StoreUnavailable: lambda _: answer(
             503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY
         ),
+        ToolkitAway: toolkit_unavailable,
+        LimitRefused: lambda error: error.response,
         StoreFull: lambda _: answer(503, "store-full", "the job store has no space now", retry_after=STORE_RETRY),
         StoreCorrupt: lambda error: _logged(error, 500, "store-corrupt", "the job store cannot be used"),
         StoreError: lambda error: _logged(error, 503, "store-failed", "the job store has refused the call"),

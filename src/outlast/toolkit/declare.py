@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outlast.core.limits import Rate
     from outlast.toolkit.access import Toolkit
+    from outlast.toolkit.limiter.limiter import Limiter
+    from outlast.toolkit.limiter.quotas import Algorithm
 
 __all__ = ["ToolkitMixin"]
 
@@ -22,3 +27,32 @@ class ToolkitMixin:
         """Return the toolkit of the app: pieces keep this method, because a test replaces what it returns."""
         toolkit: Toolkit = self._wired().toolkit
         return toolkit
+
+    def limiter(
+        self,
+        limits: str | Rate | Sequence[str | Rate],
+        *,
+        name: str,
+        algorithm: Algorithm = "gcra",
+        burst: int | None = None,
+        count_refused: bool = False,
+        closed: bool = False,
+    ) -> Limiter:
+        """Declare a limiter: `limits` such as "10/second, 1000/day", each over a period of its own. Does no I/O.
+
+        name: limiters of one name and the same rules share what they count. algorithm: "gcra" spreads requests evenly
+        after `burst` at once (of the shortest period; default: its count); "sliding" admits at most the count in any
+        period; "fixed" in each period since 1970. count_refused: a refused request costs too, for logins. closed:
+        refuse to decide while the store is away, for logins. Raise ConfigurationError for limits that cannot work.
+        """
+        from outlast.toolkit.limiter.limiter import Limiter  # imports asyncio, which declarations do not need
+
+        return Limiter(
+            self._toolkit,
+            limits,
+            name=name,
+            algorithm=algorithm,
+            burst=burst,
+            count_refused=count_refused,
+            closed=closed,
+        )

@@ -48,7 +48,7 @@ def test_what_is_no_rate_is_refused_by_name(text: object) -> None:
 @pytest.mark.parametrize("rate", ["2000000/s", Rate(10**400)], ids=range(2))
 def test_a_rate_that_nothing_keeps_is_refused(rate: object) -> None:
     assert rate_of("1000000/s", "rate") == Rate(1_000_000, 1.0)
-    with pytest.raises(ConfigurationError, match="1,000,000 jobs a second"):
+    with pytest.raises(ConfigurationError, match="1,000,000 a second"):
         rate_of(rate, "rate")
 
 

@@ -1,0 +1,145 @@
+"""Decides over all limits of a key: pure functions over the key's state; lua/take.lua is the same on a server.
+
+GCRA: the continuous-state leaky bucket of ITU-T I.371, which admits what its virtual scheduling (a theoretical arrival
+time) admits: a state (time, parts in the bucket). Fixed window: (index of the window, used), the windows counted from
+1970. Sliding window: (time, used, time, used, ...): requests of one step are one entry, which counts until a period
+after the last of them, so that no period of any start has more than the count. A clock that was set back gives nothing
+back early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from outlast.toolkit.limiter.quotas import Quota, Rules
+
+__all__ = ["Outcome", "Standing", "State", "decide"]
+
+State = list[list[int]]
+"""The numbers of each limit of a key."""
+
+
+class Standing(Struct, frozen=True):
+    """Where a limit stands after a decision. reset, wait: microseconds until all is back, and until the cost fits."""
+
+    remaining: int
+    reset: int
+    wait: int
+
+
+class Outcome(Struct, frozen=True):
+    """A decision. state: to be kept until `expires`, microseconds since 1970; None if nothing has changed."""
+
+    allowed: bool
+    standings: tuple[Standing, ...]
+    state: State | None
+    expires: int
+
+
+def decide(rules: Rules, state: State | None, now: int, cost: int, *, scale: int = 1) -> Outcome:
+    """Return the decision for a cost at `now`, microseconds since 1970. The cost is taken from all limits or from none.
+
+    scale: what a request of cost 1 costs, at most all of a limit: the number of processes that share the limits.
+    """
+    current, take, view = _FORMS[rules.algorithm]
+    quotas = rules.quotas
+    costs = [min(cost * scale, quota.burst) for quota in quotas]
+    kept = [current(quota, state[at] if state else [], now) for at, quota in enumerate(quotas)]
+    allowed = not any(view(*each, now).wait for each in zip(quotas, kept, costs, strict=True))
+    changed = allowed or rules.count_refused
+    if changed:
+        kept = [take(*each, now) for each in zip(quotas, kept, costs, strict=True)]
+    standings = tuple(view(*each, now) for each in zip(quotas, kept, costs, strict=True))
+    if allowed:
+        standings = tuple(Standing(each.remaining, each.reset, 0) for each in standings)
+    expires = now + max(each.reset for each in standings)
+    return Outcome(allowed, standings, kept if changed else None, expires)
+
+
+def _gcra_current(quota: Quota, state: list[int], now: int) -> list[int]:
+    if not state:
+        return [now, 0]
+    at, parts = state
+    return [now, max(0, parts - max(0, now - at) * quota.drain)]
+
+
+def _gcra_take(quota: Quota, state: list[int], cost: int, now: int) -> list[int]:
+    return [now, min(state[1] + cost * quota.part, quota.capacity)]
+
+
+def _gcra_view(quota: Quota, state: list[int], cost: int, now: int) -> Standing:
+    parts = state[1]
+    beyond = parts + cost * quota.part - quota.capacity
+    return Standing(
+        (quota.capacity - parts) // quota.part,
+        -(-parts // quota.drain),
+        -(-beyond // quota.drain) if beyond > 0 else 0,
+    )
+
+
+def _fixed_current(quota: Quota, state: list[int], now: int) -> list[int]:
+    index = now // quota.period
+    if not state or index > state[0]:
+        return [index, 0]
+    return [index, state[1]]
+
+
+def _fixed_take(quota: Quota, state: list[int], cost: int, now: int) -> list[int]:
+    return [state[0], min(state[1] + cost, quota.count)]
+
+
+def _fixed_view(quota: Quota, state: list[int], cost: int, now: int) -> Standing:
+    left = (state[0] + 1) * quota.period - now
+    return Standing(quota.count - state[1], left, left if state[1] + cost > quota.count else 0)
+
+
+def _sliding_current(quota: Quota, state: list[int], now: int) -> list[int]:
+    kept: list[int] = []
+    for at in range(0, len(state), 2):
+        time = min(state[at], now)
+        if time + quota.period > now:
+            _add(quota, kept, time, state[at + 1])
+    return kept
+
+
+def _sliding_take(quota: Quota, state: list[int], cost: int, now: int) -> list[int]:
+    kept = list(state)
+    _add(quota, kept, now, cost)
+    newer = sum(kept[3::2])
+    while newer >= quota.count and len(kept) > 2:  # what is older ends before a request could fit
+        del kept[:2]
+        newer -= kept[1]
+    return kept
+
+
+def _sliding_view(quota: Quota, state: list[int], cost: int, now: int) -> Standing:
+    used = sum(state[1::2])
+    remaining, wait = max(0, quota.count - used), 0
+    for at in range(0, len(state), 2):
+        if used + cost <= quota.count:
+            break
+        used -= state[at + 1]
+        wait = state[at] + quota.period - now
+    return Standing(remaining, state[-2] + quota.period - now if state else 0, wait)
+
+
+def _add(quota: Quota, kept: list[int], time: int, used: int) -> None:
+    """Add what was used at a time, to the last entry if it is of the same step."""
+    if kept and kept[-2] // quota.step == time // quota.step:
+        kept[-2:] = [time, min(kept[-1] + used, quota.count)]
+    else:
+        kept += [time, min(used, quota.count)]
+
+
+_Current = Callable[[Quota, list[int], int], list[int]]
+_Take = Callable[[Quota, list[int], int, int], list[int]]
+_View = Callable[[Quota, list[int], int, int], Standing]
+
+_FORMS: Final[dict[str, tuple[_Current, _Take, _View]]] = {
+    "gcra": (_gcra_current, _gcra_take, _gcra_view),
+    "fixed": (_fixed_current, _fixed_take, _fixed_view),
+    "sliding": (_sliding_current, _sliding_take, _sliding_view),
+}
