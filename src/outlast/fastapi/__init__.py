@@ -8,9 +8,28 @@ if find_spec("fastapi") is None:
     raise ImportError("outlast.fastapi needs FastAPI: pip install 'outlast[fastapi]'")
 
 from outlast.core.shedding import RequestClass, Shed, health_first
+from outlast.fastapi.idempotency import (
+    Idempotency,
+    IdempotencyKeyMissing,
+    IdempotencyMiddleware,
+    require_idempotency_key,
+)
 from outlast.fastapi.install import install
 from outlast.fastapi.problems import Problem
 from outlast.fastapi.routes import Health, JobView
 from outlast.fastapi.shedder import LoadShedder
 
-__all__ = ["Health", "JobView", "LoadShedder", "Problem", "RequestClass", "Shed", "health_first", "install"]
+__all__ = [
+    "Health",
+    "Idempotency",
+    "IdempotencyKeyMissing",
+    "IdempotencyMiddleware",
+    "JobView",
+    "LoadShedder",
+    "Problem",
+    "RequestClass",
+    "Shed",
+    "health_first",
+    "install",
+    "require_idempotency_key",
+]

@@ -1,0 +1,130 @@
+"""The idempotency keys of one process, in memory."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final
+
+from msgspec import Struct
+
+from outlast.core.errors import StoreFull
+from outlast.toolkit.idempotency.records import CHANGE, GRACE, Look
+from outlast.toolkit.memory import ToolkitMemory
+
+__all__ = ["MOST_BYTES", "MemoryKeys"]
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of all answers that are kept. Beyond them new keys are refused: an answer that is forgotten early would let a
+request run twice."""
+_OVERHEAD: Final = 512
+
+
+class _Record(Struct):
+    payload: bytes
+    token: str
+    until: float
+    """Monotonic seconds at which the lease ends."""
+    expires: float
+    """Wall time at which the record ends."""
+    answer: bytes | None = None
+
+
+class _Section:
+    """The records of a toolkit, and when each of them expires."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, _Record] = {}
+        self.bytes = 0
+        self.expiries: list[tuple[float, str]] = []
+
+    def expire(self, now: float) -> None:
+        """Remove what has expired."""
+        while self.expiries and self.expiries[0][0] <= now:
+            _, id_ = heapq.heappop(self.expiries)
+            record = self.records.get(id_)
+            if record is None:
+                continue
+            if record.expires <= now:
+                self.remove(id_)
+            else:
+                self.expire_at(id_, record.expires)  # it was renewed since
+
+    def expire_at(self, id_: str, at: float) -> None:
+        heapq.heappush(self.expiries, (at, id_))
+
+    def put(self, id_: str, record: _Record) -> None:
+        self.remove(id_)
+        self.records[id_] = record
+        self.bytes += _size(record)
+        self.expire_at(id_, record.expires)
+
+    def remove(self, id_: str) -> None:
+        record = self.records.pop(id_, None)
+        if record is not None:
+            self.bytes -= _size(record)
+
+
+def _size(record: _Record) -> int:
+    return _OVERHEAD + len(record.answer or b"")
+
+
+class MemoryKeys:
+    """The records of a `ToolkitMemory`."""
+
+    def __init__(self, store: ToolkitMemory) -> None:
+        self._store = store
+        self._section = store.section("idempotency", _Section)
+
+    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> Look:  # noqa: A002
+        """See `KeyRecords`. Raise StoreFull while the answers that are kept have MOST_BYTES."""
+        clock, section = self._store.clock, self._section
+        with self._store.lock:
+            section.expire(clock.time())
+            record = section.records.get(id)
+            if record is not None and record.answer is not None:
+                if record.payload != payload:
+                    return Look("other-payload")
+                return Look("answered", answer=record.answer)
+            if record is not None and record.token != token and record.until > clock.monotonic():
+                same = record.payload == payload
+                return Look("in-flight" if same else "other-payload", left=record.until - clock.monotonic())
+            if record is None and section.bytes >= MOST_BYTES:
+                raise StoreFull(
+                    f"the answers of idempotency keys in memory have {MOST_BYTES:,} bytes: "
+                    "give toolkit_url='sqlite:PATH' or 'redis://HOST', or a shorter ttl"
+                )
+            until, expires = clock.monotonic() + lease, clock.time() + lease + GRACE
+            section.put(id, _Record(payload, token, until, expires))
+            return Look("begun")
+
+    async def renew(self, id: str, token: str, lease: float) -> bool:  # noqa: A002
+        """See `KeyRecords`."""
+        clock = self._store.clock
+        with self._store.lock:
+            record = self._section.records.get(id)
+            if record is None or record.token != token or record.answer is not None:
+                return False
+            record.until, record.expires = clock.monotonic() + lease, clock.time() + lease + GRACE
+            return True
+
+    async def finish(self, id: str, payload: bytes, token: str, answer: bytes, ttl: float) -> bool:  # noqa: A002
+        """See `KeyRecords`."""
+        now = self._store.clock.time()
+        with self._store.lock:
+            self._section.expire(now)
+            record = self._section.records.get(id)
+            if record is not None and record.token != token:
+                return False
+            if record is None or record.answer is None:
+                self._section.put(id, _Record(payload, token, 0.0, now + ttl, answer))
+        self._store.listen(CHANGE).notify()
+        return True
+
+    async def free(self, id: str, token: str) -> None:  # noqa: A002
+        """See `KeyRecords`."""
+        with self._store.lock:
+            record = self._section.records.get(id)
+            if record is None or record.token != token or record.answer is not None:
+                return
+            self._section.remove(id)
+        self._store.listen(CHANGE).notify()
