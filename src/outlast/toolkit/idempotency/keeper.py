@@ -131,7 +131,7 @@ class KeyKeeper:
             self._task = None
         with suppress(StoreError):
             for late in [*self._late.values()]:
-                await self._kit.use(late.ended.step)
+                await self._kit.use_kept(late.ended.step)
         await self._kit.close()
 
     def _has_work(self) -> bool:
@@ -151,7 +151,7 @@ class KeyKeeper:
                 return True
         for key in held:
             try:
-                if not await self._kit.use(key.renew):
+                if not await self._kit.use_kept(key.renew):
                     self._lost(key)
             except StoreError:
                 return True
@@ -161,7 +161,7 @@ class KeyKeeper:
         """Store what is late; return whether the store took it, or it is given up."""
         ended = late.ended
         try:
-            await self._kit.use(ended.step)
+            await self._kit.use_kept(ended.step)
         except StoreError as error:
             if self._kit.clock.monotonic() < late.until:
                 return False

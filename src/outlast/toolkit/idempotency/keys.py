@@ -103,7 +103,7 @@ class IdempotencyKeys:
     def __init__(self, kit: Toolkit, *, ttl: float) -> None:
         self.kit: Final = kit
         self._ttl = ttl
-        self.keeper: Final = KeyKeeper(kit)
+        self.keeper: Final = kit.piece(KeyKeeper)
 
     async def begin(self, scope: Sequence[bytes], payload: bytes) -> Held | Answer | InFlight | OtherPayload:
         """Hold the key of `scope` for the request with the digest `payload`, or return why not.

@@ -19,7 +19,7 @@ if not token or expires <= now then payload, token, answer = false, false, false
 local function text(number) return string.format('%.17g', number) end
 local function keep(seconds)
   call('HSET', key, 'e', text(now + seconds))
-  call('PEXPIRE', key, math.max(1, math.ceil(seconds * 1000)))
+  call('EXPIRE', key, math.max(1, math.ceil(seconds)))
 end
 
 if op == 'begin' then
