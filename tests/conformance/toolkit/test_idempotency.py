@@ -17,13 +17,13 @@ from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency.forms import records_of
 from outlast.toolkit.idempotency.keeper import LEASE
-from outlast.toolkit.idempotency.keys import Answer, Held, IdempotencyKeys, InFlight, OtherPayload
-from outlast.toolkit.idempotency.records import GRACE, Look
+from outlast.toolkit.idempotency.keys import Held, IdempotencyKeys, InFlight, OtherPayload, StoredAnswer
+from outlast.toolkit.idempotency.records import GRACE, KeyFound
 from outlast.toolkit.store import ToolkitStore
 from tests.support.asgi import Reply, ask
 
 SCOPE, PAYLOAD, OTHER = [b"me", b"POST", b"/orders", b"k"], b"p" * 32, b"o" * 32
-ANSWER = Answer(201, ((b"content-type", b"text/plain"),), b"\x00\xff order 1")
+ANSWER = StoredAnswer(201, ((b"content-type", b"text/plain"),), b"\x00\xff order 1")
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ class TestCrash:
         first = await begun(keys)
         clock.advance(LEASE)
         second = await begun(keys)
-        assert not await first.finish(Answer(200, (), b"late"))
+        assert not await first.finish(StoredAnswer(200, (), b"late"))
         assert isinstance(await keys.begin(SCOPE, PAYLOAD), InFlight)
         assert await second.finish(ANSWER)
-        assert not await first.finish(Answer(200, (), b"late"))
+        assert not await first.finish(StoredAnswer(200, (), b"late"))
         assert await keys.begin(SCOPE, PAYLOAD) == ANSWER
 
     @pytest.mark.parametrize("pause", [LEASE, LEASE + GRACE + 1])
@@ -146,11 +146,11 @@ class TestCrash:
         assert await kit.use(finish) and await kit.use(finish)
 
 
-async def crashed(kit: Toolkit) -> Look:
+async def crashed(kit: Toolkit) -> KeyFound:
     """Hold the key as a process does that is killed then: nothing renews it."""
     from outlast.toolkit.idempotency.keys import digest_of
 
-    async def begin(store: ToolkitStore) -> Look:
+    async def begin(store: ToolkitStore) -> KeyFound:
         return await records_of(store).begin(digest_of(*SCOPE).hex(), PAYLOAD, "crashed", LEASE)
 
     return await kit.use(begin)

@@ -15,7 +15,7 @@ from outlast.fastapi.idempotency.options import Idempotency, authorization
 from outlast.fastapi.idempotency.recorder import Recorder
 from outlast.fastapi.idempotency.required import saw_key
 from outlast.fastapi.problems import STORE_RETRY, answer
-from outlast.toolkit.idempotency.keys import Answer, Held, IdempotencyKeys, InFlight, OtherPayload, digest_of
+from outlast.toolkit.idempotency.keys import Held, IdempotencyKeys, InFlight, OtherPayload, StoredAnswer, digest_of
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -124,7 +124,7 @@ class IdempotencyMiddleware:
     def _principal(self, scope: Scope) -> bytes:
         found = self._options.principal(scope)
         if not isinstance(found, str):
-            raise ConfigurationError(f"Idempotency(principal=...) returned {shown(found)}: return text, '' for nobody")
+            raise ConfigurationError(f"Idempotency(principal=...) returned {shown(found)}: return text, '' if unknown")
         if not found and not self._told_of_cookies and self._options.principal is authorization:
             self._tell_of_cookies(scope)
         return found.encode("utf-8", "surrogatepass")
@@ -156,7 +156,7 @@ def _unavailable(error: StoreError) -> JSONResponse:
     return answer(503, "idempotency-unavailable", detail, retry_after=retry_after or STORE_RETRY)
 
 
-def _answer_of(found: Answer | InFlight | OtherPayload) -> Response:
+def _answer_of(found: StoredAnswer | InFlight | OtherPayload) -> Response:
     """Return the answer to a request that must not run."""
     if isinstance(found, InFlight):
         detail = "a request with this Idempotency-Key is being processed: send it again later"

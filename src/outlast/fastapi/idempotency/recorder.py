@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.types import Message, Receive, Send
 
 from outlast.fastapi.idempotency.options import Idempotency
-from outlast.toolkit.idempotency.keys import Answer, Held
+from outlast.toolkit.idempotency.keys import Held, StoredAnswer
 
 __all__ = ["NOT_STORED", "Recorder"]
 
@@ -122,7 +122,7 @@ class Recorder:
         allowed = self._options.headers
         kept = tuple(pair for pair in self._begun["headers"] if pair[0].decode("latin-1") in allowed)
         self.ended = True  # before the call: when it is cancelled, the answer is stored later
-        stored = await self._held.finish(Answer(self._begun["status"], kept if body is not None else (), body))
+        stored = await self._held.finish(StoredAnswer(self._begun["status"], kept if body is not None else (), body))
         self._let_go()
         return stored
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from outlast.toolkit.file import FileSession, ToolkitFile
-from outlast.toolkit.idempotency.records import CHANGE, GRACE, Look
+from outlast.toolkit.idempotency.records import CHANGE, GRACE, KeyFound
 
 __all__ = ["FileKeys", "tidy_keys"]
 
@@ -32,19 +32,19 @@ class FileKeys:
     def __init__(self, store: ToolkitFile) -> None:
         self._store = store
 
-    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> Look:  # noqa: A002
+    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> KeyFound:  # noqa: A002
         """See `KeyRecords`."""
 
-        def run(session: FileSession) -> Look:
+        def run(session: FileSession) -> KeyFound:
             row = session.row(_FIND, id, session.wall)
             if row is not None:
                 had, holder, until, answer = row
                 if answer is not None:
-                    return Look("answered", answer=answer) if had == payload else Look("other-payload")
+                    return KeyFound("answered", answer=answer) if had == payload else KeyFound("other-payload")
                 if holder != token and until > session.tick:
-                    return Look("in-flight" if had == payload else "other-payload", left=until - session.tick)
+                    return KeyFound("in-flight" if had == payload else "other-payload", left=until - session.tick)
             session.run(_PUT, id, payload, token, session.tick + lease, session.wall + lease + GRACE, None)
-            return Look("begun")
+            return KeyFound("begun")
 
         return await self._store.write(run, synced=True)
 

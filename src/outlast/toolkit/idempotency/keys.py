@@ -13,13 +13,13 @@ from outlast.core.errors import StoreError, ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency.forms import records_of
 from outlast.toolkit.idempotency.keeper import LEASE, HeldKey, KeyKeeper
-from outlast.toolkit.idempotency.records import Look
+from outlast.toolkit.idempotency.records import KeyFound
 from outlast.toolkit.store import ToolkitStore
 
-__all__ = ["Answer", "Held", "IdempotencyKeys", "InFlight", "OtherPayload", "digest_of"]
+__all__ = ["StoredAnswer", "Held", "IdempotencyKeys", "InFlight", "OtherPayload", "digest_of"]
 
 
-class Answer(Struct, frozen=True, array_like=True):
+class StoredAnswer(Struct, frozen=True, array_like=True):
     """The stored answer of a request. body: None if it was too large to keep."""
 
     status: int
@@ -38,7 +38,7 @@ class OtherPayload(Struct, frozen=True):
 
 
 _encode: Final = msgpack.Encoder().encode
-_decode: Final = msgpack.Decoder(Answer).decode
+_decode: Final = msgpack.Decoder(StoredAnswer).decode
 
 
 def digest_of(*parts: bytes) -> bytes:
@@ -58,7 +58,7 @@ class Held:
         self._keeper = keeper
         self._held = held
 
-    async def finish(self, answer: Answer) -> bool:
+    async def finish(self, answer: StoredAnswer) -> bool:
         """Store the answer; return False if it was not stored now.
 
         It is not stored when another request has taken the key since this one's lease ended. While the store is away,
@@ -105,14 +105,14 @@ class IdempotencyKeys:
         self._ttl = ttl
         self.keeper: Final = kit.piece(KeyKeeper)
 
-    async def begin(self, scope: Sequence[bytes], payload: bytes) -> Held | Answer | InFlight | OtherPayload:
+    async def begin(self, scope: Sequence[bytes], payload: bytes) -> Held | StoredAnswer | InFlight | OtherPayload:
         """Hold the key of `scope` for the request with the digest `payload`, or return why not.
 
         Raise StoreError: while the store is away, no request with a key may run.
         """
         held = HeldKey(digest_of(*scope).hex(), payload, uuid4().hex, self._ttl)
 
-        async def begin(store: ToolkitStore) -> Look:
+        async def begin(store: ToolkitStore) -> KeyFound:
             return await records_of(store).begin(held.id, payload, held.token, LEASE)
 
         try:
@@ -138,9 +138,9 @@ class IdempotencyKeys:
                 return _answer_in(look.answer)
 
 
-def _answer_in(stored: bytes) -> Answer:
+def _answer_in(stored: bytes) -> StoredAnswer:
     """Return a stored answer. One that cannot be read was given: its request must not run again."""
     try:
         return _decode(stored)
     except DecodeError:
-        return Answer(0)
+        return StoredAnswer(0)

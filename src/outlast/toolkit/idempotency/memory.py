@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from outlast.core.errors import StoreFull
-from outlast.toolkit.idempotency.records import CHANGE, GRACE, Look
+from outlast.toolkit.idempotency.records import CHANGE, GRACE, KeyFound
 from outlast.toolkit.memory import ToolkitMemory
 
 __all__ = ["MOST_BYTES", "MemoryKeys"]
@@ -75,7 +75,7 @@ class MemoryKeys:
         self._store = store
         self._section = store.section("idempotency", _Section)
 
-    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> Look:  # noqa: A002
+    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> KeyFound:  # noqa: A002
         """See `KeyRecords`. Raise StoreFull while the answers that are kept have MOST_BYTES."""
         clock, section = self._store.clock, self._section
         with self._store.lock:
@@ -83,11 +83,11 @@ class MemoryKeys:
             record = section.records.get(id)
             if record is not None and record.answer is not None:
                 if record.payload != payload:
-                    return Look("other-payload")
-                return Look("answered", answer=record.answer)
+                    return KeyFound("other-payload")
+                return KeyFound("answered", answer=record.answer)
             if record is not None and record.token != token and record.until > clock.monotonic():
                 same = record.payload == payload
-                return Look("in-flight" if same else "other-payload", left=record.until - clock.monotonic())
+                return KeyFound("in-flight" if same else "other-payload", left=record.until - clock.monotonic())
             if record is None and section.bytes >= MOST_BYTES:
                 raise StoreFull(
                     f"the answers of idempotency keys in memory have {MOST_BYTES:,} bytes: "
@@ -95,7 +95,7 @@ class MemoryKeys:
                 )
             until, expires = clock.monotonic() + lease, clock.time() + lease + GRACE
             section.put(id, _Record(payload, token, until, expires))
-            return Look("begun")
+            return KeyFound("begun")
 
     async def renew(self, id: str, token: str, lease: float) -> bool:  # noqa: A002
         """See `KeyRecords`."""

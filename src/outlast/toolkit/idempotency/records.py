@@ -6,7 +6,7 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
-__all__ = ["CHANGE", "GRACE", "KeyRecords", "Look"]
+__all__ = ["CHANGE", "GRACE", "KeyRecords", "KeyFound"]
 
 CHANGE: Final = "flight"
 """The name of the change: a request has ended."""
@@ -14,7 +14,7 @@ GRACE: Final = 60.0
 """Seconds for which a record without an answer is kept after its lease, for a holder that still comes back."""
 
 
-class Look(Struct, frozen=True):
+class KeyFound(Struct, frozen=True):
     """What `begin` found. left: seconds that the lease of the other holder still runs. answer: of "answered"."""
 
     state: Literal["begun", "in-flight", "other-payload", "answered"]
@@ -28,8 +28,8 @@ class KeyRecords(Protocol):
     Every call is one step and may be repeated. All raise StoreError.
     """
 
-    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> Look:  # noqa: A002
-        """Hold the key for `lease` seconds if nobody holds it and it has no answer; return what was found.
+    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> KeyFound:  # noqa: A002
+        """Hold the key for `lease` seconds if no other holds it and it has no answer; return what was found.
 
         payload: the digest of the request. A key whose holder's lease has ended is free, whatever its payload was.
         """

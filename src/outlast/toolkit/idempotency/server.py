@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from outlast.clients.redis.scripts import load_script
-from outlast.toolkit.idempotency.records import GRACE, Look
+from outlast.toolkit.idempotency.records import GRACE, KeyFound
 from outlast.toolkit.server import ToolkitServer
 
 __all__ = ["ServerKeys"]
@@ -18,13 +18,13 @@ class ServerKeys:
         self._store = store
         self._script = load_script(__package__, "key")
 
-    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> Look:  # noqa: A002
+    async def begin(self, id: str, payload: bytes, token: str, lease: float) -> KeyFound:  # noqa: A002
         """See `KeyRecords`."""
         found = await self._run(id, "begin", payload, token, lease, GRACE)
         state = found[0].decode()
         if state == "answered":
-            return Look(state, answer=found[1])
-        return Look(state, left=float(found[1]) if len(found) > 1 else 0.0)
+            return KeyFound(state, answer=found[1])
+        return KeyFound(state, left=float(found[1]) if len(found) > 1 else 0.0)
 
     async def renew(self, id: str, token: str, lease: float) -> bool:  # noqa: A002
         """See `KeyRecords`."""
