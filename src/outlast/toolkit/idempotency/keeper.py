@@ -93,13 +93,13 @@ class KeyKeeper:
             self._held[held.token] = held
             self._start()
 
-    def end(self, ended: EndedKey) -> None:
-        """Renew the key no more: its end is stored."""
+    def end(self, held: HeldKey) -> None:
+        """Renew the key no more: its end is being stored."""
         with self._lock:
-            self._held.pop(ended.held.token, None)
+            self._held.pop(held.token, None)
 
     def later(self, ended: EndedKey) -> None:
-        """Store the end as soon as the store takes it; hold the key until then, if it is held."""
+        """Store the end as soon as the store takes it."""
         until = self._kit.clock.monotonic() + LATEST
         with self._lock:
             self._late.setdefault(ended.held.token, _Late(ended, until))
@@ -173,7 +173,6 @@ class KeyKeeper:
                 )
         with self._lock:
             self._late.pop(ended.held.token, None)
-            self._held.pop(ended.held.token, None)
         return True
 
     def _lost(self, key: HeldKey) -> None:

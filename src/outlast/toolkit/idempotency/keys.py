@@ -62,23 +62,23 @@ class Held:
         """Store the answer; return False if it was not stored now.
 
         It is not stored when another request has taken the key since this one's lease ended. While the store is away,
-        the process goes on trying (see `KeyKeeper`), and holds the key if it can.
+        the process goes on trying (see `KeyKeeper`).
         """
         ended = self._held.ended_with(_encode(answer))
+        self._keeper.end(self._held)  # before the call: a renewal after it would find the key in use no more
         try:
-            stored = await self._kit.use(ended.step)
+            return await self._kit.use(ended.step)
         except StoreError:
             self._keeper.later(ended)
             return False
         except BaseException:
             self._keeper.later(ended)
             raise
-        self._keeper.end(ended)
-        return stored
 
     async def free(self) -> None:
         """Let the next request with the key run. While the store is away, the process goes on trying."""
         ended = self._held.ended_with(None)
+        self._keeper.end(self._held)
         try:
             await self._kit.use(ended.step)
         except StoreError:
@@ -86,11 +86,10 @@ class Held:
         except BaseException:
             self._keeper.later(ended)
             raise
-        else:
-            self._keeper.end(ended)
 
     def free_later(self) -> None:
         """Do the same without waiting, such as for a request that is cancelled."""
+        self._keeper.end(self._held)
         self._keeper.later(self._held.ended_with(None))
 
 

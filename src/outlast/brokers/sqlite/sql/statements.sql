@@ -627,7 +627,7 @@ select (select count(*) from lane where queue = ?1 and place = 1), (select count
 select body from failure where job = ?1 order by nr
 
 -- name: notes (seq)
-select name, value from note where job = ?1 and name in ('progress', 'usage')
+select name, value from note where job = ?1 and name in ('progress', 'usage', 'once')
 
 -- A job that cannot be read: it was just handed out.
 -- name: set_aside (at, finished_at, reason, seq)
