@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 from msgspec import Raw
 
+from outlast.core.control_flow import GiveUp
 from outlast.core.errors import BodyTooLarge
 from outlast.core.settlement import Lost, Note
 from outlast.core.store.store import Store
+from outlast.core.unreadable import unread_result
 from outlast.declare.once import NOTE
 from outlast.worker.run import Run
 
@@ -42,7 +44,12 @@ class EffectKeeper:
     async def read(self, id_: str) -> Raw | None:
         """Return the note of a job."""
         (record,) = await self._ask(lambda store: store.records.get([id_]))
-        return None if record is None else record.raw_effects
+        if record is None:
+            return None
+        if record.raw_effects is None and (failure := unread_result(record.failures, "effects")) is not None:
+            raise GiveUp(f"ctx.once: {failure.message}: the job could repeat what it has done")
+        found: Raw | None = record.raw_effects
+        return found
 
     async def save(self, note: Callable[[], Note]) -> None:
         """Save `note()`, computed for each attempt."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -243,3 +245,30 @@ async def test_drain_keeps_it() -> None:
         (found,) = await t.drain()
         assert found.attempt == 2
     assert len(charges.done) == 1
+
+
+DAMAGE = """
+import sys, apsw
+db = apsw.Connection(sys.argv[1])
+db.set_busy_timeout(10_000)
+db.execute("update note set value = '{' where name = 'once'").fetchall()
+"""
+
+
+async def test_results_that_cannot_be_read_end_the_job_and_repeat_nothing(tmp_path: Path) -> None:
+    path, charges = tmp_path / "jobs.db", Charges()
+    app = new_app(f"sqlite:{path}")
+
+    @app.job(retry=AT_ONCE)
+    async def pay(ctx: Context) -> None:
+        if ctx.attempt > 1:  # another process: a close of the file in this one would drop the locks of the store
+            await asyncio.to_thread(subprocess.run, [sys.executable, "-c", DAMAGE, str(path)], check=True)
+        await ctx.once("charge", charges.charge, 7)
+        raise LookupError
+
+    async with working(app):
+        found = await record(app, await pay.enqueue())
+    assert (found.state, found.reason, found.attempt) == ("dead", "gave-up", 2)
+    assert any("its effects cannot be read" in each.message and each.type == "GiveUp" for each in found.failures)
+    assert len(charges.done) == 1
+    await app.close()

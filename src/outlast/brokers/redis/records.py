@@ -124,6 +124,11 @@ def _record(queue: str, row: list[Any]) -> JobRecord:
     )
 
 
+def effects_of(stored: bytes | None) -> Raw | None:
+    """Return the results of effects that lua/control.lua read; raise one of READ_ERRORS if they cannot be read."""
+    return None if stored is None else _json(stored)
+
+
 def _json(value: bytes) -> Raw:
     return json_text(value.decode())
 

@@ -457,6 +457,9 @@ update job set failed = 1 where seq = ?1 and failed = 0
 -- name: usage_keep (seq, JSON)
 insert into note(job, name, value) values(?1, 'usage', ?2) on conflict do update set value = excluded.value
 
+-- name: effects_keep (seq, JSON)
+insert into note(job, name, value) values(?1, 'once', ?2) on conflict do update set value = excluded.value
+
 -- name: usage_drop (seq)
 delete from note where job = ?1 and name = 'usage'
 
