@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from outlast.core.clock import Clock
 from outlast.core.errors import StoreFull
 from outlast.toolkit.idempotency.records import CHANGE, GRACE, KeyFound
 from outlast.toolkit.memory import ToolkitMemory
@@ -22,41 +23,41 @@ _OVERHEAD: Final = 512
 class _Record(Struct):
     payload: bytes
     token: str
-    until: float
-    """Monotonic seconds at which the lease ends."""
-    expires: float
-    """Wall time at which the record ends."""
+    ends: float
+    """Monotonic seconds at which the lease ends; once there is an answer, wall time at which that expires."""
     answer: bytes | None = None
 
 
 class _Section:
-    """The records of a toolkit, and when each of them expires."""
+    """The records of a toolkit, and when each of them is to be removed: by wall time those with an answer."""
 
     def __init__(self) -> None:
         self.records: dict[str, _Record] = {}
         self.bytes = 0
-        self.expiries: list[tuple[float, str]] = []
+        self._held: list[tuple[float, str]] = []
+        self._answered: list[tuple[float, str]] = []
 
-    def expire(self, now: float) -> None:
+    def expire(self, clock: Clock) -> None:
         """Remove what has expired."""
-        while self.expiries and self.expiries[0][0] <= now:
-            _, id_ = heapq.heappop(self.expiries)
+        self._expire(self._held, clock.monotonic() - GRACE, answered=False)
+        self._expire(self._answered, clock.time(), answered=True)
+
+    def _expire(self, queue: list[tuple[float, str]], now: float, *, answered: bool) -> None:
+        while queue and queue[0][0] <= now:
+            _, id_ = heapq.heappop(queue)
             record = self.records.get(id_)
-            if record is None:
+            if record is None or (record.answer is not None) is not answered:
                 continue
-            if record.expires <= now:
+            if record.ends <= now:
                 self.remove(id_)
             else:
-                self.expire_at(id_, record.expires)  # it was renewed since
-
-    def expire_at(self, id_: str, at: float) -> None:
-        heapq.heappush(self.expiries, (at, id_))
+                heapq.heappush(queue, (record.ends, id_))  # it was renewed since
 
     def put(self, id_: str, record: _Record) -> None:
         self.remove(id_)
         self.records[id_] = record
         self.bytes += _size(record)
-        self.expire_at(id_, record.expires)
+        heapq.heappush(self._held if record.answer is None else self._answered, (record.ends, id_))
 
     def remove(self, id_: str) -> None:
         record = self.records.pop(id_, None)
@@ -79,50 +80,50 @@ class MemoryKeys:
         """See `KeyRecords`. Raise StoreFull while the answers that are kept have MOST_BYTES."""
         clock, section = self._store.clock, self._section
         with self._store.lock:
-            section.expire(clock.time())
+            section.expire(clock)
             record = section.records.get(id)
             if record is not None and record.answer is not None:
                 if record.payload != payload:
                     return KeyFound("other-payload")
                 return KeyFound("answered", answer=record.answer)
-            if record is not None and record.token != token and record.until > clock.monotonic():
+            if record is not None and record.token != token and record.ends > clock.monotonic():
                 same = record.payload == payload
-                return KeyFound("in-flight" if same else "other-payload", left=record.until - clock.monotonic())
+                return KeyFound("in-flight" if same else "other-payload", left=record.ends - clock.monotonic())
             if record is None and section.bytes >= MOST_BYTES:
                 raise StoreFull(
                     f"the answers of idempotency keys in memory have {MOST_BYTES:,} bytes: "
                     "give toolkit_url='sqlite:PATH' or 'redis://HOST', or a shorter ttl"
                 )
-            until, expires = clock.monotonic() + lease, clock.time() + lease + GRACE
-            section.put(id, _Record(payload, token, until, expires))
+            section.put(id, _Record(payload, token, clock.monotonic() + lease))
             return KeyFound("begun")
 
     async def renew(self, id: str, token: str, lease: float) -> bool:  # noqa: A002
         """See `KeyRecords`."""
         clock = self._store.clock
         with self._store.lock:
+            self._section.expire(clock)
             record = self._section.records.get(id)
             if record is None or record.token != token or record.answer is not None:
                 return False
-            record.until, record.expires = clock.monotonic() + lease, clock.time() + lease + GRACE
+            record.ends = clock.monotonic() + lease
             return True
 
     async def finish(self, id: str, payload: bytes, token: str, answer: bytes, ttl: float) -> bool:  # noqa: A002
         """See `KeyRecords`."""
-        now = self._store.clock.time()
         with self._store.lock:
-            self._section.expire(now)
+            self._section.expire(self._store.clock)
             record = self._section.records.get(id)
             if record is not None and record.token != token:
                 return False
             if record is None or record.answer is None:
-                self._section.put(id, _Record(payload, token, 0.0, now + ttl, answer))
+                self._section.put(id, _Record(payload, token, self._store.clock.time() + ttl, answer))
         self._store.listen(CHANGE).notify()
         return True
 
     async def free(self, id: str, token: str) -> None:  # noqa: A002
         """See `KeyRecords`."""
         with self._store.lock:
+            self._section.expire(self._store.clock)
             record = self._section.records.get(id)
             if record is None or record.token != token or record.answer is not None:
                 return
