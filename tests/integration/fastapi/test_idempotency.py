@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI, Header, HTTPException
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +18,7 @@ from outlast import ConfigurationError, Outlast, Settings
 from outlast.fastapi import Idempotency, IdempotencyMiddleware, install, require_idempotency_key
 from outlast.fastapi.idempotency.header import LONGEST_KEY, BadKey, key_in
 from tests.support.asgi import Exchange, Reply, ask
+from tests.support.served import serving
 
 KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
 REPLAYED, STORED = "idempotent-replayed", "idempotent-stored"
@@ -279,6 +280,40 @@ async def test_a_request_runs_to_its_end_when_its_client_goes(api: Api, path: st
     await task
     again = await post(api, path)
     assert (again.headers[REPLAYED], api.runs) == ("true", 1)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_over_a_real_server_a_client_that_goes_gets_its_answer_when_it_comes_again(
+    api: Api, wrapped: bool
+) -> None:
+    if wrapped:
+
+        @api.app.middleware("http")
+        async def around(request: Request, call_next: Any) -> Response:
+            response: Response = await call_next(request)
+            response.headers["X-Around"] = "1"
+            return response
+
+    headers = (f"idempotency-key: {KEY}", "content-length: 0")
+    for path in ("/slow", "/stream/3"):
+        api.running.clear()
+        api.go.clear()
+        async with serving(api.app) as server:
+            first, again = await server.client(), await server.client()
+            first.begin(path, *headers, method="POST")
+            await api.running.wait()
+            again.begin(path, *headers, method="POST")
+            assert (await again.answer()).status == 409
+            first.vanish()
+            api.go.set()
+            while True:
+                again.begin(path, *headers, method="POST")
+                reply = await again.answer()
+                if reply.status != 409:
+                    break
+            assert (reply.status < 300, reply.headers[REPLAYED]) == (True, "true")
+            assert ("x-around" in reply.headers) is wrapped
+    assert api.runs == 2
 
 
 async def test_a_client_that_goes_before_its_request_is_whole_holds_nothing(api: Api) -> None:
