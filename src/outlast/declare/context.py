@@ -200,7 +200,7 @@ class Context:
         return await self._run.effects.once(key, function, args, kwargs)
 
     def once_sync(self, key: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Do the same in a plain function, with a plain function; not on a thread that runs an event loop."""
+        """Do the same in a plain function, with a plain function. Raise WrongThread where an event loop runs."""
         return self._run.effects.once_sync(key, function, args, kwargs)
 
     def progress(self, value: Any) -> Done:

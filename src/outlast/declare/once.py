@@ -13,7 +13,7 @@ from msgspec import Raw, json
 
 from outlast.core.codec import encode_value
 from outlast.core.control_flow import GiveUp
-from outlast.core.errors import BodyTooLarge, ConfigurationError, InvalidArguments
+from outlast.core.errors import BodyTooLarge, ConfigurationError, InvalidArguments, WrongThread
 from outlast.core.text import shown
 
 __all__ = ["LONGEST_KEY", "NOTE", "Effects", "EffectsPort"]
@@ -64,6 +64,8 @@ class Effects:
         self, key: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         """Do the same in the thread of a plain function."""
+        if asyncio._get_running_loop() is not None:
+            raise WrongThread("ctx.once_sync would block the event loop: use 'await ctx.once(...)' in an async handler")
         with self._alone(key, function):
             if inspect.iscoroutinefunction(function):
                 raise InvalidArguments(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from outlast import ConfigurationError, Constant, Context, GiveUp, InvalidArguments, Outlast, Retry, Snooze
+from outlast import ConfigurationError, Constant, Context, GiveUp, InvalidArguments, Outlast, Retry, Snooze, WrongThread
 from outlast.core.store.control import Redrive
 from tests.support.stores import namespace_of, redis_url
 from tests.support.working import new_app, record, working
@@ -183,6 +183,10 @@ async def test_wrong_calls_are_refused_before_the_effect(app: Outlast) -> None:
             await ctx.once("outer", within, ctx)
         except ConfigurationError as error:
             refused.append(str(error))
+        try:
+            ctx.once_sync("charge", charges.charge_sync, 7)
+        except WrongThread as error:
+            refused.append(str(error))
 
     @app.job
     def pay_in_thread(ctx: Context) -> None:
@@ -194,7 +198,7 @@ async def test_wrong_calls_are_refused_before_the_effect(app: Outlast) -> None:
     async with working(app):
         for job in (await pay.enqueue(), await pay_in_thread.enqueue()):
             assert (await record(app, job)).state == "succeeded"
-    assert len(refused) == 6
+    assert len(refused) == 7
     assert charges.done == []
     assert any("running in this job already" in each for each in refused)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from outlast.clients.sqlite.statements import load_statements
 from outlast.toolkit.file import FileSession, ToolkitFile
-from outlast.toolkit.idempotency.records import CHANGE, GRACE, KeyFound
+from outlast.toolkit.idempotency.records import GRACE, KeyFound
 
 __all__ = ["FileKeys", "tidy_keys"]
 
@@ -57,7 +57,6 @@ class FileKeys:
                 return False
             if row is None or row[3] is None:
                 session.run(_SQL["put"], id, payload, token, 0.0, session.wall + ttl, answer)
-                session.changes.add(CHANGE)
             return True
 
         return await self._store.write(run, synced=True)
@@ -65,11 +64,7 @@ class FileKeys:
     async def free(self, id: str, token: str) -> None:  # noqa: A002
         """See `KeyRecords`."""
 
-        def run(session: FileSession) -> None:
-            if session.run(_SQL["free"], id, token):
-                session.changes.add(CHANGE)
-
-        await self._store.write(run, synced=False)
+        await self._store.write(lambda session: session.run(_SQL["free"], id, token), synced=False)
 
 
 def tidy_keys(session: FileSession) -> bool:

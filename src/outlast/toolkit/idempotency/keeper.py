@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import Context
 from typing import Final
 
 from msgspec import Struct
@@ -83,6 +85,7 @@ class KeyKeeper:
         self._lock = threading.Lock()
         self._held: dict[str, HeldKey] = {}
         self._late: dict[str, _Late] = {}
+        self._process = os.getpid()
         self._running: Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._news = Notifier()
@@ -90,8 +93,8 @@ class KeyKeeper:
     def hold(self, held: HeldKey) -> None:
         """Renew the key from now on."""
         with self._lock:
+            self._begin()
             self._held[held.token] = held
-            self._start()
 
     def end(self, held: HeldKey) -> None:
         """Renew the key no more: its end is being stored."""
@@ -102,13 +105,18 @@ class KeyKeeper:
         """Store the end as soon as the store takes it."""
         until = self._kit.clock.monotonic() + LATEST
         with self._lock:
+            self._begin()
             self._late.setdefault(ended.held.token, _Late(ended, until))
-            self._start()
         self._news.notify()
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
+        """Have the work running, called with the lock held: the work looks for keys when it is let go."""
+        if self._process != os.getpid():  # a fork: the keys, and the thread that renews them, are the parent's
+            self._process, self._running = os.getpid(), None
+            self._held, self._late = {}, {}
         if self._running is None or self._running.done():
-            self._running = portal().submit(self._work)
+            # Outside the context of the request, whose deadline would end each later call of the work.
+            self._running = Context().run(portal().submit, self._work)
 
     async def _work(self) -> None:
         self._task = asyncio.current_task()

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreFull
-from outlast.toolkit.idempotency.records import CHANGE, GRACE, KeyFound
+from outlast.toolkit.idempotency.records import GRACE, KeyFound
 from outlast.toolkit.memory import ToolkitMemory
 
 __all__ = ["MOST_BYTES", "MemoryKeys"]
@@ -117,7 +117,6 @@ class MemoryKeys:
                 return False
             if record is None or record.answer is None:
                 self._section.put(id, _Record(payload, token, self._store.clock.time() + ttl, answer))
-        self._store.listen(CHANGE).notify()
         return True
 
     async def free(self, id: str, token: str) -> None:  # noqa: A002
@@ -128,4 +127,3 @@ class MemoryKeys:
             if record is None or record.token != token or record.answer is not None:
                 return
             self._section.remove(id)
-        self._store.listen(CHANGE).notify()

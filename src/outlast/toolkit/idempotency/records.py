@@ -6,10 +6,8 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
-__all__ = ["CHANGE", "GRACE", "KeyRecords", "KeyFound"]
+__all__ = ["GRACE", "KeyRecords", "KeyFound"]
 
-CHANGE: Final = "flight"
-"""The name of the change: a request has ended."""
 GRACE: Final = 60.0
 """Seconds for which a record without an answer is kept after its lease, for a holder that still comes back."""
 

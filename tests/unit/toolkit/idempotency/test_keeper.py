@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast import deadline, remaining
 from outlast.core.errors import ToolkitAway
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
@@ -108,6 +110,35 @@ async def test_keys_are_renewed_while_the_event_loop_is_blocked(
     held = await begun(keys)
     assert renewed.wait(30), "this blocks the loop of the test"
     await held.finish(ANSWER)
+
+
+async def test_the_deadline_of_a_request_ends_no_later_renewal(
+    keys: IdempotencyKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "RENEW", 0.01)
+    left: list[float | None] = []
+    renewed = threading.Event()
+
+    async def told() -> bool:
+        left.append(remaining())
+        renewed.set()
+        return False
+
+    monkeypatch.setattr(keys.keeper, "step", told)
+    with deadline(20):
+        held = await begun(keys)
+    assert renewed.wait(30)
+    await held.finish(ANSWER)
+    assert left[0] is None
+
+
+async def test_a_fork_does_not_look_after_the_keys_of_its_parent(keys: IdempotencyKeys, clock: FakeClock) -> None:
+    await begun(keys)
+    keys.keeper._process = os.getppid()  # as it is found in a child
+    clock.advance(LEASE)
+    child = await begun(keys)
+    assert [*keys.keeper._held] == [child._held.token]
+    await child.finish(ANSWER)
 
 
 async def test_nothing_is_asked_of_the_store_for_a_short_request(keys: IdempotencyKeys, kit: AwayToolkit) -> None:

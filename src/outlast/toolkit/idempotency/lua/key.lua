@@ -1,6 +1,6 @@
 -- One idempotency key. KEYS[1]: hash p digest of the request, t token of its holder, u time at which the lease ends,
 -- e time at which the record ends, a answer (absent until the request has ended).
--- ARGV[1] now in seconds, '' for the server's time. ARGV[2] channel of changes. ARGV[3] operation:
+-- ARGV[1] now in seconds, '' for the server's time. ARGV[3] operation:
 --   'begin'  [4] payload [5] token [6] lease [7] grace: result {'begun'} {'answered', answer} {'other-payload', left}
 --            {'in-flight', left}
 --   'renew'  [4] token [5] lease [6] grace: result 1, or 0 when the holder has the key no longer
@@ -44,11 +44,9 @@ elseif op == 'finish' then
   if not answer then
     call('HSET', key, 'p', ARGV[4], 't', ARGV[5], 'u', '0', 'a', ARGV[6])
     keep(tonumber(ARGV[7]))
-    call('PUBLISH', ARGV[2], 'flight')
   end
   return 1
 end
 if token ~= ARGV[4] or answer then return 0 end
 call('DEL', key)
-call('PUBLISH', ARGV[2], 'flight')
 return 1
