@@ -115,12 +115,12 @@ class KeyKeeper:
             self._process, self._running = os.getpid(), None
             self._held, self._late = {}, {}
         if self._running is None or self._running.done():
+            portal().at_stop(self.close)
             # Outside the context of the request, whose deadline would end each later call of the work.
             self._running = Context().run(portal().submit, self._work)
 
     async def _work(self) -> None:
         self._task = asyncio.current_task()
-        portal().at_stop(self.close)
         pause = RENEW
         while self._has_work():
             seen = self._news.count
