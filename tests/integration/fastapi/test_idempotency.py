@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from outlast import ConfigurationError, Outlast, Settings
 from outlast.fastapi import Idempotency, IdempotencyMiddleware, install, require_idempotency_key
 from outlast.fastapi.idempotency.header import LONGEST_KEY, BadKey, key_in
+from outlast.toolkit.idempotency import memory
 from tests.support.asgi import Exchange, Reply, ask
 from tests.support.served import serving
 
@@ -325,6 +326,14 @@ async def test_a_client_that_goes_before_its_request_is_whole_holds_nothing(api:
     await IdempotencyMiddleware(api.app, api.shop)(scope, receive, sent.append)  # type: ignore[arg-type]
     assert (sent, api.runs) == ([], 0)
     assert (await post(api)).status == 201
+
+
+async def test_a_store_that_is_full_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_BYTES", 1)
+    assert (await post(api)).status == 201
+    reply = await post(api, key='"other"')
+    assert (reply.status, code_of(reply), api.runs) == (503, "idempotency-unavailable", 1)
+    assert int(reply.headers["retry-after"]) >= 1
 
 
 class TestRequired:

@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -103,7 +104,7 @@ class KeyKeeper:
 
     def later(self, ended: EndedKey) -> None:
         """Store the end as soon as the store takes it."""
-        until = self._kit.clock.monotonic() + LATEST
+        until = self._kit.clock.monotonic() + (LEASE if ended.answer is None else LATEST)  # a key frees itself
         with self._lock:
             self._begin()
             self._late.setdefault(ended.held.token, _Late(ended, until))
@@ -154,16 +155,22 @@ class KeyKeeper:
         """Store what is late, then renew the keys that are held; return whether the store failed."""
         with self._lock:
             late, held = [*self._late.values()], [*self._held.values()]
-        for each in late:
-            if not await self._stored(each):
-                return True
-        for key in held:
-            try:
-                if not await self._kit.use_kept(key.renew):
-                    self._lost(key)
-            except StoreError:
-                return True
-        return False
+        failed = False
+        for work in (*(partial(self._stored, each) for each in late), *(partial(self._renewed, key) for key in held)):
+            # One that the store refuses must not hold up the others; while the store is away, each call would wait.
+            failed = not await work() or failed
+            if failed and self._kit.is_away:
+                break
+        return failed
+
+    async def _renewed(self, key: HeldKey) -> bool:
+        """Renew a key; return whether the store answered."""
+        try:
+            if not await self._kit.use_kept(key.renew):
+                self._lost(key)
+        except StoreError:
+            return False
+        return True
 
     async def _stored(self, late: _Late) -> bool:
         """Store what is late; return whether the store took it, or it is given up."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast import deadline, remaining
-from outlast.core.errors import ToolkitAway
+from outlast.core.errors import StoreFull, ToolkitAway
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency import keeper as keeper_module
@@ -28,10 +28,14 @@ class AwayToolkit(Toolkit):
     """A toolkit in memory whose store is away while `away` is set."""
 
     away = False
+    refused = False
+    """Whether the store takes no ends of requests."""
     calls = 0
 
     async def _use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         self.calls += 1
+        if self.refused and getattr(call, "__name__", "") == "step":
+            raise StoreFull("the test says so")
         if self.away:
             raise ToolkitAway("memory:", "the test says so")
         return await super()._use(call)
@@ -78,6 +82,22 @@ async def test_a_renewal_that_fails_is_tried_again(keys: IdempotencyKeys, kit: A
     assert not await keys.keeper.step()
     clock.advance(LEASE - 1)
     assert isinstance(await keys.begin(SCOPE, b"p"), InFlight)
+
+
+async def test_an_answer_that_the_store_refuses_holds_up_no_other(
+    keys: IdempotencyKeys, kit: AwayToolkit, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.refused = True
+    assert not await (await begun(keys)).finish(ANSWER)
+    other = await keys.begin([b"other"], b"p")
+    assert isinstance(other, Held)
+    clock.advance(LEASE - 1)
+    assert await keys.keeper.step()
+    clock.advance(LEASE - 1)
+    assert isinstance(await keys.begin([b"other"], b"p"), InFlight), "it was renewed"
+    kit.refused = False
+    assert not await keys.keeper.step()
+    assert await keys.begin(SCOPE, b"p") == ANSWER
 
 
 async def test_an_answer_is_given_up_after_its_time_and_told(
