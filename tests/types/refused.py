@@ -98,3 +98,13 @@ async def misbound(number: int) -> None: ...
 async def wrong_events() -> None:
     await orders.publish("key", 1, delay=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await orders.publish("key", 1, headers={"a": []})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+
+async def pays(number: int) -> None: ...
+
+
+@shop.job
+async def wrong_effects(ctx: Context) -> None:
+    await ctx.once("pay", pays, "7")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await ctx.once(7, pays, 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ctx.once_sync("pay", pays)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -185,7 +185,7 @@ class Context:
         self._run.follow(message)
         return FollowUp(message.id)
 
-    async def once(self, key: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    async def once(self, key: str, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Do an effect once over all runs of this job: `await ctx.once("charge", charge, order_id)`.
 
         Call the function, which may be a coroutine function, and keep its result with the job before this returns. A
@@ -199,7 +199,7 @@ class Context:
         """
         return await self._run.effects.once(key, function, args, kwargs)
 
-    def once_sync(self, key: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def once_sync(self, key: str, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Do the same in a plain function, with a plain function. Raise WrongThread where an event loop runs."""
         return self._run.effects.once_sync(key, function, args, kwargs)
 
