@@ -8,12 +8,12 @@ import pytest
 
 from outlast.core.message import Holder
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
-from outlast.core.settlement import ACCEPTED, Exists, Finish, Park, Reschedule
+from outlast.core.settlement import ACCEPTED, Exists, Finish, Note, Park, Reschedule
 from outlast.core.store.control import Answer, Cancel, Edit, Prune, Purge, Redrive, RunNow
 from outlast.core.store.records import Query
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
-from tests.support.jobs import A, B, Desk, failure, lost
+from tests.support.jobs import A, B, Desk, failure, lost, raw
 from tests.support.stores import StoreCase
 
 WHY = "moving to elsewhere"
@@ -72,9 +72,11 @@ async def test_the_parcel_is_the_whole_job(desk: Desk) -> None:
     await desk.store.publish([message])
     desk.clock.advance(5)
     await desk.claim()
+    await desk.store.save([Note(desk.fence("q.1"), "once", raw({"a": [1]}))])
     await desk.settle(Reschedule(desk.fence("q.1"), now + 100, 3, failure(2), crashes=1))
     parcel = await hold(desk, "q.1")
     assert parcel.message == message
+    assert parcel.effects == raw({"a": [1]})
     assert (parcel.at, parcel.attempt, parcel.crashes, parcel.failures) == (now + 100, 3, 1, (failure(2),))
     assert await hold(desk, "q.1") == parcel, "holding twice answers the same"
 
@@ -90,6 +92,7 @@ async def test_a_parcel_that_is_adopted_waits_as_the_job_did(desk: Desk) -> None
     await desk.publish("q.low", delay=99)
     desk.clock.advance(5)
     await desk.claim()
+    await desk.store.save([Note(desk.fence("q.1"), "once", raw({"a": [1]}))])
     await desk.settle(Reschedule(desk.fence("q.1"), desk.clock.time() + 100, 3, failure(2), crashes=1))
     before = await desk.record("q.1")
     parcel = await away(desk, "q.1")

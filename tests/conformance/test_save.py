@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from outlast.core.settlement import Note, Reschedule
-from outlast.core.store.control import Purge
+from outlast.core.settlement import Finish, Note, Reschedule
+from outlast.core.store.control import Purge, Redrive
 from tests.support.jobs import LEASE, A, B, Desk, lost, raw
 
 
@@ -15,6 +15,20 @@ async def test_progress_shows_and_the_last_write_wins(desk: Desk) -> None:
     assert (await desk.record("q.1")).progress == {"n": 2}
     assert await desk.store.save([Note(fence, "progress", raw(3))]) == []
     assert (await desk.record("q.1")).progress == 3
+
+
+async def test_effects_outlive_each_run_and_a_redrive(desk: Desk) -> None:
+    await desk.publish("q.1")
+    (first,) = await desk.claim()
+    await desk.store.save([Note(first.fence, "once", raw({"a": [1]})), Note(first.fence, "progress", raw(2))])
+    await desk.settle(Reschedule(first.fence, desk.clock.time(), 2))
+    assert (await desk.record("q.1")).raw_effects == raw({"a": [1]})
+    (second,) = await desk.claim()
+    await desk.store.save([Note(second.fence, "once", raw({"a": [1], "b": []}))])
+    await desk.settle(Finish(second.fence, "dead", reason="attempts"))
+    await desk.do(Redrive(id="q.1"))
+    assert (await desk.record("q.1")).raw_effects == raw({"a": [1], "b": []})
+    assert (await desk.record("q.1")).progress == 2
 
 
 async def test_a_step_is_not_progress(desk: Desk) -> None:

@@ -46,6 +46,8 @@ from outlast.core.events import Event
 from outlast.core.message import Message
 from outlast.fastapi import (
     ClientAddress,
+    Idempotency,
+    IdempotencyMiddleware,
     LoadShedder,
     RateLimitMiddleware,
     RequestClass,
@@ -53,6 +55,7 @@ from outlast.fastapi import (
     health_first,
     install,
     rate_limit,
+    require_idempotency_key,
 )
 
 shop = Outlast("shop")
@@ -218,6 +221,31 @@ def request_class(scope: MutableMapping[str, Any]) -> RequestClass:
 shed = Shed(max_in_flight=100, max_lag="200ms", classes=request_class)
 assert_type(shed.max_lag, float | None)
 install(FastAPI(), shop, shed=shed)
+
+
+def user_of(scope: MutableMapping[str, Any]) -> str:
+    return str(scope["user"])
+
+
+repeats = Idempotency(ttl="24h", principal=user_of, stored=lambda status: status < 500, headers=["X-Order"])
+install(FastAPI(), shop, idempotency=repeats)
+IdempotencyMiddleware(FastAPI(), shop, repeats)
+
+
+async def effect(number: int, *, note: str = "") -> str:
+    return note * number
+
+
+@shop.job
+async def with_effects(ctx: Context, number: int) -> None:
+    await ctx.once("effect", effect, number, note="a")
+    ctx.once_sync("plain", print, number)
+
+
+async def ordered(key: Annotated[str, fastapi.Depends(require_idempotency_key)]) -> str:
+    return key
+
+
 FastAPI().add_middleware(LoadShedder, shed=Shed(max_lag=timedelta(seconds=1), classes=lambda scope: "critical"))
 LoadShedder(FastAPI(), shed)
 with shop.testing() as t:

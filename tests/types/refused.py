@@ -105,3 +105,13 @@ async def wrong_events() -> None:
 shop.limiter("1/s", name="api", algorithm="leaky")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 shop.limiter("1/s")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 shop.limiter(10, name="api")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def pays(number: int) -> None: ...
+
+
+@shop.job
+async def wrong_effects(ctx: Context) -> None:
+    await ctx.once("pay", pays, "7")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await ctx.once(7, pays, 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ctx.once_sync("pay", pays)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

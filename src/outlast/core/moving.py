@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from outlast.core.message import Failure, Message
 
@@ -22,6 +22,8 @@ class Parcel(Struct, frozen=True, kw_only=True):
     crashes: int = 0
     begun: bool = False
     failures: tuple[Failure, ...] = ()
+    effects: Raw | None = None
+    """The results of its effects (`JobRecord.raw_effects`): a move must not repeat them."""
 
 
 class Hold(Struct, frozen=True):

@@ -71,8 +71,8 @@ def unreadable(error: Exception, *, what: str = "the record", attempt: int = 0, 
     return Failure(attempt, at, _TYPE, f"{what} cannot be read ({type(error).__name__}: {error})"[:500])
 
 
-def unread_result(failures: Iterable[Failure]) -> Failure | None:
-    """Return the failure that tells of a result that cannot be read, None for none.
+def unread_result(failures: Iterable[Failure], what: str = "result") -> Failure | None:
+    """Return the failure that tells of a result (or of `what`) that cannot be read, None for none.
 
     A handler may raise an exception of the same name, and other parts of a record may be unreadable.
     """
@@ -80,7 +80,7 @@ def unread_result(failures: Iterable[Failure]) -> Failure | None:
         (
             each
             for each in failures
-            if each.type == _TYPE and not each.traceback and each.message.startswith("its result cannot be read (")
+            if each.type == _TYPE and not each.traceback and each.message.startswith(f"its {what} cannot be read (")
         ),
         None,
     )

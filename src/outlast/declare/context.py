@@ -16,6 +16,8 @@ from outlast.declare.options import EventOptions
 if TYPE_CHECKING:
     import logging
 
+    from outlast.declare.once import Effects
+
 __all__ = ["CallNext", "Context", "Done", "Enqueueable", "FollowUp", "Middleware", "Publishable", "RunPort"]
 
 P = ParamSpec("P")
@@ -67,6 +69,10 @@ class RunPort(Protocol):
 
     def note(self, name: str, value: Raw) -> None:
         """Record a named value of the run, such as its progress."""
+
+    @property
+    def effects(self) -> Effects:
+        """The effects of the job that must not be repeated. Raise ConfigurationError where the store keeps none."""
 
 
 class Done:
@@ -233,6 +239,24 @@ class Context:
         except BaseException:
             del self._published[exchange, key, number]
             raise
+
+    async def once(self, key: str, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Do an effect once over all runs of this job: `await ctx.once("charge", charge, order_id)`.
+
+        Call the function, which may be a coroutine function, and keep its result with the job before this returns. A
+        later run gets that result, and the function is not called. The result is plain data, as JSON has it, in each
+        run. An effect that fails is not done. One whose process dies before its result is stored is repeated: give it
+        an idempotency key of its own, such as `f"{ctx.id}:{key}"`.
+
+        Raise what the function raises; InvalidArguments for a key that is not 1 to 200 characters; ConfigurationError
+        where the store keeps no results, or while the same effect runs; GiveUp for a result that cannot be kept (no
+        JSON form, or all results of the job exceed `max_body`): the work is done, so that the job must not run again.
+        """
+        return await self._run.effects.once(key, function, args, kwargs)
+
+    def once_sync(self, key: str, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Do the same in a plain function, with a plain function. Raise WrongThread where an event loop runs."""
+        return self._run.effects.once_sync(key, function, args, kwargs)
 
     def progress(self, value: Any) -> Done:
         """Record `value`, which must have a JSON form, as the progress of this job; it replaces the last one.

@@ -61,6 +61,10 @@ class Composer:
         """Raise ConfigurationError where the store keeps no progress of jobs."""
         check_feature("progress", "ctx.progress", self.features, redact_url(self.settings.url))
 
+    def check_once(self) -> None:
+        """Raise ConfigurationError where the store keeps no results of effects."""
+        check_feature("once", "ctx.once", self.features, redact_url(self.settings.url))
+
     def message(
         self,
         declaration: Declaration,

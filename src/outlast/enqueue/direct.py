@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from msgspec import Raw
@@ -11,8 +12,25 @@ from msgspec import Raw
 from outlast.core.message import Message
 from outlast.core.registry import Declaration
 from outlast.declare.context import Context
+from outlast.declare.once import Effects
 
 __all__ = ["call_directly"]
+
+
+class _Unkept:
+    """The effects of a direct call: there is no run before it, and no record."""
+
+    def read(self) -> Future[Raw | None]:
+        return _done(None)
+
+    def keep(self, note: Raw) -> Future[None]:
+        return _done(None)
+
+
+def _done(value: None) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
 
 
 class _DirectRun:
@@ -24,6 +42,7 @@ class _DirectRun:
 
     def __init__(self) -> None:
         self.follow_ups: list[Message] = []
+        self.effects = Effects(_Unkept())
 
     def follow(self, message: Message) -> None:
         self.follow_ups.append(message)

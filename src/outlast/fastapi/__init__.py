@@ -9,6 +9,12 @@ if find_spec("fastapi") is None:
 
 from outlast.core.shedding import RequestClass, Shed, health_first
 from outlast.fastapi.client_address import ClientAddress
+from outlast.fastapi.idempotency import (
+    Idempotency,
+    IdempotencyKeyMissing,
+    IdempotencyMiddleware,
+    require_idempotency_key,
+)
 from outlast.fastapi.install import install
 from outlast.fastapi.problems import Problem
 from outlast.fastapi.rate_limit import RateLimitMiddleware, rate_limit
@@ -18,6 +24,9 @@ from outlast.fastapi.shedder import LoadShedder
 __all__ = [
     "ClientAddress",
     "Health",
+    "Idempotency",
+    "IdempotencyKeyMissing",
+    "IdempotencyMiddleware",
     "JobView",
     "LoadShedder",
     "Problem",
@@ -27,4 +36,5 @@ __all__ = [
     "health_first",
     "install",
     "rate_limit",
+    "require_idempotency_key",
 ]

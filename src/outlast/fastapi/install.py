@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from outlast.core.errors import ConfigurationError, StoreFull, StoreUnavailable
 from outlast.core.shedding import Shed
 from outlast.core.text import shown
 from outlast.fastapi import routes
 from outlast.fastapi.deadline import RequestDeadline, checked_header
+from outlast.fastapi.idempotency.middleware import IdempotencyMiddleware
+from outlast.fastapi.idempotency.options import Idempotency
+from outlast.fastapi.idempotency.required import IdempotencyKeyMissing, missing
 from outlast.fastapi.problems import handlers
 from outlast.fastapi.shedder import LoadShedder
 
@@ -35,6 +38,7 @@ def install(
     full_status: Literal[503, 429] = 503,
     deadline_header: str | None = None,
     shed: Shed | None = None,
+    idempotency: Idempotency | None = None,
 ) -> None:
     """Open and close the shop's store with the app's lifespan, answer its errors by RFC 9457, and add two routes.
 
@@ -44,6 +48,7 @@ def install(
     Retry-After. deadline_header: a header with the seconds that the client still waits, at most 3600: the deadline of
     all guarded calls of the request (`outlast.remaining()`), and of jobs with `inherit_deadline`; None: clients set
     none. shed: when the app refuses requests with 503 because it has more than it can serve in time; None: never.
+    idempotency: how requests with the header Idempotency-Key are answered (see `Idempotency`); None: it is ignored.
     The app's own handlers for these errors are kept. If the store cannot be reached at start, the first enqueue tries
     again. Raise ConfigurationError when the shop, the prefix or a load shedder is installed already.
     """
@@ -53,6 +58,7 @@ def install(
         raise ConfigurationError(f"install: full_status={full_status!r} must be 503 or 429")
     header = checked_header(deadline_header)
     _check_shed(app, shed)
+    _check_idempotency(app, idempotency)
     installed: dict[str, tuple[Outlast, int]] = getattr(app.state, _KEY, {})
     for taken, (other, status) in installed.items():
         if other is shop:
@@ -66,6 +72,9 @@ def install(
     setattr(app.state, _KEY, {**installed, prefix: (shop, full_status)})
     for error, handler in handlers(full_status).items():
         app.exception_handlers.setdefault(error, handler)
+    if idempotency is not None:
+        app.exception_handlers.setdefault(IdempotencyKeyMissing, _missing_key)
+        app.add_middleware(IdempotencyMiddleware, shop=shop, options=idempotency)
     if header is not None:
         app.add_middleware(RequestDeadline, header=header)
     if shed is not None:
@@ -90,6 +99,23 @@ def _check_shed(app: FastAPI, shed: object) -> None:
         raise ConfigurationError(
             "install: the app has a load shedder already, which would count twice: give shed= once"
         )
+
+
+def _check_idempotency(app: FastAPI, idempotency: object) -> None:
+    if idempotency is None:
+        return
+    if not isinstance(idempotency, Idempotency):
+        raise ConfigurationError(f"install(idempotency={shown(idempotency)}): give Idempotency(ttl='24h')")
+    there: list[object] = [each.cls for each in app.user_middleware]
+    if IdempotencyMiddleware in there:
+        raise ConfigurationError(
+            "install: the app looks at Idempotency-Key already, and a second look would find the key in use: give "
+            "idempotency= once"
+        )
+
+
+async def _missing_key(request: Request, error: Exception) -> Response:
+    return missing(error)
 
 
 def _join_lifespan(app: FastAPI, shop: Outlast) -> None:

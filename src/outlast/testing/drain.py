@@ -10,6 +10,7 @@ from outlast.core.message import Holder
 from outlast.core.settlement import Note, Release
 from outlast.enqueue.runtime import Runtime
 from outlast.worker.budget import Budget, EndedRun
+from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import Executor
 from outlast.worker.follow_ups import absent_ones, in_question
 from outlast.worker.report import Reporter
@@ -59,6 +60,7 @@ async def drain(runtime: Runtime, *, max_runs: int) -> list[str]:
         report,
         settle=lambda run, settlement: ended.put_nowait((run, settlement)),
         noted=lambda run: None,
+        effects=EffectKeeper(lambda call: call(store), lambda lost: None),
         pool=_InThread(),
         gates=gates,
     )

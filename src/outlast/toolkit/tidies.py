@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outlast.toolkit.file import Tidy
+from outlast.toolkit.idempotency.file import tidy_keys
 from outlast.toolkit.limiter import file as limits
 
 __all__ = ["tidies"]
@@ -10,4 +11,4 @@ __all__ = ["tidies"]
 
 def tidies() -> tuple[Tidy, ...]:
     """Return the steps; each removes at most a few ms of rows, and says whether more remain."""
-    return (limits.tidy,)
+    return (limits.tidy, tidy_keys)

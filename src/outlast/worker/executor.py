@@ -13,10 +13,12 @@ from outlast.core.clock import Clock
 from outlast.core.decide import Outcome, UnknownKind, admit, runs_alone
 from outlast.core.message import Delivery
 from outlast.core.settlement import Release, Settlement
+from outlast.declare.once import EffectsPort
 from outlast.resilience.deadlines import ends_at, restore
 from outlast.resilience.passes import passes_here, with_passes
 from outlast.worker.budget import Budget
 from outlast.worker.call_plan import ThreadCall
+from outlast.worker.effects import EffectKeeper
 from outlast.worker.finisher import RunFinisher
 from outlast.worker.ports import RuntimePort
 from outlast.worker.report import Reporter
@@ -39,6 +41,7 @@ class Executor:
     """Runs each delivery on the event loop, in a thread or in a child process. Call every method in the loop's thread.
 
     settle: takes each run that has ended, with its settlement. noted: takes each run that has notes to save.
+    effects: calls the store for `ctx.once`.
     gates: of the queues that need guards. stopper: stops runs before their end.
     """
 
@@ -50,6 +53,7 @@ class Executor:
         *,
         settle: Callable[[Run, Settlement], None],
         noted: Callable[[Run], None],
+        effects: EffectKeeper,
         pool: ProcessPort,
         gates: Gates | None = None,
     ) -> None:
@@ -57,6 +61,8 @@ class Executor:
         self.max_body = runtime.settings.max_body
         self.noted = noted
         self.check_progress = runtime.check_progress
+        self._check_once = runtime.check_once
+        self._effects = effects
         self.begun = budget.begun
         self._budget = budget
         self._report = report
@@ -105,6 +111,13 @@ class Executor:
         if budget.runs:
             budget.idle.clear()
             self.stopper.watch()
+
+    def effects_of(self, run: Run) -> EffectsPort:
+        """Return the effects of a run; raise ConfigurationError where the store keeps none."""
+        self._check_once()
+        if run.effects_port is None:
+            run.effects_port = self._effects.of(run)
+        return run.effects_port
 
     def close(self) -> None:
         """Stop checking deadlines; end the idle threads."""

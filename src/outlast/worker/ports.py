@@ -74,6 +74,10 @@ class ComposerPort(Protocol):
         """Raise ConfigurationError where the store keeps no progress of jobs."""
         ...
 
+    def check_once(self) -> None:
+        """Raise ConfigurationError where the store keeps no results of effects."""
+        ...
+
 
 class RuntimePort(ComposerPort, Protocol):
     """One app with its store."""

@@ -35,6 +35,7 @@ from outlast.core.policy import Policy, Retry
 from outlast.core.registry import Declaration, Mode, Registry
 from outlast.core.settlement import Finish, Settlement
 from outlast.declare.context import Context
+from outlast.declare.once import Effects, EffectsPort
 from outlast.worker.call_plan import Around, call_plan, measuring
 from outlast.worker.failures import failure_of, type_name
 from outlast.worker.ports import ArgumentsPort, RuntimePort
@@ -89,6 +90,10 @@ class RunHost(Protocol):
 
     def check_progress(self) -> None:
         """Raise ConfigurationError where the store keeps no progress of jobs."""
+        ...
+
+    def effects_of(self, run: Run) -> EffectsPort:
+        """Return the effects of a run; raise ConfigurationError where the store keeps none."""
         ...
 
 
@@ -164,6 +169,8 @@ class Run:
     notes: dict[str, Raw] | None = None
     usage: Usage | None = None
     error: BaseException | None = None
+    effects_port: EffectsPort | None = None
+    made_effects: Effects | None = None
     passes: Mapping[str, Pass] | None = None
     """What its guarded calls may do beyond others, by the name of the guard."""
 
@@ -210,6 +217,13 @@ class Run:
             raise BodyTooLarge(self.delivery.message.kind, len(bytes(value)), self.host.max_body)
         self.notes = {**(self.notes or {}), name: value}  # a new dict: another thread may be reading the old one
         self.host.noted(self)
+
+    @property
+    def effects(self) -> Effects:
+        """The effects of the job that must not be repeated. Raise ConfigurationError where the store keeps none."""
+        if self.made_effects is None:
+            self.made_effects = Effects(self.host.effects_of(self))
+        return self.made_effects
 
     def context(self) -> Context:
         """Return the handler's view of this run."""

@@ -26,6 +26,7 @@ from outlast.worker.app_source import AppSource, find_source, in_child_import
 from outlast.worker.budget import Budget
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
+from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import Executor
 from outlast.worker.intake import intakes_of
 from outlast.worker.isolation.pool import ProcessPool
@@ -207,8 +208,16 @@ class Worker:
 
         settler = Settlers(make_settler) if offered.spread else make_settler()
         gates = self._gates(budget, link)
+        effects = EffectKeeper(functools.partial(link.retry, "once"), self.lose)
         executor = Executor(
-            self._runtime, budget, report, settle=settler.add, noted=notes.noted, pool=pool, gates=gates
+            self._runtime,
+            budget,
+            report,
+            settle=settler.add,
+            noted=notes.noted,
+            effects=effects,
+            pool=pool,
+            gates=gates,
         )
         stopper = self._stopper = executor.stopper
         lease = self._runtime.settings.lease

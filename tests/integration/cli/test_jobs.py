@@ -11,8 +11,8 @@ from tests.support.command import Project
 
 KEYS = {
     "id", "queue", "kind", "state", "reason", "args", "priority", "key", "unique", "attempt", "crashes", "begun",
-    "enqueued_at", "run_at", "expires_at", "finished_at", "holder", "cancelling", "result", "progress", "failures",
-    "usage",
+    "enqueued_at", "run_at", "expires_at", "finished_at", "holder", "cancelling", "result", "progress", "effects",
+    "failures", "usage",
 }  # fmt: skip
 
 

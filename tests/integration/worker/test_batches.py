@@ -13,6 +13,7 @@ from outlast.core.message import Delivery, Fence, Holder
 from outlast.core.settlement import Finish
 from outlast.enqueue.runtime import Runtime
 from outlast.worker.budget import Budget, EndedRun
+from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import ROUNDS, Executor
 from outlast.worker.report import Reporter
 from tests.support.polling import until
@@ -31,6 +32,7 @@ def executor_of(
         Reporter(runtime),
         settle=lambda run, settlement: settled.append((run, settlement)),
         noted=lambda run: None,
+        effects=EffectKeeper(lambda call: call(runtime.store), lambda lost: None),
         pool=cast(Any, None),
     )
     return executor, budget, settled

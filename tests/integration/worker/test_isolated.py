@@ -59,6 +59,17 @@ async def test_a_large_result_comes_through(isolated: Outlast) -> None:
         assert len(await (await enqueue("large")).result(timeout=60)) == 300_000
 
 
+async def test_effects_are_not_repeated_when_the_run_fails_or_its_process_is_killed(
+    isolated: Outlast, ledger: Ledger
+) -> None:
+    async with working(isolated, target=TARGET, processes=1):
+        assert await (await enqueue("dies_after_effect")).result(timeout=60) == [1, 2]
+        assert await (await enqueue("fails_after_effect")).result(timeout=60) == [3, 4, 5]
+        found = await record(isolated, await enqueue("effect_is_too_large"))
+    assert (found.state, found.reason) == ("dead", "gave-up")
+    assert len(ledger.read("counted")) == 6
+
+
 async def test_the_policy_decides_by_the_real_exception(isolated: Outlast) -> None:
     async with working(isolated, target=TARGET):
         assert await (await enqueue("fails", "lookup")).result(timeout=60) == "second"

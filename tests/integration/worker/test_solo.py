@@ -11,6 +11,7 @@ from outlast.core.message import Delivery, Fence
 from outlast.core.settlement import Release, Settlement
 from outlast.enqueue.runtime import Runtime
 from outlast.worker.budget import Budget, EndedRun
+from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import SOLO_PAUSE, Executor
 from outlast.worker.job_map import CLAIMED, STARTED, SharedJobMap
 from outlast.worker.report import Reporter
@@ -42,6 +43,7 @@ def executor_of(
         Reporter(runtime),
         settle=lambda run, settlement: settled.append((run, settlement)),
         noted=lambda run: None,
+        effects=EffectKeeper(lambda call: call(runtime.store), lambda lost: None),
         pool=cells,
     )
     return executor, budget, settled

@@ -85,6 +85,29 @@ def dies(ctx: Context, how: str) -> None:
     os._exit(9)
 
 
+def counted(ctx: Context) -> int:
+    ledger().write("counted", ctx.id)
+    return len(ledger().read("counted"))
+
+
+def dies_after_effect(ctx: Context) -> list[Any]:
+    found = [ctx.once_sync("count", counted, ctx)]
+    if ctx.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [*found, ctx.once_sync("again", counted, ctx)]
+
+
+async def fails_after_effect(ctx: Context) -> list[Any]:
+    found = await asyncio.gather(*(ctx.once(f"count {number}", counted, ctx) for number in range(3)))
+    if ctx.attempt == 1:
+        raise LookupError
+    return list(found)
+
+
+async def effect_is_too_large(ctx: Context) -> None:
+    await ctx.once("large", lambda: [counted(ctx), "x" * 3_000_000])
+
+
 async def dies_when_told(how: str) -> None:
     ledger().write("waits", how)
     while not ledger().read("told"):
@@ -165,6 +188,9 @@ def build(url: str = "") -> Outlast:
         (parent, Retry(backoff=Exponential()), 60.0),
         (large, quick, 60.0),
         (hungry, quick, 60.0),
+        (dies_after_effect, quick, 60.0),
+        (fails_after_effect, AGAIN, 60.0),
+        (effect_is_too_large, quick, 60.0),
     ):
         build_jobs[function.__name__] = made.job(isolate="process", retry=retry, timeout=timeout)(function)
     for handler in (anywhere, dies_when_told, family, kills_its_parent, naps):

@@ -82,8 +82,9 @@ def test_urls_within_a_text_are_masked(text: str, shown: str) -> None:
 
 def test_values_with_a_url_show_no_secret() -> None:
     url = f"redis://me:{CANARY}@host/0"
-    shown = repr(Settings(url=url, amqp_url=f"amqp://me:{CANARY}@host/v"))
-    assert shown.startswith("Settings(url='redis://me:***@host/0', amqp_url='amqp://me:***@host/v', max_body=")
+    shown = repr(Settings(url=url, amqp_url=f"amqp://me:{CANARY}@host/v", toolkit_url=url))
+    assert shown.startswith("Settings(url='redis://me:***@host/0', amqp_url='amqp://me:***@host/v', toolkit_url=")
+    assert CANARY not in shown
     assert repr(Address.of(url)) == "Address('redis://host:6379/0')"
     assert CANARY not in repr(kind_of(url).connect(url, clock=None, max_body=1))  # type: ignore[arg-type]
     for name in ("URL", "LEASE", "MAX_BODY", "MEASURE", "SPOOL_LIMIT"):

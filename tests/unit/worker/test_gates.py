@@ -17,6 +17,7 @@ from outlast.core.store.broker import QueueStats
 from outlast.resilience.passes import RampPass, passes_here, with_passes
 from outlast.testing.clock import FakeClock
 from outlast.worker.budget import Budget, EndedRun
+from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import Executor
 from outlast.worker.gates import Gates, gates_of
 from outlast.worker.report import Reporter
@@ -153,6 +154,7 @@ async def test_what_is_handed_out_while_the_guard_is_open_goes_back_at_once() ->
             Reporter(runtime),
             settle=lambda run, settlement: settled.append((run, settlement)),
             noted=lambda run: None,
+            effects=EffectKeeper(lambda call: call(runtime.store), lambda lost: None),
             pool=cast(Any, None),
             gates=gates,
         )
@@ -184,6 +186,7 @@ async def test_a_run_that_starts_at_the_end_of_another_has_not_its_passes() -> N
             Reporter(runtime),
             settle=lambda run, settlement: None,
             noted=lambda run: None,
+            effects=EffectKeeper(lambda call: call(runtime.store), lambda lost: None),
             pool=cast(Any, None),
             gates=gates,
         )

@@ -48,6 +48,7 @@ def hold(tables: Tables, job: JobRow, why: str) -> Answer:
         crashes=job.crashes,
         begun=job.begun,
         failures=job.failures,
+        effects=job.notes.get("once"),
     )
     return Answer(True, 1, parcel=parcel)
 
@@ -71,6 +72,8 @@ def adopt(tables: Tables, command: Adopt) -> Answer:
     job = tables.jobs[message.id]
     job.message, job.at, job.rank = message, parcel.at, parcel.rank
     job.attempt, job.crashes, job.ran, job.failures = parcel.attempt, parcel.crashes, parcel.begun, parcel.failures
+    if parcel.effects is not None:
+        job.notes["once"] = parcel.effects
     job.state, job.reason = "waiting", command.why
     return Answer(True, 1)
 

@@ -61,6 +61,7 @@ def record(job: JobRow, now: float) -> JobRecord:
         cancelling=job.cancelling,
         raw_result=job.result if job.result_until > now else None,
         raw_progress=job.notes.get("progress"),
+        raw_effects=job.notes.get("once"),
         usage=_usage(job),
         failures=tuple(told),
     )

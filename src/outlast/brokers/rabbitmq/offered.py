@@ -19,5 +19,6 @@ FEATURES: Final = Features(
     retention=False,
     forecast=False,
     progress=False,
+    once=False,
     delays=DELAYS,
 )

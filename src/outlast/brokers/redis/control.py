@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 
 from outlast.brokers.redis.codec import LETTERS, PRIORITY_NUMBER, pack, unpack
 from outlast.brokers.redis.keyspace import KeyspaceOperations, changes_of, limits_of, script
-from outlast.brokers.redis.records import failures_of, pages
+from outlast.brokers.redis.records import effects_of, failures_of, pages
 from outlast.clients.redis.client import Argument
 from outlast.core.codec import changed_args
 from outlast.core.exchanges.copies import refused_size
@@ -212,7 +212,8 @@ def _adopt(rows: _CommandRows, adopt: Adopt) -> list[Any]:
     rows.args.append(pack(message))
     failures = [_json(each).decode() for each in parcel.failures]
     row: list[Any] = ["adopt", rows.number(message.queue), message.id[len(message.queue) + 1 :], 4 + len(rows.args)]
-    kept = (parcel.at, parcel.rank, parcel.attempt, parcel.crashes, failures, adopt.why, int(parcel.begun))
+    effects = "" if parcel.effects is None else bytes(parcel.effects).decode()
+    kept = (parcel.at, parcel.rank, parcel.attempt, parcel.crashes, failures, adopt.why, int(parcel.begun), effects)
     return [*row, *kept]
 
 
@@ -220,9 +221,10 @@ def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
     ok, changed, why, parcel = answer
     held = None
     if parcel is not None:
-        record, at, rank, attempt, crashes, begun, failures, holds_unique_key = parcel
+        record, at, rank, attempt, crashes, begun, failures, holds_unique_key, effects = parcel
         try:
             message = unpack(queue, f"{queue}.{sid}", record)
+            kept = effects_of(effects)
         except READ_ERRORS:
             return Answer(False, why="unreadable")  # it stays held; outlast jobs put-back releases it
         if not holds_unique_key:
@@ -235,5 +237,6 @@ def _answer(queue: str, sid: object, answer: list[Any]) -> Answer:
             crashes=crashes,
             begun=bool(begun),
             failures=failures_of(failures),
+            effects=kept,
         )
     return Answer(bool(ok), changed, cast("Why", why.decode()), held)

@@ -61,7 +61,7 @@ def failures_of(packed: bytes | None) -> tuple[Failure, ...]:
 def _record(queue: str, row: list[Any]) -> JobRecord:
     """Return the record of a row of lua/look.lua; what cannot be read is left out, and told as the last failure."""
     sid, letter, stored, body, run_at, attempt, crashes, begun, reason, finished, *rest = row
-    holder, cancelling, result, progress, usage, failures, bad = rest
+    holder, cancelling, result, progress, usage, failures, bad, effects = rest
     ended = float(finished) or None
     try:
         if bad is not None:
@@ -92,6 +92,7 @@ def _record(queue: str, row: list[Any]) -> JobRecord:
     for name, value, read in (
         ("raw_result", result, _json),
         ("raw_progress", progress, _json),
+        ("raw_effects", effects, _json),
         ("usage", usage, _usage),
     ):
         try:
@@ -121,6 +122,11 @@ def _record(queue: str, row: list[Any]) -> JobRecord:
         failures=tuple(told),
         **extras,
     )
+
+
+def effects_of(stored: bytes | None) -> Raw | None:
+    """Return the results of effects that lua/control.lua read; raise one of READ_ERRORS if they cannot be read."""
+    return None if stored is None else _json(stored)
 
 
 def _json(value: bytes) -> Raw:

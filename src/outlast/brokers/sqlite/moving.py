@@ -17,7 +17,7 @@ from outlast.core.message import Failure, Message
 from outlast.core.moving import Adopt, Parcel
 from outlast.core.settlement import Exists, TooLarge
 from outlast.core.store.control import Answer
-from outlast.core.unreadable import READ_ERRORS
+from outlast.core.unreadable import READ_ERRORS, json_text
 
 __all__ = ["MOVED_TOKEN", "adopt", "hold"]
 
@@ -76,6 +76,7 @@ def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
         redacted=kept.redacted,
     )
     told = failures(fetch_named(tx.db, "failures", (seq,)), _failure) if failed else ()
+    effects = dict(fetch_named(tx.db, "notes", (seq,))).get("once") if failed else None
     return Parcel(
         message=message,
         at=run_at if at is None else at,
@@ -84,6 +85,7 @@ def _parcel(tx: Transaction, seq: int, id_: str) -> Parcel:
         crashes=crashes,
         begun=bool(begun) or attempt > 1 or crashes > 0,
         failures=tuple(told),
+        effects=None if effects is None else json_text(effects),
     )
 
 
@@ -112,4 +114,7 @@ def adopt(tx: Transaction, command: Adopt) -> int:
     for failure in parcel.failures:
         tx.run("failure_add", (seq, json_of(failure)))
         tx.run("failure_mark", (seq,))
+    if parcel.effects is not None:
+        tx.run("effects_keep", (seq, bytes(parcel.effects).decode()))
+        tx.run("note_mark", (seq,))
     return 1

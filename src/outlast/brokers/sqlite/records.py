@@ -85,6 +85,7 @@ def _record(db: apsw.Connection, row: Row, now: float) -> JobRecord:
     for name, attribute, value, read in (
         ("result", "raw_result", result if at is None or at > now else None, json_text),
         ("progress", "raw_progress", notes.get("progress"), json_text),
+        ("effects", "raw_effects", notes.get("once"), json_text),
         ("usage", "usage", notes.get("usage") if state >= ENDED else None, _usage),
     ):
         try:

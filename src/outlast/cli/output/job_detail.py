@@ -44,6 +44,7 @@ def detail(record: JobRecord, waits_for: str = "") -> None:
             ("holder", record.holder or ""),
             ("used", _usage(record.usage)),
             ("progress", _json(record.raw_progress)),
+            ("effects", _json(record.raw_effects)),
             ("arguments", _json(record.args)),
             ("result", _json(record.raw_result)),
         )

@@ -42,6 +42,8 @@ class Features(Struct, frozen=True, kw_only=True):
     """When a job would begin: `max_wait`."""
     progress: bool = True
     """`ctx.progress`."""
+    once: bool = True
+    """`ctx.once`."""
     delays: tuple[float, ...] | None = None
     """The delays in seconds that it can keep, shortest first; None: a job may be due at any moment."""
 
@@ -58,6 +60,7 @@ _LACKS: Final[Mapping[str, str]] = {
     "retention": "keeps no records and no results",
     "forecast": "makes no forecast",
     "progress": "keeps no progress",
+    "once": "keeps no results of effects",
 }
 """What a store without the feature does or does not do, as `refusal` says it."""
 

@@ -40,6 +40,8 @@ class JobRecord(Struct, frozen=True, kw_only=True):
     cancelling: bool = False
     raw_result: Raw | None = field(default=None, name="result")
     raw_progress: Raw | None = field(default=None, name="progress")
+    raw_effects: Raw | None = field(default=None, name="effects")
+    """What `ctx.once` keeps of a job: a JSON object, key to [result], or [] for a result that could not be kept."""
     failures: tuple[Failure, ...] = ()
     """The last failures, oldest first, at most `Defaults.failures_kept`."""
     usage: Usage | None = None

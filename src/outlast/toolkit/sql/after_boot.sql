@@ -1,2 +1,3 @@
 -- Run when the host was started since the file was last used: a lease of before has no holder.
 delete from limit_processes;
+delete from idempotency_key where answer is null;

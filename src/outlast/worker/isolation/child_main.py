@@ -28,6 +28,7 @@ from outlast.resilience.deadlines import ends_at
 from outlast.resilience.passes import GivenProbe, Pass, RampPass, with_passes
 from outlast.worker.app_source import load_source
 from outlast.worker.failures import MESSAGE_LIMIT, type_name
+from outlast.worker.isolation.child_effects import ChildEffectsPort
 from outlast.worker.isolation.clean_run import CleanRuns, RunCoroutine
 from outlast.worker.isolation.log_relay import apply_setup
 from outlast.worker.isolation.messages import (
@@ -36,13 +37,13 @@ from outlast.worker.isolation.messages import (
     ChildNote,
     ChildProbed,
     ChildReady,
+    EffectsAnswer,
     ImportFailed,
     IsolatedConfig,
     KindMissing,
     LogSetup,
     RunReport,
     RunTask,
-    WorkerMessage,
     decode_worker,
     encode,
 )
@@ -66,7 +67,8 @@ class _ParentChannel:
         self._busy = False
         self._sender = 0
         self._unsent: list[bytes] = []
-        self.tasks: queue.SimpleQueue[WorkerMessage | None] = queue.SimpleQueue()
+        self.tasks: queue.SimpleQueue[LogSetup | RunTask | None] = queue.SimpleQueue()
+        self.effects = ChildEffectsPort(self.send)
         threading.Thread(target=self._listen, name="outlast-channel", daemon=True).start()
 
     def send(self, item: ChildMessage) -> None:
@@ -84,7 +86,7 @@ class _ParentChannel:
             finally:
                 self._sender = 0
 
-    def next(self) -> WorkerMessage | None:
+    def next(self) -> LogSetup | RunTask | None:
         """Return the next message, such as a job; None after the last one."""
         self._busy = False
         task = self.tasks.get()
@@ -93,7 +95,11 @@ class _ParentChannel:
 
     def _listen(self) -> None:
         while (frame := receive_frame(self._sock)) is not None:
-            self.tasks.put(decode_worker(frame))
+            message = decode_worker(frame)
+            if isinstance(message, EffectsAnswer):
+                self.effects.answered(message)
+            else:
+                self.tasks.put(message)
         self.tasks.put(None)
         if self._busy:
             kill_group(os.getpgrp())  # no worker is left to take the report of this run
@@ -106,6 +112,7 @@ class _ChildRunHost:
         self.clock: Clock = composer.clock
         self.max_body = composer.settings.max_body
         self.check_progress = composer.check_progress
+        self._check_once = composer.check_once
         self._channel = channel
 
     def noted(self, run: Run) -> None:
@@ -116,6 +123,12 @@ class _ChildRunHost:
 
     def begun(self, run: Run) -> None:
         """Do nothing: the worker records the begin."""
+
+    def effects_of(self, run: Run) -> ChildEffectsPort:
+        """Return the effects of the run, which the worker reads and saves; raise ConfigurationError."""
+        self._check_once()
+        self._channel.effects.limit = self.max_body
+        return self._channel.effects
 
     def probe_of(self, guard: str) -> GivenProbe:
         """Return a probe that the worker has given; it is told of the call and its outcome at once, for the lease."""

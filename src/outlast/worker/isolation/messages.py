@@ -19,6 +19,8 @@ __all__ = [
     "ChildMessage",
     "ChildNote",
     "ChildCalls",
+    "ChildEffects",
+    "EffectsAnswer",
     "ChildProbed",
     "ChildReady",
     "ForkEnded",
@@ -104,6 +106,21 @@ class ChildNote(Struct, frozen=True, tag="noted"):
     value: Raw
 
 
+class ChildEffects(Struct, frozen=True, tag="effects"):
+    """The run asks for the note with its effects, or to save it. number: of the question; note: to save."""
+
+    number: int
+    note: Raw = Raw(b"null")
+
+
+class EffectsAnswer(Struct, frozen=True, tag="effects-are"):
+    """The answer to `ChildEffects`. note: null without one, or when it was saved; error: why it failed, in words."""
+
+    number: int
+    note: Raw = Raw(b"null")
+    error: str = ""
+
+
 class ChildCalls(Struct, frozen=True, tag="calls"):
     """The run begins its first call to a guard that it probes."""
 
@@ -172,8 +189,10 @@ class ForkEnded(Struct, frozen=True, tag="ended"):
     code: int
 
 
-ChildMessage = ChildReady | ImportFailed | ChildNote | ChildCalls | ChildProbed | ChildLog | KindMissing | RunReport
-WorkerMessage = LogSetup | RunTask
+ChildMessage = (
+    ChildReady | ImportFailed | ChildNote | ChildEffects | ChildCalls | ChildProbed | ChildLog | KindMissing | RunReport
+)
+WorkerMessage = LogSetup | RunTask | EffectsAnswer
 ForkServerMessage = ForkServerReady | Forked | ForkEnded
 
 encode: Final[Callable[[IsolatedConfig | WorkerMessage | ChildMessage | ForkServerMessage], bytes]] = (

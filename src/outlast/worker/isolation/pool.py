@@ -18,14 +18,17 @@ from outlast.core.decide import UNRUNNABLE, Crashed, Outcome, Unrunnable
 from outlast.core.message import Failure
 from outlast.core.settlement import Release, Settlement
 from outlast.worker.app_source import AppSource
+from outlast.worker.isolation.child_effects import answer_effects
 from outlast.worker.isolation.fork_client import ForkedChild, ForkServer
 from outlast.worker.isolation.log_relay import handle_record, log_setup
 from outlast.worker.isolation.messages import (
     ChildCalls,
+    ChildEffects,
     ChildLog,
     ChildNote,
     ChildProbed,
     ChildReady,
+    EffectsAnswer,
     ImportFailed,
     IsolatedConfig,
     KindMissing,
@@ -77,6 +80,11 @@ class _PoolChild:
             ramps = tuple(name for name, each in passes if not each.probes)
             task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline, probes, ramps)
             self.writer.write(pack(encode(task)))
+
+    def send(self, answer: EffectsAnswer) -> None:
+        """Send the child process an answer; do nothing if it has ended."""
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(pack(encode(answer)))
 
     def probed(self, message: ChildCalls | ChildProbed) -> None:
         """Begin the call of a probe of its run, or end the probe; nothing for a late message of a run before."""
@@ -270,6 +278,8 @@ class ProcessPool:
                 child.run.note(message.name, message.value)
             elif isinstance(message, ChildCalls | ChildProbed):
                 child.probed(message)
+            elif isinstance(message, ChildEffects) and child.run is not None:
+                answer_effects(child.run, message, child.send)
 
     def _finished(self, child: _PoolChild, report: RunReport) -> None:
         """Answer with the child's report; keep the child if it may run more jobs."""

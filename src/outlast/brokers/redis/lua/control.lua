@@ -7,7 +7,7 @@
 --   some: ids to purge, states or '', key or false, 1 to remove running jobs too, the last acceptance number to purge
 --   prune: the most records
 --   forget: key                                              hold: id, why
---   adopt: id, index of its record, at, rank, attempt, crashes, failures, why, 1 if it has begun
+--   adopt: id, index of its record, at, rank, attempt, crashes, failures, why, 1 if it has begun, its effects or ''
 -- Result: (ok, changed, why, parcel or false) each. {'changed'} alone: the values before an edit or an adjustment are
 -- others now; nothing was changed.
 local commands, out = munpack(ARGV[4]), {}
@@ -23,6 +23,12 @@ end
 local function waits_not(j)         -- why it is not waiting
   if ended(j) then return 'ended' end
   if j.st == 'R' then return 'running' end
+end
+local function effects_in(notes)   -- '': they cannot be read
+  if not notes then return false end
+  local read, found = pcall(munpack, notes)
+  if not (read and type(found) == 'table') then return '' end
+  return found.once or false
 end
 local function reparse(j, b)        -- after its record was rewritten
   rewrite(j, b)
@@ -125,9 +131,9 @@ function does.hold(j, c)
     q.s[S_WAIT] = q.s[S_WAIT] + 1
   end
   local mine = j.uniq and holder_of(q, j.uniq) == j.sid
-  local failures = call('HGET', q.P .. ':f', j.sid)
+  local failures, notes = call('HGET', q.P .. ':f', j.sid), call('HGET', q.P .. ':n', j.sid)
   answer(true, 1, '', { j.b, fmt('%.17g', j.at), fmt('%.0f', j.rank), j.attempt, j.crashes, has_begun(j) and 1 or 0, failures or false,
-    mine and 1 or 0 })
+    mine and 1 or 0, effects_in(notes) })
 end
 function does.moved(j)
   if j.st ~= 'W' then return answer(false, 0, ended(j) and 'ended' or 'not-waiting') end
@@ -158,6 +164,7 @@ local function adopt(P, c)
   local j = q.jobs[sid]
   j.at, j.rank, j.attempt, j.crashes, j.reason, j.begun = c[5], c[6], c[7], c[8], c[10], c[11] == 1
   if #c[9] > 0 then call('HSET', P .. ':f', sid, mpack(c[9])) end
+  if c[12] ~= '' then call('HSET', P .. ':n', sid, mpack({ once = c[12] })) end
   touch(j)
   answer(true, 1)
 end

@@ -16,10 +16,10 @@ local function row(q, j)
   local res = j.rtil > now and call('HGET', q.P .. ':res', sid)
   local failures, notes, read = call('HGET', q.P .. ':f', sid), call('HGET', q.P .. ':n', sid), true
   if notes then read, notes = pcall(munpack, notes) end
-  if not (read and type(notes) == 'table') then notes = {} end
+  if not (read and type(notes) == 'table') then notes = { once = notes and '' } end  -- '': no JSON, told as unreadable
   return { sid, st, j.st, j.b, fmt('%.17g', over and j.run_at or j.at), j.attempt, j.crashes, has_begun(j) and 1 or 0, j.reason or false,
            fmt('%.17g', j.fin), j.st == 'R' and j.holder or false, j.cancelling and 1 or 0, res or false,
-           notes.progress or false, over and notes.usage or false, failures or false, j.bad or false }
+           notes.progress or false, over and notes.usage or false, failures or false, j.bad or false, notes.once or false }
 end
 if op == 'get' then
   out[1] = fmt('%.17g', now)

@@ -457,6 +457,9 @@ update job set failed = 1 where seq = ?1 and failed = 0
 -- name: usage_keep (seq, JSON)
 insert into note(job, name, value) values(?1, 'usage', ?2) on conflict do update set value = excluded.value
 
+-- name: effects_keep (seq, JSON)
+insert into note(job, name, value) values(?1, 'once', ?2) on conflict do update set value = excluded.value
+
 -- name: usage_drop (seq)
 delete from note where job = ?1 and name = 'usage'
 
@@ -627,7 +630,7 @@ select (select count(*) from lane where queue = ?1 and place = 1), (select count
 select body from failure where job = ?1 order by nr
 
 -- name: notes (seq)
-select name, value from note where job = ?1 and name in ('progress', 'usage')
+select name, value from note where job = ?1 and name in ('progress', 'usage', 'once')
 
 -- A job that cannot be read: it was just handed out.
 -- name: set_aside (at, finished_at, reason, seq)
