@@ -1,17 +1,31 @@
-"""The open `with` blocks of a guard: which one ends, when several are open and one object stands for all."""
+"""The open `with` blocks of one object: which one ends, when several are open and one object stands for all."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from types import CodeType, FrameType
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from outlast.aio.deadlines import Within
 from outlast.core.guards.answers import Admission
 from outlast.resilience.lane import Lane
 
-__all__ = ["Block", "Blocks", "owner_of_block"]
+__all__ = ["Block", "Blocks", "OpenBlock", "owner_of_block"]
+
+
+class OpenBlock(Protocol):
+    """A block that `Blocks` finds again. owner: its task, or its thread when there is none; the others it sets."""
+
+    @property
+    def owner(self) -> object:
+        """Who entered it."""
+
+    place: int
+    code: CodeType | None
+
+
+B = TypeVar("B", bound=OpenBlock)
 
 
 class Block:
@@ -31,7 +45,7 @@ class Block:
         self.code: CodeType | None = None
 
 
-class Blocks:
+class Blocks(Generic[B]):
     """Finds the block that ends by the frame of its `with` statement: also in a generator that another task closes.
 
     A frame lives as long as a block in it is open, so its address is its own. `contextlib.ExitStack` enters and leaves
@@ -41,16 +55,16 @@ class Blocks:
     __slots__ = ("_lock", "_open")
 
     def __init__(self) -> None:
-        self._open: dict[int, list[Block]] = {}
+        self._open: dict[int, list[B]] = {}
         self._lock = threading.RLock()
 
-    def opened(self, block: Block, frame: FrameType) -> None:
+    def opened(self, block: B, frame: FrameType) -> None:
         """Keep a block until its end. frame: that of the `with` statement."""
         block.place, block.code = id(frame), frame.f_code
         with self._lock:
             self._open.setdefault(block.place, []).append(block)
 
-    def ended(self, owner: object, frame: FrameType) -> Block | None:
+    def ended(self, owner: object, frame: FrameType) -> B | None:
         """Return the block that ends here, and forget it; None if there is none."""
         place = id(frame)
         with self._lock:
@@ -62,7 +76,7 @@ class Blocks:
                 return block
             return self._last_of(owner)
 
-    def _last_of(self, owner: object) -> Block | None:
+    def _last_of(self, owner: object) -> B | None:
         for place in reversed(self._open):
             for block in reversed(self._open[place]):
                 if block.owner == owner:

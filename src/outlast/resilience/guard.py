@@ -19,7 +19,7 @@ from outlast.core.guards.permits import PermitsInUse
 from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, Timeout
 from outlast.core.policy import Retry
 from outlast.core.text import shown
-from outlast.resilience.blocks import Blocks
+from outlast.resilience.blocks import Block, Blocks
 from outlast.resilience.calls import Calls
 from outlast.resilience.guarding import Guarding
 from outlast.resilience.keyed import KeyOf, Lanes
@@ -97,7 +97,7 @@ class Guard(Guarding):
         )
         rest = functools.partial(Lane, settings.name, None, settings.bulkhead, settings.timeout, clock)
         self._calls = Calls(settings, clock, Random())  # noqa: S311 - it spreads retries, and keeps no secret
-        self._blocks = Blocks()
+        self._blocks = Blocks[Block]()
         self._lane: Lane | None = make() if settings.key is None else None
         self._lanes = None if settings.key is None else Lanes(settings.name, settings.max_keys, make, rest)
         self._begun = self._sharing is None or self._lane is None
@@ -205,7 +205,7 @@ class GuardOfKey(Guarding):
         return self._guard._calls
 
     @property
-    def _blocks(self) -> Blocks:  # type: ignore[override]
+    def _blocks(self) -> Blocks[Block]:  # type: ignore[override]
         return self._guard._blocks
 
     def view(self) -> BreakerView:

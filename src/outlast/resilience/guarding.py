@@ -32,7 +32,7 @@ class Guarding(ABC):
 
     name: str
     _calls: Calls
-    _blocks: Blocks
+    _blocks: Blocks[Block]
 
     @abstractmethod
     def _take(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Lane:

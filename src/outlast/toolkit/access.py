@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from outlast.aio.per_loop import PerLoop
 from outlast.aio.portal import has_short_loops, portal
@@ -68,6 +69,8 @@ class Toolkit:
         self.timeout: Final = timeout
         self._connect = connect
         self._single: ToolkitStore | None = None
+        self._pieces: dict[object, Any] = {}
+        self._making = threading.RLock()
         self._loops = PerLoop(self._make, close=self.close, abandon=lambda opened: opened.store.close())
         self._guard = Guard(
             "toolkit",
@@ -83,6 +86,16 @@ class Toolkit:
         """Whether calls are refused now."""
         return self._guard.view().state == "open"
 
+    def piece(self, make: Callable[[Toolkit], T]) -> T:
+        """Return what a piece keeps in this process, made by `make(toolkit)` at its first use."""
+        found = self._pieces.get(make)
+        if found is None:
+            with self._making:
+                if make not in self._pieces:
+                    self._pieces[make] = make(self)
+                found = self._pieces[make]
+        return cast(T, found)
+
     def _make(self) -> _Opened:
         store = self._single or self._connect(self.url, self.clock)
         if store.in_process:
@@ -92,15 +105,15 @@ class Toolkit:
     async def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Return `await call(store)`. Raise ToolkitAway when the store does not answer; other errors of the call."""
         if has_short_loops():
-            return await portal().call(lambda: self._use_kept(call))
+            return await portal().call(lambda: self.use_kept(call))
         return await self._use(call)
 
     def use_sync(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Do the same from blocking code; raise WrongThread on a thread that runs an event loop."""
-        return portal().run(lambda: self._use_kept(call))
+        return portal().run(lambda: self.use_kept(call))
 
-    async def _use_kept(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
-        """Use the store on the portal's loop, where it stays open."""
+    async def use_kept(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+        """Use the store from a task of the portal's loop, where it stays open. Raise as `use` does."""
         portal().at_stop(self.close)
         return await self._use(call)
 
