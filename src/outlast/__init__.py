@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         JobExpired,
         JobFailed,
         JobNotFound,
+        LockLost,
+        LockTimeout,
         OutlastError,
         QueueFull,
         ResultTimeout,
@@ -73,6 +75,10 @@ if TYPE_CHECKING:
     from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
     from outlast.settings import Settings
+    from outlast.toolkit.lock.fence import fence_condition
+    from outlast.toolkit.lock.leader import Leader
+    from outlast.toolkit.lock.lease import LockLease
+    from outlast.toolkit.lock.lock import Lock
 
 __version__ = "0.1.0"
 
@@ -121,7 +127,12 @@ __all__ = [
     "JobRetried",
     "JobRouter",
     "JobStarted",
+    "Leader",
     "Limit",
+    "Lock",
+    "LockLease",
+    "LockLost",
+    "LockTimeout",
     "Middleware",
     "Outlast",
     "OutlastError",
@@ -154,6 +165,7 @@ __all__ = [
     "WrongThread",
     "__version__",
     "deadline",
+    "fence_condition",
     "injected",
     "remaining",
 ]
@@ -178,6 +190,10 @@ _NAMES = {
     "resilience.guard": ("Guard",),
     "router": ("JobRouter",),
     "settings": ("Settings",),
+    "toolkit.lock.fence": ("fence_condition",),
+    "toolkit.lock.leader": ("Leader",),
+    "toolkit.lock.lease": ("LockLease",),
+    "toolkit.lock.lock": ("Lock",),
 }
 """The names of each module; every other name of `__all__` is an error in core.errors or an event in core.events."""
 

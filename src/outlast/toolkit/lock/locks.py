@@ -1,0 +1,192 @@
+"""The locks of a process in one store: waits for a turn, and gives it back."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, structs
+
+from outlast.aio.notifier import Notifier
+from outlast.aio.portal import portal
+from outlast.core.errors import LockTimeout, OutlastError, ToolkitAway
+from outlast.resilience.deadlines import remaining
+from outlast.toolkit.lock.lease import MARGIN, LockLease
+from outlast.toolkit.lock.lines import Lines
+from outlast.toolkit.lock.renewals import Renewals
+from outlast.toolkit.lock.store import TICKET, Ask, Holding, LockStore, Turn, lock_store
+from outlast.toolkit.store import ToolkitStore
+
+if TYPE_CHECKING:
+    from outlast.toolkit.access import Toolkit
+
+__all__ = ["Locks", "Terms"]
+
+logger = logging.getLogger("outlast.toolkit")
+
+LOOK: Final = TICKET / 3
+"""Seconds between two asks of a waiter, which keep its place in line."""
+AWAY: Final = 1.0
+"""Seconds between two asks while the store is away, if it does not say when it may answer."""
+
+
+class Terms(Struct, frozen=True):
+    """What is acquired. key: in the store; name: for people; wait: seconds, None for ever, 0 for one try."""
+
+    key: str
+    name: str
+    slots: int
+    lease: float
+    wait: float | None
+
+
+class _Attempt:
+    """One acquisition: what is asked, and what is known of its place. notifier: None until it has to wait."""
+
+    __slots__ = ("ask", "notifier", "seen", "ticket")
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.ticket = 0
+        self.notifier: Notifier | None = None
+        self.seen = 0
+
+
+class Locks:
+    """The locks of one toolkit, for all event loops and threads of a process."""
+
+    def __init__(self, kit: Toolkit) -> None:
+        self._kit: Final = kit
+        self._clock: Final = kit.clock
+        self._lines = Lines()
+        self._renewals = Renewals(kit)
+        self._moved = Notifier()
+        self._heard: set[Notifier] = set()
+        self._last_token = 0
+        self._steps = getattr(kit.clock, "subscribe", None) is not None
+        if self._steps:
+            subscribe: Callable[[Callable[[], None]], None] = kit.clock.subscribe  # type: ignore[attr-defined]
+            subscribe(self._clock_moved)
+
+    def _clock_moved(self) -> None:
+        """Wake all waits: their time is that of the clock."""
+        self._moved.notify()
+        for each in tuple(self._heard):
+            each.notify()
+
+    async def acquire(self, terms: Terms) -> LockLease:
+        """Wait for a turn and return its lease, which is renewed from now on.
+
+        Raise LockTimeout when others had it until the end of the wait, ToolkitAway when the store was away then.
+        """
+        began = self._clock.monotonic()
+        left = [each for each in (terms.wait, remaining()) if each is not None]
+        ends = began + min(left) if left else None
+        ask = Ask(terms.key, secrets.token_hex(12), terms.slots, terms.lease, terms.wait != 0, self._last_token)
+        attempt = _Attempt(ask)
+        try:
+            lease = await self._wait(attempt, terms, began, ends)
+        except OutlastError:
+            if ask.join:
+                await self._leave_quietly(Holding(ask.key, ask.holder))
+            raise
+        except BaseException:
+            self._leave_later(Holding(ask.key, ask.holder))
+            raise
+        finally:
+            self._lines.move(ask.key, attempt.ticket, 0)
+        self._renewals.add(lease)
+        return lease
+
+    async def _wait(self, attempt: _Attempt, terms: Terms, began: float, ends: float | None) -> LockLease:
+        while True:
+            sent = self._clock.monotonic()
+            away: ToolkitAway | None = None
+            answer, due = Turn(), sent
+            try:
+                answer = await self._kit.use(lambda store: self._look(store, attempt))
+            except ToolkitAway as error:
+                away, due = error, sent + (error.retry_after or AWAY)
+            now = self._clock.monotonic()
+            if answer.token and now < sent + terms.lease * (1 - MARGIN):
+                self._last_token = max(self._last_token, answer.token)
+                held = Holding(terms.key, attempt.ask.holder, terms.lease)
+                return LockLease(terms.name, answer.token, held, sent, self._clock)
+            if ends is not None and now >= ends and not answer.token:
+                raise away or LockTimeout(terms.name, now - began)
+            if away is not None:
+                await self._pause(due if ends is None else min(due, ends))
+            elif not answer.token:
+                due = now + min(LOOK, answer.soon)
+                await self._turn(attempt, due if ends is None else min(due, ends))
+
+    async def _look(self, store: ToolkitStore, attempt: _Attempt) -> Turn:
+        """Ask once; one that has to wait listens from then on, and asks again: it may have missed a notification."""
+        form = lock_store(store)
+        answer = await self._ask(form, attempt)
+        if answer.token or not attempt.ask.join:
+            return answer
+        notifier = form.listen(attempt.ask.key)
+        if notifier is not attempt.notifier:
+            attempt.notifier, attempt.seen = notifier, notifier.count
+            if self._steps:
+                self._heard.add(notifier)
+            answer = await self._ask(form, attempt)
+        return answer
+
+    async def _ask(self, form: LockStore, attempt: _Attempt) -> Turn:
+        if attempt.notifier is not None:
+            attempt.seen = attempt.notifier.count
+        ask = structs.replace(attempt.ask, seen=self._last_token)
+        answer = await form.ask(ask)
+        self._lines.move(ask.key, attempt.ticket, answer.ticket)
+        attempt.ticket = answer.ticket
+        return answer
+
+    async def _turn(self, attempt: _Attempt, due: float) -> None:
+        """Wait until `due`, or a notification while no other waiter of this process stands before this one."""
+        notifier = attempt.notifier
+        while notifier is not None:
+            left = due - self._clock.monotonic()
+            if left <= 0:
+                return
+            await notifier.wait(attempt.seen, left)
+            told = notifier.count != attempt.seen
+            if told and self._lines.before(attempt.ask.key, attempt.ticket) < attempt.ask.slots:
+                return
+            attempt.seen = notifier.count
+
+    async def _pause(self, due: float) -> None:
+        while (left := due - self._clock.monotonic()) > 0:
+            await self._moved.wait(self._moved.count, left)
+
+    async def release(self, lease: LockLease) -> None:
+        """Give a turn back. When the store does not answer, the lease ends by itself."""
+        self._renewals.remove(lease)
+        if lease.lost:
+            self._leave_later(lease.held)  # the store may be away: the error of the loss must not wait for it
+            return
+        try:
+            await self._leave_quietly(lease.held)
+        except BaseException:
+            self._leave_later(lease.held)
+            raise
+
+    async def _leave_quietly(self, held: Holding) -> None:
+        try:
+            await self._kit.use(lambda store: lock_store(store).leave(held))
+        except OutlastError as error:
+            logger.info("lock %r was not released, it ends with its lease: %s", held.key, error)
+
+    def _leave_later(self, held: Holding) -> None:
+        """Give up a turn or a place in the background: its task is being cancelled."""
+
+        async def leave() -> None:
+            with suppress(OutlastError):
+                await self._kit.use_kept(lambda store: lock_store(store).leave(held))
+
+        with suppress(RuntimeError):  # at the exit of the interpreter: it ends with its lease
+            portal().submit(leave)
