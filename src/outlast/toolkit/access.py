@@ -52,6 +52,11 @@ class _Opened:
                 await asyncio.create_task(self.store.open(), context=Context())
                 self.ready = True
 
+    async def close(self) -> None:
+        async with self.lock:  # after an open that is under way: its connections would stay
+            self.ready = False
+            await self.store.close()
+
 
 class Toolkit:
     """The store of the toolkit's pieces, for all event loops and threads of a process.
@@ -141,7 +146,7 @@ class Toolkit:
         """Open the file that is there now at the next use: the one that was open is not in its place any more."""
         if self._loops.here() is opened:
             self._loops.pop()
-            await opened.store.close()
+            await opened.close()
 
     async def check(self) -> None:
         """Return when the store answers; raise ToolkitAway, StoreError, ConfigurationError otherwise."""
@@ -151,7 +156,7 @@ class Toolkit:
         """Close the store of the running loop; a later use opens it again."""
         opened = self._loops.pop()
         if opened is not None:
-            await opened.store.close()
+            await opened.close()
 
 
 async def _nothing(_: ToolkitStore) -> None:
