@@ -110,5 +110,5 @@ def _next(session: FileSession, seen: int) -> int:
 
 def tidy(session: FileSession) -> bool:
     """Remove places that have ended; return whether more remain."""
-    ended = "select holder from lock_places where until <= ? limit ?"
-    return session.run(f"delete from lock_places where holder in ({ended})", session.tick, _TIDY) == _TIDY
+    sql = "delete from lock_places where holder in (select holder from lock_places where until <= ? limit ?)"
+    return session.run(sql, session.tick, _TIDY) == _TIDY

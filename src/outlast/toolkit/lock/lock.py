@@ -30,11 +30,11 @@ _MOST_SLOTS: Final = 10_000
 class Lock:
     """A lock, or a semaphore with `slots` holders at once: `async with shop.lock("stock:7") as lease:`, or `with`.
 
-    Entering waits for the turn, first come, first served, and returns the `LockLease`; it is renewed until the block ends.
-    When it is lost, the task of the block is cancelled and the block raises LockLost; in a thread `lease.check()` and
-    the end of the block raise it. Entering raises LockTimeout after `wait` seconds (None: never; 0: one try) or at the
-    deadline around it, ToolkitAway when the store is away then, WrongThread for `with` on the thread of an event loop.
-    The object may be used by many tasks and threads at once; it is not re-entrant.
+    Entering waits for the turn, first come, first served, and returns the `LockLease`, which is renewed until the block
+    ends. When it is lost, the task of the block is cancelled and the block raises LockLost; in a thread `lease.check()`
+    and the end of the block raise it. Entering raises LockTimeout after `wait` seconds (None: never; 0: one try) or at
+    the deadline around it, ToolkitAway when the store is away then, WrongThread for `with` on the thread of an event
+    loop. The object may be used by many tasks and threads at once; it is not re-entrant.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class MemoryLocks:
 
     def __init__(self, memory: ToolkitMemory) -> None:
         self._memory = memory
-        self._keys = memory.section("lock", _Keys)
+        self.keys = memory.section("lock", _Keys)
 
     def listen(self, key: str) -> Notifier:
         """Return what is notified when a turn of the key may be free."""
@@ -56,7 +56,7 @@ class MemoryLocks:
         """Take a turn, keep it, or stand in line."""
         with self._memory.lock:
             now = self._memory.clock.monotonic()
-            key = self._keys.by_name.setdefault(ask.key, _Key())
+            key = self.keys.by_name.setdefault(ask.key, _Key())
             key.drop(now)
             answer = self._placed(key, ask, now)
             self._forget(ask.key, key)
@@ -77,8 +77,8 @@ class MemoryLocks:
         return Turn(0, ticket, key.soon(ask.holder, now))
 
     def _next(self, seen: int) -> int:
-        self._keys.last = max(self._keys.last + 1, int(self._memory.clock.time() * 1e6), seen + 1)
-        return self._keys.last
+        self.keys.last = max(self.keys.last + 1, int(self._memory.clock.time() * 1e6), seen + 1)
+        return self.keys.last
 
     async def renew(self, held: Sequence[Holding]) -> set[str]:
         """Keep turns; return the holders that have none any more."""
@@ -86,7 +86,7 @@ class MemoryLocks:
         with self._memory.lock:
             now = self._memory.clock.monotonic()
             for each in held:
-                key = self._keys.by_name.get(each.key)
+                key = self.keys.by_name.get(each.key)
                 token, until = (0, 0.0) if key is None else key.holders.get(each.holder, (0, 0.0))
                 if key is None or until <= now:
                     lost.add(each.holder)
@@ -97,7 +97,7 @@ class MemoryLocks:
     async def leave(self, held: Holding) -> None:
         """Give up the turn or the place in line, and notify those who wait."""
         with self._memory.lock:
-            key = self._keys.by_name.get(held.key)
+            key = self.keys.by_name.get(held.key)
             if key is None:
                 return
             left = key.holders.pop(held.holder, None) or key.line.pop(held.holder, None)
@@ -109,4 +109,4 @@ class MemoryLocks:
     def _forget(self, name: str, key: _Key) -> None:
         """Keep nothing of a key that no one holds or waits for."""
         if not key.holders and not key.line:
-            self._keys.by_name.pop(name, None)
+            self.keys.by_name.pop(name, None)
