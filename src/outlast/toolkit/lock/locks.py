@@ -62,7 +62,7 @@ class Locks:
         self._kit: Final = kit
         self._clock: Final = kit.clock
         self._lines = Lines()
-        self._renewals = Renewals(kit)
+        self.renewals = Renewals(kit)
         self._moved = Notifier()
         self._heard: set[Notifier] = set()
         self._last_token = 0
@@ -98,7 +98,7 @@ class Locks:
             raise
         finally:
             self._lines.move(ask.key, attempt.ticket, 0)
-        self._renewals.add(lease)
+        self.renewals.add(lease)
         return lease
 
     async def _wait(self, attempt: _Attempt, terms: Terms, began: float, ends: float | None) -> LockLease:
@@ -165,7 +165,7 @@ class Locks:
 
     async def release(self, lease: LockLease) -> None:
         """Give a turn back. When the store does not answer, the lease ends by itself."""
-        self._renewals.remove(lease)
+        self.renewals.remove(lease)
         if lease.lost:
             self._leave_later(lease.held)  # the store may be away: the error of the loss must not wait for it
             return

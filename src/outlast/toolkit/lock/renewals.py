@@ -39,7 +39,7 @@ class Renewals:
         self._clock: Final = kit.clock
         self._leases: dict[str, LockLease] = {}
         self._lock = threading.RLock()
-        self._pid = os.getpid()
+        self.pid = os.getpid()
         self._runs = False
         self._next = math.inf
         self._due = Notifier()
@@ -51,8 +51,8 @@ class Renewals:
     def add(self, lease: LockLease) -> None:
         """Renew a lease until `remove`."""
         with self._lock:
-            if self._pid != os.getpid():  # a forked child holds none of its parent's
-                self._pid, self._runs, self._leases = os.getpid(), False, {}
+            if self.pid != os.getpid():  # a forked child holds none of its parent's
+                self.pid, self._runs, self._leases = os.getpid(), False, {}
             self._leases[lease.held.holder] = lease
             starts, self._runs = not self._runs, True
             sooner = lease.renew_at < self._next
@@ -61,6 +61,11 @@ class Renewals:
             portal().submit(self._run)
         elif sooner:
             self._due.notify()
+
+    def leases(self) -> list[LockLease]:
+        """Return what is renewed."""
+        with self._lock:
+            return [*self._leases.values()]
 
     def remove(self, lease: LockLease) -> None:
         """Renew a lease no more."""
