@@ -82,9 +82,9 @@ async def test_a_waiter_that_died_delays_the_others_until_its_place_ends(kit: To
     await asked(kit, "next")
     await left(kit, "holder")
     assert not (await asked(kit, "next")).token
-    clock.advance(3)
+    clock.advance(2)
     assert not (await asked(kit, "next")).token, "which keeps its own place"
-    clock.advance(2.5)
+    clock.advance(1.5)
     assert (await asked(kit, "next")).token
 
 
@@ -92,8 +92,8 @@ async def test_a_holder_that_died_delays_the_others_until_its_lease_ends(kit: To
     first = await asked(kit, "dead")
     task = asyncio.create_task(lock_of(kit).__aenter__())
     await waiting(kit, 2)
-    for _ in range(4):
-        clock.advance(2.4)
+    for _ in range(8):
+        clock.advance(1.2)
         await until(lambda: waits_of(kit, 2), "the waiter is in line")
     assert not task.done()
     clock.advance(0.5)

@@ -27,7 +27,7 @@ class FileLocks:
     def __init__(self, file: ToolkitFile) -> None:
         self._file = file
 
-    def listen(self, key: str) -> Notifier:
+    def listen(self, key: str, holder: str) -> Notifier:
         """Return what is notified when a turn of the key may be free."""
         return self._file.listen("lock")
 

@@ -17,7 +17,7 @@ from outlast.resilience.deadlines import remaining
 from outlast.toolkit.lock.lease import MARGIN, LockLease
 from outlast.toolkit.lock.lines import Lines
 from outlast.toolkit.lock.renewals import Renewals
-from outlast.toolkit.lock.store import TICKET, Ask, Holding, LockStore, Turn, lock_store
+from outlast.toolkit.lock.store import PROCESS, TICKET, Ask, Holding, LockStore, Turn, lock_store
 from outlast.toolkit.store import ToolkitStore
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Locks:
         self._moved = Notifier()
         self._heard: set[Notifier] = set()
         self._last_token = 0
+        self._process = secrets.token_hex(PROCESS // 2)
         self._steps = getattr(kit.clock, "subscribe", None) is not None
         if self._steps:
             subscribe: Callable[[Callable[[], None]], None] = kit.clock.subscribe  # type: ignore[attr-defined]
@@ -85,7 +86,14 @@ class Locks:
         began = self._clock.monotonic()
         left = [each for each in (terms.wait, remaining()) if each is not None]
         ends = began + min(left) if left else None
-        ask = Ask(terms.key, secrets.token_hex(12), terms.slots, terms.lease, terms.wait != 0, self._last_token)
+        ask = Ask(
+            terms.key,
+            self._process + secrets.token_hex(10),
+            terms.slots,
+            terms.lease,
+            terms.wait != 0,
+            self._last_token,
+        )
         attempt = _Attempt(ask)
         try:
             lease = await self._wait(attempt, terms, began, ends)
@@ -129,7 +137,7 @@ class Locks:
         answer = await self._ask(form, attempt)
         if answer.token or not attempt.ask.join:
             return answer
-        notifier = form.listen(attempt.ask.key)
+        notifier = form.listen(attempt.ask.key, attempt.ask.holder)
         if notifier is not attempt.notifier:
             attempt.notifier, attempt.seen = notifier, notifier.count
             if self._steps:

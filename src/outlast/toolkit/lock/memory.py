@@ -48,7 +48,7 @@ class MemoryLocks:
         self._memory = memory
         self.keys = memory.section("lock", _Keys)
 
-    def listen(self, key: str) -> Notifier:
+    def listen(self, key: str, holder: str) -> Notifier:
         """Return what is notified when a turn of the key may be free."""
         return self._memory.listen("lock")
 

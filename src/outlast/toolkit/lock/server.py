@@ -9,7 +9,7 @@ from zlib import crc32
 
 from outlast.aio.notifier import Notifier
 from outlast.clients.redis.scripts import load_script
-from outlast.toolkit.lock.store import TICKET, Ask, Holding, Turn
+from outlast.toolkit.lock.store import PROCESS, TICKET, Ask, Holding, Turn
 from outlast.toolkit.server import ToolkitServer
 
 __all__ = ["TAGS", "ServerLocks"]
@@ -17,7 +17,7 @@ __all__ = ["TAGS", "ServerLocks"]
 TAGS: Final = 16
 """Parts of a Cluster over which keys are spread, each with a counter. Never changed: a part must keep its keys."""
 _CHANGES: Final = 64
-"""Names of changes: a released key wakes the waiters of a small part of the other keys only."""
+"""Names of changes for each process: one that is told of a key looks at a small part of its other keys only."""
 
 
 class ServerLocks:
@@ -26,9 +26,9 @@ class ServerLocks:
     def __init__(self, server: ToolkitServer) -> None:
         self._server = server
 
-    def listen(self, key: str) -> Notifier:
-        """Return what is notified when a turn of the key may be free."""
-        return self._server.listen(_change(key))
+    def listen(self, key: str, holder: str) -> Notifier:
+        """Return what is notified when a turn of the key may be free for a holder of this process."""
+        return self._server.listen(f"lock:{holder[:PROCESS]}{_part(key)}")
 
     async def ask(self, ask: Ask) -> Turn:
         """Take a turn, keep it, or stand in line."""
@@ -57,12 +57,12 @@ class ServerLocks:
         """Give up the turn or the place in line, and notify those who wait."""
         tag = self._tag(held.key)
         keys = [self._server.key("lock", tag, each, held.key) for each in "hwx"]
-        args = (held.holder, _change(held.key))
-        await self._server.run(load_script(__package__, "leave"), keys, args, again=True)
+        args = (held.holder, PROCESS, _part(held.key))
+        await self._server.run(load_script(__package__, "time", "leave"), keys, args, again=True)
 
     def _tag(self, key: str) -> str:
         return str(crc32(key.encode()) % TAGS) if self._server.client.split else "0"
 
 
-def _change(key: str) -> str:
-    return f"lock:{crc32(key.encode()) // TAGS % _CHANGES}"
+def _part(key: str) -> str:
+    return f":{crc32(key.encode()) // TAGS % _CHANGES}"

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["TICKET", "Turn", "Ask", "Holding", "LockStore", "lock_store"]
 
-TICKET: Final = 5.0
+TICKET: Final = 3.0
 """Seconds for which a place in line is kept without another ask: a waiter that died delays the others so long."""
+
+
+PROCESS: Final = 8
+"""The characters with which the ids of all holders of one process begin: a store may tell the one process alone."""
 
 
 class Ask(Struct, frozen=True):
@@ -71,8 +75,8 @@ class LockStore(Protocol):
     async def leave(self, held: Holding) -> None:
         """Give up the turn or the place in line, and notify those who wait."""
 
-    def listen(self, key: str) -> Notifier:
-        """Return what is notified when a turn of the key may be free."""
+    def listen(self, key: str, holder: str) -> Notifier:
+        """Return what is notified when a turn of the key may be free for one of this process, such as this holder."""
 
 
 def lock_store(store: ToolkitStore) -> LockStore:
