@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,8 @@ class FencedResource:
         self.path = path
         self.journal: list[Entry] = []
         self.taken = 0
+        self.on_take: Callable[[int], None] | None = None
+        """Called once with the process of the next take, before it is answered: its lock is held then."""
         self._fence = self._value = 0
         self._server: asyncio.Server | None = None
         self._calls: set[asyncio.Task[None]] = set()
@@ -49,13 +52,13 @@ class FencedResource:
         self._calls.add(call)
         try:
             while line := await reader.readline():
-                op, token, told = line.split()
-                writer.write(b"%d\n" % self._called(op.decode(), int(token), int(told)))
+                op, token, told, pid = line.split()
+                writer.write(b"%d\n" % self._called(op.decode(), int(token), int(told), int(pid)))
         finally:
             self._calls.discard(call)
             writer.close()
 
-    def _called(self, op: str, token: int, told: int) -> int:
+    def _called(self, op: str, token: int, told: int, pid: int) -> int:
         """Return the value before the call, -1 for one that is refused."""
         accepted = token >= self._fence
         self.journal.append(Entry(op, token, told, accepted, self._value))
@@ -65,6 +68,9 @@ class FencedResource:
         before = self._value
         if op == "take":
             self.taken += 1
+            on_take, self.on_take = self.on_take, None
+            if on_take is not None:
+                on_take(pid)
         else:
             self._value = told + 1
         return before

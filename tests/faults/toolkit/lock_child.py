@@ -6,6 +6,7 @@ Each client takes the lock, reads the value of the resource and writes the next 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ class _Client:
     async def _call(self, op: str, lease: LockLease, value: int) -> int:
         self._counts.after += lease.token in self._raised
         self._counts.late += lease.lost
-        self._writer.write(f"{op} {lease.token} {value}\n".encode())
+        self._writer.write(f"{op} {lease.token} {value} {os.getpid()}\n".encode())
         return int(await self._reader.readline())
 
 

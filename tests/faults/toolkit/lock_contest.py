@@ -129,9 +129,15 @@ class Contest:
         assert await asyncio.to_thread(child.stdout.readline) == "ready\n"
 
     async def _stop(self) -> None:
-        """Stop a process, for less than a lease or for more, and let it go on."""
-        pid = self.chance.choice(self._children).pid
-        os.kill(pid, signal.SIGSTOP)
+        """Stop the process that has the lock, for less than its lease or for more, and let it go on."""
+        stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def stop(pid: int) -> None:
+            os.kill(pid, signal.SIGSTOP)
+            stopped.set_result(pid)
+
+        self._resource.on_take = stop
+        pid = await stopped
         try:
             await asyncio.sleep(self.lease * self.chance.choice((0.3, 1.0, 1.6)))
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from types import CodeType
 from typing import Final
@@ -32,6 +33,7 @@ class LockLease:
         "_cancelled",
         "_clock",
         "_loop",
+        "_pid",
         "_task",
         "_why",
         "code",
@@ -52,6 +54,7 @@ class LockLease:
         self.held: Final = held
         self._clock: Final = clock
         self._why = ""
+        self._pid = os.getpid()
         self.ends_at = self.renew_at = 0.0
         """Monotonic seconds: from `ends_at` on it counts as lost."""
         self.in_renewal = self.left = False
@@ -67,7 +70,12 @@ class LockLease:
     @property
     def lost(self) -> bool:
         """Whether another may have the lock now. For code in threads, which cannot be cancelled."""
-        return bool(self._why) or self._clock.monotonic() >= self.ends_at
+        return bool(self._why) or self._clock.monotonic() >= self.ends_at or not self.is_here
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process took it: a forked child has a copy, and must not give back what its parent holds."""
+        return self._pid == os.getpid()
 
     def check(self) -> None:
         """Raise LockLost if another may have the lock now."""
@@ -85,7 +93,8 @@ class LockLease:
 
     def error(self) -> LockLost:
         """Return the error that tells of the loss."""
-        return LockLost(self.name, self.token, self._why or "it could not be renewed in time")
+        why = "it could not be renewed in time" if self.is_here else "it belongs to the process that was forked"
+        return LockLost(self.name, self.token, self._why or why)
 
     def renewed(self, sent: float) -> None:
         """Count from `sent`, the monotonic time before the call that renewed it. A lost lease stays lost."""

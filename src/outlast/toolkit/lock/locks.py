@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
@@ -13,7 +14,7 @@ from msgspec import Struct, structs
 from outlast.aio.notifier import Notifier
 from outlast.aio.portal import portal
 from outlast.core.errors import LockTimeout, OutlastError, ToolkitAway
-from outlast.resilience.deadlines import remaining
+from outlast.resilience.deadlines import ends_at, remaining, restore
 from outlast.toolkit.lock.lease import MARGIN, LockLease
 from outlast.toolkit.lock.lines import Lines
 from outlast.toolkit.lock.renewals import Renewals
@@ -173,6 +174,8 @@ class Locks:
 
     async def release(self, lease: LockLease) -> None:
         """Give a turn back. When the store does not answer, the lease ends by itself."""
+        if not lease.is_here:
+            return
         self.renewals.remove(lease)
         if lease.lost:
             self._leave_later(lease.held)  # the store may be away: the error of the loss must not wait for it
@@ -184,10 +187,13 @@ class Locks:
             raise
 
     async def _leave_quietly(self, held: Holding) -> None:
+        before = ends_at(None)  # a deadline that has passed would keep the lock until its lease ends
         try:
             await self._kit.use(lambda store: lock_store(store).leave(held))
         except OutlastError as error:
             logger.info("lock %r was not released, it ends with its lease: %s", held.key, error)
+        finally:
+            restore(before)
 
     def _leave_later(self, held: Holding) -> None:
         """Give up a turn or a place in the background: its task is being cancelled."""
@@ -197,4 +203,4 @@ class Locks:
                 await self._kit.use_kept(lambda store: lock_store(store).leave(held))
 
         with suppress(RuntimeError):  # at the exit of the interpreter: it ends with its lease
-            portal().submit(leave)
+            Context().run(portal().submit, leave)

@@ -8,6 +8,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from outlast.aio.notifier import Notifier
@@ -58,7 +59,8 @@ class Renewals:
             sooner = lease.renew_at < self._next
         if starts:
             portal().at_stop(self._stop)
-            portal().submit(self._run)
+            # Outside the context of the caller: its deadline must not bound the renewals of all.
+            Context().run(portal().submit, self._run)
         elif sooner:
             self._due.notify()
 

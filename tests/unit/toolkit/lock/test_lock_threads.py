@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from outlast import LockTimeout, Outlast, Settings, WrongThread, deadline
+from outlast import LockLost, LockTimeout, Outlast, Settings, WrongThread, deadline, remaining
 from outlast.aio.portal import portal
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
@@ -115,15 +117,31 @@ async def _places(kit: Toolkit, number: int) -> bool:
     return await places(kit) == number
 
 
-async def test_leases_of_a_parent_are_not_renewed_in_a_forked_child(
-    kit: Toolkit, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+async def test_a_forked_child_neither_renews_nor_gives_back_what_its_parent_holds(
+    kit: Toolkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pid = os.getpid()
+    with pytest.raises(LockLost, match="belongs to the process that was forked"):
+        async with lock_of(kit) as lease:
+            monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    assert await places(kit) == 1
     renewals = kit.piece(Locks).renewals
-    lease = await lock_of(kit).__aenter__()
-    monkeypatch.setattr(renewals, "pid", -1)
     other = await lock_of(kit, "other").__aenter__()
     assert renewals.leases() == [other]
+    monkeypatch.undo()
     assert not lease.lost
+
+
+async def test_a_deadline_bounds_neither_renewals_nor_the_release(clock: FakeClock, tmp_path: Path) -> None:
+    kit = Toolkit(f"sqlite:{tmp_path}/toolkit.db", clock=clock, timeout=30)
+    with deadline(3):
+        async with lock_of(kit) as lease:
+            await until(lambda: remaining() == 0, "the deadline has passed")
+            clock.advance(4)
+            await until(lambda: lease.ends_at > clock.monotonic() + 8, "the lease is renewed")
+    assert await places(kit) == 0
+    await kit.close()
+    await portal().visit(kit.close)
 
 
 async def test_the_app_of_a_test_has_locks_in_memory() -> None:
