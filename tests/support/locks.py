@@ -9,9 +9,10 @@ from msgspec import structs
 from outlast.clients.redis.client import RedisClient
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.file import FileSession, ToolkitFile
+from outlast.toolkit.lock.forms import lock_store
 from outlast.toolkit.lock.lock import Lock
 from outlast.toolkit.lock.memory import MemoryLocks
-from outlast.toolkit.lock.store import Ask, Holding, Turn, lock_store
+from outlast.toolkit.lock.store import Ask, Holding, Turn
 from outlast.toolkit.memory import ToolkitMemory
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.store import ToolkitStore

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
+from outlast.toolkit.lock.forms import lock_store
 from outlast.toolkit.lock.memory import MemoryLocks
-from outlast.toolkit.lock.store import Ask, Holding, LockStore, lock_store
+from outlast.toolkit.lock.store import Ask, Holding, LockStore
 from outlast.toolkit.memory import ToolkitMemory
 from outlast.toolkit.store import ToolkitStore
 from tests.support.locks import empty

@@ -15,10 +15,11 @@ from outlast.aio.notifier import Notifier
 from outlast.aio.portal import portal
 from outlast.core.errors import LockTimeout, OutlastError, ToolkitAway
 from outlast.resilience.deadlines import ends_at, remaining, restore
+from outlast.toolkit.lock.forms import lock_store
 from outlast.toolkit.lock.lease import MARGIN, LockLease
 from outlast.toolkit.lock.lines import Lines
 from outlast.toolkit.lock.renewals import Renewals
-from outlast.toolkit.lock.store import PROCESS, TICKET, Ask, Holding, LockStore, Turn, lock_store
+from outlast.toolkit.lock.store import PROCESS, TICKET, Ask, Holding, LockStore, Turn
 from outlast.toolkit.store import ToolkitStore
 
 if TYPE_CHECKING:

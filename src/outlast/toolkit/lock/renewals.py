@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from outlast.aio.notifier import Notifier
 from outlast.aio.portal import portal
 from outlast.core.errors import OutlastError, ToolkitAway
+from outlast.toolkit.lock.forms import lock_store
 from outlast.toolkit.lock.lease import LockLease
-from outlast.toolkit.lock.store import lock_store
 
 if TYPE_CHECKING:
     from outlast.toolkit.access import Toolkit

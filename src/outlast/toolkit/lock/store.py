@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from outlast.aio.notifier import Notifier
-from outlast.toolkit.store import ToolkitStore
 
-if TYPE_CHECKING:
-    from outlast.toolkit.file import ToolkitFile
-    from outlast.toolkit.memory import ToolkitMemory
-    from outlast.toolkit.server import ToolkitServer
-
-__all__ = ["TICKET", "Turn", "Ask", "Holding", "LockStore", "lock_store"]
+__all__ = ["TICKET", "Turn", "Ask", "Holding", "LockStore"]
 
 TICKET: Final = 3.0
 """Seconds for which a place in line is kept without another ask: a waiter that died delays the others so long."""
@@ -77,26 +71,3 @@ class LockStore(Protocol):
 
     def listen(self, key: str, holder: str) -> Notifier:
         """Return what is notified when a turn of the key may be free for one of this process, such as this holder."""
-
-
-def lock_store(store: ToolkitStore) -> LockStore:
-    """Return the form of the places that this store has."""
-    return store.choose(_in_memory, _in_file, _on_server)
-
-
-def _in_memory(memory: ToolkitMemory) -> LockStore:
-    from outlast.toolkit.lock.memory import MemoryLocks
-
-    return MemoryLocks(memory)
-
-
-def _in_file(file: ToolkitFile) -> LockStore:
-    from outlast.toolkit.lock.file import FileLocks
-
-    return FileLocks(file)
-
-
-def _on_server(server: ToolkitServer) -> LockStore:
-    from outlast.toolkit.lock.server import ServerLocks
-
-    return ServerLocks(server)
