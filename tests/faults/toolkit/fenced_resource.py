@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -51,9 +52,10 @@ class FencedResource:
         assert call is not None
         self._calls.add(call)
         try:
-            while line := await reader.readline():
-                op, token, told, pid = line.split()
-                writer.write(b"%d\n" % self._called(op.decode(), int(token), int(told), int(pid)))
+            with suppress(OSError):  # its process was killed
+                while line := await reader.readline():
+                    op, token, told, pid = line.split()
+                    writer.write(b"%d\n" % self._called(op.decode(), int(token), int(told), int(pid)))
         finally:
             self._calls.discard(call)
             writer.close()

@@ -12,8 +12,10 @@ import pytest
 from outlast import LockLost
 from outlast.aio.clock import SystemClock
 from outlast.aio.portal import portal
-from outlast.core.errors import ToolkitAway
+from outlast.core.errors import StoreUnavailable, ToolkitAway
 from outlast.toolkit.access import Toolkit
+from outlast.toolkit.lock.server import ServerLocks
+from outlast.toolkit.lock.store import Holding
 from tests.support.locks import lock_of
 from tests.support.servers.redis_server import RedisServer
 
@@ -87,3 +89,19 @@ async def test_a_lock_whose_server_came_back_empty_is_lost(kit: Toolkit, server:
             async with lock_of(kit) as other:  # which no server can prevent: the token tells them apart
                 assert other.token > lease.token
             await asyncio.Event().wait()
+
+
+async def test_a_release_that_failed_is_repeated(kit: Toolkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[str] = []
+    real = ServerLocks.leave
+
+    async def leave(self: ServerLocks, held: Holding) -> None:
+        if len(refused) < 2:
+            refused.append(held.key)
+            raise StoreUnavailable("the store is away")
+        await real(self, held)
+
+    async with lock_of(kit, lease=300.0):
+        monkeypatch.setattr(ServerLocks, "leave", leave)
+    async with lock_of(kit, wait=60):
+        assert refused == ["lock:stock:7"] * 2

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, structs
 
 from outlast.aio.notifier import Notifier
 from outlast.aio.portal import portal
+from outlast.aio.tasks import cancel
 from outlast.core.errors import LockTimeout, OutlastError, ToolkitAway
 from outlast.resilience.deadlines import ends_at, remaining, restore
 from outlast.toolkit.lock.forms import lock_store
@@ -66,6 +68,7 @@ class Locks:
         self._lines = Lines()
         self.renewals = Renewals(kit)
         self._moved = Notifier()
+        self._leaving: set[asyncio.Task[Any]] = set()
         self._heard: set[Notifier] = set()
         self._last_token = 0
         self._process = secrets.token_hex(PROCESS // 2)
@@ -191,17 +194,34 @@ class Locks:
         before = ends_at(None)  # a deadline that has passed would keep the lock until its lease ends
         try:
             await self._kit.use(lambda store: lock_store(store).leave(held))
-        except OutlastError as error:
-            logger.info("lock %r was not released, it ends with its lease: %s", held.key, error)
+        except OutlastError:
+            self._leave_later(held)
         finally:
             restore(before)
 
     def _leave_later(self, held: Holding) -> None:
-        """Give up a turn or a place in the background: its task is being cancelled."""
+        """Give up a turn or a place in the background, again and again until it has ended by itself."""
+        with suppress(RuntimeError):  # at the exit of the interpreter: it ends by itself
+            Context().run(portal().submit, lambda: self._leave_in_time(held))
 
-        async def leave() -> None:
-            with suppress(OutlastError):
+    async def _stop(self) -> None:
+        await cancel(*self._leaving)
+
+    async def _leave_in_time(self, held: Holding) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        portal().at_stop(self._stop)
+        ends = self._clock.monotonic() + max(held.lease, TICKET)
+        while True:
+            try:
                 await self._kit.use_kept(lambda store: lock_store(store).leave(held))
-
-        with suppress(RuntimeError):  # at the exit of the interpreter: it ends with its lease
-            Context().run(portal().submit, leave)
+                return
+            except OutlastError as error:
+                wait = error.retry_after if isinstance(error, ToolkitAway) else None
+                due = self._clock.monotonic() + (wait or AWAY)
+                if due >= ends:
+                    logger.info("lock %r was not released, it ends with its lease: %s", held.key, error)
+                    return
+            await self._pause(due)
