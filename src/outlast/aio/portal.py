@@ -42,7 +42,7 @@ class Portal:
         if asyncio._get_running_loop() is not None:
             raise WrongThread(
                 "a blocking call on the thread of an event loop would stop every other task: use 'await ...enqueue()' "
-                "or 'await ...publish()' there, or call it from a thread (asyncio.to_thread)"
+                "or 'await ...publish()', or 'async with', there, or call it from a thread (asyncio.to_thread)"
             )
         future = self.submit(work)
         try:

@@ -1,7 +1,8 @@
 """64 clients compete for one lock, under stops, kills and restarts: `python -m tests.faults.proofs.locks redis`.
 
-8 processes with 8 clients each. In turn the process that has the lock is stopped for up to 1.6 leases, the server is
-killed and comes back empty, a process is killed. The resource behind the lock judges: see `Judgement`.
+8 processes with 8 clients each, half of them threads. In turn the process that has the lock is stopped for up to two
+leases, the server is killed and comes back empty, a process is killed. The resource behind the lock judges: see
+`Judgement`.
 """
 
 from __future__ import annotations

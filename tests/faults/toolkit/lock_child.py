@@ -1,6 +1,8 @@
 """One process whose clients compete for a lock: `python -m tests.faults.toolkit.lock_child SETTINGS`, until stdin ends.
 
-Each client takes the lock, reads the value of the resource and writes the next one, with its token. It prints counts.
+Each client takes the lock, reads the value of the resource and writes the next one, with its token. Half of them are
+tasks, half are threads, which nothing cancels: these write what they must not when their process was stopped. It prints
+counts at its end.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -81,17 +85,57 @@ class _Client:
         return int(await self._reader.readline())
 
 
+class _BlockingClient:
+    """A client in a thread, which does not ask whether its lock was lost."""
+
+    def __init__(self, shop: Outlast, settings: ChildSettings, counts: LockCounts) -> None:
+        self._lock = shop.lock("stock", lease=settings.lease, wait=5)
+        self._settings = settings
+        self._counts = counts
+        self.ends = False
+
+    def run(self) -> None:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(self._settings.resource)
+            while not self.ends:
+                self._once(link)
+
+    def _once(self, link: socket.socket) -> None:
+        try:
+            with self._lock as lease:
+                self._counts.acquired += 1
+                value = self._call(link, "take", lease, 0)
+                if value >= 0:
+                    self._call(link, "write", lease, value)
+        except LockLost:
+            self._counts.lost += 1
+        except (ToolkitAway, TimeoutError):
+            pass
+
+    def _call(self, link: socket.socket, op: str, lease: LockLease, value: int) -> int:
+        self._counts.late += lease.lost
+        link.sendall(f"{op} {lease.token} {value} {os.getpid()}\n".encode())
+        return int(link.recv(64))
+
+
 async def _main(settings: ChildSettings) -> None:
     shop, counts = Outlast("shop", settings=AppSettings(url="memory:", toolkit_url=settings.url)), LockCounts()
-    clients = [asyncio.create_task(_Client(shop, settings, counts).run()) for _ in range(settings.clients)]
+    tasks = settings.clients // 2
+    clients = [asyncio.create_task(_Client(shop, settings, counts).run()) for _ in range(tasks)]
+    blocking = [_BlockingClient(shop, settings, counts) for _ in range(settings.clients - tasks)]
+    threads = ThreadPoolExecutor(len(blocking))
+    loop = asyncio.get_running_loop()
+    in_threads = [loop.run_in_executor(threads, each.run) for each in blocking]
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     print("ready", flush=True)
-    done, _ = await asyncio.wait([ended, *clients], return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait([ended, *clients, *in_threads], return_when=asyncio.FIRST_COMPLETED)
     for each in clients:
         each.cancel()
-    await asyncio.gather(*clients, return_exceptions=True)
-    for each in done - {ended}:
-        each.result()
+    for client in blocking:
+        client.ends = True
+    await asyncio.gather(*clients, *in_threads, return_exceptions=True)
+    for found in done - {ended}:
+        found.result()
     print(msgspec.json.encode(counts).decode(), flush=True)
     await shop.close()
 

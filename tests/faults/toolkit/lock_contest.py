@@ -139,7 +139,7 @@ class Contest:
         self._resource.on_take = stop
         pid = await stopped
         try:
-            await asyncio.sleep(self.lease * self.chance.choice((0.3, 1.0, 1.6)))
+            await asyncio.sleep(self.lease * self.chance.choice((0.5, 1.5, 2.0)))
         finally:
             os.kill(pid, signal.SIGCONT)
 

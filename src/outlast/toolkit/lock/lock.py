@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Final
 
 from outlast.aio.portal import portal
@@ -70,9 +70,7 @@ class Lock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lease = self._blocks.ended(owner_of_block(), sys._getframe(1))
-        if lease is None:
-            return
+        lease = self._ending(sys._getframe(1))
         lost = lease.leave(kind)
         await self._locks().release(lease)
         if lost:
@@ -87,16 +85,23 @@ class Lock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lease = self._blocks.ended(owner_of_block(), sys._getframe(1))
-        if lease is None:
-            return
+        lease = self._ending(sys._getframe(1))
         lost = lease.leave(kind)
         locks = self._locks()
         portal().run(lambda: locks.release(lease))
         if lost:
             raise lease.error() from error
 
-    def _entered(self, lease: LockLease, frame: object) -> LockLease:
+    def _entered(self, lease: LockLease, frame: FrameType) -> LockLease:
         lease.enter()
-        self._blocks.opened(lease, frame)  # type: ignore[arg-type]
+        self._blocks.opened(lease, frame)
+        return lease
+
+    def _ending(self, frame: FrameType) -> LockLease:
+        lease = self._blocks.ended(owner_of_block(), frame)
+        if lease is None:
+            raise RuntimeError(
+                f"lock {self.name!r}: no block of this task is open here: write 'async with', and wait= instead of "
+                "asyncio.wait_for, which may enter in a task of its own"
+            )
         return lease

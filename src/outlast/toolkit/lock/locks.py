@@ -102,12 +102,12 @@ class Locks:
         attempt = _Attempt(ask)
         try:
             lease = await self._wait(attempt, terms, began, ends)
-        except OutlastError:
-            if ask.join:
-                await self._leave_quietly(Holding(ask.key, ask.holder))
+        except OutlastError as error:
+            if ask.join or (isinstance(error, ToolkitAway) and error.uncertain):
+                await self._leave_quietly(Holding(ask.key, ask.holder, ask.lease))
             raise
         except BaseException:
-            self._leave_later(Holding(ask.key, ask.holder))
+            self._leave_later(Holding(ask.key, ask.holder, ask.lease))
             raise
         finally:
             self._lines.move(ask.key, attempt.ticket, 0)

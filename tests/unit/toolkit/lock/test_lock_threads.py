@@ -60,6 +60,13 @@ async def test_a_with_on_the_loops_thread_is_refused(kit: Toolkit) -> None:
     assert await places(kit) == 0
 
 
+async def test_the_end_of_a_block_that_was_entered_elsewhere_is_refused(kit: Toolkit) -> None:
+    lock = lock_of(kit)
+    await asyncio.create_task(lock.__aenter__())
+    with pytest.raises(RuntimeError, match=r"wait= instead of asyncio\.wait_for"):
+        await lock.__aexit__(None, None, None)
+
+
 async def test_many_tasks_and_nested_blocks_share_one_object(kit: Toolkit) -> None:
     two = lock_of(kit, kind="semaphore", slots=2)
     tokens: list[int] = []
