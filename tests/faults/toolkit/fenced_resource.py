@@ -82,7 +82,8 @@ class FencedResource:
 class Judgement:
     """taken: acquisitions that used the resource. repeated: tokens that were given twice. backwards: takes that were
     accepted with a token that is not larger than all before. stale: writes that were accepted after a larger token was
-    there. lost: updates that another overwrote. refused: calls with an old token, as they should be.
+    there. lost: updates that another overwrote. refused: calls with an old token, as they should be. overtaken: takes
+    before the last user had written: only a fault may end its use.
     """
 
     taken: int
@@ -91,6 +92,7 @@ class Judgement:
     stale: int
     lost: int
     refused: int
+    overtaken: int
 
     @property
     def sound(self) -> bool:
@@ -100,7 +102,7 @@ class Judgement:
 
 def judged(journal: list[Entry]) -> Judgement:
     """Return what a journal says, by its own count of the largest token."""
-    largest = taken = repeated = backwards = stale = lost = refused = 0
+    largest = taken = repeated = backwards = stale = lost = refused = overtaken = user = 0
     seen: set[int] = set()
     for op, token, told, accepted, value in journal:
         if op == "take":
@@ -108,10 +110,13 @@ def judged(journal: list[Entry]) -> Judgement:
             seen.add(token)
             taken += accepted
             backwards += accepted and token <= largest
+            overtaken += accepted and user != 0
+            user = token if accepted else user
         elif accepted:
             stale += token < largest
             lost += told != value
+            user = 0 if token == user else user
         refused += not accepted
         if accepted:
             largest = max(largest, token)
-    return Judgement(taken, repeated, backwards, stale, lost, refused)
+    return Judgement(taken, repeated, backwards, stale, lost, refused, overtaken)

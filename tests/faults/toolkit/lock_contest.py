@@ -41,7 +41,8 @@ class Verdict:
     @property
     def sound(self) -> bool:
         """Whether no promise was broken."""
-        return self.judgement.sound and self.after == 0
+        faults = self.stops + self.kills + self.restarts + self.lost
+        return self.judgement.sound and self.after == 0 and self.judgement.overtaken <= faults
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,12 @@ async def test_on_a_file(tmp_path: Path) -> None:
 def test_the_judge_finds_what_is_wrong() -> None:
     take, write = ("take", True), ("write", True)
 
-    def of(*calls: tuple[tuple[str, bool], int, int, int]) -> tuple[int, int, int, int]:
+    def of(*calls: tuple[tuple[str, bool], int, int, int]) -> tuple[int, ...]:
         found = judged([Entry(op, token, told, accepted, value) for (op, accepted), token, told, value in calls])
-        return found.repeated, found.backwards, found.stale, found.lost
+        return found.repeated, found.backwards, found.stale, found.lost, found.overtaken
 
-    assert of((take, 1, 0, 0), (write, 1, 0, 0), (take, 2, 0, 1), (write, 2, 1, 1)) == (0, 0, 0, 0)
-    assert of((take, 1, 0, 0), (take, 1, 0, 0)) == (1, 1, 0, 0)
-    assert of((take, 2, 0, 0), (take, 1, 0, 0)) == (0, 1, 0, 0)
-    assert of((take, 1, 0, 0), (take, 2, 0, 0), (write, 1, 0, 0)) == (0, 0, 1, 0)
-    assert of((take, 1, 0, 0), (take, 2, 0, 0), (write, 2, 0, 0), (write, 2, 0, 1)) == (0, 0, 0, 1)
+    assert of((take, 1, 0, 0), (write, 1, 0, 0), (take, 2, 0, 1), (write, 2, 1, 1)) == (0, 0, 0, 0, 0)
+    assert of((take, 1, 0, 0), (take, 1, 0, 0)) == (1, 1, 0, 0, 1)
+    assert of((take, 2, 0, 0), (take, 1, 0, 0)) == (0, 1, 0, 0, 1)
+    assert of((take, 1, 0, 0), (take, 2, 0, 0), (write, 1, 0, 0)) == (0, 0, 1, 0, 1)
+    assert of((take, 1, 0, 0), (take, 2, 0, 0), (write, 2, 0, 0), (write, 2, 0, 1)) == (0, 0, 0, 1, 1)
