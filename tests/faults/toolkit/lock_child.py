@@ -37,7 +37,9 @@ class ChildSettings(Struct, frozen=True):
 
 
 class LockCounts(Struct):
-    """after: calls of a body after its LockLost was raised. late: those that began when its lease had ended."""
+    """lost: leases that ended in a body. after: calls of a body after its LockLost was raised. late: those that began
+    when its lease had ended.
+    """
 
     acquired: int = 0
     lost: int = 0
@@ -63,7 +65,7 @@ class _Client:
                     self._counts.acquired += 1
                     await self._body(lease)
             except LockLost as error:
-                self._counts.lost += 1
+                self._counts.lost += "fenced write" not in error.why
                 self._raised.add(error.token)
                 self._writer.close()  # an answer may still be under way on it
                 self._reader, self._writer = await asyncio.open_unix_connection(self._settings.resource)
