@@ -102,6 +102,8 @@ class Toolkit:
         return cast(T, found)
 
     def _make(self) -> _Opened:
+        if portal().loop is asyncio.get_running_loop():
+            portal().at_stop(self.close)
         store = self._single or self._connect(self.url, self.clock)
         if store.in_process:
             self._single = store
@@ -110,17 +112,12 @@ class Toolkit:
     async def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Return `await call(store)`. Raise ToolkitAway when the store does not answer; other errors of the call."""
         if has_short_loops():
-            return await portal().call(lambda: self.use_kept(call))
+            return await portal().call(lambda: self._use(call))
         return await self._use(call)
 
     def use_sync(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Do the same from blocking code; raise WrongThread on a thread that runs an event loop."""
-        return portal().run(lambda: self.use_kept(call))
-
-    async def use_kept(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
-        """Use the store from a task of the portal's loop, where it stays open. Raise as `use` does."""
-        portal().at_stop(self.close)
-        return await self._use(call)
+        return portal().run(lambda: self._use(call))
 
     async def _use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         opened = self._loops.here() or await self._loops.get()

@@ -216,7 +216,7 @@ class Locks:
         ends = self._clock.monotonic() + max(held.lease, TICKET)
         while True:
             try:
-                await self._kit.use_kept(lambda store: lock_store(store).leave(held))
+                await self._kit.use(lambda store: lock_store(store).leave(held))
                 return
             except OutlastError as error:
                 wait = error.retry_after if isinstance(error, ToolkitAway) else None

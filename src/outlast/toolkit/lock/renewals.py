@@ -116,7 +116,7 @@ class Renewals:
     async def _renew(self, leases: list[LockLease]) -> None:
         held, sent = [each.held for each in leases], self._clock.monotonic()
         try:
-            lost = await self._kit.use_kept(lambda store: lock_store(store).renew(held))
+            lost = await self._kit.use(lambda store: lock_store(store).renew(held))
         except OutlastError as error:
             wait = error.retry_after or 0.0 if isinstance(error, ToolkitAway) else 0.0
             now = self._clock.monotonic()
