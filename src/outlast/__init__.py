@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         JobExpired,
         JobFailed,
         JobNotFound,
+        LockLost,
+        LockTimeout,
         OutlastError,
         QueueFull,
         ResultTimeout,
@@ -76,6 +78,10 @@ if TYPE_CHECKING:
     from outlast.settings import Settings
     from outlast.toolkit.limiter.decision import Decision
     from outlast.toolkit.limiter.limiter import Limiter
+    from outlast.toolkit.lock.fence import fence_condition
+    from outlast.toolkit.lock.leader import Leader
+    from outlast.toolkit.lock.lease import LockLease
+    from outlast.toolkit.lock.lock import Lock
 
 __version__ = "0.1.0"
 
@@ -125,8 +131,13 @@ __all__ = [
     "JobRetried",
     "JobRouter",
     "JobStarted",
+    "Leader",
     "Limit",
     "Limiter",
+    "Lock",
+    "LockLease",
+    "LockLost",
+    "LockTimeout",
     "Middleware",
     "Outlast",
     "OutlastError",
@@ -160,6 +171,7 @@ __all__ = [
     "WrongThread",
     "__version__",
     "deadline",
+    "fence_condition",
     "injected",
     "remaining",
 ]
@@ -186,6 +198,10 @@ _NAMES = {
     "settings": ("Settings",),
     "toolkit.limiter.decision": ("Decision",),
     "toolkit.limiter.limiter": ("Limiter",),
+    "toolkit.lock.fence": ("fence_condition",),
+    "toolkit.lock.leader": ("Leader",),
+    "toolkit.lock.lease": ("LockLease",),
+    "toolkit.lock.lock": ("Lock",),
 }
 """The names of each module; every other name of `__all__` is an error in core.errors or an event in core.events."""
 

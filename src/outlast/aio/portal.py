@@ -35,13 +35,21 @@ class Portal:
         return self._loop
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run `work()` on the portal's loop and return its result; raise WrongThread on a thread that runs a loop."""
+        """Run `work()` on the portal's loop and return its result; raise WrongThread on a thread that runs a loop.
+
+        A caller that is interrupted (Ctrl-C) cancels it.
+        """
         if asyncio._get_running_loop() is not None:
             raise WrongThread(
                 "a blocking call on the thread of an event loop would stop every other task: use 'await ...enqueue()' "
-                "or 'await ...publish()' there, or call it from a thread (asyncio.to_thread)"
+                "or 'await ...publish()', or 'async with', there, or call it from a thread (asyncio.to_thread)"
             )
-        return self.submit(work).result()
+        future = self.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # without effect on one that has ended; a lock that nothing would release must not be taken
+            raise
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start `work()` on the portal's loop from any thread, also one that runs a loop; return its future at once."""

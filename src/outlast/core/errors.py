@@ -24,6 +24,8 @@ __all__ = [
     "JobExpired",
     "JobFailed",
     "JobNotFound",
+    "LockLost",
+    "LockTimeout",
     "OutlastError",
     "QueueFull",
     "ResultTimeout",
@@ -349,3 +351,28 @@ class GuardTimeout(GuardError, TimeoutError):
         )
         self.timeout = timeout
         self.running = running
+
+
+class LockTimeout(OutlastError, TimeoutError):
+    """Others had the lock until `wait` seconds, or the deadline around the call, had passed; the body did not run."""
+
+    def __init__(self, name: str, waited: float) -> None:
+        super().__init__(
+            f"lock {name!r} was held by others for {waited:g} s: give a longer wait=, hold it for less time, or do "
+            "without it for now"
+        )
+        self.name = name
+        self.waited = waited
+
+
+class LockLost(OutlastError):
+    """The lease of a lock ended while its body ran, so that another may have the lock; the body was cancelled.
+
+    What it wrote elsewhere with its `token` is refused where a newer token is known. why: what ended the lease.
+    """
+
+    def __init__(self, name: str, token: int, why: str) -> None:
+        super().__init__(f"lock {name!r} (token {token}) was lost: {why}")
+        self.name = name
+        self.token = token
+        self.why = why

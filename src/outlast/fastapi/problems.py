@@ -28,6 +28,8 @@ from outlast.core.errors import (
     JobExpired,
     JobFailed,
     JobNotFound,
+    LockLost,
+    LockTimeout,
     OutlastError,
     QueueFull,
     ResultTimeout,
@@ -227,6 +229,12 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         ),
         GuardTimeout: lambda error: answer(
             504, "dependency-timeout", f"{error.guard!r} has not answered in time", guard=error.guard
+        ),
+        LockTimeout: lambda _: answer(
+            503, "lock-timeout", "others are doing this now, and its turn did not come", retry_after=RESULT_RETRY
+        ),
+        LockLost: lambda _: answer(
+            503, "lock-lost", "it was interrupted, because its lock was lost: look at what was done"
         ),
         InvalidArguments: lambda error: answer(422, "invalid-arguments", str(error)),
         JobNotFound: lambda _: answer(

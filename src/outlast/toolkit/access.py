@@ -52,6 +52,11 @@ class _Opened:
                 await asyncio.create_task(self.store.open(), context=Context())
                 self.ready = True
 
+    async def close(self) -> None:
+        async with self.lock:  # after an open that is under way: its connections would stay
+            self.ready = False
+            await self.store.close()
+
 
 class Toolkit:
     """The store of the toolkit's pieces, for all event loops and threads of a process.
@@ -97,6 +102,8 @@ class Toolkit:
         return cast(T, found)
 
     def _make(self) -> _Opened:
+        if portal().loop is asyncio.get_running_loop():
+            portal().at_stop(self.close)
         store = self._single or self._connect(self.url, self.clock)
         if store.in_process:
             self._single = store
@@ -105,17 +112,12 @@ class Toolkit:
     async def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Return `await call(store)`. Raise ToolkitAway when the store does not answer; other errors of the call."""
         if has_short_loops():
-            return await portal().call(lambda: self.use_kept(call))
+            return await portal().call(lambda: self._use(call))
         return await self._use(call)
 
     def use_sync(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Do the same from blocking code; raise WrongThread on a thread that runs an event loop."""
-        return portal().run(lambda: self.use_kept(call))
-
-    async def use_kept(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
-        """Use the store from a task of the portal's loop, where it stays open. Raise as `use` does."""
-        portal().at_stop(self.close)
-        return await self._use(call)
+        return portal().run(lambda: self._use(call))
 
     async def _use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         opened = self._loops.here() or await self._loops.get()
@@ -141,7 +143,7 @@ class Toolkit:
         """Open the file that is there now at the next use: the one that was open is not in its place any more."""
         if self._loops.here() is opened:
             self._loops.pop()
-            await opened.store.close()
+            await opened.close()
 
     async def check(self) -> None:
         """Return when the store answers; raise ToolkitAway, StoreError, ConfigurationError otherwise."""
@@ -151,7 +153,7 @@ class Toolkit:
         """Close the store of the running loop; a later use opens it again."""
         opened = self._loops.pop()
         if opened is not None:
-            await opened.store.close()
+            await opened.close()
 
 
 async def _nothing(_: ToolkitStore) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from outlast.toolkit.file import Tidy
 from outlast.toolkit.idempotency.file import tidy_keys
 from outlast.toolkit.limiter import file as limits
+from outlast.toolkit.lock import file as lock_file
 
 __all__ = ["tidies"]
 
 
 def tidies() -> tuple[Tidy, ...]:
     """Return the steps; each removes at most a few ms of rows, and says whether more remain."""
-    return (limits.tidy, tidy_keys)
+    return (lock_file.tidy, limits.tidy, tidy_keys)

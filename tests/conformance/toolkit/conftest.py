@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast.aio.portal import portal
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from tests.support.toolkit import PLACES, Place, toolkit_at
@@ -19,12 +20,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("place", places, ids=[place.name for place in places])
 
 
+async def closed(toolkit: Toolkit) -> None:
+    """Close it here, and on the portal's loop, where blocking code and renewals of locks use it."""
+    await toolkit.close()
+    await portal().visit(toolkit.close)
+
+
 @pytest.fixture
 async def kit(place: Place, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Toolkit]:
     """A toolkit on a fresh store."""
     toolkit = toolkit_at(place, tmp_path, clock)
     yield toolkit
-    await toolkit.close()
+    await closed(toolkit)
 
 
 @pytest.fixture
@@ -32,4 +39,4 @@ async def other_kit(place: Place, clock: FakeClock, tmp_path: Path) -> AsyncIter
     """Another toolkit on the same store, as another process has it."""
     toolkit = toolkit_at(place, tmp_path, clock)
     yield toolkit
-    await toolkit.close()
+    await closed(toolkit)

@@ -32,6 +32,8 @@ from outlast import (
     JobExpired,
     JobFailed,
     JobNotFound,
+    LockLost,
+    LockTimeout,
     Outlast,
     QueueFull,
     ResultTimeout,
@@ -263,6 +265,8 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
     (StoreUncertain("/srv/secret"), 503, "store-unavailable", "5", {}),
     (StoreUnavailable("/srv/secret"), 503, "store-unavailable", "5", {}),
     (StoreFull("/srv/secret"), 503, "store-full", "5", {}),
+    (LockTimeout("secret", 3.0), 503, "lock-timeout", "1", {}),
+    (LockLost("secret", 7, "secret"), 503, "lock-lost", None, {}),
     (InvalidArguments("send: number: missing"), 422, "invalid-arguments", None, {"detail": "send: number: missing"}),
     (
         BodyTooLarge("orders", 20, 10, what="event for exchange"),

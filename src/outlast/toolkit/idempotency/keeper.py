@@ -140,7 +140,7 @@ class KeyKeeper:
             self._task = None
         with suppress(StoreError):
             for late in [*self._late.values()]:
-                await self._kit.use_kept(late.ended.step)
+                await self._kit.use(late.ended.step)
         await self._kit.close()
 
     def _has_work(self) -> bool:
@@ -166,7 +166,7 @@ class KeyKeeper:
     async def _renewed(self, key: HeldKey) -> bool:
         """Renew a key; return whether the store answered."""
         try:
-            if not await self._kit.use_kept(key.renew):
+            if not await self._kit.use(key.renew):
                 self._lost(key)
         except StoreError:
             return False
@@ -176,7 +176,7 @@ class KeyKeeper:
         """Store what is late; return whether the store took it, or it is given up."""
         ended = late.ended
         try:
-            await self._kit.use_kept(ended.step)
+            await self._kit.use(ended.step)
         except StoreError as error:
             if self._kit.clock.monotonic() < late.until:
                 return False
