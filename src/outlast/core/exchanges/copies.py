@@ -68,8 +68,8 @@ def event_of_job(job: str, exchange: str, key: str, number: int) -> str:
 
     number: of the events of the run with this exchange and key, from 0.
     """
-    name = f"{job} {exchange} {number} {key}".encode(errors="surrogatepass")  # such a key is refused by its check
-    return _uuid5(NAMESPACE.bytes, name)
+    name = f"{len(job)} {job} {exchange} {number} {key}"  # no two become one, whatever is in an id and a key
+    return _uuid5(NAMESPACE.bytes, name.encode(errors="surrogatepass"))  # such a key is refused by its check
 
 
 def _namespace(exchange: str, event: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 import pytest
 from msgspec import Raw, json, structs
@@ -17,6 +17,7 @@ from outlast.core.exchanges.copies import (
     Copies,
     copies_of,
     copy_id,
+    event_of_job,
     headers_of,
     refused_size,
     unroutable_queue,
@@ -33,6 +34,22 @@ def event(**options: Any) -> ExchangeEvent:
 
 def binding(queue: str = "mail", **options: Any) -> Binding:
     return Binding(exchange="orders", queue=queue, kind="send", parameter="order", **options)
+
+
+def test_an_event_of_a_run_has_one_id_and_no_other_event_has_it() -> None:
+    events = [
+        ("j", "orders", "paid", 0),
+        ("j", "orders", "paid", 1),
+        ("j", "orders", "", 0),
+        ("j", "mail", "paid", 0),
+        ("k", "orders", "paid", 0),
+        ("j", "orders", "mail 1 paid", 0),
+        ("j orders 0", "mail", "paid", 1),
+        ("j", "orders", "\ud800", 0),
+    ]
+    assert len({event_of_job(*each) for each in events}) == len(events)
+    assert [event_of_job(*each) for each in events] == [event_of_job(*each) for each in events]
+    assert all(UUID(event_of_job(*each)).version == 5 for each in events)
 
 
 @pytest.mark.parametrize("id", ["e1", "0198f2a4b6c87d0e9f10000000000001", "é/1"])
