@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from outlast.toolkit.cache.file import tidy_cache
 from outlast.toolkit.file import Tidy
 
 __all__ = ["tidies"]
@@ -9,4 +10,4 @@ __all__ = ["tidies"]
 
 def tidies() -> tuple[Tidy, ...]:
     """Return the steps; each removes at most a few ms of rows, and says whether more remain."""
-    return ()
+    return (tidy_cache,)

@@ -18,5 +18,5 @@ def setuser(namespace: str = "outlast", *more: str) -> list[str]:
     line = next(line for line in text.splitlines() if line.startswith("ACL SETUSER"))
     head, _, rules = line.partition(" on >PASSWORD ")
     assert head == f"ACL SETUSER {USER}"
-    places = rules.replace("{outlast", "{" + namespace)
+    places = rules.replace("{outlast", "{" + namespace).replace("outlast:kit:", f"{namespace}:kit:")
     return ["ACL", "SETUSER", USER, "on", f">{PASSWORD}", *places.split(), *more]

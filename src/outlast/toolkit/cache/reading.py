@@ -1,0 +1,81 @@
+"""Read through the cache: what is fresh at once, what is stale while it is computed anew, else one computation."""
+
+from __future__ import annotations
+
+from random import random
+from typing import Any, Final
+
+from outlast.core.errors import ToolkitAway
+from outlast.core.guards.policies import Bulkhead
+from outlast.resilience.guard import Guard
+from outlast.toolkit.access import Toolkit
+from outlast.toolkit.cache.access import CacheAccess
+from outlast.toolkit.cache.flights import Ask, Flight, Flights, Made, Outcome, Stored
+from outlast.toolkit.cache.rule import CacheLimits, is_early
+from outlast.toolkit.cache.store import Seen
+from outlast.toolkit.cache.values import UnreadableBody
+
+__all__ = ["CacheReading"]
+
+
+class CacheReading:
+    """Reads through the cache, for all event loops of a process."""
+
+    def __init__(self, toolkit: Toolkit, limits: CacheLimits) -> None:
+        self.access: Final = CacheAccess(toolkit, limits.max_bytes)
+        self.limits: Final = limits
+        bulkhead = Bulkhead(limits.concurrency, max_wait=limits.max_wait, max_waiting=limits.max_waiting)
+        self._flights = Flights(self.access, Guard("cache", bulkhead=bulkhead), limits.lease)
+
+    async def read(self, ask: Ask) -> Any:
+        """Return the value: kept, or computed. Raise what the computation raises; BulkheadFull without the store."""
+        unreadable = ""
+        while True:
+            before = self._flights.of(ask.key)
+            if before is not None and not before.started:
+                found = await self._flights.join(before)
+            else:
+                found = await self._looked(ask, before, unreadable)
+            if isinstance(found, Made):
+                return await self._made(ask, found)
+            if found is not None:
+                try:
+                    return ask.packing.unpacked(found.entry.body)
+                except UnreadableBody:
+                    unreadable = found.entry.id
+
+    async def _made(self, ask: Ask, found: Made) -> Any:
+        """Return a computed value. Each caller has one of its own, which it may change."""
+        if found.ask is ask:
+            return found.value
+        if not found.shared:
+            return await ask.compute()
+        return found.value if found.body is None else ask.packing.unpacked(found.body)
+
+    async def _looked(self, ask: Ask, before: Flight | None, unreadable: str) -> Outcome:
+        """Look into the store; take the entry, or join or start a computation. before: of the time of the call."""
+        rule = ask.rule
+        try:
+            seen = await self.access.look(ask.key)
+            entry = seen.entry
+            if entry is not None and entry.left > -rule.stale and entry.id != unreadable:
+                if entry.left <= 0 or is_early(entry.left, entry.cost, rule.early, random()):
+                    self._refresh(ask, seen)
+                return Stored(entry, 0)
+            flight = self._flights.of(ask.key)
+            if flight is not None and flight is before and not await self._flights.may_join(flight, seen):
+                flight = self._flights.of(ask.key)
+                if flight is before:
+                    flight = None
+        except ToolkitAway:
+            flight = self._flights.of(ask.key)
+            if flight is None or flight.started:
+                flight = self._flights.start(ask, "", away=True)
+            return await self._flights.join(flight)
+        # One that was started since the call computes what the source holds after the call: it serves.
+        return await self._flights.join(flight or self._flights.start(ask, seen.past))
+
+    def _refresh(self, ask: Ask, seen: Seen) -> None:
+        """Compute in the background, unless that is under way."""
+        if not seen.lease and self._flights.of(ask.key) is None:
+            self._flights.start(ask, seen.past, behind=True)
