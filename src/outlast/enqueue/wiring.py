@@ -28,9 +28,9 @@ from outlast.enqueue.runtime import Runtime
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
+    from outlast.declare.value_forms import JsonForms
     from outlast.enqueue.spool import Spool
     from outlast.resilience.link import GuardLink
-    from outlast.declare.value_forms import JsonForms
     from outlast.toolkit.access import Toolkit
 
 __all__ = ["Wiring", "wire"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import lru_cache
-from random import random
 from secrets import token_hex
 from typing import Any, Final, TypeVar
 
@@ -17,9 +16,9 @@ from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAwa
 from outlast.core.text import shown
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.flights import Ask
-from outlast.toolkit.cache.functions import CachedDecorator, in_thread
+from outlast.toolkit.cache.functions import CachedCall, CachedDecorator, in_thread
 from outlast.toolkit.cache.reading import CacheReading
-from outlast.toolkit.cache.rule import MOST_TAGS, CacheLimits, CacheRule, rule_of
+from outlast.toolkit.cache.rule import MOST_TAGS, CacheLimits, rng, rule_of
 from outlast.toolkit.cache.store import CacheDraft
 from outlast.toolkit.cache.values import UnreadableBody, ValueForms, ValuePacking, form_of
 from outlast.toolkit.keys import key_text
@@ -110,7 +109,7 @@ class Cache:
         if body is None:
             raise packing.refuse_size()
         reading = self._in_use()
-        fresh = rule.fresh(value, random)
+        fresh = rule.fresh(value, rng.random)
         assert fresh is not None, "none_ttl is given"
         try:
             await reading.access.put(text, CacheDraft(token_hex(8), body, fresh, fresh, 0.0, {}), texts)
@@ -193,7 +192,7 @@ class Cache:
         """Keep what a function returns, async or plain: `@shop.cache.cached(ttl="5m", key="product:{id}")`.
 
         ttl: how long a value is fresh, shorter by a random share up to `jitter`. key, tags: templates of the
-        parameters; None: a key of all arguments. type: of the values, by default what the function says that it returns.
+        parameters; None: a key of all arguments. type: of the values, by default the return type of the function.
         stale: how long after that the old value is returned while one caller computes a new one in the background.
         stale_on_error: how long after it the old value is returned when the computation fails. none_ttl: how long None
         is kept; None: it is not. early: 0 for no early refresh; above 1 for an earlier one (see `is_early`).
@@ -207,20 +206,14 @@ class Cache:
         return CachedDecorator(self, rule, key, tuple(tags), type)
 
     async def read_call(
-        self,
-        rule: CacheRule,
-        kind: Any,
-        function: Callable[..., Any],
-        key: str,
-        tags: Sequence[str],
-        compute: Callable[[], Awaitable[Any]],
+        self, declared: CachedCall, key: str, tags: Sequence[str], compute: Callable[[], Awaitable[Any]]
     ) -> Any:
         """Return the value of one call of a cached function."""
-        packing = self._packings.get(function)
+        packing = self._packings.get(declared)
         if packing is None:
-            hint = self._forms().returned(function) if kind is None else kind
-            packing = self._packings[function] = self._packing(hint, getattr(function, "__qualname__", "cache.cached"))
-        return await self._in_use().read(Ask(_key_text(key), _tag_texts(tags), rule, packing, compute))
+            hint = self._forms().returned(declared.function) if declared.kind is None else declared.kind
+            packing = self._packings[declared] = self._packing(hint, declared.name)
+        return await self._in_use().read(Ask(_key_text(key), _tag_texts(tags), declared.rule, packing, compute))
 
     # From blocking code
 

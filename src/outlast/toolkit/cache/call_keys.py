@@ -32,7 +32,8 @@ class CallText:
 
     def __init__(self, template: str, function: Callable[..., Any], what: str) -> None:
         where = f"{getattr(function, '__qualname__', function)}: {what}={shown(template)}"
-        if not isinstance(template, str) or not template:
+        given: object = template
+        if not isinstance(given, str) or not given:
             raise ConfigurationError(f"{where}: give text such as 'product:{{id}}'")
         self._function = f"{getattr(function, '__qualname__', function)}: {what}"
         self._parts: list[tuple[str, str, int, object]] = []

@@ -154,7 +154,8 @@ class CacheFile(CacheStore):
         for each, at in used.items():
             session.run("update cache set used = max(used, ?) where key = ?", at, each)
         session.run(
-            "insert into cache (key, id, fresh, until, cost, tags, used, size, body) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into cache (key, id, fresh, until, cost, tags, used, size, body) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(key, draft.id, now + draft.fresh, now + draft.kept, draft.cost),
             *(msgspec.json.encode(tags).decode() if tags else "", now, size, draft.body),
         )

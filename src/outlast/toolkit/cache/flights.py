@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from random import random
 from secrets import token_hex
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from outlast.core.errors import DeadlinePassed, OutlastError, ToolkitAway
 from outlast.resilience.deadlines import remaining
 from outlast.resilience.guard import Guard
 from outlast.toolkit.cache.access import CacheAccess
-from outlast.toolkit.cache.rule import CacheRule
+from outlast.toolkit.cache.rule import CacheRule, rng
 from outlast.toolkit.cache.store import Begun, CacheDraft, CacheEntry, Seen, Versions
 from outlast.toolkit.cache.values import ValuePacking
 
@@ -44,6 +43,7 @@ class Ask:
         rule: CacheRule,
         packing: ValuePacking,
         compute: Callable[[], Awaitable[Any]],
+        *,
         keep: Callable[[Any], bool] | None = None,
     ) -> None:
         self.key = key
@@ -243,7 +243,7 @@ class Flights:
         if ask.keep is not None and not ask.keep(value):
             return value, None, None
         value, body = ask.packing.packed(value)
-        fresh = ask.rule.fresh(value, random)
+        fresh = ask.rule.fresh(value, rng.random)
         if body is None and fresh is not None:
             _log.warning("cache: the value of %s is larger than max_value and is not kept", ask.key)
         return value, body, fresh

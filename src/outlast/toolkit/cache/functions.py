@@ -18,7 +18,7 @@ from outlast.toolkit.cache.rule import CacheRule
 if TYPE_CHECKING:
     from outlast.toolkit.cache.cache import Cache
 
-__all__ = ["CachedAsync", "CachedDecorator", "CachedPlain", "in_thread"]
+__all__ = ["CachedAsync", "CachedCall", "CachedDecorator", "CachedPlain", "in_thread"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,6 +51,18 @@ class CachedPlain(Protocol[P, R_co]):
         """Return the key of these arguments."""
 
 
+class CachedCall:
+    """What was declared of one function. kind: the type of its values, None for what it says that it returns."""
+
+    __slots__ = ("function", "kind", "name", "rule")
+
+    def __init__(self, function: Callable[..., Any], rule: CacheRule, kind: Any) -> None:
+        self.function = function
+        self.name: str = getattr(function, "__qualname__", "cache.cached")
+        self.rule = rule
+        self.kind = kind
+
+
 class CachedDecorator:
     """What `Cache.cached` returns: it decorates one function. key: template, None for all arguments."""
 
@@ -62,20 +74,20 @@ class CachedDecorator:
         self._kind = kind
 
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedAsync[P, R]: ...
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedAsync[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, R], /) -> CachedPlain[P, R]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
         """Return the function that reads through the cache. Raise ConfigurationError."""
-        if not callable(function) or isinstance(function, type):
+        if not inspect.isroutine(function) and not isinstance(function, functools.partial):
             raise ConfigurationError(f"cache.cached on {shown(function)}: decorate a function")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigurationError(
-                f"cache.cached on {function.__qualname__}: a generator has no value: return a list instead of yielding"
+                f"cache.cached on {shown(function)}: a generator has no value: return a list instead of yielding"
             )
         key = all_arguments(function) if self._key is None else CallText(self._key, function, "key").of
         tags = [CallText(tag, function, "tags").of for tag in self._tags]
-        read = functools.partial(self._cache.read_call, self._rule, self._kind, function)
+        read = functools.partial(self._cache.read_call, CachedCall(function, self._rule, self._kind))
 
         def key_of(*args: Any, **kwargs: Any) -> str:
             return key(args, kwargs)

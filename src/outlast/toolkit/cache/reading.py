@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from random import random
 from typing import Any, Final
 
 from outlast.core.errors import ToolkitAway
@@ -11,7 +10,7 @@ from outlast.resilience.guard import Guard
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.access import CacheAccess
 from outlast.toolkit.cache.flights import Ask, Flight, Flights, Made, Outcome, Stored
-from outlast.toolkit.cache.rule import CacheLimits, is_early
+from outlast.toolkit.cache.rule import CacheLimits, is_early, rng
 from outlast.toolkit.cache.store import Seen
 from outlast.toolkit.cache.values import UnreadableBody
 
@@ -59,7 +58,7 @@ class CacheReading:
             seen = await self.access.look(ask.key)
             entry = seen.entry
             if entry is not None and entry.left > -rule.stale and entry.id != unreadable:
-                if entry.left <= 0 or is_early(entry.left, entry.cost, rule.early, random()):
+                if entry.left <= 0 or is_early(entry.left, entry.cost, rule.early, rng.random()):
                     self._refresh(ask, seen)
                 return Stored(entry, 0)
             flight = self._flights.of(ask.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 from typing import Any, Final
 
 from msgspec import Struct
@@ -12,7 +13,9 @@ from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.text import shown
 
-__all__ = ["CacheLimits", "CacheRule", "is_early", "rule_of"]
+__all__ = ["CacheLimits", "CacheRule", "is_early", "rng", "rule_of"]
+
+rng: Final = Random()  # noqa: S311 - spreads times, guards nothing
 
 MOST_TAGS: Final = 64
 """Of one entry: each is one more read of a version."""
