@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from outlast.aio.portal import portal
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from tests.support.toolkit import PLACES, Place, toolkit_at
@@ -33,3 +34,11 @@ async def other_kit(place: Place, clock: FakeClock, tmp_path: Path) -> AsyncIter
     toolkit = toolkit_at(place, tmp_path, clock)
     yield toolkit
     await toolkit.close()
+
+
+@pytest.fixture
+def kit_sync(place: Place, clock: FakeClock, tmp_path: Path) -> Iterator[Toolkit]:
+    """A toolkit on a fresh store, for blocking code."""
+    toolkit = toolkit_at(place, tmp_path, clock)
+    yield toolkit
+    portal().run(toolkit.close)

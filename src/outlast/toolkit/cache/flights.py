@@ -82,11 +82,12 @@ class Flight:
     came between.
     """
 
-    __slots__ = ("ask", "id", "joined", "started", "tags", "task", "waiting")
+    __slots__ = ("ask", "behind", "id", "joined", "started", "tags", "task", "waiting")
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, *, behind: bool) -> None:
         self.id: Final = token_hex(8)
         self.ask = ask
+        self.behind = behind
         self.started = False
         self.tags: Versions = {}
         self.joined = 0
@@ -122,11 +123,11 @@ class Flights:
         return not flight.tags or await self._access.versions(tuple(flight.tags)) == flight.tags
 
     def start(self, ask: Ask, past: str, *, behind: bool = False, away: bool = False) -> Flight:
-        """Start a computation. past: the id of the entry that does not serve. behind: no caller waits for it."""
-        flight = Flight(ask)
+        """Start a computation. past: the id of the entry that does not serve. behind: it refreshes that entry."""
+        flight = Flight(ask, behind=behind)
         key = (asyncio.get_running_loop(), ask.key)
         self._flights[key] = flight
-        work = self._from_source(flight) if away else self._made(flight, past, behind=behind)
+        work = self._from_source(flight) if away else self._made(flight, past)
         flight.task = asyncio.create_task(work, name="outlast-cache")
         flight.task.add_done_callback(lambda task: self._ended(key, flight, task))
         return flight
@@ -168,9 +169,9 @@ class Flights:
 
     # The computation
 
-    async def _made(self, flight: Flight, past: str, *, behind: bool) -> Outcome:
+    async def _made(self, flight: Flight, past: str) -> Outcome:
         try:
-            begun = await self._begun(flight, past, behind=behind)
+            begun = await self._begun(flight, past)
         except ToolkitAway:
             return await self._from_source(flight)
         if not isinstance(begun, Begun):
@@ -182,7 +183,7 @@ class Flights:
             value, body, fresh = await self._kept_alive(flight)
         except Exception:
             older = await self._older(flight)
-            if behind and not flight.waiting:
+            if flight.behind and not flight.waiting:
                 await self._let_go(access.renew(ask.key, flight.id, PAUSE))
             else:
                 await self._let_go(access.abandon(ask.key, flight.id))
@@ -200,7 +201,7 @@ class Flights:
             await self._let_go(access.finish(ask.key, draft))
         return Made(value, body, ask.keep is None or ask.keep(value), ask)
 
-    async def _begun(self, flight: Flight, past: str, *, behind: bool) -> Begun | Outcome:
+    async def _begun(self, flight: Flight, past: str) -> Begun | Outcome:
         """Take the lease, or wait for the value of its holder. Raise ToolkitAway."""
         ask, notifier, count = flight.ask, None, 0
         kept = ask.rule.kept(max(ask.rule.ttl, ask.rule.none or 0.0)) + self._lease
@@ -218,7 +219,7 @@ class Flights:
             seen = begun.seen
             if seen.entry is not None and seen.past != past and seen.entry.left > -ask.rule.stale:
                 return Stored(seen.entry, mark)
-            if behind and not flight.waiting:
+            if flight.behind and not flight.waiting:
                 return None
             if not seen.lease:  # one that an invalidation of its tag made dead
                 past = seen.past

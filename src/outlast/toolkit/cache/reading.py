@@ -30,11 +30,11 @@ class CacheReading:
         """Return the value: kept, or computed. Raise what the computation raises; BulkheadFull without the store."""
         unreadable = ""
         while True:
-            before = self._flights.of(ask.key)
-            if before is not None and not before.started:
-                found = await self._flights.join(before)
+            flight = self._flights.of(ask.key)
+            if flight is None or flight.behind or flight.started:
+                found = await self._looked(ask, flight if flight is not None and flight.started else None, unreadable)
             else:
-                found = await self._looked(ask, before, unreadable)
+                found = await self._flights.join(flight)
             if isinstance(found, Made):
                 return await self._made(ask, found)
             if found is not None:
@@ -52,7 +52,10 @@ class CacheReading:
         return found.value if found.body is None else ask.packing.unpacked(found.body)
 
     async def _looked(self, ask: Ask, before: Flight | None, unreadable: str) -> Outcome:
-        """Look into the store; take the entry, or join or start a computation. before: of the time of the call."""
+        """Look into the store; take the entry, or join or start a computation.
+
+        before: the computation that had begun before the call.
+        """
         rule = ask.rule
         try:
             seen = await self.access.look(ask.key)
