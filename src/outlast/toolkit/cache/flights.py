@@ -113,8 +113,10 @@ class Flights:
         self._flights: dict[_Key, Flight] = {}
 
     def of(self, key: str) -> Flight | None:
-        """Return the computation of a key in the running loop."""
-        return self._flights.get((asyncio.get_running_loop(), key))
+        """Return the computation of a key that is under way in the running loop."""
+        flight = self._flights.get((asyncio.get_running_loop(), key))
+        # One that is done is removed in a later turn of the loop: who joins it until then would look again for ever.
+        return None if flight is None or flight.task.done() else flight
 
     async def may_join(self, flight: Flight, seen: Seen) -> bool:
         """Return whether a value that is being computed will not be older than what was seen. Raise ToolkitAway."""
