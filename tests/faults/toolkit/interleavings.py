@@ -1,4 +1,4 @@
-"""Interleaved reads, updates and invalidations of many keys by two processes' caches, judged by what each read may return.
+"""Interleaved reads, updates and invalidations by two caches, judged by what each read may return.
 
 A read that begins after an invalidation has ended must not return a value from before the update that it followed. So
 the judgement covers every read, and the last one of each key in particular.

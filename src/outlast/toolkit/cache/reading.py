@@ -1,4 +1,4 @@
-"""Read through the cache: what is fresh at once, what is stale while it is computed anew, else one computation."""
+"""Read through the cache: what is fresh at once, what is stale while a new value is computed, else one computation."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def _above_0(value: Any, name: str) -> float:
 
 
 def is_early(left: float, cost: float, early: float, draw: float) -> bool:
-    """Return whether one reader computes a value anew although it is fresh for `left` seconds.
+    """Return whether one reader computes a new value although the old one is fresh for `left` seconds.
 
     The chance grows as the end comes near, and with the time that the computation takes, so that of many readers about
     one begins before the end. draw: evenly from 0 to 1. early: above 1 for earlier (XFetch, from A. Vattani, F.

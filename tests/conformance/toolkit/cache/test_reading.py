@@ -1,4 +1,4 @@
-"""A miss is computed once for all who ask, and what an invalidation made old is neither kept nor given to later callers."""
+"""One computation for all who miss; what an invalidation made old is not kept, and not given to later callers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_many_who_miss_share_one_computation(kit: Toolkit, other_kit: Tool
     values = await asyncio.gather(*reads, *more)
     assert source.began == 1
     assert values == [[1, 2]] * 150
-    values[0].append(3)
+    values[0].append(3)  # type: ignore[attr-defined]
     assert values[1:] == [[1, 2]] * 149, "each caller has a value of its own"
 
 

@@ -1,4 +1,4 @@
-"""Values are refreshed before they end, used for a while after it, and used when the source fails; never once invalidated."""
+"""Values are refreshed before their end, and used after it while that is declared; never once invalidated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
-from outlast.toolkit.cache import reading
+from outlast.toolkit.cache.rule import rng
 from tests.support.polling import until
 from tests.support.toolkit_cache import Source, cache_on
 
@@ -93,7 +93,7 @@ async def test_a_value_that_takes_long_is_computed_before_its_end(
         return await cache.get_or_set("k", slow, ttl=60, jitter=0, early=early)
 
     draws = [0.5]
-    monkeypatch.setattr(reading.rng, "random", lambda: draws[0])
+    monkeypatch.setattr(rng, "random", lambda: draws[0])
     assert await read(1) == 1
     clock.advance(58.5)  # 1.5 s are left: 2 s * -ln(0.5) = 1.4 s
     assert await read(1) == 1

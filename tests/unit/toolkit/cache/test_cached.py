@@ -55,7 +55,7 @@ async def test_an_async_function_is_called_once_for_its_key() -> None:
     assert await product(2) == Product(id=2)
     assert calls == [1, 2]
     assert product.key(1) == "product:1"
-    assert product.__name__ == "product"
+    assert product.__name__ == "product"  # type: ignore[attr-defined]
     assert await product.delete(1) == 1
     await product(1)
     await shop.cache.invalidate("product:1")
