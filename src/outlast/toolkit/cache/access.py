@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from outlast.aio.notifier import Notifier
 from outlast.core.clock import Clock
 from outlast.toolkit.access import Toolkit
+from outlast.toolkit.cache.near import NearCopies
 from outlast.toolkit.cache.store import Begun, CacheDraft, CacheStore, Seen, Versions
 from outlast.toolkit.store import ToolkitStore
 
@@ -51,6 +52,14 @@ class CacheAccess:
     async def look(self, key: str) -> Seen:
         """Return what is there."""
         return await self.toolkit.use(lambda store: self._on(store).look(key))
+
+    async def track(self, near: NearCopies) -> None:
+        """Have `near` told of all changes, or turned off where the store cannot tell. A second call changes nothing."""
+
+        async def track(store: ToolkitStore) -> bool:
+            return self._on(store).track(near)
+
+        near.possible = await self.toolkit.use(track)
 
     async def versions(self, tags: Sequence[str]) -> Versions:
         """Return the present versions of the tags that have one."""

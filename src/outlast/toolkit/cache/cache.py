@@ -17,6 +17,7 @@ from outlast.core.text import shown
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.flights import Ask
 from outlast.toolkit.cache.functions import CachedCall, CachedDecorator, in_thread
+from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.reading import CacheReading
 from outlast.toolkit.cache.rule import MOST_TAGS, CacheLimits, rng, rule_of
 from outlast.toolkit.cache.store import CacheDraft
@@ -115,6 +116,8 @@ class Cache:
             await reading.access.put(text, CacheDraft(token_hex(8), body, fresh, fresh, 0.0, {}), texts)
         except ToolkitAway:
             return False
+        finally:
+            reading.near.changed([text])
         return True
 
     async def get_many(self, keys: Iterable[str], *, type: Any = Any) -> dict[str, Any]:
@@ -137,8 +140,11 @@ class Cache:
 
         Raise ToolkitAway when the store does not answer: old values may remain until the end of their time.
         """
-        access, texts = self._in_use().access, [_key_text(key) for key in keys]
-        return sum(await asyncio.gather(*(access.delete(text) for text in texts)))
+        reading, texts = self._in_use(), [_key_text(key) for key in keys]
+        try:
+            return sum(await asyncio.gather(*(reading.access.delete(text) for text in texts)))
+        finally:  # before the server tells of it
+            reading.near.changed(texts)
 
     async def invalidate(self, *tags: str) -> None:
         """Make all values with one of these tags dead, those that are being computed too, in one step for each tag.
@@ -147,7 +153,11 @@ class Cache:
         """
         texts = _tag_texts(tags)
         if texts:
-            await self._in_use().access.invalidate(texts)
+            reading = self._in_use()
+            try:
+                await reading.access.invalidate(texts)
+            finally:
+                reading.near.tags_changed(texts)
 
     async def get_or_set(
         self,
@@ -162,16 +172,29 @@ class Cache:
         stale_on_error: Duration = 0,
         none_ttl: Duration | None = None,
         early: float = 1.0,
+        near: Duration = 0,
     ) -> T:
         """Return the value of a key, computed if there is none: once for all who ask meanwhile, in all processes.
 
         The options are those of `cached`. Raise what `compute` raises, and BulkheadFull while the store is away.
         """
         rule = rule_of(
-            ttl=ttl, jitter=jitter, stale=stale, stale_on_error=stale_on_error, none_ttl=none_ttl, early=early
+            ttl=ttl,
+            jitter=jitter,
+            stale=stale,
+            stale_on_error=stale_on_error,
+            none_ttl=none_ttl,
+            early=early,
+            near=near,
         )
         packing = self._packing(self._forms().returned(compute) if type is None else type, "cache.get_or_set")
-        value: T = await self._in_use().read(Ask(_key_text(key), _tag_texts(tags), rule, packing, compute))
+        text, reading = _key_text(key), self._in_use()
+        if rule.near:
+            found = reading.near.find(text)
+            if found is not NO_COPY:
+                copied: T = found
+                return copied
+        value: T = await reading.read(Ask(text, _tag_texts(tags), rule, packing, compute))
         return value
 
     # Functions
@@ -188,6 +211,7 @@ class Cache:
         stale_on_error: Duration = 0,
         none_ttl: Duration | None = None,
         early: float = 1.0,
+        near: Duration = 0,
     ) -> CachedDecorator:
         """Keep what a function returns, async or plain: `@shop.cache.cached(ttl="5m", key="product:{id}")`.
 
@@ -196,14 +220,29 @@ class Cache:
         stale: how long after that the old value is returned while one caller computes a new one in the background.
         stale_on_error: how long after it the old value is returned when the computation fails. none_ttl: how long None
         is kept; None: it is not. early: 0 for no early refresh; above 1 for an earlier one (see `is_early`).
+        near: how long this process may use a copy of its own, of which a server tells when it changes; on other stores
+        it has no effect.
 
         The function that is returned has `delete(...)`, which removes the value of these arguments, and `key(...)`.
         Raise ConfigurationError.
         """
         rule = rule_of(
-            ttl=ttl, jitter=jitter, stale=stale, stale_on_error=stale_on_error, none_ttl=none_ttl, early=early
+            ttl=ttl,
+            jitter=jitter,
+            stale=stale,
+            stale_on_error=stale_on_error,
+            none_ttl=none_ttl,
+            early=early,
+            near=near,
         )
         return CachedDecorator(self, rule, key, tuple(tags), type)
+
+    def copied(self, key: str) -> Any:
+        """Return the value of the copy in this process, NO_COPY without one."""
+        reading = self._reading
+        if reading is None or reading.access.toolkit is not self._toolkit():
+            return NO_COPY
+        return reading.near.find(_key_text(key))
 
     async def read_call(
         self, declared: CachedCall, key: str, tags: Sequence[str], compute: Callable[[], Awaitable[Any]]

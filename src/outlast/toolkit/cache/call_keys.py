@@ -62,7 +62,9 @@ class CallText:
         made: list[str] = []
         for before, name, at, default in self._parts:
             value = args[at] if at < len(args) else kwargs.get(name, default)
-            if type(value) is not str:
+            if type(value) is int:
+                value = str(value)
+            elif type(value) is not str:
                 if value is _REQUIRED:
                     raise TypeError(f"{self._function}: the argument {name!r} is missing")
                 if not isinstance(value, _PLAIN):
@@ -71,7 +73,9 @@ class CallText:
                         "numbers, UUIDs, dates or enums"
                     )
                 value = str(value.value if isinstance(value, Enum) else value)
-            made += (before, value.translate(_ENDS) if self._quoted else value)
+            if not self._quoted:
+                return f"{before}{value}{self._last}"
+            made += (before, value.translate(_ENDS))
         return "".join((*made, self._last))
 
 

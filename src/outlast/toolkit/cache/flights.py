@@ -32,7 +32,9 @@ PAUSE: Final = 1.0
 
 
 class Ask:
-    """One wish for a value. compute: makes it. keep: whether a value may be kept and given to others, None for yes."""
+    """One wish for a value. key: as the store has it. compute: makes it.
+
+    keep: whether a value may be kept and given to others, None for yes."""
 
     __slots__ = ("compute", "keep", "key", "packing", "rule", "tags")
 

@@ -13,6 +13,7 @@ from outlast.core.calls import is_async
 from outlast.core.errors import ConfigurationError
 from outlast.core.text import shown
 from outlast.toolkit.cache.call_keys import CallText, all_arguments
+from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.rule import CacheRule
 
 if TYPE_CHECKING:
@@ -89,15 +90,18 @@ class CachedDecorator:
         tags = [CallText(tag, function, "tags").of for tag in self._tags]
         read = functools.partial(self._cache.read_call, CachedCall(function, self._rule, self._kind))
 
+        near, copied = self._rule.near > 0, self._cache.copied
+
         def key_of(*args: Any, **kwargs: Any) -> str:
             return key(args, kwargs)
 
         if is_async(function):
 
             async def cached(*args: Any, **kwargs: Any) -> Any:
-                return await read(
-                    key(args, kwargs), [tag(args, kwargs) for tag in tags], lambda: function(*args, **kwargs)
-                )
+                name = key(args, kwargs)
+                if near and (value := copied(name)) is not NO_COPY:
+                    return value
+                return await read(name, [tag(args, kwargs) for tag in tags], lambda: function(*args, **kwargs))
 
             async def delete(*args: Any, **kwargs: Any) -> int:
                 return await self._cache.delete(key(args, kwargs))
@@ -105,8 +109,11 @@ class CachedDecorator:
             return _dressed(cached, function, key_of, delete)
 
         def cached_plain(*args: Any, **kwargs: Any) -> Any:
+            name = key(args, kwargs)
+            if near and (value := copied(name)) is not NO_COPY:
+                return value
             compute = in_thread(functools.partial(function, *args, **kwargs))
-            return self._cache.blocking(lambda: read(key(args, kwargs), [tag(args, kwargs) for tag in tags], compute))
+            return self._cache.blocking(lambda: read(name, [tag(args, kwargs) for tag in tags], compute))
 
         def delete_plain(*args: Any, **kwargs: Any) -> int:
             return self._cache.delete_sync(key(args, kwargs))

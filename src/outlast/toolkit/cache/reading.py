@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from outlast.core.errors import ToolkitAway
@@ -10,6 +11,7 @@ from outlast.resilience.guard import Guard
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.access import CacheAccess
 from outlast.toolkit.cache.flights import Ask, Flight, Flights, Made, Outcome, Stored
+from outlast.toolkit.cache.near import NearCopies
 from outlast.toolkit.cache.rule import CacheLimits, is_early, rng
 from outlast.toolkit.cache.store import Seen
 from outlast.toolkit.cache.values import UnreadableBody
@@ -23,6 +25,7 @@ class CacheReading:
     def __init__(self, toolkit: Toolkit, limits: CacheLimits) -> None:
         self.access: Final = CacheAccess(toolkit, limits.max_bytes)
         self.limits: Final = limits
+        self.near: Final = NearCopies(toolkit.clock.monotonic)
         bulkhead = Bulkhead(limits.concurrency, max_wait=limits.max_wait, max_waiting=limits.max_waiting)
         self._flights = Flights(self.access, Guard("cache", bulkhead=bulkhead), limits.lease)
 
@@ -58,7 +61,7 @@ class CacheReading:
         """
         rule = ask.rule
         try:
-            seen = await self.access.look(ask.key)
+            seen = await (self.access.look(ask.key) if not rule.near else self._look_and_copy(ask))
             entry = seen.entry
             if entry is not None and entry.left > -rule.stale and entry.id != unreadable:
                 if entry.left <= 0 or is_early(entry.left, entry.cost, rule.early, rng.random()):
@@ -76,6 +79,23 @@ class CacheReading:
             return await self._flights.join(flight)
         # One that was started since the call computes what the source holds after the call: it serves.
         return await self._flights.join(flight or self._flights.start(ask, seen.past))
+
+    async def _look_and_copy(self, ask: Ask) -> Seen:
+        """Look into the store, and copy what is there while the store tells of changes."""
+        near = self.near
+        if not near.on:
+            if near.possible:
+                await self.access.track(near)
+            return await self.access.look(ask.key)
+        read = near.begin(ask.key)
+        try:
+            seen = await self.access.look(ask.key)
+            if seen.entry is not None:
+                with suppress(UnreadableBody):
+                    near.keep(read, ask.key, seen.entry, ask.packing, ask.rule.near)
+            return seen
+        finally:
+            near.end(read, ask.key)
 
     def _refresh(self, ask: Ask, seen: Seen) -> None:
         """Compute in the background, unless that is under way."""

@@ -45,7 +45,10 @@ class CacheLimits(Struct, frozen=True, kw_only=True):
 
 
 class CacheRule(Struct, frozen=True):
-    """How values of one declaration are kept. Times in seconds; none: how long None is kept, None for not at all."""
+    """How values of one declaration are kept. Times in seconds; none: how long None is kept, None for not at all.
+
+    near: how long this process may use a copy of its own, 0 for none.
+    """
 
     ttl: float
     jitter: float
@@ -53,6 +56,7 @@ class CacheRule(Struct, frozen=True):
     stale_on_error: float
     none: float | None
     early: float
+    near: float
 
     def kept(self, fresh: float) -> float:
         """Return the seconds that an entry is kept that is fresh for `fresh` seconds."""
@@ -72,6 +76,7 @@ def rule_of(
     stale_on_error: Duration = 0,
     none_ttl: Duration | None = None,
     early: float = 1.0,
+    near: Duration = 0,
 ) -> CacheRule:
     """Return the checked rule; raise ConfigurationError."""
     if type(jitter) not in (int, float) or not 0 <= jitter < 1:
@@ -88,6 +93,7 @@ def rule_of(
         seconds(stale_on_error, "stale_on_error"),
         none,
         float(early),
+        seconds(near, "near"),
     )
 
 

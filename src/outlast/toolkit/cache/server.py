@@ -12,6 +12,7 @@ import msgspec
 from outlast.aio.notifier import Notifier
 from outlast.clients.redis.client import Argument
 from outlast.clients.redis.scripts import load_script
+from outlast.toolkit.cache.near import NearCopies
 from outlast.toolkit.cache.store import CHANGE, Begun, CacheDraft, CacheEntry, CacheStore, Seen, Versions
 from outlast.toolkit.server import ToolkitServer
 
@@ -40,6 +41,23 @@ class CacheServer(CacheStore):
     def ended(self) -> Notifier:
         """Return the notifier of computations that have ended, in any process."""
         return self._store.listen(CHANGE)
+
+    def track(self, near: NearCopies) -> bool:
+        """Tell `near` of all changes; a Cluster cannot: each of its masters tells of its own keys only."""
+        if self._store.client.split:
+            return False
+        # Not of leases, which change at each miss.
+        entries, tags = (self._store.key(piece, "").removesuffix("}") for piece in ("cache", "cache-tag"))
+        as_bytes = entries.encode(), tags.encode()
+
+        def changed(keys: Sequence[bytes]) -> None:
+            near.changed(key[len(entries) : -1].decode() for key in keys if key.startswith(as_bytes[0]))
+            of_tags = [key[len(tags) : -1].decode() for key in keys if key.startswith(as_bytes[1])]
+            if of_tags:
+                near.tags_changed(of_tags)
+
+        self._store.client.track((entries, tags), changed, lambda on: near.switch(on=on))
+        return True
 
     async def look(self, key: str) -> Seen:
         """Return what is there: one round trip, and one more for the tags of an entry that has some."""

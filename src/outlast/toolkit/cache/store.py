@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from outlast.aio.notifier import Notifier
+
+if TYPE_CHECKING:
+    from outlast.toolkit.cache.near import NearCopies
 
 __all__ = ["CHANGE", "Begun", "CacheDraft", "CacheEntry", "CacheStore", "Seen", "Versions"]
 
@@ -109,6 +112,10 @@ class CacheStore(ABC):
     @abstractmethod
     async def invalidate(self, tags: Sequence[str]) -> None:
         """Make all entries with one of these tags dead, those under way included; one step for each tag."""
+
+    def track(self, near: NearCopies) -> bool:
+        """Tell `near` of all changes from now on; return whether this store can."""
+        return False
 
     @abstractmethod
     def ended(self) -> Notifier:

@@ -85,6 +85,8 @@ class ValuePacking:
 
     def __init__(self, form: ValueForm, *, most: int, compress_over: int, where: str) -> None:
         self._form = form
+        self.read: Final = form.read
+        """Returns the value of its JSON."""
         self._most = most
         self._compress_over = compress_over
         self._where = where
@@ -110,6 +112,14 @@ class ValuePacking:
                 made = ZIPPED + zipped
         return value, made if len(made) <= self._most else None
 
+    def json(self, made: bytes) -> bytes:
+        """Return the JSON of a packed value; raise ValueError, zlib.error."""
+        if made[:1] == ZIPPED:
+            return zlib.decompress(made[1:])
+        if made[:1] != PLAIN:
+            raise UnreadableBody(shown(made[:1]))
+        return made[1:]
+
     def refuse_size(self) -> InvalidArguments:
         """Return the error for a value that is too large."""
         return InvalidArguments(
@@ -120,11 +130,6 @@ class ValuePacking:
     def unpacked(self, made: bytes) -> Any:
         """Return the value; raise UnreadableBody."""
         try:
-            body = made[1:]
-            if made[:1] == ZIPPED:
-                body = zlib.decompress(body)
-            elif made[:1] != PLAIN:
-                raise UnreadableBody(shown(made[:1]))
-            return self._form.read(body)
+            return self.read(self.json(made))
         except (ValueError, TypeError, RecursionError, zlib.error) as error:
             raise UnreadableBody(self._where) from error
