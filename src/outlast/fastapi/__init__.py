@@ -8,9 +8,22 @@ if find_spec("fastapi") is None:
     raise ImportError("outlast.fastapi needs FastAPI: pip install 'outlast[fastapi]'")
 
 from outlast.core.shedding import RequestClass, Shed, health_first
+from outlast.fastapi.cached_routes import CachedRoute, CachedRoutes, by_credentials
 from outlast.fastapi.install import install
 from outlast.fastapi.problems import Problem
 from outlast.fastapi.routes import Health, JobView
 from outlast.fastapi.shedder import LoadShedder
 
-__all__ = ["Health", "JobView", "LoadShedder", "Problem", "RequestClass", "Shed", "health_first", "install"]
+__all__ = [
+    "CachedRoute",
+    "CachedRoutes",
+    "Health",
+    "JobView",
+    "LoadShedder",
+    "Problem",
+    "RequestClass",
+    "Shed",
+    "by_credentials",
+    "health_first",
+    "install",
+]

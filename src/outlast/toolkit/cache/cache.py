@@ -19,9 +19,9 @@ from outlast.toolkit.cache.flights import Ask
 from outlast.toolkit.cache.functions import CachedCall, CachedDecorator, in_thread
 from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.reading import CacheReading
-from outlast.toolkit.cache.rule import MOST_TAGS, CacheLimits, rng, rule_of
+from outlast.toolkit.cache.rule import MOST_TAGS, CacheLimits, CacheRule, rng, rule_of
 from outlast.toolkit.cache.store import CacheDraft
-from outlast.toolkit.cache.values import UnreadableBody, ValueForms, ValuePacking, form_of
+from outlast.toolkit.cache.values import UnreadableBody, ValueForm, ValueForms, ValuePacking, form_of
 from outlast.toolkit.keys import key_text
 
 __all__ = ["Cache"]
@@ -253,6 +253,21 @@ class Cache:
             hint = self._forms().returned(declared.function) if declared.kind is None else declared.kind
             packing = self._packings[declared] = self._packing(hint, declared.name)
         return await self._in_use().read(Ask(_key_text(key), _tag_texts(tags), declared.rule, packing, compute))
+
+    async def read_answer(
+        self,
+        key: str,
+        tags: Sequence[str],
+        rule: CacheRule,
+        form: ValueForm,
+        compute: Callable[[], Awaitable[Any]],
+        *,
+        keep: Callable[[Any], bool],
+    ) -> Any:
+        """Return what is kept or computed; a value that `keep` refuses goes to the caller that computed it alone."""
+        limits = self._limits
+        packing = ValuePacking(form, most=limits.max_value, compress_over=limits.compress_over, where="cache")
+        return await self._in_use().read(Ask(_key_text(key), _tag_texts(tags), rule, packing, compute, keep=keep))
 
     # From blocking code
 
