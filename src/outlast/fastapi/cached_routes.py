@@ -100,8 +100,8 @@ class CachedRoutes:
     """ASGI middleware: `app.add_middleware(CachedRoutes, shop=shop, routes=[CachedRoute("/products", ttl="1m")])`.
 
     An answer is kept and given to others when its status is 200, it is complete and of at most 512 KiB, and has no
-    `Set-Cookie`, no `Cache-Control` with private, no-store or no-cache, and no `Vary` beyond the headers in its key. All
-    other answers go to their own request only. While the store is away the app answers, at most `concurrency` of
+    `Set-Cookie`, no `Cache-Control` with private, no-store or no-cache, and no `Vary` beyond the headers in its key.
+    All other answers go to their own request only. While the store is away the app answers, at most `concurrency` of
     `cache.configure` at once; a request that gets no turn is answered 503.
     """
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from outlast.aio.notifier import Notifier
 from outlast.aio.tasks import cancel
-from outlast.core.errors import DeadlinePassed, OutlastError, ToolkitAway
+from outlast.core.errors import DeadlinePassed, OutlastError, StoreError, ToolkitAway
 from outlast.resilience.deadlines import remaining
 from outlast.resilience.guard import Guard
 from outlast.toolkit.cache.access import CacheAccess
@@ -279,9 +279,13 @@ class Flights:
         return Made(value, body, ask.keep is None or ask.keep(value), ask)
 
     async def _let_go(self, call: Awaitable[object]) -> None:
-        """Await a call that only saves work: without it the lease ends by itself."""
-        with suppress(ToolkitAway):
+        """Await a call that only saves work: without it the lease ends by itself, and the value is not kept."""
+        try:
             await call
+        except ToolkitAway:
+            pass
+        except StoreError as error:
+            _log.warning("cache: a value is not kept: %s", error)
 
 
 async def _own(flight: Flight) -> Any:

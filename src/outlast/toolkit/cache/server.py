@@ -61,7 +61,7 @@ class CacheServer(CacheStore):
 
     async def look(self, key: str) -> Seen:
         """Return what is there: one round trip, and one more for the tags of an entry that has some."""
-        return await self._seen(await self._run("look", key, again=True))
+        return await self._seen(key, await self._run("look", key, again=True))
 
     async def versions(self, tags: Sequence[str]) -> Versions:
         """Return the present versions of the tags that have one."""
@@ -77,7 +77,7 @@ class CacheServer(CacheStore):
         # The versions first: one that is read after the computation began may be newer than what it read.
         versions = await self._made(tags, kept)
         found = await self._run("begin", key, lease_id, lease, past, again=True)
-        seen = await self._seen(found)
+        seen = await self._seen(key, found)
         # Sent again after a lost connection, it finds the lease that it took.
         return Begun(found[0] == 1 or seen.lease == lease_id, seen, versions)
 
@@ -102,7 +102,7 @@ class CacheServer(CacheStore):
     async def delete(self, key: str) -> bool:
         """Remove the entry and void the lease of the key."""
         found = await self._run("delete", key, again=True)
-        return found is not None and (await self._seen([0, found, b"0", None])).entry is not None
+        return found is not None and (await self._seen(key, [0, found, b"0", None])).entry is not None
 
     async def invalidate(self, tags: Sequence[str]) -> None:
         """Make all entries with one of these tags dead."""
@@ -124,12 +124,16 @@ class CacheServer(CacheStore):
         )
         return {tag: version.decode() for tag, version in zip(tags, made, strict=True)}
 
-    async def _seen(self, found: list[Any]) -> Seen:
+    async def _seen(self, key: str, found: list[Any]) -> Seen:
         _, packed, left, lease = found
-        under_way = lease.decode() if lease else ""
+        under_way = lease.decode("ascii", "replace") if lease else ""
         if not packed:
             return Seen(None, "", under_way)
-        entry = _unpacked(packed, float(left))
+        try:
+            entry = _unpacked(packed, float(left))
+        except (ValueError, msgspec.MsgspecError):  # damaged: a computation would find it in its way
+            await self._run("delete", key, again=True)
+            return Seen(None, "", "")
         if entry.tags and await self.versions(tuple(entry.tags)) != entry.tags:
             return Seen(None, entry.id, under_way)
         return Seen(entry, entry.id, under_way)
