@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         StoreMoved,
         StoreUnavailable,
         StoreUncertain,
+        ToolkitAway,
         UniqueConflict,
         UnsafeStore,
         WireError,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
     from outlast.settings import Settings
+    from outlast.toolkit.cache.cache import Cache
 
 __version__ = "0.1.0"
 
@@ -83,6 +85,7 @@ __all__ = [
     "Breaker",
     "Bulkhead",
     "BulkheadFull",
+    "Cache",
     "CallNext",
     "ConfigurationError",
     "Constant",
@@ -146,6 +149,7 @@ __all__ = [
     "StoreUnavailable",
     "StoreUncertain",
     "Timeout",
+    "ToolkitAway",
     "Unique",
     "UniqueConflict",
     "UnsafeStore",
@@ -178,6 +182,7 @@ _NAMES = {
     "resilience.guard": ("Guard",),
     "router": ("JobRouter",),
     "settings": ("Settings",),
+    "toolkit.cache.cache": ("Cache",),
 }
 """The names of each module; every other name of `__all__` is an error in core.errors or an event in core.events."""
 

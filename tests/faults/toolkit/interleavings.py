@@ -32,7 +32,8 @@ class Verdict:
 class _Subject:
     """One key and its source. valid: the oldest value that a read that begins now may return."""
 
-    def __init__(self, caches: Sequence[Cache], name: str, rng: Random, verdict: Verdict) -> None:
+    def __init__(self, caches: Sequence[Cache], name: str, rng: Random, verdict: Verdict, near: float) -> None:
+        self.near = near
         self.caches = caches
         self.name = name
         self.rng = rng
@@ -55,7 +56,9 @@ class _Subject:
     async def read(self, tags: Sequence[str]) -> None:
         valid, cache = self.valid, self.rng.choice(self.caches)
         stale = self.rng.choice([0, 60])
-        found = await cache.get_or_set(self.name, self.compute, ttl=60, tags=tags, stale=stale, type=int)
+        found = await cache.get_or_set(
+            self.name, self.compute, ttl=60, tags=tags, stale=stale, type=int, near=self.near
+        )
         self.verdict.reads += 1
         if found < valid:
             self.verdict.old.append(f"{self.name}: {found} after the invalidation of {valid}")
@@ -85,10 +88,13 @@ class _Subject:
         self.verdict.interleavings += 1
 
 
-async def interleave(caches: Sequence[Cache], number: int, seed: int) -> Verdict:
-    """Run this many interleavings; the seed decides what each actor does and how long it pauses."""
+async def interleave(caches: Sequence[Cache], number: int, seed: int, *, near: float = 0) -> Verdict:
+    """Run this many interleavings; the seed decides what each actor does and how long it pauses.
+
+    near: for one cache only, as another process may use its copy until it is told of a change.
+    """
     verdict = Verdict()
     for begin in range(0, number, AT_ONCE):
         names = range(begin, min(begin + AT_ONCE, number))
-        await asyncio.gather(*(_Subject(caches, f"k{n}", Random(seed + n), verdict).run() for n in names))
+        await asyncio.gather(*(_Subject(caches, f"k{n}", Random(seed + n), verdict, near).run() for n in names))
     return verdict

@@ -15,8 +15,9 @@ from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAway
 from outlast.core.text import shown
 from outlast.toolkit.access import Toolkit
+from outlast.toolkit.cache.callers_thread import CallersThread
 from outlast.toolkit.cache.flights import Ask
-from outlast.toolkit.cache.functions import CachedCall, CachedDecorator, in_thread
+from outlast.toolkit.cache.functions import CachedCall, CachedDecorator
 from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.reading import CacheReading
 from outlast.toolkit.cache.rule import MOST_TAGS, CacheLimits, CacheRule, rng, rule_of
@@ -288,18 +289,22 @@ class Cache:
         self.blocking(lambda: self.invalidate(*tags))
 
     def get_or_set_sync(self, key: str, compute: Callable[[], T], *, ttl: Duration, **options: Any) -> T:
-        """Do as `get_or_set`, in blocking code; `compute` is a plain function, which is called in another thread."""
+        """Do as `get_or_set`, in blocking code; `compute` is a plain function, which is called in this thread."""
         options.setdefault("type", self._forms().returned(compute))
-        return self.blocking(lambda: self.get_or_set(key, in_thread(compute), ttl=ttl, **options))
+        thread = CallersThread(compute)
+        return self.blocking(lambda: self.get_or_set(key, thread.compute, ttl=ttl, **options), thread)
 
-    def blocking(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what `work()` returns; raise WrongThread on a thread that runs an event loop."""
+    def blocking(self, work: Callable[[], Coroutine[Any, Any, T]], thread: CallersThread[T] | None = None) -> T:
+        """Return what `work()` returns; raise WrongThread on a thread that runs an event loop.
+
+        thread: that of the caller, where `work()` may compute.
+        """
 
         async def kept() -> T:
             portal().at_stop(self._toolkit().close)
             return await work()
 
-        return portal().run(kept)
+        return portal().run(kept) if thread is None else thread.wait(kept)
 
     def _in_use(self) -> CacheReading:
         toolkit = self._toolkit()

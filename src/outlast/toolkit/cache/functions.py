@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from outlast.core.calls import is_async
 from outlast.core.errors import ConfigurationError
 from outlast.core.text import shown
 from outlast.toolkit.cache.call_keys import CallText, all_arguments
+from outlast.toolkit.cache.callers_thread import CallersThread
 from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.rule import CacheRule
 
 if TYPE_CHECKING:
     from outlast.toolkit.cache.cache import Cache
 
-__all__ = ["CachedAsync", "CachedCall", "CachedDecorator", "CachedPlain", "in_thread"]
+__all__ = ["CachedAsync", "CachedCall", "CachedDecorator", "CachedPlain"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,8 +111,8 @@ class CachedDecorator:
             name = key(args, kwargs)
             if near and (value := copied(name)) is not NO_COPY:
                 return value
-            compute = in_thread(functools.partial(function, *args, **kwargs))
-            return self._cache.blocking(lambda: read(name, [tag(args, kwargs) for tag in tags], compute))
+            thread = CallersThread(functools.partial(function, *args, **kwargs))
+            return self._cache.blocking(lambda: read(name, [tag(args, kwargs) for tag in tags], thread.compute), thread)
 
         def delete_plain(*args: Any, **kwargs: Any) -> int:
             return self._cache.delete_sync(key(args, kwargs))
@@ -125,15 +124,3 @@ def _dressed(wrapper: Any, function: Callable[..., Any], key: Any, delete: Any) 
     functools.update_wrapper(wrapper, function)
     wrapper.key, wrapper.delete = key, delete
     return wrapper
-
-
-def in_thread(function: Callable[[], R]) -> Callable[[], Awaitable[R]]:
-    """Return what computes in a thread of the running loop, in the context of the present caller."""
-    context = contextvars.copy_context()
-
-    async def compute() -> R:
-        # A copy for each call: one context cannot be entered twice.
-        run = cast("Callable[[Callable[[], R]], R]", context.copy().run)
-        return await asyncio.get_running_loop().run_in_executor(None, run, function)
-
-    return compute

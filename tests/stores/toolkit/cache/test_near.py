@@ -12,6 +12,7 @@ from outlast.toolkit.cache.cache import Cache
 from outlast.toolkit.cache.near import NO_COPY, NearCopies
 from outlast.toolkit.cache.store import CacheEntry
 from outlast.toolkit.cache.values import ValuePacking
+from tests.faults.toolkit.interleavings import interleave
 from tests.support.polling import until
 from tests.support.servers.redis_server import RedisServer
 from tests.support.toolkit_cache import Source, cache_on
@@ -101,6 +102,13 @@ async def test_without_the_server_there_are_no_copies_until_it_tells_again(
     server.start()
     await read_until_copied(cache, source)
     assert await read(cache, source) == 2
+
+
+async def test_no_old_copy_is_returned_after_an_invalidation_by_this_process(caches: list[Cache]) -> None:
+    await read_until_copied(caches[0], Source(1))
+    verdict = await interleave([caches[0]], 500, seed=3, near=60)
+    assert verdict.old == []
+    assert caches[0]._in_use().near.on
 
 
 class Text:

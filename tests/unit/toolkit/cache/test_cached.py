@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from enum import Enum
 from typing import Any
@@ -14,6 +16,7 @@ from pydantic import BaseModel
 
 from outlast import ConfigurationError, InvalidArguments, Outlast, Settings
 from outlast.core.errors import WrongThread
+from outlast.testing.clock import FakeClock
 
 shop = Outlast("shop", settings=Settings(url="memory:"))
 calls: list[Any] = []
@@ -72,6 +75,49 @@ def test_a_plain_function_reads_from_its_thread_in_the_context_of_its_caller() -
     assert plain.delete(1) == 1
     plain(1)
     assert calls == [(1, "ann")] * 2
+
+
+@shop.cache.cached(ttl="5m", key="inner:{id}")
+def inner(id: int) -> int:
+    return threading.get_ident()
+
+
+@shop.cache.cached(ttl="5m", key="outer:{id}")
+def outer(id: int) -> list[int]:
+    return [threading.get_ident(), inner(id)]
+
+
+def test_plain_functions_compute_in_the_thread_of_their_caller_however_many_call_each_other() -> None:
+    with ThreadPoolExecutor(50) as pool:
+        found = list(pool.map(lambda n: (threading.get_ident(), outer(n)), range(100)))
+    assert all(ids == [own, own] for own, ids in found)
+
+
+def test_an_error_of_a_plain_function_reaches_its_caller() -> None:
+    @shop.cache.cached(ttl="5m", key="raises")
+    def raises() -> int:
+        raise OSError("down")
+
+    with pytest.raises(OSError, match="down"):
+        raises()
+
+
+def test_a_plain_function_is_refreshed_when_its_caller_is_gone() -> None:
+    refreshed = threading.Event()
+
+    @shop.cache.cached(ttl=60, key="stale", jitter=0, stale=60)
+    def stale() -> str:
+        calls.append("stale")
+        if len(calls) > 1:
+            refreshed.set()
+        return threading.current_thread().name
+
+    assert stale() == threading.current_thread().name
+    clock = shop._toolkit().clock
+    assert isinstance(clock, FakeClock)
+    clock.advance(61)
+    assert stale() == threading.current_thread().name
+    assert refreshed.wait(30)
 
 
 async def test_a_plain_function_on_an_event_loop_is_refused_before_it_blocks() -> None:
