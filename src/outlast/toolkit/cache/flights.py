@@ -27,6 +27,10 @@ _log = logging.getLogger("outlast.toolkit")
 
 POLL: Final = 0.5
 """Seconds after which a waiter looks without a notification: the holder of the lease may have been killed."""
+FEW: Final = 8
+"""Keys that may wait for other processes and look at each notification."""
+SPREAD: Final = 0.0005
+"""Seconds for each key that waits, by which all of them look later: so they look some 2,000 times a second at most."""
 PAUSE: Final = 1.0
 """Seconds after a failed refresh in the background until the next one: meanwhile the old value is in use."""
 
@@ -112,6 +116,7 @@ class Flights:
         self._access = access
         self._source = source
         self._lease = lease
+        self._waiting = 0
         self._flights: dict[_Key, Flight] = {}
 
     def of(self, key: str) -> Flight | None:
@@ -230,7 +235,17 @@ class Flights:
             elif notifier is None:
                 notifier = await self._access.ended()
             else:
-                await _notified(notifier, count)
+                await self._notified(notifier, count)
+
+    async def _notified(self, notifier: Notifier, count: int) -> None:
+        """Return when a computation of any key has ended, later the more keys wait: each of them looks then."""
+        self._waiting += 1
+        try:
+            await notifier.wait(count, POLL)
+            if self._waiting > FEW:
+                await asyncio.sleep(min(POLL, self._waiting * SPREAD))
+        finally:
+            self._waiting -= 1
 
     async def _kept_alive(self, flight: Flight) -> tuple[Any, bytes | None, float | None]:
         """Compute the value while its lease is renewed; return it, its bytes, and how long it is fresh."""
@@ -297,7 +312,3 @@ async def _own(flight: Flight) -> Any:
         if task is not None and task.cancelling():
             raise
         raise OutlastError(f"cache: the computation of {flight.ask.key} was cancelled by its own code") from error
-
-
-async def _notified(notifier: Notifier, count: int) -> None:
-    await notifier.wait(count, POLL)

@@ -14,14 +14,15 @@ from outlast.toolkit.cache.store import CacheEntry
 from outlast.toolkit.cache.values import ValuePacking
 from tests.faults.toolkit.interleavings import interleave
 from tests.support.polling import until
+from tests.support.servers.redis_programs import IN_SUITE, installed
 from tests.support.servers.redis_server import RedisServer
 from tests.support.toolkit_cache import Source, cache_on
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of this test's own."""
-    server = RedisServer()
+@pytest.fixture(params=["", *installed(*IN_SUITE).values()])
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server of this test's own, of each program."""
+    server = RedisServer(server=request.param)
     server.start()
     yield server
     server.remove()
