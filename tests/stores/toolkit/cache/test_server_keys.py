@@ -70,7 +70,11 @@ async def test_a_damaged_entry_is_computed_again(kit: Toolkit, damage: bytes) ->
 
     async def spoil(store: ToolkitStore) -> None:
         assert isinstance(store, ToolkitServer)
-        await store.client.command("SET", store.key("cache", "k"), damage, "PX", 60_000)
+        if damage == b"":
+            await store.client.command("DEL", store.key("cache", "k"))
+            await store.client.command("LPUSH", store.key("cache", "k"), "of another type")
+        else:
+            await store.client.command("SET", store.key("cache", "k"), damage, "PX", 60_000)
 
     await kit.use(spoil)
     assert await cache.get("k") is None

@@ -10,7 +10,11 @@ if not now then
   now = tonumber(t[1]) + tonumber(t[2]) / 1000000
 end
 local function read(key, skip)      -- the value and its first time, nil when it has ended
-  local raw = call('GET', key)
+  local raw = redis.pcall('GET', key)
+  if type(raw) == 'table' then      -- an error: a key of another type, which no SET of the cache made
+    call('DEL', key)
+    return nil
+  end
   if not raw or #raw < skip + 16 then return nil end
   local first, second = struct.unpack(skip == 16 and '>dd' or '>d', raw)
   if (skip == 16 and second or first) <= now then return nil end
