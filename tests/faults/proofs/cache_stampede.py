@@ -33,7 +33,7 @@ async def prove(processes: int, callers: int, readers: int, answers: int) -> boo
     try:
         for place in ("sqlite", "redis"):
             with tempfile.TemporaryDirectory() as folder:
-                url = server.url if place == "redis" else f"sqlite:{folder}/toolkit.db"
+                url = f"{server.url}?timeout=60" if place == "redis" else f"sqlite:{folder}/toolkit.db"
                 began = time.monotonic()
                 computed, right = await miss_together(url, Path(folder), processes=processes, callers=callers)
             print(

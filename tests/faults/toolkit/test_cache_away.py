@@ -22,7 +22,7 @@ from tests.support.toolkit_cache import Source, cache_on
 @pytest.mark.parametrize("place", ["sqlite", "redis"])
 async def test_processes_that_miss_together_compute_once(place: str, tmp_path: Path) -> None:
     file = f"sqlite:{tmp_path / 'toolkit.db'}"
-    url = file if place == "sqlite" else f"{redis_url()}?namespace={namespace_of(tmp_path)}"
+    url = file if place == "sqlite" else f"{redis_url()}?timeout=60&namespace={namespace_of(tmp_path)}"
     assert await miss_together(url, tmp_path, processes=2, callers=250) == (1, 500)
 
 

@@ -13,6 +13,7 @@ from outlast.toolkit.cache.access import CacheAccess
 from outlast.toolkit.cache.flights import Ask, Flight, Flights, Made, Outcome, Stored
 from outlast.toolkit.cache.near import NearCopies
 from outlast.toolkit.cache.rule import CacheLimits, is_early, rng
+from outlast.toolkit.cache.shared_looks import SharedLooks
 from outlast.toolkit.cache.store import Seen
 from outlast.toolkit.cache.values import UnreadableBody
 
@@ -27,6 +28,7 @@ class CacheReading:
         self.limits: Final = limits
         self.near: Final = NearCopies(toolkit.clock.monotonic)
         bulkhead = Bulkhead(limits.concurrency, max_wait=limits.max_wait, max_waiting=limits.max_waiting)
+        self._looks: Final = SharedLooks(self._look)
         self._flights = Flights(self.access, Guard("cache", bulkhead=bulkhead), limits.lease)
 
     async def read(self, ask: Ask) -> Any:
@@ -61,17 +63,18 @@ class CacheReading:
         """
         rule = ask.rule
         try:
-            seen = await (self.access.look(ask.key) if not rule.near else self._look_and_copy(ask))
+            if rule.near:
+                seen, joinable = await self._checked(ask.key, await self._look_and_copy(ask))
+            else:
+                seen, joinable = await self._looks.look(ask.key)
             entry = seen.entry
             if entry is not None and entry.left > -rule.stale and entry.id != unreadable:
                 if entry.left <= 0 or is_early(entry.left, entry.cost, rule.early, rng.random()):
                     self._refresh(ask, seen)
                 return Stored(entry, 0)
             flight = self._flights.of(ask.key)
-            if flight is not None and flight is before and not await self._flights.may_join(flight, seen):
-                flight = self._flights.of(ask.key)
-                if flight is before:
-                    flight = None
+            if flight is before and flight is not joinable:
+                flight = None
         except ToolkitAway:
             flight = self._flights.of(ask.key)
             if flight is None or flight.started:
@@ -79,6 +82,16 @@ class CacheReading:
             return await self._flights.join(flight)
         # One that was started since the call computes what the source holds after the call: it serves.
         return await self._flights.join(flight or self._flights.start(ask, seen.past))
+
+    async def _look(self, key: str) -> tuple[Seen, Flight | None]:
+        return await self._checked(key, await self.access.look(key))
+
+    async def _checked(self, key: str, seen: Seen) -> tuple[Seen, Flight | None]:
+        """Return what was seen, and the computation that those may join who asked before. Raise ToolkitAway."""
+        flight = None if seen.entry is not None and seen.entry.left > 0 else self._flights.of(key)
+        if flight is None or not flight.started or not await self._flights.may_join(flight, seen):
+            return seen, None
+        return seen, flight
 
     async def _look_and_copy(self, ask: Ask) -> Seen:
         """Look into the store, and copy what is there while the store tells of changes."""
