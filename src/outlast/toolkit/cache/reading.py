@@ -84,11 +84,14 @@ class CacheReading:
         return await self._flights.join(flight or self._flights.start(ask, seen.past))
 
     async def _look(self, key: str) -> tuple[Seen, Flight | None]:
-        return await self._checked(key, await self.access.look(key))
+        seen = await self.access.look(key)
+        if seen.entry is not None and seen.entry.left > 0:
+            return seen, None
+        return await self._checked(key, seen)
 
     async def _checked(self, key: str, seen: Seen) -> tuple[Seen, Flight | None]:
         """Return what was seen, and the computation that those may join who asked before. Raise ToolkitAway."""
-        flight = None if seen.entry is not None and seen.entry.left > 0 else self._flights.of(key)
+        flight = self._flights.of(key)
         if flight is None or not flight.started or not await self._flights.may_join(flight, seen):
             return seen, None
         return seen, flight
