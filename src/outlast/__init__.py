@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
     from outlast.settings import Settings
+    from outlast.toolkit.cache.cache import Cache
     from outlast.toolkit.limiter.decision import Decision
     from outlast.toolkit.limiter.limiter import Limiter
     from outlast.toolkit.lock.fence import fence_condition
@@ -92,6 +93,7 @@ __all__ = [
     "Breaker",
     "Bulkhead",
     "BulkheadFull",
+    "Cache",
     "CallNext",
     "ConfigurationError",
     "Constant",
@@ -196,6 +198,7 @@ _NAMES = {
     "resilience.guard": ("Guard",),
     "router": ("JobRouter",),
     "settings": ("Settings",),
+    "toolkit.cache.cache": ("Cache",),
     "toolkit.limiter.decision": ("Decision",),
     "toolkit.limiter.limiter": ("Limiter",),
     "toolkit.lock.fence": ("fence_condition",),

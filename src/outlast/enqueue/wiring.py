@@ -28,6 +28,7 @@ from outlast.enqueue.runtime import Runtime
 from outlast.settings import Settings
 
 if TYPE_CHECKING:
+    from outlast.declare.value_forms import JsonForms
     from outlast.enqueue.spool import Spool
     from outlast.resilience.link import GuardLink
     from outlast.toolkit.access import Toolkit
@@ -102,6 +103,13 @@ class Wiring:
                     url = toolkit_url(settings.toolkit_url, settings.url)
                     self._toolkit = Toolkit(url, clock=self.composer.clock, timeout=settings.toolkit_timeout)
         return self._toolkit
+
+    @property
+    def value_forms(self) -> JsonForms:
+        """What makes the forms of values that the toolkit keeps, by their types."""
+        from outlast.declare.value_forms import JsonForms  # imports pydantic, which declarations do not need
+
+        return JsonForms()
 
     def emit(self, event: Event) -> None:
         """Notify the observers of an event that needs no store, in the calling thread."""

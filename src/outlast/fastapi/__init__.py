@@ -8,6 +8,7 @@ if find_spec("fastapi") is None:
     raise ImportError("outlast.fastapi needs FastAPI: pip install 'outlast[fastapi]'")
 
 from outlast.core.shedding import RequestClass, Shed, health_first
+from outlast.fastapi.cached_routes import CachedRoute, CachedRoutes, by_credentials
 from outlast.fastapi.client_address import ClientAddress
 from outlast.fastapi.idempotency import (
     Idempotency,
@@ -22,6 +23,8 @@ from outlast.fastapi.routes import Health, JobView
 from outlast.fastapi.shedder import LoadShedder
 
 __all__ = [
+    "CachedRoute",
+    "CachedRoutes",
     "ClientAddress",
     "Health",
     "Idempotency",
@@ -33,6 +36,7 @@ __all__ = [
     "RateLimitMiddleware",
     "RequestClass",
     "Shed",
+    "by_credentials",
     "health_first",
     "install",
     "rate_limit",

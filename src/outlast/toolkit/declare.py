@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from outlast.core.durations import Duration
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from outlast.core.limits import Rate
     from outlast.toolkit.access import Toolkit
+    from outlast.toolkit.cache.cache import Cache
     from outlast.toolkit.limiter.limiter import Limiter
     from outlast.toolkit.limiter.quotas import Algorithm
     from outlast.toolkit.lock.leader import Leader
@@ -26,6 +28,13 @@ class ToolkitMixin:
 
         def _wired(self) -> Any:
             """Return the `Wiring` of the app, which is above this package."""
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The cache of the app: values by key, with tags, and one computation for all who miss (see `Cache`)."""
+        from outlast.toolkit.cache.cache import Cache
+
+        return Cache(self._toolkit, lambda: self._wired().value_forms)
 
     def _toolkit(self) -> Toolkit:
         """Return the toolkit of the app: pieces keep this method, because a test replaces what it returns."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,3 +40,11 @@ async def other_kit(place: Place, clock: FakeClock, tmp_path: Path) -> AsyncIter
     toolkit = toolkit_at(place, tmp_path, clock)
     yield toolkit
     await closed(toolkit)
+
+
+@pytest.fixture
+def kit_sync(place: Place, clock: FakeClock, tmp_path: Path) -> Iterator[Toolkit]:
+    """A toolkit on a fresh store, for blocking code."""
+    toolkit = toolkit_at(place, tmp_path, clock)
+    yield toolkit
+    portal().run(toolkit.close)

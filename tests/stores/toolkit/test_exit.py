@@ -36,6 +36,7 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 @pytest.mark.parametrize("number", [0, 1, 2])
 @pytest.mark.parametrize("left", [[], ["left open"]])
 def test_it_ends_without_a_word(urls: list[str], number: int, left: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "dev", "-c", CODE, urls[number], *left]
+    # Not "-X dev": asyncio would tell of each slow step of a busy machine.
+    command = [sys.executable, "-W", "always", "-c", CODE, urls[number], *left]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)

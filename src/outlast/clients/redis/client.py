@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from outlast.aio.tasks import cancel
 from outlast.clients.redis.address import Address, Endpoint
@@ -19,10 +20,14 @@ from outlast.core.errors import StoreError, StoreUnavailable, StoreUncertain
 
 __all__ = ["Argument", "RedisClient"]
 
+_log = logging.getLogger("outlast.redis")
+
 Argument = bytes | str | int | float
 
 RECONNECT: Final = 0.25
 """Seconds between two attempts to subscribe again."""
+REFUSED: Final = 60.0
+"""Seconds until the next attempt to track keys, when the server has refused one."""
 HOPS: Final = 5
 """The most times that a refused request is sent, to the server that the reply names or to the new master."""
 SLOT_MOVE: Final = 0.05
@@ -45,6 +50,7 @@ class RedisClient:
         # Sent after a call with `sure`; the timeout in milliseconds is added there.
         self._wait = ("WAITAOF", 1, address.replicas) if address.fsync else ("WAIT", address.replicas)
         self._receiving: asyncio.Task[None] | None = None
+        self._tracking: asyncio.Task[None] | None = None
 
     @property
     def durability(self) -> tuple[Durability, float]:
@@ -70,6 +76,9 @@ class RedisClient:
         if self._receiving is not None:
             await cancel(self._receiving)
             self._receiving = None
+        if self._tracking is not None:
+            await cancel(self._tracking)
+            self._tracking = None
         await self._servers.close()
 
     async def command(self, *args: Argument, key: str | None = None) -> Any:
@@ -112,6 +121,18 @@ class RedisClient:
         """Call `on_message` with each message on `channels`, with b"" when some may have been missed, until `close`."""
         if self._receiving is None:
             self._receiving = asyncio.create_task(self._receive(channels, on_message), name="outlast-redis-messages")
+
+    def track(
+        self, prefixes: Sequence[str], on_keys: Callable[[Sequence[bytes]], None], on_state: Callable[[bool], None]
+    ) -> None:
+        """Call `on_keys` with all changed keys that begin with one of `prefixes`, until `close`; not on a Cluster.
+
+        on_state: called with True when changes are told from now on, with False when some may be missed, at the end
+        too.
+        """
+        if self._tracking is None:
+            work = self._track(prefixes, on_keys, on_state)
+            self._tracking = asyncio.create_task(work, name="outlast-redis-tracking")
 
     def _slot(self, key: str | None) -> int | None:
         return slot_of(key) if self.split and key is not None else None
@@ -234,3 +255,37 @@ class RedisClient:
             except (OSError, StoreError):
                 pass  # the next request raises the error of this outage
             await asyncio.sleep(RECONNECT)
+
+    async def _track(
+        self, prefixes: Sequence[str], on_keys: Callable[[Sequence[bytes]], None], on_state: Callable[[bool], None]
+    ) -> None:
+        """Stay subscribed to the changes of keys: the connection that receives them is the one that asks for them.
+
+        So no change is missed without a notice: when the connection ends, the server's tracking for it ends too.
+        """
+        while True:
+            pause = RECONNECT
+            try:
+                connection = await self._servers.connect_separate()
+                try:
+                    number = await connection.ask(("CLIENT", "ID"))
+                    named = (word for prefix in prefixes for word in ("PREFIX", prefix))
+                    await connection.ask(("CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST", *named))
+                    messages = await connection.subscribe(["__redis__:invalidate"])
+                    on_state(True)
+                    async for keys in messages:  # lists; it ends at a FLUSHALL, whose message names no keys
+                        on_keys(cast("Sequence[bytes]", keys))
+                finally:
+                    on_state(False)
+                    await connection.close()
+            except ErrorReply as refusal:
+                pause = REFUSED
+                _log.warning(
+                    "%s: changes of keys are not told (%s): allow CLIENT ID and CLIENT TRACKING to this user "
+                    "and the channel __redis__:invalidate (docs/redis.md)",
+                    self.address.shown,
+                    refusal,
+                )
+            except (OSError, StoreError):
+                pass
+            await asyncio.sleep(pause)

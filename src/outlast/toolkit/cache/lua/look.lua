@@ -1,0 +1,2 @@
+-- What is there. Returns what `shown` says, with led = 0.
+return shown(0)

@@ -1,0 +1,119 @@
+"""Read through the cache: what is fresh at once, what is stale while a new value is computed, else one computation."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+from outlast.core.errors import ToolkitAway
+from outlast.core.guards.policies import Bulkhead
+from outlast.resilience.guard import Guard
+from outlast.toolkit.access import Toolkit
+from outlast.toolkit.cache.access import CacheAccess
+from outlast.toolkit.cache.flights import Ask, Flight, Flights, Made, Outcome, Stored
+from outlast.toolkit.cache.near import NearCopies
+from outlast.toolkit.cache.rule import CacheLimits, is_early, rng
+from outlast.toolkit.cache.shared_looks import SharedLooks
+from outlast.toolkit.cache.store import Seen
+from outlast.toolkit.cache.values import UnreadableBody
+
+__all__ = ["CacheReading"]
+
+
+class CacheReading:
+    """Reads through the cache, for all event loops of a process."""
+
+    def __init__(self, toolkit: Toolkit, limits: CacheLimits) -> None:
+        self.access: Final = CacheAccess(toolkit, limits.max_bytes)
+        self.limits: Final = limits
+        self.near: Final = NearCopies(toolkit.clock.monotonic)
+        bulkhead = Bulkhead(limits.concurrency, max_wait=limits.max_wait, max_waiting=limits.max_waiting)
+        self._looks: Final = SharedLooks(self._look)
+        self._flights = Flights(self.access, Guard("cache", bulkhead=bulkhead), limits.lease)
+
+    async def read(self, ask: Ask) -> Any:
+        """Return the value: kept, or computed. Raise what the computation raises; BulkheadFull without the store."""
+        unreadable = ""
+        while True:
+            flight = self._flights.of(ask.key)
+            if flight is None or flight.behind or flight.started:
+                found = await self._looked(ask, flight if flight is not None and flight.started else None, unreadable)
+            else:
+                found = await self._flights.join(flight)
+            if isinstance(found, Made):
+                return await self._made(ask, found)
+            if found is not None:
+                try:
+                    return ask.packing.unpacked(found.entry.body)
+                except UnreadableBody:
+                    unreadable = found.entry.id
+
+    async def _made(self, ask: Ask, found: Made) -> Any:
+        """Return a computed value. Each caller has one of its own, which it may change."""
+        if found.ask is ask:
+            return found.value
+        if not found.shared:
+            return await ask.compute()
+        return found.value if found.body is None else ask.packing.unpacked(found.body)
+
+    async def _looked(self, ask: Ask, before: Flight | None, unreadable: str) -> Outcome:
+        """Look into the store; take the entry, or join or start a computation.
+
+        before: the computation that had begun before the call.
+        """
+        rule = ask.rule
+        try:
+            if rule.near:
+                seen, joinable = await self._checked(ask.key, await self._look_and_copy(ask))
+            else:
+                seen, joinable = await self._looks.look(ask.key)
+            entry = seen.entry
+            if entry is not None and entry.left > -rule.stale and entry.id != unreadable:
+                if entry.left <= 0 or is_early(entry.left, entry.cost, rule.early, rng.random()):
+                    self._refresh(ask, seen)
+                return Stored(entry, 0)
+            flight = self._flights.of(ask.key)
+            if flight is before and flight is not joinable:
+                flight = None
+        except ToolkitAway:
+            flight = self._flights.of(ask.key)
+            if flight is None or flight.started:
+                flight = self._flights.start(ask, "", away=True)
+            return await self._flights.join(flight)
+        # One that was started since the call computes what the source holds after the call: it serves.
+        return await self._flights.join(flight or self._flights.start(ask, seen.past))
+
+    async def _look(self, key: str) -> tuple[Seen, Flight | None]:
+        seen = await self.access.look(key)
+        if seen.entry is not None and seen.entry.left > 0:
+            return seen, None
+        return await self._checked(key, seen)
+
+    async def _checked(self, key: str, seen: Seen) -> tuple[Seen, Flight | None]:
+        """Return what was seen, and the computation that those may join who asked before. Raise ToolkitAway."""
+        flight = self._flights.of(key)
+        if flight is None or not flight.started or not await self._flights.may_join(flight, seen):
+            return seen, None
+        return seen, flight
+
+    async def _look_and_copy(self, ask: Ask) -> Seen:
+        """Look into the store, and copy what is there while the store tells of changes."""
+        near = self.near
+        if not near.on:
+            if near.possible:
+                await self.access.track(near)
+            return await self.access.look(ask.key)
+        read = near.begin(ask.key)
+        try:
+            seen = await self.access.look(ask.key)
+            if seen.entry is not None:
+                with suppress(UnreadableBody):
+                    near.keep(read, ask.key, seen.entry, ask.packing, ask.rule.near)
+            return seen
+        finally:
+            near.end(read, ask.key)
+
+    def _refresh(self, ask: Ask, seen: Seen) -> None:
+        """Compute in the background, unless that is under way."""
+        if not seen.lease and self._flights.of(ask.key) is None:
+            self._flights.start(ask, seen.past, behind=True)
