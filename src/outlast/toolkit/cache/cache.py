@@ -16,7 +16,7 @@ from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAwa
 from outlast.core.text import shown
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.callers_thread import CallersThread
-from outlast.toolkit.cache.flights import Ask
+from outlast.toolkit.cache.flights import CacheRequest
 from outlast.toolkit.cache.functions import CachedCall, CachedDecorator
 from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.reading import CacheReading
@@ -195,7 +195,7 @@ class Cache:
             if found is not NO_COPY:
                 copied: T = found
                 return copied
-        value: T = await reading.read(Ask(text, _tag_texts(tags), rule, packing, compute))
+        value: T = await reading.read(CacheRequest(text, _tag_texts(tags), rule, packing, compute))
         return value
 
     # Functions
@@ -253,7 +253,9 @@ class Cache:
         if packing is None:
             hint = self._forms().returned(declared.function) if declared.kind is None else declared.kind
             packing = self._packings[declared] = self._packing(hint, declared.name)
-        return await self._in_use().read(Ask(_key_text(key), _tag_texts(tags), declared.rule, packing, compute))
+        return await self._in_use().read(
+            CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute)
+        )
 
     async def read_answer(
         self,
@@ -268,7 +270,9 @@ class Cache:
         """Return what is kept or computed; a value that `keep` refuses goes to the caller that computed it alone."""
         limits = self._limits
         packing = ValuePacking(form, most=limits.max_value, compress_over=limits.compress_over, where="cache")
-        return await self._in_use().read(Ask(_key_text(key), _tag_texts(tags), rule, packing, compute, keep=keep))
+        return await self._in_use().read(
+            CacheRequest(_key_text(key), _tag_texts(tags), rule, packing, compute, keep=keep)
+        )
 
     # From blocking code
 

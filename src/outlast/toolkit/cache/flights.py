@@ -21,7 +21,7 @@ from outlast.toolkit.cache.rule import CacheRule, rng
 from outlast.toolkit.cache.store import Begun, CacheDraft, CacheEntry, Seen, Versions
 from outlast.toolkit.cache.values import ValuePacking
 
-__all__ = ["Ask", "Flight", "Flights", "Made", "Outcome", "Stored"]
+__all__ = ["CacheRequest", "Flight", "Flights", "Made", "Outcome", "Stored"]
 
 _log = logging.getLogger("outlast.toolkit")
 
@@ -35,8 +35,8 @@ PAUSE: Final = 1.0
 """Seconds after a failed refresh in the background until the next one: meanwhile the old value is in use."""
 
 
-class Ask:
-    """One wish for a value. key: as the store has it. compute: makes it.
+class CacheRequest:
+    """A request for a value. key: as the store has it. compute: makes it.
 
     keep: whether a value may be kept and given to others, None for yes."""
 
@@ -61,12 +61,12 @@ class Ask:
 
 
 class Made(Struct, frozen=True):
-    """A value was computed. body: its bytes, None when it is not kept. shared: others than `ask` may have it."""
+    """A value was computed. body: its bytes, None when it is not kept. shared: others than `request` may have it."""
 
     value: Any
     body: bytes | None
     shared: bool
-    ask: Ask
+    request: CacheRequest
 
 
 class Stored(Struct, frozen=True):
@@ -88,11 +88,11 @@ class Flight:
     came between.
     """
 
-    __slots__ = ("ask", "behind", "id", "joined", "started", "tags", "task", "waiting")
+    __slots__ = ("behind", "id", "joined", "request", "started", "tags", "task", "waiting")
 
-    def __init__(self, ask: Ask, *, behind: bool) -> None:
+    def __init__(self, request: CacheRequest, *, behind: bool) -> None:
         self.id: Final = token_hex(8)
-        self.ask = ask
+        self.request = request
         self.behind = behind
         self.started = False
         self.tags: Versions = {}
@@ -103,7 +103,7 @@ class Flight:
     def compute(self) -> Awaitable[Any]:
         """Begin to compute."""
         self.started = True
-        return self.ask.compute()
+        return self.request.compute()
 
 
 _Key = tuple[asyncio.AbstractEventLoop, str]
@@ -131,10 +131,10 @@ class Flights:
             return False
         return not flight.tags or await self._access.versions(tuple(flight.tags)) == flight.tags
 
-    def start(self, ask: Ask, past: str, *, behind: bool = False, away: bool = False) -> Flight:
+    def start(self, request: CacheRequest, past: str, *, behind: bool = False, away: bool = False) -> Flight:
         """Start a computation. past: the id of the entry that does not serve. behind: it refreshes that entry."""
-        flight = Flight(ask, behind=behind)
-        key = (asyncio.get_running_loop(), ask.key)
+        flight = Flight(request, behind=behind)
+        key = (asyncio.get_running_loop(), request.key)
         self._flights[key] = flight
         work = self._from_source(flight) if away else self._made(flight, past)
         flight.task = asyncio.create_task(work, name="outlast-cache")
@@ -159,7 +159,7 @@ class Flights:
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.task.done():
-                self._forget((asyncio.get_running_loop(), flight.ask.key), flight)
+                self._forget((asyncio.get_running_loop(), flight.request.key), flight)
                 flight.task.cancel()
         if isinstance(outcome, Stored) and outcome.mark < number:
             return None
@@ -186,47 +186,49 @@ class Flights:
         if not isinstance(begun, Begun):
             return begun
         flight.tags = begun.tags
-        ask, access = flight.ask, self._access
+        request, access = flight.request, self._access
         began = access.clock.monotonic()
         try:
             value, body, fresh = await self._kept_alive(flight)
         except Exception:
             older = await self._older(flight)
             if flight.behind and not flight.waiting:
-                await self._let_go(access.renew(ask.key, flight.id, PAUSE))
+                await self._let_go(access.renew(request.key, flight.id, PAUSE))
             else:
-                await self._let_go(access.abandon(ask.key, flight.id))
+                await self._let_go(access.abandon(request.key, flight.id))
             if older is not None:
                 return older
             raise
         except BaseException:
-            await self._let_go(access.abandon(ask.key, flight.id))
+            await self._let_go(access.abandon(request.key, flight.id))
             raise
         if body is None or fresh is None:
-            await self._let_go(access.abandon(ask.key, flight.id))
+            await self._let_go(access.abandon(request.key, flight.id))
         else:
             cost = access.clock.monotonic() - began
-            draft = CacheDraft(flight.id, body, fresh, ask.rule.kept(fresh), cost, flight.tags)
-            await self._let_go(access.finish(ask.key, draft))
-        return Made(value, body, ask.keep is None or ask.keep(value), ask)
+            draft = CacheDraft(flight.id, body, fresh, request.rule.kept(fresh), cost, flight.tags)
+            await self._let_go(access.finish(request.key, draft))
+        return Made(value, body, request.keep is None or request.keep(value), request)
 
     async def _begun(self, flight: Flight, past: str) -> Begun | Outcome:
         """Take the lease, or wait for the value of its holder. Raise ToolkitAway."""
-        ask, notifier, count = flight.ask, None, 0
-        kept = ask.rule.kept(max(ask.rule.ttl, ask.rule.none or 0.0)) + self._lease
+        request, notifier, count = flight.request, None, 0
+        kept = request.rule.kept(max(request.rule.ttl, request.rule.none or 0.0)) + self._lease
         while True:
             mark = flight.joined
             if notifier is not None:
                 count = notifier.count
             try:
-                begun = await self._access.begin(ask.key, flight.id, ask.tags, lease=self._lease, kept=kept, past=past)
+                begun = await self._access.begin(
+                    request.key, flight.id, request.tags, lease=self._lease, kept=kept, past=past
+                )
             except asyncio.CancelledError:
-                await self._let_go(self._access.abandon(ask.key, flight.id))
+                await self._let_go(self._access.abandon(request.key, flight.id))
                 raise
             if begun.led:
                 return begun
             seen = begun.seen
-            if seen.entry is not None and seen.past != past and seen.entry.left > -ask.rule.stale:
+            if seen.entry is not None and seen.past != past and seen.entry.left > -request.rule.stale:
                 return Stored(seen.entry, mark)
             if flight.behind and not flight.waiting:
                 return None
@@ -254,18 +256,18 @@ class Flights:
             self._lease / 3, lambda: renewing.append(loop.create_task(self._renew(flight), name="outlast-cache-lease"))
         )
         try:
-            return self._packed(flight.ask, await _own(flight))
+            return self._packed(flight.request, await _own(flight))
         finally:
             timer.cancel()
             await cancel(*renewing)
 
-    def _packed(self, ask: Ask, value: Any) -> tuple[Any, bytes | None, float | None]:
-        if ask.keep is not None and not ask.keep(value):
+    def _packed(self, request: CacheRequest, value: Any) -> tuple[Any, bytes | None, float | None]:
+        if request.keep is not None and not request.keep(value):
             return value, None, None
-        value, body = ask.packing.packed(value)
-        fresh = ask.rule.fresh(value, rng.random)
+        value, body = request.packing.packed(value)
+        fresh = request.rule.fresh(value, rng.random)
         if body is None and fresh is not None:
-            _log.warning("cache: the value of %s is larger than max_value and is not kept", ask.key)
+            _log.warning("cache: the value of %s is larger than max_value and is not kept", request.key)
         return value, body, fresh
 
     async def _renew(self, flight: Flight) -> None:
@@ -273,25 +275,25 @@ class Flights:
         held = True
         while held:
             with suppress(ToolkitAway):
-                held = await self._access.renew(flight.ask.key, flight.id, self._lease)
+                held = await self._access.renew(flight.request.key, flight.id, self._lease)
             await asyncio.sleep(self._lease / 3)
 
     async def _older(self, flight: Flight) -> Stored | None:
         """Return the entry that serves when the computation fails; read now, so that it was not invalidated."""
-        ask, mark = flight.ask, flight.joined
-        if not ask.rule.stale_on_error:
+        request, mark = flight.request, flight.joined
+        if not request.rule.stale_on_error:
             return None
         with suppress(ToolkitAway):
-            entry = (await self._access.look(ask.key)).entry
-            if entry is not None and entry.left > -ask.rule.stale_on_error:
+            entry = (await self._access.look(request.key)).entry
+            if entry is not None and entry.left > -request.rule.stale_on_error:
                 return Stored(entry, mark)
         return None
 
     async def _from_source(self, flight: Flight) -> Outcome:
         """Compute without the store, few at a time. Raise BulkheadFull. What is computed is checked and not kept."""
-        ask = flight.ask
-        value, body, _ = self._packed(ask, await self._source.call(_own, flight))
-        return Made(value, body, ask.keep is None or ask.keep(value), ask)
+        request = flight.request
+        value, body, _ = self._packed(request, await self._source.call(_own, flight))
+        return Made(value, body, request.keep is None or request.keep(value), request)
 
     async def _let_go(self, call: Awaitable[object]) -> None:
         """Await a call that only saves work: without it the lease ends by itself, and the value is not kept."""
@@ -311,4 +313,4 @@ async def _own(flight: Flight) -> Any:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        raise OutlastError(f"cache: the computation of {flight.ask.key} was cancelled by its own code") from error
+        raise OutlastError(f"cache: the computation of {flight.request.key} was cancelled by its own code") from error

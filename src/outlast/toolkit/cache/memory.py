@@ -31,7 +31,7 @@ class _Kept:
         self.size = len(key) + len(draft.body) + OVERHEAD
 
 
-class _Section:
+class _CacheSection:
     """The data of the cache: entries from the least to the most recently used."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class CacheMemory(CacheStore):
         self._store = store
         self._most = most_bytes
         self._now = store.clock.monotonic
-        self._data = store.section("cache", _Section)
+        self._data = store.section("cache", _CacheSection)
 
     def ended(self) -> Notifier:
         """Return the notifier of computations that have ended."""

@@ -10,7 +10,7 @@ from outlast.core.guards.policies import Bulkhead
 from outlast.resilience.guard import Guard
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.access import CacheAccess
-from outlast.toolkit.cache.flights import Ask, Flight, Flights, Made, Outcome, Stored
+from outlast.toolkit.cache.flights import CacheRequest, Flight, Flights, Made, Outcome, Stored
 from outlast.toolkit.cache.near import NearCopies
 from outlast.toolkit.cache.rule import CacheLimits, is_early, rng
 from outlast.toolkit.cache.shared_looks import SharedLooks
@@ -31,57 +31,59 @@ class CacheReading:
         self._looks: Final = SharedLooks(self._look)
         self._flights = Flights(self.access, Guard("cache", bulkhead=bulkhead), limits.lease)
 
-    async def read(self, ask: Ask) -> Any:
+    async def read(self, request: CacheRequest) -> Any:
         """Return the value: kept, or computed. Raise what the computation raises; BulkheadFull without the store."""
         unreadable = ""
         while True:
-            flight = self._flights.of(ask.key)
+            flight = self._flights.of(request.key)
             if flight is None or flight.behind or flight.started:
-                found = await self._looked(ask, flight if flight is not None and flight.started else None, unreadable)
+                found = await self._looked(
+                    request, flight if flight is not None and flight.started else None, unreadable
+                )
             else:
                 found = await self._flights.join(flight)
             if isinstance(found, Made):
-                return await self._made(ask, found)
+                return await self._made(request, found)
             if found is not None:
                 try:
-                    return ask.packing.unpacked(found.entry.body)
+                    return request.packing.unpacked(found.entry.body)
                 except UnreadableBody:
                     unreadable = found.entry.id
 
-    async def _made(self, ask: Ask, found: Made) -> Any:
+    async def _made(self, request: CacheRequest, found: Made) -> Any:
         """Return a computed value. Each caller has one of its own, which it may change."""
-        if found.ask is ask:
+        if found.request is request:
             return found.value
         if not found.shared:
-            return await ask.compute()
-        return found.value if found.body is None else ask.packing.unpacked(found.body)
+            return await request.compute()
+        return found.value if found.body is None else request.packing.unpacked(found.body)
 
-    async def _looked(self, ask: Ask, before: Flight | None, unreadable: str) -> Outcome:
+    async def _looked(self, request: CacheRequest, before: Flight | None, unreadable: str) -> Outcome:
         """Look into the store; take the entry, or join or start a computation.
 
         before: the computation that had begun before the call.
         """
-        rule = ask.rule
+        rule = request.rule
         try:
             if rule.near:
-                seen, joinable = await self._checked(ask.key, await self._look_and_copy(ask))
+                seen, joinable = await self._checked(request.key, await self._look_and_copy(request))
             else:
-                seen, joinable = await self._looks.look(ask.key)
+                seen, joinable = await self._looks.look(request.key)
             entry = seen.entry
             if entry is not None and entry.left > -rule.stale and entry.id != unreadable:
                 if entry.left <= 0 or is_early(entry.left, entry.cost, rule.early, rng.random()):
-                    self._refresh(ask, seen)
+                    self._refresh(request, seen)
                 return Stored(entry, 0)
-            flight = self._flights.of(ask.key)
+            flight = self._flights.of(request.key)
             if flight is before and flight is not joinable:
                 flight = None
         except ToolkitAway:
-            flight = self._flights.of(ask.key)
+            flight = self._flights.of(request.key)
             if flight is None or flight.started:
-                flight = self._flights.start(ask, "", away=True)
+                flight = self._flights.start(request, "", away=True)
             return await self._flights.join(flight)
         # One that was started since the call computes what the source holds after the call: it serves.
-        return await self._flights.join(flight or self._flights.start(ask, seen.past))
+        return await self._flights.join(flight or self._flights.start(request, seen.past))
 
     async def _look(self, key: str) -> tuple[Seen, Flight | None]:
         seen = await self.access.look(key)
@@ -96,24 +98,24 @@ class CacheReading:
             return seen, None
         return seen, flight
 
-    async def _look_and_copy(self, ask: Ask) -> Seen:
+    async def _look_and_copy(self, request: CacheRequest) -> Seen:
         """Look into the store, and copy what is there while the store tells of changes."""
         near = self.near
         if not near.on:
             if near.possible:
                 await self.access.track(near)
-            return await self.access.look(ask.key)
-        read = near.begin(ask.key)
+            return await self.access.look(request.key)
+        read = near.begin(request.key)
         try:
-            seen = await self.access.look(ask.key)
+            seen = await self.access.look(request.key)
             if seen.entry is not None:
                 with suppress(UnreadableBody):
-                    near.keep(read, ask.key, seen.entry, ask.packing, ask.rule.near)
+                    near.keep(read, request.key, seen.entry, request.packing, request.rule.near)
             return seen
         finally:
-            near.end(read, ask.key)
+            near.end(read, request.key)
 
-    def _refresh(self, ask: Ask, seen: Seen) -> None:
+    def _refresh(self, request: CacheRequest, seen: Seen) -> None:
         """Compute in the background, unless that is under way."""
-        if not seen.lease and self._flights.of(ask.key) is None:
-            self._flights.start(ask, seen.past, behind=True)
+        if not seen.lease and self._flights.of(request.key) is None:
+            self._flights.start(request, seen.past, behind=True)

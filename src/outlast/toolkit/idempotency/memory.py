@@ -28,7 +28,7 @@ class _Record(Struct):
     answer: bytes | None = None
 
 
-class _Section:
+class _KeySection:
     """The records of a toolkit, and when each of them is to be removed: by wall time those with an answer."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class MemoryKeys:
 
     def __init__(self, store: ToolkitMemory) -> None:
         self._store = store
-        self._section = store.section("idempotency", _Section)
+        self._section = store.section("idempotency", _KeySection)
 
     async def begin(self, id: str, payload: bytes, token: str, lease: float) -> KeyFound:  # noqa: A002
         """See `KeyRecords`. Raise StoreFull while the answers that are kept have MOST_BYTES."""
