@@ -54,6 +54,8 @@ __all__ = [
 MEDIA_TYPE: Final = "application/problem+json"
 STORE_RETRY: Final = 5
 """The Retry-After seconds of an unavailable store; fixed, since the end of an outage cannot be predicted."""
+QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+"""The problem type of draft-ietf-httpapi-ratelimit-headers-11, section 5.1, to which `violated-policies` belongs."""
 RESULT_RETRY: Final = 1
 """The Retry-After seconds of a job that has not ended yet."""
 _LONGEST: Final = 86_400
@@ -103,6 +105,7 @@ def too_many_requests(decision: Decision) -> JSONResponse:
         "rate-limited",
         f"too many requests: try again in {wait} s",
         retry_after=decision.retry_after,
+        type=QUOTA_EXCEEDED,
         **{"violated-policies": list(decision.violated)},
     )
     for name, value in decision.headers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ def limited(shop: Outlast, limiter: Limiter, **options: Any) -> FastAPI:
     return app
 
 
+def window_of(answer: Any, policy: str) -> int:
+    """Return the `t` of a policy in RateLimit."""
+    found = re.search(f'"{re.escape(policy)}";r=[0-9]+;t=([0-9]+)', answer.headers["RateLimit"])
+    assert found is not None
+    return int(found[1])
+
+
 def test_the_middleware_tells_the_limits_and_refuses_with_a_problem(shop: Outlast) -> None:
     limiter = shop.limiter("3/minute, 1000/day", name="api", algorithm="gcra")
     with client_of(limited(shop, limiter)) as client:
@@ -73,7 +81,9 @@ def test_the_middleware_tells_the_limits_and_refuses_with_a_problem(shop: Outlas
         assert refused.headers["RateLimit"].startswith('"api:3/m";r=0;t=')
         assert '"api:1000/d";r=997;t=' in refused.headers["RateLimit"]
         assert 1 <= int(refused.headers["Retry-After"]) <= 20
+        assert window_of(refused, "api:3/m") == int(refused.headers["Retry-After"]), "the draft: not after it"
         body = refused.json()
+        assert body["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
         assert (body["status"], body["code"], body["violated-policies"]) == (429, "rate-limited", ["api:3/m"])
         assert body["retry_after"] == int(refused.headers["Retry-After"])
         assert refused.headers["Cache-Control"] == "no-store"
@@ -92,6 +102,7 @@ def test_the_dependency_does_the_same(shop: Outlast, installed: bool) -> None:
         assert refused.headers["RateLimit"].startswith('"api:2/m";r=0;t=')
         assert 1 <= int(refused.headers["Retry-After"]) <= 61
         assert refused.json()["detail"].startswith("too many requests: try again in ")
+        assert window_of(refused, "api:2/m") <= int(refused.headers["Retry-After"])
         if installed:
             assert (refused.headers["content-type"], refused.json()["code"]) == (PROBLEM, "rate-limited")
 
