@@ -171,6 +171,19 @@ def test_what_is_exempt_costs_nothing_and_other_scopes_pass(shop: Outlast) -> No
         assert client.get("/").status_code == 422
 
 
+def test_functions_of_the_middleware_may_be_async(shop: Outlast) -> None:
+    async def of_health(connection: HTTPConnection) -> bool:
+        return connection.scope["path"] == "/outlast/health"
+
+    async def two(connection: HTTPConnection) -> int:
+        return 2
+
+    app = limited(shop, shop.limiter("4/day", name="api"), exempt=of_health, cost=two)
+    with client_of(app) as client:
+        assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
+        assert client.get("/outlast/health").status_code == 200
+
+
 def test_a_thousand_spoofed_headers_gain_nothing(shop: Outlast) -> None:
     """The proxy, at 10.0.0.1, adds the address of its peer, an attacker at 198.51.100.66, to what the attacker sent."""
     rng = random.Random(12)
