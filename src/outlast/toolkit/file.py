@@ -108,6 +108,7 @@ class ToolkitFile(ToolkitStore):
             upkeep=lambda session, checkpointer: _Tidier(session, checkpointer, tidies),
             tuning=tuning,
             changes=CHANGES,
+            reads_here=True,
         )
         self.path: Final = self._file.path
         self.shown = self.path

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from outlast.aio.clock import SystemClock
+from outlast.clients.sqlite import connection
 from outlast.core.errors import ToolkitAway
 from outlast.resilience.deadlines import deadline
 from outlast.toolkit.access import Toolkit
@@ -101,3 +102,15 @@ async def test_a_close_during_calls_does_not_refuse_the_next_ones(kit: Toolkit, 
     assert not kit.is_away
     creation.end()
     assert await kit.use(read) == [(1,)]
+
+
+async def test_a_read_on_the_loop_waits_for_no_process_that_creates_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CREATION_WAIT", 0.0)
+    store = ToolkitFile(str(path), SystemClock())
+    await store.open()
+    creation = Creation(path)
+    assert store.read_row("select 1") == (1,)
+    creation.end()
+    await store.close()
