@@ -13,7 +13,7 @@ from outlast.aio.notifier import Notifier
 from outlast.clients.sqlite.checkpointer import Checkpointer
 from outlast.clients.sqlite.connection import SharedConnection
 from outlast.clients.sqlite.errors import translated
-from outlast.clients.sqlite.file_identity import FileIdentity
+from outlast.clients.sqlite.file_identity import RESTART, FileIdentity
 from outlast.clients.sqlite.process_notifier import NotificationListener, ProcessNotifier
 from outlast.clients.sqlite.tuning import FileTuning
 from outlast.clients.sqlite.writer import Apply, Prepare, Upkeep, WriteOperation, WriterSession, WriterThread
@@ -31,7 +31,7 @@ class SharedFile(Generic[S]):
     open_db: opens the file for the writer, created or migrated as needed, and lets the identity take it. session,
     upkeep: make the state of the writer's transactions, and the work between them. apply, prepare: see `WriterThread`.
     changes: names of changes that other processes notify; `always` is listened for from `open` on, the others from
-    `listen` on. reads_here: whether `read_here` is used.
+    `listen` on. reads_here: whether `read_here` is used. when_moved: what StoreMoved tells to do.
     """
 
     def __init__(
@@ -47,8 +47,9 @@ class SharedFile(Generic[S]):
         changes: Sequence[str] = (),
         always: Sequence[str] = (),
         reads_here: bool = False,
+        when_moved: str = RESTART,
     ) -> None:
-        self.identity: Final = FileIdentity(path)
+        self.identity: Final = FileIdentity(path, fix=when_moved)
         # All processes must use one name: the files beside it (log, lock, sockets) are found by it.
         self.path: Final = self.identity.path
         self._open_db = open_db
