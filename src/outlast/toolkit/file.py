@@ -109,6 +109,7 @@ class ToolkitFile(ToolkitStore):
             tuning=tuning,
             changes=CHANGES,
             reads_here=True,
+            when_moved="The next use of the toolkit opens the file that is there, or a new one",
         )
         self.path: Final = self._file.path
         self.shown = self.path

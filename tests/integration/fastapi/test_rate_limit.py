@@ -173,7 +173,7 @@ def test_what_is_exempt_costs_nothing_and_other_scopes_pass(shop: Outlast) -> No
 
 def test_functions_of_the_middleware_may_be_async(shop: Outlast) -> None:
     async def of_health(connection: HTTPConnection) -> bool:
-        return connection.scope["path"] == "/outlast/health"
+        return bool(connection.scope["path"] == "/outlast/health")
 
     async def two(connection: HTTPConnection) -> int:
         return 2
