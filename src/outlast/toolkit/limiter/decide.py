@@ -3,8 +3,7 @@
 GCRA: the continuous-state leaky bucket of ITU-T I.371, which admits what its virtual scheduling (a theoretical arrival
 time) admits: a state (time, parts in the bucket). Fixed window: (index of the window, used), the windows counted from
 1970. Sliding window: (time, used, time, used, ...): requests of one step are one entry, which counts until a period
-after the last of them, so that no period of any start has more than the count. A clock that was set back gives nothing
-back early.
+after the last of them, so that no period of any start has more than the count.
 """
 
 from __future__ import annotations
@@ -53,14 +52,20 @@ def decide(rules: Rules, state: State | None, now: int, cost: int, *, scale: int
     costs = [min(cost * scale, quota.burst) for quota in quotas]
     kept = [current(quota, state[at] if state else [], now) for at, quota in enumerate(quotas)]
     allowed = not any(view(*each, now)[2] for each in zip(quotas, kept, costs, strict=True))
-    changed = allowed or rules.count_refused
-    if changed:
+    # Times in the future are kept as those of now: else a key would be shut out until the clock is there again.
+    changed = allowed or rules.count_refused or _was_set_back(state, kept)
+    if allowed or rules.count_refused:
         kept = [take(*each, now) for each in zip(quotas, kept, costs, strict=True)]
     standings = tuple(
         _standing(view, *each, now, allowed=allowed, scale=scale) for each in zip(quotas, kept, costs, strict=True)
     )
     expires = now + max(each.reset for each in standings)
     return Outcome(allowed, standings, kept if changed else None, expires)
+
+
+def _was_set_back(state: State | None, kept: State) -> bool:
+    """Whether the last time in a state was in the future."""
+    return any(then and now and now[-2] < then[-2] for then, now in zip(state or (), kept, strict=False))
 
 
 def _standing(
@@ -96,7 +101,8 @@ def _fixed_current(quota: Quota, state: list[int], now: int) -> list[int]:
     index = now // quota.period
     if not state or index > state[0]:
         return [index, 0]
-    return [index, state[1]]
+    # After a clock was set back this window or the next one: a window that began again would give back early.
+    return [min(state[0], index + 1), state[1]]
 
 
 def _fixed_take(quota: Quota, state: list[int], cost: int, now: int) -> list[int]:

@@ -30,7 +30,7 @@ elseif algorithm == 'fixed' then
   function current(q, s)
     local index = floor(now / q.period)
     if not s or index > s[1] then return {index, 0} end
-    return {index, s[2]}
+    return {min(s[1], index + 1), s[2]}
   end
   function take(q, s) return {s[1], min(s[2] + cost, q.burst)} end
   function view(q, s, c)
@@ -83,7 +83,7 @@ end
 local raw = redis.call('GET', KEYS[1])
 local read, state = pcall(cmsgpack.unpack, raw or '')
 if not read or type(state) ~= 'table' then state = nil end  -- damage must not refuse a key until it expires
-local quotas, kept, admitted = {}, {}, true
+local quotas, kept, admitted, set_back = {}, {}, true, false
 for at = 1, (#ARGV - 5) / 5 do
   local a = 1 + at * 5
   local q = {
@@ -91,13 +91,16 @@ for at = 1, (#ARGV - 5) / 5 do
     drain = tonumber(ARGV[a + 3]), step = tonumber(ARGV[a + 4]),
   }
   quotas[at] = q
-  kept[at] = current(q, state and state[at])
+  local before = state and state[at]
+  kept[at] = current(q, before)
+  local n = #kept[at]
+  if before and n > 0 and #before > 0 and kept[at][n - 1] < before[#before - 1] then set_back = true end
   local _, _, wait = view(q, kept[at], cost)
   if wait > 0 then admitted = false end
 end
-local changed, answer, last = admitted or count_refused, {admitted and 1 or 0}, 0
+local counted, answer, last = admitted or count_refused, {admitted and 1 or 0}, 0
 for at, q in ipairs(quotas) do
-  if changed then kept[at] = take(q, kept[at]) end
+  if counted then kept[at] = take(q, kept[at]) end
   local remaining, reset, wait = view(q, kept[at], cost)
   local _, _, more = view(q, kept[at], min(remaining + 1, q.burst))
   answer[#answer + 1] = remaining
@@ -106,5 +109,6 @@ for at, q in ipairs(quotas) do
   answer[#answer + 1] = more
   last = max(last, reset)
 end
-if changed then redis.call('SET', KEYS[1], cmsgpack.pack(kept), 'PX', max(1, ceil_of(last, 1000))) end
+-- A time in the future is kept as that of now: else the key would be shut out until the clock is there again.
+if counted or set_back then redis.call('SET', KEYS[1], cmsgpack.pack(kept), 'PX', max(1, ceil_of(last, 1000))) end
 return answer
