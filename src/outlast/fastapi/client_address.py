@@ -23,6 +23,8 @@ _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _BRACKETED: Final = re.compile(r"\[([^\]]*)\](?::\w*)?\Z")
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_TRANSLATED: Final = IPv6Network("64:ff9b::/96")
+"""IPv4 clients behind a translator (RFC 6052): one /64 holds all of them."""
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -30,7 +32,7 @@ Network = IPv4Network | IPv6Network
 
 class ClientAddress:
     """Returns the address of a client: an IPv4 address, or the /64 network of an IPv6 address, of which a client has
-    all; without port and zone; an IPv4 address in IPv6 form (::ffff:192.0.2.1) is the IPv4 address.
+    all; without port and zone; an IPv4 address in IPv6 form (::ffff:192.0.2.1, 64:ff9b::192.0.2.1) is the IPv4 one.
 
     Without options it is the peer of the connection, and no header is read. hops: the proxies between client and app,
     each of which adds an address to `header`: the last but `hops` - 1 is taken. No client may reach the app past them.
@@ -152,8 +154,11 @@ def _address(text: str) -> Address | None:
         address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    if not isinstance(address, IPv6Address):
+        return address
+    if address in _TRANSLATED:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address
 
 
 def _network(name: object) -> Network:
@@ -165,7 +170,7 @@ def _network(name: object) -> Network:
         raise ConfigurationError(
             f"ClientAddress(networks=...): {shown(name)} is none: give networks such as '10.0.0.0/8', or 'unix'"
         )
-    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+    if isinstance(network, IPv6Network) and any(network.subnet_of(each) for each in (_MAPPED, _TRANSLATED)):
         raise ConfigurationError(
             f"ClientAddress(networks=...): {shown(name)}: such peers count as IPv4: give the IPv4 network"
         )
