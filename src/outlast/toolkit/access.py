@@ -128,8 +128,9 @@ class Toolkit:
 
     @property
     def is_away(self) -> bool:
-        """Whether calls are refused now."""
-        return self._guard.view().state == "open"
+        """Whether calls are refused now: a call has failed in the last OPEN_FOR seconds, or one tries the store."""
+        view = self._guard.view()
+        return view.state == "half-open" or (view.state == "open" and view.next_probe != 0)
 
     def _make(self) -> _Opened:
         process = os.getpid()

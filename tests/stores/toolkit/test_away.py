@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from outlast import Breaker, Guard
 from outlast.aio.clock import SystemClock
 from outlast.core.errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
@@ -58,6 +59,32 @@ async def test_a_server_that_is_killed_is_away_and_is_used_when_it_is_back(kit: 
     assert not refused.value.uncertain
     server.start()
     await until(lambda: answers(kit), "the store is used again", within=5)
+
+
+async def test_it_is_away_while_one_call_tries_it_and_not_when_the_next_call_will(
+    kit: Toolkit, server: RedisServer
+) -> None:
+    now = [0.0]
+    kit._guard = Guard("toolkit", breaker=Breaker(window=2, minimum=1, open_for=1, share=False), clock=lambda: now[0])
+    assert await answers(kit)
+    server.stop()
+    assert not await answers(kit)
+    assert kit.is_away
+    now[0] = 1.5
+    assert not kit.is_away, "the next call is made"
+    ends = asyncio.Event()
+
+    async def tries(store: ToolkitStore) -> None:
+        await ends.wait()
+
+    trying = asyncio.create_task(kit.use(tries))
+    await asyncio.sleep(0)
+    assert kit.is_away
+    with pytest.raises(ToolkitAway):
+        await kit.use(ping)
+    ends.set()
+    await trying
+    assert not kit.is_away
 
 
 async def test_many_calls_to_a_server_that_hangs_wait_for_one_deadline(kit: Toolkit, server: RedisServer) -> None:

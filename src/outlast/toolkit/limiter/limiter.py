@@ -32,7 +32,7 @@ NOTE_EVERY: Final = 5.0
 
 
 class _Side:
-    """What a limiter knows of one store in one process: who shares the limits, and what it decided alone."""
+    """The state of a limiter for one toolkit in one process: who shares the limits, and what was decided alone."""
 
     __slots__ = ("local", "note_at", "pid", "processes", "was_away")
 
@@ -118,7 +118,7 @@ class Limiter:
         return call
 
     def _side(self, kit: Toolkit) -> _Side:
-        """Return what this process knows; a test has a toolkit of its own, and a forked child begins anew."""
+        """Return the state of this process; a test has a toolkit of its own, and a forked child begins anew."""
         side, pid = self._sides.get(kit), os.getpid()
         if side is not None and side.pid != pid:
             self._sides.pop(kit, None)
