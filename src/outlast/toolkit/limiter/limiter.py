@@ -118,7 +118,7 @@ class Limiter:
         return call
 
     def _side(self, kit: Toolkit) -> _Side:
-        """Return the state of this process; a test has a toolkit of its own, and a forked child begins anew."""
+        """Return the state for a toolkit in this process, made at its first use here or in a forked process."""
         side, pid = self._sides.get(kit), os.getpid()
         if side is not None and side.pid != pid:
             self._sides.pop(kit, None)
