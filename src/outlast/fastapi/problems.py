@@ -76,11 +76,13 @@ class Problem(BaseModel):
     code: str = Field(description="The stable code of the error, such as 'queue-full'.")
 
 
-def answer(status: int, code: str, detail: str, *, retry_after: float | None = None, **more: Any) -> JSONResponse:
-    """Return the response. retry_after: seconds, rounded up to a whole number from 1 to 86,400."""
+def answer(
+    status: int, code: str, detail: str, *, retry_after: float | None = None, longest: int = _LONGEST, **more: Any
+) -> JSONResponse:
+    """Return the response. retry_after: seconds, rounded up to a whole number from 1 to `longest`."""
     headers = {"Cache-Control": "no-store"}
     if retry_after is not None:
-        whole = min(_LONGEST, max(1, math.ceil(retry_after))) if math.isfinite(retry_after) else _LONGEST
+        whole = min(longest, max(1, math.ceil(retry_after))) if math.isfinite(retry_after) else longest
         headers["Retry-After"] = str(whole)
         more["retry_after"] = whole
     problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code, **more)
@@ -105,6 +107,7 @@ def too_many_requests(decision: Decision) -> JSONResponse:
         "rate-limited",
         f"too many requests: try again in {wait} s",
         retry_after=decision.retry_after,
+        longest=wait,  # the draft: not before the end of the window, however long that is
         type=QUOTA_EXCEEDED,
         **{"violated-policies": list(decision.violated)},
     )

@@ -89,6 +89,15 @@ def test_the_middleware_tells_the_limits_and_refuses_with_a_problem(shop: Outlas
         assert refused.headers["Cache-Control"] == "no-store"
 
 
+def test_a_long_wait_is_told_whole(shop: Outlast) -> None:
+    with client_of(limited(shop, shop.limiter("1/30d", name="api"))) as client:
+        client.get("/")
+        refused = client.get("/")
+        wait = int(refused.headers["Retry-After"])
+        assert 2_591_000 < wait <= 2_592_000
+        assert (refused.json()["retry_after"], window_of(refused, "api:1/2592000s")) == (wait, wait)
+
+
 @pytest.mark.parametrize("installed", [True, False])
 def test_the_dependency_does_the_same(shop: Outlast, installed: bool) -> None:
     limited = Depends(rate_limit(shop.limiter("2/minute", name="api", algorithm="sliding")))
