@@ -33,6 +33,10 @@ class Model:
         wait = 0 if admitted else max(self._wait(at, now, cost) for at in numbers)
         return admitted, left, wait
 
+    def more(self, now: int) -> list[int]:
+        """Return the microseconds until each limit admits one more than what remains of it; 0 if all is there."""
+        return [self._wait(at, now, min(self._left(at, now) + 1, self._burst(at))) for at in range(len(self.limits))]
+
     def _burst(self, at: int) -> int:
         return self.burst if self.burst is not None and at == 0 else self.limits[at][0]
 

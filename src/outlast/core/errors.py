@@ -219,12 +219,22 @@ class ToolkitAway(StoreUnavailable):
     """The store of the toolkit does not answer, or did not a moment ago; each piece then takes its documented side.
 
     uncertain: whether the call may have been done. retry_after: seconds from which on it may answer, None if not known.
+    by_deadline: the deadline of the caller has passed, which says nothing about the store.
     """
 
-    def __init__(self, store: str, why: str, *, uncertain: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        store: str,
+        why: str,
+        *,
+        uncertain: bool = False,
+        retry_after: float | None = None,
+        by_deadline: bool = False,
+    ) -> None:
         super().__init__(f"the toolkit's store {store} is away ({why})")
         self.uncertain = uncertain
         self.retry_after = retry_after
+        self.by_deadline = by_deadline
 
 
 class StoreFull(StoreError):

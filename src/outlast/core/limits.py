@@ -45,7 +45,7 @@ class Rate(Struct, frozen=True):
     per: float = 1.0
 
     def __str__(self) -> str:
-        unit = next((name for name in ("s", "m", "h", "d", "ms") if _PER[name] == self.per), f"{self.per:g}s")
+        unit = next((name for name in ("s", "m", "h", "d", "ms") if _PER[name] == self.per), f"{self.per:.15g}s")
         return f"{self.count}/{unit}"
 
 

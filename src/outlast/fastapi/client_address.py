@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import islice
 from typing import Final
 
 from starlette.requests import HTTPConnection
@@ -21,13 +22,17 @@ _LONGEST: Final = 64
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _BRACKETED: Final = re.compile(r"\[([^\]]*)\](?::\w*)?\Z")
 
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_TRANSLATED: Final = IPv6Network("64:ff9b::/96")
+"""IPv4 clients behind a translator (RFC 6052): one /64 holds all of them."""
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
 class ClientAddress:
     """Returns the address of a client: an IPv4 address, or the /64 network of an IPv6 address, of which a client has
-    all; without port and zone; an IPv4 address in IPv6 form (::ffff:192.0.2.1) is the IPv4 address.
+    all; without port and zone; an IPv4 address in IPv6 form (::ffff:192.0.2.1, 64:ff9b::192.0.2.1) is the IPv4 one.
 
     Without options it is the peer of the connection, and no header is read. hops: the proxies between client and app,
     each of which adds an address to `header`: the last but `hops` - 1 is taken. No client may reach the app past them.
@@ -47,7 +52,7 @@ class ClientAddress:
             raise ConfigurationError(
                 f"ClientAddress(header={shown(header)}): give the header that the proxies write, such as 'forwarded'"
             )
-        names = [networks] if isinstance(networks, str) else list(networks)
+        names = [networks] if isinstance(networks, str) or not isinstance(networks, Iterable) else list(networks)
         if hops and names:
             raise ConfigurationError("ClientAddress(hops=..., networks=...): give the one or the other")
         self._hops = hops
@@ -55,6 +60,7 @@ class ClientAddress:
         self._networks = tuple(_network(name) for name in names if name != "unix")
         self._by_network = bool(names)
         self._header = header.lower().encode("ascii")
+        self._has_quotes = self._header == b"forwarded"
 
     def __call__(self, connection: HTTPConnection) -> str:
         """Return the address of the client, as text."""
@@ -76,13 +82,13 @@ class ClientAddress:
 
     def _behind(self, connection: HTTPConnection) -> Address | None:
         """Return the address that the first trusted proxy has added, or the next one that is readable."""
-        elements = self._elements(connection, self._hops) if self._hops else []
-        return next((found for each in elements if (found := self._read(each)) is not None), None)
+        elements = [*islice(self._from_right(connection), self._hops)]
+        return next((found for each in reversed(elements) if (found := self._read(each)) is not None), None)
 
     def _outside(self, connection: HTTPConnection, peer: Address | None) -> Address | None:
         """Return the last address outside of the networks; the one before an element that cannot be read."""
         found = peer
-        for element in reversed(self._elements(connection, MOST_HOPS)):
+        for element in islice(self._from_right(connection), MOST_HOPS):
             before = self._read(element)
             if before is None:
                 return found
@@ -91,19 +97,48 @@ class ClientAddress:
                 return found
         return found
 
-    def _elements(self, connection: HTTPConnection, most: int) -> list[str]:
-        """Return the last elements of the header's list, whether on one line or several.
-
-        The split is from the right and knows no quotes: a quote that a client leaves open hides no later element.
-        """
+    def _from_right(self, connection: HTTPConnection) -> Iterator[str]:
+        """Yield the elements of the header's list, whether on one line or several, the last one first."""
         lines = [value for name, value in connection.scope["headers"] if name == self._header]
-        return b",".join(lines).decode("latin-1").rsplit(",", most)[-most:] if lines else []
+        if lines:
+            yield from _split_from_right(b",".join(lines).decode("latin-1"), ",", quotes=self._has_quotes)
 
     def _read(self, element: str) -> Address | None:
-        if self._header != b"forwarded":
+        if not self._has_quotes:
             return _address(element)
-        pairs = (pair.strip().partition("=") for pair in element.split(";"))
-        return next((_address(value.strip().strip('"')) for name, _, value in pairs if name.lower() == "for"), None)
+        pairs = (pair.strip().partition("=") for pair in _split_from_right(element, ";", quotes=True))
+        named = [value.strip().strip('"') for name, _, value in pairs if name.lower() == "for"]
+        return _address(named[-1]) if named else None  # of several the first one written
+
+
+def _split_from_right(text: str, separator: str, *, quotes: bool) -> Iterator[str]:
+    """Yield the parts of a list, the last one first. quotes: a separator within a quoted string splits nothing.
+
+    From the right, a quote that a client leaves open changes nothing of what a proxy has added after it; and a proxy
+    that repeats text of the client, such as host="a,for=192.0.2.1", does so within quotes.
+    """
+    if not quotes:
+        while True:
+            text, found, part = text.rpartition(separator)
+            yield part
+            if not found:
+                return
+    quoted, end = False, len(text)
+    for at in range(len(text) - 1, -1, -1):
+        if text[at] == '"' and not _is_escaped(text, at):
+            quoted = not quoted
+        elif text[at] == separator and not quoted:
+            yield text[at + 1 : end]
+            end = at
+    yield text[:end]
+
+
+def _is_escaped(text: str, at: int) -> bool:
+    """Whether an odd number of backslashes stands before a character."""
+    begin = at
+    while begin and text[begin - 1] == "\\":
+        begin -= 1
+    return (at - begin) % 2 == 1
 
 
 def _address(text: str) -> Address | None:
@@ -119,8 +154,11 @@ def _address(text: str) -> Address | None:
         address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    if not isinstance(address, IPv6Address):
+        return address
+    if address in _TRANSLATED:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address
 
 
 def _network(name: object) -> Network:
@@ -131,6 +169,10 @@ def _network(name: object) -> Network:
     if network is None:
         raise ConfigurationError(
             f"ClientAddress(networks=...): {shown(name)} is none: give networks such as '10.0.0.0/8', or 'unix'"
+        )
+    if isinstance(network, IPv6Network) and any(network.subnet_of(each) for each in (_MAPPED, _TRANSLATED)):
+        raise ConfigurationError(
+            f"ClientAddress(networks=...): {shown(name)}: such peers count as IPv4: give the IPv4 network"
         )
     if network.prefixlen == 0:
         raise ConfigurationError(

@@ -56,6 +56,8 @@ __all__ = [
 MEDIA_TYPE: Final = "application/problem+json"
 STORE_RETRY: Final = 5
 """The Retry-After seconds of an unavailable store; fixed, since the end of an outage cannot be predicted."""
+QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+"""The problem type of draft-ietf-httpapi-ratelimit-headers-11, section 5.1, to which `violated-policies` belongs."""
 RESULT_RETRY: Final = 1
 """The Retry-After seconds of a job that has not ended yet."""
 _LONGEST: Final = 86_400
@@ -76,11 +78,13 @@ class Problem(BaseModel):
     code: str = Field(description="The stable code of the error, such as 'queue-full'.")
 
 
-def answer(status: int, code: str, detail: str, *, retry_after: float | None = None, **more: Any) -> JSONResponse:
-    """Return the response. retry_after: seconds, rounded up to a whole number from 1 to 86,400."""
+def answer(
+    status: int, code: str, detail: str, *, retry_after: float | None = None, longest: int = _LONGEST, **more: Any
+) -> JSONResponse:
+    """Return the response. retry_after: seconds, rounded up to a whole number from 1 to `longest`."""
     headers = {"Cache-Control": "no-store"}
     if retry_after is not None:
-        whole = min(_LONGEST, max(1, math.ceil(retry_after))) if math.isfinite(retry_after) else _LONGEST
+        whole = min(longest, max(1, math.ceil(retry_after))) if math.isfinite(retry_after) else longest
         headers["Retry-After"] = str(whole)
         more["retry_after"] = whole
     problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code, **more)
@@ -105,6 +109,8 @@ def too_many_requests(decision: Decision) -> JSONResponse:
         "rate-limited",
         f"too many requests: try again in {wait} s",
         retry_after=decision.retry_after,
+        longest=wait,  # the draft: not before the end of the window, however long that is
+        type=QUOTA_EXCEEDED,
         **{"violated-policies": list(decision.violated)},
     )
     for name, value in decision.headers:

@@ -20,6 +20,8 @@ from outlast.toolkit.limiter.limiter import Limiter
 __all__ = ["RateLimitMiddleware", "rate_limit"]
 
 Key = Callable[[HTTPConnection], str | Awaitable[str | None] | None]
+Cost = Callable[[HTTPConnection], int | Awaitable[int]]
+Exempt = Callable[[HTTPConnection], bool | Awaitable[bool]]
 _PEER: Final = ClientAddress()
 
 
@@ -29,8 +31,8 @@ class RateLimitMiddleware:
     Each answer of the app gets the headers RateLimit-Policy and RateLimit. client: returns the client's address, which
     is the key. key: returns another key of the request, such as the user's id; for None and "" the address is the key,
     so that a request without credentials is not unlimited. cost: a number, or a function of the request. exempt:
-    returns whether a request is not limited. While the store is away, a closed limiter answers 503. The body of a
-    refused request is not read. WebSockets and lifespan are passed on.
+    returns whether a request is not limited. The functions may be `async def`. While the store is away, a closed
+    limiter answers 503. The body of a refused request is not read. WebSockets and lifespan are passed on.
 
     Raise ConfigurationError for options that cannot work.
     """
@@ -42,8 +44,8 @@ class RateLimitMiddleware:
         *,
         client: ClientAddress = _PEER,
         key: Key | None = None,
-        cost: int | Callable[[HTTPConnection], int] = 1,
-        exempt: Callable[[HTTPConnection], bool] | None = None,
+        cost: int | Cost = 1,
+        exempt: Exempt | None = None,
     ) -> None:
         _check("RateLimitMiddleware", limiter, client, key=key, exempt=exempt)
         self._app = app
@@ -56,7 +58,7 @@ class RateLimitMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
         connection = HTTPConnection(scope) if scope["type"] == "http" else None
-        if connection is None or (self._exempt is not None and self._exempt(connection)):
+        if connection is None or (self._exempt is not None and await _called(self._exempt, connection)):
             await self._app(scope, receive, send)
             return
         try:
@@ -80,10 +82,15 @@ class RateLimitMiddleware:
         await self._app(scope, receive, send_with_headers)
 
     async def _decide(self, connection: HTTPConnection) -> Decision:
-        found = self._key(connection) if self._key is not None else None
-        key = await found if isawaitable(found) else found
-        cost = self._cost(connection) if callable(self._cost) else self._cost
+        key = await _called(self._key, connection) if self._key is not None else None
+        cost = await _called(self._cost, connection) if callable(self._cost) else self._cost
         return await self._limiter.take(_key_of(key, connection, self._client), cost=cost)
+
+
+async def _called(function: Callable[[HTTPConnection], Any], connection: HTTPConnection) -> Any:
+    """Return what a function of the app returns, awaited if it is async: a coroutine itself would count as true."""
+    found = function(connection)
+    return await found if isawaitable(found) else found
 
 
 def rate_limit(

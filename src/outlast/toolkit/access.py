@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
@@ -10,6 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 from outlast.aio.per_loop import PerLoop
 from outlast.aio.portal import has_short_loops, portal
+from outlast.aio.tasks import cancel
 from outlast.core.clock import Clock
 from outlast.core.errors import (
     DeadlinePassed,
@@ -35,27 +37,60 @@ OPEN_FOR: Final = 1.0
 _AWAY: Final = (StoreUnavailable, StoreFull, GuardTimeout)
 
 
+class _ClosedMeanwhile(Exception):
+    """The store was closed in this process during the call, which says nothing about the place of its data."""
+
+
 class _Opened:
-    """The store of one loop. The lock stops concurrent first uses from opening it twice."""
+    """The store of one loop, and the attempt to open it, which all first uses share.
 
-    __slots__ = ("lock", "ready", "store")
+    within: seconds that an attempt may take. It goes on when a caller ends: callers that all have less time than the
+    opening needs would never open it.
+    """
 
-    def __init__(self, store: ToolkitStore) -> None:
-        self.lock = asyncio.Lock()
+    __slots__ = ("_attempt", "_within", "closed", "ready", "store")
+
+    def __init__(self, store: ToolkitStore, within: float) -> None:
+        self.closed = False
         self.ready = False
         self.store = store
+        self._within = within
+        self._attempt: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        async with self.lock:
-            if not self.ready:
-                # Outside the context of the caller: what runs in the background of a store outlives the call.
-                await asyncio.create_task(self.store.open(), context=Context())
-                self.ready = True
+        if self.closed:
+            raise _ClosedMeanwhile
+        if self._attempt is None or self._attempt.done():
+            # Outside the context of the caller: what runs in the background of a store outlives the call.
+            self._attempt = asyncio.create_task(self._open(), context=Context(), name="outlast-toolkit-open")
+            self._attempt.add_done_callback(_retrieve_error)
+        attempt = self._attempt
+        try:
+            await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            if attempt.cancelled():
+                raise _ClosedMeanwhile from None
+            raise
+
+    async def _open(self) -> None:
+        try:
+            async with asyncio.timeout(self._within):
+                await self.store.open()
+        except TimeoutError:
+            raise StoreUnavailable(f"it could not be opened within {self._within:g} s (toolkit_timeout)") from None
+        self.ready = True
 
     async def close(self) -> None:
-        async with self.lock:  # after an open that is under way: its connections would stay
-            self.ready = False
-            await self.store.close()
+        self.closed, self.ready = True, False
+        if self._attempt is not None:
+            await cancel(self._attempt)
+        await self.store.close()
+
+
+def _retrieve_error(attempt: asyncio.Task[None]) -> None:
+    """Do not let asyncio log the error of an attempt whose callers have ended: the next attempt raises its own."""
+    if not attempt.cancelled():
+        attempt.exception()
 
 
 class Toolkit:
@@ -73,23 +108,32 @@ class Toolkit:
         self.clock: Final = clock
         self.timeout: Final = timeout
         self._connect = connect
-        self._single: ToolkitStore | None = None
         self._pieces: dict[object, Any] = {}
         self._making = threading.RLock()
+        self._single: dict[int, ToolkitStore] = {}
+        """The store that all loops of a process share, by the id of the process: a fork must not copy its locks."""
         self._loops = PerLoop(self._make, close=self.close, abandon=lambda opened: opened.store.close())
         self._guard = Guard(
             "toolkit",
             timeout=timeout,
             # Of the last two calls one has failed: a store that hangs must cost one deadline, not one of each call.
             breaker=Breaker(
-                window=2, minimum=1, failure_rate=0.5, open_for=OPEN_FOR, ramp=0, failures=_AWAY, share=False
+                window=2,
+                minimum=1,
+                failure_rate=0.5,
+                open_for=OPEN_FOR,
+                ramp=0,
+                failures=_AWAY,
+                ignore=(_ClosedMeanwhile,),
+                share=False,
             ),
         )
 
     @property
     def is_away(self) -> bool:
-        """Whether calls are refused now."""
-        return self._guard.view().state == "open"
+        """Whether calls are refused now: a call has failed in the last OPEN_FOR seconds, or one tries the store."""
+        view = self._guard.view()
+        return view.state == "half-open" or (view.state == "open" and view.next_probe != 0)
 
     def piece(self, make: Callable[[Toolkit], T]) -> T:
         """Return what a piece keeps in this process, made by `make(toolkit)` at its first use."""
@@ -104,10 +148,11 @@ class Toolkit:
     def _make(self) -> _Opened:
         if portal().loop is asyncio.get_running_loop():
             portal().at_stop(self.close)
-        store = self._single or self._connect(self.url, self.clock)
+        process = os.getpid()
+        store = self._single.get(process) or self._connect(self.url, self.clock)
         if store.in_process:
-            self._single = store
-        return _Opened(store)
+            store = self._single.setdefault(process, store)  # of the first uses in two threads
+        return _Opened(store, self.timeout)
 
     async def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Return `await call(store)`. Raise ToolkitAway when the store does not answer; other errors of the call."""
@@ -128,16 +173,30 @@ class Toolkit:
         except StoreMoved as error:
             await self._replace(opened)
             raise ToolkitAway(opened.store.shown, str(error), uncertain=True) from error
+        except _ClosedMeanwhile as error:
+            why = "it was closed in this process during the call"
+            raise ToolkitAway(opened.store.shown, why, uncertain=True) from error
         except (GuardOpen, DeadlinePassed) as error:
-            raise ToolkitAway(opened.store.shown, str(error), retry_after=error.retry_after) from error
+            late = isinstance(error, DeadlinePassed)
+            raise ToolkitAway(
+                opened.store.shown, str(error), retry_after=error.retry_after, by_deadline=late
+            ) from error
         except _AWAY as error:
             uncertain = isinstance(error, StoreUncertain | GuardTimeout)
-            raise ToolkitAway(opened.store.shown, str(error), uncertain=uncertain, retry_after=OPEN_FOR) from error
+            late = isinstance(error, GuardTimeout) and error.timeout < self.timeout
+            raise ToolkitAway(
+                opened.store.shown, str(error), uncertain=uncertain, retry_after=OPEN_FOR, by_deadline=late
+            ) from error
 
     async def _called(self, opened: _Opened, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
-        if not opened.ready:
-            await opened.open()
-        return await call(opened.store)
+        try:
+            if not opened.ready:
+                await opened.open()
+            return await call(opened.store)
+        except StoreUnavailable as error:
+            if opened.closed:
+                raise _ClosedMeanwhile from error
+            raise
 
     async def _replace(self, opened: _Opened) -> None:
         """Open the file that is there now at the next use: the one that was open is not in its place any more."""

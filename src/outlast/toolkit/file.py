@@ -108,6 +108,8 @@ class ToolkitFile(ToolkitStore):
             upkeep=lambda session, checkpointer: _Tidier(session, checkpointer, tidies),
             tuning=tuning,
             changes=CHANGES,
+            reads_here=True,
+            when_moved="The next use of the toolkit opens the file that is there, or a new one",
         )
         self.path: Final = self._file.path
         self.shown = self.path

@@ -26,7 +26,11 @@ def key_text(key: object, what: str = "key") -> str:
     if not isinstance(key, str) or not key:
         raise InvalidArguments(f"{what}={shown(key)}: give text of at least one character")
     raw = key.encode("utf-8", "surrogatepass")
-    safe = _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], raw)
+    safe = _safe(raw[: LONGEST + 1])  # of a long one no more: a client may send 64 KiB that all are to be replaced
     if len(safe) <= LONGEST:
-        return safe.decode("ascii")
-    return f"{safe[:_BEGIN].decode('ascii')}~{sha256(raw).hexdigest()}"
+        return safe
+    return f"{safe[:_BEGIN]}~{sha256(raw).hexdigest()}"
+
+
+def _safe(raw: bytes) -> str:
+    return _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], raw).decode("ascii")

@@ -36,6 +36,15 @@ def toolkit_url(url: str, jobs_url: str) -> str:
 
 def connect_toolkit(url: str, clock: Clock) -> ToolkitStore:
     """Return the store of a URL, not opened. No I/O; raise ConfigurationError if the URL is wrong."""
+    try:
+        return _connected(url, clock)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"toolkit_url={redact_url(url)!r} (Settings or OUTLAST_TOOLKIT_URL): {error}"
+        ) from None
+
+
+def _connected(url: str, clock: Clock) -> ToolkitStore:
     scheme = url.partition(":")[0]
     if scheme == "memory":
         from outlast.toolkit.memory import ToolkitMemory
@@ -51,8 +60,6 @@ def connect_toolkit(url: str, clock: Clock) -> ToolkitStore:
             from outlast.clients.redis.address import Address
             from outlast.toolkit.server import ToolkitServer
         except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"toolkit_url={redact_url(url)!r}: pip install 'outlast[redis]' ({error})"
-            ) from None
+            raise ConfigurationError(f"pip install 'outlast[redis]' ({error})") from None
         return ToolkitServer(Address.of(url))
-    raise ConfigurationError(f"toolkit_url={redact_url(url)!r} (Settings or OUTLAST_TOOLKIT_URL): {_GIVE}")
+    raise ConfigurationError(_GIVE)

@@ -59,6 +59,10 @@ def test_the_decisions_are_those_of_an_exact_model(kit: Toolkit, clock: FakeCloc
             found = limiter.take_sync(key, cost=cost)
             told = (found.allowed, [each.remaining for each in found.limits], round(found.retry_after * 1e6))
             assert told == model.take(now, cost)
+            assert [round(each.more * 1e6) for each in found.limits] == model.more(now)
+            if not found:
+                at = [each.name for each in found.limits].index(found.violated[0])
+                assert found.retry_after >= found.limits[at].more, "the draft: not before the end of the window"
 
     check()
 

@@ -26,6 +26,8 @@ def seen(address: ClientAddress, peer: str | None, *lines: str, header: str = "X
     [
         ("192.0.2.7", "192.0.2.7"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("64:ff9b::192.0.2.7", "192.0.2.7"),
+        ("64:ff9b:1::192.0.2.7", "64:ff9b:1::/64"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:DB8:1:2::1", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
@@ -103,6 +105,26 @@ def test_nothing_that_a_client_writes_changes_its_address(spoofed: list[str], jo
             assert seen(address, "10.0.0.1", *lines, header=header) == "198.51.100.1"
 
 
+HOSTS = st.lists(
+    st.sampled_from([",", ";", "for=9.9.9.9", 'for=\\"9.9.9.9', '\\"', "\\\\", "host=", " ", "a.example"]), max_size=8
+)
+
+
+@given(HOSTS, SPOOFS, st.sampled_from(['for=198.51.100.1;host="{}"', 'host="{}";For="198.51.100.1:4711"']))
+def test_text_of_the_client_that_a_proxy_repeats_in_quotes_is_no_address(
+    host: list[str], spoofed: list[str], form: str
+) -> None:
+    """A Host such as "a,for=9.9.9.9" is a valid name (RFC 3986: sub-delims); a proxy may write it into `Forwarded`."""
+    lines = [", ".join([*spoofed, form.format("".join(host))])]
+    for address in (
+        ClientAddress(hops=1, header="Forwarded"),
+        ClientAddress(networks="10.0.0.0/8", header="Forwarded"),
+    ):
+        assert seen(address, "10.0.0.1", *lines, header="Forwarded") == "198.51.100.1"
+    behind_two = ", ".join([*lines, 'for=10.0.0.2;host="a,b"'])
+    assert seen(ClientAddress(hops=2, header="Forwarded"), "10.0.0.1", behind_two, header="Forwarded") == "198.51.100.1"
+
+
 def test_headers_that_no_proxy_writes_are_not_read() -> None:
     names = (
         "forwarded",
@@ -129,6 +151,8 @@ def test_headers_that_no_proxy_writes_are_not_read() -> None:
         ({"networks": "10.0.0.0/33"}, r"'10.0.0.0/33' is none: give networks such as"),
         ({"networks": ["proxy.internal"]}, "'proxy.internal' is none"),
         ({"networks": [None]}, "None is none"),
+        ({"networks": 7}, "7 is none"),
+        ({"networks": "::ffff:10.0.0.0/104"}, "such peers count as IPv4: give the IPv4 network"),
         ({"networks": ["0.0.0.0/0"]}, "holds every client, who could then say any address"),
         ({"networks": ["::/0"]}, "holds every client"),
         ({"header": "x forwarded"}, "give the header that the proxies write"),

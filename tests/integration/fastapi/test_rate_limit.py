@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ def limited(shop: Outlast, limiter: Limiter, **options: Any) -> FastAPI:
     return app
 
 
+def window_of(answer: Any, policy: str) -> int:
+    """Return the `t` of a policy in RateLimit."""
+    found = re.search(f'"{re.escape(policy)}";r=[0-9]+;t=([0-9]+)', answer.headers["RateLimit"])
+    assert found is not None
+    return int(found[1])
+
+
 def test_the_middleware_tells_the_limits_and_refuses_with_a_problem(shop: Outlast) -> None:
     limiter = shop.limiter("3/minute, 1000/day", name="api", algorithm="gcra")
     with client_of(limited(shop, limiter)) as client:
@@ -73,10 +81,21 @@ def test_the_middleware_tells_the_limits_and_refuses_with_a_problem(shop: Outlas
         assert refused.headers["RateLimit"].startswith('"api:3/m";r=0;t=')
         assert '"api:1000/d";r=997;t=' in refused.headers["RateLimit"]
         assert 1 <= int(refused.headers["Retry-After"]) <= 20
+        assert window_of(refused, "api:3/m") == int(refused.headers["Retry-After"]), "the draft: not after it"
         body = refused.json()
+        assert body["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
         assert (body["status"], body["code"], body["violated-policies"]) == (429, "rate-limited", ["api:3/m"])
         assert body["retry_after"] == int(refused.headers["Retry-After"])
         assert refused.headers["Cache-Control"] == "no-store"
+
+
+def test_a_long_wait_is_told_whole(shop: Outlast) -> None:
+    with client_of(limited(shop, shop.limiter("1/30d", name="api"))) as client:
+        client.get("/")
+        refused = client.get("/")
+        wait = int(refused.headers["Retry-After"])
+        assert 2_591_000 < wait <= 2_592_000
+        assert (refused.json()["retry_after"], window_of(refused, "api:1/2592000s")) == (wait, wait)
 
 
 @pytest.mark.parametrize("installed", [True, False])
@@ -92,6 +111,7 @@ def test_the_dependency_does_the_same(shop: Outlast, installed: bool) -> None:
         assert refused.headers["RateLimit"].startswith('"api:2/m";r=0;t=')
         assert 1 <= int(refused.headers["Retry-After"]) <= 61
         assert refused.json()["detail"].startswith("too many requests: try again in ")
+        assert window_of(refused, "api:2/m") <= int(refused.headers["Retry-After"])
         if installed:
             assert (refused.headers["content-type"], refused.json()["code"]) == (PROBLEM, "rate-limited")
 
@@ -158,6 +178,19 @@ def test_what_is_exempt_costs_nothing_and_other_scopes_pass(shop: Outlast) -> No
     asynchronous = limited(shop, shop.limiter("1/day", name="other"), key=cost, cost=lambda _: 2)
     with client_of(asynchronous) as client:
         assert client.get("/").status_code == 422
+
+
+def test_functions_of_the_middleware_may_be_async(shop: Outlast) -> None:
+    async def of_health(connection: HTTPConnection) -> bool:
+        return bool(connection.scope["path"] == "/outlast/health")
+
+    async def two(connection: HTTPConnection) -> int:
+        return 2
+
+    app = limited(shop, shop.limiter("4/day", name="api"), exempt=of_health, cost=two)
+    with client_of(app) as client:
+        assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
+        assert client.get("/outlast/health").status_code == 200
 
 
 def test_a_thousand_spoofed_headers_gain_nothing(shop: Outlast) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from outlast import Breaker, Guard
 from outlast.aio.clock import SystemClock
 from outlast.core.errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
@@ -58,6 +59,37 @@ async def test_a_server_that_is_killed_is_away_and_is_used_when_it_is_back(kit: 
     assert not refused.value.uncertain
     server.start()
     await until(lambda: answers(kit), "the store is used again", within=5)
+
+
+def is_away(kit: Toolkit) -> bool:
+    """Read it anew: a checker takes a property for a constant."""
+    return kit.is_away
+
+
+async def test_it_is_away_while_one_call_tries_it_and_not_when_the_next_call_will(
+    kit: Toolkit, server: RedisServer
+) -> None:
+    now = [0.0]
+    kit._guard = Guard("toolkit", breaker=Breaker(window=2, minimum=1, open_for=1, share=False), clock=lambda: now[0])
+    assert await answers(kit)
+    server.stop()
+    assert not await answers(kit)
+    assert is_away(kit)
+    now[0] = 1.5
+    assert not is_away(kit), "the next call is made"
+    ends = asyncio.Event()
+
+    async def tries(store: ToolkitStore) -> None:
+        await ends.wait()
+
+    trying = asyncio.create_task(kit.use(tries))
+    await asyncio.sleep(0)
+    assert is_away(kit)
+    with pytest.raises(ToolkitAway):
+        await kit.use(ping)
+    ends.set()
+    await trying
+    assert not is_away(kit)
 
 
 async def test_many_calls_to_a_server_that_hangs_wait_for_one_deadline(kit: Toolkit, server: RedisServer) -> None:

@@ -63,6 +63,8 @@ async def test_a_file_that_was_removed_is_made_again_at_the_next_use(path: Path)
     with pytest.raises(ToolkitAway, match="was moved or removed") as caught:
         await kit.use(noted)
     assert caught.value.uncertain
+    assert "Restart" not in str(caught.value)
+    assert "The next use of the toolkit opens the file that is there, or a new one" in str(caught.value)
     kit._guard.renew()
     await kit.use(noted)
     assert path.exists()

@@ -18,6 +18,7 @@ from outlast.toolkit.limiter.limiter import Limiter
 from outlast.toolkit.limiter.memory import MemoryLimits
 from outlast.toolkit.limiter.quotas import rules_of
 from outlast.toolkit.limiter.stores import limits_of
+from outlast.toolkit.memory import ToolkitMemory
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.store import ToolkitStore
 from tests.support.servers.redis_server import shared_server
@@ -64,6 +65,32 @@ async def test_a_client_that_keeps_trying_makes_its_key_no_larger(count: int, tm
     await server.close()
     await file.close()
     await client.close()
+
+
+@pytest.mark.parametrize("back", [30, 60, 61, 5000])
+@of_algorithm
+async def test_a_clock_that_is_set_back_gives_nothing_back_early_and_shuts_no_key_out(
+    algorithm: str, back: int, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    space = f"{tmp_path.parent.name}-{tmp_path.name}"[-40:]
+    server = ToolkitServer(Address.of(f"{shared_server('').url}?namespace={space}"), now=clock.time)
+    file, memory = ToolkitFile(str(tmp_path / "toolkit.db"), clock), ToolkitMemory(clock)
+    rules = rules_of("api", "5/minute", algorithm=algorithm)
+    stores = [limits_of(each) for each in (server, file, memory)]
+    await server.open()
+    await file.open()
+    assert all([(await each.take(rules, "k", 5)).allowed for each in stores])
+    clock.step_wall(-back)
+    for _ in range(59):
+        assert not any([(await each.take(rules, "k", 5)).allowed for each in stores])
+        clock.advance(1)
+    refused = [await each.take(rules, "k", 5) for each in stores]
+    assert len({each.standings for each in refused}) == 1
+    clock.advance(61)
+    assert all([(await each.take(rules, "k", 5)).allowed for each in stores])
+    await server.close()
+    await file.close()
 
 
 async def test_decisions_on_a_file_wait_for_no_sync(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from outlast.aio.clock import SystemClock
 from outlast.core.errors import InvalidArguments, ToolkitAway
+from outlast.resilience.deadlines import deadline
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.limiter.limiter import Limiter
 from tests.support.polling import until
@@ -50,7 +51,7 @@ async def admitted(limiter: Limiter, key: str, *, tries: int = 60, cost: int = 1
 async def join(limiters: list[Limiter]) -> None:
     """Let each know all of them: the first one counts itself alone, until its next note."""
     for each in [*limiters, *limiters]:
-        each._note_at.clear()
+        each._sides.clear()
         await each.take("joins")
 
 
@@ -121,6 +122,29 @@ async def test_a_server_that_hangs_holds_up_one_deadline_and_no_decision_is_lost
         assert not (await limiter.take("k")).allowed
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
+
+
+async def test_a_deadline_that_the_client_chooses_gains_nothing(
+    server: RedisServer, kits: list[Toolkit], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the process admits alone would come in addition to what the store admits."""
+    limiter = limiter_of(kits[0], "3/day")
+    assert await admitted(limiter, "k", tries=10) == 3
+    for within in (0.0, 1e-9):
+        with deadline(within), pytest.raises(ToolkitAway) as caught:
+            await limiter.take("k")
+        assert caught.value.by_deadline
+    assert server.process is not None
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        with deadline(0.05), pytest.raises(ToolkitAway) as cut:
+            await limiter.take("k")
+        assert cut.value.by_deadline
+        assert not kits[0].is_away
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert "this process alone decides" not in caplog.text
+    assert not await limiter.take("k")
 
 
 def test_blocking_code_takes_the_same_side(server: RedisServer) -> None:

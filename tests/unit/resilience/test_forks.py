@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-from collections.abc import Callable
 
 import pytest
 
 from outlast import Guard
-
-
-def in_fork(work: Callable[[], bool]) -> bool:
-    child = os.fork()
-    if child == 0:
-        good = False
-        try:
-            good = work()
-        finally:
-            os._exit(0 if good else 1)
-    return os.waitpid(child, 0)[1] == 0
+from tests.support.forks import in_fork
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -30,6 +31,13 @@ def test_a_key_is_safe_and_different_for_different_texts(one: str, other: str) -
 @given(ANY)
 def test_a_key_that_was_shortened_is_no_other_key(key: str) -> None:
     assert key_text(key_text(key * 20)) != key_text(key * 20) or len(key * 20) <= LONGEST
+
+
+def test_a_long_key_is_its_begin_and_the_digest_of_all_of_it() -> None:
+    for key in ("é" * 40_000, "é" * 40_000 + "!", "a" * 201):
+        begin, _, digest = key_text(key).partition("~")
+        assert digest == sha256(key.encode()).hexdigest()
+        assert begin == ("%C3%A9" * 11)[:64] if key[0] == "é" else "a" * 64
 
 
 @pytest.mark.parametrize("wrong", [None, "", b"key", 7, ["a"], object()])

@@ -38,6 +38,13 @@ def test_another_url_is_refused_without_its_secrets(url: str) -> None:
     assert "canary@" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["sqlite:", "sqlite://host/kit.db", "sqlite:dir/", "redis://user:canary@host/x"])
+def test_a_wrong_address_names_the_setting(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"toolkit_url=.*OUTLAST_TOOLKIT_URL") as caught:
+        connect_toolkit(url, FakeClock())
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("name", "variable"), [("toolkit", "OUTLAST_TOOLKIT_URL"), ("amqp", "OUTLAST_AMQP_URL")])
 def test_an_app_whose_variable_is_that_of_every_app_is_refused(name: str, variable: str) -> None:
     for spelled in (name, name.upper()):

@@ -18,7 +18,7 @@ from outlast.clients.sqlite.connection import BUSY, SharedConnection, creation_l
 from outlast.clients.sqlite.errors import translated
 from outlast.core.errors import StoreMoved
 
-__all__ = ["FileIdentity"]
+__all__ = ["RESTART", "FileIdentity"]
 
 logger = logging.getLogger("outlast.sqlite")
 
@@ -27,16 +27,20 @@ _SETTLED: Final = 100_000_000
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
+RESTART: Final = "Restart it to use the file that is there; to bring a backup back: outlast restore BACKUP"
+
+
 class FileIdentity:
     """The file that `path` led to when it was opened, with its log and index, each known by its inode.
 
     Once one of them is another file, or gone, every check raises StoreMoved, also when it is put back: it may have been
-    used under another name. No process may write to it from then on, nor move pages between the file and the log.
+    used under another name. No process may write to it from then on, nor move pages between the file and the log. fix:
+    what the error tells to do.
     """
 
-    __slots__ = ("_folder", "_given", "_index", "_log", "_taken", "_telling", "_unchanged", "moved", "path")
+    __slots__ = ("_fix", "_folder", "_given", "_index", "_log", "_taken", "_telling", "_unchanged", "moved", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, fix: str = RESTART) -> None:
         self._given = os.path.abspath(path)  # noqa: PTH100 - links stay, so that one that leads elsewhere is noticed
         self.path = os.path.realpath(path)
         """The name that SQLite uses: the log and the index are found by it."""
@@ -48,6 +52,7 @@ class FileIdentity:
         """Time of change, inode and device of the folder when the files were last found in their place."""
         self._taken: tuple[int, int, int, int] = (0, 0, 0, 0)
         self._telling = threading.Lock()
+        self._fix = fix
         self.moved = ""
         """What has happened to the file; "" as long as it is in its place."""
 
@@ -110,7 +115,7 @@ class FileIdentity:
                 break
         return (
             f"{what} while this process had it open: it uses neither file from now on, because what it writes would be "
-            "lost. Restart it to use the file that is there; to bring a backup back: outlast restore BACKUP"
+            f"lost. {self._fix}"
         )
 
     @contextmanager

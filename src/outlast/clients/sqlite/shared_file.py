@@ -13,7 +13,7 @@ from outlast.aio.notifier import Notifier
 from outlast.clients.sqlite.checkpointer import Checkpointer
 from outlast.clients.sqlite.connection import SharedConnection
 from outlast.clients.sqlite.errors import translated
-from outlast.clients.sqlite.file_identity import FileIdentity
+from outlast.clients.sqlite.file_identity import RESTART, FileIdentity
 from outlast.clients.sqlite.process_notifier import NotificationListener, ProcessNotifier
 from outlast.clients.sqlite.tuning import FileTuning
 from outlast.clients.sqlite.writer import Apply, Prepare, Upkeep, WriteOperation, WriterSession, WriterThread
@@ -31,7 +31,7 @@ class SharedFile(Generic[S]):
     open_db: opens the file for the writer, created or migrated as needed, and lets the identity take it. session,
     upkeep: make the state of the writer's transactions, and the work between them. apply, prepare: see `WriterThread`.
     changes: names of changes that other processes notify; `always` is listened for from `open` on, the others from
-    `listen` on.
+    `listen` on. reads_here: whether `read_here` is used. when_moved: what StoreMoved tells to do.
     """
 
     def __init__(
@@ -46,8 +46,10 @@ class SharedFile(Generic[S]):
         tuning: FileTuning,
         changes: Sequence[str] = (),
         always: Sequence[str] = (),
+        reads_here: bool = False,
+        when_moved: str = RESTART,
     ) -> None:
-        self.identity: Final = FileIdentity(path)
+        self.identity: Final = FileIdentity(path, fix=when_moved)
         # All processes must use one name: the files beside it (log, lock, sockets) are found by it.
         self.path: Final = self.identity.path
         self._open_db = open_db
@@ -57,6 +59,7 @@ class SharedFile(Generic[S]):
         self._upkeep = upkeep
         self._tuning = tuning
         self._always = always
+        self._reads_here = reads_here
         self._processes = ProcessNotifier(self.path)
         self.notifiers: Final = {name: Notifier() for name in changes}
         self._listeners: dict[str, NotificationListener] = {}
@@ -81,7 +84,7 @@ class SharedFile(Generic[S]):
             reader = ThreadPoolExecutor(1, thread_name_prefix="outlast-sqlite-reader")
             loop = asyncio.get_running_loop()
             try:
-                db, self._reading = await loop.run_in_executor(reader, self._open_both)
+                db, self._reading, self._here = await loop.run_in_executor(reader, self._open_all)
             except BaseException:
                 reader.shutdown(wait=False)
                 raise
@@ -103,16 +106,21 @@ class SharedFile(Generic[S]):
             for name in self._always:
                 self.listen(name)
 
-    def _open_both(self) -> tuple[SharedConnection, apsw.Connection]:
-        """Open the file for the writer, and again for reads."""
-        db = self._open_db(self.identity)
+    def _open_all(self) -> tuple[SharedConnection, apsw.Connection, apsw.Connection | None]:
+        """Open the file for the writer, and again for reads: here, because a connection may wait for a process."""
+        opened = [self._open_db(self.identity)]
         try:
-            reading = self.identity.connect(self._tuning.busy)
-            reading.pragma("query_only", 1)
+            for _ in range(2 if self._reads_here else 1):
+                opened.append(self.identity.connect(self._tuning.busy))
+                opened[-1].pragma("query_only", 1)
         except BaseException:
-            self.identity.close(db)
+            for db in reversed(opened):
+                self.identity.close(db)
             raise
-        return db, reading
+        if not self._reads_here:
+            return opened[0], opened[1], None
+        opened[2].waiting.seconds = 0.0
+        return opened[0], opened[1], opened[2]
 
     def listen(self, name: str) -> Notifier:
         """Return the notifier of a change; from now on other processes notify it too."""
@@ -186,13 +194,10 @@ class SharedFile(Generic[S]):
 
         It waits for no other process: readers of the log never do. Raise StoreError.
         """
-        if self._writer is None:
+        if self._writer is None or self._here is None:
             raise self._not_open()
         try:
             with translated(self.path):
-                if self._here is None:
-                    self._here = self.identity.connect(0.0)
-                    self._here.pragma("query_only", 1)
                 return read(self._here)
         finally:
             self.identity.check()

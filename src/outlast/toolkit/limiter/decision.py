@@ -13,9 +13,10 @@ __all__ = ["Decision", "LimitState", "decision_of"]
 
 
 class LimitState(Struct, frozen=True):
-    """One limit after a decision. name: the limiter's, ":", the rate. period, reset, wait: seconds.
+    """One limit after a decision. name: the limiter's, ":", the rate. period, reset, wait, more: seconds.
 
-    remaining: what is admitted at once now. reset: until all is back. wait: until the cost fits; 0 if it did.
+    remaining: what is admitted at once now. reset: until all is back. wait: until the cost fits; 0 if it did. more:
+    until one more than `remaining` would be admitted; 0 if all is there.
     """
 
     name: str
@@ -24,6 +25,7 @@ class LimitState(Struct, frozen=True):
     remaining: int
     reset: float
     wait: float
+    more: float
 
 
 class Decision(Struct, frozen=True):
@@ -51,14 +53,15 @@ class Decision(Struct, frozen=True):
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10), and Retry-After of a refusal.
+        """RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-11), and Retry-After of a refusal.
 
         `q` is the count of a policy, `w` its period where that is whole seconds; `r` what remains, `t` the seconds
-        until all is back. Each item of RateLimit has `outlast-approximate` while the store is away.
+        in which no more than that is admitted: `Retry-After` is never before the `t` of a limit that has refused. Each
+        item of RateLimit has `outlast-approximate` while the store is away.
         """
         mark = ";outlast-approximate" if self.approximate else ""
         policies = [f'"{each.name}";q={each.count}{_window(each.period)}' for each in self.limits]
-        states = [f'"{each.name}";r={each.remaining};t={ceil(each.reset)}{mark}' for each in self.limits]
+        states = [f'"{each.name}";r={each.remaining};t={ceil(each.more)}{mark}' for each in self.limits]
         found = [("RateLimit-Policy", ", ".join(policies)), ("RateLimit", ", ".join(states))]
         if not self.allowed:
             found.append(("Retry-After", str(max(1, ceil(self.retry_after)))))
@@ -79,6 +82,7 @@ def decision_of(rules: Rules, outcome: Outcome, *, processes: int = 0) -> Decisi
             each.remaining // max(1, processes),
             each.reset / 1e6,
             each.wait / 1e6,
+            each.more / 1e6,
         )
         for quota, each in zip(rules.quotas, outcome.standings, strict=True)
     )

@@ -6,8 +6,10 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable
+from math import inf
 from secrets import token_hex
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from outlast.core.bounds import plain_text
 from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAway
@@ -27,6 +29,19 @@ _log = logging.getLogger("outlast.toolkit")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 NOTE_EVERY: Final = 5.0
 """Seconds between two notes that this process uses the limiter."""
+
+
+class _Side:
+    """The state of a limiter for one toolkit in one process: who shares the limits, and what was decided alone."""
+
+    __slots__ = ("local", "note_at", "pid", "processes", "was_away")
+
+    def __init__(self, kit: Toolkit, pid: int) -> None:
+        self.local = MemoryLimits(kit.clock)
+        self.note_at = -inf
+        self.pid = pid
+        self.processes = 1
+        self.was_away = False
 
 
 class Limiter:
@@ -59,21 +74,17 @@ class Limiter:
         self.rules: Final = rules_of(self.name, limits, algorithm=algorithm, burst=burst, count_refused=count_refused)
         self._toolkit = toolkit
         self._token = token_hex(8)
-        self._note_at: dict[int, float] = {}
-        """By the id of a process: after a fork the child is another one."""
-        self._processes = 1
-        self._local: MemoryLimits | None = None
-        self._was_away = False
+        self._sides: WeakKeyDictionary[Toolkit, _Side] = WeakKeyDictionary()
 
     async def take(self, key: str, *, cost: int = 1) -> Decision:
         """Return the decision for a request of `key`, any text; its cost is taken if it is admitted.
 
         Raise InvalidArguments for a cost that is no whole number of 1 or more, or above the limits, which would never
-        admit it; ToolkitAway if the store is away and the limiter is closed.
+        admit it; ToolkitAway if the store is away and the limiter is closed, or if the caller's deadline has passed.
         """
         stored, kit = self._checked(key, cost), self._toolkit()
         try:
-            return self._decided(await kit.use(self._call(kit, stored, cost)))
+            return self._decided(kit, await kit.use(self._call(kit, stored, cost)))
         except ToolkitAway as error:
             return self._away(kit, stored, cost, error)
 
@@ -81,7 +92,7 @@ class Limiter:
         """Do the same from blocking code; raise WrongThread on a thread that runs an event loop."""
         stored, kit = self._checked(key, cost), self._toolkit()
         try:
-            return self._decided(kit.use_sync(self._call(kit, stored, cost)))
+            return self._decided(kit, kit.use_sync(self._call(kit, stored, cost)))
         except ToolkitAway as error:
             return self._away(kit, stored, cost, error)
 
@@ -98,35 +109,42 @@ class Limiter:
 
     def _call(self, kit: Toolkit, stored: str, cost: int) -> Callable[[ToolkitStore], Awaitable[Outcome]]:
         async def call(store: ToolkitStore) -> Outcome:
-            limits, now, process = limits_of(store), kit.clock.monotonic(), os.getpid()
-            if now >= self._note_at.get(process, now):
-                self._note_at = {process: now + NOTE_EVERY}
-                self._processes = max(1, await limits.live(self.name, f"{process}-{self._token}"))
+            limits, now, side = limits_of(store), kit.clock.monotonic(), self._side(kit)
+            if now >= side.note_at:
+                side.note_at = now + NOTE_EVERY
+                side.processes = max(1, await limits.live(self.name, f"{side.pid}-{self._token}"))
             return await limits.take(self.rules, stored, cost)
 
         return call
 
-    def _decided(self, outcome: Outcome) -> Decision:
-        if self._was_away:
-            self._was_away = False
+    def _side(self, kit: Toolkit) -> _Side:
+        """Return the state for a toolkit in this process, made at its first use here or in a forked process."""
+        side, pid = self._sides.get(kit), os.getpid()
+        if side is not None and side.pid != pid:
+            self._sides.pop(kit, None)
+            side = None
+        return self._sides.setdefault(kit, _Side(kit, pid)) if side is None else side
+
+    def _decided(self, kit: Toolkit, outcome: Outcome) -> Decision:
+        side = self._side(kit)
+        if side.was_away:
+            side.was_away = False
             _log.info("limiter %r: the store is back", self.name)
         return decision_of(self.rules, outcome)
 
     def _away(self, kit: Toolkit, stored: str, cost: int, error: ToolkitAway) -> Decision:
         """Decide alone over the share of this process, or refuse to decide."""
-        if not self._was_away:
-            self._was_away = True
-            share = f"this process alone decides, as one of {counted(self._processes, 'process')}"
-            side = "requests are refused" if self.closed else share
-            _log.warning("limiter %r: %s: %s", self.name, error, side)
+        if error.by_deadline:  # a client that may choose a short one would have what is admitted here in addition
+            raise error
+        side = self._side(kit)
+        if not side.was_away:
+            side.was_away = True
+            share = f"this process alone decides, as one of {counted(side.processes, 'process')}"
+            _log.warning("limiter %r: %s: %s", self.name, error, "requests are refused" if self.closed else share)
         if self.closed:
             raise error
-        if self._local is None:
-            self._local = MemoryLimits(kit.clock)
-        processes = self._processes
-        return decision_of(
-            self.rules, self._local.take_now(self.rules, stored, cost, scale=processes), processes=processes
-        )
+        outcome = side.local.take_now(self.rules, stored, cost, scale=side.processes)
+        return decision_of(self.rules, outcome, processes=side.processes)
 
     def __repr__(self) -> str:
         return f"Limiter({self.name!r})"

@@ -28,7 +28,7 @@ class ServerLimits:
             args += (quota.burst, quota.period, quota.part, quota.drain, quota.step)
         script = load_script(__package__, "take")
         answer: Any = await self._server.run(script, [self._server.key("limiter", key)], args)
-        standings = tuple(Standing(*answer[at : at + 3]) for at in range(1, len(answer), 3))
+        standings = tuple(Standing(*answer[at : at + 4]) for at in range(1, len(answer), 4))
         return Outcome(answer[0] == 1, standings, None, 0)
 
     async def live(self, limiter: str, process: str) -> int:
