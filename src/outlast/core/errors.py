@@ -20,6 +20,7 @@ __all__ = [
     "GuardTimeout",
     "IdConflict",
     "InvalidArguments",
+    "InvalidEvent",
     "JobCancelled",
     "JobExpired",
     "JobFailed",
@@ -65,6 +66,19 @@ class InvalidArguments(OutlastError, ValueError):
 
     In `enqueue`, nothing was stored; in a run, the job is dead.
     """
+
+
+class InvalidEvent(InvalidArguments, ConfigurationError):
+    """The routing key or the headers of an event do not fit; nothing was stored.
+
+    They often come from a client, whose fault it is then. part: "key" or "headers". needs: what the part must be,
+    without its value, which may be secret.
+    """
+
+    def __init__(self, problem: str, part: str, needs: str) -> None:
+        super().__init__(problem)
+        self.part = part
+        self.needs = needs
 
 
 class WireError(OutlastError, ValueError):

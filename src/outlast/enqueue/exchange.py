@@ -88,8 +88,9 @@ class EventExchange:
         `outlast.declare.options.EventOptions`.
 
         Raise EventUnroutable when no binding takes it, and nothing was stored; EventIncomplete when queues were full:
-        the copies of the others are stored then. Raise InvalidArguments, BodyTooLarge, ConfigurationError, StoreError;
-        EnqueueUnknown when the store did not answer in time: publishing again with the same id is safe.
+        the copies of the others are stored then. Raise InvalidArguments, InvalidEvent for a key or headers that do not
+        fit, BodyTooLarge, ConfigurationError, StoreError; EnqueueUnknown when the store did not answer in time:
+        publishing again with the same id is safe.
         """
         made = self.event(key, event, **options)
         return (await self._app.publish_events([made]))[0]

@@ -23,6 +23,7 @@ from outlast.core.errors import (
     GuardTimeout,
     IdConflict,
     InvalidArguments,
+    InvalidEvent,
     JobCancelled,
     JobExpired,
     JobFailed,
@@ -183,6 +184,9 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             504, "dependency-timeout", f"{error.guard!r} has not answered in time", guard=error.guard
         ),
         InvalidArguments: lambda error: answer(422, "invalid-arguments", str(error)),
+        InvalidEvent: lambda error: answer(
+            422, "invalid-arguments", f"the {error.part} of the event cannot be used: {error.needs}"
+        ),
         JobNotFound: lambda _: answer(
             404, "job-not-found", "no such job: it never existed here, or its record was removed"
         ),

@@ -298,17 +298,23 @@ class TestProblems:
         install(app, shop)
 
         @app.post("/{key}")
-        async def publish(key: str, id: str) -> dict[str, str]:
-            return {"event": (await orders.publish(key, {"n": 1}, id=id)).id}
+        async def publish(key: str, id: str, value: str = "") -> dict[str, str]:
+            return {"event": (await orders.publish(key, {"n": 1}, id=id, headers={"note": value})).id}
 
         with shop.testing():
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
                 unroutable = await client.post("/paid?id=e1")
                 wrong = await client.post("/paid?id=e%201")
+                long_key = await client.post(f"/{'secret' * 50}?id=e2")
+                long_header = await client.post("/paid?id=e3", params={"id": "e3", "value": "secret" * 1500})
         assert (unroutable.status_code, unroutable.json()["event"]) == (503, "e1")
         assert "paid" not in unroutable.text
-        assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid-arguments")
+        for refused in (wrong, long_key, long_header):
+            assert (refused.status_code, refused.json()["code"]) == (422, "invalid-arguments")
+            assert "secret" not in refused.text
+        assert long_key.json()["detail"].endswith("give text of at most 255 bytes of UTF-8")
+        assert "at most 7168 characters in all" in long_header.json()["detail"]
 
     @pytest.mark.parametrize(
         ("error", "status", "code", "retry_after", "more"), RAISED, ids=lambda value: str(value)[:20]
