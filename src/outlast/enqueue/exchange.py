@@ -107,7 +107,14 @@ class EventExchange:
         that are stored, and `unstored`, the events that are not, or not known to be in all their queues. An event keeps
         its id, so that the same events may be published again.
         """
-        made: list[Any] = list(events)
+        try:
+            given = iter(events)
+        except TypeError:
+            raise InvalidArguments(
+                f"publish_many: {shown(events)} is not an iterable of events: give {self.name}.event(key, event) for "
+                "each one, and collect an async iterable in a list"
+            ) from None
+        made: list[Any] = list(given)
         for index, each in enumerate(made):
             if not isinstance(each, ExchangeEvent) or each.exchange != self.name:
                 raise InvalidArguments(
