@@ -232,16 +232,17 @@ class Context:
         if options.get("id") is not None or message is None or not isinstance(key, str):
             yield  # called directly there is no job whose run could be made again
             return
+        from outlast.core.bounds import plain_text
         from outlast.core.exchanges.copies import event_of_job
 
-        name, number, mine = exchange.name, 0, object()
-        while self._published.setdefault((name, key, number), mine) is not mine:  # one step, also among threads
+        name, plain, number, mine = exchange.name, plain_text(key), 0, object()
+        while self._published.setdefault((name, plain, number), mine) is not mine:  # one step, also among threads
             number += 1
-        options["id"] = event_of_job(message.id, name, key, number)
+        options["id"] = event_of_job(message.id, name, plain, number)
         try:
             yield
         except BaseException:
-            del self._published[name, key, number]
+            del self._published[name, plain, number]
             raise
 
     def progress(self, value: Any) -> Done:
