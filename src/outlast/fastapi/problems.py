@@ -113,10 +113,12 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         )
 
     def incomplete(error: EventIncomplete) -> JSONResponse:
+        again = "send it again with the same id"
+        never = "it is too large for one of them, so that sending it again does not help"
         return answer(
             413 if error.retry_after is None else full_status,
             "event-incomplete",
-            "the event is stored for some queues and refused by others: send it again with the same id",
+            f"not every queue has taken the event: {never if error.retry_after is None else again}",
             retry_after=error.retry_after,
             event=error.id,
         )

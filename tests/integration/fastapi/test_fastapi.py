@@ -247,14 +247,22 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
         503,
         "event-incomplete",
         "8",
-        {"event": "e1", "retry_after": 8},
+        {
+            "event": "e1",
+            "retry_after": 8,
+            "detail": "not every queue has taken the event: send it again with the same id",
+        },
     ),
     (
         EventIncomplete("orders", "e1", {"mail": BodyTooLarge("send", 20, 10), "sms": QueueFull("sms", 7)}, None),
         413,
         "event-incomplete",
         None,
-        {"event": "e1"},
+        {
+            "event": "e1",
+            "detail": "not every queue has taken the event: "
+            "it is too large for one of them, so that sending it again does not help",
+        },
     ),
     (EventUnroutable("orders", "secret", "e1"), 503, "event-unroutable", None, {"event": "e1"}),
     (StoreCorrupt("/srv/secret is no store"), 500, "store-corrupt", None, {}),
