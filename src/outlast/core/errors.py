@@ -21,6 +21,7 @@ __all__ = [
     "IdConflict",
     "InvalidArguments",
     "InvalidEvent",
+    "InvalidOption",
     "JobCancelled",
     "JobExpired",
     "JobFailed",
@@ -65,6 +66,13 @@ class InvalidArguments(OutlastError, ValueError):
     """The arguments do not fit the handler's signature, or would arrive changed.
 
     In `enqueue`, nothing was stored; in a run, the job is dead.
+    """
+
+
+class InvalidOption(InvalidArguments, ConfigurationError):
+    """A key, a unique key or the headers of a job are too long, or a unique key is empty; nothing was stored.
+
+    They often come from a client, whose fault it is then.
     """
 
 

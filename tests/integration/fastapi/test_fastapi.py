@@ -324,6 +324,27 @@ class TestProblems:
         assert long_key.json()["detail"].endswith("give text of at most 255 bytes of UTF-8")
         assert "at most 7168 characters in all" in long_header.json()["detail"]
 
+    async def test_options_of_an_enqueue_that_come_from_a_client(self) -> None:
+        app, shop = FastAPI(), new_shop()
+        install(app, shop)
+
+        @shop.job
+        async def kept() -> None: ...
+
+        @app.post("/{name}")
+        async def enqueue(name: str, value: str) -> str:
+            given: Any = {name: {"note": value} if name == "headers" else value}
+            return (await kept.with_options(**given).enqueue()).id
+
+        with shop.testing():
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+                for name in ("key", "unique", "headers"):
+                    refused = await client.post(f"/{name}", params={"value": "secret" * 1500})
+                    assert (refused.status_code, refused.json()["code"]) == (422, "invalid-arguments")
+                    assert "characters: give" in refused.json()["detail"]
+                    assert "secret" not in refused.text
+
     @pytest.mark.parametrize(
         ("error", "status", "code", "retry_after", "more"), RAISED, ids=lambda value: str(value)[:20]
     )
