@@ -101,7 +101,18 @@ def test_the_file_of_a_url(url: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:", "sqlite::memory:", "sqlite://host/x.db", "sqlite:dir/", "nats://x", "jobs.db", ""]
+    "url",
+    [
+        "sqlite:",
+        "sqlite::memory:",
+        "sqlite://host/x.db",
+        "sqlite:dir/",
+        "sqlite:a\udcff.db",
+        "sqlite:a\0.db",
+        "nats://x",
+        "jobs.db",
+        "",
+    ],
 )
 def test_a_wrong_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="url="):

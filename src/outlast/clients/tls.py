@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from outlast.core.errors import ConfigurationError
 
-__all__ = ["tls_context"]
+__all__ = ["is_file", "tls_context"]
+
+
+def is_file(path: str) -> bool:
+    """Return whether there is a file of this path; a path that is too long is that of none."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def tls_context(ca: str, cert: str, key: str) -> ssl.SSLContext:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.errors import ConfigurationError, InvalidArguments, InvalidOption
 from outlast.core.text import shown
 
 __all__ = [
@@ -56,7 +56,7 @@ def checked_text(value: object, what: str, *, least: int = 0) -> str:
         raise ConfigurationError(f"{what}={shown(value)}: give text of {limit.format(least, KEY_LIMIT)} characters")
     text = plain_text(value)
     if not least <= len(text) <= KEY_LIMIT:
-        raise ConfigurationError(f"{what} of {len(text)} characters: give {limit.format(least, KEY_LIMIT)}")
+        raise InvalidOption(f"{what} of {len(text)} characters: give {limit.format(least, KEY_LIMIT)}")
     if not text.isascii():
         check_text(text, what)
     return text
@@ -68,7 +68,7 @@ def checked_headers(headers: object) -> dict[str, str]:
         raise ConfigurationError(f"headers={shown(headers)}: give a dict of text to text")
     plain = {plain_text(name): plain_text(text) for name, text in headers.items()}
     if (size := sum(len(name) + len(text) for name, text in plain.items())) > HEADERS_LIMIT:
-        raise ConfigurationError(f"headers of {size} characters: give at most {HEADERS_LIMIT}")
+        raise InvalidOption(f"headers of {size} characters: give at most {HEADERS_LIMIT}")
     for name, text in plain.items():
         check_text(name, "header")
         check_text(text, f"header {shown(name)}")

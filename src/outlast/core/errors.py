@@ -20,6 +20,8 @@ __all__ = [
     "GuardTimeout",
     "IdConflict",
     "InvalidArguments",
+    "InvalidEvent",
+    "InvalidOption",
     "JobCancelled",
     "JobExpired",
     "JobFailed",
@@ -68,6 +70,26 @@ class InvalidArguments(OutlastError, ValueError):
 
     In `enqueue`, nothing was stored; in a run, the job is dead.
     """
+
+
+class InvalidOption(InvalidArguments, ConfigurationError):
+    """A key, a unique key or the headers of a job are too long, or a unique key is empty; nothing was stored.
+
+    They often come from a client, whose fault it is then.
+    """
+
+
+class InvalidEvent(InvalidArguments, ConfigurationError):
+    """The routing key or the headers of an event do not fit; nothing was stored.
+
+    They often come from a client, whose fault it is then. part: "key" or "headers". needs: what the part must be,
+    without its value, which may be secret.
+    """
+
+    def __init__(self, problem: str, part: str, needs: str) -> None:
+        super().__init__(problem)
+        self.part = part
+        self.needs = needs
 
 
 class WireError(OutlastError, ValueError):

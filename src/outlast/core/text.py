@@ -12,6 +12,7 @@ __all__ = [
     "counted",
     "duration",
     "indented",
+    "is_utf8",
     "json_line",
     "line",
     "short",
@@ -31,6 +32,15 @@ _STEPS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 def counted(number: int, noun: str) -> str:
     """Return "1 job", "2 jobs"; "1 process", "2 processes"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether UTF-8 can hold the text: it has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def clean(text: str) -> str:

@@ -11,6 +11,7 @@ from msgspec import Raw
 from outlast.core.errors import ConfigurationError
 from outlast.core.message import Message
 from outlast.core.registry import Declaration
+from outlast.core.text import shown
 from outlast.declare.options import EventOptions
 
 if TYPE_CHECKING:
@@ -191,6 +192,10 @@ class Context:
         and not needed. Raise InvalidArguments or BodyTooLarge now, and ConfigurationError for a unique key with
         on_conflict="raise": whether the key is held is known only when this run has ended.
         """
+        if not callable(getattr(job, "message", None)):
+            raise ConfigurationError(
+                f"ctx.enqueue: {shown(job)} is no job: give a function declared with @app.job(...), then its arguments"
+            )
         message = job.message(*args, **kwargs)
         if message.unique is not None and getattr(job, "on_conflict", None) == "raise":
             raise ConfigurationError(
@@ -213,31 +218,37 @@ class Context:
         events, and nothing is stored twice. Where a handler publishes with one key in an order that may change, or
         again in a run after a Snooze, give an id of your own.
         """
-        with self._event_id(exchange.name, key, options):
+        with self._event_id(exchange, key, options):
             return await exchange.publish(key, event, **options)
 
     def publish_sync(self, exchange: Publishable[R], key: str, event: object, **options: Unpack[EventOptions]) -> R:
         """Publish an event from the thread of a plain function, as `publish` does; raise WrongThread on a loop's."""
-        with self._event_id(exchange.name, key, options):
+        with self._event_id(exchange, key, options):
             return exchange.publish_sync(key, event, **options)
 
     @contextmanager
-    def _event_id(self, exchange: str, key: str, options: EventOptions) -> Iterator[None]:
+    def _event_id(self, exchange: Publishable[object], key: str, options: EventOptions) -> Iterator[None]:
         """Give an event its id; an event that is not stored leaves it to the next one, which may be its repetition."""
+        if not callable(getattr(exchange, "publish", None)):
+            raise ConfigurationError(
+                f"ctx.publish: {shown(exchange)} is no exchange: give what app.exchange(...) returned, then the key "
+                "and the event"
+            )
         message = self._run.message
         if options.get("id") is not None or message is None or not isinstance(key, str):
             yield  # called directly there is no job whose run could be made again
             return
+        from outlast.core.bounds import plain_text
         from outlast.core.exchanges.copies import event_of_job
 
-        number, mine = 0, object()
-        while self._published.setdefault((exchange, key, number), mine) is not mine:  # one step, also among threads
+        name, plain, number, mine = exchange.name, plain_text(key), 0, object()
+        while self._published.setdefault((name, plain, number), mine) is not mine:  # one step, also among threads
             number += 1
-        options["id"] = event_of_job(message.id, exchange, key, number)
+        options["id"] = event_of_job(message.id, name, plain, number)
         try:
             yield
         except BaseException:
-            del self._published[exchange, key, number]
+            del self._published[name, plain, number]
             raise
 
     async def once(self, key: str, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:

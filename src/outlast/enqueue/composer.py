@@ -122,7 +122,7 @@ class Composer:
     def event(self, exchange: str, key: str, event: object, options: EventOptions) -> ExchangeEvent:
         """Return an event, checked and encoded, with its id. Nothing is stored.
 
-        Raise InvalidArguments, BodyTooLarge, or ConfigurationError for a key, headers or an option that do not fit.
+        Raise InvalidArguments, BodyTooLarge, InvalidEvent for a key or headers, ConfigurationError for another option.
         """
         check_names(options, EventOptions.__optional_keys__, "publish")
         own_id, expires = options.get("id"), options.get("expires")

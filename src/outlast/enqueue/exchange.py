@@ -88,8 +88,9 @@ class EventExchange:
         `outlast.declare.options.EventOptions`.
 
         Raise EventUnroutable when no binding takes it, and nothing was stored; EventIncomplete when queues were full:
-        the copies of the others are stored then. Raise InvalidArguments, BodyTooLarge, ConfigurationError, StoreError;
-        EnqueueUnknown when the store did not answer in time: publishing again with the same id is safe.
+        the copies of the others are stored then. Raise InvalidArguments, InvalidEvent for a key or headers that do not
+        fit, BodyTooLarge, ConfigurationError, StoreError; EnqueueUnknown when the store did not answer in time:
+        publishing again with the same id is safe.
         """
         made = self.event(key, event, **options)
         return (await self._app.publish_events([made]))[0]
@@ -106,7 +107,14 @@ class EventExchange:
         that are stored, and `unstored`, the events that are not, or not known to be in all their queues. An event keeps
         its id, so that the same events may be published again.
         """
-        made: list[Any] = list(events)
+        try:
+            given = iter(events)
+        except TypeError:
+            raise InvalidArguments(
+                f"publish_many: {shown(events)} is not an iterable of events: give {self.name}.event(key, event) for "
+                "each one, and collect an async iterable in a list"
+            ) from None
+        made: list[Any] = list(given)
         for index, each in enumerate(made):
             if not isinstance(each, ExchangeEvent) or each.exchange != self.name:
                 raise InvalidArguments(

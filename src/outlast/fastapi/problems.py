@@ -24,6 +24,7 @@ from outlast.core.errors import (
     GuardTimeout,
     IdConflict,
     InvalidArguments,
+    InvalidEvent,
     JobCancelled,
     JobExpired,
     JobFailed,
@@ -164,10 +165,12 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         )
 
     def incomplete(error: EventIncomplete) -> JSONResponse:
+        again = "send it again with the same id"
+        never = "it is too large for one of them, so that sending it again does not help"
         return answer(
             413 if error.retry_after is None else full_status,
             "event-incomplete",
-            "the event is stored for some queues and refused by others: send it again with the same id",
+            f"not every queue has taken the event: {never if error.retry_after is None else again}",
             retry_after=error.retry_after,
             event=error.id,
         )
@@ -243,6 +246,9 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             503, "lock-lost", "it was interrupted, because its lock was lost: look at what was done"
         ),
         InvalidArguments: lambda error: answer(422, "invalid-arguments", str(error)),
+        InvalidEvent: lambda error: answer(
+            422, "invalid-arguments", f"the {error.part} of the event cannot be used: {error.needs}"
+        ),
         JobNotFound: lambda _: answer(
             404, "job-not-found", "no such job: it never existed here, or its record was removed"
         ),

@@ -44,8 +44,8 @@ class Restarts:
 
     @property
     def in_time(self) -> bool:
-        """Whether the p99 of all workers is at most AGAIN."""
-        return _p99([each.last for each in self.seen]) <= AGAIN
+        """Whether there was a restart, and the p99 of all workers is at most AGAIN."""
+        return bool(self.seen) and _p99([each.last for each in self.seen]) <= AGAIN
 
     def __str__(self) -> str:
         if not self.seen:
@@ -59,7 +59,7 @@ class Restarts:
 
 def _p99(seconds: Sequence[float]) -> float:
     """Return the nearest rank: the longest of up to 100."""
-    return sorted(seconds)[-(-len(seconds) * 99 // 100) - 1] if seconds else 0.0
+    return sorted(seconds)[-(-len(seconds) * 99 // 100) - 1]
 
 
 def _shown(seconds: Sequence[float]) -> str:

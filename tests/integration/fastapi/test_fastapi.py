@@ -249,14 +249,22 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
         503,
         "event-incomplete",
         "8",
-        {"event": "e1", "retry_after": 8},
+        {
+            "event": "e1",
+            "retry_after": 8,
+            "detail": "not every queue has taken the event: send it again with the same id",
+        },
     ),
     (
         EventIncomplete("orders", "e1", {"mail": BodyTooLarge("send", 20, 10), "sms": QueueFull("sms", 7)}, None),
         413,
         "event-incomplete",
         None,
-        {"event": "e1"},
+        {
+            "event": "e1",
+            "detail": "not every queue has taken the event: "
+            "it is too large for one of them, so that sending it again does not help",
+        },
     ),
     (EventUnroutable("orders", "secret", "e1"), 503, "event-unroutable", None, {"event": "e1"}),
     (StoreCorrupt("/srv/secret is no store"), 500, "store-corrupt", None, {}),
@@ -302,17 +310,44 @@ class TestProblems:
         install(app, shop)
 
         @app.post("/{key}")
-        async def publish(key: str, id: str) -> dict[str, str]:
-            return {"event": (await orders.publish(key, {"n": 1}, id=id)).id}
+        async def publish(key: str, id: str, value: str = "") -> dict[str, str]:
+            return {"event": (await orders.publish(key, {"n": 1}, id=id, headers={"note": value})).id}
 
         with shop.testing():
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
                 unroutable = await client.post("/paid?id=e1")
                 wrong = await client.post("/paid?id=e%201")
+                long_key = await client.post(f"/{'secret' * 50}?id=e2")
+                long_header = await client.post("/paid?id=e3", params={"id": "e3", "value": "secret" * 1500})
         assert (unroutable.status_code, unroutable.json()["event"]) == (503, "e1")
         assert "paid" not in unroutable.text
-        assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid-arguments")
+        for refused in (wrong, long_key, long_header):
+            assert (refused.status_code, refused.json()["code"]) == (422, "invalid-arguments")
+            assert "secret" not in refused.text
+        assert long_key.json()["detail"].endswith("give text of at most 255 bytes of UTF-8")
+        assert "at most 7168 characters in all" in long_header.json()["detail"]
+
+    async def test_options_of_an_enqueue_that_come_from_a_client(self) -> None:
+        app, shop = FastAPI(), new_shop()
+        install(app, shop)
+
+        @shop.job
+        async def kept() -> None: ...
+
+        @app.post("/{name}")
+        async def enqueue(name: str, value: str) -> str:
+            given: Any = {name: {"note": value} if name == "headers" else value}
+            return (await kept.with_options(**given).enqueue()).id
+
+        with shop.testing():
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+                for name in ("key", "unique", "headers"):
+                    refused = await client.post(f"/{name}", params={"value": "secret" * 1500})
+                    assert (refused.status_code, refused.json()["code"]) == (422, "invalid-arguments")
+                    assert "characters: give" in refused.json()["detail"]
+                    assert "secret" not in refused.text
 
     @pytest.mark.parametrize(
         ("error", "status", "code", "retry_after", "more"), RAISED, ids=lambda value: str(value)[:20]

@@ -56,6 +56,15 @@ async def test_an_event_runs_as_a_job_of_the_store(tmp_path: Path, amqp_url: str
     assert ids == [copy_id("orders", "7", "billing")]
 
 
+async def test_a_file_of_tls_that_cannot_be_used_is_told_with_the_setting(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, "amqps://u:secret@127.0.0.1:1?ca=/etc/hosts")
+    with pytest.raises(
+        ConfigurationError, match=r"^amqp_url \(Settings or OUTLAST_AMQP_URL\): \?ca=/etc/hosts: .* PEM"
+    ):
+        async with shop.app:
+            await shop.orders.publish("order.paid", {"id": 7})
+
+
 async def moved(shop: Shop, event: str) -> str:
     """Return the id of the copy of an event when the store has it."""
     wanted = copy_id("orders", event, "billing")

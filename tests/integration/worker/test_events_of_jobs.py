@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,25 @@ async def test_an_event_that_is_incomplete_keeps_its_id_until_it_is_complete() -
         job = await pay.enqueue()
         await t.drain()
     assert ids == [event_of_job(job.id, "orders", "paid", number) for number in (0, 1, 1)]
+
+
+class Key(str, Enum):  # noqa: UP042 - StrEnum has another format
+    """Keys, of which `format` shows the name."""
+
+    PAID = "paid"
+
+
+async def test_a_key_that_is_an_enum_gives_the_id_of_its_text() -> None:
+    shop = Shop(url="memory:")
+
+    @shop.app.job(queue="pay")
+    async def pay(ctx: Context) -> list[str]:
+        return [(await ctx.publish(shop.orders, key, Paid(order=1))).id for key in (Key.PAID, "paid")]
+
+    with shop.app.testing() as t:
+        job = await pay.enqueue()
+        await t.drain()
+        assert await job.result(0) == [event_of_job(job.id, "orders", "paid", number) for number in (0, 1)]
 
 
 async def test_a_direct_call_publishes_each_time() -> None:

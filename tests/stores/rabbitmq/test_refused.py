@@ -178,3 +178,12 @@ async def test_a_job_whose_headers_cannot_be_sent_is_refused_for_good(
     """A store that is away is tried again; this is never accepted."""
     with pytest.raises(ConfigurationError, match=f"^job 'send' cannot be sent: {why}"):
         await bench.broker.publish([structs.replace(bench.message("q"), headers=headers)])
+
+
+async def test_a_job_that_cannot_be_sent_leaves_the_others_of_its_batch_known(bench: Bench) -> None:
+    wide = structs.replace(bench.message("q"), headers={"wide": "x" * 140_000})
+    good = [bench.message("q"), bench.message("q")]
+    with pytest.raises(ConfigurationError, match="cannot be sent: its properties have") as refused:
+        await bench.broker.publish([good[0], wide, good[1]])
+    assert refused.value.stored == (good[0].id, good[1].id)
+    assert refused.value.unstored == (wide,)

@@ -306,6 +306,9 @@ async def test_only_events_of_the_exchange_are_published() -> None:
             events: Any = [shop.orders.event("order", 1), wrong]
             with pytest.raises(InvalidArguments, match=r"publish_many: event 1: .* give orders.event\(key, event\)"):
                 await shop.orders.publish_many(events)
+        not_many: Any = 5
+        with pytest.raises(InvalidArguments, match=r"publish_many: 5 is not an iterable of events"):
+            await shop.orders.publish_many(not_many)
         t.assert_not_enqueued()
 
 

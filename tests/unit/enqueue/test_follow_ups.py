@@ -129,3 +129,25 @@ async def test_a_conflict_that_could_not_raise_is_refused_at_the_call() -> None:
 
     with shop.testing(), pytest.raises(ConfigurationError, match=r"ctx\.enqueue: on_conflict='raise'"):
         await direct()
+
+
+async def test_what_is_no_job_and_no_exchange_is_refused_at_the_call() -> None:
+    said: list[str] = []
+
+    @shop.job(queue="notes")
+    async def mistaken(ctx: Context) -> None:
+        wrong: Any
+        for wrong in ("notify", None, notify.handler, print):
+            with pytest.raises(ConfigurationError, match=r"ctx\.enqueue: .* is no job: give a function") as caught:
+                ctx.enqueue(wrong, 1)
+            said.append(str(caught.value))
+        for wrong in ("orders", None, notify):
+            with pytest.raises(ConfigurationError, match=r"ctx\.publish: .* is no exchange: give what") as caught:
+                await ctx.publish(wrong, "paid", {})
+            said.append(str(caught.value))
+
+    with shop.testing() as t:
+        handle = await mistaken.enqueue()
+        await t.drain()
+        assert (await handle.record()).state == "succeeded"
+    assert len(said) == 7

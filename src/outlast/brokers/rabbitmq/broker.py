@@ -180,8 +180,13 @@ class RabbitBroker:
         for place, each in zip(sent, told, strict=True):
             if each.outcome == "nacked":
                 answers[place] = Full(_FULL_RETRY)
-            elif each.never and all(one.outcome in NOWHERE for one in told):
-                raise ConfigurationError(f"job {messages[place].kind!r} cannot be sent: {each.why}")
+            elif each.never:
+                error = ConfigurationError(f"job {messages[place].kind!r} cannot be sent: {each.why}")
+                # Who is told that nothing is known sends all of them again, and the server keeps those twice.
+                kept = {at for at, one in zip(sent, told, strict=True) if one.outcome == "confirmed"}
+                error.stored = tuple(messages[at].id for at in sorted(kept))
+                error.unstored = tuple(message for at, message in enumerate(messages) if at not in kept)
+                raise error
             elif each.outcome != "confirmed":
                 text = f"{self._address.shown}: {each.why or 'a queue that was just made is not there'}"
                 raise (StoreUnavailable if all(one.outcome in NOWHERE for one in told) else StoreUncertain)(text)

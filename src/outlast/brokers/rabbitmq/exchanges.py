@@ -24,6 +24,8 @@ __all__ = ["RabbitExchanges"]
 _logger = logging.getLogger("outlast.rabbitmq")
 _PUBLISH: Final = 60.0
 """Seconds of one publish at most; the caller has a deadline of its own."""
+_OF_URL: Final = "url: "
+"""The begin of an error of the client about its address."""
 
 
 class RabbitExchanges:
@@ -39,6 +41,7 @@ class RabbitExchanges:
         self.topology = Topology()
         self._client = client
         self._rows = rows
+        self._setting = "url (Settings or OUTLAST_URL)" if rows is None else "amqp_url (Settings or OUTLAST_AMQP_URL)"
         self._max_body = max_body
         self._rng = rng
         self._ids = IdFactory()
@@ -174,7 +177,11 @@ class RabbitExchanges:
             await declare_all(self.client.declarations, self.topology, address)
         except AmqpRefused as error:
             if error.code in (ACCESS_REFUSED, NOT_ALLOWED) and " is down" not in error.text:
-                raise ConfigurationError(f"amqp_url (Settings or OUTLAST_AMQP_URL): {error}") from None
+                raise ConfigurationError(f"{self._setting}: {error}") from None
+            raise
+        except ConfigurationError as error:
+            if (problem := str(error)).startswith(_OF_URL):  # a file of TLS
+                raise ConfigurationError(f"{self._setting}: {problem.removeprefix(_OF_URL)}") from None
             raise
         self._declared = True
 

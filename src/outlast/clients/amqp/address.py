@@ -7,13 +7,13 @@ import re
 import ssl
 from collections.abc import Callable
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
-from outlast.clients.tls import tls_context
+from outlast.clients.tls import is_file, tls_context
+from outlast.clients.url_text import check_url_text
 from outlast.core import durations
 from outlast.core.errors import ConfigurationError
 
@@ -93,6 +93,7 @@ class AmqpAddress(Struct, frozen=True, kw_only=True):
         amqp://user:password@host[:port],...[/vhost], amqps:// (TLS). Options: heartbeat, connect_timeout, timeout,
         name, and with TLS ca, cert, key. Without a user: guest, for servers on this machine only.
         """
+        check_url_text(url)
         try:
             parts = urlsplit(url)
         except ValueError:  # its text shows the password
@@ -172,7 +173,7 @@ def _credentials(credentials: str, hosts: tuple[AmqpHost, ...]) -> dict[str, str
 
 
 def _file(name: str, value: str) -> str:
-    if not Path(value).is_file():
+    if not is_file(value):
         raise ConfigurationError(f"url: ?{name}={value}: no such file; give the path of a PEM file")
     return value
 

@@ -6,13 +6,13 @@ import re
 import ssl
 from collections.abc import Callable
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
-from outlast.clients.tls import tls_context
+from outlast.clients.tls import is_file, tls_context
+from outlast.clients.url_text import check_url_text
 from outlast.core import durations
 from outlast.core.errors import ConfigurationError
 
@@ -97,6 +97,7 @@ class Address(Struct, frozen=True, kw_only=True):
         redis+sentinel://[user:password@]host[:port],...[/service[/db]], redis+cluster://[user:password@]host[:port],...;
         the last two also with rediss+. Options: docs/redis.md.
         """
+        check_url_text(url)
         try:
             parts = urlsplit(url)
         except ValueError:  # its text shows the password
@@ -182,7 +183,7 @@ def _text(name: str, value: str) -> dict[str, Any]:
 
 
 def _file(name: str, value: str) -> dict[str, Any]:
-    if not Path(value).is_file():
+    if not is_file(value):
         raise ConfigurationError(f"url: ?{name}={value}: no such file; give the path of a PEM file")
     return {name: value}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outlast.core.errors import ConfigurationError
+from outlast.core.text import is_utf8
 from outlast.core.urls import redact_url
 
 __all__ = ["sqlite_path"]
@@ -25,4 +26,8 @@ def sqlite_path(url: str) -> str:
         raise ConfigurationError(f"url={redact_url(url)!r}: to keep jobs in memory, for tests, use 'memory:'")
     if not path or path.endswith("/"):
         raise ConfigurationError(f"url={redact_url(url)!r}: name a file, such as 'sqlite:outlast.db'")
+    if "\0" in path or not is_utf8(path):
+        raise ConfigurationError(
+            f"url={redact_url(url)!r}: SQLite opens no path with NUL or with bytes that are not UTF-8: name another one"
+        )
     return path

@@ -10,7 +10,7 @@ from typing import Final, get_args
 from msgspec import json
 
 from outlast.core.bounds import HEADERS_LIMIT, plain_text
-from outlast.core.errors import ConfigurationError
+from outlast.core.errors import ConfigurationError, InvalidEvent
 from outlast.core.exchanges.header_pairs import MATCH
 from outlast.core.exchanges.values import Exchange, ExchangeType, HeaderValue
 from outlast.core.ids import QUEUE_NAME, fits
@@ -48,6 +48,12 @@ LEAST_INTEGER: Final = -(2**63)
 MOST_INTEGER: Final = 2**63 - 1
 
 _TYPES: Final = get_args(ExchangeType)
+_KEY_NEEDS: Final = f"give text of at most {KEY_BYTES} bytes of UTF-8"
+_HEADERS_NEED: Final = (
+    f"give names of 1 to {KEY_BYTES} bytes of UTF-8, other than {', '.join(map(repr, SERVER_HEADERS))} and those that "
+    f"begin with {RESERVED!r}, with text, finite numbers, integers of 64 bits, bools or null as values, and at most "
+    f"{EVENT_HEADERS_LIMIT} characters in all"
+)
 
 
 def checked_exchange_name(name: object) -> str:
@@ -116,22 +122,34 @@ def checked_binding(
 
 
 def checked_event_key(exchange: str, key: object) -> str:
-    """Return the routing key of an event as a plain `str`; raise ConfigurationError, as for more than KEY_BYTES."""
-    return _checked_key(key, f"event for exchange {exchange!r}")
+    """Return the routing key of an event as a plain `str`; raise InvalidEvent, as for more than KEY_BYTES."""
+    try:
+        return _checked_key(key, _event_for(exchange))
+    except ConfigurationError as error:
+        raise InvalidEvent(str(error), "key", _KEY_NEEDS) from None
 
 
 def checked_event_headers(exchange: str, headers: object) -> dict[str, HeaderValue]:
     """Return the headers of an event as plain values.
 
-    Raise ConfigurationError for names and values that cannot be sent, for names that are reserved, and for more than
+    Raise InvalidEvent for names and values that cannot be sent, for names that are reserved, and for more than
     EVENT_HEADERS_LIMIT characters in all.
     """
-    owner = f"event for exchange {exchange!r}"
-    plain = _checked_headers({} if headers is None else headers, owner, "headers")
-    for name in plain:
-        if name.startswith(RESERVED):
-            raise ConfigurationError(f"{owner}: header {shown(name)}: names that begin with {RESERVED!r} are reserved")
+    owner = _event_for(exchange)
+    try:
+        plain = _checked_headers({} if headers is None else headers, owner, "headers")
+        for name in plain:
+            if name.startswith(RESERVED):
+                raise ConfigurationError(
+                    f"{owner}: header {shown(name)}: names that begin with {RESERVED!r} are reserved"
+                )
+    except ConfigurationError as error:
+        raise InvalidEvent(str(error), "headers", _HEADERS_NEED) from None
     return plain
+
+
+def _event_for(exchange: str) -> str:
+    return f"event for exchange {exchange!r}"
 
 
 def header_text(value: HeaderValue) -> str:

@@ -22,6 +22,7 @@ from outlast.core.errors import ConfigurationError
         ("amqp://u:p@a?heartbeat=2m&timeout=1.5", "amqp://a:5672/", {"heartbeat": 120, "timeout": 1.5}),
         ("amqp://u:p@a?connect_timeout=500ms&name=shop:api", "amqp://a:5672/", {"connect_timeout": 0.5}),
         ("amqps://u:p@a?ca=/etc/hosts", "amqps://a:5671/", {"ca": "/etc/hosts"}),
+        (" amqp://u:%1b%C3%A9@a/%C3%A9\n", "amqp://a:5672/\u00e9", {"password": "\x1b\u00e9"}),
     ],
 )
 def test_a_url_says_where_and_how(url: str, shown: str, told: dict[str, object]) -> None:
@@ -61,6 +62,14 @@ def test_a_url_says_where_and_how(url: str, shown: str, told: dict[str, object])
         ("amqp://u:p@a?ca=/etc/hosts", "need TLS: give 'amqps://'"),
         ("amqps://u:p@a?ca=/nowhere", "no such file"),
         ("amqps://u:p@a?key=/etc/hosts", "needs \\?cert="),
+        (f"amqps://u:p@a?ca=/{'a' * 5000}", "no such file"),
+        ("amqp://u\udcff:secret@a", "bytes that are not UTF-8"),
+        ("amqp://u:secret\udcff@a", "bytes that are not UTF-8"),
+        ("amqp://u:secret@a/v\udcff", "bytes that are not UTF-8"),
+        ("amqp://u:secret@a/%ff", "bytes that are not UTF-8"),
+        ("amqp://u:secret%00@a", "a control character"),
+        ("amqp://u:secret@a/%1b[31m", "a control character"),
+        ("amqp://u:secret@a/v\tw", "a control character"),
     ],
 )
 def test_a_wrong_url_is_refused_with_the_fix(url: str, said: str) -> None:

@@ -74,6 +74,12 @@ def test_a_url_says_where_and_how(url: str, shown: str, told: dict[str, object])
         ("redis://a?ca=/etc/hosts", "need TLS"),
         ("rediss://a?ca=/nowhere", "no such file"),
         ("rediss://a?key=/etc/hosts", "needs \\?cert="),
+        (f"rediss://a?ca=/{'a' * 5000}", "no such file"),
+        ("redis://:secret\udcff@a", "bytes that are not UTF-8"),
+        ("redis://a\udcff:1", "bytes that are not UTF-8"),
+        ("redis://:secret%ff@a", "bytes that are not UTF-8"),
+        ("redis://:secret%00@a", "a control character"),
+        ("redis+unix:///run/%1b[31m", "a control character"),
     ],
 )
 def test_a_wrong_url_is_refused_with_the_fix(url: str, said: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from outlast.core.errors import ConfigurationError
+from outlast.core.errors import ConfigurationError, InvalidEvent
 from outlast.core.exchanges import checks
 from outlast.core.exchanges.values import Exchange
 
@@ -97,8 +97,9 @@ def test_what_a_binding_may_have() -> None:
     ],
 )
 def test_what_a_binding_may_not_have(exchange: Exchange, given: tuple[Any, ...], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=said) as refused:
         checks.checked_binding(exchange, *given)
+    assert type(refused.value) is ConfigurationError  # of the code, not of a client
 
 
 def test_what_an_event_may_have() -> None:
@@ -119,9 +120,10 @@ def test_what_an_event_may_have() -> None:
     ],
 )
 def test_what_an_event_may_not_have(headers: Any, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(InvalidEvent, match=said) as refused:
         checks.checked_event_headers("x", headers)
-    with pytest.raises(ConfigurationError, match=r"event for exchange 'x': key='k+.* has 300 bytes"):
+    assert (refused.value.part, isinstance(refused.value, ConfigurationError)) == ("headers", True)
+    with pytest.raises(InvalidEvent, match=r"event for exchange 'x': key='k+.* has 300 bytes"):
         checks.checked_event_key("x", "k" * 300)
 
 
