@@ -44,7 +44,7 @@ async def test_readers_go_on_at_the_source_while_the_server_is_killed(server: Re
 
 
 async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_wait(server: RedisServer) -> None:
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=0.3)
+    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.5)
     cache, source = cache_on(kit), Source(5)
     assert await cache.set("other", 1, ttl=60)
     assert server.process is not None
@@ -69,6 +69,6 @@ async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_w
     async def is_kept() -> bool:
         return await cache.set("k", 1, ttl=60) and await cache.get("k") == 1
 
-    await until(is_kept, "the store is used again", within=5)
+    await until(is_kept, "the store is used again")
     assert await cache.get("other") == 1
     await kit.close()

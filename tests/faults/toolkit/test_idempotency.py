@@ -54,7 +54,7 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def kit(server: RedisServer) -> AsyncIterator[Toolkit]:
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=0.3)
+    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.5)
     yield kit
     await kit.close()
 
@@ -75,7 +75,7 @@ async def test_no_request_runs_while_the_store_is_away(kit: Toolkit, server: Red
     async def answered() -> bool:
         return (await app.order("after")).status == 201
 
-    await until(answered, "requests run again", within=5)
+    await until(answered, "requests run again")
 
 
 async def test_an_answer_that_was_given_during_an_outage_is_stored_when_it_ends(
@@ -97,4 +97,4 @@ async def test_an_answer_that_was_given_during_an_outage_is_stored_when_it_ends(
         kit._guard.renew()  # what the test asks must not hold up the process that stores
         return await keys.begin(scope, b"payload") == answer
 
-    await until(stored, "the answer is stored", within=5)
+    await until(stored, "the answer is stored")

@@ -34,7 +34,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture
 async def kits(server: RedisServer) -> AsyncIterator[list[Toolkit]]:
     """Four toolkits, as four processes have them."""
-    kits = [Toolkit(server.url, clock=SystemClock(), timeout=1.0) for _ in range(4)]
+    kits = [Toolkit(server.url, clock=SystemClock(), timeout=2.0) for _ in range(4)]
     yield kits
     for kit in kits:
         await kit.close()
@@ -85,7 +85,7 @@ async def test_limits_are_whole_again_when_the_store_is_back(
     async def exact() -> bool:
         return not (await limiter.take("probe")).approximate
 
-    await until(exact, "the store decides again", within=5)
+    await until(exact, "the store decides again")
     assert await admitted(limiter, "k", tries=101) == 100, "the server was emptied: it keeps nothing on disk"
     assert "limiter 'api': the store is back" in caplog.text
 
@@ -105,7 +105,7 @@ async def test_a_closed_limiter_never_decides_alone(server: RedisServer, kits: l
         except ToolkitAway:
             return False
 
-    await until(back, "it decides again", within=5)
+    await until(back, "it decides again")
 
 
 async def test_a_server_that_hangs_holds_up_one_deadline_and_no_decision_is_lost(
@@ -148,7 +148,7 @@ async def test_a_deadline_that_the_client_chooses_gains_nothing(
 
 
 def test_blocking_code_takes_the_same_side(server: RedisServer) -> None:
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.0)
+    kit = Toolkit(server.url, clock=SystemClock(), timeout=2.0)
     limiter, closed = limiter_of(kit), limiter_of(kit, closed=True)
     assert not limiter.take_sync("k").approximate
     server.stop()
@@ -159,7 +159,7 @@ def test_blocking_code_takes_the_same_side(server: RedisServer) -> None:
 
 async def test_a_process_that_is_stopped_within_a_write_makes_the_file_be_away(tmp_path: Path) -> None:
     path = tmp_path / "toolkit.db"
-    kit = Toolkit(f"sqlite:{path}", clock=SystemClock(), timeout=1.0)
+    kit = Toolkit(f"sqlite:{path}", clock=SystemClock(), timeout=2.0)
     limiter, closed = limiter_of(kit), limiter_of(kit, closed=True)
     await kit.check()
     before = await limiter.take("k")
@@ -172,5 +172,5 @@ async def test_a_process_that_is_stopped_within_a_write_makes_the_file_be_away(t
     async def exact() -> bool:
         return not (await limiter.take("probe")).approximate
 
-    await until(exact, "the file decides again", within=5)
+    await until(exact, "the file decides again")
     await kit.close()

@@ -32,7 +32,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture
 async def kit(server: RedisServer) -> AsyncIterator[Toolkit]:
     """A toolkit on it."""
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=0.3)
+    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.5)
     yield kit
     await kit.close()
     await portal().visit(kit.close)
