@@ -68,6 +68,20 @@ def test_it_loads_nothing_that_could_run_code(path: Path) -> None:
     assert not imported(ast.parse(path.read_text())) & SEPARATE
 
 
+WITH_JOBS = [
+    path for path in SOURCES if path.parts[path.parts.index("outlast") + 1] not in ("cli", "demo", "supervisor")
+]
+"""What runs in processes in which jobs run too."""
+
+
+@pytest.mark.parametrize("path", WITH_JOBS, ids=lambda path: str(path.relative_to(ROOT / "src" / "outlast")))
+def test_a_job_that_replaces_a_function_of_time_changes_no_other_job(path: Path) -> None:
+    """What is bound at the import stays as it was: `from time import sleep`."""
+    used = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+    of_time = {each.attr for each in used if isinstance(each.value, ast.Name) and each.value.id == "time"}
+    assert of_time <= {"tzname", "timezone", "tzset"}, "the time zone is read as it is"
+
+
 def test_the_facade_stays_a_facade() -> None:
     assert len((ROOT / "src" / "outlast" / "app.py").read_text().splitlines()) <= 250
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import Coroutine
+from time import sleep
 from typing import Any, Final
 
 __all__ = ["closed_within", "exit_within"]
@@ -22,7 +22,7 @@ def exit_within(seconds: float, code: int) -> None:
 
 
 def _exit(seconds: float, code: int) -> None:
-    time.sleep(seconds)
+    sleep(seconds)
     # In a thread: a handler of the log may raise, or wait for ever for a lock that a stuck thread holds.
     flushing = threading.Thread(target=logging.shutdown, name="outlast-flush", daemon=True)
     flushing.start()

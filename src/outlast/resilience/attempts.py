@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
+from time import time as wall_time
 from typing import Any, Final
 
 from outlast.core.errors import GuardRefused
@@ -97,7 +97,7 @@ class Attempts:
                     left=None if ends is None else ends - now,
                     idempotent=self._idempotent,
                     allowance=self._allowance,
-                    wall=time.time(),
+                    wall=wall_time(),
                     rng=self._rng,
                 )
             if isinstance(decision, Repeat):

@@ -7,9 +7,9 @@ import functools
 import inspect
 import os
 import threading
-import time
 from collections.abc import Callable
 from random import Random
+from time import sleep
 from typing import Any, Final
 
 from outlast.aio.deadlines import Deadlines, Within
@@ -121,7 +121,7 @@ class Calls:
             attempts.returned(value)
         while (delay := attempts.delay_blocking()) is not None:
             discard_blocking(attempts.value)
-            time.sleep(delay)
+            sleep(delay)
             try:
                 attempts.returned(self._attempt_blocking(lane, function, args, kwargs))
             except Exception as error:

@@ -7,11 +7,11 @@ import logging
 import os
 import random
 import socket
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from secrets import token_hex
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from outlast.aio.portal import portal
@@ -52,7 +52,7 @@ class GuardLink:
     connect: returns the open store of the app, on the running loop; raises StoreError or ConfigurationError.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Store]], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Store]], *, clock: Callable[[], float] = monotonic) -> None:
         self._connect = connect
         self._clock = clock
         self._session: _Session | None = None

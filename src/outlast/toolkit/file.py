@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Collection
 from functools import cache
 from importlib.resources import files
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from outlast.aio.notifier import Notifier
@@ -215,7 +215,7 @@ class _Tidier:
         self._checkpointer = checkpointer
         self._tidies = tidies
         self.wrote = 0
-        self.next_at = time.monotonic() + TIDY
+        self.next_at = monotonic() + TIDY
 
     def look(self, free: Callable[[], bool]) -> None:
         """Do one step of each, and more while `free()` returns true."""
@@ -231,7 +231,7 @@ class _Tidier:
             )
         finally:
             self.wrote = 0
-            self.next_at = time.monotonic() + TIDY
+            self.next_at = monotonic() + TIDY
 
     def _step(self, tidy: Tidy) -> bool:
         _prepared(self._session, [])

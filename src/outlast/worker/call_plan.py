@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from collections.abc import Callable, Coroutine, Sequence
+from time import thread_time
 from typing import Any, NamedTuple
 
 from outlast.aio.threads import Threads
@@ -60,11 +60,11 @@ def measuring(plan: CallPlan, *, on_loop: bool) -> CallPlan:
             context._run.used(meter.used)
 
     def called(context: Context, /, **values: Any) -> Any:
-        began = time.thread_time()
+        began = thread_time()
         try:
             return handler(context, **values) if takes_context else handler(**values)
         finally:
-            context._run.used(time.thread_time() - began)
+            context._run.used(thread_time() - began)
 
     return CallPlan(stepped if on_loop else called, takes_context=True, around=plan.around)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
 from collections.abc import Awaitable, Coroutine, Generator
 from pathlib import Path
+from time import thread_time
 from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["WORTH_KEEPING", "Meter", "ProcessMeter"]
@@ -33,7 +33,7 @@ class Meter(Awaitable[T], Generic[T]):
         self.used = 0.0
 
     def __await__(self) -> Generator[Any, Any, T]:
-        coroutine, clock = self._coroutine, time.thread_time
+        coroutine, clock = self._coroutine, thread_time
         sent: Any = None
         raised: BaseException | None = None
         while True:

@@ -384,7 +384,7 @@ class TestRetry:
 
     def test_in_a_thread_it_sleeps(self, monkeypatch: pytest.MonkeyPatch) -> None:
         slept: list[float] = []
-        monkeypatch.setattr("outlast.resilience.calls.time.sleep", slept.append)
+        monkeypatch.setattr("outlast.resilience.calls.sleep", slept.append)
         dependency = Dependency(ConnectionError(), response(503), 7)
         assert Guard("payments", retry=THREE).call_sync(dependency.plain) == 7
         assert slept == [1, 1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 from outlast.brokers.sqlite.repair import jobs_damaged, keys_damaged, repair
@@ -43,7 +43,7 @@ class Tidier:
         self._path = path
         self._checkpointer = checkpointer
         self._tuning = tuning
-        self._looked = time.monotonic()
+        self._looked = monotonic()
         self._retain_at = self._looked + tuning.retention
         self._key_row: int | None = None
         """The row up to which keys were checked, None when all were."""
@@ -55,7 +55,7 @@ class Tidier:
 
     def look(self, free: Callable[[], bool]) -> None:
         """Do one step of the work, and more steps while `free()` returns true: no operation waits."""
-        now = time.monotonic()
+        now = monotonic()
         at_rest = self.wrote <= AT_REST * (now - self._looked) + 1
         self._looked = now
         self.wrote = 0
@@ -81,7 +81,7 @@ class Tidier:
             if not self._repair():
                 logger.warning("%s: retention and cleaning failed, trying again later: %s", self._path, error)
         finally:
-            self.next_at = time.monotonic() + pause
+            self.next_at = monotonic() + pause
 
     def _repair(self) -> bool:
         """Repair damaged rows; return whether there were any."""
@@ -95,11 +95,11 @@ class Tidier:
 
     def close(self) -> None:
         """Erase purged jobs from free pages: no other process may be left to do so."""
-        until = time.monotonic() + LAST
+        until = monotonic() + LAST
         try:
             purges = self._tx.one("to_erase")
             if purges:
-                self._erase(purges, lambda: time.monotonic() < until)
+                self._erase(purges, lambda: monotonic() < until)
         except Exception as error:
             logger.warning("%s: purged jobs are not erased from free pages yet, trying later: %s", self._path, error)
 

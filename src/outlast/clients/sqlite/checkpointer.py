@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
+from time import monotonic
 from typing import Final
 
 import apsw
@@ -88,7 +88,7 @@ class Checkpointer:
 
     def _warn(self, what: str, error: Exception) -> None:
         """Log a failed checkpoint, once a minute at most: on a full disk every commit fails so."""
-        now = time.monotonic()
+        now = monotonic()
         if now >= self._warned_at + 60:
             self._warned_at = now
             logger.warning("%s: the write-ahead log could not be %s, trying again: %s", self._path, what, error)

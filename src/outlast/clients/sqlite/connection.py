@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, Literal
 
 import apsw
@@ -69,7 +69,7 @@ def open_connection(path: str, busy: float = BUSY, synchronous: Literal["full", 
 
 def sleep_shortly() -> None:
     """Sleep at most 0.3 ms: two processes that wait must not look at the same moments."""
-    time.sleep(random.uniform(0.0001, 0.0003))  # noqa: S311
+    sleep(random.uniform(0.0001, 0.0003))  # noqa: S311
 
 
 class BusyWait:
@@ -87,7 +87,7 @@ class BusyWait:
 
     def __call__(self, tries: int) -> bool:
         """Pause and return True, so that SQLite tries again; return False after `seconds`."""
-        now = time.monotonic()
+        now = monotonic()
         if tries == 0:
             self._since = now
         elif now - self._since > self.seconds:
@@ -187,16 +187,16 @@ def creation_lock(path: str) -> Iterator[int]:
     Two processes that switch a new file to WAL fail or deadlock. One that opens the file between two renames of a
     restore would take the log of the other file. Raise StoreUnavailable when another process holds it for too long.
     """
-    deadline = time.monotonic() + CREATION_WAIT
+    deadline = monotonic() + CREATION_WAIT
     while True:
         descriptor = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             while not _locked(descriptor):
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     raise StoreUnavailable(
                         f"{path}-lock is held by another process that creates or migrates the file: find it with fuser"
                     )
-                time.sleep(0.002)
+                sleep(0.002)
             # If the lock file was removed in the meantime, another process may hold the lock of a new one.
             if inode_of(f"{path}-lock") == os.fstat(descriptor).st_ino:
                 yield descriptor

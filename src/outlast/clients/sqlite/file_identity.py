@@ -6,10 +6,10 @@ import errno
 import logging
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time_ns
 from typing import Final
 
 import apsw
@@ -85,7 +85,7 @@ class FileIdentity:
             else:
                 if (file.st_ino, file.st_dev, log.st_ino, index.st_ino) == self._taken:
                     # The clock of a file system is coarse: another change in the same tick would leave the time as is.
-                    if folder is not None and time.time_ns() - folder[0] > _SETTLED:
+                    if folder is not None and time_ns() - folder[0] > _SETTLED:
                         self._unchanged = folder
                     return
             with self._telling:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from pathlib import Path
+from time import gmtime, strftime
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -104,7 +104,7 @@ def _put_log_aside(path: str) -> None:
 
 def free_name(path: str) -> str:
     """Return a name beside `path` that no file has: for what is kept aside."""
-    name = f"{path}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    name = f"{path}.replaced-{strftime('%Y%m%dT%H%M%SZ', gmtime())}"
     number, free = 1, name
     while any(os.path.lexists(f"{free}{suffix}") for suffix in ("", "-wal", "-shm")):
         number += 1

@@ -7,8 +7,8 @@ import contextlib
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable
+from time import time_ns
 
 from outlast.clients.sqlite.runtime_folder import make_folder, runtime_folder, usable
 
@@ -51,7 +51,7 @@ class ProcessNotifier:
                     if entry not in self.own:
                         known.setdefault(entry.partition("-")[0], []).append(f"{self.folder}/{entry}")
             # The file system's clock is coarse: a listener added in the same tick as this read leaves the time as is.
-            self._settled = time.time_ns() - changed > 100_000_000
+            self._settled = time_ns() - changed > 100_000_000
             self._known, self._changed = known, changed
         return self._known
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from time import monotonic
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from outlast.aio.notifier import Notifier
@@ -236,11 +236,11 @@ class WriterThread(Generic[S]):
 
     def _work(self) -> None:
         upkeep, moved = self._upkeep, False
-        look_at = time.monotonic() + LOOK
+        look_at = monotonic() + LOOK
         while True:
             try:
                 soon = look_at if moved else min(look_at, upkeep.next_at)
-                batch = self._batches.get(timeout=max(0.0, soon - time.monotonic()))
+                batch = self._batches.get(timeout=max(0.0, soon - monotonic()))
             except queue.Empty:
                 batch = []
             if batch is None:
@@ -259,7 +259,7 @@ class WriterThread(Generic[S]):
                     self._processes.notify(name)
                 if not self._identity.moved:
                     self._checkpointer.look()
-            now = time.monotonic()
+            now = monotonic()
             if now >= look_at:
                 if self._loop.is_closed():
                     break

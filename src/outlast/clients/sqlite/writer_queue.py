@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final
 
 from outlast.clients.sqlite.connection import SharedConnection, sleep_shortly
@@ -46,7 +46,7 @@ class WriterQueue:
     def begin(self, db: SharedConnection, *, urgent: bool = False) -> None:
         """Begin a write transaction; raise what SQLite raises."""
         line = self._urgent if urgent else self._others
-        asked = time.monotonic()
+        asked = monotonic()
         if urgent:
             db.waiting.pause = self._announce
             if line.is_used(asked):
@@ -62,7 +62,7 @@ class WriterQueue:
             db.waiting.pause = sleep_shortly
             line.leave()
             self._announcement.withdraw()
-        now = time.monotonic()
+        now = monotonic()
         if now - asked > NOTICED:
             line.contended_until = now + CONTENDED
 
@@ -78,7 +78,7 @@ class WriterQueue:
         """Wait while an urgent transaction waits, at most GIVE_WAY seconds."""
         since = 0.0
         while self._announcement.is_made():
-            now = time.monotonic()
+            now = monotonic()
             since = since or now
             if now - since > GIVE_WAY:
                 return
@@ -160,11 +160,11 @@ class _Line:
             try:
                 fcntl.flock(self._positions[number], fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                now = time.monotonic()
+                now = monotonic()
                 if now - since > PATIENCE:
                     self._ignored_until = now + IGNORED
                     return
-                time.sleep(STEP * (number + 1))
+                sleep(STEP * (number + 1))
                 continue
             self.leave()
             self._held = number

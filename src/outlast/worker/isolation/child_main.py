@@ -10,7 +10,7 @@ import queue
 import socket
 import sys
 import threading
-import time
+from time import monotonic
 from typing import NoReturn
 
 import msgspec
@@ -204,7 +204,7 @@ def _run_task(
     run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
     ends_at(run.remaining)
-    began, meter = time.monotonic(), ProcessMeter()
+    began, meter = monotonic(), ProcessMeter()
     if task.probes or task.ramps:
         passes: dict[str, Pass] = {
             **dict.fromkeys(task.ramps, RampPass()),
@@ -213,7 +213,7 @@ def _run_task(
         outcome = with_passes(passes, run_blocking, run, run_coroutine)
     else:
         outcome = run_blocking(run, run_coroutine)
-    run.usage = Usage(meter.cpu(), time.monotonic() - began, meter.peak())
+    run.usage = Usage(meter.cpu(), monotonic() - began, meter.peak())
     return settled_as(run, outcome, composer.rng)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Final
 
 __all__ = ["DESCRIPTORS", "Leftovers"]
@@ -39,22 +39,22 @@ class Leftovers:
         return ""
 
     def _threads_left(self) -> list[threading.Thread]:
-        ends = time.monotonic() + _ENDING
+        ends = monotonic() + _ENDING
         left = [each for each in threading.enumerate() if each not in self._threads and not each.name.startswith(OWN)]
         for each in left:
             with suppress(RuntimeError):  # a thread that Python did not start
-                each.join(max(0.0, ends - time.monotonic()))
+                each.join(max(0.0, ends - monotonic()))
         return [each for each in left if each.is_alive()]
 
     def _children_left(self) -> bool:
-        ends = time.monotonic() + _ENDING
+        ends = monotonic() + _ENDING
         while left := _children() - self._children - {_tracker()}:
-            if time.monotonic() > ends:
+            if monotonic() > ends:
                 return True
             for pid in left:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)  # no one else waits for it: the run is over
-            time.sleep(0.005)
+            sleep(0.005)
         return False
 
 
