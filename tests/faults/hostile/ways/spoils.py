@@ -234,7 +234,7 @@ def changes_the_hash_of_switching() -> None:
     sys.setswitchinterval(5)
 
 
-@way("crash", error="Crashed", runs=3, mode="process")
+@way(mode="process")
 def spoils_its_child_process() -> None:
     removes_its_folder()
     forbids_all_to_its_files()
