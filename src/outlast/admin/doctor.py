@@ -20,6 +20,7 @@ from outlast.admin.findings import (
     of_queue,
     of_schedule,
     of_spool,
+    of_toolkit,
     of_unreadable,
     of_unrunnable,
     of_variables,
@@ -36,7 +37,10 @@ from outlast.core.schedule import ScheduleRecord
 from outlast.core.store.records import Query, Records
 from outlast.core.ticking import orphaned
 from outlast.core.unreadable import UNREADABLE
+from outlast.core.urls import redact_url
 from outlast.enqueue.spool_file import SpoolFile
+from outlast.toolkit.access import Toolkit
+from outlast.toolkit.stores import share_a_server, toolkit_url
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -53,7 +57,7 @@ async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = ""
     pages: check all stored data, which reads the whole store. app_name: the name of `access.app` in the findings.
     """
     found = [*_of_machine(access), *await _of_store(access, pages=pages, app_name=app_name)]
-    return [*found, *await _of_bridge(access), *_of_spool(access)]
+    return [*found, *await _of_bridge(access), *await _of_toolkit(access), *_of_spool(access)]
 
 
 def _of_machine(access: StoreAccess) -> Iterator[Finding]:
@@ -77,6 +81,23 @@ async def _of_bridge(access: StoreAccess) -> list[Finding]:
         return await bridge_findings(access.settings.amqp_url, None if access.app is None else _topology(access.app))
     except ConfigurationError as error:
         return [Finding("amqp_url", "error", str(error), "see the message")]
+
+
+async def _of_toolkit(access: StoreAccess) -> list[Finding]:
+    """Return the findings about the toolkit's store, if the settings name one or the app uses it."""
+    settings = access.settings
+    if not settings.toolkit_url and (access.app is None or not access.app.uses_toolkit):
+        return []
+    try:
+        url = toolkit_url(settings.toolkit_url, access.url)
+        toolkit = Toolkit(url, clock=SystemClock(), timeout=settings.toolkit_timeout)
+        try:
+            await toolkit.check()
+        finally:
+            await toolkit.close()
+        return [of_toolkit(redact_url(url), shared=share_a_server(url, access.url))]
+    except OutlastError as error:
+        return [Finding("toolkit", "error", str(error), "see the message")]
 
 
 def _topology(app: Outlast) -> Topology | None:

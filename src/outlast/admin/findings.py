@@ -21,6 +21,7 @@ __all__ = [
     "of_queue",
     "of_schedule",
     "of_spool",
+    "of_toolkit",
     "of_unreadable",
     "of_unrunnable",
     "of_variables",
@@ -137,6 +138,14 @@ def of_unrunnable(waiting: Mapping[str, str], dead: int) -> Iterator[Finding]:
         text = f"{counted(dead, 'job')} dead: their child processes did not know the kind"
         fix = "outlast dead list reason:kind-missing names the modules; then outlast dead redrive reason:kind-missing"
         yield Finding("child processes", "error", text, fix)
+
+
+def of_toolkit(shown: str, *, shared: bool) -> Finding:
+    """Judge the store of the toolkit. shared: it is on the Redis server of the jobs."""
+    if not shared:
+        return Finding("toolkit", "ok", shown)
+    text = f"{shown} is the server of the jobs: a cache that fills its memory stops the jobs too"
+    return Finding("toolkit", "warning", text, "set OUTLAST_TOOLKIT_URL to another Redis server")
 
 
 def of_spool(path: str, waiting: int, refused: int, example: tuple[str, str] | None) -> Finding:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from outlast.core.durations import Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from outlast.core.limits import Rate
     from outlast.toolkit.access import Toolkit
@@ -24,6 +24,9 @@ __all__ = ["ToolkitMixin"]
 class ToolkitMixin:
     """The base of an app that has a toolkit. Nothing is opened before the first use of a piece."""
 
+    uses_toolkit = False
+    """Whether a piece was declared."""
+
     if TYPE_CHECKING:
 
         def _wired(self) -> Any:
@@ -34,7 +37,12 @@ class ToolkitMixin:
         """The cache of the app: values by key, with tags, and one computation for all who miss (see `Cache`)."""
         from outlast.toolkit.cache.cache import Cache
 
-        return Cache(self._toolkit, lambda: self._wired().value_forms)
+        return Cache(self._piece(), lambda: self._wired().value_forms)
+
+    def _piece(self) -> Callable[[], Toolkit]:
+        """Note that a piece is declared; return what it gets the toolkit from."""
+        self.uses_toolkit = True
+        return self._toolkit
 
     def _toolkit(self) -> Toolkit:
         """Return the toolkit of the app: pieces keep this method, because a test replaces what it returns."""
@@ -61,7 +69,7 @@ class ToolkitMixin:
         from outlast.toolkit.limiter.limiter import Limiter  # imports asyncio, which declarations do not need
 
         return Limiter(
-            self._toolkit,
+            self._piece(),
             limits,
             name=name,
             algorithm=algorithm,
@@ -78,17 +86,17 @@ class ToolkitMixin:
         """
         from outlast.toolkit.lock.lock import Lock  # an app without locks does not need it
 
-        return Lock(self._toolkit, name, lease=lease, wait=wait)
+        return Lock(self._piece(), name, lease=lease, wait=wait)
 
     def semaphore(self, name: str, slots: int, *, lease: Duration = 10, wait: Duration | None = None) -> Lock:
         """Return a lock with `slots` holders at once; all its users must give the same number. See `lock`."""
         from outlast.toolkit.lock.lock import Lock
 
-        return Lock(self._toolkit, name, kind="semaphore", slots=slots, lease=lease, wait=wait)
+        return Lock(self._piece(), name, kind="semaphore", slots=slots, lease=lease, wait=wait)
 
     def leader(self, name: str, *, lease: Duration = 10) -> Leader:
         """Return a candidate for a leadership: `await shop.leader("reports").run(work)`. See `Leader`, `lock`."""
         from outlast.toolkit.lock.leader import Leader
         from outlast.toolkit.lock.lock import Lock
 
-        return Leader(Lock(self._toolkit, name, kind="leader", lease=lease))
+        return Leader(Lock(self._piece(), name, kind="leader", lease=lease))

@@ -10,7 +10,7 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.urls import redact_url
 from outlast.toolkit.store import ToolkitStore
 
-__all__ = ["connect_toolkit", "toolkit_url"]
+__all__ = ["connect_toolkit", "share_a_server", "toolkit_url"]
 
 _GIVE: Final = "give 'sqlite:PATH', 'redis://HOST' or 'memory:'"
 
@@ -63,3 +63,14 @@ def _connected(url: str, clock: Clock) -> ToolkitStore:
             raise ConfigurationError(f"pip install 'outlast[redis]' ({error})") from None
         return ToolkitServer(Address.of(url))
     raise ConfigurationError(_GIVE)
+
+
+def share_a_server(url: str, jobs_url: str) -> bool:
+    """Return whether two URLs lead to one Redis server: what fills its memory stops both."""
+    try:
+        from outlast.clients.redis.address import Address
+    except ModuleNotFoundError:
+        return False
+    found = [each for each in (url, jobs_url) if each.partition(":")[0].partition("+")[0] in ("redis", "rediss")]
+    endpoints = [set(Address.of(each).endpoints) for each in found]
+    return len(endpoints) == 2 and not endpoints[0].isdisjoint(endpoints[1])

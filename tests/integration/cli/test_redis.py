@@ -37,6 +37,26 @@ def test_jobs_queues_and_the_doctor(server: Node, tmp_path: Path) -> None:
     assert doctor.code == 1
 
 
+def test_the_doctor_tells_of_a_toolkit_on_the_server_of_the_jobs(server: Node, tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    seed(server.url)
+
+    def toolkit(url: str) -> tuple[str, str]:
+        doctor = project.run("doctor", "--json", env={"OUTLAST_URL": server.url, "OUTLAST_TOOLKIT_URL": url})
+        (found,) = [each for each in doctor.json["findings"] if each["check"] == "toolkit"]
+        return found["severity"], found["text"] + found["fix"]
+
+    severity, text = toolkit(f"{server.url}?namespace=kit")
+    assert severity == "warning"
+    assert "is the server of the jobs" in text
+    assert "set OUTLAST_TOOLKIT_URL to another Redis server" in text
+    assert toolkit(f"sqlite:{tmp_path}/toolkit.db")[0] == "ok"
+    severity, text = toolkit(f"redis://:secret@127.0.0.1:{free_port()}/0")
+    assert severity == "error"
+    assert "is away" in text
+    assert "secret" not in text
+
+
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     project = Project(tmp_path)
     url = f"redis://:secret@127.0.0.1:{free_port()}/0"

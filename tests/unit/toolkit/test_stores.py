@@ -6,7 +6,7 @@ import pytest
 
 from outlast import ConfigurationError, Outlast, Settings
 from outlast.testing.clock import FakeClock
-from outlast.toolkit.stores import connect_toolkit, toolkit_url
+from outlast.toolkit.stores import connect_toolkit, share_a_server, toolkit_url
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,18 @@ def test_the_addresses_that_the_code_leaves_out_come_from_the_environment() -> N
     alone = Settings.load("shop", Settings(url="memory:"), environ=environ)
     assert (alone.toolkit_url, alone.amqp_url) == ("", "")
     assert "canary" not in repr(Settings(toolkit_url="redis://user:canary@host"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("redis://a/0", "rediss://user:secret@a:6379/1?namespace=x", True),
+        ("redis://a:6379", "redis://a:6380", False),
+        ("redis+cluster://a,b", "redis+cluster://b,c", True),
+        ("redis://a", "redis://b", False),
+        ("sqlite:a.db", "sqlite:a.db", False),
+        ("memory:", "redis://a", False),
+    ],
+)
+def test_two_urls_share_a_server_whatever_their_database(one: str, other: str, shared: bool) -> None:
+    assert share_a_server(one, other) is share_a_server(other, one) is shared
