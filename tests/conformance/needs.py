@@ -23,6 +23,7 @@ NEEDS: Final[dict[str, frozenset[str]]] = {
     "retention": frozenset(("record_ttl", "records", "dead_ttl", "id_memory", "result", "result_ttl")),
     "forecast": frozenset(("loads", "Offer", "forecast", "max_wait")),
     "progress": frozenset(("save", "Note")),
+    "once": frozenset(("raw_effects",)),
     "delays": frozenset(("delay", "advance", "at", "run_at", "Reschedule", "Park", "expires", "clock")),
     "stats": frozenset(("stats", "drain_rate", "oldest")),
 }

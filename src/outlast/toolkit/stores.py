@@ -55,7 +55,7 @@ def _connected(url: str, clock: Clock) -> ToolkitStore:
         from outlast.toolkit.tidies import tidies
 
         return ToolkitFile(sqlite_path(url), clock, tidies=tidies())
-    if scheme.partition("+")[0] in ("redis", "rediss"):
+    if _is_redis(url):
         try:
             from outlast.clients.redis.address import Address
             from outlast.toolkit.server import ToolkitServer
@@ -71,6 +71,9 @@ def share_a_server(url: str, jobs_url: str) -> bool:
         from outlast.clients.redis.address import Address
     except ModuleNotFoundError:
         return False
-    found = [each for each in (url, jobs_url) if each.partition(":")[0].partition("+")[0] in ("redis", "rediss")]
-    endpoints = [set(Address.of(each).endpoints) for each in found]
+    endpoints = [set(Address.of(each).endpoints) for each in (url, jobs_url) if _is_redis(each)]
     return len(endpoints) == 2 and not endpoints[0].isdisjoint(endpoints[1])
+
+
+def _is_redis(url: str) -> bool:
+    return url.partition(":")[0].partition("+")[0] in ("redis", "rediss")
