@@ -21,7 +21,7 @@ TESTS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", 
 
 BRANCHES = {
     "settings.py": ["sqlite:"],
-    "toolkit/stores.py": ["sqlite:", "amqp:", "amqps:", "memory", "sqlite", "redis", "rediss"],
+    "toolkit/stores.py": ["amqp:", "amqps:", "memory", "sqlite:", "redis", "rediss"],
 }
 """The one documented default, and the place where the toolkit chooses its store."""
 IMPORTS = {

@@ -40,7 +40,7 @@ from outlast.core.unreadable import UNREADABLE
 from outlast.core.urls import redact_url
 from outlast.enqueue.spool_file import SpoolFile
 from outlast.toolkit.access import Toolkit
-from outlast.toolkit.stores import share_a_server, toolkit_url
+from outlast.toolkit.stores import missing_file, share_a_server, toolkit_url
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -90,6 +90,8 @@ async def _of_toolkit(access: StoreAccess) -> list[Finding]:
         return []
     try:
         url = toolkit_url(settings.toolkit_url, access.url)
+        if missing := missing_file(url):
+            return [Finding("toolkit", "ok", f"{missing}: made at the first use")]
         toolkit = Toolkit(url, clock=SystemClock(), timeout=settings.toolkit_timeout)
         try:
             await toolkit.check()

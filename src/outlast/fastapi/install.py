@@ -90,28 +90,26 @@ def installed(app: object) -> tuple[Outlast, ...]:
 
 
 def _check_shed(app: FastAPI, shed: object) -> None:
-    if shed is None:
-        return
-    if not isinstance(shed, Shed):
+    if shed is not None and not isinstance(shed, Shed):
         raise ConfigurationError(f"install(shed={shown(shed)}): give Shed(max_in_flight=100, max_lag='200ms')")
-    there: list[object] = [each.cls for each in app.user_middleware]
-    if LoadShedder in there:
+    if shed is not None and _has(app, LoadShedder):
         raise ConfigurationError(
             "install: the app has a load shedder already, which would count twice: give shed= once"
         )
 
 
 def _check_idempotency(app: FastAPI, idempotency: object) -> None:
-    if idempotency is None:
-        return
-    if not isinstance(idempotency, Idempotency):
+    if idempotency is not None and not isinstance(idempotency, Idempotency):
         raise ConfigurationError(f"install(idempotency={shown(idempotency)}): give Idempotency(ttl='24h')")
-    there: list[object] = [each.cls for each in app.user_middleware]
-    if IdempotencyMiddleware in there:
+    if idempotency is not None and _has(app, IdempotencyMiddleware):
         raise ConfigurationError(
             "install: the app looks at Idempotency-Key already, and a second look would find the key in use: give "
             "idempotency= once"
         )
+
+
+def _has(app: FastAPI, middleware: object) -> bool:
+    return any(each.cls is middleware for each in app.user_middleware)
 
 
 async def _missing_key(request: Request, error: Exception) -> Response:

@@ -1,1 +1,1 @@
-"""Cache, sessions, rate limiter, lock, idempotency keys and boards, over memory, one SQLite file or Redis."""
+"""Cache, rate limiter, locks and idempotency keys, over memory, one SQLite file or Redis."""

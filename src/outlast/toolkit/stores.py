@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from outlast.clients.sqlite.file_url import sqlite_path
@@ -10,7 +11,7 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.urls import redact_url
 from outlast.toolkit.store import ToolkitStore
 
-__all__ = ["connect_toolkit", "share_a_server", "toolkit_url"]
+__all__ = ["connect_toolkit", "missing_file", "share_a_server", "toolkit_url"]
 
 _GIVE: Final = "give 'sqlite:PATH', 'redis://HOST' or 'memory:'"
 
@@ -22,7 +23,7 @@ def toolkit_url(url: str, jobs_url: str) -> str:
     """
     if url:
         return url
-    if jobs_url.startswith("sqlite:"):
+    if _is_file(jobs_url):
         stem, dot, ending = jobs_url.rpartition(".")
         if not dot or "/" in ending:
             return f"{jobs_url}-toolkit"
@@ -50,7 +51,7 @@ def _connected(url: str, clock: Clock) -> ToolkitStore:
         from outlast.toolkit.memory import ToolkitMemory
 
         return ToolkitMemory(clock)
-    if scheme == "sqlite":
+    if _is_file(url):
         from outlast.toolkit.file import ToolkitFile
         from outlast.toolkit.tidies import tidies
 
@@ -65,6 +66,12 @@ def _connected(url: str, clock: Clock) -> ToolkitStore:
     raise ConfigurationError(_GIVE)
 
 
+def missing_file(url: str) -> str:
+    """Return the file of a URL that is still to be made; "" if it is there, or the URL leads to no file."""
+    path = sqlite_path(url) if _is_file(url) else ""
+    return path if path and not Path(path).exists() else ""
+
+
 def share_a_server(url: str, jobs_url: str) -> bool:
     """Return whether two URLs lead to one Redis server: what fills its memory stops both."""
     try:
@@ -73,6 +80,10 @@ def share_a_server(url: str, jobs_url: str) -> bool:
         return False
     endpoints = [set(Address.of(each).endpoints) for each in (url, jobs_url) if _is_redis(each)]
     return len(endpoints) == 2 and not endpoints[0].isdisjoint(endpoints[1])
+
+
+def _is_file(url: str) -> bool:
+    return url.startswith("sqlite:")
 
 
 def _is_redis(url: str) -> bool:

@@ -155,7 +155,7 @@ class BridgeDrill(Stage):
             rest = [each for each, told in zip(rest, answers, strict=True) if told.outcome != "confirmed"]
             if rest:
                 self.repeated += 1
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # a client that repeats at once would take the restarting server's time
 
     async def _publish(self, bodies: dict[str, dict[str, object]]) -> None:
         """Publish events with ids, again until they are accepted."""

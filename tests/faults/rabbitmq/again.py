@@ -112,7 +112,7 @@ class Consumption:
                 names = [f"again-{began:.3f}-{number}-{each}" for each in range(BATCH)]
                 sent.update(names)
                 await self.send(names)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # the pace of a producer; the ledger tells when a worker took one
 
         def since() -> dict[int, float]:
             marks = {self.mark(name) for name in sent}
@@ -149,7 +149,7 @@ def _first_answer(url: str) -> float:
         except OSError:  # it refuses the connection, or ends it
             if time.monotonic() > end:
                 raise
-        time.sleep(0.02)
+        time.sleep(0.02)  # in a thread of its own: a server that is away tells nothing to wait for
 
 
 def _first(entries: Sequence[Entry]) -> dict[int, float]:

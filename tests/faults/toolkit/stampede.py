@@ -80,7 +80,7 @@ class _Readers:
             counted = self.down
             self.computing += counted
             self.seen.at_once = max(self.seen.at_once, self.computing)
-            await asyncio.sleep(TAKES)
+            await asyncio.sleep(TAKES)  # the work of the source
             self.computing -= counted
             return number
 

@@ -50,7 +50,8 @@ def test_the_doctor_tells_of_a_toolkit_on_the_server_of_the_jobs(server: Node, t
     assert severity == "warning"
     assert "is the server of the jobs" in text
     assert "set OUTLAST_TOOLKIT_URL to another Redis server" in text
-    assert toolkit(f"sqlite:{tmp_path}/toolkit.db")[0] == "ok"
+    assert toolkit(f"sqlite:{tmp_path}/toolkit.db") == ("ok", f"{tmp_path}/toolkit.db: made at the first use")
+    assert not (tmp_path / "toolkit.db").exists(), "the doctor changes nothing"
     severity, text = toolkit(f"redis://:secret@127.0.0.1:{free_port()}/0")
     assert severity == "error"
     assert "is away" in text

@@ -14,10 +14,10 @@ from outlast.toolkit.file import FileSession, ToolkitFile
 from outlast.toolkit.limiter import file as limit_file
 from outlast.toolkit.limiter import memory as limit_memory
 from outlast.toolkit.limiter.file import FileLimits
+from outlast.toolkit.limiter.forms import limits_of
 from outlast.toolkit.limiter.limiter import Limiter
 from outlast.toolkit.limiter.memory import MemoryLimits
 from outlast.toolkit.limiter.quotas import rules_of
-from outlast.toolkit.limiter.stores import limits_of
 from outlast.toolkit.memory import ToolkitMemory
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.store import ToolkitStore

@@ -1,4 +1,4 @@
-"""The file that a URL names."""
+"""The path of the SQLite file that a "sqlite:" URL names; every user of such a file reads its URL here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of idempotency keys in each kind of store."""
+"""The form of the records of idempotency keys that each store has."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from outlast.toolkit.access import Toolkit
 from outlast.toolkit.keys import key_text
 from outlast.toolkit.limiter.decide import Outcome
 from outlast.toolkit.limiter.decision import Decision, decision_of
+from outlast.toolkit.limiter.forms import limits_of
 from outlast.toolkit.limiter.memory import MemoryLimits
 from outlast.toolkit.limiter.quotas import rules_of
-from outlast.toolkit.limiter.stores import limits_of
 from outlast.toolkit.store import ToolkitStore
 
 __all__ = ["Limiter"]

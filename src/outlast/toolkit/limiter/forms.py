@@ -1,4 +1,4 @@
-"""The limits of each kind of store."""
+"""The form of the limits that each store has."""
 
 from __future__ import annotations
 
