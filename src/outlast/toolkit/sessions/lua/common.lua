@@ -19,12 +19,13 @@ local function is_field(name)
   return first == '.' or first == '~'
 end
 
-local function read(id)             -- the session, or that its id was replaced; nil without one
-  local flat = call('HGETALL', key_of(id))
+local function read(id)             -- the session, or that its id was replaced; nil without one, or for a damaged key
+  local flat = redis.pcall('HGETALL', key_of(id))
   if #flat == 0 then return nil end
   local record = {}
   for at = 1, #flat, 2 do record[flat[at]] = flat[at + 1] end
-  if not record.t or tonumber(record.t) <= now then return nil end
+  if (tonumber(record.t) or 0) <= now then return nil end
+  if not record.x and not (tonumber(record.e) and tonumber(record.c)) then return nil end
   return record
 end
 
