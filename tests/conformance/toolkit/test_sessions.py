@@ -432,6 +432,12 @@ class TestUsers:
             clock.advance(1)
         assert [(await sessions.open(id_)).exists for id_ in ids] == [False] * 5 + [True] * 3
 
+    async def test_the_login_itself_is_not_ended_by_the_bound(self, sessions: Sessions) -> None:
+        """Also when all logins are of one moment."""
+        for _ in range(8):
+            assert (await sessions.open(await begun(sessions, "ann"))).user == "ann"
+        assert len(await sessions.of_user("ann")) == 3
+
     async def test_users_are_any_text(self, sessions: Sessions) -> None:
         for user in ("ann:*{}\n\x00", "é" * 100):
             id_ = await begun(sessions, user)

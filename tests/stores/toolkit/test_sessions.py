@@ -111,6 +111,43 @@ async def test_a_stolen_server_has_no_id_and_every_key_expires(server_kit: Toolk
     assert sorted((await server_kit.use(left)).values()) == pytest.approx([GRACE, GRACE], abs=30)
 
 
+async def test_of_a_replaced_id_nothing_else_is_kept(server_kit: Toolkit) -> None:
+    sessions = sessions_on(server_kit)
+    session = await sessions.open(await begun_session(sessions, "ann", secret="of ann"))
+    replaced = session.handle
+    session.rotate()
+    await session.save()
+
+    async def kept(store: ToolkitStore) -> tuple[list[bytes], list[bytes]]:
+        assert isinstance(store, ToolkitServer)
+        keys = await store.client.command("KEYS", "*")
+        [old] = [key for key in keys if key.endswith(replaced.encode())]
+        [index] = [key for key in keys if b":user:" in key]
+        return await store.client.command("HKEYS", old), await store.client.command("ZRANGE", index, 0, -1)
+
+    fields, indexed = await server_kit.use(kept)
+    assert sorted(fields) == [b"t", b"x"]
+    assert indexed == [session.handle.encode()]
+
+
+async def test_two_users_may_share_the_set_of_their_sessions(server_kit: Toolkit) -> None:
+    """Its name has a SHA-1, for which a user can look for a name that is as another's."""
+    sessions = sessions_on(server_kit)
+    await begun_session(sessions, "ann")
+    id_ = await begun_session(sessions, "bob")
+    [of_bob] = await sessions.of_user("bob")
+
+    async def mix(store: ToolkitStore) -> None:
+        assert isinstance(store, ToolkitServer)
+        for key in await store.client.command("KEYS", "*:user:*"):
+            await store.client.command("ZADD", key, 1, of_bob.handle)
+
+    await server_kit.use(mix)
+    assert [each.user for each in await sessions.of_user("ann")] == ["ann"]
+    assert await sessions.revoke_user("ann") == 1
+    assert (await sessions.open(id_)).user == "bob"
+
+
 @pytest.mark.parametrize("damage", [b"a text", b""])
 async def test_a_damaged_key_is_no_session(server_kit: Toolkit, damage: bytes) -> None:
     sessions = sessions_on(server_kit)
