@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from outlast.core.errors import (
     ConfigurationError,
+    InvalidArguments,
     SessionConflict,
     SessionEnded,
     SessionFull,
@@ -96,7 +97,7 @@ class SessionMiddleware:
                 begun = True
                 try:
                     message = await self._saved(opening, message)
-                except _REFUSALS as error:
+                except (*_REFUSALS, InvalidArguments) as error:
                     refused = True
                     await _refusal(error)(scope, receive, send)
                     raise _NotAnswered(str(error)) from error
@@ -181,7 +182,7 @@ async def current_session(connection: HTTPConnection) -> Session:
 
 
 def _tell_of_unsaved(opening: _Opening, scope: Scope) -> None:
-    if opening.session is not None and opening.session.is_changed:
+    if opening.session is not None and _is_changed(opening.session):
         _log.warning(
             "%s: the session was changed after %s, and not saved: await session.save() there",
             scope["path"],
@@ -189,9 +190,18 @@ def _tell_of_unsaved(opening: _Opening, scope: Scope) -> None:
         )
 
 
+def _is_changed(session: Session) -> bool:
+    try:
+        return session.is_changed
+    except InvalidArguments:  # a value was changed in place to what cannot be kept
+        return True
+
+
 def _refusal(error: Exception) -> Response:
     if isinstance(error, SessionConflict | SessionEnded | SessionFull):
         return session_refused(error)
+    if isinstance(error, InvalidArguments):  # of a value that was changed in place
+        return answer(422, "invalid-arguments", str(error))
     if isinstance(error, ToolkitAway):
         return toolkit_unavailable(error)
     _log.error("a session was not stored: %s", error)

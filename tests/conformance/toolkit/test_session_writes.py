@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from outlast.toolkit.access import Toolkit
-from outlast.toolkit.sessions import session as one_session
+from outlast.toolkit.sessions import fields as session_fields
 from outlast.toolkit.sessions.store import FieldWrite
 from tests.faults.toolkit.session_writes import interleave_writes
 from tests.support.toolkit_sessions import sessions_on
@@ -31,6 +31,6 @@ async def test_the_judge_sees_writes_that_compare_nothing(kit: Toolkit, monkeypa
     def unchecked(name: str, value: bytes | None, checked: bool, expected: bytes | None) -> Any:
         return FieldWrite(name, value)
 
-    monkeypatch.setattr(one_session, "FieldWrite", unchecked)
+    monkeypatch.setattr(session_fields, "FieldWrite", unchecked)
     verdict = await interleave_writes([sessions_on(kit), sessions_on(kit)], 500, seed=3)
     assert verdict.lost

@@ -188,6 +188,41 @@ class TestFields:
         assert found["count"] == 20
         assert sorted(found["list"]) == sorted([*range(10)] * 2)
 
+    async def test_a_value_that_was_handed_out_is_looked_after_when_other_fields_were_saved(
+        self, sessions: Sessions
+    ) -> None:
+        id_ = await begun(sessions, mine=[1], theirs=[1])
+        first, second = await sessions.open(id_), await sessions.open(id_)
+        mine, theirs = first["mine"], first["theirs"]
+        second["theirs"] = [1, 2]
+        await second.save()
+        first["other"] = 1
+        await first.save()
+        mine.append(3)
+        theirs.append(3)
+        await first.save()
+        assert await read(sessions, id_) == {"mine": [1, 3], "theirs": [1, 2], "other": 1}
+
+    async def test_tasks_of_one_request_take_turns(self, sessions: Sessions) -> None:
+        session = await sessions.open(None)
+        session["a"] = 1
+        names = ["count", "other"] * 10
+        await asyncio.gather(*(session.update(name, lambda value: value + 1, default=0) for name in names))
+        assert session.issued is not None
+        assert await read(sessions, session.issued) == {"a": 1, "count": 10, "other": 10}
+
+    async def test_what_is_changed_while_a_save_runs_is_of_the_next_save(self, sessions: Sessions) -> None:
+        id_ = await begun(sessions, a=1)
+        session = await sessions.open(id_)
+        session["a"] = 2
+
+        async def change() -> None:
+            session["b"] = 3
+
+        await asyncio.gather(session.save(), change())
+        await session.save()
+        assert await read(sessions, id_) == {"a": 2, "b": 3}
+
     async def test_values_have_types(self, sessions: Sessions) -> None:
         class Basket(Struct):
             items: list[int]

@@ -294,6 +294,30 @@ def test_a_value_that_cannot_be_kept_is_told(app: FastAPI, shop: Outlast) -> Non
         assert client.get("/read").json()["fields"] == {}
 
 
+def test_a_value_that_is_changed_in_place_to_what_cannot_be_kept_is_told(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.post("/spoil")
+    async def spoil(session: Current, late: bool = False) -> StreamingResponse:
+        fields = session["a"]
+
+        async def parts() -> Any:
+            yield "part"
+            fields.append({1, 2})
+
+        if not late:
+            fields.append({1, 2})
+        return StreamingResponse(parts())
+
+    with served(app) as client:
+        client.post("/set", json={"a": []})
+        spoilt = client.post("/spoil")
+        assert (spoilt.status_code, spoilt.json()["code"]) == (422, "invalid-arguments")
+        assert client.post("/spoil?late=true").text == "part"
+        assert "/spoil: the session was changed after the answer has begun" in caplog.text
+        assert client.get("/read").json()["fields"] == {"a": []}
+
+
 def test_a_websocket_reads_its_session(app: FastAPI) -> None:
     @app.websocket("/ws")
     async def ws(websocket: WebSocket, session: Current) -> None:

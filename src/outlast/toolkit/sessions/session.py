@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable
 from copy import deepcopy
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -17,9 +18,10 @@ from outlast.core.errors import (
     StoreError,
     ToolkitAway,
 )
+from outlast.toolkit.sessions.fields import ABSENT, SessionFields
 from outlast.toolkit.sessions.ids import digest_of_id, new_id
-from outlast.toolkit.sessions.store import FieldWrite, SessionChange, SessionRecord, SessionSaved, SessionStore
-from outlast.toolkit.sessions.values import FLASH, FieldForm, field_name, name_of, user_text
+from outlast.toolkit.sessions.store import SessionChange, SessionRecord, SessionSaved, SessionStore
+from outlast.toolkit.sessions.values import FLASH, name_of, user_text
 
 if TYPE_CHECKING:
     from outlast.toolkit.sessions.sessions import Sessions
@@ -30,11 +32,9 @@ T = TypeVar("T")
 
 ATTEMPTS: Final = 100
 """How often `update` tries. Of all that change a field at once, one succeeds each time."""
-_ABSENT: Final = object()
-_UNCHANGING: Final = (str, int, float, type(None))
 
 
-class Session:
+class Session(SessionFields):
     """The session of one request: `session["basket"]`, `session.user`. Made by `Sessions.open`, or by the middleware.
 
     Nothing is stored before `save`, which the middleware calls before the first byte of an answer, and which writes the
@@ -55,15 +55,17 @@ class Session:
         self._away = away
         self._fixed = ""
         self._to_end = ""
+        self._saving = asyncio.Lock()
         self.issued: str | None = None
         self._drop_changes()
 
     def _drop_changes(self) -> None:
-        self._writes: dict[str, bytes | None] = {}
-        self._read: set[str] = set()
-        self._given: dict[str, tuple[Any, FieldForm]] = {}
+        self._drop_writes()
         self._rotates = self._clears = False
         self._login: str | None = None
+
+    def _stored_fields(self) -> dict[str, bytes]:
+        return {} if self._record is None or self._clears else self._record.fields
 
     # What it is
 
@@ -108,86 +110,6 @@ class Session:
         """Whether `save` would write."""
         self._collect()
         return bool(self._to_end) or self._change() is not None
-
-    # Fields
-
-    def get(self, name: str, default: T | None = None, *, type: Any = Any) -> Any | T:
-        """Return the value of a field; `default` when there is none, or when it is not of `type` any more."""
-        field, form = field_name(name), self._sessions.form(type)
-        if field in self._given and self._given[field][1] is form:
-            return self._given[field][0]
-        self._collect_field(field)
-        self._read.add(field)
-        body = self._body(field)
-        if body is None:
-            return default
-        value = form.read(body, _ABSENT)
-        if value is _ABSENT:
-            return default
-        if not isinstance(value, _UNCHANGING):
-            self._given[field] = value, form
-        return value
-
-    def set(self, name: str, value: Any, *, type: Any = Any) -> None:
-        """Set a field to a value of `type`, by default plain data, as JSON has it.
-
-        Raise InvalidArguments for a value that would not be read back equal, or of more than `max_bytes`; SessionEnded
-        and ToolkitAway as `save` does.
-        """
-        field, form = field_name(name), self._sessions.form(type)
-        self._check_writable()
-        body = form.write(name, value, self._sessions.rule.max_bytes)
-        self._given.pop(field, None)
-        if not isinstance(value, _UNCHANGING):
-            self._given[field] = value, form
-        self._writes[field] = body
-
-    def pop(self, name: str, default: T | None = None, *, type: Any = Any) -> Any | T:
-        """Remove a field and return its value. Of two requests that pop at once, one raises SessionConflict."""
-        value = self.get(name, default, type=type)
-        if name in self:
-            del self[name]
-        return value
-
-    def clear(self) -> None:
-        """Remove all fields that this request knows, flash values too."""
-        self._check_writable()
-        self._given.clear()
-        self._writes = dict.fromkeys(self._stored_fields())
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the value of a field, plain data; raise KeyError."""
-        value = self.get(name, _ABSENT)
-        if value is _ABSENT:
-            raise KeyError(name)
-        return value
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        """See `set`."""
-        self.set(name, value)
-
-    def __delitem__(self, name: str) -> None:
-        """Remove a field; raise KeyError."""
-        if name not in self:
-            raise KeyError(name)
-        self._check_writable()
-        self._given.pop(field_name(name), None)
-        self._writes[field_name(name)] = None
-
-    def __contains__(self, name: object) -> bool:
-        """Return whether there is such a field."""
-        field = field_name(name)
-        self._read.add(field)
-        return self._body(field) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        """Return the names of the fields."""
-        names = {**self._stored_fields(), **self._writes}
-        return iter([name_of(name) for name in names if name[0] != FLASH and self._body(name) is not None])
-
-    def __len__(self) -> int:
-        """Return the number of fields."""
-        return sum(1 for _ in self)  # a list would ask for the length first
 
     # Who it belongs to
 
@@ -246,12 +168,12 @@ class Session:
                 self._forget_flashes()
             found |= taken
         form = self._sessions.form(Any)
-        values = [form.read(body, _ABSENT) for _, body in sorted(found.items())]
-        return [value for value in values if value is not _ABSENT]
+        values = [form.read(body, ABSENT) for _, body in sorted(found.items())]
+        return [value for value in values if value is not ABSENT]
 
     def _forget_flashes(self) -> None:
-        assert self._record is not None
-        self._record.fields = {name: body for name, body in self._record.fields.items() if name[0] != FLASH}
+        if self._record is not None:
+            self._record.fields = {name: body for name, body in self._record.fields.items() if name[0] != FLASH}
 
     # Saving
 
@@ -261,6 +183,10 @@ class Session:
         Raise SessionEnded when the session was ended or its id replaced since it was read, SessionConflict when another
         request has changed a field that this one has read and changed, SessionFull over the bounds, ToolkitAway.
         """
+        async with self._saving:
+            await self._save()
+
+    async def _save(self) -> None:
         self._collect()
         try:
             if self._to_end:
@@ -288,19 +214,20 @@ class Session:
         effects. default: the value of a missing field. Other changes are saved first. Raise what `save` raises;
         SessionConflict only after 100 attempts.
         """
-        await self.save()
-        attempt = 1
-        while True:
-            made = function(self.get(name, deepcopy(default), type=type))
-            self.set(name, made, type=type)
-            try:
-                await self.save()
-            except SessionConflict:
-                if attempt == ATTEMPTS:
-                    raise
-                attempt += 1
-            else:
-                return made
+        async with self._saving:  # tasks of one request take turns: each is told of its own save
+            await self._save()
+            attempt = 1
+            while True:
+                made = function(self.get(name, deepcopy(default), type=type))
+                self.set(name, made, type=type)
+                try:
+                    await self._save()
+                except SessionConflict:
+                    if attempt == ATTEMPTS:
+                        raise
+                    attempt += 1
+                else:
+                    return made
 
     # From blocking code
 
@@ -333,35 +260,9 @@ class Session:
         if self._moved:
             raise SessionEnded
 
-    def _stored_fields(self) -> dict[str, bytes]:
-        return {} if self._record is None or self._clears else self._record.fields
-
-    def _body(self, field: str) -> bytes | None:
-        return self._writes[field] if field in self._writes else self._stored_fields().get(field)
-
-    def _collect(self) -> None:
-        """Take the values that were changed in place as writes."""
-        for field in [*self._given]:
-            self._collect_field(field)
-
-    def _collect_field(self, field: str) -> None:
-        if field not in self._given:
-            return
-        value, form = self._given.pop(field)
-        body, before = form.write(name_of(field), value, self._sessions.rule.max_bytes), self._body(field)
-        if before is not None and body != before and not form.is_same(before, body):
-            self._check_writable()
-            self._writes[field] = body
-        self._given[field] = value, form
-
     def _change(self) -> SessionChange | None:
         """Return the change that is to be saved, None for none."""
-        stored = self._stored_fields()
-        writes = tuple(
-            FieldWrite(name, body, name in self._read, stored.get(name))
-            for name, body in self._writes.items()
-            if body != stored.get(name)
-        )
+        writes = self._changed_fields()
         if not writes and self._login is None and not (self._rotates and self._record is not None):
             return None
         return SessionChange(
@@ -394,13 +295,15 @@ class Session:
                 return await form.save(digest, change)
             return await form.save(old, _with_id(change, digest))
 
-        saved = await self._sessions.use(step)
         names = [name_of(write.name) for write in change.writes if write.checked]
-        self._drop_changes()
-        if saved.state == "saved":
+        given = {field: (self._body(field), each) for field, each in self._given.items()}
+        self._drop_changes()  # before the call: what is changed meanwhile is of the next save
+        saved = await self._sessions.use(step)
+        if saved.state == "saved" and saved.record is not None:
             self._record, self._digest = saved.record, digest
             if issued:
                 self.issued = issued
+            self._keep_given(given, saved.record.fields)
         elif saved.state == "conflict":
             self._record = saved.record
             raise SessionConflict(names)
