@@ -46,7 +46,7 @@ class SessionCookie(Struct, frozen=True):
 
 def cookie_of(name: object, *, same_site: object, plain_http: object) -> SessionCookie:
     """Return the cookie; raise ConfigurationError."""
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not _NAME.match(name) or name.startswith("__"):
         raise ConfigurationError(
             f"SessionMiddleware(cookie={shown(name)}): give 1 to 64 letters, digits or _ - such as 'session': the "
             "prefix __Host- comes before it"

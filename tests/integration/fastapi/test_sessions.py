@@ -370,6 +370,7 @@ def test_cookies_are_set_as_they_are_configured(sessions: Sessions, caplog: pyte
     [
         {"cookie": "a b"},
         {"cookie": ""},
+        {"cookie": "__Host-a"},
         {"cookie": "a;Path=/x"},
         {"same_site": "no"},
         {"same_site": "none", "plain_http": True},

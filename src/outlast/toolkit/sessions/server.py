@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from outlast.clients.redis.client import Argument
 from outlast.clients.redis.scripts import Script, load_script
+from outlast.core.errors import StoreError
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.sessions.rule import TOUCH, SessionRule
-from outlast.toolkit.sessions.store import SessionChange, SessionRecord, SessionSaved
+from outlast.toolkit.sessions.store import GRACE, SessionChange, SessionRecord, SessionSaved
 
 __all__ = ["ServerSessions"]
 
@@ -44,14 +46,15 @@ class ServerSessions:
         rule = change.rule
         args: list[Argument] = [id, change.new_id, change.user or "", rule.idle, rule.absolute]
         args += ["1" if change.create else "", "1" if change.clear else ""]
-        args += [rule.max_fields, rule.max_bytes, rule.per_user]
+        args += [rule.max_fields, rule.max_bytes, rule.per_user, GRACE]
         for write in change.writes:
             check = b"" if not write.checked else b"-" if write.expected is None else b"=" + write.expected
             args += [write.name, check, b"-" if write.value is None else b"=" + write.value]
         state, *found = await self._run(_script("save"), self.part_of(id), args)
         saved = SessionSaved(state.decode(), _record(found) if found else None)
         if saved.state == "saved" and change.user is not None and len(self._parts) > 1:
-            await self._bound(change.user, change.new_id or id, rule.per_user)
+            with suppress(StoreError):  # the login is stored: the next one does it
+                await self._bound(change.user, change.new_id or id, rule.per_user)
         return saved
 
     async def _bound(self, user: str, keep: str, most: int) -> None:

@@ -1,10 +1,10 @@
 -- ARGV[3] digest [4] the digest that replaces it, or '' [5] user who has logged in, or '' [6] idle [7] absolute seconds
 -- [8] '1': there is no session yet [9] '1': remove the fields of another user [10] most fields [11] most bytes
--- [12] most sessions of a user. Then for each field: its name; '' or what it must be still, '=' and the value, '-' when
--- absent; the new value, '=' and the value, '-' to remove it.
+-- [12] most sessions of a user [13] seconds for which a replaced id is known. Then for each field: its name; '' or what
+-- it must be still, '=' and the value, '-' when absent; the new value, '=' and the value, '-' to remove it.
 -- Result: {'saved', session...} {'ended'} {'conflict', session...} {'full'}. See `decide.py`.
 local id, new_id, user, idle, absolute = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local create, clear = ARGV[8] == '1', ARGV[9] == '1'
+local create, clear, grace = ARGV[8] == '1', ARGV[9] == '1', tonumber(ARGV[13])
 local record = read(id)
 if create then
   record = { c = text(now), e = text(now + absolute) }
@@ -21,7 +21,7 @@ for name, value in pairs(record) do
   end
 end
 local old_count, old_bytes = count, bytes
-for at = 13, #ARGV, 3 do
+for at = 14, #ARGV, 3 do
   local name, check = ARGV[at], ARGV[at + 1]
   if check ~= '' and not clear then
     local expected = nil
@@ -33,7 +33,7 @@ for at = 13, #ARGV, 3 do
     end
   end
 end
-for at = 13, #ARGV, 3 do
+for at = 14, #ARGV, 3 do
   local name, value = ARGV[at], ARGV[at + 2]
   if fields[name] then count, bytes = count - 1, bytes - #name - #fields[name] end
   fields[name] = nil
@@ -53,13 +53,13 @@ local kept = id
 if new_id ~= '' then
   kept = new_id
   remove(id, record)
-  call('HSET', key_of(id), 'x', '1', 't', text(now + 60))
-  expire(key_of(id), now + 60)
+  call('HSET', key_of(id), 'x', '1', 't', text(now + grace))
+  expire(key_of(id), now + grace)
 end
 if new_id ~= '' or create then
   for name, value in pairs(made) do call('HSET', key_of(kept), name, value) end
 else
-  for at = 13, #ARGV, 3 do
+  for at = 14, #ARGV, 3 do
     local name = ARGV[at]
     if fields[name] then call('HSET', key_of(id), name, fields[name]) else call('HDEL', key_of(id), name) end
   end
