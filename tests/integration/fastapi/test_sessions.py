@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, WebSocket
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.testclient import TestClient
 from starlette.background import BackgroundTask
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import ASGIApp
 
 from outlast import ConfigurationError, Outlast, Session, SessionConflict, Sessions
@@ -228,8 +229,20 @@ async def test_a_stream_begins_after_the_commit_and_what_it_changes_later_is_sav
     assert "/stream: the session was changed after the answer has begun, and not saved" in caplog.text
 
 
-async def test_a_stream_that_cannot_be_stored_ends(app: FastAPI, sessions: Sessions) -> None:
-    """A stream that never ends must not go on when its client has got another answer."""
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("raises", [False, True])
+async def test_a_stream_that_cannot_be_stored_ends(
+    shop: Outlast, sessions: Sessions, raises: bool, wrapped: bool
+) -> None:
+    """A stream that never ends must not go on when its client has got another answer.
+
+    raises: whether the server speaks ASGI 2.4. wrapped: whether a middleware of Starlette's own kind is inside.
+    """
+    app = FastAPI()
+    if wrapped:
+        app.add_middleware(BaseHTTPMiddleware, dispatch=lambda request, call_next: call_next(request))
+    app.add_middleware(SessionMiddleware, sessions=sessions)
+    install(app, shop)
 
     @app.post("/endless")
     async def endless(session: Current) -> StreamingResponse:
@@ -243,9 +256,37 @@ async def test_a_stream_that_cannot_be_stored_ends(app: FastAPI, sessions: Sessi
 
         return StreamingResponse(parts())
 
-    cookie = await begun(app)
-    reply = await asyncio.wait_for(ask(app, "POST", "/endless", cookie), 10)
+    session = await sessions.open(None)
+    session["a"] = 1
+    await session.save()
+    exchange = Exchange("POST", "/endless", [("Cookie", f"{NAME}={session.issued}")], raises=raises)
+    reply = await asyncio.wait_for(exchange.serve(app), 30)
+    assert reply is not None
     assert (reply.status, b"session-ended" in reply.body) == (409, True)
+    assert [each["type"] for each in exchange.sent] == ["http.response.start", "http.response.body"]
+
+
+def test_two_kinds_of_users_have_sessions_of_their_own(app: FastAPI, shop: Outlast) -> None:
+    admin = FastAPI()
+    admin.add_middleware(SessionMiddleware, sessions=shop.sessions(name="admin"))
+
+    @admin.post("/login")
+    async def login(session: Current) -> None:
+        session.login("ann")
+
+    @admin.get("/me")
+    async def me(session: Current) -> str | None:
+        return session.user
+
+    app.mount("/admin", admin)
+    with served(app) as client:
+        client.post("/login/ann")
+        customer = client.cookies[NAME]
+        assert client.get("/admin/me").json() is None
+        assert client.get("/admin/me", headers={"Cookie": f"__Host-admin={customer}"}).json() is None
+        assert client.post("/admin/login").headers["set-cookie"].startswith("__Host-admin=")
+        assert client.get("/admin/me").json() == "ann"
+        assert client.cookies[NAME] == customer
 
 
 async def test_what_a_client_sends_is_anonymous_and_asks_no_store(
