@@ -35,6 +35,9 @@ if TYPE_CHECKING:
         OutlastError,
         QueueFull,
         ResultTimeout,
+        SessionConflict,
+        SessionEnded,
+        SessionFull,
         StoreCorrupt,
         StoreError,
         StoreFull,
@@ -85,6 +88,8 @@ if TYPE_CHECKING:
     from outlast.toolkit.lock.leader import Leader
     from outlast.toolkit.lock.lease import LockLease
     from outlast.toolkit.lock.lock import Lock
+    from outlast.toolkit.sessions.session import Session
+    from outlast.toolkit.sessions.sessions import Sessions, UserSession
 
 __version__ = "0.1.0"
 
@@ -159,6 +164,11 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "ScheduleFailed",
+    "Session",
+    "SessionConflict",
+    "SessionEnded",
+    "SessionFull",
+    "Sessions",
     "Settings",
     "Snooze",
     "StoreCorrupt",
@@ -172,6 +182,7 @@ __all__ = [
     "Unique",
     "UniqueConflict",
     "UnsafeStore",
+    "UserSession",
     "WireError",
     "WorkerStalled",
     "WrongThread",
@@ -209,6 +220,8 @@ _NAMES = {
     "toolkit.lock.leader": ("Leader",),
     "toolkit.lock.lease": ("LockLease",),
     "toolkit.lock.lock": ("Lock",),
+    "toolkit.sessions.session": ("Session",),
+    "toolkit.sessions.sessions": ("Sessions", "UserSession"),
 }
 """The names of each module; every other name of `__all__` is an error in core.errors or an event in core.events."""
 

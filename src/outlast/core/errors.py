@@ -31,6 +31,9 @@ __all__ = [
     "OutlastError",
     "QueueFull",
     "ResultTimeout",
+    "SessionConflict",
+    "SessionEnded",
+    "SessionFull",
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
@@ -408,3 +411,37 @@ class LockLost(OutlastError):
         self.name = name
         self.token = token
         self.why = why
+
+
+class SessionEnded(OutlastError):
+    """The session was ended or has expired, or its id was replaced, since this request began; nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the session was ended, or its id replaced, after this request began, so that nothing was written: send "
+            "the request again with the present cookie"
+        )
+
+
+class SessionConflict(OutlastError):
+    """Another request has changed a field that this one has read and changed; nothing was written.
+
+    fields: those that this one has read and changed.
+    """
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"another request has changed the session meanwhile, in {', '.join(map(repr, fields))} or a part of it, so "
+            "that nothing was written: use session.update(field, function), or do it again"
+        )
+        self.fields = tuple(fields)
+
+
+class SessionFull(OutlastError):
+    """The session would hold more than its bounds; nothing was written."""
+
+    def __init__(self, max_fields: int, max_bytes: int) -> None:
+        super().__init__(
+            f"the session would hold more than max_fields={max_fields:,} or max_bytes={max_bytes:,}: keep large values "
+            "elsewhere and their keys here, or raise the bound in shop.sessions(...)"
+        )

@@ -34,6 +34,9 @@ from outlast.core.errors import (
     OutlastError,
     QueueFull,
     ResultTimeout,
+    SessionConflict,
+    SessionEnded,
+    SessionFull,
     StoreCorrupt,
     StoreError,
     StoreFull,
@@ -50,6 +53,7 @@ __all__ = [
     "answer",
     "handlers",
     "response_of",
+    "session_refused",
     "too_many_requests",
     "toolkit_unavailable",
 ]
@@ -124,6 +128,17 @@ def toolkit_unavailable(error: ToolkitAway) -> JSONResponse:
     """Return the answer where a piece of the toolkit is closed while its store is away."""
     detail = "the service cannot check this request now: try again later"
     return answer(503, "toolkit-unavailable", detail, retry_after=error.retry_after or 1.0)
+
+
+def session_refused(error: SessionEnded | SessionConflict | SessionFull) -> JSONResponse:
+    """Return the answer to a request whose changes of its session were not stored."""
+    if isinstance(error, SessionFull):
+        return answer(422, "session-full", "the session has no room for this: nothing of it was stored")
+    if isinstance(error, SessionConflict):
+        detail = "another request has changed the same part of the session: read it, and send this request again"
+        return answer(409, "session-conflict", detail, retry_after=RESULT_RETRY)
+    detail = "the session was ended, or its id replaced, while this request ran: send it again with the present cookie"
+    return answer(409, "session-ended", detail)
 
 
 def response_of(description: str, *, retry_after: bool = False) -> dict[str, Any]:
@@ -245,6 +260,9 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         LockLost: lambda _: answer(
             503, "lock-lost", "it was interrupted, because its lock was lost: look at what was done"
         ),
+        SessionConflict: session_refused,
+        SessionEnded: session_refused,
+        SessionFull: session_refused,
         InvalidArguments: lambda error: answer(422, "invalid-arguments", str(error)),
         InvalidEvent: lambda error: answer(
             422, "invalid-arguments", f"the {error.part} of the event cannot be used: {error.needs}"

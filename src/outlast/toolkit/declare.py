@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from outlast.toolkit.limiter.quotas import Algorithm
     from outlast.toolkit.lock.leader import Leader
     from outlast.toolkit.lock.lock import Lock
+    from outlast.toolkit.sessions.sessions import Sessions
 
 __all__ = ["ToolkitMixin"]
 
@@ -100,3 +101,25 @@ class ToolkitMixin:
         from outlast.toolkit.lock.lock import Lock
 
         return Leader(Lock(self._piece(), name, kind="leader", lease=lease))
+
+    def sessions(
+        self,
+        *,
+        name: str = "session",
+        idle: Duration = "30m",
+        absolute: Duration = "12h",
+        max_fields: int = 64,
+        max_bytes: int = 16 * 1024,
+        per_user: int = 20,
+    ) -> Sessions:
+        """Declare sessions, for `outlast.fastapi.SessionMiddleware` or an edge of your own: see `Sessions`. No I/O.
+
+        name: an id of these sessions is none of others. idle: how long one lives without use; absolute: with it, from
+        its begin or its login on. max_fields, max_bytes: what one holds. per_user: of a user; one more login ends the
+        oldest. Raise ConfigurationError.
+        """
+        from outlast.toolkit.sessions.rule import rule_of
+        from outlast.toolkit.sessions.sessions import Sessions
+
+        rule = rule_of(idle=idle, absolute=absolute, max_fields=max_fields, max_bytes=max_bytes, per_user=per_user)
+        return Sessions(self._piece(), lambda: self._wired().value_forms, rule, name=name)

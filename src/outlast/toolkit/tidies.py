@@ -7,10 +7,11 @@ from outlast.toolkit.file import Tidy
 from outlast.toolkit.idempotency.file import tidy_keys
 from outlast.toolkit.limiter import file as limits
 from outlast.toolkit.lock import file as lock_file
+from outlast.toolkit.sessions.file import tidy_sessions
 
 __all__ = ["tidies"]
 
 
 def tidies() -> tuple[Tidy, ...]:
     """Return the steps; each removes at most a few ms of rows, and says whether more remain."""
-    return (lock_file.tidy, limits.tidy, tidy_keys, tidy_cache)
+    return (lock_file.tidy, limits.tidy, tidy_keys, tidy_cache, tidy_sessions)
