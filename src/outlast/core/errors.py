@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
+    "BoardFull",
     "BodyTooLarge",
     "BulkheadFull",
     "ConfigurationError",
@@ -133,6 +134,14 @@ class BodyTooLarge(OutlastError, ValueError):
         self.size = size
         self.limit = limit
         self.bound = bound
+
+
+class BoardFull(OutlastError):
+    """A leaderboard or a unique count has `limit` members and takes no new one; nothing was changed."""
+
+    def __init__(self, board: str, limit: int) -> None:
+        super().__init__(f"{board} has max_members={limit:,}: raise it, or declare a shorter period")
+        self.limit = limit
 
 
 class UniqueConflict(OutlastError):
