@@ -85,6 +85,8 @@ class Idempotency:
         for name in ("principal", "stored"):
             if not callable(getattr(self, name)):
                 raise ConfigurationError(f"Idempotency({name}={shown(getattr(self, name))}): give a function")
+        if type(self.bare_keys) is not bool:
+            raise ConfigurationError(f"Idempotency(bare_keys={shown(self.bare_keys)}): give True or False")
         for name in ("max_request", "max_answer"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LARGEST:
