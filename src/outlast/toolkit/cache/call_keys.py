@@ -87,8 +87,8 @@ class CallText:
 def all_arguments(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], str]:
     """Return what makes the key of a call from the name of the function and all arguments, as JSON.
 
-    JSON has one text for values that are not equal: null for None, nan and inf, a text for bytes. Where it has a text or
-    null, a digest of the arguments in MessagePack tells them apart.
+    JSON has one text for values that are not equal: null for None, nan and inf, a text for bytes. Where it has a text
+    or null, a digest of the arguments in MessagePack tells them apart.
     """
     name = f"{function.__module__}.{function.__qualname__}"
     signature = inspect.signature(function)
