@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from outlast.core.text import shown
+
 __all__ = [
     "BoardFull",
     "BodyTooLarge",
@@ -399,8 +401,8 @@ class LockTimeout(OutlastError, TimeoutError):
 
     def __init__(self, name: str, waited: float) -> None:
         super().__init__(
-            f"lock {name!r} was held by others for {waited:g} s: give a longer wait=, hold it for less time, or do "
-            "without it for now"
+            f"lock {shown(name)} was held by others for {waited:g} s: give a longer wait=, hold it for less time, or "
+            "do without it for now"
         )
         self.name = name
         self.waited = waited
@@ -413,7 +415,7 @@ class LockLost(OutlastError):
     """
 
     def __init__(self, name: str, token: int, why: str) -> None:
-        super().__init__(f"lock {name!r} (token {token}) was lost: {why}")
+        super().__init__(f"lock {shown(name)} (token {token}) was lost: {why}")
         self.name = name
         self.token = token
         self.why = why

@@ -115,9 +115,9 @@ def _checked_headers(headers: object) -> frozenset[str]:
     found = frozenset(each.lower() for each in _texts(headers, "headers", "['X-Order']"))
     for name in found:
         if not _NAME.match(name):
-            raise ConfigurationError(f"Idempotency(headers={shown(headers)}): {name!r} is no name of a header")
+            raise ConfigurationError(f"Idempotency(headers={shown(headers)}): {shown(name)} is no name of a header")
         if name in _NEVER:
             raise ConfigurationError(
-                f"Idempotency(headers={shown(headers)}): {name!r} must not be stored: leave it out"
+                f"Idempotency(headers={shown(headers)}): {shown(name)} must not be stored: leave it out"
             )
     return found | HEADERS
