@@ -14,6 +14,7 @@ from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.boards.board import Leaderboard
 from outlast.toolkit.boards.unique import UniqueCount
+from tests.support.toolkit import Place
 
 
 def board_of(kit: Toolkit, name: str = "best", **options: Any) -> Leaderboard:
@@ -36,6 +37,8 @@ async def test_members_of_one_score_are_in_the_order_of_their_bytes(kit: Toolkit
     await board.set("c", 6)
     assert await board.top(3) == [BoardEntry(1, "c", 6), BoardEntry(2, "B", 5), BoardEntry(3, "a", 5)]
     assert await board.around("é", 1) == [BoardEntry(4, "b", 5), BoardEntry(5, "é", 5)]
+    assert [each.member for each in await board.around("a", 1)] == ["B", "a", "b"]
+    assert [each.rank for each in await board.around("a", 0)] == [3]
     assert [await board.rank(member) for member in ("c", "é", "z")] == [1, 5, None]
 
 
@@ -154,17 +157,19 @@ async def test_names_of_any_text_and_other_periods_are_different_boards(kit: Too
     assert [await unique.count() for unique in uniques] == [1] * len(uniques)
 
 
+@pytest.mark.parametrize("step", [86400, -86400])
 async def test_a_clock_of_a_process_that_is_wrong_moves_no_period_of_a_server(
-    kit: Toolkit, clock: FakeClock, place: Any
+    kit: Toolkit, clock: FakeClock, place: Place, step: float
 ) -> None:
     """The period is that of the store's clock: of the server, or of this host."""
     board = board_of(kit, period="1d", keep=2)
     await board.add("a")
-    clock.step_wall(86400)
+    clock.step_wall(step)
     of_server = place.name in ("redis", "cluster")
     assert await board.score("a") == (1 if of_server else None)
     assert await board.add("a") == (2 if of_server else 1)
-    assert await board.score("a", ago=1) == (None if of_server else 1)
+    clock.step_wall(-step)
+    assert await board.score("a") == (2 if of_server else 1)
 
 
 def test_blocking_code_uses_them(kit_sync: Toolkit) -> None:
