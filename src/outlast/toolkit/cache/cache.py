@@ -249,7 +249,7 @@ class Cache:
             early=early,
             near=near,
         )
-        return CachedDecorator(self, rule, key, tag_list(tags), type)
+        return CachedDecorator(self, rule, key, tag_list(tags, ConfigurationError), type)
 
     def copied(self, key: str) -> Any:
         """Return the value of the copy in this process, NO_COPY without one."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from outlast.core.durations import Duration, seconds
-from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.text import shown
 
 __all__ = ["CacheLimits", "CacheRule", "is_early", "rng", "rule_of", "tag_list"]
@@ -100,15 +100,15 @@ def rule_of(
     )
 
 
-def tag_list(tags: object) -> list[str]:
-    """Return tags, or templates of tags, as a list of at most MOST_TAGS; raise InvalidArguments.
+def tag_list(tags: object, wrong: type[OutlastError] = InvalidArguments) -> list[str]:
+    """Return tags, or templates of tags, as a list of at most MOST_TAGS; raise `wrong`.
 
     Text itself would be a list of its characters.
     """
     if isinstance(tags, str | bytes | Mapping) or not isinstance(tags, Collection):
-        raise InvalidArguments(f"tags={shown(tags)}: give a list of texts")
+        raise wrong(f"tags={shown(tags)}: give a list of texts")
     if len(tags) > MOST_TAGS:
-        raise InvalidArguments(f"tags: {len(tags):,} are given: give at most {MOST_TAGS}")
+        raise wrong(f"tags: {len(tags):,} are given: give at most {MOST_TAGS}")
     return list(tags)
 
 

@@ -221,6 +221,10 @@ REFUSED: list[tuple[dict[str, Any], Callable[..., Any], str]] = [
     ({"ttl": 60, "key": "{a"}, some, "no template|not a template"),
     ({"ttl": 60, "key": ""}, some, "key"),
     ({"ttl": 60, "key": "{args}"}, starred, "have no names"),
+    ({"ttl": 60, "tags": "product:{a}"}, some, "tags='product:{a}': give a list of texts"),
+    ({"ttl": 60, "tags": ["a"] * 65}, some, "tags: 65 are given: give at most 64"),
+    ({"ttl": 60, "tags": ["{b}"]}, some, "is no parameter"),
+    ({"ttl": 60, "tags": 7}, some, "tags=7"),
     ({"ttl": 60}, generator, "generator"),
 ]
 
