@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from outlast.core.backoff import Backoff, Constant, Exponential
     from outlast.core.control_flow import GiveUp, Snooze
     from outlast.core.errors import (
+        BoardFull,
         BodyTooLarge,
         BulkheadFull,
         ConfigurationError,
@@ -81,6 +82,8 @@ if TYPE_CHECKING:
     from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
     from outlast.settings import Settings
+    from outlast.toolkit.boards.board import BoardEntry, Leaderboard
+    from outlast.toolkit.boards.unique import UniqueCount
     from outlast.toolkit.cache.cache import Cache
     from outlast.toolkit.limiter.decision import Decision
     from outlast.toolkit.limiter.limiter import Limiter
@@ -95,6 +98,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backoff",
+    "BoardEntry",
+    "BoardFull",
     "BodyTooLarge",
     "Bound",
     "Breaker",
@@ -143,6 +148,7 @@ __all__ = [
     "JobRouter",
     "JobStarted",
     "Leader",
+    "Leaderboard",
     "Limit",
     "Limiter",
     "Lock",
@@ -181,6 +187,7 @@ __all__ = [
     "ToolkitAway",
     "Unique",
     "UniqueConflict",
+    "UniqueCount",
     "UnsafeStore",
     "UserSession",
     "WireError",
@@ -213,6 +220,8 @@ _NAMES = {
     "resilience.guard": ("Guard",),
     "router": ("JobRouter",),
     "settings": ("Settings",),
+    "toolkit.boards.board": ("BoardEntry", "Leaderboard"),
+    "toolkit.boards.unique": ("UniqueCount",),
     "toolkit.cache.cache": ("Cache",),
     "toolkit.limiter.decision": ("Decision",),
     "toolkit.limiter.limiter": ("Limiter",),

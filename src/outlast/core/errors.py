@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from outlast.core.text import shown
+
 __all__ = [
+    "BoardFull",
     "BodyTooLarge",
     "BulkheadFull",
     "ConfigurationError",
@@ -136,6 +139,14 @@ class BodyTooLarge(OutlastError, ValueError):
         self.size = size
         self.limit = limit
         self.bound = bound
+
+
+class BoardFull(OutlastError):
+    """A leaderboard or a unique count has `limit` members and takes no new one; nothing was changed."""
+
+    def __init__(self, board: str, limit: int) -> None:
+        super().__init__(f"{board} has max_members={limit:,}: raise it, or declare a shorter period")
+        self.limit = limit
 
 
 class UniqueConflict(OutlastError):
@@ -393,8 +404,8 @@ class LockTimeout(OutlastError, TimeoutError):
 
     def __init__(self, name: str, waited: float) -> None:
         super().__init__(
-            f"lock {name!r} was held by others for {waited:g} s: give a longer wait=, hold it for less time, or do "
-            "without it for now"
+            f"lock {shown(name)} was held by others for {waited:g} s: give a longer wait=, hold it for less time, or "
+            "do without it for now"
         )
         self.name = name
         self.waited = waited
@@ -407,7 +418,7 @@ class LockLost(OutlastError):
     """
 
     def __init__(self, name: str, token: int, why: str) -> None:
-        super().__init__(f"lock {name!r} (token {token}) was lost: {why}")
+        super().__init__(f"lock {shown(name)} (token {token}) was lost: {why}")
         self.name = name
         self.token = token
         self.why = why

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from outlast.core.errors import (
+    BoardFull,
     BodyTooLarge,
     BulkheadFull,
     DeadlinePassed,
@@ -224,6 +225,7 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY
         ),
         ToolkitAway: toolkit_unavailable,
+        BoardFull: lambda _: answer(503, "board-full", "the board has no room for a new member"),
         LimitRefused: lambda error: error.response,
         StoreFull: lambda _: answer(503, "store-full", "the job store has no space now", retry_after=STORE_RETRY),
         StoreCorrupt: lambda error: _logged(error, 500, "store-corrupt", "the job store cannot be used"),

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from outlast.core.limits import Rate
     from outlast.toolkit.access import Toolkit
+    from outlast.toolkit.boards.board import Leaderboard
+    from outlast.toolkit.boards.place import BoardAway
+    from outlast.toolkit.boards.unique import UniqueCount
     from outlast.toolkit.cache.cache import Cache
     from outlast.toolkit.limiter.limiter import Limiter
     from outlast.toolkit.limiter.quotas import Algorithm
@@ -123,3 +126,40 @@ class ToolkitMixin:
 
         rule = rule_of(idle=idle, absolute=absolute, max_fields=max_fields, max_bytes=max_bytes, per_user=per_user)
         return Sessions(self._piece(), lambda: self._wired().value_forms, rule, name=name)
+
+    def board(
+        self,
+        name: str,
+        *,
+        period: Duration | None = None,
+        keep: int | None = None,
+        max_members: int = 100_000,
+        away: BoardAway = "raise",
+    ) -> Leaderboard:
+        """Return a leaderboard: `await shop.board("best-sellers", period="1d").add("product:7")`. See `Leaderboard`.
+
+        period: "1h", "1d", "week", "month", "year" or a duration of whole seconds, in UTC; a member has one score in
+        each. None: one score, which never expires. keep: how many earlier periods can be read (7). max_members: of a
+        period; a new one over it raises BoardFull. away: what reads do while the store is away: "raise" ToolkitAway, or
+        return what an "empty" board has. Raise ConfigurationError, InvalidArguments for a name that is no text.
+        """
+        from outlast.toolkit.boards.board import Leaderboard  # an app without boards does not need it
+
+        return Leaderboard(self._piece(), name, period=period, keep=keep, max_members=max_members, away=away)
+
+    def unique(
+        self,
+        name: str,
+        *,
+        period: Duration | None = None,
+        keep: int | None = None,
+        max_members: int = 100_000,
+        away: BoardAway = "raise",
+    ) -> UniqueCount:
+        """Return an exact count of different members: `await shop.unique("visitors", period="1d").add(user)`.
+
+        The options are those of `board`. See `UniqueCount`.
+        """
+        from outlast.toolkit.boards.unique import UniqueCount
+
+        return UniqueCount(self._piece(), name, period=period, keep=keep, max_members=max_members, away=away)

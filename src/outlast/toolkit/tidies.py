@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from outlast.toolkit.boards.file import tidy_boards
 from outlast.toolkit.cache.file import tidy_cache
 from outlast.toolkit.file import Tidy
 from outlast.toolkit.idempotency.file import tidy_keys
@@ -14,4 +15,4 @@ __all__ = ["tidies"]
 
 def tidies() -> tuple[Tidy, ...]:
     """Return the steps; each removes at most a few ms of rows, and says whether more remain."""
-    return (lock_file.tidy, limits.tidy, tidy_keys, tidy_cache, tidy_sessions)
+    return (lock_file.tidy, limits.tidy, tidy_keys, tidy_cache, tidy_sessions, tidy_boards)

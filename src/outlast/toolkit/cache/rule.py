@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from random import Random
 from typing import Any, Final
 
 from msgspec import Struct
 
 from outlast.core.durations import Duration, seconds
-from outlast.core.errors import ConfigurationError
+from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.text import shown
 
-__all__ = ["CacheLimits", "CacheRule", "is_early", "rng", "rule_of"]
+__all__ = ["CacheLimits", "CacheRule", "is_early", "rng", "rule_of", "tag_list"]
 
 rng: Final = Random()  # noqa: S311 - spreads times, guards nothing
 
@@ -37,10 +37,13 @@ class CacheLimits(Struct, frozen=True, kw_only=True):
             value: object = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ConfigurationError(f"cache.configure({name}={shown(value)}): give a whole number of 1 or more")
+        waiting: object = self.max_waiting
+        if type(waiting) is not int or waiting < 0:
+            raise ConfigurationError(f"cache.configure(max_waiting={shown(waiting)}): give a whole number of 0 or more")
         if self.max_value > self.max_bytes:
             raise ConfigurationError(
-                f"cache.configure(max_value={self.max_value}, max_bytes={self.max_bytes}): one value would not fit: "
-                "raise max_bytes"
+                f"cache.configure(max_value={shown(self.max_value)}, max_bytes={self.max_bytes}): one value would not "
+                "fit: raise max_bytes"
             )
 
 
@@ -95,6 +98,18 @@ def rule_of(
         float(early),
         seconds(near, "near"),
     )
+
+
+def tag_list(tags: object, wrong: type[OutlastError] = InvalidArguments) -> list[str]:
+    """Return tags, or templates of tags, as a list of at most MOST_TAGS; raise `wrong`.
+
+    Text itself would be a list of its characters.
+    """
+    if isinstance(tags, str | bytes | Mapping) or not isinstance(tags, Collection):
+        raise wrong(f"tags={shown(tags)}: give a list of texts")
+    if len(tags) > MOST_TAGS:
+        raise wrong(f"tags: {len(tags):,} are given: give at most {MOST_TAGS}")
+    return list(tags)
 
 
 def _above_0(value: Any, name: str) -> float:
