@@ -12,8 +12,8 @@ __all__ = ["refuse_piece", "refuse_tags"]
 def refuse_piece(shown: str) -> NoReturn:
     """Raise the error for a piece that has no form on the store `shown`."""
     raise ConfigurationError(
-        f"toolkit_url={shown!r} (Settings or OUTLAST_TOOLKIT_URL): Memcached keeps the cache only, as it may remove any "
-        "item at any time: give 'redis://HOST' or 'sqlite:PATH', or declare this piece on another app with one of them"
+        f"toolkit_url={shown!r} (Settings or OUTLAST_TOOLKIT_URL): Memcached keeps a cache only, as it may remove "
+        "any item at any time: give 'redis://HOST' or 'sqlite:PATH', or declare this piece on an app with one of these"
     )
 
 

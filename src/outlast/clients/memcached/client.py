@@ -1,4 +1,4 @@
-"""The servers of Memcached: each key has one, whatever happens to it, and a server that is away delays no other's keys."""
+"""The servers of Memcached: each key has one, and stays there while it is away."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from meta_memcache_socket import RESPONSE_VALUE, parse_header
+from meta_memcache_socket import RESPONSE_SUCCESS, RESPONSE_VALUE, parse_header
 
 from outlast.clients.pipeline import PipelinedConnection
 from outlast.core.errors import StoreError, StoreFull, StoreUnavailable, StoreUncertain
@@ -26,12 +26,13 @@ class ValueRefused(StoreError):
 
 
 class MemcachedReply(NamedTuple):
-    """A reply. code: a RESPONSE_ constant of meta_memcache_socket, None for a line of another form, which is `value`.
+    """A reply. done: the change was made; found: there is an item, of this value. In another line `value` is the line.
 
-    cas: the number of the item's present state, 0 where it was not asked for.
+    cas: the number of the item's present state, 0 where it was not asked for, or the server has none.
     """
 
-    code: int | None
+    done: bool = False
+    found: bool = False
     value: bytes = b""
     cas: int = 0
 
@@ -49,12 +50,12 @@ class MemcachedConnection(PipelinedConnection):
 
     @classmethod
     async def connect(cls, server: str, timeout: float) -> MemcachedConnection:
-        """Connect and read the server's version, within `timeout`; raise StoreUnavailable, or StoreError if it is old."""
+        """Connect and read the server's version, within `timeout`; raise StoreUnavailable, StoreError."""
         loop = asyncio.get_running_loop()
         connection, parts = cls(server, timeout), urlsplit(f"//{server}")
         try:
             async with asyncio.timeout(timeout):
-                await loop.create_connection(lambda: connection, parts.hostname, parts.port)
+                await loop.create_connection(lambda: connection, parts.hostname or "", parts.port or 0)
                 line = (await connection.ask(b"version\r\n")).value
             connection._check_version(line)
         except (OSError, StoreUncertain) as error:
@@ -84,10 +85,11 @@ class MemcachedConnection(PipelinedConnection):
     async def ask_all(self, *requests: bytes) -> list[MemcachedReply]:
         """Send requests that are done in this order, in one write; return their replies. Raise as `ask` does."""
         try:
-            return await asyncio.gather(*map(self._send, requests))
+            replies: list[MemcachedReply] = await asyncio.gather(*map(self._send, requests))
         except asyncio.CancelledError:
             self.retire()
             raise
+        return replies
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
@@ -112,9 +114,9 @@ class MemcachedConnection(PipelinedConnection):
                 del buffer[:end]
                 return self._line(line)
             del buffer[:end]
-            head = MemcachedReply(code, cas=(flags.cas_token or 0) if flags is not None else 0)
             if code != RESPONSE_VALUE or size is None:
-                return head
+                return MemcachedReply(done=code == RESPONSE_SUCCESS)
+            head = MemcachedReply(found=True, cas=(flags.cas_token or 0) if flags is not None else 0)
             self._head, self._needed = head, size + 2
         if len(buffer) < self._needed:
             return None
@@ -134,7 +136,7 @@ class MemcachedConnection(PipelinedConnection):
             if b"oo many open connections" in line:
                 return StoreUncertain(f"{self.shown} has as many connections as its -c allows: raise it ({text})")
             return StoreError(f"{self.shown}: {text}")
-        return MemcachedReply(None, line)
+        return MemcachedReply(value=line)
 
     def _check_version(self, line: bytes) -> None:
         found = _VERSION.match(line)

@@ -23,6 +23,7 @@ from outlast.toolkit.cache.reading import CacheReading
 from outlast.toolkit.cache.rule import MOST_TAGS, CacheLimits, CacheRule, rng, rule_of
 from outlast.toolkit.cache.store import CacheDraft
 from outlast.toolkit.cache.values import UnreadableBody, ValueForm, ValueForms, ValuePacking, form_of
+from outlast.toolkit.caches_only import refuse_tags
 from outlast.toolkit.keys import key_text
 
 __all__ = ["Cache"]
@@ -43,9 +44,12 @@ class Cache:
     what is promised.
     """
 
-    def __init__(self, toolkit: Callable[[], Toolkit], forms: Callable[[], ValueForms]) -> None:
+    def __init__(
+        self, toolkit: Callable[[], Toolkit], forms: Callable[[], ValueForms], no_tags_on: Callable[[], str] = str
+    ) -> None:
         # A function: a test replaces the toolkit that it returns.
         self._toolkit = toolkit
+        self._no_tags_on = no_tags_on
         self._forms = forms
         self._limits = CacheLimits()
         self._reading: CacheReading | None = None
@@ -236,7 +240,13 @@ class Cache:
             early=early,
             near=near,
         )
+        self.check_tags(tags)
         return CachedDecorator(self, rule, key, tuple(tags), type)
+
+    def check_tags(self, tags: Sequence[str]) -> None:
+        """Raise ConfigurationError for tags that are declared for a store that has none."""
+        if tags and (shown := self._no_tags_on()):
+            refuse_tags(shown)
 
     def copied(self, key: str) -> Any:
         """Return the value of the copy in this process, NO_COPY without one."""

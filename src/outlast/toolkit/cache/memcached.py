@@ -12,19 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
-from meta_memcache_socket import (
-    RESPONSE_SUCCESS,
-    RESPONSE_VALUE,
-    SET_MODE_ADD,
-    RequestFlags,
-    build_meta_delete,
-    build_meta_get,
-    build_meta_set,
-)
 
 from outlast.aio.notifier import Notifier
 from outlast.clients.memcached.connection import MemcachedConnection, MemcachedReply, ValueRefused
-from outlast.core.errors import InvalidArguments
+from outlast.clients.memcached.requests import ANY_STATE, add_request, delete_request, get_request, set_request
+from outlast.core.errors import InvalidArguments, StoreError
 from outlast.toolkit.cache.entries import ID_LENGTH, packed_entry, unpacked_entry
 from outlast.toolkit.cache.store import CHANGE, Begun, CacheDraft, CacheStore, Seen, Versions
 from outlast.toolkit.caches_only import refuse_tags
@@ -35,7 +27,6 @@ __all__ = ["CacheMemcached", "item_life"]
 _TIMES: Final = struct.Struct(">ddd16s")
 """Until when the entry is fresh, and kept, until when the lease lasts (seconds since 1970), and the id of the lease."""
 _NO_LEASE: Final = bytes(ID_LENGTH)
-_GET: Final = RequestFlags(return_value=True, return_cas_token=True)
 RELATIVE: Final = 30 * 24 * 3600
 """Seconds from which on Memcached takes a time for one since 1970."""
 LATEST: Final = 2**31 - 1
@@ -68,7 +59,8 @@ class _Item(msgspec.Struct):
         """Return the item of its bytes; an empty one when they are damaged."""
         if len(value) < _TIMES.size:
             return cls()
-        return cls(*_TIMES.unpack_from(value), value[_TIMES.size :])
+        fresh, kept, leased, lease = _TIMES.unpack_from(value)
+        return cls(fresh, kept, leased, lease, value[_TIMES.size :])
 
     def lease_at(self, now: float) -> str:
         """Return the id of the computation under way, "" without one."""
@@ -86,12 +78,10 @@ class _Item(msgspec.Struct):
         return Seen(entry, entry.id, lease)
 
     def request(self, key: bytes, now: float, *, cas: int | None) -> bytes:
-        """Return the request that stores it. cas: of the state that it replaces; None where there is none."""
+        """Return the request that stores it. cas: of the state that it replaces, None where none is, ANY_STATE."""
         value = _TIMES.pack(self.fresh, self.kept, self.leased, self.lease) + self.packed
         life = item_life(max(self.kept if self.packed else 0.0, self.leased) - now, now)
-        mode = SET_MODE_ADD if cas is None else None
-        flags = RequestFlags(cache_ttl=life, cas_token=cas or None, mode=mode)
-        return b"".join((build_meta_set(key, len(value), flags), value, b"\r\n"))
+        return add_request(key, value, life) if cas is None else set_request(key, value, life, cas)
 
 
 class CacheMemcached(CacheStore):
@@ -177,12 +167,12 @@ class CacheMemcached(CacheStore):
         self._refuse(tags)
         name, now = self._store.key("cache", key), self._now()
         item = _Item(now + draft.fresh, now + draft.kept, packed=packed_entry(draft, {}))
-        request = item.request(name, now, cas=0)
+        request = item.request(name, now, cas=ANY_STATE)
         try:
             await self._store.call(name, lambda connection: connection.ask(request))
         except ValueRefused as error:
             raise InvalidArguments(
-                f"cache.set: the value is too large: start Memcached with a larger item size (-I), or keep less ({error})"
+                f"cache.set: the value is too large: keep less, or start Memcached with larger items (-I) ({error})"
             ) from error
         finally:
             self.ended().notify()
@@ -190,7 +180,7 @@ class CacheMemcached(CacheStore):
     async def delete(self, key: str) -> bool:
         """Remove the entry and void the lease of the key."""
         name = self._store.key("cache", key)
-        requests = build_meta_get(name, _GET), build_meta_delete(name)
+        requests = get_request(name), delete_request(name)
         found, _ = await self._store.call(name, lambda connection: connection.ask_all(*requests))
         self.ended().notify()
         return _item_in(found)[0].seen(self._now()).entry is not None
@@ -215,8 +205,8 @@ class CacheMemcached(CacheStore):
                     return False
                 change(item, now)
                 is_empty = not item.packed and item.lease == _NO_LEASE
-                gone = build_meta_delete(name, RequestFlags(cas_token=cas))
-                if await _done(connection, gone if is_empty else item.request(name, now, cas=cas)):
+                request = delete_request(name, cas) if is_empty else item.request(name, now, cas=cas)
+                if await _done(connection, request):
                     return True
             return False
 
@@ -225,13 +215,17 @@ class CacheMemcached(CacheStore):
 
 async def _read(connection: MemcachedConnection, key: bytes) -> tuple[_Item, int | None]:
     """Return what the server has, and the number of that state, None without one."""
-    return _item_in(await connection.ask(build_meta_get(key, _GET)))
+    return _item_in(await connection.ask(get_request(key)))
 
 
 def _item_in(reply: MemcachedReply) -> tuple[_Item, int | None]:
-    return (_Item.of(reply.value), reply.cas) if reply.code == RESPONSE_VALUE else (_Item(), None)
+    if not reply.found:
+        return _Item(), None
+    if reply.cas == ANY_STATE:
+        raise StoreError("Memcached gives its items no numbers: start it without -C, or old values would be kept")
+    return _Item.of(reply.value), reply.cas
 
 
 async def _done(connection: MemcachedConnection, request: bytes) -> bool:
     """Send a change; return False if the item is not in the state that the change names."""
-    return (await connection.ask(request)).code == RESPONSE_SUCCESS
+    return (await connection.ask(request)).done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -14,10 +14,11 @@ from outlast.clients.redis.client import Argument
 from outlast.clients.redis.scripts import load_script
 from outlast.toolkit.cache.entries import packed_entry, unpacked_entry
 from outlast.toolkit.cache.near import NearCopies
-from outlast.toolkit.cache.store import CHANGE, Begun, CacheDraft, CacheEntry, CacheStore, Seen, Versions
+from outlast.toolkit.cache.store import CHANGE, Begun, CacheDraft, CacheStore, Seen, Versions
 from outlast.toolkit.server import ToolkitServer
 
 __all__ = ["CacheServer"]
+
 
 class CacheServer(CacheStore):
     """See `CacheStore`. The server bounds its memory: `maxmemory` and an eviction policy."""
