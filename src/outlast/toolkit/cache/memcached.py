@@ -73,8 +73,8 @@ class _Item(msgspec.Struct):
             return Seen(None, "", lease)
         try:
             entry = unpacked_entry(self.packed, self.fresh - now)
-        except (ValueError, msgspec.MsgspecError):  # damaged
-            return Seen(None, "", lease)
+        except (ValueError, msgspec.MsgspecError):  # damaged: its lease may be one that never ends
+            return Seen(None, "", "")
         return Seen(entry, entry.id, lease)
 
     def request(self, key: bytes, now: float, *, cas: int | None) -> bytes:
