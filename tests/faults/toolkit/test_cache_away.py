@@ -111,6 +111,7 @@ async def test_a_memcached_that_was_restarted_gives_no_late_result_a_place() -> 
     await later.until_began(1)
     source.open()
     assert await late == "old"
+    assert await other.get("k") is None
     later.open()
     assert await new == "new"
     assert await one.get_or_set("k", later.compute, ttl=60) == "new"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from outlast import ConfigurationError, Outlast, Settings
+from outlast.fastapi import CachedRoute, CachedRoutes, IdempotencyMiddleware
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.file import ToolkitFile
 from outlast.toolkit.memcached import ToolkitMemcached
@@ -15,11 +16,18 @@ from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.stores import connect_toolkit
 
 URL = "memcached://127.0.0.1:1"
+
+
+async def no_app(scope: object, receive: object, send: object) -> None:
+    """An app that is never called."""
+
+
 DECLARE: list[Callable[[Outlast], object]] = [
     lambda shop: shop.lock("stock"),
     lambda shop: shop.semaphore("reports", 2),
     lambda shop: shop.leader("feed"),
     lambda shop: shop.limiter("1/second", name="api"),
+    lambda shop: IdempotencyMiddleware(no_app, shop),
 ]
 
 
@@ -46,6 +54,9 @@ def test_tags_are_refused_where_they_are_declared() -> None:
     for tags in (["products"], ["product:{id}"]):
         with pytest.raises(ConfigurationError, match=r"no tags on Memcached: leave out tags=.*'redis://HOST'"):
             shop.cache.cached(ttl=60, tags=tags)(product)
+    route = CachedRoute("/products/{id}", ttl=60, tags=["product:{id}"])
+    with pytest.raises(ConfigurationError, match="no tags on Memcached"):
+        CachedRoutes(no_app, shop=shop, routes=[route])
 
 
 def test_a_wrong_variable_is_no_error_of_a_declaration(monkeypatch: pytest.MonkeyPatch) -> None:
