@@ -1,7 +1,7 @@
 """Redis beside Memcached under the cache of Outlast: `make bench BENCH="--only toolkit-stores"`.
 
-Writes docs/toolkit/redis-or-memcached.md. Both servers run on this machine with their usual settings, in turns (A B, A B,
-...), one process of Outlast uses them, and values are not compressed, as that would be most of the time of a large one.
+Writes docs/toolkit/redis-or-memcached.md. Both servers run on this machine with their usual settings, in turns (A B,
+A B, ...), and one process of Outlast uses them. Values are not compressed: that would be most of the time of a large one.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class Turn:
 
         async def caller() -> None:
             nonlocal count
-            for number in numbers:
-                await call(number)
+            for each in numbers:
+                await call(each)
                 count += 1
 
         used, began = time.process_time() + cpu([pid(self.server)]), time.perf_counter()
@@ -131,7 +131,7 @@ class Turn:
         before = resident([pid(self.server)])[0]
         kit, cache = cache_on(self.server)
         count = int(100_000 * self.part)
-        await filled(cache, count, lambda number: f"{number:0200}")
+        await filled(cache, count, lambda each: f"{each:0200}")
         self.note("memory", (resident([pid(self.server)])[0] - before) * 2**20 / count)
         await kit.close()
 
@@ -158,19 +158,19 @@ class Turn:
             await kit.close()
 
 
-async def full(kind: str, samples: Samples) -> None:
-    """Note what a server keeps that got twice the values that it has memory for, and ten that were read all along."""
-    server = started(kind, memory=FULL)
+async def full(kind: str, samples: Samples, memory: int) -> None:
+    """Note what a server keeps that got twice the values that it has memory for, and of those that are read often."""
+    server = started(kind, memory=memory)
     kit, cache = cache_on(server)
-    hot, count, size = [f"hot{number}" for number in range(100)], 2 * FULL * KB, "v" * KB
-    await cache.set_many(dict.fromkeys(hot, size), ttl=600)
-    kept = 0
-    for begin in range(0, count, 500):
-        kept += await cache.set_many({entry(number): size for number in range(begin, begin + 500)}, ttl=600)
+    hot, count, value = [f"hot{each}" for each in range(100)], 2 * memory * KB, "v" * KB
+    await cache.set_many(dict.fromkeys(hot, value), ttl=600)
+    refused = 0
+    for begin in range(0, count, 512):
+        refused += not await cache.set_many({entry(each): value for each in range(begin, begin + 512)}, ttl=600)
         await cache.get_many(hot)
     latest = await left(cache, range(count - count // 10, count))
     turn = Turn(kind, server, samples, 1)
-    turn.note("full: sets that were refused", count / 500 - kept)
+    turn.note("full: sets that were refused", refused)
     turn.note("full: left of all", (await left(cache, range(count))) * 100)
     turn.note("full: left of the latest tenth", latest * 100)
     turn.note("full: left of what was read all along", float(len(await cache.get_many(hot))))
@@ -196,7 +196,7 @@ async def filled(cache: Cache, count: int, value: Callable[[int], str]) -> None:
     """Keep so many entries."""
     for begin in range(0, count, 500):
         numbers = range(begin, min(begin + 500, count))
-        await cache.set_many({entry(number): value(number) for number in numbers}, ttl=3600)
+        await cache.set_many({entry(each): value(each) for each in numbers}, ttl=3600)
 
 
 async def measured(repetitions: int, part: float) -> Samples:
@@ -208,7 +208,7 @@ async def measured(repetitions: int, part: float) -> Samples:
                 server = started(kind)
                 await what(Turn(kind, server, samples, part))
                 removed(server)
-            await full(kind, samples)
+            await full(kind, samples, FULL if part == 1 else 4)
     return samples
 
 
@@ -235,7 +235,7 @@ def page(samples: Samples, facts: dict[str, str], repetitions: int) -> str:
     words = {
         "left after a stop": "entries left after a stop and a start, %",
         "left after a kill": "entries left after `kill -9` and a start, %",
-        "full: sets that were refused": "steps of 500 sets that were refused",
+        "full: sets that were refused": "steps of 512 sets that were refused",
         "full: left of all": "entries left of all, %",
         "full: left of the latest tenth": "entries left of the latest tenth, %",
         "full: left of what was read all along": "entries left of those that were read all along, %",
@@ -321,7 +321,7 @@ Redis with the points of saving of Debian's `redis.conf`; after a kill it has wh
 ## When the memory is full
 
 {full} MB for each server (`maxmemory` with `allkeys-lru`, `-m`), and values of 1 KiB for twice as much. A hundred of them
-are read again after each 500 sets:
+are read again after each 512 sets:
 
 {over}
 

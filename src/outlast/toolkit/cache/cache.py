@@ -45,8 +45,12 @@ class Cache:
     """
 
     def __init__(
-        self, toolkit: Callable[[], Toolkit], forms: Callable[[], ValueForms], no_tags_on: Callable[[], str] = str
+        self,
+        toolkit: Callable[[], Toolkit],
+        forms: Callable[[], ValueForms],
+        no_tags_on: Callable[[], str] = lambda: "",
     ) -> None:
+        """no_tags_on: returns the store for messages, if it has no tags; "" otherwise."""
         # A function: a test replaces the toolkit that it returns.
         self._toolkit = toolkit
         self._no_tags_on = no_tags_on
@@ -109,6 +113,7 @@ class Cache:
         for it. Raise InvalidArguments for a value without a form, or of more than `max_value` bytes.
         """
         rule = rule_of(ttl=ttl, jitter=jitter, none_ttl=ttl)
+        self.check_tags(tags)
         text, texts = _key_text(key), _tag_texts(tags)
         packing = self._packing(_type_of(value) if type is None else type, "cache.set")
         _, body = packing.packed(value)
@@ -156,6 +161,7 @@ class Cache:
 
         Raise ToolkitAway when the store does not answer: old values may remain until the end of their time.
         """
+        self.check_tags(tags)
         texts = _tag_texts(tags)
         if texts:
             reading = self._in_use()
@@ -192,6 +198,7 @@ class Cache:
             early=early,
             near=near,
         )
+        self.check_tags(tags)
         packing = self._packing(self._forms().returned(compute) if type is None else type, "cache.get_or_set")
         text, reading = _key_text(key), self._in_use()
         if rule.near:
@@ -244,7 +251,7 @@ class Cache:
         return CachedDecorator(self, rule, key, tuple(tags), type)
 
     def check_tags(self, tags: Sequence[str]) -> None:
-        """Raise ConfigurationError for tags that are declared for a store that has none."""
+        """Raise ConfigurationError for tags on a store that has none."""
         if tags and (shown := self._no_tags_on()):
             refuse_tags(shown)
 

@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from outlast import Outlast, Settings
 from outlast.aio.clock import SystemClock
-from outlast.core.errors import InvalidArguments, StoreError
+from outlast.core.errors import ConfigurationError, InvalidArguments, StoreError
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.cache import Cache
@@ -165,3 +166,28 @@ async def test_a_server_that_is_too_old_gets_no_value(version: bytes) -> None:
     listening.close()
     await listening.wait_closed()
     assert said in ([b"version\r\n"], [b"version\r\n", b"the end"]), "a value would be read as commands"
+
+
+async def test_tags_are_refused_by_the_store_too(cache: Cache) -> None:
+    source = Source(1)
+    with pytest.raises(ConfigurationError, match="no tags"):
+        await cache.set("k", 1, ttl=60, tags=["a"])
+    with pytest.raises(ConfigurationError, match="no tags"):
+        await cache.get_or_set("k", source.compute, ttl=60, tags=["a"])
+    with pytest.raises(ConfigurationError, match="no tags"):
+        await cache.invalidate("a")
+    assert source.began == 0
+    assert await cache.get_or_set("k", source.compute, ttl=60) == 1
+
+
+async def test_an_app_uses_it_by_its_setting(server: MemcachedServer) -> None:
+    shop = Outlast("shop", settings=Settings(url="memory:", toolkit_url=server.url, toolkit_timeout=30))
+
+    @shop.cache.cached(ttl=60, key="product:{id}", none_ttl=5)
+    async def product(id: int) -> int | None:
+        return id or None
+
+    assert [await product(7), await product(0), await product(7)] == [7, None, 7]
+    assert int(server.stats()["curr_items"]) == 2
+    assert await product.delete(7) == 1
+    await shop.close()

@@ -33,7 +33,7 @@ def servers() -> Iterator[list[MemcachedServer]]:
 @pytest.fixture
 async def kit(servers: list[MemcachedServer]) -> AsyncIterator[Toolkit]:
     hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
-    kit = Toolkit(f"memcached://{hosts}?timeout=0.5", clock=SystemClock(), timeout=30)
+    kit = Toolkit(f"memcached://{hosts}?timeout=3", clock=SystemClock(), timeout=60)
     yield kit
     await kit.close()
 
