@@ -1,7 +1,7 @@
 """Redis beside Memcached under the cache of Outlast: `make bench BENCH="--only toolkit-stores"`.
 
 Writes docs/toolkit/redis-or-memcached.md. Both servers run on this machine with their usual settings, in turns (A B,
-A B, ...), and one process of Outlast uses them. Values are not compressed: that would be most of the time of a large one.
+A B, ...), and one process of Outlast uses them. Values are not compressed, as that would cost more than the rest.
 """
 
 from __future__ import annotations
@@ -227,6 +227,12 @@ def table(samples: Samples, rows: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
+def told(facts: dict[str, str]) -> str:
+    """Return what tells machines apart."""
+    text = "; ".join(f"{name} {value}" for name, value in facts.items() if not name.startswith(("SQLite", "inter")))
+    return f"Measured with {text}"
+
+
 def page(samples: Samples, facts: dict[str, str], repetitions: int) -> str:
     """Return the page."""
     calls = [row for row in samples if f"{row}, processor time" in samples]
@@ -254,7 +260,7 @@ def page(samples: Samples, facts: dict[str, str], repetitions: int) -> str:
         full=FULL,
         repetitions=repetitions,
         versions=versions(),
-        facts="; ".join(f"{name}: {value}" for name, value in facts.items() if not name.startswith("SQLite")),
+        facts=told(facts),
     )
 
 
@@ -281,22 +287,24 @@ Both keep the [cache](cache.md) in the memory of a server, and the cache keeps i
 a `delete`, no late result that is kept, one computation for all who miss.
 
 **Take Redis** when you have it, or need more than values by key: tags, copies in the process (`near`), locks, limiters,
-idempotency keys, a Cluster that fails over, a password, TLS. Its entries outlive a planned restart. **Take Memcached**
-when it is there already and keys are all you need, or when the cache is large and is to use several cores and several
-hosts with nothing to fail over: each server is alone, and one that is away costs its own keys only. The figures do not
-decide it: in one process of Python both servers wait for the client.
+idempotency keys, a replica that takes over, a password, TLS. Its entries outlive a planned restart, it tells processes
+at once that a computation has ended, and its clock is the only one. **Take Memcached** when it is there already and
+keys are all you need, or when the cache is large and busy: it takes less processor time, much less for large values,
+which pass through a script on Redis; it uses all cores; and several of its servers share the keys with nothing to fail
+over. Small values cost the process of Python more than either server, so they do not decide it.
 
 | | Redis | Memcached |
 |---|---|---|
 | tags, `near`, other pieces | yes | refused with the fix ([table](cache.md#memcached)) |
 | another process sees that a computation has ended | at once | up to half a second later |
-| times | by the server's clock, exact to a millisecond | by the hosts' clocks, which must be in step |
-| a server of several is lost | a replica takes over, some of the latest writes are lost | its keys come from the source |
-| a process of the server uses | one core for commands | all cores |
-| memory is full | as `maxmemory-policy` says; without one, sets are refused | the least recently used leave, of each size |
+| times | by the server's clock | by the hosts' clocks, which must be in step |
+| a server of several is lost | a replica takes over | its keys come from the source |
+| commands run on | one core | all cores |
+| over the memory limit | as `maxmemory-policy` says; by default sets fail | the least recently used leave |
 
-Figures: medians of {repetitions} turns, with the lowest and the highest. {versions}, on one machine with the process that
-calls them ({facts}). Values are not compressed here.
+Medians of {repetitions} turns, with the lowest and the highest, of {versions} and one process that calls
+them, all on one machine; values are not compressed here.
+{facts}.
 
 ## What a call takes
 
@@ -320,8 +328,8 @@ Redis with the points of saving of Debian's `redis.conf`; after a kill it has wh
 
 ## When the memory is full
 
-{full} MB for each server (`maxmemory` with `allkeys-lru`, `-m`), and values of 1 KiB for twice as much. A hundred of them
-are read again after each 512 sets:
+{full} MB for each server (`maxmemory` with `allkeys-lru`, `-m`), and values of 1 KiB for twice as much. A hundred of
+them are read again after each 512 sets:
 
 {over}
 
