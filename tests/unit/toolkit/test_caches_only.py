@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from fastapi import FastAPI
 
 from outlast import ConfigurationError, Outlast, Settings
-from outlast.fastapi import CachedRoute, CachedRoutes, IdempotencyMiddleware
+from outlast.fastapi import CachedRoute, CachedRoutes, Idempotency, IdempotencyMiddleware, install
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.file import ToolkitFile
 from outlast.toolkit.memcached import ToolkitMemcached
@@ -28,6 +29,7 @@ DECLARE: list[Callable[[Outlast], object]] = [
     lambda shop: shop.leader("feed"),
     lambda shop: shop.limiter("1/second", name="api"),
     lambda shop: IdempotencyMiddleware(no_app, shop),
+    lambda shop: install(FastAPI(), shop, idempotency=Idempotency()),
 ]
 
 
