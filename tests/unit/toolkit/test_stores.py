@@ -42,7 +42,7 @@ def test_another_url_is_refused_without_its_secrets(url: str) -> None:
     "url",
     [
         *("sqlite:", "sqlite://host/kit.db", "sqlite:dir/", "redis://user:canary@host/x"),
-        *("memcached://user:canary@host", "memcached://host?canary=x", "memcached://"),
+        *("memcached://user:canary@host", "memcached://host?password=canary", "memcached://"),
     ],
 )
 def test_a_wrong_address_names_the_setting(url: str) -> None:
