@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, figures, guards, machine, measure, plot, report
+from benchmarks import environments, figures, guards, machine, measure, plot, report, toolkit_stores
 from benchmarks.measure_rabbitmq import RabbitBench
 from benchmarks.measure_redis import RedisBench
 from benchmarks.processes import BenchError
@@ -39,7 +39,9 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--peers", default="all", help="all, none, or some of " + ", ".join(s.name for s in SYSTEMS if s.peer)
     )
     parser.add_argument("--store", default="sqlite,redis,rabbitmq", help="sqlite, redis, rabbitmq; all by default")
-    parser.add_argument("--only", default="", help="measure only these systems, of ours too; guards for those alone")
+    parser.add_argument(
+        "--only", default="", help="measure only these systems, of ours too; guards, toolkit-stores for those alone"
+    )
     parser.add_argument("--pairs", type=int, default=5, help="pairs of Outlast and the floor; at most 3 for most peers")
     parser.add_argument(
         "--jobs", type=int, default=50_000, help="jobs in one drain of Outlast; the rest is scaled by it"
@@ -116,6 +118,8 @@ def once(what: Measure, bench: measure.Bench, errors: list[str]) -> list[dict[st
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write. Return 1 when something could not be measured; the rest is written all the same."""
     given = options(argv)
+    if given.only == toolkit_stores.NAME:
+        return toolkit_stores.write(given.out, repetitions=given.pairs, quick=given.quick)
     scale = measure.Scale(given.jobs / 50_000)
     if given.quick:
         given.pairs = 1

@@ -66,8 +66,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """"amqp://USER:PASSWORD@HOST/VHOST" of a RabbitMQ that routes the events of this app (docs/bridge.md); "" for none:
     the store routes them."""
     toolkit_url: _ToolkitUrl = ""
-    """"sqlite:PATH", "redis://..." or "memory:" for cache, locks, limits and sessions (docs/toolkit.md); "" for the
-    place of the jobs: the same servers, or a file beside theirs."""
+    """"sqlite:PATH", "redis://..." or "memory:" for cache, locks, limits and sessions, "memcached://..." for a cache
+    alone (docs/toolkit.md); "" for the place of the jobs: the same servers, or a file beside theirs."""
     toolkit_timeout: _SomeSeconds = 1.0
     """Seconds that one call of the toolkit waits for its store before it counts as away."""
     max_body: _Count = DEFAULTS.max_body

@@ -131,6 +131,8 @@ class CachedRoutes:
     def __init__(self, app: ASGIApp, *, shop: Outlast, routes: Sequence[CachedRoute]) -> None:
         if any(not isinstance(each, CachedRoute) for each in routes):
             raise ConfigurationError("CachedRoutes(routes=...): give a list of CachedRoute('/path', ttl=...)")
+        for each in routes:
+            shop.cache.check_tags(each.tags)
         self._app = app
         self._shop = shop
         self._routes = tuple(routes)

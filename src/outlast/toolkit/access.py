@@ -25,7 +25,7 @@ from outlast.core.errors import (
 )
 from outlast.core.guards.policies import Breaker
 from outlast.resilience.guard import Guard
-from outlast.toolkit.store import ToolkitStore
+from outlast.toolkit.store import PartAway, ToolkitStore
 from outlast.toolkit.stores import connect_toolkit
 
 __all__ = ["Toolkit"]
@@ -124,7 +124,7 @@ class Toolkit:
                 open_for=OPEN_FOR,
                 ramp=0,
                 failures=_AWAY,
-                ignore=(_ClosedMeanwhile,),
+                ignore=(_ClosedMeanwhile, PartAway),
                 share=False,
             ),
         )
@@ -176,6 +176,10 @@ class Toolkit:
         except _ClosedMeanwhile as error:
             why = "it was closed in this process during the call"
             raise ToolkitAway(opened.store.shown, why, uncertain=True) from error
+        except PartAway as error:
+            raise ToolkitAway(
+                opened.store.shown, str(error), uncertain=error.uncertain, retry_after=error.retry_after
+            ) from error
         except (GuardOpen, DeadlinePassed) as error:
             late = isinstance(error, DeadlinePassed)
             raise ToolkitAway(

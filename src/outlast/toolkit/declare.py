@@ -6,6 +6,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from outlast.core.durations import Duration
+from outlast.core.errors import ConfigurationError
+from outlast.core.urls import redact_url
+from outlast.settings import Settings
+from outlast.toolkit.caches_only import refuse_piece
+from outlast.toolkit.stores import keeps_caches_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +37,8 @@ class ToolkitMixin:
     """Whether a piece was declared."""
 
     if TYPE_CHECKING:
+        name: str
+        explicit_settings: Settings | None
 
         def _wired(self) -> Any:
             """Return the `Wiring` of the app, which is above this package."""
@@ -41,12 +48,24 @@ class ToolkitMixin:
         """The cache of the app: values by key, with tags, and one computation for all who miss (see `Cache`)."""
         from outlast.toolkit.cache.cache import Cache
 
-        return Cache(self._piece(), lambda: self._wired().value_forms)
+        self.uses_toolkit = True
+        return Cache(self._toolkit, lambda: self._wired().value_forms, lambda: self._caches_only)
 
     def _piece(self) -> Callable[[], Toolkit]:
-        """Note that a piece is declared; return what it gets the toolkit from."""
+        """Note that a piece is declared; return what it gets the toolkit from. Raise ConfigurationError."""
         self.uses_toolkit = True
+        if self._caches_only:
+            refuse_piece(self._caches_only)
         return self._toolkit
+
+    @cached_property
+    def _caches_only(self) -> str:
+        """The URL of the toolkit for messages, if only the cache can be there; "" otherwise."""
+        try:
+            url = Settings.load(self.name, self.explicit_settings).toolkit_url
+        except ConfigurationError:  # raised again at the first use
+            return ""
+        return redact_url(url) if keeps_caches_only(url) else ""
 
     def _toolkit(self) -> Toolkit:
         """Return the toolkit of the app: pieces keep this method, because a test replaces what it returns."""

@@ -11,19 +11,30 @@ if TYPE_CHECKING:
     from outlast.toolkit.memory import ToolkitMemory
     from outlast.toolkit.server import ToolkitServer
 
-__all__ = ["ToolkitStore"]
+__all__ = ["PartAway", "ToolkitStore"]
 
 T = TypeVar("T")
+
+
+class PartAway(Exception):
+    """One of several servers does not answer: only its keys are away. uncertain: the call may have been done."""
+
+    def __init__(self, why: str, *, uncertain: bool, retry_after: float) -> None:
+        super().__init__(why)
+        self.uncertain = uncertain
+        self.retry_after = retry_after
 
 
 class ToolkitStore(ABC):
     """A place of the toolkit's data, for one event loop; in memory for all loops of the process.
 
-    shown: its name for messages, without secrets. in_process: whether it is never away.
+    shown: its name for messages, without secrets. in_process: whether it is never away. caches_only: the cache has a
+    form there, which it takes without `choose`; the other pieces have none.
     """
 
     shown: str
     in_process: ClassVar[bool] = False
+    caches_only: ClassVar[bool] = False
 
     @abstractmethod
     async def open(self) -> None:

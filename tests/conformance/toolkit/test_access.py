@@ -12,6 +12,7 @@ import pytest
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.file import ToolkitFile
+from outlast.toolkit.memcached import ToolkitMemcached
 from outlast.toolkit.memory import ToolkitMemory
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.store import ToolkitStore
@@ -31,7 +32,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         opened.append(self.shown)
         await of(self)
 
-    for store in (ToolkitMemory, ToolkitFile, ToolkitServer):
+    for store in (ToolkitMemory, ToolkitFile, ToolkitServer, ToolkitMemcached):
         monkeypatch.setattr(store, "open", partialmethod(open_one, store.open))
     return opened
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -166,6 +167,9 @@ class Shop:
     def __post_init__(self) -> None:
         routes = [Route("/orders", self.order, methods=["POST"])]
         self.app = IdempotencyMiddleware(Starlette(routes=routes), shop=self, options=Idempotency(ttl=3600))  # type: ignore[arg-type]
+
+    def _piece(self) -> Callable[[], Toolkit]:
+        return self._toolkit
 
     def _toolkit(self) -> Toolkit:
         return self.kit

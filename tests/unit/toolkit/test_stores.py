@@ -38,7 +38,13 @@ def test_another_url_is_refused_without_its_secrets(url: str) -> None:
     assert "canary@" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["sqlite:", "sqlite://host/kit.db", "sqlite:dir/", "redis://user:canary@host/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("sqlite:", "sqlite://host/kit.db", "sqlite:dir/", "redis://user:canary@host/x"),
+        *("memcached://user:canary@host", "memcached://host?password=canary", "memcached://"),
+    ],
+)
 def test_a_wrong_address_names_the_setting(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"toolkit_url=.*OUTLAST_TOOLKIT_URL") as caught:
         connect_toolkit(url, FakeClock())
@@ -72,6 +78,7 @@ def test_the_addresses_that_the_code_leaves_out_come_from_the_environment() -> N
         ("redis://a", "redis://b", False),
         ("sqlite:a.db", "sqlite:a.db", False),
         ("memory:", "redis://a", False),
+        ("memcached://a:6379", "redis://a:6379", False),
     ],
 )
 def test_two_urls_share_a_server_whatever_their_database(one: str, other: str, shared: bool) -> None:

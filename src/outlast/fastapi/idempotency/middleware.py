@@ -37,14 +37,14 @@ class IdempotencyMiddleware:
 
     The whole request is read first, at most `max_request` bytes. A request runs to its end when its client goes away:
     the client's next try gets the answer. While the store is away, requests with a key are answered 503 and do not run.
-    Raise ConfigurationError if `options` is no `Idempotency`.
+    Raise ConfigurationError if `options` is no `Idempotency`, and where the toolkit keeps a cache only.
     """
 
     def __init__(self, app: ASGIApp, shop: Outlast, options: Idempotency | None = None) -> None:
         if options is not None and not isinstance(options, Idempotency):
             raise ConfigurationError(f"IdempotencyMiddleware(options={shown(options)}): give Idempotency(ttl='24h')")
         self._app = app
-        self._shop = shop
+        self._kit = shop._piece()
         self._options = options or Idempotency()
         self._keys: IdempotencyKeys | None = None
         self._told_of_cookies = False
@@ -138,7 +138,7 @@ class IdempotencyMiddleware:
             )
 
     def _all_keys(self) -> IdempotencyKeys:
-        kit = self._shop._toolkit()
+        kit = self._kit()
         if self._keys is None or self._keys.kit is not kit:
             self._keys = IdempotencyKeys(kit, ttl=self._options.kept_for)
         return self._keys

@@ -36,7 +36,11 @@ class CacheAccess:
     def _on(self, store: ToolkitStore) -> CacheStore:
         form = self._forms.get(store)
         if form is None:
-            form = self._forms[store] = store.choose(self._in_memory, self._in_file, _on_server)
+            if store.caches_only:
+                form = _on_memcached(store)
+            else:
+                form = store.choose(self._in_memory, self._in_file, _on_server)
+            self._forms[store] = form
         return form
 
     def _in_memory(self, store: ToolkitMemory) -> CacheStore:
@@ -104,6 +108,14 @@ class CacheAccess:
             return self._on(store).ended()
 
         return await self.toolkit.use(ended)
+
+
+def _on_memcached(store: ToolkitStore) -> CacheStore:
+    from outlast.toolkit.cache.memcached import CacheMemcached
+    from outlast.toolkit.memcached import ToolkitMemcached
+
+    assert isinstance(store, ToolkitMemcached)
+    return CacheMemcached(store)
 
 
 def _on_server(store: ToolkitServer) -> CacheStore:

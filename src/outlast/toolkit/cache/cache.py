@@ -23,6 +23,7 @@ from outlast.toolkit.cache.reading import CacheReading
 from outlast.toolkit.cache.rule import CacheLimits, CacheRule, rng, rule_of, tag_list
 from outlast.toolkit.cache.store import CacheDraft
 from outlast.toolkit.cache.values import UnreadableBody, ValueForm, ValueForms, ValuePacking, form_of
+from outlast.toolkit.caches_only import refuse_tags
 from outlast.toolkit.keys import key_text
 
 __all__ = ["Cache"]
@@ -50,9 +51,16 @@ class Cache:
     what is promised.
     """
 
-    def __init__(self, toolkit: Callable[[], Toolkit], forms: Callable[[], ValueForms]) -> None:
+    def __init__(
+        self,
+        toolkit: Callable[[], Toolkit],
+        forms: Callable[[], ValueForms],
+        no_tags_on: Callable[[], str] = lambda: "",
+    ) -> None:
+        """no_tags_on: returns the store for messages, if it has no tags; "" otherwise."""
         # A function: a test replaces the toolkit that it returns.
         self._toolkit = toolkit
+        self._no_tags_on = no_tags_on
         self._forms = forms
         self._limits = CacheLimits()
         self._reading: CacheReading | None = None
@@ -112,6 +120,7 @@ class Cache:
         for it. Raise InvalidArguments for a value without a form, or of more than `max_value` bytes.
         """
         rule = rule_of(ttl=ttl, jitter=jitter, none_ttl=ttl)
+        self.check_tags(tags)
         text, texts = _key_text(key), _tag_texts(tags)
         packing = self._packing(_type_of(value) if type is None else type, "cache.set")
         _, body = packing.packed(value)
@@ -164,6 +173,7 @@ class Cache:
 
         Raise ToolkitAway when the store does not answer: old values may remain until the end of their time.
         """
+        self.check_tags(tags)
         texts = _tag_texts(tags)
         if texts:
             reading = self._in_use()
@@ -201,6 +211,7 @@ class Cache:
             near=near,
         )
         _check_function(compute)
+        self.check_tags(tags)
         packing = self._packing(self._forms().returned(compute) if type is None else type, "cache.get_or_set")
         text, reading = _key_text(key), self._in_use()
         if rule.near:
@@ -249,7 +260,13 @@ class Cache:
             early=early,
             near=near,
         )
+        self.check_tags(tags)
         return CachedDecorator(self, rule, key, tag_list(tags, ConfigurationError), type)
+
+    def check_tags(self, tags: Sequence[str]) -> None:
+        """Raise ConfigurationError for tags on a store that has none."""
+        if tags and (shown := self._no_tags_on()):
+            refuse_tags(shown)
 
     def copied(self, key: str) -> Any:
         """Return the value of the copy in this process, NO_COPY without one."""

@@ -109,6 +109,33 @@ async def test_a_late_result_goes_to_its_caller_and_is_not_kept(kit: Toolkit, ot
     assert await cache.get("k") == await far.get("k") == "new"
 
 
+async def test_without_tags_many_who_miss_share_one_computation_too(kit: Toolkit, other_kit: Toolkit) -> None:
+    source = Source([1, 2], held=True)
+    caches = (cache_on(kit), cache_on(other_kit))
+    reads = [asyncio.ensure_future(cache.get_or_set("k", source.compute, ttl=60)) for cache in caches * 50]
+    await source.until_began(1)
+    source.open()
+    assert await asyncio.gather(*reads) == [[1, 2]] * 100
+    assert source.began == 1
+
+
+@pytest.mark.parametrize("by", ["delete", "set", "far delete", "far set"])
+async def test_without_tags_a_late_result_is_not_kept_either(kit: Toolkit, other_kit: Toolkit, by: str) -> None:
+    cache, far, source = cache_on(kit), cache_on(other_kit), Source("old", held=True)
+    late = asyncio.ensure_future(cache.get_or_set("k", source.compute, ttl=60))
+    await source.until_began(1)
+    source.value = "new"
+    changer = far if by.startswith("far") else cache
+    if by.endswith("set"):
+        await changer.set("k", "new", ttl=60)
+    else:
+        await changer.delete("k")
+    source.open()
+    assert await late == "old"
+    assert await cache.get_or_set("k", source.compute, ttl=60) == "new"
+    assert await far.get("k") == "new"
+
+
 async def test_a_lease_whose_holder_is_gone_ends(kit: Toolkit, other_kit: Toolkit, clock: FakeClock) -> None:
     gone, cache, source = cache_on(kit), cache_on(other_kit), Source(5)
     begun = await gone._in_use().access.begin("k", "f" * 16, (), lease=10, kept=60, past="")

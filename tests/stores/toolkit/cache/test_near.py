@@ -107,7 +107,7 @@ async def test_without_the_server_there_are_no_copies_until_it_tells_again(
 
 async def test_no_old_copy_is_returned_after_an_invalidation_by_this_process(caches: list[Cache]) -> None:
     await read_until_copied(caches[0], Source(1))
-    verdict = await interleave([caches[0]], 500, seed=3, near=60)
+    verdict = await interleave([caches[0]], 500, seed=3, near=60, tags=True)
     assert verdict.old == []
     assert caches[0]._in_use().near.on
 
