@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
+from weakref import WeakSet
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.registry import connect
@@ -68,6 +70,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
         self._observers = Observers()
         self._wiring: Wiring | None = None
         self._wiring_lock = Lock()
+        _apps.add(self)
         self.parts: Final = Parts(Part("store", health=self._check_store))
 
     # Declaring
@@ -242,3 +245,16 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
 
     def __repr__(self) -> str:
         return f"Outlast({self.name!r})"
+
+
+_apps: Final[WeakSet[Outlast]] = WeakSet()
+
+
+def _renew_locks() -> None:
+    """A fork copies locks that are held by threads that it does not copy."""
+    for app in list(_apps):
+        app._wiring_lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

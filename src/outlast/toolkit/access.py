@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, Final, TypeVar, cast
@@ -128,8 +127,8 @@ class Toolkit:
         self._cause = ""
         """The last failure of a call."""
         self._told: dict[type[StoreError], float] = {}
-        self._pieces: dict[object, Any] = {}
-        self._making = threading.RLock()
+        self._pieces: dict[tuple[int, object], Any] = {}
+        """By the id of the process: a fork must not have the locks of its parent's pieces."""
         self._single: dict[int, ToolkitStore] = {}
         """The store that all loops of a process share, by the id of the process: a fork must not copy its locks."""
         self._loops = PerLoop(self._make, close=self.close, abandon=lambda opened: opened.store.close())
@@ -156,14 +155,13 @@ class Toolkit:
         return view.state == "half-open" or (view.state == "open" and view.next_probe != 0)
 
     def piece(self, make: Callable[[Toolkit], T]) -> T:
-        """Return what a piece keeps in this process, made by `make(toolkit)` at its first use."""
-        found = self._pieces.get(make)
-        if found is None:
-            with self._making:
-                if make not in self._pieces:
-                    self._pieces[make] = make(self)
-                found = self._pieces[make]
-        return cast(T, found)
+        """Return what a piece keeps in this process, made by `make(toolkit)` at its first use.
+
+        Two threads may both make one, of which one is kept: no lock is held, which a fork would copy.
+        """
+        key = (os.getpid(), make)
+        found = self._pieces.get(key)
+        return cast(T, self._pieces.setdefault(key, make(self)) if found is None else found)
 
     def _make(self) -> _Opened:
         if portal().loop is asyncio.get_running_loop():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +17,20 @@ __all__ = ["connect_toolkit", "missing_file", "share_a_server", "toolkit_url"]
 _GIVE: Final = "give 'sqlite:PATH', 'redis://HOST' or 'memory:'"
 
 
-def toolkit_url(url: str, jobs_url: str) -> str:
+def toolkit_url(url: str, jobs_url: str, *, folder: str = "") -> str:
     """Return the URL of the toolkit's store. url: of the setting, "" for one that follows from that of the jobs.
 
-    Beside the jobs' file "outlast.db" that is "outlast-toolkit.db". Raise ConfigurationError where none follows.
+    Beside the jobs' file "outlast.db" that is "outlast-toolkit.db". folder: where a relative path begins. Raise
+    ConfigurationError where none follows.
     """
-    if url:
-        return url
+    found = url or _beside(jobs_url)
+    path = found.removeprefix("sqlite:")
+    if path == found or not path or path.startswith((":memory:", "/")):
+        return found
+    return f"sqlite:{os.path.join(folder, path)}"  # noqa: PTH118 - as it was given, which may be wrong
+
+
+def _beside(jobs_url: str) -> str:
     if _is_file(jobs_url):
         stem, dot, ending = jobs_url.rpartition(".")
         if not dot or "/" in ending:

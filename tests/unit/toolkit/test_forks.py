@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 
+from outlast import Outlast, Settings
 from outlast.testing.clock import FakeClock
+from outlast.toolkit import access
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.limiter.limiter import Limiter
 from outlast.toolkit.memory import ToolkitMemory
@@ -21,7 +27,7 @@ async def same(store: ToolkitStore) -> ToolkitStore:
     return store
 
 
-def held(lock: threading.RLock, release: threading.Event) -> threading.Thread:
+def held(lock: AbstractContextManager[object], release: threading.Event) -> threading.Thread:
     """Return a thread that holds a lock until `release`."""
     holds = threading.Event()
 
@@ -53,11 +59,7 @@ def test_the_memory_of_a_toolkit_is_free_in_the_child() -> None:
         def own() -> bool:
             return asyncio.run(kit.use(same)) is not store and asyncio.run(twice()) == [True, True, False]
 
-        done: list[bool] = []
-        thread = threading.Thread(target=lambda: done.append(own()), daemon=True)
-        thread.start()
-        thread.join(60)
-        return done == [True]
+        return in_time(own)
 
     release = threading.Event()
     thread = held(store.lock, release)
@@ -67,6 +69,66 @@ def test_the_memory_of_a_toolkit_is_free_in_the_child() -> None:
         release.set()
         thread.join()
     assert asyncio.run(twice()) == [False] * 3, "the child counts apart"
+
+
+def in_time(work: Callable[[], bool]) -> bool:
+    """Return what `work()` returns, False when it does not end."""
+    done: list[bool] = []
+    thread = threading.Thread(target=lambda: done.append(work()), daemon=True)
+    thread.start()
+    thread.join(60)
+    return done == [True]
+
+
+@multi_threaded
+def test_a_piece_that_is_being_made_is_free_in_the_child() -> None:
+    kit, parent = Toolkit("memory:", clock=FakeClock(), timeout=1), os.getpid()
+    begun, release = threading.Event(), threading.Event()
+
+    def make(_: Toolkit) -> int:
+        if os.getpid() == parent:
+            begun.set()
+            release.wait()
+        return os.getpid()
+
+    thread = threading.Thread(target=lambda: kit.piece(make), daemon=True)
+    thread.start()
+    begun.wait()
+    try:
+        assert in_fork(lambda: in_time(lambda: kit.piece(make) == os.getpid()))
+    finally:
+        release.set()
+        thread.join()
+    assert kit.piece(make) == parent
+    assert in_fork(lambda: kit.piece(make) == os.getpid()), "a child has none of its parent's, whose locks may be held"
+
+
+@multi_threaded
+def test_the_toolkit_of_an_app_is_free_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, parent = Outlast("shop", settings=Settings(url="memory:")), os.getpid()
+    begun, release = threading.Event(), threading.Event()
+
+    class Slow(Toolkit):
+        def __init__(self, *given: Any, **options: Any) -> None:
+            if os.getpid() == parent:
+                begun.set()
+                release.wait()
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr(access, "Toolkit", Slow)
+    shop.composer  # noqa: B018 - the settings are read
+    making = threading.Thread(target=shop._toolkit, daemon=True)
+    making.start()
+    begun.wait()
+    connecting = held(shop._wiring_lock, release)
+    try:
+        assert in_fork(lambda: in_time(lambda: shop._toolkit() is shop._toolkit()))
+        shop._wiring = None
+        assert in_fork(lambda: in_time(lambda: bool(shop.settings.url)))
+    finally:
+        release.set()
+        making.join()
+        connecting.join()
 
 
 def test_two_threads_that_begin_at_once_have_one_memory() -> None:

@@ -102,7 +102,11 @@ class IdempotencyKeys:
     def __init__(self, kit: Toolkit, *, ttl: float) -> None:
         self.kit: Final = kit
         self._ttl = ttl
-        self.keeper: Final = kit.piece(KeyKeeper)
+
+    @property
+    def keeper(self) -> KeyKeeper:
+        """What looks after the keys that this process holds."""
+        return self.kit.piece(KeyKeeper)
 
     async def begin(self, scope: Sequence[bytes], payload: bytes) -> Held | StoredAnswer | InFlight | OtherPayload:
         """Hold the key of `scope` for the request with the digest `payload`, or return why not.
