@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
-from weakref import WeakSet
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.registry import connect
@@ -69,8 +68,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
         self._on_start, self._on_stop = self.registry.on_start, self.registry.on_stop
         self._observers = Observers()
         self._wiring: Wiring | None = None
-        self._wiring_lock = Lock()
-        _apps.add(self)
+        self._wiring_locks: dict[int, Lock] = {}  # by process: a fork copies one that another thread holds
         self.parts: Final = Parts(Part("store", health=self._check_store))
 
     # Declaring
@@ -139,7 +137,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
         wiring = self._wiring
         if wiring is None:
             settings = Settings.load(self.name, self.explicit_settings)
-            with self._wiring_lock:  # of the first uses in two threads
+            with self._wiring_locks.setdefault(os.getpid(), Lock()):  # of the first uses in two threads
                 wiring = self._wiring = self._wiring or self._wire(settings, SystemClock(), self._connect)
         return wiring
 
@@ -245,16 +243,3 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
 
     def __repr__(self) -> str:
         return f"Outlast({self.name!r})"
-
-
-_apps: Final[WeakSet[Outlast]] = WeakSet()
-
-
-def _renew_locks() -> None:
-    """A fork copies locks that are held by threads that it does not copy."""
-    for app in list(_apps):
-        app._wiring_lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
-from outlast.clients.sqlite.file_url import sqlite_path
+from outlast.clients.sqlite.file_url import begun_in, sqlite_path
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
 from outlast.core.urls import redact_url
@@ -24,10 +23,7 @@ def toolkit_url(url: str, jobs_url: str, *, folder: str = "") -> str:
     ConfigurationError where none follows.
     """
     found = url or _beside(jobs_url)
-    path = found.removeprefix("sqlite:")
-    if path == found or not path or path.startswith((":memory:", "/")):
-        return found
-    return f"sqlite:{os.path.join(folder, path)}"  # noqa: PTH118 - as it was given, which may be wrong
+    return begun_in(folder, found) if _is_file(found) else found
 
 
 def _beside(jobs_url: str) -> str:

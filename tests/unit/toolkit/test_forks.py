@@ -120,7 +120,7 @@ def test_the_toolkit_of_an_app_is_free_in_the_child(monkeypatch: pytest.MonkeyPa
     making = threading.Thread(target=shop._toolkit, daemon=True)
     making.start()
     begun.wait()
-    connecting = held(shop._wiring_lock, release)
+    connecting = held(shop._wiring_locks[parent], release)
     try:
         assert in_fork(lambda: in_time(lambda: shop._toolkit() is shop._toolkit()))
         shop._wiring = None
