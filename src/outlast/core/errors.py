@@ -42,6 +42,7 @@ __all__ = [
     "StoreFull",
     "StoreMissing",
     "StoreMoved",
+    "StoreRefused",
     "StoreUnavailable",
     "StoreUncertain",
     "ToolkitAway",
@@ -275,6 +276,10 @@ class ToolkitAway(StoreUnavailable):
 
 class StoreFull(StoreError):
     """The store's disk or memory is full. No accepted job is lost; repeat the call when there is space again."""
+
+
+class StoreRefused(StoreError):
+    """The server refuses the user of the URL, or its password; nothing was done. An operator must correct it."""
 
 
 class StoreCorrupt(StoreError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from outlast.clients.sqlite.file_url import sqlite_path
+from outlast.clients.sqlite.file_url import begun_in, sqlite_path
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
 from outlast.core.urls import redact_url
@@ -16,13 +16,17 @@ __all__ = ["connect_toolkit", "keeps_caches_only", "missing_file", "share_a_serv
 _GIVE: Final = "give 'sqlite:PATH', 'redis://HOST', 'memory:', or for a cache 'memcached://HOST'"
 
 
-def toolkit_url(url: str, jobs_url: str) -> str:
+def toolkit_url(url: str, jobs_url: str, *, folder: str = "") -> str:
     """Return the URL of the toolkit's store. url: of the setting, "" for one that follows from that of the jobs.
 
-    Beside the jobs' file "outlast.db" that is "outlast-toolkit.db". Raise ConfigurationError where none follows.
+    Beside the jobs' file "outlast.db" that is "outlast-toolkit.db". folder: where a relative path begins. Raise
+    ConfigurationError where none follows.
     """
-    if url:
-        return url
+    found = url or _beside(jobs_url)
+    return begun_in(folder, found) if _is_file(found) else found
+
+
+def _beside(jobs_url: str) -> str:
     if _is_file(jobs_url):
         stem, dot, ending = jobs_url.rpartition(".")
         if not dot or "/" in ending:

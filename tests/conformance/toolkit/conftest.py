@@ -11,6 +11,7 @@ from outlast.aio.portal import portal
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from tests.conformance.needs import names_of
+from tests.support.expiry import endless_rows
 from tests.support.toolkit import PLACES, Place, toolkit_at
 
 TAGS = frozenset(("tags", "tag", "invalidate", "invalidate_sync"))
@@ -45,6 +46,8 @@ async def kit(place: Place, clock: FakeClock, tmp_path: Path) -> AsyncIterator[T
     toolkit = toolkit_at(place, tmp_path, clock)
     yield toolkit
     await closed(toolkit)
+    if place.name == "sqlite":
+        assert await endless_rows(tmp_path / "toolkit.db") == []
 
 
 @pytest.fixture

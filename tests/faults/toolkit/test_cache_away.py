@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.aio.clock import SystemClock
+from outlast.core.clock import SystemClock
 from outlast.core.errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from tests.faults.toolkit.stampede import CONCURRENCY, miss_together, read_through_outage
@@ -53,8 +53,9 @@ async def test_readers_go_on_at_the_source_while_the_server_is_killed(server: Se
     assert seen.back
 
 
-async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_wait(server: Server) -> None:
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.5)
+async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_wait(
+    kit: Toolkit, server: Server
+) -> None:
     cache, source = cache_on(kit), Source(5)
     assert await cache.set("other", 1, ttl=60)
     assert server.process is not None
@@ -82,7 +83,6 @@ async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_w
 
     await until(is_kept, "the store is used again")
     assert await cache.get("other") == 1
-    await kit.close()
 
 
 async def test_a_memcached_that_was_restarted_gives_no_late_result_a_place() -> None:
@@ -119,3 +119,41 @@ async def test_a_memcached_that_was_restarted_gives_no_late_result_a_place() -> 
     for kit in kits:
         await kit.close()
     server.stop()
+
+
+@pytest.mark.parametrize("server", [RedisServer], indirect=True, ids=["redis"])
+async def test_each_form_of_an_invalidation_tells_that_it_failed(kit: Toolkit, server: RedisServer) -> None:
+    """And what was to be voided is returned again by then, until the invalidation is repeated."""
+    cache, source = cache_on(kit), Source(1)
+
+    @cache.cached(ttl=60, key="product:{id}", tags=["products"])
+    async def product(id: int) -> object:
+        return await source.compute()
+
+    assert await product(7) == 1
+    source.value = 2
+    assert server.process is not None
+    pid = server.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for form in (
+            lambda: cache.delete("product:7"),
+            lambda: cache.invalidate("products"),
+            lambda: product.delete(7),
+            lambda: asyncio.to_thread(cache.delete_sync, "product:7"),
+            lambda: asyncio.to_thread(cache.invalidate_sync, "products"),
+        ):
+            with pytest.raises(ToolkitAway):
+                await form()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    async def is_voided() -> bool:
+        try:
+            await cache.invalidate("products")
+        except ToolkitAway:
+            return False
+        return True
+
+    await until(is_voided, "the store is used again")
+    assert await product(7) == 2

@@ -102,7 +102,11 @@ class Renewals:
             for each in due:
                 each.in_renewal = True
             self._next = min(
-                (each.ends_at if each.in_renewal else each.renew_at for each in self._leases.values()),
+                # One that is to be renewed again after its end ends first.
+                (
+                    each.ends_at if each.in_renewal else min(each.renew_at, each.ends_at)
+                    for each in self._leases.values()
+                ),
                 default=now,
             )
         for each in over:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+from msgspec import structs
 
+from outlast import deadline
 from outlast.core.errors import OutlastError
+from outlast.resilience.deadlines import ends_at
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
+from outlast.toolkit.cache.access import CacheAccess
+from outlast.toolkit.cache.store import Begun
 from tests.support.polling import until
 from tests.support.toolkit_cache import Source, cache_on
 
@@ -147,3 +154,59 @@ async def test_a_lease_whose_holder_is_gone_ends(kit: Toolkit, other_kit: Toolki
     assert await waiting == 5
     late = await gone._in_use().access.renew("k", "f" * 16, 10)
     assert not late
+
+
+async def test_a_computation_past_the_deadline_of_its_caller_frees_its_lease(kit: Toolkit, other_kit: Toolkit) -> None:
+    """Other processes would wait for the lease until its end."""
+    cache, other, source = cache_on(kit), cache_on(other_kit), Source(1)
+
+    source.fault = OSError("the source takes too long")
+    with deadline(30), pytest.raises(OSError, match="too long"):
+        await cache.get_or_set("k", past_its_end(source.compute), ttl=60)
+    assert (await other._in_use().access.look("k")).lease == ""
+
+
+async def test_a_value_is_kept_though_the_deadline_of_its_caller_has_passed(kit: Toolkit, other_kit: Toolkit) -> None:
+    cache, other, source = cache_on(kit), cache_on(other_kit), Source(1)
+    with deadline(30):
+        assert await cache.get_or_set("k", past_its_end(source.compute), ttl=60) == 1
+    assert await other.get("k") == 1
+
+
+def past_its_end(compute: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+    """Return a computation after which the deadline of its context has passed."""
+
+    async def computed() -> object:
+        ends_at(0)
+        return await compute()
+
+    return computed
+
+
+async def test_a_lease_is_renewed_though_the_deadline_of_its_first_caller_has_passed(
+    kit: Toolkit, other_kit: Toolkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed: list[bool] = []
+    real = CacheAccess.renew
+
+    async def renew(self: CacheAccess, key: str, lease_id: str, lease: float) -> bool:
+        renewed.append(await real(self, key, lease_id, lease))
+        return renewed[-1]
+
+    led = CacheAccess.begin
+
+    async def begin(self: CacheAccess, *given: Any, **options: Any) -> Begun:
+        try:
+            return await led(self, *given, **options)
+        finally:
+            ends_at(0)
+
+    monkeypatch.setattr(CacheAccess, "renew", renew)
+    monkeypatch.setattr(CacheAccess, "begin", begin)
+    cache, source = cache_on(kit), Source(1, held=True)
+    cache._limits = structs.replace(cache._limits, lease=0.1)
+    with deadline(30):
+        reads = asyncio.create_task(cache.get_or_set("k", source.compute, ttl=60))
+    await until(lambda: renewed, "the lease is renewed")
+    source.open()
+    await reads
