@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from outlast.toolkit.file import ToolkitFile
@@ -25,6 +26,11 @@ class ToolkitStore(ABC):
     shown: str
     in_process: ClassVar[bool] = False
 
+    @cached_property
+    def _forms(self) -> dict[object, Any]:
+        """The forms of `form`: they end with the store."""
+        return {}
+
     @abstractmethod
     async def open(self) -> None:
         """Open it; raise StoreError. Opening twice is a no-op."""
@@ -41,3 +47,16 @@ class ToolkitStore(ABC):
         server: Callable[[ToolkitServer], T],
     ) -> T:
         """Return what the function for this kind of store returns: the form that a piece has there."""
+
+    def form(
+        self,
+        piece: object,
+        memory: Callable[[ToolkitMemory], T],
+        file: Callable[[ToolkitFile], T],
+        server: Callable[[ToolkitServer], T],
+    ) -> T:
+        """Return the form of a piece, chosen at its first use and kept with the store. piece: what asks for it."""
+        found: T | None = self._forms.get(piece)
+        if found is None:
+            found = self._forms[piece] = self.choose(memory, file, server)
+        return found
