@@ -39,9 +39,6 @@ async def cases(place: Place) -> AsyncIterator[Cases]:
     sliding = shop.limiter("1000000/minute", name="sliding", algorithm="sliding")
     limited = RateLimitMiddleware(_site(), shop.limiter("1000000/minute", name="site"))
 
-    async def near_hit(_: int) -> object:
-        return await near(7)
-
     async def lock(number: int) -> None:
         async with shop.lock(f"stock:{number % 1000}"):
             pass
@@ -52,7 +49,7 @@ async def cases(place: Place) -> AsyncIterator[Cases]:
         "hit": hit,
         "miss": miss,
         "guarded miss": miss,
-        "near hit": near_hit,
+        "near hit": lambda _: near(7),
         "memory hit": memory_hit,
         "file hit": file_hit,
         "file miss": file_miss,
