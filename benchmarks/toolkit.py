@@ -115,16 +115,21 @@ def _stampede(command: list[str], folder: Path, misses: int) -> dict[str, float]
     if said is None:
         return {"stampede, waited": LONGEST}
     computed = (folder / "computed").stat().st_size - before
-    return {"stampede, computed": computed, "stampede, seconds": max(said), "stampede, misses": misses}
+    return {
+        "stampede, computed": computed,
+        "stampede, seconds": max(each["seconds"] for each in said),
+        "stampede, failed": sum(each["failed"] for each in said),
+        "stampede, misses": misses,
+    }
 
 
-def _answers(started: list[subprocess.Popen[bytes]]) -> list[float] | None:
-    """Let them begin; return the seconds that each took, None if one is not ready in time."""
+def _answers(started: list[subprocess.Popen[bytes]]) -> list[dict[str, float]] | None:
+    """Let them begin; return the figures of each, None if one is not ready in time."""
     for each in started:
         assert each.stdin is not None
         each.stdin.write(b"\n")
         each.stdin.flush()
-    found: list[float] = []
+    found: list[dict[str, float]] = []
     end = time.monotonic() + LONGEST
     for each in started:
         try:
@@ -133,7 +138,7 @@ def _answers(started: list[subprocess.Popen[bytes]]) -> list[float] | None:
             return None
         if not out.startswith(b"RESULT "):
             raise BenchError(f"a process of the stampede ended with {each.returncode}: {out[-500:]!r}")
-        found.append(json.loads(out[7:])["seconds"])
+        found.append(json.loads(out[7:]))
     return found
 
 

@@ -114,8 +114,8 @@ async def _stampede(call: Call, calls: int) -> dict[str, float]:
     print("READY", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     began = time.perf_counter()
-    await asyncio.gather(*(call(1) for _ in range(calls)))
-    return {"seconds": time.perf_counter() - began}
+    found = await asyncio.gather(*(call(1) for _ in range(calls)), return_exceptions=True)
+    return {"seconds": time.perf_counter() - began, "failed": sum(isinstance(each, BaseException) for each in found)}
 
 
 async def _turn(module: str, place: Place, seconds: float, calls: int) -> dict[str, float]:

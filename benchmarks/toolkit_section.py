@@ -143,7 +143,8 @@ def _keys(case: str) -> list[tuple[str, str]]:
 def _counts(figures: _Figures, system: str) -> str:
     if waited := figures.middle(system, "stampede, waited"):
         return f"not within {waited:.0f} s"
-    return cell(figures.values(system, "stampede, computed"))
+    failed = figures.middle(system, "stampede, failed")
+    return cell(figures.values(system, "stampede, computed")) + (f", {number(failed)} calls failed" if failed else "")
 
 
 def _targets(figures: _Figures) -> Iterator[str]:

@@ -18,7 +18,14 @@ __all__ = ["cases"]
 async def cases(place: Place) -> AsyncIterator[Cases]:
     """Yield reads. `cached_stampede` joins the calls of one process."""
     port = urlsplit(place.url).port
-    redis = {"cache": Cache.REDIS, "endpoint": "127.0.0.1", "port": port, "serializer": JsonSerializer(), "ttl": 300}
+    redis = {
+        "cache": Cache.REDIS,
+        "endpoint": "127.0.0.1",
+        "port": port,
+        "pool_max_size": 1000,  # one for each call of a stampede
+        "serializer": JsonSerializer(),
+        "ttl": 300,
+    }
 
     @cached(**redis, key_builder=lambda _, number: f"product:{number}")
     async def product(number: int) -> dict[str, object]:

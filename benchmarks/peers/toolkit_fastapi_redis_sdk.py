@@ -16,7 +16,7 @@ __all__ = ["cases"]
 @asynccontextmanager
 async def cases(place: Place) -> AsyncIterator[Cases]:
     """Yield reads; nothing joins the computations of one key."""
-    redis = Redis.from_url(place.url)
+    redis = Redis.from_url(place.url, max_connections=1000)  # one for each call of a stampede
     backend = CacheBackend(redis)
 
     async def read(key: str, compute: Callable[[], Awaitable[object]]) -> object:
