@@ -13,12 +13,14 @@ import importlib
 import itertools
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 __all__ = ["ALONE", "STAMPEDE", "TOGETHER", "Call", "Cases", "Place", "kept_key", "product_of"]
 
@@ -56,10 +58,20 @@ def product_of(number: int) -> dict[str, object]:
     return {"id": number, "name": "cup", "price": 450, "colours": ["blue", "white"]}
 
 
+def server_cpu(url: str) -> float:
+    """Return the seconds of the processor that the server at a URL has used, those of other programs not counted."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 6379), timeout=10) as link:
+        link.sendall(b"INFO CPU\r\nQUIT\r\n")
+        said = b"".join(iter(lambda: link.recv(65536), b"")).decode()
+    named = dict(line.split(":", 1) for line in said.splitlines() if line.startswith("used_cpu_"))
+    return float(named["used_cpu_user"]) + float(named["used_cpu_sys"])
+
+
 async def _time(
-    call: Call, seconds: float, together: int, numbers: itertools.count[int], some: int
-) -> tuple[float, float]:
-    """Return the microseconds of a call, by the clock and of the processor, when `together` tasks make calls.
+    call: Call, seconds: float, together: int, numbers: itertools.count[int], *, some: int, url: str
+) -> tuple[float, float, float]:
+    """Return the microseconds of a call when `together` tasks make calls: by the clock, of this process, of the server.
 
     some: the calls between two looks at the clock.
     """
@@ -73,10 +85,11 @@ async def _time(
             calls += some
 
     gc.collect()
+    server = server_cpu(url)
     cpu, began = time.process_time(), time.perf_counter()
     await asyncio.gather(*(work(began + seconds) for _ in range(together)))
     taken, used = time.perf_counter() - began, time.process_time() - cpu
-    return taken / calls * 1e6, used / calls * 1e6
+    return taken / calls * 1e6, used / calls * 1e6, (server_cpu(url) - server) / calls * 1e6
 
 
 async def _warm(call: Call, seconds: float, numbers: itertools.count[int]) -> None:
@@ -93,7 +106,7 @@ def kept_key(number: int) -> int:
     return -1 - number % KEYS
 
 
-async def measured(cases: Cases, seconds: float) -> dict[str, float]:
+async def measured(cases: Cases, seconds: float, url: str) -> dict[str, float]:
     """Return the microseconds of all cases."""
     found: dict[str, float] = {}
     numbers = itertools.count(1)
@@ -102,10 +115,9 @@ async def measured(cases: Cases, seconds: float) -> dict[str, float]:
             continue
         for together in (1,) if name in ALONE else (1, TOGETHER):
             await _warm(call, seconds, numbers)
-            key = f"{name}, {together}"
-            found[key], found[f"{key}, cpu"] = await _time(
-                call, seconds, together, numbers, KEYS if name in ALONE else 1
-            )
+            key, some = f"{name}, {together}", KEYS if name in ALONE else 1
+            figures = await _time(call, seconds, together, numbers, some=some, url=url)
+            found[key], found[f"{key}, cpu"], found[f"{key}, server"] = figures
     return found
 
 
@@ -121,7 +133,7 @@ async def _stampede(call: Call, calls: int) -> dict[str, float]:
 async def _turn(module: str, place: Place, seconds: float, calls: int) -> dict[str, float]:
     library: Callable[[Place], AbstractAsyncContextManager[Cases]] = importlib.import_module(module).cases
     async with library(place) as cases:
-        return await _stampede(cases[STAMPEDE], calls) if calls else await measured(cases, seconds)
+        return await _stampede(cases[STAMPEDE], calls) if calls else await measured(cases, seconds, place.url)
 
 
 def main(module: str, url: str, folder: str, seconds: str, calls: str = "0") -> None:

@@ -34,8 +34,9 @@ PATHS = {"cache": ("hit", "cashews"), "limiter": ("decision", "limits"), "lock":
 """The common path of each piece, and the library that it must not be slower than."""
 INTRODUCTION = """\
 Microseconds of a call on one Redis server ({server}), on asyncio's own loop: medians of {turns} turns, with the lowest
-and the highest. CPU is that of the client's process, with {together} calls at a time. An empty cell is a call that the
-library does not have. `make bench BENCH="--only toolkit"` measures this part alone.
+and the highest. CPU is that of the client's process, or of the server, with {together} calls at a time where the row
+has them. An empty cell is a call that the library does not have. `make bench BENCH="--only toolkit"` measures this part
+alone.
 """
 METHOD = """\
 - The libraries take turns. A turn of a library is a process in an environment of its own, on a server of its own that
@@ -137,6 +138,7 @@ def _keys(case: str) -> list[tuple[str, str]]:
         (f"{case}, 1", ""),
         (f"{case}, {TOGETHER}", f", {TOGETHER} at a time"),
         (f"{case}, {TOGETHER}, cpu", ", CPU"),
+        *(() if case == "file miss" else [(f"{case}, {TOGETHER}, server", ", CPU of the server")]),
     ]
 
 
