@@ -51,9 +51,10 @@ proofs:  ## the long proofs: hundreds of kills, a million rows (PROOFS="survival
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/proofs $(PROOFS)
 
-bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", "--store rabbitmq")
+bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", "--store rabbitmq", "--only toolkit")
 	@scripts/packages python-venv=python3-venv redis-server=redis-server memcached=memcached rabbitmq-server=rabbitmq-server node=nodejs npm=npm
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	@scripts/servers redis-8.2
 	.venv/bin/python -m benchmarks.run $(BENCH)
 
 lock:  ## write requirements/*.txt anew, with hashes

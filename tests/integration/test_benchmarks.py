@@ -38,12 +38,17 @@ def measured(rows: dict[str, Any], system: str) -> set[str]:
 
 
 @pytest.mark.timeout(400)
-async def test_a_quick_run_measures_every_row_on_a_file_and_the_guards(tmp_path: Path) -> None:
+async def test_a_quick_run_measures_every_row_on_a_file_the_guards_and_the_toolkit(tmp_path: Path) -> None:
     rows, page = await quick(tmp_path, "--store", "sqlite")
-    assert measured(rows, "outlast") == EVERYWHERE | {"http", "busy", "deep", "import", "guards"}
+    assert measured(rows, "outlast") == EVERYWHERE | {"http", "busy", "deep", "import", "guards", "toolkit"}
     assert rows["guards"]["samples"]["outlast"][0].keys() >= {"timeout", "retry", "breaker", "bulkhead", "all"}
     assert page.count("| drain by one worker process, jobs/s |") == 1
     assert "| all five | " in page
+    for row in ("hit in an SQLite file", "decision, sliding window, CPU", "acquire and release, 32 at a time"):
+        assert f"| {row} | " in page
+    stampede = rows["toolkit"]["samples"]["outlast"][0]
+    assert stampede["stampede, computed"] == 1
+    assert stampede["stampede, misses"] == 40
 
 
 @pytest.mark.timeout(400)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final, TypeVar, cast
 
@@ -172,14 +172,13 @@ class Toolkit:
             store = self._single.setdefault(process, store)  # of the first uses in two threads
         return _Opened(store, self.timeout)
 
-    async def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+    def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """Return `await call(store)`. Raise ToolkitAway for any StoreError of it; its other errors.
 
         What an operator must correct (a password, a permission, space, a damaged file) is logged too, with the fix.
         """
-        if has_short_loops():
-            return await portal().call(lambda: self._use(call))
-        return await self._use(call)
+        # Not `async`: each coroutine around another costs a cached read some percent.
+        return portal().call(lambda: self._use(call)) if has_short_loops() else self._use(call)
 
     def use_sync(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Do the same from blocking code; raise WrongThread on a thread that runs an event loop."""
@@ -190,7 +189,7 @@ class Toolkit:
         if opened.store.in_process:
             return await call(opened.store)
         try:
-            return await self._guard.call(self._called, opened, call)
+            return (await self._guard.call(self._called, opened, call))[0]
         except StoreMoved as error:
             self._cause = str(error)
             await self._replace(opened)
@@ -233,11 +232,12 @@ class Toolkit:
             self._told[kind] = now
             _log.error("the store of the toolkit cannot be used, each piece takes its side: %s", error)
 
-    async def _called(self, opened: _Opened, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+    async def _called(self, opened: _Opened, call: Callable[[ToolkitStore], Awaitable[T]]) -> tuple[T]:
+        """Return the result as the one item of a tuple, which the guard does not look at for the status of HTTP."""
         try:
             if not opened.ready:
                 await opened.open()
-            return await call(opened.store)
+            return (await call(opened.store),)
         except StoreError as error:
             if opened.closed:
                 raise _ClosedMeanwhile from error

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from functools import partialmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import ref
 
 import pytest
 
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
+from outlast.toolkit.cache.access import CacheAccess
 from outlast.toolkit.file import ToolkitFile
 from outlast.toolkit.memcached import ToolkitMemcached
 from outlast.toolkit.memory import ToolkitMemory
@@ -53,3 +56,38 @@ def test_blocking_code_and_short_loops_use_it(place: Place, tmp_path: Path) -> N
     kit = toolkit_at(place, tmp_path, FakeClock())
     first = kit.use_sync(kind)
     assert asyncio.run(kit.use(kind)) == asyncio.run(kit.use(kind)) == kit.use_sync(kind) == first
+
+
+class Answer:
+    """A value that looks like a response of a server that has failed."""
+
+    status_code = 503
+    headers: ClassVar[dict[str, str]] = {}
+
+
+async def test_no_value_counts_as_a_failure_of_the_store(kit: Toolkit) -> None:
+    async def answer(_: ToolkitStore) -> Answer:
+        return Answer()
+
+    for _ in range(3):
+        assert (await kit.use(answer)).status_code == 503
+    assert not kit.is_away
+
+
+async def test_the_forms_of_pieces_end_with_the_store_of_their_loop(place: Place, tmp_path: Path) -> None:
+    kit = toolkit_at(place, tmp_path, FakeClock())
+    cache = CacheAccess(kit, 1_000_000)
+    stores: list[ref[ToolkitStore]] = []
+
+    async def note(store: ToolkitStore) -> None:
+        stores.append(ref(store))
+
+    async def read() -> None:
+        assert (await cache.look("product:7")).entry is None
+        await kit.use(note)
+
+    await asyncio.to_thread(asyncio.run, read())
+    await kit.use(note)
+    gc.collect()
+    assert stores[0]() is stores[1]() if place.name == "memory" else stores[0]() is None
+    await kit.close()

@@ -275,17 +275,15 @@ class Cache:
             return NO_COPY
         return reading.near.find(_key_text(key))
 
-    async def read_call(
+    def read_call(
         self, declared: CachedCall, key: str, tags: Sequence[str], compute: Callable[[], Awaitable[Any]]
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Return the value of one call of a cached function."""
         packing = self._packings.get(declared)
         if packing is None:
             hint = self._forms().returned(declared.function) if declared.kind is None else declared.kind
             packing = self._packings[declared] = self._packing(hint, declared.name)
-        return await self._in_use().read(
-            CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute)
-        )
+        return self._in_use().read(CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute))
 
     async def read_answer(
         self,

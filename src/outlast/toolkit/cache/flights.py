@@ -122,6 +122,8 @@ class Flights:
 
     def of(self, key: str) -> Flight | None:
         """Return the computation of a key that is under way in the running loop."""
+        if not self._flights:
+            return None
         flight = self._flights.get((asyncio.get_running_loop(), key))
         # One that is done is removed in a later turn of the loop: who joins it until then would look again for ever.
         return None if flight is None or flight.task.done() else flight

@@ -13,7 +13,7 @@ from outlast.core.durations import Duration, seconds
 from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.text import shown
 
-__all__ = ["CacheLimits", "CacheRule", "is_early", "rng", "rule_of", "tag_list"]
+__all__ = ["CacheLimits", "CacheRule", "is_early", "may_be_early", "rng", "rule_of", "tag_list"]
 
 rng: Final = Random()  # noqa: S311 - spreads times, guards nothing
 
@@ -119,6 +119,10 @@ def _above_0(value: Any, name: str) -> float:
     return found
 
 
+_LONGEST: Final = -math.log(1e-300)
+"""The largest factor that a draw gives in `is_early`."""
+
+
 def is_early(left: float, cost: float, early: float, draw: float) -> bool:
     """Return whether one reader computes a new value although the old one is fresh for `left` seconds.
 
@@ -127,3 +131,8 @@ def is_early(left: float, cost: float, early: float, draw: float) -> bool:
     Chierichetti, K. Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015).
     """
     return early > 0 and cost > 0 and -cost * early * math.log(max(draw, 1e-300)) >= left
+
+
+def may_be_early(left: float, cost: float, early: float) -> bool:
+    """Return whether some draw makes `is_early` true: for a cheap computation that is long before the end none does."""
+    return left <= cost * early * _LONGEST
