@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         JobNotFound,
         LockLost,
         LockTimeout,
+        ObjectDamaged,
+        ObjectNotFound,
         OutlastError,
         QueueFull,
         ResultTimeout,
@@ -85,6 +87,8 @@ if TYPE_CHECKING:
     from outlast.toolkit.lock.leader import Leader
     from outlast.toolkit.lock.lease import LockLease
     from outlast.toolkit.lock.lock import Lock
+    from outlast.toolkit.objects.objects import Objects
+    from outlast.toolkit.objects.place import StoredObject
 
 __version__ = "0.1.0"
 
@@ -145,6 +149,9 @@ __all__ = [
     "LockLost",
     "LockTimeout",
     "Middleware",
+    "ObjectDamaged",
+    "ObjectNotFound",
+    "Objects",
     "Outlast",
     "OutlastError",
     "Policy",
@@ -167,6 +174,7 @@ __all__ = [
     "StoreMoved",
     "StoreUnavailable",
     "StoreUncertain",
+    "StoredObject",
     "Timeout",
     "ToolkitAway",
     "Unique",
@@ -209,6 +217,8 @@ _NAMES = {
     "toolkit.lock.leader": ("Leader",),
     "toolkit.lock.lease": ("LockLease",),
     "toolkit.lock.lock": ("Lock",),
+    "toolkit.objects.objects": ("Objects",),
+    "toolkit.objects.place": ("StoredObject",),
 }
 """The names of each module; every other name of `__all__` is an error in core.errors or an event in core.events."""
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from outlast.toolkit.limiter.quotas import Algorithm
     from outlast.toolkit.lock.leader import Leader
     from outlast.toolkit.lock.lock import Lock
+    from outlast.toolkit.objects.link import ObjectLink
+    from outlast.toolkit.objects.objects import Objects
 
 __all__ = ["ToolkitMixin"]
 
@@ -38,6 +40,18 @@ class ToolkitMixin:
         from outlast.toolkit.cache.cache import Cache
 
         return Cache(self._piece(), lambda: self._wired().value_forms)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The objects of the app: large bytes by key, in a folder, on S3 or on Google Cloud Storage (see `Objects`)."""
+        from outlast.toolkit.objects.objects import Objects
+
+        return Objects(self._objects)
+
+    def _objects(self) -> ObjectLink:
+        """Return the way to the objects of the app; raise ConfigurationError where no setting leads to any."""
+        link: ObjectLink = self._wired().composer.claims.link
+        return link
 
     def _piece(self) -> Callable[[], Toolkit]:
         """Note that a piece is declared; return what it gets the toolkit from."""
