@@ -240,8 +240,11 @@ class ObjectFolder(ObjectPlace):
 
 
 def _sync(folder: Path) -> None:
-    """Let the names in a folder survive a crash of the host."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Let the names in a folder survive a crash of the host; a folder that a delete has just removed has none."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return
     try:
         os.fsync(descriptor)
     finally:

@@ -78,13 +78,15 @@ class ObjectLink:
         if place.in_process:
             return await call(place)
         try:
-            return await self._guard.call(call, place)
+            return await self._guard.call(_called, place, call)
         except (GuardOpen, DeadlinePassed) as error:
             late = isinstance(error, DeadlinePassed)
             raise ToolkitAway(place.shown, str(error), retry_after=error.retry_after, by_deadline=late) from error
         except _AWAY as error:
             late = isinstance(error, GuardTimeout) and error.timeout < self.timeout
             why = str(error).removeprefix(f"{place.shown}: ")
+            if isinstance(error, GuardTimeout):
+                why = f"no answer within {error.timeout:g} s" + ("" if late else " (objects_timeout)")
             raise ToolkitAway(place.shown, why, uncertain=True, retry_after=OPEN_FOR, by_deadline=late) from error
 
     async def parts(self, make: Callable[[ObjectPlace], AsyncIterator[T]]) -> AsyncIterator[T]:
@@ -105,3 +107,8 @@ class ObjectLink:
         finally:
             for each in made:
                 await each.aclose()  # type: ignore[attr-defined]
+
+
+async def _called(place: ObjectPlace, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:
+    """Await the call: a plain function would run in a thread of the guard."""
+    return await call(place)
