@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-__all__ = ["CLAIMS", "Claim", "Part", "claim_in", "claim_json", "claim_key", "job_of_key", "stands_for_another"]
+__all__ = ["CLAIMS", "MARK", "Claim", "Part", "claim_in", "claim_json", "claim_key", "job_of_key", "stands_for_another"]
 
 CLAIMS: Final = ".outlast/claims/"
 """What the keys of all such objects begin with."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Raw, structs
 
-from outlast.aio.tasks import spawn
 from outlast.core.backoff import Exponential
 from outlast.core.claims import claim_in
 from outlast.core.clock import Clock
@@ -60,7 +60,7 @@ class Carrier:
     def carry_in(self, run: Run, done: Callable[[Outcome | Release | None], None]) -> None:
         """Fetch the arguments; then call `done`, with None once they are there, else with how the run ends."""
         run.carried = "in"
-        run.task = spawn(self._fetch(run, done), run.delivery.message.id)
+        run.task = _begun(self._fetch(run, done), run)
 
     async def _fetch(self, run: Run, done: Callable[[Outcome | Release | None], None]) -> None:
         end: Outcome | Release | None = None
@@ -104,7 +104,7 @@ class Carrier:
     def carry_out(self, run: Run, settlement: Settlement, done: Callable[[Settlement], None]) -> None:
         """Put what is large; then call `done` with the settlement as the store is to keep it."""
         run.carried = "out"
-        run.task = spawn(self._put(run, settlement, done), run.delivery.message.id)
+        run.task = _begun(self._put(run, settlement, done), run)
         self._budget.leaving += 1
 
     async def _put(self, run: Run, settlement: Settlement, done: Callable[[Settlement], None]) -> None:
@@ -132,3 +132,8 @@ class Carrier:
             else:
                 self._told = False
                 return kept
+
+
+def _begun(work: Coroutine[Any, Any, None], run: Run) -> asyncio.Task[None]:
+    """Begin outside the context of any run: its deadline and its passes are not for this work."""
+    return asyncio.get_running_loop().create_task(work, name=run.delivery.message.id, context=Context())
