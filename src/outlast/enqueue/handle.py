@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
-from msgspec import Raw, json, structs
+from msgspec import structs
 
 from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
 from outlast.core.ids import queue_of
@@ -91,10 +91,7 @@ class Handle(Generic[R_co]):
         the record: their reference is.
         """
         runtime = await self._runtime()
-        record = await self._kept()
-        if record.raw_result is None or (result := await _fetched(runtime, record)) is record.raw_result:
-            return record
-        return structs.replace(record, raw_result=result)
+        return await _with_result(runtime, await self._kept())
 
     async def status(self) -> State:
         """Return the current state of the job; raise JobNotFound."""
@@ -116,8 +113,7 @@ class Handle(Generic[R_co]):
             wait = _STEP if deadline is None else min(_STEP, max(0.0, deadline - runtime.clock.monotonic()))
             record = self._found(runtime, (await runtime.store.records.wait([self.id], wait))[0])
             if record.state in TERMINAL:
-                result = None if record.raw_result is None else await _fetched(runtime, record)
-                value: R_co = self._outcome(runtime, record, result)
+                value: R_co = self._outcome(runtime, await _with_result(runtime, record))
                 return value
             if deadline is not None and runtime.clock.monotonic() >= deadline:
                 raise ResultTimeout(self.id, record.state, limit or 0.0)
@@ -143,17 +139,17 @@ class Handle(Generic[R_co]):
             raise JobNotFound(f"no record of job {self.id}: it never existed here, or retention or a purge removed it")
         return record
 
-    def _outcome(self, runtime: Runtime, record: JobRecord, result: Raw | None) -> Any:
+    def _outcome(self, runtime: Runtime, record: JobRecord) -> Any:
         match record.state:
             case "succeeded":
-                if result is None:
+                if record.raw_result is None:
                     from outlast.core.unreadable import UNREADABLE, unread_result  # not needed to declare jobs
 
                     if (failure := unread_result(record.failures)) is not None:
                         raise JobFailed(self.id, UNREADABLE, failure.message)
                     return None
                 arguments = runtime.arguments.get(record.kind)
-                return json.decode(result) if arguments is None else arguments.load_result(result)
+                return record.result if arguments is None else arguments.load_result(record.raw_result)
             case "cancelled":
                 raise JobCancelled(self.id, _why(record))
             case "expired":
@@ -196,10 +192,12 @@ class HandleOfKind(Handle[R_co]):
         return found
 
 
-async def _fetched(runtime: Runtime, record: JobRecord) -> Raw:
-    """Return the kept result of a record, also where a reference to the object store stands for it."""
-    assert record.raw_result is not None
-    return await runtime.claims.check_out(record.id, record.raw_result)
+async def _with_result(runtime: Runtime, record: JobRecord) -> JobRecord:
+    """Return a record with its result, where a reference to the object store stands for it."""
+    kept = record.raw_result
+    if kept is None or (result := await runtime.claims.check_out(record.id, kept)) is kept:
+        return record
+    return structs.replace(record, raw_result=result)
 
 
 def _why(record: JobRecord) -> str:

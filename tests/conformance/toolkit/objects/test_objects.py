@@ -60,8 +60,8 @@ async def test_a_put_takes_paths_files_and_iterators(objects: Objects, tmp_path:
 
 async def test_an_iterator_without_parts_is_an_empty_object(objects: Objects) -> None:
     async def nothing() -> AsyncIterator[bytes]:
-        for each in ():
-            yield each
+        if LARGE == b"":
+            yield b""
 
     assert await objects.put("a", nothing()) == stored("a", b"")
     assert await objects.get("a") == b""
