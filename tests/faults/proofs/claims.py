@@ -46,8 +46,8 @@ YOUNG = 15.0
 class Verdict:
     """What came of a run. lost: accepted jobs without their whole result; dead: jobs that ended otherwise.
 
-    between: puts whose process was killed before the publish; swept: objects of no job that were deleted; orphans: those
-    that are left after the last sweep; rest: objects after the purge of all jobs.
+    between: puts whose process was killed before the publish; swept: objects of no job that were deleted; orphans:
+    those that are left after the last sweep; rest: objects after the purge of all jobs.
     """
 
     accepted: int
