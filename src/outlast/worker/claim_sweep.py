@@ -43,7 +43,7 @@ ASKED: Final = 200
 def sweep_of(runtime: RuntimePort, link: StoreLink) -> ClaimSweep | None:
     """Return the sweep of a worker; None where no objects outlive the process, or none are kept."""
     claims = runtime.claims
-    if not claims.active or claims.url.startswith("memory:"):
+    if not claims.active or claims.link.place.in_process:
         return None
     queues = frozenset((*runtime.registry.queues, *(each.queue for each in runtime.registry.kinds.values())))
     return ClaimSweep(claims, link, queues, runtime.rng)

@@ -112,7 +112,7 @@ async def prove(
     sweeping = asyncio.create_task(_sweep_always(judge))
     with ExitStack() as stack:
         running = stack.enter_context(supervised(TARGET, environ, folder / "log", processes=2, concurrency=8))
-        killing = asyncio.create_task(_kill_workers(running, kills, rng))
+        killing = asyncio.create_task(_kill_workers(judge, running, kills, rng))
         accepted = await asyncio.to_thread(_enqueue, environ, jobs, clients, rng)
         hung = await asyncio.to_thread(_hang, environ, between)
         worker_kills = await killing
@@ -165,13 +165,20 @@ def _hang(environ: dict[str, str], between: int) -> int:
     return between * 5
 
 
-async def _kill_workers(running: Supervised, kills: int, rng: Random) -> int:
+async def _kill_workers(judge: Outlast, running: Supervised, kills: int, rng: Random) -> int:
+    """Kill workers, each time after both have come up: a supervisor gives up on workers that never do."""
     for _ in range(kills):
-        await asyncio.sleep(0.5 + rng.random())
+        await until(lambda: _consumers(judge, 2), "both workers consume")
+        await asyncio.sleep(rng.random())
         workers = await until(running.workers, "a worker runs")
         with suppress(ProcessLookupError):
             os.kill(rng.choice(workers), signal.SIGKILL)
     return kills
+
+
+async def _consumers(judge: Outlast, number: int) -> bool:
+    stats = await (await judge.runtime()).store.broker.stats(["work"])
+    return "work" in stats and stats["work"].consumers >= number
 
 
 async def _is_idle(judge: Outlast) -> bool:

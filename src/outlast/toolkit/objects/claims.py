@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from secrets import token_hex
+from time import clock_gettime
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw, Struct, structs
@@ -18,11 +19,15 @@ from outlast.core.errors import ConfigurationError, ObjectDamaged, StoreError
 from outlast.core.message import Message
 from outlast.core.settlement import Finish, Full, Published, Reschedule, Settlement, TooLarge
 
+if sys.platform == "linux":
+    from time import CLOCK_BOOTTIME
+
 if TYPE_CHECKING:
     from outlast.toolkit.objects.link import ObjectLink
 
 __all__ = ["Claims", "Deposit"]
 
+CLOCK: Final[int | None] = CLOCK_BOOTTIME if sys.platform == "linux" else None
 _logger = logging.getLogger("outlast.toolkit")
 
 LATE: Final = 5.0
@@ -174,9 +179,8 @@ class Claims:
         await self.link.use(lambda place: place.delete(key))
 
     def moment(self) -> float:
-        """Return seconds that also pass while this host sleeps."""
-        clock = getattr(time, "CLOCK_BOOTTIME", None)
-        return self._clock.monotonic() if clock is None else time.clock_gettime(clock)
+        """Return seconds that, on Linux, also pass while this host sleeps."""
+        return self._clock.monotonic() if CLOCK is None else clock_gettime(CLOCK)
 
     # Out
 

@@ -62,5 +62,5 @@ class ObjectMemory(ObjectPlace):
         yield found
 
     async def url(self, key: str, seconds: float) -> str:
-        """Raise: nobody else can read this memory."""
+        """Raise: only this process can read its memory."""
         raise ConfigurationError("objects_url='memory:' makes no links: replace shop.objects.url in this test")
