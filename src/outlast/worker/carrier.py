@@ -42,14 +42,15 @@ class Carrier:
     work twice.
     """
 
-    def __init__(self, claims: Claims, budget: Budget, clock: Clock, rng: Random) -> None:
+    def __init__(
+        self, claims: Claims, budget: Budget, clock: Clock, rng: Random, *, keeps_results: bool = True
+    ) -> None:
         self._claims = claims
         self._budget = budget
         self._clock = clock
         self._rng = rng
         self._told = False
-        self.is_heavy: Final = claims.is_heavy
-        """Tell whether something of a settlement goes to the object store."""
+        self._keeps_results = keeps_results
 
     # In
 
@@ -101,6 +102,15 @@ class Carrier:
 
     # Out
 
+    def is_heavy(self, settlement: Settlement) -> bool:
+        """Tell whether something of a settlement goes to the object store; no result that the store does not keep."""
+        return self._claims.is_heavy(self._kept(settlement))
+
+    def _kept(self, settlement: Settlement) -> Settlement:
+        if self._keeps_results or type(settlement) is not Finish or settlement.result is None:
+            return settlement
+        return structs.replace(settlement, result=None)
+
     def carry_out(self, run: Run, settlement: Settlement, done: Callable[[Settlement], None]) -> None:
         """Put what is large; then call `done` with the settlement as the store is to keep it."""
         run.carried = "out"
@@ -122,7 +132,7 @@ class Carrier:
         attempt = 0
         while True:
             try:
-                kept = await self._claims.check_in_settlement(settlement)
+                kept = await self._claims.check_in_settlement(self._kept(settlement))
             except StoreError as error:
                 self._tell(error)
                 attempt += 1

@@ -71,7 +71,8 @@ class Executor:
         self._gates = gates
         self._threads = Threads(budget.thread.slots, "outlast-job")
         self._plans = run_plans(runtime, budget.by_mode)
-        self._carrier = Carrier(runtime.claims, budget, runtime.clock, runtime.rng)
+        keeps = runtime.store.keeps_records()
+        self._carrier = Carrier(runtime.claims, budget, runtime.clock, runtime.rng, keeps_results=keeps)
         self._finisher = RunFinisher(budget, report, settle, runtime.rng, self._carrier)
         self.stopper = RunStopper(budget, self._finisher, pool, runtime.clock)
         self._pumping = False

@@ -21,6 +21,7 @@ from outlast.core.store.control import Edit, Redrive
 from outlast.worker import carrier
 from tests.support.claims import claims_app, claims_in, switched
 from tests.support.polling import until
+from tests.support.servers.rabbitmq_server import shared_rabbit
 from tests.support.stores import namespace_of, redis_url
 from tests.support.working import new_app, record, working
 
@@ -398,3 +399,29 @@ def test_keys_name_their_job() -> None:
     for key in ("", ".outlast/claims/x", ".outlast/claims/mail/x.args", "mail/x.args-0", ".outlast/claims//x.args-0"):
         assert job_of_key(key) is None
     assert claim_in(Raw(b'{"text":"outlast:object"}')) is None
+
+
+async def test_over_rabbitmq_arguments_go_by_reference_and_unkept_results_nowhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrier, "PUT_OFF", 0.05)
+    monkeypatch.setattr(carrier, "SPREAD", 0.05)
+    with shared_rabbit().vhost() as vhost:
+        app = claims_app(shared_rabbit().url_of(vhost), folder)
+        got: list[int] = []
+
+        @app.job(queue="work")
+        async def take(text: str) -> str:
+            got.append(len(text))
+            return text
+
+        place = switched(app)
+        async with app:
+            await take.enqueue(LARGE)
+            (file,) = claims_in(folder)
+            place.away = True
+            async with working(app):
+                await until(lambda: place.calls, "it was tried")
+                place.away = False
+                await until(lambda: got, "the job ran")
+            assert (got, claims_in(folder)) == ([5000], [file])
