@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         JobNotFound,
         LockLost,
         LockTimeout,
+        ObjectDamaged,
+        ObjectNotFound,
         OutlastError,
         QueueFull,
         ResultTimeout,
@@ -92,6 +94,8 @@ if TYPE_CHECKING:
     from outlast.toolkit.lock.leader import Leader
     from outlast.toolkit.lock.lease import LockLease
     from outlast.toolkit.lock.lock import Lock
+    from outlast.toolkit.objects.objects import Objects
+    from outlast.toolkit.objects.place import StoredObject
     from outlast.toolkit.sessions.session import Session
     from outlast.toolkit.sessions.sessions import Sessions, UserSession
 
@@ -157,6 +161,9 @@ __all__ = [
     "LockLost",
     "LockTimeout",
     "Middleware",
+    "ObjectDamaged",
+    "ObjectNotFound",
+    "Objects",
     "Outlast",
     "OutlastError",
     "Policy",
@@ -185,6 +192,7 @@ __all__ = [
     "StoreRefused",
     "StoreUnavailable",
     "StoreUncertain",
+    "StoredObject",
     "Timeout",
     "ToolkitAway",
     "Unique",
@@ -231,6 +239,8 @@ _NAMES = {
     "toolkit.lock.leader": ("Leader",),
     "toolkit.lock.lease": ("LockLease",),
     "toolkit.lock.lock": ("Lock",),
+    "toolkit.objects.objects": ("Objects",),
+    "toolkit.objects.place": ("StoredObject",),
     "toolkit.sessions.session": ("Session",),
     "toolkit.sessions.sessions": ("Sessions", "UserSession"),
 }

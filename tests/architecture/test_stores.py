@@ -21,9 +21,10 @@ TESTS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", 
 
 BRANCHES = {
     "settings.py": ["sqlite:"],
+    "toolkit/objects/places.py": ["sqlite:", "memory", "sqlite:", "memory:"],
     "toolkit/stores.py": ["amqp:", "amqps:", "memory", "memcached", "sqlite:", "redis", "rediss"],
 }
-"""The one documented default, and the place where the toolkit chooses its store."""
+"""The one documented default, and the places where the toolkit chooses its stores."""
 IMPORTS = {
     "cli/version.py": {"outlast.brokers.sqlite.inspection"},
     "testing/harness.py": {"outlast.brokers.memory"},

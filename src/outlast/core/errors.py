@@ -31,6 +31,8 @@ __all__ = [
     "JobNotFound",
     "LockLost",
     "LockTimeout",
+    "ObjectDamaged",
+    "ObjectNotFound",
     "OutlastError",
     "QueueFull",
     "ResultTimeout",
@@ -272,6 +274,22 @@ class ToolkitAway(StoreUnavailable):
         self.uncertain = uncertain
         self.retry_after = retry_after
         self.by_deadline = by_deadline
+
+
+class ObjectNotFound(OutlastError, LookupError):
+    """The object store has no object of this key. key: of the object."""
+
+    def __init__(self, key: str, why: str = "it was never put there, or was deleted") -> None:
+        super().__init__(f"no object {key!r}: {why}")
+        self.key = key
+
+
+class ObjectDamaged(OutlastError):
+    """The object is not what was put: its size or its SHA-256 differs. key: of the object."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(f"object {key!r} is damaged: {why}")
+        self.key = key
 
 
 class StoreFull(StoreError):

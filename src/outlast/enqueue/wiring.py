@@ -41,6 +41,7 @@ _Stored = tuple[list[Accepted | Exists], Durability]
 def wire(composer: Composer, store: Store, observers: Observers | None = None) -> Runtime:
     """Return the Runtime of an app on one store, open or not yet."""
     composed = {each.name: getattr(composer, each.name) for each in fields(Composer) if each.init}
+    composed["given_claims"] = composer.claims
     return Runtime(**composed, store=store, observers=Observers() if observers is None else observers)
 
 
@@ -202,8 +203,12 @@ class Wiring:
         A full queue is told once for each job, not at each attempt.
         """
         runtime = await self.connections.get()
+        claims = runtime.claims
+        began = claims.moment()
+        sent, deposits = await claims.check_in(messages)
         async with asyncio.timeout(self.composer.settings.enqueue_timeout):
-            answers = await publish_late(runtime.store, messages)
+            answers = await publish_late(runtime.store, sent)
+        await claims.publish_done(deposits, answers, began)
         news = [pair for pair in zip(messages, answers, strict=True) if self._is_news(*pair)]
         if runtime.observers and news:
             runtime.emit_published(*zip(*news, strict=True))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from outlast.toolkit.limiter.quotas import Algorithm
     from outlast.toolkit.lock.leader import Leader
     from outlast.toolkit.lock.lock import Lock
+    from outlast.toolkit.objects.link import ObjectLink
+    from outlast.toolkit.objects.objects import Objects
     from outlast.toolkit.sessions.sessions import Sessions
 
 __all__ = ["ToolkitMixin"]
@@ -50,6 +52,18 @@ class ToolkitMixin:
 
         self.uses_toolkit = True
         return Cache(self._toolkit, lambda: self._wired().value_forms, lambda: self._caches_only)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The objects of the app: large bytes by key, in a folder, on S3 or on Google Cloud Storage (see `Objects`)."""
+        from outlast.toolkit.objects.objects import Objects
+
+        return Objects(self._objects)
+
+    def _objects(self) -> ObjectLink:
+        """Return the way to the objects of the app; raise ConfigurationError where no setting leads to any."""
+        link: ObjectLink = self._wired().composer.claims.link
+        return link
 
     def _piece(self) -> Callable[[], Toolkit]:
         """Note that a piece is declared; return what it gets the toolkit from. Raise ConfigurationError."""
