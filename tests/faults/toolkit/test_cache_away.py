@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.core.clock import SystemClock
+from outlast.aio.clock import SystemClock
 from outlast.core.errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from tests.faults.toolkit.stampede import CONCURRENCY, miss_together, read_through_outage
