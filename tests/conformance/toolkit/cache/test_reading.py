@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from outlast import deadline
-from outlast.core.errors import OutlastError
+from outlast.core.errors import DeadlinePassed, OutlastError
 from outlast.resilience.deadlines import ends_at
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
@@ -210,3 +210,17 @@ async def test_a_lease_is_renewed_though_the_deadline_of_its_first_caller_has_pa
     await until(lambda: renewed, "the lease is renewed")
     source.open()
     await reads
+
+
+async def test_the_deadline_of_one_caller_takes_no_side_for_the_others(kit: Toolkit, other_kit: Toolkit) -> None:
+    cache, other, source = cache_on(kit), cache_on(other_kit), Source(1, held=True)
+    with deadline(0):
+        first = asyncio.create_task(cache.get_or_set("k", source.compute, ttl=60))
+    others = [asyncio.create_task(cache.get_or_set("k", source.compute, ttl=60)) for _ in range(20)]
+    with pytest.raises(DeadlinePassed):
+        await first
+    await source.until_began(1)
+    source.open()
+    assert await asyncio.gather(*others) == [1] * 20
+    assert source.began == 1
+    assert await other.get("k") == 1, "it is kept: the store is not away"
