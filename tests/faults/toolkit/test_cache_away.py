@@ -5,47 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from outlast.aio.clock import SystemClock
 from outlast.core.errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from tests.faults.toolkit.stampede import CONCURRENCY, miss_together, read_through_outage
 from tests.support.polling import until
-from tests.support.servers.memcached_server import MemcachedServer, shared_memcached
 from tests.support.servers.redis_server import RedisServer
 from tests.support.stores import namespace_of, redis_url
 from tests.support.toolkit_cache import Source, cache_on
 
-Server = RedisServer | MemcachedServer
 
-
-@pytest.mark.parametrize("place", ["sqlite", "redis", "memcached"])
+@pytest.mark.parametrize("place", ["sqlite", "redis"])
 async def test_processes_that_miss_together_compute_once(place: str, tmp_path: Path) -> None:
-    urls = {
-        "sqlite": lambda: f"sqlite:{tmp_path / 'toolkit.db'}",
-        "redis": lambda: f"{redis_url()}?timeout=60&namespace={namespace_of(tmp_path)}",
-        "memcached": lambda: f"{shared_memcached().url}&namespace={namespace_of(tmp_path)}",
-    }
-    tags = () if place == "memcached" else ("t",)
-    assert await miss_together(urls[place](), tmp_path, processes=2, callers=250, tags=tags) == (1, 500)
+    file = f"sqlite:{tmp_path / 'toolkit.db'}"
+    url = file if place == "sqlite" else f"{redis_url()}?timeout=60&namespace={namespace_of(tmp_path)}"
+    assert await miss_together(url, tmp_path, processes=2, callers=250) == (1, 500)
 
 
-@pytest.fixture(params=[RedisServer, MemcachedServer], ids=["redis", "memcached"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server of this test's own."""
-    server: Server = request.param()
-    server.start()
-    yield server
-    server.stop()
-    if isinstance(server, RedisServer):
-        server.remove()
-
-
-async def test_readers_go_on_at_the_source_while_the_server_is_killed(server: Server) -> None:
+async def test_readers_go_on_at_the_source_while_the_server_is_killed(server: RedisServer) -> None:
     seen = await read_through_outage(server, readers=20, answers=100)
     assert seen.wrong == []
     assert seen.answers >= 100
@@ -54,7 +34,7 @@ async def test_readers_go_on_at_the_source_while_the_server_is_killed(server: Se
 
 
 async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_wait(
-    kit: Toolkit, server: Server
+    kit: Toolkit, server: RedisServer
 ) -> None:
     cache, source = cache_on(kit), Source(5)
     assert await cache.set("other", 1, ttl=60)
@@ -72,9 +52,8 @@ async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_w
         assert not await cache.set("k", 1, ttl=60)
         with pytest.raises(ToolkitAway):
             await cache.delete("k0")
-        if isinstance(server, RedisServer):  # the other has no tags
-            with pytest.raises(ToolkitAway):
-                await cache.invalidate("t")
+        with pytest.raises(ToolkitAway):
+            await cache.invalidate("t")
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -85,43 +64,6 @@ async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_w
     assert await cache.get("other") == 1
 
 
-async def test_a_memcached_that_was_restarted_gives_no_late_result_a_place() -> None:
-    """Its states have the same numbers again: the change of the old one must not be taken for one of the new one."""
-    server = MemcachedServer()
-    server.start()
-    kits = [Toolkit(server.url, clock=SystemClock(), timeout=30) for _ in range(2)]
-    one, other = map(cache_on, kits)
-    source, later = Source("old", held=True), Source("new", held=True)
-    await one.set("any", 1, ttl=60)  # so that the states of "k" have one number before and after
-    late = asyncio.ensure_future(one.get_or_set("k", source.compute, ttl=60))
-    await source.until_began(1)
-    server.stop()
-    server.start()
-
-    async def begins() -> bool:
-        try:
-            await other.get("any")
-            return bool(await other.set("any", 1, ttl=60))
-        except ToolkitAway:
-            return False
-
-    await until(begins, "the server is used again")
-    await other.delete("k")
-    new = asyncio.ensure_future(other.get_or_set("k", later.compute, ttl=60))
-    await later.until_began(1)
-    source.open()
-    assert await late == "old"
-    assert await other.get("k") is None
-    later.open()
-    assert await new == "new"
-    assert await one.get_or_set("k", later.compute, ttl=60) == "new"
-    assert later.began == 1
-    for kit in kits:
-        await kit.close()
-    server.stop()
-
-
-@pytest.mark.parametrize("server", [RedisServer], indirect=True, ids=["redis"])
 async def test_each_form_of_an_invalidation_tells_that_it_failed(kit: Toolkit, server: RedisServer) -> None:
     """And what was to be voided is returned again by then, until the invalidation is repeated."""
     cache, source = cache_on(kit), Source(1)
