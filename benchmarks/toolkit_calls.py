@@ -122,7 +122,7 @@ async def measured(cases: Cases, seconds: float, url: str) -> dict[str, float]:
 
 
 async def _stampede(call: Call, calls: int) -> dict[str, float]:
-    await call(0)  # connects
+    await asyncio.gather(*(call(0) for _ in range(calls)))  # connects: what waits for a connection would miss nothing
     print("READY", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     began = time.perf_counter()

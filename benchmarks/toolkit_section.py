@@ -43,11 +43,11 @@ METHOD = """\
   is empty and keeps nothing on disk: the calls of each case for {seconds:g} s one at a time, then {together} at a time.
   All use hiredis. The value is a small dict, kept as JSON (by cashews with pickle, its default).
 - **Hit, miss.** A decorated function whose source does nothing. Hits are of {keys} keys in turn. "Miss that others
-  join" keeps other processes from computing meanwhile: cashews with `lock=True`, aiocache with `cached_stampede`, which
-  joins the calls of one process only. Outlast always does, so both rows have the same call. fastapi-redis-sdk is
-  measured by its `CacheBackend`, without a request. The copy is that of `near=`, and of cashews' `client_side=True`.
-- **Stampede.** {misses:,} calls in {processes} processes miss one key at once; the source takes 50 ms. The time is that
-  of the last caller, the number is how often the source was asked.
+  join" is what a library has against a stampede: cashews' `lock=True`, aiocache's `cached_stampede`. Outlast always
+  joins, so both rows have the same call. fastapi-redis-sdk is measured by its `CacheBackend`, without a request. The
+  copy is that of `near=`, and of cashews' `client_side=True`.
+- **Stampede.** {misses:,} calls in {processes} processes miss one key at once, on connections that stand; the source
+  takes 50 ms. The time is that of the last caller, the number is how often the source was asked.
 - **Decision.** One rule, never reached, of 1,000 keys in turn. Outlast decides by GCRA, limits by a fixed window over
   redis-py (its `implementation="redispy"`, which was faster than its coredis), pyrate-limiter by its log. In the next
   row limits uses its moving window. "Added to a request" is a request through a middleware, without a server, less the

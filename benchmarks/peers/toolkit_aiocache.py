@@ -16,7 +16,7 @@ __all__ = ["cases"]
 
 @asynccontextmanager
 async def cases(place: Place) -> AsyncIterator[Cases]:
-    """Yield reads. `cached_stampede` joins the calls of one process."""
+    """Yield reads; `cached_stampede` is its guard against computing at the same time."""
     port = urlsplit(place.url).port
     redis = {
         "cache": Cache.REDIS,
