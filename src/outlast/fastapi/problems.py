@@ -32,6 +32,8 @@ from outlast.core.errors import (
     JobNotFound,
     LockLost,
     LockTimeout,
+    ObjectDamaged,
+    ObjectNotFound,
     OutlastError,
     QueueFull,
     ResultTimeout,
@@ -269,6 +271,8 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         InvalidEvent: lambda error: answer(
             422, "invalid-arguments", f"the {error.part} of the event cannot be used: {error.needs}"
         ),
+        ObjectNotFound: lambda _: answer(404, "object-not-found", "no such object: it was never there, or was deleted"),
+        ObjectDamaged: lambda error: _logged(error, 500, "object-damaged", "the object is not what was stored"),
         JobNotFound: lambda _: answer(
             404, "job-not-found", "no such job: it never existed here, or its record was removed"
         ),

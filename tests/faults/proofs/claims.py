@@ -213,10 +213,10 @@ def main() -> int:
     """Run the proof and print the verdict."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("place", choices=["folder", "s3"])
-    parser.add_argument("--jobs", type=int, default=4000)
-    parser.add_argument("--clients", type=int, default=40)
-    parser.add_argument("--between", type=int, default=20)
-    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--jobs", type=int, default=1200)
+    parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--between", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=2026)
     given = parser.parse_args()
     numbers = {name: getattr(given, name) for name in ("jobs", "clients", "between", "kills", "seed")}
