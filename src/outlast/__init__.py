@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from outlast.core.backoff import Backoff, Constant, Exponential
     from outlast.core.control_flow import GiveUp, Snooze
     from outlast.core.errors import (
-        BoardFull,
         BodyTooLarge,
         BulkheadFull,
         ConfigurationError,
@@ -31,16 +30,9 @@ if TYPE_CHECKING:
         JobExpired,
         JobFailed,
         JobNotFound,
-        LockLost,
-        LockTimeout,
-        ObjectDamaged,
-        ObjectNotFound,
         OutlastError,
         QueueFull,
         ResultTimeout,
-        SessionConflict,
-        SessionEnded,
-        SessionFull,
         StoreCorrupt,
         StoreError,
         StoreFull,
@@ -48,7 +40,6 @@ if TYPE_CHECKING:
         StoreRefused,
         StoreUnavailable,
         StoreUncertain,
-        ToolkitAway,
         UniqueConflict,
         UnsafeStore,
         WireError,
@@ -72,6 +63,17 @@ if TYPE_CHECKING:
     from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, RetryBudget, Timeout
     from outlast.core.limits import Limit, Rate
     from outlast.core.policy import Policy, Retention, Retry
+    from outlast.core.toolkit_errors import (
+        BoardFull,
+        LockLost,
+        LockTimeout,
+        ObjectDamaged,
+        ObjectNotFound,
+        SessionConflict,
+        SessionEnded,
+        SessionFull,
+        ToolkitAway,
+    )
     from outlast.core.topology import Queue
     from outlast.core.unique import Unique
     from outlast.declare.arguments import Redacted
@@ -218,6 +220,17 @@ _NAMES = {
     "core.limits": ("Limit", "Rate"),
     "core.policy": ("Policy", "Retention", "Retry"),
     "core.topology": ("Queue",),
+    "core.toolkit_errors": (
+        "BoardFull",
+        "LockLost",
+        "LockTimeout",
+        "ObjectDamaged",
+        "ObjectNotFound",
+        "SessionConflict",
+        "SessionEnded",
+        "SessionFull",
+        "ToolkitAway",
+    ),
     "core.unique": ("Unique",),
     "declare.arguments": ("Redacted",),
     "declare.context": ("CallNext", "Context", "Middleware"),

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast import LockLease, LockLost, LockTimeout, Outlast
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.fastapi.idempotency.middleware import IdempotencyMiddleware
 from tests.support.asgi import ask
 from tests.support.polling import until

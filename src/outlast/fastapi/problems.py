@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from outlast.core.errors import (
-    BoardFull,
     BodyTooLarge,
     BulkheadFull,
     DeadlinePassed,
@@ -30,22 +29,25 @@ from outlast.core.errors import (
     JobExpired,
     JobFailed,
     JobNotFound,
-    LockLost,
-    LockTimeout,
-    ObjectDamaged,
-    ObjectNotFound,
     OutlastError,
     QueueFull,
     ResultTimeout,
-    SessionConflict,
-    SessionEnded,
-    SessionFull,
     StoreCorrupt,
     StoreError,
     StoreFull,
     StoreUnavailable,
-    ToolkitAway,
     UniqueConflict,
+)
+from outlast.core.toolkit_errors import (
+    BoardFull,
+    LockLost,
+    LockTimeout,
+    ObjectDamaged,
+    ObjectNotFound,
+    SessionConflict,
+    SessionEnded,
+    SessionFull,
+    ToolkitAway,
 )
 from outlast.toolkit.limiter.decision import Decision
 

@@ -10,8 +10,9 @@ from fastapi import Depends, Response
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAway
+from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.fastapi.client_address import ClientAddress
 from outlast.fastapi.problems import LimitRefused, answer, too_many_requests, toolkit_unavailable
 from outlast.toolkit.limiter.decision import Decision

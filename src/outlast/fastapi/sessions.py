@@ -10,16 +10,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from outlast.core.errors import (
-    ConfigurationError,
-    InvalidArguments,
-    SessionConflict,
-    SessionEnded,
-    SessionFull,
-    StoreError,
-    ToolkitAway,
-)
+from outlast.core.errors import ConfigurationError, InvalidArguments, StoreError
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import SessionConflict, SessionEnded, SessionFull, ToolkitAway
 from outlast.fastapi.problems import STORE_RETRY, answer, session_refused, toolkit_unavailable
 from outlast.fastapi.session_cookie import SameSite, SessionCookie, cookie_of
 from outlast.toolkit.sessions.session import Session

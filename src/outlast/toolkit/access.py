@@ -23,9 +23,9 @@ from outlast.core.errors import (
     StoreRefused,
     StoreUnavailable,
     StoreUncertain,
-    ToolkitAway,
 )
 from outlast.core.guards.policies import Breaker
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.guard import Guard
 from outlast.toolkit.store import PartAway, ToolkitStore
 from outlast.toolkit.stores import connect_toolkit

@@ -15,9 +15,10 @@ from outlast.core.backoff import Exponential
 from outlast.core.claims import claim_in
 from outlast.core.clock import Clock
 from outlast.core.decide import Outcome, Unfetched
-from outlast.core.errors import ObjectDamaged, ObjectNotFound, OutlastError, StoreError
+from outlast.core.errors import OutlastError, StoreError
 from outlast.core.message import Failure
 from outlast.core.settlement import Finish, Release, Settlement
+from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound
 from outlast.toolkit.objects.claims import Claims
 from outlast.worker.budget import Budget
 from outlast.worker.run import Run

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from outlast.core.errors import BoardFull, InvalidArguments
+from outlast.core.errors import InvalidArguments
+from outlast.core.toolkit_errors import BoardFull
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.boards.board import Leaderboard

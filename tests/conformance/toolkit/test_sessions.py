@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from outlast.core.errors import InvalidArguments, SessionConflict, SessionEnded, SessionFull
+from outlast.core.errors import InvalidArguments
+from outlast.core.toolkit_errors import SessionConflict, SessionEnded, SessionFull
 from outlast.declare.value_forms import JsonForms
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.aio.clock import SystemClock
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.sessions.sessions import Sessions

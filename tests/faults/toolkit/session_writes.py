@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from outlast.core.errors import SessionConflict, SessionEnded
+from outlast.core.toolkit_errors import SessionConflict, SessionEnded
 from outlast.toolkit.sessions.session import Session
 from outlast.toolkit.sessions.sessions import Sessions
 

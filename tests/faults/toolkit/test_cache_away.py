@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from tests.faults.toolkit.stampede import CONCURRENCY, miss_together, read_through_outage
 from tests.support.polling import until

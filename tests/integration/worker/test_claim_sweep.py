@@ -12,9 +12,10 @@ from msgspec import structs
 
 from outlast import Outlast
 from outlast.admin.moving import MovePlan, Mover
-from outlast.core.errors import StoreUnavailable, ToolkitAway
+from outlast.core.errors import StoreUnavailable
 from outlast.core.store.control import Purge
 from outlast.core.store.store import Store
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.worker import claim_sweep
 from outlast.worker.claim_sweep import ClaimSweep
 from outlast.worker.store_link import StoreLink

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from outlast import Breaker, Guard
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.store import ToolkitStore

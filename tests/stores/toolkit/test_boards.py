@@ -9,7 +9,8 @@ import pytest
 
 from outlast.aio.clock import SystemClock
 from outlast.clients.redis import Address, RedisClient
-from outlast.core.errors import InvalidArguments, ToolkitAway
+from outlast.core.errors import InvalidArguments
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.boards import file as board_file

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.core.errors import InvalidArguments, ToolkitAway
+from outlast.core.errors import InvalidArguments
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.deadlines import deadline
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.limiter.limiter import Limiter

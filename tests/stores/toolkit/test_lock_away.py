@@ -10,7 +10,8 @@ import pytest
 
 from outlast import LockLost
 from outlast.aio.clock import SystemClock
-from outlast.core.errors import StoreUnavailable, ToolkitAway
+from outlast.core.errors import StoreUnavailable
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.lock.server import ServerLocks
 from outlast.toolkit.lock.store import Holding

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from outlast.core.errors import StoreCorrupt, StoreError, StoreFull, StoreRefused, StoreUnavailable, ToolkitAway
+from outlast.core.errors import StoreCorrupt, StoreError, StoreFull, StoreRefused, StoreUnavailable
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import TELL_EVERY, Toolkit
 from outlast.toolkit.memory import ToolkitMemory

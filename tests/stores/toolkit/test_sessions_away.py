@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI
 
 from outlast import Outlast, Session, Settings
 from outlast.aio.clock import SystemClock
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.fastapi import SessionMiddleware, current_session, install
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.sessions import sessions as all_sessions

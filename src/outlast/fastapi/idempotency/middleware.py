@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from outlast.core.errors import ConfigurationError, StoreError, ToolkitAway
+from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.fastapi.idempotency.header import BadKey, key_in
 from outlast.fastapi.idempotency.options import Idempotency, authorization
 from outlast.fastapi.idempotency.recorder import Recorder

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct
 
-from outlast.core.errors import BoardFull, InvalidArguments, ToolkitAway
+from outlast.core.errors import InvalidArguments
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import BoardFull, ToolkitAway
 from outlast.toolkit.boards.forms import boards_of
 from outlast.toolkit.boards.place import (
     MEMBERS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from outlast.core.errors import BoardFull
+from outlast.core.toolkit_errors import BoardFull
 from outlast.toolkit.boards.board import BoardCalls
 from outlast.toolkit.boards.place import MEMBERS, BoardAway, member_bytes, periods_ago, place_of
 from outlast.toolkit.boards.store import BoardChange

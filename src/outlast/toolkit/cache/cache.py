@@ -12,8 +12,9 @@ from msgspec import structs
 
 from outlast.aio.portal import portal
 from outlast.core.durations import Duration, seconds
-from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAway
+from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.callers_thread import CallersThread
 from outlast.toolkit.cache.flights import CacheRequest

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from outlast.aio.notifier import Notifier
 from outlast.aio.tasks import cancel
-from outlast.core.errors import DeadlinePassed, OutlastError, ToolkitAway
+from outlast.core.errors import DeadlinePassed, OutlastError
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.deadlines import ends_at, remaining, restore
 from outlast.resilience.guard import Guard
 from outlast.toolkit.cache.access import CacheAccess

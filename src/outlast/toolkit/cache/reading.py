@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
-from outlast.core.errors import ToolkitAway
 from outlast.core.guards.policies import Bulkhead
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.guard import Guard
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.access import CacheAccess

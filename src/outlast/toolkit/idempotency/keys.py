@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from msgspec import DecodeError, Struct, msgpack
 
-from outlast.core.errors import StoreError, ToolkitAway
+from outlast.core.errors import StoreError
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.deadlines import ends_at, restore
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency.forms import records_of

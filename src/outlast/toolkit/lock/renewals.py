@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from outlast.aio.notifier import Notifier
 from outlast.aio.portal import portal
-from outlast.core.errors import OutlastError, ToolkitAway
+from outlast.core.errors import OutlastError
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.lock.forms import lock_store
 from outlast.toolkit.lock.lease import LockLease
 

@@ -15,9 +15,10 @@ from msgspec import Raw, Struct, structs
 
 from outlast.core.claims import Claim, Part, claim_in, claim_json, claim_key, stands_for_another
 from outlast.core.clock import Clock
-from outlast.core.errors import ConfigurationError, ObjectDamaged, StoreError
+from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.message import Message
 from outlast.core.settlement import Finish, Full, Published, Reschedule, Settlement, TooLarge
+from outlast.core.toolkit_errors import ObjectDamaged
 
 if sys.platform == "linux":
     from time import CLOCK_BOOTTIME

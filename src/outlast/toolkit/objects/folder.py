@@ -12,14 +12,8 @@ from typing import BinaryIO, Final, TypeVar
 from uuid import uuid4
 
 from outlast.aio.threads import Threads
-from outlast.core.errors import (
-    ConfigurationError,
-    InvalidArguments,
-    ObjectDamaged,
-    ObjectNotFound,
-    StoreFull,
-    StoreUnavailable,
-)
+from outlast.core.errors import ConfigurationError, InvalidArguments, StoreFull, StoreUnavailable
+from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound
 from outlast.toolkit.objects.keys import OWN
 from outlast.toolkit.objects.place import Listed, ObjectPlace, Source
 

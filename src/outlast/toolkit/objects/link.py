@@ -8,15 +8,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from outlast.core.clock import Clock
-from outlast.core.errors import (
-    DeadlinePassed,
-    GuardOpen,
-    GuardTimeout,
-    StoreFull,
-    StoreUnavailable,
-    ToolkitAway,
-)
+from outlast.core.errors import DeadlinePassed, GuardOpen, GuardTimeout, StoreFull, StoreUnavailable
 from outlast.core.guards.policies import Breaker
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.guard import Guard
 from outlast.toolkit.objects.place import ObjectPlace
 from outlast.toolkit.objects.places import connect_objects

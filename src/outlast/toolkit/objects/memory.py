@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from outlast.core.clock import Clock
-from outlast.core.errors import ConfigurationError, ObjectDamaged, ObjectNotFound
+from outlast.core.errors import ConfigurationError
+from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound
 from outlast.toolkit.objects.place import Listed, ObjectPlace, Source
 
 __all__ = ["ObjectMemory"]

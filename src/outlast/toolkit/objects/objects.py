@@ -10,8 +10,9 @@ from typing import BinaryIO, Final
 
 from outlast.aio.portal import portal
 from outlast.core.durations import Duration, seconds
-from outlast.core.errors import ConfigurationError, InvalidArguments, ObjectDamaged
+from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ObjectDamaged
 from outlast.toolkit.objects.keys import object_key
 from outlast.toolkit.objects.link import ObjectLink
 from outlast.toolkit.objects.place import Source, StoredObject

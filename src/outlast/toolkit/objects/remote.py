@@ -12,8 +12,9 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import GCSStore, S3Store
 
-from outlast.core.errors import ConfigurationError, ObjectDamaged, ObjectNotFound, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreUnavailable
 from outlast.core.text import short
+from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound
 from outlast.toolkit.objects.place import Listed, ObjectPlace, Source
 
 if TYPE_CHECKING:

@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import structs
 
-from outlast.core.errors import (
-    ConfigurationError,
-    SessionConflict,
-    SessionEnded,
-    SessionFull,
-    StoreError,
-    ToolkitAway,
-)
+from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.toolkit_errors import SessionConflict, SessionEnded, SessionFull, ToolkitAway
 from outlast.toolkit.sessions.fields import ABSENT, SessionFields
 from outlast.toolkit.sessions.ids import digest_of_id, new_id
 from outlast.toolkit.sessions.store import SessionChange, SessionRecord, SessionSaved, SessionStore

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 
 from outlast.aio.portal import portal
-from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAway
+from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.values import ValueForms
 from outlast.toolkit.sessions.forms import sessions_of

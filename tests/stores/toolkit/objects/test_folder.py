@@ -11,7 +11,7 @@ import pytest
 
 from outlast import ConfigurationError, InvalidArguments, ToolkitAway
 from outlast.aio.clock import SystemClock
-from outlast.core.errors import ObjectNotFound
+from outlast.core.toolkit_errors import ObjectNotFound
 from outlast.toolkit.objects.folder import STALE, ObjectFolder
 from outlast.toolkit.objects.link import ObjectLink
 from outlast.toolkit.objects.objects import Objects

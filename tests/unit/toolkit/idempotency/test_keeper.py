@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast import deadline, remaining
-from outlast.core.errors import StoreFull, ToolkitAway
+from outlast.core.errors import StoreFull
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency import keeper as keeper_module
