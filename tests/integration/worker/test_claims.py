@@ -13,7 +13,7 @@ import pytest
 from msgspec import Raw
 
 from outlast import ConfigurationError, Context, ObjectDamaged, ObjectNotFound, Outlast, QueueFull, ToolkitAway
-from outlast.core.claims import Claim, claim_in, claim_json, claim_key
+from outlast.core.claims import Claim, claim_json
 from outlast.core.codec import changed_args
 from outlast.core.errors import InvalidArguments
 from outlast.core.message import Message
@@ -386,19 +386,6 @@ async def test_without_a_place_for_objects_bodies_stay_with_their_jobs(tmp_path:
         assert (await handle.record()).args == {"text": LARGE}
         with pytest.raises(ConfigurationError, match="is not set"):
             await app.objects.put("a", b"x")
-
-
-def test_keys_name_their_job() -> None:
-    from outlast.core.claims import job_of_key
-
-    for rest in ("0198f2c4", "A/../b", "..", "@+=/-:_.", "x" * 128, "/" * 128, "Order-7"):
-        key = claim_key(f"Mail_1.{rest}", "args-" + "0" * 16)
-        assert job_of_key(key) == f"Mail_1.{rest}"
-        assert all(0 < len(part) < 200 and part not in (".", "..") for part in key.split("/"))
-        assert key == key.lower()
-    for key in ("", ".outlast/claims/x", ".outlast/claims/mail/x.args", "mail/x.args-0", ".outlast/claims//x.args-0"):
-        assert job_of_key(key) is None
-    assert claim_in(Raw(b'{"text":"outlast:object"}')) is None
 
 
 async def test_over_rabbitmq_arguments_go_by_reference_and_unkept_results_nowhere(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.core.bounds import KEY_LIMIT, LAST_MOMENT, NESTED_LIMIT
+from outlast.core.claims import Claim, claim_json
 from outlast.core.codec import (
     EMPTY_ARGS,
     are_plain,
@@ -194,6 +195,12 @@ def test_changed_arguments_leave_the_others_as_they_were() -> None:
     assert changed_args(args, encode_value({"n": None, "deep": {"b": 2}, "new": 3})) == encode_value(
         {"n": None, "deep": {"b": 2}, "card": "4111", "new": 3}
     )
+
+
+def test_arguments_in_the_object_store_cannot_be_changed_one_by_one() -> None:
+    reference = claim_json(Claim("args-0123456789abcdef", 5, "a" * 64))
+    with pytest.raises(InvalidArguments, match=r"in the object store.*give all of them \(--args\)"):
+        changed_args(reference, encode_value({"n": 1}))
 
 
 PLAIN = Message(id="q.1", queue="q", kind="send", args=encode_value({"n": [1]}), enqueued_at=1.0, run_at=2.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outlast.core import errors, events
+from outlast.core import errors, events, toolkit_errors
 from outlast.core.control_flow import Snooze
 from outlast.core.settlement import ACCEPTED, UNROUTABLE, Accepted, Unroutable
 
@@ -68,6 +68,19 @@ from outlast.core.settlement import ACCEPTED, UNROUTABLE, Accepted, Unroutable
             "guard 'pay': the call took longer than timeout=2 s: raise timeout",
             {"guard": "pay", "timeout": 2.0},
         ),
+        (toolkit_errors.BoardFull("board 'b'", 1000), "board 'b' has max_members=1,000: raise it", {"limit": 1000}),
+        (
+            toolkit_errors.ToolkitAway("redis://a", "refused", uncertain=True, retry_after=1.0),
+            "the toolkit's store redis://a is away (refused)",
+            {"uncertain": True, "retry_after": 1.0, "by_deadline": False},
+        ),
+        (toolkit_errors.ObjectNotFound("k"), "no object 'k': it was never put there", {"key": "k"}),
+        (toolkit_errors.ObjectDamaged("k", "2 of 3 bytes"), "object 'k' is damaged: 2 of 3 bytes", {"key": "k"}),
+        (toolkit_errors.LockTimeout("l", 2.5), "'l' was held by others for 2.5 s", {"name": "l", "waited": 2.5}),
+        (toolkit_errors.LockLost("l", 7, "expired"), "'l' (token 7) was lost: expired", {"token": 7, "why": "expired"}),
+        (toolkit_errors.SessionEnded(), "nothing was written: send the request again", {}),
+        (toolkit_errors.SessionConflict(["a", "b"]), "in 'a', 'b' or a part of it", {"fields": ("a", "b")}),
+        (toolkit_errors.SessionFull(64, 16384), "more than max_fields=64 or max_bytes=16,384", {}),
         (Snooze(3), "snoozed for 3 s", {"seconds": 3}),
     ],
 )
@@ -89,8 +102,8 @@ def test_a_snooze_takes_any_duration() -> None:
 
 
 def test_every_error_is_ours_and_told_in_its_docstring() -> None:
-    for name in errors.__all__:
-        error = getattr(errors, name)
+    for module, name in [(each, name) for each in (errors, toolkit_errors) for name in each.__all__]:
+        error = getattr(module, name)
         assert issubclass(error, errors.OutlastError)
         assert error.__doc__
 
