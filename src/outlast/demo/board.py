@@ -11,11 +11,13 @@ import msgspec
 
 from outlast.demo.analytics import Sale
 from outlast.demo.breaker import BreakerSeen, BreakerWatch
+from outlast.demo.customers import Answer
 from outlast.demo.journal import JournalLine, Tail
 from outlast.demo.ledger import Ledger
 from outlast.demo.mail import Mail
 from outlast.demo.provider import BookEntry
 from outlast.demo.run_files import RunFiles
+from outlast.demo.toolkit_watch import PieceSeen, ToolkitWatch
 
 __all__ = ["Board", "JobCounts", "Incident", "Snapshot"]
 
@@ -62,6 +64,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 some copies of its event
     done, 4 all. series: rows of time, accepted, paid, invoiced, mailed, counted. outages: begin and end; end None while
     the outage lasts.
+    toolkit_outages: the same of the toolkit's store; pieces: what each piece of it does now.
     openings: the same of the breaker; probes: when each was made. routed_by: what gives the queues their events.
     """
 
@@ -72,6 +75,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: str
     series: Sequence[Row]
     outages: Sequence[tuple[float, float | None]]
+    toolkit_outages: Sequence[tuple[float, float | None]]
+    pieces: Sequence[PieceSeen]
     breaker: BreakerSeen
     openings: Sequence[tuple[float, float | None]]
     probes: Sequence[float]
@@ -99,6 +104,10 @@ class Board:
         self.ledger: Ledger | None = None
         self.outages: list[tuple[float, float | None]] = []
         self.breaker = BreakerWatch("payments")
+        self.toolkit = ToolkitWatch()
+        self.told: dict[str, set[str]] = {}
+        """The jobs that the answers to each order have named."""
+        self.replays = 0
         self.killed: list[float] = []
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS)
         self.answers: list[float] = []
@@ -114,10 +123,13 @@ class Board:
         self._provider, self._mail = Tail(files.charges), Tail(files.mails)
         self._sales, self._runs = Tail(files.sales), Tail(files.runs)
 
-    def accept(self, order: str, cents: int, seconds: float) -> None:
-        """Record that the client was answered 202 for `order` after `seconds`."""
-        self.accepted[order] = cents
-        self.answers.append(seconds)
+    def accept(self, answer: Answer) -> None:
+        """Record that a customer was answered 202, for the first time or again."""
+        self.replays += answer.replayed
+        if answer.order not in self.accepted:
+            self.accepted[answer.order] = answer.cents
+            self.answers.append(answer.seconds)
+        self.told.setdefault(answer.order, set()).add(answer.job)
 
     def note(self, kind: Literal["info", "down", "up", "killed", "done", "failed"], text: str, now: float) -> Incident:
         """Record an incident and return it."""
@@ -211,6 +223,8 @@ class Board:
             stages="".join(self._stage(order) for order in self.accepted),
             series=self._series,
             outages=self.outages,
+            toolkit_outages=self.toolkit.outages,
+            pieces=self.toolkit.seen,
             breaker=self.breaker.seen,
             openings=self.breaker.openings,
             probes=self.breaker.probes,

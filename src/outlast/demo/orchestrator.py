@@ -23,7 +23,8 @@ from outlast.core.errors import StoreError
 from outlast.core.policy import DEFAULTS
 from outlast.core.store.broker import QueueStats
 from outlast.demo.board import Board, Incident, Snapshot
-from outlast.demo.customers import OrderRequest, make_orders, send_orders
+from outlast.demo.catalogue import Catalogue
+from outlast.demo.customers import make_orders, send_orders
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.page import make_page, page_server
@@ -31,7 +32,9 @@ from outlast.demo.processes import DemoProcess, NotReady
 from outlast.demo.provider import Statement
 from outlast.demo.run_files import RunFiles, free_ports
 from outlast.demo.shop import shop as shop_app
-from outlast.demo.store import check_free, forget, forget_events, keep_at
+from outlast.demo.shop_ledger import balance_shop
+from outlast.demo.store import check_free, forget, forget_events, keep_at, toolkit_at
+from outlast.demo.toolkit_watch import ask_pieces
 
 __all__ = ["Demo", "DemoPlan"]
 
@@ -55,6 +58,11 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
     def sending(self) -> float:
         """Seconds over which the orders are sent."""
         return 2 * self.outage + 2
+
+    @property
+    def toolkit_outage(self) -> float:
+        """Seconds for which the toolkit's store is away."""
+        return self.outage * 3 / 8
 
     @property
     def patience(self) -> float:
@@ -84,10 +92,15 @@ class Demo:
         self._url = keep_at(plan.url, directory, rng)
         self._ordered = 0
         self._outage = asyncio.Lock()
+        self._toolkit_outage = asyncio.Lock()
         self._looked = asyncio.Event()
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
         worker = ["outlast", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
-        environ = {"OUTLAST_SHOP_URL": self._url, "OUTLAST_SHOP_AMQP_URL": plan.amqp_url}
+        environ = {
+            "OUTLAST_SHOP_URL": self._url,
+            "OUTLAST_SHOP_AMQP_URL": plan.amqp_url,
+            "OUTLAST_SHOP_TOOLKIT_URL": toolkit_at(self.files.toolkit),
+        }
         self._store = connect(self._url, clock=SystemClock(), max_body=DEFAULTS.max_body)
         self._provider = DemoProcess("provider", ["outlast.demo.provider"], directory)
         self._mail = DemoProcess("mail", ["outlast.demo.mail"], directory)
@@ -126,10 +139,15 @@ class Demo:
         await self._workers.start()
         await self._consuming()
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        actions = {"order": self.order_more, "outage": self.outage, "kill": self.kill_worker}
+        actions = {
+            "order": self.order_more,
+            "outage": self.outage,
+            "toolkit": self.toolkit_outage,
+            "kill": self.kill_worker,
+        }
         server = page_server(make_page(self._snapshot, actions), self._page_port)
         tasks.create_task(server.serve())
-        looking = [tasks.create_task(self._look()), tasks.create_task(self._follow_breaker())]
+        looking = [tasks.create_task(follow()) for follow in (self._look, self._follow_breaker, self._follow_toolkit)]
 
         def stop_tasks() -> None:
             server.should_exit = True
@@ -165,6 +183,7 @@ class Demo:
             invoices=[order for order in self.board.invoices() if is_whole(self.files.invoices / f"{order}.pdf")],
             emails=[mail.order for mail in self.board.mails],
             sales=self.board.sales,
+            shop=balance_shop(Catalogue(self.files.catalogue).account(), self.board.told, replays=self.board.replays),
         )
         self.board.ledger = ledger
         self.keep = self.keep or not ledger.balances
@@ -186,6 +205,22 @@ class Demo:
             seconds = self.board.provider_up(time.monotonic())
             self._note("up", f"provider is up again after {seconds:.1f} s")
 
+    async def toolkit_outage(self) -> None:
+        """Take the toolkit's file away, as when its disk is gone, for part of the planned time; then give it back."""
+        if self._toolkit_outage.locked():
+            return
+        async with self._toolkit_outage:
+            gone = self.files.toolkit.with_name("toolkit-away")
+            self.files.toolkit.rename(gone)
+            self.board.toolkit.taken(time.monotonic() - self.board.started)
+            self._note("down", "the toolkit's store is taken away")
+            try:
+                await asyncio.sleep(self.plan.toolkit_outage)
+            finally:
+                gone.rename(self.files.toolkit)
+            self.board.toolkit.given_back(time.monotonic() - self.board.started)
+            self._note("up", f"the toolkit's store is back after {self.plan.toolkit_outage:.1f} s")
+
     async def kill_worker(self) -> None:
         """Kill the worker process that started the last payment with SIGKILL; do nothing before the first payment."""
         run = self.board.last_run
@@ -201,11 +236,13 @@ class Demo:
         await self._order(MORE_ORDERS, 1.0)
 
     async def _trouble(self) -> None:
-        """Make the outage; kill one worker in its middle and one when payments succeed again."""
+        """Make the outage; take the toolkit's store away and kill a worker in it; kill one when payments succeed."""
         await asyncio.sleep(self.plan.sending / 4)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.outage())
-            await asyncio.sleep(self.plan.outage / 2)
+            await asyncio.sleep(self.plan.outage / 4)
+            group.create_task(self.toolkit_outage())
+            await asyncio.sleep(self.plan.outage / 4)
             await self.kill_worker()
         paid = self.board.counts().paid
         while self.board.counts().paid == paid and self.board.unfinished():
@@ -215,10 +252,7 @@ class Demo:
     async def _order(self, count: int, seconds: float) -> None:
         orders = list(make_orders(count, self._rng, first=self._ordered + 1))
         self._ordered += count
-        await send_orders(self.shop, orders, seconds=seconds, accepted=self._accepted)
-
-    def _accepted(self, order: OrderRequest, seconds: float) -> None:
-        self.board.accept(order.id, order.cents, seconds)
+        await send_orders(self.shop, orders, seconds=seconds, answered=self.board.accept)
 
     async def _finished(self) -> None:
         """Return when all orders are done and no job is left: a job that runs again would still change the counts."""
@@ -261,6 +295,16 @@ class Demo:
                 changed = await guards.guards_changed(changed, LOOK_EVERY)
                 continue
             await asyncio.sleep(LOOK_EVERY)
+
+    async def _follow_toolkit(self) -> None:
+        """Show which piece of the toolkit is on which side, as the shop answers."""
+        async with httpx2.AsyncClient(base_url=self.shop, timeout=5.0) as client:
+            while True:
+                with suppress(httpx2.TransportError):
+                    pieces = await ask_pieces(client)
+                    for kind, text in self.board.toolkit.look(pieces, time.monotonic() - self.board.started):
+                        self._note(kind, text)
+                await asyncio.sleep(LOOK_EVERY)
 
     def _snapshot(self) -> Snapshot:
         return self.board.snapshot(time.monotonic())

@@ -8,31 +8,40 @@ from functools import cache
 from typing import Annotated
 
 import httpx2
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
-from outlast import Breaker, Context, Exponential, GiveUp, Outlast, Retry, Settings
+from outlast import Breaker, Context, Exponential, GiveUp, LockLease, Outlast, Retry, Settings
+from outlast.demo import pieces
 from outlast.demo.analytics import record_sale
+from outlast.demo.catalogue import Catalogue, OrderRow, Product
 from outlast.demo.invoice import draw_invoice
 from outlast.demo.journal import Journal
 from outlast.demo.run_files import run_files
-from outlast.fastapi import install
+from outlast.fastapi import Idempotency, install, rate_limit, require_idempotency_key
 
-__all__ = ["Order", "app", "count_sale", "render_invoice", "send_receipt", "shop", "take_payment"]
+__all__ = ["Order", "Wish", "app", "count_sale", "render_invoice", "send_receipt", "shop", "take_payment"]
 
 # The longest wait between two runs is the longest delay of a payment when the provider is up again. A job is retried
 # for 15 minutes with any number of attempts, so an outage costs time and no order.
 OUTAGE = Retry(attempts=10_000, backoff=Exponential(base=0.25, cap=2.0), within=15 * 60)
 
 
-class Order(BaseModel):
-    """The order of a customer. id: chosen by the customer, so that a repeated request is the same order."""
+class Wish(BaseModel):
+    """What a customer sends. id: chosen by the customer, so that a repeated request is the same order."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-    item: Annotated[str, Field(max_length=80)]
-    cents: Annotated[int, Field(gt=0, lt=10_000_000)]
+    product: int
     country: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
     email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=120)]
+
+
+class Order(Wish):
+    """An order that has its item: the arguments of the jobs."""
+
+    item: str
+    cents: int
 
 
 app = FastAPI(title="Order shop")
@@ -108,14 +117,67 @@ def count_sale(ctx: Context, order: Order) -> None:
     record_sale(run_files().sales, event=ctx.headers["outlast-event"], order=order.id, cents=order.cents)
 
 
-install(app, shop)
+# Of the requests with one key one runs, and the others get its answer.
+install(app, shop, idempotency=Idempotency(ttl="1h"))
+pieces.serve(app, shop)  # for the page of the demo only: which piece of the toolkit works now
 
 
-@app.post("/orders", status_code=202)
-async def take_order(order: Order) -> dict[str, str]:
-    """Answer at once. The slow work runs later, as jobs, which survive failures."""
+@cache
+def catalogue() -> Catalogue:
+    """Return the shop's database."""
+    return Catalogue(run_files().catalogue)
+
+
+@shop.cache.cached(ttl="1m", key="product:{number}")
+async def product(number: int) -> Product | None:
+    """Read a product through the cache; while the cache is away, from the database."""
+    return await run_in_threadpool(catalogue().product, number)
+
+
+@app.get("/products/{number}")
+async def show_product(number: int) -> Product:
+    """Show a product with the items that are left."""
+    if (found := await product(number)) is None:
+        raise HTTPException(404, "there is no such product")
+    return found
+
+
+def take_item(wish: Wish, lease: LockLease) -> OrderRow:
+    """Take an item from the stock for an order, once however often the request comes. It blocks: call it in a thread.
+
+    Between the read of the stock and the write this process may stand still for longer than its lease. Then the
+    database refuses the write, because the token of the next holder is there.
+    """
+    if done := catalogue().order(wish.id):
+        return done
+    lease.confirm(catalogue().enter(wish.product, lease.token))
+    found = catalogue().product(wish.product)
+    if found is None or found.stock < 1:
+        raise HTTPException(410, "it is sold out")
+    lease.confirm(catalogue().sell(wish.id, found, lease.token))
+    return OrderRow(id=wish.id, product=found.id, item=found.name, cents=found.cents, runs=1)
+
+
+async def customer(request: Request) -> str:
+    """Return who asks, for the limiter; a shop with accounts would return the user that it has verified."""
+    return request.headers.get("x-customer", "")
+
+
+limited = Depends(rate_limit(shop.limiter("10/second, 1000/hour", name="orders"), key=customer))
+
+
+@app.post("/orders", status_code=202, dependencies=[Depends(require_idempotency_key), limited])
+async def take_order(wish: Wish) -> dict[str, str | int]:
+    """Answer at once. The slow work runs later, as jobs, which survive failures.
+
+    Each step may be repeated: the item is taken once for an order, and the job has the id of the order.
+    """
+    async with shop.lock(f"stock:{wish.product}", wait="5s") as lease:
+        row = await run_in_threadpool(take_item, wish, lease)
+    await product.delete(row.product)
+    order = Order(**wish.model_dump(), item=row.item, cents=row.cents)
     job = await take_payment.with_options(id=order.id).enqueue(order)
-    return {"job": job.id, "kept": job.durability}
+    return {"job": job.id, "kept": job.durability, "cents": order.cents}
 
 
 shop.observe(Journal(lambda: run_files().runs))

@@ -1,0 +1,71 @@
+"""The pieces of the toolkit as a customer of the shop finds them, for the page and the terminal."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import httpx2
+import msgspec
+
+__all__ = ["PieceSeen", "ToolkitWatch", "ask_pieces"]
+
+Change = tuple[Literal["info", "down", "up"], str]
+"""An incident to show: its kind and its text."""
+
+
+class PieceSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of the toolkit. side: what it does now, in words. whole: whether it does all that it does."""
+
+    name: str
+    whole: bool
+    side: str
+
+
+async def ask_pieces(shop: httpx2.AsyncClient) -> list[PieceSeen]:
+    """Return what each piece does now. Raise TransportError."""
+    found = msgspec.json.decode((await shop.get("/pieces")).content, type=list[PieceSeen])
+    refused = await shop.post("/pieces", headers={"Idempotency-Key": f'"{uuid.uuid4()}"'})
+    whole = refused.is_success
+    side = "whole" if whole else f"closed: orders get {refused.status_code}, and come again"
+    return [*found, PieceSeen(name="idempotency keys", whole=whole, side=side)]
+
+
+class ToolkitWatch:
+    """Follows the pieces from one look to the next.
+
+    outages: seconds of the run at which the store was taken away and given back; the last is None while it is away.
+    """
+
+    def __init__(self) -> None:
+        self.seen: Sequence[PieceSeen] = ()
+        self.outages: list[tuple[float, float | None]] = []
+        self.recovered: list[float] = []
+        """Seconds from each return of the store until every piece was whole."""
+
+    @property
+    def away(self) -> bool:
+        """Whether the store is away."""
+        return bool(self.outages) and self.outages[-1][1] is None
+
+    def taken(self, at: float) -> None:
+        """Begin an outage."""
+        self.outages.append((at, None))
+
+    def given_back(self, at: float) -> None:
+        """End the outage."""
+        self.outages[-1] = (self.outages[-1][0], at)
+
+    def look(self, pieces: Sequence[PieceSeen], at: float) -> Iterator[Change]:
+        """Take what the pieces do at `at` seconds of the run; yield what has changed since the last look."""
+        before = {piece.name: piece.whole for piece in self.seen}
+        self.seen = pieces
+        for piece in pieces:
+            if not piece.whole and before.get(piece.name, True):
+                yield "down", f"{piece.name}: {piece.side}"
+        if before and not all(before.values()) and all(piece.whole for piece in pieces):
+            back = self.outages[-1][1] if self.outages else None
+            seconds = 0.0 if back is None else max(at - back, 0.0)
+            self.recovered.append(round(seconds, 1))
+            yield "up", f"the toolkit is whole again, {seconds:.1f} s after its store is back"
