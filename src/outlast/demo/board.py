@@ -64,7 +64,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 some copies of its event
     done, 4 all. series: rows of time, accepted, paid, invoiced, mailed, counted. outages: begin and end; end None while
     the outage lasts.
-    toolkit_outages: the same of the toolkit's store; pieces: what each piece of it does now.
+    toolkit_outages: the same of the toolkit's store; pieces: what each piece of it does now. replays:
+    answers to orders that were sent again.
     openings: the same of the breaker; probes: when each was made. routed_by: what gives the queues their events.
     """
 
@@ -77,6 +78,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     outages: Sequence[tuple[float, float | None]]
     toolkit_outages: Sequence[tuple[float, float | None]]
     pieces: Sequence[PieceSeen]
+    replays: int
     breaker: BreakerSeen
     openings: Sequence[tuple[float, float | None]]
     probes: Sequence[float]
@@ -225,6 +227,7 @@ class Board:
             outages=self.outages,
             toolkit_outages=self.toolkit.outages,
             pieces=self.toolkit.seen,
+            replays=self.replays,
             breaker=self.breaker.seen,
             openings=self.breaker.openings,
             probes=self.breaker.probes,

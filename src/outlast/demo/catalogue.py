@@ -82,8 +82,6 @@ class Catalogue:
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._transaction() as db:
-            db.execute("pragma journal_mode=wal")
-        with self._transaction() as db:
             db.executescript(_SCHEMA)
             for number, (name, cents) in enumerate(PRODUCTS, 1):
                 stock = SCARCE if name == "Chess set" else STOCK

@@ -29,11 +29,11 @@ def serve(app: FastAPI, shop: Outlast) -> None:
 
     async def cache() -> Piece:
         kept = await shop.cache.set("pieces", 1, ttl="10s")
-        return Piece(name="cache", whole=kept, side="whole" if kept else "open: products come from the database")
+        return Piece(name="cache", whole=kept, side="whole" if kept else "open: the database is read")
 
     async def limit() -> Piece:
         alone = (await limiter.take("pieces")).approximate
-        return Piece(name="limiter", whole=not alone, side="alone: each process has its share" if alone else "whole")
+        return Piece(name="limiter", whole=not alone, side="local: a share for each process" if alone else "whole")
 
     async def lock() -> None:
         async with shop.lock("pieces", wait=0):
@@ -48,7 +48,7 @@ def serve(app: FastAPI, shop: Outlast) -> None:
 
     @app.get("/pieces")
     async def pieces() -> list[Piece]:
-        return list(await asyncio.gather(cache(), limit(), refusing("lock", lock, "no stock is taken")))
+        return list(await asyncio.gather(cache(), limit(), refusing("lock", lock, "no stock taken")))
 
     @app.post("/pieces", status_code=204)
     async def once(_: Annotated[str, Depends(require_idempotency_key)]) -> None:

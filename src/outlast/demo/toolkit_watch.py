@@ -28,7 +28,7 @@ async def ask_pieces(shop: httpx2.AsyncClient) -> list[PieceSeen]:
     found = msgspec.json.decode((await shop.get("/pieces")).content, type=list[PieceSeen])
     refused = await shop.post("/pieces", headers={"Idempotency-Key": f'"{uuid.uuid4()}"'})
     whole = refused.is_success
-    side = "whole" if whole else f"closed: orders get {refused.status_code}, and come again"
+    side = "whole" if whole else f"closed: orders get {refused.status_code}"
     return [*found, PieceSeen(name="idempotency keys", whole=whole, side=side)]
 
 
@@ -43,6 +43,8 @@ class ToolkitWatch:
         self.outages: list[tuple[float, float | None]] = []
         self.recovered: list[float] = []
         """Seconds from each return of the store until every piece was whole."""
+        self.sides: dict[str, str] = {}
+        """What each piece did that was not whole, by name."""
 
     @property
     def away(self) -> bool:
@@ -63,6 +65,7 @@ class ToolkitWatch:
         self.seen = pieces
         for piece in pieces:
             if not piece.whole and before.get(piece.name, True):
+                self.sides[piece.name] = piece.side
                 yield "down", f"{piece.name}: {piece.side}"
         if before and not all(before.values()) and all(piece.whole for piece in pieces):
             back = self.outages[-1][1] if self.outages else None

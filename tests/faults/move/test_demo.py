@@ -16,7 +16,7 @@ import msgspec
 from outlast import Outlast, Settings
 from outlast.core.store.records import Query
 from outlast.demo.analytics import Sale
-from outlast.demo.customers import OrderRequest, make_orders, send_orders
+from outlast.demo.customers import Answer, make_orders, send_orders
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.mail import Mail
@@ -61,10 +61,10 @@ class Shop:
         """Have so many more orders accepted."""
         orders, self._left = self._left[:count], self._left[count:]
 
-        def accepted(wish: OrderRequest, _: float) -> None:
-            self.accepted[wish.id] = wish.cents
+        def answered(answer: Answer) -> None:
+            self.accepted[answer.order] = answer.cents
 
-        await send_orders(f"http://127.0.0.1:{self.places.shop}", orders, seconds=1, accepted=accepted)
+        await send_orders(f"http://127.0.0.1:{self.places.shop}", orders, seconds=1, answered=answered)
 
     async def ledger(self) -> Ledger:
         """Ask the witnesses."""

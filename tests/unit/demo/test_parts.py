@@ -14,6 +14,7 @@ from outlast.core.guards.record import GuardRecord, GuardRules, GuardsView, prob
 from outlast.demo.analytics import record_sale
 from outlast.demo.board import Board
 from outlast.demo.breaker import BreakerSeen, BreakerWatch
+from outlast.demo.customers import Answer
 from outlast.demo.invoice import draw_invoice, is_whole
 from outlast.demo.journal import Journal, JournalLine, Tail
 from outlast.demo.mail import Mail
@@ -104,7 +105,7 @@ def test_the_board_counts_orders_by_the_stage_they_reached(tmp_path: Path) -> No
     spots = places(tmp_path)
     board = Board(spots, 4, 100.0, workers=2)
     for order in ("a", "b", "c", "d"):
-        board.accept(order, 500, 0.004)
+        board.accept(Answer(order=order, job=f"payments.{order}", cents=500, replayed=False, seconds=0.004))
     book = Book(spots.charges)
     for order in ("a", "b", "d", "a"):
         book.charge(order, order, 500, now=1.0)
