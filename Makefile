@@ -19,7 +19,7 @@ demo:  ## the order shop survives an outage (DEMO="--orders 2000 --outage 20", -
 	@.venv-demo/bin/python -m outlast.demo $(DEMO)
 
 test:  ## everything on the oldest Python that is here, the core of it on the newest
-	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server rabbitmq-server=rabbitmq-server openssl=openssl node=nodejs npm=npm
+	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server memcached=memcached rabbitmq-server=rabbitmq-server openssl=openssl node=nodejs npm=npm
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/servers redis-5.0 redis-6.2 valkey-9.1
 	@scripts/node-clients
@@ -39,7 +39,7 @@ newest:
 	@scripts/test-newest --prepare
 
 check:  ## lint, types, contracts and the fast tests
-	@scripts/packages python-venv=python3-venv redis-server=redis-server rabbitmq-server=rabbitmq-server
+	@scripts/packages python-venv=python3-venv redis-server=redis-server memcached=memcached rabbitmq-server=rabbitmq-server
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -47,13 +47,14 @@ check:  ## lint, types, contracts and the fast tests
 	.venv/bin/python -m pytest -q tests/unit tests/conformance tests/architecture $(PYTEST)
 
 proofs:  ## the long proofs: hundreds of kills, a million rows (PROOFS="survival rates" for some)
-	@scripts/packages python-venv=python3-venv redis-server=redis-server rabbitmq-server=rabbitmq-server
+	@scripts/packages python-venv=python3-venv redis-server=redis-server memcached=memcached rabbitmq-server=rabbitmq-server
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/proofs $(PROOFS)
 
-bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", "--store rabbitmq")
-	@scripts/packages python-venv=python3-venv redis-server=redis-server rabbitmq-server=rabbitmq-server node=nodejs npm=npm
+bench:  ## Outlast beside the floor and its peers, into docs/ (BENCH="--quick", "--store rabbitmq", "--only toolkit")
+	@scripts/packages python-venv=python3-venv redis-server=redis-server memcached=memcached rabbitmq-server=rabbitmq-server node=nodejs npm=npm
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	@scripts/servers redis-8.2
 	.venv/bin/python -m benchmarks.run $(BENCH)
 
 lock:  ## write requirements/*.txt anew, with hashes

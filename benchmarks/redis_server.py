@@ -26,11 +26,11 @@ def facts() -> str:
 
 
 class RedisServer:
-    """One running server. Ask it with `info`; it costs `cpu` seconds."""
+    """One running server. Ask it with `info`; it costs `cpu` seconds. program: by default that of the system."""
 
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
+    def __init__(self, folder: Path, program: str = "") -> None:
+        program = program or shutil.which("redis-server") or ""
+        if not program:
             raise BenchError("redis-server is not installed")
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]

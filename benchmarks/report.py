@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import guards, promises
+from benchmarks import guards, promises, toolkit_section
 from benchmarks.figures import Results, cell, number
 from benchmarks.plot import PICTURES
 from benchmarks.rows import ROWS, Row
@@ -62,6 +62,7 @@ def _page(results: Results) -> Iterator[str]:
             yield from _losses(results, store, shown)
             yield from _settings(results, store, shown)
     yield from guards.section(results)
+    yield from toolkit_section.section(results)
     if BEFORE_AFTER.exists():
         yield from ("## Before and after", "", BEFORE_AFTER.read_text())
     yield from _method(results)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, figures, guards, machine, measure, plot, report
+from benchmarks import environments, figures, guards, machine, measure, plot, report, toolkit, toolkit_stores
 from benchmarks.measure_rabbitmq import RabbitBench
 from benchmarks.measure_redis import RedisBench
 from benchmarks.processes import BenchError
@@ -27,19 +27,25 @@ from benchmarks.systems import SYSTEMS
 __all__ = ["main"]
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTS = {guards.NAME: guards, toolkit.NAME: toolkit}
+"""What is measured without the jobs of a store."""
 BENCHES: dict[Store, type[measure.Bench]] = {"sqlite": measure.Bench, "redis": RedisBench, "rabbitmq": RabbitBench}
 
 
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    names = [*dict.fromkeys(each.name for each in MEASURES), guards.NAME]
+    names = [*dict.fromkeys(each.name for each in MEASURES), *PARTS]
     parser.add_argument("--what", default=",".join(names), help=f"of {', '.join(names)}; all by default")
     parser.add_argument(
         "--peers", default="all", help="all, none, or some of " + ", ".join(s.name for s in SYSTEMS if s.peer)
     )
     parser.add_argument("--store", default="sqlite,redis,rabbitmq", help="sqlite, redis, rabbitmq; all by default")
-    parser.add_argument("--only", default="", help="measure only these systems, of ours too; guards for those alone")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="measure only these systems, of ours too; or guards, toolkit, toolkit-stores: each alone",
+    )
     parser.add_argument("--pairs", type=int, default=5, help="pairs of Outlast and the floor; at most 3 for most peers")
     parser.add_argument(
         "--jobs", type=int, default=50_000, help="jobs in one drain of Outlast; the rest is scaled by it"
@@ -116,6 +122,8 @@ def once(what: Measure, bench: measure.Bench, errors: list[str]) -> list[dict[st
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write. Return 1 when something could not be measured; the rest is written all the same."""
     given = options(argv)
+    if given.only == toolkit_stores.NAME:
+        return toolkit_stores.write(given.out, repetitions=given.pairs, quick=given.quick)
     scale = measure.Scale(given.jobs / 50_000)
     if given.quick:
         given.pairs = 1
@@ -126,8 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=environments.HOME))
     results = report.load(given.out / "benchmarks" / "results.json")
     errors: list[str] = []
-    with_guards = guards.NAME in (given.only.split(",") if given.only else names)
-    what = [] if given.only == guards.NAME else what
+    only = given.only.split(",") if given.only else []
+    parts = [part for part in PARTS if part in (only or names)]
+    what = [] if only and set(only) <= PARTS.keys() else what
     try:
         benches: dict[str, measure.Bench] = {}
         for system in chosen(given):
@@ -142,9 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             part=scale.part,
             machine=machine.facts(folder, stores=stores),
         )
-        if with_guards:
-            results.rows[guards.NAME] = guards.measured(run, peers=given.peers != "none", errors=errors)
-            results.versions[guards.NAME] = guards.versions(peers=given.peers != "none")
+        for part in parts:
+            results.rows[part] = PARTS[part].measured(run, peers=given.peers != "none", errors=errors)
+            results.versions[part] = PARTS[part].versions(peers=given.peers != "none")
         for each in what:
             results.rows[each.key] = figures.Measured(run, measured(each, benches, given.pairs, errors))
         results.versions |= {name: environments.versions(bench.system, bench.python) for name, bench in benches.items()}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -34,3 +35,14 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.enable()
         gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def toolkit_keys_expire() -> Iterator[None]:
+    """Fail when a toolkit has left a key that never expires on a server that the tests share."""
+    yield
+    servers = sys.modules.get("tests.support.servers.redis_server")
+    if servers is not None and servers.SHARED:
+        from tests.support.expiry import endless_keys
+
+        assert {port: found for port in servers.SHARED if (found := endless_keys(port))} == {}

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
         JobExpired,
         JobFailed,
         JobNotFound,
-        LockLost,
-        LockTimeout,
         OutlastError,
         QueueFull,
         ResultTimeout,
@@ -39,9 +37,9 @@ if TYPE_CHECKING:
         StoreError,
         StoreFull,
         StoreMoved,
+        StoreRefused,
         StoreUnavailable,
         StoreUncertain,
-        ToolkitAway,
         UniqueConflict,
         UnsafeStore,
         WireError,
@@ -65,6 +63,17 @@ if TYPE_CHECKING:
     from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, RetryBudget, Timeout
     from outlast.core.limits import Limit, Rate
     from outlast.core.policy import Policy, Retention, Retry
+    from outlast.core.toolkit_errors import (
+        BoardFull,
+        LockLost,
+        LockTimeout,
+        ObjectDamaged,
+        ObjectNotFound,
+        SessionConflict,
+        SessionEnded,
+        SessionFull,
+        ToolkitAway,
+    )
     from outlast.core.topology import Queue
     from outlast.core.unique import Unique
     from outlast.declare.arguments import Redacted
@@ -78,6 +87,8 @@ if TYPE_CHECKING:
     from outlast.resilience.guard import Guard
     from outlast.router import JobRouter
     from outlast.settings import Settings
+    from outlast.toolkit.boards.board import BoardEntry, Leaderboard
+    from outlast.toolkit.boards.unique import UniqueCount
     from outlast.toolkit.cache.cache import Cache
     from outlast.toolkit.limiter.decision import Decision
     from outlast.toolkit.limiter.limiter import Limiter
@@ -85,11 +96,17 @@ if TYPE_CHECKING:
     from outlast.toolkit.lock.leader import Leader
     from outlast.toolkit.lock.lease import LockLease
     from outlast.toolkit.lock.lock import Lock
+    from outlast.toolkit.objects.objects import Objects
+    from outlast.toolkit.objects.place import StoredObject
+    from outlast.toolkit.sessions.session import Session
+    from outlast.toolkit.sessions.sessions import Sessions, UserSession
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Backoff",
+    "BoardEntry",
+    "BoardFull",
     "BodyTooLarge",
     "Bound",
     "Breaker",
@@ -138,6 +155,7 @@ __all__ = [
     "JobRouter",
     "JobStarted",
     "Leader",
+    "Leaderboard",
     "Limit",
     "Limiter",
     "Lock",
@@ -145,6 +163,9 @@ __all__ = [
     "LockLost",
     "LockTimeout",
     "Middleware",
+    "ObjectDamaged",
+    "ObjectNotFound",
+    "Objects",
     "Outlast",
     "OutlastError",
     "Policy",
@@ -159,19 +180,28 @@ __all__ = [
     "Retry",
     "RetryBudget",
     "ScheduleFailed",
+    "Session",
+    "SessionConflict",
+    "SessionEnded",
+    "SessionFull",
+    "Sessions",
     "Settings",
     "Snooze",
     "StoreCorrupt",
     "StoreError",
     "StoreFull",
     "StoreMoved",
+    "StoreRefused",
     "StoreUnavailable",
     "StoreUncertain",
+    "StoredObject",
     "Timeout",
     "ToolkitAway",
     "Unique",
     "UniqueConflict",
+    "UniqueCount",
     "UnsafeStore",
+    "UserSession",
     "WireError",
     "WorkerStalled",
     "WrongThread",
@@ -190,6 +220,17 @@ _NAMES = {
     "core.limits": ("Limit", "Rate"),
     "core.policy": ("Policy", "Retention", "Retry"),
     "core.topology": ("Queue",),
+    "core.toolkit_errors": (
+        "BoardFull",
+        "LockLost",
+        "LockTimeout",
+        "ObjectDamaged",
+        "ObjectNotFound",
+        "SessionConflict",
+        "SessionEnded",
+        "SessionFull",
+        "ToolkitAway",
+    ),
     "core.unique": ("Unique",),
     "declare.arguments": ("Redacted",),
     "declare.context": ("CallNext", "Context", "Middleware"),
@@ -202,6 +243,8 @@ _NAMES = {
     "resilience.guard": ("Guard",),
     "router": ("JobRouter",),
     "settings": ("Settings",),
+    "toolkit.boards.board": ("BoardEntry", "Leaderboard"),
+    "toolkit.boards.unique": ("UniqueCount",),
     "toolkit.cache.cache": ("Cache",),
     "toolkit.limiter.decision": ("Decision",),
     "toolkit.limiter.limiter": ("Limiter",),
@@ -209,6 +252,10 @@ _NAMES = {
     "toolkit.lock.leader": ("Leader",),
     "toolkit.lock.lease": ("LockLease",),
     "toolkit.lock.lock": ("Lock",),
+    "toolkit.objects.objects": ("Objects",),
+    "toolkit.objects.place": ("StoredObject",),
+    "toolkit.sessions.session": ("Session",),
+    "toolkit.sessions.sessions": ("Sessions", "UserSession"),
 }
 """The names of each module; every other name of `__all__` is an error in core.errors or an event in core.events."""
 

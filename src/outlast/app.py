@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -67,7 +68,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
         self._on_start, self._on_stop = self.registry.on_start, self.registry.on_stop
         self._observers = Observers()
         self._wiring: Wiring | None = None
-        self._wiring_lock = Lock()
+        self._wiring_locks: dict[int, Lock] = {}  # by process: a fork copies one that another thread holds
         self.parts: Final = Parts(Part("store", health=self._check_store))
 
     # Declaring
@@ -136,7 +137,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
         wiring = self._wiring
         if wiring is None:
             settings = Settings.load(self.name, self.explicit_settings)
-            with self._wiring_lock:  # of the first uses in two threads
+            with self._wiring_locks.setdefault(os.getpid(), Lock()):  # of the first uses in two threads
                 wiring = self._wiring = self._wiring or self._wire(settings, SystemClock(), self._connect)
         return wiring
 

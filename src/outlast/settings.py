@@ -35,7 +35,12 @@ _File = Annotated[
     str, Meta(pattern=r"^(?!sqlite:)(?s:.*[^/])?\Z", description="give the path of a file, such as 'spool.db'")
 ]
 
-ADDRESSES: Final = ("url", "amqp_url", "toolkit_url")
+_ObjectsUrl = Annotated[
+    str,
+    Meta(description="give text such as 's3://bucket/prefix?region=eu-west-1', 'gs://bucket/prefix' or 'file:PATH'"),
+]
+
+ADDRESSES: Final = ("url", "amqp_url", "toolkit_url", "objects_url")
 """The settings that name servers, and may hold secrets."""
 _CLI_ONLY: Final = ("APP", "DEBUG")
 """Variables that only the command line reads."""
@@ -66,10 +71,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     """"amqp://USER:PASSWORD@HOST/VHOST" of a RabbitMQ that routes the events of this app (docs/bridge.md); "" for none:
     the store routes them."""
     toolkit_url: _ToolkitUrl = ""
-    """"sqlite:PATH", "redis://..." or "memory:" for cache, locks, limits and sessions (docs/toolkit.md); "" for the
-    place of the jobs: the same servers, or a file beside theirs."""
+    """"sqlite:PATH", "redis://..." or "memory:" for cache, locks, limits and sessions, "memcached://..." for a cache
+    alone (docs/toolkit.md); "" for the place of the jobs: the same servers, or a file beside theirs."""
     toolkit_timeout: _SomeSeconds = 1.0
     """Seconds that one call of the toolkit waits for its store before it counts as away."""
+    objects_url: _ObjectsUrl = ""
+    """"file:PATH", "s3://BUCKET/PREFIX", "gs://BUCKET/PREFIX" or "memory:" for large objects (docs/toolkit/objects.md);
+    "" for a folder beside the file of the jobs, none where they are on a server."""
+    objects_timeout: _SomeSeconds = 30.0
+    """Seconds that one put or get of an object, or one part of a stream, may take before its store counts as away."""
+    objects_over: _Count = DEFAULTS.max_body
+    """Bytes of arguments or of a result, as JSON, above which they go to the object store by reference."""
+    objects_keep: _SomeSeconds = 86400.0
+    """Seconds that such an object stays when no job has it; more than any enqueue takes."""
     max_body: _Count = DEFAULTS.max_body
     """The maximum bytes of one job's arguments, as JSON."""
     enqueue_timeout: _SomeSeconds = 5.0

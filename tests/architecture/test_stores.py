@@ -15,15 +15,16 @@ ELSEWHERE = sorted(
 )
 of_source = pytest.mark.parametrize("path", ELSEWHERE, ids=lambda path: str(path.relative_to(SOURCE)))
 
-STORE = re.compile(r"(sqlite|rediss?|memory|amqps?|postgres(ql)?)(\+\w*)?(:.*)?", re.DOTALL)
+STORE = re.compile(r"(sqlite|rediss?|memory|memcached|amqps?|postgres(ql)?)(\+\w*)?(:.*)?", re.DOTALL)
 URL = re.compile(r"(sqlite|rediss?(\+\w+)?|amqps?|postgres(ql)?):")
 TESTS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit"}
 
 BRANCHES = {
     "settings.py": ["sqlite:"],
-    "toolkit/stores.py": ["amqp:", "amqps:", "memory", "sqlite:", "redis", "rediss"],
+    "toolkit/objects/places.py": ["sqlite:", "memory", "sqlite:", "memory:"],
+    "toolkit/stores.py": ["amqp:", "amqps:", "memory", "memcached", "sqlite:", "redis", "rediss"],
 }
-"""The one documented default, and the place where the toolkit chooses its store."""
+"""The one documented default, and the places where the toolkit chooses its stores."""
 IMPORTS = {
     "cli/version.py": {"outlast.brokers.sqlite.inspection"},
     "testing/harness.py": {"outlast.brokers.memory"},

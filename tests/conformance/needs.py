@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any, Final
 
-__all__ = ["NEEDS", "TURNS", "needs_of"]
+__all__ = ["NEEDS", "TURNS", "names_of", "needs_of"]
 
 NEEDS: Final[dict[str, frozenset[str]]] = {
     "records": frozenset(("record", "state", "get", "find", "count", "handle", "Query")),
@@ -34,8 +34,13 @@ TURNS: Final = "turns"
 
 def needs_of(test: Callable[..., Any]) -> set[str]:
     """Return what a test, with the functions of its module that it calls, needs."""
-    names = set(_names(test.__code__, test.__globals__, set()))
+    names = names_of(test)
     return {need for need, words in NEEDS.items() if names & words}
+
+
+def names_of(test: Callable[..., Any]) -> set[str]:
+    """Return the names in the code of a test, and of the functions of its module that it calls."""
+    return set(_names(test.__code__, test.__globals__, set()))
 
 
 def _names(code: CodeType, module: dict[str, Any], seen: set[CodeType]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A Redis of the test's own."""
+"""For every fault: a long time to accept jobs, and a Redis of the test's own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers.redis_fleet import Node, node
+
+
+@pytest.fixture(autouse=True)
+def patient_publishers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loaded host may write for longer than the default, and EnqueueUnknown is then right: no verdict by timing."""
+    monkeypatch.setenv("OUTLAST_ENQUEUE_TIMEOUT", "60")
 
 
 @pytest.fixture

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.clients.memcached.address import MemcachedAddress
 from outlast.clients.redis.address import Address
 from outlast.core.clock import Clock
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.file import ToolkitFile
+from outlast.toolkit.memcached import ToolkitMemcached
 from outlast.toolkit.memory import ToolkitMemory
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.store import ToolkitStore
 from outlast.toolkit.tidies import tidies
+from tests.support.servers.memcached_server import shared_memcached
 from tests.support.servers.redis_cluster import shared_cluster
 from tests.support.stores import namespace_of, redis_url
 
@@ -29,6 +32,8 @@ class Place:
     make: Callable[[Path, Clock], ToolkitStore]
     shared: bool = True
     """Two stores made of one folder reach the same data."""
+    caches_only: bool = False
+    """It keeps a cache without tags, and nothing else."""
 
 
 def _at(url: str, folder: Path, clock: Clock) -> ToolkitStore:
@@ -36,11 +41,17 @@ def _at(url: str, folder: Path, clock: Clock) -> ToolkitStore:
     return ToolkitServer(Address.of(f"{url}?namespace={namespace_of(folder)}"), now=now)
 
 
+def _in_memcached(folder: Path, clock: Clock) -> ToolkitStore:
+    url = f"{shared_memcached().url}&namespace={namespace_of(folder)}"
+    return ToolkitMemcached(MemcachedAddress.of(url), clock)
+
+
 PLACES: list[Place] = [
     Place("memory", lambda _, clock: ToolkitMemory(clock), shared=False),
     Place("sqlite", lambda folder, clock: ToolkitFile(str(folder / "toolkit.db"), clock, tidies=tidies())),
     Place("redis", lambda folder, clock: _at(redis_url(), folder, clock)),
     Place("cluster", lambda folder, clock: _at(shared_cluster(), folder, clock)),
+    Place("memcached", lambda folder, clock: _in_memcached(folder, clock), caches_only=True),
 ]
 
 

@@ -15,8 +15,9 @@ from outlast.core.store.store import Store
 if TYPE_CHECKING:
     from outlast.app import Outlast
     from outlast.settings import Settings
+    from outlast.toolkit.objects.claims import Claims
 
-__all__ = ["StoreAccess", "open_existing", "open_or_create"]
+__all__ = ["StoreAccess", "claims_of", "open_existing", "open_or_create"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,22 @@ class StoreAccess:
     def shown(self) -> str:
         """The file, or the URL without its secrets."""
         return self.kind.shown(self.url)
+
+
+def claims_of(access: StoreAccess) -> Claims:
+    """Return where large arguments and results of the store's jobs are, by the same settings as for an app."""
+    from outlast.aio.clock import SystemClock
+    from outlast.toolkit.objects.claims import Claims
+    from outlast.toolkit.objects.places import objects_url
+
+    settings = access.settings
+    return Claims(
+        objects_url(settings.objects_url, access.url),
+        clock=SystemClock(),
+        timeout=settings.objects_timeout,
+        over=settings.objects_over,
+        keep=settings.objects_keep,
+    )
 
 
 @asynccontextmanager

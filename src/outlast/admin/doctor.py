@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from outlast.admin.access import StoreAccess, open_existing
+from outlast.admin.access import StoreAccess, claims_of, open_existing
 from outlast.admin.bulk import matching
 from outlast.admin.exchanges import undeclared_of, workers_of
 from outlast.admin.findings import (
@@ -40,6 +40,7 @@ from outlast.core.unreadable import UNREADABLE
 from outlast.core.urls import redact_url
 from outlast.enqueue.spool_file import SpoolFile
 from outlast.toolkit.access import Toolkit
+from outlast.toolkit.objects.objects import Objects
 from outlast.toolkit.stores import missing_file, share_a_server, toolkit_url
 
 if TYPE_CHECKING:
@@ -57,7 +58,13 @@ async def examine(access: StoreAccess, *, pages: bool = True, app_name: str = ""
     pages: check all stored data, which reads the whole store. app_name: the name of `access.app` in the findings.
     """
     found = [*_of_machine(access), *await _of_store(access, pages=pages, app_name=app_name)]
-    return [*found, *await _of_bridge(access), *await _of_toolkit(access), *_of_spool(access)]
+    return [
+        *found,
+        *await _of_bridge(access),
+        *await _of_toolkit(access),
+        *await _of_objects(access),
+        *_of_spool(access),
+    ]
 
 
 def _of_machine(access: StoreAccess) -> Iterator[Finding]:
@@ -100,6 +107,19 @@ async def _of_toolkit(access: StoreAccess) -> list[Finding]:
         return [of_toolkit(redact_url(url), shared=share_a_server(url, access.url))]
     except OutlastError as error:
         return [Finding("toolkit", "error", str(error), "see the message")]
+
+
+async def _of_objects(access: StoreAccess) -> list[Finding]:
+    """Return the finding about the place of objects, if the settings name one: whether it answers."""
+    if not access.settings.objects_url:
+        return []
+    shown = redact_url(access.settings.objects_url)
+    try:
+        link = claims_of(access).link
+        await Objects(lambda: link).check()
+    except OutlastError as error:
+        return [Finding("objects", "error", str(error), "see the message")]
+    return [Finding("objects", "ok", shown)]
 
 
 def _topology(app: Outlast) -> Topology | None:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from outlast.admin.bulk import matching
-from outlast.core.errors import ConfigurationError
+from outlast.core.claims import claim_in
+from outlast.core.errors import ConfigurationError, OutlastError
 from outlast.core.message import Holder, State
 from outlast.core.moving import Adopt, Hold, Moved, Parcel, Unhold
 from outlast.core.store.control import Pause
@@ -23,9 +24,12 @@ from outlast.core.store.records import Query
 
 if TYPE_CHECKING:
     from outlast.core.store.store import Store
+    from outlast.toolkit.objects.claims import Claims
 
-__all__ = ["MoveOutcome", "MovePlan", "Mover", "MoveProgress"]
+__all__ = ["NO_OBJECT", "MoveOutcome", "MovePlan", "Mover", "MoveProgress"]
 
+NO_OBJECT: Final = "no-object"
+"""Why a job was not moved whose arguments cannot be fetched from the object store."""
 BATCH: Final = 250
 """Jobs of one round: they are held for its four steps at most, and each step delays other writers by milliseconds."""
 _WAITING: Final[tuple[State, ...]] = ("scheduled", "ready", "parked")
@@ -70,12 +74,16 @@ class MoveOutcome(Struct):
 
 
 class Mover:
-    """One move between two open stores."""
+    """One move between two open stores. claims: where large arguments of the source are; they move with their jobs.
 
-    def __init__(self, plan: MovePlan, source: Store, target: Store) -> None:
+    The target may have another object store, and the sweep of the source would not know the jobs any more.
+    """
+
+    def __init__(self, plan: MovePlan, source: Store, target: Store, claims: Claims | None = None) -> None:
         self._plan = plan
         self._source = source
         self._target = target
+        self._claims = claims
         self._holder = Holder(uuid4().hex, "outlast move")
         self.progress = MoveProgress()
 
@@ -166,13 +174,31 @@ class Mover:
             found += [each.id async for each in matching(self._source.records, query)]
         return found
 
+    async def _whole(self, parcel: Parcel) -> Parcel | None:
+        """Return a parcel with its arguments, None where they cannot be fetched now."""
+        if claim_in(parcel.message.args) is None:
+            return parcel
+        if self._claims is None:
+            return None
+        try:
+            args = await self._claims.check_out(parcel.message.id, parcel.message.args)
+        except OutlastError:
+            return None
+        return structs.replace(parcel, message=structs.replace(parcel.message, args=args))
+
     async def _round(self, ids: Sequence[str]) -> None:
         held = await self._source.control.apply([Hold(each, self._plan.source_reason) for each in ids])
-        parcels: list[Parcel] = [answer.parcel for answer in held if answer.parcel is not None]
+        parcels: list[Parcel] = []
+        refused: list[tuple[str, str]] = []
+        for answer in held:
+            if answer.parcel is not None and (whole := await self._whole(answer.parcel)) is not None:
+                parcels.append(whole)
+            elif answer.parcel is not None:
+                refused.append((answer.parcel.message.id, NO_OBJECT))
         # From here on no worker of either store runs these jobs, until the last step.
         adopted = await self._target.control.apply([Adopt(each, self._plan.target_reason) for each in parcels])
         accepted = [each.message.id for each, answer in zip(parcels, adopted, strict=True) if answer.ok]
-        refused = [
+        refused += [
             (each.message.id, answer.why) for each, answer in zip(parcels, adopted, strict=True) if not answer.ok
         ]
         # Durable at the target: only now may the jobs end at the source, else a crash would lose them.

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from outlast.core.errors import WrongThread
 
@@ -148,7 +148,7 @@ def has_short_loops() -> bool:
     return _short_loops
 
 
-_guard: Final = threading.RLock()
+_guard = threading.RLock()
 _current: _Process | None = None
 
 
@@ -159,3 +159,13 @@ def portal() -> Portal:
         if _current is None or _current.pid != os.getpid():
             _current = _Process()
         return _current.portal
+
+
+def _renew_guard() -> None:
+    """A fork copies the lock that another thread may hold, and not that thread."""
+    global _guard  # noqa: PLW0603 - one per process
+    _guard = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_guard)

@@ -12,6 +12,7 @@ from outlast.cli.job_values import ArgOption, arguments_json, moment_of
 from outlast.cli.output import show
 from outlast.cli.output.answers import print_answers
 from outlast.cli.store_access import find_job, find_store, on_store
+from outlast.core.claims import MARK
 from outlast.core.errors import BodyTooLarge, ConfigurationError
 from outlast.core.store.control import Command, Edit, Redrive
 from outlast.core.store.records import JobRecord
@@ -83,6 +84,11 @@ def _arguments(
     if access.app is not None and record.kind not in kinds:
         show.note(f"outlast: {record.kind} is not declared by {access.app.name}: its arguments are not checked")
     arguments = kinds.get(record.kind)
+    if pairs is not None and MARK in record.args:
+        raise ConfigurationError(
+            "edit: the arguments of this job are in the object store, so that none of them can be changed: give all of "
+            "them with --args"
+        )
     if pairs is not None:
         found = arguments_json(pairs, arguments, record)
     else:

@@ -71,11 +71,11 @@ def move(
 
 async def _move(here: StoreAccess, there: StoreAccess, plan: MovePlan, *, wait: bool) -> tuple[Mover, MoveOutcome]:
     """Move; Ctrl-C stops it between two rounds."""
-    from outlast.admin.access import open_existing, open_or_create
+    from outlast.admin.access import claims_of, open_existing, open_or_create
 
     async with open_existing(here) as source, open_or_create(there) as target:
         with stop_on_interrupt() as stop:
-            mover = Mover(plan, source, target)
+            mover = Mover(plan, source, target, claims_of(here))
             return mover, await mover.run(stop, wait=wait)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from outlast.core.bounds import LAST_MOMENT, NESTED_LIMIT, check_text, checked_headers, checked_moment, checked_text
+from outlast.core.claims import claim_in
 from outlast.core.durations import LONGEST
 from outlast.core.errors import ConfigurationError, InvalidArguments, WireError
 from outlast.core.ids import FULL_ID, queue_of
@@ -188,7 +189,15 @@ def nested_levels(body: bytes) -> int:
 
 
 def changed_args(args: Raw, change: Raw) -> Raw:
-    """Return the arguments with the values of `change` in place of the old ones."""
+    """Return the arguments with the values of `change` in place of the old ones.
+
+    Raise InvalidArguments for arguments in the object store: of a reference nothing can be changed.
+    """
+    if claim_in(args) is not None:
+        raise InvalidArguments(
+            "the arguments of this job are in the object store, so that none of them can be changed: give all of them "
+            "(--args)"
+        )
     return encode_value({**_raws.decode(args), **_raws.decode(change)})
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Snoozed",
     "Succeeded",
     "TimedOut",
+    "Unfetched",
     "UnknownKind",
     "Unrunnable",
     "admit",
@@ -80,6 +81,13 @@ class Invalid(Struct, frozen=True):
     failure: Failure
 
 
+class Unfetched(Struct, frozen=True):
+    """The arguments are not in the object store, or are not those that were put there. reason: which of the two."""
+
+    failure: Failure
+    reason: Literal["object-missing", "object-damaged"]
+
+
 class Snoozed(Struct, frozen=True):
     """The handler requested another run in `seconds`."""
 
@@ -118,6 +126,7 @@ Outcome = (
     | TimedOut
     | Crashed
     | Invalid
+    | Unfetched
     | Snoozed
     | CancelledRun
     | Aborted
@@ -159,6 +168,8 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
             return _again(delivery, outcome.failure, "crash", policy=policy, now=now, rng=rng)
         case Invalid():
             return Finish(fence, "dead", "invalid-arguments", error=outcome.failure)
+        case Unfetched():
+            return Finish(fence, "dead", outcome.reason, error=outcome.failure)
         case Snoozed():
             return _snoozed(delivery, outcome.seconds, now)
         case CancelledRun():

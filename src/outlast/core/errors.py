@@ -1,4 +1,4 @@
-"""Every error that Outlast raises; each message names the setting and the fix."""
+"""Every error that Outlast raises but those of the toolkit; each message names the setting and the fix."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ __all__ = [
     "JobExpired",
     "JobFailed",
     "JobNotFound",
-    "LockLost",
-    "LockTimeout",
     "OutlastError",
     "QueueFull",
     "ResultTimeout",
@@ -36,9 +34,9 @@ __all__ = [
     "StoreFull",
     "StoreMissing",
     "StoreMoved",
+    "StoreRefused",
     "StoreUnavailable",
     "StoreUncertain",
-    "ToolkitAway",
     "UniqueConflict",
     "UnsafeStore",
     "WireError",
@@ -237,30 +235,12 @@ class StoreUncertain(StoreUnavailable):
     """The connection broke after the call was sent: the store may have done it. Repeating the same call is safe."""
 
 
-class ToolkitAway(StoreUnavailable):
-    """The store of the toolkit does not answer, or did not a moment ago; each piece then takes its documented side.
-
-    uncertain: whether the call may have been done. retry_after: seconds from which on it may answer, None if not known.
-    by_deadline: the deadline of the caller has passed, which says nothing about the store.
-    """
-
-    def __init__(
-        self,
-        store: str,
-        why: str,
-        *,
-        uncertain: bool = False,
-        retry_after: float | None = None,
-        by_deadline: bool = False,
-    ) -> None:
-        super().__init__(f"the toolkit's store {store} is away ({why})")
-        self.uncertain = uncertain
-        self.retry_after = retry_after
-        self.by_deadline = by_deadline
-
-
 class StoreFull(StoreError):
     """The store's disk or memory is full. No accepted job is lost; repeat the call when there is space again."""
+
+
+class StoreRefused(StoreError):
+    """The server refuses the user of the URL, or its password; nothing was done. An operator must correct it."""
 
 
 class StoreCorrupt(StoreError):
@@ -383,28 +363,3 @@ class GuardTimeout(GuardError, TimeoutError):
         )
         self.timeout = timeout
         self.running = running
-
-
-class LockTimeout(OutlastError, TimeoutError):
-    """Others had the lock until `wait` seconds, or the deadline around the call, had passed; the body did not run."""
-
-    def __init__(self, name: str, waited: float) -> None:
-        super().__init__(
-            f"lock {name!r} was held by others for {waited:g} s: give a longer wait=, hold it for less time, or do "
-            "without it for now"
-        )
-        self.name = name
-        self.waited = waited
-
-
-class LockLost(OutlastError):
-    """The lease of a lock ended while its body ran, so that another may have the lock; the body was cancelled.
-
-    What it wrote elsewhere with its `token` is refused where a newer token is known. why: what ended the lease.
-    """
-
-    def __init__(self, name: str, token: int, why: str) -> None:
-        super().__init__(f"lock {name!r} (token {token}) was lost: {why}")
-        self.name = name
-        self.token = token
-        self.why = why

@@ -12,7 +12,7 @@ MASK: Final = "***"
 # What is shown has to have the form of a part that is no secret: a mistyped URL has its password in any of the parts.
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,31}):(/*)")
 _KNOWN: Final = re.compile(r"(?:rediss?(?:\+[a-z]+)?|amqps?|sqlite|memory)\Z", re.IGNORECASE)
-_FILE: Final = re.compile(r"\s*sqlite:(?!//[^/])", re.IGNORECASE)
+_FILE: Final = re.compile(r"\s*(?:sqlite|file):(?!//[^/])", re.IGNORECASE)
 _USER: Final = re.compile(r"([A-Za-z0-9_.-]{0,64}):(.+)", re.DOTALL)
 _HOST: Final = r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::[0-9]{1,5})?"
 _PLACE: Final = re.compile(rf"(?:{_HOST}(?:,{_HOST})*)?(?:/[A-Za-z0-9_.%-]*){{0,9}}\Z")

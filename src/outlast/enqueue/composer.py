@@ -28,6 +28,8 @@ from outlast.declare.options import NO_OPTIONS, EventOptions, Options, check_nam
 from outlast.enqueue.keys import key_of, unique_of
 from outlast.resilience.deadlines import remaining
 from outlast.settings import Settings
+from outlast.toolkit.objects.claims import Claims
+from outlast.toolkit.objects.places import objects_url
 
 __all__ = ["Composer"]
 
@@ -52,10 +54,24 @@ class Composer:
     """What the store of the settings offers."""
     latest: list[Message | None] = field(default_factory=lambda: [None])
     """The message that was made last: `enqueue_many` need not check what comes directly from here."""
+    given_claims: Claims | None = None
+    claims: Claims = field(init=False)
+    """Where large arguments and results go: what was given, else one by the settings."""
 
     def __post_init__(self) -> None:
         kind = find_kind(self.settings.url)  # an unknown one is refused when the store is opened
         object.__setattr__(self, "features", ALL_FEATURES if kind is None else kind.features)
+        object.__setattr__(self, "claims", self.given_claims or self._claims())
+
+    def _claims(self) -> Claims:
+        settings = self.settings
+        return Claims(
+            objects_url(settings.objects_url, settings.url),
+            clock=self.clock,
+            timeout=settings.objects_timeout,
+            over=settings.objects_over,
+            keep=settings.objects_keep,
+        )
 
     def check_progress(self) -> None:
         """Raise ConfigurationError where the store keeps no progress of jobs."""

@@ -59,6 +59,11 @@ class Connections:
         """Return whether another loop of this process, which is not closed, has a connection."""
         return any(True for _ in self._connections.others())
 
+    def has_worker(self, *, anywhere: bool) -> bool:
+        """Return whether a worker uses the store of the running loop, or of any loop of this process."""
+        connections = self._connections if anywhere else [self._connections.here()]
+        return any(each is not None and each.runtime is not None and each.runtime.used for each in connections)
+
     async def _ready(self, connection: _LoopConnection) -> Runtime:
         if connection.runtime is None:
             store = self._single or self._connect()
@@ -81,10 +86,10 @@ class Connections:
 
     async def close(self) -> None:
         """Close the store of the running loop, unless another loop shares it, or a worker uses it."""
-        connection = self._connections.here()
-        if connection is None or (connection.runtime is not None and connection.runtime.used):
+        if not self.has_connection() or self.has_worker(anywhere=False):
             return
-        self._connections.pop()
+        connection = self._connections.pop()
+        assert connection is not None
         async with connection.lock:
             runtime, connection.runtime = connection.runtime, None
             if connection.attendance is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
+from msgspec import structs
+
 from outlast.core.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultTimeout
 from outlast.core.ids import queue_of
 from outlast.core.message import TERMINAL, Message, State
@@ -83,13 +85,17 @@ class Handle(Generic[R_co]):
         return queue_of(self.id)
 
     async def record(self) -> JobRecord:
-        """Return the record of the job, redacted; raise JobNotFound."""
+        """Return the record of the job, redacted, with its result; raise JobNotFound.
+
+        Of a large result (`objects_over`) also ToolkitAway, ObjectNotFound, ObjectDamaged. Large arguments are not in
+        the record: their reference is.
+        """
         runtime = await self._runtime()
-        return self._found(runtime, (await runtime.store.records.get([self.id]))[0])
+        return await _with_result(runtime, await self._kept())
 
     async def status(self) -> State:
         """Return the current state of the job; raise JobNotFound."""
-        return (await self.record()).state
+        return (await self._kept()).state
 
     async def result(self, timeout: float | None = None) -> R_co:
         """Wait until the job has ended and return its result, None when no result was kept.
@@ -97,7 +103,8 @@ class Handle(Generic[R_co]):
         A result that does not fit the handler's return type is returned as the plain data that is kept.
 
         timeout: seconds; None waits without limit. Raise JobFailed, JobCancelled, JobExpired, JobNotFound, or
-        ResultTimeout when the job has not ended by then (the job continues).
+        ResultTimeout when the job has not ended by then (the job continues); for a large result (`objects_over`) also
+        ToolkitAway, ObjectNotFound, ObjectDamaged.
         """
         runtime = await self._runtime()
         limit = None if timeout is None else seconds(timeout, "timeout")
@@ -106,7 +113,7 @@ class Handle(Generic[R_co]):
             wait = _STEP if deadline is None else min(_STEP, max(0.0, deadline - runtime.clock.monotonic()))
             record = self._found(runtime, (await runtime.store.records.wait([self.id], wait))[0])
             if record.state in TERMINAL:
-                value: R_co = self._outcome(runtime, record)
+                value: R_co = self._outcome(runtime, await _with_result(runtime, record))
                 return value
             if deadline is not None and runtime.clock.monotonic() >= deadline:
                 raise ResultTimeout(self.id, record.state, limit or 0.0)
@@ -118,9 +125,14 @@ class Handle(Generic[R_co]):
         runtime = await self._runtime()
         answer = (await runtime.store.control.apply([Cancel(self.id)]))[0]
         if answer.why == "unknown":
-            record = await self.record()  # a follow-up's id may lead to another job
+            record = await self._kept()  # a follow-up's id may lead to another job
             answer = (await runtime.store.control.apply([Cancel(record.id)]))[0]
         return answer.ok
+
+    async def _kept(self) -> JobRecord:
+        """Return the record as it is kept: a reference stands for a large result."""
+        runtime = await self._runtime()
+        return self._found(runtime, (await runtime.store.records.get([self.id]))[0])
 
     def _found(self, runtime: Runtime, record: JobRecord | None) -> JobRecord:
         if record is None:
@@ -167,7 +179,7 @@ class HandleOfKind(Handle[R_co]):
 
     async def cancel(self) -> bool:
         """Cancel a waiting job, or request a running job to stop; return False if it had ended. Raise JobNotFound."""
-        await self.record()
+        await self._kept()
         return await super().cancel()
 
     def _found(self, runtime: Runtime, record: JobRecord | None) -> JobRecord:
@@ -178,6 +190,14 @@ class HandleOfKind(Handle[R_co]):
                 "kind, or with handle() of the app, which takes every kind"
             )
         return found
+
+
+async def _with_result(runtime: Runtime, record: JobRecord) -> JobRecord:
+    """Return a record with its result, where a reference to the object store stands for it."""
+    kept = record.raw_result
+    if kept is None or (result := await runtime.claims.check_out(record.id, kept)) is kept:
+        return record
+    return structs.replace(record, raw_result=result)
 
 
 def _why(record: JobRecord) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -61,11 +61,47 @@ class Runtime(Composer):
         """
         if not messages:
             return []
+        if self.claims.any_heavy(messages):
+            return await self._publish_heavy(messages, timeout, quiet=quiet)
+        return await self._publish(messages, messages, timeout, quiet=quiet)
+
+    async def _publish_heavy(
+        self, messages: Sequence[Message], timeout: float | None, *, quiet: bool
+    ) -> list[Accepted | Exists]:
+        """Put large arguments to the object store first: a job that is stored has them."""
+        began = self.claims.moment()
+        try:
+            sent, deposits = await self.claims.check_in(messages)
+            while self.claims.is_late(began):  # this process stood still meanwhile
+                began = self.claims.moment()
+                sent, deposits = await self.claims.check_in(messages)
+        except StoreError:
+            self._emit_refused(() if quiet else messages, "store")
+            raise
+        return await self._publish(
+            messages,
+            sent,
+            timeout,
+            quiet=quiet,
+            done=lambda answers: self.claims.publish_done(deposits, answers, began),
+        )
+
+    async def _publish(
+        self,
+        messages: Sequence[Message],
+        sent: Sequence[Message],
+        timeout: float | None,
+        *,
+        quiet: bool,
+        done: Callable[[Sequence[Published]], Awaitable[None]] | None = None,
+    ) -> list[Accepted | Exists]:
         limit = self.settings.enqueue_timeout if timeout is None else timeout
         try:
             with self._deadlines.within(limit):
-                answers = await self.store.broker.publish(messages)
+                answers = await self.store.broker.publish(sent)
         except TimeoutError:
+            if done is not None:
+                await done(())
             self._emit_refused(() if quiet else messages, "unknown")
             raise _unknown(messages, f"no answer within {limit:g} s (enqueue_timeout)") from None
         except StoreUncertain as error:
@@ -74,6 +110,8 @@ class Runtime(Composer):
         except StoreError:
             self._emit_refused(() if quiet else messages, "store")
             raise
+        if done is not None:
+            await done(answers)
         if self.observers:
             self.emit_published(messages, answers)
         if answers.count(ACCEPTED) != len(answers):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import fields
@@ -42,6 +41,7 @@ _Stored = tuple[list[Accepted | Exists], Durability]
 def wire(composer: Composer, store: Store, observers: Observers | None = None) -> Runtime:
     """Return the Runtime of an app on one store, open or not yet."""
     composed = {each.name: getattr(composer, each.name) for each in fields(Composer) if each.init}
+    composed["given_claims"] = composer.claims
     return Runtime(**composed, store=store, observers=Observers() if observers is None else observers)
 
 
@@ -62,10 +62,12 @@ class Wiring:
         settings = composer.settings
         kind = find_kind(settings.url)  # an unknown one is refused when the store is opened
         in_process = kind is not None and kind.in_process
-        self._guard_link: GuardLink | None = None
-        self._making_once = threading.Lock()
         self._in_process = in_process
-        self._toolkit: Toolkit | None = None
+        # Of the first uses in two threads one is kept, without a lock: a fork would copy one that is held.
+        self._guard_links: dict[None, GuardLink] = {}
+        self._toolkits: dict[None, Toolkit] = {}
+        self._begun_in = _folder()
+        """The working directory when the settings were read."""
         if settings.spool and not in_process:
             from outlast.enqueue.spool import Spool
 
@@ -85,24 +87,27 @@ class Wiring:
         if self._guard_link is None and not self._in_process:
             from outlast.resilience.link import GuardLink  # an app without guards does not need it
 
-            with self._making_once:  # of the first calls in two threads; a link that is not kept is never closed
-                if self._guard_link is None:
-                    self._guard_link = GuardLink(self._guard_store)
+            return self._guard_links.setdefault(None, GuardLink(self._guard_store))
         return self._guard_link
+
+    @property
+    def _guard_link(self) -> GuardLink | None:
+        """The link, if it is made."""
+        return self._guard_links.get(None)
 
     @property
     def toolkit(self) -> Toolkit:
         """The store of the app's toolkit; raise ConfigurationError if no URL leads to one."""
-        if self._toolkit is None:
-            from outlast.toolkit.access import Toolkit  # an app without its pieces does not need it
-            from outlast.toolkit.stores import toolkit_url
+        found = self._toolkits.get(None)
+        if found is not None:
+            return found
+        from outlast.toolkit.access import Toolkit  # an app without its pieces does not need it
+        from outlast.toolkit.stores import toolkit_url
 
-            settings = self.composer.settings
-            with self._making_once:
-                if self._toolkit is None:
-                    url = toolkit_url(settings.toolkit_url, settings.url)
-                    self._toolkit = Toolkit(url, clock=self.composer.clock, timeout=settings.toolkit_timeout)
-        return self._toolkit
+        settings = self.composer.settings
+        url = toolkit_url(settings.toolkit_url, settings.url, folder=self._begun_in)
+        made = Toolkit(url, clock=self.composer.clock, timeout=settings.toolkit_timeout)
+        return self._toolkits.setdefault(None, made)
 
     @property
     def value_forms(self) -> JsonForms:
@@ -198,8 +203,12 @@ class Wiring:
         A full queue is told once for each job, not at each attempt.
         """
         runtime = await self.connections.get()
+        claims = runtime.claims
+        began = claims.moment()
+        sent, deposits = await claims.check_in(messages)
         async with asyncio.timeout(self.composer.settings.enqueue_timeout):
-            answers = await publish_late(runtime.store, messages)
+            answers = await publish_late(runtime.store, sent)
+        await claims.publish_done(deposits, answers, began)
         news = [pair for pair in zip(messages, answers, strict=True) if self._is_news(*pair)]
         if runtime.observers and news:
             runtime.emit_published(*zip(*news, strict=True))
@@ -216,13 +225,19 @@ class Wiring:
         return not known
 
     async def close(self) -> None:
-        """Close the spool and the store of the running loop; on the portal's loop also the link of the guards."""
+        """Close the spool and the stores of the running loop; on the portal's loop also the link of the guards.
+
+        What a worker uses stays open.
+        """
         if self.spool is not None:
             await self.spool.close()
-        if self._guard_link is not None and portal().loop is asyncio.get_running_loop():
+        on_portal = portal().loop is asyncio.get_running_loop()
+        if self._guard_link is not None and on_portal:
             await self._guard_link.close()
-        if self._toolkit is not None:
-            await self._toolkit.close()
+        # The locks of a worker are renewed on the portal's loop.
+        if not self.connections.has_worker(anywhere=on_portal):
+            for toolkit in self._toolkits.values():
+                await toolkit.close()
         await self.connections.close()
 
     async def close_unless_shared(self) -> None:

@@ -20,6 +20,7 @@ from outlast.fastapi.install import install
 from outlast.fastapi.problems import Problem
 from outlast.fastapi.rate_limit import RateLimitMiddleware, rate_limit
 from outlast.fastapi.routes import Health, JobView
+from outlast.fastapi.sessions import SessionMiddleware, current_session
 from outlast.fastapi.shedder import LoadShedder
 
 __all__ = [
@@ -35,8 +36,10 @@ __all__ = [
     "Problem",
     "RateLimitMiddleware",
     "RequestClass",
+    "SessionMiddleware",
     "Shed",
     "by_credentials",
+    "current_session",
     "health_first",
     "install",
     "rate_limit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,7 @@ from outlast.core.durations import Duration
 from outlast.core.errors import BulkheadFull, ConfigurationError
 from outlast.core.text import shown
 from outlast.fastapi.problems import answer
-from outlast.toolkit.cache.rule import CacheRule, rule_of
+from outlast.toolkit.cache.rule import MOST_TAGS, CacheRule, rule_of
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -26,7 +26,8 @@ LARGEST: Final = 512 * 1024
 """Bytes of a body up to which it is kept; a larger one is passed on as it comes."""
 _FORBIDS: Final = {"no-store", "private", "no-cache"}
 _CREDENTIALS: Final = (b"authorization", b"cookie")
-_FIELD: Final = re.compile(r"\{(\w+)\}")
+_FIELD: Final = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
+_HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 
 
 class KeptAnswer(Struct, frozen=True, array_like=True):
@@ -66,10 +67,21 @@ class CachedRoute:
         stale_on_error: Duration = 0,
     ) -> None:
         where = f"CachedRoute({shown(path)})"
-        if not path.startswith("/"):
-            raise ConfigurationError(f"{where}: give a path that begins with '/'")
-        if isinstance(vary, str) or isinstance(tags, str) or "*" in vary:
-            raise ConfigurationError(f"{where}: give lists of texts as vary and tags, and names of headers as vary")
+        given: object = path
+        lists: tuple[tuple[str, object], ...] = (("vary", vary), ("tags", tags))
+        if not isinstance(given, str) or not given.startswith("/"):
+            raise ConfigurationError(f"{where}: path: give text that begins with '/', such as '/products/{{id}}'")
+        for name, texts in lists:
+            if isinstance(texts, str) or not isinstance(texts, Collection) or not all(map(_is_text, texts)):
+                raise ConfigurationError(f"{where}: {name}={shown(texts)}: give a list of texts")
+        if len(tags) > MOST_TAGS:
+            raise ConfigurationError(f"{where}: tags: {len(tags):,} are given: give at most {MOST_TAGS}")
+        if not all(map(_HEADER.match, vary)):
+            raise ConfigurationError(f"{where}: vary={shown(vary)}: give names of headers, such as 'accept-language'")
+        if type(public) is not bool:
+            raise ConfigurationError(f"{where}: public={shown(public)}: give True or False")
+        if identity is not None and not callable(identity):
+            raise ConfigurationError(f"{where}: identity={shown(identity)}: give a function of the ASGI scope")
         if identity is not None and public:
             raise ConfigurationError(f"{where}: give identity= for answers to one user, or public=True, not both")
         self.path: Final = path
@@ -79,11 +91,22 @@ class CachedRoute:
         self.vary: Final = tuple(sorted({name.lower() for name in vary}))
         self.tags: Final = tuple(tags)
         pieces = _FIELD.split(path)
+        if len(set(pieces[1::2])) < len(pieces[1::2]) or _has_braces(pieces[::2]):
+            raise ConfigurationError(f"{where}: path: give each field once, as in '/products/{{id}}'")
         made = "".join(re.escape(piece) if at % 2 == 0 else f"(?P<{piece}>[^/]+)" for at, piece in enumerate(pieces))
         self.match: Final = re.compile(made).fullmatch
         for tag in self.tags:
-            if unknown := set(_FIELD.findall(tag)) - set(pieces[1::2]):
-                raise ConfigurationError(f"{where}: the tag {shown(tag)} names {unknown}, which the path has not")
+            if not set(_FIELD.findall(tag)) <= set(pieces[1::2]) or _has_braces([_FIELD.sub("", tag)]):
+                known = ", ".join(pieces[1::2]) or "none"
+                raise ConfigurationError(f"{where}: tags: {shown(tag)} names no field of the path (it has: {known})")
+
+
+def _has_braces(texts: Sequence[str]) -> bool:
+    return any("{" in text or "}" in text for text in texts)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def by_credentials(scope: Scope) -> str | None:
@@ -108,6 +131,8 @@ class CachedRoutes:
     def __init__(self, app: ASGIApp, *, shop: Outlast, routes: Sequence[CachedRoute]) -> None:
         if any(not isinstance(each, CachedRoute) for each in routes):
             raise ConfigurationError("CachedRoutes(routes=...): give a list of CachedRoute('/path', ttl=...)")
+        for each in routes:
+            shop.cache.check_tags(each.tags)
         self._app = app
         self._shop = shop
         self._routes = tuple(routes)

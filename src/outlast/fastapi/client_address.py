@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
 from typing import Final
@@ -73,7 +74,7 @@ class ClientAddress:
             found = self._behind(connection) or peer
         if found is None:
             return host or "unknown"
-        return str(IPv6Network((int(found) >> 64 << 64, 64))) if isinstance(found, IPv6Address) else str(found)
+        return _as_key(found)
 
     def _is_trusted(self, address: Address | None, host: str = "") -> bool:
         if address is None:
@@ -111,6 +112,11 @@ class ClientAddress:
         return _address(named[-1]) if named else None  # of several the first one written
 
 
+@lru_cache(4096)
+def _as_key(address: Address) -> str:
+    return str(IPv6Network((int(address) >> 64 << 64, 64))) if isinstance(address, IPv6Address) else str(address)
+
+
 def _split_from_right(text: str, separator: str, *, quotes: bool) -> Iterator[str]:
     """Yield the parts of a list, the last one first. quotes: a separator within a quoted string splits nothing.
 
@@ -144,8 +150,11 @@ def _is_escaped(text: str, at: int) -> bool:
 def _address(text: str) -> Address | None:
     """Return the address in a text such as "192.0.2.1:80", "[2001:db8::1]:80" or "fe80::1%eth0"; None if it is none."""
     text = text.strip()
-    if len(text) > _LONGEST:
-        return None
+    return None if len(text) > _LONGEST else _parsed(text)
+
+
+@lru_cache(4096)
+def _parsed(text: str) -> Address | None:
     if found := _BRACKETED.match(text):
         text = found[1]
     elif text.count(":") == 1:

@@ -58,7 +58,7 @@ def install(
         raise ConfigurationError(f"install: full_status={full_status!r} must be 503 or 429")
     header = checked_header(deadline_header)
     _check_shed(app, shed)
-    _check_idempotency(app, idempotency)
+    _check_idempotency(app, shop, idempotency)
     installed: dict[str, tuple[Outlast, int]] = getattr(app.state, _KEY, {})
     for taken, (other, status) in installed.items():
         if other is shop:
@@ -98,7 +98,7 @@ def _check_shed(app: FastAPI, shed: object) -> None:
         )
 
 
-def _check_idempotency(app: FastAPI, idempotency: object) -> None:
+def _check_idempotency(app: FastAPI, shop: Outlast, idempotency: object) -> None:
     if idempotency is not None and not isinstance(idempotency, Idempotency):
         raise ConfigurationError(f"install(idempotency={shown(idempotency)}): give Idempotency(ttl='24h')")
     if idempotency is not None and _has(app, IdempotencyMiddleware):
@@ -106,6 +106,8 @@ def _check_idempotency(app: FastAPI, idempotency: object) -> None:
             "install: the app looks at Idempotency-Key already, and a second look would find the key in use: give "
             "idempotency= once"
         )
+    if idempotency is not None:
+        shop._piece()  # the middleware, which asks too, is made when the app starts
 
 
 def _has(app: FastAPI, middleware: object) -> bool:

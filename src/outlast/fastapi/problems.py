@@ -29,8 +29,6 @@ from outlast.core.errors import (
     JobExpired,
     JobFailed,
     JobNotFound,
-    LockLost,
-    LockTimeout,
     OutlastError,
     QueueFull,
     ResultTimeout,
@@ -38,8 +36,18 @@ from outlast.core.errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
-    ToolkitAway,
     UniqueConflict,
+)
+from outlast.core.toolkit_errors import (
+    BoardFull,
+    LockLost,
+    LockTimeout,
+    ObjectDamaged,
+    ObjectNotFound,
+    SessionConflict,
+    SessionEnded,
+    SessionFull,
+    ToolkitAway,
 )
 from outlast.toolkit.limiter.decision import Decision
 
@@ -50,6 +58,7 @@ __all__ = [
     "answer",
     "handlers",
     "response_of",
+    "session_refused",
     "too_many_requests",
     "toolkit_unavailable",
 ]
@@ -124,6 +133,17 @@ def toolkit_unavailable(error: ToolkitAway) -> JSONResponse:
     """Return the answer where a piece of the toolkit is closed while its store is away."""
     detail = "the service cannot check this request now: try again later"
     return answer(503, "toolkit-unavailable", detail, retry_after=error.retry_after or 1.0)
+
+
+def session_refused(error: SessionEnded | SessionConflict | SessionFull) -> JSONResponse:
+    """Return the answer to a request whose changes of its session were not stored."""
+    if isinstance(error, SessionFull):
+        return answer(422, "session-full", "the session has no room for this: nothing of it was stored")
+    if isinstance(error, SessionConflict):
+        detail = "another request has changed the same part of the session: read it, and send this request again"
+        return answer(409, "session-conflict", detail, retry_after=RESULT_RETRY)
+    detail = "the session was ended, or its id replaced, while this request ran: send it again with the present cookie"
+    return answer(409, "session-ended", detail)
 
 
 def response_of(description: str, *, retry_after: bool = False) -> dict[str, Any]:
@@ -209,6 +229,7 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
             503, "store-unavailable", "the job store cannot be reached now", retry_after=STORE_RETRY
         ),
         ToolkitAway: toolkit_unavailable,
+        BoardFull: lambda _: answer(503, "board-full", "the board has no room for a new member"),
         LimitRefused: lambda error: error.response,
         StoreFull: lambda _: answer(503, "store-full", "the job store has no space now", retry_after=STORE_RETRY),
         StoreCorrupt: lambda error: _logged(error, 500, "store-corrupt", "the job store cannot be used"),
@@ -245,10 +266,15 @@ def handlers(full_status: int) -> dict[type[Exception], Handler]:
         LockLost: lambda _: answer(
             503, "lock-lost", "it was interrupted, because its lock was lost: look at what was done"
         ),
+        SessionConflict: session_refused,
+        SessionEnded: session_refused,
+        SessionFull: session_refused,
         InvalidArguments: lambda error: answer(422, "invalid-arguments", str(error)),
         InvalidEvent: lambda error: answer(
             422, "invalid-arguments", f"the {error.part} of the event cannot be used: {error.needs}"
         ),
+        ObjectNotFound: lambda _: answer(404, "object-not-found", "no such object: it was never there, or was deleted"),
+        ObjectDamaged: lambda error: _logged(error, 500, "object-damaged", "the object is not what was stored"),
         JobNotFound: lambda _: answer(
             404, "job-not-found", "no such job: it never existed here, or its record was removed"
         ),

@@ -10,8 +10,9 @@ from fastapi import Depends, Response
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAway
+from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.fastapi.client_address import ClientAddress
 from outlast.fastapi.problems import LimitRefused, answer, too_many_requests, toolkit_unavailable
 from outlast.toolkit.limiter.decision import Decision
@@ -47,7 +48,7 @@ class RateLimitMiddleware:
         cost: int | Cost = 1,
         exempt: Exempt | None = None,
     ) -> None:
-        _check("RateLimitMiddleware", limiter, client, key=key, exempt=exempt)
+        _check("RateLimitMiddleware", limiter, client, cost, key=key, exempt=exempt)
         self._app = app
         self._limiter = limiter
         self._client = client
@@ -107,7 +108,7 @@ def rate_limit(
     whose store is away: RFC 9457 problems where the app has `install`. A route that returns a Response of its own sends
     no RateLimit headers: there the middleware sends them. Raise ConfigurationError for options that cannot work.
     """
-    _check("rate_limit", limiter, client, key=key)
+    _check("rate_limit", limiter, client, cost, key=key)
 
     async def no_key() -> None:
         return None
@@ -144,11 +145,16 @@ def _key_of(key: object, connection: HTTPConnection, client: ClientAddress) -> s
     return f"key:{key}"
 
 
-def _check(what: str, limiter: object, client: object, **functions: object) -> None:
+def _check(what: str, limiter: object, client: object, cost: object, **functions: object) -> None:
     if not isinstance(limiter, Limiter):
         raise ConfigurationError(f"{what}(limiter={shown(limiter)}): give shop.limiter('10/second', name='api')")
     if not isinstance(client, ClientAddress):
         raise ConfigurationError(f"{what}(client={shown(client)}): give ClientAddress(hops=1)")
+    if not callable(cost) and (type(cost) is not int or not 1 <= cost <= limiter.rules.most):
+        raise ConfigurationError(
+            f"{what}(cost={shown(cost)}): give a whole number from 1 to what the limits admit at once "
+            f"({limiter.rules.most:,}), or a function"
+        )
     for name, function in functions.items():
         if function is not None and not callable(function):
             raise ConfigurationError(f"{what}({name}={shown(function)}): give a function, or leave it out")

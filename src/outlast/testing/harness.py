@@ -121,7 +121,9 @@ class Testing:
         settings = Settings.load(app.name, app.explicit_settings)
         self.store: Final = _TestStore(self.clock, max_body=settings.max_body)
         """The MemoryStore behind the app."""
-        in_memory = msgspec.structs.replace(settings, url="memory:", toolkit_url="memory:")
+        in_memory = msgspec.structs.replace(
+            settings, url="memory:", toolkit_url="memory:", objects_url="memory:", objects_over=settings.max_body
+        )
         self._wiring = app._wire(in_memory, self.clock, self._connect)
 
     def _connect(self, settings: Settings, clock: Clock) -> Store:

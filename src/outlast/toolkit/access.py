@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final, TypeVar, cast
 
@@ -17,24 +17,36 @@ from outlast.core.errors import (
     DeadlinePassed,
     GuardOpen,
     GuardTimeout,
+    StoreError,
     StoreFull,
     StoreMoved,
+    StoreRefused,
     StoreUnavailable,
     StoreUncertain,
-    ToolkitAway,
 )
 from outlast.core.guards.policies import Breaker
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.guard import Guard
-from outlast.toolkit.store import ToolkitStore
+from outlast.toolkit.store import PartAway, ToolkitStore
 from outlast.toolkit.stores import connect_toolkit
 
 __all__ = ["Toolkit"]
 
 T = TypeVar("T")
+_log = logging.getLogger("outlast.toolkit")
 
 OPEN_FOR: Final = 1.0
 """Seconds after a failed call in which no other is made; then one call tries the store."""
-_AWAY: Final = (StoreUnavailable, StoreFull, GuardTimeout)
+TELL_EVERY: Final = 30.0
+"""Seconds between two log lines of one kind about a store that an operator must correct."""
+
+
+class _CannotOpen(StoreError):
+    """The place of the data does not fit: a damaged file, or one of another program, a number of no database."""
+
+
+_AWAY: Final = (StoreUnavailable, StoreFull, StoreRefused, GuardTimeout, _CannotOpen)
+"""Errors of a call that tell of all calls. Any other is of this call alone, such as a command that is not permitted."""
 
 
 class _ClosedMeanwhile(Exception):
@@ -78,6 +90,10 @@ class _Opened:
                 await self.store.open()
         except TimeoutError:
             raise StoreUnavailable(f"it could not be opened within {self._within:g} s (toolkit_timeout)") from None
+        except StoreError as error:
+            if isinstance(error, _AWAY):
+                raise
+            raise _CannotOpen(str(error)) from error
         self.ready = True
 
     async def close(self) -> None:
@@ -108,8 +124,11 @@ class Toolkit:
         self.clock: Final = clock
         self.timeout: Final = timeout
         self._connect = connect
-        self._pieces: dict[object, Any] = {}
-        self._making = threading.RLock()
+        self._cause = ""
+        """The last failure of a call."""
+        self._told: dict[type[StoreError], float] = {}
+        self._pieces: dict[tuple[int, object], Any] = {}
+        """By the id of the process: a fork must not have the locks of its parent's pieces."""
         self._single: dict[int, ToolkitStore] = {}
         """The store that all loops of a process share, by the id of the process: a fork must not copy its locks."""
         self._loops = PerLoop(self._make, close=self.close, abandon=lambda opened: opened.store.close())
@@ -124,7 +143,7 @@ class Toolkit:
                 open_for=OPEN_FOR,
                 ramp=0,
                 failures=_AWAY,
-                ignore=(_ClosedMeanwhile,),
+                ignore=(_ClosedMeanwhile, PartAway),
                 share=False,
             ),
         )
@@ -136,14 +155,13 @@ class Toolkit:
         return view.state == "half-open" or (view.state == "open" and view.next_probe != 0)
 
     def piece(self, make: Callable[[Toolkit], T]) -> T:
-        """Return what a piece keeps in this process, made by `make(toolkit)` at its first use."""
-        found = self._pieces.get(make)
-        if found is None:
-            with self._making:
-                if make not in self._pieces:
-                    self._pieces[make] = make(self)
-                found = self._pieces[make]
-        return cast(T, found)
+        """Return what a piece keeps in this process, made by `make(toolkit)` at its first use.
+
+        Two threads may both make one, of which one is kept: no lock is held, which a fork would copy.
+        """
+        key = (os.getpid(), make)
+        found = self._pieces.get(key)
+        return cast(T, self._pieces.setdefault(key, make(self)) if found is None else found)
 
     def _make(self) -> _Opened:
         if portal().loop is asyncio.get_running_loop():
@@ -154,11 +172,13 @@ class Toolkit:
             store = self._single.setdefault(process, store)  # of the first uses in two threads
         return _Opened(store, self.timeout)
 
-    async def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
-        """Return `await call(store)`. Raise ToolkitAway when the store does not answer; other errors of the call."""
-        if has_short_loops():
-            return await portal().call(lambda: self._use(call))
-        return await self._use(call)
+    def use(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> Coroutine[Any, Any, T]:
+        """Return `await call(store)`. Raise ToolkitAway for any StoreError of it; its other errors.
+
+        What an operator must correct (a password, a permission, space, a damaged file) is logged too, with the fix.
+        """
+        # Not `async`: each coroutine around another costs a cached read some percent.
+        return portal().call(lambda: self._use(call)) if has_short_loops() else self._use(call)
 
     def use_sync(self, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
         """Do the same from blocking code; raise WrongThread on a thread that runs an event loop."""
@@ -169,31 +189,56 @@ class Toolkit:
         if opened.store.in_process:
             return await call(opened.store)
         try:
-            return await self._guard.call(self._called, opened, call)
+            return (await self._guard.call(self._called, opened, call))[0]
         except StoreMoved as error:
+            self._cause = str(error)
             await self._replace(opened)
             raise ToolkitAway(opened.store.shown, str(error), uncertain=True) from error
         except _ClosedMeanwhile as error:
             why = "it was closed in this process during the call"
             raise ToolkitAway(opened.store.shown, why, uncertain=True) from error
+        except PartAway as error:
+            raise ToolkitAway(
+                opened.store.shown, str(error), uncertain=error.uncertain, retry_after=error.retry_after
+            ) from error
         except (GuardOpen, DeadlinePassed) as error:
             late = isinstance(error, DeadlinePassed)
-            raise ToolkitAway(
-                opened.store.shown, str(error), retry_after=error.retry_after, by_deadline=late
-            ) from error
-        except _AWAY as error:
-            uncertain = isinstance(error, StoreUncertain | GuardTimeout)
-            late = isinstance(error, GuardTimeout) and error.timeout < self.timeout
-            raise ToolkitAway(
-                opened.store.shown, str(error), uncertain=uncertain, retry_after=OPEN_FOR, by_deadline=late
-            ) from error
+            why = str(error) if late or not self._cause else f"{error}, after: {self._cause}"
+            raise ToolkitAway(opened.store.shown, why, retry_after=error.retry_after, by_deadline=late) from error
+        except (StoreError, GuardTimeout) as error:
+            raise self._failed(opened, error) from error
 
-    async def _called(self, opened: _Opened, call: Callable[[ToolkitStore], Awaitable[T]]) -> T:
+    def _failed(self, opened: _Opened, error: StoreError | GuardTimeout) -> ToolkitAway:
+        """Return what a piece is told of a call that failed: whatever the reason, it takes its side."""
+        late = isinstance(error, GuardTimeout) and error.timeout < self.timeout
+        if not late:
+            self._cause = str(error)
+        # A step that is refused in its middle, such as by a permission, may have done its first half.
+        half = opened.ready and not isinstance(error, StoreUnavailable | StoreFull | StoreRefused)
+        if isinstance(error, StoreError) and not isinstance(error, StoreUnavailable):
+            self._tell(error)
+        return ToolkitAway(
+            opened.store.shown,
+            str(error),
+            uncertain=half or isinstance(error, StoreUncertain | GuardTimeout),
+            retry_after=OPEN_FOR,
+            by_deadline=late,
+        )
+
+    def _tell(self, error: StoreError) -> None:
+        """Log what an operator must correct, once in TELL_EVERY for each kind of error."""
+        now, kind = self.clock.monotonic(), type(error)
+        if now - self._told.get(kind, -TELL_EVERY) >= TELL_EVERY:
+            self._told[kind] = now
+            _log.error("the store of the toolkit cannot be used, each piece takes its side: %s", error)
+
+    async def _called(self, opened: _Opened, call: Callable[[ToolkitStore], Awaitable[T]]) -> tuple[T]:
+        """Return the result as the one item of a tuple, which the guard does not look at for the status of HTTP."""
         try:
             if not opened.ready:
                 await opened.open()
-            return await call(opened.store)
-        except StoreUnavailable as error:
+            return (await call(opened.store),)
+        except StoreError as error:
             if opened.closed:
                 raise _ClosedMeanwhile from error
             raise
@@ -205,7 +250,7 @@ class Toolkit:
             await opened.close()
 
     async def check(self) -> None:
-        """Return when the store answers; raise ToolkitAway, StoreError, ConfigurationError otherwise."""
+        """Return when the store answers; raise ToolkitAway, ConfigurationError otherwise."""
         await self.use(_nothing)
 
     async def close(self) -> None:

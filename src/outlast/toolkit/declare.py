@@ -6,17 +6,28 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from outlast.core.durations import Duration
+from outlast.core.errors import ConfigurationError
+from outlast.core.urls import redact_url
+from outlast.settings import Settings
+from outlast.toolkit.caches_only import refuse_piece
+from outlast.toolkit.stores import keeps_caches_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from outlast.core.limits import Rate
     from outlast.toolkit.access import Toolkit
+    from outlast.toolkit.boards.board import Leaderboard
+    from outlast.toolkit.boards.place import BoardAway
+    from outlast.toolkit.boards.unique import UniqueCount
     from outlast.toolkit.cache.cache import Cache
     from outlast.toolkit.limiter.limiter import Limiter
     from outlast.toolkit.limiter.quotas import Algorithm
     from outlast.toolkit.lock.leader import Leader
     from outlast.toolkit.lock.lock import Lock
+    from outlast.toolkit.objects.link import ObjectLink
+    from outlast.toolkit.objects.objects import Objects
+    from outlast.toolkit.sessions.sessions import Sessions
 
 __all__ = ["ToolkitMixin"]
 
@@ -28,6 +39,8 @@ class ToolkitMixin:
     """Whether a piece was declared."""
 
     if TYPE_CHECKING:
+        name: str
+        explicit_settings: Settings | None
 
         def _wired(self) -> Any:
             """Return the `Wiring` of the app, which is above this package."""
@@ -37,12 +50,36 @@ class ToolkitMixin:
         """The cache of the app: values by key, with tags, and one computation for all who miss (see `Cache`)."""
         from outlast.toolkit.cache.cache import Cache
 
-        return Cache(self._piece(), lambda: self._wired().value_forms)
+        self.uses_toolkit = True
+        return Cache(self._toolkit, lambda: self._wired().value_forms, lambda: self._caches_only)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The objects of the app: large bytes by key, in a folder, on S3 or on Google Cloud Storage (see `Objects`)."""
+        from outlast.toolkit.objects.objects import Objects
+
+        return Objects(self._objects)
+
+    def _objects(self) -> ObjectLink:
+        """Return the way to the objects of the app; raise ConfigurationError where no setting leads to any."""
+        link: ObjectLink = self._wired().composer.claims.link
+        return link
 
     def _piece(self) -> Callable[[], Toolkit]:
-        """Note that a piece is declared; return what it gets the toolkit from."""
+        """Note that a piece is declared; return what it gets the toolkit from. Raise ConfigurationError."""
         self.uses_toolkit = True
+        if self._caches_only:
+            refuse_piece(self._caches_only)
         return self._toolkit
+
+    @cached_property
+    def _caches_only(self) -> str:
+        """The URL of the toolkit for messages, if only the cache can be there; "" otherwise."""
+        try:
+            url = Settings.load(self.name, self.explicit_settings).toolkit_url
+        except ConfigurationError:  # raised again at the first use
+            return ""
+        return redact_url(url) if keeps_caches_only(url) else ""
 
     def _toolkit(self) -> Toolkit:
         """Return the toolkit of the app: pieces keep this method, because a test replaces what it returns."""
@@ -100,3 +137,62 @@ class ToolkitMixin:
         from outlast.toolkit.lock.lock import Lock
 
         return Leader(Lock(self._piece(), name, kind="leader", lease=lease))
+
+    def sessions(
+        self,
+        *,
+        name: str = "session",
+        idle: Duration = "30m",
+        absolute: Duration = "12h",
+        max_fields: int = 64,
+        max_bytes: int = 16 * 1024,
+        per_user: int = 20,
+    ) -> Sessions:
+        """Declare sessions, for `outlast.fastapi.SessionMiddleware` or an edge of your own: see `Sessions`. No I/O.
+
+        name: an id of these sessions is none of others. idle: how long one lives without use; absolute: with it, from
+        its begin or its login on. max_fields, max_bytes: what one holds. per_user: of a user; one more login ends the
+        oldest. Raise ConfigurationError.
+        """
+        from outlast.toolkit.sessions.rule import rule_of
+        from outlast.toolkit.sessions.sessions import Sessions
+
+        rule = rule_of(idle=idle, absolute=absolute, max_fields=max_fields, max_bytes=max_bytes, per_user=per_user)
+        return Sessions(self._piece(), lambda: self._wired().value_forms, rule, name=name)
+
+    def board(
+        self,
+        name: str,
+        *,
+        period: Duration | None = None,
+        keep: int | None = None,
+        max_members: int = 100_000,
+        away: BoardAway = "raise",
+    ) -> Leaderboard:
+        """Return a leaderboard: `await shop.board("best-sellers", period="1d").add("product:7")`. See `Leaderboard`.
+
+        period: "1h", "1d", "week", "month", "year" or a duration of whole seconds, in UTC; a member has one score in
+        each. None: one score, which never expires. keep: how many earlier periods can be read (7). max_members: of a
+        period; a new one over it raises BoardFull. away: what reads do while the store is away: "raise" ToolkitAway, or
+        return what an "empty" board has. Raise ConfigurationError, InvalidArguments for a name that is no text.
+        """
+        from outlast.toolkit.boards.board import Leaderboard  # an app without boards does not need it
+
+        return Leaderboard(self._piece(), name, period=period, keep=keep, max_members=max_members, away=away)
+
+    def unique(
+        self,
+        name: str,
+        *,
+        period: Duration | None = None,
+        keep: int | None = None,
+        max_members: int = 100_000,
+        away: BoardAway = "raise",
+    ) -> UniqueCount:
+        """Return an exact count of different members: `await shop.unique("visitors", period="1d").add(user)`.
+
+        The options are those of `board`. See `UniqueCount`.
+        """
+        from outlast.toolkit.boards.unique import UniqueCount
+
+        return UniqueCount(self._piece(), name, period=period, keep=keep, max_members=max_members, away=away)

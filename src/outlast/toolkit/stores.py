@@ -5,24 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from outlast.clients.sqlite.file_url import sqlite_path
+from outlast.clients.sqlite.file_url import begun_in, sqlite_path
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
 from outlast.core.urls import redact_url
 from outlast.toolkit.store import ToolkitStore
 
-__all__ = ["connect_toolkit", "missing_file", "share_a_server", "toolkit_url"]
+__all__ = ["connect_toolkit", "keeps_caches_only", "missing_file", "share_a_server", "toolkit_url"]
 
-_GIVE: Final = "give 'sqlite:PATH', 'redis://HOST' or 'memory:'"
+_GIVE: Final = "give 'sqlite:PATH', 'redis://HOST', 'memory:', or for a cache 'memcached://HOST'"
 
 
-def toolkit_url(url: str, jobs_url: str) -> str:
+def toolkit_url(url: str, jobs_url: str, *, folder: str = "") -> str:
     """Return the URL of the toolkit's store. url: of the setting, "" for one that follows from that of the jobs.
 
-    Beside the jobs' file "outlast.db" that is "outlast-toolkit.db". Raise ConfigurationError where none follows.
+    Beside the jobs' file "outlast.db" that is "outlast-toolkit.db". folder: where a relative path begins. Raise
+    ConfigurationError where none follows.
     """
-    if url:
-        return url
+    found = url or _beside(jobs_url)
+    return begun_in(folder, found) if _is_file(found) else found
+
+
+def _beside(jobs_url: str) -> str:
     if _is_file(jobs_url):
         stem, dot, ending = jobs_url.rpartition(".")
         if not dot or "/" in ending:
@@ -63,6 +67,13 @@ def _connected(url: str, clock: Clock) -> ToolkitStore:
         except ModuleNotFoundError as error:
             raise ConfigurationError(f"pip install 'outlast[redis]' ({error})") from None
         return ToolkitServer(Address.of(url))
+    if keeps_caches_only(url):
+        try:
+            from outlast.clients.memcached.address import MemcachedAddress
+            from outlast.toolkit.memcached import ToolkitMemcached
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"pip install 'outlast[memcached]' ({error})") from None
+        return ToolkitMemcached(MemcachedAddress.of(url), clock)
     raise ConfigurationError(_GIVE)
 
 
@@ -80,6 +91,11 @@ def share_a_server(url: str, jobs_url: str) -> bool:
         return False
     endpoints = [set(Address.of(each).endpoints) for each in (url, jobs_url) if _is_redis(each)]
     return len(endpoints) == 2 and not endpoints[0].isdisjoint(endpoints[1])
+
+
+def keeps_caches_only(url: str) -> bool:
+    """Return whether a URL leads to a store on which no piece but the cache can be."""
+    return url.partition(":")[0] == "memcached"
 
 
 def _is_file(url: str) -> bool:

@@ -50,6 +50,8 @@ class Budget:
         """Slots in use."""
         self.settling = 0
         """Runs whose settlement is being sent to the store."""
+        self.leaving = 0
+        """Runs without a slot that wait for the object store, until they are settled."""
         self.finished = 0
         """Runs that have ended since the start."""
         self.starting = False
@@ -106,7 +108,7 @@ class Budget:
 
     def settles_soon(self) -> bool:
         """Return whether `room` is set soon: a run waits to be settled, or waiting runs are about to start."""
-        unended = self.taken - self.thread.stuck + sum(len(group.waiting) for group in self.groups)
+        unended = self.taken - self.thread.stuck + self.leaving + sum(len(group.waiting) for group in self.groups)
         return self.starting or len(self.runs) - self.settling > unended
 
     # The steps of a run

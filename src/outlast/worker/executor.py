@@ -18,11 +18,12 @@ from outlast.resilience.deadlines import ends_at, restore
 from outlast.resilience.passes import passes_here, with_passes
 from outlast.worker.budget import Budget
 from outlast.worker.call_plan import ThreadCall
+from outlast.worker.carrier import Carrier
 from outlast.worker.effects import EffectKeeper
 from outlast.worker.finisher import RunFinisher
 from outlast.worker.ports import RuntimePort
 from outlast.worker.report import Reporter
-from outlast.worker.run import ProcessPort, Run, RunPlan, conclude, fail, run_plans
+from outlast.worker.run import ProcessPort, Run, RunPlan, conclude, fail, run_plans, stopped
 from outlast.worker.slot_groups import SlotGroup
 from outlast.worker.stopper import RunStopper
 
@@ -70,7 +71,9 @@ class Executor:
         self._gates = gates
         self._threads = Threads(budget.thread.slots, "outlast-job")
         self._plans = run_plans(runtime, budget.by_mode)
-        self._finisher = RunFinisher(budget, report, settle, runtime.rng)
+        keeps = runtime.store.keeps_records()
+        self._carrier = Carrier(runtime.claims, budget, runtime.clock, runtime.rng, keeps_results=keeps)
+        self._finisher = RunFinisher(budget, report, settle, runtime.rng, self._carrier)
         self.stopper = RunStopper(budget, self._finisher, pool, runtime.clock)
         self._pumping = False
         self._loop = asyncio.get_running_loop()
@@ -156,10 +159,35 @@ class Executor:
                 self._pumping = False
 
     def _start(self, run: Run, now: float) -> None:
-        """Start a run that has its slot, as its group requires. It may have ended when this returns."""
+        """Start a run that has its slot. It may have ended when this returns."""
+        run.began = True
+        if self._carrier.is_reference(run):
+            run.started = now
+            self._budget.claimed(run)
+            self._carrier.carry_in(run, functools.partial(self._carried, run))
+        else:
+            self._begin(run, now)
+
+    def _carried(self, run: Run, end: Outcome | Release | None) -> None:
+        """Begin a run whose arguments have come, or end it."""
+        now = self.clock.monotonic()
+        if end is None and run.stop is None and not run.ended:
+            self._begin(run, now)
+            return
+        self._budget.free_slot(run, now)
+        if not run.ended:  # ended: the worker has given it up
+            if run.stop is not None or end is None:
+                self._finisher.end(run, stopped(run))
+            elif isinstance(end, Release):
+                self._finisher.close(run, end)
+            else:
+                self._finisher.end(run, end)
+        self._start_next(run.group)
+
+    def _begin(self, run: Run, now: float) -> None:
+        """Begin a run that has its arguments, as its group requires. It may have ended when this returns."""
         plan, group = run.plan, run.group
         assert plan is not None
-        run.began = True
         if group.isolated:
             run.started = now
             self._budget.claimed(run)

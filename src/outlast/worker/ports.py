@@ -17,6 +17,7 @@ from outlast.core.settlement import Published
 from outlast.core.store.store import Store
 from outlast.declare.options import Options
 from outlast.settings import Settings
+from outlast.toolkit.objects.claims import Claims
 
 __all__ = ["ArgumentsPort", "ComposerPort", "RuntimePort"]
 
@@ -68,6 +69,11 @@ class ComposerPort(Protocol):
     @property
     def arguments(self) -> Mapping[str, ArgumentsPort]:
         """The arguments of each kind."""
+        ...
+
+    @property
+    def claims(self) -> Claims:
+        """Where large arguments and results go."""
         ...
 
     def check_progress(self) -> None:

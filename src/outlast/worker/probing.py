@@ -11,7 +11,7 @@ from outlast.resilience.passes import Pass
 
 __all__ = ["end_passes", "probe_outcome"]
 
-_NOT_RUN: Final = ("invalid-arguments", "kind-missing")
+_NOT_RUN: Final = ("invalid-arguments", "kind-missing", "object-missing", "object-damaged")
 
 
 def probe_outcome(settlement: Settlement) -> CallOutcome:

@@ -164,6 +164,8 @@ class Run:
     stop: StopReason | None = None
     ended: bool = False
     task: asyncio.Task[None] | None = None
+    carried: Literal["", "in", "out"] = ""
+    """Whether `task` fetches its arguments from the object store, before it begins, or puts its result there."""
     values: dict[str, Any] | None = None
     then: list[Message] | None = None
     notes: dict[str, Raw] | None = None

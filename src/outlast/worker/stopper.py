@@ -48,7 +48,7 @@ class RunStopper:
 
     def tick(self, now: float) -> None:
         """Stop the runs past their timeout; release the jobs that have waited too long for a slot."""
-        for run in [run for run in self._budget.runs if 0 < run.deadline <= now and not run.ended]:
+        for run in [run for run in self._budget.runs if 0 < run.deadline <= now and not run.ended and not run.carried]:
             if run.stop is None:
                 self._stop(run, "timeout")
             elif run.group is self._budget.thread:
@@ -97,7 +97,7 @@ class RunStopper:
         for run in list(self._budget.runs):
             if not run.ended:
                 self._stop(run, "aborted")
-            if not run.ended and run.began and run.group is self._budget.thread:
+            if not run.ended and run.began and not run.carried and run.group is self._budget.thread:
                 self._budget.detach(run)
                 if run.task is not None:
                     run.task.cancel()  # the middleware around the thread can be stopped
@@ -113,10 +113,15 @@ class RunStopper:
     def _stop(self, run: Run, why: StopReason) -> None:
         if run.stop is not None:
             return  # a second cancellation would interrupt the handler's clean-up
+        if run.carried == "out" and why == "cancelled":
+            return  # its work is done
         run.stop = why
         if not run.began:
             run.group.waiting.remove(run)
             self._finisher.end(run, stopped(run))
+        elif run.carried:
+            if run.task is not None:
+                run.task.cancel()
         elif run.group.isolated:
             self._pool.kill(run)
         elif run.task is not None and run.group is not self._budget.thread:

@@ -24,6 +24,7 @@ from outlast.core.text import counted
 from outlast.worker import lifecycle
 from outlast.worker.app_source import AppSource, find_source, in_child_import
 from outlast.worker.budget import Budget
+from outlast.worker.claim_sweep import sweep_of
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
 from outlast.worker.effects import EffectKeeper
@@ -274,6 +275,9 @@ class Worker:
             await self._renew(stack, link)
         elif leases:
             self._run_in_background(stack, self._when_orphaned(stack, link), "outlast orphan watch")
+        sweep = sweep_of(self._runtime, link)
+        if sweep is not None:
+            self._run_in_background(stack, sweep.run(), "outlast object sweep")
         if self._job_map is None or not leases:  # else the supervisor, which has the store open too, watches for all
             watch = ConsumerWatch(lambda: link.store.broker, self._runtime.clock, self._runtime.emit)
             self._run_in_background(stack, watch.run(), "outlast consumer watch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from outlast import deadline
 from outlast.fastapi import Idempotency, IdempotencyMiddleware
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
@@ -53,6 +55,18 @@ class TestOneKey:
         assert 0 < found.left <= LEASE
         assert await held.finish(ANSWER)
         assert await keys.begin(SCOPE, PAYLOAD) == ANSWER
+
+    async def test_the_end_is_stored_though_the_deadline_of_the_request_has_passed(
+        self, keys: IdempotencyKeys, other_keys: IdempotencyKeys
+    ) -> None:
+        for answer in (None, ANSWER):
+            held = await begun(keys)
+            with deadline(0):
+                if answer is None:
+                    await held.free()
+                else:
+                    assert await held.finish(answer)
+        assert await other_keys.begin(SCOPE, PAYLOAD) == ANSWER
 
     async def test_another_payload_is_told_while_it_runs_and_later(self, keys: IdempotencyKeys) -> None:
         held = await begun(keys)
@@ -166,6 +180,9 @@ class Shop:
     def __post_init__(self) -> None:
         routes = [Route("/orders", self.order, methods=["POST"])]
         self.app = IdempotencyMiddleware(Starlette(routes=routes), shop=self, options=Idempotency(ttl=3600))  # type: ignore[arg-type]
+
+    def _piece(self) -> Callable[[], Toolkit]:
+        return self._toolkit
 
     def _toolkit(self) -> Toolkit:
         return self.kit

@@ -23,6 +23,8 @@ from tests.support.stores import CASES
 from tests.unit.declare import test_arrival_property as arrival
 from tests.unit.enqueue import test_doors as doors
 from tests.unit.enqueue import test_event_doors as events
+from tests.unit.toolkit import test_keys as keys
+from tests.unit.toolkit import test_toolkit_doors as toolkit
 
 __all__ = ["TARGETS", "Found", "fuzz"]
 
@@ -102,6 +104,10 @@ TARGETS: Final[dict[str, Callable[[Path, float, int], Awaitable[Found]]]] = {
         events.test_a_binding_is_kept_or_refused_in_words,
         events.test_an_event_is_carried_or_refused_in_words,
         events.test_an_event_is_published_or_refused_in_words,
+    ),
+    "toolkit": _by_hypothesis(
+        toolkit.test_arguments_together_are_taken_or_one_is_named,
+        keys.test_a_key_is_safe_and_different_for_different_texts,
     ),
     "records": _records,
     "urls": _by_hypothesis(no_url_shows_its_password),

@@ -35,7 +35,7 @@ class App:
     """An app with one guard, as one process has it; two in one process have a link each."""
 
     def __init__(self, url: str, breaker: Breaker = BREAKER) -> None:
-        self.shop = Outlast("shop", settings=Settings(url=url))
+        self.shop = Outlast("shop", settings=Settings(url=url, enqueue_timeout=60))
         self.guard: Guard = self.shop.guard("payments", breaker=breaker)
         self.calls = 0
 

@@ -55,7 +55,7 @@ BATCHES: Final = batches([name for name in WAYS if name not in _ALONE or name in
 async def judge(names: Sequence[str], url: str, folder: Path) -> list[Verdict]:
     """Run these ways under one supervisor, which must also stop when it is told to; return a verdict on each."""
     ledger, log = Ledger(folder / "ledger"), folder / "log"
-    shop = declaring_alike(app, Settings(url=url))
+    shop = declaring_alike(app, Settings(url=url, enqueue_timeout=60))
     environ = {"OUTLAST_HOSTILE_URL": url, "OUTLAST_TEST_LEDGER": str(ledger.path)}
     environ |= {"OUTLAST_HOSTILE_LEASE": str(LEASE), "OUTLAST_HOSTILE_DRAIN_GRACE": "2"}
     # Jobs that run beside one that blocks the loop must not pass their hard deadlines for it.

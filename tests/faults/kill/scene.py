@@ -30,7 +30,7 @@ class Scene(Stage):
             "OUTLAST_FAULTS_KILL_GRACE": "0.3",
             "OUTLAST_FAULTS_DRAIN_GRACE": "5",
         }
-        super().__init__(declared, TARGET, folder, Settings(url=self.url), environ)
+        super().__init__(declared, TARGET, folder, Settings(url=self.url, enqueue_timeout=60), environ)
 
     async def enqueue(self, job: Any, *args: Any) -> str:
         """Enqueue a job; its id tells which."""

@@ -85,7 +85,7 @@ async def test_the_newest_is_the_last_that_is_done(url: str, tmp_path: Path) -> 
         "OUTLAST_FAULTS_KILL_GRACE": "0.3",
         "OUTLAST_TEST_LEDGER": str(ledger.path),
     }
-    app = declaring_alike(declared, Settings(url=url))
+    app = declaring_alike(declared, Settings(url=url, enqueue_timeout=60))
     await app.runtime()
     with supervised(TARGET, environ, log, processes=2, concurrency=4) as running:
         async with asyncio.TaskGroup() as group:

@@ -84,7 +84,7 @@ class Shop:
 
 async def states(url: str) -> dict[str, int]:
     """Return how many jobs of a store are in each state."""
-    async with Outlast("shop", settings=Settings(url=url)) as app:
+    async with Outlast("shop", settings=Settings(url=url, enqueue_timeout=60)) as app:
         return {
             str(state): count for state, count in (await (await app.runtime()).store.records.count(Query())).items()
         }

@@ -98,7 +98,7 @@ async def alone(folder: Path, *, kills: int, seed: int = 1, gap: float = 1.2) ->
     url = f"sqlite:{folder}/jobs.db"
     environ = {"OUTLAST_ALONE_URL": url, "OUTLAST_ALONE_LEASE": "1.5", "ALONE_LEDGER": str(ledger.path)}
     shop = declared.shop
-    shop.explicit_settings = Settings(url=url)
+    shop.explicit_settings = Settings(url=url, enqueue_timeout=60)
     sent: list[str] = []
     dead = 0
     looks = together = 0

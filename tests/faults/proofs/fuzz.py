@@ -1,6 +1,7 @@
 """Feeds random inputs to every way in: 0 hangs, 0 raw errors, 0 lost.
 
-`python -m tests.faults.proofs.fuzz [TARGET...] [--seconds 600] [--seed 1]`: arguments, options, records, urls, cli.
+`python -m tests.faults.proofs.fuzz [TARGET...] [--seconds 600] [--seed 1]`: arguments, options, toolkit, records, urls,
+cli.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ async def prove(url: str, folder: Path, plan: Plan) -> Verdict:
     }
     if plan.down:
         down.touch()
-    shop = declaring_alike(declared, Settings(url=url))
+    shop = declaring_alike(declared, Settings(url=url, enqueue_timeout=60))
     store = (await shop.runtime()).store
     begin = time.monotonic()
     options = {"processes": 2, "concurrency": plan.concurrency}

@@ -43,7 +43,13 @@ class Drill(Stage):
 
     def __init__(self, orders: Orders, folder: Path, server: Node) -> None:
         url = server.url + URL
-        super().__init__(declared, "tests.faults.kill.app:app", folder, Settings(url=url), {"OUTLAST_FAULTS_URL": url})
+        super().__init__(
+            declared,
+            "tests.faults.kill.app:app",
+            folder,
+            Settings(url=url, enqueue_timeout=60),
+            {"OUTLAST_FAULTS_URL": url},
+        )
         self.orders = orders
         self.server = server
         self.accepted: dict[str, Accepted] = {}

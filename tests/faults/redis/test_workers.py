@@ -34,7 +34,7 @@ class Scene(Stage):
             "OUTLAST_FAULTS_LEASE": str(lease),
             "OUTLAST_FAULTS_DRAIN_GRACE": "5",
         }
-        super().__init__(declared, TARGET, folder, Settings(url=server.url), environ)
+        super().__init__(declared, TARGET, folder, Settings(url=server.url, enqueue_timeout=60), environ)
 
     async def enqueue(self, first: int, number: int, seconds: float) -> list[str]:
         """Enqueue jobs in one step; return their ids."""

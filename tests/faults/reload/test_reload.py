@@ -54,7 +54,7 @@ class Scene:
         self.log = folder / "log"
         self.ledger = Ledger(folder / "ledger")
         self.url = f"sqlite:{folder}/jobs.db"
-        self.app = Outlast("reloaded", settings=Settings(url=self.url))
+        self.app = Outlast("reloaded", settings=Settings(url=self.url, enqueue_timeout=60))
 
         async def work(name: str, seconds: float) -> str:
             return name

@@ -73,8 +73,8 @@ class _Subject:
             await cache.invalidate(f"{self.name}-tag")
         self.valid = max(self.valid, value)
 
-    async def run(self) -> None:
-        by = self.rng.choice(["key", "tag"])
+    async def run(self, ways: Sequence[str]) -> None:
+        by = self.rng.choice(ways)
         tags = [f"{self.name}-tag", "all"] if by == "tag" else []
 
         async def actor() -> None:
@@ -88,13 +88,16 @@ class _Subject:
         self.verdict.interleavings += 1
 
 
-async def interleave(caches: Sequence[Cache], number: int, seed: int, *, near: float = 0) -> Verdict:
+async def interleave(
+    caches: Sequence[Cache], number: int, seed: int, *, near: float = 0, tags: bool = False
+) -> Verdict:
     """Run this many interleavings; the seed decides what each actor does and how long it pauses.
 
-    near: for one cache only, as another process may use its copy until it is told of a change.
+    tags: half of the keys are invalidated by a tag. near: for one cache only, as another process may use its copy until
+    it is told of a change.
     """
-    verdict = Verdict()
+    verdict, ways = Verdict(), ["key", "tag"] if tags else ["key"]
     for begin in range(0, number, AT_ONCE):
         names = range(begin, min(begin + AT_ONCE, number))
-        await asyncio.gather(*(_Subject(caches, f"k{n}", Random(seed + n), verdict, near).run() for n in names))
+        await asyncio.gather(*(_Subject(caches, f"k{n}", Random(seed + n), verdict, near).run(ways) for n in names))
     return verdict

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from outlast import LockLost, Outlast
 from outlast import Settings as AppSettings
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.lock.lease import LockLease
 
 __all__ = ["ChildSettings", "LockCounts"]

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -53,6 +54,9 @@ class OrderApp:
         self.running = asyncio.Event()
         routes = [Route("/orders", self._order, methods=["POST"])]
         self._app = IdempotencyMiddleware(Starlette(routes=routes), shop=self)  # type: ignore[arg-type]
+
+    def _piece(self) -> Callable[[], Toolkit]:
+        return self._toolkit
 
     def _toolkit(self) -> Toolkit:
         return self._kit

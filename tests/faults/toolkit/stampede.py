@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 from outlast.aio.clock import SystemClock
 from outlast.core.errors import BulkheadFull
 from outlast.toolkit.access import Toolkit
-from tests.support.servers.redis_server import RedisServer
 from tests.support.toolkit_cache import cache_on
 
-__all__ = ["Outage", "miss_together", "read_through_outage"]
+__all__ = ["Killable", "Outage", "miss_together", "read_through_outage"]
 
 CONCURRENCY = 8
 TIMEOUT = 0.3
@@ -27,13 +27,15 @@ TAKES = 0.02
 """Seconds of one computation."""
 
 
-async def miss_together(url: str, folder: Path, *, processes: int, callers: int) -> tuple[int, int]:
+async def miss_together(
+    url: str, folder: Path, *, processes: int, callers: int, tags: Sequence[str] = ("t",)
+) -> tuple[int, int]:
     """Let each process read one key so often at once; return (computations, right values)."""
     log = folder / "computed"
     log.touch()
     children = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.faults.toolkit.stampede_child", url, str(callers), str(log)),
+            *(sys.executable, "-m", "tests.faults.toolkit.stampede_child", url, str(callers), str(log), *tags),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -44,6 +46,20 @@ async def miss_together(url: str, folder: Path, *, processes: int, callers: int)
         assert await each.stdout.readline() == b"ready\n"
     outs = await asyncio.gather(*(each.communicate(b"go\n") for each in children))
     return len(log.read_text().splitlines()), sum(int(out) for out, _ in outs)
+
+
+class Killable(Protocol):
+    """A server that a test kills and starts again."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def stop(self) -> None:
+        """Kill it."""
 
 
 @dataclass
@@ -64,7 +80,7 @@ class Outage:
 
 
 class _Readers:
-    def __init__(self, server: RedisServer, readers: int, seen: Outage) -> None:
+    def __init__(self, server: Killable, readers: int, seen: Outage) -> None:
         self.server = server
         self.readers = readers
         self.seen = seen
@@ -113,7 +129,7 @@ class _Readers:
         return bool(await self.cache.set("back", 1, ttl=60)) and await self.cache.get("back") == 1
 
 
-async def read_through_outage(server: RedisServer, *, readers: int, answers: int) -> Outage:
+async def read_through_outage(server: Killable, *, readers: int, answers: int) -> Outage:
     """Read by so many readers, kill the server until there are this many answers without it, and start it again."""
     seen = Outage()
     scene = _Readers(server, readers, seen)

@@ -1,4 +1,4 @@
-"""One process of a stampede: `python -m tests.faults.toolkit.stampede_child URL CALLERS LOG`.
+"""One process of a stampede: `python -m tests.faults.toolkit.stampede_child URL CALLERS LOG [TAG...]`.
 
 It connects, prints "ready", and at a line on stdin reads one key CALLERS times at once. Each computation appends a line
 to LOG. It prints the number of right values.
@@ -18,7 +18,7 @@ TAKES = 0.5
 """Seconds of one computation."""
 
 
-async def stampede(url: str, callers: int, log: Path) -> int:
+async def stampede(url: str, callers: int, log: Path, tags: list[str]) -> int:
     kit = Toolkit(url, clock=SystemClock(), timeout=30)
     cache = cache_on(kit)
 
@@ -31,11 +31,11 @@ async def stampede(url: str, callers: int, log: Path) -> int:
     await kit.check()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    reads = (cache.get_or_set("k", compute, ttl="5m", tags=["t"]) for _ in range(callers))
+    reads = (cache.get_or_set("k", compute, ttl="5m", tags=tags) for _ in range(callers))
     values = await asyncio.gather(*reads)
     await kit.close()
     return values.count(["value"])
 
 
 if __name__ == "__main__":
-    print(asyncio.run(stampede(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))), flush=True)
+    print(asyncio.run(stampede(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])), flush=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from outlast.aio.clock import SystemClock
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from tests.faults.toolkit.stampede import CONCURRENCY, miss_together, read_through_outage
 from tests.support.polling import until
@@ -26,15 +25,6 @@ async def test_processes_that_miss_together_compute_once(place: str, tmp_path: P
     assert await miss_together(url, tmp_path, processes=2, callers=250) == (1, 500)
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of this test's own."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
-
-
 async def test_readers_go_on_at_the_source_while_the_server_is_killed(server: RedisServer) -> None:
     seen = await read_through_outage(server, readers=20, answers=100)
     assert seen.wrong == []
@@ -43,8 +33,9 @@ async def test_readers_go_on_at_the_source_while_the_server_is_killed(server: Re
     assert seen.back
 
 
-async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_wait(server: RedisServer) -> None:
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.5)
+async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_wait(
+    kit: Toolkit, server: RedisServer
+) -> None:
     cache, source = cache_on(kit), Source(5)
     assert await cache.set("other", 1, ttl=60)
     assert server.process is not None
@@ -71,4 +62,40 @@ async def test_fifty_reads_of_a_server_that_hangs_are_answered_and_two_of_them_w
 
     await until(is_kept, "the store is used again")
     assert await cache.get("other") == 1
-    await kit.close()
+
+
+async def test_each_form_of_an_invalidation_tells_that_it_failed(kit: Toolkit, server: RedisServer) -> None:
+    """And what was to be voided is returned again by then, until the invalidation is repeated."""
+    cache, source = cache_on(kit), Source(1)
+
+    @cache.cached(ttl=60, key="product:{id}", tags=["products"])
+    async def product(id: int) -> object:
+        return await source.compute()
+
+    assert await product(7) == 1
+    source.value = 2
+    assert server.process is not None
+    pid = server.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for form in (
+            lambda: cache.delete("product:7"),
+            lambda: cache.invalidate("products"),
+            lambda: product.delete(7),
+            lambda: asyncio.to_thread(cache.delete_sync, "product:7"),
+            lambda: asyncio.to_thread(cache.invalidate_sync, "products"),
+        ):
+            with pytest.raises(ToolkitAway):
+                await form()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    async def is_voided() -> bool:
+        try:
+            await cache.invalidate("products")
+        except ToolkitAway:
+            return False
+        return True
+
+    await until(is_voided, "the store is used again")
+    assert await product(7) == 2

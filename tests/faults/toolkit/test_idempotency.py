@@ -6,12 +6,10 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from outlast.aio.clock import SystemClock
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency.keys import Held, IdempotencyKeys, StoredAnswer
@@ -41,22 +39,6 @@ async def test_the_key_of_a_killed_handler_is_409_until_its_lease_ends_then_one_
     assert verdict.sound, verdict
     assert verdict.freed == (31.5, 31.5)
     assert verdict.refused >= 2 * 7 * 3
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of this test's own."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def kit(server: RedisServer) -> AsyncIterator[Toolkit]:
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.5)
-    yield kit
-    await kit.close()
 
 
 async def test_no_request_runs_while_the_store_is_away(kit: Toolkit, server: RedisServer, tmp_path: Path) -> None:

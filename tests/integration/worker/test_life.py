@@ -6,12 +6,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
 import pytest
 
-from outlast import Constant, Context, Outlast, Retry
+from outlast import Constant, Context, Outlast, Retry, Settings
 from outlast.aio.clock import SystemClock
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import ConfigurationError, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
@@ -218,6 +219,33 @@ async def test_a_job_that_closes_its_app_takes_the_store_from_no_worker(app: Out
         runtime = await app.runtime()
     await app.close()
     assert await app.runtime() is not runtime
+
+
+async def test_a_job_that_closes_its_app_takes_the_toolkit_from_no_worker(tmp_path: Path) -> None:
+    """Not on its own loop, nor on that where the locks of the worker are renewed."""
+    settings = Settings(url="memory:", toolkit_url=f"sqlite:{tmp_path / 'kit.db'}", toolkit_timeout=60)
+    app = Outlast("shop", settings=settings)
+    kit = app._toolkit()
+
+    def stores() -> list[object]:
+        return [opened.store for opened in kit._loops if not opened.closed]
+
+    @app.job
+    async def closes() -> bool:
+        await kit.check()
+        await asyncio.to_thread(kit.use_sync, opened)
+        before = stores()
+        await app.close()
+        return len(before) == 2 and stores() == before
+
+    async def opened(store: object) -> object:
+        return store
+
+    async with working(app, concurrency=1):
+        ended = await record(app, await closes.enqueue())
+        assert (ended.state, await app.handle(ended.id).result()) == ("succeeded", True)
+    await app.close()
+    assert stores() == []
 
 
 async def test_an_error_that_is_not_of_the_store_tears_the_worker() -> None:

@@ -86,7 +86,7 @@ async def test_a_queue_of_dead_letters_that_was_deleted_is_told_of(
 
 async def test_an_overdue_answer_loses_no_event_that_was_delivered(vhost: str) -> None:
     rabbit = shared_rabbit()
-    async with open_bridge(memory(), f"{rabbit.url_of(vhost)}?timeout=500ms") as bridge:
+    async with open_bridge(memory(), f"{rabbit.url_of(vhost)}?timeout=5s") as bridge:
         assert isinstance(bridge.store.inbox, RabbitInbox)
         await bridge.store.broker.declare(topology(bound("billing")))
         await bridge.store.exchanges.publish_events([event("1")])

@@ -5,34 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from outlast import Breaker, Guard
-from outlast.aio.clock import SystemClock
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.store import ToolkitStore
 from tests.support.polling import until
 from tests.support.servers.redis_server import RedisServer
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of this test's own."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def kit(server: RedisServer) -> AsyncIterator[Toolkit]:
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.5)
-    yield kit
-    await kit.close()
 
 
 async def ping(store: ToolkitStore) -> bytes:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from outlast.core.errors import StoreCorrupt, ToolkitAway
+from outlast.core.errors import StoreCorrupt
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.testing.clock import FakeClock
 from outlast.toolkit import file as toolkit_file
 from outlast.toolkit.access import Toolkit

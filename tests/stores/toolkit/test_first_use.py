@@ -12,7 +12,7 @@ import pytest
 
 from outlast.aio.clock import SystemClock
 from outlast.clients.sqlite import connection
-from outlast.core.errors import ToolkitAway
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.deadlines import deadline
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.file import ToolkitFile

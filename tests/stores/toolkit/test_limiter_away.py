@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from outlast.aio.clock import SystemClock
-from outlast.core.errors import InvalidArguments, ToolkitAway
+from outlast.core.errors import InvalidArguments
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.deadlines import deadline
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.limiter.limiter import Limiter
@@ -20,15 +21,6 @@ from tests.support.servers.redis_server import RedisServer
 from tests.support.sqlite_file import locked
 
 DAY = "100/day"
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of this test's own."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture

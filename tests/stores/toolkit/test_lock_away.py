@@ -5,37 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from outlast import LockLost
 from outlast.aio.clock import SystemClock
-from outlast.aio.portal import portal
-from outlast.core.errors import StoreUnavailable, ToolkitAway
+from outlast.core.errors import StoreUnavailable
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.lock.server import ServerLocks
 from outlast.toolkit.lock.store import Holding
 from tests.support.locks import lock_of
 from tests.support.servers.redis_server import RedisServer
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of this test's own, which keeps nothing over a restart."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def kit(server: RedisServer) -> AsyncIterator[Toolkit]:
-    """A toolkit on it."""
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=1.5)
-    yield kit
-    await kit.close()
-    await portal().visit(kit.close)
 
 
 async def test_no_body_runs_while_the_store_is_down(kit: Toolkit, server: RedisServer) -> None:

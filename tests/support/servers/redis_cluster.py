@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support.servers.redis_acl import PASSWORD, USER, setuser
 from tests.support.servers.redis_fleet import Node, cluster
+from tests.support.servers.redis_server import SHARED
 
 __all__ = ["permit", "shared_cluster", "user"]
 
@@ -34,4 +35,6 @@ def shared_cluster() -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     stack = ExitStack()
     atexit.register(stack.close)
-    return permit(stack.enter_context(cluster(folder, masters=3)))
+    nodes = stack.enter_context(cluster(folder, masters=3))
+    SHARED.extend(each.port for each in nodes)
+    return permit(nodes)

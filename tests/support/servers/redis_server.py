@@ -16,10 +16,12 @@ import hiredis
 from tests.support.servers.redis_acl import PASSWORD, USER, setuser
 from tests.support.servers.redis_programs import program
 
-__all__ = ["RedisServer", "shared_server"]
+__all__ = ["SHARED", "RedisServer", "shared_server"]
 
 PATIENCE = 60.0
 """Seconds that a server may take to start."""
+SHARED: list[int] = []
+"""The ports of the servers that the tests of this process share."""
 
 
 class RedisServer:
@@ -106,5 +108,6 @@ def shared_server(program: str = "") -> RedisServer:
     server = RedisServer(server=program)
     server.start()
     server.permit()
+    SHARED.append(server.port)
     atexit.register(server.remove)
     return server

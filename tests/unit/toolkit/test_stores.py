@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from outlast import ConfigurationError, Outlast, Settings
@@ -26,6 +29,38 @@ def test_the_place_of_the_toolkit(jobs: str, own: str, found: str) -> None:
     assert toolkit_url(own, jobs) == found
 
 
+@pytest.mark.parametrize(
+    ("jobs", "own", "found"),
+    [
+        ("sqlite:outlast.db", "", "sqlite:/srv/app/outlast-toolkit.db"),
+        ("memory:", "sqlite:data/kit.db", "sqlite:/srv/app/data/kit.db"),
+        ("memory:", "sqlite:/var/kit.db", "sqlite:/var/kit.db"),
+        ("memory:", "sqlite:///var/kit.db", "sqlite:///var/kit.db"),
+        ("memory:", "redis://host", "redis://host"),
+    ],
+)
+def test_a_relative_path_begins_where_the_settings_were_read(jobs: str, own: str, found: str) -> None:
+    assert toolkit_url(own, jobs, folder="/srv/app") == found
+    for wrong in ("sqlite:", "sqlite:dir/", "sqlite::memory:", "sqlite://host/x"):
+        with pytest.raises(ConfigurationError, match="toolkit_url="):
+            connect_toolkit(toolkit_url(wrong, jobs, folder="/srv/app"), FakeClock())
+
+
+def test_all_loops_of_a_process_have_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock is taken on one loop and renewed on another, which may come after a change of the working directory."""
+    folders = [tmp_path / name for name in ("read", "first", "second")]
+    for each in folders:
+        each.mkdir()
+    monkeypatch.chdir(folders[0])
+    shop = Outlast("shop", settings=Settings(url="memory:", toolkit_url="sqlite:kit.db", toolkit_timeout=60))
+    assert shop.settings.toolkit_url == "sqlite:kit.db"
+    for each in folders[1:]:
+        monkeypatch.chdir(each)
+        asyncio.run(shop._toolkit().check())
+    assert [path.name for path in tmp_path.rglob("kit.db")] == ["kit.db"]
+    assert (folders[0] / "kit.db").exists()
+
+
 def test_rabbitmq_keeps_no_toolkit() -> None:
     with pytest.raises(ConfigurationError, match=r"OUTLAST_TOOLKIT_URL.*give 'sqlite:PATH'"):
         toolkit_url("", "amqps://host/v")
@@ -38,7 +73,13 @@ def test_another_url_is_refused_without_its_secrets(url: str) -> None:
     assert "canary@" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["sqlite:", "sqlite://host/kit.db", "sqlite:dir/", "redis://user:canary@host/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("sqlite:", "sqlite://host/kit.db", "sqlite:dir/", "redis://user:canary@host/x"),
+        *("memcached://user:canary@host", "memcached://host?password=canary", "memcached://"),
+    ],
+)
 def test_a_wrong_address_names_the_setting(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"toolkit_url=.*OUTLAST_TOOLKIT_URL") as caught:
         connect_toolkit(url, FakeClock())
@@ -72,6 +113,7 @@ def test_the_addresses_that_the_code_leaves_out_come_from_the_environment() -> N
         ("redis://a", "redis://b", False),
         ("sqlite:a.db", "sqlite:a.db", False),
         ("memory:", "redis://a", False),
+        ("memcached://a:6379", "redis://a:6379", False),
     ],
 )
 def test_two_urls_share_a_server_whatever_their_database(one: str, other: str, shared: bool) -> None:

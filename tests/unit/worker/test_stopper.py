@@ -15,6 +15,7 @@ from outlast.core.message import Delivery, Fence
 from outlast.core.settlement import Lost, Release, Settlement
 from outlast.testing.clock import FakeClock
 from outlast.worker.budget import Budget
+from outlast.worker.carrier import Carrier
 from outlast.worker.finisher import RunFinisher
 from outlast.worker.run import Run
 from outlast.worker.stopper import PATIENCE, RunStopper
@@ -34,7 +35,11 @@ class Scene:
         self.settled: list[tuple[Run, Settlement]] = []
         self.reported: list[Run] = []
         self.finisher = RunFinisher(
-            self.budget, cast(Any, self), lambda run, settlement: self.settled.append((run, settlement)), Random(1)
+            self.budget,
+            cast(Any, self),
+            lambda run, settlement: self.settled.append((run, settlement)),
+            Random(1),
+            Carrier(self.shop.composer.claims, self.budget, self.clock, Random(1)),
         )
         self.stopper = RunStopper(self.budget, self.finisher, cast(Any, None), self.clock)
 

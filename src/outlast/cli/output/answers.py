@@ -28,6 +28,8 @@ _WHY: Final = {
     "successor": "waits for the job that holds its unique key: cancel that job, and it runs next",
     "moved": "is in another store now (outlast move)",
     "too-large": "its arguments are larger than max_body there",
+    "no-object": "its arguments cannot be fetched from the object store: give the objects_url of its workers "
+    "(OUTLAST_OBJECTS_URL), and repeat the move when that store answers",
     "unreadable": "cannot be read: remove it, or replace the arguments of a job with outlast jobs edit --args",
     "conflict": "another job holds its unique key (wait for that job, or cancel it), or one of another kind its id",
 }

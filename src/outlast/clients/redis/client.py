@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from outlast.aio.tasks import cancel
+from outlast.clients.pipeline import ReplyTimeout
 from outlast.clients.redis.address import Address, Endpoint
-from outlast.clients.redis.connection import Connection, ReplyTimeout
+from outlast.clients.redis.connection import Connection
 from outlast.clients.redis.discovery import endpoint_in, slot_of
 from outlast.clients.redis.error_replies import ErrorReply, meaning
 from outlast.clients.redis.facts import Facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from outlast.core.errors import StoreError, StoreFull, StoreUnavailable
+from outlast.core.errors import StoreError, StoreFull, StoreRefused, StoreUnavailable
 
 __all__ = ["ErrorReply", "meaning"]
 
@@ -55,5 +55,5 @@ def meaning(refusal: ErrorReply, shown: str) -> StoreError:
     if code in _UNAVAILABLE:
         return StoreUnavailable(f"{shown} {_UNAVAILABLE[code]} ({text})")
     if code in _REFUSED:
-        return StoreError(f"{shown} {_REFUSED[code]} ({text})")
+        return (StoreError if code == "NOPERM" else StoreRefused)(f"{shown} {_REFUSED[code]} ({text})")
     return refusal

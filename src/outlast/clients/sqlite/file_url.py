@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from outlast.core.errors import ConfigurationError
 from outlast.core.text import is_utf8
 from outlast.core.urls import redact_url
 
-__all__ = ["sqlite_path"]
+__all__ = ["begun_in", "sqlite_path"]
 
 
 def sqlite_path(url: str) -> str:
@@ -31,3 +33,11 @@ def sqlite_path(url: str) -> str:
             f"url={redact_url(url)!r}: SQLite opens no path with NUL or with bytes that are not UTF-8: name another one"
         )
     return path
+
+
+def begun_in(folder: str, url: str) -> str:
+    """Return the URL of a file with its relative path put after a folder; as it is, if it names no file."""
+    path = url.removeprefix("sqlite:")
+    if not path or path.startswith(("/", ":memory:")):
+        return url
+    return f"sqlite:{os.path.join(folder, path)}"  # noqa: PTH118 - what is wrong about it is told by sqlite_path

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from outlast.core.errors import ConfigurationError, StoreError, ToolkitAway
+from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.fastapi.idempotency.header import BadKey, key_in
 from outlast.fastapi.idempotency.options import Idempotency, authorization
 from outlast.fastapi.idempotency.recorder import Recorder
@@ -37,14 +38,14 @@ class IdempotencyMiddleware:
 
     The whole request is read first, at most `max_request` bytes. A request runs to its end when its client goes away:
     the client's next try gets the answer. While the store is away, requests with a key are answered 503 and do not run.
-    Raise ConfigurationError if `options` is no `Idempotency`.
+    Raise ConfigurationError if `options` is no `Idempotency`, and where the toolkit keeps a cache only.
     """
 
     def __init__(self, app: ASGIApp, shop: Outlast, options: Idempotency | None = None) -> None:
         if options is not None and not isinstance(options, Idempotency):
             raise ConfigurationError(f"IdempotencyMiddleware(options={shown(options)}): give Idempotency(ttl='24h')")
         self._app = app
-        self._shop = shop
+        self._kit = shop._piece()
         self._options = options or Idempotency()
         self._keys: IdempotencyKeys | None = None
         self._told_of_cookies = False
@@ -138,7 +139,7 @@ class IdempotencyMiddleware:
             )
 
     def _all_keys(self) -> IdempotencyKeys:
-        kit = self._shop._toolkit()
+        kit = self._kit()
         if self._keys is None or self._keys.kit is not kit:
             self._keys = IdempotencyKeys(kit, ttl=self._options.kept_for)
         return self._keys

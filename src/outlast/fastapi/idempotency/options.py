@@ -85,6 +85,8 @@ class Idempotency:
         for name in ("principal", "stored"):
             if not callable(getattr(self, name)):
                 raise ConfigurationError(f"Idempotency({name}={shown(getattr(self, name))}): give a function")
+        if type(self.bare_keys) is not bool:
+            raise ConfigurationError(f"Idempotency(bare_keys={shown(self.bare_keys)}): give True or False")
         for name in ("max_request", "max_answer"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LARGEST:
@@ -113,9 +115,9 @@ def _checked_headers(headers: object) -> frozenset[str]:
     found = frozenset(each.lower() for each in _texts(headers, "headers", "['X-Order']"))
     for name in found:
         if not _NAME.match(name):
-            raise ConfigurationError(f"Idempotency(headers={shown(headers)}): {name!r} is no name of a header")
+            raise ConfigurationError(f"Idempotency(headers={shown(headers)}): {shown(name)} is no name of a header")
         if name in _NEVER:
             raise ConfigurationError(
-                f"Idempotency(headers={shown(headers)}): {name!r} must not be stored: leave it out"
+                f"Idempotency(headers={shown(headers)}): {shown(name)} must not be stored: leave it out"
             )
     return found | HEADERS

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from outlast.aio.notifier import Notifier
 from outlast.core.clock import Clock
@@ -31,13 +30,9 @@ class CacheAccess:
         self.toolkit = toolkit
         self.clock: Clock = toolkit.clock
         self._most = most_bytes
-        self._forms: WeakKeyDictionary[ToolkitStore, CacheStore] = WeakKeyDictionary()
 
     def _on(self, store: ToolkitStore) -> CacheStore:
-        form = self._forms.get(store)
-        if form is None:
-            form = self._forms[store] = store.choose(self._in_memory, self._in_file, _on_server)
-        return form
+        return store.form(self, self._in_memory, self._in_file, _on_server, caches_only=_on_memcached)
 
     def _in_memory(self, store: ToolkitMemory) -> CacheStore:
         from outlast.toolkit.cache.memory import CacheMemory
@@ -49,9 +44,9 @@ class CacheAccess:
 
         return CacheFile(store, self._most)
 
-    async def look(self, key: str) -> Seen:
+    def look(self, key: str) -> Coroutine[Any, Any, Seen]:
         """Return what is there."""
-        return await self.toolkit.use(lambda store: self._on(store).look(key))
+        return self.toolkit.use(lambda store: self._on(store).look(key))
 
     async def track(self, near: NearCopies) -> None:
         """Have `near` told of all changes, or turned off where the store cannot tell. A second call changes nothing."""
@@ -104,6 +99,14 @@ class CacheAccess:
             return self._on(store).ended()
 
         return await self.toolkit.use(ended)
+
+
+def _on_memcached(store: ToolkitStore) -> CacheStore:
+    from outlast.toolkit.cache.memcached import CacheMemcached
+    from outlast.toolkit.memcached import ToolkitMemcached
+
+    assert isinstance(store, ToolkitMemcached)
+    return CacheMemcached(store)
 
 
 def _on_server(store: ToolkitServer) -> CacheStore:

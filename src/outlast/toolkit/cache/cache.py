@@ -12,24 +12,33 @@ from msgspec import structs
 
 from outlast.aio.portal import portal
 from outlast.core.durations import Duration, seconds
-from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAway
+from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.callers_thread import CallersThread
 from outlast.toolkit.cache.flights import CacheRequest
 from outlast.toolkit.cache.functions import CachedCall, CachedDecorator
 from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.reading import CacheReading
-from outlast.toolkit.cache.rule import MOST_TAGS, CacheLimits, CacheRule, rng, rule_of
+from outlast.toolkit.cache.rule import CacheLimits, CacheRule, rng, rule_of, tag_list
 from outlast.toolkit.cache.store import CacheDraft
 from outlast.toolkit.cache.values import UnreadableBody, ValueForm, ValueForms, ValuePacking, form_of
+from outlast.toolkit.caches_only import refuse_tags
 from outlast.toolkit.keys import key_text
 
 __all__ = ["Cache"]
 
 T = TypeVar("T")
 
-_key_text: Final = lru_cache(4096)(key_text)
+_SHORT: Final = 256
+"""Characters of a text up to which its `key_text` is remembered: others may be of megabytes each."""
+_short_text: Final = lru_cache(4096)(key_text)
+
+
+def _key_text(key: str, what: str = "key") -> str:
+    """Return `key_text` of a key. Values that are no text would raise in the memory of it, which hashes them."""
+    return _short_text(key, what) if type(key) is str and len(key) <= _SHORT else key_text(key, what)
 
 
 class Cache:
@@ -43,9 +52,16 @@ class Cache:
     what is promised.
     """
 
-    def __init__(self, toolkit: Callable[[], Toolkit], forms: Callable[[], ValueForms]) -> None:
+    def __init__(
+        self,
+        toolkit: Callable[[], Toolkit],
+        forms: Callable[[], ValueForms],
+        no_tags_on: Callable[[], str] = lambda: "",
+    ) -> None:
+        """no_tags_on: returns the store for messages, if it has no tags; "" otherwise."""
         # A function: a test replaces the toolkit that it returns.
         self._toolkit = toolkit
+        self._no_tags_on = no_tags_on
         self._forms = forms
         self._limits = CacheLimits()
         self._reading: CacheReading | None = None
@@ -105,6 +121,7 @@ class Cache:
         for it. Raise InvalidArguments for a value without a form, or of more than `max_value` bytes.
         """
         rule = rule_of(ttl=ttl, jitter=jitter, none_ttl=ttl)
+        self.check_tags(tags)
         text, texts = _key_text(key), _tag_texts(tags)
         packing = self._packing(_type_of(value) if type is None else type, "cache.set")
         _, body = packing.packed(value)
@@ -123,7 +140,10 @@ class Cache:
 
     async def get_many(self, keys: Iterable[str], *, type: Any = Any) -> dict[str, Any]:
         """Return the values of the keys that have a fresh one."""
-        names, missing = list(dict.fromkeys(keys)), object()
+        if isinstance(keys, str) or not isinstance(keys, Iterable):
+            raise InvalidArguments(f"keys={shown(keys)}: give a list of texts")
+        given, missing = list(keys), object()
+        names = list({_key_text(key, "keys"): key for key in given}.values())
         found = await asyncio.gather(*(self.get(key, type=type, default=missing) for key in names))
         return {key: value for key, value in zip(names, found, strict=True) if value is not missing}
 
@@ -131,6 +151,8 @@ class Cache:
         self, values: Mapping[str, Any], *, ttl: Duration, tags: Sequence[str] = (), type: Any = None
     ) -> bool:
         """Keep several values, each as `set` does; return whether all are kept."""
+        if not isinstance(values, Mapping):
+            raise InvalidArguments(f"values={shown(values)}: give a dict of keys to values")
         kept = await asyncio.gather(
             *(self.set(key, value, ttl=ttl, tags=tags, type=type) for key, value in values.items())
         )
@@ -152,6 +174,7 @@ class Cache:
 
         Raise ToolkitAway when the store does not answer: old values may remain until the end of their time.
         """
+        self.check_tags(tags)
         texts = _tag_texts(tags)
         if texts:
             reading = self._in_use()
@@ -188,6 +211,8 @@ class Cache:
             early=early,
             near=near,
         )
+        _check_function(compute)
+        self.check_tags(tags)
         packing = self._packing(self._forms().returned(compute) if type is None else type, "cache.get_or_set")
         text, reading = _key_text(key), self._in_use()
         if rule.near:
@@ -236,7 +261,13 @@ class Cache:
             early=early,
             near=near,
         )
-        return CachedDecorator(self, rule, key, tuple(tags), type)
+        self.check_tags(tags)
+        return CachedDecorator(self, rule, key, tag_list(tags, ConfigurationError), type)
+
+    def check_tags(self, tags: Sequence[str]) -> None:
+        """Raise ConfigurationError for tags on a store that has none."""
+        if tags and (shown := self._no_tags_on()):
+            refuse_tags(shown)
 
     def copied(self, key: str) -> Any:
         """Return the value of the copy in this process, NO_COPY without one."""
@@ -245,17 +276,15 @@ class Cache:
             return NO_COPY
         return reading.near.find(_key_text(key))
 
-    async def read_call(
+    def read_call(
         self, declared: CachedCall, key: str, tags: Sequence[str], compute: Callable[[], Awaitable[Any]]
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Return the value of one call of a cached function."""
         packing = self._packings.get(declared)
         if packing is None:
             hint = self._forms().returned(declared.function) if declared.kind is None else declared.kind
             packing = self._packings[declared] = self._packing(hint, declared.name)
-        return await self._in_use().read(
-            CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute)
-        )
+        return self._in_use().read(CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute))
 
     async def read_answer(
         self,
@@ -294,6 +323,7 @@ class Cache:
 
     def get_or_set_sync(self, key: str, compute: Callable[[], T], *, ttl: Duration, **options: Any) -> T:
         """Do as `get_or_set`, in blocking code; `compute` is a plain function, which is called in this thread."""
+        _check_function(compute)
         options.setdefault("type", self._forms().returned(compute))
         thread = CallersThread(compute)
         return self.blocking(lambda: self.get_or_set(key, thread.compute, ttl=ttl, **options), thread)
@@ -319,11 +349,11 @@ class Cache:
 
     def _packing(self, hint: Any, where: str) -> ValuePacking:
         try:
-            found = self._packings.get(hint)
+            found = self._packings.get((where, hint))
         except TypeError:  # marks of it cannot be hashed
             return self._packing_of(hint, where)
         if found is None:
-            found = self._packings[hint] = self._packing_of(hint, where)
+            found = self._packings[where, hint] = self._packing_of(hint, where)
         return found
 
     def _packing_of(self, hint: Any, where: str) -> ValuePacking:
@@ -332,15 +362,15 @@ class Cache:
         return ValuePacking(form, most=limits.max_value, compress_over=limits.compress_over, where=where)
 
 
+def _check_function(compute: object) -> None:
+    if not callable(compute):
+        raise InvalidArguments(f"cache.get_or_set: compute={shown(compute)}: give a function without arguments")
+
+
 def _tag_texts(tags: Sequence[str]) -> tuple[str, ...]:
-    if not tags:
+    if tags == ():
         return ()
-    if isinstance(tags, str):
-        raise InvalidArguments(f"tags={shown(tags)}: give a list of texts")
-    found = tuple(dict.fromkeys(_key_text(tag) for tag in tags))
-    if len(found) > MOST_TAGS:
-        raise InvalidArguments(f"tags: {len(found)} are given: give at most {MOST_TAGS}")
-    return found
+    return tuple(dict.fromkeys(_key_text(tag, "tags") for tag in tag_list(tags)))
 
 
 def _type_of(value: object) -> Any:

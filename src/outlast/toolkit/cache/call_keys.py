@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,13 +22,15 @@ __all__ = ["CallText", "all_arguments"]
 _PLAIN: Final = (str, int, bool, float, type(None), UUID, Decimal, date, time, Enum)
 _ENDS: Final = str.maketrans({"%": "%25", ":": "%3A"})
 _REQUIRED: Final = object()
+_packed: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class CallText:
     """A template such as "product:{id}" for the calls of a function. Raise ConfigurationError if it names no parameter.
 
     With more than one field, ":" and "%" in the texts that are put in become "%3A" and "%25": "a:b" and "c" must not
-    make the key of "a" and "b:c".
+    make the key of "a" and "b:c". None in a key becomes "%None", which is the key of no text. With one field all is put
+    in as it is, so that the key can be written by hand.
     """
 
     def __init__(self, template: str, function: Callable[..., Any], what: str) -> None:
@@ -56,12 +59,14 @@ class CallText:
             )
             self._last = ""
         self._quoted = len(self._parts) > 1
+        self._none = "%None" if self._quoted and what == "key" else "None"
 
     def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the text of one call; raise TypeError for a missing argument, InvalidArguments for one of no text."""
         made: list[str] = []
         for before, name, at, default in self._parts:
             value = args[at] if at < len(args) else kwargs.get(name, default)
+            none = value is None
             if type(value) is int:
                 value = str(value)
             elif type(value) is not str:
@@ -75,12 +80,16 @@ class CallText:
                 value = str(value.value if isinstance(value, Enum) else value)
             if not self._quoted:
                 return f"{before}{value}{self._last}"
-            made += (before, value.translate(_ENDS))
+            made += (before, self._none if none else value.translate(_ENDS))
         return "".join((*made, self._last))
 
 
 def all_arguments(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], str]:
-    """Return what makes the key of a call from the name of the function and all arguments, as JSON."""
+    """Return what makes the key of a call from the name of the function and all arguments, as JSON.
+
+    JSON has one text for values that are not equal: null for None, nan and inf, a text for bytes. Where it has a text
+    or null, a digest of the arguments in MessagePack tells them apart.
+    """
     name = f"{function.__module__}.{function.__qualname__}"
     signature = inspect.signature(function)
     encode = msgspec.json.Encoder(order="deterministic").encode
@@ -88,12 +97,22 @@ def all_arguments(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], di
     def key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        values = list(bound.arguments.values())
         try:
-            return f"{name}:{encode(list(bound.arguments.values())).decode()}"
-        except (TypeError, ValueError) as error:
+            text = encode(values)
+            digest = f"#{_digest(values)}" if b'"' in text or b"null" in text else ""
+            return f"{name}:{text.decode()}{digest}"
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArguments(f"{name}: its arguments make no key ({error}): give key='...{{name}}'") from None
 
     return key
+
+
+def _digest(values: list[Any]) -> str:
+    try:
+        return sha256(_packed(values)).hexdigest()[:16]
+    except OverflowError:  # a number beyond 64 bits, which JSON has
+        return sha256(repr(values).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _parameters(function: Callable[..., Any], where: str) -> Sequence[inspect.Parameter]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from secrets import token_hex
 from typing import Any, Final
 
@@ -13,8 +14,9 @@ from msgspec import Struct
 
 from outlast.aio.notifier import Notifier
 from outlast.aio.tasks import cancel
-from outlast.core.errors import DeadlinePassed, OutlastError, StoreError, ToolkitAway
-from outlast.resilience.deadlines import remaining
+from outlast.core.errors import DeadlinePassed, OutlastError
+from outlast.core.toolkit_errors import ToolkitAway
+from outlast.resilience.deadlines import ends_at, remaining, restore
 from outlast.resilience.guard import Guard
 from outlast.toolkit.cache.access import CacheAccess
 from outlast.toolkit.cache.rule import CacheRule, rng
@@ -121,6 +123,8 @@ class Flights:
 
     def of(self, key: str) -> Flight | None:
         """Return the computation of a key that is under way in the running loop."""
+        if not self._flights:
+            return None
         flight = self._flights.get((asyncio.get_running_loop(), key))
         # One that is done is removed in a later turn of the loop: who joins it until then would look again for ever.
         return None if flight is None or flight.task.done() else flight
@@ -252,9 +256,13 @@ class Flights:
     async def _kept_alive(self, flight: Flight) -> tuple[Any, bytes | None, float | None]:
         """Compute the value while its lease is renewed; return it, its bytes, and how long it is fresh."""
         loop, renewing = asyncio.get_running_loop(), list[asyncio.Task[None]]()
-        timer = loop.call_later(
-            self._lease / 3, lambda: renewing.append(loop.create_task(self._renew(flight), name="outlast-cache-lease"))
-        )
+
+        def renew() -> None:
+            # Outside the context of the first caller: its deadline is not that of the others.
+            task = loop.create_task(self._renew(flight), name="outlast-cache-lease", context=Context())
+            renewing.append(task)
+
+        timer = loop.call_later(self._lease / 3, renew)
         try:
             return self._packed(flight.request, await _own(flight))
         finally:
@@ -296,13 +304,17 @@ class Flights:
         return Made(value, body, request.keep is None or request.keep(value), request)
 
     async def _let_go(self, call: Awaitable[object]) -> None:
-        """Await a call that only saves work: without it the lease ends by itself, and the value is not kept."""
+        """Await a call that only saves work: without it the lease ends by itself, and the value is not kept.
+
+        It is for others too, who would wait for the lease: the deadline of this caller does not bound it.
+        """
+        before = ends_at(None)
         try:
             await call
         except ToolkitAway:
             pass
-        except StoreError as error:
-            _log.warning("cache: a value is not kept: %s", error)
+        finally:
+            restore(before)
 
 
 async def _own(flight: Flight) -> Any:

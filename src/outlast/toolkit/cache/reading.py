@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
-from outlast.core.errors import ToolkitAway
 from outlast.core.guards.policies import Bulkhead
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.guard import Guard
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.access import CacheAccess
 from outlast.toolkit.cache.flights import CacheRequest, Flight, Flights, Made, Outcome, Stored
 from outlast.toolkit.cache.near import NearCopies
-from outlast.toolkit.cache.rule import CacheLimits, is_early, rng
+from outlast.toolkit.cache.rule import CacheLimits, is_early, may_be_early, rng
 from outlast.toolkit.cache.shared_looks import SharedLooks
 from outlast.toolkit.cache.store import Seen
 from outlast.toolkit.cache.values import UnreadableBody
@@ -71,7 +71,8 @@ class CacheReading:
                 seen, joinable = await self._looks.look(request.key)
             entry = seen.entry
             if entry is not None and entry.left > -rule.stale and entry.id != unreadable:
-                if entry.left <= 0 or is_early(entry.left, entry.cost, rule.early, rng.random()):
+                left, cost, early = entry.left, entry.cost, rule.early
+                if left <= 0 or (may_be_early(left, cost, early) and is_early(left, cost, early, rng.random())):
                     self._refresh(request, seen)
                 return Stored(entry, 0)
             flight = self._flights.of(request.key)

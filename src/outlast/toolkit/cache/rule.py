@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from random import Random
 from typing import Any, Final
 
 from msgspec import Struct
 
 from outlast.core.durations import Duration, seconds
-from outlast.core.errors import ConfigurationError
+from outlast.core.errors import ConfigurationError, InvalidArguments, OutlastError
 from outlast.core.text import shown
 
-__all__ = ["CacheLimits", "CacheRule", "is_early", "rng", "rule_of"]
+__all__ = ["CacheLimits", "CacheRule", "is_early", "may_be_early", "rng", "rule_of", "tag_list"]
 
 rng: Final = Random()  # noqa: S311 - spreads times, guards nothing
 
@@ -37,10 +37,13 @@ class CacheLimits(Struct, frozen=True, kw_only=True):
             value: object = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ConfigurationError(f"cache.configure({name}={shown(value)}): give a whole number of 1 or more")
+        waiting: object = self.max_waiting
+        if type(waiting) is not int or waiting < 0:
+            raise ConfigurationError(f"cache.configure(max_waiting={shown(waiting)}): give a whole number of 0 or more")
         if self.max_value > self.max_bytes:
             raise ConfigurationError(
-                f"cache.configure(max_value={self.max_value}, max_bytes={self.max_bytes}): one value would not fit: "
-                "raise max_bytes"
+                f"cache.configure(max_value={shown(self.max_value)}, max_bytes={self.max_bytes}): one value would not "
+                "fit: raise max_bytes"
             )
 
 
@@ -97,11 +100,27 @@ def rule_of(
     )
 
 
+def tag_list(tags: object, wrong: type[OutlastError] = InvalidArguments) -> list[str]:
+    """Return tags, or templates of tags, as a list of at most MOST_TAGS; raise `wrong`.
+
+    Text itself would be a list of its characters.
+    """
+    if isinstance(tags, str | bytes | Mapping) or not isinstance(tags, Collection):
+        raise wrong(f"tags={shown(tags)}: give a list of texts")
+    if len(tags) > MOST_TAGS:
+        raise wrong(f"tags: {len(tags):,} are given: give at most {MOST_TAGS}")
+    return list(tags)
+
+
 def _above_0(value: Any, name: str) -> float:
     found = seconds(value, name)
     if found < 0.001:
         raise ConfigurationError(f"{name}={shown(value)}: give a time of 1 ms or more, such as '5m'")
     return found
+
+
+_LONGEST: Final = -math.log(1e-300)
+"""The largest factor that a draw gives in `is_early`."""
 
 
 def is_early(left: float, cost: float, early: float, draw: float) -> bool:
@@ -112,3 +131,8 @@ def is_early(left: float, cost: float, early: float, draw: float) -> bool:
     Chierichetti, K. Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015).
     """
     return early > 0 and cost > 0 and -cost * early * math.log(max(draw, 1e-300)) >= left
+
+
+def may_be_early(left: float, cost: float, early: float) -> bool:
+    """Return whether some draw makes `is_early` true: for a cheap computation that is long before the end none does."""
+    return left <= cost * early * _LONGEST

@@ -5,31 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from outlast.aio.notifier import Notifier
 from outlast.clients.redis.client import Argument
 from outlast.clients.redis.scripts import load_script
+from outlast.toolkit.cache.entries import packed_entry, unpacked_entry
 from outlast.toolkit.cache.near import NearCopies
-from outlast.toolkit.cache.store import CHANGE, Begun, CacheDraft, CacheEntry, CacheStore, Seen, Versions
+from outlast.toolkit.cache.store import CHANGE, Begun, CacheDraft, CacheStore, Seen, Versions
 from outlast.toolkit.server import ToolkitServer
 
 __all__ = ["CacheServer"]
-
-_ID: Final = 16
-"""Bytes of an id, which begins an entry."""
-
-
-class _Head(msgspec.Struct, array_like=True):
-    """What an entry bears beside its times, its id and its body."""
-
-    cost: float
-    tags: Versions
-
-
-_head: Final = msgspec.msgpack.Decoder(_Head)
 
 
 class CacheServer(CacheStore):
@@ -87,7 +75,7 @@ class CacheServer(CacheStore):
 
     async def finish(self, key: str, draft: CacheDraft) -> bool:
         """Keep the value and end the lease `draft.id`, if that is still held."""
-        packed = _packed(draft, draft.tags)
+        packed = packed_entry(draft, draft.tags)
         return bool(await self._run("finish", key, draft.id, draft.fresh, draft.kept, packed))
 
     async def abandon(self, key: str, lease_id: str) -> None:
@@ -97,7 +85,7 @@ class CacheServer(CacheStore):
     async def put(self, key: str, draft: CacheDraft, tags: Sequence[str]) -> None:
         """Keep a value with the present versions of `tags`, and void the lease of the key."""
         versions = await self._made(tags, draft.kept)
-        await self._run("put", key, draft.fresh, draft.kept, _packed(draft, versions))
+        await self._run("put", key, draft.fresh, draft.kept, packed_entry(draft, versions))
 
     async def delete(self, key: str) -> bool:
         """Remove the entry and void the lease of the key."""
@@ -130,22 +118,10 @@ class CacheServer(CacheStore):
         if not packed:
             return Seen(None, "", under_way)
         try:
-            entry = _unpacked(packed, float(left))
+            entry = unpacked_entry(packed, float(left))
         except (ValueError, msgspec.MsgspecError):  # damaged: a computation would find it in its way
             await self._run("delete", key, again=True)
             return Seen(None, "", "")
         if entry.tags and await self.versions(tuple(entry.tags)) != entry.tags:
             return Seen(None, entry.id, under_way)
         return Seen(entry, entry.id, under_way)
-
-
-def _packed(draft: CacheDraft, tags: Versions) -> bytes:
-    head = msgspec.msgpack.encode(_Head(draft.cost, tags))
-    return b"".join((draft.id.encode(), len(head).to_bytes(4, "big"), head, draft.body))
-
-
-def _unpacked(packed: bytes, left: float) -> CacheEntry:
-    begin = _ID + 4
-    end = begin + int.from_bytes(packed[_ID:begin], "big")
-    head = _head.decode(packed[begin:end])
-    return CacheEntry(packed[:_ID].decode(), packed[end:], left, head.cost, head.tags)

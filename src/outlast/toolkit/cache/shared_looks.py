@@ -38,7 +38,11 @@ class SharedLooks(Generic[T]):
         place = (loop, key)
         running = self._running.get(place)
         if running is None:
-            return await self._begin(place)
+            running = self._running[place] = _Running()
+            try:
+                return await self._look(key)
+            finally:
+                self._end(place, running)
         if running.following is None:
             running.ended = loop.create_future()
             # Without the context of the caller: its deadline is not that of the others.
@@ -50,17 +54,17 @@ class SharedLooks(Generic[T]):
 
     async def _follow(self, place: _Place, ended: asyncio.Future[None]) -> T:
         await ended
-        return await self._begin(place)
-
-    async def _begin(self, place: _Place) -> T:
         running = self._running[place] = _Running()
         try:
             return await self._look(place[1])
         finally:
-            if self._running.get(place) is running:
-                del self._running[place]
-            if running.ended is not None and not running.ended.done():
-                running.ended.set_result(None)
+            self._end(place, running)
+
+    def _end(self, place: _Place, running: _Running) -> None:
+        if self._running.get(place) is running:
+            del self._running[place]
+        if running.ended is not None and not running.ended.done():
+            running.ended.set_result(None)
 
 
 def _seen_by_none(task: asyncio.Task[T]) -> None:

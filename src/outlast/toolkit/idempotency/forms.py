@@ -17,7 +17,7 @@ __all__ = ["records_of"]
 
 def records_of(store: ToolkitStore) -> KeyRecords:
     """Return the records of an open store."""
-    return store.choose(_in_memory, _in_file, _on_server)
+    return store.form(records_of, _in_memory, _in_file, _on_server)
 
 
 def _in_memory(store: ToolkitMemory) -> KeyRecords:

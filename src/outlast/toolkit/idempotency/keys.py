@@ -9,10 +9,12 @@ from uuid import uuid4
 
 from msgspec import DecodeError, Struct, msgpack
 
-from outlast.core.errors import StoreError, ToolkitAway
+from outlast.core.errors import StoreError
+from outlast.core.toolkit_errors import ToolkitAway
+from outlast.resilience.deadlines import ends_at, restore
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency.forms import records_of
-from outlast.toolkit.idempotency.keeper import LEASE, HeldKey, KeyKeeper
+from outlast.toolkit.idempotency.keeper import LEASE, EndedKey, HeldKey, KeyKeeper
 from outlast.toolkit.idempotency.records import KeyFound
 from outlast.toolkit.store import ToolkitStore
 
@@ -65,7 +67,16 @@ class Held:
         the process goes on trying (see `KeyKeeper`).
         """
         ended = self._held.ended_with(_encode(answer))
+        return await self._stored(ended)
+
+    async def free(self) -> None:
+        """Let the next request with the key run. While the store is away, the process goes on trying."""
+        await self._stored(self._held.ended_with(None))
+
+    async def _stored(self, ended: EndedKey) -> bool:
+        """Store the end of the request, now or later; return whether it is stored."""
         self._keeper.end(self._held)  # before the call: a renewal after it would find the key in use no more
+        before = ends_at(None)  # a deadline that has passed would leave the key in flight
         try:
             return await self._kit.use(ended.step)
         except StoreError:
@@ -74,18 +85,8 @@ class Held:
         except BaseException:
             self._keeper.later(ended)
             raise
-
-    async def free(self) -> None:
-        """Let the next request with the key run. While the store is away, the process goes on trying."""
-        ended = self._held.ended_with(None)
-        self._keeper.end(self._held)
-        try:
-            await self._kit.use(ended.step)
-        except StoreError:
-            self._keeper.later(ended)
-        except BaseException:
-            self._keeper.later(ended)
-            raise
+        finally:
+            restore(before)
 
     def free_later(self) -> None:
         """Do the same without waiting, such as for a request that is cancelled."""
@@ -102,7 +103,11 @@ class IdempotencyKeys:
     def __init__(self, kit: Toolkit, *, ttl: float) -> None:
         self.kit: Final = kit
         self._ttl = ttl
-        self.keeper: Final = kit.piece(KeyKeeper)
+
+    @property
+    def keeper(self) -> KeyKeeper:
+        """What looks after the keys that this process holds."""
+        return self.kit.piece(KeyKeeper)
 
     async def begin(self, scope: Sequence[bytes], payload: bytes) -> Held | StoredAnswer | InFlight | OtherPayload:
         """Hold the key of `scope` for the request with the digest `payload`, or return why not.

@@ -74,23 +74,24 @@ def _window(period: float) -> str:
 
 def decision_of(rules: Rules, outcome: Outcome, *, processes: int = 0) -> Decision:
     """Return the decision of an outcome. processes: those that share the limits; 0: the store has decided."""
-    limits = tuple(
+    share = processes or 1
+    limits = [  # lists, and not generators: most limiters have one limit
         LimitState(
             quota.name,
             quota.count,
             quota.period / 1e6,
-            each.remaining // max(1, processes),
+            each.remaining // share,
             each.reset / 1e6,
             each.wait / 1e6,
             each.more / 1e6,
         )
         for quota, each in zip(rules.quotas, outcome.standings, strict=True)
-    )
+    ]
     return Decision(
         outcome.allowed,
-        min(each.remaining for each in limits),
-        max(each.reset for each in limits),
-        max(each.wait for each in limits),
-        limits,
+        min([each.remaining for each in limits]),
+        max([each.reset for each in limits]),
+        max([each.wait for each in limits]),
+        tuple(limits),
         processes > 0,
     )

@@ -59,7 +59,7 @@ class FileLimits:
         def run(session: FileSession) -> int:
             since = session.tick - LIVE_FOR
             session.run(_statements()["note"], limiter, process, session.tick)
-            session.run("delete from limit_processes where noted <= ?", since)
+            session.run(_statements()["forget"], since)
             row = session.row("select count(*) from limit_processes where limiter = ?", limiter)
             return int(row[0]) if row is not None else 1
 
@@ -67,5 +67,6 @@ class FileLimits:
 
 
 def tidy(session: FileSession) -> bool:
-    """Remove some keys that have expired; return whether more remain."""
+    """Remove some keys that have expired, and the notes of processes that have ended; return whether more remain."""
+    session.run(_statements()["forget"], session.tick - LIVE_FOR)
     return session.run(_statements()["tidy"], int(session.wall * 1e6), TIDY_AT_ONCE) == TIDY_AT_ONCE

@@ -17,7 +17,7 @@ __all__ = ["limits_of"]
 
 def limits_of(store: ToolkitStore) -> LimitStore:
     """Return the limits of a store."""
-    return store.choose(MemoryLimits.of, _of_file, _of_server)
+    return store.form(limits_of, MemoryLimits.of, _of_file, _of_server)
 
 
 def _of_file(file: ToolkitFile) -> LimitStore:

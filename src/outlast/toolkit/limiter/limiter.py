@@ -12,8 +12,9 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from outlast.core.bounds import plain_text
-from outlast.core.errors import ConfigurationError, InvalidArguments, ToolkitAway
+from outlast.core.errors import ConfigurationError, InvalidArguments
 from outlast.core.text import counted, shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.keys import key_text
 from outlast.toolkit.limiter.decide import Outcome

@@ -17,7 +17,7 @@ __all__ = ["lock_store"]
 
 def lock_store(store: ToolkitStore) -> LockStore:
     """Return the form of the places that this store has."""
-    return store.choose(_in_memory, _in_file, _on_server)
+    return store.form(lock_store, _in_memory, _in_file, _on_server)
 
 
 def _in_memory(memory: ToolkitMemory) -> LockStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from outlast.core.errors import LockLost
+from outlast.core.toolkit_errors import LockLost
 from outlast.toolkit.lock.lease import LockLease
 from outlast.toolkit.lock.lock import Lock
 

@@ -9,7 +9,7 @@ from types import CodeType
 from typing import Final
 
 from outlast.core.clock import Clock
-from outlast.core.errors import LockLost
+from outlast.core.toolkit_errors import LockLost
 from outlast.resilience.blocks import owner_of_block
 from outlast.toolkit.lock.store import Holding
 

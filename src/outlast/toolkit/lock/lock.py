@@ -101,7 +101,7 @@ class Lock:
         lease = self._blocks.ended(owner_of_block(), frame)
         if lease is None:
             raise RuntimeError(
-                f"lock {self.name!r}: no block of this task is open here: write 'async with', and wait= instead of "
-                "asyncio.wait_for, which may enter in a task of its own"
+                f"lock {shown(self.name)}: no block of this task is open here: write 'async with', and wait= instead "
+                "of asyncio.wait_for, which may enter in a task of its own"
             )
         return lease

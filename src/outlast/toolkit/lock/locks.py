@@ -15,7 +15,8 @@ from msgspec import Struct, structs
 from outlast.aio.notifier import Notifier
 from outlast.aio.portal import portal
 from outlast.aio.tasks import cancel
-from outlast.core.errors import LockTimeout, OutlastError, ToolkitAway
+from outlast.core.errors import OutlastError
+from outlast.core.toolkit_errors import LockTimeout, ToolkitAway
 from outlast.resilience.deadlines import ends_at, remaining, restore
 from outlast.toolkit.lock.forms import lock_store
 from outlast.toolkit.lock.lease import MARGIN, LockLease

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from outlast.aio.notifier import Notifier
 from outlast.aio.portal import portal
-from outlast.core.errors import OutlastError, ToolkitAway
+from outlast.core.errors import OutlastError
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.lock.forms import lock_store
 from outlast.toolkit.lock.lease import LockLease
 
@@ -102,7 +103,11 @@ class Renewals:
             for each in due:
                 each.in_renewal = True
             self._next = min(
-                (each.ends_at if each.in_renewal else each.renew_at for each in self._leases.values()),
+                # One that is to be renewed again after its end ends first.
+                (
+                    each.ends_at if each.in_renewal else min(each.renew_at, each.ends_at)
+                    for each in self._leases.values()
+                ),
                 default=now,
             )
         for each in over:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+from msgspec import structs
 
-from outlast.core.errors import OutlastError
+from outlast import deadline
+from outlast.core.errors import DeadlinePassed, OutlastError
+from outlast.resilience.deadlines import ends_at
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
+from outlast.toolkit.cache.access import CacheAccess
+from outlast.toolkit.cache.store import Begun
 from tests.support.polling import until
 from tests.support.toolkit_cache import Source, cache_on
 
@@ -109,6 +116,33 @@ async def test_a_late_result_goes_to_its_caller_and_is_not_kept(kit: Toolkit, ot
     assert await cache.get("k") == await far.get("k") == "new"
 
 
+async def test_without_tags_many_who_miss_share_one_computation_too(kit: Toolkit, other_kit: Toolkit) -> None:
+    source = Source([1, 2], held=True)
+    caches = (cache_on(kit), cache_on(other_kit))
+    reads = [asyncio.ensure_future(cache.get_or_set("k", source.compute, ttl=60)) for cache in caches * 50]
+    await source.until_began(1)
+    source.open()
+    assert await asyncio.gather(*reads) == [[1, 2]] * 100
+    assert source.began == 1
+
+
+@pytest.mark.parametrize("by", ["delete", "set", "far delete", "far set"])
+async def test_without_tags_a_late_result_is_not_kept_either(kit: Toolkit, other_kit: Toolkit, by: str) -> None:
+    cache, far, source = cache_on(kit), cache_on(other_kit), Source("old", held=True)
+    late = asyncio.ensure_future(cache.get_or_set("k", source.compute, ttl=60))
+    await source.until_began(1)
+    source.value = "new"
+    changer = far if by.startswith("far") else cache
+    if by.endswith("set"):
+        await changer.set("k", "new", ttl=60)
+    else:
+        await changer.delete("k")
+    source.open()
+    assert await late == "old"
+    assert await cache.get_or_set("k", source.compute, ttl=60) == "new"
+    assert await far.get("k") == "new"
+
+
 async def test_a_lease_whose_holder_is_gone_ends(kit: Toolkit, other_kit: Toolkit, clock: FakeClock) -> None:
     gone, cache, source = cache_on(kit), cache_on(other_kit), Source(5)
     begun = await gone._in_use().access.begin("k", "f" * 16, (), lease=10, kept=60, past="")
@@ -120,3 +154,73 @@ async def test_a_lease_whose_holder_is_gone_ends(kit: Toolkit, other_kit: Toolki
     assert await waiting == 5
     late = await gone._in_use().access.renew("k", "f" * 16, 10)
     assert not late
+
+
+async def test_a_computation_past_the_deadline_of_its_caller_frees_its_lease(kit: Toolkit, other_kit: Toolkit) -> None:
+    """Other processes would wait for the lease until its end."""
+    cache, other, source = cache_on(kit), cache_on(other_kit), Source(1)
+
+    source.fault = OSError("the source takes too long")
+    with deadline(30), pytest.raises(OSError, match="too long"):
+        await cache.get_or_set("k", past_its_end(source.compute), ttl=60)
+    assert (await other._in_use().access.look("k")).lease == ""
+
+
+async def test_a_value_is_kept_though_the_deadline_of_its_caller_has_passed(kit: Toolkit, other_kit: Toolkit) -> None:
+    cache, other, source = cache_on(kit), cache_on(other_kit), Source(1)
+    with deadline(30):
+        assert await cache.get_or_set("k", past_its_end(source.compute), ttl=60) == 1
+    assert await other.get("k") == 1
+
+
+def past_its_end(compute: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+    """Return a computation after which the deadline of its context has passed."""
+
+    async def computed() -> object:
+        ends_at(0)
+        return await compute()
+
+    return computed
+
+
+async def test_a_lease_is_renewed_though_the_deadline_of_its_first_caller_has_passed(
+    kit: Toolkit, other_kit: Toolkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed: list[bool] = []
+    real = CacheAccess.renew
+
+    async def renew(self: CacheAccess, key: str, lease_id: str, lease: float) -> bool:
+        renewed.append(await real(self, key, lease_id, lease))
+        return renewed[-1]
+
+    led = CacheAccess.begin
+
+    async def begin(self: CacheAccess, *given: Any, **options: Any) -> Begun:
+        try:
+            return await led(self, *given, **options)
+        finally:
+            ends_at(0)
+
+    monkeypatch.setattr(CacheAccess, "renew", renew)
+    monkeypatch.setattr(CacheAccess, "begin", begin)
+    cache, source = cache_on(kit), Source(1, held=True)
+    cache._limits = structs.replace(cache._limits, lease=0.1)
+    with deadline(30):
+        reads = asyncio.create_task(cache.get_or_set("k", source.compute, ttl=60))
+    await until(lambda: renewed, "the lease is renewed")
+    source.open()
+    await reads
+
+
+async def test_the_deadline_of_one_caller_takes_no_side_for_the_others(kit: Toolkit, other_kit: Toolkit) -> None:
+    cache, other, source = cache_on(kit), cache_on(other_kit), Source(1, held=True)
+    with deadline(0):
+        first = asyncio.create_task(cache.get_or_set("k", source.compute, ttl=60))
+    others = [asyncio.create_task(cache.get_or_set("k", source.compute, ttl=60)) for _ in range(20)]
+    with pytest.raises(DeadlinePassed):
+        await first
+    await source.until_began(1)
+    source.open()
+    assert await asyncio.gather(*others) == [1] * 20
+    assert source.began == 1
+    assert await other.get("k") == 1, "it is kept: the store is not away"

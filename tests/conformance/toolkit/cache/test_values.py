@@ -70,6 +70,22 @@ async def test_keys_of_any_text_are_different_keys(kit: Toolkit) -> None:
     assert await cache.get_many(KEYS) == {}
 
 
+async def test_without_tags_too(kit: Toolkit) -> None:
+    cache = cache_on(kit)
+    values = {key: number for number, key in enumerate(KEYS)}
+    await cache.set_many(values, ttl=60)
+    assert await cache.get_many(KEYS) == values
+    assert await cache.delete("*", "{a}", "a b") == 3
+    assert len(await cache.get_many(KEYS)) == len(KEYS) - 3
+
+
+async def test_a_value_may_hold_what_ends_a_line_of_a_server(kit: Toolkit) -> None:
+    cache = cache_on(kit)
+    for text in ("\r\nEND\r\n", "EN\r\nHD\r\n", "\x00" * 5000, "\r\n" * 300_000):
+        await cache.set("k", text, ttl=60)
+        assert await cache.get("k") == text
+
+
 async def test_bad_input_is_a_clear_error_and_poisons_nothing(kit: Toolkit) -> None:
     cache = cache_on(kit)
     cache.configure(max_value=1000, compress_over=100_000)

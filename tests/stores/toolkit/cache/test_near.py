@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from outlast import deadline
 from outlast.aio.clock import SystemClock
+from outlast.core.errors import DeadlinePassed
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.cache import Cache
 from outlast.toolkit.cache.near import NO_COPY, NearCopies
@@ -105,9 +107,18 @@ async def test_without_the_server_there_are_no_copies_until_it_tells_again(
     assert await read(cache, source) == 2
 
 
+async def test_the_deadline_of_one_caller_drops_no_copy(caches: list[Cache]) -> None:
+    cache, source = caches[0], Source(1)
+    await read_until_copied(cache, source)
+    with deadline(0), pytest.raises(DeadlinePassed):
+        await cache.get_or_set("other", source.compute, ttl=60, near=60)
+    assert copied(cache)
+    assert cache._in_use().near.on
+
+
 async def test_no_old_copy_is_returned_after_an_invalidation_by_this_process(caches: list[Cache]) -> None:
     await read_until_copied(caches[0], Source(1))
-    verdict = await interleave([caches[0]], 500, seed=3, near=60)
+    verdict = await interleave([caches[0]], 500, seed=3, near=60, tags=True)
     assert verdict.old == []
     assert caches[0]._in_use().near.on
 

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
 
 import pytest
 
-from outlast.aio.clock import SystemClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.store import ToolkitStore
-from tests.support.servers.redis_server import RedisServer
 from tests.support.toolkit_cache import Source, cache_on
-
-
-@pytest.fixture
-async def kit() -> AsyncIterator[Toolkit]:
-    """A toolkit on a server of this test's own, whose user may look at all keys."""
-    server = RedisServer()
-    server.start()
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=10)
-    yield kit
-    await kit.close()
-    server.remove()
-
 
 LIVES = """
 local lives = {}

@@ -8,7 +8,7 @@ from outlast.clients.redis.address import Address, Endpoint
 from outlast.clients.redis.discovery import endpoint_in, slot_of
 from outlast.clients.redis.error_replies import ErrorReply, meaning
 from outlast.clients.redis.facts import Facts, durability_of, facts_of, fault_of, weakest
-from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreError, StoreFull, StoreRefused, StoreUnavailable
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_wrong_url_is_refused_with_the_fix(url: str, said: str) -> None:
         ("ERR DB index is out of range", StoreError, "redis://a:1 has no database of this number"),
         ("MISCONF Errors writing to the AOF file: No space left on device", StoreFull, "cannot write to its disk"),
         ("NOPERM this user has no permissions", StoreError, "give it the ACL"),
-        ("NOAUTH Authentication required.", StoreError, "requires a password"),
+        ("NOAUTH Authentication required.", StoreRefused, "requires a password"),
         ("TOOFULL of something", ErrorReply, "TOOFULL of something"),
     ],
 )

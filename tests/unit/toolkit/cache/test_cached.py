@@ -134,6 +134,41 @@ async def test_without_a_key_all_arguments_make_it() -> None:
         await total([object()])  # type: ignore[list-item]
 
 
+async def test_no_two_calls_have_one_key_of_all_arguments() -> None:
+    @shop.cache.cached(ttl=60)
+    async def any_of(value: Any, other: Any = 1) -> list[Any]:
+        return []
+
+    nan, inf = float("nan"), float("inf")
+    values = [
+        None,
+        "None",
+        "null",
+        nan,
+        inf,
+        -inf,
+        b"abc",
+        "YWJj",
+        {"1": "a"},
+        1,
+        1.0,
+        True,
+        "1",
+        10**30,
+        "",
+        b"",
+    ]
+    keys = [any_of.key(value) for value in values] + [any_of.key([value]) for value in values]
+    keys += [any_of.key(value, 10**30) for value in (None, nan, inf, "a", b"a")]
+    assert len(set(keys)) == len(keys)
+    assert any_of.key({"b": 1, "a": "x"}) == any_of.key({"a": "x", "b": 1})
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in ("\ud800", endless, object(), {1: "a"}):
+        with pytest.raises(InvalidArguments, match="give key="):
+            any_of.key(value)
+
+
 class Size(Enum):
     SMALL = "s"
 
@@ -143,9 +178,10 @@ async def test_two_calls_never_get_one_key() -> None:
     async def pair(a: Any, b: Any) -> list[Any]:
         return []
 
-    keys = {pair.key(a, b) for a, b in [("a:b", "c"), ("a", "b:c"), ("a%3Ab", "c"), ("", "a:b:c"), (Size.SMALL, 1)]}
-    assert len(keys) == 5
-    assert pair.key(UUID(int=1), None) == f"{UUID(int=1)}:None"
+    calls = [("a:b", "c"), ("a", "b:c"), ("a%3Ab", "c"), ("", "a:b:c"), (Size.SMALL, 1)]
+    calls += [("a", None), ("a", "None"), ("a", "%None"), (None, "None"), ("", None)]
+    assert len({pair.key(a, b) for a, b in calls}) == len(calls)
+    assert pair.key(UUID(int=1), None) == f"{UUID(int=1)}:%None"
     with pytest.raises(InvalidArguments, match="name parameters that are text"):
         pair.key(object(), 1)
     with pytest.raises(TypeError, match="'b' is missing"):
@@ -185,6 +221,10 @@ REFUSED: list[tuple[dict[str, Any], Callable[..., Any], str]] = [
     ({"ttl": 60, "key": "{a"}, some, "no template|not a template"),
     ({"ttl": 60, "key": ""}, some, "key"),
     ({"ttl": 60, "key": "{args}"}, starred, "have no names"),
+    ({"ttl": 60, "tags": "product:{a}"}, some, "tags='product:{a}': give a list of texts"),
+    ({"ttl": 60, "tags": ["a"] * 65}, some, "tags: 65 are given: give at most 64"),
+    ({"ttl": 60, "tags": ["{b}"]}, some, "is no parameter"),
+    ({"ttl": 60, "tags": 7}, some, "tags=7"),
     ({"ttl": 60}, generator, "generator"),
 ]
 

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.toolkit.cache.rule import is_early, rule_of
+from outlast.toolkit.cache.rule import is_early, may_be_early, rule_of
 
 
 @given(st.floats(0.001, 1e9), st.floats(0, 0.99), st.floats(0, 1, exclude_max=True))
@@ -16,6 +16,12 @@ def test_jitter_shortens_and_never_lengthens(ttl: float, jitter: float, draw: fl
     assert fresh is not None
     assert ttl * (1 - jitter) <= fresh * (1 + 1e-12)
     assert fresh <= ttl
+
+
+@given(st.floats(-10, 1e9), st.floats(0, 1e6), st.floats(0, 100), st.floats(0, 1))
+def test_no_draw_makes_an_early_refresh_that_was_ruled_out(left: float, cost: float, early: float, draw: float) -> None:
+    assert may_be_early(left, cost, early) or not is_early(left, cost, early, draw)
+    assert not may_be_early(300.0, 0.1, 1.0), "a cheap computation, long before the end"
 
 
 def test_the_chance_of_an_early_refresh_grows_to_certainty() -> None:

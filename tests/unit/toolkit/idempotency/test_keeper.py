@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast import deadline, remaining
-from outlast.core.errors import StoreFull, ToolkitAway
+from outlast.core.errors import StoreFull
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency import keeper as keeper_module
@@ -154,11 +155,14 @@ async def test_the_deadline_of_a_request_ends_no_later_renewal(
 
 async def test_a_fork_does_not_look_after_the_keys_of_its_parent(keys: IdempotencyKeys, clock: FakeClock) -> None:
     await begun(keys)
+    parents = keys.keeper._running
+    assert parents is not None
     keys.keeper._process = os.getppid()  # as it is found in a child
     clock.advance(LEASE)
     child = await begun(keys)
     assert [*keys.keeper._held] == [child._held.token]
     await child.finish(ANSWER)
+    parents.cancel()
 
 
 async def test_nothing_is_asked_of_the_store_for_a_short_request(keys: IdempotencyKeys, kit: AwayToolkit) -> None:

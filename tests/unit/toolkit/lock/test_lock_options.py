@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from outlast import ConfigurationError, InvalidArguments, LockLost, Outlast, Settings, fence_condition
+from outlast import ConfigurationError, InvalidArguments, LockLost, LockTimeout, Outlast, Settings, fence_condition
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.lock.lease import LockLease
 from outlast.toolkit.lock.lines import Lines
@@ -100,6 +100,16 @@ def test_a_refused_write_is_a_loss() -> None:
     with pytest.raises(LockLost, match="a fenced write was refused"):
         lease.confirm(0)
     assert lease.lost
+
+
+async def test_an_error_shows_the_begin_of_a_long_name_in_one_line() -> None:
+    name = "stock\n" + "x" * 1_000_000
+    async with shop.lock(name):
+        with pytest.raises(LockTimeout, match=r"^lock 'stock\\nxxx.* was held by others") as held:
+            await shop.lock(name, wait=0).__aenter__()
+    assert held.value.name == name
+    for error in (held.value, LockLost(name, 7, "a reason")):
+        assert len(str(error)) < 300
 
 
 def test_the_line_of_a_process() -> None:

@@ -1,0 +1,108 @@
+"""The way of a process to its objects: each call through a guard with a deadline of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from outlast.core.clock import Clock
+from outlast.core.errors import DeadlinePassed, GuardOpen, GuardTimeout, StoreFull, StoreUnavailable
+from outlast.core.guards.policies import Breaker
+from outlast.core.toolkit_errors import ToolkitAway
+from outlast.resilience.guard import Guard
+from outlast.toolkit.objects.place import ObjectPlace
+from outlast.toolkit.objects.places import connect_objects
+
+__all__ = ["ObjectLink"]
+
+T = TypeVar("T")
+
+OPEN_FOR: Final = 1.0
+"""Seconds after a failed call in which no other is made; then one call tries the place."""
+_AWAY: Final = (StoreUnavailable, StoreFull, GuardTimeout)
+
+
+class ObjectLink:
+    """The objects of an app, for all event loops and threads of a process.
+
+    url: see `connect_objects`. timeout: seconds of one call, or of one part of a stream. After a call that failed or
+    took too long, the place counts as away for OPEN_FOR seconds, and calls raise ToolkitAway at once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        timeout: float,
+        connect: Callable[[str, Clock, float], ObjectPlace] = connect_objects,
+    ) -> None:
+        self.url: Final = url
+        self.clock: Final = clock
+        self.timeout: Final = timeout
+        self._connect = connect
+        self._making = threading.Lock()
+        self._places: dict[int, ObjectPlace] = {}
+        """By the id of the process: a fork must not use the threads and connections of its parent."""
+        breaker = Breaker(window=2, minimum=1, failure_rate=0.5, open_for=OPEN_FOR, ramp=0, failures=_AWAY, share=False)
+        self._guard = Guard("outlast-objects", timeout=timeout, breaker=breaker)
+
+    @property
+    def place(self) -> ObjectPlace:
+        """The place in this process; raise ConfigurationError if the URL is wrong."""
+        place = self._places.get(os.getpid())
+        if place is None:
+            with self._making:
+                if os.getpid() not in self._places:
+                    self._places[os.getpid()] = self._connect(self.url, self.clock, self.timeout)
+                place = self._places[os.getpid()]
+        return place
+
+    @property
+    def is_away(self) -> bool:
+        """Whether calls are refused now: a call has failed in the last OPEN_FOR seconds, or one tries the place."""
+        view = self._guard.view()
+        return view.state == "half-open" or (view.state == "open" and view.next_probe != 0)
+
+    async def use(self, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:
+        """Return `await call(place)`; raise ToolkitAway when the place does not answer, other errors of the call."""
+        place = self.place
+        if place.in_process:
+            return await call(place)
+        try:
+            return await self._guard.call(_called, place, call)
+        except (GuardOpen, DeadlinePassed) as error:
+            late = isinstance(error, DeadlinePassed)
+            raise ToolkitAway(place.shown, str(error), retry_after=error.retry_after, by_deadline=late) from error
+        except _AWAY as error:
+            late = isinstance(error, GuardTimeout) and error.timeout < self.timeout
+            why = str(error).removeprefix(f"{place.shown}: ")
+            if isinstance(error, GuardTimeout):
+                why = f"no answer within {error.timeout:g} s" + ("" if late else " (objects_timeout)")
+            raise ToolkitAway(place.shown, why, uncertain=True, retry_after=OPEN_FOR, by_deadline=late) from error
+
+    async def parts(self, make: Callable[[ObjectPlace], AsyncIterator[T]]) -> AsyncIterator[T]:
+        """Yield what `make(place)` yields, each within the timeout; raise as `use` does."""
+        made: list[AsyncIterator[T]] = []
+
+        async def following(place: ObjectPlace) -> tuple[T] | None:
+            if not made:
+                made.append(make(place))
+            try:
+                return (await anext(made[0]),)
+            except StopAsyncIteration:
+                return None
+
+        try:
+            while (part := await self.use(following)) is not None:
+                yield part[0]
+        finally:
+            for each in made:
+                await each.aclose()  # type: ignore[attr-defined]
+
+
+async def _called(place: ObjectPlace, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:
+    """Await the call: a plain function would run in a thread of the guard."""
+    return await call(place)

@@ -1,0 +1,170 @@
+"""Removes the objects of large arguments and results whose jobs are no more, and those that no job ever had."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import AsyncIterator, Collection, Sequence
+from random import Random
+from typing import Final
+
+from outlast.core.claims import CLAIMS, job_of_key
+from outlast.core.errors import OutlastError
+from outlast.core.ids import queue_of
+from outlast.core.text import counted
+from outlast.toolkit.objects.claims import Claims
+from outlast.toolkit.objects.link import ObjectLink
+from outlast.toolkit.objects.place import Listed, ObjectPlace
+from outlast.worker.ports import RuntimePort
+from outlast.worker.store_link import StoreLink
+
+__all__ = ["ClaimSweep", "sweep_of"]
+
+_logger = logging.getLogger("outlast.worker")
+
+MARK: Final = ".outlast/swept"
+"""The object whose time is that of the last sweep, of any process, by the clock of the object store."""
+EVERY: Final = 3600.0
+"""Seconds between two sweeps of all processes."""
+LOOK: Final = 900.0
+"""Seconds between two looks of a process whether a sweep is due, give or take a half."""
+AGAIN: Final = 60.0
+"""Seconds after which the store is asked again, before an object is removed.
+
+What held a job back until now has reached the store by then: settlements and relays that waited for it to come back.
+"""
+WITHOUT_RECORDS: Final = 30 * 86400.0
+"""Seconds that objects stay where the broker cannot tell which jobs it knows."""
+ASKED: Final = 200
+"""Jobs that are looked up in one call."""
+
+
+def sweep_of(runtime: RuntimePort, link: StoreLink) -> ClaimSweep | None:
+    """Return the sweep of a worker; None where no objects outlive the process, or none are kept."""
+    claims = runtime.claims
+    if not claims.active or claims.link.place.in_process:
+        return None
+    queues = frozenset((*runtime.registry.queues, *(each.queue for each in runtime.registry.kinds.values())))
+    return ClaimSweep(claims, link, queues, runtime.rng)
+
+
+class ClaimSweep:
+    """Looks at all objects of the claim check, and deletes those of which no job is known.
+
+    An object is deleted when it was put at least `Claims.keep` seconds ago, by the clock of the object store, and its
+    job, of a queue of this app, is not known at two times since. An object is put before its job is published, so that
+    a job that is known later than that has been on its way for longer than any publish takes.
+
+    queues: others may belong to another app, whose jobs may be in another store.
+    """
+
+    def __init__(
+        self, claims: Claims, link: StoreLink, queues: Collection[str], rng: Random, *, again: float = AGAIN
+    ) -> None:
+        self._claims = claims
+        self._link = link
+        self._queues = queues
+        self._rng = rng
+        self._again = again
+
+    async def run(self) -> None:
+        """Look for ever whether a sweep is due, and make it."""
+        while True:
+            await asyncio.sleep(LOOK * (0.5 + self._rng.random()))
+            try:
+                await self.step()
+            except OutlastError as error:  # away: the runs that need it tell that
+                _logger.debug("objects without a job could not be removed: %s", error)
+            except Exception as error:
+                _logger.warning("objects without a job could not be removed, trying again: %s", error)
+
+    async def step(self) -> int:
+        """Sweep if that is due; return the number of deleted objects. Raise StoreError, ToolkitAway."""
+        objects = self._claims.link
+        if not await self._is_due(objects):
+            return 0
+        return await self.sweep()
+
+    async def sweep(self) -> int:
+        """Sweep now; return the number of deleted objects."""
+        objects = self._claims.link
+        now = await self._marked(objects)
+        await objects.use(lambda place: place.tidy())
+        keep = self._claims.keep
+        if not self._link.store.keeps_records():
+            keep = max(keep, WITHOUT_RECORDS)
+        deleted = 0
+        async for old in self._older(objects, now - keep):
+            gone = await self._unknown(old)
+            if gone:
+                await asyncio.sleep(self._again)
+                gone = await self._unknown(gone)
+            for key in gone:
+                deleted += await objects.use(functools.partial(_delete_old, key, now - keep))
+        if deleted:
+            _logger.info("%s without a job removed", counted(deleted, "object"))
+        return deleted
+
+    async def _is_due(self, objects: ObjectLink) -> bool:
+        """Tell whether there are objects, and no process has swept lately."""
+        if not [page async for page in objects.parts(lambda place: _first(place.pages(CLAIMS))) if page]:
+            return False
+        before = await objects.use(lambda place: place.look(MARK))
+        return before is None or await self._probed(objects) - before.modified >= EVERY
+
+    async def _probed(self, objects: ObjectLink) -> float:
+        """Return the time of the object store: this host's clock may be another one."""
+        probe = f"{MARK}-probe"
+        await objects.use(lambda place: place.put(probe, b"", ""))
+        found = await objects.use(lambda place: place.look(probe))
+        return 0.0 if found is None else found.modified
+
+    async def _marked(self, objects: ObjectLink) -> float:
+        """Put the mark; return its time, by the clock of the object store."""
+        await objects.use(lambda place: place.put(MARK, b"", ""))
+        found = await objects.use(lambda place: place.look(MARK))
+        return 0.0 if found is None else found.modified  # 0: nothing is old enough then
+
+    async def _older(self, objects: ObjectLink, at: float) -> AsyncIterator[list[str]]:
+        """Yield the keys of objects of this app's queues that were put before `at`, some at once."""
+        kept: list[str] = []
+        async for page in objects.parts(lambda place: place.pages(CLAIMS)):
+            kept += [each.key for each in page if each.modified < at and self._is_ours(each)]
+        for start in range(0, len(kept), 10 * ASKED):
+            yield kept[start : start + 10 * ASKED]
+
+    def _is_ours(self, each: Listed) -> bool:
+        job = job_of_key(each.key)
+        return job is not None and queue_of(job) in self._queues
+
+    async def _unknown(self, keys: Sequence[str]) -> list[str]:
+        """Return the keys whose jobs the store does not know; all of them where it keeps no records."""
+        if not self._link.store.keeps_records():
+            return list(keys)
+        if self._link.store.broker.capabilities.spread:
+            # A follow-up may still be on another server than that of its queue: all of them must answer.
+            await self._link.once(lambda store: store.broker.stats(()))
+        jobs = sorted({job for key in keys if (job := job_of_key(key)) is not None})
+        known: set[str] = set()
+        for start in range(0, len(jobs), ASKED):
+            some = jobs[start : start + ASKED]
+            records = await self._link.once(lambda store, some=some: store.records.get(some))  # type: ignore[misc]
+            # Of a follow-up that was not stored, its id leads to another job.
+            known |= {job for job, record in zip(some, records, strict=True) if record is not None and record.id == job}
+        return [key for key in keys if job_of_key(key) not in known]
+
+
+async def _delete_old(key: str, at: float, place: ObjectPlace) -> bool:
+    """Delete an object unless it was put again since `at`, for a job that has come very late; tell whether it was."""
+    found = await place.look(key)
+    if found is None or found.modified >= at:
+        return False
+    await place.delete(key)
+    return True
+
+
+async def _first(pages: AsyncIterator[list[Listed]]) -> AsyncIterator[list[Listed]]:
+    async for page in pages:
+        yield page[:1]
+        return

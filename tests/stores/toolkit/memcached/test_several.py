@@ -1,0 +1,93 @@
+"""Several servers: one that is away takes its own keys with it, and gives no old value when it is back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from outlast.aio.clock import SystemClock
+from outlast.core.toolkit_errors import ToolkitAway
+from outlast.toolkit.access import Toolkit
+from outlast.toolkit.cache.cache import Cache
+from tests.support.polling import until
+from tests.support.servers.memcached_server import MemcachedServer
+from tests.support.toolkit_cache import Source, cache_on
+
+KEYS = [f"k{number}" for number in range(40)]
+
+
+@pytest.fixture
+def servers() -> Iterator[list[MemcachedServer]]:
+    """Two servers of this test's own."""
+    servers = [MemcachedServer(), MemcachedServer()]
+    for server in servers:
+        server.start()
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+async def kit(servers: list[MemcachedServer]) -> AsyncIterator[Toolkit]:
+    hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    kit = Toolkit(f"memcached://{hosts}?timeout=3", clock=SystemClock(), timeout=60)
+    yield kit
+    await kit.close()
+
+
+async def kept(cache: Cache) -> int:
+    """Return how many of the keys have a value."""
+    return len(await cache.get_many(KEYS))
+
+
+async def is_whole(cache: Cache) -> bool:
+    return await cache.set_many(dict.fromkeys(KEYS, 2), ttl=60) and await kept(cache) == len(KEYS)
+
+
+@pytest.mark.parametrize("fault", ["killed", "stopped"])
+async def test_the_keys_of_the_other_server_are_in_use(
+    kit: Toolkit, servers: list[MemcachedServer], fault: str
+) -> None:
+    cache = cache_on(kit)
+    await until(lambda: is_whole(cache), "both have their keys")
+    on_each = [int(server.stats()["curr_items"]) for server in servers]
+    assert min(on_each) >= 5
+    gone, process = servers[0], servers[0].process
+    assert process is not None
+    if fault == "killed":
+        gone.stop()
+    else:
+        os.kill(process.pid, signal.SIGSTOP)
+    try:
+        assert await kept(cache) == on_each[1]
+        assert await kept(cache) == on_each[1]
+        assert not kit.is_away, "the rest of the cache is in use"
+        source, answers = Source(3), 0
+        for key in KEYS:
+            answers += await cache.get_or_set(key, source.compute, ttl=60) == 3
+        assert answers == source.began == on_each[0], "those come from the source"
+        away = 0
+        for key in KEYS:
+            try:
+                await cache.delete(key)
+            except ToolkitAway:
+                away += 1
+        assert away == on_each[0]
+    finally:
+        if fault == "killed":
+            gone.start()
+        else:
+            os.kill(process.pid, signal.SIGCONT)
+    await until(lambda: is_whole(cache), "both are in use")
+
+
+async def test_it_opens_with_one_server_and_not_with_none(kit: Toolkit, servers: list[MemcachedServer]) -> None:
+    servers[0].stop()
+    await kit.check()
+    await kit.close()
+    servers[1].stop()
+    with pytest.raises(ToolkitAway):
+        await kit.check()

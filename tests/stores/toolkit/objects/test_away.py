@@ -1,0 +1,144 @@
+"""A place of objects that is away: calls end within their deadline, and it is used again when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from outlast import ToolkitAway
+from outlast.aio.clock import SystemClock
+from outlast.core.errors import StoreUnavailable
+from outlast.toolkit.objects.link import ObjectLink
+from outlast.toolkit.objects.objects import Objects
+from outlast.toolkit.objects.place import ObjectPlace
+from tests.support.objects import credentials
+from tests.support.polling import until
+from tests.support.servers.s3_server import S3Server
+
+LARGE = 32 * 1024 * 1024
+"""More bytes than the buffers between server and reader hold."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    """A server of these tests' own."""
+    server = S3Server()
+    server.start()
+    with credentials(server.environment):
+        yield server
+    server.remove()
+
+
+def link_to(url: str, timeout: float) -> ObjectLink:
+    return ObjectLink(url, clock=SystemClock(), timeout=timeout)
+
+
+async def works(objects: Objects) -> bool:
+    try:
+        await objects.put("a", b"x")
+        return await objects.get("a") == b"x"
+    except ToolkitAway:
+        return False
+
+
+async def test_a_server_that_hangs_costs_one_deadline_and_is_used_when_it_is_back(server: S3Server) -> None:
+    link = link_to(server.url("hangs"), 1.0)
+    objects = Objects(lambda: link)
+    await until(lambda: works(objects), "the server answers")
+    assert server.process is not None
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        made: list[str] = []
+
+        async def counted(place: ObjectPlace) -> None:
+            made.append(place.shown)
+            await place.look("a")
+
+        for _ in range(50):  # one after the other, as one request makes them
+            with pytest.raises(ToolkitAway, match="s3://outlast-test/hangs is away"):
+                await link.use(counted)
+        assert len(made) <= 2, "a probe may follow, no call of each"
+        assert link.is_away
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    await until(lambda: works(objects), "the server is used again")
+
+
+async def test_a_server_that_is_killed_in_a_stream_ends_it(server: S3Server) -> None:
+    link = link_to(server.url("killed"), 20.0)
+    objects = Objects(lambda: link)
+    await until(lambda: works(objects), "the server answers")
+    await objects.put("large", bytes(LARGE))
+    got = 0
+    try:
+        with pytest.raises(ToolkitAway):
+            async for part in objects.stream("large"):
+                if not got:
+                    server.stop()
+                got += len(part)
+    finally:
+        server.stop()
+        server.start()
+    assert got < LARGE
+    await until(lambda: works(objects), "the server is used again")
+
+
+async def test_credentials_that_are_refused_are_told_without_their_text(server: S3Server) -> None:
+    with credentials({"AWS_SECRET_ACCESS_KEY": "not-the-secret"}):
+        link = link_to(server.url("refused"), 5.0)
+        with pytest.raises(ToolkitAway, match="s3://outlast-test/refused") as refused:
+            await Objects(lambda: link).get("a")
+    assert "not-the-secret" not in str(refused.value)
+
+
+async def test_no_server_at_all(server: S3Server) -> None:
+    link = link_to("s3://bucket/x?endpoint=http://127.0.0.1:9&region=us-east-1", 5.0)
+    with pytest.raises(ToolkitAway, match="s3://bucket/x is away"):
+        await Objects(lambda: link).put("a", b"x")
+
+
+async def test_the_error_of_a_source_does_not_make_the_place_away(tmp_path: Path) -> None:
+    link = link_to(f"file:{tmp_path}", 5.0)
+    objects = Objects(lambda: link)
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise ZeroDivisionError
+
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError):
+            await objects.put("a", broken())
+    assert not link.is_away
+    assert await works(objects)
+
+
+async def test_a_source_that_hangs_ends_with_the_deadline(tmp_path: Path) -> None:
+    link = link_to(f"file:{tmp_path}", 0.2)
+
+    async def hangs() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    with pytest.raises(ToolkitAway, match=r"no answer within 0\.2 s \(objects_timeout\)"):
+        await Objects(lambda: link).put("a", hangs())
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == []
+
+
+async def test_a_refused_call_counts_as_away_for_a_second() -> None:
+    calls: list[str] = []
+
+    async def fails(place: ObjectPlace) -> None:
+        calls.append(place.shown)
+        raise StoreUnavailable("no")
+
+    link = link_to("file:/nowhere", 5.0)
+    for _ in range(3):
+        with pytest.raises(ToolkitAway) as away:
+            await link.use(fails)
+        assert away.value.retry_after is not None
+    assert len(calls) == 1

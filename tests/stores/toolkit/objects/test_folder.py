@@ -1,0 +1,122 @@
+"""The folder of objects: modes, links that lead out of it, what a crash leaves."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from outlast import ConfigurationError, InvalidArguments, ToolkitAway
+from outlast.aio.clock import SystemClock
+from outlast.core.toolkit_errors import ObjectNotFound
+from outlast.toolkit.objects.folder import STALE, ObjectFolder
+from outlast.toolkit.objects.link import ObjectLink
+from outlast.toolkit.objects.objects import Objects
+from outlast.toolkit.objects.places import connect_objects, objects_url
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Objects:
+    link = ObjectLink(f"file:{tmp_path / 'objects'}", clock=SystemClock(), timeout=30)
+    return Objects(lambda: link)
+
+
+async def test_only_the_owner_reads_files_and_folders(objects: Objects, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        await objects.put("a/b", b"x")
+    finally:
+        os.umask(before)
+    found = [tmp_path / "objects", *(tmp_path / "objects").rglob("*")]
+    assert len(found) == 5
+    for path in found:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+async def test_links_do_not_lead_out_of_the_folder(objects: Objects, tmp_path: Path) -> None:
+    await objects.put("a", b"x")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "objects" / "file").symlink_to(tmp_path / "secret")
+    (tmp_path / "objects" / "folder").symlink_to(tmp_path)
+    for key in ("file", "folder/secret"):
+        with pytest.raises(InvalidArguments, match="leads out of it"):
+            await objects.get(key)
+        with pytest.raises(InvalidArguments, match="leads out of it"):
+            await objects.put(key, b"y")
+    with pytest.raises(InvalidArguments, match="leads out of it"):
+        await objects.put("folder/new", b"y")
+    assert (tmp_path / "secret").read_bytes() == b"secret"
+    assert not (tmp_path / "new").exists()
+
+
+async def test_a_key_that_needs_a_folder_where_a_file_is(objects: Objects) -> None:
+    await objects.put("a", b"x")
+    with pytest.raises(InvalidArguments, match="begins differently"):
+        await objects.put("a/b", b"y")
+    with pytest.raises(ObjectNotFound):
+        await objects.get("a/b")
+    assert not await objects.exists("a/b")
+    await objects.put("c/d", b"x")
+    with pytest.raises(InvalidArguments, match="begins differently"):
+        await objects.put("c", b"y")
+    assert await objects.get("a") == b"x"
+    assert await objects.get("c/d") == b"x"
+
+
+async def test_what_a_crash_has_left_is_removed_when_it_is_old(objects: Objects, tmp_path: Path) -> None:
+    await objects.put("a", b"x")
+    unfinished = tmp_path / "objects" / ".outlast" / "unfinished"
+    for name, age in (("old", STALE + 60), ("new", 60)):
+        (unfinished / name).write_bytes(b"half")
+        os.utime(unfinished / name, (time.time() - age,) * 2)
+    await ObjectFolder(str(tmp_path / "objects")).tidy()
+    assert [each.name for each in unfinished.iterdir()] == ["new"]
+
+
+async def test_a_folder_that_cannot_be_made_is_away(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    link = ObjectLink(f"file:{tmp_path / 'file'}", clock=SystemClock(), timeout=30)
+    with pytest.raises((ToolkitAway, InvalidArguments)):
+        await Objects(lambda: link).put("a", b"x")
+
+
+@pytest.mark.parametrize(
+    ("jobs", "objects"),
+    [
+        ("sqlite:outlast.db", "file:outlast-objects"),
+        ("sqlite:/srv/a.b/jobs", "file:/srv/a.b/jobs-objects"),
+        ("sqlite:///srv/shop.db", "file:///srv/shop-objects"),
+        ("memory:", "memory:"),
+        ("redis://host", ""),
+        ("amqp://host", ""),
+    ],
+)
+def test_the_place_follows_from_that_of_the_jobs(jobs: str, objects: str) -> None:
+    assert objects_url("", jobs) == objects
+    assert objects_url("s3://bucket", jobs) == "s3://bucket"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("", "give 'file:PATH'"),
+        ("file:", "name a folder"),
+        ("file:a\0b", "name a folder"),
+        ("file://host/x", "takes no host"),
+        ("s3:bucket", "give 'file:PATH'"),
+        ("s3:///x", "a bucket stands there"),
+        ("s3://key:secret@bucket/x", "credentials come from the environment"),
+        ("s3://bucket?access_key=secret", "is no option"),
+        ("s3://bucket?path_style=yes", "path_style: give 1"),
+        ("gs://bucket?region=x", "region is no option"),
+        ("ftp://bucket", "give 'file:PATH'"),
+    ],
+)
+def test_wrong_urls_are_refused_without_their_secrets(url: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        connect_objects(url, SystemClock(), 1.0)
+    assert "objects_url=" in str(refused.value)
+    assert "secret" not in str(refused.value)
