@@ -29,6 +29,7 @@ STOCK, SCARCE = 1_000_000, 5
 
 _SCHEMA = """
     create table if not exists products (id integer primary key, name text, cents integer, stock integer, fence bigint);
+    create table if not exists invoices (id text primary key, sha256 text);
     create table if not exists orders (id text primary key, product integer, item text, cents integer, runs integer);
     -- The witness of the ledger: each write of a stock that was accepted, with the token of the lock it was made under.
     create table if not exists writes (number integer primary key, product integer, token bigint, stock integer);
@@ -38,7 +39,7 @@ _SCHEMA = """
 """
 _ORDERS = "select id, product, item, cents, runs from orders"
 _ENTER = f"update products set fence = :token where id = :id and {fence_condition()}"  # noqa: S608 - text of Outlast's
-_SELL = f"update products set stock = :left, fence = :token where id = :id and {fence_condition()}"  # noqa: S608
+_STOCK = f"update products set stock = :left, fence = :token where id = :id and {fence_condition()}"  # noqa: S608
 
 
 class Product(BaseModel):
@@ -77,10 +78,13 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalogue:
-    """The database at `path`, made at the first use. Its methods block; each opens a connection of its own."""
+    """The database at `path`. Its methods block; each opens a connection of its own."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def make(self) -> None:
+        """Make the tables and the products; a second call does nothing."""
         with self._transaction() as db:
             db.executescript(_SCHEMA)
             for number, (name, cents) in enumerate(PRODUCTS, 1):
@@ -108,17 +112,44 @@ class Catalogue:
         with self._transaction() as db:
             return db.execute(_ENTER, {"token": token, "id": product}).rowcount
 
+    def fence(self, product: int) -> int:
+        """Return the token of the last holder who has been at the stock, 0 before the first."""
+        with self._transaction() as db:
+            (token,) = db.execute("select coalesce(max(fence), 0) from products where id = ?", (product,)).fetchone()
+        return int(token)
+
+    def count(self, product: Product, token: int) -> int:
+        """Write the stock that was counted; return the number of changed rows, 0 if a newer holder has been here."""
+        with self._transaction() as db:
+            return db.execute(_STOCK, {"left": product.stock, "token": token, "id": product.id}).rowcount
+
     def sell(self, order: str, product: Product, token: int) -> int:
         """Write the order, and the stock that is left: the item and its price as they were read under this token.
 
         Return the number of changed rows: 0 if a newer holder of the lock has been here, and nothing is written.
         """
         with self._transaction() as db:
-            changed = db.execute(_SELL, {"left": product.stock - 1, "token": token, "id": product.id}).rowcount
+            changed = db.execute(_STOCK, {"left": product.stock - 1, "token": token, "id": product.id}).rowcount
             if changed:
                 row = (order, product.id, product.name, product.cents)
                 db.execute("insert into orders values (?, ?, ?, ?, 1)", row)
         return changed
+
+    def has_invoice(self, order: str, sha256: str) -> None:
+        """Write that the invoice of an order is in the object store. sha256: its digest."""
+        with self._transaction() as db:
+            db.execute("insert or replace into invoices values (?, ?)", (order, sha256))
+
+    def invoices(self) -> dict[str, str]:
+        """Return the digest of each invoice by its order."""
+        with self._transaction() as db:
+            return dict(db.execute("select id, sha256 from invoices order by rowid").fetchall())
+
+    def invoice(self, order: str) -> str | None:
+        """Return the digest of one invoice, None if it is not drawn yet."""
+        with self._transaction() as db:
+            row = db.execute("select sha256 from invoices where id = ?", (order,)).fetchone()
+        return str(row[0]) if row else None
 
     def account(self) -> Account:
         """Return what the ledger compares."""
@@ -135,6 +166,8 @@ class Catalogue:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = sqlite3.connect(self._path, timeout=10)
         try:
+            # The folder of a run is temporary. A shop leaves the sync on: without it a power cut may damage the file.
+            db.execute("pragma synchronous = off")
             with db:
                 yield db
         finally:

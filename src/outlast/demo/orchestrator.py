@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import shutil
@@ -23,8 +24,9 @@ from outlast.core.errors import StoreError
 from outlast.core.policy import DEFAULTS
 from outlast.core.store.broker import QueueStats
 from outlast.demo.board import Board, Incident, Snapshot
-from outlast.demo.catalogue import Catalogue
-from outlast.demo.customers import make_orders, send_orders
+from outlast.demo.catalogue import PRODUCTS, Catalogue
+from outlast.demo.clerk import let_stand_still
+from outlast.demo.customers import SCRIPT, make_orders, send_orders, send_script
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.page import make_page, page_server
@@ -33,8 +35,8 @@ from outlast.demo.provider import Statement
 from outlast.demo.run_files import RunFiles, free_ports
 from outlast.demo.shop import shop as shop_app
 from outlast.demo.shop_ledger import balance_shop
-from outlast.demo.store import check_free, forget, forget_events, keep_at, toolkit_at
-from outlast.demo.toolkit_watch import ask_pieces
+from outlast.demo.store import check_free, forget, forget_events, keep_at, objects_at, toolkit_at
+from outlast.demo.toolkit_watch import ask_best_sellers, ask_pieces
 
 __all__ = ["Demo", "DemoPlan"]
 
@@ -96,10 +98,12 @@ class Demo:
         self._looked = asyncio.Event()
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
         worker = ["outlast", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
-        environ = {
+        self._environ = environ = {
             "OUTLAST_SHOP_URL": self._url,
             "OUTLAST_SHOP_AMQP_URL": plan.amqp_url,
             "OUTLAST_SHOP_TOOLKIT_URL": toolkit_at(self.files.toolkit),
+            "OUTLAST_SHOP_TOOLKIT_TIMEOUT": "5",  # a disk that is busy for a second must not look like the outage
+            "OUTLAST_SHOP_OBJECTS_URL": objects_at(self.files.objects),
         }
         self._store = connect(self._url, clock=SystemClock(), max_body=DEFAULTS.max_body)
         self._provider = DemoProcess("provider", ["outlast.demo.provider"], directory)
@@ -137,7 +141,7 @@ class Demo:
             self._api.start(port=self.files.shop),
         )
         await self._workers.start()
-        await self._consuming()
+        await asyncio.gather(self._consuming(), self._open_toolkit())
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         actions = {
             "order": self.order_more,
@@ -164,6 +168,7 @@ class Demo:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._order(plan.orders, plan.sending))
             group.create_task(self._trouble())
+            group.create_task(self._trouble_of_toolkit())
         self._note("info", f"all {plan.orders} orders are accepted")
         with suppress(TimeoutError):
             async with asyncio.timeout(plan.patience):
@@ -175,15 +180,26 @@ class Demo:
         self.board.look(time.monotonic())
         async with httpx2.AsyncClient() as client:
             answer = await client.get(f"http://127.0.0.1:{self.files.provider}/ledger")
+            best = (await client.get(f"{self.shop}/best-sellers", params={"n": len(PRODUCTS)})).json()
         statement = msgspec.json.decode(answer.content, type=Statement)
+        invoices = self.board.invoices().items()
+        damaged = {order for order, sha256 in invoices if not self._has_digest(order, sha256)}
         ledger = balance(
             self.board.accepted,
             charges=statement.charges,
             repeats=statement.repeats,
-            invoices=[order for order in self.board.invoices() if is_whole(self.files.invoices / f"{order}.pdf")],
+            invoices=self.board.invoices().keys() - damaged,
             emails=[mail.order for mail in self.board.mails],
             sales=self.board.sales,
-            shop=balance_shop(Catalogue(self.files.catalogue).account(), self.board.told, replays=self.board.replays),
+            shop=balance_shop(
+                Catalogue(self.files.catalogue).account(),
+                self.board.told,
+                replays=self.board.replays,
+                script=self.board.script,
+                stale_refused=self.board.stale_refused,
+                best_sellers=best,
+                damaged=damaged,
+            ),
         )
         self.board.ledger = ledger
         self.keep = self.keep or not ledger.balances
@@ -191,6 +207,12 @@ class Demo:
             "done" if ledger.balances else "failed", "the ledger " + ("balances" if ledger.balances else "fails")
         )
         return ledger
+
+    def _has_digest(self, order: str, sha256: str) -> bool:
+        """Return whether an invoice is in the folder of the object store, is a whole PDF and has its digest."""
+        path = self.files.objects / "invoices" / f"{order}.pdf"
+        content = path.read_bytes() if path.exists() else b""
+        return is_whole(content) and hashlib.sha256(content).hexdigest() == sha256
 
     async def outage(self) -> None:
         """Kill the provider and start it again after the planned time; do nothing while it is down."""
@@ -236,18 +258,26 @@ class Demo:
         await self._order(MORE_ORDERS, 1.0)
 
     async def _trouble(self) -> None:
-        """Make the outage; take the toolkit's store away and kill a worker in it; kill one when payments succeed."""
+        """Make the outage; kill one worker in its middle and one when payments succeed again."""
         await asyncio.sleep(self.plan.sending / 4)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.outage())
-            await asyncio.sleep(self.plan.outage / 4)
-            group.create_task(self.toolkit_outage())
-            await asyncio.sleep(self.plan.outage / 4)
+            await asyncio.sleep(self.plan.outage / 2)
             await self.kill_worker()
         paid = self.board.counts().paid
         while self.board.counts().paid == paid and self.board.unfinished():
             await self._looked.wait()
         await self.kill_worker()
+
+    async def _trouble_of_toolkit(self) -> None:
+        """Let a script order; take the toolkit's store away within the outage; then stop a clerk who has a lock."""
+        await asyncio.sleep(self.plan.sending / 8)
+        script = self.board.script = await send_script(self.shop)
+        self._note("info", f"a script sends {SCRIPT} orders at once: the limiter refuses {script.refused}")
+        late = self.board.started + (self.plan.sending + self.plan.outage) / 4 - time.monotonic()
+        await asyncio.sleep(max(late, 0))
+        await self.toolkit_outage()
+        self.board.stale_refused += await let_stand_still(self.files, self._environ, self._note)
 
     async def _order(self, count: int, seconds: float) -> None:
         orders = list(make_orders(count, self._rng, first=self._ordered + 1))
@@ -268,6 +298,11 @@ class Demo:
             if self._workers.pid is None or time.monotonic() > end:
                 raise NotReady(f"the workers do not consume:\n{self._workers.tail()}")
             await asyncio.sleep(LOOK_EVERY / 4)
+
+    async def _open_toolkit(self) -> None:
+        """Use each piece once, so that the first customer need not wait for the shop to open the store."""
+        async with httpx2.AsyncClient(base_url=self.shop, timeout=30.0) as client:
+            await ask_pieces(client)
 
     async def _stats(self) -> dict[str, QueueStats]:
         return await self._store.broker.stats([])
@@ -302,6 +337,7 @@ class Demo:
             while True:
                 with suppress(httpx2.TransportError):
                     pieces = await ask_pieces(client)
+                    self.board.best_sellers = await ask_best_sellers(client) or self.board.best_sellers
                     for kind, text in self.board.toolkit.look(pieces, time.monotonic() - self.board.started):
                         self._note(kind, text)
                 await asyncio.sleep(LOOK_EVERY)

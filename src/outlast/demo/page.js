@@ -65,7 +65,7 @@ function drawChart(state) {
   for (const [from, to] of state.toolkit_outages) {
     const a = x(from), b = x(Math.min(to ?? end, end));
     parts.push(svg("rect", { class: "away", x: a, y: up, width: Math.max(b - a, 0), height: bottom - up }));
-    if (b - a > 140) parts.push(svg("text", { class: "open", x: a + 6, y: up + 42 }, `toolkit away ${((to ?? state.at) - from).toFixed(1)} s`));
+    if (b - a > 112) parts.push(svg("text", { class: "open", x: a + 6, y: up + 42 }, `toolkit away ${((to ?? state.at) - from).toFixed(1)} s`));
   }
   for (const [from, to] of state.openings) {
     const a = x(from), b = x(Math.min(to ?? end, end));
@@ -145,9 +145,9 @@ function drawVerdict(state) {
   box.querySelector("strong").textContent = state.balances ? "The ledger balances" : "The ledger does not balance";
   const facts = [
     `${number(ledger.accepted)} accepted`, `${number(ledger.charges)} charged`, `${number(ledger.invoices)} invoices`,
-    `${number(ledger.emails)} e-mails`, `${number(ledger.sales)} sales`, `${number(ledger.shop.sold)} items taken from the stock`,
+    `${number(ledger.emails)} e-mails`, `${number(ledger.sales)} sales`, `${number(ledger.shop.sold)} items sold`,
     `${number(ledger.lost.length)} lost`, `${number(ledger.double_charges.length)} charged twice`,
-    `${number(ledger.shop.split.length)} keys with two orders`, `${number(ledger.shop.stale_writes)} stale writes`,
+    `${number(ledger.shop.split.length)} double orders`, `${number(ledger.shop.stale_writes)} stale writes`,
   ];
   box.querySelector("ul").replaceChildren(...facts.map((text) => {
     const item = document.createElement("li");
@@ -167,11 +167,12 @@ function drawBreaker(state) {
 }
 
 function drawPieces(state) {
+  const best = Object.entries(state.best_sellers).slice(0, 1).map(([item, sold]) => `${item}: ${number(sold)}`);
   const rows = state.pieces.map((piece) => {
     const row = document.createElement("li"), name = document.createElement("b"), side = document.createElement("span");
     row.dataset.whole = String(piece.whole);
     name.textContent = piece.name;
-    side.textContent = piece.side;
+    side.textContent = piece.name === "best sellers" && piece.whole && best.length ? best.join(", ") : piece.side;
     row.append(name, side);
     return row;
   });
@@ -179,6 +180,11 @@ function drawPieces(state) {
   const away = state.toolkit_outages.some(([, to]) => to === null), whole = state.pieces.every((piece) => piece.whole);
   $("toolkit").dataset.state = away ? "down" : whole ? "up" : "ramp";
   $("toolkit").lastElementChild.textContent = away ? "toolkit AWAY" : whole ? "toolkit up" : "toolkit comes back";
+}
+
+function drawInvoice(state) {
+  $("invoice").hidden = state.invoice === "";
+  $("invoice").href = state.invoice;
 }
 
 function draw(state) {
@@ -196,6 +202,7 @@ function draw(state) {
   drawVerdict(state);
   drawBreaker(state);
   drawPieces(state);
+  drawInvoice(state);
   drawFlow(state, down);
   drawChart(state);
   drawWall(state);

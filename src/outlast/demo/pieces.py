@@ -39,6 +39,12 @@ def serve(app: FastAPI, shop: Outlast) -> None:
         async with shop.lock("pieces", wait=0):
             return
 
+    async def best() -> None:
+        await shop.board("best-sellers").top(1)
+
+    async def objects() -> None:
+        await shop.objects.exists("invoices/none.pdf")
+
     async def refusing(name: str, use: Callable[[], Awaitable[object]], closed: str) -> Piece:
         try:
             await use()
@@ -48,7 +54,15 @@ def serve(app: FastAPI, shop: Outlast) -> None:
 
     @app.get("/pieces")
     async def pieces() -> list[Piece]:
-        return list(await asyncio.gather(cache(), limit(), refusing("lock", lock, "no stock taken")))
+        return list(
+            await asyncio.gather(
+                cache(),
+                limit(),
+                refusing("lock", lock, "no stock taken"),
+                refusing("best sellers", best, "none shown"),
+                refusing("invoices", objects, "none kept"),
+            )
+        )
 
     @app.post("/pieces", status_code=204)
     async def once(_: Annotated[str, Depends(require_idempotency_key)]) -> None:

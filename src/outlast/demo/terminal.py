@@ -117,6 +117,8 @@ class Terminal:
             ("never accepted", ledger.strangers),
             ("not one order", ledger.shop.split),
             ("wrong stock", ledger.shop.miscounted),
+            ("wrong number of sales", ledger.shop.misranked),
+            ("wrong invoice", ledger.shop.damaged),
         ):
             if orders:
                 more = f" and {len(orders) - 20} more" if len(orders) > 20 else ""
@@ -137,8 +139,13 @@ def _shop(ledger: ShopLedger) -> Iterator[tuple[str, str, bool]]:
     yield "idempotency keys", str(ledger.keys), True
     yield "answers replayed", str(ledger.replays), True
     yield "keys that are not one order", str(len(ledger.split)), not ledger.split
+    yield "orders of a script that the limiter refused", str(ledger.limited), True
+    yield "orders admitted over the limit", str(ledger.over_limit), not ledger.over_limit
     yield "items taken from the stock", str(ledger.sold), ledger.sold == ledger.keys
     yield "products with a wrong stock", str(len(ledger.miscounted)), not ledger.miscounted
+    yield "best sellers that differ", str(len(ledger.misranked)), not ledger.misranked
+    yield "invoices without their digest", str(len(ledger.damaged)), not ledger.damaged
+    yield "stale writes that were refused", str(ledger.stale_refused), True
     yield "stale writes that were accepted", str(ledger.stale_writes), not ledger.stale_writes
 
 

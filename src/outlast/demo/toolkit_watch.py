@@ -9,7 +9,7 @@ from typing import Literal
 import httpx2
 import msgspec
 
-__all__ = ["PieceSeen", "ToolkitWatch", "ask_pieces"]
+__all__ = ["PieceSeen", "ToolkitWatch", "ask_best_sellers", "ask_pieces"]
 
 Change = tuple[Literal["info", "down", "up"], str]
 """An incident to show: its kind and its text."""
@@ -25,11 +25,24 @@ class PieceSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 async def ask_pieces(shop: httpx2.AsyncClient) -> list[PieceSeen]:
     """Return what each piece does now. Raise TransportError."""
+    basket = await shop.put("/basket", json={"product": 1})
+    once = await shop.post("/pieces", headers={"Idempotency-Key": f'"{uuid.uuid4()}"'})
     found = msgspec.json.decode((await shop.get("/pieces")).content, type=list[PieceSeen])
-    refused = await shop.post("/pieces", headers={"Idempotency-Key": f'"{uuid.uuid4()}"'})
-    whole = refused.is_success
-    side = "whole" if whole else f"closed: orders get {refused.status_code}"
-    return [*found, PieceSeen(name="idempotency keys", whole=whole, side=side)]
+    return [
+        _seen("sessions", basket, f"read as empty, writes get {basket.status_code}"),
+        _seen("idempotency keys", once, f"closed: orders get {once.status_code}"),
+        *found,
+    ]
+
+
+def _seen(name: str, answer: httpx2.Response, side: str) -> PieceSeen:
+    return PieceSeen(name=name, whole=answer.is_success, side="whole" if answer.is_success else side)
+
+
+async def ask_best_sellers(shop: httpx2.AsyncClient) -> dict[str, int]:
+    """Return what was sold most, empty if the shop cannot tell. Raise TransportError."""
+    answer = await shop.get("/best-sellers")
+    return dict(answer.json()) if answer.is_success else {}
 
 
 class ToolkitWatch:
@@ -68,7 +81,12 @@ class ToolkitWatch:
                 self.sides[piece.name] = piece.side
                 yield "down", f"{piece.name}: {piece.side}"
         if before and not all(before.values()) and all(piece.whole for piece in pieces):
-            back = self.outages[-1][1] if self.outages else None
-            seconds = 0.0 if back is None else max(at - back, 0.0)
-            self.recovered.append(round(seconds, 1))
-            yield "up", f"the toolkit is whole again, {seconds:.1f} s after its store is back"
+            yield "up", f"the toolkit is whole again{self._since_return(at)}"
+
+    def _since_return(self, at: float) -> str:
+        """Note and tell how long it took; "" if it was a slow answer that looked like an outage."""
+        back = self.outages[-1][1] if self.outages else None
+        if back is None or len(self.recovered) == len(self.outages):
+            return ""
+        self.recovered.append(round(max(at - back, 0.0), 1))
+        return f", {self.recovered[-1]} s after its store is back"

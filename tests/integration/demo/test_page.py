@@ -35,7 +35,7 @@ def test_the_page_shows_the_ledger_and_takes_more_orders() -> None:
                 assert page.get_by_text("0 lost").is_visible()
                 assert page.get_by_text("0 charged twice").is_visible()
                 assert page.get_by_text("0 stale writes").is_visible()
-                assert page.get_by_text("20 items taken from the stock").is_visible()
+                assert page.get_by_text("20 items sold").is_visible()
                 assert page.get_by_text("toolkit up").is_visible()
                 assert page.locator("#pieces li[data-whole=true]").count() == page.locator("#pieces li").count() > 3
                 told = "order.*.paid: 20 events, 60 of 60 copies done, routed by the store"

@@ -18,9 +18,11 @@ from tests.support.servers.redis_server import RedisServer
 
 ORDERS = 40
 SIDES = {
+    "sessions": "read as empty, writes get 503",
     "cache": "open: the database is read",
     "limiter": "local: a share for each process",
     "lock": "closed: no stock taken",
+    "best sellers": "closed: none shown",
     "idempotency keys": "closed: orders get 503",
 }
 """What each piece does while the toolkit's store is away, as docs/demo.md tells it."""
@@ -98,8 +100,10 @@ def judge(ended: subprocess.CompletedProcess[str], written: Path, router: str) -
     shop = ledger.shop
     assert (shop.keys, shop.sold) == (ORDERS, ORDERS)
     assert shop.replays >= ORDERS // 2, "half of the customers send their order twice"
-    assert shop.split == shop.miscounted == ()
-    assert shop.stale_writes == 0
+    assert shop.split == shop.miscounted == shop.misranked == shop.damaged == ()
+    assert shop.limited > 0
+    assert shop.over_limit == 0
+    assert (shop.stale_writes, shop.stale_refused) == (0, 1)
     assert report.sides == SIDES
     assert report.toolkit_away_seconds >= 1
     assert report.toolkit_whole_after is not None

@@ -21,10 +21,14 @@ def test_a_piece_is_told_when_it_takes_its_side_and_all_when_they_are_whole_agai
     told += watch.look([WHOLE[0], CLOSED], 5.2)
     told += watch.look(WHOLE, 5.5)
     told += watch.look(WHOLE, 5.8)
+    told += watch.look([OPEN, WHOLE[1]], 9.0)
+    told += watch.look(WHOLE, 9.5)
     assert [text for _, text in told] == [
         "cache: open: the database is read",
         "lock: closed: no stock taken",
         "the toolkit is whole again, 0.5 s after its store is back",
+        "cache: open: the database is read",
+        "the toolkit is whole again",
     ]
     assert watch.outages == [(2.0, 5.0)]
     assert watch.recovered == [0.5]
