@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from benchmarks.asgi_calls import request
-from benchmarks.toolkit_calls import Call, Cases, Place, kept_key, product_of
+from benchmarks.asgi_calls import cookies, request
+from benchmarks.toolkit_calls import CLIENTS, Call, Cases, Place, kept_key, product_of
 from outlast import Outlast, Settings
-from outlast.fastapi import RateLimitMiddleware
+from outlast.fastapi import RateLimitMiddleware, SessionMiddleware, current_session
 
 __all__ = ["cases"]
 
@@ -43,6 +43,8 @@ async def cases(place: Place) -> AsyncIterator[Cases]:
         async with shop.lock(f"stock:{number % 1000}"):
             pass
 
+    sessions = SessionMiddleware(_session_site(), shop.sessions())
+    clients = await cookies(sessions, "/write", CLIENTS)
     await near(7)
     await asyncio.sleep(0.2)  # the connection that tells of changes stands a moment after the first use
     yield {
@@ -59,6 +61,8 @@ async def cases(place: Place) -> AsyncIterator[Cases]:
         "bare request": request(_site()),
         "limited request": request(limited),
         "lock": lock,
+        "session read": request(sessions, "/read", cookies=clients),
+        "session write": request(sessions, "/write", cookies=clients),
     }
 
 
@@ -81,3 +85,15 @@ def _site() -> Starlette:
         return PlainTextResponse("ok")
 
     return Starlette(routes=[Route("/", answer)])
+
+
+def _session_site() -> Starlette:
+    async def read(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str((await current_session(request)).get("count")))
+
+    async def write(request: Request) -> PlainTextResponse:
+        session = await current_session(request)
+        session["count"] = session.get("count", 0) + 1
+        return PlainTextResponse("ok")
+
+    return Starlette(routes=[Route("/read", read), Route("/write", write)])

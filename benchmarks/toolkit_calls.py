@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-__all__ = ["ALONE", "STAMPEDE", "TOGETHER", "Call", "Cases", "Place", "kept_key", "product_of"]
+__all__ = ["ALONE", "CLIENTS", "STAMPEDE", "TOGETHER", "Call", "Cases", "Place", "kept_key", "product_of"]
 
 Call = Callable[[int], Awaitable[object]]
 """One call, with a number that no earlier call had."""
@@ -35,6 +35,8 @@ SOURCE = 0.05
 """Seconds that the source takes which all ask for in a stampede."""
 KEYS = 64
 """Keys that are read in turn where values are kept: calls at the same time are of different keys."""
+CLIENTS = 256
+"""Clients with a session, which send requests in turn."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from benchmarks.toolkit_systems import OURS, PIECES, TOOLKITS
 
 __all__ = ["section"]
 
-TITLES = {"cache": "Cache", "limiter": "Rate limiter", "lock": "Lock"}
+TITLES = {"cache": "Cache", "limiter": "Rate limiter", "lock": "Lock", "session": "Session"}
 ROWS: dict[str, dict[str, str]] = {
     "cache": {
         "hit": "hit",
@@ -29,8 +29,20 @@ ROWS: dict[str, dict[str, str]] = {
         "added to a request": "added to a request",
     },
     "lock": {"lock": "acquire and release"},
+    "session": {"added by a read": "added to a request that reads", "added by a write": "added to one that writes"},
 }
-PATHS = {"cache": ("hit", "cashews"), "limiter": ("decision", "limits"), "lock": ("lock", "redis-py")}
+ADDED = {
+    "added to a request": "limited request",
+    "added by a read": "session read",
+    "added by a write": "session write",
+}
+"""What a middleware adds: these requests, less the same route without it."""
+PATHS = {
+    "cache": ("hit", "cashews"),
+    "limiter": ("decision", "limits"),
+    "lock": ("lock", "redis-py"),
+    "session": ("added by a read", "starsessions"),
+}
 """The common path of each piece, and the library that it must not be slower than."""
 INTRODUCTION = """\
 Microseconds of a call on one Redis server ({server}), on asyncio's own loop: medians of {turns} turns, with the lowest
@@ -54,6 +66,8 @@ METHOD = """\
   same route of Starlette alone.
 - **Lock.** A free lock is taken and given back. Those of redis-py and pottery last for a fixed time, and bear no
   token. portalocker has threads only, and its lock is a subscription.
+- **Session.** 256 clients send requests in turn through the middleware, less the same route of Starlette alone. Both
+  use `rolling` (idle) ends. starsessions stores the whole session at each request that has loaded it.
 """
 
 
@@ -94,14 +108,11 @@ class _Figures:
 
     def values(self, system: str, key: str) -> list[float]:
         """Return the values of a cell."""
-        if key.startswith("added to a request"):
-            rest = key.removeprefix("added to a request")
-            pairs = zip(
-                self._results.values(system, NAME, f"limited request{rest}"),
-                self._results.values(system, NAME, f"bare request{rest}"),
-                strict=True,
-            )
-            return [limited - bare for limited, bare in pairs]
+        case, _, rest = key.partition(",")
+        if case in ADDED:
+            whole = self._results.values(system, NAME, f"{ADDED[case]},{rest}")
+            bare = self._results.values(system, NAME, f"bare request,{rest}")
+            return [each - less for each, less in zip(whole, bare, strict=False)]
         return self._results.values(system, NAME, key)
 
     def middle(self, system: str, key: str) -> float | None:

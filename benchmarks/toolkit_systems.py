@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = ["OURS", "PIECES", "TOOLKITS", "ToolkitSystem"]
 
-PIECES = ("cache", "limiter", "lock")
+PIECES = ("cache", "limiter", "lock", "session")
 OURS = "outlast"
 _REDIS = "redis[hiredis]==8.1.0"
 
@@ -46,5 +46,6 @@ TOOLKITS = (
     ToolkitSystem("pyrate-limiter", ("limiter",), ("pyrate-limiter==4.5.1", _REDIS)),
     ToolkitSystem("redis-py", ("lock",), (_REDIS,)),
     ToolkitSystem("portalocker", ("lock",), ("portalocker==4.4.2", _REDIS)),
+    ToolkitSystem("starsessions", ("session",), ("starsessions==2.2.1", _REDIS), web=True),
     ToolkitSystem("pottery", ("lock",), ("pottery==3.0.1", _REDIS)),
 )

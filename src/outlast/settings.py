@@ -27,6 +27,7 @@ _Count = Annotated[int, Meta(ge=1, description="give a whole number, 1 or more")
 _CountOrNever = Annotated[int, Meta(ge=0, description="give a whole number, 1 or more, or 0 for never")]
 _Seconds = Annotated[float, Meta(ge=0)]
 _SomeSeconds = Annotated[float, Meta(gt=0, description="give more than 0 seconds")]
+_KeptSeconds = Annotated[float, Meta(ge=600, description="give 600 seconds or more")]
 _Switch = Annotated[bool, Meta(description="give True or False (a variable: 1 or 0)")]
 _Url = Annotated[str, Meta(description="give text such as 'sqlite:outlast.db'")]
 _AmqpUrl = Annotated[str, Meta(description="give text such as 'amqp://user:password@host/vhost'")]
@@ -82,7 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds that one put or get of an object, or one part of a stream, may take before its store counts as away."""
     objects_over: _Count = DEFAULTS.max_body
     """Bytes of arguments or of a result, as JSON, above which they go to the object store by reference."""
-    objects_keep: _SomeSeconds = 86400.0
+    objects_keep: _KeptSeconds = 86400.0
     """Seconds that such an object stays when no job has it; more than any enqueue takes."""
     max_body: _Count = DEFAULTS.max_body
     """The maximum bytes of one job's arguments, as JSON."""

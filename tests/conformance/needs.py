@@ -40,7 +40,8 @@ def needs_of(test: Callable[..., Any]) -> set[str]:
 
 def names_of(test: Callable[..., Any]) -> set[str]:
     """Return the names in the code of a test, and of the functions of its module that it calls."""
-    return set(_names(test.__code__, test.__globals__, set()))
+    inner = getattr(getattr(test, "hypothesis", None), "inner_test", test)  # of a property, the function below `given`
+    return set(_names(inner.__code__, inner.__globals__, set()))
 
 
 def _names(code: CodeType, module: dict[str, Any], seen: set[CodeType]) -> Iterator[str]:

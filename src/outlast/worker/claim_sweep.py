@@ -131,8 +131,11 @@ class ClaimSweep:
         kept: list[str] = []
         async for page in objects.parts(lambda place: place.pages(CLAIMS)):
             kept += [each.key for each in page if each.modified < at and self._is_ours(each)]
-        for start in range(0, len(kept), 10 * ASKED):
-            yield kept[start : start + 10 * ASKED]
+            if len(kept) >= 10 * ASKED:
+                yield kept
+                kept = []
+        if kept:
+            yield kept
 
     def _is_ours(self, each: Listed) -> bool:
         job = job_of_key(each.key)

@@ -34,6 +34,8 @@ from outlast import (
     JobNotFound,
     LockLost,
     LockTimeout,
+    ObjectDamaged,
+    ObjectNotFound,
     Outlast,
     QueueFull,
     ResultTimeout,
@@ -274,6 +276,8 @@ RAISED: list[tuple[Exception, int, str, str | None, dict[str, object]]] = [
     (StoreUnavailable("/srv/secret"), 503, "store-unavailable", "5", {}),
     (StoreFull("/srv/secret"), 503, "store-full", "5", {}),
     (LockTimeout("secret", 3.0), 503, "lock-timeout", "1", {}),
+    (ObjectNotFound("secret"), 404, "object-not-found", None, {}),
+    (ObjectDamaged("secret", "secret"), 500, "object-damaged", None, {}),
     (LockLost("secret", 7, "secret"), 503, "lock-lost", None, {}),
     (InvalidArguments("send: number: missing"), 422, "invalid-arguments", None, {"detail": "send: number: missing"}),
     (

@@ -98,21 +98,15 @@ class ObjectFolder(ObjectPlace):
     async def look(self, key: str) -> Listed | None:
         """Return what is there."""
 
-        def look() -> Listed | None:
-            try:
-                found = self._path(key).stat()
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            return Listed(key, found.st_size, found.st_mtime)
-
-        return await self._run(key, look)
+        return await self._run(key, lambda: self._listed(key))
 
     async def pages(self, prefix: str) -> AsyncIterator[list[Listed]]:
         """Yield the files below a folder."""
         names = await self._run(prefix, lambda: self._below(prefix))
         for start in range(0, len(names), PAGE):
-            page = [await self.look(name) for name in names[start : start + PAGE]]
-            yield [each for each in page if each is not None]
+            page = names[start : start + PAGE]
+            found = await self._run(prefix, lambda page=page: [self._listed(name) for name in page])  # type: ignore[misc]
+            yield [each for each in found if each is not None]
 
     async def url(self, key: str, seconds: float) -> str:
         """Raise: no server reads this folder."""
@@ -145,6 +139,13 @@ class ObjectFolder(ObjectPlace):
         if os.path.commonpath((real, os.path.realpath(path))) != real:
             raise InvalidArguments(f"object key {key!r}: a link in {self.root} leads out of it: remove the link")
         return path
+
+    def _listed(self, key: str) -> Listed | None:
+        try:
+            found = self._path(key).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Listed(key, found.st_size, found.st_mtime)
 
     def _open(self, key: str) -> BinaryIO:
         try:

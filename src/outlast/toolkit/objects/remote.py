@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -106,12 +107,28 @@ class RemoteObjects(ObjectPlace):
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
+        _check_process()
         try:
             yield
         except FileNotFoundError:
             raise ObjectNotFound(key) from None
         except BaseError as error:  # refused credentials too: they are corrected, and the calls made again
             raise StoreUnavailable(f"{self.shown}: {_told(error)}") from None
+
+
+_used_by: list[int] = []
+"""The process that has used obstore first, which has its threads."""
+
+
+def _check_process() -> None:
+    """Raise ConfigurationError in a fork of a process that has used obstore: each call would wait for its deadline."""
+    if not _used_by:
+        _used_by.append(os.getpid())
+    elif _used_by[0] != os.getpid():
+        raise ConfigurationError(
+            "objects: this process was forked from one that had used its object store, whose threads it does not have: "
+            "fork before the first use, or start processes with multiprocessing's 'spawn' or 'forkserver'"
+        )
 
 
 def _options(url: SplitResult) -> dict[str, str]:

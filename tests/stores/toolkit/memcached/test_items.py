@@ -24,9 +24,9 @@ from tests.support.toolkit_cache import Source, cache_on
 
 
 @pytest.fixture
-def server() -> Iterator[MemcachedServer]:
-    """A server of this test's own."""
-    server = MemcachedServer()
+def server(request: pytest.FixtureRequest) -> Iterator[MemcachedServer]:
+    """A server of this test's own, with the options that the test gives."""
+    server = MemcachedServer(*getattr(request, "param", ()))
     server.start()
     yield server
     server.stop()
@@ -103,17 +103,12 @@ async def test_a_value_over_the_size_of_an_item_is_refused_with_the_fix_and_free
     assert await cache.set("other", "small", ttl=60)
 
 
-async def test_a_larger_item_size_takes_it() -> None:
-    server = MemcachedServer("-I", "4m")
-    server.start()
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=30)
-    cache = cache_on(kit)
+@pytest.mark.parametrize("server", [("-I", "4m")], indirect=True, ids=["-I"])
+async def test_a_larger_item_size_takes_it(cache: Cache) -> None:
     cache.configure(max_value=8 * 2**20)
     value = os.urandom(1_200_000).hex()
     assert await cache.set("k", value, ttl=60)
     assert await cache.get("k") == value
-    await kit.close()
-    server.stop()
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\xff" * 40, b"\x7f" * 400])
@@ -131,16 +126,11 @@ async def test_a_damaged_item_is_computed_again(
     assert await cache.get("k") == 1
 
 
-async def test_a_server_without_numbers_of_states_is_refused() -> None:
-    server = MemcachedServer("-C")
-    server.start()
-    kit = Toolkit(server.url, clock=SystemClock(), timeout=30)
-    cache = cache_on(kit)
+@pytest.mark.parametrize("server", [("-C",)], indirect=True, ids=["-C"])
+async def test_a_server_without_numbers_of_states_is_refused(cache: Cache) -> None:
     await cache.set("k", 1, ttl=60)
     with pytest.raises(StoreError, match="start it without -C"):
         await cache.get("k")
-    await kit.close()
-    server.stop()
 
 
 @pytest.mark.parametrize("version", [b"VERSION 1.4.34", b"VERSION 1.6.6", b"ERROR", b"+OK"])

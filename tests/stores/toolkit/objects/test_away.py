@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -142,3 +144,31 @@ async def test_a_refused_call_counts_as_away_for_a_second() -> None:
             await link.use(fails)
         assert away.value.retry_after is not None
     assert len(calls) == 1
+
+
+def test_a_fork_of_a_process_that_has_used_the_server_is_told_at_once(server: S3Server) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", FORKS, server.url("forks")], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.splitlines() == ["fork before the first use", "True"], run.stderr
+
+
+FORKS = """
+import asyncio, os, sys
+from outlast import ConfigurationError
+from outlast.aio.clock import SystemClock
+from outlast.toolkit.objects.link import ObjectLink
+from outlast.toolkit.objects.objects import Objects
+
+link = ObjectLink(sys.argv[1], clock=SystemClock(), timeout=30)
+objects = Objects(lambda: link)
+asyncio.run(objects.put("a", b"x"))
+if os.fork() == 0:
+    try:
+        asyncio.run(objects.put("b", b"x"))
+    except ConfigurationError as error:
+        print("fork before the first use" if "fork before the first use" in str(error) else error, flush=True)
+    os._exit(0)
+os.wait()
+print(asyncio.run(objects.exists("a")))
+"""
