@@ -33,7 +33,7 @@ def serve(app: FastAPI, shop: Outlast) -> None:
 
     async def limit() -> Piece:
         alone = (await limiter.take("pieces")).approximate
-        return Piece(name="limiter", whole=not alone, side="local: a share for each process" if alone else "whole")
+        return Piece(name="limiter", whole=not alone, side="alone: a share for each process" if alone else "whole")
 
     async def lock() -> None:
         async with shop.lock("pieces", wait=0):

@@ -29,7 +29,7 @@ async def ask_pieces(shop: httpx2.AsyncClient) -> list[PieceSeen]:
     once = await shop.post("/pieces", headers={"Idempotency-Key": f'"{uuid.uuid4()}"'})
     found = msgspec.json.decode((await shop.get("/pieces")).content, type=list[PieceSeen])
     return [
-        _seen("sessions", basket, f"read as empty, writes get {basket.status_code}"),
+        _seen("sessions", basket, f"reads anonymous, writes get {basket.status_code}"),
         _seen("idempotency keys", once, f"closed: orders get {once.status_code}"),
         *found,
     ]

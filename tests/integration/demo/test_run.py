@@ -18,9 +18,9 @@ from tests.support.servers.redis_server import RedisServer
 
 ORDERS = 40
 SIDES = {
-    "sessions": "read as empty, writes get 503",
+    "sessions": "reads anonymous, writes get 503",
     "cache": "open: the database is read",
-    "limiter": "local: a share for each process",
+    "limiter": "alone: a share for each process",
     "lock": "closed: no stock taken",
     "best sellers": "closed: none shown",
     "idempotency keys": "closed: orders get 503",
