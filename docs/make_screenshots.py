@@ -23,14 +23,16 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-DURING = "body:has(#provider[data-state=down]):has(#breaker[data-state=open]):has(#chart .probe) #chart .kill"
+DURING = (
+    "body:has(#provider[data-state=down]):has(#breaker[data-state=open]):has(#chart .probe) #toolkit[data-state=down]"
+)
 OVER = "#verdict:not([hidden])"
 
 
 def photograph(page: Page, name: str, *, when: str) -> None:
     """Save the page as docs/images/<name> as soon as something in it matches the selector `when`."""
     page.wait_for_selector(when, state="attached", timeout=120_000)
-    page.wait_for_timeout(1_200)  # let the bars come to rest
+    page.wait_for_timeout(600)  # let the bars come to rest
     page.screenshot(path=IMAGES / name)
 
 
@@ -42,8 +44,8 @@ def main(chromium: str) -> None:
             assert demo.stdout is not None
             url = next(found[0] for line in demo.stdout if (found := re.search(r"http://\S+", line)))
             browser = play.chromium.launch(executable_path=chromium, args=FLAGS)
-            light = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
-            dark = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
+            light = browser.new_page(viewport={"width": 1280, "height": 960}, color_scheme="light")
+            dark = browser.new_page(viewport={"width": 1280, "height": 880}, color_scheme="dark")
             light.goto(url)
             dark.goto(url)
             photograph(dark, "demo-outage.png", when=DURING)

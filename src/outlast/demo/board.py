@@ -11,11 +11,14 @@ import msgspec
 
 from outlast.demo.analytics import Sale
 from outlast.demo.breaker import BreakerSeen, BreakerWatch
+from outlast.demo.catalogue import Catalogue
+from outlast.demo.customers import OrderAnswer, ScriptSeen
 from outlast.demo.journal import JournalLine, Tail
 from outlast.demo.ledger import Ledger
 from outlast.demo.mail import Mail
 from outlast.demo.provider import BookEntry
 from outlast.demo.run_files import RunFiles
+from outlast.demo.toolkit_watch import PieceSeen, ToolkitWatch
 
 __all__ = ["Board", "JobCounts", "Incident", "Snapshot"]
 
@@ -62,6 +65,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: a digit for each order, in the order of acceptance: 1 accepted, 2 paid, 3 some copies of its event
     done, 4 all. series: rows of time, accepted, paid, invoiced, mailed, counted. outages: begin and end; end None while
     the outage lasts.
+    toolkit_outages: the same of the toolkit's store; pieces: what each piece of it does now. replays:
+    answers to orders that were sent again. invoice: the address of the last one, "" before the first.
     openings: the same of the breaker; probes: when each was made. routed_by: what gives the queues their events.
     """
 
@@ -72,6 +77,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stages: str
     series: Sequence[Row]
     outages: Sequence[tuple[float, float | None]]
+    toolkit_outages: Sequence[tuple[float, float | None]]
+    pieces: Sequence[PieceSeen]
+    replays: int
+    best_sellers: dict[str, int]
+    invoice: str
     breaker: BreakerSeen
     openings: Sequence[tuple[float, float | None]]
     probes: Sequence[float]
@@ -99,11 +109,21 @@ class Board:
         self.ledger: Ledger | None = None
         self.outages: list[tuple[float, float | None]] = []
         self.breaker = BreakerWatch("payments")
+        self.toolkit = ToolkitWatch()
+        self.told: dict[str, set[str]] = {}
+        """The jobs that the answers to each order have named."""
+        self.replays = 0
+        self.stale_refused = 0
+        self.script = ScriptSeen()
+        self.best_sellers: dict[str, int] = {}
+        self._last_invoice = ""
         self.killed: list[float] = []
         self.incidents: deque[Incident] = deque(maxlen=INCIDENTS)
         self.answers: list[float] = []
         self.last_run: JournalLine | None = None
         self.started, self._workers, self._outage, self._files = started, workers, outage, files
+        self._catalogue = Catalogue(files.catalogue)
+        self._catalogue.make()
         self._paid: set[str] = set()
         self._invoiced: set[str] = set()
         self._mailed: set[str] = set()
@@ -114,10 +134,18 @@ class Board:
         self._provider, self._mail = Tail(files.charges), Tail(files.mails)
         self._sales, self._runs = Tail(files.sales), Tail(files.runs)
 
-    def accept(self, order: str, cents: int, seconds: float) -> None:
-        """Record that the client was answered 202 for `order` after `seconds`."""
-        self.accepted[order] = cents
-        self.answers.append(seconds)
+    @property
+    def shop(self) -> str:
+        """The URL of the shop."""
+        return f"http://127.0.0.1:{self._files.shop}"
+
+    def accept(self, answer: OrderAnswer) -> None:
+        """Record that a customer was answered 202, for the first time or again."""
+        self.replays += answer.replayed
+        if answer.order not in self.accepted:
+            self.accepted[answer.order] = answer.cents
+            self.answers.append(answer.seconds)
+        self.told.setdefault(answer.order, set()).add(answer.job)
 
     def note(self, kind: Literal["info", "down", "up", "killed", "done", "failed"], text: str, now: float) -> Incident:
         """Record an incident and return it."""
@@ -146,7 +174,8 @@ class Board:
             entry = msgspec.json.decode(line, type=BookEntry)
             self._paid.add(entry.order)
             self._repeats += entry.what == "repeat"
-        self._invoiced = set(self.invoices())
+        invoices = list(self.invoices())
+        self._invoiced, self._last_invoice = set(invoices), invoices[-1] if invoices else ""
         for line in self._mail.lines():
             mail = msgspec.json.decode(line, type=Mail)
             self.mails.append(mail)
@@ -176,9 +205,9 @@ class Board:
         if len(self._series) > SAMPLES:
             self._series = self._series[::2]
 
-    def invoices(self) -> list[str]:
-        """Return the orders that have an invoice, without unfinished files, whose names begin with a dot."""
-        return [path.stem for path in self._files.invoices.glob("*.pdf") if not path.name.startswith(".")]
+    def invoices(self) -> dict[str, str]:
+        """Return the digest of each invoice by its order, as the shop has written it down."""
+        return self._catalogue.invoices()
 
     def unfinished(self) -> list[str]:
         """Return the accepted orders that are not yet paid, invoiced, mailed and counted."""
@@ -211,6 +240,11 @@ class Board:
             stages="".join(self._stage(order) for order in self.accepted),
             series=self._series,
             outages=self.outages,
+            toolkit_outages=self.toolkit.outages,
+            pieces=self.toolkit.seen,
+            replays=self.replays,
+            best_sellers=self.best_sellers,
+            invoice=f"{self.shop}/invoices/{self._last_invoice}" if self._last_invoice else "",
             breaker=self.breaker.seen,
             openings=self.breaker.openings,
             probes=self.breaker.probes,

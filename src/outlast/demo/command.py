@@ -34,6 +34,11 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     outage_seconds: float
     workers_killed: int
+    toolkit_away_seconds: float
+    toolkit_whole_after: float | None
+    """The longest time from a return of the toolkit's store until all pieces were whole; None without an outage."""
+    sides: dict[str, str]
+    """What each piece of the toolkit did while it was not whole."""
     retries: int
     """Runs that failed and were retried."""
     events: int
@@ -129,7 +134,10 @@ def _report(demo: Demo, ledger: Ledger) -> DemoReport:
     return DemoReport(
         balances=ledger.balances,
         ledger=ledger,
-        outage_seconds=round(sum((end or begin) - begin for begin, end in board.outages), 2),
+        outage_seconds=_seconds_of(board.outages),
+        toolkit_away_seconds=_seconds_of(board.toolkit.outages),
+        toolkit_whole_after=max(board.toolkit.recovered, default=None),
+        sides=board.toolkit.sides,
         workers_killed=len(board.killed),
         retries=board.counts().retries,
         events=board.counts().events,
@@ -145,10 +153,19 @@ def _report(demo: Demo, ledger: Ledger) -> DemoReport:
     )
 
 
+def _seconds_of(outages: Sequence[tuple[float, float | None]]) -> float:
+    return round(sum((end or begin) - begin for begin, end in outages), 2)
+
+
 def _print(terminal: Terminal, report: DemoReport) -> None:
     terminal.ledger(report.ledger, outage=report.outage_seconds, killed=report.workers_killed)
     terminal.print(
         f"{report.events} events were published and routed by {report.routed_by}, {report.copies} copies are done."
+    )
+    sides = "; ".join(f"{name} {side}" for name, side in report.sides.items())
+    terminal.print(
+        f"The toolkit's store was away for {report.toolkit_away_seconds:.1f} s ({sides}); all pieces were whole again "
+        f"after {report.toolkit_whole_after} s."
     )
     terminal.print(
         f"{report.seconds:.1f} s in total; orders were answered after {report.answered_ms_median} ms (median), "

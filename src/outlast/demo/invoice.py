@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import io
 
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
@@ -15,11 +14,11 @@ __all__ = ["draw_invoice", "is_whole"]
 INK, QUIET, LINE = HexColor("#16202c"), HexColor("#6b7785"), HexColor("#d7dde4")
 
 
-def draw_invoice(path: Path, *, order: str, item: str, cents: int, email: str) -> None:
-    """Write the invoice to `path`, complete or not at all; a second call writes the same bytes."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    # invariant: no time and no random id in the file, so that a second run writes the same bytes.
-    page = Canvas(str(draft), pagesize=A4, invariant=True)
+def draw_invoice(*, order: str, item: str, cents: int, email: str) -> bytes:
+    """Return the invoice, a PDF; a second call returns the same bytes."""
+    file = io.BytesIO()
+    # invariant: no time and no random id in the file, so that a second run draws the same bytes.
+    page = Canvas(file, pagesize=A4, invariant=True)
     width, height = A4
     left, right, top = 24 * mm, width - 24 * mm, height - 32 * mm
     net = round(cents / 1.19)
@@ -42,10 +41,9 @@ def draw_invoice(path: Path, *, order: str, item: str, cents: int, email: str) -
         page.drawString(left, y, text)
         page.drawRightString(right, y, f"{amount / 100:,.2f} EUR")
     page.save()
-    draft.replace(path)
+    return file.getvalue()
 
 
-def is_whole(path: Path) -> bool:
-    """Tell whether the file begins and ends as a PDF does."""
-    content = path.read_bytes()
+def is_whole(content: bytes) -> bool:
+    """Tell whether a file begins and ends as a PDF does."""
     return content.startswith(b"%PDF-") and content.rstrip().endswith(b"%%EOF")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from outlast.demo.analytics import Sale, sales_of
+from outlast.demo.shop_ledger import ShopLedger
 
 __all__ = ["Charge", "Ledger", "balance"]
 
@@ -45,11 +46,14 @@ class Ledger(Struct, frozen=True, kw_only=True):
     """Charged or counted with an amount that differs from the order."""
     strangers: tuple[str, ...] = ()
     """Charged, invoiced, mailed or counted although no client was answered 202."""
+    shop: ShopLedger = ShopLedger()
+    """What the toolkit has promised."""
 
     @property
     def balances(self) -> bool:
         """Whether exactly the accepted orders were charged and counted, once and rightly, invoiced and mailed."""
-        return not (self.lost or self.double_charges or self.double_sales or self.wrong_amounts or self.strangers)
+        wrong = self.lost or self.double_charges or self.double_sales or self.wrong_amounts or self.strangers
+        return not wrong and self.shop.balances
 
 
 def balance(
@@ -60,8 +64,12 @@ def balance(
     invoices: Iterable[str],
     emails: Sequence[str],
     sales: Sequence[Sale],
+    shop: ShopLedger = ShopLedger(),  # noqa: B008 - it cannot be changed
 ) -> Ledger:
-    """Compare the accepted orders (id: cents) with charges, invoices and e-mails (by order id), and recorded sales."""
+    """Compare the accepted orders (id: cents) with charges, invoices and e-mails (by order id), and recorded sales.
+
+    shop: what was found of the toolkit.
+    """
     counted = sales_of(sales)
     sold = Counter(sale.order for sale in counted)
     charged = Counter(charge.order for charge in charges)
@@ -84,6 +92,7 @@ def balance(
         double_sales=_sorted(order for order, times in sold.items() if times > 1),
         wrong_amounts=_sorted(wrong),
         strangers=_sorted((charged.keys() | invoiced | mailed.keys() | sold.keys()) - accepted.keys()),
+        shop=shop,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import shutil
@@ -23,7 +24,9 @@ from outlast.core.errors import StoreError
 from outlast.core.policy import DEFAULTS
 from outlast.core.store.broker import QueueStats
 from outlast.demo.board import Board, Incident, Snapshot
-from outlast.demo.customers import OrderRequest, make_orders, send_orders
+from outlast.demo.catalogue import PRODUCTS, Catalogue
+from outlast.demo.clerk import let_stand_still
+from outlast.demo.customers import SCRIPT, make_orders, send_orders, send_script
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.page import make_page, page_server
@@ -31,7 +34,9 @@ from outlast.demo.processes import DemoProcess, NotReady
 from outlast.demo.provider import Statement
 from outlast.demo.run_files import RunFiles, free_ports
 from outlast.demo.shop import shop as shop_app
-from outlast.demo.store import check_free, forget, forget_events, keep_at
+from outlast.demo.shop_ledger import balance_shop
+from outlast.demo.store import check_free, forget, forget_events, keep_at, objects_at, toolkit_at
+from outlast.demo.toolkit_watch import ask_best_sellers, ask_pieces
 
 __all__ = ["Demo", "DemoPlan"]
 
@@ -55,6 +60,11 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
     def sending(self) -> float:
         """Seconds over which the orders are sent."""
         return 2 * self.outage + 2
+
+    @property
+    def toolkit_outage(self) -> float:
+        """Seconds for which the toolkit's store is away."""
+        return self.outage * 3 / 8
 
     @property
     def patience(self) -> float:
@@ -84,10 +94,17 @@ class Demo:
         self._url = keep_at(plan.url, directory, rng)
         self._ordered = 0
         self._outage = asyncio.Lock()
+        self._toolkit_outage = asyncio.Lock()
         self._looked = asyncio.Event()
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(shop), "--no-access-log"]
         worker = ["outlast", "worker", "outlast.demo.shop:shop", "--processes", str(plan.processes)]
-        environ = {"OUTLAST_SHOP_URL": self._url, "OUTLAST_SHOP_AMQP_URL": plan.amqp_url}
+        self._environ = environ = {
+            "OUTLAST_SHOP_URL": self._url,
+            "OUTLAST_SHOP_AMQP_URL": plan.amqp_url,
+            "OUTLAST_SHOP_TOOLKIT_URL": toolkit_at(self.files.toolkit),
+            "OUTLAST_SHOP_TOOLKIT_TIMEOUT": "5",  # a disk that is busy for a second must not look like the outage
+            "OUTLAST_SHOP_OBJECTS_URL": objects_at(self.files.objects),
+        }
         self._store = connect(self._url, clock=SystemClock(), max_body=DEFAULTS.max_body)
         self._provider = DemoProcess("provider", ["outlast.demo.provider"], directory)
         self._mail = DemoProcess("mail", ["outlast.demo.mail"], directory)
@@ -124,12 +141,17 @@ class Demo:
             self._api.start(port=self.files.shop),
         )
         await self._workers.start()
-        await self._consuming()
+        await asyncio.gather(self._consuming(), self._open_toolkit())
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        actions = {"order": self.order_more, "outage": self.outage, "kill": self.kill_worker}
+        actions = {
+            "order": self.order_more,
+            "outage": self.outage,
+            "toolkit": self.toolkit_outage,
+            "kill": self.kill_worker,
+        }
         server = page_server(make_page(self._snapshot, actions), self._page_port)
         tasks.create_task(server.serve())
-        looking = [tasks.create_task(self._look()), tasks.create_task(self._follow_breaker())]
+        looking = [tasks.create_task(follow()) for follow in (self._look, self._follow_breaker, self._follow_toolkit)]
 
         def stop_tasks() -> None:
             server.should_exit = True
@@ -146,6 +168,7 @@ class Demo:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._order(plan.orders, plan.sending))
             group.create_task(self._trouble())
+            group.create_task(self._trouble_of_toolkit())
         self._note("info", f"all {plan.orders} orders are accepted")
         with suppress(TimeoutError):
             async with asyncio.timeout(plan.patience):
@@ -157,14 +180,26 @@ class Demo:
         self.board.look(time.monotonic())
         async with httpx2.AsyncClient() as client:
             answer = await client.get(f"http://127.0.0.1:{self.files.provider}/ledger")
+            best = (await client.get(f"{self.shop}/best-sellers", params={"n": len(PRODUCTS)})).json()
         statement = msgspec.json.decode(answer.content, type=Statement)
+        invoices = self.board.invoices().items()
+        damaged = {order for order, sha256 in invoices if not self._has_digest(order, sha256)}
         ledger = balance(
             self.board.accepted,
             charges=statement.charges,
             repeats=statement.repeats,
-            invoices=[order for order in self.board.invoices() if is_whole(self.files.invoices / f"{order}.pdf")],
+            invoices=self.board.invoices().keys() - damaged,
             emails=[mail.order for mail in self.board.mails],
             sales=self.board.sales,
+            shop=balance_shop(
+                Catalogue(self.files.catalogue).account(),
+                self.board.told,
+                replays=self.board.replays,
+                script=self.board.script,
+                stale_refused=self.board.stale_refused,
+                best_sellers=best,
+                damaged=damaged,
+            ),
         )
         self.board.ledger = ledger
         self.keep = self.keep or not ledger.balances
@@ -172,6 +207,12 @@ class Demo:
             "done" if ledger.balances else "failed", "the ledger " + ("balances" if ledger.balances else "fails")
         )
         return ledger
+
+    def _has_digest(self, order: str, sha256: str) -> bool:
+        """Return whether an invoice is in the folder of the object store, is a whole PDF and has its digest."""
+        path = self.files.objects / "invoices" / f"{order}.pdf"
+        content = path.read_bytes() if path.exists() else b""
+        return is_whole(content) and hashlib.sha256(content).hexdigest() == sha256
 
     async def outage(self) -> None:
         """Kill the provider and start it again after the planned time; do nothing while it is down."""
@@ -185,6 +226,22 @@ class Demo:
             await self._provider.start(port=self.files.provider)
             seconds = self.board.provider_up(time.monotonic())
             self._note("up", f"provider is up again after {seconds:.1f} s")
+
+    async def toolkit_outage(self) -> None:
+        """Take the toolkit's file away, as when its disk is gone, for part of the planned time; then give it back."""
+        if self._toolkit_outage.locked():
+            return
+        async with self._toolkit_outage:
+            gone = self.files.toolkit.with_name("toolkit-away")
+            self.files.toolkit.rename(gone)
+            self.board.toolkit.taken(time.monotonic() - self.board.started)
+            self._note("down", "the toolkit's store is taken away")
+            try:
+                await asyncio.sleep(self.plan.toolkit_outage)
+            finally:
+                gone.rename(self.files.toolkit)
+            self.board.toolkit.given_back(time.monotonic() - self.board.started)
+            self._note("up", f"the toolkit's store is back after {self.plan.toolkit_outage:.1f} s")
 
     async def kill_worker(self) -> None:
         """Kill the worker process that started the last payment with SIGKILL; do nothing before the first payment."""
@@ -212,13 +269,20 @@ class Demo:
             await self._looked.wait()
         await self.kill_worker()
 
+    async def _trouble_of_toolkit(self) -> None:
+        """Let a script order; take the toolkit's store away within the outage; then stop a clerk who has a lock."""
+        await asyncio.sleep(self.plan.sending / 8)
+        script = self.board.script = await send_script(self.shop)
+        self._note("info", f"a script sends {SCRIPT} orders at once: the limiter refuses {script.refused}")
+        late = self.board.started + (self.plan.sending + self.plan.outage) / 4 - time.monotonic()
+        await asyncio.sleep(max(late, 0))
+        await self.toolkit_outage()
+        self.board.stale_refused += await let_stand_still(self.files, self._environ, self._note)
+
     async def _order(self, count: int, seconds: float) -> None:
         orders = list(make_orders(count, self._rng, first=self._ordered + 1))
         self._ordered += count
-        await send_orders(self.shop, orders, seconds=seconds, accepted=self._accepted)
-
-    def _accepted(self, order: OrderRequest, seconds: float) -> None:
-        self.board.accept(order.id, order.cents, seconds)
+        await send_orders(self.shop, orders, seconds=seconds, answered=self.board.accept)
 
     async def _finished(self) -> None:
         """Return when all orders are done and no job is left: a job that runs again would still change the counts."""
@@ -234,6 +298,11 @@ class Demo:
             if self._workers.pid is None or time.monotonic() > end:
                 raise NotReady(f"the workers do not consume:\n{self._workers.tail()}")
             await asyncio.sleep(LOOK_EVERY / 4)
+
+    async def _open_toolkit(self) -> None:
+        """Use each piece once, so that the first customer need not wait for the shop to open the store."""
+        async with httpx2.AsyncClient(base_url=self.shop, timeout=30.0) as client:
+            await ask_pieces(client)
 
     async def _stats(self) -> dict[str, QueueStats]:
         return await self._store.broker.stats([])
@@ -261,6 +330,17 @@ class Demo:
                 changed = await guards.guards_changed(changed, LOOK_EVERY)
                 continue
             await asyncio.sleep(LOOK_EVERY)
+
+    async def _follow_toolkit(self) -> None:
+        """Show which piece of the toolkit is on which side, as the shop answers."""
+        async with httpx2.AsyncClient(base_url=self.shop, timeout=5.0) as client:
+            while True:
+                with suppress(httpx2.TransportError):
+                    pieces = await ask_pieces(client)
+                    self.board.best_sellers = await ask_best_sellers(client) or self.board.best_sellers
+                    for kind, text in self.board.toolkit.look(pieces, time.monotonic() - self.board.started):
+                        self._note(kind, text)
+                await asyncio.sleep(LOOK_EVERY)
 
     def _snapshot(self) -> Snapshot:
         return self.board.snapshot(time.monotonic())

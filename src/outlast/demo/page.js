@@ -62,6 +62,11 @@ function drawChart(state) {
     const middle = anchor === "middle" ? (a + b) / 2 : anchor === "start" ? a : b;
     parts.push(svg("text", { class: "down", x: middle, y: up - 5, "text-anchor": anchor }, fits || state.outages.length === 1 ? long : `${seconds} s`));
   }
+  for (const [from, to] of state.toolkit_outages) {
+    const a = x(from), b = x(Math.min(to ?? end, end));
+    parts.push(svg("rect", { class: "away", x: a, y: up, width: Math.max(b - a, 0), height: bottom - up }));
+    if (b - a > 112) parts.push(svg("text", { class: "open", x: a + 6, y: up + 42 }, `toolkit away ${((to ?? state.at) - from).toFixed(1)} s`));
+  }
   for (const [from, to] of state.openings) {
     const a = x(from), b = x(Math.min(to ?? end, end));
     parts.push(svg("rect", { class: "opening", x: a, y: up, width: Math.max(b - a, 0), height: 4 }));
@@ -140,7 +145,9 @@ function drawVerdict(state) {
   box.querySelector("strong").textContent = state.balances ? "The ledger balances" : "The ledger does not balance";
   const facts = [
     `${number(ledger.accepted)} accepted`, `${number(ledger.charges)} charged`, `${number(ledger.invoices)} invoices`,
-    `${number(ledger.emails)} e-mails`, `${number(ledger.sales)} sales`, `${number(ledger.lost.length)} lost`, `${number(ledger.double_charges.length)} charged twice`,
+    `${number(ledger.emails)} e-mails`, `${number(ledger.sales)} sales`, `${number(ledger.shop.sold)} items sold`,
+    `${number(ledger.lost.length)} lost`, `${number(ledger.double_charges.length)} charged twice`,
+    `${number(ledger.shop.split.length)} double orders`, `${number(ledger.shop.stale_writes)} stale writes`,
   ];
   box.querySelector("ul").replaceChildren(...facts.map((text) => {
     const item = document.createElement("li");
@@ -159,6 +166,27 @@ function drawBreaker(state) {
   $("gate").textContent = `payments: ${breaker.text}. ${number(breaker.waiting)} wait in their queue${breaker.empty ? `, empty ${breaker.empty}` : ""}.`;
 }
 
+function drawPieces(state) {
+  const best = Object.entries(state.best_sellers).slice(0, 1).map(([item, sold]) => `${item}: ${number(sold)}`);
+  const rows = state.pieces.map((piece) => {
+    const row = document.createElement("li"), name = document.createElement("b"), side = document.createElement("span");
+    row.dataset.whole = String(piece.whole);
+    name.textContent = piece.name;
+    side.textContent = piece.name === "best sellers" && piece.whole && best.length ? best.join(", ") : piece.side;
+    row.append(name, side);
+    return row;
+  });
+  $("pieces").replaceChildren(...rows);
+  const away = state.toolkit_outages.some(([, to]) => to === null), whole = state.pieces.every((piece) => piece.whole);
+  $("toolkit").dataset.state = away ? "down" : whole ? "up" : "ramp";
+  $("toolkit").lastElementChild.textContent = away ? "toolkit AWAY" : whole ? "toolkit up" : "toolkit comes back";
+}
+
+function drawInvoice(state) {
+  $("invoice").hidden = state.invoice === "";
+  $("invoice").href = state.invoice;
+}
+
 function draw(state) {
   const down = state.outages.some(([, to]) => to === null);
   $("provider").dataset.state = down ? "down" : "up";
@@ -167,11 +195,14 @@ function draw(state) {
   $("retries").textContent = `${number(state.counts.retries)} / ${number(state.counts.in_outage)}`;
   $("probes").textContent = number(state.probes.length);
   $("repeats").textContent = number(state.counts.repeats);
+  $("replays").textContent = number(state.replays);
   $("killed").textContent = number(state.killed.length);
   $("controls").hidden = !state.staying;
   $("controls").querySelector("[data-do=outage]").textContent = `Provider down ${state.outage} s`;
   drawVerdict(state);
   drawBreaker(state);
+  drawPieces(state);
+  drawInvoice(state);
   drawFlow(state, down);
   drawChart(state);
   drawWall(state);

@@ -69,6 +69,15 @@ class DemoProcess:
             await self._process.wait()
         return pid
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; do nothing when the process does not run."""
+        if self._process is not None and self.pid is not None:
+            self._process.send_signal(number)
+
+    async def wait(self) -> int | None:
+        """Return the exit code of the process when it has ended by itself."""
+        return None if self._process is None else await self._process.wait()
+
     async def stop(self, grace: float = 20.0) -> int | None:
         """Stop the process with SIGTERM, kill it after `grace` seconds; return its exit code."""
         if self._process is None:

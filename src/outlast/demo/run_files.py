@@ -29,9 +29,19 @@ class RunFiles(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.root)
 
     @property
-    def invoices(self) -> Path:
-        """The folder with one PDF for each order."""
-        return self.directory / "invoices"
+    def catalogue(self) -> Path:
+        """The shop's database: products, stock, orders."""
+        return self.directory / "catalogue.db"
+
+    @property
+    def toolkit(self) -> Path:
+        """The folder with the file of the toolkit, which the outage takes away."""
+        return self.directory / "toolkit"
+
+    @property
+    def objects(self) -> Path:
+        """The folder of the object store, with one PDF for each order."""
+        return self.directory / "objects"
 
     @property
     def charges(self) -> Path:
@@ -55,7 +65,8 @@ class RunFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     def save(self) -> None:
         """Make the directories and write the file that `run_files` reads."""
-        self.invoices.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.toolkit.mkdir(exist_ok=True)
         (self.directory / _FILE).write_bytes(msgspec.json.encode(self))
 
 

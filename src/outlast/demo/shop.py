@@ -8,36 +8,79 @@ from functools import cache
 from typing import Annotated
 
 import httpx2
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, HTTPException, Query, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
-from outlast import Breaker, Context, Exponential, GiveUp, Outlast, Retry, Settings
+from outlast import (
+    Breaker,
+    Context,
+    Exponential,
+    GiveUp,
+    LockLease,
+    Outlast,
+    Retry,
+    Session,
+    Settings,
+    Snooze,
+    ToolkitAway,
+)
+from outlast.demo import pieces
 from outlast.demo.analytics import record_sale
+from outlast.demo.catalogue import Catalogue, OrderRow, Product
+from outlast.demo.customers import PER_SECOND
 from outlast.demo.invoice import draw_invoice
 from outlast.demo.journal import Journal
 from outlast.demo.run_files import run_files
-from outlast.fastapi import install
+from outlast.fastapi import (
+    Idempotency,
+    SessionMiddleware,
+    by_credentials,
+    current_session,
+    install,
+    rate_limit,
+    require_idempotency_key,
+)
 
-__all__ = ["Order", "app", "count_sale", "render_invoice", "send_receipt", "shop", "take_payment"]
+__all__ = ["Order", "Wish", "app", "count_sale", "render_invoice", "send_receipt", "shop", "take_payment"]
 
 # The longest wait between two runs is the longest delay of a payment when the provider is up again. A job is retried
 # for 15 minutes with any number of attempts, so an outage costs time and no order.
 OUTAGE = Retry(attempts=10_000, backoff=Exponential(base=0.25, cap=2.0), within=15 * 60)
 
 
-class Order(BaseModel):
-    """The order of a customer. id: chosen by the customer, so that a repeated request is the same order."""
+class Choice(BaseModel):
+    """What a customer puts into the basket."""
+
+    product: int
+
+
+class Wish(BaseModel):
+    """What a customer orders with. id: chosen by the customer, so that a repeated request is the same order."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-    item: Annotated[str, Field(max_length=80)]
-    cents: Annotated[int, Field(gt=0, lt=10_000_000)]
     country: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
     email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=120)]
 
 
+class Order(Wish):
+    """An order that has its item: the arguments of the jobs."""
+
+    product: int
+    item: str
+    cents: int
+
+
 app = FastAPI(title="Order shop")
-shop = Outlast("shop", settings=Settings(processes=1))  # OUTLAST_URL names the store
+shop = Outlast("shop", settings=Settings(processes=2))  # OUTLAST_URL names the store
 orders = shop.exchange("orders", type="topic")  # on RabbitMQ if OUTLAST_AMQP_URL names one
+best_sellers = shop.board("best-sellers")
+
+
+@cache
+def catalogue() -> Catalogue:
+    """Return the shop's database."""
+    return Catalogue(run_files().catalogue)
 
 
 @cache
@@ -84,8 +127,9 @@ paid = orders.binding("order.*.paid")
 @shop.job(queue="invoices", on=paid, timeout=30, retry=OUTAGE, isolate="process")
 def render_invoice(order: Order) -> None:
     """Draw the PDF in a child process: it needs CPU time and would block the event loop."""
-    path = run_files().invoices / f"{order.id}.pdf"
-    draw_invoice(path, order=order.id, item=order.item, cents=order.cents, email=order.email)
+    invoice = draw_invoice(order=order.id, item=order.item, cents=order.cents, email=order.email)
+    stored = shop.objects.put_sync(f"invoices/{order.id}.pdf", invoice, content_type="application/pdf")
+    catalogue().has_invoice(order.id, stored.sha256)
 
 
 @shop.job(queue="mail", on=paid, timeout=30, retry=OUTAGE)
@@ -105,17 +149,106 @@ def send_receipt(order: Order) -> None:
 @shop.job(queue="analytics", on=paid, timeout=30, retry=OUTAGE)
 def count_sale(ctx: Context, order: Order) -> None:
     """Add the sale to the figures, which count each event once, so that a second run changes nothing."""
-    record_sale(run_files().sales, event=ctx.headers["outlast-event"], order=order.id, cents=order.cents)
+    event = ctx.headers["outlast-event"]
+    try:
+        best_sellers.add_sync(order.item, once=event)
+    except ToolkitAway as away:
+        raise Snooze(away.retry_after or 1) from None  # an outage costs time, and no attempt
+    record_sale(run_files().sales, event=event, order=order.id, cents=order.cents)
 
 
-install(app, shop)
+@app.get("/invoices/{order}")
+async def show_invoice(order: str) -> Response:
+    """Send an invoice, checked by its digest. On S3 this would redirect to `await shop.objects.url(key)`.
+
+    A shop with accounts asks first whose order it is.
+    """
+    if (sha256 := await run_in_threadpool(catalogue().invoice, order)) is None:
+        raise HTTPException(404, "there is no such invoice yet")
+    invoice = await shop.objects.get(f"invoices/{order}.pdf", sha256=sha256)
+    return Response(invoice, media_type="application/pdf")
 
 
-@app.post("/orders", status_code=202)
-async def take_order(order: Order) -> dict[str, str]:
-    """Answer at once. The slow work runs later, as jobs, which survive failures."""
+@app.get("/best-sellers")
+async def show_best_sellers(n: Annotated[int, Query(ge=1, le=100)] = 3) -> dict[str, int]:
+    """Show what was sold most."""
+    return {entry.member: entry.score for entry in await best_sellers.top(n)}
+
+
+# Of the requests with one key one runs, and the others get its answer; the key belongs to who has the cookie. The
+# session is within that: what it changes is stored before the answer. plain_http: the demo has no https, a shop has.
+app.add_middleware(SessionMiddleware, sessions=shop.sessions(idle="1h"), plain_http=True)
+install(app, shop, idempotency=Idempotency(ttl="1h", principal=lambda scope: by_credentials(scope) or ""))
+pieces.serve(app, shop)  # for the page of the demo only: which piece of the toolkit works now
+
+
+@shop.cache.cached(ttl="1m", key="product:{number}")
+async def product(number: int) -> Product | None:
+    """Read a product through the cache; while the cache is away, from the database."""
+    return await run_in_threadpool(catalogue().product, number)
+
+
+@app.get("/products/{number}")
+async def show_product(number: int) -> Product:
+    """Show a product with the items that are left."""
+    if (found := await product(number)) is None:
+        raise HTTPException(404, "there is no such product")
+    return found
+
+
+Basket = Annotated[Session, Depends(current_session)]
+
+
+@app.put("/basket", status_code=204)
+async def fill_basket(choice: Choice, basket: Basket) -> None:
+    """Put a product into the basket, which is the session."""
+    if await product(choice.product) is None:
+        raise HTTPException(404, "there is no such product")
+    basket["product"] = choice.product
+
+
+def take_item(order: str, number: int, lease: LockLease) -> OrderRow:
+    """Take an item from the stock for an order, once however often it is called. It blocks: call it in a thread.
+
+    Between the read of the stock and the write this process may stand still for longer than its lease. Then the
+    database refuses the write, because the token of the next holder is there.
+    """
+    if done := catalogue().order(order):
+        return done
+    lease.confirm(catalogue().enter(number, lease.token))
+    found = catalogue().product(number)
+    if found is None or found.stock < 1:
+        raise HTTPException(410, "it is sold out")
+    lease.confirm(catalogue().sell(order, found, lease.token))
+    return OrderRow(id=order, product=found.id, item=found.name, cents=found.cents, runs=1)
+
+
+async def customer(basket: Basket) -> str:
+    """Return who asks, for the limiter: a session that the store knows, and not what a client may say."""
+    return basket.handle
+
+
+limited = Depends(rate_limit(shop.limiter(f"{PER_SECOND}/second, 1000/hour", name="orders"), key=customer))
+
+
+@app.post("/orders", status_code=202, dependencies=[Depends(require_idempotency_key), limited])
+async def take_order(wish: Wish, basket: Basket) -> dict[str, str | int]:
+    """Answer at once. The slow work runs later, as jobs, which survive failures.
+
+    Each step may be repeated: the item is taken once for an order, and the job has the id of the order.
+    """
+    if (number := basket.get("product", type=int)) is not None:
+        async with shop.lock(f"stock:{number}", wait="5s") as lease:
+            row = await run_in_threadpool(take_item, wish.id, number, lease)
+    elif (done := await run_in_threadpool(catalogue().order, wish.id)) is not None:
+        row = done  # an earlier run emptied the basket, and died before its answer was stored
+    else:  # while the store is away each basket looks empty
+        raise basket.away or HTTPException(422, "the basket is empty")
+    await product.delete(row.product)
+    order = Order(**wish.model_dump(), product=row.product, item=row.item, cents=row.cents)
     job = await take_payment.with_options(id=order.id).enqueue(order)
-    return {"job": job.id, "kept": job.durability}
+    basket.pop("product")
+    return {"job": job.id, "kept": job.durability, "cents": order.cents}
 
 
 shop.observe(Journal(lambda: run_files().runs))

@@ -11,7 +11,7 @@ from outlast.core.topology import Topology
 from outlast.core.urls import redact_url
 from outlast.settings import Settings
 
-__all__ = ["amqp_url", "check_free", "checked", "forget", "forget_events", "keep_at"]
+__all__ = ["amqp_url", "check_free", "checked", "forget", "forget_events", "keep_at", "objects_at", "toolkit_at"]
 
 
 def checked(url: str) -> str:
@@ -28,6 +28,19 @@ def keep_at(url: str, directory: Path, rng: random.Random) -> str:
     if not url:
         return embedded_url(directory / "shop.db")
     return kind_of(url, "--url").isolated_url(url, f"outlast-demo-{rng.randrange(16**8):08x}")
+
+
+def toolkit_at(folder: Path) -> str:
+    """Return the URL of the toolkit's store of one run: a file, also with `--url`.
+
+    The run takes it away for a while, which it must not do to a server that has other users.
+    """
+    return embedded_url(folder / "toolkit.db")
+
+
+def objects_at(folder: Path) -> str:
+    """Return the URL of the object store of one run."""
+    return f"file:{folder}"
 
 
 async def forget(url: str) -> None:

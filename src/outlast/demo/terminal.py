@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from outlast.demo.board import COPIES, Board, Incident
 from outlast.demo.ledger import Ledger
+from outlast.demo.shop_ledger import ShopLedger
 
 __all__ = ["Terminal"]
 
@@ -60,7 +62,8 @@ class Terminal:
         return Text(
             f"{time.monotonic() - board.started:6.1f} s  accepted {counts.accepted}  paid {counts.paid}  "
             f"invoiced {counts.invoiced}  mailed {counts.mailed}  counted {counts.counted}  of {board.planned}"
-            f"  retries {counts.retries}{'  provider DOWN' if down else ''}{_breaker(board)}"
+            f"  retries {counts.retries}{'  provider DOWN' if down else ''}"
+            f"{'  toolkit AWAY' if board.toolkit.away else ''}{_breaker(board)}"
         )
 
     def _bars(self, board: Board) -> RenderableType:
@@ -80,7 +83,7 @@ class Terminal:
         gate = Text(f"          breaker {seen.text}", style=_BREAKER[seen.state])
         if seen.state != "closed":
             gate.append(f"   {seen.queue}", style="default")
-        return Group(grid, events, Text("          ").append_text(state), gate)
+        return Group(grid, events, Text("          ").append_text(state), gate, _pieces(board))
 
     def ledger(self, ledger: Ledger, *, outage: float, killed: int) -> None:
         """Print the ledger and the ids of the orders that do not match."""
@@ -99,6 +102,7 @@ class Terminal:
             ("wrong amounts", str(len(ledger.wrong_amounts)), not ledger.wrong_amounts),
             ("done, but never accepted", str(len(ledger.strangers)), not ledger.strangers),
             ("lost", str(len(ledger.lost)), not ledger.lost),
+            *_shop(ledger.shop),
             ("seconds of outage", f"{outage:.1f}", True),
             ("worker processes killed", str(killed), True),
         ]
@@ -111,12 +115,38 @@ class Terminal:
             ("told by two events", ledger.double_sales),
             ("wrong amount", ledger.wrong_amounts),
             ("never accepted", ledger.strangers),
+            ("not one order", ledger.shop.split),
+            ("wrong stock", ledger.shop.miscounted),
+            ("wrong number of sales", ledger.shop.misranked),
+            ("wrong invoice", ledger.shop.damaged),
         ):
             if orders:
                 more = f" and {len(orders) - 20} more" if len(orders) > 20 else ""
                 self.print(f"{title}: {', '.join(orders[:20])}{more}")
         verdict = "The ledger balances." if ledger.balances else "The ledger does not balance."
         self._console.print(Text(verdict, style="bold green" if ledger.balances else "bold red"))
+
+
+def _pieces(board: Board) -> Text:
+    """Return the pieces of the toolkit, each with its side while its store is away."""
+    text = Text("          toolkit ")
+    for piece in board.toolkit.seen:
+        text.append(f" {piece.name} {piece.side} ", style="green" if piece.whole else "bold red")
+    return text
+
+
+def _shop(ledger: ShopLedger) -> Iterator[tuple[str, str, bool]]:
+    yield "idempotency keys", str(ledger.keys), True
+    yield "answers replayed", str(ledger.replays), True
+    yield "keys that are not one order", str(len(ledger.split)), not ledger.split
+    yield "orders of a script that the limiter refused", str(ledger.limited), True
+    yield "orders admitted over the limit", str(ledger.over_limit), not ledger.over_limit
+    yield "items taken from the stock", str(ledger.sold), ledger.sold == ledger.keys
+    yield "products with a wrong stock", str(len(ledger.miscounted)), not ledger.miscounted
+    yield "best sellers that differ", str(len(ledger.misranked)), not ledger.misranked
+    yield "invoices without their digest", str(len(ledger.damaged)), not ledger.damaged
+    yield "stale writes that were refused", str(ledger.stale_refused), True
+    yield "stale writes that were accepted", str(ledger.stale_writes), not ledger.stale_writes
 
 
 def _breaker(board: Board) -> str:

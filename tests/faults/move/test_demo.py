@@ -16,7 +16,8 @@ import msgspec
 from outlast import Outlast, Settings
 from outlast.core.store.records import Query
 from outlast.demo.analytics import Sale
-from outlast.demo.customers import OrderRequest, make_orders, send_orders
+from outlast.demo.catalogue import Catalogue
+from outlast.demo.customers import OrderAnswer, make_orders, send_orders
 from outlast.demo.invoice import is_whole
 from outlast.demo.ledger import Ledger, balance
 from outlast.demo.mail import Mail
@@ -36,6 +37,7 @@ class Shop:
         shop, provider, smtp = free_ports(3, random.Random())
         self.places = RunFiles(root=str(folder), shop=shop, provider=provider, smtp=smtp)
         self.places.save()
+        Catalogue(self.places.catalogue).make()
         self.provider = DemoProcess("provider", ["outlast.demo.provider"], folder)
         self.mail = DemoProcess("mail", ["outlast.demo.mail"], folder)
         self.accepted: dict[str, int] = {}
@@ -51,7 +53,7 @@ class Shop:
 
     async def serve(self, name: str, url: str) -> tuple[DemoProcess, DemoProcess]:
         """Run the API and two worker processes on a store."""
-        told = {"OUTLAST_SHOP_URL": url}
+        told = {"OUTLAST_SHOP_URL": url, "OUTLAST_SHOP_OBJECTS_URL": f"file:{self.places.objects}"}
         api = ["uvicorn", "outlast.demo.shop:app", "--port", str(self.places.shop), "--no-access-log"]
         work = ["outlast", "worker", "outlast.demo.shop:shop", "--processes", "2"]
         workers = await self.start(DemoProcess(f"workers-{name}", work, self._folder, told))
@@ -61,10 +63,10 @@ class Shop:
         """Have so many more orders accepted."""
         orders, self._left = self._left[:count], self._left[count:]
 
-        def accepted(wish: OrderRequest, _: float) -> None:
-            self.accepted[wish.id] = wish.cents
+        def answered(answer: OrderAnswer) -> None:
+            self.accepted[answer.order] = answer.cents
 
-        await send_orders(f"http://127.0.0.1:{self.places.shop}", orders, seconds=1, accepted=accepted)
+        await send_orders(f"http://127.0.0.1:{self.places.shop}", orders, seconds=1, answered=answered)
 
     async def ledger(self) -> Ledger:
         """Ask the witnesses."""
@@ -76,7 +78,7 @@ class Shop:
             self.accepted,
             charges=statement.charges,
             repeats=statement.repeats,
-            invoices=[path.stem for path in self.places.invoices.glob("*.pdf") if is_whole(path)],
+            invoices=[path.stem for path in self.places.objects.glob("invoices/*.pdf") if is_whole(path.read_bytes())],
             emails=[mail.order for mail in mails],
             sales=[msgspec.json.decode(line, type=Sale) for line in self.places.sales.read_bytes().splitlines()],
         )

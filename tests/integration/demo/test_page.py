@@ -9,6 +9,7 @@ import subprocess
 import sys
 from urllib.parse import urlsplit
 
+import httpx2
 from playwright.sync_api import sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -34,9 +35,18 @@ def test_the_page_shows_the_ledger_and_takes_more_orders() -> None:
                 page.get_by_text("The ledger balances").first.wait_for(timeout=90_000)
                 assert page.get_by_text("0 lost").is_visible()
                 assert page.get_by_text("0 charged twice").is_visible()
+                assert page.get_by_text("0 stale writes").is_visible()
+                assert page.get_by_text("20 items sold").is_visible()
+                assert page.get_by_text("toolkit up").is_visible()
+                assert page.locator("#pieces li[data-whole=true]").count() == page.locator("#pieces li").count() > 3
                 told = "order.*.paid: 20 events, 60 of 60 copies done, routed by the store"
                 assert page.get_by_text(told).is_visible()
                 assert page.evaluate("document.documentElement.scrollWidth") <= 390
+                invoice = page.locator("#invoice").get_attribute("href")
+                assert invoice is not None
+                assert httpx2.get(invoice).content.startswith(b"%PDF-")
+                page.get_by_role("button", name="Toolkit away").click()
+                page.locator("#chart .away").nth(1).wait_for(state="attached", timeout=60_000)
                 page.get_by_role("button", name="10 orders").click()
                 page.locator("li[data-stage=counted] b", has_text=re.compile("^30$")).wait_for(timeout=60_000)
                 browser.close()

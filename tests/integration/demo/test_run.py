@@ -17,6 +17,15 @@ from tests.support.servers.rabbitmq_server import shared_rabbit
 from tests.support.servers.redis_server import RedisServer
 
 ORDERS = 40
+SIDES = {
+    "sessions": "reads anonymous, writes get 503",
+    "cache": "open: the database is read",
+    "limiter": "alone: a share for each process",
+    "lock": "closed: no stock taken",
+    "best sellers": "closed: none shown",
+    "idempotency keys": "closed: orders get 503",
+}
+"""What each piece does while the toolkit's store is away, as docs/demo.md tells it."""
 
 
 def demo(*arguments: str, amqp_url: str = "") -> subprocess.CompletedProcess[str]:
@@ -88,6 +97,17 @@ def judge(ended: subprocess.CompletedProcess[str], written: Path, router: str) -
     assert ledger.lost == ledger.double_charges == ledger.double_sales == ledger.wrong_amounts == ledger.strangers == ()
     assert ledger.repeats > 0, "the provider drops answers, so some requests must come twice"
     assert (report.events, report.copies, report.routed_by) == (ORDERS, 3 * ORDERS, router)
+    shop = ledger.shop
+    assert (shop.keys, shop.sold) == (ORDERS, ORDERS)
+    assert shop.replays >= ORDERS // 2, "half of the customers send their order twice"
+    assert shop.split == shop.miscounted == shop.misranked == shop.damaged == ()
+    assert shop.limited > 0
+    assert shop.over_limit == 0
+    assert (shop.stale_writes, shop.stale_refused) == (0, 1)
+    assert report.sides == SIDES
+    assert report.toolkit_away_seconds >= 1
+    assert report.toolkit_whole_after is not None
+    assert report.toolkit_whole_after <= 5
     assert report.retries > 0
     assert report.in_outage <= 20, "payments wait in their queue while the breaker is open"
     assert report.probes >= 1

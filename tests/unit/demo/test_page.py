@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from outlast.demo.board import Board
+from outlast.demo.customers import OrderAnswer
 from outlast.demo.page import make_page
 from outlast.demo.run_files import RunFiles
 
@@ -50,7 +51,7 @@ async def test_the_page_fetches_nothing_from_elsewhere(bench: Bench, path: str) 
 
 
 async def test_the_state_tells_where_each_order_is(bench: Bench) -> None:
-    bench.board.accept("a", 500, 0.004)
+    bench.board.accept(OrderAnswer(order="a", job="payments.a", cents=500, replayed=False, seconds=0.004))
     bench.board.look(1.0)
     state = (await bench.client.get("/state")).json()
     assert state["counts"]["accepted"] == 1
