@@ -137,6 +137,28 @@ def test_a_fork_of_a_process_that_has_used_the_server_is_told_at_once(server: S3
     assert run.stdout.splitlines() == ["fork before the first use", "True"], run.stderr
 
 
+def test_a_process_that_ends_after_a_call_ends_well() -> None:
+    """Without the wait at the exit one in eight is aborted."""
+    url = "s3://bucket?endpoint=http://127.0.0.1:9&region=r"
+    with credentials({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}):
+        codes = [subprocess.run([sys.executable, "-c", ENDS, url], check=False).returncode for _ in range(16)]
+    assert codes == [0] * 16
+
+
+ENDS = """
+import asyncio, sys
+from outlast.aio.clock import SystemClock
+from outlast.core.errors import StoreUnavailable
+from outlast.toolkit.objects.places import connect_objects
+
+place = connect_objects(sys.argv[1], SystemClock(), 2.0)
+try:
+    asyncio.run(place.get("a"))
+except StoreUnavailable:
+    pass
+"""
+
+
 async def test_a_server_that_is_killed_in_a_stream_ends_it(server: S3Server) -> None:
     """The last test of the server: it does not come back."""
     link = link_to(server.url("killed"), 20.0)
