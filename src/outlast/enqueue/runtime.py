@@ -105,6 +105,8 @@ class Runtime(Composer):
             self._emit_refused(() if quiet else messages, "unknown")
             raise _unknown(messages, f"no answer within {limit:g} s (enqueue_timeout)") from None
         except StoreUncertain as error:
+            if done is not None:
+                await done(())
             self._emit_refused(() if quiet else messages, "unknown")
             raise _unknown(messages, str(error)) from error
         except StoreError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, parse_qsl
 
@@ -25,6 +27,8 @@ __all__ = ["RemoteObjects"]
 
 CONNECT: Final = 5.0
 """Seconds that a connection may take at most."""
+EXIT: Final = 0.1
+"""Seconds that the threads of obstore have at the exit of the process."""
 PART: Final = 1024 * 1024
 """Bytes of a part of a stream, at least."""
 _TOLD: Final = 300
@@ -124,11 +128,21 @@ def _check_process() -> None:
     """Raise ConfigurationError in a fork of a process that has used obstore: each call would wait for its deadline."""
     if not _used_by:
         _used_by.append(os.getpid())
+        atexit.register(_let_threads_end)
     elif _used_by[0] != os.getpid():
         raise ConfigurationError(
             "objects: this process was forked from one that had used its object store, whose threads it does not have: "
             "fork before the first use, or start processes with multiprocessing's 'spawn' or 'forkserver'"
         )
+
+
+def _let_threads_end() -> None:
+    """Let the threads of obstore give back what they hold of Python, before the interpreter ends.
+
+    One that does so later aborts the process (SIGABRT): PyO3/pyo3-async-runtimes, issue 40. They have nothing to wait
+    for, so that any time is enough in which they get a turn.
+    """
+    Event().wait(EXIT)
 
 
 def _options(url: SplitResult) -> dict[str, str]:

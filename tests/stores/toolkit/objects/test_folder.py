@@ -120,3 +120,8 @@ def test_wrong_urls_are_refused_without_their_secrets(url: str, told: str) -> No
         connect_objects(url, SystemClock(), 1.0)
     assert "objects_url=" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/a/b", "s3://bucket/a/b?region=eu-west-1&path_style=0"])
+def test_a_place_on_a_server_is_made_without_a_call(url: str) -> None:
+    assert connect_objects(url, SystemClock(), 1.0).shown == url.partition("?")[0]
