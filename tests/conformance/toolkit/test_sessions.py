@@ -250,6 +250,17 @@ class TestFields:
         assert not session.is_changed
         assert session["{~.x* \n"] == "odd"
 
+    async def test_a_value_that_cannot_be_kept_drops_the_changes_beside_it(self, sessions: Sessions) -> None:
+        id_ = await begun(sessions, a=1, b=[])
+        session = await sessions.open(id_)
+        session["a"] = 2
+        session["b"].append({1, 2})
+        with pytest.raises(InvalidArguments):
+            await session.save()
+        assert (session["a"], session["b"]) == (1, [])
+        await session.save()
+        assert await read(sessions, id_) == {"a": 1, "b": []}
+
     async def test_a_session_holds_no_more_than_its_bounds(self, kit: Toolkit, sessions: Sessions) -> None:
         id_ = await begun(sessions, None, **{f"f{number}": 1 for number in range(7)})
         first, second = await sessions.open(id_), await sessions.open(id_)
@@ -357,6 +368,16 @@ class TestRotation:
         await session.save()
         assert session.issued
         assert await (await sessions.open(session.issued)).take_flashes() == ["bye"]
+
+    async def test_a_discarded_end_did_not_happen(self, sessions: Sessions) -> None:
+        id_ = await begun(sessions, "ann", a=1)
+        session = await sessions.open(id_)
+        session.end()
+        session.discard()
+        assert (session.user, session["a"]) == ("ann", 1)
+        session["a"] = 2
+        await session.save()
+        assert (session.issued, await read(sessions, id_)) == (None, {"a": 2})
 
 
 class TestTime:
@@ -467,6 +488,20 @@ class TestUsers:
             ids.append(await begun(sessions, "ann", a=1))
             clock.advance(1)
         assert [(await sessions.open(id_)).exists for id_ in ids] == [False] * 5 + [True] * 3
+
+    async def test_a_session_that_has_ended_takes_no_place_of_one_in_use(
+        self, sessions: Sessions, clock: FakeClock
+    ) -> None:
+        used = await begun(sessions, "ann")
+        clock.advance(1)
+        for _ in range(2):
+            await begun(sessions, "ann")
+        for _ in range(2):
+            clock.advance(IDLE * 0.6)
+            assert (await sessions.open(used)).user == "ann"
+        await begun(sessions, "ann")
+        assert (await sessions.open(used)).user == "ann"
+        assert len(await sessions.of_user("ann")) == 2
 
     async def test_the_login_itself_is_not_ended_by_the_bound(self, sessions: Sessions) -> None:
         """Also when all logins are of one moment."""

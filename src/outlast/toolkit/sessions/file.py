@@ -58,7 +58,7 @@ class FileSessions:
                 _put(session, digest, SessionRecord(None, now, now, now + GRACE, now + GRACE, {}, moved=True))
             _put(session, kept, saved.record)
             if change.user is not None:
-                session.run(_SQL["bound"], change.user, kept, change.rule.per_user - 1)
+                session.run(_SQL["bound"], change.user, kept, change.rule.per_user - 1, now)
             return saved
 
         return await self._store.write(run, synced=True)

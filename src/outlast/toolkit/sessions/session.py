@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import structs
 
-from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.errors import ConfigurationError, InvalidArguments, StoreError
 from outlast.core.toolkit_errors import SessionConflict, SessionEnded, SessionFull, ToolkitAway
 from outlast.toolkit.sessions.fields import ABSENT, SessionFields
 from outlast.toolkit.sessions.ids import digest_of_id, new_id
@@ -47,8 +47,9 @@ class Session(SessionFields):
         self._record = None if self._moved else record
         self._digest = digest if self._record is not None else ""
         self._away = away
+        self._failure: StoreError | None = None
         self._fixed = ""
-        self._to_end = ""
+        self._to_end: tuple[str, SessionRecord] | None = None
         self._saving = asyncio.Lock()
         self.issued: str | None = None
         self._drop_changes()
@@ -80,9 +81,9 @@ class Session(SessionFields):
         return self._away is not None
 
     @property
-    def away(self) -> ToolkitAway | None:
-        """The error of the store for which it cannot be written."""
-        return self._away
+    def failure(self) -> StoreError | None:
+        """The error of the store for which it cannot be written, or was not at the last `save`."""
+        return self._away or self._failure
 
     @property
     def handle(self) -> str:
@@ -103,7 +104,7 @@ class Session(SessionFields):
     def is_changed(self) -> bool:
         """Whether `save` would write."""
         self._collect()
-        return bool(self._to_end) or self._change() is not None
+        return self._to_end is not None or self._change() is not None
 
     # Who it belongs to
 
@@ -133,7 +134,8 @@ class Session(SessionFields):
         Raise SessionEnded if its id was replaced by another request, whose session would go on.
         """
         self._check_writable()
-        self._to_end = self._digest or self._to_end
+        if self._record is not None:
+            self._to_end = self._digest, self._record
         self._record, self._digest = None, ""
         self._drop_changes()
 
@@ -181,10 +183,10 @@ class Session(SessionFields):
             await self._save()
 
     async def _save(self) -> None:
-        self._collect()
         try:
-            if self._to_end:
-                await self._end()
+            self._collect()
+            if self._to_end is not None:
+                await self._end(self._to_end[0])
             change = self._change()
             if change is not None:
                 await self._store(change)
@@ -192,14 +194,18 @@ class Session(SessionFields):
             self._away = error
             self._drop_changes()
             raise
-        except StoreError:
+        except (StoreError, InvalidArguments) as error:  # InvalidArguments: a value was changed in place
+            if isinstance(error, StoreError):
+                self._failure = error
             self._drop_changes()
             raise
 
     def discard(self) -> None:
-        """Drop the changes that are not saved."""
+        """Drop the changes that are not saved, an `end` too."""
         self._drop_changes()
-        self._to_end = ""
+        if self._to_end is not None:
+            self._digest, self._record = self._to_end
+            self._to_end = None
 
     async def update(self, name: str, function: Callable[[Any], Any], *, default: Any = None, type: Any = Any) -> Any:
         """Set a field to `function(value)`, and return that, saved: of many at once none is lost.
@@ -267,10 +273,9 @@ class Session(SessionFields):
             clear=self._clears,
         )
 
-    async def _end(self) -> None:
-        digest = self._to_end
+    async def _end(self, digest: str) -> None:
         await self._sessions.use(lambda form: form.end(digest))
-        self._to_end, self.issued = "", ""
+        self._to_end, self.issued = None, ""
 
     async def _store(self, change: SessionChange) -> None:
         needs_id = change.create or self._rotates
