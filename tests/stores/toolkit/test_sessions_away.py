@@ -108,6 +108,22 @@ async def test_a_process_that_is_stopped_within_a_write_makes_the_file_be_away(t
     await kit.close()
 
 
+async def test_what_is_changed_while_a_save_fails_is_told_by_the_next_save(
+    server: RedisServer, sessions: Sessions
+) -> None:
+    session = await sessions.open(await begun_session(sessions, "ann", a=1))
+    server.stop()
+    session["a"] = 2
+
+    async def change() -> None:
+        session["b"] = 3
+
+    saved, _ = await asyncio.gather(session.save(), change(), return_exceptions=True)
+    assert isinstance(saved, ToolkitAway)
+    with pytest.raises(ToolkitAway):
+        await session.save()
+
+
 async def test_a_route_that_needs_a_login_tells_that_the_store_is_away(server: RedisServer, sessions: Sessions) -> None:
     """Not that the user must log in, also without FastAPI's error handlers."""
 

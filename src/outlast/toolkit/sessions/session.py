@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -52,6 +52,7 @@ class Session(SessionFields):
         self._to_end: tuple[str, SessionRecord] | None = None
         self._saving = asyncio.Lock()
         self.issued: str | None = None
+        self._read = {}
         self._drop_changes()
 
     def _drop_changes(self) -> None:
@@ -120,6 +121,7 @@ class Session(SessionFields):
             self._moved = False
         if self.user not in (None, text):
             self._drop_changes()
+            self._read.clear()
             self._clears = True
         self._login, self._rotates = text, True
 
@@ -138,6 +140,7 @@ class Session(SessionFields):
             self._to_end = self._digest, self._record
         self._record, self._digest = None, ""
         self._drop_changes()
+        self._read.clear()
 
     # Flash values
 
@@ -187,18 +190,16 @@ class Session(SessionFields):
             self._collect()
             if self._to_end is not None:
                 await self._end(self._to_end[0])
-            change = self._change()
-            if change is not None:
-                await self._store(change)
-        except ToolkitAway as error:
-            self._away = error
+        except (StoreError, SessionEnded, InvalidArguments):  # InvalidArguments: a value was changed in place
             self._drop_changes()
             raise
-        except (StoreError, InvalidArguments) as error:  # InvalidArguments: a value was changed in place
-            if isinstance(error, StoreError):
-                self._failure = error
+        change = self._change()
+        if change is None:
+            return
+        if self._moved:  # changed while another save found that: it must begin no session
             self._drop_changes()
-            raise
+            raise SessionEnded
+        await self._store(change)
 
     def discard(self) -> None:
         """Drop the changes that are not saved, an `end` too."""
@@ -222,8 +223,8 @@ class Session(SessionFields):
                 self.set(name, made, type=type)
                 try:
                     await self._save()
-                except SessionConflict:
-                    if attempt == ATTEMPTS:
+                except SessionConflict as error:
+                    if attempt == ATTEMPTS or {*error.fields} != {name}:  # other tasks of the request change others
                         raise
                     attempt += 1
                 else:
@@ -274,8 +275,20 @@ class Session(SessionFields):
         )
 
     async def _end(self, digest: str) -> None:
-        await self._sessions.use(lambda form: form.end(digest))
+        await self._call(lambda form: form.end(digest))
         self._to_end, self.issued = None, ""
+
+    async def _call(self, call: Callable[[SessionStore], Awaitable[T]]) -> T:
+        """Return what a call that changes the store returns; keep its error."""
+        try:
+            found = await self._sessions.use(call)
+        except StoreError as error:
+            self._failure = error
+            if isinstance(error, ToolkitAway):
+                self._away = error
+            raise
+        self._failure = None
+        return found
 
     async def _store(self, change: SessionChange) -> None:
         needs_id = change.create or self._rotates
@@ -295,22 +308,25 @@ class Session(SessionFields):
             return await form.save(old, _with_id(change, digest))
 
         names = [name_of(write.name) for write in change.writes if write.checked]
-        given = {field: (self._body(field), each) for field, each in self._given.items()}
+        given = self._given
+        self._forget_seen(change.writes)
         self._drop_changes()  # before the call: what is changed meanwhile is of the next save
-        saved = await self._sessions.use(step)
+        saved = await self._call(step)
         if saved.state == "saved" and saved.record is not None:
             self._record, self._digest = saved.record, digest
             if issued:
                 self.issued = issued
-            self._keep_given(given, saved.record.fields)
-        elif saved.state == "conflict":
+            self._keep_saved(change.writes, given)
+            return
+        self._keep_unsaved(change.writes)
+        if saved.state == "conflict":
             self._record = saved.record
             raise SessionConflict(names)
-        elif saved.state == "ended":
+        if saved.state == "ended":
             self._record, self._digest, self._moved = None, "", True
+            self._read.clear()
             raise SessionEnded
-        else:
-            raise SessionFull(change.rule.max_fields, change.rule.max_bytes)
+        raise SessionFull(change.rule.max_fields, change.rule.max_bytes)
 
     def _check_fixed(self, what: str) -> None:
         if self._fixed:
