@@ -213,7 +213,7 @@ class Session(SessionFields):
 
         function: called again with the present value when another request was faster; a plain function without other
         effects. default: the value of a missing field. Other changes are saved first. Raise what `save` raises;
-        SessionConflict only after 100 attempts.
+        SessionConflict only after 100 attempts, or of other fields that other tasks of this request change meanwhile.
         """
         async with self._saving:  # tasks of one request take turns: each is told of its own save
             await self._save()
