@@ -276,6 +276,22 @@ class TestFields:
         with pytest.raises(SessionConflict, match="'count'"):
             await second.save()
 
+    async def test_what_was_read_before_a_cancelled_save_is_compared(self, sessions: Sessions) -> None:
+        """Whether the save was done or not."""
+        id_ = await begun(sessions, count=1)
+        session, other = await sessions.open(id_), await sessions.open(id_)
+        count = session["count"]
+        session["count"] = count + 1
+        saving = asyncio.create_task(session.save())
+        await asyncio.sleep(0)
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+        await other.update("count", lambda count: count + 10)
+        session["count"] = count + 100
+        with pytest.raises(SessionConflict):
+            await session.save()
+        assert (await read(sessions, id_))["count"] in (11, 12)
+
     async def test_an_update_drops_no_change_of_another_task(self, sessions: Sessions) -> None:
         id_ = await begun(sessions, mine=1, theirs=1)
         session, other = await sessions.open(id_), await sessions.open(id_)

@@ -311,7 +311,11 @@ class Session(SessionFields):
         given = self._given
         self._forget_seen(change.writes)
         self._drop_changes()  # before the call: what is changed meanwhile is of the next save
-        saved = await self._call(step)
+        try:
+            saved = await self._call(step)
+        except BaseException:  # cancelled too
+            self._keep_unsaved(change.writes)
+            raise
         if saved.state == "saved" and saved.record is not None:
             self._record, self._digest = saved.record, digest
             if issued:
