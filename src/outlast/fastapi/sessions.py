@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from outlast.core.errors import ConfigurationError, InvalidArguments, StoreError
-from outlast.core.text import shown
+from outlast.core.text import line, shown
 from outlast.core.toolkit_errors import SessionConflict, SessionEnded, SessionFull, ToolkitAway
 from outlast.fastapi.problems import STORE_RETRY, answer, session_refused, toolkit_unavailable
 from outlast.fastapi.session_cookie import SameSite, SessionCookie, cookie_of
@@ -94,12 +94,14 @@ class SessionMiddleware:
                     refused = True
                     await _refusal(error)(scope, receive, send)
                     raise _NotAnswered(str(error)) from error
+            elif refused:  # the app goes on, although its `send` has raised: the client has another answer
+                raise _NotAnswered("the session was not stored, and the client has been told so")
             await send(message)
 
         try:
             await self._app(scope, receive, send_saved)
         except _REFUSALS as error:
-            if begun or (isinstance(error, StoreError) and error is not opening.away):
+            if begun or (isinstance(error, StoreError) and error is not opening.failure):
                 raise
             await _refusal(error)(scope, receive, send)
         except Exception:
@@ -154,9 +156,9 @@ class _Opening:
             return self.session
 
     @property
-    def away(self) -> ToolkitAway | None:
+    def failure(self) -> StoreError | None:
         """The error of the session that the app may have raised."""
-        return None if self.session is None else self.session.away
+        return None if self.session is None else self.session.failure
 
 
 async def current_session(connection: HTTPConnection) -> Session:
@@ -178,7 +180,7 @@ def _tell_of_unsaved(opening: _Opening, scope: Scope) -> None:
     if opening.session is not None and _is_changed(opening.session):
         _log.warning(
             "%s: the session was changed after %s, and not saved: await session.save() there",
-            scope["path"],
+            line(scope["path"]),
             opening.fixed,
         )
 

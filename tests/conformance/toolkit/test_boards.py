@@ -122,6 +122,14 @@ async def test_a_repeated_add_counts_once_for_a_day(kit: Toolkit, clock: FakeClo
     assert await board.add("a", 3, once="order:7") == 3
 
 
+async def test_boards_of_one_name_and_other_periods_have_marks_of_their_own(kit: Toolkit) -> None:
+    """An order is added to the board of the day and to the one of all time."""
+    for period in (None, "1d", "1h", "month"):
+        board = board_of(kit, period=period)
+        assert await board.add("a", 3, once="order:7") == 3, period
+        assert await board.add("a", 3, once="order:7") == 3, period
+
+
 async def test_two_processes_count_together(kit: Toolkit, other_kit: Toolkit) -> None:
     ours, theirs = board_of(kit), board_of(other_kit)
     found = await asyncio.gather(*(each.add("a", 2) for _ in range(30) for each in (ours, theirs)))

@@ -200,9 +200,152 @@ class TestFields:
         first["other"] = 1
         await first.save()
         mine.append(3)
-        theirs.append(3)
         await first.save()
         assert await read(sessions, id_) == {"mine": [1, 3], "theirs": [1, 2], "other": 1}
+        theirs.append(3)
+        with pytest.raises(SessionConflict, match="'theirs'"):
+            await first.save()
+        assert (first["theirs"], first.is_changed) == ([1, 2], False)
+
+    @pytest.mark.parametrize("meanwhile", ["before", "after", "the same"])
+    @pytest.mark.parametrize("how", ["save", "update"])
+    async def test_what_was_read_before_another_save_of_the_request_is_compared_too(
+        self, sessions: Sessions, how: str, meanwhile: str
+    ) -> None:
+        id_ = await begun(sessions, count=1)
+        first, second = await sessions.open(id_), await sessions.open(id_)
+        count = first["count"]
+        second["count"] = 2 if meanwhile == "the same" else 10
+        if meanwhile != "after":
+            await second.save()
+        if how == "update":
+            await first.update("other", lambda _: 1)
+        else:
+            first["other"] = 1
+            await first.save()
+        if meanwhile == "after":
+            await second.save()
+        first["count"] = count + 1
+        with pytest.raises(SessionConflict, match="'count'"):
+            await first.save()
+        first["count"] = first["count"] + 1
+        await first.save()
+        first["count"] = first["count"] + 1
+        await first.save()
+        assert (await read(sessions, id_))["count"] == (4 if meanwhile == "the same" else 12)
+
+    async def test_a_field_that_was_read_while_its_save_ran_is_compared(self, sessions: Sessions) -> None:
+        id_ = await begun(sessions, count=1)
+        session = await sessions.open(id_)
+        session["count"] = session["count"] + 1
+
+        async def change() -> None:
+            session["count"] = session["count"] + 1
+
+        await asyncio.gather(session.save(), change())
+        try:
+            await session.save()
+        except SessionConflict:  # it was read before the answer of the store
+            await session.update("count", lambda count: count + 1)
+        assert await read(sessions, id_) == {"count": 3}
+
+    async def test_a_value_of_before_is_compared_with_what_it_was(self, sessions: Sessions) -> None:
+        """Also when the request has looked at its field once more, and after an error."""
+        id_ = await begun(sessions, list=[1], count=1)
+        first, second = await sessions.open(id_), await sessions.open(id_)
+        mine, count = first["list"], first["count"]
+        second["list"], second["count"] = [1, 2], 5
+        await second.save()
+        first["other"] = 1
+        await first.save()
+        assert "list" in first
+        mine.append(3)
+        with pytest.raises(SessionConflict, match="'list'"):
+            await first.save()
+        for _ in range(2):
+            first["count"] = count + 1
+            with pytest.raises(SessionConflict, match="'count'"):
+                await first.save()
+        assert await read(sessions, id_) == {"list": [1, 2], "count": 5, "other": 1}
+        second["count"] = second["count"] + 1
+        second["big"] = "x" * 390
+        with pytest.raises(SessionFull):
+            await second.save()
+        await first.update("count", lambda count: count + 1)
+        second["count"] = 6
+        with pytest.raises(SessionConflict, match="'count'"):
+            await second.save()
+
+    async def test_what_was_read_before_a_cancelled_save_is_compared(self, sessions: Sessions) -> None:
+        """Whether the save was done or not."""
+        id_ = await begun(sessions, count=1)
+        session, other = await sessions.open(id_), await sessions.open(id_)
+        count = session["count"]
+        session["count"] = count + 1
+        saving = asyncio.create_task(session.save())
+        await asyncio.sleep(0)
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+        await other.update("count", lambda count: count + 10)
+        session["count"] = count + 100
+        with pytest.raises(SessionConflict):
+            await session.save()
+        assert (await read(sessions, id_))["count"] in (11, 12)
+
+    async def test_an_update_drops_no_change_of_another_task(self, sessions: Sessions) -> None:
+        id_ = await begun(sessions, mine=1, theirs=1)
+        session, other = await sessions.open(id_), await sessions.open(id_)
+        calls: list[int] = []
+
+        def function(value: int) -> int:
+            calls.append(value)
+            if len(calls) == 1:  # as another task does while `update` waits for the store
+                session["theirs"] = session["theirs"] + 1
+            return value + 1
+
+        other["theirs"] = 5
+        await other.save()
+        with pytest.raises(SessionConflict, match="theirs"):
+            await session.update("mine", function)
+        assert (calls, await read(sessions, id_)) == ([1], {"mine": 1, "theirs": 5})
+
+    async def test_what_is_changed_while_a_save_finds_the_session_ended_begins_no_other(
+        self, sessions: Sessions, other_sessions: Sessions
+    ) -> None:
+        session = await sessions.open(await begun(sessions, "ann", a=1))
+        await other_sessions.revoke(session.handle)
+        session["a"] = 2
+
+        async def change() -> None:
+            session["b"] = 3
+
+        saved, _ = await asyncio.gather(session.save(), change(), return_exceptions=True)
+        assert isinstance(saved, SessionEnded)
+        for _ in range(2):
+            if session.is_changed:
+                with pytest.raises(SessionEnded):
+                    await session.save()
+        assert (session.issued, session.is_changed) == (None, False)
+        session.login("ann")
+        await session.save()
+        assert session.issued
+        assert await read(sessions, session.issued) == {}
+
+    async def test_what_was_read_of_an_ended_session_is_no_part_of_the_next(self, sessions: Sessions) -> None:
+        session = await sessions.open(await begun(sessions, "ann", a=1))
+        assert session["a"] == 1
+        session.end()
+        session["a"] = 2
+        await session.save()
+        assert session["a"] == 2
+        session.login("bob")
+        session["a"] = 3
+        await session.save()
+        session.login("ann")
+        session["a"] = 4
+        await session.save()
+        assert session.issued
+        assert await read(sessions, session.issued) == {"a": 4}
 
     async def test_tasks_of_one_request_take_turns(self, sessions: Sessions) -> None:
         session = await sessions.open(None)
@@ -249,6 +392,17 @@ class TestFields:
         await session.save()
         assert not session.is_changed
         assert session["{~.x* \n"] == "odd"
+
+    async def test_a_value_that_cannot_be_kept_drops_the_changes_beside_it(self, sessions: Sessions) -> None:
+        id_ = await begun(sessions, a=1, b=[])
+        session = await sessions.open(id_)
+        session["a"] = 2
+        session["b"].append({1, 2})
+        with pytest.raises(InvalidArguments):
+            await session.save()
+        assert (session["a"], session["b"]) == (1, [])
+        await session.save()
+        assert await read(sessions, id_) == {"a": 1, "b": []}
 
     async def test_a_session_holds_no_more_than_its_bounds(self, kit: Toolkit, sessions: Sessions) -> None:
         id_ = await begun(sessions, None, **{f"f{number}": 1 for number in range(7)})
@@ -357,6 +511,16 @@ class TestRotation:
         await session.save()
         assert session.issued
         assert await (await sessions.open(session.issued)).take_flashes() == ["bye"]
+
+    async def test_a_discarded_end_did_not_happen(self, sessions: Sessions) -> None:
+        id_ = await begun(sessions, "ann", a=1)
+        session = await sessions.open(id_)
+        session.end()
+        session.discard()
+        assert (session.user, session["a"]) == ("ann", 1)
+        session["a"] = 2
+        await session.save()
+        assert (session.issued, await read(sessions, id_)) == (None, {"a": 2})
 
 
 class TestTime:
@@ -467,6 +631,20 @@ class TestUsers:
             ids.append(await begun(sessions, "ann", a=1))
             clock.advance(1)
         assert [(await sessions.open(id_)).exists for id_ in ids] == [False] * 5 + [True] * 3
+
+    async def test_a_session_that_has_ended_takes_no_place_of_one_in_use(
+        self, sessions: Sessions, clock: FakeClock
+    ) -> None:
+        used = await begun(sessions, "ann")
+        clock.advance(1)
+        for _ in range(2):
+            await begun(sessions, "ann")
+        for _ in range(2):
+            clock.advance(IDLE * 0.6)
+            assert (await sessions.open(used)).user == "ann"
+        await begun(sessions, "ann")
+        assert (await sessions.open(used)).user == "ann"
+        assert len(await sessions.of_user("ann")) == 2
 
     async def test_the_login_itself_is_not_ended_by_the_bound(self, sessions: Sessions) -> None:
         """Also when all logins are of one moment."""

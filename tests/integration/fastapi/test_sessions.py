@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 import pytest
@@ -12,10 +13,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.testclient import TestClient
 from starlette.background import BackgroundTask
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.types import ASGIApp
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from outlast import ConfigurationError, Outlast, Session, SessionConflict, Sessions
 from outlast.fastapi import SessionMiddleware, current_session, install
+from outlast.toolkit.sessions import memory as memory_sessions
 from outlast.toolkit.sessions.ids import digest_of_id
 from tests.support.asgi import Exchange, Reply
 
@@ -227,6 +230,54 @@ async def test_a_stream_begins_after_the_commit_and_what_it_changes_later_is_sav
     found = await ask(app, "GET", "/read", cookie)
     assert b'"fields":{"a":1,"parts":1}' in found.body
     assert "/stream: the session was changed after the answer has begun, and not saved" in caplog.text
+
+
+async def test_nothing_follows_the_answer_that_took_the_place_of_the_apps(sessions: Sessions) -> None:
+    """Also of an app that goes on after the error of its `send`, as one that looks for clients that have gone."""
+
+    async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
+        session = await current_session(HTTPConnection(scope))
+        session["a"] = 2
+        await sessions.revoke(session.handle)
+        for part in ({"type": "http.response.start", "status": 200}, {"type": "http.response.body", "body": b"done"}):
+            with suppress(OSError):
+                await send(part)
+
+    session = await sessions.open(None)
+    session["a"] = 1
+    await session.save()
+    exchange = Exchange("POST", "/", [("Cookie", f"{NAME}={session.issued}")])
+    await exchange.serve(SessionMiddleware(stubborn, sessions))
+    assert [each["type"] for each in exchange.sent] == ["http.response.start", "http.response.body"]
+    assert exchange.sent[0]["status"] == 409
+
+
+async def test_a_path_cannot_forge_a_line_of_the_log(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+    @app.get("/later/{rest}")
+    async def later(session: Current) -> StreamingResponse:
+        async def parts() -> Any:
+            yield "part"
+            session["a"] = 1
+
+        return StreamingResponse(parts())
+
+    await ask(app, "GET", "/later/\nERROR all is lost")
+    [record] = [each for each in caplog.records if "not saved" in each.message]
+    assert "\n" not in record.message
+    assert "/later/\\nERROR all is lost" in record.message
+
+
+def test_a_full_memory_is_told_when_the_app_saves_by_itself(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    @app.post("/at-once")
+    async def at_once(session: Current) -> None:
+        await session.update("count", lambda count: count + 1, default=0)
+
+    monkeypatch.setattr(memory_sessions, "MOST_BYTES", 0)
+    with served(app) as client:
+        for path in ("/set", "/at-once"):
+            answer = client.post(path, json={"a": 1})
+            assert (answer.status_code, answer.json()["code"]) == (503, "session-not-stored"), path
+            assert answer.headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

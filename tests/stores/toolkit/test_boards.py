@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from outlast.toolkit.boards.unique import UniqueCount
 from outlast.toolkit.file import ToolkitFile
 from outlast.toolkit.memory import ToolkitMemory
 from tests.support.polling import until
+from tests.support.servers.proxy import proxied
 from tests.support.servers.redis_server import RedisServer, shared_server
 
 DAY = 86400
@@ -53,8 +55,10 @@ async def test_every_key_of_a_server_expires_but_of_a_board_without_periods(tmp_
     assert len(of_periods) == 2
     assert all(2 * DAY * 1000 < end <= 3 * DAY * 1000 for end in of_periods.values()), ends
     assert {name: end for name, end in ends.items() if end == -1} == {"allboa": -1, "alluni": -1}
-    assert 0 < ends["once:order:7boa"] <= DAY * 1000
-    assert len(keys) == 5
+    marks = {name: end for name, end in ends.items() if name.startswith("once:")}
+    assert sorted(marks) == [f"once:{DAY}:order:7boa", "once:all:order:7boa"]
+    assert all(0 < end <= DAY * 1000 for end in marks.values())
+    assert len(keys) == 6
     await client.close()
 
 
@@ -182,3 +186,36 @@ async def test_while_the_store_is_away_writes_raise_and_reads_do_as_declared(ser
 
     await until(back, "the store is used again")
     await kit.close()
+
+
+async def test_a_set_whose_answer_is_lost_is_not_done_again(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have added to the score that it has set."""
+    again = asyncio.Event()
+    async with proxied(server.port) as proxy:
+        kit = Toolkit(f"redis://127.0.0.1:{proxy.port}", clock=SystemClock(), timeout=30)
+        other_kit = Toolkit(server.url, clock=SystemClock(), timeout=30)
+        board, other = Leaderboard(lambda: kit, "best"), Leaderboard(lambda: other_kit, "best")
+        await board.set("a", 5)
+        served = proxy._serve
+
+        async def gated(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await again.wait()
+            await served(reader, writer)
+
+        async def is_set() -> bool:
+            return await other.score("a") == 7
+
+        monkeypatch.setattr(proxy, "_serve", gated)
+        proxy.faults.cut_down = 0
+        setting = asyncio.create_task(board.set("a", 7))
+        await until(is_set, "the score is set")
+        assert await other.add("a") == 8
+        proxy.heal()
+        again.set()
+        with pytest.raises(ToolkitAway) as lost:
+            await setting
+        assert (lost.value.uncertain, await other.score("a")) == (True, 8)
+        await kit.close()
+        await other_kit.close()

@@ -9,6 +9,7 @@ import pytest
 
 from outlast.aio.clock import SystemClock
 from outlast.core.errors import StoreFull
+from outlast.core.toolkit_errors import SessionEnded
 from outlast.testing.clock import FakeClock
 from outlast.toolkit import file as toolkit_file
 from outlast.toolkit.access import Toolkit
@@ -168,6 +169,32 @@ async def test_a_damaged_key_is_no_session(server_kit: Toolkit, damage: bytes) -
     await session.save()
     assert session.issued != id_
     assert await sessions.of_user("ann") == []
+
+
+async def test_a_damaged_row_is_no_session(tmp_path: Path) -> None:
+    kit = Toolkit(f"sqlite:{tmp_path / 'toolkit.db'}", clock=SystemClock(), timeout=30)
+    sessions = sessions_on(kit)
+    id_, other = await begun_session(sessions, "ann", a=1), await begun_session(sessions, "ann", a=1)
+    late, handle = await sessions.open(id_), (await sessions.open(other)).handle
+
+    async def spoil(store: ToolkitStore) -> None:
+        assert isinstance(store, ToolkitFile)
+        digest = bytes.fromhex(late.handle)
+        spoilt = "update session set fields = x'c1' where id = ?"
+        await store.write(lambda session: session.run(spoilt, digest), synced=False)
+
+    await kit.use(spoil)
+    session = await sessions.open(id_)
+    assert not session.exists
+    session["a"] = 2
+    late["a"] = 3
+    with pytest.raises(SessionEnded):
+        await late.save()
+    await session.save()
+    assert session.issued != id_
+    assert [each.handle for each in await sessions.of_user("ann")] == [handle]
+    assert await sessions.revoke_user("ann") == 2, "the damaged row too"
+    await kit.close()
 
 
 async def test_sessions_that_have_ended_are_removed_in_steps(tmp_path: Path) -> None:

@@ -11,6 +11,12 @@ from typing import Annotated
 
 import pytest
 from fastapi import Depends, FastAPI
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from outlast import Outlast, Session, Settings
 from outlast.aio.clock import SystemClock
@@ -100,6 +106,41 @@ async def test_a_process_that_is_stopped_within_a_write_makes_the_file_be_away(t
         await judge_away(app, id_)
     await back(app, id_)
     await kit.close()
+
+
+async def test_what_is_changed_while_a_save_fails_is_told_by_the_next_save(
+    server: RedisServer, sessions: Sessions
+) -> None:
+    session = await sessions.open(await begun_session(sessions, "ann", a=1))
+    server.stop()
+    session["a"] = 2
+
+    async def change() -> None:
+        session["b"] = 3
+
+    saved, _ = await asyncio.gather(session.save(), change(), return_exceptions=True)
+    assert isinstance(saved, ToolkitAway)
+    with pytest.raises(ToolkitAway):
+        await session.save()
+
+
+async def test_a_route_that_needs_a_login_tells_that_the_store_is_away(server: RedisServer, sessions: Sessions) -> None:
+    """Not that the user must log in, also without FastAPI's error handlers."""
+
+    async def private(request: Request) -> PlainTextResponse:
+        session = await current_session(request)
+        if session.user is None:
+            raise session.failure or HTTPException(401)
+        return PlainTextResponse(session.user)
+
+    id_ = await begun_session(sessions, "ann")
+    app = Starlette(routes=[Route("/", private)], middleware=[Middleware(SessionMiddleware, sessions=sessions)])
+    assert (await ask_with(app, "GET", "/", id_)).body == b"ann"
+    assert (await ask_with(app, "GET", "/")).status == 401
+    server.stop()
+    away = await ask_with(app, "GET", "/", id_)
+    assert (away.status, b"toolkit-unavailable" in away.body) == (503, True)
+    assert (await ask_with(app, "GET", "/")).status == 401, "it has no session"
 
 
 async def test_a_session_that_was_read_raises_when_it_cannot_be_saved(server: RedisServer, sessions: Sessions) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
-
-from msgspec import Struct
 
 from outlast.core.errors import InvalidArguments
 from outlast.core.text import shown
@@ -35,7 +34,8 @@ MOST_ENTRIES: Final = 1000
 """Entries of one `top`, and on each side of one `around`."""
 
 
-class BoardEntry(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BoardEntry:
     """A member of a board. rank: from 1; no two members have the same."""
 
     rank: int

@@ -37,7 +37,7 @@ class FileBoards:
 
     async def add(self, place: BoardPlace, member: bytes, points: int, once: str) -> BoardChange:
         """See `BoardStore`."""
-        mark = f"{place.name} {once}" if once else ""  # no key has a space
+        mark = f"{place.period.text} {place.name} {once}" if once else ""  # no key has a space
 
         def run(session: FileSession) -> BoardChange:
             board, members = _period(session, place)

@@ -59,7 +59,7 @@ class MemoryBoards:
         self._clock: Clock = memory.clock
         self._lock = memory.lock
         self._members: dict[tuple[str, str, str], _Members] = {}
-        self._marks: dict[tuple[str, str], float] = {}
+        self._marks: dict[tuple[str, str, str], float] = {}
         """The ends of the marks of `once`, in the order in which they were made."""
 
     @staticmethod
@@ -88,7 +88,8 @@ class MemoryBoards:
         with self._lock:
             held = self._write(place)
             old = held.scores.get(member)
-            if once and self._is_marked(place, once):
+            mark = (place.period.text, place.name, once)
+            if once and self._is_marked(mark):
                 return BoardChange("done", old or 0)
             score = (old or 0) + points
             if abs(score) > MOST_SCORE:
@@ -97,16 +98,16 @@ class MemoryBoards:
                 return BoardChange("full")
             held.put(member, score)
             if once:
-                self._marks[place.name, once] = self._clock.time() + ONCE_FOR
+                self._marks[mark] = self._clock.time() + ONCE_FOR
             return BoardChange("done", score, new=old is None)
 
-    def _is_marked(self, place: BoardPlace, once: str) -> bool:
+    def _is_marked(self, mark: tuple[str, str, str]) -> bool:
         now = self._clock.time()
         while self._marks and self._marks[first := next(iter(self._marks))] <= now:
             del self._marks[first]
-        if self._marks.get((place.name, once), now) > now:
+        if self._marks.get(mark, now) > now:
             return True
-        self._marks.pop((place.name, once), None)  # it ended before an older one: the clock was set back
+        self._marks.pop(mark, None)  # it ended before an older one: the clock was set back
         return False
 
     async def put(self, place: BoardPlace, member: bytes, score: int) -> BoardChange:

@@ -36,7 +36,7 @@ class ServerBoards:
     ) -> list[Any]:
         """Return the answer of a script. again: it may be done twice."""
         now, key = self._clock.time(), self._server.key
-        marks: Sequence[str] = (key(place.kind, place.name, "once", once),) if once else ()
+        marks: Sequence[str] = (key(place.kind, place.name, "once", place.period.text, once),) if once else ()
         text = load_script(__package__, "window", script)
         for _ in range(_TRIES):
             window = place.window(now, ago)
@@ -58,7 +58,7 @@ class ServerBoards:
 
     async def put(self, place: BoardPlace, member: bytes, score: int) -> BoardChange:
         """See `BoardStore`."""
-        return _change(await self._run(place, 0, "put", member, score, place.most))
+        return _change(await self._run(place, 0, "put", member, score, place.most, again=False))
 
     async def remove(self, place: BoardPlace, member: bytes) -> bool:
         """See `BoardStore`."""

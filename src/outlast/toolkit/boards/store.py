@@ -42,7 +42,10 @@ class BoardStore(Protocol):
     """
 
     async def add(self, place: BoardPlace, member: bytes, points: int, once: str) -> BoardChange:
-        """Add points. once: "", or safe text: in ONCE_FOR seconds after the add with it, another changes nothing."""
+        """Add points. once: "", or safe text: in ONCE_FOR seconds after the add with it, another changes nothing.
+
+        Boards of one name and other periods do not share it.
+        """
         ...
 
     async def put(self, place: BoardPlace, member: bytes, score: int) -> BoardChange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from msgspec import Struct
@@ -14,7 +15,8 @@ Source = bytes | AsyncIterator[bytes]
 """What is put: all bytes at once, or as they come."""
 
 
-class StoredObject(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class StoredObject:
     """What was put: its key, its bytes and their SHA-256 in hex."""
 
     key: str

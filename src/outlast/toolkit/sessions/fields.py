@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from outlast.toolkit.sessions.store import FieldWrite
@@ -20,8 +20,8 @@ ABSENT: Final = object()
 """No value."""
 _UNCHANGING: Final = (str, int, float, type(None))
 
-Given = tuple[Any, FieldForm]
-"""A value that was handed out, which may be changed in place, with the form of its type."""
+Given = tuple[Any, FieldForm, bytes]
+"""A value that was handed out, which may be changed in place, with the form of its type, and its JSON then."""
 
 
 class SessionFields(ABC):
@@ -29,7 +29,9 @@ class SessionFields(ABC):
 
     _sessions: Sessions
     _writes: dict[str, bytes | None]
-    _read: set[str]
+    _read: dict[str, bytes | None]
+    """The fields whose stored value this request has seen, as it was then: until the request sees a later one, what it
+    writes there must find that. None: absent."""
     _given: dict[str, Given]
 
     @abstractmethod
@@ -46,15 +48,15 @@ class SessionFields(ABC):
         if field in self._given and self._given[field][1] is form:
             return self._given[field][0]
         self._collect_field(field)
-        self._read.add(field)
-        body = self._body(field)
+        self._given.pop(field, None)  # of another type
+        body = self._seen(field)
         if body is None:
             return default
         value = form.read(body, ABSENT)
         if value is ABSENT:
             return default
         if not isinstance(value, _UNCHANGING):
-            self._given[field] = value, form
+            self._given[field] = value, form, body
         return value
 
     def set(self, name: str, value: Any, *, type: Any = Any) -> None:
@@ -68,7 +70,7 @@ class SessionFields(ABC):
         body = form.write(name, value, self._sessions.rule.max_bytes)
         self._given.pop(field, None)
         if not isinstance(value, _UNCHANGING):
-            self._given[field] = value, form
+            self._given[field] = value, form, body
         self._writes[field] = body
 
     def pop(self, name: str, default: T | None = None, *, type: Any = Any) -> Any | T:
@@ -105,9 +107,7 @@ class SessionFields(ABC):
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is such a field."""
-        field = field_name(name)
-        self._read.add(field)
-        return self._body(field) is not None
+        return self._seen(field_name(name)) is not None
 
     def __iter__(self) -> Iterator[str]:
         """Return the names of the fields."""
@@ -121,10 +121,16 @@ class SessionFields(ABC):
     # Within
 
     def _drop_writes(self) -> None:
-        self._writes, self._read, self._given = {}, set(), {}
+        self._writes, self._given = {}, {}
 
     def _body(self, field: str) -> bytes | None:
         return self._writes[field] if field in self._writes else self._stored_fields().get(field)
+
+    def _seen(self, field: str) -> bytes | None:
+        """Return the body of a field, which the request sees from now on, unless it has a value of before."""
+        if field not in self._writes and field not in self._given:
+            self._read[field] = self._stored_fields().get(field)
+        return self._body(field)
 
     def _collect(self) -> None:
         """Take the values that were changed in place as writes."""
@@ -134,25 +140,39 @@ class SessionFields(ABC):
     def _collect_field(self, field: str) -> None:
         if field not in self._given:
             return
-        value, form = self._given.pop(field)
-        body, before = form.write(name_of(field), value, self._sessions.rule.max_bytes), self._body(field)
-        if before is not None and body != before and not form.is_same(before, body):
+        value, form, before = self._given.pop(field)
+        body = form.write(name_of(field), value, self._sessions.rule.max_bytes)
+        if body != before and not form.is_same(before, body):
             self._check_writable()
-            self._writes[field] = body
-        self._given[field] = value, form
+            self._writes[field] = before = body
+        self._given[field] = value, form, before
 
-    def _keep_given(self, given: dict[str, tuple[bytes | None, Given]], fields: dict[str, bytes]) -> None:
-        """Look after values that were handed out, unless another request has changed their fields meanwhile."""
-        for field, (body, each) in given.items():
-            if body is not None and fields.get(field) == body and field not in self._given:
-                self._given[field] = each
-                self._read.add(field)
+    def _forget_seen(self, writes: Sequence[FieldWrite]) -> None:
+        """Forget what was seen of fields that are about to be saved: a change meanwhile is of what is seen then."""
+        for write in writes:
+            self._read.pop(write.name, None)
+
+    def _keep_unsaved(self, writes: Sequence[FieldWrite]) -> None:
+        """Let what was seen of fields that were not saved count, until a later value is seen."""
+        for write in writes:
+            if write.checked:
+                self._read.setdefault(write.name, write.expected)
+
+    def _keep_saved(self, writes: Sequence[FieldWrite], given: dict[str, Given]) -> None:
+        """Note the saved fields as seen, and look after the values that were handed out."""
+        for write in writes:
+            if write.checked or write.name in given:
+                self._read.setdefault(write.name, write.value)
+        for field, each in given.items():
+            self._given.setdefault(field, each)
 
     def _changed_fields(self) -> tuple[FieldWrite, ...]:
-        """Return the writes of fields that are not as they are stored."""
-        stored = self._stored_fields()
+        """Return the writes of fields that are not as they were seen; of those that were not, as they are stored."""
+        if not self._writes:
+            return ()
+        before = {**self._stored_fields(), **self._read}
         return tuple(
-            FieldWrite(name, body, name in self._read, stored.get(name))
+            FieldWrite(name, body, name in self._read, before.get(name))
             for name, body in self._writes.items()
-            if body != stored.get(name)
+            if body != before.get(name)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from msgspec import msgpack
+from msgspec import DecodeError, msgpack
 
 from outlast.clients.sqlite.statements import load_statements
 from outlast.toolkit.file import FileSession, ToolkitFile
@@ -58,7 +58,7 @@ class FileSessions:
                 _put(session, digest, SessionRecord(None, now, now, now + GRACE, now + GRACE, {}, moved=True))
             _put(session, kept, saved.record)
             if change.user is not None:
-                session.run(_SQL["bound"], change.user, kept, change.rule.per_user - 1)
+                session.run(_SQL["bound"], change.user, kept, change.rule.per_user - 1, now)
             return saved
 
         return await self._store.write(run, synced=True)
@@ -108,8 +108,12 @@ def _found(session: FileSession, digest: bytes) -> SessionRecord | None:
 def _record(row: tuple[Any, ...] | None) -> SessionRecord | None:
     if row is None:
         return None
-    user, since, seen, ends, until, fields, moved = row
-    return SessionRecord(user, since, seen, ends, until, _decode(fields), bool(moved))
+    user, since, seen, ends, until, packed, moved = row
+    try:
+        fields = _decode(packed)
+    except DecodeError:  # a damaged row is no session, as a damaged key of a server is none
+        return None
+    return SessionRecord(user, since, seen, ends, until, fields, bool(moved))
 
 
 def _put(session: FileSession, digest: bytes, record: SessionRecord) -> None:

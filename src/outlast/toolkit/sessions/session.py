@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import structs
 
-from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.errors import ConfigurationError, InvalidArguments, StoreError
 from outlast.core.toolkit_errors import SessionConflict, SessionEnded, SessionFull, ToolkitAway
 from outlast.toolkit.sessions.fields import ABSENT, SessionFields
 from outlast.toolkit.sessions.ids import digest_of_id, new_id
@@ -47,10 +47,12 @@ class Session(SessionFields):
         self._record = None if self._moved else record
         self._digest = digest if self._record is not None else ""
         self._away = away
+        self._failure: StoreError | None = None
         self._fixed = ""
-        self._to_end = ""
+        self._to_end: tuple[str, SessionRecord] | None = None
         self._saving = asyncio.Lock()
         self.issued: str | None = None
+        self._read = {}
         self._drop_changes()
 
     def _drop_changes(self) -> None:
@@ -80,9 +82,9 @@ class Session(SessionFields):
         return self._away is not None
 
     @property
-    def away(self) -> ToolkitAway | None:
-        """The error of the store for which it cannot be written."""
-        return self._away
+    def failure(self) -> StoreError | None:
+        """The error of the store for which it cannot be written, or was not at the last `save`."""
+        return self._away or self._failure
 
     @property
     def handle(self) -> str:
@@ -103,7 +105,7 @@ class Session(SessionFields):
     def is_changed(self) -> bool:
         """Whether `save` would write."""
         self._collect()
-        return bool(self._to_end) or self._change() is not None
+        return self._to_end is not None or self._change() is not None
 
     # Who it belongs to
 
@@ -119,6 +121,7 @@ class Session(SessionFields):
             self._moved = False
         if self.user not in (None, text):
             self._drop_changes()
+            self._read.clear()
             self._clears = True
         self._login, self._rotates = text, True
 
@@ -133,9 +136,11 @@ class Session(SessionFields):
         Raise SessionEnded if its id was replaced by another request, whose session would go on.
         """
         self._check_writable()
-        self._to_end = self._digest or self._to_end
+        if self._record is not None:
+            self._to_end = self._digest, self._record
         self._record, self._digest = None, ""
         self._drop_changes()
+        self._read.clear()
 
     # Flash values
 
@@ -181,32 +186,34 @@ class Session(SessionFields):
             await self._save()
 
     async def _save(self) -> None:
-        self._collect()
         try:
-            if self._to_end:
-                await self._end()
-            change = self._change()
-            if change is not None:
-                await self._store(change)
-        except ToolkitAway as error:
-            self._away = error
+            self._collect()
+            if self._to_end is not None:
+                await self._end(self._to_end[0])
+        except (StoreError, SessionEnded, InvalidArguments):  # InvalidArguments: a value was changed in place
             self._drop_changes()
             raise
-        except StoreError:
+        change = self._change()
+        if change is None:
+            return
+        if self._moved:  # changed while another save found that: it must begin no session
             self._drop_changes()
-            raise
+            raise SessionEnded
+        await self._store(change)
 
     def discard(self) -> None:
-        """Drop the changes that are not saved."""
+        """Drop the changes that are not saved, an `end` too."""
         self._drop_changes()
-        self._to_end = ""
+        if self._to_end is not None:
+            self._digest, self._record = self._to_end
+            self._to_end = None
 
     async def update(self, name: str, function: Callable[[Any], Any], *, default: Any = None, type: Any = Any) -> Any:
         """Set a field to `function(value)`, and return that, saved: of many at once none is lost.
 
         function: called again with the present value when another request was faster; a plain function without other
         effects. default: the value of a missing field. Other changes are saved first. Raise what `save` raises;
-        SessionConflict only after 100 attempts.
+        SessionConflict only after 100 attempts, or of other fields that other tasks of this request change meanwhile.
         """
         async with self._saving:  # tasks of one request take turns: each is told of its own save
             await self._save()
@@ -216,8 +223,8 @@ class Session(SessionFields):
                 self.set(name, made, type=type)
                 try:
                     await self._save()
-                except SessionConflict:
-                    if attempt == ATTEMPTS:
+                except SessionConflict as error:
+                    if attempt == ATTEMPTS or {*error.fields} != {name}:  # other tasks of the request change others
                         raise
                     attempt += 1
                 else:
@@ -267,10 +274,21 @@ class Session(SessionFields):
             clear=self._clears,
         )
 
-    async def _end(self) -> None:
-        digest = self._to_end
-        await self._sessions.use(lambda form: form.end(digest))
-        self._to_end, self.issued = "", ""
+    async def _end(self, digest: str) -> None:
+        await self._call(lambda form: form.end(digest))
+        self._to_end, self.issued = None, ""
+
+    async def _call(self, call: Callable[[SessionStore], Awaitable[T]]) -> T:
+        """Return what a call that changes the store returns; keep its error."""
+        try:
+            found = await self._sessions.use(call)
+        except StoreError as error:
+            self._failure = error
+            if isinstance(error, ToolkitAway):
+                self._away = error
+            raise
+        self._failure = None
+        return found
 
     async def _store(self, change: SessionChange) -> None:
         needs_id = change.create or self._rotates
@@ -290,22 +308,29 @@ class Session(SessionFields):
             return await form.save(old, _with_id(change, digest))
 
         names = [name_of(write.name) for write in change.writes if write.checked]
-        given = {field: (self._body(field), each) for field, each in self._given.items()}
+        given = self._given
+        self._forget_seen(change.writes)
         self._drop_changes()  # before the call: what is changed meanwhile is of the next save
-        saved = await self._sessions.use(step)
+        try:
+            saved = await self._call(step)
+        except BaseException:  # cancelled too
+            self._keep_unsaved(change.writes)
+            raise
         if saved.state == "saved" and saved.record is not None:
             self._record, self._digest = saved.record, digest
             if issued:
                 self.issued = issued
-            self._keep_given(given, saved.record.fields)
-        elif saved.state == "conflict":
+            self._keep_saved(change.writes, given)
+            return
+        self._keep_unsaved(change.writes)
+        if saved.state == "conflict":
             self._record = saved.record
             raise SessionConflict(names)
-        elif saved.state == "ended":
+        if saved.state == "ended":
             self._record, self._digest, self._moved = None, "", True
+            self._read.clear()
             raise SessionEnded
-        else:
-            raise SessionFull(change.rule.max_fields, change.rule.max_bytes)
+        raise SessionFull(change.rule.max_fields, change.rule.max_bytes)
 
     def _check_fixed(self, what: str) -> None:
         if self._fixed:

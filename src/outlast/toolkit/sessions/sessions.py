@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
-
-from msgspec import Struct
 
 from outlast.aio.portal import portal
 from outlast.core.errors import ConfigurationError, InvalidArguments
@@ -31,7 +30,8 @@ _HANDLE: Final = re.compile(r"[0-9a-f]{64}\Z")
 _NO_HANDLE: Final = "0" * 64
 
 
-class UserSession(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class UserSession:
     """A session in a list. Times are seconds since 1970. handle: for `Sessions.revoke`; it is no id.
 
     since: the login; seen: the last use that was noted, at most a tenth of the idle time ago when it was used since;

@@ -21,9 +21,9 @@ delete from session where id = ?1 and moved = 0 and until > ?2
 select id, user, since, seen, ends, until, fields, moved from session
 where user = ?1 and until > ?2 order by since, seq
 
--- name: bound (user, digest to keep, the most others)
+-- name: bound (user, digest to keep, the most others in use, wall time)
 delete from session where seq in
-(select seq from session where user = ?1 and id <> ?2 order by since desc, seq desc limit -1 offset ?3)
+(select seq from session where user = ?1 and id <> ?2 and until > ?4 order by since desc, seq desc limit -1 offset ?3)
 
 -- name: end_user (user, digest to keep, wall time)
 delete from session where user = ?1 and id <> ?2 and until > ?3
