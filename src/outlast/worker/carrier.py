@@ -162,7 +162,7 @@ def _begun(work: Coroutine[Any, Any, T], run: Run, ended: Callable[[asyncio.Task
     """Begin outside the context of any run: its deadline and its passes are not for this work.
 
     `ended` is called at its end also when the work is cancelled before its first step, and for any error: a run that
-    nobody ends would keep its slot, and its job, for as long as the worker lives.
+    is never ended would keep its slot, and its job, for as long as the worker runs.
     """
     around = Context()
     task = asyncio.get_running_loop().create_task(work, name=run.delivery.message.id, context=around)

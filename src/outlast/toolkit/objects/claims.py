@@ -172,6 +172,13 @@ class Claims:
                     if deposit is not None:
                         await self._put_again(deposit)
 
+    async def take_back(self, deposits: Sequence[Deposit | None]) -> None:
+        """Delete the objects of messages that are surely not stored. Never raises: a sweep deletes what stays."""
+        with suppress(StoreError):
+            for deposit in deposits:
+                if deposit is not None:
+                    await self._delete(deposit.key)
+
     def is_late(self, began: float) -> bool:
         """Tell whether what was put since `began` (of `moment`) is so old that a sweep may soon remove it."""
         return self.moment() - began > self.keep / 2
