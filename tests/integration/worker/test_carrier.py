@@ -105,3 +105,61 @@ async def test_an_error_that_no_place_tells_of_loses_no_run(
             assert await handle.result(60) == LARGE.upper()
         kept = await record(app, handle)
     assert (len(failed), kept.attempt, kept.failures, len(runs)) == (2, 1, (), 1)
+
+
+async def test_a_worker_with_another_folder_tells_which_one(app: Outlast, tmp_path: Path) -> None:
+    """As on another host, where a path is another folder."""
+
+    def take_of(app: Outlast) -> Any:
+        @app.job(queue="work")
+        async def take(text: str) -> int:
+            return len(text)
+
+        return take
+
+    elsewhere = claims_app(f"sqlite:{tmp_path}/jobs.db", tmp_path / "elsewhere")
+    take_of(elsewhere)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(carrier, "LOOKS", ())
+        async with app, elsewhere:
+            handle = await take_of(app).enqueue(LARGE)
+            async with working(elsewhere):
+                ended = await record(app, handle)
+    assert ended.reason == "object-missing"
+    assert f"not in file:{tmp_path}/elsewhere" in ended.failures[-1].message
+    assert "need the same objects_url" in ended.failures[-1].message
+
+
+async def test_many_large_jobs_are_fetched_as_many_at_once_as_run(
+    app: Outlast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory of a worker is bounded by its slots, also while results wait for the object store."""
+
+    @app.job(queue="work")
+    async def shout(text: str) -> str:
+        return text.upper()
+
+    place = switched(app)
+    get, at_once, most, runs = place.get, [0], [0], [0]
+
+    async def counted(*args: Any) -> bytes:
+        at_once[0] += 1
+        runs[0] += 1
+        most[0] = max(most[0], at_once[0])
+        try:
+            return await get(*args)
+        finally:
+            at_once[0] -= 1
+
+    monkeypatch.setattr(place, "get", counted)
+    async with app:
+        handles = [await shout.enqueue(LARGE) for _ in range(40)]
+        monkeypatch.setattr(place, "put", place._refuse)
+        async with working(app, concurrency=3):
+            await until(lambda: place.calls > 8, "results wait")
+            held = runs[0]
+            monkeypatch.undo()
+            for handle in handles:
+                assert await handle.result(60) == LARGE.upper()
+    assert most[0] <= 3
+    assert held <= 9, "no more jobs are taken than are claimed ahead"

@@ -18,7 +18,7 @@ from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.message import Message
 from outlast.core.settlement import Finish, Full, Published, Reschedule, Settlement, TooLarge
-from outlast.core.toolkit_errors import ObjectDamaged
+from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound
 
 if sys.platform == "linux":
     from time import CLOCK_BOOTTIME
@@ -203,7 +203,14 @@ class Claims:
         from outlast.toolkit.objects.objects import digest_of
 
         key = claim_key(job_id, claim.name)
-        data = await self.link.use(lambda place: place.get(key, claim.size))
+        try:
+            data = await self.link.use(lambda place: place.get(key, claim.size))
+        except ObjectNotFound:
+            raise ObjectNotFound(
+                key,
+                f"it is not in {self.link.place.shown}: it was deleted, or put elsewhere; all processes need the same "
+                "objects_url, and a folder is the same on one host only",
+            ) from None
         if len(data) != claim.size:
             raise ObjectDamaged(key, f"it has {len(data)} bytes, and {claim.size} were put")
         if (found := await digest_of(data)) != claim.sha256:
