@@ -86,7 +86,10 @@ class Claims:
         if not self.url:
             return False
         over = self.over
-        return any(len(each.args) > over for each in messages)
+        for each in messages:  # noqa: SIM110 - each publish pays for it: a generator takes three times as long
+            if len(each.args) > over:
+                return True
+        return False
 
     def is_heavy(self, settlement: Settlement) -> bool:
         """Tell whether something of a settlement goes to the object store."""
