@@ -32,6 +32,10 @@ class SwitchedFolder(ObjectFolder):
             self.calls += 1
             raise StoreUnavailable(f"{self.shown}: it is turned off")
 
+    async def _refuse(self, *_: object) -> None:
+        self.calls += 1
+        raise StoreUnavailable(f"{self.shown}: it takes nothing")
+
     async def put(self, key: str, source: Source, content_type: str) -> None:
         self._check()
         await super().put(key, source, content_type)

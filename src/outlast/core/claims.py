@@ -60,8 +60,8 @@ def claim_in(body: Raw) -> Claim | None:
 
 
 def stands_for_another(body: Raw) -> bool:
-    """Tell whether a body would be read as a reference, or names one beside other names."""
-    if _MARKED not in bytes(body):
+    """Tell whether a body would be read as a reference, or names one beside other names. No longer one is read."""
+    if len(body) > _LONGEST or _MARKED not in bytes(body):
         return False
     try:
         return MARK in _objects.decode(body)

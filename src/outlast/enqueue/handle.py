@@ -84,14 +84,15 @@ class Handle(Generic[R_co]):
         """The queue, which is part of the id."""
         return queue_of(self.id)
 
-    async def record(self) -> JobRecord:
+    async def record(self, *, fetch: bool = True) -> JobRecord:
         """Return the record of the job, redacted, with its result; raise JobNotFound.
 
         Of a large result (`objects_over`) also ToolkitAway, ObjectNotFound, ObjectDamaged. Large arguments are not in
-        the record: their reference is.
+        the record: their reference is. fetch: False leaves the reference of a large result in the record too, and asks
+        the object store for nothing.
         """
-        runtime = await self._runtime()
-        return await _with_result(runtime, await self._kept())
+        kept = await self._kept()
+        return await _with_result(await self._runtime(), kept) if fetch else kept
 
     async def status(self) -> State:
         """Return the current state of the job; raise JobNotFound."""

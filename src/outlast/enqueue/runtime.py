@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from outlast.aio.deadlines import Deadlines
 from outlast.core.errors import EnqueueUnknown, StoreError, StoreUncertain
@@ -21,8 +21,16 @@ from outlast.enqueue.published import copy_messages, with_answers
 
 if TYPE_CHECKING:
     from outlast.core.store.store import Store
+    from outlast.toolkit.objects.claims import Deposit
 
 __all__ = ["Runtime"]
+
+
+class _Deposited(NamedTuple):
+    """What was put for messages. began: `Claims.moment` of before the put."""
+
+    deposits: Sequence[Deposit | None]
+    began: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +86,7 @@ class Runtime(Composer):
         except StoreError:
             self._emit_refused(() if quiet else messages, "store")
             raise
-        return await self._publish(
-            messages,
-            sent,
-            timeout,
-            quiet=quiet,
-            done=lambda answers: self.claims.publish_done(deposits, answers, began),
-        )
+        return await self._publish(messages, sent, timeout, quiet=quiet, put=_Deposited(deposits, began))
 
     async def _publish(
         self,
@@ -93,27 +95,29 @@ class Runtime(Composer):
         timeout: float | None,
         *,
         quiet: bool,
-        done: Callable[[Sequence[Published]], Awaitable[None]] | None = None,
+        put: _Deposited | None = None,
     ) -> list[Accepted | Exists]:
         limit = self.settings.enqueue_timeout if timeout is None else timeout
         try:
             with self._deadlines.within(limit):
                 answers = await self.store.broker.publish(sent)
         except TimeoutError:
-            if done is not None:
-                await done(())
+            if put is not None:
+                await self.claims.publish_done(put.deposits, (), put.began)
             self._emit_refused(() if quiet else messages, "unknown")
             raise _unknown(messages, f"no answer within {limit:g} s (enqueue_timeout)") from None
         except StoreUncertain as error:
-            if done is not None:
-                await done(())
+            if put is not None:
+                await self.claims.publish_done(put.deposits, (), put.began)
             self._emit_refused(() if quiet else messages, "unknown")
             raise _unknown(messages, str(error)) from error
         except StoreError:
+            if put is not None:
+                await self.claims.take_back(put.deposits)
             self._emit_refused(() if quiet else messages, "store")
             raise
-        if done is not None:
-            await done(answers)
+        if put is not None:
+            await self.claims.publish_done(put.deposits, answers, put.began)
         if self.observers:
             self.emit_published(messages, answers)
         if answers.count(ACCEPTED) != len(answers):

@@ -18,6 +18,7 @@ from outlast.core.errors import EnqueueUnknown, OutlastError, StoreFull, StoreMo
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
 from outlast.core.text import shown
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.enqueue.answers import SameKind, refused
 from outlast.enqueue.spool_file import SpooledMessage, SpoolFile
 
@@ -74,6 +75,8 @@ class Spool:
         if not self._outage:  # in an outage only the relay tries the store, so that no caller waits for a timeout
             try:
                 return await direct()
+            except ToolkitAway:  # only large arguments wait for the object store: other jobs need not be spooled
+                pass
             except (StoreUnavailable, StoreFull, EnqueueUnknown) as error:
                 self._record_outage(error)
         rows = [(message.id, message.queue, encode(message)) for message in messages]

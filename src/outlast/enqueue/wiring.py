@@ -17,11 +17,10 @@ from outlast.core.errors import EnqueueUnknown, StoreError, StoreUnavailable
 from outlast.core.events import Event, Observers
 from outlast.core.exchanges.values import ExchangeEvent, Routed
 from outlast.core.message import Message
-from outlast.core.settlement import Accepted, Exists, Full, Published
+from outlast.core.settlement import Accepted, Exists
 from outlast.core.store.store import Store
 from outlast.enqueue.composer import Composer
 from outlast.enqueue.connections import Connections
-from outlast.enqueue.late import publish_late
 from outlast.enqueue.notify import notify
 from outlast.enqueue.runtime import Runtime
 from outlast.settings import Settings
@@ -55,8 +54,6 @@ class Wiring:
         )
         self._observers = observers
         self.spool: Spool | None = None
-        self._held_back: set[str] = set()
-        """Spooled jobs whose full queue the observers know of."""
         self._opened_in = ""
         """The working directory in which the connection of the portal's loop was opened."""
         settings = composer.settings
@@ -69,10 +66,11 @@ class Wiring:
         self._begun_in = _folder()
         """The working directory when the settings were read."""
         if settings.spool and not in_process:
+            from outlast.enqueue.relayed import Relayed
             from outlast.enqueue.spool import Spool
 
-            same_kind = composer.registry.same_kind
-            self.spool = Spool(settings.spool, limit=settings.spool_limit, publish=self._relay, same_kind=same_kind)
+            publish, same_kind = Relayed(composer, self.connections).publish, composer.registry.same_kind
+            self.spool = Spool(settings.spool, limit=settings.spool_limit, publish=publish, same_kind=same_kind)
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
         if self.spool is not None:
@@ -196,33 +194,6 @@ class Wiring:
         """Open the store; outside the context of the run, where it stays open for others."""
         opening = self.connections.get()
         return asyncio.create_task(opening, context=Context()) if has_short_loops() else opening
-
-    async def _relay(self, messages: Sequence[Message]) -> list[Published]:
-        """Publish spooled messages, some perhaps again; notify observers of those that the store did not have yet.
-
-        A full queue is told once for each job, not at each attempt.
-        """
-        runtime = await self.connections.get()
-        claims = runtime.claims
-        began = claims.moment()
-        sent, deposits = await claims.check_in(messages)
-        async with asyncio.timeout(self.composer.settings.enqueue_timeout):
-            answers = await publish_late(runtime.store, sent)
-        await claims.publish_done(deposits, answers, began)
-        news = [pair for pair in zip(messages, answers, strict=True) if self._is_news(*pair)]
-        if runtime.observers and news:
-            runtime.emit_published(*zip(*news, strict=True))
-        return answers
-
-    def _is_news(self, message: Message, answer: Published) -> bool:
-        if not isinstance(answer, Full):
-            self._held_back.discard(message.id)
-            return True
-        known = message.id in self._held_back
-        if len(self._held_back) >= self.composer.settings.spool_limit:
-            self._held_back.clear()  # another process has relayed those: no file holds more
-        self._held_back.add(message.id)
-        return not known
 
     async def close(self) -> None:
         """Close the spool and the stores of the running loop; on the portal's loop also the link of the guards.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Response
+from msgspec import structs
 from pydantic import BaseModel, Field
 
 from outlast.core.bounds import LAST_MOMENT
@@ -15,6 +16,7 @@ from outlast.core.calls import unawaited
 from outlast.core.errors import ConfigurationError, InvalidArguments, JobNotFound, OutlastError
 from outlast.core.message import State
 from outlast.core.store.records import JobRecord
+from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound
 from outlast.fastapi.problems import STORE_RETRY, answer, response_of
 
 if TYPE_CHECKING:
@@ -77,11 +79,16 @@ def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "
                 f"install(authorize={authorize!r}) returned a coroutine, which is not awaited: give an 'async def'"
             )
         try:
-            record = await shop.handle(job_id).record()
+            handle = shop.handle(job_id)
         except InvalidArguments:
             raise JobNotFound(f"{job_id!r} is not a job's id") from None
         if not allowed:
-            return _view(record)
+            return _view(await handle.record(fetch=False))
+        try:
+            record = await handle.record()
+        except (ObjectNotFound, ObjectDamaged) as error:  # the job is there: a 404 would tell that it is not
+            kept = structs.replace(await handle.record(fetch=False), raw_result=None)
+            return _view(kept, whole=True).model_copy(update={"error": f"{type(error).__name__}: {error}"})
         return _view(record, whole=True, waits_for=await _waits_for(shop, record))
 
     @routes.get(

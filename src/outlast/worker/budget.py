@@ -154,6 +154,12 @@ class Budget:
         group.run_time.add(now - run.started)
         self.loads.ended(run.delivery.message.queue, now - run.started)
 
+    def leave(self, run: Run) -> None:
+        """Count a run that waits for the object store after its end: its hard deadline is over, and no one kills it."""
+        self.leaving += 1
+        if run.map_index >= 0 and self._job_map is not None:
+            self._job_map.end(run.map_index)
+
     def end(self, run: Run) -> None:
         """Count a run that has ended and waits to be settled."""
         run.ended = True

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec import Raw, structs
 
@@ -24,6 +24,8 @@ from outlast.worker.budget import Budget
 from outlast.worker.run import Run
 
 __all__ = ["Carrier"]
+
+T = TypeVar("T")
 
 _logger = logging.getLogger("outlast.worker")
 
@@ -61,28 +63,32 @@ class Carrier:
 
     def carry_in(self, run: Run, done: Callable[[Outcome | Release | None], None]) -> None:
         """Fetch the arguments; then call `done`, with None once they are there, else with how the run ends."""
-        run.carried = "in"
-        run.task = _begun(self._fetch(run, done), run)
 
-    async def _fetch(self, run: Run, done: Callable[[Outcome | Release | None], None]) -> None:
-        end: Outcome | Release | None = None
-        try:
-            args = await self._fetched(run)
-        except asyncio.CancelledError:
-            end = Release(run.delivery.fence, why="the worker stopped")
-        except (ObjectNotFound, ObjectDamaged) as error:
-            reason = "object-missing" if isinstance(error, ObjectNotFound) else "object-damaged"
-            end = Unfetched(self._failure(run, error), reason)  # type: ignore[arg-type]
-        except OutlastError as error:  # away, or the settings of this worker lead to no object store
-            at = self._clock.time() + PUT_OFF + self._rng.random() * SPREAD
-            end = Release(run.delivery.fence, at=at, why="its arguments are in the object store, which is away")
-            self._tell(error)
-        else:
-            message = structs.replace(run.delivery.message, args=args)
+        def ended(task: asyncio.Task[Raw]) -> None:
+            end = self._end_of(run, task)
+            run.carried, run.task = "", None
+            done(end)
+
+        run.carried = "in"
+        run.task = _begun(self._fetched(run), run, ended)
+
+    def _end_of(self, run: Run, task: asyncio.Task[Raw]) -> Outcome | Release | None:
+        """Give the run the arguments that a task has fetched, and return None; else how the run ends."""
+        if task.cancelled():
+            return Release(run.delivery.fence, why="the worker stopped")
+        error = task.exception()
+        if error is None:
+            message = structs.replace(run.delivery.message, args=task.result())
             run.delivery = structs.replace(run.delivery, message=message)
             self._told = False
-        run.carried, run.task = "", None
-        done(end)
+            return None
+        if isinstance(error, ObjectNotFound | ObjectDamaged):
+            reason = "object-missing" if isinstance(error, ObjectNotFound) else "object-damaged"
+            return Unfetched(self._failure(run, error), reason)  # type: ignore[arg-type]
+        # Away, or the settings of this worker lead to no object store, or this process lacks memory or threads.
+        self._tell(error)
+        at = self._clock.time() + PUT_OFF + self._rng.random() * SPREAD
+        return Release(run.delivery.fence, at=at, why="its arguments are in the object store, which is away")
 
     async def _fetched(self, run: Run) -> Raw:
         message = run.delivery.message
@@ -93,13 +99,18 @@ class Carrier:
                 await asyncio.sleep(pause)
         return await self._claims.check_out(message.id, message.args)
 
-    def _failure(self, run: Run, error: Exception) -> Failure:
+    def _failure(self, run: Run, error: BaseException) -> Failure:
         return Failure(run.delivery.attempt, self._clock.time(), type(error).__name__, str(error))
 
-    def _tell(self, error: OutlastError) -> None:
+    def _tell(self, error: BaseException) -> None:
         if not self._told:
             self._told = True
-            _logger.warning("large arguments and results wait until the object store answers: %s", error)
+            unforeseen = None if isinstance(error, OutlastError) else error
+            _logger.warning(
+                "large arguments and results wait until the object store answers: %s",
+                str(error) or type(error).__name__,
+                exc_info=unforeseen,
+            )
 
     # Out
 
@@ -114,37 +125,46 @@ class Carrier:
 
     def carry_out(self, run: Run, settlement: Settlement, done: Callable[[Settlement], None]) -> None:
         """Put what is large; then call `done` with the settlement as the store is to keep it."""
-        run.carried = "out"
-        run.task = _begun(self._put(run, settlement, done), run)
-        self._budget.leaving += 1
 
-    async def _put(self, run: Run, settlement: Settlement, done: Callable[[Settlement], None]) -> None:
-        try:
-            kept = await self._until_put(run, settlement)
-        except asyncio.CancelledError:
-            why = "the worker stopped before its result was in the object store"
-            kept = Release(run.delivery.fence, why=why, begun=True)
-        self._budget.leaving -= 1
-        if not run.ended:  # ended: the worker has given it up
+        def ended(task: asyncio.Task[Settlement]) -> None:
+            self._budget.leaving -= 1
+            if run.ended:
+                return  # the worker has given it up
             run.carried, run.task = "", None
-            done(kept)
+            if task.cancelled():
+                why = "the worker stopped before its result was in the object store"
+                done(Release(run.delivery.fence, why=why, begun=True))
+            else:
+                done(task.result())
+
+        run.carried = "out"
+        run.task = _begun(self._until_put(run, settlement), run, ended)
+        self._budget.leave(run)
 
     async def _until_put(self, run: Run, settlement: Settlement) -> Settlement:
         attempt = 0
         while True:
             try:
                 kept = await self._claims.check_in_settlement(self._kept(settlement))
-            except StoreError as error:
+            except Exception as error:
+                if isinstance(error, OutlastError) and not isinstance(error, StoreError):
+                    # No settings lead to an object store: no waiting helps.
+                    return Finish(run.delivery.fence, "dead", "gave-up", error=self._failure(run, error))
                 self._tell(error)
                 attempt += 1
                 await asyncio.sleep(_PAUSE.delay(attempt, self._rng))
-            except OutlastError as error:  # no settings lead to an object store: no waiting helps
-                return Finish(run.delivery.fence, "dead", "gave-up", error=self._failure(run, error))
             else:
                 self._told = False
                 return kept
 
 
-def _begun(work: Coroutine[Any, Any, None], run: Run) -> asyncio.Task[None]:
-    """Begin outside the context of any run: its deadline and its passes are not for this work."""
-    return asyncio.get_running_loop().create_task(work, name=run.delivery.message.id, context=Context())
+def _begun(work: Coroutine[Any, Any, T], run: Run, ended: Callable[[asyncio.Task[T]], None]) -> asyncio.Task[T]:
+    """Begin outside the context of any run: its deadline and its passes are not for this work.
+
+    `ended` is called at its end also when the work is cancelled before its first step, and for any error: a run that
+    is never ended would keep its slot, and its job, for as long as the worker runs.
+    """
+    around = Context()
+    task = asyncio.get_running_loop().create_task(work, name=run.delivery.message.id, context=around)
+    task.add_done_callback(ended, context=around)
+    return task

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
+from pathlib import Path
 from random import Random
 from typing import Final
 
+from outlast.brokers.registry import find_kind
 from outlast.core.claims import CLAIMS, job_of_key
 from outlast.core.errors import OutlastError
 from outlast.core.ids import queue_of
@@ -24,7 +27,11 @@ __all__ = ["ClaimSweep", "sweep_of"]
 _logger = logging.getLogger("outlast.worker")
 
 MARK: Final = ".outlast/swept"
-"""The object whose time is that of the last sweep, of any process, by the clock of the object store."""
+"""The object whose time is that of the last sweep of these queues, of any process, by the clock of the object store."""
+STORES: Final = ".outlast/stores/"
+"""Where each store of jobs that uses the place has an object, whose bytes name it."""
+GONE: Final = 30 * 86400.0
+"""Seconds after which a store of jobs, whose workers have not looked at the place since, counts as given up."""
 EVERY: Final = 3600.0
 """Seconds between two sweeps of all processes."""
 LOOK: Final = 900.0
@@ -46,7 +53,9 @@ def sweep_of(runtime: RuntimePort, link: StoreLink) -> ClaimSweep | None:
     if not claims.active or claims.link.place.in_process:
         return None
     queues = frozenset((*runtime.registry.queues, *(each.queue for each in runtime.registry.kinds.values())))
-    return ClaimSweep(claims, link, queues, runtime.rng)
+    url = runtime.settings.url
+    kind = find_kind(url)
+    return ClaimSweep(claims, link, queues, runtime.rng, owner="" if kind is None else kind.identity(url))
 
 
 class ClaimSweep:
@@ -56,17 +65,29 @@ class ClaimSweep:
     job, of a queue of this app, is not known at two times since. An object is put before its job is published, so that
     a job that is known later than that has been on its way for longer than any publish takes.
 
-    queues: others may belong to another app, whose jobs may be in another store.
+    Nothing is deleted where another store of jobs uses the same place: this one knows none of its jobs.
+
+    queues: others may belong to another app, whose jobs may be in another store. owner: names the store of the jobs,
+    without secrets; that of a file also by its inode, so that those of two hosts differ.
     """
 
     def __init__(
-        self, claims: Claims, link: StoreLink, queues: Collection[str], rng: Random, *, again: float = AGAIN
+        self,
+        claims: Claims,
+        link: StoreLink,
+        queues: Collection[str],
+        rng: Random,
+        *,
+        again: float = AGAIN,
+        owner: str = "",
     ) -> None:
         self._claims = claims
         self._link = link
         self._queues = queues
         self._rng = rng
         self._again = again
+        self._owner = owner or link.store.url
+        self._mark = f"{MARK}-{_digest(' '.join(sorted(queues)))}"
 
     async def run(self) -> None:
         """Look for ever whether a sweep is due, and make it."""
@@ -89,7 +110,18 @@ class ClaimSweep:
     async def sweep(self) -> int:
         """Sweep now; return the number of deleted objects."""
         objects = self._claims.link
-        now = await self._marked(objects)
+        now = await self._marked(objects, self._mark)
+        if other := await self._other_store(objects, now):
+            _logger.warning(
+                "large arguments and results of jobs that are gone are not removed: the jobs in %s and those in %s "
+                "have the same objects_url (%s). Give each store of jobs a prefix of its own; if the other is given "
+                "up, delete the object of its name below %s",
+                self._name(),
+                other,
+                objects.place.shown,
+                STORES,
+            )
+            return 0
         await objects.use(lambda place: place.tidy())
         keep = self._claims.keep
         if not self._link.store.keeps_records():
@@ -110,21 +142,33 @@ class ClaimSweep:
         """Tell whether there are objects, and no process has swept lately."""
         if not [page async for page in objects.parts(lambda place: _first(place.pages(CLAIMS))) if page]:
             return False
-        before = await objects.use(lambda place: place.look(MARK))
-        return before is None or await self._probed(objects) - before.modified >= EVERY
+        # At each look: another store whose sweep is due sooner must know of this one.
+        name = self._name()
+        now = await self._marked(objects, STORES + _digest(name), name.encode())
+        before = await objects.use(lambda place: place.look(self._mark))
+        return before is None or now - before.modified >= EVERY
 
-    async def _probed(self, objects: ObjectLink) -> float:
-        """Return the time of the object store: this host's clock may be another one."""
-        probe = f"{MARK}-probe"
-        await objects.use(lambda place: place.put(probe, b"", ""))
-        found = await objects.use(lambda place: place.look(probe))
-        return 0.0 if found is None else found.modified
-
-    async def _marked(self, objects: ObjectLink) -> float:
-        """Put the mark; return its time, by the clock of the object store."""
-        await objects.use(lambda place: place.put(MARK, b"", ""))
-        found = await objects.use(lambda place: place.look(MARK))
+    async def _marked(self, objects: ObjectLink, key: str, body: bytes = b"") -> float:
+        """Put an object; return its time, by the clock of the object store: this host's may be another one."""
+        await objects.use(lambda place: place.put(key, body, ""))
+        found = await objects.use(lambda place: place.look(key))
         return 0.0 if found is None else found.modified  # 0: nothing is old enough then
+
+    def _name(self) -> str:
+        """Return what tells the store of the jobs from others, also from a file of the same path on another host."""
+        try:
+            return f"{self._owner} (inode {Path(self._owner).stat().st_ino})"
+        except (OSError, ValueError):
+            return self._owner
+
+    async def _other_store(self, objects: ObjectLink, now: float) -> str:
+        """Return the name of another store of jobs that uses this place, "" if there is none."""
+        own = STORES + _digest(self._name())
+        async for page in objects.parts(lambda place: place.pages(STORES)):
+            for each in page:
+                if each.key != own and each.modified >= now - GONE:
+                    return (await objects.use(functools.partial(_bytes_of, each.key))).decode(errors="replace")
+        return ""
 
     async def _older(self, objects: ObjectLink, at: float) -> AsyncIterator[list[str]]:
         """Yield the keys of objects of this app's queues that were put before `at`, some at once."""
@@ -156,6 +200,14 @@ class ClaimSweep:
             # Of a follow-up that was not stored, its id leads to another job.
             known |= {job for job, record in zip(some, records, strict=True) if record is not None and record.id == job}
         return [key for key in keys if job_of_key(key) not in known]
+
+
+async def _bytes_of(key: str, place: ObjectPlace) -> bytes:
+    return await place.get(key)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 async def _delete_old(key: str, at: float, place: ObjectPlace) -> bool:

@@ -163,7 +163,7 @@ class Run:
     map_index: int = -1
     stop: StopReason | None = None
     ended: bool = False
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[Any] | None = None
     carried: Literal["", "in", "out"] = ""
     """Whether `task` fetches its arguments from the object store, before it begins, or puts its result there."""
     values: dict[str, Any] | None = None

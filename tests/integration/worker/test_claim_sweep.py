@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -44,10 +46,12 @@ def shout_of(app: Outlast) -> Any:
     return shout
 
 
-async def sweep_of(app: Outlast, *, again: float = 0.0, store: Store | None = None) -> ClaimSweep:
+async def sweep_of(
+    app: Outlast, *, again: float = 0.0, store: Store | None = None, queues: frozenset[str] = frozenset({"work"})
+) -> ClaimSweep:
     runtime = await app.runtime()
     link = StoreLink(store or runtime.store, runtime.clock, Random(1), reconnect=None, patience=30)
-    return ClaimSweep(runtime.claims, link, frozenset(app.registry.queues) | {"work"}, Random(1), again=again)
+    return ClaimSweep(runtime.claims, link, frozenset(app.registry.queues) | queues, Random(1), again=again)
 
 
 async def test_objects_stay_as_long_as_the_record_of_their_job(app: Outlast, folder: Path) -> None:
@@ -106,6 +110,67 @@ async def test_one_process_sweeps_in_an_hour_and_none_where_there_is_nothing(app
         await app.composer.claims.check_in([shout.message(LARGE)])
         age(folder, 3 * DAY)
         assert await other.step() == 0, "the other has just swept"
+
+
+async def test_apps_with_other_queues_sweep_on_their_own(app: Outlast, folder: Path) -> None:
+    """Else an app with many workers would take each turn."""
+    shout = shout_of(app)
+    async with app:
+        sweep, other = await sweep_of(app), await sweep_of(app, queues=frozenset({"work", "mail"}))
+        await app.composer.claims.check_in([structs.replace(shout.message(LARGE), id="mail.1", queue="mail")])
+        age(folder, 3 * DAY)
+        assert await sweep.step() == 0
+        assert await other.step() == 1
+
+
+@pytest.mark.parametrize("url", ["redis://host", ""])
+async def test_two_stores_of_jobs_with_one_place_lose_nothing(
+    tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    """Two namespaces, two files: neither knows the jobs of the other, which may have a queue of the same name."""
+    here = claims_app(f"sqlite:{tmp_path}/here.db", folder)
+    there = claims_app(f"sqlite:{tmp_path}/there.db", folder)
+    shout, other = shout_of(here), shout_of(there)
+    async with here, there:
+        known = (await there.runtime()).store
+        store = Store(known.broker, records=known.records, url=url) if url else known
+        sweeps = [await sweep_of(here), await sweep_of(there, store=store)]
+        await here.composer.claims.check_in([shout.message(LARGE)])
+        handle = await other.enqueue(LARGE)
+        assert [await sweep.step() for sweep in sweeps] == [0, 0], "all is young, and each store is told"
+        age(folder, 3 * DAY)
+        assert [await sweep.sweep() for sweep in sweeps] == [0, 0]
+        assert "have the same objects_url" in caplog.text
+        assert str(tmp_path / "here.db") in caplog.text
+        async with working(there):
+            assert await handle.result(60) == LARGE.upper()
+
+
+async def test_files_of_one_path_on_two_hosts_are_two_stores(tmp_path: Path, app: Outlast, folder: Path) -> None:
+    async with app:
+        runtime = await app.runtime()
+        link = StoreLink(runtime.store, runtime.clock, Random(1), reconnect=None, patience=30)
+        sweep = claim_sweep.sweep_of(runtime, link)
+        assert sweep is not None
+        file = tmp_path / "jobs.db"
+        assert sweep._name() == f"{file.resolve()} (inode {file.stat().st_ino})"
+
+
+async def test_a_store_that_is_given_up_holds_the_sweep_back_for_a_month(app: Outlast, folder: Path) -> None:
+    shout = shout_of(app)
+    async with app:
+        runtime = await app.runtime()
+        await app.composer.claims.check_in([shout.message(LARGE)])
+        age(folder, 3 * DAY)
+        former = Store(runtime.store.broker, records=runtime.store.records, url="redis://former")
+        await (await sweep_of(app, store=former))._is_due(runtime.claims.link)
+        sweep = await sweep_of(app)
+        assert await sweep.sweep() == 0
+        (mark,) = (folder / claim_sweep.STORES).iterdir()
+        for days, deleted in ((29, 0), (31, 1)):
+            at = time.time() - days * DAY
+            os.utime(mark, (at, at))
+            assert await sweep.sweep() == deleted
 
 
 async def test_nothing_is_deleted_while_either_store_is_away(app: Outlast, folder: Path) -> None:

@@ -211,7 +211,9 @@ async def test_a_full_queue_is_told_once_for_each_job_until_it_has_room(tmp_path
     async with shop:
         first = await send.with_options(id="1").enqueue()
         late = [send.with_options(id=name).message() for name in ("2", "3")]
-        relay = shop._wired()._relay
+        spool = shop._wired().spool
+        assert spool is not None
+        relay = spool._publish
         for _ in range(3):
             await relay(late)
         assert await first.cancel()

@@ -52,15 +52,12 @@ class ObjectFolder(ObjectPlace):
         beside, file = await self._run(key, self._begin)
         done = False
         try:
-            with file:
-                async for part in source:
-                    await self._run(key, lambda part=part: file.write(part))  # type: ignore[misc]
-                await self._run(key, lambda: self._finish(file, beside, path))
+            async for part in source:
+                await self._run(key, lambda part=part: file.write(part))  # type: ignore[misc]
+            await self._run(key, lambda: self._finish(file, beside, path))
             done = True
         finally:
-            if not done:
-                with suppress(OSError):
-                    beside.unlink()
+            self._leave(file, None if done else beside)
 
     async def get(self, key: str, most: int | None = None) -> bytes:
         """Read the file."""
@@ -77,9 +74,11 @@ class ObjectFolder(ObjectPlace):
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """Read the file part by part; a put meanwhile does not change what is read."""
         file = await self._run(key, lambda: self._open(key))
-        with file:
+        try:
             while part := await self._run(key, lambda: file.read(PART)):
                 yield part
+        finally:
+            self._leave(file)
 
     async def delete(self, key: str) -> None:
         """Remove the file, and the folders that it leaves empty."""
@@ -152,6 +151,18 @@ class ObjectFolder(ObjectPlace):
             return self._path(key).open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise ObjectNotFound(key) from None
+
+    def _leave(self, file: BinaryIO, beside: Path | None = None) -> None:
+        """Close a file, and remove what was written beside, in a thread: a call that hangs would hold both up."""
+
+        def leave() -> None:
+            with suppress(OSError):
+                file.close()
+            if beside is not None:
+                with suppress(OSError):
+                    beside.unlink()
+
+        self._threads.submit(leave, lambda *_: None)
 
     def _begin(self) -> tuple[Path, BinaryIO]:
         self._make(self._unfinished)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from outlast.toolkit.objects.folder import STALE, ObjectFolder
 from outlast.toolkit.objects.link import ObjectLink
 from outlast.toolkit.objects.objects import Objects
 from outlast.toolkit.objects.places import connect_objects, objects_url
+from tests.support.polling import until
 
 
 @pytest.fixture
@@ -125,3 +128,47 @@ def test_wrong_urls_are_refused_without_their_secrets(url: str, told: str) -> No
 @pytest.mark.parametrize("url", ["gs://bucket/a/b", "s3://bucket/a/b?region=eu-west-1&path_style=0"])
 def test_a_place_on_a_server_is_made_without_a_call(url: str) -> None:
     assert connect_objects(url, SystemClock(), 1.0).shown == url.partition("?")[0]
+
+
+@pytest.mark.parametrize("way", ["stream", "put"])
+async def test_a_call_that_hangs_in_a_disk_does_not_hold_the_event_loop(tmp_path: Path, way: str) -> None:
+    """Closing a file waits for the call that is in it. A pipe is the disk: a call in it hangs until the test writes."""
+    link = ObjectLink(f"file:{tmp_path}/objects", clock=SystemClock(), timeout=1)
+    objects = Objects(lambda: link)
+    await objects.put("a/b", b"x")
+    pipe = tmp_path / "objects" / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)
+    place = link.place
+    assert isinstance(place, ObjectFolder)
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield bytes(1024 * 1024)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(ToolkitAway, match="within 1 s"):
+            if way == "stream":
+                async for _ in objects.stream("pipe"):
+                    pass
+            else:
+                beside = tmp_path / "objects" / ".outlast" / "unfinished" / "pipe"
+                pipe.rename(beside)
+                patch.setattr(place, "_begin", lambda: (beside, beside.open("wb")))
+                await objects.put("c", parts())
+    finally:
+        if way == "stream":
+            os.write(end, b"x")
+            os.close(end)
+        else:
+            await until(lambda: _drained(end, beside), "what was written beside is removed")
+            os.close(end)
+
+
+def _drained(end: int, beside: Path) -> bool:
+    """Read what is in the pipe; return whether its file is gone."""
+    os.set_blocking(end, False)
+    with suppress(BlockingIOError):
+        while os.read(end, 1024 * 1024):
+            pass
+    return not beside.exists()
