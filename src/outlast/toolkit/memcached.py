@@ -31,8 +31,8 @@ AWAY_FOR: Final = 1.0
 class ToolkitMemcached(ToolkitStore):
     """The items `NAMESPACE:kit:...` on the servers at `address`, for one event loop.
 
-    clock: its wall time is in the items; the clocks of all hosts must be in step. With several servers, one that fails or
-    is full makes the keys on it away, and no others.
+    clock: its wall time is in the items; the clocks of all hosts must be in step. With several servers, one that fails
+    or is full makes the keys on it away, and no others.
     """
 
     caches_only = True
