@@ -172,17 +172,19 @@ WAYS: Final = (
     Way(
         "it is at its `maxmemory` (OOM)",
         _redis(_config("maxmemory", "1"), _config("maxmemory", "0")),
-        goes_on=frozenset({"Invalidation"}),
+        goes_on=frozenset({"Invalidation", "SessionRead"}),
     ),
     Way(
         "it cannot write to its disk (MISCONF)",
         _redis(_fail_to_save, _config("stop-writes-on-bgsave-error", "no")),
+        goes_on=frozenset({"SessionRead"}),
     ),
     Way(
         "it has become a replica (READONLY)",
         _redis(
             lambda server: server.ask("REPLICAOF", "127.0.0.1", 1), lambda server: server.ask("REPLICAOF", "NO", "ONE")
         ),
+        goes_on=frozenset({"SessionRead"}),
     ),
     Way("its password was changed", _redis(_rotate_password, _permit)),
     Way(
@@ -191,11 +193,12 @@ WAYS: Final = (
     ),
     Way("the file is removed", _file(_remove)),
     Way("the file is replaced by another", _replaced),
-    Way("another process keeps the file locked", _within(locked), waits=True),
+    Way("another process keeps the file locked", _within(locked), waits=True, goes_on=frozenset({"SessionRead"})),
     Way(
         "the disk of the file is full",
         _file(lambda path: fill(path.parent), lambda path: (path.parent / "filler").unlink(), disk="8m"),
         looks=50,
+        goes_on=frozenset({"SessionRead"}),
     ),
     Way(
         "the folder of the file cannot be written, at the first use",

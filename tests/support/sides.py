@@ -18,6 +18,7 @@ from outlast.core.toolkit_errors import ToolkitAway
 from outlast.fastapi.idempotency.middleware import IdempotencyMiddleware
 from tests.support.asgi import ask
 from tests.support.polling import until
+from tests.support.sessions_away import app_of, ask_with
 
 __all__ = ["ROWS", "WHOLE", "Row", "page_lines"]
 
@@ -266,6 +267,110 @@ class IdempotentRequest(Row):
         return WHOLE if reply.headers.get("idempotent-stored") != "false" else "closed"
 
 
+class SessionRead(Row):
+    """A request that reads the session of its cookie."""
+
+    piece = "sessions that are read"
+    side = "anonymous"
+    what = "the request goes on as of a visitor who is not logged in; no cookie is removed"
+    page = "sessions"
+
+    def __init__(self, shop: Outlast) -> None:
+        super().__init__(shop)
+        self.app = app_of(shop.sessions())
+        self.id: str | None = "A" * 43
+        """Of the client: from the start one that may be of a session."""
+
+    async def begin(self) -> None:
+        async def logged_in() -> bool:
+            reply = await ask_with(self.app, "POST", "/login")
+            self.id = reply.headers.get("set-cookie", "").partition(";")[0].partition("=")[2]
+            return reply.status == 200
+
+        await until(logged_in, "a user has logged in")
+        await super().begin()
+
+    async def look(self) -> str:
+        reply = await ask_with(self.app, "GET", "/read", self.id)
+        assert reply.status == 200
+        if b'"away":false' in reply.body:
+            return WHOLE
+        assert "set-cookie" not in reply.headers
+        return "anonymous" if b'"user":null' in reply.body else reply.body.decode()
+
+
+class SessionWrite(SessionRead):
+    """A request that writes a field of the session of its cookie."""
+
+    piece = "sessions that are written"
+    side = "closed"
+    what = "the request gets 503, and stores nothing; a logout did not happen"
+
+    async def look(self) -> str:
+        reply = await ask_with(self.app, "POST", "/write", self.id)
+        if reply.status == 200:
+            return WHOLE
+        assert "set-cookie" not in reply.headers
+        return "closed" if (reply.status, b"toolkit-unavailable" in reply.body) == (503, True) else str(reply)
+
+
+class BoardWrite(Row):
+    """A leaderboard that is changed."""
+
+    piece = "leaderboards, unique counts"
+    side = "raises"
+    what = "`ToolkitAway`: `add` with `once=` can be repeated"
+    page = "boards"
+    empty = False
+
+    def __init__(self, shop: Outlast) -> None:
+        super().__init__(shop)
+        self.board = shop.board(f"best:{self.name}", away="empty" if self.empty else "raise")
+        self.visitors = shop.unique(f"visitors:{self.name}", away="empty" if self.empty else "raise")
+
+    async def look(self) -> str:
+        try:
+            await self.board.add("product:7", once=f"order:{next(self.numbers)}")
+        except ToolkitAway:
+            return "raises"
+        return WHOLE
+
+
+class UniqueWrite(BoardWrite):
+    """A unique count that is changed."""
+
+    async def look(self) -> str:
+        try:
+            await self.visitors.add(f"user:{next(self.numbers)}")
+        except ToolkitAway:
+            return "raises"
+        return WHOLE
+
+
+class BoardRead(BoardWrite):
+    """A leaderboard and a unique count that are read."""
+
+    async def look(self) -> str:
+        # What was lost with the store is there again, once it takes it: an empty answer is then one of its absence.
+        with suppress(ToolkitAway):
+            await self.board.add("product:7")
+            await self.visitors.add("ann")
+        try:
+            found = len(await self.board.top()), await self.visitors.count()
+        except ToolkitAway:
+            return "raises"
+        return WHOLE if found == (1, 1) else "empty"
+
+
+class EmptyBoard(BoardRead):
+    """The same, declared to be empty while the store is away."""
+
+    piece = 'reads of those with `away="empty"`'
+    side = "empty"
+    what = "what an empty one has; writes raise `ToolkitAway`"
+    empty = True
+
+
 ROWS: Final[tuple[type[Row], ...]] = (
     Cache,
     Invalidation,
@@ -276,6 +381,12 @@ ROWS: Final[tuple[type[Row], ...]] = (
     Limiter,
     ClosedLimiter,
     IdempotentRequest,
+    SessionRead,
+    SessionWrite,
+    BoardWrite,
+    UniqueWrite,
+    BoardRead,
+    EmptyBoard,
 )
 
 

@@ -198,6 +198,7 @@ class Toolkit:
             why = "it was closed in this process during the call"
             raise ToolkitAway(opened.store.shown, why, uncertain=True) from error
         except PartAway as error:
+            self._tell(error.__cause__)
             raise ToolkitAway(
                 opened.store.shown, str(error), uncertain=error.uncertain, retry_after=error.retry_after
             ) from error
@@ -215,8 +216,7 @@ class Toolkit:
             self._cause = str(error)
         # A step that is refused in its middle, such as by a permission, may have done its first half.
         half = opened.ready and not isinstance(error, StoreUnavailable | StoreFull | StoreRefused)
-        if isinstance(error, StoreError) and not isinstance(error, StoreUnavailable):
-            self._tell(error)
+        self._tell(error)
         return ToolkitAway(
             opened.store.shown,
             str(error),
@@ -225,8 +225,10 @@ class Toolkit:
             by_deadline=late,
         )
 
-    def _tell(self, error: StoreError) -> None:
+    def _tell(self, error: BaseException | None) -> None:
         """Log what an operator must correct, once in TELL_EVERY for each kind of error."""
+        if not isinstance(error, StoreError) or isinstance(error, StoreUnavailable):
+            return
         now, kind = self.clock.monotonic(), type(error)
         if now - self._told.get(kind, -TELL_EVERY) >= TELL_EVERY:
             self._told[kind] = now

@@ -11,7 +11,7 @@ from outlast.clients.memcached.address import MemcachedAddress
 from outlast.clients.memcached.client import MemcachedClient, MemcachedServer
 from outlast.clients.memcached.connection import MemcachedConnection
 from outlast.core.clock import Clock
-from outlast.core.errors import StoreUnavailable, StoreUncertain
+from outlast.core.errors import StoreFull, StoreUnavailable, StoreUncertain
 from outlast.toolkit.caches_only import refuse_piece
 from outlast.toolkit.store import PartAway, ToolkitStore
 
@@ -32,7 +32,7 @@ class ToolkitMemcached(ToolkitStore):
     """The items `NAMESPACE:kit:...` on the servers at `address`, for one event loop.
 
     clock: its wall time is in the items; the clocks of all hosts must be in step. With several servers, one that fails
-    makes the keys on it away, and no others.
+    or is full makes the keys on it away, and no others.
     """
 
     caches_only = True
@@ -70,7 +70,7 @@ class ToolkitMemcached(ToolkitStore):
             raise PartAway(f"{server.shown} did not answer a moment ago", uncertain=False, retry_after=left)
         try:
             return await work(await server.connection())
-        except StoreUnavailable as error:
+        except (StoreUnavailable, StoreFull) as error:
             self._away_until[server] = asyncio.get_running_loop().time() + AWAY_FOR
             uncertain = isinstance(error, StoreUncertain)
             raise PartAway(str(error), uncertain=uncertain, retry_after=AWAY_FOR) from error

@@ -25,8 +25,8 @@ from outlast.toolkit.server import ToolkitServer
 from outlast.toolkit.sessions.sessions import Sessions
 from outlast.toolkit.store import ToolkitStore
 from tests.faults.toolkit.session_writes import SessionVerdict, interleave_writes
-from tests.faults.toolkit.sessions_away import app_of, back, judge_away
 from tests.support.servers.redis_server import RedisServer
+from tests.support.sessions_away import app_of, back, judge_away
 from tests.support.sqlite_file import locked
 from tests.support.toolkit_sessions import begun_session, sessions_on
 

@@ -111,3 +111,23 @@ async def test_one_that_comes_back_empty_gives_no_late_result_a_place(
     assert await new == "new"
     assert await one.get_or_set("k", later.compute, ttl=60) == "new"
     assert later.began == 1
+
+
+async def test_readers_that_are_cancelled_do_not_make_it_away(kits: list[Toolkit]) -> None:
+    """As the requests of clients that go away: a value is read, computed and kept in several steps meanwhile."""
+    kit, cache, source = kits[0], cache_on(kits[0]), Source(7)
+
+    async def is_used() -> bool:
+        return await cache.set("any", 1, ttl=60)
+
+    await until(is_used, "the store is used")
+    for number in range(50):
+        reading = asyncio.ensure_future(cache.get_or_set(f"k{number}", source.compute, ttl=60))
+        while not reading.done():
+            gone = asyncio.ensure_future(cache.get(f"gone{number}"))
+            for _ in range(3):
+                await asyncio.sleep(0)
+            gone.cancel()
+        assert await reading == 7
+        assert not kit.is_away
+    assert len(await cache.get_many([f"k{number}" for number in range(50)])) == 50

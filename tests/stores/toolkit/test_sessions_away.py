@@ -28,9 +28,9 @@ from outlast.toolkit.sessions.forms import sessions_of
 from outlast.toolkit.sessions.sessions import Sessions
 from outlast.toolkit.sessions.store import SessionStore
 from outlast.toolkit.store import ToolkitStore
-from tests.faults.toolkit.sessions_away import app_of, ask_with, back, judge_away
 from tests.support.polling import until
 from tests.support.servers.redis_server import RedisServer
+from tests.support.sessions_away import app_of, ask_with, back, judge_away
 from tests.support.sqlite_file import locked
 from tests.support.toolkit_sessions import begun_session, sessions_on
 

@@ -28,6 +28,9 @@ DECLARE: list[Callable[[Outlast], object]] = [
     lambda shop: shop.semaphore("reports", 2),
     lambda shop: shop.leader("feed"),
     lambda shop: shop.limiter("1/second", name="api"),
+    lambda shop: shop.sessions(),
+    lambda shop: shop.board("best-sellers"),
+    lambda shop: shop.unique("visitors"),
     lambda shop: IdempotencyMiddleware(no_app, shop),
     lambda shop: install(FastAPI(), shop, idempotency=Idempotency()),
 ]

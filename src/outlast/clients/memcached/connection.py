@@ -72,23 +72,16 @@ class MemcachedConnection(PipelinedConnection):
     async def ask(self, request: bytes) -> MemcachedReply:
         """Send a request and return its reply.
 
-        Raise ValueRefused, StoreFull, StoreError for what the server refuses, and what `_send` says. A cancelled call
-        retires the connection.
+        Raise ValueRefused, StoreFull, StoreError for what the server refuses, and what `_send` says. The reply to a
+        cancelled call is dropped when it comes. The connection goes on: others are between two steps of a change, which
+        must be on one connection.
         """
-        try:
-            reply: MemcachedReply = await self._send(request)
-        except asyncio.CancelledError:
-            self.retire()
-            raise
+        reply: MemcachedReply = await self._send(request)
         return reply
 
     async def ask_all(self, *requests: bytes) -> list[MemcachedReply]:
         """Send requests that are done in this order, in one write; return their replies. Raise as `ask` does."""
-        try:
-            replies: list[MemcachedReply] = await asyncio.gather(*map(self._send, requests))
-        except asyncio.CancelledError:
-            self.retire()
-            raise
+        replies: list[MemcachedReply] = await asyncio.gather(*map(self._send, requests))
         return replies
 
     def data_received(self, data: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
 
@@ -91,3 +93,24 @@ async def test_it_opens_with_one_server_and_not_with_none(kit: Toolkit, servers:
     servers[1].stop()
     with pytest.raises(ToolkitAway):
         await kit.check()
+
+
+async def test_one_that_has_no_memory_left_takes_its_own_keys_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    full, other = MemcachedServer("-m", "2", "-M"), MemcachedServer()
+    full.start()
+    other.start()
+    kit = Toolkit(
+        f"memcached://127.0.0.1:{full.port},127.0.0.1:{other.port}?timeout=30", clock=SystemClock(), timeout=60
+    )
+    cache = cache_on(kit)
+    try:
+        with caplog.at_level(logging.ERROR, logger="outlast.toolkit"):
+            kept = [await cache.set(f"k{number}", secrets.token_hex(20_000), ttl=600) for number in range(400)]
+        assert not all(kept), "it is full"
+        assert any(kept[-20:]), "the other is in use"
+        assert not kit.is_away
+        assert "has no memory left: raise its -m" in caplog.text
+    finally:
+        await kit.close()
+        full.stop()
+        other.stop()

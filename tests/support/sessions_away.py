@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from secrets import token_hex
 from typing import Any
 
 from starlette.applications import Starlette
@@ -30,7 +31,7 @@ def app_of(sessions: Sessions) -> Starlette:
 
     async def write(request: Request) -> JSONResponse:
         session = await current_session(request)
-        session["a"] = 2
+        session["a"], session["written"] = 2, token_hex(8)  # another value each time, so that it is stored
         return JSONResponse({})
 
     async def logout(request: Request) -> JSONResponse:
