@@ -243,7 +243,7 @@ async def take_order(wish: Wish, basket: Basket) -> dict[str, str | int]:
     elif (done := await run_in_threadpool(catalogue().order, wish.id)) is not None:
         row = done  # an earlier run emptied the basket, and died before its answer was stored
     else:  # while the store is away each basket looks empty
-        raise basket.away or HTTPException(422, "the basket is empty")
+        raise basket.failure or HTTPException(422, "the basket is empty")
     await product.delete(row.product)
     order = Order(**wish.model_dump(), product=row.product, item=row.item, cents=row.cents)
     job = await take_payment.with_options(id=order.id).enqueue(order)
