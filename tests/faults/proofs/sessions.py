@@ -1,8 +1,9 @@
 """Sessions under concurrent writes, an outage, and in number: `python -m tests.faults.proofs.sessions sqlite|redis`.
 
 Two requests at a time write to the same sessions, as two processes do, until 10,000 writes were saved: none may be lost
-(tests/faults/toolkit/session_writes.py). Then the store is stopped and goes on again: see `sessions_away.py`. At last
-it prints what a read and a write of one request cost, and what 100,000 sessions take.
+(tests/faults/toolkit/session_writes.py). Then the store is stopped and goes on again: see
+tests/support/sessions_away.py. At last it prints what a read and a write of one request cost, and what 100,000 sessions
+take.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import pytest
 
 from outlast import Outlast, Settings
 from outlast.aio.clock import SystemClock
-from outlast.core.errors import ConfigurationError, InvalidArguments, StoreError
+from outlast.core.errors import ConfigurationError, InvalidArguments
+from outlast.core.toolkit_errors import ToolkitAway
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.cache import Cache
@@ -126,11 +127,21 @@ async def test_a_damaged_item_is_computed_again(
     assert await cache.get("k") == 1
 
 
-@pytest.mark.parametrize("server", [("-C",)], indirect=True, ids=["-C"])
-async def test_a_server_without_numbers_of_states_is_refused(cache: Cache) -> None:
-    await cache.set("k", 1, ttl=60)
-    with pytest.raises(StoreError, match="start it without -C"):
-        await cache.get("k")
+async def test_a_server_without_numbers_of_states_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    server = MemcachedServer("-C")
+    server.start()
+    kit = Toolkit(server.url, clock=SystemClock(), timeout=30)
+    cache, source = cache_on(kit), Source(2)
+    try:
+        await cache.set("k", 1, ttl=60)
+        assert await cache.get("k", default="none") == "none"
+        assert await cache.get_or_set("k", source.compute, ttl=60) == 2
+        with pytest.raises(ToolkitAway, match="start it without -C"):
+            await cache.delete("k")
+        assert "start it without -C" in caplog.text
+    finally:
+        await kit.close()
+        server.stop()
 
 
 @pytest.mark.parametrize("version", [b"VERSION 1.4.34", b"VERSION 1.6.6", b"ERROR", b"+OK"])
@@ -148,9 +159,10 @@ async def test_a_server_that_is_too_old_gets_no_value(version: bytes) -> None:
 
     listening = await asyncio.start_server(old, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    kit = Toolkit(f"memcached://127.0.0.1:{port}", clock=SystemClock(), timeout=30)
-    with pytest.raises(StoreError, match=r"no Memcached of 1\.6\.12 or newer|: ERROR"):
-        await cache_on(kit).set("k", "flush_all\r\n", ttl=60)
+    kit = Toolkit(f"memcached://127.0.0.1:{port}?timeout=30", clock=SystemClock(), timeout=30)
+    assert not await cache_on(kit).set("k", "flush_all\r\n", ttl=60)
+    with pytest.raises(ToolkitAway, match=r"no Memcached of 1\.6\.12 or newer|: ERROR"):
+        await kit.check()
     await kit.close()
     await ended.wait()
     listening.close()
