@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from outlast import Outlast
+from outlast import Outlast, ToolkitAway
 from outlast.core.message import Fence
 from outlast.core.settlement import Lost
 from outlast.worker import carrier
@@ -163,3 +163,26 @@ async def test_many_large_jobs_are_fetched_as_many_at_once_as_run(
                 assert await handle.result(60) == LARGE.upper()
     assert most[0] <= 3
     assert held <= 9, "no more jobs are taken than are claimed ahead"
+
+
+async def test_a_folder_in_disorder_counts_as_away(app: Outlast, tmp_path: Path) -> None:
+    """Neither the arguments of the caller nor the work of a run are to blame for a file where a folder should be."""
+
+    @app.job(queue="work")
+    async def make(size: int, text: str = "") -> str:
+        return "r" * size
+
+    wrong = tmp_path / "objects"
+    wrong.write_bytes(b"")
+    async with app:
+        with pytest.raises(ToolkitAway, match="has a file where"):
+            await make.enqueue(1, LARGE)
+        async with working(app):
+            handle = await make.enqueue(3000)
+            await until(lambda: _runs(app), "it runs")
+            wrong.unlink()
+            assert await handle.result(60) == "r" * 3000
+
+
+async def _runs(app: Outlast) -> bool:
+    return (await (await app.runtime()).store.broker.stats(["work"]))["work"].running == 1

@@ -15,10 +15,10 @@ from msgspec import Raw, Struct, structs
 
 from outlast.core.claims import Claim, Part, claim_in, claim_json, claim_key, stands_for_another
 from outlast.core.clock import Clock
-from outlast.core.errors import ConfigurationError, StoreError
+from outlast.core.errors import ConfigurationError, InvalidArguments, StoreError
 from outlast.core.message import Message
 from outlast.core.settlement import Finish, Full, Published, Reschedule, Settlement, TooLarge
-from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound
+from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound, ToolkitAway
 
 if sys.platform == "linux":
     from time import CLOCK_BOOTTIME
@@ -145,7 +145,10 @@ class Claims:
         return claim_json(claim), deposit
 
     async def _put_again(self, deposit: Deposit) -> None:
-        await self.link.use(lambda place: place.put(deposit.key, deposit.body, "application/json"))
+        try:
+            await self.link.use(lambda place: place.put(deposit.key, deposit.body, "application/json"))
+        except InvalidArguments as error:  # no caller has given the key: the place is in disorder, and may be mended
+            raise ToolkitAway(self.link.place.shown, str(error)) from None
 
     async def publish_done(
         self, deposits: Sequence[Deposit | None], answers: Sequence[Published], began: float
