@@ -16,6 +16,7 @@ from outlast.toolkit.access import Toolkit
 from tests.faults.toolkit.stampede import CONCURRENCY, miss_together, read_through_outage
 from tests.support.polling import until
 from tests.support.servers.memcached_server import MemcachedServer
+from tests.support.standstill import stand_still
 from tests.support.toolkit_cache import Source, cache_on
 
 
@@ -60,7 +61,7 @@ async def test_reads_of_one_that_stands_still_are_answered_and_two_of_them_wait(
     await until(is_kept, "the store is used")
     assert memcached.process is not None
     pid = memcached.process.pid
-    os.kill(pid, signal.SIGSTOP)
+    await stand_still(pid)
     try:
         waits = 0
         for number in range(50):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from inspect import isawaitable
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -20,6 +21,7 @@ from tests.support.disk import fill, mounted, read_only
 from tests.support.objects import credentials
 from tests.support.polling import until
 from tests.support.servers.s3_server import S3Server
+from tests.support.standstill import stand_still
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "toolkit.md"
 TIMEOUT: Final = 1.5
@@ -45,9 +47,9 @@ class Way:
     reads: bool = True
 
 
-def _signal(server: S3Server, number: int) -> None:
+def _pid(server: S3Server) -> int:
     assert server.process is not None
-    os.kill(server.process.pid, number)
+    return server.process.pid
 
 
 def _s3(
@@ -81,7 +83,7 @@ WAYS: Final = (
     Way("the S3 server is killed", _s3(S3Server.stop, S3Server.start)),
     Way(
         "the S3 server hangs (SIGSTOP)",
-        _s3(lambda server: _signal(server, signal.SIGSTOP), lambda server: _signal(server, signal.SIGCONT)),
+        _s3(lambda server: stand_still(_pid(server)), lambda server: os.kill(_pid(server), signal.SIGCONT)),
         waits=True,
     ),
     Way(
@@ -142,7 +144,8 @@ async def test_objects_take_their_side_and_are_whole_when_the_place_is_back(way:
     with way.make(tmp_path) as place:
         used = Used(place.url)
         await until(used.is_begun, "it is used")
-        place.begin()
+        if isawaitable(begun := place.begin()):
+            await begun
         try:
             began = monotonic()
             for call in (used.put, used.enqueue, *([used.get] if way.reads else [])):

@@ -16,6 +16,7 @@ from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.cache import Cache
 from tests.support.polling import until
 from tests.support.servers.memcached_server import MemcachedServer
+from tests.support.standstill import stand_still
 from tests.support.toolkit_cache import Source, cache_on
 
 KEYS = [f"k{number}" for number in range(40)]
@@ -62,7 +63,7 @@ async def test_the_keys_of_the_other_server_are_in_use(
     if fault == "killed":
         gone.stop()
     else:
-        os.kill(process.pid, signal.SIGSTOP)
+        await stand_still(process.pid)
     try:
         assert await kept(cache) == on_each[1]
         assert await kept(cache) == on_each[1]

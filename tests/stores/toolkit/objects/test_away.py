@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from outlast import ToolkitAway
@@ -22,6 +21,7 @@ from outlast.toolkit.objects.place import ObjectPlace
 from tests.support.objects import credentials
 from tests.support.polling import until
 from tests.support.servers.s3_server import S3Server
+from tests.support.standstill import stand_still
 
 LARGE = 32 * 1024 * 1024
 """More bytes than the buffers between server and reader hold."""
@@ -54,9 +54,7 @@ async def test_a_server_that_hangs_costs_one_deadline_and_is_used_when_it_is_bac
     objects = Objects(lambda: link)
     await until(lambda: works(objects), "the server answers")
     assert server.process is not None
-    os.kill(server.process.pid, signal.SIGSTOP)
-    stopped = psutil.Process(server.process.pid)
-    await until(lambda: stopped.status() == psutil.STATUS_STOPPED, "all its threads stand still")
+    await stand_still(server.process.pid)
     try:
         made: list[str] = []
 
