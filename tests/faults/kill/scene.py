@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from outlast.core.store.records import JobRecord
 from outlast.settings import Settings
@@ -21,6 +21,9 @@ LEASE = 0.8
 class Scene(Stage):
     """A store, a ledger, and supervisors on them."""
 
+    enqueue_timeout: ClassVar[float] = 60
+    """Seconds, for a host that is loaded; less where tests wait for its end."""
+
     def __init__(self, folder: Path, url: str = "") -> None:
         """Use the store of `url`; without one, a file in the folder."""
         self.url = url or f"sqlite:{folder}/jobs.db"
@@ -30,7 +33,9 @@ class Scene(Stage):
             "OUTLAST_FAULTS_KILL_GRACE": "0.3",
             "OUTLAST_FAULTS_DRAIN_GRACE": "5",
         }
-        super().__init__(declared, TARGET, folder, Settings(url=self.url, enqueue_timeout=60), environ)
+        super().__init__(
+            declared, TARGET, folder, Settings(url=self.url, enqueue_timeout=self.enqueue_timeout), environ
+        )
 
     async def enqueue(self, job: Any, *args: Any) -> str:
         """Enqueue a job; its id tells which."""

@@ -55,14 +55,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of it. burned: runs while the guard was open that were no probe; calls: those of the dependency then.
+    """What came of it, while the guard was open and after it.
 
-    probes: those that the store gave; most: the intervals that the guard was open. attempts: failed calls before that.
-    peak: most calls in a second, after an outage those of its end. p99: seconds that the other jobs waited. cpu: of one
-    worker, in percent, while all that waited needed the guard.
+    burned: failures that were no probe; refused: runs that began before their worker heard of the opening, and used no
+    attempt: at most `slots`, of both workers. calls: those of the dependency. probes: those that the store gave; most:
+    the intervals that the guard was open. attempts: failed calls before that. peak: most calls in a second, after an
+    outage those of its end. p99: seconds that the other jobs waited. cpu: of one worker, in percent, while all that
+    waited needed the guard.
     """
 
     burned: int
+    refused: int
+    slots: int
     calls: int
     probes: int
     most: int
@@ -78,7 +82,8 @@ class Verdict:
     @property
     def sound(self) -> bool:
         """Whether no attempt was burned, no probe was made beyond those given, and every job is done."""
-        return self.burned == 0 and self.calls <= self.probes <= self.most and self.unpaid == self.unmailed == 0
+        bounded = self.calls <= self.probes <= self.most and self.refused <= self.slots
+        return bounded and self.burned == self.unpaid == self.unmailed == 0
 
 
 async def prove(url: str, folder: Path, plan: Plan) -> Verdict:
@@ -128,7 +133,9 @@ async def prove(url: str, folder: Path, plan: Plan) -> Verdict:
     loads = Counter(int(each.at - begin) for each in calls if each.at >= up_at)
     waited = sorted(float(each.word) for each in Ledger(folder / "waits").read())
     return Verdict(
-        burned=max(0, runs - int(probes)),
+        burned=max(0, sum(each.word == "failed" for each in during) - int(probes)),
+        refused=runs - made,
+        slots=2 * plan.concurrency,
         calls=made,
         probes=int(probes),
         most=int((up_at - opened_at) / plan.interval) + 2 if plan.down else 0,

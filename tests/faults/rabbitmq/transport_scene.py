@@ -25,6 +25,8 @@ __all__ = ["RabbitScene", "fragile", "names", "node", "scene", "transport_scene"
 class RabbitScene(Scene):
     """A scene on a virtual host of a node."""
 
+    enqueue_timeout = 10
+
     def __init__(self, folder: Path, server: RabbitServer, vhost: str) -> None:
         super().__init__(folder, server.url_of(vhost))
         self.server = server

@@ -15,9 +15,10 @@ from msgspec import Raw
 from outlast import ConfigurationError, Context, ObjectDamaged, ObjectNotFound, Outlast, QueueFull, ToolkitAway
 from outlast.core.claims import Claim, claim_json
 from outlast.core.codec import changed_args
-from outlast.core.errors import InvalidArguments
+from outlast.core.errors import InvalidArguments, JobNotFound
 from outlast.core.message import Message
 from outlast.core.store.control import Edit, Redrive
+from outlast.enqueue.handle import Handle
 from outlast.worker import carrier
 from tests.support.claims import claims_app, claims_in, switched
 from tests.support.polling import until
@@ -141,8 +142,15 @@ async def test_while_it_is_away_a_spool_keeps_the_job(tmp_path: Path, folder: Pa
         assert handle.durability in ("process-crash", "os-crash")
         place.away = False
         async with working(app):
-            await until(lambda: claims_in(folder), "the job is relayed")
+            await until(lambda: _is_stored(handle), "the job is relayed")
             assert await handle.result(60) == LARGE.upper()
+
+
+async def _is_stored(handle: Handle[str]) -> bool:
+    try:
+        return await handle.record() is not None
+    except JobNotFound:
+        return False
 
 
 async def test_a_fetch_from_a_store_that_is_away_costs_time_and_no_attempt(

@@ -35,6 +35,7 @@ def shared_cluster() -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     stack = ExitStack()
     atexit.register(stack.close)
-    nodes = stack.enter_context(cluster(folder, masters=3))
+    # No test kills a node of it, and a node of a loaded host may say nothing for seconds.
+    nodes = stack.enter_context(cluster(folder, masters=3, cluster_node_timeout="60000"))
     SHARED.extend(each.port for each in nodes)
     return permit(nodes)

@@ -161,11 +161,12 @@ def _fields(reply: list[bytes]) -> tuple[int, int]:
 
 @contextmanager
 def cluster(folder: Path, *, masters: int = 3, replicas: int = 0, **options: Any) -> Iterator[list[Node]]:
-    """Have a Cluster of these many masters, the slots shared out; the servers of the replicas come last."""
-    servers = [
-        Node(folder / f"n{n}", cluster_enabled="yes", cluster_node_timeout="1000", **options)
-        for n in range(masters + replicas)
-    ]
+    """Have a Cluster of these many masters, the slots shared out; the servers of the replicas come last.
+
+    A node is taken for dead after a second, unless `cluster_node_timeout` (ms) says otherwise.
+    """
+    options = {"cluster_enabled": "yes", "cluster_node_timeout": "1000"} | options
+    servers = [Node(folder / f"n{n}", **options) for n in range(masters + replicas)]
     try:
         for each in servers:
             each.start()
