@@ -109,21 +109,10 @@ async def _each(call: Callable[[int], Awaitable[None]], count: int) -> float:
     return (time.perf_counter() - began) / count * 1e6
 
 
-async def _size(kit: Toolkit, folder: Path) -> int:
-    """Return the bytes that the store takes."""
-
-    async def size(store: ToolkitStore) -> int:
-        if isinstance(store, ToolkitServer):
-            info = await store.client.command("INFO", "memory")
-            return int(info.partition(b"used_memory:")[2].split()[0])
-        return sum(each.stat().st_size for each in folder.iterdir() if each.name.startswith("toolkit.db"))
-
-    return await kit.use(size)
-
-
-async def _filled(kit: Toolkit, folder: Path, number: int) -> float:
-    """Store sessions of users with two small fields; return the bytes that each takes."""
-    sessions, before = sessions_on(kit, "many"), await _size(kit, folder)
+async def _filled(url: str, number: int) -> float:
+    """Store sessions of users with two small fields where nothing else is; return the bytes that each takes."""
+    kit = Toolkit(url, clock=SystemClock(), timeout=30)
+    sessions, before = sessions_on(kit, "many"), await kit.use(_memory)
     for begin in range(0, number, 500):
         await asyncio.gather(
             *(
@@ -131,7 +120,17 @@ async def _filled(kit: Toolkit, folder: Path, number: int) -> float:
                 for user in range(begin, min(number, begin + 500))
             )
         )
-    return (await _size(kit, folder) - before) / number
+    after = await kit.use(_memory)
+    await kit.close()  # which moves the log of a file into it
+    return (after - before or Path(url.removeprefix("sqlite:")).stat().st_size) / number
+
+
+async def _memory(store: ToolkitStore) -> int:
+    """Return the bytes that a server holds in memory, 0 of a file."""
+    if not isinstance(store, ToolkitServer):
+        return 0
+    info = await store.client.command("INFO", "memory")
+    return int(info.partition(b"used_memory:")[2].split()[0])
 
 
 async def prove(store: str, folder: Path, *, writes: int, number: int, calls: int) -> bool:
@@ -148,7 +147,7 @@ async def prove(store: str, folder: Path, *, writes: int, number: int, calls: in
         print(f"{store}: {verdict} in {time.monotonic() - began:.0f} s", flush=True)
         read, write = await _costs(sessions_on(patient), calls)
         print(f"{store}: a read takes {read:.0f} us, a read and a write {write:.0f} us", flush=True)
-        each = await _filled(patient, folder, number)
+        each = await _filled(url if server is not None else f"sqlite:{folder}/many.db", number)
         print(f"{store}: {number:,} sessions take {each * number / 1e6:.0f} MB, {each:.0f} bytes each", flush=True)
         outage = await _outage(sessions_on(kits[0]), server or folder / "toolkit.db")
         print(f"{store}: {outage}", flush=True)
