@@ -57,12 +57,16 @@ class RabbitServer:
         }
         """What another process needs to use it, and to stop it."""
         self.folder, self.password = Path(self.known["folder"]), str(self.known["password"])
+        self._options = options
+        self._use_ports()
+        if known is None:
+            self._configure()
+
+    def _use_ports(self) -> None:
         self.port, self.api_port, self._distribution, self._epmd_port = self.known["ports"]
         self.name = f"outlast{self.port}@localhost"
-        if known is None:
-            self._configure(options)
 
-    def _configure(self, options: tuple[str, ...]) -> None:
+    def _configure(self) -> None:
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         lines = (
             f"listeners.tcp.default = 127.0.0.1:{self.port}",
@@ -73,10 +77,11 @@ class RabbitServer:
             f"default_user = {self.user}",
             f"default_pass = {self.password}",
             "log.file.level = warning",
-            *options,
+            *self._options,
         )
         (self.folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in lines))
         cookie = self.folder / ".erlang.cookie"
+        cookie.unlink(missing_ok=True)
         cookie.write_text(secrets.token_hex(16).upper())
         cookie.chmod(0o400)
 
@@ -90,7 +95,33 @@ class RabbitServer:
         return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
     def start(self) -> None:
-        """Start it, again after a stop or a kill, and wait until it serves."""
+        """Start it, again after a stop or a kill, and wait until it serves.
+
+        A connection of another test may have taken one of its ports since they were found free: others are tried then.
+        """
+        tries = 1 if self.known["epmd"] else 3  # its users know the ports of one that has run before
+        for left in reversed(range(tries)):
+            try:
+                self._start()
+            except RuntimeError:
+                if left == 0:
+                    raise
+                self._end_first_try()
+            else:
+                return
+
+    def _end_first_try(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        _end(self.known["epmd"])
+        shutil.rmtree(self.folder)
+        self.folder.mkdir(mode=0o700)
+        self.known |= {"ports": _free_ports(4), "epmd": 0}
+        self._use_ports()
+        self._configure()
+
+    def _start(self) -> None:
         if not self.known["epmd"]:
             epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
             started = subprocess.Popen(epmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
