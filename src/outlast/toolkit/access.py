@@ -24,9 +24,8 @@ from outlast.core.errors import (
     StoreUnavailable,
     StoreUncertain,
 )
-from outlast.core.guards.policies import Breaker
 from outlast.core.toolkit_errors import ToolkitAway
-from outlast.resilience.guard import Guard
+from outlast.toolkit.away import OPEN_FOR, guard_of, is_away, refused
 from outlast.toolkit.store import PartAway, ToolkitStore
 from outlast.toolkit.stores import connect_toolkit
 
@@ -35,8 +34,6 @@ __all__ = ["Toolkit"]
 T = TypeVar("T")
 _log = logging.getLogger("outlast.toolkit")
 
-OPEN_FOR: Final = 1.0
-"""Seconds after a failed call in which no other is made; then one call tries the store."""
 TELL_EVERY: Final = 30.0
 """Seconds between two log lines of one kind about a store that an operator must correct."""
 
@@ -132,27 +129,12 @@ class Toolkit:
         self._single: dict[int, ToolkitStore] = {}
         """The store that all loops of a process share, by the id of the process: a fork must not copy its locks."""
         self._loops = PerLoop(self._make, close=self.close, abandon=lambda opened: opened.store.close())
-        self._guard = Guard(
-            "toolkit",
-            timeout=timeout,
-            # Of the last two calls one has failed: a store that hangs must cost one deadline, not one of each call.
-            breaker=Breaker(
-                window=2,
-                minimum=1,
-                failure_rate=0.5,
-                open_for=OPEN_FOR,
-                ramp=0,
-                failures=_AWAY,
-                ignore=(_ClosedMeanwhile, PartAway),
-                share=False,
-            ),
-        )
+        self._guard = guard_of("toolkit", timeout=timeout, failures=_AWAY, ignore=(_ClosedMeanwhile, PartAway))
 
     @property
     def is_away(self) -> bool:
         """Whether calls are refused now: a call has failed in the last OPEN_FOR seconds, or one tries the store."""
-        view = self._guard.view()
-        return view.state == "half-open" or (view.state == "open" and view.next_probe != 0)
+        return is_away(self._guard)
 
     def piece(self, make: Callable[[Toolkit], T]) -> T:
         """Return what a piece keeps in this process, made by `make(toolkit)` at its first use.
@@ -203,9 +185,9 @@ class Toolkit:
                 opened.store.shown, str(error), uncertain=error.uncertain, retry_after=error.retry_after
             ) from error
         except (GuardOpen, DeadlinePassed) as error:
-            late = isinstance(error, DeadlinePassed)
-            why = str(error) if late or not self._cause else f"{error}, after: {self._cause}"
-            raise ToolkitAway(opened.store.shown, why, retry_after=error.retry_after, by_deadline=late) from error
+            told = self._cause and not isinstance(error, DeadlinePassed)
+            why = f"{error}, after: {self._cause}" if told else str(error)
+            raise refused(opened.store.shown, error, why) from error
         except (StoreError, GuardTimeout) as error:
             raise self._failed(opened, error) from error
 

@@ -11,23 +11,22 @@ from msgspec import Struct
 
 from outlast.core.errors import InvalidArguments
 from outlast.core.toolkit_errors import SessionConflict, SessionEnded, SessionFull
-from outlast.declare.value_forms import JsonForms
 from outlast.testing.clock import FakeClock
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.sessions.forms import sessions_of
 from outlast.toolkit.sessions.ids import digest_of_id
-from outlast.toolkit.sessions.rule import rule_of
 from outlast.toolkit.sessions.session import Session
 from outlast.toolkit.sessions.sessions import Sessions
 from outlast.toolkit.sessions.store import GRACE, SessionRecord
 from outlast.toolkit.store import ToolkitStore
+from tests.support.toolkit_sessions import begun_session, sessions_on
 
 IDLE, ABSOLUTE = 600.0, 3600.0
 
 
 def declared(kit: Toolkit, name: str = "session", **options: Any) -> Sessions:
     given = {"idle": IDLE, "absolute": ABSOLUTE, "max_fields": 8, "max_bytes": 400, "per_user": 3, **options}
-    return Sessions(lambda: kit, JsonForms, rule_of(**given), name=name)
+    return sessions_on(kit, name, **given)
 
 
 @pytest.fixture
@@ -39,18 +38,6 @@ def sessions(kit: Toolkit) -> Sessions:
 def other_sessions(other_kit: Toolkit) -> Sessions:
     """The sessions as another process sees them."""
     return declared(other_kit)
-
-
-async def begun(sessions: Sessions, user: str | None = None, **fields: Any) -> str:
-    """Make a session; return its id."""
-    session = await sessions.open(None)
-    if user is not None:
-        session.login(user)
-    for name, value in fields.items():
-        session[name] = value
-    await session.save()
-    assert session.issued
-    return session.issued
 
 
 async def read(sessions: Sessions, id: str) -> dict[str, Any]:
@@ -95,7 +82,7 @@ class TestWrittenLate:
 
     async def test_ids_of_other_sessions_are_none_of_these(self, kit: Toolkit, sessions: Sessions) -> None:
         admins = declared(kit, "admin")
-        id_ = await begun(sessions, "7", a=1)
+        id_ = await begun_session(sessions, "7", a=1)
         assert not (await admins.open(id_)).exists
         assert await admins.of_user("7") == []
         assert await admins.revoke_user("7") == 0
@@ -108,7 +95,7 @@ class TestFields:
     async def test_two_requests_that_change_other_fields_keep_both(
         self, sessions: Sessions, other_sessions: Sessions
     ) -> None:
-        id_ = await begun(sessions, a=1, b=1, c=1)
+        id_ = await begun_session(sessions, a=1, b=1, c=1)
         first, second = await sessions.open(id_), await other_sessions.open(id_)
         first["a"] = 2
         del first["c"]
@@ -119,7 +106,7 @@ class TestFields:
         assert await read(sessions, id_) == {"a": 2, "b": 2, "d": 2}
 
     async def test_a_field_that_was_read_and_changed_must_be_as_it_was_read(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, a=1)
+        id_ = await begun_session(sessions, a=1)
         first, second = await sessions.open(id_), await sessions.open(id_)
         first["a"] = first["a"] + 1
         second["a"] = second["a"] + 1
@@ -136,7 +123,7 @@ class TestFields:
     async def test_a_field_that_was_found_absent_or_is_removed_conflicts_too(
         self, sessions: Sessions, change: str
     ) -> None:
-        id_ = await begun(sessions, a=1)
+        id_ = await begun_session(sessions, a=1)
         first, second = await sessions.open(id_), await sessions.open(id_)
         if change == "add":
             for each in (first, second):
@@ -150,7 +137,7 @@ class TestFields:
             await second.save()
 
     async def test_of_a_field_that_was_not_read_the_last_write_counts(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, seen="/")
+        id_ = await begun_session(sessions, seen="/")
         first, second = await sessions.open(id_), await sessions.open(id_)
         first["seen"], second["seen"] = "/a", "/b"
         await second.save()
@@ -158,7 +145,7 @@ class TestFields:
         assert await read(sessions, id_) == {"seen": "/a"}
 
     async def test_a_value_that_is_changed_in_place_is_saved(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, basket={"items": [1]}, other=[1])
+        id_ = await begun_session(sessions, basket={"items": [1]}, other=[1])
         session = await sessions.open(id_)
         session["basket"]["items"].append(2)
         assert session["other"] == [1]
@@ -177,7 +164,7 @@ class TestFields:
         assert made["list"] == [1, 2]
 
     async def test_many_updates_at_once_lose_nothing(self, sessions: Sessions, other_sessions: Sessions) -> None:
-        id_ = await begun(sessions, other=1)
+        id_ = await begun_session(sessions, other=1)
 
         async def work(own: Sessions, number: int) -> None:
             session = await own.open(id_)
@@ -192,7 +179,7 @@ class TestFields:
     async def test_a_value_that_was_handed_out_is_looked_after_when_other_fields_were_saved(
         self, sessions: Sessions
     ) -> None:
-        id_ = await begun(sessions, mine=[1], theirs=[1])
+        id_ = await begun_session(sessions, mine=[1], theirs=[1])
         first, second = await sessions.open(id_), await sessions.open(id_)
         mine, theirs = first["mine"], first["theirs"]
         second["theirs"] = [1, 2]
@@ -212,7 +199,7 @@ class TestFields:
     async def test_what_was_read_before_another_save_of_the_request_is_compared_too(
         self, sessions: Sessions, how: str, meanwhile: str
     ) -> None:
-        id_ = await begun(sessions, count=1)
+        id_ = await begun_session(sessions, count=1)
         first, second = await sessions.open(id_), await sessions.open(id_)
         count = first["count"]
         second["count"] = 2 if meanwhile == "the same" else 10
@@ -235,7 +222,7 @@ class TestFields:
         assert (await read(sessions, id_))["count"] == (4 if meanwhile == "the same" else 12)
 
     async def test_a_field_that_was_read_while_its_save_ran_is_compared(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, count=1)
+        id_ = await begun_session(sessions, count=1)
         session = await sessions.open(id_)
         session["count"] = session["count"] + 1
 
@@ -251,7 +238,7 @@ class TestFields:
 
     async def test_a_value_of_before_is_compared_with_what_it_was(self, sessions: Sessions) -> None:
         """Also when the request has looked at its field once more, and after an error."""
-        id_ = await begun(sessions, list=[1], count=1)
+        id_ = await begun_session(sessions, list=[1], count=1)
         first, second = await sessions.open(id_), await sessions.open(id_)
         mine, count = first["list"], first["count"]
         second["list"], second["count"] = [1, 2], 5
@@ -278,7 +265,7 @@ class TestFields:
 
     async def test_what_was_read_before_a_cancelled_save_is_compared(self, sessions: Sessions) -> None:
         """Whether the save was done or not."""
-        id_ = await begun(sessions, count=1)
+        id_ = await begun_session(sessions, count=1)
         session, other = await sessions.open(id_), await sessions.open(id_)
         count = session["count"]
         session["count"] = count + 1
@@ -293,7 +280,7 @@ class TestFields:
         assert (await read(sessions, id_))["count"] in (11, 12)
 
     async def test_an_update_drops_no_change_of_another_task(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, mine=1, theirs=1)
+        id_ = await begun_session(sessions, mine=1, theirs=1)
         session, other = await sessions.open(id_), await sessions.open(id_)
         calls: list[int] = []
 
@@ -312,7 +299,7 @@ class TestFields:
     async def test_what_is_changed_while_a_save_finds_the_session_ended_begins_no_other(
         self, sessions: Sessions, other_sessions: Sessions
     ) -> None:
-        session = await sessions.open(await begun(sessions, "ann", a=1))
+        session = await sessions.open(await begun_session(sessions, "ann", a=1))
         await other_sessions.revoke(session.handle)
         session["a"] = 2
 
@@ -332,7 +319,7 @@ class TestFields:
         assert await read(sessions, session.issued) == {}
 
     async def test_what_was_read_of_an_ended_session_is_no_part_of_the_next(self, sessions: Sessions) -> None:
-        session = await sessions.open(await begun(sessions, "ann", a=1))
+        session = await sessions.open(await begun_session(sessions, "ann", a=1))
         assert session["a"] == 1
         session.end()
         session["a"] = 2
@@ -356,7 +343,7 @@ class TestFields:
         assert await read(sessions, session.issued) == {"a": 1, "count": 10, "other": 10}
 
     async def test_what_is_changed_while_a_save_runs_is_of_the_next_save(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, a=1)
+        id_ = await begun_session(sessions, a=1)
         session = await sessions.open(id_)
         session["a"] = 2
 
@@ -371,7 +358,7 @@ class TestFields:
         class Basket(Struct):
             items: list[int]
 
-        session = await sessions.open(await begun(sessions, plain=1))
+        session = await sessions.open(await begun_session(sessions, plain=1))
         session.set("basket", Basket([1]), type=Basket)
         await session.save()
         basket = session.get("basket", type=Basket)
@@ -394,7 +381,7 @@ class TestFields:
         assert session["{~.x* \n"] == "odd"
 
     async def test_a_value_that_cannot_be_kept_drops_the_changes_beside_it(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, a=1, b=[])
+        id_ = await begun_session(sessions, a=1, b=[])
         session = await sessions.open(id_)
         session["a"] = 2
         session["b"].append({1, 2})
@@ -405,7 +392,7 @@ class TestFields:
         assert await read(sessions, id_) == {"a": 1, "b": []}
 
     async def test_a_session_holds_no_more_than_its_bounds(self, kit: Toolkit, sessions: Sessions) -> None:
-        id_ = await begun(sessions, None, **{f"f{number}": 1 for number in range(7)})
+        id_ = await begun_session(sessions, None, **{f"f{number}": 1 for number in range(7)})
         first, second = await sessions.open(id_), await sessions.open(id_)
         first["x"] = second["y"] = 1
         await first.save()
@@ -428,7 +415,7 @@ class TestRotation:
 
     @pytest.mark.parametrize("how", ["login", "rotate"])
     async def test_the_old_id_is_void_and_the_fields_are_kept(self, sessions: Sessions, how: str) -> None:
-        old = await begun(sessions, basket=[1])
+        old = await begun_session(sessions, basket=[1])
         session, late = await sessions.open(old), await sessions.open(old)
         session["more"] = 1
         session.login("ann") if how == "login" else session.rotate()
@@ -455,7 +442,7 @@ class TestRotation:
         assert await read(sessions, new) == {"basket": [1], "more": 1}
 
     async def test_one_of_two_rotations_at_once_wins(self, sessions: Sessions, other_sessions: Sessions) -> None:
-        old = await begun(sessions, "ann", a=1)
+        old = await begun_session(sessions, "ann", a=1)
         both = [await own.open(old) for own in (sessions, other_sessions)]
         for each in both:
             each.rotate()
@@ -465,7 +452,7 @@ class TestRotation:
 
     async def test_a_login_needs_no_old_session(self, sessions: Sessions, clock: FakeClock) -> None:
         """A user whose id was replaced by another request, or has ended, can log in."""
-        old = await begun(sessions, a=1)
+        old = await begun_session(sessions, a=1)
         session = await sessions.open(old)
         session.rotate()
         await session.save()
@@ -483,7 +470,7 @@ class TestRotation:
         assert later.issued
 
     async def test_another_user_gets_no_field_of_the_one_before(self, sessions: Sessions) -> None:
-        session = await sessions.open(await begun(sessions, "ann", card="1234"))
+        session = await sessions.open(await begun_session(sessions, "ann", card="1234"))
         session["late"] = "of ann"
         session.login("bob")
         session["own"] = 1
@@ -497,7 +484,7 @@ class TestRotation:
         assert session["own"] == 1, "of the same user they are kept"
 
     async def test_an_end_ends_it_and_what_follows_begins_another(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, "ann", a=1)
+        id_ = await begun_session(sessions, "ann", a=1)
         session, late = await sessions.open(id_), await sessions.open(id_)
         session.end()
         assert (session.user, "a" in session) == (None, False)
@@ -513,7 +500,7 @@ class TestRotation:
         assert await (await sessions.open(session.issued)).take_flashes() == ["bye"]
 
     async def test_a_discarded_end_did_not_happen(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, "ann", a=1)
+        id_ = await begun_session(sessions, "ann", a=1)
         session = await sessions.open(id_)
         session.end()
         session.discard()
@@ -527,7 +514,7 @@ class TestTime:
     """A session ends some time after its last use, and at its absolute end."""
 
     async def test_it_lives_while_it_is_used_until_its_absolute_end(self, sessions: Sessions, clock: FakeClock) -> None:
-        id_ = await begun(sessions, a=1)
+        id_ = await begun_session(sessions, a=1)
         ends = (await sessions.open(id_)).ends
         for _ in range(7):
             clock.advance(IDLE * 0.8)
@@ -542,7 +529,7 @@ class TestTime:
         assert not (await sessions.open(id_)).exists
 
     async def test_it_ends_without_use(self, sessions: Sessions, clock: FakeClock) -> None:
-        id_ = await begun(sessions, "ann", a=1)
+        id_ = await begun_session(sessions, "ann", a=1)
         late = await sessions.open(id_)
         clock.advance(IDLE)
         assert not (await sessions.open(id_)).exists
@@ -554,7 +541,7 @@ class TestTime:
     async def test_a_use_is_noted_at_most_once_in_a_tenth_of_the_idle_time(
         self, kit: Toolkit, sessions: Sessions, clock: FakeClock
     ) -> None:
-        digest = digest_of_id("session", await begun(sessions, a=1))
+        digest = digest_of_id("session", await begun_session(sessions, a=1))
 
         async def seen(store: ToolkitStore) -> float:
             record = await sessions_of(store).load(digest, sessions.rule)
@@ -571,7 +558,7 @@ class TestTime:
     async def test_a_login_begins_the_absolute_time_again_and_a_rotation_does_not(
         self, sessions: Sessions, clock: FakeClock
     ) -> None:
-        session = await sessions.open(await begun(sessions, a=1))
+        session = await sessions.open(await begun_session(sessions, a=1))
         ends = session.ends
         assert ends is not None
         clock.advance(100)
@@ -591,9 +578,9 @@ class TestUsers:
     ) -> None:
         ids = []
         for number in range(3):
-            ids.append(await begun(sessions, "ann", device=number))
+            ids.append(await begun_session(sessions, "ann", device=number))
             clock.advance(1)
-        await begun(sessions, "bob")
+        await begun_session(sessions, "bob")
         listed = await other_sessions.of_user("ann")
         assert [each.fields for each in listed] == [{"device": number} for number in range(3)]
         assert listed[0].since < listed[1].since < listed[2].since
@@ -612,7 +599,7 @@ class TestUsers:
                 await sessions.revoke(wrong)  # type: ignore[arg-type]
 
     async def test_what_a_revoked_session_writes_is_not_kept(self, sessions: Sessions) -> None:
-        id_ = await begun(sessions, "ann", a=1)
+        id_ = await begun_session(sessions, "ann", a=1)
         late = await sessions.open(id_)
         await sessions.revoke_user("ann")
         late["a"] = 2
@@ -628,33 +615,33 @@ class TestUsers:
     async def test_a_login_beyond_the_bound_ends_the_oldest(self, sessions: Sessions, clock: FakeClock) -> None:
         ids = []
         for _ in range(8):
-            ids.append(await begun(sessions, "ann", a=1))
+            ids.append(await begun_session(sessions, "ann", a=1))
             clock.advance(1)
         assert [(await sessions.open(id_)).exists for id_ in ids] == [False] * 5 + [True] * 3
 
     async def test_a_session_that_has_ended_takes_no_place_of_one_in_use(
         self, sessions: Sessions, clock: FakeClock
     ) -> None:
-        used = await begun(sessions, "ann")
+        used = await begun_session(sessions, "ann")
         clock.advance(1)
         for _ in range(2):
-            await begun(sessions, "ann")
+            await begun_session(sessions, "ann")
         for _ in range(2):
             clock.advance(IDLE * 0.6)
             assert (await sessions.open(used)).user == "ann"
-        await begun(sessions, "ann")
+        await begun_session(sessions, "ann")
         assert (await sessions.open(used)).user == "ann"
         assert len(await sessions.of_user("ann")) == 2
 
     async def test_the_login_itself_is_not_ended_by_the_bound(self, sessions: Sessions) -> None:
         """Also when all logins are of one moment."""
         for _ in range(8):
-            assert (await sessions.open(await begun(sessions, "ann"))).user == "ann"
+            assert (await sessions.open(await begun_session(sessions, "ann"))).user == "ann"
         assert len(await sessions.of_user("ann")) == 3
 
     async def test_users_are_any_text(self, sessions: Sessions) -> None:
         for user in ("ann:*{}\n\x00", "é" * 100):
-            id_ = await begun(sessions, user)
+            id_ = await begun_session(sessions, user)
             assert (await sessions.open(id_)).user == user
             assert [each.user for each in await sessions.of_user(user)] == [user]
         session = await sessions.open(None)
@@ -711,7 +698,7 @@ def test_blocking_code_does_the_same(kit_sync: Toolkit) -> None:
 
 
 async def test_a_digest_opens_nothing_and_asks_no_store(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    id_ = await begun(sessions, "ann", a=1)
+    id_ = await begun_session(sessions, "ann", a=1)
     digest = (await sessions.of_user("ann"))[0].handle
     calls: list[str] = []
     whole = Sessions.use
@@ -729,7 +716,7 @@ async def test_a_digest_opens_nothing_and_asks_no_store(sessions: Sessions, monk
 
 
 async def test_a_record_is_the_same_on_each_store(kit: Toolkit, sessions: Sessions, clock: FakeClock) -> None:
-    digest = digest_of_id("session", await begun(sessions, "ann", a=1, b="é"))
+    digest = digest_of_id("session", await begun_session(sessions, "ann", a=1, b="é"))
 
     async def load(store: ToolkitStore) -> SessionRecord | None:
         return await sessions_of(store).load(digest, sessions.rule)

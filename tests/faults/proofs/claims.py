@@ -191,7 +191,7 @@ async def _sweep_always(judge: Outlast) -> int:
     try:
         while True:
             deleted += await _sweep(judge, YOUNG)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # the sweep of workers is an hour apart: this one meets each moment of a job
     except asyncio.CancelledError:
         return deleted
 

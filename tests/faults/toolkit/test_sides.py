@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from outlast import Outlast, Settings
-from outlast.toolkit.access import OPEN_FOR
+from outlast.toolkit.away import OPEN_FOR
 from tests.support import outages, sides
 from tests.support.outages import WAYS, Way
 from tests.support.polling import until

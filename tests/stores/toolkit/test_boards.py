@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -143,15 +143,6 @@ async def test_expired_periods_and_marks_of_a_memory_are_removed() -> None:
         clock.advance(DAY)
     assert len(boards._members) <= 2 * 4
     assert len(boards._marks) == 1
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server of this test's own."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
 
 
 async def test_while_the_store_is_away_writes_raise_and_reads_do_as_declared(server: RedisServer) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from outlast.aio.portal import portal
 from outlast.core.errors import InvalidArguments
 from outlast.core.text import shown
 from outlast.core.toolkit_errors import BoardFull, ToolkitAway
@@ -51,28 +52,17 @@ class BoardCalls:
         self._place: Final = place
         self._empty = away == "empty"
 
-    def _call(self, kit: Toolkit, step: Callable[[BoardStore], Awaitable[T]]) -> Callable[[ToolkitStore], Awaitable[T]]:
-        return lambda store: step(boards_of(store, kit.clock))
-
-    async def _write(self, step: Callable[[BoardStore], Awaitable[T]]) -> T:
+    async def _use(self, step: Callable[[BoardStore], Awaitable[T]]) -> T:
         kit = self._toolkit()
-        return await kit.use(self._call(kit, step))
 
-    def _write_sync(self, step: Callable[[BoardStore], Awaitable[T]]) -> T:
-        kit = self._toolkit()
-        return kit.use_sync(self._call(kit, step))
+        async def used(store: ToolkitStore) -> T:
+            return await step(boards_of(store, kit.clock))
+
+        return await kit.use(used)
 
     async def _read(self, step: Callable[[BoardStore], Awaitable[T]], empty: T) -> T:
         try:
-            return await self._write(step)
-        except ToolkitAway:
-            if self._empty:
-                return empty
-            raise
-
-    def _read_sync(self, step: Callable[[BoardStore], Awaitable[T]], empty: T) -> T:
-        try:
-            return self._write_sync(step)
+            return await self._use(step)
         except ToolkitAway:
             if self._empty:
                 return empty
@@ -114,92 +104,69 @@ class Leaderboard(BoardCalls):
         Raise InvalidArguments for points or a sum beyond 2^53 - 1, BoardFull for a new member of a full board,
         ToolkitAway. Then nothing was added.
         """
-        step, points = self._add(member, points, once)
-        return self._added(await self._write(step), member, points)
+        raw, number = member_bytes(self._place, member), self._whole(points, "points")
+        mark = "" if once is None else key_text(once, f"{self._place.shown}: once")
+        return self._added(await self._use(lambda boards: boards.add(self._place, raw, number, mark)), member, number)
 
     def add_sync(self, member: str, points: int = 1, *, once: str | None = None) -> int:
         """Do as `add`, in blocking code."""
-        step, points = self._add(member, points, once)
-        return self._added(self._write_sync(step), member, points)
-
-    def _add(
-        self, member: str, points: int, once: str | None
-    ) -> tuple[Callable[[BoardStore], Awaitable[BoardChange]], int]:
-        raw, number = member_bytes(self._place, member), self._whole(points, "points")
-        mark = "" if once is None else key_text(once, f"{self._place.shown}: once")
-        return (lambda boards: boards.add(self._place, raw, number, mark)), number
+        return portal().run(lambda: self.add(member, points, once=once))
 
     async def set(self, member: str, score: int) -> None:
         """Set the score of a member in the present period. Raise as `add` does."""
-        self._added(await self._write(self._put(member, score)), member, score)
+        raw, number = member_bytes(self._place, member), self._whole(score, "score")
+        self._added(await self._use(lambda boards: boards.put(self._place, raw, number)), member, number)
 
     def set_sync(self, member: str, score: int) -> None:
         """Do as `set`, in blocking code."""
-        self._added(self._write_sync(self._put(member, score)), member, score)
-
-    def _put(self, member: str, score: int) -> Callable[[BoardStore], Awaitable[BoardChange]]:
-        raw, number = member_bytes(self._place, member), self._whole(score, "score")
-        return lambda boards: boards.put(self._place, raw, number)
+        portal().run(lambda: self.set(member, score))
 
     async def remove(self, member: str) -> bool:
         """Remove a member from the present period; return whether it was there. Raise ToolkitAway."""
         raw = member_bytes(self._place, member)
-        return await self._write(lambda boards: boards.remove(self._place, raw))
+        return await self._use(lambda boards: boards.remove(self._place, raw))
 
     def remove_sync(self, member: str) -> bool:
         """Do as `remove`, in blocking code."""
-        raw = member_bytes(self._place, member)
-        return self._write_sync(lambda boards: boards.remove(self._place, raw))
+        return portal().run(lambda: self.remove(member))
 
     # Reads: `ago` counts the periods before the present one, up to `keep`
 
     async def top(self, n: int = 10, *, ago: int = 0) -> list[BoardEntry]:
         """Return the best n members, up to 1,000."""
-        return _entries(await self._read(self._top(n, ago), _EMPTY))
+        most, before = self._entries(n, 1), periods_ago(self._place, ago)
+        return _entries(await self._read(lambda boards: boards.top(self._place, before, most), _EMPTY))
 
     def top_sync(self, n: int = 10, *, ago: int = 0) -> list[BoardEntry]:
         """Do as `top`, in blocking code."""
-        return _entries(self._read_sync(self._top(n, ago), _EMPTY))
-
-    def _top(self, n: int, ago: int) -> Callable[[BoardStore], Awaitable[Standings]]:
-        most, before = self._entries(n, 1), periods_ago(self._place, ago)
-        return lambda boards: boards.top(self._place, before, most)
+        return portal().run(lambda: self.top(n, ago=ago))
 
     async def around(self, member: str, n: int = 5, *, ago: int = 0) -> list[BoardEntry]:
         """Return a member with up to n members before it and n after it; [] if it is not there."""
-        return _entries(await self._read(self._around(member, n, ago), _EMPTY))
+        raw, most, before = member_bytes(self._place, member), self._entries(n, 0), periods_ago(self._place, ago)
+        return _entries(await self._read(lambda boards: boards.around(self._place, before, raw, most), _EMPTY))
 
     def around_sync(self, member: str, n: int = 5, *, ago: int = 0) -> list[BoardEntry]:
         """Do as `around`, in blocking code."""
-        return _entries(self._read_sync(self._around(member, n, ago), _EMPTY))
-
-    def _around(self, member: str, n: int, ago: int) -> Callable[[BoardStore], Awaitable[Standings]]:
-        raw, most, before = member_bytes(self._place, member), self._entries(n, 0), periods_ago(self._place, ago)
-        return lambda boards: boards.around(self._place, before, raw, most)
+        return portal().run(lambda: self.around(member, n, ago=ago))
 
     async def rank(self, member: str, *, ago: int = 0) -> int | None:
         """Return the rank of a member: 1 of the best, None if it is not there."""
-        return await self._read(self._rank(member, ago), 0) or None
+        raw, before = member_bytes(self._place, member), periods_ago(self._place, ago)
+        return await self._read(lambda boards: boards.rank(self._place, before, raw), 0) or None
 
     def rank_sync(self, member: str, *, ago: int = 0) -> int | None:
         """Do as `rank`, in blocking code."""
-        return self._read_sync(self._rank(member, ago), 0) or None
-
-    def _rank(self, member: str, ago: int) -> Callable[[BoardStore], Awaitable[int]]:
-        raw, before = member_bytes(self._place, member), periods_ago(self._place, ago)
-        return lambda boards: boards.rank(self._place, before, raw)
+        return portal().run(lambda: self.rank(member, ago=ago))
 
     async def score(self, member: str, *, ago: int = 0) -> int | None:
         """Return the score of a member, None if it is not there."""
-        return await self._read(self._score(member, ago), None)
+        raw, before = member_bytes(self._place, member), periods_ago(self._place, ago)
+        return await self._read(lambda boards: boards.score(self._place, before, raw), None)
 
     def score_sync(self, member: str, *, ago: int = 0) -> int | None:
         """Do as `score`, in blocking code."""
-        return self._read_sync(self._score(member, ago), None)
-
-    def _score(self, member: str, ago: int) -> Callable[[BoardStore], Awaitable[int | None]]:
-        raw, before = member_bytes(self._place, member), periods_ago(self._place, ago)
-        return lambda boards: boards.score(self._place, before, raw)
+        return portal().run(lambda: self.score(member, ago=ago))
 
     async def size(self, *, ago: int = 0) -> int:
         """Return the number of members."""
@@ -208,8 +175,7 @@ class Leaderboard(BoardCalls):
 
     def size_sync(self, *, ago: int = 0) -> int:
         """Do as `size`, in blocking code."""
-        before = periods_ago(self._place, ago)
-        return self._read_sync(lambda boards: boards.size(self._place, before), 0)
+        return portal().run(lambda: self.size(ago=ago))
 
     # Checks
 

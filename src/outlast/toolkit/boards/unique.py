@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from outlast.aio.portal import portal
 from outlast.core.toolkit_errors import BoardFull
 from outlast.toolkit.boards.board import BoardCalls
 from outlast.toolkit.boards.place import MEMBERS, BoardAway, member_bytes, periods_ago, place_of
@@ -42,12 +43,11 @@ class UniqueCount(BoardCalls):
         Raise BoardFull for a new member of a full count, InvalidArguments, ToolkitAway.
         """
         raw = member_bytes(self._place, member)
-        return self._is_new(await self._write(lambda boards: boards.note(self._place, raw)))
+        return self._is_new(await self._use(lambda boards: boards.note(self._place, raw)))
 
     def add_sync(self, member: str) -> bool:
         """Do as `add`, in blocking code."""
-        raw = member_bytes(self._place, member)
-        return self._is_new(self._write_sync(lambda boards: boards.note(self._place, raw)))
+        return portal().run(lambda: self.add(member))
 
     async def has(self, member: str, *, ago: int = 0) -> bool:
         """Return whether a member was counted. ago: periods before the present one, up to `keep`."""
@@ -56,8 +56,7 @@ class UniqueCount(BoardCalls):
 
     def has_sync(self, member: str, *, ago: int = 0) -> bool:
         """Do as `has`, in blocking code."""
-        raw, before = member_bytes(self._place, member), periods_ago(self._place, ago)
-        return self._read_sync(lambda boards: boards.has(self._place, before, raw), False)
+        return portal().run(lambda: self.has(member, ago=ago))
 
     async def count(self, *, ago: int = 0) -> int:
         """Return the number of members. ago: periods before the present one, up to `keep`."""
@@ -66,8 +65,7 @@ class UniqueCount(BoardCalls):
 
     def count_sync(self, *, ago: int = 0) -> int:
         """Do as `count`, in blocking code."""
-        before = periods_ago(self._place, ago)
-        return self._read_sync(lambda boards: boards.size(self._place, before), 0)
+        return portal().run(lambda: self.count(ago=ago))
 
     def _is_new(self, change: BoardChange) -> bool:
         if change.state == "full":

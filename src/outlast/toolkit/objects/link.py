@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from outlast.core.clock import Clock
 from outlast.core.errors import DeadlinePassed, GuardOpen, GuardTimeout, StoreFull, StoreUnavailable
-from outlast.core.guards.policies import Breaker
 from outlast.core.toolkit_errors import ToolkitAway
-from outlast.resilience.guard import Guard
+from outlast.toolkit.away import OPEN_FOR, guard_of, is_away, refused
 from outlast.toolkit.objects.place import ObjectPlace
 from outlast.toolkit.objects.places import connect_objects
 
@@ -19,8 +17,6 @@ __all__ = ["ObjectLink"]
 
 T = TypeVar("T")
 
-OPEN_FOR: Final = 1.0
-"""Seconds after a failed call in which no other is made; then one call tries the place."""
 _AWAY: Final = (StoreUnavailable, StoreFull, GuardTimeout)
 
 
@@ -43,28 +39,24 @@ class ObjectLink:
         self.clock: Final = clock
         self.timeout: Final = timeout
         self._connect = connect
-        self._making = threading.Lock()
         self._places: dict[int, ObjectPlace] = {}
         """By the id of the process: a fork must not use the threads and connections of its parent."""
-        breaker = Breaker(window=2, minimum=1, failure_rate=0.5, open_for=OPEN_FOR, ramp=0, failures=_AWAY, share=False)
-        self._guard = Guard("outlast-objects", timeout=timeout, breaker=breaker)
+        self._guard = guard_of("outlast-objects", timeout=timeout, failures=_AWAY)
 
     @property
     def place(self) -> ObjectPlace:
         """The place in this process; raise ConfigurationError if the URL is wrong."""
-        place = self._places.get(os.getpid())
-        if place is None:
-            with self._making:
-                if os.getpid() not in self._places:
-                    self._places[os.getpid()] = self._connect(self.url, self.clock, self.timeout)
-                place = self._places[os.getpid()]
-        return place
+        process = os.getpid()
+        place = self._places.get(process)
+        if place is not None:
+            return place
+        # Two threads may both make one, of which one is kept: no lock is held, which a fork would copy.
+        return self._places.setdefault(process, self._connect(self.url, self.clock, self.timeout))
 
     @property
     def is_away(self) -> bool:
         """Whether calls are refused now: a call has failed in the last OPEN_FOR seconds, or one tries the place."""
-        view = self._guard.view()
-        return view.state == "half-open" or (view.state == "open" and view.next_probe != 0)
+        return is_away(self._guard)
 
     async def use(self, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:
         """Return `await call(place)`; raise ToolkitAway when the place does not answer, other errors of the call."""
@@ -74,8 +66,7 @@ class ObjectLink:
         try:
             return await self._guard.call(_called, place, call)
         except (GuardOpen, DeadlinePassed) as error:
-            late = isinstance(error, DeadlinePassed)
-            raise ToolkitAway(place.shown, str(error), retry_after=error.retry_after, by_deadline=late) from error
+            raise refused(place.shown, error, str(error)) from error
         except _AWAY as error:
             late = isinstance(error, GuardTimeout) and error.timeout < self.timeout
             why = str(error).removeprefix(f"{place.shown}: ")
