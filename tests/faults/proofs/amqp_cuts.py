@@ -79,8 +79,7 @@ class Cuts:
     """What became of the messages, and what was there before and after the cuts.
 
     lost: confirmed, and not delivered. made: connections. seconds: of the cuts that count, in which `confirmed`
-    messages were confirmed. closed: futures that are not done when the client is closed, beyond those before it was
-    opened.
+    messages were confirmed. left: the futures that are not done when the client is closed, and were not there before.
     """
 
     orders: CutOrders
@@ -90,7 +89,7 @@ class Cuts:
     confirmed: int = 0
     seconds: float = 0.0
     kept: list[Kept] = field(default_factory=list)
-    closed: int = 0
+    left: list[str] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -102,8 +101,8 @@ class Cuts:
         """What is wrong: what was lost, and what there is more of than before the cuts."""
         before, after = self.kept
         found = [f"{self.lost} messages were confirmed and lost"] if self.lost else []
-        if self.closed > 0:
-            found.append(f"{self.closed} futures of a closed client are not done")
+        if self.left:
+            found.append(f"{len(self.left)} futures of a closed client are not done: {self.left}")
         allowed = {"blocks": BLOCKS * self.orders.cuts, "memory": MEMORY}
         for name, number in vars(after).items():
             most = vars(before)[name] + allowed.get(name, 0)
@@ -186,7 +185,7 @@ async def cut(server: RabbitServer, vhost: str, orders: CutOrders) -> Cuts:
             found.outcomes = load.outcomes
             found.made = client._publishing.made + client._consuming.made
             del client, load, got
-    found.closed = _pending() - idle
+    found.left = [repr(each) for each in _pending() if each not in idle]
     return found
 
 
@@ -240,7 +239,7 @@ def _kept(there: Sequence[int]) -> Kept:
         kinds[AmqpWire],
         kinds[PikaHandshake],
         kinds[AmqpChannel],
-        _pending(),
+        len(_pending()),
         sum(number for kind, number in kinds.items() if kind.__module__.startswith(OURS)),
         sum(each.exists() for each in Path("/dev/fd").iterdir()),
         sys.getallocatedblocks(),
@@ -249,13 +248,15 @@ def _kept(there: Sequence[int]) -> Kept:
     )
 
 
-def _pending() -> int:
+def _pending() -> list[asyncio.Future[Any]]:
+    """Return the futures of the running loop that are not done; a loop of another thread makes its own meanwhile."""
     gc.collect()
-    return sum(map(_is_pending, gc.get_objects()))
+    loop = asyncio.get_running_loop()
+    return [each for each in gc.get_objects() if isinstance(each, asyncio.Future) and _waits(each, loop)]
 
 
-def _is_pending(each: Any) -> bool:
-    return isinstance(each, asyncio.Future) and not each.done()
+def _waits(each: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> bool:
+    return not each.done() and each.get_loop() is loop
 
 
 def main() -> int:
@@ -278,7 +279,7 @@ def main() -> int:
         f"{given.cuts} cuts in {found.seconds:.0f} s, {found.rate:,.0f} messages confirmed in a second, "
         f"{found.made} connections with those of {found.orders.warm} cuts before"
     )
-    print(f"answers: {dict(found.outcomes)}; confirmed and lost: {found.lost}; futures when closed: {found.closed}")
+    print(f"answers: {dict(found.outcomes)}; confirmed and lost: {found.lost}; futures when closed: {len(found.left)}")
     for when, kept in zip(("before", "after"), found.kept, strict=True):
         print(f"{when}: {kept}")
     for fault in faults:
