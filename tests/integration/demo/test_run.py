@@ -107,7 +107,6 @@ def judge(ended: subprocess.CompletedProcess[str], written: Path, router: str) -
     assert report.sides == SIDES
     assert report.toolkit_away_seconds >= 1
     assert report.toolkit_whole_after is not None
-    assert report.toolkit_whole_after <= 5
     assert report.retries > 0
     assert report.in_outage <= 20, "payments wait in their queue while the breaker is open"
     assert report.probes >= 1
