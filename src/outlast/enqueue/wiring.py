@@ -70,7 +70,13 @@ class Wiring:
             from outlast.enqueue.spool import Spool
 
             publish, same_kind = Relayed(composer, self.connections).publish, composer.registry.same_kind
-            self.spool = Spool(settings.spool, limit=settings.spool_limit, publish=publish, same_kind=same_kind)
+            self.spool = Spool(
+                settings.spool,
+                limit=settings.spool_limit,
+                publish=publish,
+                same_kind=same_kind,
+                app=composer.app_name,
+            )
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
         if self.spool is not None:

@@ -64,7 +64,7 @@ async def test_a_server_that_hangs_costs_one_deadline_and_is_used_when_it_is_bac
 
         for _ in range(50):  # one after the other, as one request makes them
             with pytest.raises(ToolkitAway, match="s3://outlast-test/hangs is away"):
-                await link.use(counted)
+                await link.use("get", counted)
         assert len(made) <= 2, "a probe may follow, no call of each"
         assert link.is_away
     finally:
@@ -124,7 +124,7 @@ async def test_a_refused_call_counts_as_away_for_a_second() -> None:
     link = link_to("file:/nowhere", 5.0)
     for _ in range(3):
         with pytest.raises(ToolkitAway) as away:
-            await link.use(fails)
+            await link.use("get", fails)
         assert away.value.retry_after is not None
     assert len(calls) == 1
 
