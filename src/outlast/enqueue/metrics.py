@@ -23,8 +23,8 @@ ENQUEUED: Final = meters.counter(
 )
 REFUSED: Final = meters.counter(
     "outlast_refused_total",
-    "Enqueues that raised. unknown: the store did not answer and may have accepted the job; spool: the store was away, and "
-    "the spool took no more.",
+    "Enqueues that raised. unknown: the store did not answer and may have accepted the job; spool: the store was away, "
+    "and the spool took no more.",
     ("app", "queue", "reason"),
 )
 SPOOLED: Final = meters.counter("outlast_spooled_total", "Jobs that went to the spool.", ("app", "queue"))

@@ -200,10 +200,14 @@ class Spool:
         ids = {each.seq: each.id for each in batch}
         for seq, reason in set_aside:
             _log.error("spooled job %r is set aside in %s, and kept: %s", ids[seq], self._file.path, reason)
-        await self._do(self._file.take_out, stored, set_aside)
+        await self._do(self._take_out, stored, set_aside)
+        return bool(stored)
+
+    def _take_out(self, stored: Sequence[int], set_aside: Sequence[tuple[int, str]]) -> None:
+        """Take them out of the file, and count them in the same thread: the relay may be cancelled meanwhile."""
+        self._file.take_out(stored, set_aside)
         self._counts.stored.add(len(stored))
         self._counts.set_aside.add(len(set_aside))
-        return bool(stored)
 
     async def _answers(
         self, messages: Mapping[int, Message], set_aside: list[tuple[int, str]]

@@ -239,7 +239,9 @@ class Calls:
             if ends is not None and now >= ends:
                 raise DeadlinePassed(self._name, now - ends)
             admission = lane.enter_now(now)
-            return self._waited_blocking(lane, admission, ends, now) if type(admission) is MustWait else admission
+            if isinstance(admission, MustWait):
+                return self._waited_blocking(lane, admission, ends, now)
+            return admission
         except BaseException as error:
             self.counts.not_made(error)
             raise

@@ -71,8 +71,8 @@ class BoardCalls:
             _WRITES["away"].add()
             _AWAY["raised"].add()
             raise
-        done = not isinstance(found, BoardChange) or found.state == "done"
-        _WRITES["ok" if done else found.state].add()
+        state = found.state if isinstance(found, BoardChange) else "done"
+        _WRITES["ok" if state == "done" else state].add()
         return found
 
     async def _read(self, step: Callable[[BoardStore], Awaitable[T]], empty: T) -> T:
