@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from outlast import ToolkitAway
+from outlast import ObjectNotFound, ToolkitAway
 from outlast.aio.clock import SystemClock
 from outlast.core.errors import StoreUnavailable
 from outlast.toolkit.objects.link import ObjectLink
 from outlast.toolkit.objects.objects import Objects
 from outlast.toolkit.objects.place import ObjectPlace
+from tests.support.counts import Counted
 from tests.support.objects import credentials
 from tests.support.polling import until
 from tests.support.servers.s3_server import S3Server
@@ -192,3 +193,32 @@ if os.fork() == 0:
 os.wait()
 print(asyncio.run(objects.exists("a")))
 """
+
+
+async def test_calls_are_counted_by_how_they_ended(server: S3Server) -> None:
+    link = link_to(server.url("counted"), 1.0)
+    objects = Objects(lambda: link)
+    await until(lambda: works(objects), "the server answers")
+    calls, degraded = Counted("outlast_object_calls_total"), Counted("outlast_toolkit_degraded_total")
+    await objects.put("b", b"x")
+    assert [part async for part in objects.stream("b")] == [b"x"]
+    assert not await objects.exists("none")
+    with pytest.raises(ObjectNotFound):
+        await objects.get("none")
+    await objects.delete("b")
+    assert calls.added == {"put,ok": 1, "get,ok": 1, "exists,ok": 1, "get,failed": 1, "delete,ok": 1}
+    assert degraded.added == {}
+    assert server.process is not None
+    await stand_still(server.process.pid)
+    try:
+        for _ in range(3):
+            with pytest.raises(ToolkitAway):
+                await objects.get("a")
+        with pytest.raises(ToolkitAway):
+            async for _ in objects.stream("a"):
+                pass
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert calls.added["get,away"] == 4
+    assert degraded.added == {"objects,raised": 4}
+    await until(lambda: works(objects), "the server is used again")
