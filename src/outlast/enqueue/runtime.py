@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from outlast.aio.deadlines import Deadlines
 from outlast.core.errors import EnqueueUnknown, StoreError, StoreUncertain
-from outlast.core.events import Event, JobRefused, Observers, Refusal
+from outlast.core.events import Event, JobRefused, Observers, Refusal, trace_of
 from outlast.core.exchanges.values import ExchangeEvent, Routed
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
@@ -164,7 +164,7 @@ class Runtime(Composer):
     def _emit_refused(self, messages: Sequence[Message], reason: Refusal) -> None:
         self._counts.failed(messages, reason)
         for message in messages:
-            self.emit(JobRefused(message.id, message.queue, message.kind, reason))
+            self.emit(JobRefused(message.id, message.queue, message.kind, reason, trace_of(message)))
 
     def emit(self, event: Event) -> None:
         """Notify every observer. If one raises, log its first error; the job is not affected."""

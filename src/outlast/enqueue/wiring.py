@@ -14,7 +14,7 @@ from outlast.brokers.registry import find_kind
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import EnqueueUnknown, StoreError, StoreUnavailable
-from outlast.core.events import Event, JobRefused, Observers
+from outlast.core.events import Event, JobRefused, Observers, trace_of
 from outlast.core.exchanges.values import ExchangeEvent, Routed
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists
@@ -187,7 +187,7 @@ class Wiring:
         """Count jobs for which the store could not be opened, and notify the observers of them."""
         EnqueueCounts(self.composer.app_name, self.composer.registry).failed(messages, "store")
         for message in messages:
-            self.emit(JobRefused(message.id, message.queue, message.kind, "store"))
+            self.emit(JobRefused(message.id, message.queue, message.kind, "store", trace_of(message)))
 
     async def _publish_events(self, events: Sequence[ExchangeEvent]) -> tuple[list[Routed], Durability]:
         runtime, remaining = self.connections.if_ready(), None
